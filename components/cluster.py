@@ -1,0 +1,151 @@
+"""EtcdCluster: PKI, members, founding, health, and what Kubernetes needs of them."""
+
+import json
+from typing import NotRequired, TypedDict
+
+import pulumi
+
+from .kubernetes import kubeadm
+from .machine import Machine
+from .member import EtcdMember
+from .node import bundle
+from .pki import ClientCertificate, EtcdPki, EtcdPkiArgs, OwnAuthority
+from .plan import ClusterPlan, MemberPlan, member_specs, warnings
+
+
+class Certificates(TypedDict):
+    """Lifetimes of the certificates that are issued here."""
+
+    validity_hours: NotRequired[int]
+    """Lifetime of server, peer and client certificates, in hours. Default: 8760 (one year)."""
+    early_renewal_hours: NotRequired[int]
+    """A certificate with less than this many hours left is renewed by the next `pulumi up`. Default: 720 (30 days)."""
+    ca_validity_hours: NotRequired[int]
+    """Lifetime of the CA certificate, in hours. Default: 87600 (ten years)."""
+
+
+class EtcdClusterArgs(TypedDict):
+    """Arguments of `EtcdCluster`."""
+
+    members: list[Machine]
+    """The slots, in the order in which changes go through them: an odd number, 1 to 7."""
+    version: NotRequired[str]
+    """etcd release, like `3.6.16`. Default: `plan.DEFAULT_VERSION`."""
+    cluster_name: NotRequired[str]
+    """Name of the cluster, a DNS label; it is also etcd's initial cluster token. Default: the component's name."""
+    quota_bytes: NotRequired[int]
+    """Size of the database at which etcd stops taking writes, in bytes. Default: 2147483648 (2 GiB)."""
+    flags: NotRequired[dict[str, str]]
+    """Further flags of etcd, `--name` -> value; one that the release does not know is refused. Default: none."""
+    metrics: NotRequired[str]
+    """Who reaches the metrics port 2381: `loopback`, or `private` for the private address. Default: `loopback`."""
+    heartbeat_interval_ms: NotRequired[int]
+    """Interval of the leader's heartbeat, in ms. Default: etcd's own, 100."""
+    election_timeout_ms: NotRequired[int]
+    """Time without a heartbeat until an election, in ms; at least 5 heartbeats. Default: etcd's own, 1000."""
+    release_mirror: NotRequired[str]
+    """Where machines fetch releases from: `<mirror>/v<version>/<archive>`. Default: etcd's releases on GitHub."""
+    release_sha256: NotRequired[dict[str, str]]
+    """Architecture (`amd64`, `arm64`) -> SHA-256 of the archive. Default: the mirror's SHA256SUMS are believed."""
+    certificates: NotRequired[Certificates]
+    """Lifetimes of the certificates. Default: each field's own."""
+    authority: NotRequired[OwnAuthority]
+    """A CA of one's own. Default: one is made."""
+
+
+class EtcdCluster(pulumi.ComponentResource):
+    """An etcd cluster on machines that exist, founded, converged and proved healthy.
+
+    Children: `<name>-pki` (`EtcdPki`), `<name>-<member>` (`EtcdMember`) per member, `<name>-founders` (a `pulumi.Stash`
+    that remembers with whom the cluster was founded) and `<name>-health`.
+
+    Raises `plan.PlanError` (a ValueError) on bad arguments, with key, value, rule and remedy.
+    """
+
+    endpoints: pulumi.Output[list[str]]
+    """Client URL of every member; resolves only when the cluster has been proved healthy."""
+    ca_certificate: pulumi.Output[str]
+    """CA certificate that clients trust, PEM."""
+    apiserver_etcd_client: pulumi.Output[ClientCertificate]
+    """Client certificate and key for kube-apiserver, PEM (secret)."""
+    kubeadm: pulumi.Output[str]
+    """ClusterConfiguration (kubeadm.k8s.io/v1beta4) with `etcd.external`."""
+    kubeadm_files: pulumi.Output[dict[str, str]]
+    """Path on a control plane -> content of the files that `kubeadm` names (secret)."""
+    members: pulumi.Output[list[dict[str, str]]]
+    """Per member `name`, `address`, `endpoint`, `id` and `version`."""
+    certificates: pulumi.Output[dict[str, str]]
+    """When each certificate expires: `ca`, `apiserver-etcd-client`, `<member>/server`, ... -> RFC 3339 time."""
+    etcdctl: pulumi.Output[str]
+    """An etcdctl command line that works as it is for root on every member."""
+
+    def __init__(self, name: str, args: EtcdClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("external-etcd:index:EtcdCluster", name, None, opts)
+        plan = _plan(name, args)
+        specs = member_specs(plan)
+        for warning in warnings(plan):
+            pulumi.log.warn(warning, resource=self)
+        child = pulumi.ResourceOptions(parent=self)
+
+        pki = EtcdPki(f"{name}-pki", _pki_args(args), child)
+        members = [
+            EtcdMember(
+                f"{name}-{machine['name']}",
+                {"machine": machine, "spec": specs[machine["name"]], "files": pki.files(machine["name"])},
+                child,
+            )
+            for machine in args["members"]
+        ]
+        founders = pulumi.Stash(
+            f"{name}-founders",
+            input=[machine["name"] for machine in args["members"]],
+            opts=pulumi.ResourceOptions(parent=self, ignore_changes=["input"]),
+        )
+
+        # Two barriers and a chain: nothing starts before every machine is prepared; nobody waits for a quorum before
+        # all founders have been started; after that one member at a time.
+        prepared = [member.prepared for member in members]
+        done = [member.found(founders.output, prepared) for member in members]
+        for member in members:
+            done = [*done[: len(members)], member.converge(done)]
+        health = members[0].health(
+            f"{name}-health",
+            changes=pulumi.Output.json_dumps(
+                {machine["name"]: member.changes for machine, member in zip(args["members"], members, strict=True)}
+            ),
+            after=done,
+            parent=self,
+        )
+
+        # Everything that a consumer connects with passes through the health check, so that nothing downstream
+        # starts on a sick cluster.
+        report = health.stdout.apply(json.loads)
+        self.endpoints = report.apply(lambda _: list(plan.endpoints))
+        self.ca_certificate = pki.ca_certificate
+        self.apiserver_etcd_client = pki.apiserver_etcd_client
+        self.kubeadm = self.endpoints.apply(kubeadm.cluster_configuration)
+        self.kubeadm_files = pulumi.Output.secret(
+            pulumi.Output.all(ca=self.ca_certificate, client=self.apiserver_etcd_client).apply(
+                lambda parts: kubeadm.files(parts["ca"], parts["client"]["certificate"], parts["client"]["private_key"])
+            )
+        )
+        self.members = report.apply(
+            lambda found: [
+                {"address": plan.address_of(row["name"]), **{key: row[key] for key in ("name", "endpoint", "id", "version")}}
+                for row in found["members"]
+            ]
+        )
+        self.certificates = pki.certificates
+        self.etcdctl = self.endpoints.apply(_etcdctl)
+        self.register_outputs(
+            {
+                "endpoints": self.endpoints,
+                "ca_certificate": self.ca_certificate,
+                "apiserver_etcd_client": self.apiserver_etcd_client,
+                "kubeadm": self.kubeadm,
+                "kubeadm_files": self.kubeadm_files,
+                "members": self.members,
+                "certificates": self.certificates,
+                "etcdctl": self.etcdctl,
+            }
+        )

@@ -1,0 +1,87 @@
+"""Machine: the contract between those who provide machines and those who use them.
+
+A platform (existing hosts, a cloud) makes one `Machine` per slot; `EtcdCluster` uses nothing else of the platform.
+"""
+
+from typing import NotRequired, TypedDict
+
+import pulumi
+from pulumi_command import remote
+
+
+class Bastion(TypedDict):
+    """The host through which machines without a way in from the operator are reached."""
+
+    host: pulumi.Input[str]
+    """Name or address of the bastion as the operator reaches it."""
+    host_key: pulumi.Input[str]
+    """Public host key of the bastion, one line like `ssh-ed25519 AAAA...`; any other key is refused."""
+    private_key: pulumi.Input[str]
+    """Private ssh key in PEM or OpenSSH format (secret)."""
+    user: NotRequired[str]
+    """Login on the bastion. Default: `root`."""
+    port: NotRequired[int]
+    """TCP port of its sshd. Default: 22."""
+
+
+class Ssh(TypedDict):
+    """How the operator reaches a machine."""
+
+    host: pulumi.Input[str]
+    """Name or address of the machine as the operator (or the bastion) reaches it."""
+    host_key: pulumi.Input[str]
+    """Public host key of the machine, one line like `ssh-ed25519 AAAA...`; any other key is refused."""
+    private_key: pulumi.Input[str]
+    """Private ssh key in PEM or OpenSSH format (secret)."""
+    user: NotRequired[str]
+    """Login: `root`, or a user with password-less sudo. Default: `root`."""
+    port: NotRequired[int]
+    """TCP port of sshd. Default: 22."""
+    bastion: NotRequired[Bastion]
+    """Reach the machine through this host. Default: directly."""
+
+
+class Machine(TypedDict):
+    """One slot of the cluster: a stable name and address, and the machine that fills it now."""
+
+    name: str
+    """Name of the slot and of its etcd member: a DNS label, stable for the life of the slot."""
+    address: str
+    """Private IP address that the other members and the API servers use."""
+    ssh: Ssh
+    """How the operator reaches the machine."""
+    identity: NotRequired[pulumi.Input[str]]
+    """Changes when another machine fills the slot (a cloud's server id), so that it is converged anew. Default: empty."""
+    data_directory: NotRequired[str]
+    """Directory of etcd's data on the machine, absolute. Default: `/var/lib/etcd`."""
+
+
+# A refused connection is retried for about 11 seconds, one that gets no answer for about a minute: enough for a
+# machine that reboots, short enough to say soon that one is gone. Delays: 100 ms x 1.5 up to 5 s between attempts.
+DIAL_ATTEMPTS = 10
+DIAL_TIMEOUT_SECONDS = 5
+
+
+def connection(ssh: Ssh) -> remote.ConnectionArgs:
+    """The pulumi-command connection to a machine; host keys are always pinned."""
+    bastion = ssh.get("bastion")
+    return remote.ConnectionArgs(
+        host=ssh["host"],
+        port=int(ssh.get("port", 22)),
+        user=ssh.get("user", "root"),
+        private_key=ssh["private_key"],
+        host_key=ssh["host_key"],
+        dial_error_limit=DIAL_ATTEMPTS,
+        per_dial_timeout=DIAL_TIMEOUT_SECONDS,
+        proxy=None
+        if bastion is None
+        else remote.ProxyConnectionArgs(
+            host=bastion["host"],
+            port=int(bastion.get("port", 22)),
+            user=bastion.get("user", "root"),
+            private_key=bastion["private_key"],
+            host_key=bastion["host_key"],
+            dial_error_limit=DIAL_ATTEMPTS,
+            per_dial_timeout=DIAL_TIMEOUT_SECONDS,
+        ),
+    )

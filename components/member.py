@@ -1,0 +1,151 @@
+"""EtcdMember: the few remote commands of one machine."""
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import TypedDict
+
+import pulumi
+from pulumi_command import remote
+
+from .machine import Machine, connection
+from .node import bundle
+from .plan.spec import spec_text
+
+_ETCD_NODE = "/usr/local/sbin/etcd-node"
+
+# Upper bounds in seconds on what runs on the machine. etcd-node keeps its own deadlines and says what it was
+# doing; these are the net below it, because pulumi-command never gives up on a command that hangs.
+_TIMEOUTS = {"prepare": 420, "found": 240, "converge": 360, "health": 240, "retire": 240}
+
+
+class EtcdMemberArgs(TypedDict):
+    """Arguments of `EtcdMember`."""
+
+    machine: Machine
+    """The slot and the machine in it."""
+    spec: Mapping[str, object]
+    """The wanted state of this member, as `plan.member_specs` makes it."""
+    files: pulumi.Input[Mapping[str, str]]
+    """File name -> PEM of the member's certificates and keys (secret)."""
+
+
+class EtcdMember(pulumi.ComponentResource):
+    """One member: `prepare` disturbs nothing, `found` starts a cluster that never was, `converge` does all the rest.
+
+    The three are separate because their order crosses members: all machines are prepared before the first etcd
+    starts, founders start together, and later changes go through the members one after another. `EtcdCluster`
+    makes them in that order.
+
+    Children: `<name>-prepare` (its deletion retires the machine), `<name>-found`, `<name>-converge`.
+    """
+
+    prepared: remote.Command
+    """The command that checks the machine and installs the release; it disturbs nothing that runs."""
+
+    def __init__(self, name: str, args: EtcdMemberArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("external-etcd:index:EtcdMember", name, None, opts)
+        self._name = name
+        self._spec = args["spec"]
+        machine = args["machine"]
+        self._sudo = "" if machine["ssh"].get("user", "root") == "root" else "sudo -n "
+        self._connection = connection(machine["ssh"])
+        # The identity travels beside the keys, not in the readable text: it is unknown while a machine is being
+        # replaced, and would hide every other change in the preview.
+        self._bundle: pulumi.Output[str] = pulumi.Output.secret(
+            pulumi.Output.json_dumps({"identity": machine.get("identity", ""), "files": args["files"]}, sort_keys=True)
+        )
+        # What prepare reads of the spec; a changed flag or a new member elsewhere is no reason to prepare again.
+        own = {str(self._spec["member"]): dict_of(self._spec["members"])[str(self._spec["member"])]}
+        self.prepared = self._command(
+            "prepare",
+            create=self._line(
+                "prepare", {**self._spec, "members": own, "flags": {}}, program=f"python3 -c {shlex.quote(bundle.INSTALLER)}"
+            ),
+            # The program is no secret. Marked as one, previews show it as [secret] and not as pages of base64.
+            stdin=pulumi.Output.secret(bundle.program()),
+            delete=self._retire(),
+        )
+
+    def found(self, founders: pulumi.Input[Sequence[str]], after: Sequence[pulumi.Resource]) -> remote.Command:
+        """Starts this member if it is one of `founders` and the cluster never existed; runs once in the slot's life.
+
+        Args:
+            founders: names of the members with which the cluster is (or was) founded.
+            after: what must have succeeded before: every machine prepared.
+        """
+        create = pulumi.Output.from_input(founders).apply(
+            lambda names: self._line("found", {**self._spec, "founders": list(names)})
+        )
+        # Nothing that changes later may run the founding again, so every input is frozen when it has succeeded.
+        return self._command(
+            "found",
+            create=create,
+            stdin=self._bundle,
+            after=after,
+            ignore_changes=["connection", "create", "stdin"],
+        )
+
+    def converge(self, after: Sequence[pulumi.Resource]) -> remote.Command:
+        """Brings this member to its wanted state; refuses a step that would cost the quorum.
+
+        Args:
+            after: what must have succeeded before: the founding, and the member before this one in the chain.
+        """
+        command = self._command("converge", create=self._line("converge", self._spec), stdin=self._bundle, after=after)
+        self.register_outputs({})
+        return command
+
+    def health(
+        self, name: str, changes: pulumi.Input[str], after: Sequence[pulumi.Resource], parent: pulumi.Resource
+    ) -> remote.Command:
+        """Asks every member, from this machine; stdout is one JSON object, as `etcd-node health` describes it.
+
+        Args:
+            name: name of the resource.
+            changes: text that differs whenever any member was converged to something else, so that health is asked again.
+            after: what must have succeeded before: every member converged.
+            parent: the cluster.
+        """
+        return remote.Command(
+            name,
+            connection=self._connection,
+            create=self._line("health", {**self._spec, "flags": {}}),
+            stdin=changes,
+            logging=remote.Logging.STDERR,
+            add_previous_output_in_env=False,
+            opts=pulumi.ResourceOptions(parent=parent, depends_on=list(after)),
+        )
+
+    @property
+    def changes(self) -> pulumi.Output[str]:
+        """Text that differs whenever this member's wanted state does; holds nothing secret."""
+        return pulumi.Output.unsecret(self._bundle.apply(lambda text: _digest(spec_text(self._spec) + text)))
+
+    def _line(self, verb: str, spec: Mapping[str, object], program: str = _ETCD_NODE) -> str:
+        return f"{self._sudo}timeout --kill-after=10 {_TIMEOUTS[verb]} {program} {verb} {shlex.quote(spec_text(spec))}"
+
+    def _retire(self) -> str:
+        cluster = shlex.quote(str(self._spec["cluster"]))
+        # A machine that was never prepared (its first run failed early) has no etcd-node and nothing to take away.
+        script = f"if [ -x {_ETCD_NODE} ]; then exec {_ETCD_NODE} retire {cluster}; fi"
+        return f"{self._sudo}timeout --kill-after=10 {_TIMEOUTS['retire']} sh -c {shlex.quote(script)}"
+
+    def _command(
+        self,
+        suffix: str,
+        create: pulumi.Input[str],
+        stdin: pulumi.Input[str],
+        delete: str | None = None,
+        after: Sequence[pulumi.Resource] = (),
+        ignore_changes: list[str] | None = None,
+    ) -> remote.Command:
+        return remote.Command(
+            f"{self._name}-{suffix}",
+            connection=self._connection,
+            create=create,
+            delete=delete,
+            stdin=stdin,
+            add_previous_output_in_env=False,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=list(after), ignore_changes=ignore_changes),
+        )

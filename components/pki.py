@@ -1,0 +1,176 @@
+"""EtcdPki: the certificate authority of one etcd cluster and every certificate that it issues, by pulumi-tls.
+
+Algorithms, key usages and names follow kubeadm's etcd certificates; etcd's own rules are in
+https://etcd.io/docs/v3.6/op-guide/security/. All keys are ECDSA P-256; they exist in the state only, as secrets.
+"""
+
+from typing import NotRequired, TypedDict
+
+import pulumi
+import pulumi_tls as tls
+
+# Server certificates need clientAuth as well: etcd's gRPC gateway dials its own client port with them
+# (etcd-io/etcd#9785). Peers dial each other with the certificate that they serve.
+_SERVER_AND_CLIENT = ["digital_signature", "key_encipherment", "server_auth", "client_auth"]
+_CLIENT = ["digital_signature", "key_encipherment", "client_auth"]
+_AUTHORITY = ["digital_signature", "key_encipherment", "cert_signing"]
+
+YEAR_HOURS = 8760
+
+
+class OwnAuthority(TypedDict):
+    """A certificate authority that the user brings."""
+
+    certificate: pulumi.Input[str]
+    """CA certificate, PEM."""
+    private_key: pulumi.Input[str]
+    """Its private key, PEM (secret)."""
+
+
+class PkiMember(TypedDict):
+    """What a member's certificates say about it."""
+
+    name: str
+    """Member name: common name and DNS name of its certificates."""
+    address: str
+    """Private IP address of the member."""
+
+
+class EtcdPkiArgs(TypedDict):
+    """Arguments of `EtcdPki`."""
+
+    members: list[PkiMember]
+    """The members that get certificates."""
+    validity_hours: NotRequired[int]
+    """Lifetime of server, peer and client certificates, in hours. Default: 8760 (one year)."""
+    early_renewal_hours: NotRequired[int]
+    """A certificate with less than this many hours left is renewed by the next `pulumi up`. Default: 720 (30 days)."""
+    ca_validity_hours: NotRequired[int]
+    """Lifetime of the CA certificate, in hours. Default: 87600 (ten years)."""
+    authority: NotRequired[OwnAuthority]
+    """A CA of one's own, instead of one that is made here."""
+
+
+class ClientCertificate(TypedDict):
+    """A client certificate and its key."""
+
+    certificate: str
+    """Certificate, PEM."""
+    private_key: str
+    """Private key, PEM (secret)."""
+
+
+class EtcdPki(pulumi.ComponentResource):
+    """The CA, per member a server, a peer and a healthcheck-client certificate, and the API servers' client certificate.
+
+    Children: `<name>-ca` (PrivateKey, SelfSignedCert; absent with a CA of one's own), `<name>-<member>-server`,
+    `<name>-<member>-peer`, `<name>-<member>-healthcheck-client` and `<name>-apiserver-etcd-client` (PrivateKey,
+    CertRequest, LocallySignedCert each).
+    """
+
+    ca_certificate: pulumi.Output[str]
+    """CA certificate that clients and members trust, PEM."""
+    apiserver_etcd_client: pulumi.Output[ClientCertificate]
+    """Client certificate for kube-apiserver, without an Organization (secret)."""
+    certificates: pulumi.Output[dict[str, str]]
+    """When each certificate expires: `ca`, `apiserver-etcd-client`, `<member>/server`, ... -> RFC 3339 time."""
+
+    def __init__(self, name: str, args: EtcdPkiArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("external-etcd:index:EtcdPki", name, None, opts)
+        self._name = name
+        self._validity_hours = int(args.get("validity_hours", YEAR_HOURS))
+        self._early_renewal_hours = int(args.get("early_renewal_hours", 720))
+        self._expiry: dict[str, pulumi.Input[str]] = {}
+        self._files: dict[str, dict[str, pulumi.Input[str]]] = {}
+
+        own = args.get("authority")
+        if own is None:
+            self._ca_key, self.ca_certificate = self._make_authority(int(args.get("ca_validity_hours", 10 * YEAR_HOURS)))
+        else:
+            self._ca_key = pulumi.Output.secret(own["private_key"])
+            # A certificate is public even where it came from a secret config value.
+            self.ca_certificate = pulumi.Output.unsecret(pulumi.Output.from_input(own["certificate"]))
+
+        for member in args["members"]:
+            self._issue_member(member)
+        certificate, key = self._issue("apiserver-etcd-client", "kube-apiserver-etcd-client", _CLIENT)
+        self.apiserver_etcd_client = pulumi.Output.secret(
+            pulumi.Output.all(certificate, key).apply(lambda pair: {"certificate": pair[0], "private_key": pair[1]})
+        )
+        self.certificates = pulumi.Output.all(**self._expiry)
+        self.register_outputs(
+            {
+                "ca_certificate": self.ca_certificate,
+                "apiserver_etcd_client": self.apiserver_etcd_client,
+                "certificates": self.certificates,
+            }
+        )
+
+    def files(self, member: str) -> pulumi.Output[dict[str, str]]:
+        """File name -> PEM of everything that goes to `member`'s machine (secret); the CA's key is not among it."""
+        return pulumi.Output.secret(pulumi.Output.all(**self._files[member]))
+
+    def _make_authority(self, validity_hours: int) -> tuple[pulumi.Output[str], pulumi.Output[str]]:
+        child = f"{self._name}-ca"
+        key = tls.PrivateKey(child, algorithm="ECDSA", ecdsa_curve="P256", opts=pulumi.ResourceOptions(parent=self))
+        certificate = tls.SelfSignedCert(
+            child,
+            private_key_pem=key.private_key_pem,
+            is_ca_certificate=True,
+            subject=tls.SelfSignedCertSubjectArgs(common_name="etcd-ca"),
+            allowed_uses=_AUTHORITY,
+            set_subject_key_id=True,
+            validity_period_hours=validity_hours,
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        self._expiry["ca"] = certificate.validity_end_time
+        return key.private_key_pem, certificate.cert_pem
+
+    def _issue_member(self, member: PkiMember) -> None:
+        name, address = member["name"], member["address"]
+        files: dict[str, pulumi.Input[str]] = {"ca.crt": self.ca_certificate}
+        # The names of this member alone: a stolen key speaks for one machine. 127.0.0.1 and localhost are how its
+        # own tools reach it; peers only ever meet it under its name and address.
+        for kind, common_name, uses, dns_names, addresses in (
+            ("server", name, _SERVER_AND_CLIENT, [name, "localhost"], [address, "127.0.0.1"]),
+            ("peer", name, _SERVER_AND_CLIENT, [name], [address]),
+            ("healthcheck-client", "kube-etcd-healthcheck-client", _CLIENT, [], []),
+        ):
+            files[f"{kind}.crt"], files[f"{kind}.key"] = self._issue(
+                f"{name}-{kind}", common_name, uses, dns_names, addresses, expiry_key=f"{name}/{kind}"
+            )
+        self._files[name] = files
+
+    def _issue(
+        self,
+        suffix: str,
+        common_name: str,
+        uses: list[str],
+        dns_names: list[str] | None = None,
+        addresses: list[str] | None = None,
+        expiry_key: str | None = None,
+    ) -> tuple[pulumi.Output[str], pulumi.Output[str]]:
+        """Makes one certificate with a key of its own; returns (certificate, key), both PEM."""
+        child = f"{self._name}-{suffix}"
+        options = pulumi.ResourceOptions(parent=self)
+        key = tls.PrivateKey(child, algorithm="ECDSA", ecdsa_curve="P256", opts=options)
+        request = tls.CertRequest(
+            child,
+            private_key_pem=key.private_key_pem,
+            subject=tls.CertRequestSubjectArgs(common_name=common_name),
+            dns_names=dns_names or None,
+            ip_addresses=addresses or None,
+            opts=options,
+        )
+        certificate = tls.LocallySignedCert(
+            child,
+            cert_request_pem=request.cert_request_pem,
+            ca_private_key_pem=self._ca_key,
+            ca_cert_pem=self.ca_certificate,
+            allowed_uses=uses,
+            validity_period_hours=self._validity_hours,
+            early_renewal_hours=self._early_renewal_hours,
+            opts=options,
+        )
+        self._expiry[expiry_key or suffix] = certificate.validity_end_time
+        return certificate.cert_pem, key.private_key_pem

@@ -1,0 +1,27 @@
+"""Pure planning: what each member is to be, and why an input is refused. Imports nothing of Pulumi.
+
+Everything here works on plain data, so that a mistake is refused at preview, before any machine is touched.
+"""
+
+from .authority import check_authority
+from .errors import PlanError, Problem
+from .flags import render_flags
+from .quorum import quorum, tolerated
+from .spec import ClusterPlan, MemberPlan, Spec, check_plan, member_specs, spec_text, warnings, with_founders
+
+__all__ = [
+    "ClusterPlan",
+    "MemberPlan",
+    "PlanError",
+    "Problem",
+    "Spec",
+    "check_authority",
+    "check_plan",
+    "member_specs",
+    "quorum",
+    "render_flags",
+    "spec_text",
+    "tolerated",
+    "warnings",
+    "with_founders",
+]

@@ -1,0 +1,58 @@
+"""How an input is refused: key, given value, rule and remedy, all problems of one input at once."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+_SHOWN = 120
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One reason to refuse an input."""
+
+    key: str
+    """The key as the user wrote it, with its path: `machines[1].address`."""
+    value: str
+    """The given value as text; `shown` makes it. Never a secret."""
+    rule: str
+    """The rule that it breaks, a sentence without its full stop."""
+    remedy: str
+    """What to do, a sentence without its full stop."""
+
+    def __str__(self) -> str:
+        return f"{self.key}: given {self.value}. {_sentence(self.rule)} {_sentence(self.remedy)}"
+
+
+class PlanError(ValueError):
+    """An input was refused; `problems` holds every reason, in the order of the input, at least one."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems: tuple[Problem, ...] = tuple(problems)
+        first = self.problems[0]
+        self.key, self.value, self.rule, self.remedy = first.key, first.value, first.rule, first.remedy
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+def refuse(problems: Sequence[Problem]) -> None:
+    """Raises PlanError when there is any problem."""
+    if problems:
+        raise PlanError(problems)
+
+
+def shown(value: object) -> str:
+    """A value as it may stand in a message: quoted, on one line, not longer than a line; `nothing` for None."""
+    if value is None:
+        return "nothing"
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
+
+
+def did_you_mean(given: str, known: Iterable[str]) -> str:
+    """`Did you mean 'x'` when a known name is close to the given one, else empty."""
+    close = get_close_matches(given, list(known), n=1, cutoff=0.7)
+    return f"Did you mean {close[0]!r}" if close else ""
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "?")) else text + ("?" if text.startswith("Did you mean") and "." not in text else ".")

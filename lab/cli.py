@@ -1,0 +1,133 @@
+"""The command line: `python3 -m lab`."""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from .errors import LabError
+from .lab import Lab
+from .machine import Machine
+
+_EPILOG = """\
+examples:
+  python3 -m lab up -n 5             five machines, etcd-1 to etcd-5
+  python3 -m lab ssh etcd-2          a shell there (the user operator may sudo)
+  python3 -m lab ssh etcd-2 -- sudo journalctl -u etcd
+  python3 -m lab wipe etcd-2         the machine is lost; a new one stands in its place
+  python3 -m lab down                all of it is gone
+
+environment:
+  LAB_DIR              where the lab keeps its files (default: .lab in the repository)
+  LAB_SUBNET           its private /24 (default: a free 10.99.X.0/24)
+  LAB_DEBIAN_MIRROR    a Debian archive for the base tree (default: mmdebstrap's own choice)
+  EXTERNAL_ETCD_CACHE  where the base tree and the releases are kept (default: ~/.cache/external-etcd)
+"""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python3 -m lab",
+        description="Real machines on this computer, by systemd-nspawn, for trying the program and for its tests.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--dir", metavar="DIR", help="the lab's directory (default: $LAB_DIR, or .lab in the repository)")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    up = commands.add_parser("up", help="make and start what is missing; what runs is left alone")
+    number = up.add_mutually_exclusive_group()
+    number.add_argument("-n", type=int, default=3, metavar="N", help="how many machines: etcd-1 to etcd-N (default 3)")
+    number.add_argument("--names", metavar="A,B,C", help="their names instead")
+    commands.add_parser("down", help="remove everything the lab has made, also after a crash")
+    status = commands.add_parser("status", help="the machines and what state they are in")
+    status.add_argument("--json", action="store_true", help="as JSON")
+    ssh = commands.add_parser("ssh", help="a shell on a machine, or a command there")
+    ssh.add_argument("name", metavar="NAME")
+    ssh.add_argument("words", metavar="-- CMD", nargs=argparse.REMAINDER, help="a command instead of a shell")
+
+    def on_machines(command: str, text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(command, help=text)
+        sub.add_argument("names", metavar="NAME", nargs="+")
+        return sub
+
+    on_machines("stop", "power off in order (at most 20 s, then the power is cut)")
+    on_machines("start", "boot again, with the data it has")
+    on_machines("kill", "cut the power: SIGKILL to the machine's init; its disk stays")
+    wipe = on_machines("wipe", "a new machine in the same slot: new disk, same name and address")
+    wipe.add_argument("--new-host-key", action="store_true", help="with another ssh host key (default: the same)")
+    isolate = on_machines("isolate", "cut the network between it and the other machines")
+    isolate.add_argument("--all", action="store_true", help="and between it and this computer: no ssh, no mirror")
+    on_machines("heal", "end what isolate did")
+    mirror = commands.add_parser("mirror", help="what the machines get as http://releases.lab/")
+    mirror.add_argument("directory", metavar="DIR", nargs="?", help="serve this (default: etcd/ in the cache)")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0, 1 with a sentence on stderr, or that of ssh."""
+    args = _parser().parse_args(argv)
+    try:
+        return _run(args)
+    except LabError as error:
+        print(f"lab: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("lab: interrupted; `lab up` goes on from here, `lab down` removes all", file=sys.stderr)
+    return 1
+
+
+def _run(args: argparse.Namespace) -> int:
+    lab = Lab(args.dir, say=lambda text: print(text, flush=True))
+    match args.command:
+        case "up":
+            began = time.monotonic()
+            wanted = [name.strip() for name in args.names.split(",")] if args.names else args.n
+            machines = lab.up(wanted)
+            _table([(machine.name, machine.address) for machine in machines])
+            print(f"{len(machines)} machines up in {time.monotonic() - began:.1f} s; {lab.machines_file}")
+        case "down":
+            lab.down()
+            print(f"nothing is left of the lab in {lab.dir}")
+        case "status":
+            _status(lab, as_json=args.json)
+        case "ssh":
+            return _ssh(lab.machine(args.name), args.words)
+        case "wipe":
+            lab.wipe(*args.names, new_host_key=args.new_host_key)
+        case "isolate":
+            lab.isolate(*args.names, host_too=args.all)
+        case "mirror":
+            print(f"http://releases.lab/ is {lab.mirror(args.directory)}")
+        case "stop" | "start" | "kill" | "heal":
+            getattr(lab, args.command)(*args.names)
+    return 0
+
+
+def _status(lab: Lab, *, as_json: bool) -> None:
+    rows = lab.status()
+    mirrored = lab.mirrored()
+    if as_json:
+        mirror = str(mirrored) if mirrored else None
+        print(json.dumps({"dir": str(lab.dir), "mirror": mirror, "machines": [asdict(row) for row in rows]}, indent=2))
+        return
+    if not rows:
+        print(f"no lab in {lab.dir}")
+        return
+    _table([("NAME", "ADDRESS", "STATE", "NETWORK", "DISK"), *[tuple(asdict(row).values()) for row in rows]])
+    print(f"mirror  http://releases.lab/ is {mirrored or 'not running: `lab up` starts it'}")
+
+
+def _ssh(machine: Machine, words: list[str]) -> int:
+    words = words[1:] if words[:1] == ["--"] else words
+    argv = machine.ssh_argv(*(["-t"] if not words and sys.stdin.isatty() else []))
+    sys.stdout.flush()
+    os.execvp(argv[0], [*argv, *(["--", *words] if words else [])])
+
+
+def _table(rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

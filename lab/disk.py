@@ -1,0 +1,122 @@
+"""A machine's disk: the base tree below, what the machine writes above, joined by overlayfs; a plain copy where that fails.
+
+In a machine's directory, `disk/` is the disk (`upper`, `work` and `ready`, which says how it is made) and `root/` is where it is mounted.
+"""
+
+import contextlib
+import os
+import shutil
+import uuid
+from pathlib import Path
+
+from . import host
+from .errors import LabError
+
+
+class Disk:
+    """The disk in `directory`, which belongs to one machine."""
+
+    def __init__(self, directory: Path) -> None:
+        self.root = directory / "root"
+        self._disk = directory / "disk"
+        self._ready = self._disk / "ready"
+
+    @property
+    def kind(self) -> str | None:
+        """"overlay", "copy", or None while there is no complete disk."""
+        with contextlib.suppress(FileNotFoundError):
+            return self._ready.read_text().split()[0]
+        return None
+
+    def create(self, base: Path) -> None:
+        """Make an empty disk on top of `base` and mount it. `complete` must follow once its files are written."""
+        self.destroy()
+        self.root.mkdir(parents=True)
+        self._disk.mkdir()
+        if not self._mount(base):
+            # A lab directory on overlayfs itself (a container's), or on a network's file system.
+            self.root.rmdir()
+            host.call("cp", "-a", "--reflink=auto", str(base), str(self.root), timeout=300)
+
+    def complete(self, base: Path) -> None:
+        """Say that the disk has all it needs to boot: from here on an interrupted run keeps it."""
+        kind = "overlay" if self.root.is_mount() else "copy"
+        self._ready.write_text(f"{kind} {base}\n")
+
+    def attach(self) -> None:
+        """Mount the disk if it is not (after the computer was started anew).
+
+        Raises:
+            LabError: the base tree below the disk is gone.
+        """
+        kind, _, base = self._ready.read_text().strip().partition(" ")
+        if kind == "copy" or self.root.is_mount():
+            return
+        if not Path(base).is_dir():
+            raise LabError(f"the base tree {base}, on which this machine was made, is gone. Use `lab wipe` or `lab down`.")
+        if not self._mount(Path(base)):
+            raise LabError(f"the disk in {self._disk} cannot be mounted any more. Use `lab wipe` or `lab down`.")
+
+    def destroy(self) -> None:
+        """Unmount and remove the disk with everything on it."""
+        unmount_below(self.root)
+        for path in (self.root, self._disk):
+            if path.exists():
+                # Out of the way under another name first: an overlay that some process still holds must not share
+                # its directories with the next one.
+                old = path.with_name(f"old-{uuid.uuid4().hex[:8]}")
+                path.rename(old)
+        for old in self.root.parent.glob("old-*"):
+            shutil.rmtree(old)
+
+    def _mount(self, base: Path) -> bool:
+        upper, work = self._disk / "upper", self._disk / "work"
+        if any(mark in f"{base}{upper}" for mark in ",:\\"):
+            return False  # these have a meaning in the options of an overlay
+        upper.mkdir(exist_ok=True)
+        work.mkdir(exist_ok=True)
+        shutil.copystat(base, upper)
+        options = f"lowerdir={base},upperdir={upper},workdir={work}"
+        return not host.call("mount", "-t", "overlay", "-o", options, "overlay", str(self.root), check=False).returncode
+
+
+def unmount_below(directory: Path) -> None:
+    """Unmount everything at or below `directory`, also what nobody remembers having mounted there."""
+    for path in mounts_below(directory):
+        if host.call("umount", str(path), check=False).returncode:
+            host.call("umount", "--lazy", str(path), check=False)
+
+
+def mounts_below(directory: Path) -> list[Path]:
+    """Mount points at or below `directory`, innermost first."""
+    found = []
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        path = Path(line.split()[4].encode().decode("unicode_escape"))  # blanks in paths are \040
+        if path == directory or directory in path.parents:
+            found.append(path)
+    return found[::-1]
+
+
+def loops_below(directory: Path) -> list[str]:
+    """Loop devices (/dev/loopN) whose file is in `directory`."""
+    found = []
+    for file in Path("/sys/block").glob("loop*/loop/backing_file"):
+        with contextlib.suppress(OSError):
+            backing = file.read_text().strip().removesuffix(" (deleted)")
+            if directory in Path(backing).parents:
+                found.append(f"/dev/{file.parent.parent.name}")
+    return found
+
+
+def forget_nspawn(root: Path, job: str) -> None:
+    """Remove what a killed systemd-nspawn leaves under /run; to be called before `root` is unmounted."""
+    run = Path("/run/systemd/nspawn")
+    with contextlib.suppress(FileNotFoundError):
+        stat = os.stat(root)  # noqa: PTH116 - one call for both numbers
+        (run / "locks" / f"inode-{stat.st_dev}:{stat.st_ino}").unlink(missing_ok=True)
+    for directory in (run / "propagate" / job, run / "unix-export" / job):
+        if directory.is_dir() and not mounts_below(directory):
+            shutil.rmtree(directory, ignore_errors=True)
+    with contextlib.suppress(FileNotFoundError):
+        for lock in (run / "locks").glob(f"*{job}*"):
+            lock.unlink(missing_ok=True)

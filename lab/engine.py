@@ -1,0 +1,98 @@
+"""The Pulumi engine as the lab and the tests use it: which CLI, which plugins, and an environment of their own."""
+
+import importlib.metadata
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.pulumi import ensure_pulumi
+
+REPO = Path(__file__).resolve().parent.parent
+_STAND_INS = REPO / "lab" / "plugins" / "bin"
+_PLUGINS = ("command", "tls")
+_INSTALL_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One provider plugin and where it comes from."""
+
+    name: str
+    version: str
+    origin: str
+    """`on PATH`, `installed`, `downloaded` or `stand-in`."""
+
+
+def _cli(bin_directory: Path, *arguments: str, timeout: int) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PULUMI_SKIP_UPDATE_CHECK": "1"}
+    return subprocess.run(
+        [bin_directory / "pulumi", *arguments], env=environment, capture_output=True, text=True, timeout=timeout, check=False
+    )
+
+
+def _installed(bin_directory: Path) -> set[tuple[str, str]]:
+    listed = _cli(bin_directory, "plugin", "ls", "--json", timeout=30)
+    rows = json.loads(listed.stdout) if listed.returncode == 0 else []
+    return {(row["name"], row.get("version", "")) for row in rows if row.get("kind") == "resource"}
+
+
+def _download(bin_directory: Path, name: str, version: str) -> bool:
+    try:
+        return _cli(bin_directory, "plugin", "install", "resource", name, version, timeout=_INSTALL_SECONDS).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
+
+
+def find_plugins(bin_directory: Path, say: Callable[[str], None] = print) -> list[Plugin]:
+    """Decides for every plugin which one is used: the official one wherever it can be had, else the stand-in.
+
+    Args:
+        bin_directory: folder of the `pulumi` to ask.
+        say: takes one line about each decision.
+    """
+    installed = _installed(bin_directory)
+    found = []
+    for name in _PLUGINS:
+        version = importlib.metadata.version(f"pulumi-{name}")
+        if shutil.which(f"pulumi-resource-{name}"):
+            origin = "on PATH"
+        elif (name, version) in installed:
+            origin = "installed"
+        elif _download(bin_directory, name, version):
+            origin = "downloaded"
+        else:
+            origin = "stand-in"
+        remark = " of this project (the official plugin cannot be downloaded here)" if origin == "stand-in" else ""
+        say(f"plugin {name} {version}: {origin}{remark}")
+        found.append(Plugin(name, version, origin))
+    return found
+
+
+def environment(directory: Path, say: Callable[[str], None] = print) -> dict[str, str]:
+    """The environment in which `pulumi` works on stacks whose state lies in `directory`.
+
+    The state is in files below `directory`; the passphrase is the empty one, fit for machines of the lab alone.
+    """
+    bin_directory = ensure_pulumi()
+    stand_ins = directory / "plugins"
+    shutil.rmtree(stand_ins, ignore_errors=True)
+    stand_ins.mkdir(parents=True)
+    for plugin in find_plugins(bin_directory, say):
+        if plugin.origin == "stand-in":
+            # One link each: a folder with all of them on PATH would hide an official plugin, since PATH comes first.
+            program = f"pulumi-resource-{plugin.name}"
+            (stand_ins / program).symlink_to(_STAND_INS / program)
+    state = directory / "state"
+    state.mkdir(exist_ok=True)
+    # The folder of the virtual environment is on PATH as well: language hosts of older releases look there only.
+    path = [str(bin_directory), str(stand_ins), str(REPO / ".venv" / "bin"), os.environ.get("PATH", "")]
+    return {
+        "PATH": os.pathsep.join(path),
+        "PULUMI_BACKEND_URL": state.as_uri(),
+        "PULUMI_CONFIG_PASSPHRASE": "",
+        "PULUMI_SKIP_UPDATE_CHECK": "1",
+    }

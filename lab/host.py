@@ -1,0 +1,190 @@
+"""What the lab asks of and changes on the computer as a whole: programs, rights, the register of labs, one sysctl."""
+
+import contextlib
+import fcntl
+import ipaddress
+import json
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import LabError
+
+RUN = Path("/run/external-etcd-lab")
+_INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
+_INOTIFY_BEFORE = RUN / "inotify-before"
+_INOTIFY_WANTED = 1024  # a booted machine takes 8, one with etcd 15; the usual limit of 128 ends at the ninth machine
+_PACKAGES = {
+    "systemd-nspawn": "systemd-container",
+    "mmdebstrap": "mmdebstrap",
+    "ip": "iproute2",
+    "nft": "nftables",
+    "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client",
+    "setsid": "util-linux",
+    "mount": "mount",
+}
+
+
+def missing(*, base_is_cached: bool = False) -> str | None:
+    """Why this computer cannot run a lab, as one sentence, or None."""
+    if platform.system() != "Linux":
+        return f"the lab needs Linux with systemd-nspawn; this is {platform.system()}: run it in a Linux machine."
+    if os.geteuid() != 0:
+        return "the lab needs root, to make machines, a bridge and mounts: run it with sudo."
+    absent = [name for name in _PACKAGES if not shutil.which(name) and not (name == "mmdebstrap" and base_is_cached)]
+    if absent:
+        packages = " ".join(sorted({_PACKAGES[name] for name in absent}))
+        return f"the lab needs {', '.join(absent)}: run `apt-get install {packages}` or your system's equivalent."
+    return None
+
+
+def require(*, base_is_cached: bool = False) -> None:
+    """Raise LabError with the sentence of `missing`, if there is one."""
+    if reason := missing(base_is_cached=base_is_cached):
+        raise LabError(reason)
+
+
+def call(*argv: str, timeout: float = 30, stdin: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run a program of the host.
+
+    Raises:
+        LabError: it failed (unless `check` is False) or took longer than `timeout` seconds.
+    """
+    try:
+        # C.UTF-8: error texts that are looked at must not be translated.
+        done = subprocess.run(
+            argv,
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+            env={**os.environ, "LC_ALL": "C.UTF-8"},
+        )
+    except subprocess.TimeoutExpired:
+        raise LabError(f"`{' '.join(argv)}` did not end within {timeout:g} s.") from None
+    if check and done.returncode:
+        raise LabError(f"`{' '.join(argv)}` failed: {(done.stderr or done.stdout).strip() or done.returncode}")
+    return done
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, timeout_hint: str = "another lab command") -> Iterator[None]:
+    """Hold an exclusive lock on `path`, which may be unlinked by whoever holds it."""
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    while True:
+        with path.open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print(f"waiting for {timeout_hint} to finish ...", flush=True)
+                fcntl.flock(file, fcntl.LOCK_EX)
+            try:
+                still_there = path.stat().st_ino == os.fstat(file.fileno()).st_ino
+            except FileNotFoundError:
+                still_there = False
+            if still_there:
+                yield
+                return
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One lab of this computer in the register."""
+
+    lab: str
+    directory: str
+    subnet: ipaddress.IPv4Network
+
+
+@contextlib.contextmanager
+def register() -> Iterator[None]:
+    """Hold the register of labs. What is in it only changes inside, together with the bridges it speaks of."""
+    with locked(RUN / "register.lock", timeout_hint="another lab"):
+        for path in RUN.glob("eel*.json"):
+            # The bridge is made while the register is held, so an entry without one is what a crash left.
+            if not (Path("/sys/class/net") / path.stem).exists():
+                path.unlink(missing_ok=True)
+        yield
+
+
+def entries() -> list[Entry]:
+    """The labs of this computer."""
+    found = []
+    for path in sorted(RUN.glob("eel*.json")):
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            text = json.loads(path.read_text())
+            found.append(Entry(path.stem, text["directory"], ipaddress.IPv4Network(text["subnet"])))
+    return found
+
+
+def enter(entry: Entry) -> None:
+    """Put a lab into the register, and make room for its machines' inotify instances."""
+    path = RUN / f"{entry.lab}.json"
+    path.write_text(json.dumps({"directory": entry.directory, "subnet": str(entry.subnet)}) + "\n")
+    now = int(_INOTIFY.read_text())
+    if now < _INOTIFY_WANTED:
+        if not _INOTIFY_BEFORE.exists():
+            _INOTIFY_BEFORE.write_text(f"{now}\n")
+        _INOTIFY.write_text(f"{_INOTIFY_WANTED}\n")
+
+
+def leave(lab: str) -> None:
+    """Take a lab out of the register; the last one puts the inotify limit back (unless somebody else has changed it)."""
+    (RUN / f"{lab}.json").unlink(missing_ok=True)
+    if any(RUN.glob("eel*.json")):
+        return
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        before = int(_INOTIFY_BEFORE.read_text())
+        if int(_INOTIFY.read_text()) == _INOTIFY_WANTED:
+            _INOTIFY.write_text(f"{before}\n")
+    _INOTIFY_BEFORE.unlink(missing_ok=True)
+
+
+def taken_networks(but: str) -> dict[ipaddress.IPv4Network, str]:
+    """IPv4 networks that this computer's addresses, routes and labs use; those of the lab (and bridge) `but` left out."""
+    taken: dict[ipaddress.IPv4Network, str] = {}
+    for route in _ip_json("-4", "route", "show", "table", "all"):
+        network = str(route.get("dst", "default"))
+        device = str(route.get("dev", "?"))
+        if network in {"default", "0.0.0.0/0"} or device in {but, "lo"} or route.get("type") in {"local", "broadcast"}:
+            continue
+        with contextlib.suppress(ValueError):
+            taken[ipaddress.IPv4Network(network)] = f"a route by {device}"
+    for link in _ip_json("-4", "addr", "show"):
+        device = str(link.get("ifname", "?"))
+        for address in link.get("addr_info", []) if device != but else []:
+            with contextlib.suppress(ValueError, KeyError):
+                network = ipaddress.IPv4Network(f"{address['local']}/{address['prefixlen']}", strict=False)
+                taken[network] = f"an address of {device}"
+    for entry in entries():
+        if entry.lab != but:
+            taken[entry.subnet] = f"the lab in {entry.directory}"
+    return taken
+
+
+def _ip_json(*argv: str) -> list[dict[str, object]]:  # type: ignore[explicit-any,unused-ignore]
+    text = call("ip", "-j", *argv).stdout.strip()
+    rows = json.loads(text) if text else []
+    return [row for row in rows if row]
+
+
+def cache() -> Path:
+    """Where everything is kept that was downloaded or built: $EXTERNAL_ETCD_CACHE, or external-etcd in the user's cache."""
+    if chosen := os.environ.get("EXTERNAL_ETCD_CACHE"):
+        return Path(chosen).absolute()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "external-etcd"
+
+
+def give_to_caller(paths: Sequence[Path]) -> None:
+    """Under sudo: make `paths` the calling user's own, who is to run pulumi with them."""
+    user, group = os.environ.get("SUDO_UID"), os.environ.get("SUDO_GID")
+    if user and group and os.geteuid() == 0:
+        for path in paths:
+            os.chown(path, int(user), int(group))

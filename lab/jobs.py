@@ -1,0 +1,176 @@
+"""Long-lived processes of the lab, each in a cgroup subtree of its own.
+
+The cgroup is the process record: it holds nspawn and every process of its guest, also when nspawn itself was killed and
+left the guest behind. There is no pid file that could lie, and nothing is ever ended by its name.
+
+Where systemd runs the computer, a job is a transient service (as systemd-nspawn@.service is). Elsewhere the lab makes
+one cgroup per job in every hierarchy: several guests in one root would meddle with each other's cgroups.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from . import host
+from .errors import LabError
+
+_CGROUPS = Path("/sys/fs/cgroup")
+# $0 is unused; cgroup directories up to '--', then the program. setsid --fork: the job outlives the calling shell
+# and is nobody's child, so that its end needs nobody to collect it.
+_JOIN = 'while [ "$1" != -- ]; do echo $$ >"$1/cgroup.procs" || exit 1; shift; done; shift; exec setsid --fork "$@"'
+_CONTROLLERS = ("cpu", "cpuset", "io", "memory", "pids")
+
+
+def systemd_runs_the_host() -> bool:
+    """Whether PID 1 of this computer is systemd (the test of sd_booted(3))."""
+    return Path("/run/systemd/system").is_dir()
+
+
+class Job:
+    """One process tree of the lab, found again by its name alone."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def pids(self) -> list[int]:
+        """Host pids of everything in the job's cgroup subtree."""
+        found: set[int] = set()
+        for root in self._places()[:1]:
+            for file in root.rglob("cgroup.procs"):
+                # A cgroup may vanish, or be a threaded one (EOPNOTSUPP), while it is read.
+                with contextlib.suppress(OSError):
+                    found.update(int(pid) for pid in file.read_text().split())
+        return sorted(found - {0})
+
+    def alive(self) -> bool:
+        """Whether anything of the job still runs."""
+        return bool(self.pids())
+
+    def guest_init(self) -> int | None:
+        """The host pid of the guest's PID 1."""
+        for pid in self.pids():
+            with contextlib.suppress(OSError):
+                for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+                    if line.startswith("NSpid:") and len(line.split()) > 2 and line.split()[-1] == "1":
+                        return pid
+        return None
+
+    def command(self, program: str) -> tuple[int, list[str]] | None:
+        """Pid and arguments of the job's process whose first arguments hold a file called `program`."""
+        for pid in self.pids():
+            with contextlib.suppress(OSError):
+                argv = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
+                if program in {Path(word).name for word in argv[:3]}:
+                    return pid, argv
+        return None
+
+    def start(self, argv: list[str], log: Path) -> None:
+        """Start `argv` as this job, its output appended to `log`.
+
+        Raises:
+            LabError: the job already runs, or its cgroup cannot be made.
+        """
+        if self.alive():
+            raise LabError(f"{self.name} already runs.")
+        log.parent.mkdir(parents=True, exist_ok=True)
+        if systemd_runs_the_host():
+            self._start_as_service(argv, log)
+        else:
+            self._start_in_cgroups(argv, log)
+
+    def kill(self, timeout: float = 10) -> None:
+        """SIGKILL everything of the job, wait until it is gone, and remove its cgroups.
+
+        Raises:
+            LabError: something is still there after `timeout` seconds.
+        """
+        deadline = time.monotonic() + timeout
+        while pids := self.pids():
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            if time.monotonic() > deadline:
+                raise LabError(f"{self.name}: processes {pids} do not end. They may hang in the kernel: see `ps -o stat,wchan`.")
+            time.sleep(0.02)
+        self.clean()
+
+    def wait_gone(self, timeout: float) -> bool:
+        """Wait until nothing of the job runs; False when it still does after `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        while self.alive():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.05)
+        return True
+
+    def clean(self) -> None:
+        """Remove the cgroups of a job that has ended."""
+        if systemd_runs_the_host():
+            host.call("systemctl", "reset-failed", f"{self.name}.service", check=False)
+            return
+        for root in self._places():
+            for directory, _, _ in os.walk(root, topdown=False):
+                with contextlib.suppress(OSError):
+                    os.rmdir(directory)  # noqa: PTH106 - the path is what os.walk gave
+
+    def _places(self) -> list[Path]:
+        """The job's cgroup directory in each hierarchy; the first one is the one that tells which processes it has."""
+        below = f"system.slice/{self.name}.service" if systemd_runs_the_host() else self.name
+        return [hierarchy / below for hierarchy in _hierarchies()]
+
+    def _start_as_service(self, argv: list[str], log: Path) -> None:
+        self.clean()
+        properties = ["Type=exec", "Delegate=yes", "KillMode=mixed", "TasksMax=infinity"]
+        properties += [f"StandardOutput=append:{log}", f"StandardError=append:{log}"]
+        options = [f"--property={text}" for text in properties]
+        host.call("systemd-run", "--quiet", "--collect", f"--unit={self.name}.service", *options, "--", *argv)
+
+    def _start_in_cgroups(self, argv: list[str], log: Path) -> None:
+        places = self._places()
+        for place in places:
+            place.mkdir(exist_ok=True)
+            if place.parent.name == "cpuset":
+                # A new v1 cpuset is empty, and nothing may join an empty one.
+                for file in ("cpuset.cpus", "cpuset.mems"):
+                    (place / file).write_text((place.parent / file).read_text())
+                (place / "cgroup.clone_children").write_text("1\n")
+            elif place.parent == _CGROUPS:
+                for controller in _CONTROLLERS:  # v2 only: what the parent may not hand down, the guest does without
+                    with contextlib.suppress(OSError):
+                        (_CGROUPS / "cgroup.subtree_control").write_text(f"+{controller}\n")
+        with log.open("ab") as output:
+            joined = subprocess.run(
+                ["/bin/sh", "-c", _JOIN, "sh", *map(str, places), "--", *argv],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                timeout=10,
+                check=False,
+            )
+        if joined.returncode:
+            raise LabError(f"{self.name} cannot be started in its own cgroup: see {log}.")
+
+
+def leftover_jobs(lab: str) -> list[Job]:
+    """Every job of `lab` of which a cgroup is left, known or not."""
+    names: set[str] = set()
+    for hierarchy in _hierarchies():
+        if systemd_runs_the_host():
+            names.update(path.name.removesuffix(".service") for path in hierarchy.glob(f"system.slice/{lab}-*.service"))
+        else:
+            names.update(path.name for path in hierarchy.glob(f"{lab}-*"))
+    return [Job(name) for name in sorted(names)]
+
+
+def _hierarchies() -> list[Path]:
+    """Roots of the cgroup hierarchies, the one that systemd keeps its units in first."""
+    if (_CGROUPS / "cgroup.controllers").exists():
+        return [_CGROUPS]
+    roots = [path for path in sorted(_CGROUPS.iterdir()) if (path / "cgroup.procs").exists() and not path.is_symlink()]
+    if not roots:
+        raise LabError(f"no cgroup hierarchy under {_CGROUPS}: mount one, systemd in a machine needs it.")
+    return sorted(roots, key=lambda path: path.name not in {"unified", "systemd"})

@@ -1,0 +1,529 @@
+"""A lab: some machines, a bridge between them, a release mirror on it. All of it on this computer, all of it removable."""
+
+import contextlib
+import ipaddress
+import json
+import os
+import shutil
+import signal
+import socket
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from . import disk, host, image, names
+from .disk import Disk
+from .errors import LabError
+from .jobs import Job, leftover_jobs
+from .machine import PORT, USER, Machine
+from .network import Network
+
+REPO = Path(__file__).resolve().parent.parent
+MIRROR_NAME = "releases.lab"
+_MIRROR_PORT = 80
+_BOOT_TIMEOUT = 60.0
+_STOP_TIMEOUT = 20.0
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class MachineStatus:
+    """What `lab status` knows about one machine.
+
+    Attributes:
+        state: "running", "booting" (it runs, its sshd does not greet) or "stopped".
+        network: "connected", "isolated" from the other machines, or "cut off" from the host as well.
+        disk: "overlay", "copy" or "none".
+    """
+
+    name: str
+    address: str
+    state: str
+    network: str
+    disk: str
+
+
+def _silent(_: str) -> None:
+    pass
+
+
+class Lab:
+    """The lab in a directory. Making this object changes nothing; two objects for one directory are the same lab.
+
+    Args:
+        directory: Where the lab keeps what it has; default $LAB_DIR, or `.lab` beside this package.
+        say: Called with a line of text for each step that takes a while; default: nothing.
+    """
+
+    def __init__(self, directory: Path | str | None = None, say: Callable[[str], None] = _silent) -> None:
+        chosen = directory or os.environ.get("LAB_DIR") or REPO / ".lab"
+        self.dir = Path(chosen).resolve()
+        self.id = names.lab_id(self.dir)
+        self.network = Network(self.id)
+        self._say = say
+        self._state_file = self.dir / "lab.json"
+
+    # --- what there is -------------------------------------------------------------------------------------------
+
+    @property
+    def machines(self) -> dict[str, Machine]:
+        """The lab's machines by name, in the order of their slots. Empty when there is no lab."""
+        state = self._state()
+        if state is None:
+            return {}
+        subnet = ipaddress.IPv4Network(state["subnet"])
+        found = {}
+        for name, slot in sorted(state["slots"].items(), key=lambda item: item[1]):
+            with contextlib.suppress(FileNotFoundError):  # a slot whose machine an interrupted run has not made yet
+                found[name] = Machine(
+                    name=name,
+                    slot=slot,
+                    address=names.machine_address(subnet, slot),
+                    key_file=self.dir / "ssh" / "id_ed25519",
+                    known_hosts=self.dir / "ssh" / "known_hosts",
+                    host_key=self._host_key(name),
+                )
+        return found
+
+    def machine(self, name: str) -> Machine:
+        """The machine of that name.
+
+        Raises:
+            LabError: there is none.
+        """
+        machines = self.machines
+        if name not in machines:
+            known = ", ".join(machines) or "none: make some with `lab up`"
+            raise LabError(f"no machine {name!r} in the lab in {self.dir}. Its machines: {known}.")
+        return machines[name]
+
+    @property
+    def address(self) -> str:
+        """The computer's own address on the lab's bridge.
+
+        Raises:
+            LabError: there is no lab.
+        """
+        state = self._state()
+        if state is None:
+            raise LabError(f"there is no lab in {self.dir}. Make one with `lab up`.")
+        return names.bridge_address(ipaddress.IPv4Network(state["subnet"]))
+
+    @property
+    def machines_file(self) -> Path:
+        """machines.json: how to reach the machines, in the form the program's `machinesFile` wants."""
+        return self.dir / "machines.json"
+
+    def status(self) -> list[MachineStatus]:
+        """Every machine as it is now. Takes at most about a second."""
+        machines = list(self.machines.values())
+        cuts = self.network.cuts()
+
+        def look(machine: Machine) -> MachineStatus:
+            state = "stopped"
+            if self._job(machine).alive():
+                state = "running" if machine.answers() else "booting"
+            cut = cuts.get(names.cable(self.id, machine.slot), "connected")
+            if cut == "cut off" and state == "booting":
+                state = "running"  # its sshd cannot be asked
+            return MachineStatus(machine.name, machine.address, state, cut, self._disk(machine.name).kind or "none")
+
+        return _parallel(look, machines)
+
+    # --- the lab as a whole --------------------------------------------------------------------------------------
+
+    def up(self, wanted: int | Iterable[str] = 3) -> list[Machine]:
+        """Make and start what is missing; leave alone what runs.
+
+        Args:
+            wanted: How many machines (named etcd-1, etcd-2, ...), or their names. Machines beyond those stay.
+
+        Returns:
+            The machines asked for, each with an sshd that answers.
+
+        Raises:
+            LabError: this computer cannot run a lab, an address range is taken, or a machine does not boot.
+        """
+        host.require(base_is_cached=image.path().is_dir())
+        asked = names.check_names([f"etcd-{n}" for n in range(1, wanted + 1)] if isinstance(wanted, int) else wanted)
+        if not asked:
+            raise LabError("no machine was asked for: give a number of 1 or more, or names.")
+        with self._locked():
+            self._claim_directory()
+            base = image.ensure(self._say)
+            self._claim_network()
+            self._assign(asked)
+            self._operator_key()
+            self._start_mirror()
+            state = self._state() or {}
+            new = [name for name in asked if self._disk(name).kind is None]
+            _parallel(lambda name: self._create(name, int(state["slots"][name]), base), new)
+            self._write_lists()
+            machines = self.machines
+            todo = [machines[name] for name in asked if not self._job(machines[name]).alive()]
+            if todo:
+                disks = " and ".join(sorted({self._disk(machine.name).kind or "" for machine in todo}))
+                self._say(f"starting {', '.join(machine.name for machine in todo)} (disks: {disks})")
+            self._boot(todo)
+            self._wait([machines[name] for name in asked])
+            return [machines[name] for name in asked]
+
+    def down(self) -> None:
+        """Remove everything the lab has made on this computer, whatever state a crash left it in.
+
+        Raises:
+            LabError: this is not root on Linux, or a process does not end.
+        """
+        host.require(base_is_cached=True)
+        with self._locked():
+            jobs = leftover_jobs(self.id)
+            _parallel(lambda job: job.kill(), jobs)
+            for root in (self.dir / "machines").glob("*/root"):
+                disk.forget_nspawn(root, f"{self.id}-none")
+            for job in jobs:
+                disk.forget_nspawn(self.dir / "none", job.name)
+            disk.unmount_below(self.dir)
+            for loop in disk.loops_below(self.dir):
+                host.call("losetup", "--detach", loop, check=False)
+            with host.register():
+                self.network.destroy()
+                host.leave(self.id)
+            if self._state_file.exists() or self.dir == REPO / ".lab":
+                # The state file last: an interrupted `down` can be repeated.
+                for path in sorted(self.dir.glob("*"), key=lambda path: path == self._state_file):
+                    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+                with contextlib.suppress(OSError):
+                    self.dir.rmdir()
+            self._lock_file.unlink(missing_ok=True)
+
+    def mirror(self, directory: Path | str | None = None) -> Path:
+        """Serve `directory` to the machines as http://releases.lab/ (default: etcd/ in the cache); returns what is served.
+
+        Raises:
+            LabError: no such directory, no lab, or port 80 of the bridge's address is taken.
+        """
+        chosen = Path(directory or host.cache() / "etcd").resolve()
+        if directory and not chosen.is_dir():
+            raise LabError(f"{chosen} is no directory, so it cannot be served.")
+        with self._locked():
+            self._require_state()
+            self._mirror_job.kill()
+            self._start_mirror(chosen)
+        return chosen
+
+    def mirrored(self) -> Path | None:
+        """The directory that the mirror serves now; None when it does not run."""
+        found = self._mirror_job.command("mirror.py")
+        return Path(found[1][-1]) if found else None
+
+    # --- single machines -----------------------------------------------------------------------------------------
+
+    def start(self, *which: str) -> None:
+        """Boot machines that do not run, with the data they have, and wait for their sshd."""
+        with self._locked():
+            machines = self._which(which)
+            for machine in machines:
+                if self._disk(machine.name).kind is None:
+                    raise LabError(f"{machine.name} has no complete disk. Use `lab wipe {machine.name}`.")
+            self._boot([machine for machine in machines if not self._job(machine).alive()])
+            self._wait(machines)
+
+    def stop(self, *which: str) -> None:
+        """Power machines off in order; one that takes longer than 20 s is cut off."""
+        with self._locked():
+            _parallel(self._stop, self._which(which))
+
+    def kill(self, *which: str) -> None:
+        """Cut the power of machines: SIGKILL to the guest's init. What is on their disks stays."""
+        with self._locked():
+            _parallel(self._kill, self._which(which))
+
+    def wipe(self, *which: str, new_host_key: bool = False, start: bool = True) -> None:
+        """Put new machines into the same slots: same name, address and (by default) host key; new disk, new machine id."""
+        with self._locked():
+            base = image.ensure(self._say)
+            machines = self._which(which)
+
+            def renew(machine: Machine) -> None:
+                self._kill(machine)
+                disk.forget_nspawn(self._disk(machine.name).root, self._job(machine).name)
+                if new_host_key:
+                    self._key_pair(machine.name).unlink(missing_ok=True)
+                self._create(machine.name, machine.slot, base)
+
+            _parallel(renew, machines)
+            self._write_lists()
+            if start:
+                machines = self._which(which)
+                self._boot(machines)
+                self._wait(machines)
+
+    def isolate(self, *which: str, host_too: bool = False) -> None:
+        """Cut the network between these machines and all others; with `host_too` ssh from the host and the mirror as well."""
+        for machine in self._which(which):
+            self.network.cut(names.cable(self.id, machine.slot), host_too=host_too)
+
+    def heal(self, *which: str) -> None:
+        """End what `isolate` did."""
+        for machine in self._which(which):
+            self.network.mend(names.cable(self.id, machine.slot))
+
+    # --- inside --------------------------------------------------------------------------------------------------
+
+    @property
+    def _lock_file(self) -> Path:
+        return host.RUN / f"{self.id}.lock"
+
+    @property
+    def _mirror_job(self) -> Job:
+        return Job(f"{self.id}-mirror")
+
+    def _job(self, machine: Machine) -> Job:
+        return Job(names.job_name(self.id, machine.slot))
+
+    def _disk(self, name: str) -> Disk:
+        return Disk(self.dir / "machines" / name)
+
+    def _key_pair(self, name: str) -> Path:
+        return self.dir / "machines" / name / "ssh_host_ed25519_key"
+
+    def _host_key(self, name: str) -> str:
+        return " ".join(self._key_pair(name).with_suffix(".pub").read_text().split()[:2])
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        host.require(base_is_cached=True)
+        with host.locked(self._lock_file):
+            yield
+
+    def _state(self) -> dict[str, Any] | None:
+        try:
+            state: dict[str, Any] = json.loads(self._state_file.read_text())
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise LabError(f"{self._state_file} cannot be read ({error}). Run `lab down`, which needs no such file.") from None
+        return state
+
+    def _require_state(self) -> dict[str, Any]:
+        state = self._state()
+        if state is None:
+            raise LabError(f"there is no lab in {self.dir}. Make one with `lab up`.")
+        return state
+
+    def _which(self, which: Sequence[str]) -> list[Machine]:
+        return [self.machine(name) for name in dict.fromkeys(which)]
+
+    def _claim_directory(self) -> None:
+        """Never take a directory with somebody's files in it: `down` removes all that is in a lab's directory."""
+        default = self.dir == REPO / ".lab"
+        if self.dir.is_dir() and any(self.dir.iterdir()) and not self._state_file.exists() and not default:
+            raise LabError(f"{self.dir} holds files that are not a lab's. Give an empty or new directory with --dir.")
+        self.dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+        if self._state_file.exists():
+            self._state()  # raises if it cannot be read
+
+    def _claim_network(self) -> None:
+        state = self._state() or {"format": 1, "slots": {}}
+        wanted = os.environ.get("LAB_SUBNET")
+        recorded = state.get("subnet")
+        if recorded and wanted and names.parse_subnet(wanted) != ipaddress.IPv4Network(recorded):
+            raise LabError(f"LAB_SUBNET is {wanted}, but this lab has {recorded}. Run `lab down` first, or unset LAB_SUBNET.")
+        with host.register():
+            taken = host.taken_networks(but=self.id)
+            if recorded and (owner := names.overlap(ipaddress.IPv4Network(recorded), taken)):
+                raise LabError(f"this lab's range {recorded} is now in use by {owner}. Run `lab down`, then `lab up`.")
+            for entry in host.entries():
+                if entry.lab == self.id and entry.directory != str(self.dir):
+                    raise LabError(f"the lab in {entry.directory} has the same id {self.id}. Give another --dir.")
+            subnet = ipaddress.IPv4Network(recorded) if recorded else names.choose_subnet(self.id, taken, wanted)
+            # Written before the bridge exists: a crash in between is cleaned up by the next register().
+            _write_json(self._state_file, {**state, "subnet": str(subnet)})
+            self.network.create(subnet)
+            host.enter(host.Entry(self.id, str(self.dir), subnet))
+
+    def _assign(self, asked: list[str]) -> None:
+        state = self._require_state()
+        state["slots"].update(names.assign_slots(asked, state["slots"]))
+        _write_json(self._state_file, state)
+
+    def _operator_key(self) -> None:
+        key = self.dir / "ssh" / "id_ed25519"
+        key.parent.mkdir(mode=0o755, exist_ok=True)
+        _make_key(key, "operator of the lab")
+
+    def _start_mirror(self, directory: Path | None = None) -> None:
+        if self._mirror_job.alive():
+            return
+        served = directory or host.cache() / "etcd"
+        served.mkdir(parents=True, exist_ok=True)
+        log = self.dir / "logs" / "mirror.log"
+        program = Path(__file__).with_name("mirror.py")
+        self._mirror_job.start([sys.executable, "-I", str(program), self.address, str(_MIRROR_PORT), str(served)], log)
+        deadline = time.monotonic() + 10
+        while not _listens(self.address, _MIRROR_PORT):
+            if not self._mirror_job.alive() or time.monotonic() > deadline:
+                raise LabError(f"the release mirror did not start: {_tail(log, 1)}. Free that port, or see {log}.")
+            time.sleep(0.02)
+
+    def _create(self, name: str, slot: int, base: Path) -> None:
+        """A new disk with the machine's identity on it."""
+        home = self.dir / "machines" / name
+        home.mkdir(parents=True, exist_ok=True)
+        key = self._key_pair(name)
+        _make_key(key, name)
+        new = self._disk(name)
+        new.create(base)
+        root, subnet = new.root, ipaddress.IPv4Network(self._require_state()["subnet"])
+        (root / "etc/hostname").write_text(f"{name}\n")
+        # Set here and not left to the first boot, which would also apply every unit's preset: slow.
+        (root / "etc/machine-id").write_text(f"{uuid.uuid4().hex}\n")
+        (root / "etc/systemd/network/10-lab.network").write_text(
+            "[Match]\nName=host0\n\n[Network]\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n"
+            f"Address={names.machine_address(subnet, slot)}/{subnet.prefixlen}\n"
+        )
+        shutil.copy(key, root / "etc/ssh" / key.name)
+        shutil.copy(key.with_suffix(".pub"), root / "etc/ssh")
+        authorised = root / "home/operator/.ssh/authorized_keys"
+        shutil.copy(self.dir / "ssh" / "id_ed25519.pub", authorised)
+        owner = authorised.parent.stat()
+        os.chown(authorised, owner.st_uid, owner.st_gid)
+        authorised.chmod(0o600)
+        self._write_hosts(name)
+        new.complete(base)
+
+    def _write_hosts(self, name: str) -> None:
+        state = self._require_state()
+        subnet = ipaddress.IPv4Network(state["subnet"])
+        lines = ["127.0.0.1 localhost", "::1 localhost ip6-localhost", f"{names.bridge_address(subnet)} {MIRROR_NAME}"]
+        lines += [f"{names.machine_address(subnet, slot)} {other}" for other, slot in state["slots"].items()]
+        file = self._disk(name).root / "etc/hosts"
+        text = "\n".join(lines) + "\n"
+        if not file.exists() or file.read_text() != text:
+            file.write_text(text)
+
+    def _write_lists(self) -> None:
+        """machines.json, known_hosts, and every machine's /etc/hosts."""
+        machines = self.machines
+        key = self.dir / "ssh" / "id_ed25519"
+        shown = str(key.relative_to(REPO)) if key.is_relative_to(REPO) else str(key)
+        rows = [
+            {
+                "name": machine.name,
+                "address": machine.address,
+                "ssh": {
+                    "host": machine.address,
+                    "port": PORT,
+                    "user": USER,
+                    "privateKeyFile": shown,
+                    "hostKey": machine.host_key,
+                },
+            }
+            for machine in machines.values()
+        ]
+        _write_json(self.machines_file, {"machines": rows})
+        known = self.dir / "ssh" / "known_hosts"
+        _write(known, "".join(f"{machine.address} {machine.host_key}\n" for machine in machines.values()))
+        for name in machines:
+            if self._disk(name).root.is_dir() and self._disk(name).kind:
+                self._disk(name).attach()
+                self._write_hosts(name)
+        host.give_to_caller([self.dir, key.parent, key, known, self.machines_file])
+
+    def _boot(self, machines: Sequence[Machine]) -> None:
+        _parallel(self._boot_one, machines)
+
+    def _boot_one(self, machine: Machine) -> None:
+        job, its_disk = self._job(machine), self._disk(machine.name)
+        its_disk.attach()
+        disk.forget_nspawn(its_disk.root, job.name)
+        # No --private-users: etcd's files on the disk have the owner that the tests see. --keep-unit and --register=no:
+        # the job is the unit, and no machined is needed.
+        argv = ["systemd-nspawn", "--quiet", "--settings=no", "--boot", "--register=no", "--keep-unit"]
+        argv += [f"--directory={its_disk.root}", f"--machine={job.name}", f"--hostname={machine.name}"]
+        argv += [f"--network-bridge={self.id}", "--resolv-conf=off", "--timezone=off", "--link-journal=no"]
+        job.start(argv, self.dir / "logs" / f"{machine.name}.log")
+
+    def _wait(self, machines: Sequence[Machine]) -> None:
+        _parallel(self._wait_one, machines)
+
+    def _wait_one(self, machine: Machine) -> None:
+        job, log = self._job(machine), self.dir / "logs" / f"{machine.name}.log"
+        if names.cable(self.id, machine.slot) in self.network.cuts() and not machine.answers():
+            return  # cut off from the host: it can only be believed
+        deadline = time.monotonic() + _BOOT_TIMEOUT
+        while not machine.answers():
+            if not job.alive():
+                raise LabError(f"{machine.name} ended while it booted. The end of {log}:\n{_tail(log)}")
+            if time.monotonic() > deadline:
+                raise LabError(f"{machine.name} has no sshd after {_BOOT_TIMEOUT:g} s. The end of {log}:\n{_tail(log)}")
+            time.sleep(0.05)
+
+    def _stop(self, machine: Machine) -> None:
+        job = self._job(machine)
+        nspawn = job.command("systemd-nspawn")
+        if nspawn:
+            # nspawn hands this on to the guest's init as the signal that means an orderly power off.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(nspawn[0], signal.SIGTERM)
+            if not job.wait_gone(_STOP_TIMEOUT):
+                self._say(f"{machine.name} did not power off within {_STOP_TIMEOUT:g} s: its power is cut")
+        self._kill(machine)
+
+    def _kill(self, machine: Machine) -> None:
+        job = self._job(machine)
+        init = job.guest_init()
+        if init:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(init, signal.SIGKILL)
+            job.wait_gone(2)  # nspawn sees it and takes its cable and its files under /run with it
+        job.kill()
+
+
+def _parallel(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """`function` of every item at once; the first error, after all have ended."""
+    if not items:
+        return []
+    with ThreadPoolExecutor(max_workers=min(len(items), 16)) as pool:
+        return list(pool.map(function, items))
+
+
+def _make_key(path: Path, comment: str) -> None:
+    public = path.with_suffix(".pub")
+    if path.exists() and public.exists():
+        return
+    path.unlink(missing_ok=True)
+    host.call("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path))
+
+
+def _listens(address: str, port: int) -> bool:
+    try:
+        with socket.create_connection((address, port), timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+def _tail(file: Path, lines: int = 12) -> str:
+    with contextlib.suppress(FileNotFoundError):
+        return "\n".join(file.read_text(errors="replace").strip().splitlines()[-lines:])
+    return "(no log)"
+
+
+def _write(path: Path, text: str) -> None:
+    """All of it or nothing: an interrupted run leaves the old file."""
+    new = path.with_name(f".{path.name}.new")
+    new.write_text(text)
+    new.replace(path)
+
+
+def _write_json(path: Path, content: object) -> None:
+    _write(path, json.dumps(content, indent=2) + "\n")
+

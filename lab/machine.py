@@ -1,0 +1,100 @@
+"""One machine of a lab, as its user sees it: a name, an address, ssh."""
+
+import shlex
+import socket
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import LabError
+
+USER = "operator"
+PORT = 22
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A machine of a lab. What it is does not change with `wipe`, but for the host key if a new one was asked for.
+
+    Attributes:
+        name: Host name, unique in the lab.
+        slot: Its place in the lab, 1 or more; the address and the names on the computer follow from it.
+        address: IPv4 address on the lab's bridge.
+        key_file: The private key of the user `operator`.
+        known_hosts: A file in ssh's known_hosts format with this machine's host key.
+        host_key: Public host key, "ssh-ed25519 AAAA...".
+    """
+
+    name: str
+    slot: int
+    address: str
+    key_file: Path
+    known_hosts: Path
+    host_key: str
+
+    def ssh_argv(self, *options: str) -> list[str]:
+        """The ssh command line up to and with the host; words to run may follow."""
+        settings = {
+            "IdentitiesOnly": "yes",
+            "UserKnownHostsFile": str(self.known_hosts),
+            "GlobalKnownHostsFile": "/dev/null",
+            "StrictHostKeyChecking": "yes",
+            "HostKeyAlgorithms": "ssh-ed25519",
+            "BatchMode": "yes",
+            "ConnectTimeout": "10",
+            "LogLevel": "ERROR",
+        }
+        argv = ["ssh", "-F", "none", "-i", str(self.key_file)]
+        for key, value in settings.items():
+            argv += ["-o", f"{key}={value}"]
+        return [*argv, *options, f"{USER}@{self.address}"]
+
+    def run(
+        self,
+        command: str | Sequence[str],
+        *,
+        input: str | None = None,  # noqa: A002 - as in subprocess.run
+        timeout: float = 60,
+        check: bool = True,
+        root: bool = False,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command on the machine over ssh.
+
+        Args:
+            command: A line for the machine's shell, or a list of words that no shell shall touch.
+            input: Text for its stdin; without it stdin is empty.
+            timeout: Seconds it may take in all.
+            check: Raise when it does not exit with 0.
+            root: Run it as root, by sudo, instead of as the operator.
+
+        Raises:
+            LabError: it failed (with its output) or took too long.
+        """
+        line = command if isinstance(command, str) else shlex.join(command)
+        if root:
+            line = f"sudo -n -- sh -c {shlex.quote(line)}"
+        try:
+            done = subprocess.run(
+                [*self.ssh_argv("-T"), "--", line],
+                input=input,
+                stdin=subprocess.DEVNULL if input is None else None,
+                capture_output=True,
+                text=True,
+                timeout=timeout,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise LabError(f"{self.name}: `{line}` did not end within {timeout:g} s.") from None
+        if check and done.returncode:
+            words = "\n".join(part.strip() for part in (done.stdout, done.stderr) if part.strip())
+            raise LabError(f"{self.name}: `{line}` exited with {done.returncode}: {words}")
+        return done
+
+    def answers(self, timeout: float = 1) -> bool:
+        """Whether the machine's sshd greets within `timeout` seconds."""
+        try:
+            with socket.create_connection((self.address, PORT), timeout=timeout) as connection:
+                return connection.recv(4) == b"SSH-"
+        except OSError:
+            return False

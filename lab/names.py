@@ -1,0 +1,141 @@
+"""Names and addresses of a lab: pure functions, nothing here looks at the computer.
+
+Everything a lab owns outside its directory carries the lab's id, which follows from the directory's path alone. So a
+`down` after a crash finds all of it even when the directory's files are lost.
+"""
+
+import hashlib
+import ipaddress
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from .errors import LabError
+
+MAX_MACHINES = 89
+_FIRST_HOST = 10  # slot 1 is .11: room below for the bridge (.1) and for what a test wants to put beside it
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_RESERVED = {"localhost", "releases", "releases.lab"}
+
+
+def lab_id(directory: Path) -> str:
+    """The id of the lab in `directory` (absolute): 9 characters, also the name of its bridge and of its nft table.
+
+    Short enough for `vb-<id>-<slot>`, the host's side of a machine's cable, to fit the 15 characters of an interface name.
+    """
+    return "eel" + hashlib.sha256(str(directory).encode()).hexdigest()[:6]
+
+
+def job_name(lab: str, slot: int) -> str:
+    """The name of the machine in `slot` towards the computer: of its nspawn, its cgroups and its cable."""
+    return f"{lab}-{slot}"
+
+
+def cable(lab: str, slot: int) -> str:
+    """The host's side of a machine's network cable, as systemd-nspawn names it."""
+    return f"vb-{job_name(lab, slot)}"
+
+
+def parse_subnet(text: str) -> ipaddress.IPv4Network:
+    """LAB_SUBNET as a network.
+
+    Raises:
+        LabError: not an IPv4 /24 out of the private ranges.
+    """
+    try:
+        subnet = ipaddress.IPv4Network(text)
+    except ValueError as error:
+        raise LabError(
+            f"LAB_SUBNET is {text!r}: not an IPv4 network ({error}). Give a private /24, as 10.99.7.0/24."
+        ) from None
+    if subnet.prefixlen != 24 or not subnet.is_private:
+        raise LabError(f"LAB_SUBNET is {text!r}: it must be a private /24. Give one, as 10.99.7.0/24.")
+    return subnet
+
+
+def overlap(subnet: ipaddress.IPv4Network, taken: Mapping[ipaddress.IPv4Network, str]) -> str | None:
+    """Who already uses a part of `subnet`, in words, or None. `taken` maps networks to who uses them."""
+    for network, owner in taken.items():
+        if network.overlaps(subnet):
+            return f"{network} ({owner})"
+    return None
+
+
+def choose_subnet(lab: str, taken: Mapping[ipaddress.IPv4Network, str], wanted: str | None = None) -> ipaddress.IPv4Network:
+    """The /24 of a lab: `wanted`, or the first free 10.99.X.0/24 counted from an X that follows from the lab's id.
+
+    Raises:
+        LabError: the wanted range is not usable or taken, or none is free.
+    """
+    if wanted:
+        subnet = parse_subnet(wanted)
+        if owner := overlap(subnet, taken):
+            raise LabError(
+                f"LAB_SUBNET is {wanted}, but {owner} is in the way on this computer. "
+                "Give another private /24, or none: then the lab picks a free one."
+            )
+        return subnet
+    start = int(lab.removeprefix("eel"), 16)
+    for step in range(256):
+        subnet = ipaddress.IPv4Network(f"10.99.{(start + step) % 256}.0/24")
+        if not overlap(subnet, taken):
+            return subnet
+    owners = overlap(ipaddress.IPv4Network("10.99.0.0/16"), taken)
+    raise LabError(f"no free 10.99.X.0/24 on this computer: {owners} is in the way. Set LAB_SUBNET to a free private /24.")
+
+
+def bridge_address(subnet: ipaddress.IPv4Network) -> str:
+    """The computer's own address in the lab, where the mirror listens."""
+    return str(subnet.network_address + 1)
+
+
+def machine_address(subnet: ipaddress.IPv4Network, slot: int) -> str:
+    """The address of the machine in `slot` (1 is .11)."""
+    return str(subnet.network_address + _FIRST_HOST + slot)
+
+
+def check_names(names: Iterable[str]) -> list[str]:
+    """The names, when all of them can be host names and none comes twice.
+
+    Raises:
+        LabError: with the name and the rule it breaks.
+    """
+    seen: list[str] = []
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise LabError(
+                f"{name!r} is no host name: small letters, digits and '-', at most 63, with a letter or digit at both ends."
+            )
+        if name in _RESERVED:
+            raise LabError(f"{name!r} has another meaning inside the lab. Choose another name.")
+        if name in seen:
+            raise LabError(f"{name!r} comes twice. Give every machine its own name.")
+        seen.append(name)
+    return seen
+
+
+def assign_slots(names: Iterable[str], used: Mapping[str, int]) -> dict[str, int]:
+    """Slots for those of `names` which have none in `used`. etcd-4 gets slot 4 if free, other names the lowest free one.
+
+    Raises:
+        LabError: more machines than a lab has slots for.
+    """
+    taken = set(used.values())
+    slots: dict[str, int] = {}
+    new = [name for name in names if name not in used]
+    # Names that ask for a slot by their number come first, so that no other name takes it from them.
+    for name in sorted(new, key=lambda name: _wish(name) is None):
+        wish = _wish(name)
+        free = (slot for slot in range(1, MAX_MACHINES + 1) if slot not in taken)
+        slot = wish if wish is not None and wish not in taken else next(free, None)
+        if slot is None:
+            raise LabError(f"no slot left for {name!r}: a lab holds at most {MAX_MACHINES} machines.")
+        taken.add(slot)
+        slots[name] = slot
+    return slots
+
+
+def _wish(name: str) -> int | None:
+    match = re.fullmatch(r"etcd-([1-9]\d?)", name)
+    slot = int(match[1]) if match else None
+    return slot if slot is not None and slot <= MAX_MACHINES else None

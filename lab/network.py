@@ -1,0 +1,89 @@
+"""The lab's network: one bridge, and cuts in it. The cuts are kept in the kernel's nft sets and nowhere else."""
+
+import ipaddress
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import host
+from .names import bridge_address
+
+# `between` sees what one machine sends to another; the computer's own traffic (ssh, the mirror) passes the other two.
+_TABLE = """
+table bridge {lab} {{
+  set cut {{ type ifname; }}
+  set dark {{ type ifname; }}
+  chain between {{
+    type filter hook forward priority 0; policy accept;
+    iifname @cut drop
+    oifname @cut drop
+  }}
+  chain to_host {{
+    type filter hook input priority 0; policy accept;
+    iifname @dark drop
+  }}
+  chain from_host {{
+    type filter hook output priority 0; policy accept;
+    oifname @dark drop
+  }}
+}}
+"""
+
+
+@dataclass(frozen=True)
+class Network:
+    """The network of one lab. `lab` is the name of the bridge and of the nft table."""
+
+    lab: str
+
+    def exists(self) -> bool:
+        """Whether the bridge is there."""
+        return (Path("/sys/class/net") / self.lab).exists()
+
+    def create(self, subnet: ipaddress.IPv4Network) -> None:
+        """Make what is missing of bridge, address and table."""
+        if not self.exists():
+            # A fixed MAC: otherwise the bridge's changes with every machine that comes or goes, and neighbours are lost.
+            mac = "02:" + ":".join(f"{byte:02x}" for byte in bytes.fromhex(self.lab.removeprefix("eel")).rjust(5, b"\xee"))
+            host.call("ip", "link", "add", "name", self.lab, "address", mac, "type", "bridge")
+        wanted = f"{bridge_address(subnet)}/{subnet.prefixlen}"
+        host.call("ip", "address", "replace", wanted, "dev", self.lab)
+        host.call("ip", "link", "set", self.lab, "up")
+        if host.call("nft", "list", "table", "bridge", self.lab, check=False).returncode:
+            host.call("nft", "-f", "-", stdin=_TABLE.format(lab=self.lab))
+
+    def destroy(self) -> None:
+        """Remove all of it."""
+        for path in Path("/sys/class/net").glob(f"vb-{self.lab}-*"):
+            host.call("ip", "link", "delete", path.name, check=False)
+        if self.exists():
+            host.call("ip", "link", "delete", self.lab)
+        if not host.call("nft", "list", "table", "bridge", self.lab, check=False).returncode:
+            host.call("nft", "delete", "table", "bridge", self.lab)
+
+    def cut(self, cable: str, *, host_too: bool) -> None:
+        """Stop all traffic between the machine on `cable` and the others, and with the host if `host_too`."""
+        commands = [f"add element bridge {self.lab} cut {{ {cable} }}"]
+        commands += [f"add element bridge {self.lab} dark {{ {cable} }}"] if host_too else []
+        host.call("nft", "-f", "-", stdin="\n".join(commands))
+
+    def mend(self, cable: str) -> None:
+        """Let the traffic of the machine on `cable` through again."""
+        for name in ("cut", "dark"):
+            if cable in self._members(name):
+                host.call("nft", "delete", "element", "bridge", self.lab, name, "{", cable, "}")
+
+    def cuts(self) -> dict[str, str]:
+        """Cables with a cut: "isolated" from the other machines, or "cut off" from the host as well."""
+        cuts = dict.fromkeys(self._members("cut"), "isolated")
+        cuts.update(dict.fromkeys(self._members("dark"), "cut off"))
+        return cuts
+
+    def _members(self, name: str) -> list[str]:
+        listed = host.call("nft", "-j", "list", "set", "bridge", self.lab, name, check=False)
+        if listed.returncode:
+            return []
+        for item in json.loads(listed.stdout)["nftables"]:
+            if "set" in item:
+                return [str(element) for element in item["set"].get("elem", [])]
+        return []

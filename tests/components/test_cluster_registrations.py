@@ -1,0 +1,168 @@
+"""What `EtcdCluster` registers with the engine: parents, names, order, secrets; the same in preview and in update."""
+
+import json
+
+import pytest
+
+from components import EtcdCluster
+from components.plan import PlanError
+from tests.support.recording import Recorder, is_secret, plain_text, private_key, record
+
+MEMBERS = ("a", "b", "c")
+PREVIEW_AND_UPDATE = pytest.mark.parametrize("preview", [True, False], ids=["preview", "update"])
+
+
+def machines(count: int = 3, **changes: object) -> list[dict[str, object]]:
+    ssh = {"host": "192.0.2.1", "host_key": "ssh-ed25519 AAAA", "private_key": "PRIVATE KEY of ssh", "user": "operator"}
+    return [{"name": "abcdefg"[i], "address": f"10.0.0.{11 + i}", "ssh": ssh, **changes} for i in range(count)]
+
+
+def cluster(preview: bool, **args: object) -> Recorder:
+    return record(lambda: EtcdCluster("dev", {"members": machines(), **args}), preview)  # type: ignore[typeddict-item]
+
+
+@PREVIEW_AND_UPDATE
+def test_the_names_of_all_resources_are_an_interface_and_stay_as_they_are(preview: bool) -> None:
+    recorder = cluster(preview)
+    leaves = [f"dev-pki-{m}-{kind}" for m in MEMBERS for kind in ("server", "peer", "healthcheck-client")]
+    leaves.append("dev-pki-apiserver-etcd-client")
+    assert sorted((r.type.rsplit(":", 1)[-1], r.name) for r in recorder.registrations) == sorted(
+        [
+            ("EtcdCluster", "dev"),
+            ("EtcdPki", "dev-pki"),
+            ("PrivateKey", "dev-pki-ca"),
+            ("SelfSignedCert", "dev-pki-ca"),
+            ("Stash", "dev-founders"),
+            ("Command", "dev-health"),
+            *((type_, leaf) for leaf in leaves for type_ in ("PrivateKey", "CertRequest", "LocallySignedCert")),
+            *(("EtcdMember", f"dev-{m}") for m in MEMBERS),
+            *(("Command", f"dev-{m}-{verb}") for m in MEMBERS for verb in ("prepare", "found", "converge")),
+        ]
+    )
+
+
+@PREVIEW_AND_UPDATE
+def test_every_resource_hangs_below_the_component_that_makes_it(preview: bool) -> None:
+    recorder = cluster(preview)
+    for registration in recorder.registrations:
+        if registration.name == "dev":
+            assert registration.parent == ""
+        elif registration.name.startswith("dev-pki-"):
+            assert registration.parent == "dev-pki"
+        elif registration.name.count("-") == 2:
+            assert registration.parent == registration.name.rsplit("-", 1)[0]
+        else:
+            assert registration.parent == "dev"
+
+
+@PREVIEW_AND_UPDATE
+def test_nothing_starts_before_every_machine_is_prepared(preview: bool) -> None:
+    recorder = cluster(preview)
+    for member in MEMBERS:
+        assert {f"dev-{m}-prepare" for m in MEMBERS} <= recorder.named(f"dev-{member}-found").depends_on
+
+
+@PREVIEW_AND_UPDATE
+def test_founders_do_not_wait_for_each_other(preview: bool) -> None:
+    recorder = cluster(preview)
+    for member in MEMBERS:
+        assert not any(name.endswith("-found") for name in recorder.named(f"dev-{member}-found").depends_on)
+
+
+@PREVIEW_AND_UPDATE
+def test_members_are_converged_one_after_another_in_the_order_of_the_list(preview: bool) -> None:
+    recorder = cluster(preview)
+    founds = {f"dev-{m}-found" for m in MEMBERS}
+    for position, member in enumerate(MEMBERS):
+        before = {f"dev-{MEMBERS[position - 1]}-converge"} if position else set()
+        depends_on = recorder.named(f"dev-{member}-converge").depends_on
+        assert founds <= depends_on
+        assert {name for name in depends_on if name.endswith("-converge")} == before
+
+
+@PREVIEW_AND_UPDATE
+def test_health_is_asked_after_the_last_member(preview: bool) -> None:
+    assert "dev-c-converge" in cluster(preview).named("dev-health").depends_on
+
+
+@PREVIEW_AND_UPDATE
+def test_what_happened_at_the_founding_is_never_repeated_by_a_later_change(preview: bool) -> None:
+    recorder = cluster(preview)
+    for member in MEMBERS:
+        assert set(recorder.named(f"dev-{member}-found").request.ignoreChanges) == {"connection", "create", "stdin"}
+    assert list(recorder.named("dev-founders").request.ignoreChanges) == ["input"]
+
+
+@PREVIEW_AND_UPDATE
+def test_no_key_is_outside_a_secret_envelope_and_none_is_in_a_command_line(preview: bool) -> None:
+    recorder = cluster(preview)
+    for registration in recorder.registrations:
+        assert "PRIVATE KEY" not in plain_text(registration.inputs), registration.name
+    for name, outputs in recorder.outputs.items():
+        assert "PRIVATE KEY" not in plain_text(outputs), name
+    for command in recorder.of_type("command:remote:Command"):
+        for text in ("create", "update", "delete"):
+            assert "PRIVATE KEY" not in json.dumps(command.inputs.get(text, "")), command.name
+
+
+def test_members_get_their_own_keys_and_neither_another_members_nor_the_authoritys() -> None:
+    recorder = cluster(preview=False)
+    for member in MEMBERS:
+        for verb in ("found", "converge"):
+            stdin = recorder.named(f"dev-{member}-{verb}").inputs["stdin"]
+            assert is_secret(stdin)
+            for kind in ("server", "peer", "healthcheck-client"):
+                assert private_key(f"dev-pki-{member}-{kind}") in stdin["value"]
+            others = [m for m in MEMBERS if m != member]
+            assert not any(private_key(f"dev-pki-{other}-server") in stdin["value"] for other in others)
+            assert private_key("dev-pki-ca") not in stdin["value"]
+            assert private_key("dev-pki-apiserver-etcd-client") not in stdin["value"]
+
+
+def test_keys_are_secret_outputs() -> None:
+    outputs = cluster(preview=False).outputs["dev"]
+    assert is_secret(outputs["kubeadm_files"])
+    assert is_secret(outputs["apiserver_etcd_client"])
+
+
+def test_outputs_that_a_consumer_connects_with_are_unknown_until_health_is_proved() -> None:
+    outputs = cluster(preview=True).outputs["dev"]
+    known = cluster(preview=False).outputs["dev"]
+    assert known["endpoints"] == ["https://10.0.0.11:2379", "https://10.0.0.12:2379", "https://10.0.0.13:2379"]
+    for name in ("endpoints", "kubeadm", "members", "etcdctl"):
+        assert outputs.get(name) != known[name]
+
+
+def test_every_component_says_that_it_is_complete() -> None:
+    assert set(cluster(preview=False).outputs) >= {"dev", "dev-pki", "dev-a", "dev-b", "dev-c"}
+
+
+def test_a_bastion_is_the_proxy_of_every_connection() -> None:
+    bastion = {"host": "198.51.100.1", "host_key": "ssh-ed25519 BBBB", "private_key": "PRIVATE KEY of bastion"}
+    ssh = {"host": "10.0.0.1", "host_key": "ssh-ed25519 AAAA", "private_key": "PRIVATE KEY of ssh", "bastion": bastion}
+    recorder = cluster(preview=False, members=machines(ssh=ssh))
+    commands = recorder.of_type("command:remote:Command")
+    assert commands
+    for command in commands:
+        assert command.inputs["connection"]["value"]["proxy"]["host"] == "198.51.100.1"
+        assert command.inputs["connection"]["value"]["proxy"]["hostKey"] == "ssh-ed25519 BBBB"
+
+
+def test_root_needs_no_sudo_and_others_do_not_wait_for_a_password() -> None:
+    ssh = {"host": "10.0.0.1", "host_key": "ssh-ed25519 AAAA", "private_key": "PRIVATE KEY of ssh"}
+    assert cluster(preview=False).named("dev-a-converge").inputs["create"].startswith("sudo -n ")
+    root = cluster(preview=False, members=machines(ssh=ssh))
+    assert "sudo" not in root.named("dev-a-converge").inputs["create"]
+
+
+def test_an_authority_of_ones_own_is_used_and_none_is_made(own_authority: dict[str, str]) -> None:
+    recorder = cluster(preview=False, authority=own_authority)
+    assert "dev-pki-ca" not in {r.name for r in recorder.registrations}
+    leaf = recorder.named("dev-pki-a-server", "tls:index/locallySignedCert:LocallySignedCert")
+    assert is_secret(leaf.inputs["caPrivateKeyPem"])
+    assert leaf.inputs["caCertPem"] == own_authority["certificate"]
+
+
+def test_bad_arguments_are_refused_before_anything_is_registered() -> None:
+    with pytest.raises(PlanError, match="odd"):
+        EtcdCluster("dev", {"members": machines(2)})  # type: ignore[typeddict-item]
