@@ -9,8 +9,12 @@ from .kubernetes import kubeadm
 from .machine import Machine
 from .member import EtcdMember
 from .node import bundle
-from .pki import ClientCertificate, EtcdPki, EtcdPkiArgs, OwnAuthority
+from .pki import EARLY_RENEWAL_HOURS, YEAR_HOURS, ClientCertificate, EtcdPki, EtcdPkiArgs, OwnAuthority
 from .plan import ClusterPlan, MemberPlan, member_specs, warnings
+from .plan.flags import DEFAULT_QUOTA, METRICS_LOOPBACK, PKI_DIRECTORY
+from .plan.releases import DEFAULT_MIRROR
+from .plan.spec import DEFAULT_DATA_DIRECTORY, client_urls
+from .plan.versions import DEFAULT_VERSION
 
 
 class Certificates(TypedDict):
@@ -30,13 +34,13 @@ class EtcdClusterArgs(TypedDict):
     members: list[Machine]
     """The slots, in the order in which changes go through them: an odd number, 1 to 7."""
     version: NotRequired[str]
-    """etcd release, like `3.6.16`. Default: `plan.DEFAULT_VERSION`."""
+    """etcd release, `X.Y.Z`. Default: 3.6.16."""
     cluster_name: NotRequired[str]
     """Name of the cluster, a DNS label; it is also etcd's initial cluster token. Default: the component's name."""
-    quota_bytes: NotRequired[int]
-    """Size of the database at which etcd stops taking writes, in bytes. Default: 2147483648 (2 GiB)."""
+    quota: NotRequired[str]
+    """Size of the database at which etcd stops taking writes: bytes, or a number with KiB, MiB or GiB. Default: 2GiB."""
     flags: NotRequired[dict[str, str]]
-    """Further flags of etcd, `--name` -> value; one that the release does not know is refused. Default: none."""
+    """Further flags of etcd, name without dashes -> value; one that the release does not know is refused. Default: none."""
     metrics: NotRequired[str]
     """Who reaches the metrics port 2381: `loopback`, or `private` for the private address. Default: `loopback`."""
     heartbeat_interval_ms: NotRequired[int]
@@ -120,7 +124,9 @@ class EtcdCluster(pulumi.ComponentResource):
         # Everything that a consumer connects with passes through the health check, so that nothing downstream
         # starts on a sick cluster.
         report = health.stdout.apply(json.loads)
-        self.endpoints = report.apply(lambda _: list(plan.endpoints))
+        endpoints = client_urls(plan)
+        addresses = {member.name: member.address for member in plan.members}
+        self.endpoints = report.apply(lambda _: endpoints)
         self.ca_certificate = pki.ca_certificate
         self.apiserver_etcd_client = pki.apiserver_etcd_client
         self.kubeadm = self.endpoints.apply(kubeadm.cluster_configuration)
@@ -131,7 +137,7 @@ class EtcdCluster(pulumi.ComponentResource):
         )
         self.members = report.apply(
             lambda found: [
-                {"address": plan.address_of(row["name"]), **{key: row[key] for key in ("name", "endpoint", "id", "version")}}
+                {"address": addresses[row["name"]], **{key: row[key] for key in ("name", "endpoint", "id", "version")}}
                 for row in found["members"]
             ]
         )
@@ -149,3 +155,45 @@ class EtcdCluster(pulumi.ComponentResource):
                 "etcdctl": self.etcdctl,
             }
         )
+
+
+def _plan(name: str, args: EtcdClusterArgs) -> ClusterPlan:
+    heartbeat, election = args.get("heartbeat_interval_ms"), args.get("election_timeout_ms")
+    return ClusterPlan(
+        name=args.get("cluster_name", name),
+        members=[
+            MemberPlan(machine["name"], machine["address"], machine.get("data_directory", DEFAULT_DATA_DIRECTORY))
+            for machine in args["members"]
+        ],
+        program=bundle.digest(),
+        version=args.get("version", DEFAULT_VERSION),
+        release_mirror=args.get("release_mirror", DEFAULT_MIRROR),
+        release_sha256=args.get("release_sha256", {}),
+        quota=args.get("quota", DEFAULT_QUOTA),
+        metrics=args.get("metrics", METRICS_LOOPBACK),
+        flags=args.get("flags", {}),
+        # Numbers come as floats when the component is used from another language.
+        heartbeat_interval_ms=None if heartbeat is None else int(heartbeat),
+        election_timeout_ms=None if election is None else int(election),
+    )
+
+
+def _pki_args(args: EtcdClusterArgs) -> EtcdPkiArgs:
+    lifetimes = args.get("certificates", {})
+    pki: EtcdPkiArgs = {
+        "members": [{"name": machine["name"], "address": machine["address"]} for machine in args["members"]],
+        "validity_hours": lifetimes.get("validity_hours", YEAR_HOURS),
+        "early_renewal_hours": lifetimes.get("early_renewal_hours", EARLY_RENEWAL_HOURS),
+        "ca_validity_hours": lifetimes.get("ca_validity_hours", 10 * YEAR_HOURS),
+    }
+    if "authority" in args:
+        pki["authority"] = args["authority"]
+    return pki
+
+
+def _etcdctl(endpoints: list[str]) -> str:
+    return (
+        f"etcdctl --endpoints={','.join(endpoints)} --cacert={PKI_DIRECTORY}/ca.crt "
+        f"--cert={PKI_DIRECTORY}/healthcheck-client.crt --key={PKI_DIRECTORY}/healthcheck-client.key "
+        "endpoint status --write-out=table"
+    )

@@ -1,6 +1,6 @@
 """EtcdMember: the few remote commands of one machine."""
 
-import json
+import hashlib
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import TypedDict
@@ -10,7 +10,7 @@ from pulumi_command import remote
 
 from .machine import Machine, connection
 from .node import bundle
-from .plan.spec import spec_text
+from .plan import Spec, spec_text, with_founders
 
 _ETCD_NODE = "/usr/local/sbin/etcd-node"
 
@@ -24,7 +24,7 @@ class EtcdMemberArgs(TypedDict):
 
     machine: Machine
     """The slot and the machine in it."""
-    spec: Mapping[str, object]
+    spec: Spec
     """The wanted state of this member, as `plan.member_specs` makes it."""
     files: pulumi.Input[Mapping[str, str]]
     """File name -> PEM of the member's certificates and keys (secret)."""
@@ -56,11 +56,13 @@ class EtcdMember(pulumi.ComponentResource):
             pulumi.Output.json_dumps({"identity": machine.get("identity", ""), "files": args["files"]}, sort_keys=True)
         )
         # What prepare reads of the spec; a changed flag or a new member elsewhere is no reason to prepare again.
-        own = {str(self._spec["member"]): dict_of(self._spec["members"])[str(self._spec["member"])]}
+        own = {machine["name"]: machine["address"]}
         self.prepared = self._command(
             "prepare",
             create=self._line(
-                "prepare", {**self._spec, "members": own, "flags": {}}, program=f"python3 -c {shlex.quote(bundle.INSTALLER)}"
+                "prepare",
+                {**self._spec, "members": own, "flags": {}},
+                program=f"python3 -c {shlex.quote(bundle.INSTALLER)}",
             ),
             # The program is no secret. Marked as one, previews show it as [secret] and not as pages of base64.
             stdin=pulumi.Output.secret(bundle.program()),
@@ -75,7 +77,7 @@ class EtcdMember(pulumi.ComponentResource):
             after: what must have succeeded before: every machine prepared.
         """
         create = pulumi.Output.from_input(founders).apply(
-            lambda names: self._line("found", {**self._spec, "founders": list(names)})
+            lambda names: self._line("found", with_founders(self._spec, names))
         )
         # Nothing that changes later may run the founding again, so every input is frozen when it has succeeded.
         return self._command(
@@ -120,9 +122,11 @@ class EtcdMember(pulumi.ComponentResource):
     @property
     def changes(self) -> pulumi.Output[str]:
         """Text that differs whenever this member's wanted state does; holds nothing secret."""
-        return pulumi.Output.unsecret(self._bundle.apply(lambda text: _digest(spec_text(self._spec) + text)))
+        return pulumi.Output.unsecret(
+            self._bundle.apply(lambda text: hashlib.sha256((spec_text(self._spec) + text).encode()).hexdigest()[:12])
+        )
 
-    def _line(self, verb: str, spec: Mapping[str, object], program: str = _ETCD_NODE) -> str:
+    def _line(self, verb: str, spec: Spec, program: str = _ETCD_NODE) -> str:
         return f"{self._sudo}timeout --kill-after=10 {_TIMEOUTS[verb]} {program} {verb} {shlex.quote(spec_text(spec))}"
 
     def _retire(self) -> str:

@@ -9,6 +9,9 @@ from typing import NotRequired, TypedDict
 import pulumi
 import pulumi_tls as tls
 
+from .plan import check_authority
+from .plan.errors import refuse
+
 # Server certificates need clientAuth as well: etcd's gRPC gateway dials its own client port with them
 # (etcd-io/etcd#9785). Peers dial each other with the certificate that they serve.
 _SERVER_AND_CLIENT = ["digital_signature", "key_encipherment", "server_auth", "client_auth"]
@@ -16,6 +19,7 @@ _CLIENT = ["digital_signature", "key_encipherment", "client_auth"]
 _AUTHORITY = ["digital_signature", "key_encipherment", "cert_signing"]
 
 YEAR_HOURS = 8760
+EARLY_RENEWAL_HOURS = 720
 
 
 class OwnAuthority(TypedDict):
@@ -79,17 +83,20 @@ class EtcdPki(pulumi.ComponentResource):
         super().__init__("external-etcd:index:EtcdPki", name, None, opts)
         self._name = name
         self._validity_hours = int(args.get("validity_hours", YEAR_HOURS))
-        self._early_renewal_hours = int(args.get("early_renewal_hours", 720))
+        self._early_renewal_hours = int(args.get("early_renewal_hours", EARLY_RENEWAL_HOURS))
         self._expiry: dict[str, pulumi.Input[str]] = {}
         self._files: dict[str, dict[str, pulumi.Input[str]]] = {}
 
         own = args.get("authority")
         if own is None:
-            self._ca_key, self.ca_certificate = self._make_authority(int(args.get("ca_validity_hours", 10 * YEAR_HOURS)))
+            self._ca_key, self.ca_certificate = self._make_authority(
+                int(args.get("ca_validity_hours", 10 * YEAR_HOURS))
+            )
         else:
-            self._ca_key = pulumi.Output.secret(own["private_key"])
+            pair = pulumi.Output.all(own["certificate"], own["private_key"]).apply(self._checked)
+            self._ca_key = pulumi.Output.secret(pair[1])
             # A certificate is public even where it came from a secret config value.
-            self.ca_certificate = pulumi.Output.unsecret(pulumi.Output.from_input(own["certificate"]))
+            self.ca_certificate = pulumi.Output.unsecret(pair[0])
 
         for member in args["members"]:
             self._issue_member(member)
@@ -109,6 +116,11 @@ class EtcdPki(pulumi.ComponentResource):
     def files(self, member: str) -> pulumi.Output[dict[str, str]]:
         """File name -> PEM of everything that goes to `member`'s machine (secret); the CA's key is not among it."""
         return pulumi.Output.secret(pulumi.Output.all(**self._files[member]))
+
+    def _checked(self, pair: list[str]) -> list[str]:
+        """The user's authority as it was given; raises PlanError when it cannot issue what is needed."""
+        refuse(check_authority(*pair, self._validity_hours, key="authority"))
+        return pair
 
     def _make_authority(self, validity_hours: int) -> tuple[pulumi.Output[str], pulumi.Output[str]]:
         child = f"{self._name}-ca"

@@ -35,7 +35,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--dir", metavar="DIR", help="the lab's directory (default: $LAB_DIR, or .lab in the repository)")
+    parser.add_argument(
+        "--dir", metavar="DIR", help="the lab's directory (default: $LAB_DIR, or .lab in the repository)"
+    )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
     up = commands.add_parser("up", help="make and start what is missing; what runs is left alone")
@@ -124,7 +126,7 @@ def _ssh(machine: Machine, words: list[str]) -> int:
     words = words[1:] if words[:1] == ["--"] else words
     argv = machine.ssh_argv(*(["-t"] if not words and sys.stdin.isatty() else []))
     sys.stdout.flush()
-    os.execvp(argv[0], [*argv, *(["--", *words] if words else [])])
+    os.execvp(argv[0], [*argv, *(["--", *words] if words else [])])  # noqa: S606 - ssh takes over the terminal
 
 
 def _table(rows: Sequence[Sequence[str]]) -> None:

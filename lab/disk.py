@@ -1,6 +1,7 @@
-"""A machine's disk: the base tree below, what the machine writes above, joined by overlayfs; a plain copy where that fails.
+"""A machine's disk: the base tree below, what the machine writes above, joined by overlayfs; else a plain copy.
 
-In a machine's directory, `disk/` is the disk (`upper`, `work` and `ready`, which says how it is made) and `root/` is where it is mounted.
+In a machine's directory, `disk/` is the disk (`upper`, `work`, and `ready`, which says how it is made) and `root/` is
+where it is mounted.
 """
 
 import contextlib
@@ -11,6 +12,8 @@ from pathlib import Path
 
 from . import host
 from .errors import LabError
+
+_NSPAWN = Path("/run/systemd/nspawn")
 
 
 class Disk:
@@ -23,7 +26,7 @@ class Disk:
 
     @property
     def kind(self) -> str | None:
-        """"overlay", "copy", or None while there is no complete disk."""
+        """ "overlay", "copy", or None while there is no complete disk."""
         with contextlib.suppress(FileNotFoundError):
             return self._ready.read_text().split()[0]
         return None
@@ -53,7 +56,9 @@ class Disk:
         if kind == "copy" or self.root.is_mount():
             return
         if not Path(base).is_dir():
-            raise LabError(f"the base tree {base}, on which this machine was made, is gone. Use `lab wipe` or `lab down`.")
+            raise LabError(
+                f"the base tree {base}, on which this machine was made, is gone. Use `lab wipe` or `lab down`."
+            )
         if not self._mount(Path(base)):
             raise LabError(f"the disk in {self._disk} cannot be mounted any more. Use `lab wipe` or `lab down`.")
 
@@ -108,15 +113,18 @@ def loops_below(directory: Path) -> list[str]:
     return found
 
 
-def forget_nspawn(root: Path, job: str) -> None:
-    """Remove what a killed systemd-nspawn leaves under /run; to be called before `root` is unmounted."""
-    run = Path("/run/systemd/nspawn")
+def forget_root(root: Path) -> None:
+    """Remove the lock that a killed systemd-nspawn leaves for its tree; to be called before `root` is unmounted."""
     with contextlib.suppress(FileNotFoundError):
         stat = os.stat(root)  # noqa: PTH116 - one call for both numbers
-        (run / "locks" / f"inode-{stat.st_dev}:{stat.st_ino}").unlink(missing_ok=True)
-    for directory in (run / "propagate" / job, run / "unix-export" / job):
-        if directory.is_dir() and not mounts_below(directory):
+        (_NSPAWN / "locks" / f"inode-{stat.st_dev}:{stat.st_ino}").unlink(missing_ok=True)
+
+
+def forget_job(pattern: str) -> None:
+    """Remove what else a killed systemd-nspawn leaves under /run for machines it calls `pattern` (a glob)."""
+    for kind in ("propagate", "unix-export"):
+        for directory in (_NSPAWN / kind).glob(pattern):
+            unmount_below(directory)
             shutil.rmtree(directory, ignore_errors=True)
-    with contextlib.suppress(FileNotFoundError):
-        for lock in (run / "locks").glob(f"*{job}*"):
-            lock.unlink(missing_ok=True)
+    for lock in (_NSPAWN / "locks").glob(f"name-{pattern}"):
+        lock.unlink(missing_ok=True)

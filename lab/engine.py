@@ -30,7 +30,12 @@ class Plugin:
 def _cli(bin_directory: Path, *arguments: str, timeout: int) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PULUMI_SKIP_UPDATE_CHECK": "1"}
     return subprocess.run(
-        [bin_directory / "pulumi", *arguments], env=environment, capture_output=True, text=True, timeout=timeout, check=False
+        [bin_directory / "pulumi", *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
     )
 
 
@@ -42,7 +47,10 @@ def _installed(bin_directory: Path) -> set[tuple[str, str]]:
 
 def _download(bin_directory: Path, name: str, version: str) -> bool:
     try:
-        return _cli(bin_directory, "plugin", "install", "resource", name, version, timeout=_INSTALL_SECONDS).returncode == 0
+        return (
+            _cli(bin_directory, "plugin", "install", "resource", name, version, timeout=_INSTALL_SECONDS).returncode
+            == 0
+        )
     except subprocess.TimeoutExpired:
         return False
 

@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .errors import LabError
 
@@ -49,7 +50,9 @@ def require(*, base_is_cached: bool = False) -> None:
         raise LabError(reason)
 
 
-def call(*argv: str, timeout: float = 30, stdin: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
+def call(
+    *argv: str, timeout: float = 30, stdin: str | None = None, check: bool = True
+) -> subprocess.CompletedProcess[str]:
     """Run a program of the host.
 
     Raises:
@@ -79,7 +82,12 @@ def locked(path: Path, *, timeout_hint: str = "another lab command") -> Iterator
     """Hold an exclusive lock on `path`, which may be unlinked by whoever holds it."""
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     while True:
-        with path.open("w") as file:
+        try:
+            file = path.open("w")
+        except FileNotFoundError:  # tidied away in between
+            path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            continue
+        with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -112,6 +120,14 @@ def register() -> Iterator[None]:
             if not (Path("/sys/class/net") / path.stem).exists():
                 path.unlink(missing_ok=True)
         yield
+        if not any(RUN.glob("eel*.json")):
+            (RUN / "register.lock").unlink(missing_ok=True)
+
+
+def tidy() -> None:
+    """Remove the register's directory if it is empty."""
+    with contextlib.suppress(OSError):
+        RUN.rmdir()
 
 
 def entries() -> list[Entry]:
@@ -136,7 +152,7 @@ def enter(entry: Entry) -> None:
 
 
 def leave(lab: str) -> None:
-    """Take a lab out of the register; the last one puts the inotify limit back (unless somebody else has changed it)."""
+    """Take a lab out of the register; the last one puts the inotify limit back, unless somebody else changed it."""
     (RUN / f"{lab}.json").unlink(missing_ok=True)
     if any(RUN.glob("eel*.json")):
         return
@@ -148,15 +164,15 @@ def leave(lab: str) -> None:
 
 
 def taken_networks(but: str) -> dict[ipaddress.IPv4Network, str]:
-    """IPv4 networks that this computer's addresses, routes and labs use; those of the lab (and bridge) `but` left out."""
+    """IPv4 networks that this computer's addresses, routes and labs use, but for the lab (and bridge) `but`."""
     taken: dict[ipaddress.IPv4Network, str] = {}
     for route in _ip_json("-4", "route", "show", "table", "all"):
-        network = str(route.get("dst", "default"))
+        target = str(route.get("dst", "default"))
         device = str(route.get("dev", "?"))
-        if network in {"default", "0.0.0.0/0"} or device in {but, "lo"} or route.get("type") in {"local", "broadcast"}:
+        if target in {"default", "0.0.0.0/0"} or device in {but, "lo"} or route.get("type") in {"local", "broadcast"}:
             continue
         with contextlib.suppress(ValueError):
-            taken[ipaddress.IPv4Network(network)] = f"a route by {device}"
+            taken[ipaddress.IPv4Network(target)] = f"a route by {device}"
     for link in _ip_json("-4", "addr", "show"):
         device = str(link.get("ifname", "?"))
         for address in link.get("addr_info", []) if device != but else []:
@@ -169,14 +185,14 @@ def taken_networks(but: str) -> dict[ipaddress.IPv4Network, str]:
     return taken
 
 
-def _ip_json(*argv: str) -> list[dict[str, object]]:  # type: ignore[explicit-any,unused-ignore]
+def _ip_json(*argv: str) -> list[dict[str, Any]]:
     text = call("ip", "-j", *argv).stdout.strip()
     rows = json.loads(text) if text else []
     return [row for row in rows if row]
 
 
 def cache() -> Path:
-    """Where everything is kept that was downloaded or built: $EXTERNAL_ETCD_CACHE, or external-etcd in the user's cache."""
+    """Where all that was downloaded or built is kept: $EXTERNAL_ETCD_CACHE, or external-etcd in the user's cache."""
     if chosen := os.environ.get("EXTERNAL_ETCD_CACHE"):
         return Path(chosen).absolute()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "external-etcd"

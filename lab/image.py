@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from . import host
+from . import disk, host
 from .errors import LabError
 
 _SUITE = "bookworm"
@@ -100,9 +100,12 @@ def ensure(say: Callable[[str], None]) -> Path:
 
 
 def _build(base: Path) -> None:
-    for left in base.parent.glob("base-*.new"):
-        shutil.rmtree(left)  # an interrupted build; whoever builds holds the lock
-    new = base.with_suffix(".new")
+    for left in base.parent.glob("base-*.new"):  # an interrupted build; whoever builds holds the lock
+        disk.unmount_below(left)
+        shutil.rmtree(left, ignore_errors=True)
+    new = base.with_name(
+        f"{base.name}.{os.getpid()}.new"
+    )  # an orphan of an interrupted build may still write to its own
     with tempfile.TemporaryDirectory(prefix="lab-base-") as directory:
         hook = Path(directory) / "customise"
         hook.write_text(f"#!/bin/sh\nexec chroot \"$1\" /bin/sh -eu <<'CUSTOMISE'\n{_CUSTOMISE}CUSTOMISE\n")
@@ -116,7 +119,7 @@ def _build(base: Path) -> None:
         shutil.rmtree(new, ignore_errors=True)
         words = "\n  ".join(done.stderr.strip().splitlines()[-8:])
         raise LabError(
-            "mmdebstrap could not make the base tree. Is a Debian archive reachable (LAB_DEBIAN_MIRROR names another one) "
+            "mmdebstrap could not make the base tree. Is a Debian archive reachable (LAB_DEBIAN_MIRROR names another) "
             f"and debian-archive-keyring installed? Its last words:\n  {words}"
         )
     new.rename(base)

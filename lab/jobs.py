@@ -18,9 +18,12 @@ from . import host
 from .errors import LabError
 
 _CGROUPS = Path("/sys/fs/cgroup")
-# $0 is unused; cgroup directories up to '--', then the program. setsid --fork: the job outlives the calling shell
-# and is nobody's child, so that its end needs nobody to collect it.
+# Cgroup directories up to '--', then the program. setsid --fork: the job outlives the calling shell and is nobody's
+# child, so that its end needs nobody to collect it.
 _JOIN = 'while [ "$1" != -- ]; do echo $$ >"$1/cgroup.procs" || exit 1; shift; done; shift; exec setsid --fork "$@"'
+# A guest that reboots makes systemd-nspawn --keep-unit end with 133, which asks to be started again.
+_AGAIN = 133
+_LOOP = f'while "$@"; [ $? = {_AGAIN} ]; do :; done'
 _CONTROLLERS = ("cpu", "cpuset", "io", "memory", "pids")
 
 
@@ -93,7 +96,9 @@ class Job:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             if time.monotonic() > deadline:
-                raise LabError(f"{self.name}: processes {pids} do not end. They may hang in the kernel: see `ps -o stat,wchan`.")
+                raise LabError(
+                    f"{self.name}: processes {pids} do not end. They may hang in the kernel: see `ps -o stat,wchan`."
+                )
             time.sleep(0.02)
         self.clean()
 
@@ -124,6 +129,7 @@ class Job:
     def _start_as_service(self, argv: list[str], log: Path) -> None:
         self.clean()
         properties = ["Type=exec", "Delegate=yes", "KillMode=mixed", "TasksMax=infinity"]
+        properties += [f"RestartForceExitStatus={_AGAIN}", f"SuccessExitStatus={_AGAIN}"]
         properties += [f"StandardOutput=append:{log}", f"StandardError=append:{log}"]
         options = [f"--property={text}" for text in properties]
         host.call("systemd-run", "--quiet", "--collect", f"--unit={self.name}.service", *options, "--", *argv)
@@ -143,7 +149,7 @@ class Job:
                         (_CGROUPS / "cgroup.subtree_control").write_text(f"+{controller}\n")
         with log.open("ab") as output:
             joined = subprocess.run(
-                ["/bin/sh", "-c", _JOIN, "sh", *map(str, places), "--", *argv],
+                ["/bin/sh", "-c", _JOIN, "sh", *map(str, places), "--", "/bin/sh", "-c", _LOOP, "sh", *argv],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

@@ -1,4 +1,4 @@
-"""A lab: some machines, a bridge between them, a release mirror on it. All of it on this computer, all of it removable."""
+"""A lab: some machines, a bridge between them, a release mirror on it. All on this computer, all removable."""
 
 import contextlib
 import ipaddress
@@ -183,12 +183,10 @@ class Lab:
         """
         host.require(base_is_cached=True)
         with self._locked():
-            jobs = leftover_jobs(self.id)
-            _parallel(lambda job: job.kill(), jobs)
+            _parallel(lambda job: job.kill(), leftover_jobs(self.id))
             for root in (self.dir / "machines").glob("*/root"):
-                disk.forget_nspawn(root, f"{self.id}-none")
-            for job in jobs:
-                disk.forget_nspawn(self.dir / "none", job.name)
+                disk.forget_root(root)
+            disk.forget_job(f"{self.id}-*")
             disk.unmount_below(self.dir)
             for loop in disk.loops_below(self.dir):
                 host.call("losetup", "--detach", loop, check=False)
@@ -201,10 +199,9 @@ class Lab:
                     shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
                 with contextlib.suppress(OSError):
                     self.dir.rmdir()
-            self._lock_file.unlink(missing_ok=True)
 
     def mirror(self, directory: Path | str | None = None) -> Path:
-        """Serve `directory` to the machines as http://releases.lab/ (default: etcd/ in the cache); returns what is served.
+        """Serve `directory` to the machines as http://releases.lab/ and return it (default: etcd/ in the cache).
 
         Raises:
             LabError: no such directory, no lab, or port 80 of the bridge's address is taken.
@@ -246,14 +243,19 @@ class Lab:
             _parallel(self._kill, self._which(which))
 
     def wipe(self, *which: str, new_host_key: bool = False, start: bool = True) -> None:
-        """Put new machines into the same slots: same name, address and (by default) host key; new disk, new machine id."""
+        """Put new machines into the same slots: new disk and machine id; same name, address and (by default) host key.
+
+        A network cut by `isolate` stays cut. With `start` False the new machines stay off.
+        """
+        if not which:
+            return
         with self._locked():
             base = image.ensure(self._say)
             machines = self._which(which)
 
             def renew(machine: Machine) -> None:
                 self._kill(machine)
-                disk.forget_nspawn(self._disk(machine.name).root, self._job(machine).name)
+                disk.forget_root(self._disk(machine.name).root)
                 if new_host_key:
                     self._key_pair(machine.name).unlink(missing_ok=True)
                 self._create(machine.name, machine.slot, base)
@@ -266,7 +268,7 @@ class Lab:
                 self._wait(machines)
 
     def isolate(self, *which: str, host_too: bool = False) -> None:
-        """Cut the network between these machines and all others; with `host_too` ssh from the host and the mirror as well."""
+        """Cut these machines off from all others; with `host_too` from the host as well (ssh, the mirror)."""
         for machine in self._which(which):
             self.network.cut(names.cable(self.id, machine.slot), host_too=host_too)
 
@@ -300,8 +302,15 @@ class Lab:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         host.require(base_is_cached=True)
-        with host.locked(self._lock_file):
-            yield
+        try:
+            with host.locked(self._lock_file):
+                try:
+                    yield
+                finally:
+                    if not self._state_file.exists():  # no lab, or none any more: leave no lock file behind
+                        self._lock_file.unlink(missing_ok=True)
+        finally:
+            host.tidy()
 
     def _state(self) -> dict[str, Any] | None:
         try:
@@ -309,7 +318,9 @@ class Lab:
         except FileNotFoundError:
             return None
         except ValueError as error:
-            raise LabError(f"{self._state_file} cannot be read ({error}). Run `lab down`, which needs no such file.") from None
+            raise LabError(
+                f"{self._state_file} cannot be read ({error}). Run `lab down`, which needs no such file."
+            ) from None
         return state
 
     def _require_state(self) -> dict[str, Any]:
@@ -335,7 +346,9 @@ class Lab:
         wanted = os.environ.get("LAB_SUBNET")
         recorded = state.get("subnet")
         if recorded and wanted and names.parse_subnet(wanted) != ipaddress.IPv4Network(recorded):
-            raise LabError(f"LAB_SUBNET is {wanted}, but this lab has {recorded}. Run `lab down` first, or unset LAB_SUBNET.")
+            raise LabError(
+                f"LAB_SUBNET is {wanted}, but this lab has {recorded}. Run `lab down` first, or unset LAB_SUBNET."
+            )
         with host.register():
             taken = host.taken_networks(but=self.id)
             if recorded and (owner := names.overlap(ipaddress.IPv4Network(recorded), taken)):
@@ -438,12 +451,16 @@ class Lab:
         host.give_to_caller([self.dir, key.parent, key, known, self.machines_file])
 
     def _boot(self, machines: Sequence[Machine]) -> None:
+        if not self.network.exists():  # the computer was started anew since `up`
+            self._claim_network()
+            self._start_mirror()
         _parallel(self._boot_one, machines)
 
     def _boot_one(self, machine: Machine) -> None:
         job, its_disk = self._job(machine), self._disk(machine.name)
         its_disk.attach()
-        disk.forget_nspawn(its_disk.root, job.name)
+        disk.forget_root(its_disk.root)
+        disk.forget_job(job.name)
         # No --private-users: etcd's files on the disk have the owner that the tests see. --keep-unit and --register=no:
         # the job is the unit, and no machined is needed.
         argv = ["systemd-nspawn", "--quiet", "--settings=no", "--boot", "--register=no", "--keep-unit"]
@@ -526,4 +543,3 @@ def _write(path: Path, text: str) -> None:
 
 def _write_json(path: Path, content: object) -> None:
     _write(path, json.dumps(content, indent=2) + "\n")
-

@@ -21,7 +21,7 @@ _RESERVED = {"localhost", "releases", "releases.lab"}
 def lab_id(directory: Path) -> str:
     """The id of the lab in `directory` (absolute): 9 characters, also the name of its bridge and of its nft table.
 
-    Short enough for `vb-<id>-<slot>`, the host's side of a machine's cable, to fit the 15 characters of an interface name.
+    Short enough for `vb-<id>-<slot>`, the host's side of a machine's cable: an interface name has at most 15.
     """
     return "eel" + hashlib.sha256(str(directory).encode()).hexdigest()[:6]
 
@@ -61,7 +61,9 @@ def overlap(subnet: ipaddress.IPv4Network, taken: Mapping[ipaddress.IPv4Network,
     return None
 
 
-def choose_subnet(lab: str, taken: Mapping[ipaddress.IPv4Network, str], wanted: str | None = None) -> ipaddress.IPv4Network:
+def choose_subnet(
+    lab: str, taken: Mapping[ipaddress.IPv4Network, str], wanted: str | None = None
+) -> ipaddress.IPv4Network:
     """The /24 of a lab: `wanted`, or the first free 10.99.X.0/24 counted from an X that follows from the lab's id.
 
     Raises:
@@ -81,7 +83,9 @@ def choose_subnet(lab: str, taken: Mapping[ipaddress.IPv4Network, str], wanted: 
         if not overlap(subnet, taken):
             return subnet
     owners = overlap(ipaddress.IPv4Network("10.99.0.0/16"), taken)
-    raise LabError(f"no free 10.99.X.0/24 on this computer: {owners} is in the way. Set LAB_SUBNET to a free private /24.")
+    raise LabError(
+        f"no free 10.99.X.0/24 on this computer: {owners} is in the way. Set LAB_SUBNET to a free private /24."
+    )
 
 
 def bridge_address(subnet: ipaddress.IPv4Network) -> str:
@@ -103,9 +107,7 @@ def check_names(names: Iterable[str]) -> list[str]:
     seen: list[str] = []
     for name in names:
         if not _NAME.fullmatch(name):
-            raise LabError(
-                f"{name!r} is no host name: small letters, digits and '-', at most 63, with a letter or digit at both ends."
-            )
+            raise LabError(f"{name!r} is no host name: small letters, digits and '-', at most 63, no '-' at the ends.")
         if name in _RESERVED:
             raise LabError(f"{name!r} has another meaning inside the lab. Choose another name.")
         if name in seen:
@@ -115,7 +117,7 @@ def check_names(names: Iterable[str]) -> list[str]:
 
 
 def assign_slots(names: Iterable[str], used: Mapping[str, int]) -> dict[str, int]:
-    """Slots for those of `names` which have none in `used`. etcd-4 gets slot 4 if free, other names the lowest free one.
+    """Slots for those of `names` with none in `used`: etcd-4 gets slot 4 if free, other names the lowest free one.
 
     Raises:
         LabError: more machines than a lab has slots for.

@@ -2,6 +2,7 @@
 
 import ipaddress
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,17 +44,27 @@ class Network:
     def create(self, subnet: ipaddress.IPv4Network) -> None:
         """Make what is missing of bridge, address and table."""
         if not self.exists():
-            # A fixed MAC: otherwise the bridge's changes with every machine that comes or goes, and neighbours are lost.
-            mac = "02:" + ":".join(f"{byte:02x}" for byte in bytes.fromhex(self.lab.removeprefix("eel")).rjust(5, b"\xee"))
+            # A fixed MAC: otherwise it changes with every machine that comes or goes, and the neighbours lose it.
+            mac = "02:" + ":".join(
+                f"{byte:02x}" for byte in bytes.fromhex(self.lab.removeprefix("eel")).rjust(5, b"\xee")
+            )
             host.call("ip", "link", "add", "name", self.lab, "address", mac, "type", "bridge")
         wanted = f"{bridge_address(subnet)}/{subnet.prefixlen}"
         host.call("ip", "address", "replace", wanted, "dev", self.lab)
         host.call("ip", "link", "set", self.lab, "up")
         if host.call("nft", "list", "table", "bridge", self.lab, check=False).returncode:
             host.call("nft", "-f", "-", stdin=_TABLE.format(lab=self.lab))
+        for chain, match in self._passes():
+            closed = f"-P {chain} DROP" in host.call("iptables", "-w", "-S", chain, check=False).stdout
+            if closed and host.call("iptables", "-w", "-C", chain, *match, check=False).returncode:
+                host.call("iptables", "-w", "-I", chain, *match)
 
     def destroy(self) -> None:
         """Remove all of it."""
+        for chain, match in self._passes():
+            # -S first: a chain that nobody uses must not come into being by being asked about.
+            while self.lab in host.call("iptables", "-w", "-S", chain, check=False).stdout:
+                host.call("iptables", "-w", "-D", chain, *match)
         for path in Path("/sys/class/net").glob(f"vb-{self.lab}-*"):
             host.call("ip", "link", "delete", path.name, check=False)
         if self.exists():
@@ -78,6 +89,13 @@ class Network:
         cuts = dict.fromkeys(self._members("cut"), "isolated")
         cuts.update(dict.fromkeys(self._members("dark"), "cut off"))
         return cuts
+
+    def _passes(self) -> list[tuple[str, list[str]]]:
+        """iptables rules that let the lab's traffic through a firewall which drops by default, as Docker's and ufw's do."""
+        if not shutil.which("iptables"):
+            return []
+        accept = ["-j", "ACCEPT"]
+        return [("FORWARD", ["-i", self.lab, "-o", self.lab, *accept]), ("INPUT", ["-i", self.lab, *accept])]
 
     def _members(self, name: str) -> list[str]:
         listed = host.call("nft", "-j", "list", "set", "bridge", self.lab, name, check=False)

@@ -7,9 +7,23 @@ from .authority import check_authority
 from .errors import PlanError, Problem
 from .flags import render_flags
 from .quorum import quorum, tolerated
-from .spec import ClusterPlan, MemberPlan, Spec, check_plan, member_specs, spec_text, warnings, with_founders
+from .releases import DEFAULT_MIRROR
+from .spec import (
+    ClusterPlan,
+    MemberPlan,
+    Spec,
+    check_plan,
+    client_urls,
+    member_specs,
+    spec_text,
+    warnings,
+    with_founders,
+)
+from .versions import DEFAULT_VERSION
 
 __all__ = [
+    "DEFAULT_MIRROR",
+    "DEFAULT_VERSION",
     "ClusterPlan",
     "MemberPlan",
     "PlanError",
@@ -17,6 +31,7 @@ __all__ = [
     "Spec",
     "check_authority",
     "check_plan",
+    "client_urls",
     "member_specs",
     "quorum",
     "render_flags",

@@ -12,6 +12,8 @@ PEER_PORT = 2380
 METRICS_PORT = 2381
 MAX_MEMBERS = 7
 
+_THIS_NETWORK = ipaddress.ip_network("0.0.0.0/8")
+_RESERVED = ipaddress.ip_network("240.0.0.0/4")
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
 
 
@@ -39,20 +41,25 @@ def check_address(address: object, key: str) -> list[Problem]:
     try:
         ip = ipaddress.ip_address(address if isinstance(address, str) else "")
     except ValueError:
-        return [Problem(key, shown(address), "An address is an IPv4 or IPv6 address, without port or prefix length", remedy)]
-    if getattr(ip, "ipv4_mapped", None) is not None:
-        return [Problem(key, shown(address), "An address is not an IPv4 address in IPv6 notation", f"Write {ip.ipv4_mapped}")]  # type: ignore[union-attr]
+        return [
+            Problem(key, shown(address), "An address is an IPv4 or IPv6 address, without port or prefix length", remedy)
+        ]
+    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
+        rule = "An address is not an IPv4 address in IPv6 notation"
+        return [Problem(key, shown(address), rule, f"Write {ip.ipv4_mapped}")]
     for holds, kind in (
         (ip.is_unspecified, "the unspecified address"),
         (ip.is_multicast, "a multicast address"),
         (ip.is_loopback, "a loopback address"),
         (ip.is_link_local, "a link-local address"),
-        (ip.version == 4 and (ip.is_reserved or ip in ipaddress.ip_network("0.0.0.0/8")), "reserved or a broadcast address"),
+        (ip in _THIS_NETWORK or ip in _RESERVED, "a reserved or broadcast address"),
     ):
         if holds:
-            return [Problem(key, shown(address), f"An address belongs to one machine and is reached from the others; this is {kind}", remedy)]
+            rule = f"An address belongs to one machine and is reached from the others; this is {kind}"
+            return [Problem(key, shown(address), rule, remedy)]
     if str(ip) != address:
-        return [Problem(key, shown(address), "An address is written in its shortest form, because it is compared as text", f"Write {ip}")]
+        rule = "An address is written in its shortest form, because it is compared as text"
+        return [Problem(key, shown(address), rule, f"Write {ip}")]
     return []
 
 
@@ -88,7 +95,9 @@ def check_count(count: int, key: str) -> list[Problem]:
         return []
     given = f"{count} members"
     if count == 0:
-        return [Problem(key, given, "A cluster has 1, 3, 5 or 7 members", "State three machines to stand the loss of one")]
+        return [
+            Problem(key, given, "A cluster has 1, 3, 5 or 7 members", "State three machines to stand the loss of one")
+        ]
     if count > MAX_MEMBERS:
         rule = f"A cluster has at most {MAX_MEMBERS} members, because each write waits for a majority of them"
         return [Problem(key, given, rule, "State 7 or, better, 5")]

@@ -41,10 +41,12 @@ def refuse(problems: Sequence[Problem]) -> None:
 
 
 def shown(value: object) -> str:
-    """A value as it may stand in a message: quoted, on one line, not longer than a line; `nothing` for None."""
+    """A value as it may stand in a message: quoted, on one line, never a key; `nothing` for None."""
     if value is None:
         return "nothing"
     text = repr(value)
+    if "PRIVATE KEY" in text:
+        return "a private key (not shown)"
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
 
 
@@ -55,4 +57,8 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
 
 
 def _sentence(text: str) -> str:
-    return text if text.endswith((".", "?")) else text + ("?" if text.startswith("Did you mean") and "." not in text else ".")
+    return (
+        text
+        if text.endswith((".", "?"))
+        else text + ("?" if text.startswith("Did you mean") and "." not in text else ".")
+    )

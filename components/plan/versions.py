@@ -18,8 +18,14 @@ MINORS = tuple(_FLOOR)
 # 3.5.26: members that were removed come back (etcd-io/etcd#20967) and block the upgrade to 3.6.
 # 3.6.11: a member cannot be added while another is down (etcd-io/etcd#21669); needed before an upgrade to 3.7.
 _ADVISED = {
-    "3.5": (32, "every member needs at least that before an upgrade to 3.6, and below 3.5.26 removed members can come back"),
-    "3.6": (11, "every member needs at least that before an upgrade to 3.7, and below it none can be added while another is down"),
+    "3.5": (
+        32,
+        "every member needs at least that before an upgrade to 3.6, and below 3.5.26 removed members can come back",
+    ),
+    "3.6": (
+        11,
+        "every member needs at least that before an upgrade to 3.7, and below it none is added while another is down",
+    ),
 }
 
 
@@ -42,7 +48,11 @@ class EtcdVersion:
 
 def parse(text: object) -> EtcdVersion | None:
     """The version that the text names exactly as `X.Y.Z`, else None."""
-    match = re.fullmatch(r"(0|[1-9]\d{0,3})\.(0|[1-9]\d{0,3})\.(0|[1-9]\d{0,3})", text, re.ASCII) if isinstance(text, str) else None
+    match = (
+        re.fullmatch(r"(0|[1-9]\d{0,3})\.(0|[1-9]\d{0,3})\.(0|[1-9]\d{0,3})", text, re.ASCII)
+        if isinstance(text, str)
+        else None
+    )
     return EtcdVersion(*(int(part) for part in match.groups())) if match else None
 
 
@@ -60,7 +70,14 @@ def check_version(text: object, key: str = "version") -> list[Problem]:
         return [Problem(key, shown(text), rule, f"Choose one of them; newest known: {known}")]
     if version.patch < _FLOOR[version.series]:
         floor = f"{version.series}.{_FLOOR[version.series]}"
-        return [Problem(key, shown(text), f"kubeadm refuses an external etcd below {floor}", f"Choose {version.series}.{_NEWEST[version.series]}")]
+        return [
+            Problem(
+                key,
+                shown(text),
+                f"kubeadm refuses an external etcd below {floor}",
+                f"Choose {version.series}.{_NEWEST[version.series]}",
+            )
+        ]
     return []
 
 

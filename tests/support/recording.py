@@ -40,7 +40,9 @@ class Recorder:
     def named(self, name: str, type_: str | None = None) -> Registration:
         """The registration of that name (and type); fails when there is not exactly one."""
         found = [r for r in self.registrations if r.name == name and type_ in (None, r.type)]
-        assert len(found) == 1, f"{name}: {len(found)} registrations; there are {sorted(r.name for r in self.registrations)}"
+        assert len(found) == 1, (
+            f"{name}: {len(found)} registrations; there are {sorted(r.name for r in self.registrations)}"
+        )
         return found[0]
 
     def of_type(self, type_: str) -> list[Registration]:
@@ -92,7 +94,9 @@ class _Answers(mocks.Mocks):
         if self._preview:
             return "", state
         if args.typ == "tls:index/privateKey:PrivateKey":
-            state |= {name: {SECRET_KEY: SECRET_SIGNATURE, "value": private_key(args.name)} for name in ("privateKeyPem",)}
+            state |= {
+                name: {SECRET_KEY: SECRET_SIGNATURE, "value": private_key(args.name)} for name in ("privateKeyPem",)
+            }
         elif args.typ in ("tls:index/selfSignedCert:SelfSignedCert", "tls:index/locallySignedCert:LocallySignedCert"):
             state |= {"certPem": f"certificate {args.name}", "validityEndTime": "2027-11-21T00:00:00Z"}
         elif args.typ == "tls:index/certRequest:CertRequest":
@@ -125,7 +129,9 @@ def record(program: Callable[[], object], preview: bool) -> Recorder:
     recorder = Recorder()
     answers = _Answers(preview)
     asyncio.set_event_loop(asyncio.new_event_loop())
-    pulumi.runtime.set_mocks(answers, project="external-etcd", stack="test", preview=preview, monitor=_Monitor(answers, recorder))
+    pulumi.runtime.set_mocks(
+        answers, project="external-etcd", stack="test", preview=preview, monitor=_Monitor(answers, recorder)
+    )
 
     @pulumi.runtime.test
     def run() -> None:
@@ -149,5 +155,3 @@ def plain_text(value: Any) -> str:
 def is_secret(value: Any) -> bool:
     """Whether the value is in a secret envelope."""
     return isinstance(value, dict) and value.get(SECRET_KEY) == SECRET_SIGNATURE
-
-

@@ -1,0 +1,36 @@
+# Names for what people do often. What happens is in tools/, lab/ and tests/, which also run without make.
+
+PYTHON := .venv/bin/python
+CODE := components stacks lab tools tests __main__.py
+
+.DEFAULT_GOAL := help
+.PHONY: help up down status test check bench python packages
+
+help: ## list these targets
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+up: python packages ## start machines on this computer and a three-member etcd cluster on them
+	$(PYTHON) -m lab demo
+
+down: python ## remove what `make up` made
+	$(PYTHON) -m lab down
+
+status: python ## show the machines of `make up` and what runs on them
+	$(PYTHON) -m lab status
+
+test: python packages ## run all tests, and tell where the time went
+	$(PYTHON) -m tests
+
+check: python ## look over the code without running it: ruff and mypy
+	$(PYTHON) -m ruff check $(CODE)
+	$(PYTHON) -m ruff format --check $(CODE)
+	$(PYTHON) -m mypy $(CODE)
+
+bench: python packages ## measure how long deployments take
+	$(PYTHON) -m lab.bench
+
+python:
+	@python3 -m tools python >/dev/null
+
+packages:
+	@python3 -m tools packages

@@ -1,0 +1,85 @@
+"""What Cluster API reads in the management cluster."""
+
+from collections.abc import Sequence
+
+from .yaml_text import block, external_etcd, quoted
+
+
+def manifests(
+    cluster_name: str,
+    namespace: str,
+    endpoints: Sequence[str],
+    ca_certificate: str,
+    certificate: str,
+    private_key: str,
+) -> str:
+    """The two Secrets and the patch as one YAML text of three documents; secret, because it holds the key.
+
+    Apply the Secrets before the Cluster is created: without them its control plane never starts.
+
+    Args:
+        cluster_name: name of the workload cluster's `Cluster` object.
+        namespace: its namespace in the management cluster.
+        endpoints: client URLs of all members.
+        ca_certificate: etcd's CA certificate, PEM.
+        certificate: the API server's client certificate, PEM.
+        private_key: its private key, PEM.
+
+    Raises:
+        ValueError: a certificate or key is no PEM, or an endpoint is not https.
+    """
+    parts = (
+        secrets(cluster_name, namespace, ca_certificate, certificate, private_key),
+        control_plane_patch(cluster_name, namespace, endpoints),
+    )
+    return "---\n".join(parts)
+
+
+def secrets(cluster_name: str, namespace: str, ca_certificate: str, certificate: str, private_key: str) -> str:
+    """The Secrets `<cluster>-etcd` (CA certificate; Cluster API needs no key of it) and `<cluster>-apiserver-etcd-client`.
+
+    Arguments and errors are those of `manifests`.
+    """
+    client = {"tls.crt": certificate, "tls.key": private_key}
+    return "---\n".join(
+        (
+            _secret(cluster_name, namespace, "etcd", {"tls.crt": ca_certificate}),
+            _secret(cluster_name, namespace, "apiserver-etcd-client", client),
+        )
+    )
+
+
+def control_plane_patch(cluster_name: str, namespace: str, endpoints: Sequence[str]) -> str:
+    """The part of a KubeadmControlPlane that makes it use the external etcd; holds no secret.
+
+    It is merged into the KubeadmControlPlane (by kustomize, or by hand) before that is created: Cluster API refuses a
+    later change between local and external etcd. Arguments and errors are those of `manifests`.
+    """
+    return (
+        "# Merge into the KubeadmControlPlane before it is created. The path is the same in v1beta1.\n"
+        "apiVersion: controlplane.cluster.x-k8s.io/v1beta2\n"
+        "kind: KubeadmControlPlane\n"
+        "metadata:\n"
+        # The name that the templates of clusterctl give it.
+        f"  name: {quoted(f'{cluster_name}-control-plane')}\n"
+        f"  namespace: {quoted(namespace)}\n"
+        "spec:\n"
+        "  kubeadmConfigSpec:\n"
+        "    clusterConfiguration:\n"
+        f"{external_etcd(endpoints, 6)}"
+    )
+
+
+def _secret(cluster_name: str, namespace: str, purpose: str, data: dict[str, str]) -> str:
+    return (
+        "apiVersion: v1\n"
+        "kind: Secret\n"
+        "metadata:\n"
+        f"  name: {quoted(f'{cluster_name}-{purpose}')}\n"
+        f"  namespace: {quoted(namespace)}\n"
+        "  labels:\n"
+        f"    cluster.x-k8s.io/cluster-name: {quoted(cluster_name)}\n"
+        # Not kubernetes.io/tls: the API server refuses that type without a tls.key.
+        "type: cluster.x-k8s.io/secret\n"
+        "stringData:\n" + "".join(f"  {name}: {block(pem, 4)}" for name, pem in data.items())
+    )

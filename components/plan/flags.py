@@ -1,0 +1,320 @@
+"""etcd's command line, rendered for its own minor version.
+
+Flags and not a config file or the environment: a flag that a version does not know stops etcd at once, while it
+ignores unknown settings in the other two (an upgrade to 3.7 would switch the corruption checks off without a word).
+"""
+
+import re
+from collections.abc import Mapping
+
+from . import addresses, known_flags
+from .errors import Problem, did_you_mean, shown
+from .units import GIB
+from .versions import MINORS, EtcdVersion
+
+PKI_DIRECTORY = "/etc/etcd/pki"
+DEFAULT_QUOTA = "2GiB"
+METRICS_LOOPBACK = "loopback"
+METRICS_PRIVATE = "private"
+METRICS_URL = addresses.url("127.0.0.1", addresses.METRICS_PORT, "http")
+"""Where the machine itself asks its member; metrics are always served there."""
+
+_SUGGESTED_MAXIMUM = 8 * GIB
+_GATES = "feature-gates"
+# Both cost little and find a member whose data differ before it spreads them; all versions have them off by default.
+_OUR_GATES = {"InitialCorruptCheck": "true", "CompactHashCheck": "true"}
+
+_LISTENS = "it follows from the member's address; change the address of the machine"
+_CERTIFICATES = "certificates are made and renewed by this program; see `certificates` and `ca`"
+_TLS_ALWAYS = "clients and peers always show a certificate of the cluster's own authority; leave it out"
+_FOUNDING = "how a cluster is founded or joined is decided on the machine; leave it out"
+_QUORUM = "it protects the quorum and is always on; leave it out"
+_DANGER = "it breaks the guarantees of the consensus protocol; leave it out"
+_ONE_DIRECTORY = "a member's data live in one directory, which is moved aside as a whole"
+_NOT_A_MEMBER = "it belongs to the v2 proxy, which is no member; leave it out"
+
+# Flag -> why it is not the user's to set, and what to use instead.
+_OWNED = {
+    "name": "it is the name of the machine; change that",
+    "data-dir": f"{_ONE_DIRECTORY}; set `dataDirectory`",
+    "wal-dir": f"{_ONE_DIRECTORY}; leave it out and set `dataDirectory`",
+    "quota-backend-bytes": "it is checked against the memory of the machines; set `quota`",
+    "heartbeat-interval": "it is the same on all members; set `heartbeatIntervalMs`",
+    "election-timeout": "it is the same on all members; set `electionTimeoutMs`",
+    "listen-metrics-urls": "it follows from `metrics`; set that to `loopback` or `private`",
+    "strict-reconfig-check": _QUORUM,
+    "pre-vote": _QUORUM,
+    "force-new-cluster": _DANGER,
+    "unsafe-no-fsync": _DANGER,
+    "config-file": "etcd ignores all flags when there is one; leave it out",
+    "version": "it makes etcd print and end; set the program's `version`",
+    "help": "it makes etcd print and end; leave it out",
+    **dict.fromkeys(("listen-client-urls", "listen-peer-urls", "listen-client-http-urls"), _LISTENS),
+    **dict.fromkeys(("advertise-client-urls", "initial-advertise-peer-urls"), _LISTENS),
+    **dict.fromkeys(("cert-file", "key-file", "trusted-ca-file", "client-cert-file", "client-key-file"), _CERTIFICATES),
+    **dict.fromkeys(("peer-cert-file", "peer-key-file", "peer-trusted-ca-file"), _CERTIFICATES),
+    **dict.fromkeys(("peer-client-cert-file", "peer-client-key-file", "self-signed-cert-validity"), _CERTIFICATES),
+    **dict.fromkeys(("client-cert-auth", "peer-client-cert-auth", "auto-tls", "peer-auto-tls"), _TLS_ALWAYS),
+    **dict.fromkeys(
+        ("peer-skip-client-san-verification", "experimental-peer-skip-client-san-verification"), _TLS_ALWAYS
+    ),
+}
+_OWNED_PREFIXES = {"initial-cluster": _FOUNDING, "discovery": _FOUNDING, "proxy": _NOT_A_MEMBER}
+
+_VALUES = {
+    "boolean": (re.compile(r"true|false"), "true or false"),
+    "integer": (re.compile(r"\d{1,19}", re.ASCII), "a whole number"),
+    "duration": (re.compile(r"0|(\d+(\.\d+)?(ns|us|µs|ms|s|m|h))+", re.ASCII), "a duration like 300ms, 5s or 1h30m"),
+    "text": (re.compile(r"[^\x00-\x1f\x7f]*"), "a text without line breaks"),
+}
+# etcd takes any text for these on its command line and fails, or falls back, later.
+_CHOICES = {
+    "auto-compaction-mode": ("periodic", "revision"),
+    "log-format": ("json", "console"),
+    "log-level": ("debug", "info", "warn", "error", "panic", "fatal"),
+    "metrics": ("basic", "extensive"),
+    "tls-min-version": ("TLS1.2", "TLS1.3"),
+    "tls-max-version": ("", "TLS1.2", "TLS1.3"),
+}
+
+
+def render_flags(
+    version: EtcdVersion,
+    name: str,
+    address: str,
+    *,
+    data_directory: str,
+    quota_bytes: int,
+    metrics: str = METRICS_LOOPBACK,
+    heartbeat_interval_ms: int | None = None,
+    election_timeout_ms: int | None = None,
+    user: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """All flags of one member in order, with their dashes; without those that found or join a cluster.
+
+    Expects what `check_flags` and the other checks accepted.
+    """
+    client = addresses.url(address, addresses.CLIENT_PORT)
+    peer = addresses.url(address, addresses.PEER_PORT)
+    metrics_urls = [METRICS_URL]
+    if metrics == METRICS_PRIVATE:
+        metrics_urls.append(addresses.url(address, addresses.METRICS_PORT, "http"))
+    flags = {
+        "name": name,
+        "data-dir": data_directory,
+        "listen-client-urls": f"{client},{addresses.url('127.0.0.1', addresses.CLIENT_PORT)}",
+        "advertise-client-urls": client,
+        "listen-peer-urls": peer,
+        "initial-advertise-peer-urls": peer,
+        "listen-metrics-urls": ",".join(metrics_urls),
+        "cert-file": f"{PKI_DIRECTORY}/server.crt",
+        "key-file": f"{PKI_DIRECTORY}/server.key",
+        "trusted-ca-file": f"{PKI_DIRECTORY}/ca.crt",
+        "client-cert-auth": "true",
+        "peer-cert-file": f"{PKI_DIRECTORY}/peer.crt",
+        "peer-key-file": f"{PKI_DIRECTORY}/peer.key",
+        "peer-trusted-ca-file": f"{PKI_DIRECTORY}/ca.crt",
+        "peer-client-cert-auth": "true",
+        "tls-min-version": "TLS1.2",
+        "strict-reconfig-check": "true",
+        "pre-vote": "true",
+        "quota-backend-bytes": str(quota_bytes),
+    }
+    if heartbeat_interval_ms is not None:
+        flags["heartbeat-interval"] = str(heartbeat_interval_ms)
+    if election_timeout_ms is not None:
+        flags["election-timeout"] = str(election_timeout_ms)
+    flags |= _for_kubernetes(version)
+    further, gates = _successors(version, user or {})
+    gates = {**_gates(flags.pop(_GATES, "")), **gates}
+    flags |= dict(sorted(further.items()))
+    if gates:
+        flags[_GATES] = ",".join(f"{gate}={value}" for gate, value in sorted(gates.items()))
+    return {f"--{flag}": value for flag, value in flags.items()}
+
+
+def _for_kubernetes(version: EtcdVersion) -> dict[str, str]:
+    """Defaults that differ from etcd's own, under the names of this version."""
+    # kube-apiserver's watch cache relies on frequent progress notifications; kubeadm sets the same 5 s.
+    if version.series == "3.5":
+        return {
+            "experimental-watch-progress-notify-interval": "5s",
+            "experimental-initial-corrupt-check": "true",
+            "experimental-compact-hash-check-enabled": "true",
+        }
+    return {
+        "watch-progress-notify-interval": "5s",
+        _GATES: ",".join(f"{gate}={value}" for gate, value in _OUR_GATES.items()),
+    }
+
+
+def _successors(version: EtcdVersion, user: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """The user's flags under the names that this version prefers, and the feature gates among them."""
+    further: dict[str, str] = {}
+    gates: dict[str, str] = {}
+    for flag, value in user.items():
+        if flag == _GATES:
+            gates |= _gates(value)
+        elif version.series != "3.5" and flag in known_flags.BECAME_GATES:
+            gates[known_flags.BECAME_GATES[flag]] = value
+        else:
+            further[_successor(flag, version.series)] = value
+    return further, gates
+
+
+def _successor(flag: str, series: str) -> str:
+    """The name without `experimental-` where this minor version has it, else the flag itself."""
+    plain = flag.removeprefix("experimental-")
+    return plain if plain in known_flags.FLAGS[series] else flag
+
+
+def _gates(text: str) -> dict[str, str]:
+    return dict(part.split("=", 1) for part in text.split(",") if "=" in part)
+
+
+def check_flags(version: EtcdVersion, user: Mapping[str, object], key: str = "flags") -> list[Problem]:
+    """Why these cannot be the user's flags for that version; empty when they can."""
+    problems: list[Problem] = []
+    seen: dict[str, str] = {}
+    for flag, value in user.items():
+        at = f"{key}.{flag}"
+        found = _check_name(version, flag, at) or _check_value(version, flag, value, at)
+        # A name and its successor are one setting.
+        same = flag if version.series == "3.5" else known_flags.BECAME_GATES.get(flag, _successor(flag, version.series))
+        names = [same, *(_gates(value) if flag == _GATES and isinstance(value, str) else [])]
+        for name in names if not found else []:
+            if seen.setdefault(name, flag) != flag:
+                rule = f"It is the same setting as {seen[name]!r}, which is given too"
+                found.append(Problem(at, shown(value), rule, "Keep one of the two"))
+        problems += found
+    return problems
+
+
+def _check_name(version: EtcdVersion, flag: str, at: str) -> list[Problem]:
+    if not isinstance(flag, str) or flag.startswith("-") or "_" in flag:
+        plain = str(flag).lstrip("-").replace("_", "-").split("=", 1)[0]
+        return [Problem(at, shown(flag), "A flag is written without its leading dashes", f"Write {plain!r}")]
+    reason = _OWNED.get(flag) or next((why for prefix, why in _OWNED_PREFIXES.items() if _belongs(flag, prefix)), None)
+    if reason is not None:
+        rule, _, remedy = reason.rpartition("; ")
+        return [Problem(at, shown(flag), f"This flag is owned by the program: {rule}", remedy[0].upper() + remedy[1:])]
+    known = known_flags.FLAGS[version.series]
+    if flag in known:
+        return []
+    others = [series for series in MINORS if flag in known_flags.FLAGS[series]]
+    rule = f"etcd {version} has no such flag" + (f"; etcd {' and '.join(others)} has" if others else "")
+    return [Problem(at, shown(flag), rule, _instead(version, flag) or did_you_mean(flag, known) or "Leave it out")]
+
+
+def _belongs(flag: str, prefix: str) -> bool:
+    return flag == prefix or flag.startswith(f"{prefix}-")
+
+
+def _instead(version: EtcdVersion, flag: str) -> str:
+    """What a flag of another minor version is called in this one; empty when it has no counterpart."""
+    known = known_flags.FLAGS[version.series]
+    if version.series == "3.5" and flag == _GATES:
+        return f"Feature gates exist from 3.6 on; their flags in 3.5: {', '.join(known_flags.BECAME_GATES)}"
+    if version.series != "3.5" and flag in known_flags.BECAME_GATES:
+        return f"It is a feature gate now: {_GATES}: {known_flags.BECAME_GATES[flag]}=true"
+    for other in (f"experimental-{flag}", flag.removeprefix("experimental-")):
+        if other in known:
+            return f"In {version.series} it is called {other!r}"
+    return ""
+
+
+def _check_value(version: EtcdVersion, flag: str, value: object, at: str) -> list[Problem]:
+    pattern, wanted = _VALUES[known_flags.FLAGS[version.series][flag]]
+    if not isinstance(value, str) or not pattern.fullmatch(value):
+        return [Problem(at, shown(value), f"The value of {flag!r} is {wanted}", f"Give {wanted}")]
+    choices = _CHOICES.get(flag)
+    if choices is not None and value not in choices:
+        listed = " or ".join(repr(choice) for choice in choices)
+        return [
+            Problem(
+                at, shown(value), f"The value of {flag!r} is {listed}", did_you_mean(value, choices) or f"Give {listed}"
+            )
+        ]
+    if flag != _GATES:
+        return []
+    known = known_flags.GATES[version.series]
+    problems = []
+    names: list[str] = []
+    for part in value.split(","):
+        gate, _, switch = part.partition("=")
+        if gate not in known:
+            remedy = did_you_mean(gate, known) or f"It has {', '.join(sorted(known))}"
+            problems.append(Problem(at, shown(part), f"etcd {version} has no such feature gate", remedy))
+        elif switch not in ("true", "false") or gate in names:
+            rule = "Feature gates are written Gate=true or Gate=false, each once, with commas between"
+            problems.append(Problem(at, shown(part), rule, f"Write {gate}=true or {gate}=false"))
+        names.append(gate)
+    return problems
+
+
+def flag_warnings(version: EtcdVersion, user: Mapping[str, str]) -> list[str]:
+    """What to tell the user about accepted flags; complete sentences."""
+    found = []
+    for flag in user:
+        gone = known_flags.DEPRECATED[version.series].get(flag)
+        plain = _successor(flag, version.series)
+        if gone is not None:
+            found.append(f"flags.{flag}: deprecated in etcd {version.series}; etcd {gone} no longer has it.")
+        elif version.series != "3.5" and flag in known_flags.BECAME_GATES:
+            gate = f"{_GATES}={known_flags.BECAME_GATES[flag]}={user[flag]}"
+            found.append(f"flags.{flag}: deprecated in etcd {version.series}; passed on as --{gate}.")
+        elif plain != flag:
+            found.append(f"flags.{flag}: deprecated in etcd {version.series}; passed on as --{plain}.")
+    return found
+
+
+def quota_warnings(quota_bytes: int) -> list[str]:
+    """What to tell the user about an accepted quota; complete sentences."""
+    if quota_bytes <= _SUGGESTED_MAXIMUM:
+        return []
+    return [
+        f"quota: {quota_bytes} bytes are more than 8GiB, the maximum that etcd suggests; "
+        "defragmentation, snapshots and the start of a member take longer the larger the database is."
+    ]
+
+
+def check_metrics(metrics: object, key: str = "metrics") -> list[Problem]:
+    """Why metrics cannot be served there; empty when they can."""
+    choices = (METRICS_LOOPBACK, METRICS_PRIVATE)
+    if metrics in choices:
+        return []
+    rule = "Metrics are served on `loopback`, or on the `private` address too"
+    remedy = did_you_mean(str(metrics), choices) or "Give loopback or private"
+    return [Problem(key, shown(metrics), rule, remedy)]
+
+
+def check_timing(
+    heartbeat_ms: object,
+    election_ms: object,
+    heartbeat_key: str = "heartbeat_interval_ms",
+    election_key: str = "election_timeout_ms",
+) -> list[Problem]:
+    """Why etcd cannot run with these times, None being its own default; empty when it can."""
+    problems = []
+    for value, key in ((heartbeat_ms, heartbeat_key), (election_ms, election_key)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            problems.append(
+                Problem(
+                    key,
+                    shown(value),
+                    "A time is a whole number of milliseconds, at least 1",
+                    "Give one, or leave it out",
+                )
+            )
+    if problems or (heartbeat_ms is None and election_ms is None):
+        return problems
+    heartbeat = heartbeat_ms if isinstance(heartbeat_ms, int) else 100
+    election = election_ms if isinstance(election_ms, int) else 1000
+    key = election_key if election_ms is not None else heartbeat_key
+    value = shown(election_ms if election_ms is not None else heartbeat_ms)
+    if election < 5 * heartbeat:
+        rule = f"The election timeout ({election} ms) is at least five times the heartbeat interval ({heartbeat} ms)"
+        problems.append(Problem(key, value, rule, f"Set {election_key} to {10 * heartbeat}, or lower {heartbeat_key}"))
+    if election > 50_000:
+        problems.append(Problem(key, value, "The election timeout is at most 50000 ms", f"Lower {election_key}"))
+    return problems

@@ -1,0 +1,194 @@
+"""What each member is to be: plain data that `etcd-node` on the machine reads, one specification per member."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import addresses, flags, releases, units
+from .errors import Problem, refuse
+from .versions import DEFAULT_VERSION, MINORS, EtcdVersion, check_version, parse, version_warnings
+
+Spec = dict[str, Any]
+"""The wanted state of one member, plain JSON data; `etcd-node` describes every key."""
+
+FORMAT = 1
+DEFAULT_DATA_DIRECTORY = "/var/lib/etcd"
+
+_ORDER = (
+    "format",
+    "cluster",
+    "token",
+    "member",
+    "members",
+    "founders",
+    "release",
+    "data_directory",
+    "client_port",
+    "peer_port",
+    "metrics_url",
+    "quota_bytes",
+    "flags",
+    "program",
+)
+
+
+@dataclass(frozen=True)
+class MemberPlan:
+    """One slot of the cluster."""
+
+    name: str
+    """Name of the member, a DNS label."""
+    address: str
+    """Private IP address of the member."""
+    data_directory: str = DEFAULT_DATA_DIRECTORY
+    """Directory of etcd's data on the machine, absolute."""
+
+
+@dataclass(frozen=True)
+class ClusterPlan:
+    """The whole cluster; `check_plan` says whether it can be."""
+
+    name: str
+    """Name of the cluster, a DNS label; also its initial-cluster-token."""
+    members: Sequence[MemberPlan]
+    """The members in the order in which changes go through them: an odd number up to 7."""
+    program: str
+    """Digest of the `etcd-node` that reads the specification."""
+    version: str = DEFAULT_VERSION
+    """Release of etcd, `X.Y.Z`."""
+    release_mirror: str = releases.DEFAULT_MIRROR
+    """Address under which `v<version>/etcd-v<version>-linux-<arch>.tar.gz` is found, https or http."""
+    release_sha256: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 of the archive per architecture, `amd64` and `arm64`; without one, the release's SHA256SUMS holds."""
+    quota: str | int = flags.DEFAULT_QUOTA
+    """Size of the database at which etcd stops taking writes: bytes, or a number with KiB, MiB or GiB."""
+    metrics: str = flags.METRICS_LOOPBACK
+    """Where metrics are served: `loopback`, or `private` for the private address too."""
+    flags: Mapping[str, str] = field(default_factory=dict)
+    """Further flags of etcd, name without dashes -> value."""
+    heartbeat_interval_ms: int | None = None
+    """Time between heartbeats of the leader, in milliseconds. None: etcd's default, 100."""
+    election_timeout_ms: int | None = None
+    """Time without heartbeat before an election, in milliseconds. None: etcd's default, 1000."""
+
+
+def check_plan(cluster: ClusterPlan, spelled: Callable[[str], str] = str) -> list[Problem]:
+    """Every reason why this cluster cannot be made; empty when it can.
+
+    Args:
+        cluster: the wanted cluster.
+        spelled: the user's spelling of an argument of `EtcdCluster`, for the keys of the problems.
+    """
+    members = spelled("members")
+    problems = addresses.check_name(cluster.name, spelled("cluster_name"))
+    problems += addresses.check_members([(member.name, member.address) for member in cluster.members], members)
+    for index, member in enumerate(cluster.members):
+        key = f"{members}[{index}].{spelled('data_directory')}"
+        problems += units.check_directory(member.data_directory, key)
+    problems += check_version(cluster.version, spelled("version"))
+    problems += releases.check_mirror(cluster.release_mirror, spelled("release_mirror"))
+    problems += releases.check_sha256(cluster.release_sha256, spelled("release_sha256"))
+    problems += units.check_bytes(cluster.quota, spelled("quota"))
+    problems += flags.check_metrics(cluster.metrics, spelled("metrics"))
+    problems += flags.check_timing(
+        cluster.heartbeat_interval_ms,
+        cluster.election_timeout_ms,
+        spelled("heartbeat_interval_ms"),
+        spelled("election_timeout_ms"),
+    )
+    version = parse(cluster.version)
+    # Which flags there are is not known without a version.
+    if version is not None and version.series in MINORS:
+        problems += flags.check_flags(version, cluster.flags, spelled("flags"))
+    return problems
+
+
+def warnings(cluster: ClusterPlan) -> list[str]:
+    """What to tell the user about a cluster that can be made; complete sentences.
+
+    Raises:
+        PlanError: the cluster cannot be made; holds every reason.
+    """
+    version = _version(cluster)
+    found = version_warnings(version) + flags.flag_warnings(version, cluster.flags)
+    found += flags.quota_warnings(units.parse_bytes(cluster.quota))
+    if len(cluster.members) == 1:
+        found.append("members: one member stands the loss of none; three stand the loss of one.")
+    if cluster.release_mirror.startswith("http:") and not cluster.release_sha256:
+        found.append(
+            "release_mirror: archives and their checksums come over plain http, which anybody on the way can change; "
+            "state release_sha256."
+        )
+    return found
+
+
+def member_specs(cluster: ClusterPlan) -> dict[str, Spec]:
+    """The specification of every member, name -> specification, in the order of the members and without founders.
+
+    Raises:
+        PlanError: the cluster cannot be made; holds every reason.
+    """
+    version = _version(cluster)
+    return {member.name: _member_spec(cluster, member, version) for member in cluster.members}
+
+
+def _version(cluster: ClusterPlan) -> EtcdVersion:
+    refuse(check_plan(cluster))
+    version = parse(cluster.version)
+    assert version is not None  # noqa: S101  check_plan has just accepted it
+    return version
+
+
+def _member_spec(cluster: ClusterPlan, member: MemberPlan, version: EtcdVersion) -> Spec:
+    return {
+        "format": FORMAT,
+        "cluster": cluster.name,
+        "token": cluster.name,
+        "member": member.name,
+        "members": {each.name: each.address for each in cluster.members},
+        "release": {
+            "version": cluster.version,
+            "mirror": cluster.release_mirror.rstrip("/"),
+            "sha256": {arch: digest.lower() for arch, digest in sorted(cluster.release_sha256.items())},
+        },
+        "data_directory": member.data_directory,
+        "client_port": addresses.CLIENT_PORT,
+        "peer_port": addresses.PEER_PORT,
+        "metrics_url": flags.METRICS_URL,
+        "quota_bytes": units.parse_bytes(cluster.quota),
+        "flags": flags.render_flags(
+            version,
+            member.name,
+            member.address,
+            data_directory=member.data_directory,
+            quota_bytes=units.parse_bytes(cluster.quota),
+            metrics=cluster.metrics,
+            heartbeat_interval_ms=cluster.heartbeat_interval_ms,
+            election_timeout_ms=cluster.election_timeout_ms,
+            user=cluster.flags,
+        ),
+        "program": cluster.program,
+    }
+
+
+def client_urls(cluster: ClusterPlan) -> list[str]:
+    """The client URL of every member, in order: what an API server is given."""
+    return [addresses.url(member.address, addresses.CLIENT_PORT) for member in cluster.members]
+
+
+def with_founders(spec: Mapping[str, Any], founders: Sequence[str]) -> Spec:
+    """The specification that `found` reads: it also names the members with which the cluster is founded."""
+    return {**spec, "founders": list(founders)}
+
+
+def spec_text(spec: Mapping[str, Any]) -> str:
+    """The specification as text for a preview: one setting a line, always in the same order.
+
+    Raises:
+        ValueError: the specification has a key of no meaning.
+    """
+    unknown = sorted(set(spec) - set(_ORDER))
+    if unknown:
+        raise ValueError(f"a specification has no {', '.join(unknown)}")
+    return json.dumps({key: spec[key] for key in _ORDER if key in spec}, indent=2)

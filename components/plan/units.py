@@ -1,0 +1,53 @@
+"""Sizes and paths as users write them."""
+
+import posixpath
+import re
+
+from .errors import Problem, shown
+
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+
+_SIZE = re.compile(r"(\d{1,15})(?: ?(KiB|MiB|GiB))?", re.ASCII)
+_FACTOR = {None: 1, "KiB": KIB, "MiB": MIB, "GiB": GIB}
+# Below this not even an idle Kubernetes fits.
+_LEAST = 16 * MIB
+_MOST = 1 << 50
+
+
+def parse_bytes(size: str | int) -> int:
+    """Bytes that a size means: a number, or a number with KiB, MiB or GiB. Raises ValueError for anything else."""
+    if isinstance(size, int) and not isinstance(size, bool):
+        return size
+    match = _SIZE.fullmatch(size) if isinstance(size, str) else None
+    if match is None:
+        raise ValueError(f"no size: {size!r}")
+    return int(match[1]) * _FACTOR[match[2]]
+
+
+def check_bytes(size: object, key: str) -> list[Problem]:
+    """Why this is no size of a database; empty when it is one."""
+    remedy = "Write it like 2GiB or 512MiB"
+    try:
+        count = parse_bytes(size)  # type: ignore[arg-type]
+    except ValueError:
+        return [Problem(key, shown(size), "A size is a whole number of bytes, or of KiB, MiB or GiB", remedy)]
+    if not _LEAST <= count <= _MOST:
+        rule = "The database needs at least 16MiB, and 8GiB is the suggested maximum"
+        return [Problem(key, shown(size), rule, remedy)]
+    return []
+
+
+def check_directory(path: object, key: str) -> list[Problem]:
+    """Why etcd's data cannot be in this directory; empty when they can."""
+    rule = "The data directory is an absolute path of its own, without . or .., spaces or special characters"
+    if (
+        isinstance(path, str)
+        # Anything else would need quoting in the unit of systemd.
+        and re.fullmatch(r"/[A-Za-z0-9._/-]+", path)
+        and posixpath.normpath(path) == path
+        # It is moved aside as a whole: a top-level directory or one of the system's own cannot be.
+        and path.count("/") >= 2
+        and not path.startswith(("/dev/", "/proc/", "/sys/", "/run/", "/tmp/", "/etc/", "/usr/"))  # noqa: S108
+    ):
+        return []
+    return [Problem(key, shown(path), rule, "Write it like /var/lib/etcd")]

@@ -1,0 +1,306 @@
+"""The provider protocol, as far as a plugin with plain resources needs it."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import grpc
+from google.protobuf import empty_pb2
+from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
+
+from .schema import Failure, Field, check, with_defaults
+from .wire import Change, difference, from_struct, root, to_struct
+
+DEBUG, INFO, WARNING, ERROR = range(4)  # the protocol's severities
+
+
+class ProviderError(Exception):
+    """An operation that failed; the text is all that the user sees."""
+
+
+class Engine:
+    """The way back to the engine, for messages. Every method may be called from any thread."""
+
+    def __init__(self, address: str = "") -> None:
+        self.address = address
+        self._lock = threading.Lock()
+        self._channel: Any = None
+
+    def log(self, severity: int, message: str, urn: str, *, status: bool = False) -> None:
+        """Show `message` beside the resource `urn`; `status`: only while the operation runs, as output that streams by.
+
+        An engine that does not answer is no reason to fail.
+        """
+        if not self.address:
+            return
+        from pulumi.runtime.proto import engine_pb2  # noqa: PLC0415 (most runs log nothing)
+
+        with self._lock:
+            if self._channel is None:
+                self._channel = grpc.insecure_channel(self.address)
+                self._send = self._channel.unary_unary(
+                    "/pulumirpc.Engine/Log",
+                    request_serializer=engine_pb2.LogRequest.SerializeToString,
+                    response_deserializer=empty_pb2.Empty.FromString,
+                )
+        severities = (engine_pb2.DEBUG, engine_pb2.INFO, engine_pb2.WARNING, engine_pb2.ERROR)
+        request = engine_pb2.LogRequest(severity=severities[severity], message=message, urn=urn, ephemeral=status)
+        try:
+            self._send(request, timeout=10)
+        except grpc.RpcError:
+            return
+
+
+@dataclass(frozen=True)
+class Call:
+    """One operation on one resource.
+
+    Attributes:
+        urn: the resource.
+        preview: whether nothing may be done.
+        deadline: `time.monotonic()` at which the user's `customTimeouts` end; None: never.
+        cancelled: set when the engine asks all operations to stop.
+        engine: where messages go.
+    """
+
+    urn: str
+    preview: bool
+    deadline: float | None
+    cancelled: threading.Event
+    engine: Engine
+
+    @property
+    def name(self) -> str:
+        """The name the program gave to the resource."""
+        return self.urn.rpartition("::")[2]
+
+    def log(self, severity: int, message: str, *, status: bool = False) -> None:
+        """Show a message beside this resource."""
+        self.engine.log(severity, message, self.urn, status=status)
+
+
+class Resource(ABC):
+    """One type of resource. Inputs and states are dicts of `wire` values."""
+
+    fields: Mapping[str, Field]
+
+    def check(self, inputs: Mapping[str, Any]) -> list[Failure]:
+        """What is wrong with the inputs as the program gave them."""
+        return check(self.fields, inputs)
+
+    def settle(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """The inputs that are kept: with defaults and marks of secrecy."""
+        return with_defaults(self.fields, inputs)
+
+    def diff(
+        self,
+        old: Mapping[str, Any],
+        state: Mapping[str, Any],  # noqa: ARG002 (for overriding)
+        new: Mapping[str, Any],
+    ) -> dict[str, Change]:
+        """What changes, by path, from the inputs `old` (and the state they led to) to the inputs `new`."""
+        changes = difference(_own(old), _own(new))
+        replacing = {name for name, field in self.fields.items() if field.replaces}
+        return {path: kind.replacing() if root(path) in replacing else kind for path, kind in changes.items()}
+
+    @abstractmethod
+    def create(self, call: Call, inputs: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Make it: its id and state."""
+
+    @abstractmethod
+    def update(self, call: Call, state: dict[str, Any], inputs: dict[str, Any]) -> dict[str, Any]:
+        """Change it in place: its new state."""
+
+    def delete(self, call: Call, state: dict[str, Any]) -> None:  # noqa: B027 (mostly nothing to do)
+        """Remove it."""
+
+    def read(self, state: dict[str, Any]) -> dict[str, Any]:
+        """What it is now, by the state as it was."""
+        return state
+
+
+def _own(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in inputs.items() if name != "version" and not name.startswith("__")}
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A plugin: its name, the version of the official one it stands in for, and its resources by type token."""
+
+    name: str
+    version: str
+    resources: Mapping[str, Resource]
+
+
+class Service(provider_pb2_grpc.ResourceProviderServicer):  # type: ignore[misc]
+    """The plugin's side of the protocol."""
+
+    def __init__(self, plugin: Plugin, engine: str = "") -> None:
+        self._plugin = plugin
+        self._engine = Engine(engine)
+        self._cancelled = threading.Event()
+
+    # -- the plugin as a whole ------------------------------------------------------------------------------------------
+
+    def Handshake(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
+        """Agree on what both sides can do."""
+        self._engine.address = self._engine.address or request.engine_address
+        return provider_pb2.ProviderHandshakeResponse(accept_secrets=True, accept_resources=True, accept_outputs=True)
+
+    def Attach(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
+        """Learn the engine's address (a plugin that was started by hand)."""
+        self._engine.address = request.address
+        return empty_pb2.Empty()
+
+    def Configure(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
+        """Take the provider's settings: no stand-in has any."""
+        return provider_pb2.ConfigureResponse(
+            acceptSecrets=True, supportsPreview=True, acceptResources=True, acceptOutputs=True
+        )
+
+    def CheckConfig(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
+        """Accept the provider's settings."""
+        return provider_pb2.CheckResponse(inputs=request.news)
+
+    def DiffConfig(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
+        """Compare the provider's settings: a change never replaces anything."""
+        return provider_pb2.DiffResponse(changes=provider_pb2.DiffResponse.DIFF_NONE)
+
+    def GetPluginInfo(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
+        """The version this stands in for."""
+        return plugin_pb2.PluginInfo(version=self._plugin.version)
+
+    def GetSchema(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
+        """The least schema that is valid: SDKs are generated from the official one."""
+        resources: dict[str, object] = {token: {} for token in self._plugin.resources}
+        schema = {"name": self._plugin.name, "version": self._plugin.version, "resources": resources}
+        return provider_pb2.GetSchemaResponse(schema=json.dumps(schema))
+
+    def Cancel(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
+        """Ask every operation to stop waiting."""
+        self._cancelled.set()
+        return empty_pb2.Empty()
+
+    def Invoke(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """No functions here."""
+        _fail(
+            context, ProviderError(f"this stand-in for the plugin {self._plugin.name} has no functions ({request.tok})")
+        )
+
+    # -- its resources --------------------------------------------------------------------------------------------------
+
+    def Check(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """Check inputs and fill in defaults."""
+        resource = self._resource(request.urn, context)
+        inputs = from_struct(request.news)
+        failures = resource.check(inputs)
+        return provider_pb2.CheckResponse(
+            inputs=to_struct(resource.settle(inputs)),
+            failures=[provider_pb2.CheckFailure(property=failure.path, reason=failure.reason) for failure in failures],
+        )
+
+    def Diff(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """Say what changes, and what can only change by a replacement."""
+        resource = self._resource(request.urn, context)
+        state = from_struct(request.olds)
+        old = from_struct(request.old_inputs) or {name: state[name] for name in resource.fields if name in state}
+        new = from_struct(request.news)
+        for path in request.ignoreChanges:
+            # The engine has already put old values in place; a whole property is enough for engines that do not.
+            if root(path) == path and path in old:
+                new[path] = old[path]
+        changes = resource.diff(old, state, new)
+        kinds = provider_pb2.DiffResponse
+        return kinds(
+            changes=kinds.DIFF_SOME if changes else kinds.DIFF_NONE,
+            diffs=sorted({root(path) for path in changes}),
+            replaces=sorted(path for path, change in changes.items() if change & 1),
+            deleteBeforeReplace=False,
+            hasDetailedDiff=True,
+            detailedDiff={
+                path: provider_pb2.PropertyDiff(kind=int(change), inputDiff=root(path) in resource.fields)  # type: ignore[arg-type]
+                for path, change in changes.items()
+            },
+        )
+
+    def Create(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """Make a resource."""
+        resource = self._resource(request.urn, context)
+        try:
+            identity, state = resource.create(self._call(request, request.preview), from_struct(request.properties))
+        except Exception as error:  # noqa: BLE001
+            _fail(context, error)
+        return provider_pb2.CreateResponse(id="" if request.preview else identity, properties=to_struct(state))
+
+    def Read(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """Look again."""
+        state = self._resource(request.urn, context).read(from_struct(request.properties))
+        return provider_pb2.ReadResponse(id=request.id, properties=to_struct(state), inputs=request.inputs)
+
+    def Update(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """Change a resource in place. What fails leaves the old state, so the next run tries again."""
+        resource = self._resource(request.urn, context)
+        call = self._call(request, request.preview)
+        try:
+            state = resource.update(call, from_struct(request.olds), from_struct(request.news))
+        except Exception as error:  # noqa: BLE001
+            _fail(context, error)
+        return provider_pb2.UpdateResponse(properties=to_struct(state))
+
+    def Delete(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """Remove a resource."""
+        resource = self._resource(request.urn, context)
+        try:
+            resource.delete(self._call(request, preview=False), from_struct(request.properties))
+        except Exception as error:  # noqa: BLE001
+            _fail(context, error)
+        return empty_pb2.Empty()
+
+    def _resource(self, urn: str, context: Any) -> Resource:
+        token = urn.split("::")[2].rpartition("$")[2] if urn.count("::") >= 3 else urn
+        resource = self._plugin.resources.get(token)
+        if resource is None:
+            served = ", ".join(self._plugin.resources)
+            _fail(
+                context,
+                ProviderError(
+                    f"{token} is not served by this stand-in for the plugin {self._plugin.name}, which has {served}: "
+                    "install the official plugin for it"
+                ),
+            )
+        return resource
+
+    def _call(self, request: Any, preview: bool) -> Call:
+        deadline = time.monotonic() + request.timeout if request.timeout > 0 else None
+        return Call(request.urn, preview, deadline, self._cancelled, self._engine)
+
+
+def _fail(context: Any, error: BaseException) -> NoReturn:
+    text = str(error) if isinstance(error, ProviderError) else f"{type(error).__name__}: {error}"
+    context.abort(grpc.StatusCode.UNKNOWN, text)
+    raise AssertionError("abort returns never")
+
+
+def serve(plugin: Plugin, engine: str = "") -> tuple[grpc.Server, int]:
+    """Serve `plugin` on a free port of the loopback address; the server and the port."""
+    # A command may run for minutes and holds a thread; threads are only made when needed.
+    workers = ThreadPoolExecutor(max_workers=256)
+    server = grpc.server(
+        workers,
+        options=[
+            ("grpc.max_receive_message_length", -1),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.so_reuseport", 0),
+        ],
+    )
+    provider_pb2_grpc.add_ResourceProviderServicer_to_server(Service(plugin, engine), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    return server, port

@@ -1,0 +1,1 @@
+"""Composition roots: from typed configuration to components, one module per platform."""

@@ -1,0 +1,389 @@
+"""The program's configuration, typed: everything that can be wrong with it is said here, at preview, at once."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pulumi
+from pulumi.runtime import config as runtime_config
+
+from components.plan import DEFAULT_MIRROR, DEFAULT_VERSION, ClusterPlan, MemberPlan, PlanError, Problem, check_plan
+from components.plan.addresses import check_name
+from components.plan.authority import check_authority
+from components.plan.errors import did_you_mean, shown
+from components.plan.flags import DEFAULT_QUOTA, METRICS_LOOPBACK
+from components.plan.spec import DEFAULT_DATA_DIRECTORY
+from components.plan.units import check_directory
+
+from .keys import KEYS
+from .reading import read, read_machines
+from .ssh_keys import check_host_key, check_private_key, read_private_key
+
+NAMESPACE = "external-etcd"
+
+
+class ConfigError(PlanError, pulumi.RunError):
+    """The configuration was refused. Pulumi prints it without a stack trace."""
+
+    def __init__(self, stack: str, problems: Sequence[Problem]) -> None:
+        super().__init__(problems)
+        self.stack = stack
+
+    def __str__(self) -> str:
+        lines = "\n".join(f"  {problem}" for problem in self.problems)
+        return f"The configuration of stack {self.stack} is refused (docs/reference.md explains every key):\n{lines}"
+
+
+@dataclass(frozen=True)
+class BastionConfig:
+    """The host through which machines are reached."""
+
+    host: str
+    host_key: str
+    private_key: str = field(repr=False)
+    user: str = "root"
+    port: int = 22
+
+
+@dataclass(frozen=True)
+class SshConfig:
+    """The way to one machine."""
+
+    host: str
+    host_key: str
+    private_key: str = field(repr=False)
+    user: str = "root"
+    port: int = 22
+    bastion: BastionConfig | None = None
+
+
+@dataclass(frozen=True)
+class MachineConfig:
+    """One machine that exists."""
+
+    name: str
+    address: str
+    ssh: SshConfig
+    identity: str = ""
+    data_directory: str = DEFAULT_DATA_DIRECTORY
+
+
+@dataclass(frozen=True)
+class CertificatesConfig:
+    """Lifetimes of certificates, in hours."""
+
+    validity_hours: int = 8760
+    early_renewal_hours: int = 720
+    ca_validity_hours: int = 87600
+
+
+@dataclass(frozen=True)
+class AuthorityConfig:
+    """A certificate authority of the user's own, PEM."""
+
+    certificate: str
+    private_key: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class ClusterApiConfig:
+    """The workload cluster of Cluster API."""
+
+    cluster_name: str
+    namespace: str
+
+
+@dataclass(frozen=True)
+class StackConfig:
+    """The whole configuration, every default filled in. `docs/reference.md` describes the keys."""
+
+    platform: str
+    cluster_name: str
+    version: str
+    machines: tuple[MachineConfig, ...]
+    release_mirror: str
+    release_sha256: Mapping[str, str]
+    quota: str
+    metrics: str
+    flags: Mapping[str, str]
+    heartbeat_interval_ms: int | None
+    election_timeout_ms: int | None
+    certificates: CertificatesConfig
+    authority: AuthorityConfig | None
+    cluster_api: ClusterApiConfig
+    warnings: tuple[str, ...] = ()
+    """What the user should know although it is no error; what `plan.warnings` says is not repeated here."""
+
+
+def load(stack: str, values: Mapping[str, str] | None = None, directory: Path | None = None) -> StackConfig:
+    """Reads and checks the configuration of a stack.
+
+    Args:
+        stack: name of the stack; the default name of the cluster.
+        values: key without namespace -> text as Pulumi hands it over (objects as JSON). Default: the running program's.
+        directory: what relative paths in the configuration are relative to. Default: the working directory, which is
+            the project's directory when Pulumi runs the program.
+
+    Raises:
+        ConfigError: a PlanError with every problem of the configuration; holds no secret.
+    """
+    loader = _Loader(stack, _pulumi_values() if values is None else values, directory or Path())
+    config = loader.config()
+    if loader.problems:
+        raise ConfigError(stack, loader.problems)
+    return config
+
+
+def _pulumi_values() -> dict[str, str]:
+    """Every value in the program's namespace. Which keys were given, only the runtime's own module knows."""
+    config = pulumi.Config(NAMESPACE)
+    full_keys = {**runtime_config.get_config_env(), **runtime_config.CONFIG.get()}
+    names = [key.split(":", 1)[1] for key in full_keys if key.startswith(f"{NAMESPACE}:")]
+    names += [key.path for key in KEYS if "." not in key.path and key.path not in names]
+    return {name: value for name in names if (value := config.get(name)) is not None}
+
+
+class _Loader:
+    """Collects problems while it makes the configuration; the result counts only when there is none."""
+
+    def __init__(self, stack: str, values: Mapping[str, str], directory: Path) -> None:
+        self._directory = directory
+        self._key_files: dict[Path, str] = {}
+        self.problems: list[Problem] = []
+        self._given = read(values, self.problems)
+        self._stack = stack
+
+    def config(self) -> StackConfig:
+        given = self._given
+        platform = given.get("platform", "hosts")
+        if platform != "hosts":
+            rule = "Machines come from the platform hosts; aws and hetzner are planned"
+            self._refuse("platform", shown(platform), rule, did_you_mean(platform, ["hosts"]) or "Set it to hosts")
+        name = given.get("clusterName", self._stack)
+        machines, list_key = self._machines()
+        certificates = self._certificates()
+        authority = self._authority(certificates.validity_hours)
+        config = StackConfig(
+            platform=platform,
+            cluster_name=name,
+            version=given.get("version", DEFAULT_VERSION),
+            machines=machines,
+            release_mirror=given.get("releaseMirror", DEFAULT_MIRROR),
+            release_sha256=given.get("releaseSha256", {}),
+            quota=given.get("quota", DEFAULT_QUOTA),
+            metrics=given.get("metrics", METRICS_LOOPBACK),
+            flags=given.get("flags", {}),
+            heartbeat_interval_ms=given.get("heartbeatIntervalMs"),
+            election_timeout_ms=given.get("electionTimeoutMs"),
+            certificates=certificates,
+            authority=authority,
+            cluster_api=self._cluster_api(name),
+            warnings=self._warnings(authority),
+        )
+        self._check_plan(config, list_key)
+        return config
+
+    def _check_plan(self, config: StackConfig, list_key: str) -> None:
+        plan = ClusterPlan(
+            name=config.cluster_name,
+            members=[MemberPlan(machine.name, machine.address, machine.data_directory) for machine in config.machines],
+            program="",
+            version=config.version,
+            release_mirror=config.release_mirror,
+            release_sha256=config.release_sha256,
+            quota=config.quota,
+            metrics=config.metrics,
+            flags=config.flags,
+            heartbeat_interval_ms=config.heartbeat_interval_ms,
+            election_timeout_ms=config.election_timeout_ms,
+        )
+        # What could not even be read is a problem already.
+        known = {problem.key for problem in self.problems}
+        found = check_plan(plan, lambda name: list_key if name == "members" else _camel_case(name))
+        self.problems += [problem for problem in found if problem.key not in known]
+
+    def _machines(self) -> tuple[tuple[MachineConfig, ...], str]:
+        """The machines, and the key at which they are given."""
+        given, at = self._given.get("machines"), "machines"
+        file = self._given.get("machinesFile")
+        if file is not None and given is not None:
+            self._refuse(
+                "machinesFile", shown(file), "Machines are in machines or in machinesFile", "Remove one of the two"
+            )
+        elif file is not None:
+            given, at = self._machines_file(file), f"{file}: machines"
+        elif given is None and not self._has_problem("machines"):
+            rule = "The machines are in machines, or in the file that machinesFile names"
+            self._refuse("machines", "nothing", rule, "Set one of the two; README.md has an example")
+        if given is None:
+            # Nothing more can be said about them; a problem at this key keeps the plan from counting none.
+            if not self._has_problem(at):
+                self._refuse(at, "nothing that can be read", "There are machines", "Correct what is said above")
+            return (), at
+        directory = self._given.get("dataDirectory", DEFAULT_DATA_DIRECTORY)
+        wrong = check_directory(directory, "dataDirectory")
+        self.problems += wrong
+        defaults = self._given.get("ssh", {})
+        self._check_way(defaults, "ssh")
+        self._check_shared_key(defaults)
+        machines = tuple(
+            MachineConfig(
+                name=machine.get("name", ""),
+                address=machine.get("address", ""),
+                ssh=self._ssh(machine, defaults, f"{at}[{index}]"),
+                identity=machine.get("identity", ""),
+                data_directory=machine.get("dataDirectory", DEFAULT_DATA_DIRECTORY if wrong else directory),
+            )
+            for index, machine in enumerate(given)
+        )
+        self._check_ways_differ(machines, at)
+        return machines, at
+
+    def _machines_file(self, file: str) -> list[Any] | None:
+        try:
+            document = json.loads(self._path(file).read_text(encoding="utf-8"))
+        except OSError as error:
+            remedy = "Correct the path; for the machines of the lab, run: python3 -m lab up"
+            self._refuse("machinesFile", shown(file), f"The file can be read: {error.strerror}", remedy)
+        except ValueError:
+            self._refuse("machinesFile", shown(file), "The file holds JSON", "See docs/reference.md")
+        else:
+            return read_machines(document, file, self.problems)
+        return None
+
+    def _ssh(self, machine: Mapping[str, Any], defaults: Mapping[str, Any], at: str) -> SshConfig:
+        own = machine.get("ssh", {})
+        self._check_way(own, f"{at}.ssh")
+        way = {**defaults, **own}
+        key = self._private_key(way, f"{at}.ssh" if "privateKeyFile" in own else "ssh")
+        bastion = way.get("bastion")
+        return SshConfig(
+            host=own.get("host", machine.get("address", "")),
+            host_key=own.get("hostKey", "").strip(),
+            private_key=key,
+            user=way.get("user", "root"),
+            port=way.get("port", 22),
+            bastion=None
+            if bastion is None
+            else BastionConfig(
+                host=bastion.get("host", ""),
+                host_key=bastion.get("hostKey", "").strip(),
+                private_key=self._private_key(
+                    {"privateKeyFile": bastion.get("privateKeyFile", way.get("privateKeyFile"))},
+                    f"{at}.ssh.bastion" if "bastion" in own else "ssh.bastion",
+                ),
+                user=bastion.get("user", "root"),
+                port=bastion.get("port", 22),
+            ),
+        )
+
+    def _check_shared_key(self, defaults: Mapping[str, Any]) -> None:
+        if "sshPrivateKey" not in self._given:
+            return
+        self.problems += check_private_key(self._given["sshPrivateKey"], "sshPrivateKey")
+        if "privateKeyFile" in defaults:
+            rule = "The key for all machines is in sshPrivateKey or in ssh.privateKeyFile"
+            self._refuse("ssh.privateKeyFile", shown(defaults["privateKeyFile"]), rule, "Remove one of the two")
+
+    def _private_key(self, way: Mapping[str, Any], at: str) -> str:
+        file = way.get("privateKeyFile")
+        if file is None:
+            shared: str | None = self._given.get("sshPrivateKey")
+            if (
+                shared is None
+                and not self._has_problem("ssh.privateKeyFile")
+                and not self._has_problem("sshPrivateKey")
+            ):
+                rule = "Each machine is reached with a private ssh key"
+                self._refuse("ssh.privateKeyFile", "nothing", rule, "Set it, or sshPrivateKey, or that of each machine")
+            return shared or ""
+        path = self._path(file)
+        if path not in self._key_files:
+            # Once, however many machines share the file.
+            self._key_files[path], found = read_private_key(path, file, f"{at}.privateKeyFile")
+            self.problems += found
+        return self._key_files[path]
+
+    def _check_way(self, way: Mapping[str, Any], at: str) -> None:
+        """Checks what is given at one place about a way in."""
+        for name, pattern, rule in (
+            (
+                "host",
+                r"[A-Za-z0-9][A-Za-z0-9._-]*|[0-9A-Fa-f:.]+(%\w+)?",
+                "A host is a name or an IP address, without port",
+            ),
+            ("user", r"[A-Za-z_][A-Za-z0-9_.-]*", "A login is a user's name"),
+        ):
+            if name in way and not re.fullmatch(pattern, way[name], re.ASCII):
+                self._refuse(f"{at}.{name}", shown(way[name]), rule, "Correct it")
+        if "port" in way and not 1 <= way["port"] <= 65535:
+            self._refuse(f"{at}.port", shown(way["port"]), "A TCP port is 1 to 65535", "Leave it out for 22")
+        if "hostKey" in way:
+            self.problems += check_host_key(way["hostKey"], f"{at}.hostKey")
+        if "bastion" in way:
+            self._check_way(way["bastion"], f"{at}.bastion")
+
+    def _check_ways_differ(self, machines: Sequence[MachineConfig], at: str) -> None:
+        seen: dict[tuple[object, ...], str] = {}
+        for index, machine in enumerate(machines):
+            ssh = machine.ssh
+            key = f"{at}[{index}].ssh.host"
+            first = seen.setdefault((ssh.host, ssh.port, ssh.bastion and ssh.bastion.host), key)
+            # The same address twice is said already.
+            if first != key and ssh.host != machine.address:
+                rule = f"No two machines are reached at the same host and port; {first} is the same"
+                self._refuse(key, shown(ssh.host), rule, "Correct one of them")
+
+    def _certificates(self) -> CertificatesConfig:
+        given = self._given.get("certificates", {})
+        lifetimes = CertificatesConfig(**{_snake_case(name): hours for name, hours in given.items()})
+        validity, early = lifetimes.validity_hours, lifetimes.early_renewal_hours
+        for name, hours in given.items():
+            if hours < 1:
+                self._refuse(f"certificates.{name}", shown(hours), "A lifetime is at least one hour", "Leave it out")
+        if validity <= early:
+            rule = f"Renewal begins within the lifetime: {early} hours before the end of {validity}"
+            remedy = "Set earlyRenewalHours to a third of validityHours or less"
+            self._refuse("certificates.earlyRenewalHours", shown(early), rule, remedy)
+        if "ca" not in self._given and lifetimes.ca_validity_hours <= validity:
+            rule = f"The authority outlives the certificates that it issues, valid for {validity} hours"
+            self._refuse("certificates.caValidityHours", shown(lifetimes.ca_validity_hours), rule, "Set it higher")
+        return lifetimes
+
+    def _authority(self, validity_hours: int) -> AuthorityConfig | None:
+        given = self._given.get("ca")
+        if given is None or not {"certificate", "privateKey"} <= given.keys():
+            return None
+        self.problems += check_authority(given["certificate"], given["privateKey"], validity_hours, key="ca")
+        return AuthorityConfig(given["certificate"], given["privateKey"])
+
+    def _cluster_api(self, cluster_name: str) -> ClusterApiConfig:
+        given = self._given.get("clusterApi", {})
+        for name in given:
+            self.problems += check_name(given[name], f"clusterApi.{name}")
+        return ClusterApiConfig(given.get("clusterName", cluster_name), given.get("namespace", "default"))
+
+    def _warnings(self, authority: AuthorityConfig | None) -> tuple[str, ...]:
+        if authority is not None and "caValidityHours" in self._given.get("certificates", {}):
+            return ("certificates.caValidityHours has no effect on a certificate authority of one's own.",)
+        return ()
+
+    def _path(self, given: str) -> Path:
+        return self._directory / Path(given).expanduser()
+
+    def _has_problem(self, key: str) -> bool:
+        return any(problem.key == key for problem in self.problems)
+
+    def _refuse(self, key: str, value: str, rule: str, remedy: str) -> None:
+        self.problems.append(Problem(key, value, rule, remedy))
+
+
+def _camel_case(name: str) -> str:
+    return re.sub(r"_([a-z])", lambda match: match[1].upper(), name)
+
+
+def _snake_case(name: str) -> str:
+    return re.sub(r"[A-Z]", lambda match: f"_{match[0].lower()}", name)

@@ -1,0 +1,195 @@
+"""Every configuration key of the program: the one table that parser, documentation and tests read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from components.plan import DEFAULT_MIRROR, DEFAULT_VERSION
+
+TEXT, INTEGER, OBJECT, LIST, MAP = "text", "integer", "object", "list of objects", "map of texts"
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key."""
+
+    path: str
+    """Where it is: `machines[].ssh.host`."""
+    type: str
+    """`text`, `integer`, `object`, `list of objects` or `map of texts`."""
+    meaning: str
+    """What it is for; whole sentences, Markdown."""
+    default: str = ""
+    """What holds without it, as the documentation says it; empty: there is no value then."""
+    unit: str = ""
+    """Unit of a number; empty: none."""
+    required: bool = False
+    """Whether the object that it belongs to cannot be without it."""
+    secret: bool = False
+    """Whether its value must never be shown."""
+
+
+def _ssh(prefix: str) -> tuple[Key, ...]:
+    """What both the defaults and a machine may say about the way in."""
+    inherits = "the one of `ssh`" if prefix.startswith("machines") else ""
+    return (
+        Key(f"{prefix}.user", TEXT, "Login: `root`, or a user with password-less sudo.", inherits or "root"),
+        Key(f"{prefix}.port", INTEGER, "TCP port of sshd.", inherits or "22"),
+        Key(
+            f"{prefix}.privateKeyFile",
+            TEXT,
+            "File with the private ssh key, relative to the project's directory, `~` allowed; without a passphrase, "
+            "readable by its owner alone.",
+            inherits or "`sshPrivateKey`",
+        ),
+        Key(f"{prefix}.bastion", OBJECT, "Host through which the machines are reached.", inherits or "none"),
+        Key(f"{prefix}.bastion.host", TEXT, "Name or address of the bastion.", required=True),
+        Key(f"{prefix}.bastion.hostKey", TEXT, "Its public host key; any other is refused.", required=True),
+        Key(f"{prefix}.bastion.user", TEXT, "Login on the bastion.", "root"),
+        Key(f"{prefix}.bastion.port", INTEGER, "TCP port of its sshd.", "22"),
+        Key(f"{prefix}.bastion.privateKeyFile", TEXT, "File with the key for the bastion.", "the machine's key"),
+    )
+
+
+KEYS: tuple[Key, ...] = (
+    Key("platform", TEXT, "Where the machines come from: `hosts`, machines that exist.", required=True),
+    Key(
+        "clusterName",
+        TEXT,
+        "Name of the cluster, a DNS label; also etcd's initial cluster token, so no two clusters that can reach each "
+        "other share it. It cannot change later.",
+        "the stack's name",
+    ),
+    Key("version", TEXT, "Release of etcd, `X.Y.Z`, of 3.5 (3.5.24 or newer), 3.6 or 3.7.", DEFAULT_VERSION),
+    Key(
+        "machines",
+        LIST,
+        "The machines, 1, 3, 5 or 7, in the order in which changes go through them. Either this or `machinesFile`.",
+    ),
+    Key(
+        "machines[].name",
+        TEXT,
+        "Name of the slot and of its member, a DNS label, stable for the life of the slot.",
+        required=True,
+    ),
+    Key(
+        "machines[].address",
+        TEXT,
+        "Private IP address at which the other members and the API servers reach it.",
+        required=True,
+    ),
+    Key(
+        "machines[].identity",
+        TEXT,
+        "Anything that changes when another machine fills the slot; it is converged anew then.",
+        "empty",
+    ),
+    Key("machines[].dataDirectory", TEXT, "Directory of etcd's data on this machine.", "`dataDirectory`"),
+    Key("machines[].ssh", OBJECT, "The way in, as far as it differs from `ssh`.", required=True),
+    Key("machines[].ssh.host", TEXT, "Name or address at which the operator reaches it.", "`address`"),
+    Key(
+        "machines[].ssh.hostKey",
+        TEXT,
+        "Its public host key, like `ssh-ed25519 AAAA...`; any other is refused.",
+        required=True,
+    ),
+    *_ssh("machines[].ssh"),
+    Key(
+        "machinesFile",
+        TEXT,
+        'JSON file `{"machines": [...]}` with the same objects as `machines`, relative to the project\'s directory.',
+    ),
+    Key("ssh", OBJECT, "The way in, for all machines that do not say otherwise."),
+    *_ssh("ssh"),
+    Key(
+        "sshPrivateKey",
+        TEXT,
+        "The private ssh key itself, where it is in no file: `pulumi config set --secret sshPrivateKey < FILE`.",
+        secret=True,
+    ),
+    Key("dataDirectory", TEXT, "Directory of etcd's data, absolute, best on a disk of its own.", "/var/lib/etcd"),
+    Key(
+        "releaseMirror",
+        TEXT,
+        "Where machines download releases: `<mirror>/v<version>/etcd-v<version>-linux-<arch>.tar.gz`; `https://`, or "
+        "`http://` if written so.",
+        DEFAULT_MIRROR,
+    ),
+    Key(
+        "releaseSha256",
+        MAP,
+        "SHA-256 of the archive per architecture, `amd64` and `arm64`.",
+        "the SHA256SUMS of the release",
+    ),
+    Key(
+        "quota",
+        TEXT,
+        "Size of the database at which etcd stops taking writes. More than 8GiB is not suggested; more than the "
+        "machine's memory is refused there.",
+        "2GiB",
+        "bytes, or KiB, MiB, GiB",
+    ),
+    Key(
+        "metrics",
+        TEXT,
+        "Where `/metrics` and `/health` are served on port 2381, in plain http: `loopback`, or `private` for the "
+        "private address too.",
+        "loopback",
+    ),
+    Key(
+        "heartbeatIntervalMs",
+        INTEGER,
+        "Time between the leader's heartbeats; about the round-trip time between members.",
+        "100 (etcd's own)",
+        "ms",
+    ),
+    Key(
+        "electionTimeoutMs",
+        INTEGER,
+        "Time without a heartbeat before an election; at least five heartbeats, at most 50000.",
+        "1000 (etcd's own)",
+        "ms",
+    ),
+    Key(
+        "flags",
+        MAP,
+        "Further flags of etcd, name without dashes and value: `max-txn-ops: 256`. Refused when the version does not "
+        "know one, or the program sets it.",
+    ),
+    Key("certificates", OBJECT, "Lifetimes of certificates."),
+    Key(
+        "certificates.validityHours", INTEGER, "Lifetime of server, peer and client certificates.", "8760 (a year)", "h"
+    ),
+    Key(
+        "certificates.earlyRenewalHours",
+        INTEGER,
+        "A certificate with less than that left is renewed by the next `pulumi up`.",
+        "720 (30 days)",
+        "h",
+    ),
+    Key("certificates.caValidityHours", INTEGER, "Lifetime of the CA that is made.", "87600 (ten years)", "h"),
+    Key("ca", OBJECT, "A certificate authority of one's own.", "one is made"),
+    Key("ca.certificate", TEXT, "Its certificate, PEM.", required=True),
+    Key(
+        "ca.privateKey",
+        TEXT,
+        "Its private key, PEM, without a passphrase: `pulumi config set --path --secret ca.privateKey < FILE`.",
+        required=True,
+        secret=True,
+    ),
+    Key("clusterApi", OBJECT, "The workload cluster for which the output `cluster_api` is made."),
+    Key("clusterApi.clusterName", TEXT, "Name of the `Cluster` object.", "`clusterName`"),
+    Key("clusterApi.namespace", TEXT, "Its namespace in the management cluster.", "default"),
+)
+
+BY_PATH: dict[str, Key] = {key.path: key for key in KEYS}
+
+
+def below(path: str) -> Sequence[Key]:
+    """The keys directly in the object at `path`; of the whole configuration for the empty path."""
+    prefix = f"{path}." if path else ""
+    return [key for key in KEYS if key.path.startswith(prefix) and "." not in key.path[len(prefix) :]]
+
+
+def holds_secret(path: str) -> bool:
+    """Whether the key or any below it is secret."""
+    return any(key.secret and (key.path + ".").startswith(f"{path}.") for key in KEYS)

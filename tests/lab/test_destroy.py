@@ -1,0 +1,50 @@
+"""`pulumi destroy` leaves existing machines as they were, with the data moved aside."""
+
+import re
+
+from lab import Machine
+from tests.support.etcd import assert_serves_all_members, etcdctl
+from tests.support.machines import Machines
+from tests.support.stacks import Stacks
+
+pytest_plugins = ["tests.support.machines", "tests.support.stacks"]
+
+# What changes on a machine by itself, or because somebody logs in.
+_ALIVE = ("/run/", "/proc/", "/sys/", "/dev/", "/tmp/", "/var/log/", "/var/lib/systemd/", "/var/tmp/", "/home/", "/root/", "/var/lib/private")
+
+
+def tree(machine: Machine) -> set[str]:
+    """Every path on the machine's disk with owner, mode and (for files of /etc) content."""
+    listed = machine.run("find / -xdev \\( -path /proc -o -path /sys \\) -prune -o -printf '%p %U:%G %m %y %l\\n'", root=True, timeout=120)
+    # Backup copies that the tools for users and groups keep, and what Python caches, are no part of the machine's state.
+    own = re.compile(r"^/etc/(passwd|group|shadow|gshadow|subuid|subgid)- |__pycache__|^/etc/\.pwd\.lock ")
+    return {line for line in listed.stdout.splitlines() if not line.startswith(_ALIVE) and not own.search(line)}
+
+
+def accounts(machine: Machine) -> str:
+    return machine.run("cat /etc/passwd /etc/group", root=True).stdout
+
+
+def test_destroy_stops_etcd_takes_keys_away_and_keeps_the_data(machines: Machines, stacks: Stacks) -> None:
+    found = machines.fresh(3)
+    before = {machine.name: tree(machine) for machine in found}
+    users = {machine.name: accounts(machine) for machine in found}
+    stack = stacks.new(found)
+    stack.up()
+    etcdctl(found[0], "put", "kept", "yes")
+
+    stack.destroy()
+
+    for machine in found:
+        left = tree(machine) - before[machine.name]
+        kept = re.compile(r"^/var/lib/etcd\.test-retired-\d{8}T\d{6}Z(/| )")
+        assert [line for line in left if not kept.match(line)] == []
+        assert any("/member/wal " in line for line in left), "the data are kept"
+        assert before[machine.name] - tree(machine) == set()
+        assert accounts(machine) == users[machine.name]
+        assert machine.run("systemctl cat etcd.service", check=False).returncode != 0
+        assert machine.run("pgrep -x etcd", check=False).returncode != 0
+
+    stack.up()
+    assert_serves_all_members(found)
+    assert etcdctl(found[0], "get", "kept", "--print-value-only") == "", "it is a new cluster"

@@ -1,0 +1,37 @@
+"""`pulumi up` on new machines ends with a cluster that serves through every member."""
+
+import pytest
+
+from tests.support.etcd import assert_serves_all_members, etcdctl_here, write_client_files
+from tests.support.machines import Machines
+from tests.support.stacks import Stacks
+from tests.support.versions import ETCD_VERSIONS
+
+pytest_plugins = ["tests.support.machines", "tests.support.stacks"]
+
+
+@pytest.mark.parametrize(
+    ("count", "version"), [(3, version) for version in ETCD_VERSIONS] + [(1, "3.6.16"), (5, "3.6.16"), (7, "3.6.16")]
+)
+def test_a_new_cluster_serves_through_every_member(machines: Machines, stacks: Stacks, count: int, version: str) -> None:
+    found = machines.fresh(count)
+    stack = stacks.new(found, version=version)
+    stack.up()
+    assert_serves_all_members(found)
+    outputs = stack.outputs()
+    assert outputs["endpoints"] == [f"https://{machine.address}:2379" for machine in found]
+    assert [row["version"] for row in outputs["members"]] == [version] * count
+    line = outputs["etcdctl"]
+    for machine in found:
+        assert machine.run(f"sudo -n {line}").stdout.count(f"| {version} |") == count, line
+
+
+def test_the_exported_client_certificate_opens_every_endpoint(machines: Machines, stacks: Stacks, tmp_path_factory: pytest.TempPathFactory) -> None:
+    found = machines.fresh(3)
+    stack = stacks.new(found)
+    stack.up()
+    outputs = stack.outputs()
+    options = write_client_files(tmp_path_factory.mktemp("client"), outputs)
+    for endpoint in outputs["endpoints"]:
+        done = etcdctl_here(*options, f"--endpoints={endpoint}", "endpoint", "health")
+        assert done.returncode == 0, done.stderr

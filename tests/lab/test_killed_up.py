@@ -1,0 +1,47 @@
+"""`pulumi up` ended by SIGKILL in the middle of the creation is finished by the next `pulumi up`."""
+
+from collections.abc import Callable
+
+import pytest
+
+from lab import Machine
+from tests.support.etcd import assert_serves_all_members, process_ids
+from tests.support.machines import Machines
+from tests.support.stacks import Stack, Stacks
+
+pytest_plugins = ["tests.support.machines", "tests.support.stacks"]
+
+Moment = Callable[[list[Machine], Stack], Callable[[], bool]]
+
+
+def _on(machine: int, test: str) -> Moment:
+    """The moment at which a shell test first succeeds on a machine."""
+    return lambda found, _: lambda: found[machine].run(test, check=False, root=True).returncode == 0
+
+
+def _said(text: str) -> Moment:
+    """The moment at which the run first says `text`."""
+    return lambda _, stack: lambda: text in (stack.directory / "killed.log").read_text()
+
+
+MOMENTS = {
+    "while certificates are issued": _said("tls:index:PrivateKey"),
+    "while a release is unpacked": _on(1, "test -d /opt/etcd"),
+    "when the first etcd was started": _on(0, "systemctl is-active -q etcd || systemctl status etcd | grep -q activating"),
+    "between two members' starts": _on(1, "test -e /var/lib/etcd/member && exit 0; exit 1"),
+    "while members are converged": _said("dev-etcd-1-converge created"),
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_the_next_up_finishes_what_was_cut_off(machines: Machines, stacks: Stacks, moment: str) -> None:
+    found = machines.fresh(3)
+    stack = stacks.new(found)
+    stack.up_killed_when(MOMENTS[moment](found, stack))
+
+    stack.up()
+
+    assert_serves_all_members(found)
+    before = process_ids(found)
+    stack.up("--expect-no-changes")
+    assert process_ids(found) == before

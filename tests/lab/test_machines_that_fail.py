@@ -1,0 +1,136 @@
+"""A machine that cannot be used stops the run in time, with machine, cause and remedy; the next run finishes."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from lab import Machine
+from tests.support.etcd import assert_serves_all_members, process_ids
+from tests.support.machines import Machines, fill_disk, right_clock, skew_clock
+from tests.support.stacks import Stack, Stacks, machine_config
+
+pytest_plugins = ["tests.support.machines", "tests.support.stacks"]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something wrong with the second of three machines."""
+
+    cause: Callable[[Machines, Machine, Stack], None]
+    cure: Callable[[Machines, Machine, Stack], None]
+    within: float
+    """Seconds in which the run must have failed, as docs/safety.md states them."""
+    says: tuple[str, ...]
+    """What the run's output must hold besides the name of the machine."""
+
+
+def _other_host_key(_: Machines, machine: Machine, stack: Stack) -> None:
+    other = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFh"
+    _configure(stack, machine, hostKey=other)
+
+
+def _right_host_key(_: Machines, machine: Machine, stack: Stack) -> None:
+    _configure(stack, machine)
+
+
+def _configure(stack: Stack, machine: Machine, **ssh: str) -> None:
+    stack.config["machines"] = [
+        machine_config(machine, **ssh) if entry["name"] == machine.name else entry for entry in stack.config["machines"]
+    ]
+
+
+def _foreign_etcd(_: Machines, machine: Machine, __: Stack) -> None:
+    # Any program that holds the port stands for an etcd that somebody else started.
+    machine.run(
+        "systemd-run --unit=foreign python3 -c "
+        f"'import socket,time; s=socket.create_server((\"{machine.address}\", 2379)); time.sleep(600)'",
+        root=True,
+    )
+    time.sleep(0.5)
+
+
+ARCHIVE = "v3.6.16/etcd-v3.6.16-linux-amd64.tar.gz"
+
+FAULTS = {
+    "unreachable": Fault(
+        cause=lambda machines, machine, _: machines.lab.kill(machine.name),
+        cure=lambda machines, machine, _: machines.lab.start(machine.name),
+        within=90,
+        says=("no route to host|i/o timeout|connection refused", "ssh"),
+    ),
+    "wrong host key": Fault(_other_host_key, _right_host_key, within=30, says=("host key", "hostKey")),
+    "wrong clock": Fault(
+        cause=lambda _, machine, __: skew_clock(machine, "-2h"),
+        cure=lambda _, machine, __: right_clock(machine),
+        within=90,
+        says=("clock", "chrony|timesyncd"),
+    ),
+    "full disk": Fault(
+        cause=lambda _, machine, __: fill_disk(machine, size="64m"),
+        cure=lambda _, machine, __: machine.run("umount /var/lib/etcd", root=True) and None,
+        within=90,
+        says=("/var/lib/etcd", "free"),
+    ),
+    "archive with a wrong checksum": Fault(
+        cause=lambda machines, _, __: machines.tampered_mirror({ARCHIVE: b"not the archive"}) and None,
+        cure=lambda machines, _, __: machines.lab.mirror() and None,
+        within=90,
+        says=("SHA-256", "releaseMirror|releaseSha256|mirror"),
+    ),
+    "foreign etcd on the client port": Fault(
+        cause=_foreign_etcd,
+        cure=lambda _, machine, __: machine.run("systemctl stop foreign", root=True) and None,
+        within=90,
+        says=("2379", "python3"),
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_the_run_fails_in_time_with_cause_and_remedy_and_the_next_one_finishes(
+    machines: Machines, stacks: Stacks, fault: str
+) -> None:
+    found = machines.fresh(3)
+    stack = stacks.new(found)
+    broken, others = found[1], [found[0], found[2]]
+    case = FAULTS[fault]
+    case.cause(machines, broken, stack)
+
+    run = stack.up(check=False)
+
+    assert run.code != 0
+    assert run.seconds < case.within
+    assert broken.name in run.text
+    for alternatives in case.says:
+        assert any(text in run.text for text in alternatives.split("|")), f"none of {alternatives} in:\n{run.text}"
+    for machine in others:
+        assert machine.run("systemctl is-active etcd", check=False).stdout.strip() != "active", "nothing may start yet"
+        assert machine.run("test -e /var/lib/etcd/member", check=False, root=True).returncode != 0
+
+    case.cure(machines, broken, stack)
+    stack.up()
+    assert_serves_all_members(found)
+
+
+def test_a_machine_that_dies_later_harms_nobody_and_the_run_says_which(machines: Machines, stacks: Stacks) -> None:
+    found = machines.fresh(3)
+    stack = stacks.new(found)
+    stack.up()
+    machines.lab.kill(found[2].name)
+    before = process_ids(found[:2])
+
+    stack.config["flags"] = {"max-txn-ops": "256"}
+    run = stack.up(check=False)
+
+    assert run.code != 0
+    assert found[2].name in run.text
+    assert process_ids(found[:2]) == before, "no member is restarted while another one is down"
+
+    machines.lab.start(found[2].name)
+    stack.up()
+    assert_serves_all_members(found)
+    for machine in found:
+        arguments = machine.run("cat /proc/$(systemctl show etcd -p MainPID --value)/cmdline | tr '\\0' '\\n'", root=True)
+        assert "--max-txn-ops=256" in arguments.stdout

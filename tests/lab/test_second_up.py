@@ -1,0 +1,37 @@
+"""A run with nothing to do does nothing."""
+
+from tests.support.etcd import assert_serves_all_members, process_ids
+from tests.support.machines import Machines
+from tests.support.stacks import Stacks
+
+pytest_plugins = ["tests.support.machines", "tests.support.stacks"]
+
+
+def test_a_second_up_changes_nothing_and_restarts_nothing(machines: Machines, stacks: Stacks) -> None:
+    found = machines.fresh(3)
+    stack = stacks.new(found)
+    stack.up()
+    before = process_ids(found)
+
+    stack.preview("--expect-no-changes")
+    stack.up("--expect-no-changes")
+    stack.up("--refresh", "--expect-no-changes")
+
+    assert process_ids(found) == before
+    assert_serves_all_members(found)
+
+
+def test_a_new_state_that_knows_nothing_of_the_cluster_cannot_take_it_over(machines: Machines, stacks: Stacks) -> None:
+    """The state was lost, or somebody made the same stack twice: another CA must not reach a living cluster."""
+    found = machines.fresh(3)
+    stacks.new(found).up()
+    before = process_ids(found)
+    authorities = [machine.run("sha256sum /etc/etcd/pki/ca.crt").stdout for machine in found]
+
+    run = stacks.new(found).up(check=False)
+
+    assert run.code != 0
+    assert "CA" in run.text
+    assert [machine.run("sha256sum /etc/etcd/pki/ca.crt").stdout for machine in found] == authorities
+    assert process_ids(found) == before
+    assert_serves_all_members(found)

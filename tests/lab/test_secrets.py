@@ -1,0 +1,88 @@
+"""Private keys are in the state's secrets and in files of etcd's user, and nowhere else."""
+
+import json
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from lab import Machine
+from tests.support.machines import Machines
+from tests.support.stacks import Stacks
+
+pytest_plugins = ["tests.support.machines", "tests.support.stacks"]
+
+
+@contextmanager
+def _sampled_processes(machines: list[Machine]) -> Iterator[list[str]]:
+    """Command lines of all processes on the machines, sampled by a loop on each machine while the block runs."""
+    samples: list[str] = []
+    loop = "for i in $(seq 2000); do [ -e /tmp/sampled ] && break; ps -eww -o args; sleep 0.05; done"
+
+    def sample(machine: Machine) -> None:
+        samples.append(machine.run(loop, root=True, timeout=280).stdout)
+
+    threads = [threading.Thread(target=sample, args=(machine,)) for machine in machines]
+    for thread in threads:
+        thread.start()
+    try:
+        yield samples
+    finally:
+        time.sleep(0.2)
+        for machine in machines:
+            machine.run("touch /tmp/sampled", root=True)
+        for thread in threads:
+            thread.join()
+
+
+def _bodies(pem: str) -> list[str]:
+    """The base64 lines of a PEM key that tell it from any other."""
+    return [line for line in pem.splitlines() if len(line) > 40]
+
+
+def test_no_private_key_is_seen_anywhere_but_in_files_of_etcds_user(machines: Machines, stacks: Stacks) -> None:
+    found = machines.fresh(3)
+    stack = stacks.new(found)
+    with _sampled_processes(found) as samples:
+        texts = [stack.preview("--diff").text, stack.preview("--json").text, stack.up("--diff").text]
+    texts += [stack.preview("--diff").text, stack.preview("--json").text]
+    stack.config["flags"] = {"max-txn-ops": "256"}
+    texts += [stack.preview("--diff").text, stack.up("--json", check=False).text]
+    texts.append(json.dumps(stack.export()))
+    texts.append(stack.pulumi("stack", "output", "--json").text)
+
+    keys = {
+        f"{machine.name} {kind}": machine.run(f"cat /etc/etcd/pki/{kind}.key", root=True).stdout
+        for machine in found
+        for kind in ("server", "peer", "healthcheck-client")
+    }
+    keys["apiserver-etcd-client"] = stack.outputs()["apiserver_etcd_client"]["private_key"]
+    keys["ssh"] = found[0].key_file.read_text()
+    plain = stack.pulumi("stack", "export", "--show-secrets").text
+    for resource in json.loads(plain)["deployment"]["resources"]:
+        if resource["type"] == "tls:index/privateKey:PrivateKey":
+            keys[resource["urn"]] = json.loads(resource["outputs"]["privateKeyPem"]["plaintext"])
+    authority = next(key for name, key in keys.items() if name.endswith("PrivateKey::test-pki-ca"))
+
+    assert len(samples) == 3
+    assert all("etcd-node" in sample for sample in samples), "the samples must have seen the program at work"
+    for where, text in [*enumerate(texts), *enumerate(samples)]:
+        assert not re.search(r"BEGIN [A-Z ]*PRIVATE KEY", text), where
+        for name, key in keys.items():
+            assert _bodies(key), name
+            assert not any(line in text for line in _bodies(key)), (where, name)
+    for machine in found:
+        readable = machine.run(
+            "find / -xdev \\( -path /proc -o -path /sys \\) -prune -o -type f -perm /o=r "
+            "-exec grep -lE 'BEGIN [A-Z ]*PRIVATE KEY-----$' {} + || true",
+            root=True,
+            timeout=120,
+        )
+        assert readable.stdout == ""
+        body = _bodies(authority)[0]
+        anywhere = machine.run(f"grep -rlF '{body}' /etc /var /opt /usr/local /root /home /tmp /run || true", root=True, timeout=120)
+        assert anywhere.stdout == "", "the CA's key is on no machine"
+        modes = machine.run("stat -c '%a %U:%G %n' /etc/etcd/pki/*.key", root=True).stdout.splitlines()
+        assert len(modes) == 3
+        assert all(line.startswith("600 etcd:etcd ") for line in modes), modes

@@ -1,0 +1,63 @@
+"""What tests ask a member, over ssh or from this computer."""
+
+import json
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lab import Machine
+from tools.etcd import etcd_binary
+
+from .versions import DEFAULT_ETCD
+
+PKI = "/etc/etcd/pki"
+
+
+def etcdctl(machine: Machine, *arguments: str, endpoint: str | None = None, check: bool = True) -> str:
+    """Runs etcdctl as root on a member, by default against the member itself; returns its stdout."""
+    command = [
+        "/usr/local/bin/etcdctl",
+        f"--endpoints={endpoint or f'https://{machine.address}:2379'}",
+        f"--cacert={PKI}/ca.crt",
+        f"--cert={PKI}/healthcheck-client.crt",
+        f"--key={PKI}/healthcheck-client.key",
+        *arguments,
+    ]
+    return machine.run(["sudo", "-n", *command], check=check).stdout
+
+
+def member_list(machine: Machine) -> list[dict[str, Any]]:
+    """The member list as this member has it."""
+    return list(json.loads(etcdctl(machine, "member", "list", "--write-out=json"))["members"])
+
+
+def assert_serves_all_members(machines: Sequence[Machine]) -> None:
+    """A value put through the first member is read, linearizably, through every one; all are voters, all are ready."""
+    etcdctl(machines[0], "put", "written", machines[0].name)
+    for machine in machines:
+        assert etcdctl(machine, "get", "written", "--print-value-only").strip() == machines[0].name, machine.name
+    listed = member_list(machines[-1])
+    assert sorted(row["name"] for row in listed) == sorted(machine.name for machine in machines)
+    assert not any(row.get("isLearner") for row in listed)
+
+
+def process_ids(machines: Sequence[Machine]) -> dict[str, str]:
+    """Member -> pid and start time of its etcd; a restart changes it."""
+    show = "systemctl show etcd.service -p MainPID -p ActiveEnterTimestampMonotonic -p NRestarts --value"
+    return {machine.name: machine.run(show).stdout for machine in machines}
+
+
+def write_client_files(directory: Path, outputs: dict[str, Any]) -> list[str]:
+    """Writes CA and API server's client certificate to files; returns the etcdctl options that name them."""
+    client = outputs["apiserver_etcd_client"]
+    files = {"ca.crt": outputs["ca_cert"], "client.crt": client["certificate"], "client.key": client["private_key"]}
+    for name, content in files.items():
+        (directory / name).write_text(content)
+    return [f"--cacert={directory}/ca.crt", f"--cert={directory}/client.crt", f"--key={directory}/client.key"]
+
+
+def etcdctl_here(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs etcdctl on this computer."""
+    command = [etcd_binary(DEFAULT_ETCD, "etcdctl"), "--dial-timeout=3s", "--command-timeout=5s", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)

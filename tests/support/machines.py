@@ -1,0 +1,127 @@
+"""Real machines for tests: one lab per pytest session, machines made new for each test that asks.
+
+The fixture `machines` is there for every module in tests/lab.
+"""
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab import Lab, Machine, host
+
+_PREFIX = "external-etcd-tests-"
+
+
+class Machines:
+    """The session's lab, and which of its machines a test has had.
+
+    Attributes:
+        lab: The lab, for isolate, kill, mirror and the rest.
+    """
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self._touched: set[str] = set()
+
+    def fresh(self, count: int = 3) -> list[Machine]:
+        """etcd-1 to etcd-`count`, each just installed and connected, with the default mirror; all others are off."""
+        wanted = [f"etcd-{n}" for n in range(1, count + 1)]
+        there = self.lab.machines
+        for name in there:
+            self.lab.heal(name)
+        if self.lab.mirrored() != host.cache() / "etcd" and there:
+            self.lab.mirror()
+        running = {row.name for row in self.lab.status() if row.state != "stopped"}
+        self.lab.kill(*(running - set(wanted)))
+        # Down first, then wiped together: leftovers of one test must not talk to the machines of the next.
+        stale = [name for name in wanted if name in there and name in self._touched]
+        self.lab.kill(*stale)
+        self.lab.wipe(*stale)
+        found = self.lab.up(wanted)
+        self._touched.update(wanted)
+        return found
+
+    def tampered_mirror(self, replace: dict[str, bytes]) -> Path:
+        """Serve the default mirror with some files replaced (path -> content); returns the directory served.
+
+        It may be changed at will. `fresh` or `lab.mirror()` end it.
+        """
+        directory = self.lab.dir / "tampered"
+        shutil.rmtree(directory, ignore_errors=True)
+        source = host.cache() / "etcd"
+        for file in source.rglob("*"):
+            link = directory / file.relative_to(source)
+            if file.is_file():
+                link.parent.mkdir(parents=True, exist_ok=True)
+                link.symlink_to(file)
+        directory.mkdir(exist_ok=True)
+        for name, content in replace.items():
+            path = directory / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)  # never through the link into the cache
+            path.write_bytes(content)
+        return self.lab.mirror(directory)
+
+
+def skew_clock(machine: Machine, offset: str) -> None:
+    """Let everything that Python does on `machine` see a clock that is off by `offset` ("+2h", "-90s").
+
+    A guest has the host's clock. libfaketime in /etc/ld.so.preload would do for all programs, but sshd dies of it; so
+    `python3` there becomes a wrapper. What Python starts is skewed too; etcd, which systemd starts, is not.
+    """
+    wrapper = (
+        "#!/bin/sh\n"
+        f"export FAKETIME='{offset}' FAKETIME_DONT_FAKE_MONOTONIC=1\n"
+        "export LD_PRELOAD=$(ls /usr/lib/*/faketime/libfaketime.so.1)\n"
+        'exec /usr/bin/python3.[0-9]* "$@"\n'
+    )
+    line = "cat >/usr/bin/skewed && chmod 0755 /usr/bin/skewed && mv /usr/bin/skewed /usr/bin/python3"
+    machine.run(line, input=wrapper, root=True)
+
+
+def right_clock(machine: Machine) -> None:
+    """End `skew_clock`."""
+    machine.run('ln -sf "$(basename /usr/bin/python3.[0-9]*[0-9])" /usr/bin/python3', root=True)
+
+
+def fill_disk(machine: Machine, path: str = "/var/lib/etcd", size: str = "2m") -> None:
+    """Mount a tmpfs of `size` on `path`: a disk that is soon full. `umount` ends it."""
+    machine.run(f"mkdir -p {path} && mount -t tmpfs -o size={size},mode=0755 lab-small-disk {path}", root=True)
+
+
+def require_a_lab() -> None:
+    """Skip the test where no lab can run; in CI, fail: nothing is left out there."""
+    if reason := host.missing():
+        if os.environ.get("CI"):
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+
+
+@contextlib.contextmanager
+def temporary_lab(label: str = "") -> Iterator[Lab]:
+    """A lab in a directory of its own, gone afterwards. Labs of test runs that were killed go first."""
+    require_a_lab()
+    parent = Path(tempfile.gettempdir())
+    for old in parent.glob(f"{_PREFIX}*"):
+        pid = old.name.removeprefix(_PREFIX).split("-")[0]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            Lab(old).down()
+            shutil.rmtree(old, ignore_errors=True)
+    lab = Lab(parent / f"{_PREFIX}{os.getpid()}-{label or 'session'}")
+    try:
+        yield lab
+    finally:
+        lab.down()
+        shutil.rmtree(lab.dir, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def machines() -> Iterator[Machines]:
+    """The session's machines; none is made before `fresh` asks for it."""
+    with temporary_lab() as lab:
+        yield Machines(lab)

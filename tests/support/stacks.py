@@ -1,0 +1,179 @@
+"""The whole program under the real Pulumi engine, for tests: one stack on machines of the session's lab.
+
+A test module says `pytest_plugins = ["tests.support.machines", "tests.support.stacks"]` and takes the fixture `stacks`.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab import Machine
+from lab.engine import environment
+
+REPO = Path(__file__).resolve().parents[2]
+UP_SECONDS = 300
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run of the CLI did."""
+
+    code: int
+    text: str
+    """stdout and stderr together, as a person sees them."""
+    seconds: float
+
+
+class Stack:
+    """One stack of the program, in a folder that looks like a checkout and holds this stack's configuration."""
+
+    def __init__(self, directory: Path, environ: Mapping[str, str], config: Mapping[str, Any]) -> None:
+        self.directory = directory
+        self._environ = {**os.environ, **environ}
+        self.config = dict(config)
+        directory.mkdir(parents=True)
+        for name in ("Pulumi.yaml", "__main__.py", "components", "stacks", ".venv", "requirements.txt"):
+            (directory / name).symlink_to(REPO / name)
+        self.pulumi("stack", "init", directory.name)
+
+    def command(self, *arguments: str) -> list[str]:
+        """The command line of the CLI for this stack."""
+        return ["pulumi", "--non-interactive", "--color=never", "-s", self.directory.name, *arguments]
+
+    def pulumi(self, *arguments: str, check: bool = True, timeout: float = UP_SECONDS) -> Run:
+        """Runs the CLI. Raises AssertionError when it fails and `check` is set."""
+        self.write_config()
+        start = time.monotonic()
+        command = ["pulumi", "--non-interactive", "--color=never", *arguments]
+        if arguments[:2] != ("stack", "init"):
+            command += ["-s", self.directory.name]
+        done = subprocess.run(
+            command,
+            cwd=self.directory,
+            env=self._environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        run = Run(done.returncode, done.stdout, time.monotonic() - start)
+        assert run.code == 0 or not check, f"pulumi {' '.join(arguments)} exited with {run.code}:\n{run.text}"
+        return run
+
+    def write_config(self) -> None:
+        """Writes `config` into the stack's file, beside the encryption salt that the CLI keeps there."""
+        path = self.directory / f"Pulumi.{self.directory.name}.yaml"
+        kept = (
+            [line for line in path.read_text().splitlines() if line.startswith("encryptionsalt")]
+            if path.exists()
+            else []
+        )
+        lines = [f"  external-etcd:{key}: {json.dumps(value)}" for key, value in self.config.items()]
+        path.write_text("\n".join([*kept, "config:", *lines]) + "\n")
+
+    def up(self, *arguments: str, check: bool = True, timeout: float = UP_SECONDS) -> Run:
+        """`pulumi up` without a preview before it."""
+        return self.pulumi("up", "--yes", "--skip-preview", *arguments, check=check, timeout=timeout)
+
+    def preview(self, *arguments: str, check: bool = True) -> Run:
+        """`pulumi preview`."""
+        return self.pulumi("preview", *arguments, check=check)
+
+    def destroy(self) -> Run:
+        """`pulumi destroy`."""
+        return self.pulumi("destroy", "--yes", "--skip-preview")
+
+    def outputs(self) -> dict[str, Any]:
+        """All outputs, secrets shown."""
+        return dict(json.loads(self._stdout("stack", "output", "--json", "--show-secrets")))
+
+    def export(self) -> dict[str, Any]:
+        """The state as `pulumi stack export` gives it, secrets encrypted."""
+        return dict(json.loads(self._stdout("stack", "export")))
+
+    def _stdout(self, *arguments: str) -> str:
+        return subprocess.run(
+            self.command(*arguments),
+            cwd=self.directory,
+            env=self._environ,
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=True,
+        ).stdout
+
+    def up_killed_when(self, seen: Callable[[], bool], *, within: float = 120) -> None:
+        """Starts `pulumi up` and ends it with SIGKILL, engine, plugins and program together, as soon as `seen()`.
+
+        Raises AssertionError when the run ends by itself first.
+        """
+        self.write_config()
+        log = self.directory / "killed.log"
+        with log.open("w") as out:
+            process = subprocess.Popen(
+                self.command("up", "--yes", "--skip-preview"),
+                cwd=self.directory,
+                env=self._environ,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + within
+        try:
+            while not seen():
+                assert process.poll() is None, f"the run ended before the moment to kill it:\n{log.read_text()}"
+                assert time.monotonic() < deadline, f"the moment to kill it did not come:\n{log.read_text()}"
+                time.sleep(0.02)
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(30)
+        # The engine that was killed could not unlock its state; this is what its own message tells a user to do.
+        self.pulumi("cancel", "--yes", check=False)
+
+
+class Stacks:
+    """Makes stacks; their states lie together in one folder of the session."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._environ = environment(directory / "engine")
+        self._count = 0
+
+    def new(self, machines: Sequence[Machine], **config: Any) -> Stack:
+        """A stack for these machines, not yet up. `config` adds to or replaces keys; None takes a key away."""
+        self._count += 1
+        settings = {
+            "platform": "hosts",
+            "clusterName": "test",
+            "releaseMirror": "http://releases.lab",
+            "machines": [machine_config(machine) for machine in machines],
+            **config,
+        }
+        settings = {key: value for key, value in settings.items() if value is not None}
+        return Stack(self._directory / f"test{self._count}", self._environ, settings)
+
+
+def machine_config(machine: Machine, **ssh: Any) -> dict[str, Any]:
+    """The entry of `machines` in the configuration for a machine of the lab."""
+    login = {
+        "host": machine.address,
+        "user": "operator",
+        "privateKeyFile": str(machine.key_file),
+        "hostKey": machine.host_key,
+    }
+    return {"name": machine.name, "address": machine.address, "ssh": {**login, **ssh}}
+
+
+@pytest.fixture(scope="session")
+def stacks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stacks]:
+    """Stacks under the real engine."""
+    yield Stacks(tmp_path_factory.mktemp("stacks"))

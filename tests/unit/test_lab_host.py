@@ -1,0 +1,76 @@
+"""What the lab says where it cannot run."""
+
+import os
+import platform
+import shutil
+
+import pytest
+
+from lab import LabError, cli, host
+
+
+def test_another_system_than_linux_gets_one_clear_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(platform, "system", lambda: "Darwin")
+    assert cli.main(["up"]) == 1
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1
+    assert "needs Linux" in captured.err
+    assert "Darwin" in captured.err
+
+
+@pytest.mark.parametrize("words", [["up"], ["down"], ["wipe", "etcd-1"], ["kill", "etcd-1"], ["mirror"]])
+def test_who_is_not_root_gets_one_clear_sentence(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(platform, "system", lambda: "Linux")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert cli.main(words) == 1
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1
+    assert "needs root" in captured.err
+
+
+def test_missing_programs_are_named_with_the_packages_that_have_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "system", lambda: "Linux")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(shutil, "which", lambda name: None if name in {"nft", "mmdebstrap"} else f"/bin/{name}")
+    assert host.missing() == (
+        "the lab needs mmdebstrap, nft: run `apt-get install mmdebstrap nftables` or your system's equivalent."
+    )
+    reason = host.missing(base_is_cached=True)
+    assert reason is not None
+    assert "mmdebstrap" not in reason
+
+
+def test_a_failed_program_is_reported_with_its_own_words() -> None:
+    with pytest.raises(LabError, match=r"`ls /does/not/exist` failed: .*No such file"):
+        host.call("ls", "/does/not/exist")
+
+
+def test_a_program_that_hangs_is_given_up() -> None:
+    with pytest.raises(LabError, match=r"did not end within 0.2 s"):
+        host.call("sleep", "30", timeout=0.2)
+
+
+def test_the_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["--help"])
+    assert exit_.value.code == 0
+    text = capsys.readouterr().out
+    for command in (
+        "up",
+        "down",
+        "status",
+        "ssh",
+        "stop",
+        "start",
+        "kill",
+        "wipe",
+        "isolate",
+        "heal",
+        "mirror",
+        "LAB_SUBNET",
+    ):
+        assert command in text

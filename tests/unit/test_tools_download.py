@@ -1,0 +1,103 @@
+"""A download is quick to give up, and worthless without the published checksum."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import http.server
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tools import download
+from tools.base import ToolError, UnreachableError
+from tools.download import checksum_in, fetch, open_url, read_text
+
+CONTENT = b"a release" * 1000
+RIGHT = hashlib.sha256(CONTENT).hexdigest()
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """A file server that keeps its requests to itself."""
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the parent's name)
+        """Say nothing."""
+
+
+@pytest.fixture(autouse=True)
+def hosts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No host is known to be unreachable, and no proxy stands between the test and its server."""
+    monkeypatch.setattr(download, "_unreachable", set())
+    monkeypatch.setenv("no_proxy", "*")
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    """The address of a web server on loopback with one file, `release`."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    (folder / "release").write_bytes(CONTENT)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder))) as web:
+        thread = threading.Thread(target=web.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{web.server_port}"
+        web.shutdown()
+        thread.join(5)
+
+
+def test_a_file_with_the_published_checksum_is_kept(server: str, tmp_path: Path) -> None:
+    fetch(f"{server}/release", tmp_path / "file", RIGHT)
+    assert (tmp_path / "file").read_bytes() == CONTENT
+
+
+def test_a_file_with_another_checksum_is_refused_and_removed(server: str, tmp_path: Path) -> None:
+    with pytest.raises(ToolError, match=f"has the SHA-256 {RIGHT}, but {'0' * 64} was published: not used"):
+        fetch(f"{server}/release", tmp_path / "file", "0" * 64)
+    assert not (tmp_path / "file").exists()
+
+
+def test_a_file_that_is_not_there_is_an_error_and_not_an_unreachable_host(server: str) -> None:
+    with pytest.raises(ToolError, match="/absent answered 404") as caught:
+        read_text(f"{server}/absent")
+    assert not isinstance(caught.value, UnreachableError)
+
+
+def test_a_port_nobody_listens_on_is_unreachable_at_once() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        started = time.monotonic()
+        with pytest.raises(UnreachableError, match=f"127.0.0.1:{port} cannot be reached"):
+            open_url(f"http://127.0.0.1:{port}/release")
+    assert time.monotonic() - started < 2
+
+
+def test_a_host_that_accepts_and_never_answers_costs_the_limit_once() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/release"
+        started = time.monotonic()
+        for _ in range(3):
+            with pytest.raises(UnreachableError, match="cannot be reached"):
+                open_url(url, answer_within=0.3)
+        assert 0.3 <= time.monotonic() - started < 0.6
+
+
+def test_the_usual_limit_is_a_few_seconds() -> None:
+    assert download.ANSWER_WITHIN <= 4
+
+
+def test_a_checksum_is_found_by_the_whole_name_only() -> None:
+    sums = f"{'a' * 64}  other-release\n{'B' * 64}  release\n{'c' * 64} *release.sig\n"
+    assert checksum_in(sums, "release", "SUMS") == "b" * 64
+    assert checksum_in(sums, "release.sig", "SUMS") == "c" * 64
+    with pytest.raises(ToolError, match="SUMS has no SHA-256 of elease"):
+        checksum_in(sums, "elease", "SUMS")
+
+
+def test_an_error_page_in_place_of_checksums_is_refused() -> None:
+    with pytest.raises(ToolError, match="no SHA-256"):
+        checksum_in("<html> release </html>", "release", "SUMS")

@@ -1,0 +1,47 @@
+"""`python3 -m tools NAME...`: makes sure that this computer has it; answers on standard output where it is."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from tools.base import ToolError
+from tools.etcd import ensure_etcd
+from tools.kubeadm import VERSION as KUBEADM
+from tools.kubeadm import ensure_kubeadm
+from tools.packages import ensure_packages
+from tools.pulumi import ensure_pulumi
+from tools.python import ensure_python
+
+
+def main(arguments: list[str]) -> int:
+    """Run one tool; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python3 -m tools", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="NAME")
+    commands.add_parser("python", help="the virtual environment .venv with the pinned requirements")
+    commands.add_parser("packages", help="the Debian packages of the lab (installs them when run as root)")
+    commands.add_parser("pulumi", help="a Pulumi command line; prints the folder to put first on PATH")
+    etcd = commands.add_parser("etcd", help="etcd release archives; prints their folders")
+    etcd.add_argument("versions", nargs="+", metavar="VERSION", help="such as 3.6.16")
+    commands.add_parser("kubeadm", help=f"kubeadm {KUBEADM}; prints its path")
+    chosen = parser.parse_args(arguments)
+    try:
+        if chosen.command == "python":
+            print(ensure_python())
+        elif chosen.command == "packages":
+            ensure_packages()
+        elif chosen.command == "pulumi":
+            print(ensure_pulumi())
+        elif chosen.command == "etcd":
+            for version in chosen.versions:
+                print(ensure_etcd(version))
+        elif chosen.command == "kubeadm":
+            print(ensure_kubeadm())
+    except ToolError as error:
+        print(f"tools {chosen.command}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

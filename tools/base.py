@@ -1,0 +1,120 @@
+"""What all tools share: the cache, a lock, progress lines, and trying one way after the other."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import platform
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+LOCK_WAIT = 3600.0  # seconds; the longest build of another clone has to fit
+
+_T = TypeVar("_T")
+
+
+class ToolError(Exception):
+    """One way to get a tool failed, or all of them did. The text is written for the person at the terminal."""
+
+
+class UnreachableError(ToolError):
+    """An address does not answer: the usual case without internet, so it is told in passing only."""
+
+
+def say(text: str) -> None:
+    """Print one progress line to standard error; standard output is kept for the answer."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def cache() -> Path:
+    """Return the folder of everything downloaded or built: $EXTERNAL_ETCD_CACHE, else the user's cache folder."""
+    chosen = os.environ.get("EXTERNAL_ETCD_CACHE")
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(chosen).resolve() if chosen else base / "external-etcd"
+
+
+def architecture() -> str:
+    """Return the machine's architecture in Go's words: amd64 or arm64.
+
+    Raises:
+        ToolError: the project has nothing for this machine.
+    """
+    machine = platform.machine()
+    names = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
+    if platform.system() != "Linux" or machine not in names:
+        raise ToolError(f"{platform.system()} on {machine} is not supported. Use Linux on x86_64 or arm64.")
+    return names[machine]
+
+
+@contextlib.contextmanager
+def lock(name: str, wait: float = LOCK_WAIT) -> Iterator[None]:
+    """Hold the cache's lock `name`, so that two clones do not make the same thing twice; waits up to `wait` seconds.
+
+    Raises:
+        ToolError: somebody else held it all the time.
+    """
+    path = cache() / "locks" / f"{name}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as held:
+        deadline = time.monotonic() + wait
+        told = False
+        while True:
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise ToolError(
+                        f"Another run has held {path} for {wait:.0f} s. Wait for it or end it, then run this again."
+                    ) from None
+                if not told:
+                    say(f"waiting for another run that holds {path} ...")
+                told = True
+                time.sleep(0.1)
+        yield
+
+
+@contextlib.contextmanager
+def scratch() -> Iterator[Path]:
+    """Give a temporary folder inside the cache, so that what is finished there can be renamed into place."""
+    parent = cache() / "tmp"
+    parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=parent) as folder:
+        yield Path(folder)
+
+
+def put_in_place(finished: Path, target: Path) -> None:
+    """Rename the finished file or folder to `target`; what lay there before (damaged or partial) goes first."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.is_dir():
+        shutil.rmtree(target)
+    finished.replace(target)
+
+
+def first_way(what: str, ways: Sequence[tuple[str, Callable[[], _T]]]) -> _T:
+    """Try (name, function) in order, return the first result and print which way it was and why the others were not.
+
+    Raises:
+        ToolError: no way worked; the text has every reason.
+    """
+    reasons: list[str] = []
+    for name, run in ways:
+        started = time.monotonic()
+        try:
+            result = run()
+        except ToolError as error:
+            if not isinstance(error, UnreachableError):
+                say(f"{what}: not {name}: {error}")
+            reasons.append(str(error))
+            continue
+        because = f" ({'; '.join(reasons)})" if reasons else ""
+        say(f"{what}: {name}, {time.monotonic() - started:.0f} s{because}")
+        return result
+    raise ToolError(f"{what} cannot be had: {'; '.join(reasons)}")

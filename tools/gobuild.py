@@ -1,0 +1,121 @@
+"""Programs built from Go modules, for computers that reach a module proxy but not the release servers.
+
+What is built is fixed by the go.mod and go.sum below tools/go, one small module for each program version.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from tools.base import REPOSITORY, ToolError, say
+
+BUILD_LIMIT = 1800.0  # seconds for one program, with its modules still to be downloaded
+_MODULES = REPOSITORY / "tools" / "go"
+
+
+def module_folder(module: str) -> Path:
+    """Return the folder of the committed module; it exists only for versions the project knows.
+
+    Raises:
+        ToolError: there is none.
+    """
+    folder = _MODULES / module
+    if not (folder / "go.mod").is_file():
+        known = ", ".join(sorted(path.parent.name for path in _MODULES.glob("*/go.mod")))
+        raise ToolError(f"there is no tools/go/{module} to build it from (there are: {known})")
+    return folder
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
+
+
+def go_command(folder: Path) -> str:
+    """Return the go command to build the module in `folder` with.
+
+    Raises:
+        ToolError: go is missing, or too old and not allowed to fetch a newer one itself.
+    """
+    go = shutil.which("go") or shutil.which("/usr/local/go/bin/go")
+    wanted = re.search(r"^go (\S+)$", (folder / "go.mod").read_text(), re.MULTILINE)
+    needed = wanted[1] if wanted else "1.26"
+    remedy = f"Install Go {needed} or newer (Debian package golang, or https://go.dev/dl)"
+    if go is None:
+        raise ToolError(f"go is missing. {remedy}")
+    # Asked outside of the module: there, an old go would already try to become a newer one, or fail.
+    asked = subprocess.run(
+        [go, "env", "GOVERSION", "GOTOOLCHAIN"], capture_output=True, text=True, timeout=60, check=False, cwd="/"
+    )
+    version, chooser = [*asked.stdout.split(), "", ""][:2]
+    # go learned to fetch a newer go in 1.21.
+    if _numbers(version) < _numbers(needed) and (chooser == "local" or _numbers(version) < (1, 21)):
+        raise ToolError(f"go is {version.removeprefix('go') or 'unknown'}, which is too old. {remedy}")
+    return go
+
+
+def build(what: str, module: str, package: str, target: Path, ldflags: str = "-s -w") -> None:
+    """Build main package `package` of tools/go/`module` into the file `target`: static, without paths of this machine.
+
+    Raises:
+        ToolError: go is missing or too old, or the build failed or took more than BUILD_LIMIT seconds.
+    """
+    folder = module_folder(module)
+    go = go_command(folder)
+    say(f"{what}: building from Go modules ...")
+    # One build at a time: go itself uses all processors. nice, because someone may be working here.
+    flags = ["-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags", ldflags]
+    try:
+        done = subprocess.run(
+            ["nice", "-n", "10", go, "build", *flags, "-o", str(target), package],
+            cwd=folder,
+            env={**os.environ, "CGO_ENABLED": "0", "GOWORK": "off"},
+            capture_output=True,
+            text=True,
+            timeout=BUILD_LIMIT,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ToolError(f"go build {package} took more than {BUILD_LIMIT:.0f} s") from error
+    if done.returncode != 0:
+        last = "\n".join(done.stderr.strip().splitlines()[-8:])
+        raise ToolError(f"go build {package} in tools/go/{module} failed:\n{last}")
+
+
+def module_source(module: str, path: str) -> Path:
+    """Return the folder in which go keeps the source of the dependency `path` of tools/go/`module`.
+
+    Raises:
+        ToolError: go does not have it.
+    """
+    folder = module_folder(module)
+    asked = subprocess.run(
+        [go_command(folder), "list", "-mod=readonly", "-m", "-f", "{{.Dir}}", path],
+        cwd=folder,
+        env={**os.environ, "GOWORK": "off"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    found = asked.stdout.strip()
+    if asked.returncode != 0 or not found:
+        raise ToolError(f"the source of the Go module {path} is not there: {asked.stderr.strip() or 'not downloaded'}")
+    return Path(found)
+
+
+def expect_version(command: list[str], expected: str) -> None:
+    """Run `command` and look for `expected` in what it prints.
+
+    Raises:
+        ToolError: the program does not run, or says something else.
+    """
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ToolError(f"{command[0]} does not run: {error}") from error
+    if done.returncode != 0 or expected not in done.stdout:
+        raise ToolError(f"`{' '.join(command)}` does not say {expected}, but: {(done.stdout + done.stderr).strip()}")

@@ -1,0 +1,79 @@
+"""The Debian packages of the lab: containers as machines, their network, and what talks to them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Mapping
+
+from tools.base import ToolError, say
+
+# package: a program of it
+LAB: Mapping[str, str] = {
+    "systemd-container": "systemd-nspawn",
+    "mmdebstrap": "mmdebstrap",
+    "nftables": "nft",
+    "iproute2": "ip",
+    "openssh-client": "ssh",
+    "openssl": "openssl",
+}
+APT_LIMIT = 600.0  # seconds
+
+
+def missing(packages: Mapping[str, str] = LAB) -> list[str]:
+    """Return the packages whose program is not on this computer, in order."""
+    # Debian leaves /usr/sbin out of an ordinary user's PATH.
+    path = os.pathsep.join([*os.get_exec_path(), "/usr/sbin", "/sbin"])
+    return [package for package, program in packages.items() if shutil.which(program, path=path) is None]
+
+
+def can_install() -> bool:
+    """Whether packages can be installed here without asking: as root, with apt-get."""
+    return os.geteuid() == 0 and shutil.which("apt-get") is not None
+
+
+def install(packages: list[str]) -> None:
+    """Install Debian packages.
+
+    Raises:
+        ToolError: apt-get failed or took more than APT_LIMIT seconds.
+    """
+    started = time.monotonic()
+    say(f"installing the Debian packages {' '.join(packages)} ...")
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for words in (["update", "-q"], ["install", "-q", "-y", "--no-install-recommends", *packages]):
+        try:
+            done = subprocess.run(
+                ["apt-get", "-o", "DPkg::Lock::Timeout=120", *words],
+                capture_output=True,
+                text=True,
+                timeout=APT_LIMIT,
+                check=False,
+                env=environment,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise ToolError(f"apt-get {words[0]} took more than {APT_LIMIT:.0f} s") from error
+        # A failed update is not the end: the old lists may do.
+        if done.returncode != 0 and words[0] == "install":
+            last = "\n".join((done.stdout + done.stderr).strip().splitlines()[-6:])
+            raise ToolError(f"apt-get install {' '.join(packages)} failed:\n{last}")
+    say(f"installed, {time.monotonic() - started:.0f} s")
+
+
+def ensure_packages() -> None:
+    """Install what the lab lacks.
+
+    Raises:
+        ToolError: something is missing and cannot be installed here; the text says what.
+    """
+    absent = missing()
+    if not absent:
+        return
+    if not can_install():
+        raise ToolError(
+            f"The lab needs these Debian packages, which are missing: {' '.join(absent)}. "
+            f"Install them as root: apt-get install {' '.join(absent)}"
+        )
+    install(absent)

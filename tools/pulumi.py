@@ -1,0 +1,195 @@
+"""A Pulumi command line: the one on PATH, the official release, or one built from Go modules."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+from tools.base import REPOSITORY, ToolError, architecture, cache, first_way, lock, put_in_place, say, scratch
+from tools.download import checksum_in, fetch, read_text
+from tools.gobuild import build, expect_version, module_source
+
+OLDEST = (3, 232, 0)  # what Pulumi.yaml asks for
+OFFICIAL = "3.272.0"  # the release that belongs to the SDK in requirements.txt
+BUILT = "3.232.0"  # tools/go/pulumi
+ARCHIVES = "https://get.pulumi.com/releases/sdk"
+CHECKSUMS = "https://github.com/pulumi/pulumi/releases/download"
+LINKS = REPOSITORY / ".tools" / "bin"
+_HOST = "pulumi-language-python"
+_SDK = "github.com/pulumi/pulumi/sdk/v3"
+
+# The Python language host that can be built is older than the command line: it does not read the options of
+# Pulumi.yaml, which today's command line no longer passes as arguments. It is started in the project's folder.
+_HOST_SCRIPT = r"""#!/bin/sh
+venv=$(sed -n "s/.*virtualenv: *[\"']\{0,1\}\([^,}\"' #]*\).*/\1/p" Pulumi.yaml 2>/dev/null | head -n 1)
+here=$(dirname "$(readlink -f "$0")")
+exec "$here/built/pulumi-language-python" ${venv:+-root "$PWD" -virtualenv "$venv"} "$@"
+"""
+
+# After a failure the engine interrupts the program; a traceback of that would hide the failure itself.
+_EXEC_SCRIPT = """\
+import os
+import runpy
+import signal
+import sys
+
+
+def end(*_):
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
+
+
+signal.signal(signal.SIGINT, end)
+runpy.run_path(os.path.join(os.path.dirname(os.path.abspath(__file__)), "program.py"), run_name="__main__")
+"""
+
+
+def parse_version(text: str) -> tuple[int, int, int]:
+    """Return the three numbers of `v3.232.0`, also where `-alpha...` or a newline follows.
+
+    Raises:
+        ToolError: that is not a version.
+    """
+    found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", text.strip())
+    if not found:
+        raise ToolError(f"{text.strip()!r} is not a Pulumi version")
+    return int(found[1]), int(found[2]), int(found[3])
+
+
+def on_path() -> Path | None:
+    """Return the folder of the `pulumi` on PATH, or None when there is none.
+
+    Raises:
+        ToolError: there is one, but it is too old or has no Python language plugin.
+    """
+    # Not the one that an earlier run linked: it says nothing about this computer.
+    folders = [folder for folder in os.get_exec_path() if Path(folder).resolve() != LINKS.resolve()]
+    found = shutil.which("pulumi", path=os.pathsep.join(folders))
+    if found is None:
+        return None
+    try:
+        asked = subprocess.run(
+            [found, "version"],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+            env={**os.environ, "PULUMI_SKIP_UPDATE_CHECK": "true"},
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ToolError(f"{found} does not run: {error}") from error
+    version = parse_version(asked.stdout)
+    if version < OLDEST:
+        raise ToolError(f"{found} is {'.'.join(map(str, version))}, older than {'.'.join(map(str, OLDEST))}")
+    if not (Path(found).resolve().parent / _HOST).exists() and shutil.which(_HOST) is None:
+        raise ToolError(f"{found} has no {_HOST} beside it or on PATH")
+    return Path(found).parent
+
+
+def _official(folder: Path) -> Path:
+    arch = {"amd64": "x64", "arm64": "arm64"}[architecture()]
+    final = _official_folder()
+    name = f"pulumi-v{OFFICIAL}-linux-{arch}.tar.gz"
+    source = f"{CHECKSUMS}/v{OFFICIAL}/pulumi-{OFFICIAL}-checksums.txt"
+    fetch(f"{ARCHIVES}/{name}", folder / name, checksum_in(read_text(source), name, source))
+    with tarfile.open(folder / name) as tar:
+        for entry in tar:
+            content = tar.extractfile(entry) if entry.isfile() else None
+            # Everything lies flat in one folder; only the names are taken, so nothing lands elsewhere.
+            program = folder / "official" / Path(entry.name).name
+            program.parent.mkdir(exist_ok=True)
+            if content is not None:
+                with program.open("wb") as stream:
+                    shutil.copyfileobj(content, stream)
+                program.chmod(0o755)
+    expect_version([str(folder / "official" / "pulumi"), "version"], f"v{OFFICIAL}")
+    put_in_place(folder / "official", final)
+    return final
+
+
+def _built(folder: Path) -> Path:
+    ready = folder / "ready"
+    (ready / "built").mkdir(parents=True)
+    version_flag = f"-X {_SDK}/go/common/version.Version=v{BUILT}"
+    build(
+        f"pulumi {BUILT}",
+        "pulumi",
+        "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi",
+        ready / "pulumi",
+        f"-s -w {version_flag}",
+    )
+    build(f"pulumi {BUILT}: {_HOST}", _HOST, f"{_SDK}/python/cmd/{_HOST}", ready / "built" / _HOST)
+    source = module_source(_HOST, _SDK) / "python"
+    copies = {
+        source / "cmd" / f"{_HOST}-exec": ready / "built" / "program.py",
+        # Started by the engine itself: providers and policies written in Python.
+        source / "dist" / "pulumi-resource-pulumi-python": ready / "pulumi-resource-pulumi-python",
+        source / "dist" / "pulumi-analyzer-policy-python": ready / "pulumi-analyzer-policy-python",
+    }
+    for original, copy in copies.items():
+        shutil.copyfile(original, copy)
+        copy.chmod(0o755)
+    for script, text in {ready / _HOST: _HOST_SCRIPT, ready / "built" / f"{_HOST}-exec": _EXEC_SCRIPT}.items():
+        script.write_text(text)
+        script.chmod(0o755)
+    expect_version([str(ready / "pulumi"), "version"], f"v{BUILT}")
+    put_in_place(ready, _built_folder())
+    return _built_folder()
+
+
+def _official_folder() -> Path:
+    return cache() / "pulumi" / f"v{OFFICIAL}-{architecture()}"
+
+
+def _built_folder() -> Path:
+    return cache() / "pulumi" / f"v{BUILT}-{architecture()}-built"
+
+
+def link(folder: Path, links: Path) -> None:
+    """Make `links`/pulumi a link to the one in `folder`. Its plugins are found where the link leads to."""
+    links.mkdir(parents=True, exist_ok=True)
+    place = links / "pulumi"
+    if place.is_symlink() and place.readlink() == folder / "pulumi":
+        return
+    fresh = links / f".pulumi.{os.getpid()}"
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(folder / "pulumi")
+    fresh.replace(place)
+
+
+def ensure_pulumi() -> Path:
+    """Return the folder to put first on PATH for a `pulumi` that runs this project, made if missing.
+
+    Raises:
+        ToolError: no way to get it worked.
+    """
+    try:
+        if (found := on_path()) is not None:
+            return found
+    except ToolError as error:
+        say(f"pulumi: not the one on PATH: {error}")
+    folder = _cached()
+    if folder is None:
+        with lock("build"), scratch() as place:
+            folder = _cached() or _make(place)
+    link(folder, LINKS)
+    return LINKS
+
+
+def _cached() -> Path | None:
+    return next((folder for folder in [_official_folder(), _built_folder()] if (folder / "pulumi").is_file()), None)
+
+
+def _make(place: Path) -> Path:
+    def official() -> Path:
+        return _official(place)
+
+    def built() -> Path:
+        return _built(place)
+
+    return first_way("pulumi", [(f"official release {OFFICIAL}", official), (f"{BUILT} built from Go modules", built)])
