@@ -10,7 +10,7 @@ help: ## list these targets
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 up: python packages ## start machines on this computer and a three-member etcd cluster on them
-	$(PYTHON) -m lab demo
+	$(PYTHON) -m lab.demo
 
 down: python ## remove what `make up` made
 	$(PYTHON) -m lab down

@@ -119,7 +119,8 @@ class EtcdPki(pulumi.ComponentResource):
 
     def _checked(self, pair: list[str]) -> list[str]:
         """The user's authority as it was given; raises PlanError when it cannot issue what is needed."""
-        refuse(check_authority(*pair, self._validity_hours, key="authority"))
+        certificate, private_key = pair
+        refuse(check_authority(certificate, private_key, self._validity_hours, key="authority"))
         return pair
 
     def _make_authority(self, validity_hours: int) -> tuple[pulumi.Output[str], pulumi.Output[str]]:

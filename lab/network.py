@@ -64,7 +64,8 @@ class Network:
         for chain, match in self._passes():
             # -S first: a chain that nobody uses must not come into being by being asked about.
             while self.lab in host.call("iptables", "-w", "-S", chain, check=False).stdout:
-                host.call("iptables", "-w", "-D", chain, *match)
+                if host.call("iptables", "-w", "-D", chain, *match, check=False).returncode:
+                    break  # somebody else's rule for this bridge
         for path in Path("/sys/class/net").glob(f"vb-{self.lab}-*"):
             host.call("ip", "link", "delete", path.name, check=False)
         if self.exists():
@@ -91,7 +92,7 @@ class Network:
         return cuts
 
     def _passes(self) -> list[tuple[str, list[str]]]:
-        """iptables rules that let the lab's traffic through a firewall which drops by default, as Docker's and ufw's do."""
+        """iptables rules that let the lab's traffic through a firewall that drops by default (Docker, ufw)."""
         if not shutil.which("iptables"):
             return []
         accept = ["-j", "ACCEPT"]

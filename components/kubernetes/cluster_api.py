@@ -8,6 +8,7 @@ from .yaml_text import block, external_etcd, quoted
 def manifests(
     cluster_name: str,
     namespace: str,
+    *,
     endpoints: Sequence[str],
     ca_certificate: str,
     certificate: str,
@@ -36,7 +37,7 @@ def manifests(
 
 
 def secrets(cluster_name: str, namespace: str, ca_certificate: str, certificate: str, private_key: str) -> str:
-    """The Secrets `<cluster>-etcd` (CA certificate; Cluster API needs no key of it) and `<cluster>-apiserver-etcd-client`.
+    """The Secrets `<cluster>-etcd`, without the CA's key, which is not needed, and `<cluster>-apiserver-etcd-client`.
 
     Arguments and errors are those of `manifests`.
     """

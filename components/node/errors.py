@@ -1,0 +1,17 @@
+"""The one error that people see."""
+
+from __future__ import annotations
+
+
+class NodeError(Exception):
+    """Something that the operator has to know: what is wrong, and what to do about it.
+
+    Args:
+        cause: what was found and which rule it breaks, without a full stop at its end.
+        remedy: what to do, one or more complete sentences.
+    """
+
+    def __init__(self, cause: str, remedy: str) -> None:
+        super().__init__(f"{cause}. {remedy}")
+        self.cause = cause
+        self.remedy = remedy

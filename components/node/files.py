@@ -1,0 +1,167 @@
+"""Files and directories: written atomically, with owner and mode, moved aside and never deleted when they are data."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import stat
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .errors import NodeError
+
+
+def write(path: Path, data: bytes | str, mode: int = 0o644, uid: int = 0, gid: int = 0) -> bool:
+    """Makes `path` hold `data` with that mode and owner; whoever reads sees the old or the new file, also after a power cut.
+
+    Returns:
+        Whether the content changed.
+    """
+    return bool(write_together({path: data}, {path: (mode, uid, gid)}))
+
+
+def write_together(contents: Mapping[Path, bytes | str], rights: Mapping[Path, tuple[int, int, int]]) -> list[Path]:
+    """Like `write` for files that belong together: all are on the disk before the first is renamed into place.
+
+    Args:
+        contents: path -> content.
+        rights: path -> (mode, uid, gid).
+
+    Returns:
+        The paths whose content changed.
+    """
+    waiting: list[tuple[Path, Path]] = []
+    try:
+        for path, content in contents.items():
+            mode, uid, gid = rights[path]
+            data = content.encode() if isinstance(content, str) else content
+            if read_bytes(path) == data:
+                _repair_rights(path, mode, uid, gid)
+                continue
+            temporary = path.with_name(f".{path.name}.new")
+            with contextlib.suppress(FileNotFoundError):
+                temporary.unlink()
+            waiting.append((temporary, path))
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fchown(descriptor, uid, gid)
+                os.fchmod(descriptor, mode)
+                os.fsync(descriptor)
+        changed = [path for _, path in waiting]
+        for temporary, path in waiting:
+            temporary.rename(path)
+        waiting = []
+    finally:
+        for temporary, _ in waiting:
+            with contextlib.suppress(FileNotFoundError):
+                temporary.unlink()
+    for directory in {path.parent for path in changed}:
+        sync_directory(directory)
+    return changed
+
+
+def _repair_rights(path: Path, mode: int, uid: int, gid: int) -> None:
+    now = path.stat()
+    if (now.st_uid, now.st_gid) != (uid, gid):
+        os.chown(path, uid, gid)
+    if stat.S_IMODE(now.st_mode) != mode:
+        path.chmod(mode)
+
+
+def sync_directory(path: Path) -> None:
+    """Makes renames in the directory survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_bytes(path: Path) -> bytes | None:
+    """The content, None when there is no such file."""
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The JSON object in the file, None when there is no such file.
+
+    Raises:
+        NodeError: the file holds something else.
+    """
+    data = read_bytes(path)
+    if data is None:
+        return None
+    try:
+        value = json.loads(data)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise NodeError(
+            f"{path} does not hold a JSON object",
+            "Compare it with that of another member and repair it; it says what belongs to whom on this machine.",
+        )
+    return value
+
+
+def missing_directories(path: Path) -> list[Path]:
+    """Which directories have to be made for `path` to exist, outermost first."""
+    missing = []
+    while not path.exists():
+        missing.append(path)
+        path = path.parent
+    return missing[::-1]
+
+
+def directory(path: Path, mode: int = 0o755, uid: int = 0, gid: int = 0) -> None:
+    """Makes the directory, and those above it (0755 root), and gives it that mode and owner.
+
+    Raises:
+        NodeError: something else has that name.
+    """
+    if path.exists() and not path.is_dir():
+        raise NodeError(f"{path} is not a directory", "Move it away, then run again.")
+    for each in missing_directories(path):
+        each.mkdir(mode=0o700 if each == path else 0o755)
+        if each != path:
+            each.chmod(0o755)
+    _repair_rights(path, mode, uid, gid)
+
+
+def symlink(path: Path, target: Path) -> None:
+    """Makes `path` a symbolic link to `target`, atomically; whatever link was there is replaced."""
+    if path.is_symlink() and Path(os.readlink(path)) == target:
+        return
+    temporary = path.with_name(f".{path.name}.new")
+    with contextlib.suppress(FileNotFoundError):
+        temporary.unlink()
+    temporary.symlink_to(target)
+    temporary.rename(path)
+
+
+def remove(path: Path) -> None:
+    """Removes a file or link if it exists."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        path.unlink()
+
+
+def remove_tree(path: Path) -> None:
+    """Removes a directory and all in it if it exists; never for data."""
+    if path.is_symlink():
+        path.unlink()
+    elif path.exists():
+        shutil.rmtree(path)
+
+
+def remove_empty(paths: Sequence[Path]) -> None:
+    """Removes those of the directories that are empty, innermost first."""
+    for path in sorted(paths, key=lambda each: len(each.parts), reverse=True):
+        with contextlib.suppress(OSError):
+            path.rmdir()

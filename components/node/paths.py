@@ -1,0 +1,36 @@
+"""Where things are on a machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+UNIT = "etcd.service"
+USER = "etcd"
+
+PKI = Path("/etc/etcd/pki")
+RELEASES = Path("/opt/etcd")
+LINKS = Path("/usr/local/bin")
+"""`etcdctl` and `etcdutl` here point to the release in use."""
+UNIT_FILE = Path("/etc/systemd/system") / UNIT
+UNIT_WANTED = Path("/etc/systemd/system/multi-user.target.wants") / UNIT
+UNIT_DIRECTORIES = tuple(
+    Path(name)
+    for name in (
+        "/etc/systemd/system",
+        "/run/systemd/system",
+        "/usr/local/lib/systemd/system",
+        "/usr/lib/systemd/system",
+        "/lib/systemd/system",
+    )
+)
+
+STATE = Path("/var/lib/etcd-node")
+IDENTITY = STATE / "identity.json"
+INSTALLED = STATE / "installed.json"
+RUN = Path("/run/etcd-node")
+BOOTSTRAP = RUN / "bootstrap.env"
+"""Permission for one start of etcd with an empty data directory; see `unit`."""
+LOCK = Path("/run/etcd-node.lock")
+
+PROGRAM = Path("/usr/local/lib/etcd-node")
+WRAPPER = Path("/usr/local/sbin/etcd-node")

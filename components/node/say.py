@@ -1,0 +1,68 @@
+"""Progress for people, and the clock that bounds a verb."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from types import FrameType
+
+from .errors import NodeError
+
+_state = {"member": "", "phase": "start", "stream": "stdout"}
+
+
+def member(name: str, *, to_stderr: bool = False) -> None:
+    """Sets the name that starts every line, and where lines go (health keeps stdout for its JSON)."""
+    _state["member"] = name
+    _state["stream"] = "stderr" if to_stderr else "stdout"
+
+
+def say(text: str) -> None:
+    """One short line of progress. A reader who went away (the operator's run was cut off) stops nothing."""
+    prefix = f"{_state['member']}: " if _state["member"] else ""
+    try:
+        print(f"{prefix}{text}", file=getattr(sys, _state["stream"]), flush=True)
+    except OSError:
+        # Python would try to flush it again at its end, and fail.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), getattr(sys, _state["stream"]).fileno())
+
+
+def phase(name: str) -> None:
+    """Says what is being done, for the message when the time is over; prints nothing."""
+    _state["phase"] = name
+
+
+@contextlib.contextmanager
+def deadline(verb: str, seconds: float) -> Iterator[None]:
+    """Ends the block with a NodeError that names the phase when it takes longer than `seconds`."""
+
+    def over(_signal: int, _frame: FrameType | None) -> None:
+        raise NodeError(
+            f"{verb} was not done within {seconds:.0f} s; it was at: {_state['phase']}",
+            "Nothing has to be undone: run again, and look at this phase when it happens twice.",
+        )
+
+    before = signal.signal(signal.SIGALRM, over)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def until(seconds: float, every: float = 0.1) -> Iterator[float]:
+    """Yields the seconds left, at once and then every `every` seconds, until `seconds` are over; at least once."""
+    end = time.monotonic() + seconds
+    left = seconds
+    while True:
+        yield max(left, 0.0)
+        left = end - time.monotonic()
+        if left <= 0:
+            return
+        time.sleep(min(every, left))
