@@ -27,7 +27,7 @@ check: python ## look over the code without running it: ruff and mypy
 	$(PYTHON) -m mypy $(CODE)
 
 bench: python packages ## measure how long deployments take
-	$(PYTHON) -m lab.bench
+	$(PYTHON) -m tests.bench
 
 python:
 	@python3 -m tools python >/dev/null

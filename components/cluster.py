@@ -38,9 +38,9 @@ class EtcdClusterArgs(TypedDict):
     cluster_name: NotRequired[str]
     """Name of the cluster, a DNS label; it is also etcd's initial cluster token. Default: the component's name."""
     quota: NotRequired[str]
-    """Size of the database at which etcd stops taking writes: bytes, or a number with KiB, MiB or GiB. Default: 2GiB."""
+    """Size of the database at which writes end: bytes, or a number with KiB, MiB or GiB. Default: `2GiB`."""
     flags: NotRequired[dict[str, str]]
-    """Further flags of etcd, name without dashes -> value; one that the release does not know is refused. Default: none."""
+    """Further flags of etcd, name without dashes -> value; unknown ones are refused. Default: none."""
     metrics: NotRequired[str]
     """Who reaches the metrics port 2381: `loopback`, or `private` for the private address. Default: `loopback`."""
     heartbeat_interval_ms: NotRequired[int]

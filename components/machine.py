@@ -51,7 +51,7 @@ class Machine(TypedDict):
     ssh: Ssh
     """How the operator reaches the machine."""
     identity: NotRequired[pulumi.Input[str]]
-    """Changes when another machine fills the slot (a cloud's server id), so that it is converged anew. Default: empty."""
+    """Changes when another machine fills the slot (a server id), so that it is converged anew. Default: empty."""
     data_directory: NotRequired[str]
     """Directory of etcd's data on the machine, absolute. Default: `/var/lib/etcd`."""
 

@@ -8,6 +8,7 @@ from typing import TypedDict
 import pulumi
 from pulumi_command import remote
 
+from . import reach
 from .machine import Machine, connection
 from .node import bundle
 from .plan import Spec, spec_text, with_founders
@@ -50,6 +51,9 @@ class EtcdMember(pulumi.ComponentResource):
         machine = args["machine"]
         self._sudo = "" if machine["ssh"].get("user", "root") == "root" else "sudo -n "
         self._connection = connection(machine["ssh"])
+        reachable = reach.hook(f"{name}-reachable", machine["name"], machine["ssh"])
+        # Not before deletions: those must work without the program that defines the hook.
+        self._hooks = pulumi.ResourceHookBinding(before_create=[reachable], before_update=[reachable])
         # The identity travels beside the keys, not in the readable text: it is unknown while a machine is being
         # replaced, and would hide every other change in the preview.
         self._bundle: pulumi.Output[str] = pulumi.Output.secret(
@@ -105,7 +109,7 @@ class EtcdMember(pulumi.ComponentResource):
 
         Args:
             name: name of the resource.
-            changes: text that differs whenever any member was converged to something else, so that health is asked again.
+            changes: text that differs whenever any member's wanted state does, so that health is asked again.
             after: what must have succeeded before: every member converged.
             parent: the cluster.
         """
@@ -116,7 +120,7 @@ class EtcdMember(pulumi.ComponentResource):
             stdin=changes,
             logging=remote.Logging.STDERR,
             add_previous_output_in_env=False,
-            opts=pulumi.ResourceOptions(parent=parent, depends_on=list(after)),
+            opts=pulumi.ResourceOptions(parent=parent, depends_on=list(after), hooks=self._hooks),
         )
 
     @property
@@ -138,6 +142,7 @@ class EtcdMember(pulumi.ComponentResource):
     def _command(
         self,
         suffix: str,
+        *,
         create: pulumi.Input[str],
         stdin: pulumi.Input[str],
         delete: str | None = None,
@@ -151,5 +156,7 @@ class EtcdMember(pulumi.ComponentResource):
             delete=delete,
             stdin=stdin,
             add_previous_output_in_env=False,
-            opts=pulumi.ResourceOptions(parent=self, depends_on=list(after), ignore_changes=ignore_changes),
+            opts=pulumi.ResourceOptions(
+                parent=self, depends_on=list(after), ignore_changes=ignore_changes, hooks=self._hooks
+            ),
         )

@@ -65,7 +65,7 @@ class ClientCertificate(TypedDict):
 
 
 class EtcdPki(pulumi.ComponentResource):
-    """The CA, per member a server, a peer and a healthcheck-client certificate, and the API servers' client certificate.
+    """The CA, three certificates per member (server, peer, healthcheck client), and the API servers' client certificate.
 
     Children: `<name>-ca` (PrivateKey, SelfSignedCert; absent with a CA of one's own), `<name>-<member>-server`,
     `<name>-<member>-peer`, `<name>-<member>-healthcheck-client` and `<name>-apiserver-etcd-client` (PrivateKey,

@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         return _run(args)
-    except LabError as error:
+    except (LabError, OSError) as error:  # the latter: a full disk, or a file that only root may read
         print(f"lab: {error}", file=sys.stderr)
     except KeyboardInterrupt:
         print("lab: interrupted; `lab up` goes on from here, `lab down` removes all", file=sys.stderr)

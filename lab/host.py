@@ -8,6 +8,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,7 +92,7 @@ def locked(path: Path, *, timeout_hint: str = "another lab command") -> Iterator
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                print(f"waiting for {timeout_hint} to finish ...", flush=True)
+                print(f"waiting for {timeout_hint} to finish ...", file=sys.stderr, flush=True)
                 fcntl.flock(file, fcntl.LOCK_EX)
             try:
                 still_there = path.stat().st_ino == os.fstat(file.fileno()).st_ino

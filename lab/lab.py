@@ -151,6 +151,7 @@ class Lab:
         Raises:
             LabError: this computer cannot run a lab, an address range is taken, or a machine does not boot.
         """
+        host.require(base_is_cached=True)  # before the first look into a cache that only root may read
         host.require(base_is_cached=image.path().is_dir())
         asked = names.check_names([f"etcd-{n}" for n in range(1, wanted + 1)] if isinstance(wanted, int) else wanted)
         if not asked:
@@ -206,10 +207,10 @@ class Lab:
         Raises:
             LabError: no such directory, no lab, or port 80 of the bridge's address is taken.
         """
-        chosen = Path(directory or host.cache() / "etcd").resolve()
-        if directory and not chosen.is_dir():
-            raise LabError(f"{chosen} is no directory, so it cannot be served.")
         with self._locked():
+            chosen = Path(directory or host.cache() / "etcd").resolve()
+            if directory and not chosen.is_dir():
+                raise LabError(f"{chosen} is no directory, so it cannot be served.")
             self._require_state()
             self._mirror_job.kill()
             self._start_mirror(chosen)

@@ -27,12 +27,21 @@ def main(arguments: list[str]) -> int:
         return code
 
     timed("get Pulumi, etcd and kubeadm", _get)
-    stages = {"the files given": []} if any(not a.startswith("-") for a in arguments) else {
-        "unit and component tests": ["tests/unit", "tests/components"],
-        "lab tests": ["tests/lab"],
-    }
+    stages = (
+        {"the files given": []}
+        if any(not a.startswith("-") for a in arguments)
+        else {
+            "unit and component tests": ["tests/unit", "tests/components"],
+            "lab tests": ["tests/lab"],
+        }
+    )
     codes = [
-        timed(stage, lambda paths=paths: subprocess.run([sys.executable, "-m", "pytest", *paths, *arguments], cwd=REPO, check=False).returncode)
+        timed(
+            stage,
+            lambda paths=paths: (
+                subprocess.run([sys.executable, "-m", "pytest", *paths, *arguments], cwd=REPO, check=False).returncode
+            ),
+        )
         for stage, paths in stages.items()
     ]
     print("== where the time went")

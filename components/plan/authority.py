@@ -94,7 +94,8 @@ def _check_key(certificate: str, private_key: str, at: str) -> list[Problem]:
         remedy = "Remove the passphrase with: openssl pkey -in KEY"
     except ssl.SSLError as error:
         # The reason is one of OpenSSL's fixed names, never part of the input.
-        if error.reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"):
+        # The last one: there is no certificate for a key of this kind.
+        if error.reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"):
             rule, remedy = "The private key belongs to the certificate", "Give the pair: both have the same public key"
         elif error.reason:
             rule = f"{unusable} ({error.reason})"

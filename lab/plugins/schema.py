@@ -126,9 +126,8 @@ def with_defaults(fields: Mapping[str, Field], inputs: Mapping[str, Any]) -> dic
         if value is None and field.default is not None:
             value = field.default
         if field.fields is not None and isinstance(plain(value), dict):
-            secret = isinstance(value, Secret)
-            value = with_defaults(field.fields, plain(value) if secret else value)
-            value = Secret(plain(value)) if secret else value
+            inner = with_defaults(field.fields, value.value if isinstance(value, Secret) else value)
+            value = Secret(plain(inner)) if isinstance(value, Secret) else inner
         if value is not None:
             complete[name] = Secret(plain(value)) if field.secret else value
     return complete

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import grpc
-from google.protobuf import empty_pb2
+from google.protobuf import empty_pb2  # type: ignore[import-untyped]
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
 from .schema import Failure, Field, check, with_defaults
@@ -85,6 +85,14 @@ class Call:
         """Show a message beside this resource."""
         self.engine.log(severity, message, self.urn, status=status)
 
+    def wait(self, seconds: float) -> None:
+        """Wait, unless all is over meanwhile. Raises ProviderError on the deadline and on cancellation."""
+        left = seconds if self.deadline is None else min(seconds, self.deadline - time.monotonic())
+        if self.cancelled.wait(max(left, 0.0)):
+            raise ProviderError("context canceled")
+        if left < seconds:
+            raise ProviderError("context deadline exceeded")
+
 
 class Resource(ABC):
     """One type of resource. Inputs and states are dicts of `wire` values."""
@@ -139,7 +147,7 @@ class Plugin:
     resources: Mapping[str, Resource]
 
 
-class Service(provider_pb2_grpc.ResourceProviderServicer):  # type: ignore[misc]
+class Service(provider_pb2_grpc.ResourceProviderServicer):
     """The plugin's side of the protocol."""
 
     def __init__(self, plugin: Plugin, engine: str = "") -> None:
@@ -147,7 +155,7 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):  # type: ignore[misc]
         self._engine = Engine(engine)
         self._cancelled = threading.Event()
 
-    # -- the plugin as a whole ------------------------------------------------------------------------------------------
+    # -- the plugin as a whole ---------------------------------------------------------------------------------------
 
     def Handshake(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
         """Agree on what both sides can do."""
@@ -194,7 +202,7 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):  # type: ignore[misc]
             context, ProviderError(f"this stand-in for the plugin {self._plugin.name} has no functions ({request.tok})")
         )
 
-    # -- its resources --------------------------------------------------------------------------------------------------
+    # -- its resources -----------------------------------------------------------------------------------------------
 
     def Check(self, request: Any, context: Any) -> Any:  # noqa: N802
         """Check inputs and fill in defaults."""
@@ -235,7 +243,7 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):  # type: ignore[misc]
         resource = self._resource(request.urn, context)
         try:
             identity, state = resource.create(self._call(request, request.preview), from_struct(request.properties))
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             _fail(context, error)
         return provider_pb2.CreateResponse(id="" if request.preview else identity, properties=to_struct(state))
 
@@ -250,7 +258,7 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):  # type: ignore[misc]
         call = self._call(request, request.preview)
         try:
             state = resource.update(call, from_struct(request.olds), from_struct(request.news))
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             _fail(context, error)
         return provider_pb2.UpdateResponse(properties=to_struct(state))
 
@@ -259,7 +267,7 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):  # type: ignore[misc]
         resource = self._resource(request.urn, context)
         try:
             resource.delete(self._call(request, preview=False), from_struct(request.properties))
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             _fail(context, error)
         return empty_pb2.Empty()
 

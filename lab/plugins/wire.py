@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from google.protobuf import struct_pb2
+from google.protobuf import struct_pb2  # type: ignore[import-untyped]
 
 _SIGNATURE: Final = "4dabf18193072939515e22adb298388d"
 _SECRET: Final = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105 (the protocol's mark, not a secret)
@@ -63,6 +63,10 @@ class Change(enum.IntEnum):
 
 def from_struct(struct: struct_pb2.Struct) -> dict[str, Any]:
     """The properties of a message; properties that are null count as absent, as in the official plugins."""
+    return _fields(struct)
+
+
+def _fields(struct: struct_pb2.Struct) -> dict[str, Any]:
     properties = {name: _from_value(value) for name, value in struct.fields.items()}
     return {name: value for name, value in properties.items() if value is not None}
 
@@ -72,7 +76,7 @@ def _from_value(value: struct_pb2.Value) -> Any:
     if kind == "string_value":
         return UNKNOWN if value.string_value in _UNKNOWNS else value.string_value
     if kind == "struct_value":
-        return _from_object({name: _from_value(item) for name, item in value.struct_value.fields.items()})
+        return _from_object(_fields(value.struct_value))
     if kind == "list_value":
         return [_from_value(item) for item in value.list_value.values]
     if kind == "number_value":

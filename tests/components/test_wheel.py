@@ -24,7 +24,18 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (wheel,) = directory.glob("external_etcd-*.whl")
     venv.create(directory / "venv", with_pip=False)
     python = directory / "venv" / "bin" / "python"
-    install = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", "--no-deps", "--no-index", str(wheel)]
+    install = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        str(python),
+        "install",
+        "-q",
+        "--no-deps",
+        "--no-index",
+        str(wheel),
+    ]
     subprocess.run(install, check=True, timeout=120)
     # The dependencies are the same pinned ones: they need not be installed a second time.
     (site,) = (directory / "venv" / "lib").glob("python*/site-packages")
@@ -35,11 +46,15 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _run(python: Path, code: str, cwd: Path) -> str:
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    return subprocess.run([python, "-c", code], cwd=cwd, env=environment, capture_output=True, text=True, timeout=60, check=True).stdout
+    return subprocess.run(
+        [python, "-c", code], cwd=cwd, env=environment, capture_output=True, text=True, timeout=60, check=True
+    ).stdout
 
 
 def test_the_wheel_is_imported_as_external_etcd_from_anywhere(python: Path, tmp_path: Path) -> None:
-    code = "import external_etcd, sys; print(external_etcd.__file__, *external_etcd.__all__, 'components' in sys.modules)"
+    code = (
+        "import external_etcd, sys; print(external_etcd.__file__, *external_etcd.__all__, 'components' in sys.modules)"
+    )
     said = _run(python, code, tmp_path)
     assert str(python.parent.parent) in said
     assert "EtcdCluster" in said
@@ -48,7 +63,9 @@ def test_the_wheel_is_imported_as_external_etcd_from_anywhere(python: Path, tmp_
 
 def test_the_wheel_holds_the_same_program_for_the_machines_as_the_checkout(python: Path, tmp_path: Path) -> None:
     digest = "from {}.node import bundle; print(bundle.digest(), len(bundle.program()))"
-    assert _run(python, digest.format("external_etcd"), tmp_path) == _run(Path(sys.executable), digest.format("components"), REPO)
+    assert _run(python, digest.format("external_etcd"), tmp_path) == _run(
+        Path(sys.executable), digest.format("components"), REPO
+    )
 
 
 def test_the_wheel_tells_type_checkers_that_it_is_typed(python: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
-"""Fixtures of the tests on real machines."""
+"""Every lab test has the session's machines, and stacks under the real engine."""
 
 from tests.support.machines import machines
+from tests.support.stacks import stacks
 
-__all__ = ["machines"]
+__all__ = ["machines", "stacks"]

@@ -12,8 +12,6 @@ from tests.support.etcd import etcdctl_here, write_client_files
 from tests.support.machines import Machines
 from tests.support.stacks import Stack, Stacks
 
-pytest_plugins = ["tests.support.machines", "tests.support.stacks"]
-
 
 @pytest.fixture(scope="module")
 def cluster(machines: Machines, stacks: Stacks) -> tuple[list[Machine], Stack]:
@@ -24,7 +22,9 @@ def cluster(machines: Machines, stacks: Stacks) -> tuple[list[Machine], Stack]:
 
 
 def _openssl(command: str, text: str = "") -> str:
-    done = subprocess.run(f"openssl {command}", shell=True, input=text, capture_output=True, text=True, timeout=20, check=False)  # noqa: S602
+    done = subprocess.run(
+        f"openssl {command}", shell=True, input=text, capture_output=True, text=True, timeout=20, check=False
+    )
     return done.stdout + done.stderr
 
 
@@ -49,7 +49,12 @@ BOTH = {"TLS Web Server Authentication", "TLS Web Client Authentication"}
 def test_the_server_certificate_names_this_member_alone(cluster: tuple[list[Machine], Stack]) -> None:
     for machine in cluster[0]:
         text = _presented(machine, 2379)
-        assert _names(text) == {f"DNS:{machine.name}", "DNS:localhost", f"IP Address:{machine.address}", "IP Address:127.0.0.1"}
+        assert _names(text) == {
+            f"DNS:{machine.name}",
+            "DNS:localhost",
+            f"IP Address:{machine.address}",
+            "IP Address:127.0.0.1",
+        }
         assert _usages(text) == BOTH
 
 
@@ -67,7 +72,9 @@ def test_all_keys_are_on_the_curve_p256_and_no_two_members_share_one(cluster: tu
     assert len(set(keys)) == len(keys)
 
 
-def test_client_certificates_have_no_organization_and_are_for_clients_only(cluster: tuple[list[Machine], Stack]) -> None:
+def test_client_certificates_have_no_organization_and_are_for_clients_only(
+    cluster: tuple[list[Machine], Stack],
+) -> None:
     found, stack = cluster
     texts = {"kube-apiserver-etcd-client": stack.outputs()["apiserver_etcd_client"]["certificate"]}
     texts["kube-etcd-healthcheck-client"] = found[0].run("cat /etc/etcd/pki/healthcheck-client.crt", root=True).stdout
@@ -84,7 +91,12 @@ def test_the_authority_lives_ten_years_and_what_it_issues_one(cluster: tuple[lis
     for pem, days in ((authority, 3650), (_openssl(f"s_client -connect {found[0].address}:2379", "\n"), 365)):
         for offset, code in ((-1, 0), (1, 1)):
             check = subprocess.run(
-                ["openssl", "x509", "-noout", "-checkend", str((days + offset) * 86400)], input=pem, capture_output=True, text=True, timeout=20, check=False
+                ["openssl", "x509", "-noout", "-checkend", str((days + offset) * 86400)],
+                input=pem,
+                capture_output=True,
+                text=True,
+                timeout=20,
+                check=False,
             )
             assert check.returncode == code
 
@@ -104,8 +116,12 @@ def test_a_client_without_a_certificate_is_refused(cluster: tuple[list[Machine],
 
 
 @pytest.mark.parametrize("port", [2379, 2380])
-def test_a_client_of_another_authority_is_refused(cluster: tuple[list[Machine], Stack], port: int, tmp_path: Path) -> None:
-    _openssl(f"req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=stranger -days 2 -keyout {tmp_path}/k -out {tmp_path}/c")
+def test_a_client_of_another_authority_is_refused(
+    cluster: tuple[list[Machine], Stack], port: int, tmp_path: Path
+) -> None:
+    _openssl(
+        f"req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=stranger -days 2 -keyout {tmp_path}/k -out {tmp_path}/c"
+    )
     for machine in cluster[0]:
         target = f"s_client -connect {machine.address}:{port} -cert {tmp_path}/c -key {tmp_path}/k -ign_eof"
         answer = _openssl(target, "GET /members HTTP/1.0\r\n\r\n")
@@ -113,11 +129,15 @@ def test_a_client_of_another_authority_is_refused(cluster: tuple[list[Machine], 
         assert "HTTP/" not in answer
 
 
-def test_the_same_request_with_the_exported_certificate_is_answered(cluster: tuple[list[Machine], Stack], tmp_path: Path) -> None:
+def test_the_same_request_with_the_exported_certificate_is_answered(
+    cluster: tuple[list[Machine], Stack], tmp_path: Path
+) -> None:
     """The refusals above prove something only when the accepted case is accepted."""
     found, stack = cluster
     outputs: dict[str, Any] = stack.outputs()
     options = write_client_files(tmp_path, outputs)
     assert etcdctl_here(*options, f"--endpoints={outputs['endpoints'][0]}", "get", "x").returncode == 0
-    target = f"s_client -connect {found[0].address}:2379 -cert {tmp_path}/client.crt -key {tmp_path}/client.key -ign_eof"
+    target = (
+        f"s_client -connect {found[0].address}:2379 -cert {tmp_path}/client.crt -key {tmp_path}/client.key -ign_eof"
+    )
     assert "HTTP/1.0 200" in _openssl(target, "GET /version HTTP/1.0\r\n\r\n")

@@ -7,15 +7,30 @@ from tests.support.etcd import assert_serves_all_members, etcdctl
 from tests.support.machines import Machines
 from tests.support.stacks import Stacks
 
-pytest_plugins = ["tests.support.machines", "tests.support.stacks"]
 
 # What changes on a machine by itself, or because somebody logs in.
-_ALIVE = ("/run/", "/proc/", "/sys/", "/dev/", "/tmp/", "/var/log/", "/var/lib/systemd/", "/var/tmp/", "/home/", "/root/", "/var/lib/private")
+_ALIVE = (
+    "/run/",
+    "/proc/",
+    "/sys/",
+    "/dev/",
+    "/tmp/",
+    "/var/log/",
+    "/var/lib/systemd/",
+    "/var/tmp/",
+    "/home/",
+    "/root/",
+    "/var/lib/private",
+)
 
 
 def tree(machine: Machine) -> set[str]:
     """Every path on the machine's disk with owner, mode and (for files of /etc) content."""
-    listed = machine.run("find / -xdev \\( -path /proc -o -path /sys \\) -prune -o -printf '%p %U:%G %m %y %l\\n'", root=True, timeout=120)
+    listed = machine.run(
+        "find / -xdev \\( -path /proc -o -path /sys \\) -prune -o -printf '%p %U:%G %m %y %l\\n'",
+        root=True,
+        timeout=120,
+    )
     # Backup copies that the tools for users and groups keep, and what Python caches, are no part of the machine's state.
     own = re.compile(r"^/etc/(passwd|group|shadow|gshadow|subuid|subgid)- |__pycache__|^/etc/\.pwd\.lock ")
     return {line for line in listed.stdout.splitlines() if not line.startswith(_ALIVE) and not own.search(line)}

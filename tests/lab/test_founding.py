@@ -7,13 +7,13 @@ from tests.support.machines import Machines
 from tests.support.stacks import Stacks
 from tests.support.versions import ETCD_VERSIONS
 
-pytest_plugins = ["tests.support.machines", "tests.support.stacks"]
-
 
 @pytest.mark.parametrize(
     ("count", "version"), [(3, version) for version in ETCD_VERSIONS] + [(1, "3.6.16"), (5, "3.6.16"), (7, "3.6.16")]
 )
-def test_a_new_cluster_serves_through_every_member(machines: Machines, stacks: Stacks, count: int, version: str) -> None:
+def test_a_new_cluster_serves_through_every_member(
+    machines: Machines, stacks: Stacks, count: int, version: str
+) -> None:
     found = machines.fresh(count)
     stack = stacks.new(found, version=version)
     stack.up()
@@ -26,7 +26,9 @@ def test_a_new_cluster_serves_through_every_member(machines: Machines, stacks: S
         assert machine.run(f"sudo -n {line}").stdout.count(f"| {version} |") == count, line
 
 
-def test_the_exported_client_certificate_opens_every_endpoint(machines: Machines, stacks: Stacks, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_the_exported_client_certificate_opens_every_endpoint(
+    machines: Machines, stacks: Stacks, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     found = machines.fresh(3)
     stack = stacks.new(found)
     stack.up()

@@ -9,7 +9,6 @@ from tests.support.etcd import assert_serves_all_members, process_ids
 from tests.support.machines import Machines
 from tests.support.stacks import Stack, Stacks
 
-pytest_plugins = ["tests.support.machines", "tests.support.stacks"]
 
 Moment = Callable[[list[Machine], Stack], Callable[[], bool]]
 
@@ -27,7 +26,9 @@ def _said(text: str) -> Moment:
 MOMENTS = {
     "while certificates are issued": _said("tls:index:PrivateKey"),
     "while a release is unpacked": _on(1, "test -d /opt/etcd"),
-    "when the first etcd was started": _on(0, "systemctl is-active -q etcd || systemctl status etcd | grep -q activating"),
+    "when the first etcd was started": _on(
+        0, "systemctl is-active -q etcd || systemctl status etcd | grep -q activating"
+    ),
     "between two members' starts": _on(1, "test -e /var/lib/etcd/member && exit 0; exit 1"),
     "while members are converged": _said("dev-etcd-1-converge created"),
 }

@@ -11,8 +11,6 @@ from tests.support.etcd import assert_serves_all_members, process_ids
 from tests.support.machines import Machines, fill_disk, right_clock, skew_clock
 from tests.support.stacks import Stack, Stacks, machine_config
 
-pytest_plugins = ["tests.support.machines", "tests.support.stacks"]
-
 
 @dataclass(frozen=True)
 class Fault:
@@ -132,5 +130,7 @@ def test_a_machine_that_dies_later_harms_nobody_and_the_run_says_which(machines:
     stack.up()
     assert_serves_all_members(found)
     for machine in found:
-        arguments = machine.run("cat /proc/$(systemctl show etcd -p MainPID --value)/cmdline | tr '\\0' '\\n'", root=True)
+        arguments = machine.run(
+            "cat /proc/$(systemctl show etcd -p MainPID --value)/cmdline | tr '\\0' '\\n'", root=True
+        )
         assert "--max-txn-ops=256" in arguments.stdout

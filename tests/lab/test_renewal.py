@@ -7,8 +7,6 @@ from tests.support.etcd import assert_serves_all_members, process_ids
 from tests.support.machines import Machines
 from tests.support.stacks import Stacks
 
-pytest_plugins = ["tests.support.machines", "tests.support.stacks"]
-
 
 def served(machine: Machine, port: int) -> str:
     """Serial number of the certificate that etcd presents on a port."""
@@ -16,7 +14,9 @@ def served(machine: Machine, port: int) -> str:
     return subprocess.run(show, shell=True, capture_output=True, text=True, timeout=20, check=True).stdout  # noqa: S602
 
 
-def test_certificates_in_their_renewal_window_are_renewed_and_served_without_a_restart(machines: Machines, stacks: Stacks) -> None:
+def test_certificates_in_their_renewal_window_are_renewed_and_served_without_a_restart(
+    machines: Machines, stacks: Stacks
+) -> None:
     found = machines.fresh(3)
     # Valid for two hours and due for renewal three hours before their end: due at once, and every time.
     stack = stacks.new(found, certificates={"validityHours": 2, "earlyRenewalHours": 3})

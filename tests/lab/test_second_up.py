@@ -4,8 +4,6 @@ from tests.support.etcd import assert_serves_all_members, process_ids
 from tests.support.machines import Machines
 from tests.support.stacks import Stacks
 
-pytest_plugins = ["tests.support.machines", "tests.support.stacks"]
-
 
 def test_a_second_up_changes_nothing_and_restarts_nothing(machines: Machines, stacks: Stacks) -> None:
     found = machines.fresh(3)

@@ -11,8 +11,6 @@ from lab import Machine
 from tests.support.machines import Machines
 from tests.support.stacks import Stacks
 
-pytest_plugins = ["tests.support.machines", "tests.support.stacks"]
-
 
 @contextmanager
 def _sampled_processes(machines: list[Machine]) -> Iterator[list[str]]:
@@ -81,7 +79,9 @@ def test_no_private_key_is_seen_anywhere_but_in_files_of_etcds_user(machines: Ma
         )
         assert readable.stdout == ""
         body = _bodies(authority)[0]
-        anywhere = machine.run(f"grep -rlF '{body}' /etc /var /opt /usr/local /root /home /tmp /run || true", root=True, timeout=120)
+        anywhere = machine.run(
+            f"grep -rlF '{body}' /etc /var /opt /usr/local /root /home /tmp /run || true", root=True, timeout=120
+        )
         assert anywhere.stdout == "", "the CA's key is on no machine"
         modes = machine.run("stat -c '%a %U:%G %n' /etc/etcd/pki/*.key", root=True).stdout.splitlines()
         assert len(modes) == 3

@@ -9,8 +9,6 @@ from tests.support.etcd import assert_serves_all_members
 from tests.support.machines import Machines
 from tests.support.stacks import Stacks
 
-pytest_plugins = ["tests.support.machines", "tests.support.stacks"]
-
 
 @pytest.fixture(scope="module")
 def members(machines: Machines, stacks: Stacks) -> list[Machine]:
@@ -33,7 +31,11 @@ def test_etcd_runs_as_its_own_user_and_its_data_are_for_that_user_alone(members:
 
 
 def test_systemd_knows_when_etcd_is_ready_and_what_it_may_use(members: list[Machine]) -> None:
-    shown = members[0].run("systemctl show etcd -p Type -p Nice -p IOSchedulingClass -p LimitNOFILE -p MemoryLow -p Restart").stdout
+    shown = (
+        members[0]
+        .run("systemctl show etcd -p Type -p Nice -p IOSchedulingClass -p LimitNOFILE -p MemoryLow -p Restart")
+        .stdout
+    )
     settings = dict(line.split("=", 1) for line in shown.splitlines())
     assert settings["Type"] == "notify"
     assert settings["Restart"] == "on-failure"
@@ -42,7 +44,9 @@ def test_systemd_knows_when_etcd_is_ready_and_what_it_may_use(members: list[Mach
     assert settings["MemoryLow"] not in ("", "0")
 
 
-def test_members_come_back_by_themselves_after_a_power_cut_of_all_machines(machines: Machines, members: list[Machine]) -> None:
+def test_members_come_back_by_themselves_after_a_power_cut_of_all_machines(
+    machines: Machines, members: list[Machine]
+) -> None:
     machines.lab.kill(*[machine.name for machine in members])
     machines.lab.start(*[machine.name for machine in members])
     for machine in members:
@@ -63,7 +67,9 @@ def test_status_tells_a_person_on_the_machine_what_runs_there(members: list[Mach
         assert text in said
 
 
-def test_a_machine_whose_data_are_gone_never_starts_a_cluster_by_itself(machines: Machines, members: list[Machine]) -> None:
+def test_a_machine_whose_data_are_gone_never_starts_a_cluster_by_itself(
+    machines: Machines, members: list[Machine]
+) -> None:
     machine = members[2]
     machine.run("systemctl stop etcd && mv /var/lib/etcd/member /var/lib/etcd.lost", root=True)
     machines.lab.stop(machine.name)

@@ -1,6 +1,7 @@
 """A Pulumi monitor for tests that keeps every registration as the engine would receive it."""
 
 import asyncio
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -51,7 +52,9 @@ class Recorder:
 
 
 def _name_of(urn: str) -> str:
-    return "" if "pulumi:pulumi:Stack" in urn.rsplit("::", 2)[-2].split("$")[-1] else urn.rsplit("::", 1)[-1]
+    return (
+        "" if "pulumi:pulumi:Stack" in urn.rsplit("::", 2)[-2].rsplit("$", maxsplit=1)[-1] else urn.rsplit("::", 1)[-1]
+    )
 
 
 class _Monitor(mocks.MockMonitor):
@@ -106,11 +109,23 @@ class _Answers(mocks.Mocks):
         return f"{args.name}-id", state
 
 
-HEALTH = (
-    '{"cluster_id": "cafe", "leader": "a", "version": "3.6.16", "members": ['
-    '{"name": "a", "id": "1", "endpoint": "https://10.0.0.11:2379", "version": "3.6.16", "role": "leader", "db_size_bytes": 1},'
-    '{"name": "b", "id": "2", "endpoint": "https://10.0.0.12:2379", "version": "3.6.16", "role": "follower", "db_size_bytes": 1},'
-    '{"name": "c", "id": "3", "endpoint": "https://10.0.0.13:2379", "version": "3.6.16", "role": "follower", "db_size_bytes": 1}]}'
+HEALTH = json.dumps(
+    {
+        "cluster_id": "cafe",
+        "leader": "a",
+        "version": "3.6.16",
+        "members": [
+            {
+                "name": name,
+                "id": str(number),
+                "endpoint": f"https://10.0.0.{10 + number}:2379",
+                "version": "3.6.16",
+                "role": "follower" if number > 1 else "leader",
+                "db_size_bytes": 20480,
+            }
+            for number, name in enumerate("abc", start=1)
+        ],
+    }
 )
 
 

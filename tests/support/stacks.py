@@ -1,6 +1,6 @@
 """The whole program under the real Pulumi engine, for tests: one stack on machines of the session's lab.
 
-A test module says `pytest_plugins = ["tests.support.machines", "tests.support.stacks"]` and takes the fixture `stacks`.
+tests/lab/conftest.py gives the fixture `stacks` to every test there.
 """
 
 import json

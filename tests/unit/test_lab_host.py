@@ -26,6 +26,7 @@ def test_who_is_not_root_gets_one_clear_sentence(
 ) -> None:
     monkeypatch.setattr(platform, "system", lambda: "Linux")
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(host, "cache", lambda: pytest.fail("root's cache is not for others to look at"))
     assert cli.main(words) == 1
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 1

@@ -1,0 +1,263 @@
+"""What to do next with this member: pure functions from what is there to the smallest safe step.
+
+Nothing in here looks at the machine or changes it, so all of it is tested without one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from .errors import NodeError
+from .etcd import Membership, Status
+
+
+class Step(Enum):
+    """The steps of `converge`; each leaves the cluster whole, and after each the member is looked at anew."""
+
+    JOIN = "join the cluster"
+    REJOIN = "move the data of a removed member aside and join"
+    ADOPT = "take the data for this member's own"
+    START = "start"
+    RESTART = "restart"
+    PROMOTE = "become a voter"
+    DONE = "nothing"
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What is known of this member and of its cluster."""
+
+    member: str
+    peer_url: str
+    has_data: bool
+    """There is a log in the data directory."""
+    member_id: int | None
+    """The ID in the log; None without a log, or when it cannot be read."""
+    cluster_id: int | None
+    identified: bool
+    """identity.json says that the data are this member's."""
+    runs: bool
+    differs: tuple[str, ...]
+    """What the process runs with otherwise than wanted; empty when it does not run."""
+    quorum: Membership | None
+    """The members as somebody says who reads through the quorum; None when nobody does."""
+    silence: str = ""
+    """Why nobody does: what the other members said."""
+
+
+def next_step(now: Situation) -> Step:  # noqa: PLR0911  a table of cases
+    """The next step for this member.
+
+    Raises:
+        NodeError: none of them is safe; everything stays as it is.
+    """
+    if not now.has_data:
+        if now.quorum is None:
+            raise NodeError(
+                f"{now.member} has no data, and no other member with a quorum answers ({now.silence or 'there is no other'}); "
+                "a cluster that has existed is never founded again",
+                "Bring the other members back first, then run again. If a majority is lost for good, restore from a snapshot "
+                "(https://etcd.io/docs/latest/op-guide/recovery/), or `pulumi destroy` and `pulumi up` for a new, empty cluster.",
+            )
+        return Step.JOIN
+    if now.quorum is not None:
+        _refuse_another_cluster(now, now.quorum)
+        if now.member_id is not None and now.quorum.by_id(now.member_id) is None:
+            return Step.REJOIN
+    if not now.identified:
+        if now.quorum is None or now.member_id is None:
+            raise NodeError(
+                f"{now.member}: the data directory holds data that nothing on this machine vouches for, and no member of the cluster "
+                f"answers who could ({now.silence or 'there is no other'}); the data are untouched",
+                "Bring the other members back and run again, or move the data directory away if the data are not needed.",
+            )
+        return Step.ADOPT
+    _refuse_other_address(now)
+    if not now.runs:
+        return Step.START
+    if now.differs:
+        return Step.RESTART
+    mine = now.quorum.by_id(now.member_id) if now.quorum is not None and now.member_id is not None else None
+    return Step.PROMOTE if mine is not None and mine.learner else Step.DONE
+
+
+def _refuse_another_cluster(now: Situation, quorum: Membership) -> None:
+    if now.cluster_id is not None and now.cluster_id != quorum.cluster_id:
+        raise NodeError(
+            f"{now.member}: the data directory holds data of the cluster {now.cluster_id:x}, the other members are the cluster "
+            f"{quorum.cluster_id:x}; the data are untouched",
+            "If these data are not needed, move the data directory away and run again: the member then joins its cluster.",
+        )
+
+
+def _refuse_other_address(now: Situation) -> None:
+    mine = now.quorum.by_id(now.member_id) if now.quorum is not None and now.member_id is not None else None
+    if mine is not None and now.peer_url not in mine.peer_urls:
+        raise NodeError(
+            f"{now.member} is known to its cluster as {', '.join(mine.peer_urls)}, and its address is to be {now.peer_url}; a member that "
+            "runs keeps its address",
+            "Put the old address back, or give the new address to a member of another name.",
+        )
+
+
+@dataclass(frozen=True)
+class Voter:
+    """A voting member, and what speaks against counting on it now."""
+
+    name: str
+    trouble: str = ""
+    """Empty: it is ready, in step with the leader, and has no alarm."""
+
+
+def quorum_of(voters: int) -> int:
+    """How many of that many voters are a majority."""
+    return voters // 2 + 1
+
+
+def refuse_stop(member: str, voters: Sequence[Voter]) -> None:
+    """Refuses to stop this member unless all others are healthy and carry the quorum without it.
+
+    A cluster of one has nobody to wait for: it may be restarted, and does not answer meanwhile.
+
+    Args:
+        member: this member's name.
+        voters: all voters of the cluster, this one included or not.
+
+    Raises:
+        NodeError: stopping it would cost the quorum or come too near to it; nothing was changed.
+    """
+    others = [voter for voter in voters if voter.name != member]
+    if not others:
+        return
+    sick = [voter for voter in others if voter.trouble]
+    if sick:
+        said = "; ".join(f"{voter.name}: {voter.trouble}" for voter in sick)
+        raise NodeError(f"{member} needs a restart, but not all other members are healthy ({said}); nothing was restarted", f"{_remedy(said)} Then run again.")
+    if len(others) < quorum_of(len(others) + 1):
+        raise NodeError(
+            f"{member} needs a restart, but {len(others) + 1} voters have no quorum without it; nothing was restarted",
+            "Undo the change that needs the restart, let the cluster grow to 3 members, then make it again.",
+        )
+
+
+def _remedy(said: str) -> str:
+    if "NOSPACE" in said:
+        return (
+            "Make room: `etcdctl compact` and `etcdctl defrag` on each member, `etcdctl alarm disarm`, or a larger disk or quota "
+            "(https://etcd.io/docs/latest/op-guide/maintenance/)."
+        )
+    return "Bring it back (`etcd-node status` and `journalctl -u etcd` on that machine)."
+
+
+def refuse_removal(member: str, voters: int, healthy_others: int, removed: int) -> None:
+    """Refuses to remove this slot's stale entry unless those who stay and are healthy are a majority of those who stay.
+
+    Args:
+        member: this member's name.
+        voters: how many voters are listed now.
+        healthy_others: how many voters of other slots are healthy.
+        removed: how many voters would be removed.
+
+    Raises:
+        NodeError: the cluster would have no quorum; nothing was changed.
+    """
+    if removed and healthy_others < quorum_of(voters - removed):
+        raise NodeError(
+            f"{member} has lost its data, and only {healthy_others} of the other {voters - removed} voters are healthy: without its entry "
+            "the cluster would have no quorum; nothing was changed",
+            "Bring the other members back first, then run again.",
+        )
+
+
+# From which patch of the minor before it etcd allows each minor (etcd.io/docs, upgrade guides).
+_UPGRADE_FROM = {(3, 6): 32, (3, 7): 11}
+
+
+def refuse_version(member: str, wanted: str, running: Mapping[str, str]) -> None:
+    """Refuses a binary that etcd's rules do not allow beside, or after, those that run.
+
+    Args:
+        member: this member's name.
+        wanted: the version that is to run.
+        running: name -> version of the members that run, this one included.
+
+    Raises:
+        NodeError: a minor is skipped or gone back, or a member is too old for the next minor; nothing was changed.
+    """
+    new = _parts(wanted)
+    for name, version in running.items():
+        old = _parts(version)
+        if new[:2] == old[:2] or (name != member and old[:2] == (new[0], new[1] + 1)):
+            continue
+        if new[:2] < old[:2]:
+            raise NodeError(
+                f"{name} runs etcd {version}, and {wanted} would go back by a minor version, which etcd's data do not allow; nothing was changed",
+                f"Set the version to {version} or a later patch of {old[0]}.{old[1]}.",
+            )
+        if new[0] != old[0] or new[1] > old[1] + 1:
+            raise NodeError(
+                f"{name} runs etcd {version}, and {wanted} would skip a minor version; nothing was changed",
+                f"Set the version to the newest {old[0]}.{old[1] + 1} first, then to {wanted}.",
+            )
+        floor = _UPGRADE_FROM.get(new[:2], 0)
+        if old[2] < floor:
+            raise NodeError(
+                f"{name} runs etcd {version}, and every member must have at least {old[0]}.{old[1]}.{floor} before {wanted}; nothing was changed",
+                f"Set the version to the newest {old[0]}.{old[1]} first, then to {wanted}.",
+            )
+
+
+def _parts(version: str) -> tuple[int, int, int]:
+    major, minor, patch = (int("".join(char for char in part if char.isdigit()) or 0) for part in version.split("-")[0].split(".")[:3])
+    return major, minor, patch
+
+
+def heir(leader: str, voters: Sequence[Voter], statuses: Mapping[str, Status]) -> str | None:
+    """To whom leadership goes: the healthy voter that is most up to date; the first of equals; None if there is none."""
+    able = [voter.name for voter in voters if voter.name != leader and not voter.trouble and voter.name in statuses]
+    return max(able, key=lambda name: statuses[name].applied_index, default=None)
+
+
+# A voter this many entries behind the leader is not counted on; a busy cluster is some tens apart at any moment.
+_LAG = 5000
+
+
+def trouble_of(status: Status | None, leader: Status | None) -> str:
+    """What a member's status says against it; empty when nothing does."""
+    if status is None:
+        return "no status"
+    if status.errors:
+        return ", ".join(status.errors)
+    if status.leader == 0:
+        return "it knows no leader"
+    if leader is not None and status.leader != leader.member_id:
+        return "it follows another leader"
+    if leader is not None and leader.raft_index - status.applied_index > _LAG:
+        return f"it is {leader.raft_index - status.applied_index} entries behind the leader"
+    return ""
+
+
+class Founding(Enum):
+    """What `found` does."""
+
+    FOUND = "found"
+    LEAVE = "leave it to converge"
+
+
+def founding(member: str, peer_url: str, views: Mapping[str, Membership]) -> Founding:
+    """Whether this member, which has no data, may begin the cluster with the others.
+
+    Its entry without client URLs is the proof that it never ran: a member publishes them as soon as it has a leader.
+
+    Args:
+        member: this member's name.
+        peer_url: this member's peer URL.
+        views: the member lists of the others that answered.
+    """
+    for view in views.values():
+        mine = view.of_slot(member, peer_url)
+        if not mine or any(entry.started or entry.learner for entry in mine):
+            return Founding.LEAVE
+    return Founding.FOUND

@@ -1,0 +1,293 @@
+"""Talking to etcd: its own https pages, and etcdctl.
+
+The pages (`/readyz` for clients, `/members` for peers) cost a few milliseconds and answer without a quorum, which is
+what most questions need; etcdctl does the rest.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from . import certificate, paths
+from .errors import NodeError
+from .run import run
+from .spec import Spec
+
+_R = TypeVar("_R")
+
+
+class Silent(Exception):
+    """A member did not answer; the text says how that looked."""
+
+
+class Alien(Exception):
+    """Something answers at a member's address that this CA does not vouch for, or that does not accept our certificate."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """An entry of the member list."""
+
+    id: int
+    name: str
+    """Empty until the member has been started once."""
+    peer_urls: tuple[str, ...]
+    client_urls: tuple[str, ...]
+    """Empty until the member has been started once."""
+    learner: bool
+
+    @property
+    def started(self) -> bool:
+        """Whether it has ever run as a member of the cluster."""
+        return bool(self.client_urls)
+
+
+@dataclass(frozen=True)
+class Membership:
+    """The cluster as one member knows it."""
+
+    cluster_id: int
+    members: tuple[Member, ...]
+
+    def by_id(self, member_id: int) -> Member | None:
+        """The member with that ID."""
+        return next((member for member in self.members if member.id == member_id), None)
+
+    def of_slot(self, name: str, peer_url: str) -> tuple[Member, ...]:
+        """The entries that have this name or this peer URL."""
+        return tuple(member for member in self.members if member.name == name or peer_url in member.peer_urls)
+
+    @property
+    def voters(self) -> tuple[Member, ...]:
+        """The members that vote."""
+        return tuple(member for member in self.members if not member.learner)
+
+
+@dataclass(frozen=True)
+class Status:
+    """A member's own account of itself."""
+
+    member_id: int
+    cluster_id: int
+    version: str
+    leader: int
+    """0 when it knows none."""
+    raft_index: int
+    applied_index: int
+    db_size: int
+    learner: bool
+    errors: tuple[str, ...]
+    """Alarms and the lack of a leader, in etcd's words."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What /readyz said."""
+
+    ok: bool
+    said: str
+    certificate: str
+    """SHA-256 fingerprint of the server certificate that was presented."""
+
+
+def _context(name: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(paths.PKI / "ca.crt")
+        context.load_cert_chain(paths.PKI / f"{name}.crt", paths.PKI / f"{name}.key")
+    except (OSError, ssl.SSLError) as error:
+        raise NodeError(f"the certificates in {paths.PKI} cannot be used ({error})", "Run `pulumi up`: converge writes them anew.") from None
+    return context
+
+
+def _get(address: str, port: int, path: str, client: str, timeout: float) -> tuple[int, bytes, Mapping[str, str], str]:
+    """Status, body, headers and the server certificate's fingerprint.
+
+    Raises:
+        Silent: nobody there, or no answer in time.
+        Alien: somebody else is there.
+    """
+    connection = http.client.HTTPSConnection(address, port, timeout=timeout, context=_context(client))
+    try:
+        connection.request("GET", path)
+        sock = connection.sock
+        der = sock.getpeercert(binary_form=True) if isinstance(sock, ssl.SSLSocket) else None
+        response = connection.getresponse()
+        body = response.read(4 << 20)
+        return response.status, body, dict(response.headers), certificate.fingerprint(der or b"")
+    except ssl.SSLCertVerificationError as error:
+        raise Alien(f"it presents a certificate that this CA does not vouch for ({error.verify_message})") from None
+    except ssl.SSLError as error:
+        # With TLS 1.3 a refused client certificate shows only when the answer is read.
+        if "alert" in str(error).lower() and "certificate" in str(error).lower() or "unknown_ca" in str(error).lower():
+            raise Alien(f"it refuses this member's certificate ({error.reason})") from None
+        raise Silent(f"TLS failed ({error.reason or error})") from None
+    except (socket.timeout, TimeoutError):  # noqa: UP041  two things in Python 3.9
+        raise Silent("no answer in time") from None
+    except ConnectionRefusedError:
+        raise Silent("connection refused") from None
+    except (OSError, http.client.HTTPException) as error:
+        raise Silent(str(error) or type(error).__name__) from None
+    finally:
+        connection.close()
+
+
+def ready(spec: Spec, address: str, timeout: float = 5.0) -> Ready:
+    """Asks a member whether it is ready: it has a leader and reads through the quorum.
+
+    Raises:
+        Silent, Alien: it gave no answer.
+    """
+    status, body, _, served = _get(address, spec.client_port, "/readyz?verbose", "healthcheck-client", timeout)
+    said = "; ".join(line for line in body.decode(errors="replace").splitlines() if not line.startswith("[+]"))
+    return Ready(status == http.client.OK, said.strip()[:300], served)
+
+
+def peer_view(spec: Spec, address: str, timeout: float = 2.0) -> Membership:
+    """Asks a member, as its peer, for the member list as it knows it itself; it answers without a quorum, too.
+
+    Raises:
+        Silent, Alien: it gave no answer.
+    """
+    status, body, headers, _ = _get(address, spec.peer_port, "/members", "peer", timeout)
+    if status != http.client.OK:
+        raise Silent(f"/members: status {status}")
+    try:
+        cluster_id = int(headers["X-Etcd-Cluster-Id"], 16)
+        return Membership(cluster_id, tuple(_member(each, "id") for each in json.loads(body)))
+    except (KeyError, ValueError, TypeError):
+        raise Silent("/members: an answer that is not etcd's") from None
+
+
+def _member(raw: Mapping[str, Any], id_key: str) -> Member:
+    return Member(
+        id=int(raw[id_key]),
+        name=raw.get("name") or "",
+        peer_urls=tuple(raw.get("peerURLs") or ()),
+        client_urls=tuple(raw.get("clientURLs") or ()),
+        learner=bool(raw.get("isLearner", False)),
+    )
+
+
+def each(ask: Callable[[str], _R], addresses: Mapping[str, str]) -> dict[str, _R | Silent | Alien]:
+    """Asks all members at once; name -> the answer, or why there is none."""
+
+    def one(address: str) -> _R | Silent | Alien:
+        try:
+            return ask(address)
+        except (Silent, Alien) as error:
+            return error
+
+    if not addresses:
+        return {}
+    with ThreadPoolExecutor(len(addresses)) as pool:
+        return dict(zip(addresses, pool.map(one, addresses.values())))  # noqa: B905  Python 3.9
+
+
+def etcdctl(spec: Spec, addresses: Sequence[str], words: Sequence[str], timeout: float = 10.0, *, check: bool = True) -> tuple[int, Any, str]:
+    """Runs etcdctl as the machine's health check client.
+
+    Args:
+        spec: which release and which port.
+        addresses: the members it may talk to.
+        words: the command.
+        timeout: limit in seconds.
+        check: fail when etcdctl does.
+
+    Returns:
+        Exit code, what it printed as JSON (None if nothing), and what it said on stderr.
+
+    Raises:
+        NodeError: it failed (with `check`) or took too long.
+    """
+    program = paths.RELEASES / f"v{spec.release.version}" / "etcdctl"
+    argv = [
+        str(program),
+        f"--endpoints={','.join(spec.client_url(address) for address in addresses)}",
+        f"--cacert={paths.PKI / 'ca.crt'}",
+        f"--cert={paths.PKI / 'healthcheck-client.crt'}",
+        f"--key={paths.PKI / 'healthcheck-client.key'}",
+        f"--command-timeout={max(timeout - 1, 1):.0f}s",
+        "--dial-timeout=2s",
+        "--write-out=json",
+        *words,
+    ]
+    done = run(argv, timeout * max(len(addresses), 1) + 2, check=False, env={"ETCDCTL_API": "3"})
+    said = _last_error(done.stderr)
+    if check and done.returncode != 0:
+        raise NodeError(f"etcdctl {' '.join(words[:2])} failed: {said}", "Run again; when it fails again, `etcd-node status` on the members shows more.")
+    try:
+        value = json.loads(done.stdout) if done.stdout.strip() else None
+    except ValueError:
+        value = None
+    return done.returncode, value, said
+
+
+def _last_error(stderr: str) -> str:
+    """The words of etcdctl's complaint; its log lines are JSON with an error field, its last line is plain."""
+    lines = [line for line in stderr.splitlines() if line.strip()]
+    plain = [line for line in lines if not line.startswith("{")]
+    if plain:
+        return plain[-1][:400]
+    for line in reversed(lines):
+        try:
+            return str(json.loads(line)["error"])[:400]
+        except (ValueError, KeyError, TypeError):
+            continue
+    return "it said nothing"
+
+
+def statuses(spec: Spec, addresses: Mapping[str, str], timeout: float = 5.0) -> dict[str, Status]:
+    """The status of every member that gives one, by name."""
+    if not addresses:
+        return {}
+    by_url = {spec.client_url(address): name for name, address in addresses.items()}
+    _, rows, _ = etcdctl(spec, list(addresses.values()), ["endpoint", "status"], timeout, check=False)
+    found = {}
+    for row in rows or []:
+        name, status = by_url.get(row["Endpoint"]), row["Status"]
+        if name is not None:
+            found[name] = Status(
+                member_id=int(status["header"]["member_id"]),
+                cluster_id=int(status["header"]["cluster_id"]),
+                version=str(status.get("version", "")),
+                leader=int(status.get("leader", 0)),
+                raft_index=int(status.get("raftIndex", 0)),
+                applied_index=int(status.get("raftAppliedIndex", 0)),
+                db_size=int(status.get("dbSize", 0)),
+                learner=bool(status.get("isLearner", False)),
+                errors=tuple(status.get("errors") or ()),
+            )
+    return found
+
+
+def member_list(spec: Spec, addresses: Sequence[str]) -> Membership:
+    """The member list as the quorum knows it.
+
+    Raises:
+        NodeError: nobody with a quorum answers.
+    """
+    _, value, _ = etcdctl(spec, addresses, ["member", "list"])
+    return _membership(value)
+
+
+def _membership(value: Any) -> Membership:
+    return Membership(int(value["header"]["cluster_id"]), tuple(_member(raw, "ID") for raw in value["members"]))
+
+
+def alarms(spec: Spec, addresses: Sequence[str]) -> list[tuple[int, str]]:
+    """Active alarms: (member ID, kind).
+
+    Raises:
+        NodeError: nobody with a quorum answers.
+    """
+    _, value, _ = etcdctl(spec, addresses, ["alarm", "list"])
+    kinds = {1: "NOSPACE", 2: "CORRUPT"}
+    return [(int(raw["memberID"]), kinds.get(raw.get("alarm", 0), str(raw.get("alarm")))) for raw in (value or {}).get("alarms") or []]

@@ -1,0 +1,112 @@
+"""What this machine knows of itself: which member of which cluster, and what was made here (so that it can be unmade)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+from . import files, paths
+from .errors import NodeError
+from .spec import Spec
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The content of identity.json."""
+
+    cluster: str
+    token: str
+    member: str
+    data_directory: str
+    ca: tuple[str, ...] = ()
+    """SHA-256 fingerprints of the CA certificates that the cluster here trusts; empty until it is founded or joined."""
+    cluster_id: str = ""
+    """Hex, empty until known."""
+    member_id: str = ""
+    """Hex, empty until known."""
+    user_created: bool = False
+    """The user etcd did not exist before."""
+    directories_created: tuple[str, ...] = ()
+    """Directories that did not exist before, in the order of their making."""
+    data_directory_before: tuple[int, int, int] | None = None
+    """(mode, uid, gid) of the data directory if it existed before."""
+    data_mount: str = ""
+    """The mount point below which the data directory is; data are never looked for on another file system."""
+    format: int = field(default=1)
+
+
+def load() -> Identity | None:
+    """The identity of this machine, None on one that holds no member.
+
+    Raises:
+        NodeError: the file is damaged, or of a newer etcd-node.
+    """
+    raw = files.read_json(paths.IDENTITY)
+    if raw is None:
+        return None
+    known = {each.name for each in fields(Identity)}
+    try:
+        if raw["format"] != 1 or set(raw) - known:
+            raise ValueError
+        lists: dict[str, Any] = {key: tuple(value) for key, value in raw.items() if isinstance(value, list)}
+        return Identity(**{**raw, **lists})
+    except (KeyError, TypeError, ValueError):
+        raise NodeError(
+            f"{paths.IDENTITY} is not understood by this etcd-node",
+            "It was written by another version or damaged; use the external-etcd that wrote it, or repair the file.",
+        ) from None
+
+
+def save(identity: Identity) -> None:
+    """Writes it, if it differs from what is there."""
+    files.directory(paths.STATE, 0o700)
+    files.write(paths.IDENTITY, json.dumps(asdict(identity), indent=2) + "\n", 0o600)
+
+
+def refuse_another(identity: Identity | None, spec: Spec) -> None:
+    """Refuses a machine that holds another member than the specification's.
+
+    Raises:
+        NodeError: it does; nothing has been touched.
+    """
+    if identity is None:
+        return
+    given = {"cluster": spec.cluster, "token": spec.token, "member": spec.member, "data_directory": spec.data_directory}
+    for key, wanted in given.items():
+        here = getattr(identity, key)
+        if here != wanted:
+            raise NodeError(
+                f"this machine holds member {identity.member} of cluster {identity.cluster} ({key.replace('_', ' ')} {here!r}), "
+                f"and was asked for {key.replace('_', ' ')} {wanted!r}; its data are untouched",
+                "Use another machine, or first take this one out of its cluster: `pulumi destroy` there, or on the machine "
+                f"`etcd-node retire {identity.cluster}` (it moves the data aside).",
+            )
+
+
+def refuse_other_authority(identity: Identity | None, given: Sequence[str]) -> None:
+    """Refuses certificates of another CA than that of the cluster which lives here.
+
+    A second stack, or one that has lost its state, arrives with a new CA; writing it would cut this member off from
+    the others at once.
+
+    Raises:
+        NodeError: it is another CA; nothing has been touched.
+    """
+    if identity is None or not identity.ca or list(identity.ca) == list(given):
+        return
+    raise NodeError(
+        f"the cluster {identity.cluster} on this machine trusts the CA {_short(identity.ca)}, this stack has {_short(given)}; nothing was changed",
+        "Run from the stack that made the cluster, or give its CA to this stack as its own authority. A stack that has lost its "
+        "state and its CA cannot take over; `etcd-node retire` frees the machine and moves the data aside.",
+    )
+
+
+def with_authority(identity: Identity, given: Sequence[str]) -> Identity:
+    """The identity with these CA fingerprints."""
+    return replace(identity, ca=tuple(given))
+
+
+def _short(fingerprints: Sequence[str]) -> str:
+    return " + ".join(f"SHA-256 {each[:16]}..." for each in fingerprints) or "none"

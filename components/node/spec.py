@@ -1,0 +1,230 @@
+"""What a member is to be, as it arrives: the SPEC argument, and certificates and keys on standard input."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .errors import NodeError
+
+FORMAT = 1
+CERTIFICATES = ("ca.crt", "server.crt", "peer.crt", "healthcheck-client.crt")
+KEYS = ("server.key", "peer.key", "healthcheck-client.key")
+
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_VERSION = re.compile(r"\d{1,4}\.\d{1,4}\.\d{1,4}")
+_FLAG = re.compile(r"--[a-z][a-z0-9-]*")
+# Conservative on purpose: these become words of a unit file, and what is moved aside is this directory as a whole.
+_DIRECTORY = re.compile(r"(/[A-Za-z0-9_+@-][A-Za-z0-9._+@-]*){2,}")
+_REMEDY = "Run `pulumi up` with the external-etcd that wrote it; by hand, compare with /var/lib/etcd-node/installed.json."
+_REQUIRED = (
+    "format",
+    "cluster",
+    "token",
+    "member",
+    "members",
+    "release",
+    "data_directory",
+    "client_port",
+    "peer_port",
+    "metrics_url",
+    "quota_bytes",
+    "flags",
+    "program",
+)
+_OPTIONAL = ("founders",)
+
+
+@dataclass(frozen=True)
+class Release:
+    """Which etcd, and where it comes from."""
+
+    version: str
+    mirror: str
+    sha256: Mapping[str, str]
+    """Architecture (amd64, arm64) -> SHA-256 of the archive, 64 lower-case hex digits; may be empty."""
+
+
+@dataclass(frozen=True)
+class Spec:
+    """The wanted state of one member."""
+
+    cluster: str
+    token: str
+    member: str
+    members: Mapping[str, str]
+    """All members in the order in which changes go through them: name -> private IP address."""
+    release: Release
+    data_directory: str
+    client_port: int
+    peer_port: int
+    metrics_url: str
+    quota_bytes: int
+    flags: Mapping[str, str]
+    """All flags of etcd but those that found or join a cluster; `prepare` and `health` get none."""
+    founders: tuple[str, ...]
+    """The members with which the cluster is founded; only `found` gets them."""
+    raw: Mapping[str, Any] = field(repr=False)
+    """The JSON object as it arrived."""
+
+    @property
+    def address(self) -> str:
+        """This member's own address."""
+        return self.members[self.member]
+
+    @property
+    def others(self) -> dict[str, str]:
+        """The other members, name -> address."""
+        return {name: address for name, address in self.members.items() if name != self.member}
+
+    def client_url(self, address: str) -> str:
+        """Where clients reach the member with that address."""
+        return f"https://{bracketed(address)}:{self.client_port}"
+
+    def peer_url(self, address: str) -> str:
+        """Where members reach the member with that address."""
+        return f"https://{bracketed(address)}:{self.peer_port}"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Certificates and keys, from standard input."""
+
+    identity: str
+    """Changes when another machine fills the slot."""
+    files: Mapping[str, str] = field(repr=False)
+    """File name -> PEM."""
+
+
+def bracketed(address: str) -> str:
+    """The address as URLs have it: IPv6 in brackets."""
+    return f"[{address}]" if ":" in address else address
+
+
+def _refuse(key: str, value: object, rule: str) -> NodeError:
+    shown = json.dumps(value) if not isinstance(value, (dict, list)) else type(value).__name__
+    return NodeError(f"the specification has {key} = {shown[:200]}: {rule}", _REMEDY)
+
+
+def _object(value: object, key: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise _refuse(key, value, "it must be a JSON object")
+    return value
+
+
+def _text(value: object, key: str, pattern: re.Pattern[str], rule: str) -> str:
+    if not isinstance(value, str) or not pattern.fullmatch(value):
+        raise _refuse(key, value, rule)
+    return value
+
+
+def _label(value: object, key: str) -> str:
+    return _text(value, key, _LABEL, "it must be a DNS label (1 to 63 of a-z, 0-9, -)")
+
+
+def _number(value: object, key: str, low: int, high: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise _refuse(key, value, f"it must be a whole number from {low} to {high}")
+    return value
+
+
+def _known_keys(value: Mapping[str, Any], required: tuple[str, ...], optional: tuple[str, ...], where: str) -> None:
+    missing = [key for key in required if key not in value]
+    unknown = [key for key in value if key not in required + optional]
+    if missing or unknown:
+        said = [f"it lacks {', '.join(missing)}"] * bool(missing) + [f"it has the unknown {', '.join(unknown)}"] * bool(unknown)
+        raise NodeError(f"the specification{where} is not understood: {' and '.join(said)}", _REMEDY)
+
+
+def parse(text: str) -> Spec:
+    """Reads and checks the SPEC argument.
+
+    Raises:
+        NodeError: it is not a specification; names the key, the value and the rule.
+    """
+    try:
+        raw = json.loads(text)
+    except ValueError as error:
+        raise NodeError(f"the specification is not JSON ({error})", _REMEDY) from None
+    raw = _object(raw, "it")
+    if raw.get("format") != FORMAT:
+        raise _refuse("format", raw.get("format"), f"this etcd-node reads format {FORMAT}")
+    _known_keys(raw, _REQUIRED, _OPTIONAL, "")
+    members = {}
+    for name, address in _object(raw["members"], "members").items():
+        try:
+            members[_label(name, "members")] = str(ipaddress.ip_address(address if isinstance(address, str) else ""))
+        except ValueError:
+            raise _refuse(f"members.{name}", address, "it must be an IP address") from None
+    if len(set(members.values())) != len(members):
+        raise _refuse("members", raw["members"], "no two members may have the same address")
+    member = _label(raw["member"], "member")
+    if member not in members:
+        raise _refuse("member", member, "it must be one of `members`")
+    founders = raw.get("founders", [])
+    if not isinstance(founders, list):
+        raise _refuse("founders", founders, "it must be a list of names")
+    flags = _object(raw["flags"], "flags")
+    for flag, value in flags.items():
+        _text(flag, "flags", _FLAG, "a flag is written --like-this")
+        if flag.startswith("--initial-cluster"):
+            raise _refuse(f"flags.{flag}", value, "how a cluster is founded or joined is decided on the machine")
+        if not isinstance(value, str) or any(ord(char) < 32 or ord(char) == 127 for char in value):
+            raise _refuse(f"flags.{flag}", value, "it must be a text without control characters")
+    return Spec(
+        cluster=_label(raw["cluster"], "cluster"),
+        token=_text(raw["token"], "token", re.compile(r"[!-~]{1,200}"), "it must be a text without spaces"),
+        member=member,
+        members=members,
+        release=_release(raw["release"]),
+        data_directory=_text(raw["data_directory"], "data_directory", _DIRECTORY, "it must be an absolute path like /var/lib/etcd"),
+        client_port=_number(raw["client_port"], "client_port", 1, 65535),
+        peer_port=_number(raw["peer_port"], "peer_port", 1, 65535),
+        metrics_url=_text(raw["metrics_url"], "metrics_url", re.compile(r"https?://[!-~]+"), "it must be a URL"),
+        quota_bytes=_number(raw["quota_bytes"], "quota_bytes", 1, 1 << 50),
+        flags=flags,
+        founders=tuple(_label(name, "founders") for name in founders),
+        raw=raw,
+    )
+
+
+def _release(value: object) -> Release:
+    raw = _object(value, "release")
+    _known_keys(raw, ("version", "mirror", "sha256"), (), "'s release")
+    sums = _object(raw["sha256"], "release.sha256")
+    for architecture, digest in sums.items():
+        _text(digest, f"release.sha256.{architecture}", re.compile(r"[0-9a-fA-F]{64}"), "it must be 64 hex digits")
+    mirror = _text(raw["mirror"], "release.mirror", re.compile(r"https?://[!-~]+"), "it must be an http(s) address")
+    return Release(
+        version=_text(raw["version"], "release.version", _VERSION, "it must be like 3.6.16"),
+        mirror=mirror.rstrip("/"),
+        sha256={architecture: digest.lower() for architecture, digest in sums.items()},
+    )
+
+
+def parse_bundle(text: str) -> Bundle:
+    """Reads and checks what comes on standard input; its content never appears in an error.
+
+    Raises:
+        NodeError: it is not what `found` and `converge` need.
+    """
+    remedy = "Run it by `pulumi up`; certificates and keys come from there, on standard input."
+    try:
+        raw = json.loads(text)
+        identity, files = raw["identity"], raw["files"]
+        if not isinstance(identity, str) or not isinstance(files, dict):
+            raise TypeError
+    except (ValueError, KeyError, TypeError):
+        raise NodeError("standard input does not hold a JSON object with `identity` and `files`", remedy) from None
+    wrong = sorted(set(files) ^ {*CERTIFICATES, *KEYS})
+    if wrong:
+        raise NodeError(f"standard input has missing or unknown files: {', '.join(map(str, wrong))[:200]}", remedy)
+    for name, content in files.items():
+        kind = "CERTIFICATE" if name in CERTIFICATES else "PRIVATE KEY"
+        if not isinstance(content, str) or f"{kind}-----" not in content:
+            raise NodeError(f"standard input has a {name} that is no {kind.lower()} in PEM", remedy)
+    return Bundle(identity=identity, files=files)

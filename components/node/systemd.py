@@ -1,0 +1,135 @@
+"""systemctl and journalctl, and what /proc says of the process."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import files, paths, unit
+from .errors import NodeError
+from .run import run
+
+_PROPERTIES = ("ActiveState", "SubState", "MainPID", "NRestarts", "Result", "LoadState", "NeedDaemonReload", "InvocationID")
+
+
+@dataclass(frozen=True)
+class Service:
+    """The unit as it is now."""
+
+    active: str
+    """inactive, activating, active, deactivating or failed."""
+    sub: str
+    pid: int
+    """0 when no process runs."""
+    restarts: int
+    """How often systemd has restarted it by itself since it was started."""
+    result: str
+    loaded: bool
+    needs_reload: bool
+    invocation: str
+
+    @property
+    def runs(self) -> bool:
+        """Whether there is a process."""
+        return self.pid > 0 and self.active in ("active", "activating", "reloading")
+
+
+def show() -> Service:
+    """One look at etcd.service."""
+    said = run(["systemctl", "show", paths.UNIT, f"--property={','.join(_PROPERTIES)}"], 20).stdout
+    values = dict(line.partition("=")[::2] for line in said.splitlines())
+    return Service(
+        active=values.get("ActiveState", ""),
+        sub=values.get("SubState", ""),
+        pid=int(values.get("MainPID", "0") or 0),
+        restarts=int(values.get("NRestarts", "0") or 0),
+        result=values.get("Result", ""),
+        loaded=values.get("LoadState") == "loaded",
+        needs_reload=values.get("NeedDaemonReload") == "yes",
+        invocation=values.get("InvocationID", ""),
+    )
+
+
+def command_of(pid: int) -> list[str]:
+    """The command line of a process, its program as the kernel knows it; empty when it is gone."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
+        return [os.readlink(f"/proc/{pid}/exe"), *words[1:]]
+    except OSError:
+        return []
+
+
+def alive(pid: int) -> bool:
+    """Whether the process exists."""
+    return pid > 0 and Path(f"/proc/{pid}").exists()
+
+
+def install(text: str, *, reload: bool = False) -> bool:
+    """Writes and enables the unit; tells systemd when something changed. Restarts nothing.
+
+    Returns:
+        Whether something changed.
+    """
+    changed = files.write(paths.UNIT_FILE, text)
+    if not paths.UNIT_WANTED.is_symlink():
+        # What `systemctl enable` does, without its own reload of all units.
+        files.directory(paths.UNIT_WANTED.parent)
+        files.symlink(paths.UNIT_WANTED, paths.UNIT_FILE)
+        changed = True
+    if changed or reload:
+        run(["systemctl", "daemon-reload"], 60)
+    return changed
+
+
+def start() -> None:
+    """Starts the unit without waiting; a unit that had failed too often is forgiven."""
+    run(["systemctl", "reset-failed", paths.UNIT], 20, check=False)
+    run(["systemctl", "start", "--no-block", paths.UNIT], 20)
+
+
+def restart() -> None:
+    """Stops and starts the unit without waiting."""
+    run(["systemctl", "reset-failed", paths.UNIT], 20, check=False)
+    run(["systemctl", "restart", "--no-block", paths.UNIT], 20)
+
+
+def stop() -> None:
+    """Stops the unit and waits until no process of it is left.
+
+    Raises:
+        NodeError: a process is still there; nothing may be done to its data.
+    """
+    run(["systemctl", "stop", paths.UNIT], 60, check=False)
+    run(["systemctl", "reset-failed", paths.UNIT], 20, check=False)
+    now = show()
+    if alive(now.pid) or now.active in ("active", "activating", "deactivating", "reloading"):
+        raise NodeError(f"{paths.UNIT} could not be stopped ({now.active}, pid {now.pid})", f"See `systemctl status {paths.UNIT}`, then run again.")
+
+
+def journal(lines: int = 8, invocation: str = "") -> str:
+    """The unit's last lines, for an error message; the essence of each where it is JSON."""
+    match = [f"_SYSTEMD_INVOCATION_ID={invocation}"] if invocation else ["-u", paths.UNIT]
+    said = run(["journalctl", "--no-pager", "-q", "-o", "cat", "-n", str(lines), *match], 20, check=False)
+    return "\n".join(f"  | {_essence(line)}" for line in said.stdout.splitlines() if line.strip())
+
+
+def _essence(line: str) -> str:
+    import json  # noqa: PLC0415  only when something failed
+
+    try:
+        entry = json.loads(line)
+        extra = entry.get("error", "")
+        return f"{entry['level']}: {entry['msg']}{f' ({extra})' if extra else ''}"[:400]
+    except (ValueError, KeyError, TypeError):
+        return line[:400]
+
+
+def foreign_unit() -> Path | None:
+    """A unit file for etcd that was not written here."""
+    for directory in paths.UNIT_DIRECTORIES:
+        path = directory / paths.UNIT
+        text = files.read_bytes(path) if not path.is_dir() else None
+        if text is not None and not text.startswith(unit.MARK.encode()):
+            return path
+    return None

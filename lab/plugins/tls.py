@@ -1,0 +1,275 @@
+"""The stand-in for the plugin `tls`: keys, certificate requests, certificates.
+
+All of it happens here, on the computer that runs Pulumi; `pki` does the work, this module knows the resources.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from abc import abstractmethod
+from collections.abc import Mapping
+from datetime import datetime, timedelta, timezone
+from typing import Any
+from urllib.parse import urlsplit
+
+from .schema import Field
+from .server import WARNING, Call, Plugin, ProviderError, Resource
+from .wire import UNKNOWN, Change, Secret, is_known, plain
+
+VERSION = "5.6.2"
+
+USES = (
+    "any_extended",
+    "cert_signing",
+    "client_auth",
+    "code_signing",
+    "content_commitment",
+    "crl_signing",
+    "data_encipherment",
+    "decipher_only",
+    "digital_signature",
+    "email_protection",
+    "encipher_only",
+    "ipsec_end_system",
+    "ipsec_tunnel",
+    "ipsec_user",
+    "key_agreement",
+    "key_encipherment",
+    "microsoft_commercial_code_signing",
+    "microsoft_kernel_code_signing",
+    "microsoft_server_gated_crypto",
+    "netscape_server_gated_crypto",
+    "ocsp_signing",
+    "server_auth",
+    "timestamping",
+)
+
+
+def _no_address(text: str) -> str | None:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return f'Invalid IP address: failed to parse "{text}"'
+    return None
+
+
+def _no_uri(text: str) -> str | None:
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError as error:
+        return f'Invalid URI: failed to parse "{text}": {error}'
+    return None if text else "Invalid URI: it is empty"
+
+
+def _names() -> dict[str, Field]:
+    return {
+        "subject": Field(
+            "object",
+            replaces=True,
+            fields={
+                "commonName": Field(),
+                "country": Field(),
+                "emailAddress": Field(),
+                "locality": Field(),
+                "organization": Field(),
+                "organizationalUnit": Field(),
+                "postalCode": Field(),
+                "province": Field(),
+                "serialNumber": Field(),
+                "streetAddresses": Field("list", item=Field()),
+            },
+        ),
+        "dnsNames": Field("list", replaces=True, item=Field()),
+        "ipAddresses": Field("list", replaces=True, item=Field(rule=_no_address)),
+        "uris": Field("list", replaces=True, item=Field(rule=_no_uri)),
+    }
+
+
+def _validity() -> dict[str, Field]:
+    return {
+        "allowedUses": Field("list", required=True, replaces=True, item=Field(choices=USES)),
+        "validityPeriodHours": Field("integer", required=True, replaces=True, minimum=0),
+        "earlyRenewalHours": Field("integer", default=0, minimum=0),
+        "isCaCertificate": Field("boolean", default=False, replaces=True),
+        "maxPathLength": Field("integer", replaces=True, minimum=-1),
+        "setSubjectKeyId": Field("boolean", default=False, replaces=True),
+    }
+
+
+class _TlsResource(Resource):
+    """A resource of the tls plugin: made at once, never contacted again."""
+
+    outputs: tuple[str, ...] = ()
+    secret_outputs: tuple[str, ...] = ()
+
+    @abstractmethod
+    def make(self, call: Call, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """The outputs, from inputs without marks of secrecy. `id` must be among them."""
+
+    def planned(self, inputs: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002 (for overriding)
+        """The outputs that are known before anything is made."""
+        return {}
+
+    def settle(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """The inputs as given, since the official plugin keeps defaults out of them; secret ones marked."""
+        return {
+            name: Secret(plain(value)) if name in self.fields and self.fields[name].secret else value
+            for name, value in inputs.items()
+        }
+
+    def diff(self, old: Mapping[str, Any], state: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Change]:
+        """A default that is spelled out is no change, nor is a mark of secrecy: neither is part of a certificate."""
+        complete = {side: super(_TlsResource, self).settle(values) for side, values in (("old", old), ("new", new))}
+        return super().diff(plain(complete["old"]), state, plain(complete["new"]))
+
+    def create(self, call: Call, inputs: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Make keys or certificates; in a preview, only say which outputs there will be."""
+        state = {**super().settle(inputs), **self.planned(inputs)}
+        if call.preview:
+            made: dict[str, Any] = {name: UNKNOWN for name in self.outputs if name not in state}
+        else:
+            made = self.make(call, plain(state))
+        for name in self.secret_outputs:
+            made[name] = Secret(made[name])
+        return str(made.get("id", "")), {**state, **made}
+
+    def update(
+        self,
+        call: Call,  # noqa: ARG002
+        state: dict[str, Any],
+        inputs: dict[str, Any],
+    ) -> dict[str, Any]:
+        """Take over what may change in place."""
+        kept = {name: value for name, value in state.items() if name not in self.fields}
+        return {**kept, **super().settle(inputs), **self.planned(inputs)}
+
+
+class PrivateKey(_TlsResource):
+    """`tls:index/privateKey:PrivateKey`."""
+
+    fields: Mapping[str, Field] = {
+        "algorithm": Field(required=True, replaces=True, choices=("RSA", "ECDSA", "ED25519")),
+        "ecdsaCurve": Field(default="P224", replaces=True, choices=("P224", "P256", "P384", "P521")),
+        "rsaBits": Field("integer", default=2048, replaces=True),
+    }
+    secret_outputs = ("privateKeyPem", "privateKeyPemPkcs8", "privateKeyOpenssh")
+    outputs = (
+        *secret_outputs,
+        "publicKeyPem",
+        "publicKeyOpenssh",
+        "publicKeyFingerprintMd5",
+        "publicKeyFingerprintSha256",
+        "id",
+    )
+
+    def make(self, call: Call, inputs: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+        """A new key pair."""
+        from . import pki  # noqa: PLC0415 (a preview without changes never needs it)
+
+        return pki.private_key(inputs["algorithm"], inputs["ecdsaCurve"], int(inputs["rsaBits"]))
+
+
+class CertRequest(_TlsResource):
+    """`tls:index/certRequest:CertRequest`."""
+
+    fields: Mapping[str, Field] = {"privateKeyPem": Field(required=True, secret=True, replaces=True), **_names()}
+    outputs = ("certRequestPem", "keyAlgorithm", "id")
+
+    def make(self, call: Call, inputs: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+        """A signed request."""
+        from . import pki  # noqa: PLC0415
+
+        return pki.request(inputs)
+
+
+class _Certificate(_TlsResource):
+    """A certificate: replaced as soon as it is in its renewal window, whatever else has changed or not."""
+
+    outputs: tuple[str, ...] = ("certPem", "validityStartTime", "validityEndTime", "id")
+
+    def planned(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """A window as long as the life makes a certificate due at once."""
+        hours, early = plain(inputs.get("validityPeriodHours")), plain(inputs.get("earlyRenewalHours", 0))
+        if not is_known([hours, early]):
+            return {"readyForRenewal": UNKNOWN}
+        return {"readyForRenewal": hours == 0 or early >= hours}
+
+    def diff(self, old: Mapping[str, Any], state: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Change]:
+        """As for any resource, and by the clock."""
+        changes = super().diff(old, state, new)
+        if _due(state, plain(new.get("earlyRenewalHours", 0))):
+            changes["readyForRenewal"] = Change.UPDATE_REPLACE
+        elif state.get("readyForRenewal", False) != self.planned(new)["readyForRenewal"]:
+            changes["readyForRenewal"] = Change.UPDATE
+        return changes
+
+    def read(self, state: dict[str, Any]) -> dict[str, Any]:
+        """A refresh says whether it is due."""
+        return {**state, "readyForRenewal": True} if _due(state, plain(state.get("earlyRenewalHours", 0))) else state
+
+
+def _due(state: Mapping[str, Any], early: Any) -> bool:
+    end = state.get("validityEndTime")
+    if not isinstance(end, str) or not isinstance(early, (int, float)):
+        return False
+    return datetime.now(timezone.utc) >= _parse_time(end) - timedelta(hours=early)
+
+
+def _parse_time(text: str) -> datetime:
+    """A time in the format of Go, which may have nanoseconds; before Python 3.11 neither those nor Z can be read."""
+    try:
+        whole, zone = text.removesuffix("Z"), "+00:00" if text.endswith("Z") else text[-6:]
+        whole = whole.removesuffix(zone)
+        return datetime.fromisoformat(whole.partition(".")[0] + zone)
+    except ValueError as error:
+        raise ProviderError(f"Failed to parse data from string: {text}: {error}") from error
+
+
+class SelfSignedCert(_Certificate):
+    """`tls:index/selfSignedCert:SelfSignedCert`."""
+
+    fields: Mapping[str, Field] = {
+        "privateKeyPem": Field(required=True, secret=True, replaces=True),
+        **_validity(),
+        **_names(),
+        "setAuthorityKeyId": Field("boolean", default=False, replaces=True),
+    }
+    outputs = (*_Certificate.outputs, "keyAlgorithm")
+
+    def make(self, call: Call, inputs: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+        """A certificate signed by its own key."""
+        from . import pki  # noqa: PLC0415
+
+        return pki.self_signed(inputs, time.time_ns())
+
+
+class LocallySignedCert(_Certificate):
+    """`tls:index/locallySignedCert:LocallySignedCert`."""
+
+    fields: Mapping[str, Field] = {
+        "certRequestPem": Field(required=True, replaces=True),
+        "caPrivateKeyPem": Field(required=True, secret=True, replaces=True),
+        "caCertPem": Field(required=True, replaces=True),
+        **_validity(),
+    }
+    outputs = (*_Certificate.outputs, "caKeyAlgorithm")
+
+    def make(self, call: Call, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """A certificate for a request, signed by an authority."""
+        from . import pki  # noqa: PLC0415
+
+        return pki.locally_signed(inputs, time.time_ns(), lambda warning: call.log(WARNING, warning))
+
+
+plugin = Plugin(
+    "tls",
+    VERSION,
+    {
+        "tls:index/privateKey:PrivateKey": PrivateKey(),
+        "tls:index/certRequest:CertRequest": CertRequest(),
+        "tls:index/selfSignedCert:SelfSignedCert": SelfSignedCert(),
+        "tls:index/locallySignedCert:LocallySignedCert": LocallySignedCert(),
+    },
+)

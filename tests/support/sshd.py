@@ -1,0 +1,227 @@
+"""An SSH server on the loopback address, inside the test's own process: it runs what it is told with /bin/sh."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import paramiko
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+
+
+def new_key(kind: str = "ed25519") -> tuple[str, str]:
+    """A key pair for logging in or for a host: the private key as OpenSSH text, the public one as one line."""
+    key: Any = ed25519.Ed25519PrivateKey.generate() if kind == "ed25519" else ec.generate_private_key(ec.SECP256R1())
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+    )
+    public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    return private.decode(), public.decode()
+
+
+class Sshd:
+    """A server: `with Sshd(user_keys=[line]) as sshd:` serves until the end of the block.
+
+    Args:
+        user_keys: public keys (lines) that may log in.
+        host_keys: private keys of the host; by default a new ed25519 key.
+        password: a password that may log in too.
+        accept_env: the variables a client may set.
+        forward: whether it may be a bastion.
+        port: 0 for a free one.
+    """
+
+    def __init__(
+        self,
+        *,
+        user_keys: Sequence[str] = (),
+        host_keys: Sequence[str] = (),
+        password: str | None = None,
+        accept_env: Sequence[str] = (),
+        forward: bool = False,
+        port: int = 0,
+    ) -> None:
+        self.user_keys = {line.split()[1] for line in user_keys}
+        self.password = password
+        self.accept_env = frozenset(accept_env)
+        self.forward = forward
+        self.commands: list[str] = []
+        self.forwarded: list[tuple[str, int]] = []
+        self.connections = 0
+        texts = list(host_keys) or [new_key()[0]]
+        self._host_keys = [_load(text) for text in texts]
+        self._transports: list[paramiko.Transport] = []
+        self._listener = socket.create_server(("127.0.0.1", port))
+        self.port = self._listener.getsockname()[1]
+        self._closed = False
+
+    @property
+    def host_key(self) -> str:
+        """The first key of the host, as one line."""
+        return f"{self._host_keys[0].get_name()} {self._host_keys[0].get_base64()}"
+
+    def __enter__(self) -> Sshd:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closed = True
+        # A blocked accept() would keep the port.
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for transport in self._transports:
+            transport.close()
+
+    def _accept(self) -> None:
+        while not self._closed:
+            try:
+                connection, _address = self._listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        transport = paramiko.Transport(connection)
+        self._transports.append(transport)
+        for key in self._host_keys:
+            transport.add_server_key(key)
+        with contextlib.suppress(paramiko.SSHException, EOFError, OSError):
+            transport.start_server(server=_Session(self, transport))
+
+
+class _Session(paramiko.ServerInterface):
+    def __init__(self, sshd: Sshd, transport: paramiko.Transport) -> None:
+        self._sshd = sshd
+        self._transport = transport
+        self._environment: dict[int, dict[str, str]] = {}
+
+    def get_allowed_auths(self, username: str) -> str:
+        return "publickey,password"
+
+    def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
+        known = key.get_base64() in self._sshd.user_keys
+        return paramiko.AUTH_SUCCESSFUL if known else paramiko.AUTH_FAILED
+
+    def check_auth_password(self, username: str, password: str) -> int:
+        known = self._sshd.password is not None and password == self._sshd.password
+        return paramiko.AUTH_SUCCESSFUL if known else paramiko.AUTH_FAILED
+
+    def check_channel_request(self, kind: str, chanid: int) -> int:
+        return paramiko.OPEN_SUCCEEDED if kind == "session" else paramiko.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED
+
+    def check_channel_direct_tcpip_request(
+        self, chanid: int, origin: tuple[str, int], destination: tuple[str, int]
+    ) -> int:
+        if not self._sshd.forward:
+            return paramiko.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED
+        try:
+            target = socket.create_connection(destination, 5)
+        except OSError:
+            return paramiko.OPEN_FAILED_CONNECT_FAILED
+        self._sshd.forwarded.append(destination)
+        threading.Thread(target=self._relay, args=(target,), daemon=True).start()
+        return paramiko.OPEN_SUCCEEDED
+
+    def _relay(self, target: socket.socket) -> None:
+        channel = self._transport.accept(5)
+        if channel is None:
+            return
+
+        def copy(source: Any, sink: Any) -> None:
+            with contextlib.suppress(OSError, EOFError):
+                while data := source.recv(65536):
+                    sink.sendall(data)
+            source.close()
+            sink.close()
+
+        threading.Thread(target=copy, args=(channel, target), daemon=True).start()
+        copy(target, channel)
+
+    def check_channel_env_request(self, channel: paramiko.Channel, name: bytes, value: bytes) -> bool:
+        if name.decode() not in self._sshd.accept_env:
+            return False
+        self._environment.setdefault(channel.get_id(), {})[name.decode()] = value.decode()
+        return True
+
+    def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
+        self._sshd.commands.append(command.decode())
+        environment = {"PATH": os.environ["PATH"], **self._environment.get(channel.get_id(), {})}
+        threading.Thread(target=_run, args=(channel, command, environment), daemon=True).start()
+        return True
+
+
+def _run(channel: paramiko.Channel, command: bytes, environment: dict[str, str]) -> None:
+    process = subprocess.Popen(
+        ["/bin/sh", "-c", command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+    )
+
+    def feed() -> None:
+        assert process.stdin is not None
+        with contextlib.suppress(OSError):
+            while data := channel.recv(65536):
+                process.stdin.write(data)
+        with contextlib.suppress(OSError):
+            process.stdin.close()
+
+    def pump(source: Any, send: Any) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.read1(65536):
+                send(data)
+
+    threading.Thread(target=feed, daemon=True).start()
+    pumps = [
+        threading.Thread(target=pump, args=(process.stdout, channel.sendall), daemon=True),
+        threading.Thread(target=pump, args=(process.stderr, channel.sendall_stderr), daemon=True),
+    ]
+    for thread in pumps:
+        thread.start()
+    for thread in pumps:
+        thread.join()
+    status = process.wait(timeout=60)
+    with contextlib.suppress(OSError, EOFError):
+        if status >= 0:
+            channel.send_exit_status(status)
+        else:
+            _send_exit_signal(channel, signal.Signals(-status).name.removeprefix("SIG"))
+        channel.close()
+
+
+def _send_exit_signal(channel: paramiko.Channel, name: str) -> None:
+    message = paramiko.Message()
+    message.add_byte(paramiko.common.cMSG_CHANNEL_REQUEST)
+    message.add_int(channel.remote_chanid)  # type: ignore[attr-defined]
+    message.add_string("exit-signal")
+    message.add_boolean(False)
+    message.add_string(name)
+    message.add_boolean(False)
+    message.add_string("")
+    message.add_string("")
+    channel.transport._send_user_message(message)  # type: ignore[attr-defined]
+
+
+def _load(text: str) -> paramiko.PKey:
+    for kind in (paramiko.Ed25519Key, paramiko.ECDSAKey):
+        with contextlib.suppress(paramiko.SSHException):
+            return kind.from_private_key(io.StringIO(text))
+    raise ValueError("not a host key this server can use")
+
+
+@contextlib.contextmanager
+def silent_listener() -> Iterator[int]:
+    """A port that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]

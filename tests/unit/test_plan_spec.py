@@ -1,0 +1,223 @@
+"""The specification of each member, and its text."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.node import spec as node_spec
+from components.plan import (
+    ClusterPlan,
+    MemberPlan,
+    PlanError,
+    check_plan,
+    client_urls,
+    member_specs,
+    spec_text,
+    warnings,
+    with_founders,
+)
+
+MEMBERS = tuple(MemberPlan(f"etcd-{number}", f"10.0.0.1{number}") for number in (1, 2, 3))
+PLAN = ClusterPlan("dev", MEMBERS, program="0123456789ab")
+
+
+def test_the_specification_has_the_shape_that_the_machine_reads() -> None:
+    spec = member_specs(PLAN)["etcd-2"]
+    flags = spec.pop("flags")
+    assert spec == {
+        "format": 1,
+        "cluster": "dev",
+        "token": "dev",
+        "member": "etcd-2",
+        "members": {"etcd-1": "10.0.0.11", "etcd-2": "10.0.0.12", "etcd-3": "10.0.0.13"},
+        "release": {"version": "3.6.16", "mirror": "https://github.com/etcd-io/etcd/releases/download", "sha256": {}},
+        "data_directory": "/var/lib/etcd",
+        "client_port": 2379,
+        "peer_port": 2380,
+        "metrics_url": "http://127.0.0.1:2381",
+        "quota_bytes": 2147483648,
+        "program": "0123456789ab",
+    }
+    assert flags["--name"] == "etcd-2"
+    assert not {"--initial-cluster", "--initial-cluster-state", "--initial-cluster-token"} & flags.keys()
+
+
+def test_specifications_are_in_the_order_of_the_members_and_hold_no_founders() -> None:
+    specs = member_specs(PLAN)
+    assert list(specs) == ["etcd-1", "etcd-2", "etcd-3"]
+    assert all("founders" not in spec for spec in specs.values())
+
+
+def test_founders_stand_beside_the_members_wherever_they_were_added() -> None:
+    spec = with_founders(member_specs(PLAN)["etcd-1"], ["etcd-1"])
+    assert list(json.loads(spec_text(spec)))[4:6] == ["members", "founders"]
+    assert spec_text(spec) == spec_text({"founders": ["etcd-1"], **member_specs(PLAN)["etcd-1"]})
+
+
+def test_one_changed_setting_is_one_changed_line() -> None:
+    before = spec_text(member_specs(PLAN)["etcd-1"]).splitlines()
+    changed = replace(PLAN, flags={"watch-progress-notify-interval": "9s"})
+    after = spec_text(member_specs(changed)["etcd-1"]).splitlines()
+    assert len(before) == len(after)
+    assert [line for line in after if line not in before] == ['    "--watch-progress-notify-interval": "9s",']
+
+
+def test_an_added_flag_adds_one_line() -> None:
+    before = spec_text(member_specs(PLAN)["etcd-1"]).splitlines()
+    after = spec_text(member_specs(replace(PLAN, flags={"max-txn-ops": "256"}))["etcd-1"]).splitlines()
+    assert [line for line in after if line not in before] == ['    "--max-txn-ops": "256",']
+    assert len(after) == len(before) + 1
+
+
+def test_a_specification_with_a_key_of_no_meaning_is_refused() -> None:
+    with pytest.raises(ValueError, match="no colour"):
+        spec_text({"colour": "red"})
+
+
+def test_client_urls_bracket_ipv6() -> None:
+    plan = ClusterPlan("dev", [MemberPlan("a", "fd00::1")], program="")
+    assert client_urls(plan) == ["https://[fd00::1]:2379"]
+    flags = member_specs(plan)["a"]["flags"]
+    assert flags["--listen-client-urls"] == "https://[fd00::1]:2379,https://127.0.0.1:2379"
+    assert flags["--initial-advertise-peer-urls"] == "https://[fd00::1]:2380"
+
+
+def test_everything_wrong_with_a_cluster_is_said_at_once() -> None:
+    plan = ClusterPlan(
+        "Dev",
+        [MemberPlan("a", "10.0.0.1", "relative"), MemberPlan("a", "nowhere")],
+        program="",
+        version="9.9.9",
+        release_mirror="ftp://x",
+        release_sha256={"amd64": "12", "riscv": "34"},
+        quota="lots",
+        metrics="everywhere",
+        election_timeout_ms=10,
+    )
+    with pytest.raises(PlanError) as refused:
+        member_specs(plan)
+    assert [problem.key for problem in refused.value.problems] == [
+        "cluster_name",
+        "members",
+        "members[1].name",
+        "members[1].address",
+        "members[0].data_directory",
+        "version",
+        "release_mirror",
+        "release_sha256.amd64",
+        "release_sha256.riscv",
+        "quota",
+        "metrics",
+        "election_timeout_ms",
+    ]
+    for problem in refused.value.problems:
+        assert problem.value
+        assert problem.rule
+        assert problem.remedy
+        assert str(problem) in str(refused.value)
+    assert refused.value.key == "cluster_name"
+
+
+def test_keys_of_problems_are_spelled_as_the_caller_says() -> None:
+    [problem] = check_plan(replace(PLAN, release_mirror="x"), lambda name: name.upper())
+    assert problem.key == "RELEASE_MIRROR"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "var/lib/etcd",
+        "/",
+        "/data",
+        "/var/lib/etcd/",
+        "/var/../etc",
+        "/var/lib/my etcd",
+        "/etc/etcd",
+        "//a/b",
+        "/run/etcd",
+        None,
+    ],
+)
+def test_a_directory_that_cannot_hold_the_data_is_refused(path: str) -> None:
+    members = [MemberPlan("a", "10.0.0.1", path)]
+    [problem] = check_plan(replace(PLAN, members=members))
+    assert problem.key == "members[0].data_directory"
+
+
+@pytest.mark.parametrize(
+    "mirror",
+    [
+        "",
+        "github.com/etcd-io",
+        "file:///srv",
+        "https://",
+        "https://a b/",
+        "https://h/?x=1",
+        "https://h/#x",
+        "https://h:x/",
+        "http://h/'",
+    ],
+)
+def test_a_mirror_that_is_no_plain_address_is_refused(mirror: str) -> None:
+    [problem] = check_plan(replace(PLAN, release_mirror=mirror))
+    assert problem.key == "release_mirror"
+
+
+def test_a_password_in_the_address_of_a_mirror_is_refused_and_not_repeated() -> None:
+    [problem] = check_plan(replace(PLAN, release_mirror="https://me:hunter2@mirror/etcd"))
+    assert "hunter2" not in str(problem)
+
+
+def test_the_address_of_a_mirror_loses_its_last_slash() -> None:
+    spec = member_specs(replace(PLAN, release_mirror="http://mirror/etcd/"))["etcd-1"]
+    assert spec["release"]["mirror"] == "http://mirror/etcd"
+
+
+@pytest.mark.parametrize(
+    ("size", "count"),
+    [("2GiB", 2 << 30), ("512 MiB", 512 << 20), ("65536KiB", 64 << 20), ("2147483648", 2 << 30), (1 << 30, 1 << 30)],
+)
+def test_a_quota_is_read_in_its_unit(size: str | int, count: int) -> None:
+    assert member_specs(replace(PLAN, quota=size))["etcd-1"]["quota_bytes"] == count
+
+
+@pytest.mark.parametrize(
+    "size", ["2GB", "2 gib", "-1GiB", "1.5GiB", "", "1MiB", 0, -1, True, None, 1.5, "99999999999999GiB"]
+)
+def test_a_quota_that_is_no_sensible_size_is_refused(size: str) -> None:
+    [problem] = check_plan(replace(PLAN, quota=size))
+    assert problem.key == "quota"
+
+
+def test_what_is_allowed_but_unwise_is_a_warning() -> None:
+    unwise = replace(PLAN, members=MEMBERS[:1], quota="16GiB", release_mirror="http://mirror", version="3.7.99")
+    text = "\n".join(warnings(unwise))
+    for part in ("8GiB", "plain http", "newer than 3.7.3", "stands the loss of none"):
+        assert part in text
+    assert warnings(PLAN) == []
+
+
+@given(
+    st.sampled_from(["3.5.35", "3.6.16", "3.7.3"]),
+    st.sampled_from([1, 3, 5, 7]),
+    st.sampled_from(["loopback", "private"]),
+    st.integers(16 << 20, 8 << 30),
+)
+def test_specifications_differ_between_members_only_in_their_own_and_the_machine_reads_them(
+    version: str, count: int, metrics: str, quota: int
+) -> None:
+    members = [MemberPlan(f"m{number}", f"10.0.0.{number + 1}") for number in range(count)]
+    plan = ClusterPlan("dev", members, program="", version=version, metrics=metrics, quota=quota)
+    specs = member_specs(plan)
+    assert len(specs) == count
+    texts = set()
+    for member in members:
+        spec = specs[member.name]
+        assert json.loads(spec_text(spec)) == spec
+        read = node_spec.parse(spec_text(with_founders(spec, ["m0"])))
+        assert (read.member, read.quota_bytes, read.founders) == (member.name, quota, ("m0",))
+        texts.add(spec_text(spec).replace(f"{member.address}:", "ADDRESS:").replace(f'": "{member.name}"', '": NAME'))
+    assert len(texts) == 1
