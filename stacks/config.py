@@ -20,7 +20,7 @@ from components.plan.units import check_directory
 
 from .keys import KEYS
 from .reading import read, read_machines
-from .ssh_keys import check_host_key, check_private_key, read_private_key
+from .ssh import check_host_key, check_private_key, is_host, read_private_key
 
 NAMESPACE = "external-etcd"
 
@@ -215,14 +215,12 @@ class _Loader:
             )
         elif file is not None:
             given, at = self._machines_file(file), f"{file}: machines"
-        elif given is None and not self._has_problem("machines"):
+        elif given is None and not any(problem.key.startswith("machines") for problem in self.problems):
             rule = "The machines are in machines, or in the file that machinesFile names"
             self._refuse("machines", "nothing", rule, "Set one of the two; README.md has an example")
         if given is None:
-            # Nothing more can be said about them; a problem at this key keeps the plan from counting none.
-            if not self._has_problem(at):
-                self._refuse(at, "nothing that can be read", "There are machines", "Correct what is said above")
-            return (), at
+            # Why is a problem already. Under its key, the plan's complaint about zero members is not said again.
+            return (), self.problems[-1].key
         directory = self._given.get("dataDirectory", DEFAULT_DATA_DIRECTORY)
         wrong = check_directory(directory, "dataDirectory")
         self.problems += wrong
@@ -309,16 +307,11 @@ class _Loader:
 
     def _check_way(self, way: Mapping[str, Any], at: str) -> None:
         """Checks what is given at one place about a way in."""
-        for name, pattern, rule in (
-            (
-                "host",
-                r"[A-Za-z0-9][A-Za-z0-9._-]*|[0-9A-Fa-f:.]+(%\w+)?",
-                "A host is a name or an IP address, without port",
-            ),
-            ("user", r"[A-Za-z_][A-Za-z0-9_.-]*", "A login is a user's name"),
-        ):
-            if name in way and not re.fullmatch(pattern, way[name], re.ASCII):
-                self._refuse(f"{at}.{name}", shown(way[name]), rule, "Correct it")
+        if "host" in way and not is_host(way["host"]):
+            rule = "A host is a name or an IP address, without port or brackets"
+            self._refuse(f"{at}.host", shown(way["host"]), rule, "Give the port as port")
+        if "user" in way and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*", way["user"], re.ASCII):
+            self._refuse(f"{at}.user", shown(way["user"]), "A login is a user's name", "Give root, or one with sudo")
         if "port" in way and not 1 <= way["port"] <= 65535:
             self._refuse(f"{at}.port", shown(way["port"]), "A TCP port is 1 to 65535", "Leave it out for 22")
         if "hostKey" in way:
@@ -344,6 +337,8 @@ class _Loader:
         for name, hours in given.items():
             if hours < 1:
                 self._refuse(f"certificates.{name}", shown(hours), "A lifetime is at least one hour", "Leave it out")
+        if min(validity, early, lifetimes.ca_validity_hours) < 1:
+            return lifetimes
         if validity <= early:
             rule = f"Renewal begins within the lifetime: {early} hours before the end of {validity}"
             remedy = "Set earlyRenewalHours to a third of validityHours or less"

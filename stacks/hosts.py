@@ -90,10 +90,10 @@ def _cluster_api(stack: StackConfig, cluster: EtcdCluster) -> pulumi.Output[str]
         return cluster_api.manifests(
             stack.cluster_api.cluster_name,
             stack.cluster_api.namespace,
-            parts["endpoints"],
-            parts["ca"],
-            client["certificate"],
-            client["private_key"],
+            endpoints=parts["endpoints"],
+            ca_certificate=parts["ca"],
+            certificate=client["certificate"],
+            private_key=client["private_key"],
         )
 
     values = pulumi.Output.all(

@@ -134,7 +134,10 @@ def refuse_stop(member: str, voters: Sequence[Voter]) -> None:
     sick = [voter for voter in others if voter.trouble]
     if sick:
         said = "; ".join(f"{voter.name}: {voter.trouble}" for voter in sick)
-        raise NodeError(f"{member} needs a restart, but not all other members are healthy ({said}); nothing was restarted", f"{_remedy(said)} Then run again.")
+        raise NodeError(
+            f"{member} needs a restart, but not all other members are healthy ({said}); nothing was restarted",
+            f"{_remedy(said)} Then run again.",
+        )
     if len(others) < quorum_of(len(others) + 1):
         raise NodeError(
             f"{member} needs a restart, but {len(others) + 1} voters have no quorum without it; nothing was restarted",
@@ -210,7 +213,9 @@ def refuse_version(member: str, wanted: str, running: Mapping[str, str]) -> None
 
 
 def _parts(version: str) -> tuple[int, int, int]:
-    major, minor, patch = (int("".join(char for char in part if char.isdigit()) or 0) for part in version.split("-")[0].split(".")[:3])
+    major, minor, patch = (
+        int("".join(char for char in part if char.isdigit()) or 0) for part in version.split("-")[0].split(".")[:3]
+    )
     return major, minor, patch
 
 

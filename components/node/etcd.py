@@ -103,7 +103,9 @@ def _context(name: str) -> ssl.SSLContext:
         context.load_verify_locations(paths.PKI / "ca.crt")
         context.load_cert_chain(paths.PKI / f"{name}.crt", paths.PKI / f"{name}.key")
     except (OSError, ssl.SSLError) as error:
-        raise NodeError(f"the certificates in {paths.PKI} cannot be used ({error})", "Run `pulumi up`: converge writes them anew.") from None
+        raise NodeError(
+            f"the certificates in {paths.PKI} cannot be used ({error})", "Run `pulumi up`: converge writes them anew."
+        ) from None
     return context
 
 
@@ -191,7 +193,9 @@ def each(ask: Callable[[str], _R], addresses: Mapping[str, str]) -> dict[str, _R
         return dict(zip(addresses, pool.map(one, addresses.values())))  # noqa: B905  Python 3.9
 
 
-def etcdctl(spec: Spec, addresses: Sequence[str], words: Sequence[str], timeout: float = 10.0, *, check: bool = True) -> tuple[int, Any, str]:
+def etcdctl(
+    spec: Spec, addresses: Sequence[str], words: Sequence[str], timeout: float = 10.0, *, check: bool = True
+) -> tuple[int, Any, str]:
     """Runs etcdctl as the machine's health check client.
 
     Args:
@@ -222,7 +226,10 @@ def etcdctl(spec: Spec, addresses: Sequence[str], words: Sequence[str], timeout:
     done = run(argv, timeout * max(len(addresses), 1) + 2, check=False, env={"ETCDCTL_API": "3"})
     said = _last_error(done.stderr)
     if check and done.returncode != 0:
-        raise NodeError(f"etcdctl {' '.join(words[:2])} failed: {said}", "Run again; when it fails again, `etcd-node status` on the members shows more.")
+        raise NodeError(
+            f"etcdctl {' '.join(words[:2])} failed: {said}",
+            "Run again; when it fails again, `etcd-node status` on the members shows more.",
+        )
     try:
         value = json.loads(done.stdout) if done.stdout.strip() else None
     except ValueError:
@@ -290,4 +297,7 @@ def alarms(spec: Spec, addresses: Sequence[str]) -> list[tuple[int, str]]:
     """
     _, value, _ = etcdctl(spec, addresses, ["alarm", "list"])
     kinds = {1: "NOSPACE", 2: "CORRUPT"}
-    return [(int(raw["memberID"]), kinds.get(raw.get("alarm", 0), str(raw.get("alarm")))) for raw in (value or {}).get("alarms") or []]
+    return [
+        (int(raw["memberID"]), kinds.get(raw.get("alarm", 0), str(raw.get("alarm"))))
+        for raw in (value or {}).get("alarms") or []
+    ]

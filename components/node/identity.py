@@ -36,6 +36,11 @@ class Identity:
     """The mount point below which the data directory is; data are never looked for on another file system."""
     format: int = field(default=1)
 
+    @property
+    def bare(self) -> bool:
+        """The machine was prepared, but no member has begun here."""
+        return not self.ca
+
 
 def load() -> Identity | None:
     """The identity of this machine, None on one that holds no member.
@@ -68,10 +73,12 @@ def save(identity: Identity) -> None:
 def refuse_another(identity: Identity | None, spec: Spec) -> None:
     """Refuses a machine that holds another member than the specification's.
 
+    A machine that was only prepared holds none: whoever corrects a name after a first failed run is not refused.
+
     Raises:
         NodeError: it does; nothing has been touched.
     """
-    if identity is None:
+    if identity is None or identity.bare:
         return
     given = {"cluster": spec.cluster, "token": spec.token, "member": spec.member, "data_directory": spec.data_directory}
     for key, wanted in given.items():

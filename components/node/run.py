@@ -9,10 +9,16 @@ from collections.abc import Mapping, Sequence
 from .errors import NodeError
 
 # Nothing of the caller's environment: an ETCDCTL_* or a locale there must not change what these programs do.
-_ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/root"}
+_ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "LC_ALL": "C.UTF-8",
+    "HOME": "/root",
+}
 
 
-def run(argv: Sequence[str], timeout: float, *, check: bool = True, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def run(
+    argv: Sequence[str], timeout: float, *, check: bool = True, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """Runs a program without input and returns what it said.
 
     Args:
@@ -37,11 +43,18 @@ def run(argv: Sequence[str], timeout: float, *, check: bool = True, env: Mapping
             env={**_ENVIRONMENT, **(env or {})},
         )
     except FileNotFoundError:
-        raise NodeError(f"the program {argv[0]!r} does not exist on this machine", "Install it, then run again.") from None
+        raise NodeError(
+            f"the program {argv[0]!r} does not exist on this machine", "Install it, then run again."
+        ) from None
     except subprocess.TimeoutExpired:
         words = " ".join(argv[:3])
-        raise NodeError(f"`{words}` did not end within {timeout:.0f} s", "See `journalctl -b` on the machine, then run again.") from None
+        raise NodeError(
+            f"`{words}` did not end within {timeout:.0f} s", "See `journalctl -b` on the machine, then run again."
+        ) from None
     if check and done.returncode != 0:
         said = (done.stderr or done.stdout).strip() or "it said nothing"
-        raise NodeError(f"{name} {argv[1] if len(argv) > 1 else ''} failed ({done.returncode}): {said}", "Remove the cause, then run again.")
+        raise NodeError(
+            f"{name} {argv[1] if len(argv) > 1 else ''} failed ({done.returncode}): {said}",
+            "Remove the cause, then run again.",
+        )
     return done

@@ -21,6 +21,11 @@ def member(name: str, *, to_stderr: bool = False) -> None:
     _state["stream"] = "stderr" if to_stderr else "stdout"
 
 
+def current_member() -> str:
+    """The name that starts every line; empty before it is known."""
+    return _state["member"]
+
+
 def say(text: str) -> None:
     """One short line of progress. A reader who went away (the operator's run was cut off) stops nothing."""
     prefix = f"{_state['member']}: " if _state["member"] else ""

@@ -20,7 +20,9 @@ _VERSION = re.compile(r"\d{1,4}\.\d{1,4}\.\d{1,4}")
 _FLAG = re.compile(r"--[a-z][a-z0-9-]*")
 # Conservative on purpose: these become words of a unit file, and what is moved aside is this directory as a whole.
 _DIRECTORY = re.compile(r"(/[A-Za-z0-9_+@-][A-Za-z0-9._+@-]*){2,}")
-_REMEDY = "Run `pulumi up` with the external-etcd that wrote it; by hand, compare with /var/lib/etcd-node/installed.json."
+_REMEDY = (
+    "Run `pulumi up` with the external-etcd that wrote it; by hand, compare with /var/lib/etcd-node/installed.json."
+)
 _REQUIRED = (
     "format",
     "cluster",
@@ -136,7 +138,9 @@ def _known_keys(value: Mapping[str, Any], required: tuple[str, ...], optional: t
     missing = [key for key in required if key not in value]
     unknown = [key for key in value if key not in required + optional]
     if missing or unknown:
-        said = [f"it lacks {', '.join(missing)}"] * bool(missing) + [f"it has the unknown {', '.join(unknown)}"] * bool(unknown)
+        said = [f"it lacks {', '.join(missing)}"] * bool(missing) + [f"it has the unknown {', '.join(unknown)}"] * bool(
+            unknown
+        )
         raise NodeError(f"the specification{where} is not understood: {' and '.join(said)}", _REMEDY)
 
 
@@ -181,7 +185,9 @@ def parse(text: str) -> Spec:
         member=member,
         members=members,
         release=_release(raw["release"]),
-        data_directory=_text(raw["data_directory"], "data_directory", _DIRECTORY, "it must be an absolute path like /var/lib/etcd"),
+        data_directory=_text(
+            raw["data_directory"], "data_directory", _DIRECTORY, "it must be an absolute path like /var/lib/etcd"
+        ),
         client_port=_number(raw["client_port"], "client_port", 1, 65535),
         peer_port=_number(raw["peer_port"], "peer_port", 1, 65535),
         metrics_url=_text(raw["metrics_url"], "metrics_url", re.compile(r"https?://[!-~]+"), "it must be a URL"),

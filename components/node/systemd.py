@@ -10,7 +10,16 @@ from . import files, paths, unit
 from .errors import NodeError
 from .run import run
 
-_PROPERTIES = ("ActiveState", "SubState", "MainPID", "NRestarts", "Result", "LoadState", "NeedDaemonReload", "InvocationID")
+_PROPERTIES = (
+    "ActiveState",
+    "SubState",
+    "MainPID",
+    "NRestarts",
+    "Result",
+    "LoadState",
+    "NeedDaemonReload",
+    "InvocationID",
+)
 
 
 @dataclass(frozen=True)
@@ -104,7 +113,10 @@ def stop() -> None:
     run(["systemctl", "reset-failed", paths.UNIT], 20, check=False)
     now = show()
     if alive(now.pid) or now.active in ("active", "activating", "deactivating", "reloading"):
-        raise NodeError(f"{paths.UNIT} could not be stopped ({now.active}, pid {now.pid})", f"See `systemctl status {paths.UNIT}`, then run again.")
+        raise NodeError(
+            f"{paths.UNIT} could not be stopped ({now.active}, pid {now.pid})",
+            f"See `systemctl status {paths.UNIT}`, then run again.",
+        )
 
 
 def journal(lines: int = 8, invocation: str = "") -> str:

@@ -50,6 +50,11 @@ def check_authority(
         )
         remedy = "Give the certificate of the authority, not one that it issued"
         return [Problem(at, "a certificate that may not", rule, remedy), *problems]
+    if authorities[0]["issuer"] != authorities[0]["subject"]:
+        # Python on the machines, unlike etcd, wants the whole chain, and a chain cannot be handed over.
+        rule = "The authority is a root: its certificate was issued by itself"
+        remedy = "Make a root for etcd alone; nobody else needs to trust it"
+        return [Problem(at, "a certificate that another authority issued", rule, remedy), *problems]
     return _check_dates(authorities[0], validity_hours, time.time() if now is None else now, at) + problems
 
 

@@ -51,14 +51,10 @@ def shown(value: object) -> str:
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:
-    """`Did you mean 'x'` when a known name is close to the given one, else empty."""
+    """`Did you mean 'x'?` when a known name is close to the given one, else empty."""
     close = get_close_matches(given, list(known), n=1, cutoff=0.7)
-    return f"Did you mean {close[0]!r}" if close else ""
+    return f"Did you mean {close[0]!r}?" if close else ""
 
 
 def _sentence(text: str) -> str:
-    return (
-        text
-        if text.endswith((".", "?"))
-        else text + ("?" if text.startswith("Did you mean") and "." not in text else ".")
-    )
+    return text if text.endswith((".", "?")) else f"{text}."

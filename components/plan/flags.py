@@ -273,7 +273,7 @@ def quota_warnings(quota_bytes: int) -> list[str]:
     if quota_bytes <= _SUGGESTED_MAXIMUM:
         return []
     return [
-        f"quota: {quota_bytes} bytes are more than 8GiB, the maximum that etcd suggests; "
+        f"A quota of {quota_bytes} bytes is more than 8GiB, the maximum that etcd suggests; "
         "defragmentation, snapshots and the start of a member take longer the larger the database is."
     ]
 

@@ -114,11 +114,11 @@ def warnings(cluster: ClusterPlan) -> list[str]:
     found = version_warnings(version) + flags.flag_warnings(version, cluster.flags)
     found += flags.quota_warnings(units.parse_bytes(cluster.quota))
     if len(cluster.members) == 1:
-        found.append("members: one member stands the loss of none; three stand the loss of one.")
+        found.append("One member stands the loss of none; three stand the loss of one.")
     if cluster.release_mirror.startswith("http:") and not cluster.release_sha256:
         found.append(
-            "release_mirror: archives and their checksums come over plain http, which anybody on the way can change; "
-            "state release_sha256."
+            f"{cluster.release_mirror}: archives and their checksums come over plain http, which anybody on the way "
+            "can change. State the SHA-256 of the archive."
         )
     return found
 

@@ -30,16 +30,18 @@ def pem(key: Key, passphrase: bytes | None = None, traditional: bool = False) ->
 
 def certificate(
     key: Key = EC_KEY,
+    *,
     authority: bool | None = True,
     start: datetime.datetime = NOW - DAY,
     end: datetime.datetime = NOW + 3650 * DAY,
     signing: bool | None = True,
+    issuer: str = "our-ca",
 ) -> str:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "our-ca")])
     builder = (
         x509.CertificateBuilder()
         .subject_name(name)
-        .issuer_name(name)
+        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
         .public_key(key.public_key())
         .serial_number(7)
         .not_valid_before(start)
@@ -123,6 +125,11 @@ def test_what_is_not_exactly_one_certificate_is_refused(text: str) -> None:
 def test_a_certificate_that_may_not_sign_others_is_refused(authority: bool | None, signing: bool | None) -> None:
     [problem] = problems(certificate(authority=authority, signing=signing), pem(EC_KEY))
     assert "may sign others" in problem
+
+
+def test_an_authority_that_another_one_issued_is_refused() -> None:
+    [problem] = problems(certificate(issuer="the-root"), pem(EC_KEY))
+    assert "is a root" in problem
 
 
 def test_an_expired_authority_is_refused() -> None:

@@ -1,6 +1,7 @@
 """Checks of what an ssh connection is made with, before one is tried."""
 
 import base64
+import ipaddress
 import os
 import re
 import stat
@@ -13,6 +14,16 @@ _HOST_KEY = re.compile(
     r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(?:256|384|521)) ([A-Za-z0-9+/]+={0,3})(?: [^\r\n]*)?", re.ASCII
 )
 _UNUSABLE = "An ssh key is a private key in PEM or OpenSSH format, without a passphrase"
+
+
+def is_host(text: str) -> bool:
+    """Whether ssh can dial this: a name or an IP address."""
+    if ":" in text:
+        try:
+            return bool(ipaddress.ip_address(text))
+        except ValueError:
+            return False
+    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", text, re.ASCII) is not None
 
 
 def check_private_key(text: str, key: str) -> list[Problem]:

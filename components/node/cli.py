@@ -1,0 +1,100 @@
+"""The command line of etcd-node.
+
+Each verb loads only the modules that it needs: the start of Python is a part of every step's time.
+"""
+# ruff: noqa: PLC0415
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from . import lock, say, spec
+from .errors import NodeError
+
+_USAGE = """\
+etcd-node keeps this machine's member of an etcd cluster as external-etcd wants it.
+
+For people:
+  etcd-node status [--json]   the member, its cluster, certificates and data
+  etcd-node retire CLUSTER    take the member off this machine; its data are moved aside
+
+For `pulumi up` (SPEC is the wanted state as JSON; certificates and keys come on standard input):
+  etcd-node prepare SPEC      check the machine, install; disturbs nothing that runs
+  etcd-node found SPEC        begin a cluster that has never existed
+  etcd-node converge SPEC     bring the member to its wanted state
+  etcd-node health SPEC       examine the whole cluster
+"""
+
+# Seconds that each verb may take once it has the machine's lock.
+DEADLINES = {"prepare": 300.0, "found": 60.0, "converge": 180.0, "health": 60.0, "retire": 90.0, "status": 30.0}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one verb; returns 0, or 1 with a sentence on stderr."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("help", "-h", "--help"):
+        print(_USAGE, end="")
+        return 0 if words else 1
+    try:
+        _run(words[0], words[1:])
+    except NodeError as error:
+        print(f"etcd-node: {say.current_member() or os.uname().nodename}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("etcd-node: interrupted; run again, it goes on from here", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _run(verb: str, words: list[str]) -> None:
+    if verb not in DEADLINES:
+        raise NodeError(f"there is no verb {verb!r}", "See `etcd-node help`.")
+    if os.geteuid() != 0:
+        raise NodeError(f"`etcd-node {verb}` needs root", f"Run `sudo etcd-node {' '.join([verb, *words])[:60]}`.")
+    if verb == "status":
+        _status(words)
+        return
+    if len(words) != 1:
+        raise NodeError(f"`etcd-node {verb}` takes one argument, not {len(words)}", "See `etcd-node help`.")
+    if verb == "retire":
+        from .retire import retire
+
+        with lock.held(verb), say.deadline(verb, DEADLINES[verb]):
+            retire(words[0])
+        return
+    wanted = spec.parse(words[0])
+    say.member(wanted.member, to_stderr=verb == "health")
+    bundle = spec.parse_bundle(sys.stdin.read()) if verb in ("found", "converge") else None
+    with lock.held(verb), say.deadline(verb, DEADLINES[verb]):
+        _change(verb, wanted, bundle)
+
+
+def _change(verb: str, wanted: spec.Spec, bundle: spec.Bundle | None) -> None:
+    if verb == "prepare":
+        from .prepare import prepare
+
+        prepare(wanted)
+    elif verb == "health":
+        from .health import health
+
+        print(health(wanted), flush=True)
+    elif bundle is not None:
+        if verb == "found":
+            from .found import found
+
+            found(wanted, bundle)
+        else:
+            from .converge import converge
+
+            converge(wanted, bundle)
+
+
+def _status(words: list[str]) -> None:
+    from .status import status
+
+    if words not in ([], ["--json"]):
+        raise NodeError("`etcd-node status` knows only --json", "See `etcd-node help`.")
+    with say.deadline("status", DEADLINES["status"]):
+        print(status(as_json=bool(words)), flush=True)

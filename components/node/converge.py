@@ -1,0 +1,423 @@
+"""converge: brings one member to its wanted state by the smallest safe steps, and proves the result.
+
+It looks, takes one step, and looks again, until there is nothing left to do. Every step is decided from what is live
+(process, log, member list), so a run that was cut off anywhere is finished by the next.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from . import certificates, decide, etcd, identity, machine, member, release, systemd, unit, wal
+from .decide import Situation, Step
+from .errors import NodeError
+from .say import phase, say, until
+from .spec import Bundle, Spec
+
+_MOST_STEPS = 8
+_READY_SECONDS = 30.0
+_RESTARTED_SECONDS = 60.0
+_RETRY_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look at this member and its cluster."""
+
+    situation: Situation
+    service: systemd.Service
+    ready: bool
+    """This member itself is ready."""
+    served: str
+    """Fingerprint of the certificate that it presents; empty when it does not answer."""
+    witnesses: tuple[str, ...]
+    """Addresses of members that read through the quorum."""
+
+
+def converge(spec: Spec, bundle: Bundle) -> None:
+    """Does all of it.
+
+    Raises:
+        NodeError: a step is not safe now (nothing of it was done), or the member does not come back.
+    """
+    phase("look at the machine")
+    known = identity.load()
+    identity.refuse_another(known, spec)
+    given = certificates.authority(bundle)
+    identity.refuse_other_authority(known, given)
+    if known is None:
+        raise NodeError(f"{spec.member} was not prepared", "Run `pulumi up`: prepare comes first.")
+    machine.check_mount(spec, known.data_mount)
+    if not (release.directory(spec.release.version) / "etcd").exists():
+        raise NodeError(
+            f"etcd {spec.release.version} is not installed on this machine", "Run `pulumi up`: prepare installs it."
+        )
+    unit_file = systemd.foreign_unit()
+    if unit_file is not None:
+        raise NodeError(
+            f"{unit_file} was not written by etcd-node", "Remove it or the package it belongs to, then run again."
+        )
+    member.forbid()
+
+    renewed = certificates.install(bundle)
+    if renewed:
+        say(f"wrote {', '.join(renewed)}")
+    wanted = certificates.server_fingerprint(bundle)
+    for _ in range(_MOST_STEPS):
+        look = _look(spec, known)
+        step = decide.next_step(look.situation)
+        if step is Step.DONE:
+            break
+        phase(step.value)
+        known = _take(step, spec, known, given, look)
+    else:
+        raise NodeError(
+            f"{spec.member} is not as wanted after {_MOST_STEPS} steps, the last being: {step.value}",
+            "Run again, and look at `journalctl -u etcd` when it happens twice.",
+        )
+
+    phase("prove the result")
+    member.install_unit(spec)
+    # On the first creation the others may still be coming up; a new certificate shows with the next connection.
+    if not look.ready or look.served != wanted:
+        member.wait_ready(spec, _READY_SECONDS, certificate=wanted)
+    _record(spec, known)
+    say("as wanted" if not renewed else "as wanted, with the new certificates")
+
+
+def _look(spec: Spec, known: identity.Identity) -> Look:
+    service = systemd.show()
+    log = wal.owner(spec.data_directory)
+    has_data = wal.exists(spec.data_directory)
+    quorum: etcd.Membership | None = None
+    own_ready, served, silence = False, "", ""
+    witnesses: list[str] = []
+    if service.runs and has_data:
+        try:
+            answer = etcd.ready(spec, spec.address)
+            served = answer.certificate
+            # `ready` has just read through the quorum, so this member's own list is as new as anybody's.
+            view = etcd.peer_view(spec, spec.address)
+            if answer.ok or _only_a_learner(answer.said, view, log):
+                own_ready, quorum = answer.ok, view
+                witnesses = [spec.address]
+        except (etcd.Silent, etcd.Alien):
+            pass
+    if not own_ready:
+        others, silence = _ask_others(spec)
+        quorum = others[0][1] if others else None
+        witnesses = [address for address, _ in others]
+    situation = Situation(
+        member=spec.member,
+        peer_url=spec.peer_url(spec.address),
+        has_data=has_data,
+        member_id=log.member_id if log else None,
+        cluster_id=log.cluster_id if log else None,
+        identified=not known.bare,
+        runs=service.runs,
+        differs=_differs(spec, service),
+        quorum=quorum,
+        silence=silence,
+    )
+    return Look(situation, service, own_ready, served, tuple(witnesses))
+
+
+def _only_a_learner(said: str, view: etcd.Membership, log: wal.Owner | None) -> bool:
+    mine = view.by_id(log.member_id) if log else None
+    return mine is not None and mine.learner and "learner" in said
+
+
+def _ask_others(spec: Spec) -> tuple[list[tuple[str, etcd.Membership]], str]:
+    """(address, member list) of the others that read through a quorum, and what the rest said."""
+
+    def ask(address: str) -> etcd.Membership:
+        answer = etcd.ready(spec, address)
+        if not answer.ok:
+            raise etcd.Silent(answer.said or "it is not ready")
+        return etcd.peer_view(spec, address)
+
+    answers = etcd.each(ask, spec.others)
+    good = [(spec.members[name], answer) for name, answer in answers.items() if isinstance(answer, etcd.Membership)]
+    silence = "; ".join(
+        f"{name}: {answer}" for name, answer in answers.items() if not isinstance(answer, etcd.Membership)
+    )
+    return good, silence
+
+
+def _differs(spec: Spec, service: systemd.Service) -> tuple[str, ...]:
+    """What the process runs with otherwise than wanted.
+
+    Only its program and its flags count. A change of anything else in the unit (priorities, hardening, comments) is
+    written and takes effect when the process next starts: it is never worth a restart of its own.
+    """
+    live = systemd.command_of(service.pid) if service.runs else []
+    if not live:
+        return ()
+    wanted, now = unit.command(spec), unit.permanent(live)
+    program = [f"{now[0]} -> {wanted[0]}"] if now[0] != wanted[0] else []
+    flags = sorted({word.split("=", 1)[0] for word in set(wanted[1:]) ^ set(now[1:])})
+    return (*program, *flags)
+
+
+def _take(step: Step, spec: Spec, known: identity.Identity, given: list[str], look: Look) -> identity.Identity:
+    if step is Step.ADOPT:
+        say("the data are this member's: its cluster knows their ID")
+        known = identity.with_authority(known, given)
+        identity.save(known)
+    elif step is Step.START:
+        say("starts")
+        member.make_data_directory(spec)
+        member.install_unit(spec)
+        systemd.start()
+        member.wait_ready(spec, _READY_SECONDS)
+    elif step is Step.RESTART:
+        _restart(spec, look)
+    elif step is Step.PROMOTE:
+        _promote(spec, look)
+    elif step in (Step.JOIN, Step.REJOIN):
+        _join(spec, known, given, look)
+        known = identity.load() or known
+    return known
+
+
+def _restart(spec: Spec, look: Look) -> None:
+    """Restarts this member, if the others can do without it; leadership goes first."""
+    if look.situation.quorum is None:
+        raise NodeError(
+            f"{spec.member} needs a restart ({', '.join(look.situation.differs)}), but the cluster has no quorum ({look.situation.silence or 'it does not answer'}); nothing was restarted",
+            "Bring the other members back first, then run again.",
+        )
+    quorum = look.situation.quorum
+    voters, statuses = _voters(spec, quorum)
+    mine = quorum.by_id(look.situation.member_id or 0)
+    if mine is not None and not mine.learner:
+        decide.refuse_stop(spec.member, voters)
+    decide.refuse_version(
+        spec.member, spec.release.version, {name: status.version for name, status in statuses.items()}
+    )
+    own = statuses.get(spec.member)
+    others = {voter.name for voter in voters if voter.name != spec.member}
+    if own is not None and own.leader == own.member_id and others:
+        _hand_over(spec, voters, statuses)
+    say(f"restarts for {', '.join(look.situation.differs)}")
+    phase("restart")
+    goal = max((status.raft_index for status in statuses.values()), default=0)
+    # The unit must be new before the stop, so that whatever starts it next starts the new one.
+    member.install_unit(spec)
+    systemd.restart()
+    _wait_gone(look.service.pid)
+    member.wait_ready(spec, _RESTARTED_SECONDS)
+    _wait_in_step(spec, goal, others)
+    say("is back")
+
+
+def _voters(spec: Spec, quorum: etcd.Membership) -> tuple[list[decide.Voter], dict[str, etcd.Status]]:
+    """Every voter of the cluster with what speaks against it, and the statuses of all members that gave one."""
+    names = {entry.id: entry.name or f"the unstarted member {entry.id:x}" for entry in quorum.voters}
+    addresses = {
+        names[entry.id]: spec.members[names[entry.id]] for entry in quorum.voters if names[entry.id] in spec.members
+    }
+    answers = etcd.each(lambda address: etcd.ready(spec, address), addresses)
+    statuses = etcd.statuses(
+        spec, {name: address for name, address in addresses.items() if isinstance(answers[name], etcd.Ready)}
+    )
+    leader = next((status for status in statuses.values() if status.leader == status.member_id), None)
+    voters = []
+    for name in names.values():
+        answer = answers.get(name)
+        if answer is None:
+            trouble = "it is not one of this stack's members"
+        elif not isinstance(answer, etcd.Ready):
+            trouble = str(answer)
+        else:
+            trouble = (answer.said or "not ready") if not answer.ok else decide.trouble_of(statuses.get(name), leader)
+        voters.append(decide.Voter(name, trouble))
+    return voters, statuses
+
+
+def _hand_over(spec: Spec, voters: list[decide.Voter], statuses: dict[str, etcd.Status]) -> None:
+    heir = decide.heir(spec.member, voters, statuses)
+    if heir is None:
+        raise NodeError(
+            f"{spec.member} leads, and no other voter can take over; nothing was restarted",
+            "Run again when the other members are healthy.",
+        )
+    phase(f"hand leadership to {heir}")
+    said = ""
+    for _ in range(3):
+        code, _, said = etcd.etcdctl(
+            spec, [spec.address], ["move-leader", f"{statuses[heir].member_id:x}"], check=False
+        )
+        own = etcd.statuses(spec, {spec.member: spec.address}).get(spec.member)
+        if own is not None and own.leader not in (0, own.member_id):
+            say(f"handed leadership to {heir}")
+            return
+        if code == 0:
+            time.sleep(0.2)
+    raise NodeError(
+        f"{spec.member} could not hand its leadership to {heir} ({said}); nothing was restarted",
+        "Run again; see `etcd-node status` on both when it fails again.",
+    )
+
+
+def _wait_gone(pid: int) -> None:
+    """Waits for the old process: until it is gone, it is the one that answers."""
+    for _ in until(40, every=0.02):
+        if not systemd.alive(pid):
+            return
+    raise NodeError(f"the old etcd process {pid} does not end", "See `systemctl status etcd` on the machine.")
+
+
+def _wait_in_step(spec: Spec, goal: int, others: set[str]) -> None:
+    """Waits until this member has applied what the cluster had when it stopped, has no alarm, and reaches its peers."""
+    phase("wait until it is in step with the others")
+    trouble = "no status"
+    for _ in until(_RETRY_SECONDS, every=0.2):
+        own = etcd.statuses(spec, {spec.member: spec.address}).get(spec.member)
+        trouble = decide.trouble_of(own, None)
+        if own is not None and not trouble and own.applied_index < goal:
+            trouble = f"it has applied {own.applied_index} of {goal} entries"
+        if not trouble and others:
+            sick = {name: answer for name, answer in _peers_ready(spec, others).items() if answer}
+            trouble = "; ".join(f"{name}: {answer}" for name, answer in sick.items())
+        if not trouble:
+            return
+    raise NodeError(
+        f"{spec.member} was restarted and is not in step again: {trouble}",
+        "See `etcd-node status` and `journalctl -u etcd` here and on the other members.",
+    )
+
+
+def _peers_ready(spec: Spec, names: set[str]) -> dict[str, str]:
+    answers = etcd.each(lambda address: etcd.ready(spec, address), {name: spec.members[name] for name in names})
+    return {
+        name: ("" if answer.ok else answer.said or "not ready") if isinstance(answer, etcd.Ready) else str(answer)
+        for name, answer in answers.items()
+    }
+
+
+def _join(spec: Spec, known: identity.Identity, given: list[str], look: Look) -> None:
+    """Makes a member with an empty data directory a learner of the cluster that exists.
+
+    Its old entry goes first, whatever is known of it: under the old ID it would be a voter that has forgotten.
+    """
+    quorum = look.situation.quorum
+    assert quorum is not None  # noqa: S101  next_step has seen to it
+    peer_url = spec.peer_url(spec.address)
+    witnesses = list(look.witnesses)
+    # The member list once more, from the quorum and not from one member's memory, before anything is changed by it.
+    quorum = etcd.member_list(spec, witnesses)
+    stale = quorum.of_slot(spec.member, peer_url)
+    foreign = [entry for entry in stale if entry.name not in ("", spec.member)]
+    if foreign:
+        raise NodeError(
+            f"the address {spec.address} of {spec.member} belongs to the member {foreign[0].name} of the cluster; nothing was changed",
+            f"Keep the name {foreign[0].name} for this address, or give {spec.member} another.",
+        )
+    voters, statuses = _voters(spec, quorum)
+    healthy = sum(1 for voter in voters if voter.name != spec.member and not voter.trouble)
+    decide.refuse_removal(spec.member, len(quorum.voters), healthy, sum(1 for entry in stale if not entry.learner))
+    decide.refuse_version(
+        spec.member,
+        spec.release.version,
+        {name: status.version for name, status in statuses.items() if name != spec.member},
+    )
+
+    systemd.stop()
+    if wal.exists(spec.data_directory) and wal.owner(spec.data_directory) is not None:
+        owner = wal.owner(spec.data_directory)
+        if owner is not None and quorum.by_id(owner.member_id) is not None:
+            raise NodeError(
+                f"{spec.member}: the data directory holds a living member now; nothing was changed", "Run again."
+            )
+    moved = move_aside(spec, "removed")
+    if moved is not None:
+        say(f"data moved aside to {moved}")
+    for entry in stale:
+        _retry(spec, witnesses, ["member", "remove", f"{entry.id:x}"], "remove its stale entry")
+        say(f"removed its stale entry {entry.id:x}")
+    identity.save(replace(identity.with_authority(known, given), cluster_id=f"{quorum.cluster_id:x}", member_id=""))
+    _retry(
+        spec, witnesses, ["member", "add", spec.member, "--learner", f"--peer-urls={peer_url}"], "add it as a learner"
+    )
+    now = etcd.member_list(spec, witnesses)
+    initial = {
+        entry.name or (spec.member if peer_url in entry.peer_urls else f"unstarted-{entry.id:x}"): entry.peer_urls[0]
+        for entry in now.members
+    }
+    phase("start as a learner")
+    member.begin(spec, unit.bootstrap(initial), seconds=30)
+    say("joined as a learner")
+
+
+def _promote(spec: Spec, look: Look) -> None:
+    witnesses = [address for address in look.witnesses if address != spec.address] or [
+        entry for entry in spec.others.values()
+    ]
+    member_id = look.situation.member_id
+    _retry(
+        spec, witnesses, ["member", "promote", f"{member_id:x}"], "wait until it is in step and promote it", seconds=150
+    )
+    say("is a voter")
+
+
+# What etcd says while it is not yet time: another learner is being taken in, a member has just been started, or the
+# learner has not caught up.
+_NOT_YET = (
+    "unhealthy cluster",
+    "in sync with leader",
+    "too many learner",
+    "not connected to a majority",
+    "leader changed",
+    "timed out",
+    "no leader",
+)
+
+
+def _retry(spec: Spec, addresses: list[str], words: list[str], doing: str, seconds: float = _RETRY_SECONDS) -> None:
+    """Runs a change of membership, again and again while etcd says that it is not yet time."""
+    phase(doing)
+    said = ""
+    for _ in until(seconds, every=0.3):
+        code, _, said = etcd.etcdctl(spec, addresses, words, check=False)
+        if code == 0 or (words[1] == "remove" and "member not found" in said.lower()):
+            return
+        if not any(text in said.lower() for text in _NOT_YET):
+            break
+    raise NodeError(
+        f"etcd did not {doing}: {said}",
+        "Look at the other members (`etcd-node status`), then run again: it goes on from here.",
+    )
+
+
+def move_aside(spec: Spec, why: str) -> Path | None:
+    """Moves what is in the data directory aside, under a dated name, on the same file system; nothing is deleted.
+
+    Returns:
+        Where it is now, None when there was nothing.
+    """
+    return move_data_aside(Path(spec.data_directory), f"{spec.cluster}-{why}")
+
+
+def move_data_aside(data: Path, label: str) -> Path | None:
+    """See `move_aside`; `label` becomes part of the name."""
+    if not data.is_dir() or not (data / "member").exists():
+        return None
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    if machine.mount_of(data) == str(data):
+        # The directory is a file system of its own: beside it would be another one.
+        target = data / f"{label}-{stamp}"
+        target.mkdir(mode=0o700)
+        (data / "member").rename(target / "member")
+    else:
+        target = data.with_name(f"{data.name}.{label}-{stamp}")
+        data.rename(target)
+    return target
+
+
+def _record(spec: Spec, known: identity.Identity) -> None:
+    log = wal.owner(spec.data_directory)
+    if log is not None:
+        identity.save(replace(known, cluster_id=f"{log.cluster_id:x}", member_id=f"{log.member_id:x}"))

@@ -1,0 +1,85 @@
+"""found: begins a cluster that has never existed, together with the other founders."""
+
+from __future__ import annotations
+
+from . import certificates, decide, etcd, identity, member, release, systemd, unit, wal
+from .errors import NodeError
+from .prepare import refuse_unknown_data
+from .say import phase, say
+from .spec import Bundle, Spec
+
+
+def found(spec: Spec, bundle: Bundle) -> None:
+    """Starts this member if it is a founder and nothing speaks against a new cluster; does not wait for a quorum.
+
+    Raises:
+        NodeError: this machine or another member belongs to another cluster, or etcd does not start.
+    """
+    if spec.member not in spec.founders:
+        say("not a founder: converge will join it")
+        return
+    known = identity.load()
+    identity.refuse_another(known, spec)
+    given = certificates.authority(bundle)
+    identity.refuse_other_authority(known, given)
+    refuse_unknown_data(spec, known)
+    if known is None:
+        raise NodeError(f"{spec.member} was not prepared", "Run `pulumi up`: prepare comes first.")
+    _refuse_missing_release(spec)
+    member.forbid()
+    if wal.exists(spec.data_directory):
+        certificates.install(bundle)
+        if not systemd.show().runs:
+            member.install_unit(spec)
+            systemd.start()
+            say("has been founded before, started")
+        else:
+            say("has been founded before and runs")
+        return
+
+    now = systemd.show()
+    if now.runs or now.active == "activating":
+        systemd.stop()  # what an interrupted run has left: a process without a log
+    certificates.install(bundle)
+    phase("ask the other members")
+    views = _views(spec)
+    if decide.founding(spec.member, spec.peer_url(spec.address), views) is decide.Founding.LEAVE:
+        say(f"the cluster exists ({', '.join(views)} answered): converge will join it")
+        return
+
+    phase("start etcd as a founder")
+    missing = [name for name in spec.founders if name not in spec.members]
+    if missing:
+        raise NodeError(
+            f"the cluster was to be founded with {', '.join(missing)}, which is no longer one of its members",
+            "Put it back until the cluster exists, then take it out; or `pulumi destroy` and begin anew.",
+        )
+    identity.save(identity.with_authority(known, given))
+    initial = {name: spec.peer_url(spec.members[name]) for name in spec.founders}
+    member.begin(spec, unit.bootstrap(initial, token=spec.token))
+    say("started")
+
+
+def _refuse_missing_release(spec: Spec) -> None:
+    if not (release.directory(spec.release.version) / "etcd").exists():
+        raise NodeError(
+            f"etcd {spec.release.version} is not installed on this machine", "Run `pulumi up`: prepare installs it."
+        )
+
+
+def _views(spec: Spec) -> dict[str, etcd.Membership]:
+    """What the other members that answer know.
+
+    Raises:
+        NodeError: somebody with another CA answers at a member's address.
+    """
+    views = {}
+    for name, answer in etcd.each(lambda address: etcd.peer_view(spec, address), spec.others).items():
+        if isinstance(answer, etcd.Alien):
+            raise NodeError(
+                f"{name} ({spec.members[name]}) runs an etcd that does not belong to this stack: {answer}; nothing was started",
+                "If the cluster there is to stay, run from the stack that made it; if not, retire it there first (`etcd-node retire`).",
+            )
+        if isinstance(answer, etcd.Membership):
+            views[name] = answer
+    return views

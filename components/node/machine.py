@@ -1,0 +1,169 @@
+"""Is this machine fit to hold a member? Every check says what it found, the rule, and what to do."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import shutil
+import socket
+from pathlib import Path
+
+from . import paths, ports, systemd, wal
+from .errors import NodeError
+from .run import run
+from .say import phase, say, until
+from .spec import Spec
+
+_LEAST_FREE = 512 << 20
+_CLOCK_ERROR = 5  # adjtimex: TIME_ERROR, not synchronised
+_TIME_SERVICES = ("systemd-timesyncd", "chrony", "chronyd", "ntp", "ntpd", "ntpsec", "openntpd")
+
+
+def check_systemd() -> None:
+    """systemd runs this machine."""
+    if not Path("/run/systemd/system").is_dir():
+        raise NodeError("this machine is not run by systemd", "Use a machine with systemd, 249 or later.")
+
+
+def wait_for_first_boot(seconds: float = 240) -> None:
+    """Waits until cloud-init has done what it does on a first boot, if the machine has it."""
+    done = Path("/run/cloud-init/result.json")
+    if done.exists() or shutil.which("cloud-init") is None:
+        return
+    phase("wait for the first boot to finish (cloud-init)")
+    ended = run(["cloud-init", "status", "--wait"], seconds, check=False)
+    # 2: finished with recoverable errors. 1 is told when anything in the user data failed, which may be none of our
+    # business: what counts here is that it no longer changes the machine.
+    if ended.returncode not in (0, 2):
+        if not done.exists():
+            raise NodeError(
+                f"the first boot has not finished: cloud-init status says {(ended.stdout + ended.stderr).strip()[-200:]}",
+                "See `cloud-init status --long` on the machine.",
+            )
+        say("first boot finished with errors, see `cloud-init status --long`")
+
+
+def check_memory(spec: Spec) -> None:
+    """The database fits into memory: etcd maps all of it, and reads from disk cost heartbeats."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemTotal:"):
+            total = int(line.split()[1]) * 1024
+            if spec.quota_bytes > total:
+                raise NodeError(
+                    f"the quota is {_size(spec.quota_bytes)}, and this machine has {_size(total)} of memory; the database must fit into memory",
+                    "Lower the quota or use a larger machine.",
+                )
+
+
+def check_address(spec: Spec) -> None:
+    """The member's address is this machine's."""
+    family = socket.AF_INET6 if ":" in spec.address else socket.AF_INET
+    with socket.socket(family) as probe:
+        try:
+            probe.bind((spec.address, 0))
+        except OSError as error:
+            if error.errno != errno.EADDRNOTAVAIL:
+                raise NodeError(
+                    f"members.{spec.member} is {spec.address}, which cannot be used here ({error.strerror})",
+                    "Check the machine's network.",
+                ) from None
+            raise NodeError(
+                f"members.{spec.member} is {spec.address}, but this machine has {_addresses()}",
+                "Correct the address of the member, or the ssh host: they lead to different machines.",
+            ) from None
+
+
+def _addresses() -> str:
+    if shutil.which("ip", path="/usr/sbin:/usr/bin:/sbin:/bin") is None:
+        return "other addresses"
+    lines = run(["ip", "-o", "addr", "show"], 10, check=False).stdout.splitlines()
+    found = [words[3].split("/")[0] for words in map(str.split, lines) if len(words) > 3 and words[1] != "lo"]
+    return ", ".join(found) or "no address"
+
+
+def check_foreign_etcd(spec: Spec) -> None:
+    """No other etcd is installed here, and nothing else has the ports."""
+    unit = systemd.foreign_unit()
+    if unit is not None:
+        raise NodeError(
+            f"this machine has an etcd already: {unit} was not written by etcd-node, and is left alone",
+            "Use another machine; or, if that etcd is not needed, stop it and remove its package or this file, then run again.",
+        )
+    metrics = spec.metrics_url.rsplit(":", 1)[-1]
+    wanted = [spec.client_port, spec.peer_port, *([int(metrics)] if metrics.isdigit() else [])]
+    for taken in ports.foreign_listeners(wanted, [spec.address, "127.0.0.1"]):
+        raise NodeError(
+            f"port {taken.port} at {taken.address} is taken by process {taken.pid} ({taken.program}), which is not this member",
+            "Stop that program for good, or use another machine, then run again.",
+        )
+
+
+def check_disk(spec: Spec) -> None:
+    """The data directory has room. A member that holds data already is never refused for what it has filled itself."""
+    if wal.exists(spec.data_directory):
+        return
+    place = Path(spec.data_directory)
+    while not place.exists():
+        place = place.parent
+    usage = shutil.disk_usage(place)
+    if usage.free < _LEAST_FREE:
+        raise NodeError(
+            f"{spec.data_directory} has {_size(usage.free)} free; a new member needs {_size(_LEAST_FREE)} at least",
+            "Make room on that file system, or put the data directory on another.",
+        )
+    # The log and snapshots come on top of the database, but half of a quota is rarely used: only the impossible is refused.
+    if usage.total < spec.quota_bytes:
+        raise NodeError(
+            f"the quota is {_size(spec.quota_bytes)}, and the file system of {spec.data_directory} has {_size(usage.total)} in all",
+            "Lower the quota or use a larger disk.",
+        )
+
+
+def check_mount(spec: Spec, known: str) -> None:
+    """The data directory is on the file system where it has been before; a disk that is not mounted is not a lost disk."""
+    now = mount_of(Path(spec.data_directory))
+    if known and now != known and known.startswith(now):
+        raise NodeError(
+            f"the data of {spec.member} are on the file system at {known}, which is not mounted now",
+            "Mount it, then run again. If that disk is lost, make a new one and mount it there.",
+        )
+
+
+def mount_of(path: Path) -> str:
+    """The mount point below which the path is, or will be."""
+    while not os.path.ismount(path):
+        path = path.parent
+    return str(path)
+
+
+def check_time_service(seconds: float = 30) -> None:
+    """If a time service is active, it has synchronised the clock; waits for that a little."""
+    phase("wait for the clock")
+    active = ""
+    for left in until(seconds, every=1.0):
+        if _synchronised():
+            return
+        if not active:
+            states = run(["systemctl", "is-active", *_TIME_SERVICES], 20, check=False).stdout.split()
+            active = next((name for name, state in zip(_TIME_SERVICES, states) if state == "active"), "")  # noqa: B905  Python 3.9
+            if not active:
+                return
+        if left == seconds:
+            say(f"waits for {active} to synchronise the clock")
+    raise NodeError(
+        f"{active} has not synchronised the clock of this machine within {seconds:.0f} s",
+        "Check that it reaches a time server (`timedatectl timesync-status`, `chronyc sources`), then run again.",
+    )
+
+
+def _synchronised() -> bool:
+    # struct timex is 208 bytes; all zero it only asks.
+    try:
+        return bool(ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.create_string_buffer(512)) != _CLOCK_ERROR)
+    except (OSError, AttributeError):
+        return True
+
+
+def _size(count: int) -> str:
+    return f"{count / (1 << 30):.1f} GiB" if count >= 1 << 30 else f"{count / (1 << 20):.0f} MiB"

@@ -1,0 +1,132 @@
+"""Starting, watching and stopping this machine's etcd: what founding and converging share."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from . import account, etcd, files, paths, release, systemd, unit, wal
+from .errors import NodeError
+from .say import until
+from .spec import Spec
+
+_CRASHES = 2
+"""So many ends of the process within one wait, and it is no accident."""
+
+
+def install_unit(spec: Spec) -> None:
+    """Unit, links and the record of what is wanted; nothing is started or stopped."""
+    # The write tells systemd only when the text differs; an interrupted run may have written and not told.
+    systemd.install(unit.render(spec))
+    release.link(spec.release.version)
+    files.write(paths.INSTALLED, json.dumps(spec.raw, indent=2) + "\n", 0o600)
+
+
+def permit(text: str) -> None:
+    """Gives the permission for one start with an empty data directory."""
+    files.directory(paths.RUN, 0o700)
+    files.write(paths.BOOTSTRAP, text, 0o600)
+
+
+def forbid() -> None:
+    """Takes the permission back."""
+    files.remove(paths.BOOTSTRAP)
+    files.remove_empty([paths.RUN])
+
+
+def make_data_directory(spec: Spec) -> None:
+    """The data directory, empty or not, with its owner and mode."""
+    user = account.get()
+    files.directory(Path(spec.data_directory), 0o700, user.uid, user.gid)
+
+
+def begin(spec: Spec, permission: str, seconds: float = 20) -> None:
+    """Starts etcd with an empty data directory and waits until it has a log; not for a quorum.
+
+    Args:
+        spec: the wanted state.
+        permission: what `unit.bootstrap` made.
+        seconds: how long to wait for the log.
+
+    Raises:
+        NodeError: the process ended, or made no log in time. It is stopped; nothing tries again by itself.
+    """
+    make_data_directory(spec)
+    permit(permission)
+    try:
+        install_unit(spec)
+        systemd.start()
+        _wait_for_log(spec, seconds)
+    except BaseException:
+        # Also when the time is over: whatever runs now without a log would run without anybody watching.
+        forbid()
+        if not wal.exists(spec.data_directory):
+            systemd.stop()
+        raise
+    forbid()
+
+
+def _wait_for_log(spec: Spec, seconds: float) -> None:
+    pid = 0
+    for _ in until(seconds, every=0.05):
+        if not systemd.alive(pid):
+            now = systemd.show()
+            if now.restarts > 0 or now.active == "failed" or (pid and now.pid != pid):
+                raise _ended(spec)
+            pid = now.pid
+        if pid and wal.exists(spec.data_directory):
+            return
+    raise NodeError(
+        f"etcd has made no log in {spec.data_directory} within {seconds:.0f} s:\n{systemd.journal()}",
+        "See `journalctl -u etcd` on the machine.",
+    )
+
+
+def _ended(spec: Spec) -> NodeError:
+    said = systemd.journal()
+    return NodeError(
+        f"etcd of {spec.member} ended instead of starting; its last words:\n{said}\n",
+        "Remove the cause, then run again; it was stopped.",
+    )
+
+
+def wait_ready(spec: Spec, seconds: float, *, certificate: str = "") -> None:
+    """Waits until this member is ready: it has a leader, and reads through the quorum.
+
+    Args:
+        spec: the wanted state.
+        seconds: how long to wait.
+        certificate: fingerprint of the server certificate that it must present.
+
+    Raises:
+        NodeError: it is not ready in time, or its process ends again and again (it is then stopped).
+    """
+    said, served = "", ""
+    first = None
+    look = 0.0
+    for left in until(seconds, every=0.05):
+        try:
+            answer = etcd.ready(spec, spec.address, timeout=6)
+            said, served = answer.said, answer.certificate
+            if answer.ok and certificate in ("", served):
+                return
+        except (etcd.Silent, etcd.Alien) as error:
+            said = str(error)
+        if seconds - left >= look:
+            look = seconds - left + 0.5
+            now = systemd.show()
+            first = first or now
+            if now.active == "failed" or now.restarts - first.restarts >= _CRASHES:
+                systemd.stop()
+                raise _ended(spec)
+            if now.active == "inactive":
+                raise _ended(spec)
+    if certificate and served not in ("", certificate):
+        raise NodeError(
+            f"etcd of {spec.member} presents the server certificate {served[:16]}..., not {certificate[:16]}... which was written to {paths.PKI}",
+            "See `journalctl -u etcd` on the machine.",
+        )
+    raise NodeError(
+        f"{spec.member} is not ready after {seconds:.0f} s: {said or 'no answer'}\n{systemd.journal()}\n",
+        "See `etcd-node status` here and on the other members; a member is ready only when a majority runs.",
+    )

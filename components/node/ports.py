@@ -1,0 +1,88 @@
+"""Who listens on the ports that etcd needs."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import paths
+
+_LISTEN = "0A"
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A socket that is taken, and by whom."""
+
+    address: str
+    port: int
+    pid: int
+    """0 when the process cannot be found."""
+    program: str
+
+
+def foreign_listeners(ports: Iterable[int], addresses: Iterable[str]) -> list[Listener]:
+    """Processes outside our unit that listen on one of the ports at one of the addresses, or at all addresses."""
+    wanted = set(ports)
+    hosts = {ipaddress.ip_address(address) for address in addresses}
+    taken: dict[str, tuple[str, int]] = {}
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            lines = Path(table).read_text().splitlines()[1:]
+        except OSError:
+            continue
+        for line in lines:
+            fields = line.split()
+            host, _, port = fields[1].partition(":")
+            address = _address(host)
+            if fields[3] == _LISTEN and int(port, 16) in wanted and (address.is_unspecified or address in hosts):
+                taken[fields[9]] = (str(address), int(port, 16))
+    if not taken:
+        return []
+    owners = _owners(set(taken))
+    return [
+        Listener(address, port, owners.get(inode, 0), _program(owners.get(inode, 0)))
+        for inode, (address, port) in taken.items()
+        if not _in_unit(owners.get(inode, 0))
+    ]
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """The kernel's notation: groups of four bytes, each in the machine's byte order (little endian on amd64 and arm64)."""
+    raw = b"".join(bytes.fromhex(text[at : at + 8])[::-1] for at in range(0, len(text), 8))
+    address = ipaddress.ip_address(raw)
+    mapped = getattr(address, "ipv4_mapped", None)
+    return mapped or address
+
+
+def _owners(inodes: set[str]) -> dict[str, int]:
+    found = {}
+    for process in Path("/proc").iterdir():
+        if not process.name.isdigit():
+            continue
+        try:
+            for descriptor in (process / "fd").iterdir():
+                link = os.readlink(descriptor)
+                if link.startswith("socket:[") and link[8:-1] in inodes:
+                    found[link[8:-1]] = int(process.name)
+        except OSError:
+            continue  # it has ended, or is none of ours to see
+    return found
+
+
+def _program(pid: int) -> str:
+    try:
+        return os.readlink(f"/proc/{pid}/exe")
+    except OSError:
+        return "unknown"
+
+
+def _in_unit(pid: int) -> bool:
+    try:
+        lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+    except OSError:
+        return False
+    return any(line.endswith(f"/{paths.UNIT}") for line in lines)

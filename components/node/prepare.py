@@ -1,0 +1,110 @@
+"""prepare: checks the machine and installs what a member needs; disturbs nothing that runs."""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+from . import account, files, identity, machine, paths, release, wal
+from .errors import NodeError
+from .identity import Identity
+from .say import phase, say
+from .spec import Spec
+
+
+def prepare(spec: Spec) -> None:
+    """Runs all checks, then makes user, directories and release.
+
+    Raises:
+        NodeError: the machine is not fit; it says why, and what was there is as it was.
+    """
+    phase("check the machine")
+    machine.check_systemd()
+    machine.wait_for_first_boot()
+    phase("check the machine")
+    known = identity.load()
+    identity.refuse_another(known, spec)
+    machine.check_address(spec)
+    machine.check_memory(spec)
+    machine.check_foreign_etcd(spec)
+    if known is not None:
+        machine.check_mount(spec, known.data_mount)
+    refuse_unknown_data(spec, known)
+    machine.check_disk(spec)
+    _record(spec, known)
+    _install_release(spec)
+    _make_places(spec)
+    say("prepared")
+
+
+def refuse_unknown_data(spec: Spec, known: Identity | None) -> None:
+    """Refuses a data directory that holds something which nothing here vouches for.
+
+    Raises:
+        NodeError: it does; the data are untouched.
+    """
+    place = Path(spec.data_directory)
+    if (known is not None and not known.bare) or not place.exists():
+        return
+    if not place.is_dir():
+        raise NodeError(f"{place} is not a directory", "Move it away or choose another data directory.")
+    found = sorted(path.name for path in place.iterdir() if path.name != "lost+found")
+    if found:
+        holds = "data of an etcd" if wal.exists(spec.data_directory) else "something else"
+        raise NodeError(
+            f"{place} holds {holds} ({', '.join(found[:3])}) that this machine does not know as a member of {spec.cluster}; it is untouched",
+            "If it is not needed, move it away and run again; if it is, choose another data directory or another machine.",
+        )
+
+
+def _install_release(spec: Spec) -> None:
+    phase("install the release")
+    if release.installed(spec.release):
+        return
+    machine.check_time_service()
+    needed, free = release.room_needed(paths.RELEASES)
+    if free < needed:
+        raise NodeError(
+            f"the file system of {paths.RELEASES} has {free >> 20} MiB free; a release needs {needed >> 20} MiB",
+            "Make room there, then run again.",
+        )
+    release.install(spec.release)
+
+
+def _record(spec: Spec, known: Identity | None) -> None:
+    """Writes down what is about to be made, so that `retire` unmakes it wherever this run is cut off."""
+    data = Path(spec.data_directory)
+    if known is None or known.bare:
+        before = known or Identity(spec.cluster, spec.token, spec.member, spec.data_directory)
+        known = replace(
+            before, cluster=spec.cluster, token=spec.token, member=spec.member, data_directory=spec.data_directory
+        )
+        if data.exists() and str(data) not in known.directories_created:
+            now = data.stat()
+            known = replace(
+                known,
+                data_directory_before=known.data_directory_before
+                or (stat.S_IMODE(now.st_mode), now.st_uid, now.st_gid),
+            )
+    places = (paths.RELEASES, paths.LINKS, paths.PKI, paths.UNIT_WANTED.parent, data)
+    missing = [str(path) for place in places for path in files.missing_directories(place)]
+    new = [path for path in dict.fromkeys(missing) if path not in known.directories_created]
+    identity.save(
+        replace(
+            known,
+            user_created=known.user_created or account.find() is None,
+            directories_created=(*known.directories_created, *new),
+            data_mount=known.data_mount or machine.mount_of(data),
+        )
+    )
+
+
+def _make_places(spec: Spec) -> None:
+    phase("make user and directories")
+    if account.find() is None:
+        account.create()
+    user = account.get()
+    files.directory(paths.LINKS)
+    files.directory(paths.PKI, 0o750, 0, user.gid)
+    files.directory(Path(spec.data_directory), 0o700, user.uid, user.gid)

@@ -1,0 +1,307 @@
+"""etcd's release: downloaded, checked, unpacked beside those that are there."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import os
+import shutil
+import tarfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import IO, Any, Union, cast
+
+from . import files, paths
+from .errors import NodeError
+from .say import phase, say
+from .spec import Release
+
+PROGRAMS = ("etcd", "etcdctl", "etcdutl")
+MANIFEST = "release.json"
+"""What was unpacked, beside it."""
+_STALL_SECONDS = 20
+_CHUNK = 1 << 20
+_MOST_ARCHIVE = 300 << 20
+_MOST_PROGRAM = 300 << 20
+_MOST_SUMS = 1 << 20
+# Certificates are valid from the second they were made, and a leader's leases run by the clock.
+CLOCK_TOLERANCE_SECONDS = 5.0
+
+Digest = Any
+Clock = Callable[[], float]
+
+
+def architecture() -> str:
+    """This machine's, as archives are named.
+
+    Raises:
+        NodeError: there is no release for it.
+    """
+    machine = os.uname().machine
+    known = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
+    if machine not in known:
+        raise NodeError(
+            f"this machine is a {machine}, and etcd is released for amd64 and arm64", "Use a machine of one of these."
+        )
+    return known[machine]
+
+
+def directory(version: str) -> Path:
+    """Where the programs of a version are."""
+    return paths.RELEASES / f"v{version}"
+
+
+def installed(release: Release) -> bool:
+    """Whether the release is unpacked, whole, and the one that is meant; needs no network.
+
+    The programs are hashed again once after each boot (a power cut can leave a file short of what was written);
+    otherwise their sizes are compared.
+    """
+    place = directory(release.version)
+    try:
+        manifest = json.loads((place / MANIFEST).read_bytes())
+        wanted = release.sha256.get(architecture())
+        if wanted is not None and manifest["archive_sha256"] != wanted:
+            return False
+        for name in PROGRAMS:
+            known, found = manifest["programs"][name], (place / name).stat()
+            if found.st_size != known["size"] or found.st_mode & 0o111 != 0o111:
+                return False
+        if manifest["boot"] != _boot():
+            if any(_sha256(place / name) != manifest["programs"][name]["sha256"] for name in PROGRAMS):
+                return False
+            files.write(place / MANIFEST, json.dumps({**manifest, "boot": _boot()}, indent=2) + "\n")
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return True
+
+
+def install(release: Release, clock: Clock = time.time) -> None:
+    """Downloads, checks and unpacks the release.
+
+    The archive is hashed and unpacked while it arrives, into a directory that gets its name only when the sum is right.
+
+    Args:
+        release: which, and from where.
+        clock: this machine's time, in seconds since 1970.
+
+    Raises:
+        NodeError: mirror unreachable, no such release, wrong checksum, or the clocks of the mirror and this machine differ.
+    """
+    arch = architecture()
+    folder = f"etcd-v{release.version}-linux-{arch}"
+    url = f"{release.mirror}/v{release.version}/{folder}.tar.gz"
+    wanted = release.sha256.get(arch)
+    source = "the specification"
+    if wanted is None:
+        source = f"{release.mirror}/v{release.version}/SHA256SUMS"
+        phase(f"fetch {source}")
+        with _open(source, clock) as answer:
+            wanted = _listed(answer.read(_MOST_SUMS).decode(errors="replace"), f"{folder}.tar.gz", source)
+    paths.RELEASES.mkdir(mode=0o755, parents=True, exist_ok=True)
+    for left_over in paths.RELEASES.glob(".v*.new"):
+        files.remove_tree(left_over)
+    fresh = paths.RELEASES / f".v{release.version}.new"
+    fresh.mkdir(mode=0o700)
+    phase(f"fetch {url}")
+    try:
+        with _open(url, clock) as answer:
+            stream = _Hashed(answer, url)
+            programs = _unpack(stream, folder, fresh, url, wanted)
+            stream.drain()
+        _check_sum(stream.digest.hexdigest(), wanted, url, source)
+        if programs is None:
+            raise NodeError(
+                f"{url} has the right checksum but is not an archive with {', '.join(PROGRAMS)}",
+                "Use the archive that the release publishes.",
+            )
+        manifest = {"url": url, "archive_sha256": wanted, "programs": programs, "boot": _boot()}
+        files.write(fresh / MANIFEST, json.dumps(manifest, indent=2) + "\n")
+        fresh.chmod(0o755)
+        _put(fresh, directory(release.version))
+    finally:
+        files.remove_tree(fresh)
+    say(f"release {release.version} unpacked")
+
+
+def link(version: str) -> None:
+    """Makes etcdctl and etcdutl of this version the ones on PATH, unless somebody else's programs are there."""
+    for name in PROGRAMS[1:]:
+        path = paths.LINKS / name
+        if ours(path) or not os.path.lexists(path):
+            files.symlink(path, directory(version) / name)
+
+
+def ours(path: Path) -> bool:
+    """Whether this is a link into our releases."""
+    return path.is_symlink() and paths.RELEASES in Path(os.readlink(path)).parents
+
+
+def _boot() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _open(url: str, clock: Clock) -> http.client.HTTPResponse:
+    remedy = f"Check that this machine reaches {url} (proxy, route, name), or set a mirror that it reaches (`releaseMirror`)."
+    try:
+        answer = cast(http.client.HTTPResponse, urllib.request.urlopen(url, timeout=_STALL_SECONDS))  # noqa: S310  http(s), checked with the specification
+    except urllib.error.HTTPError as error:
+        if error.code == http.client.NOT_FOUND:
+            remedy = "Check the version and the mirror: below it lies v<version>/etcd-v<version>-linux-<arch>.tar.gz, with SHA256SUMS beside it."
+        raise NodeError(f"{url} answers {error.code} {error.reason}", remedy) from None
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", error)
+        raise NodeError(f"{url} cannot be reached ({reason})", remedy) from None
+    check_clock(answer.headers.get("Date", ""), url, clock())
+    return answer
+
+
+def check_clock(date: str, url: str, now: float) -> None:
+    """Compares this machine's clock with what a server says.
+
+    Args:
+        date: the server's Date header; empty or senseless: nothing is compared.
+        url: who said it.
+        now: this machine's time, in seconds since 1970.
+
+    Raises:
+        NodeError: they are more than 5 s apart.
+    """
+    try:
+        theirs = parsedate_to_datetime(date).timestamp()
+    except (TypeError, ValueError, IndexError):
+        return
+    # The header has whole seconds, cut off.
+    if theirs - CLOCK_TOLERANCE_SECONDS <= now <= theirs + 1 + CLOCK_TOLERANCE_SECONDS:
+        return
+    shown = [time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(each)) for each in (now, theirs)]
+    raise NodeError(
+        f"the clock of this machine says {shown[0]}, that of {url.split('/')[2]} says {shown[1]}; certificates need clocks that agree within "
+        f"{CLOCK_TOLERANCE_SECONDS:.0f} s",
+        "Set up chrony or systemd-timesyncd on this machine, wait until it is synchronised, then run again.",
+    )
+
+
+def _listed(sums: str, name: str, source: str) -> str:
+    for line in sums.splitlines():
+        words = line.split()
+        if len(words) == 2 and words[1].lstrip("*") == name and len(words[0]) == 64:
+            return words[0].lower()
+    raise NodeError(
+        f"{source} has no line for {name}",
+        "Check the version and the mirror, or state the archive's SHA-256 (`releaseSha256`).",
+    )
+
+
+class _Hashed:
+    """A response that is hashed as it is read, and refused when it is too long."""
+
+    def __init__(self, answer: http.client.HTTPResponse, url: str) -> None:
+        self._answer = answer
+        self._url = url
+        self._count = 0
+        self.digest: Digest = hashlib.sha256()
+
+    def read(self, size: int = _CHUNK) -> bytes:
+        try:
+            chunk = self._answer.read(size)
+        except (OSError, http.client.HTTPException) as error:
+            raise NodeError(
+                f"the download of {self._url} broke off after {self._count} bytes ({str(error) or type(error).__name__})",
+                "Run again; when it breaks off again, use a mirror that is nearer (`releaseMirror`).",
+            ) from None
+        self._count += len(chunk)
+        if self._count > _MOST_ARCHIVE:
+            raise NodeError(
+                f"{self._url} is longer than {_MOST_ARCHIVE} bytes, more than any release", "Check the mirror."
+            )
+        self.digest.update(chunk)
+        return chunk
+
+    def drain(self) -> None:
+        while self.read():
+            pass
+
+
+def _unpack(
+    stream: _Hashed, folder: str, target: Path, url: str, wanted: str
+) -> dict[str, dict[str, Union[str, int]]] | None:  # noqa: UP007  evaluated never, read by 3.9
+    """Writes the programs into `target`; None when the stream is no such archive.
+
+    Only regular files with exactly the expected names are written, under names from here: nothing in an archive can
+    choose where it lands.
+    """
+    expected = {f"{folder}/{name}": name for name in PROGRAMS}
+    found: dict[str, dict[str, Union[str, int]]] = {}  # noqa: UP007
+    try:
+        with tarfile.open(fileobj=cast(IO[bytes], stream), mode="r|gz", bufsize=_CHUNK) as archive:
+            for entry in archive:
+                name = expected.get(entry.name)
+                if name is None or not entry.isfile() or name in found:
+                    continue
+                content = archive.extractfile(entry)
+                if content is None or entry.size > _MOST_PROGRAM:
+                    return None
+                found[name] = _write_program(content, target / name)
+                if len(found) == len(PROGRAMS):
+                    break
+    except (tarfile.TarError, EOFError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise NodeError(
+                f"the release cannot be written to {target.parent} ({error.strerror})",
+                "Make room there (about 200 MB), then run again.",
+            ) from None
+        return None
+    return found if len(found) == len(PROGRAMS) else None
+
+
+def _write_program(content: IO[bytes], path: Path) -> dict[str, Union[str, int]]:  # noqa: UP007
+    digest = hashlib.sha256()
+    size = 0
+    with path.open("xb") as file:
+        while chunk := content.read(_CHUNK):
+            digest.update(chunk)
+            size += file.write(chunk)
+        file.flush()
+        os.fchmod(file.fileno(), 0o755)
+        os.fsync(file.fileno())
+    return {"sha256": digest.hexdigest(), "size": size}
+
+
+def _check_sum(found: str, wanted: str, url: str, source: str) -> None:
+    if found != wanted:
+        raise NodeError(
+            f"{url} has SHA-256 {found}, and {source} says {wanted}; nothing was installed",
+            "Do not use this archive before you know why: a broken mirror, a wrong checksum in the config (`releaseSha256`), or a tampered file.",
+        )
+
+
+def _put(fresh: Path, place: Path) -> None:
+    """Gives the new directory its name; a broken one that had it goes away."""
+    broken = fresh.with_name(f".{place.name}.old")
+    files.remove_tree(broken)
+    if place.exists():
+        place.rename(broken)
+    fresh.rename(place)
+    files.sync_directory(place.parent)
+    files.remove_tree(broken)
+
+
+def room_needed(place: Path) -> tuple[int, int]:
+    """Bytes that installing needs, and that are free, where releases go."""
+    while not place.exists():
+        place = place.parent
+    return 200 << 20, shutil.disk_usage(place).free

@@ -1,0 +1,128 @@
+"""A client of a provider plugin: what the engine would ask it, in Python values."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+from google.protobuf import empty_pb2
+from pulumi.runtime.proto import engine_pb2, provider_pb2, provider_pb2_grpc
+
+from lab.plugins.server import Plugin, serve
+from lab.plugins.wire import Change, from_struct, to_struct
+
+Properties = dict[str, Any]
+
+
+class PluginClient:
+    """One plugin, running in this process, and the messages it sent to the engine."""
+
+    def __init__(self, stub: Any, token: str, messages: list[engine_pb2.LogRequest]) -> None:
+        self.stub = stub
+        self.messages = messages
+        self.urn = f"urn:pulumi:dev::project::{token}::thing"
+
+    def of(self, token: str) -> PluginClient:
+        """The same plugin, for another type of resource."""
+        return PluginClient(self.stub, token, self.messages)
+
+    def failures(self, inputs: Mapping[str, Any]) -> dict[str, str]:
+        """What Check says is wrong: the reason by path."""
+        answer = self.stub.Check(provider_pb2.CheckRequest(urn=self.urn, news=to_struct(inputs)), timeout=60)
+        return {failure.property: failure.reason for failure in answer.failures}
+
+    def check(self, inputs: Mapping[str, Any]) -> Properties:
+        """The inputs that Check lets pass."""
+        answer = self.stub.Check(provider_pb2.CheckRequest(urn=self.urn, news=to_struct(inputs)), timeout=60)
+        assert not answer.failures, answer.failures
+        return from_struct(answer.inputs)
+
+    def create(self, inputs: Mapping[str, Any], *, preview: bool = False, timeout: float = 0) -> tuple[str, Properties]:
+        """The id and the state."""
+        properties = to_struct(self.check(inputs))
+        request = provider_pb2.CreateRequest(urn=self.urn, properties=properties, preview=preview, timeout=timeout)
+        answer = self.stub.Create(request, timeout=120)
+        return answer.id, from_struct(answer.properties)
+
+    def update(
+        self, state: Mapping[str, Any], old: Mapping[str, Any], new: Mapping[str, Any], *, preview: bool = False
+    ) -> Properties:
+        """The new state."""
+        request = provider_pb2.UpdateRequest(
+            id="x",
+            urn=self.urn,
+            olds=to_struct(state),
+            news=to_struct(self.check(new)),
+            old_inputs=to_struct(self.check(old)),
+            preview=preview,
+        )
+        return from_struct(self.stub.Update(request, timeout=120).properties)
+
+    def diff(self, state: Mapping[str, Any], old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Change]:
+        """What changes, by path. Checks that the answer agrees with itself."""
+        request = provider_pb2.DiffRequest(
+            id="x",
+            urn=self.urn,
+            olds=to_struct(state),
+            news=to_struct(self.check(new)),
+            old_inputs=to_struct(self.check(old)),
+        )
+        answer = self.stub.Diff(request, timeout=60)
+        changes = {path: Change(entry.kind) for path, entry in answer.detailedDiff.items()}
+        assert answer.hasDetailedDiff
+        assert not answer.deleteBeforeReplace
+        assert answer.changes == (
+            provider_pb2.DiffResponse.DIFF_SOME if changes else provider_pb2.DiffResponse.DIFF_NONE
+        )
+        assert sorted(answer.replaces) == sorted(path for path, change in changes.items() if change & 1)
+        return changes
+
+    def delete(self, state: Mapping[str, Any]) -> None:
+        """Remove what `state` describes."""
+        request = provider_pb2.DeleteRequest(id="x", urn=self.urn, properties=to_struct(state))
+        self.stub.Delete(request, timeout=120)
+
+    def read(self, state: Mapping[str, Any], inputs: Mapping[str, Any]) -> tuple[str, Properties, Properties]:
+        """What a refresh would see: the id, the state, the inputs."""
+        request = provider_pb2.ReadRequest(
+            id="x", urn=self.urn, properties=to_struct(state), inputs=to_struct(self.check(inputs))
+        )
+        answer = self.stub.Read(request, timeout=60)
+        return answer.id, from_struct(answer.properties), from_struct(answer.inputs)
+
+
+@contextlib.contextmanager
+def running(plugin: Plugin, token: str) -> Iterator[PluginClient]:
+    """Serve `plugin` with an engine that keeps its messages."""
+    messages: list[engine_pb2.LogRequest] = []
+
+    def keep(request: Any, context: Any) -> Any:
+        messages.append(request)
+        return empty_pb2.Empty()
+
+    log = grpc.unary_unary_rpc_method_handler(
+        keep,
+        request_deserializer=engine_pb2.LogRequest.FromString,
+        response_serializer=empty_pb2.Empty.SerializeToString,
+    )
+    engine = grpc.server(ThreadPoolExecutor(max_workers=8))
+    engine.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("pulumirpc.Engine", {"Log": log}),))
+    engine_port = engine.add_insecure_port("127.0.0.1:0")
+    engine.start()
+    server, port = serve(plugin)
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        stub = provider_pb2_grpc.ResourceProviderStub(channel)
+        request = provider_pb2.ProviderHandshakeRequest(engine_address=f"127.0.0.1:{engine_port}")
+        stub.Handshake(request, timeout=60)
+        yield PluginClient(stub, token, messages)
+    server.stop(None)
+    engine.stop(None)
+
+
+def refused(error: Any) -> str:
+    """The text of a call that the plugin refused."""
+    assert isinstance(error.value, grpc.RpcError)
+    return str(error.value.details())

@@ -1,0 +1,384 @@
+"""The configuration of a stack: what is read, and how everything wrong with it is said before anything is done."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from components.plan import PlanError
+from stacks import config
+from stacks.keys import KEYS
+
+HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDJyo2sTUMxnKx0DqJY0zVcVv7B8mCkG6m8jXcTHwNd0"
+
+
+def ssh_key(passphrase: bytes | None = None) -> str:
+    encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
+    if passphrase is not None:
+        encryption = serialization.BestAvailableEncryption(passphrase)
+    key = ed25519.Ed25519PrivateKey.generate()
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, encryption).decode()
+
+
+PLAIN_KEY = ssh_key()
+
+
+def machine(number: int, **changes: Any) -> dict[str, Any]:
+    return {"name": f"etcd-{number}", "address": f"10.0.0.1{number}", "ssh": {"hostKey": HOST_KEY}, **changes}
+
+
+MACHINES = [machine(1), machine(2), machine(3)]
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """A project's directory with a usable ssh key in it."""
+    file = tmp_path / "id_ed25519"
+    file.write_text(PLAIN_KEY)
+    file.chmod(0o600)
+    return tmp_path
+
+
+def sound(**changes: Any) -> dict[str, Any]:
+    return {"platform": "hosts", "machines": MACHINES, "ssh": {"privateKeyFile": "id_ed25519"}, **changes}
+
+
+def load(values: dict[str, Any], directory: Path, stack: str = "dev") -> config.StackConfig:
+    """Loads values as Pulumi hands them over: texts as they are, everything else as JSON; None is not given."""
+    raw = {
+        key: value if isinstance(value, str) else json.dumps(value)
+        for key, value in values.items()
+        if value is not None
+    }
+    return config.load(stack, raw, directory)
+
+
+def refusal(values: dict[str, Any], directory: Path, stack: str = "dev") -> PlanError:
+    with pytest.raises(config.ConfigError) as refused:
+        load(values, directory, stack)
+    for problem in refused.value.problems:
+        for part in (problem.key, problem.value, problem.rule, problem.remedy):
+            assert part
+            assert part.rstrip(".?") in str(refused.value)
+    return refused.value
+
+
+def test_a_minimal_configuration_gets_every_default(directory: Path) -> None:
+    stack = load(sound(), directory)
+    assert (stack.cluster_name, stack.version, stack.quota, stack.metrics) == ("dev", "3.6.16", "2GiB", "loopback")
+    assert (stack.flags, stack.release_sha256, stack.authority, stack.warnings) == ({}, {}, None, ())
+    assert (stack.heartbeat_interval_ms, stack.election_timeout_ms) == (None, None)
+    assert stack.certificates == config.CertificatesConfig(8760, 720, 87600)
+    assert stack.cluster_api == config.ClusterApiConfig("dev", "default")
+    assert stack.release_mirror.startswith("https://")
+    assert [each.name for each in stack.machines] == ["etcd-1", "etcd-2", "etcd-3"]
+    first = stack.machines[0]
+    assert (first.identity, first.data_directory) == ("", "/var/lib/etcd")
+    assert first.ssh == config.SshConfig("10.0.0.11", HOST_KEY, PLAIN_KEY, "root", 22, None)
+
+
+def test_every_value_arrives_where_it_belongs(directory: Path) -> None:
+    stack = load(
+        sound(
+            clusterName="prod",
+            version="3.7.3",
+            dataDirectory="/srv/etcd/data",
+            releaseMirror="http://mirror",
+            releaseSha256={"amd64": "A" * 64},
+            quota="4GiB",
+            metrics="private",
+            heartbeatIntervalMs="50",
+            electionTimeoutMs="500",
+            flags={"max-txn-ops": 256, "enable-pprof": True, "log-level": "warn"},
+            certificates={"validityHours": 100, "earlyRenewalHours": 10, "caValidityHours": 200},
+            clusterApi={"clusterName": "workload", "namespace": "clusters"},
+        ),
+        directory,
+    )
+    assert (stack.cluster_name, stack.version, stack.quota, stack.metrics) == ("prod", "3.7.3", "4GiB", "private")
+    assert (stack.heartbeat_interval_ms, stack.election_timeout_ms) == (50, 500)
+    assert stack.flags == {"max-txn-ops": "256", "enable-pprof": "true", "log-level": "warn"}
+    assert stack.certificates == config.CertificatesConfig(100, 10, 200)
+    assert stack.cluster_api == config.ClusterApiConfig("workload", "clusters")
+    assert stack.machines[2].data_directory == "/srv/etcd/data"
+    assert (stack.release_mirror, stack.release_sha256) == ("http://mirror", {"amd64": "A" * 64})
+
+
+def test_a_machine_overrides_what_all_have(directory: Path) -> None:
+    own = directory / "own"
+    own.write_text(ssh_key())
+    own.chmod(0o400)
+    bastion = {"host": "bastion.example", "hostKey": HOST_KEY, "user": "jump", "port": 2222}
+    ways = {"host": "198.51.100.7", "hostKey": HOST_KEY, "user": "debian", "port": 2200, "privateKeyFile": "own"}
+    machines = [machine(1, ssh=ways, identity="srv-42", dataDirectory="/srv/etcd"), machine(2), machine(3)]
+    defaults = {"privateKeyFile": "id_ed25519", "user": "admin", "port": 22022, "bastion": bastion}
+    stack = load(sound(machines=machines, ssh=defaults), directory)
+    first, second, _ = stack.machines
+    assert (first.ssh.host, first.ssh.user, first.ssh.port) == ("198.51.100.7", "debian", 2200)
+    assert (first.identity, first.data_directory) == ("srv-42", "/srv/etcd")
+    assert first.ssh.private_key == own.read_text()
+    assert (second.ssh.host, second.ssh.user, second.ssh.port) == ("10.0.0.12", "admin", 22022)
+    assert second.ssh.bastion == config.BastionConfig("bastion.example", HOST_KEY, PLAIN_KEY, "jump", 2222)
+
+
+def test_the_ssh_key_can_be_a_secret_of_the_configuration(directory: Path) -> None:
+    stack = load(sound(ssh=None, sshPrivateKey=PLAIN_KEY), directory)
+    assert {each.ssh.private_key for each in stack.machines} == {PLAIN_KEY}
+
+
+def test_machines_can_be_in_a_file_with_paths_relative_to_the_project(directory: Path) -> None:
+    (directory / ".lab").mkdir()
+    ways = {"host": "10.0.0.11", "port": 22, "user": "operator", "privateKeyFile": "id_ed25519", "hostKey": HOST_KEY}
+    (directory / ".lab" / "machines.json").write_text(json.dumps({"machines": [machine(1, ssh=ways)]}))
+    stack = load({"platform": "hosts", "machinesFile": ".lab/machines.json"}, directory)
+    assert stack.machines[0].ssh.user == "operator"
+    assert stack.machines[0].ssh.private_key == PLAIN_KEY
+
+
+REFUSED = [
+    # What the main job's point about bad configuration asks for.
+    ("zero members", {"machines": []}, "machines", "0 members", "1, 3, 5 or 7"),
+    ("even members", {"machines": MACHINES[:2]}, "machines", "2 members", "odd"),
+    ("nine members", {"machines": [machine(n) for n in range(1, 10)]}, "machines", "9 members", "at most 7"),
+    ("same name", {"machines": [*MACHINES[:2], machine(3, name="etcd-1")]}, "machines[2].name", "etcd-1", "same name"),
+    (
+        "same address",
+        {"machines": [*MACHINES[:2], machine(3, address="10.0.0.11")]},
+        "machines[2].address",
+        "10.0.0.11",
+        "same address",
+    ),
+    ("no address", {"machines": [machine(1, address="etcd-1")]}, "machines[0].address", "etcd-1", "IPv4 or IPv6"),
+    ("version unknown", {"version": "newest"}, "version", "newest", "X.Y.Z"),
+    ("minor unknown", {"version": "3.8.0"}, "version", "3.8.0", "3.5, 3.6, 3.7"),
+    ("flag unknown", {"flags": {"max-tnx-ops": 1}}, "flags.max-tnx-ops", "max-tnx-ops", "no such flag"),
+    ("flag owned", {"flags": {"data-dir": "/x"}}, "flags.data-dir", "data-dir", "owned by the program"),
+    ("no DNS label", {"clusterName": "My Cluster"}, "clusterName", "My Cluster", "DNS label"),
+    ("name no DNS label", {"machines": [machine(1, name="etcd_1")]}, "machines[0].name", "etcd_1", "DNS label"),
+    # The rest.
+    ("platform", {"platform": "aws"}, "platform", "aws", "hosts"),
+    ("no platform", {"platform": None}, "platform", "nothing", "required"),
+    ("no machines", {"machines": None}, "machines", "nothing", "machinesFile"),
+    ("machines no list", {"machines": {"a": 1}}, "machines", "an object", "list of objects"),
+    ("machines no JSON", {"machines": "- a"}, "machines", "a text", "list of objects"),
+    ("machine no object", {"machines": ["a"]}, "machines[0]", "a text", "an object"),
+    ("both", {"machinesFile": "x.json"}, "machinesFile", "x.json", "machines or in machinesFile"),
+    ("no file", {"machines": None, "machinesFile": "x.json"}, "machinesFile", "x.json", "No such file"),
+    ("no JSON", {"machines": None, "machinesFile": "id_ed25519"}, "machinesFile", "id_ed25519", "JSON"),
+    ("unknown key", {"verison": "3.6.16"}, "verison", "verison", "no such key"),
+    ("unknown machine key", {"machines": [machine(1, adress="x")]}, "machines[0].adress", "adress", "no such key"),
+    ("no host key", {"machines": [machine(1, ssh={})]}, "machines[0].ssh.hostKey", "nothing", "required"),
+    ("empty host key", {"machines": [machine(1, ssh={"hostKey": " "})]}, "machines[0].ssh.hostKey", "' '", "text"),
+    (
+        "bad host key",
+        {"machines": [machine(1, ssh={"hostKey": "AAAA"})]},
+        "machines[0].ssh.hostKey",
+        "AAAA",
+        "host key",
+    ),
+    (
+        "cut host key",
+        {"machines": [machine(1, ssh={"hostKey": HOST_KEY[:20]})]},
+        "machines[0].ssh.hostKey",
+        "AAAA",
+        "host key",
+    ),
+    ("port", {"machines": [machine(1, ssh={"hostKey": HOST_KEY, "port": 0})]}, "machines[0].ssh.port", "0", "65535"),
+    ("port text", {"ssh": {"privateKeyFile": "id_ed25519", "port": "ssh"}}, "ssh.port", "ssh", "whole number"),
+    ("user", {"ssh": {"privateKeyFile": "id_ed25519", "user": "a b"}}, "ssh.user", "a b", "login"),
+    (
+        "host",
+        {"machines": [machine(1, ssh={"hostKey": HOST_KEY, "host": "a:22"})]},
+        "machines[0].ssh.host",
+        "a:22",
+        "without port",
+    ),
+    (
+        "bastion",
+        {"ssh": {"privateKeyFile": "id_ed25519", "bastion": {"host": "b"}}},
+        "ssh.bastion.hostKey",
+        "nothing",
+        "required",
+    ),
+    ("no ssh key", {"ssh": None}, "ssh.privateKeyFile", "nothing", "private ssh key"),
+    ("no key file", {"ssh": {"privateKeyFile": "none"}}, "ssh.privateKeyFile", "none", "No such file"),
+    ("two keys", {"sshPrivateKey": PLAIN_KEY}, "ssh.privateKeyFile", "id_ed25519", "sshPrivateKey or in"),
+    ("data directory", {"dataDirectory": "etcd"}, "dataDirectory", "etcd", "absolute"),
+    ("mirror", {"releaseMirror": "mirror.example"}, "releaseMirror", "mirror.example", "https://"),
+    ("sum", {"releaseSha256": {"amd64": "abc"}}, "releaseSha256.amd64", "abc", "64"),
+    ("architecture", {"releaseSha256": {"x86_64": "abc"}}, "releaseSha256.x86_64", "abc", "amd64"),
+    ("quota", {"quota": "2 gigs"}, "quota", "2 gigs", "size"),
+    ("metrics", {"metrics": "public"}, "metrics", "public", "loopback"),
+    ("heartbeat", {"heartbeatIntervalMs": "fast"}, "heartbeatIntervalMs", "fast", "whole number"),
+    ("election", {"electionTimeoutMs": "300"}, "electionTimeoutMs", "300", "five times"),
+    ("flag type", {"flags": {"max-txn-ops": [1]}}, "flags.max-txn-ops", "a list", "text"),
+    ("lifetime", {"certificates": {"validityHours": 0}}, "certificates.validityHours", "0", "at least one hour"),
+    (
+        "renewal",
+        {"certificates": {"validityHours": 24, "earlyRenewalHours": 24}},
+        "certificates.earlyRenewalHours",
+        "24",
+        "within",
+    ),
+    ("CA lifetime", {"certificates": {"caValidityHours": 8760}}, "certificates.caValidityHours", "8760", "outlives"),
+    ("cluster api", {"clusterApi": {"namespace": "A"}}, "clusterApi.namespace", "A", "DNS label"),
+]
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "value", "rule"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED]
+)
+def test_bad_configuration_is_refused_with_key_value_rule_and_remedy(
+    changes: dict[str, Any], key: str, value: str, rule: str, directory: Path
+) -> None:
+    refused = refusal(sound(**changes), directory)
+    # And nothing else is: what follows from a problem is not another one.
+    [problem] = refused.problems
+    assert problem.key == key
+    assert value in problem.value
+    assert rule in problem.rule
+    assert problem.remedy
+
+
+def test_all_problems_are_said_at_once(directory: Path) -> None:
+    bad = sound(version="x", quota="x", metrics="x", colour="x", machines=MACHINES[:2], clusterApi={"namespace": "X"})
+    keys = [problem.key for problem in refusal(bad, directory).problems]
+    assert sorted(keys) == ["clusterApi.namespace", "colour", "machines", "metrics", "quota", "version"]
+
+
+def test_a_misspelt_key_is_answered_with_the_right_one(directory: Path) -> None:
+    assert "Did you mean 'version'?" in str(refusal(sound(verson="3.6.16"), directory))
+
+
+def test_a_stack_whose_name_cannot_name_a_cluster_is_refused(directory: Path) -> None:
+    refused = refusal(sound(), directory, stack="Prod_EU")
+    assert refused.key == "clusterName"
+    assert "'prod-eu'" in refused.remedy
+
+
+def test_problems_in_the_machines_file_name_the_file(directory: Path) -> None:
+    (directory / "m.json").write_text(json.dumps({"machines": [machine(1, address="x")], "more": 1}))
+    refused = refusal(sound(machines=None, machinesFile="m.json"), directory)
+    assert [problem.key for problem in refused.problems] == ["m.json: more", "m.json: machines[0].address"]
+
+
+def test_two_machines_behind_one_ssh_address_are_refused(directory: Path) -> None:
+    way = {"host": "198.51.100.7", "hostKey": HOST_KEY}
+    refused = refusal(sound(machines=[machine(1, ssh=way), machine(2, ssh=way), machine(3)]), directory)
+    assert refused.key == "machines[1].ssh.host"
+
+
+def test_a_key_file_that_others_can_read_is_refused(directory: Path) -> None:
+    (directory / "id_ed25519").chmod(0o644)
+    refused = refusal(sound(), directory)
+    assert (refused.key, len(refused.problems)) == ("ssh.privateKeyFile", 1)
+    assert "mode 0644" in refused.rule
+    assert "chmod 600" in refused.remedy
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (HOST_KEY, "without .pub"),
+        ("", "ssh-keygen"),
+        (ssh_key(b"hunter2"), "with a passphrase"),
+        ("-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n", "with a passphrase"),
+        (
+            "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAA\n-----END RSA PRIVATE KEY-----\n",
+            "with a passphrase",
+        ),
+    ],
+)
+def test_a_file_without_a_usable_private_key_is_refused(text: str, expected: str, directory: Path) -> None:
+    (directory / "id_ed25519").write_text(text)
+    refused = refusal(sound(), directory)
+    assert (refused.key, len(refused.problems)) == ("ssh.privateKeyFile", 1)
+    assert expected in str(refused)
+
+
+def test_an_authority_that_cannot_issue_is_refused_without_showing_its_key(directory: Path) -> None:
+    refused = refusal(sound(ca={"certificate": "none", "privateKey": "VERYSECRET"}), directory)
+    assert refused.key == "ca.certificate"
+    assert "VERYSECRET" not in str(refused)
+
+
+def test_an_authority_needs_both_parts(directory: Path) -> None:
+    refused = refusal(sound(ca={"certificate": "x"}), directory)
+    assert [problem.key for problem in refused.problems] == ["ca.privateKey"]
+
+
+SECRET = "topsecret-0123456789"
+HIDDEN: list[dict[str, Any]] = [
+    {"sshPrivateKey": SECRET},
+    {"ca": SECRET},
+    {"ca": {"certificate": "x", "privateKey": [SECRET]}},
+    {"ca": {"certificate": "x", "privateKey": SECRET}},
+    {"ca": {"certificat": "x", "privatKey": SECRET}},
+    {"ca": [{"privateKey": SECRET}]},
+    {"sshPrivatKey": SECRET},
+    {"ssh": {"privateKey": SECRET}},
+    {"ssh": {"privateKeyFile": f"-----BEGIN OPENSSH PRIVATE KEY-----\n{SECRET}"}},
+    {"machines": f"-----BEGIN OPENSSH PRIVATE KEY-----\n{SECRET}"},
+    {"machines": [machine(1, ssh={"hostKey": f"-----BEGIN RSA PRIVATE KEY-----\n{SECRET}"})]},
+    {"quota": f"-----BEGIN RSA PRIVATE KEY-----\n{SECRET}"},
+]
+
+
+@pytest.mark.parametrize("changes", HIDDEN)
+def test_no_message_holds_a_secret(changes: dict[str, Any], directory: Path) -> None:
+    assert SECRET not in str(refusal(sound(**changes), directory))
+
+
+def test_a_configuration_shown_for_debugging_holds_no_secret(directory: Path) -> None:
+    stack = load(sound(), directory)
+    assert PLAIN_KEY[40:80] not in repr(stack)
+    assert "topsecret" not in repr(config.AuthorityConfig("c", "topsecret"))
+    assert "topsecret" not in repr(config.BastionConfig("h", "k", "topsecret"))
+
+
+def test_pulumi_prints_the_refusal_without_a_stack_trace() -> None:
+    # The language host prints a RunError as it is, and anything else with its trace.
+    assert issubclass(config.ConfigError, pulumi.RunError)
+
+
+def test_the_running_program_s_configuration_is_read_with_its_unknown_keys(
+    monkeypatch: pytest.MonkeyPatch, directory: Path
+) -> None:
+    given = {
+        f"external-etcd:{key}": value if isinstance(value, str) else json.dumps(value) for key, value in sound().items()
+    }
+    monkeypatch.setenv("PULUMI_CONFIG", json.dumps({**given, "command:x": "y"}))
+    assert len(config.load("dev", directory=directory).machines) == 3
+    monkeypatch.setenv("PULUMI_CONFIG", json.dumps({**given, "external-etcd:verison": "3.6.16"}))
+    with pytest.raises(config.ConfigError, match="verison"):
+        config.load("dev", directory=directory)
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=9),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from([re.split(r"[.]", key.path)[-1] for key in KEYS]), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([key.path for key in KEYS if "." not in key.path]), _JSON | st.text(max_size=20), max_size=6
+    )
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_any_nonsense_is_either_read_or_refused_and_never_breaks(directory: Path, changes: dict[str, Any]) -> None:
+    try:
+        load(sound(**changes), directory)
+    except config.ConfigError as refused:
+        assert refused.problems
