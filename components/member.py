@@ -69,7 +69,7 @@ class EtcdMember(pulumi.ComponentResource):
                 program=f"python3 -c {shlex.quote(bundle.INSTALLER)}",
             ),
             # The program is no secret. Marked as one, previews show it as [secret] and not as pages of base64.
-            stdin=pulumi.Output.secret(bundle.program()),
+            stdin=pulumi.Output.secret(pulumi.Output.concat(bundle.program(), "\n", machine.get("identity", ""))),
             delete=self._retire(),
         )
 

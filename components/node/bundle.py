@@ -22,7 +22,7 @@ import base64, bz2, hashlib, io, os, shutil, time, zipfile
 if os.geteuid() != 0:
     sys.exit("etcd-node: installing needs root. Give the ssh user password-less sudo, or log in as root.")
 os.umask(0o022)
-program = bz2.decompress(base64.b64decode(sys.stdin.read()))
+program = bz2.decompress(base64.b64decode(sys.stdin.readline()))
 home, wrapper = "/usr/local/lib/etcd-node", "/usr/local/sbin/etcd-node"
 place = os.path.join(home, hashlib.sha256(program).hexdigest()[:12])
 text = "#!/bin/sh\\n# etcd-node of external-etcd; try: etcd-node status\\nexec python3 -I %s \\"$@\\"\\n" % place
@@ -49,7 +49,8 @@ os.execv(wrapper, [wrapper] + sys.argv[1:])
 """
 """Python program for `python3 -c`: unpacks what `program` returns from stdin, installs it, and runs it with its arguments.
 
-It keeps the program that was in use before, and any that is younger than ten minutes (another run may just be unpacking it).
+The first line of stdin is the program; what follows only makes the input differ for another machine. It keeps the
+program that was in use before, and any that is younger than ten minutes (another run may just be unpacking it).
 """
 
 

@@ -234,6 +234,8 @@ def _voters(spec: Spec, quorum: etcd.Membership) -> tuple[list[decide.Voter], di
         else:
             trouble = (answer.said or "not ready") if not answer.ok else decide.trouble_of(statuses.get(name), leader)
         voters.append(decide.Voter(name, trouble))
+    order = list(spec.members)
+    voters.sort(key=lambda voter: order.index(voter.name) if voter.name in order else len(order))
     return voters, statuses
 
 

@@ -219,10 +219,21 @@ def _parts(version: str) -> tuple[int, int, int]:
     return major, minor, patch
 
 
+# Statuses are read one after another while the cluster works; so close together they are equally up to date.
+_CLOSE = 100
+
+
 def heir(leader: str, voters: Sequence[Voter], statuses: Mapping[str, Status]) -> str | None:
-    """To whom leadership goes: the healthy voter that is most up to date; the first of equals; None if there is none."""
+    """To whom leadership goes: the first healthy voter among those that are most up to date; None if there is none.
+
+    Args:
+        leader: who gives it away.
+        voters: in the order in which changes go through them, so that the first is the one most likely done with.
+        statuses: name -> what the member says of itself.
+    """
     able = [voter.name for voter in voters if voter.name != leader and not voter.trouble and voter.name in statuses]
-    return max(able, key=lambda name: statuses[name].applied_index, default=None)
+    best = max((statuses[name].applied_index for name in able), default=0)
+    return next((name for name in able if statuses[name].applied_index >= best - _CLOSE), None)
 
 
 # A voter this many entries behind the leader is not counted on; a busy cluster is some tens apart at any moment.

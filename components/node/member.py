@@ -86,7 +86,7 @@ def _ended(spec: Spec) -> NodeError:
     said = systemd.journal()
     return NodeError(
         f"etcd of {spec.member} ended instead of starting; its last words:\n{said}\n",
-        "Remove the cause, then run again; it was stopped.",
+        "Remove the cause, then run again; it is stopped now.",
     )
 
 
@@ -119,14 +119,23 @@ def wait_ready(spec: Spec, seconds: float, *, certificate: str = "") -> None:
             if now.active == "failed" or now.restarts - first.restarts >= _CRASHES:
                 systemd.stop()
                 raise _ended(spec)
-            if now.active == "inactive":
+            if now.active == "inactive" and not now.has_job:
                 raise _ended(spec)
     if certificate and served not in ("", certificate):
         raise NodeError(
             f"etcd of {spec.member} presents the server certificate {served[:16]}..., not {certificate[:16]}... which was written to {paths.PKI}",
             "See `journalctl -u etcd` on the machine.",
         )
+    others = etcd.each(lambda address: etcd.ready(spec, address, timeout=2), spec.others)
+    report = "".join(f"; {name}: {_words(answer)}" for name, answer in others.items())
     raise NodeError(
-        f"{spec.member} is not ready after {seconds:.0f} s: {said or 'no answer'}\n{systemd.journal()}\n",
-        "See `etcd-node status` here and on the other members; a member is ready only when a majority runs.",
+        f"not ready after {seconds:.0f} s ({said or 'no answer'}{report})",
+        "A member is ready only when a majority runs and reaches each other: bring the others back, then run again. See "
+        "`journalctl -u etcd`. If a majority is lost for good, restore from a snapshot (https://etcd.io/docs/latest/op-guide/recovery/).",
     )
+
+
+def _words(answer: etcd.Ready | etcd.Silent | etcd.Alien) -> str:
+    if isinstance(answer, etcd.Ready):
+        return "ready" if answer.ok else answer.said or "not ready"
+    return str(answer)

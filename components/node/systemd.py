@@ -18,7 +18,7 @@ _PROPERTIES = (
     "Result",
     "LoadState",
     "NeedDaemonReload",
-    "InvocationID",
+    "Job",
 )
 
 
@@ -36,7 +36,8 @@ class Service:
     result: str
     loaded: bool
     needs_reload: bool
-    invocation: str
+    has_job: bool
+    """systemd is about to start or stop it."""
 
     @property
     def runs(self) -> bool:
@@ -56,7 +57,7 @@ def show() -> Service:
         result=values.get("Result", ""),
         loaded=values.get("LoadState") == "loaded",
         needs_reload=values.get("NeedDaemonReload") == "yes",
-        invocation=values.get("InvocationID", ""),
+        has_job=values.get("Job", "0") not in ("", "0"),
     )
 
 
@@ -119,10 +120,9 @@ def stop() -> None:
         )
 
 
-def journal(lines: int = 8, invocation: str = "") -> str:
+def journal(lines: int = 8) -> str:
     """The unit's last lines, for an error message; the essence of each where it is JSON."""
-    match = [f"_SYSTEMD_INVOCATION_ID={invocation}"] if invocation else ["-u", paths.UNIT]
-    said = run(["journalctl", "--no-pager", "-q", "-o", "cat", "-n", str(lines), *match], 20, check=False)
+    said = run(["journalctl", "--no-pager", "-q", "-o", "cat", "-n", str(lines), "-u", paths.UNIT], 20, check=False)
     return "\n".join(f"  | {_essence(line)}" for line in said.stdout.splitlines() if line.strip())
 
 

@@ -1,10 +1,10 @@
 """A Pulumi program of one's own that uses external_etcd: three machines from its configuration, kubeadm's files as outputs.
 
-    pulumi config set --path 'machines[0].name' etcd-1
-    pulumi config set --path 'machines[0].address' 10.0.0.11
-    pulumi config set --path 'machines[0].host_key' "$(ssh-keyscan -qt ed25519 10.0.0.11 | cut -d' ' -f2-)"
-    ...
-    pulumi config set --secret ssh_key < ~/.ssh/id_ed25519
+pulumi config set --path 'machines[0].name' etcd-1
+pulumi config set --path 'machines[0].address' 10.0.0.11
+pulumi config set --path 'machines[0].host_key' "$(ssh-keyscan -qt ed25519 10.0.0.11 | cut -d' ' -f2-)"
+...
+pulumi config set --secret ssh_key < ~/.ssh/id_ed25519
 """
 
 import pulumi

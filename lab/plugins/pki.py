@@ -179,13 +179,14 @@ def request(inputs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _subject(given: Mapping[str, Any]) -> x509.Name:
-    names = []
-    for field, oid in _NAMES:
-        values = given.get(field, [])
-        names += [_attribute(oid, value) for value in (values if isinstance(values, list) else [values])]
-    if "emailAddress" in given:
-        names.append(_attribute(NameOID.EMAIL_ADDRESS, given["emailAddress"]))
-    return x509.Name(names)
+    several = {field: value if isinstance(value, list) else [value] for field, value in given.items()}
+    names = [[_attribute(oid, value) for value in several.get(field, [])] for field, oid in _NAMES]
+    return _name([*names, [_attribute(NameOID.EMAIL_ADDRESS, value) for value in several.get("emailAddress", [])]])
+
+
+def _name(attributes: list[list[x509.NameAttribute[str]]]) -> x509.Name:
+    """Like Go: several values of one kind are one part of the name."""
+    return x509.Name([x509.RelativeDistinguishedName(part) for part in attributes if part])
 
 
 def _attribute(oid: x509.ObjectIdentifier, value: str) -> x509.NameAttribute[str]:
@@ -339,7 +340,7 @@ def _is_authority(certificate: x509.Certificate) -> bool:
 
 def _known_names(subject: x509.Name) -> x509.Name:
     """The subject of a request as Go writes it into a certificate: in its own order, and without an e-mail address."""
-    return x509.Name([name for _field, oid in _NAMES for name in subject.get_attributes_for_oid(oid)])
+    return _name([subject.get_attributes_for_oid(oid) for _field, oid in _NAMES])  # type: ignore[misc]
 
 
 def _load_request(text: str) -> x509.CertificateSigningRequest:

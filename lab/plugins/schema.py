@@ -125,8 +125,9 @@ def with_defaults(fields: Mapping[str, Field], inputs: Mapping[str, Any]) -> dic
         value = complete.get(name)
         if value is None and field.default is not None:
             value = field.default
-        if field.fields is not None and isinstance(plain(value), dict):
-            inner = with_defaults(field.fields, value.value if isinstance(value, Secret) else value)
+        given = value.value if isinstance(value, Secret) else value
+        if field.fields is not None and isinstance(given, dict):
+            inner = with_defaults(field.fields, given)
             value = Secret(plain(inner)) if isinstance(value, Secret) else inner
         if value is not None:
             complete[name] = Secret(plain(value)) if field.secret else value

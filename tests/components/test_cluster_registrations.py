@@ -166,3 +166,11 @@ def test_an_authority_of_ones_own_is_used_and_none_is_made(own_authority: dict[s
 def test_bad_arguments_are_refused_before_anything_is_registered() -> None:
     with pytest.raises(PlanError, match="odd"):
         EtcdCluster("dev", {"members": machines(2)})  # type: ignore[typeddict-item]
+
+
+def test_another_machine_in_a_slot_is_prepared_and_converged_anew() -> None:
+    before, after = (cluster(preview=False, members=machines(identity=identity)) for identity in ("i-1", "i-2"))
+    for verb in ("prepare", "converge"):
+        name = f"dev-a-{verb}"
+        assert before.named(name).inputs["stdin"] != after.named(name).inputs["stdin"]
+        assert before.named(name).inputs["create"] == after.named(name).inputs["create"]

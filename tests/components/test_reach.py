@@ -1,15 +1,13 @@
 """What is said about the way to a machine before any command is run there."""
 
-import shutil
 import socket
-import subprocess
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from components.reach import UnreachableError, check_reachable
+from tests.support.sshd import Sshd
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFh"
 
@@ -43,37 +41,10 @@ def greeter() -> Iterator[int]:
 
 
 @pytest.fixture
-def sshd(tmp_path: Path, free_port: int) -> Iterator[tuple[int, str]]:
-    """A real sshd on loopback: port and public host key."""
-    program = shutil.which("sshd", path="/usr/sbin:/usr/bin")
-    assert program, "this test needs sshd: apt-get install openssh-server"
-    key = tmp_path / "host_key"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True, timeout=20)
-    Path("/run/sshd").mkdir(exist_ok=True)
-    command = [
-        program,
-        "-D",
-        "-e",
-        "-f",
-        "/dev/null",
-        "-h",
-        str(key),
-        "-p",
-        str(free_port),
-        "-o",
-        "ListenAddress=127.0.0.1",
-    ]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    try:
-        for _ in range(100):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", free_port)) == 0:
-                    break
-            threading.Event().wait(0.05)
-        yield free_port, " ".join((tmp_path / "host_key.pub").read_text().split()[:2])
-    finally:
-        process.terminate()
-        process.wait(10)
+def sshd() -> Iterator[tuple[int, str]]:
+    """An ssh server on loopback: port and public host key."""
+    with Sshd() as server:
+        yield server.port, " ".join(server.host_key.split()[:2])
 
 
 def test_a_machine_that_does_not_answer_is_named_with_cause_and_remedy(free_port: int) -> None:

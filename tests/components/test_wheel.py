@@ -3,45 +3,16 @@
 import os
 import subprocess
 import sys
-import venv
 from pathlib import Path
 
 import pytest
 
-REPO = Path(__file__).resolve().parents[2]
+from tests.support.wheel import REPO, installed_wheel
 
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Python of an environment that has the wheel, and Pulumi's packages from this one."""
-    directory = tmp_path_factory.mktemp("wheel")
-    subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", directory, REPO],
-        check=True,
-        timeout=120,
-        capture_output=True,
-    )
-    (wheel,) = directory.glob("external_etcd-*.whl")
-    venv.create(directory / "venv", with_pip=False)
-    python = directory / "venv" / "bin" / "python"
-    install = [
-        sys.executable,
-        "-m",
-        "pip",
-        "--python",
-        str(python),
-        "install",
-        "-q",
-        "--no-deps",
-        "--no-index",
-        str(wheel),
-    ]
-    subprocess.run(install, check=True, timeout=120)
-    # The dependencies are the same pinned ones: they need not be installed a second time.
-    (site,) = (directory / "venv" / "lib").glob("python*/site-packages")
-    (ours,) = (Path(sys.prefix) / "lib").glob("python*/site-packages")
-    (site / "pinned.pth").write_text(f"{ours}\n")
-    return python
+    return installed_wheel(tmp_path_factory.mktemp("wheel"))
 
 
 def _run(python: Path, code: str, cwd: Path) -> str:

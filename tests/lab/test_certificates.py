@@ -23,7 +23,13 @@ def cluster(machines: Machines, stacks: Stacks) -> tuple[list[Machine], Stack]:
 
 def _openssl(command: str, text: str = "") -> str:
     done = subprocess.run(
-        f"openssl {command}", shell=True, input=text, capture_output=True, text=True, timeout=20, check=False
+        f"openssl {command}",
+        shell=True,
+        input=text,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
     )
     return done.stdout + done.stderr
 
@@ -119,9 +125,8 @@ def test_a_client_without_a_certificate_is_refused(cluster: tuple[list[Machine],
 def test_a_client_of_another_authority_is_refused(
     cluster: tuple[list[Machine], Stack], port: int, tmp_path: Path
 ) -> None:
-    _openssl(
-        f"req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=stranger -days 2 -keyout {tmp_path}/k -out {tmp_path}/c"
-    )
+    new = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=stranger -days 2"
+    _openssl(f"{new} -keyout {tmp_path}/k -out {tmp_path}/c")
     for machine in cluster[0]:
         target = f"s_client -connect {machine.address}:{port} -cert {tmp_path}/c -key {tmp_path}/k -ign_eof"
         answer = _openssl(target, "GET /members HTTP/1.0\r\n\r\n")

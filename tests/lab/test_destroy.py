@@ -7,7 +7,6 @@ from tests.support.etcd import assert_serves_all_members, etcdctl
 from tests.support.machines import Machines
 from tests.support.stacks import Stacks
 
-
 # What changes on a machine by itself, or because somebody logs in.
 _ALIVE = (
     "/run/",
@@ -31,7 +30,7 @@ def tree(machine: Machine) -> set[str]:
         root=True,
         timeout=120,
     )
-    # Backup copies that the tools for users and groups keep, and what Python caches, are no part of the machine's state.
+    # Backup copies that the tools for users and groups keep, and what Python caches, are nobody's state.
     own = re.compile(r"^/etc/(passwd|group|shadow|gshadow|subuid|subgid)- |__pycache__|^/etc/\.pwd\.lock ")
     return {line for line in listed.stdout.splitlines() if not line.startswith(_ALIVE) and not own.search(line)}
 

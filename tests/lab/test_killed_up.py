@@ -9,7 +9,6 @@ from tests.support.etcd import assert_serves_all_members, process_ids
 from tests.support.machines import Machines
 from tests.support.stacks import Stack, Stacks
 
-
 Moment = Callable[[list[Machine], Stack], Callable[[], bool]]
 
 
@@ -30,7 +29,7 @@ MOMENTS = {
         0, "systemctl is-active -q etcd || systemctl status etcd | grep -q activating"
     ),
     "between two members' starts": _on(1, "test -e /var/lib/etcd/member && exit 0; exit 1"),
-    "while members are converged": _said("dev-etcd-1-converge created"),
+    "while members are converged": _said("test-etcd-1-converge created"),
 }
 
 

@@ -16,8 +16,8 @@ from tests.support.stacks import Stack, Stacks, machine_config
 class Fault:
     """Something wrong with the second of three machines."""
 
-    cause: Callable[[Machines, Machine, Stack], None]
-    cure: Callable[[Machines, Machine, Stack], None]
+    cause: Callable[[Machines, Machine, Stack], object]
+    cure: Callable[[Machines, Machine, Stack], object]
     within: float
     """Seconds in which the run must have failed, as docs/safety.md states them."""
     says: tuple[str, ...]
@@ -67,19 +67,19 @@ FAULTS = {
     ),
     "full disk": Fault(
         cause=lambda _, machine, __: fill_disk(machine, size="64m"),
-        cure=lambda _, machine, __: machine.run("umount /var/lib/etcd", root=True) and None,
+        cure=lambda _, machine, __: machine.run("umount /var/lib/etcd", root=True),
         within=90,
         says=("/var/lib/etcd", "free"),
     ),
     "archive with a wrong checksum": Fault(
-        cause=lambda machines, _, __: machines.tampered_mirror({ARCHIVE: b"not the archive"}) and None,
-        cure=lambda machines, _, __: machines.lab.mirror() and None,
+        cause=lambda machines, _, __: machines.tampered_mirror({ARCHIVE: b"not the archive"}),
+        cure=lambda machines, _, __: machines.lab.mirror(),
         within=90,
         says=("SHA-256", "releaseMirror|releaseSha256|mirror"),
     ),
     "foreign etcd on the client port": Fault(
         cause=_foreign_etcd,
-        cure=lambda _, machine, __: machine.run("systemctl stop foreign", root=True) and None,
+        cure=lambda _, machine, __: machine.run("systemctl stop foreign", root=True),
         within=90,
         says=("2379", "python3"),
     ),

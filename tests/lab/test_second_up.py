@@ -24,12 +24,12 @@ def test_a_new_state_that_knows_nothing_of_the_cluster_cannot_take_it_over(machi
     found = machines.fresh(3)
     stacks.new(found).up()
     before = process_ids(found)
-    authorities = [machine.run("sha256sum /etc/etcd/pki/ca.crt").stdout for machine in found]
+    authorities = [machine.run("sha256sum /etc/etcd/pki/ca.crt", root=True).stdout for machine in found]
 
     run = stacks.new(found).up(check=False)
 
     assert run.code != 0
     assert "CA" in run.text
-    assert [machine.run("sha256sum /etc/etcd/pki/ca.crt").stdout for machine in found] == authorities
+    assert [machine.run("sha256sum /etc/etcd/pki/ca.crt", root=True).stdout for machine in found] == authorities
     assert process_ids(found) == before
     assert_serves_all_members(found)

@@ -73,7 +73,7 @@ def test_no_private_key_is_seen_anywhere_but_in_files_of_etcds_user(machines: Ma
     for machine in found:
         readable = machine.run(
             "find / -xdev \\( -path /proc -o -path /sys \\) -prune -o -type f -perm /o=r "
-            "-exec grep -lE 'BEGIN [A-Z ]*PRIVATE KEY-----$' {} + || true",
+            "-exec grep -lIE 'BEGIN [A-Z ]*PRIVATE KEY-----$' {} + || true",
             root=True,
             timeout=120,
         )

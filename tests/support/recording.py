@@ -52,9 +52,8 @@ class Recorder:
 
 
 def _name_of(urn: str) -> str:
-    return (
-        "" if "pulumi:pulumi:Stack" in urn.rsplit("::", 2)[-2].rsplit("$", maxsplit=1)[-1] else urn.rsplit("::", 1)[-1]
-    )
+    type_, name = urn.split("::")[-2:]
+    return "" if type_.endswith("pulumi:pulumi:Stack") else name
 
 
 class _Monitor(mocks.MockMonitor):

@@ -16,6 +16,14 @@ from typing import Any
 import paramiko
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from paramiko.common import (
+    AUTH_FAILED,
+    AUTH_SUCCESSFUL,
+    OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED,
+    OPEN_FAILED_CONNECT_FAILED,
+    OPEN_SUCCEEDED,
+    cMSG_CHANNEL_REQUEST,
+)
 
 # A client that leaves is no news, and paramiko would print it among the results of the tests.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
@@ -110,32 +118,35 @@ class _Session(paramiko.ServerInterface):
         self._transport = transport
         self._environment: dict[int, dict[str, str]] = {}
 
-    def get_allowed_auths(self, username: str) -> str:
+    def get_allowed_auths(self, username: str) -> str:  # noqa: ARG002
         return "publickey,password"
 
-    def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
+    def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:  # noqa: ARG002
         known = key.get_base64() in self._sshd.user_keys
-        return paramiko.AUTH_SUCCESSFUL if known else paramiko.AUTH_FAILED
+        return AUTH_SUCCESSFUL if known else AUTH_FAILED
 
-    def check_auth_password(self, username: str, password: str) -> int:
+    def check_auth_password(self, username: str, password: str) -> int:  # noqa: ARG002
         known = self._sshd.password is not None and password == self._sshd.password
-        return paramiko.AUTH_SUCCESSFUL if known else paramiko.AUTH_FAILED
+        return AUTH_SUCCESSFUL if known else AUTH_FAILED
 
-    def check_channel_request(self, kind: str, chanid: int) -> int:
-        return paramiko.OPEN_SUCCEEDED if kind == "session" else paramiko.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED
+    def check_channel_request(self, kind: str, chanid: int) -> int:  # noqa: ARG002
+        return OPEN_SUCCEEDED if kind == "session" else OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED
 
     def check_channel_direct_tcpip_request(
-        self, chanid: int, origin: tuple[str, int], destination: tuple[str, int]
+        self,
+        chanid: int,  # noqa: ARG002
+        origin: tuple[str, int],  # noqa: ARG002
+        destination: tuple[str, int],
     ) -> int:
         if not self._sshd.forward:
-            return paramiko.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED
+            return OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED
         try:
             target = socket.create_connection(destination, 5)
         except OSError:
-            return paramiko.OPEN_FAILED_CONNECT_FAILED
+            return OPEN_FAILED_CONNECT_FAILED
         self._sshd.forwarded.append(destination)
         threading.Thread(target=self._relay, args=(target,), daemon=True).start()
-        return paramiko.OPEN_SUCCEEDED
+        return OPEN_SUCCEEDED
 
     def _relay(self, target: socket.socket) -> None:
         channel = self._transport.accept(5)
@@ -146,8 +157,9 @@ class _Session(paramiko.ServerInterface):
             with contextlib.suppress(OSError, EOFError):
                 while data := source.recv(65536):
                     sink.sendall(data)
-            source.close()
-            sink.close()
+            for end in (source, sink):
+                with contextlib.suppress(OSError, EOFError):
+                    end.close()
 
         threading.Thread(target=copy, args=(channel, target), daemon=True).start()
         copy(target, channel)
@@ -205,17 +217,17 @@ def _run(channel: paramiko.Channel, command: bytes, environment: dict[str, str])
         channel.close()
 
 
-def _send_exit_signal(channel: paramiko.Channel, name: str) -> None:
+def _send_exit_signal(channel: Any, name: str) -> None:
     message = paramiko.Message()
-    message.add_byte(paramiko.common.cMSG_CHANNEL_REQUEST)
-    message.add_int(channel.remote_chanid)  # type: ignore[attr-defined]
+    message.add_byte(cMSG_CHANNEL_REQUEST)
+    message.add_int(channel.remote_chanid)
     message.add_string("exit-signal")
     message.add_boolean(False)
     message.add_string(name)
     message.add_boolean(False)
     message.add_string("")
     message.add_string("")
-    channel.transport._send_user_message(message)  # type: ignore[attr-defined]
+    channel.transport._send_user_message(message)
 
 
 def _load(text: str) -> paramiko.PKey:

@@ -33,15 +33,31 @@ class Run:
 
 
 class Stack:
-    """One stack of the program, in a folder that looks like a checkout and holds this stack's configuration."""
+    """One stack, in a folder that looks like a checkout of its project and holds this stack's configuration.
 
-    def __init__(self, directory: Path, environ: Mapping[str, str], config: Mapping[str, Any]) -> None:
+    Args:
+        directory: the folder to make; its name is the stack's.
+        environ: the engine's environment.
+        config: key without namespace -> value.
+        files: name in the folder -> what it links to.
+        project: the project's name, which is the namespace of its configuration.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        environ: Mapping[str, str],
+        config: Mapping[str, Any],
+        files: Mapping[str, Path],
+        project: str,
+    ) -> None:
         self.directory = directory
         self._environ = {**os.environ, **environ}
+        self._project = project
         self.config = dict(config)
         directory.mkdir(parents=True)
-        for name in ("Pulumi.yaml", "__main__.py", "components", "stacks", ".venv", "requirements.txt"):
-            (directory / name).symlink_to(REPO / name)
+        for name, target in files.items():
+            (directory / name).symlink_to(target)
         self.pulumi("stack", "init", directory.name)
 
     def command(self, *arguments: str) -> list[str]:
@@ -77,7 +93,7 @@ class Stack:
             if path.exists()
             else []
         )
-        lines = [f"  external-etcd:{key}: {json.dumps(value)}" for key, value in self.config.items()]
+        lines = [f"  {self._project}:{key}: {json.dumps(value)}" for key, value in self.config.items()]
         path.write_text("\n".join([*kept, "config:", *lines]) + "\n")
 
     def up(self, *arguments: str, check: bool = True, timeout: float = UP_SECONDS) -> Run:
@@ -150,7 +166,6 @@ class Stacks:
 
     def new(self, machines: Sequence[Machine], **config: Any) -> Stack:
         """A stack for these machines, not yet up. `config` adds to or replaces keys; None takes a key away."""
-        self._count += 1
         settings = {
             "platform": "hosts",
             "clusterName": "test",
@@ -159,7 +174,13 @@ class Stacks:
             **config,
         }
         settings = {key: value for key, value in settings.items() if value is not None}
-        return Stack(self._directory / f"test{self._count}", self._environ, settings)
+        names = ("Pulumi.yaml", "__main__.py", "components", "stacks", ".venv", "requirements.txt")
+        return self.of_project("external-etcd", {name: REPO / name for name in names}, settings)
+
+    def of_project(self, project: str, files: Mapping[str, Path], config: Mapping[str, Any]) -> Stack:
+        """A stack of another project: its files (name -> where they are) and its configuration."""
+        self._count += 1
+        return Stack(self._directory / f"test{self._count}", self._environ, config, files, project)
 
 
 def machine_config(machine: Machine, **ssh: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import socket
 import struct
 import threading
@@ -253,7 +254,7 @@ class _agent:  # noqa: N801
         self._listener.listen()
         self._path = str(path)
         self._key = serialization.load_ssh_private_key(PRIVATE.encode(), None)
-        self._blob = paramiko.PublicBlob.from_string(PUBLIC).key_blob
+        self._blob = base64.b64decode(PUBLIC.split()[1])
 
     def __enter__(self) -> str:
         threading.Thread(target=self._serve, daemon=True).start()
@@ -277,7 +278,7 @@ class _agent:  # noqa: N801
                 request.get_string()
                 signature = paramiko.Message()
                 signature.add_string("ssh-ed25519")
-                signature.add_string(self._key.sign(request.get_string()))  # type: ignore[union-attr, call-arg]
+                signature.add_string(self._key.sign(request.get_string()))  # type: ignore[call-arg]
                 answer.add_byte(b"\x0e")
                 answer.add_string(signature.asbytes())
             connection.sendall(struct.pack(">I", len(answer.asbytes())) + answer.asbytes())

@@ -95,7 +95,7 @@ def refusal(client: PluginClient, inputs: dict[str, Any]) -> str:
         ({"algorithm": "ED25519"}, "PRIVATE KEY", "ED25519", "ssh-ed25519"),
     ],
 )
-def test_a_private_key_comes_in_every_format(
+def test_a_private_key_comes_in_every_format(  # noqa: PLR0917
     tls: PluginClient, tmp_path: Path, inputs: dict[str, Any], header: str, shown: str, ssh: str
 ) -> None:
     _, state = tls.create(inputs)
@@ -185,7 +185,7 @@ def test_a_request_has_all_it_was_given(tls: PluginClient) -> None:
     request = x509.load_pem_x509_csr(state["certRequestPem"].encode())
     assert request.is_signature_valid
     assert request.subject.rfc4514_string() == (
-        "1.2.840.113549.1.9.1=a@example.org,2.5.4.5=sn,CN=cn,2.5.4.17=pc,STREET=s2,STREET=s1,ST=p,L=l,OU=ou,O=o,C=DE"
+        "1.2.840.113549.1.9.1=a@example.org,2.5.4.5=sn,CN=cn,2.5.4.17=pc,STREET=s1+STREET=s2,ST=p,L=l,OU=ou,O=o,C=DE"
     )
     text = openssl("req", "-noout", "-text", "-verify", stdin=state["certRequestPem"])
     assert "DNS:a.b, DNS:*.c, IP Address:10.0.0.1, IP Address:0:0:0:0:0:0:0:1, URI:spiffe://a/b" in text
@@ -294,8 +294,8 @@ def test_a_leaf_is_signed_by_its_authority_and_openssl_agrees(tls: PluginClient,
     (tmp_path / "ca.pem").write_text(ca["certPem"])
     (tmp_path / "leaf.pem").write_text(state["certPem"])
     for purpose in ("sslserver", "sslclient"):
-        verify = ["verify", "-x509_strict", "-purpose", purpose, "-CAfile", str(tmp_path / "ca.pem")]
-        assert ": OK" in openssl(*verify[:1], *verify[2:], str(tmp_path / "leaf.pem"))
+        chain = ("-purpose", purpose, "-CAfile", str(tmp_path / "ca.pem"))
+        assert ": OK" in openssl("verify", *chain, str(tmp_path / "leaf.pem"))
     assert state["caKeyAlgorithm"] == "ECDSA"
     assert isinstance(state["caPrivateKeyPem"], Secret)
 

@@ -1,0 +1,68 @@
+"""`make up` and `make down`, as a new user runs them: in a fresh clone, with nothing but what a clone has."""
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.machines import require_a_lab
+from tests.support.stacks import REPO
+
+
+def _run(clone: Path, command: str, *, timeout: float = 300) -> str:
+    # What this test run itself has set is not what a new user has.
+    hidden = ("VIRTUAL_ENV", "LAB_DIR", "LAB_SUBNET", "MAKEFLAGS", "MAKELEVEL", "PYTHONPATH")
+    environment = {
+        key: value for key, value in os.environ.items() if key not in hidden and not key.startswith("PULUMI")
+    }
+    environment["PATH"] = environment["PATH"].replace(f"{REPO}/.venv/bin:", "")
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=clone,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    assert done.returncode == 0, f"{command}:\n{done.stdout}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    require_a_lab()
+    directory = tmp_path_factory.mktemp("user") / "external-etcd"
+    subprocess.run(["git", "clone", "-q", REPO, directory], check=True, timeout=60)
+    yield directory
+    _run(directory, "make down")
+
+
+def test_make_alone_says_what_there_is(clone: Path) -> None:
+    said = _run(clone, "make")
+    for target in ("up", "down", "test", "check", "bench"):
+        assert re.search(rf"make {target} +\w", said)
+
+
+def test_make_up_in_a_fresh_clone_ends_with_healthy_members_and_lines_that_work(clone: Path) -> None:
+    said = _run(clone, "make up")
+    rows = [line.split() for line in said.splitlines() if re.match(r"etcd-\d +3\.", line)]
+    assert [row[0] for row in rows] == ["etcd-1", "etcd-2", "etcd-3"], said
+    assert {row[-1] for row in rows} == {"healthy"}
+    assert sorted(row[2] for row in rows) == ["follower", "follower", "leader"]
+
+    (line,) = [text.strip() for text in said.splitlines() if " sudo etcdctl " in text]
+    assert _run(clone, line).count("https://") == 3
+    assert "as wanted" not in _run(clone, "make up"), "the second run converges nobody"
+    assert _run(clone, "git status --porcelain") == "", "nothing that belongs to the repository has changed"
+    assert "endpoints" in _run(clone, ". .lab/env && pulumi stack output")
+
+
+def test_make_down_takes_everything_away(clone: Path) -> None:
+    _run(clone, "make down")
+    assert not (clone / ".lab").exists() or not any((clone / ".lab").iterdir())

@@ -1,0 +1,25 @@
+"""The project's wheel in an environment of its own, as its users have it."""
+
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parents[2]
+
+
+def installed_wheel(directory: Path) -> Path:
+    """Builds the wheel and installs it into a new environment below `directory`; returns that environment's Python."""
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(directory), str(REPO)]
+    done = subprocess.run(build, timeout=120, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (wheel,) = directory.glob("external_etcd-*.whl")
+    venv.create(directory / "venv", with_pip=False)
+    python = directory / "venv" / "bin" / "python"
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", "--no-deps", "--no-index", str(wheel)]
+    subprocess.run(pip, check=True, timeout=120)
+    # The dependencies are the same pinned ones: they need not be installed a second time.
+    (site,) = (directory / "venv" / "lib").glob("python*/site-packages")
+    (ours,) = (Path(sys.prefix) / "lib").glob("python*/site-packages")
+    (site / "pinned.pth").write_text(f"{ours}\n")
+    return python

@@ -1,0 +1,99 @@
+"""The stand-in plugins as the engine meets them: programs that print a port, soon, and do not outlive it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import grpc
+import pytest
+from google.protobuf import empty_pb2
+from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
+
+BIN = Path(__file__).resolve().parents[2] / "lab" / "plugins" / "bin"
+
+
+def ask(port: int) -> tuple[str, provider_pb2.ConfigureResponse]:
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        stub = provider_pb2_grpc.ResourceProviderStub(channel)
+        handshake = stub.Handshake(provider_pb2.ProviderHandshakeRequest(), timeout=20)
+        assert handshake.accept_secrets
+        version = stub.GetPluginInfo(empty_pb2.Empty(), timeout=20).version
+        return version, stub.Configure(provider_pb2.ConfigureRequest(), timeout=20)
+
+
+@pytest.mark.parametrize(("name", "version"), [("command", "1.2.1"), ("tls", "5.6.2")])
+def test_a_plugin_prints_its_port_and_answers_from_any_folder_and_through_a_link(
+    name: str, version: str, tmp_path: Path
+) -> None:
+    link = tmp_path / f"pulumi-resource-{name}"
+    link.symlink_to(BIN / link.name)
+    with subprocess.Popen([link, "127.0.0.1:1"], stdout=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+        try:
+            assert process.stdout is not None
+            told, settings = ask(int(process.stdout.readline()))
+        finally:
+            process.kill()
+    assert told == version
+    assert settings.acceptSecrets
+    assert settings.acceptOutputs
+    assert settings.acceptResources
+    assert settings.supportsPreview
+
+
+@pytest.mark.parametrize("name", ["command", "tls"])
+def test_a_plugin_is_ready_before_anybody_notices(name: str) -> None:
+    took = []
+    for _ in range(3):
+        started = time.monotonic()
+        with subprocess.Popen([BIN / f"pulumi-resource-{name}"], stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            took.append(time.monotonic() - started)
+            process.kill()
+    # A third of a second on a computer at rest; other tests may be running.
+    assert min(took) < 1.0
+
+
+def test_nothing_heavy_is_imported_at_the_start() -> None:
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from plugins.start import skip_the_sdk; skip_the_sdk();"
+        "import plugins.command, plugins.tls; print(*sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", program, str(BIN.parents[1])],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    loaded = set(done.stdout.split())
+    assert not loaded & {"paramiko", "cryptography", "pulumi.resource", "pulumi.runtime.stack", "lab"}
+
+
+def test_a_plugin_ends_when_its_engine_is_killed(tmp_path: Path) -> None:
+    # The shell stands for the engine.
+    script = f"{BIN}/pulumi-resource-tls > {tmp_path}/port & echo $!; wait"
+    with subprocess.Popen(["/bin/sh", "-c", script], stdout=subprocess.PIPE, text=True) as engine:
+        assert engine.stdout is not None
+        plugin = int(engine.stdout.readline())
+        deadline = time.monotonic() + 20
+        while not (tmp_path / "port").exists() or not (tmp_path / "port").read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        engine.kill()
+    while _runs(plugin):
+        assert time.monotonic() < deadline, "the plugin is still there"
+        time.sleep(0.05)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    # Nobody may be there to collect it.
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"

@@ -1,0 +1,70 @@
+"""Property values of the stand-in plugins: what the engine sends, what goes back, what differs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from google.protobuf import struct_pb2
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lab.plugins.wire import UNKNOWN, Change, Secret, difference, from_struct, is_known, plain, to_struct
+
+SIGNATURE = "4dabf18193072939515e22adb298388d"
+OUTPUT = "d0e6a833031e9bbcd3f4e8bde6ca49a4"
+UNKNOWN_TEXT = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
+
+simple = st.none() | st.booleans() | st.floats(allow_nan=False) | st.text() | st.just(UNKNOWN)
+names = st.text(max_size=8)
+entries = st.dictionaries(names, simple.filter(lambda v: v is not None), max_size=3)
+values = simple | st.lists(simple | entries, max_size=3) | entries | st.dictionaries(names, entries, max_size=2)
+secrets = values.map(lambda value: Secret(plain(value)))
+properties = st.dictionaries(names, (values | secrets).filter(lambda v: v is not None), max_size=3)
+
+
+@settings(max_examples=60)
+@given(properties)
+def test_what_goes_out_comes_back_the_same(given_properties: dict[str, Any]) -> None:
+    assert from_struct(to_struct(given_properties)) == given_properties
+
+
+@settings(max_examples=60)
+@given(properties)
+def test_nothing_differs_from_itself_unless_it_is_unknown(given_properties: dict[str, Any]) -> None:
+    assert bool(difference(given_properties, given_properties)) is not is_known(given_properties)
+
+
+@pytest.mark.parametrize(
+    ("sent", "value"),
+    [
+        ({SIGNATURE: OUTPUT, "value": "a"}, "a"),
+        ({SIGNATURE: OUTPUT, "value": "a", "secret": True, "dependencies": ["urn"]}, Secret("a")),
+        ({SIGNATURE: OUTPUT, "dependencies": ["urn"]}, UNKNOWN),
+        ({SIGNATURE: OUTPUT, "secret": True}, Secret(UNKNOWN)),
+        ({SIGNATURE: "1b47061264138c4ac30d75fd1eb44270", "value": [UNKNOWN_TEXT]}, Secret([UNKNOWN])),
+        ({"a": None, "b": 1}, {"b": 1}),
+    ],
+)
+def test_what_the_engine_sends_is_understood(sent: dict[str, Any], value: object) -> None:
+    struct = struct_pb2.Struct()
+    struct.update({"property": sent})
+    assert from_struct(struct) == {"property": value}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "changes"),
+    [
+        ({"a": 1}, {"a": 1}, {}),
+        ({}, {"a": 1}, {"a": Change.ADD}),
+        ({"a": 1}, {}, {"a": Change.DELETE}),
+        ({"a": {"b": [1, 2]}}, {"a": {"b": [1, 3, 4]}}, {"a.b[1]": Change.UPDATE, "a.b[2]": Change.ADD}),
+        ({"a": [1, 2]}, {"a": [1]}, {"a[1]": Change.DELETE}),
+        ({"a": {"x.y": 1}}, {"a": {"x.y": 2}}, {'a["x.y"]': Change.UPDATE}),
+        ({"a": Secret({"b": 1})}, {"a": Secret({"b": 2})}, {"a": Change.UPDATE}),
+        ({"a": 1}, {"a": Secret(1)}, {"a": Change.UPDATE}),
+        ({"a": UNKNOWN}, {"a": UNKNOWN}, {"a": Change.UPDATE}),
+    ],
+)
+def test_differences_are_told_by_path(old: dict[str, Any], new: dict[str, Any], changes: dict[str, Change]) -> None:
+    assert difference(old, new) == changes
