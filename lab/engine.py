@@ -97,16 +97,19 @@ def environment(directory: Path, say: Callable[[str], None] = print) -> dict[str
     stand_ins = directory / "plugins"
     shutil.rmtree(stand_ins, ignore_errors=True)
     stand_ins.mkdir(parents=True)
-    for plugin in find_plugins(bin_directory, say):
-        if plugin.origin == "stand-in":
-            # One link each: a folder with all of them on PATH would hide an official plugin, since PATH comes first.
-            program = f"pulumi-resource-{plugin.name}"
-            (stand_ins / program).symlink_to(_STAND_INS / program)
+    missing = [plugin for plugin in find_plugins(bin_directory, say) if plugin.origin == "stand-in"]
+    for plugin in missing:
+        # One link each: a folder with all of them on PATH would hide an official plugin, since PATH comes first.
+        program = f"pulumi-resource-{plugin.name}"
+        (stand_ins / program).symlink_to(_STAND_INS / program)
     state = directory / "state"
     state.mkdir(exist_ok=True)
     # The folder of the virtual environment is on PATH as well: language hosts of older releases look there only.
     path = [str(bin_directory), str(stand_ins), str(REPO / ".venv" / "bin"), os.environ.get("PATH", "")]
+    # What cannot be downloaded is not tried again by every run: the CLI looks for a plugin of every installed package.
+    offline = {"PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true"} if missing else {}
     return {
+        **offline,
         "PATH": os.pathsep.join(path),
         "PULUMI_BACKEND_URL": state.as_uri(),
         "PULUMI_CONFIG_PASSPHRASE": "",

@@ -46,7 +46,7 @@ def expires(der: bytes) -> datetime.datetime:
     text = _content(validity, after).decode("ascii")
     if validity[after] == _UTC_TIME:
         text = ("19" if int(text[:2]) >= 50 else "20") + text
-    return datetime.datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=datetime.timezone.utc)  # noqa: UP017  Python 3.9
+    return datetime.datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=datetime.timezone.utc)
 
 
 def _bounds(data: bytes, at: int) -> tuple[int, int]:

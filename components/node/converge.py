@@ -103,7 +103,7 @@ def _look(spec: Spec, known: identity.Identity) -> Look:
             if answer.ok or _only_a_learner(answer.said, view, log):
                 own_ready, quorum = answer.ok, view
                 witnesses = [spec.address]
-        except (etcd.Silent, etcd.Alien):
+        except (etcd.SilentError, etcd.AlienError):
             pass
     if not own_ready:
         others, silence = _ask_others(spec)
@@ -135,7 +135,7 @@ def _ask_others(spec: Spec) -> tuple[list[tuple[str, etcd.Membership]], str]:
     def ask(address: str) -> etcd.Membership:
         answer = etcd.ready(spec, address)
         if not answer.ok:
-            raise etcd.Silent(answer.said or "it is not ready")
+            raise etcd.SilentError(answer.said or "it is not ready")
         return etcd.peer_view(spec, address)
 
     answers = etcd.each(ask, spec.others)
@@ -186,7 +186,8 @@ def _restart(spec: Spec, look: Look) -> None:
     """Restarts this member, if the others can do without it; leadership goes first."""
     if look.situation.quorum is None:
         raise NodeError(
-            f"{spec.member} needs a restart ({', '.join(look.situation.differs)}), but the cluster has no quorum ({look.situation.silence or 'it does not answer'}); nothing was restarted",
+            f"{spec.member} needs a restart ({', '.join(look.situation.differs)}), but the cluster has no quorum "
+            f"({look.situation.silence or 'it does not answer'}); nothing was restarted",
             "Bring the other members back first, then run again.",
         )
     quorum = look.situation.quorum
@@ -315,7 +316,8 @@ def _join(spec: Spec, known: identity.Identity, given: list[str], look: Look) ->
     foreign = [entry for entry in stale if entry.name not in ("", spec.member)]
     if foreign:
         raise NodeError(
-            f"the address {spec.address} of {spec.member} belongs to the member {foreign[0].name} of the cluster; nothing was changed",
+            f"the address {spec.address} of {spec.member} belongs to the member {foreign[0].name} of the cluster; "
+            "nothing was changed",
             f"Keep the name {foreign[0].name} for this address, or give {spec.member} another.",
         )
     voters, statuses = _voters(spec, quorum)

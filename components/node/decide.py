@@ -47,7 +47,7 @@ class Situation:
     """Why nobody does: what the other members said."""
 
 
-def next_step(now: Situation) -> Step:  # noqa: PLR0911  a table of cases
+def next_step(now: Situation) -> Step:
     """The next step for this member.
 
     Raises:
@@ -56,10 +56,13 @@ def next_step(now: Situation) -> Step:  # noqa: PLR0911  a table of cases
     if not now.has_data:
         if now.quorum is None:
             raise NodeError(
-                f"{now.member} has no data, and no other member with a quorum answers ({now.silence or 'there is no other'}); "
+                f"{now.member} has no data, and no other member with a quorum answers "
+                f"({now.silence or 'there is no other'}); "
                 "a cluster that has existed is never founded again",
-                "Bring the other members back first, then run again. If a majority is lost for good, restore from a snapshot "
-                "(https://etcd.io/docs/latest/op-guide/recovery/), or `pulumi destroy` and `pulumi up` for a new, empty cluster.",
+                "Bring the other members back first, then run again. If a majority is lost for good, restore "
+                "from a snapshot "
+                "(https://etcd.io/docs/latest/op-guide/recovery/), or `pulumi destroy` and `pulumi up` for a "
+                "new, empty cluster.",
             )
         return Step.JOIN
     if now.quorum is not None:
@@ -69,9 +72,11 @@ def next_step(now: Situation) -> Step:  # noqa: PLR0911  a table of cases
     if not now.identified:
         if now.quorum is None or now.member_id is None:
             raise NodeError(
-                f"{now.member}: the data directory holds data that nothing on this machine vouches for, and no member of the cluster "
+                f"{now.member}: the data directory holds data that nothing on this machine vouches for, and no "
+                "member of the cluster "
                 f"answers who could ({now.silence or 'there is no other'}); the data are untouched",
-                "Bring the other members back and run again, or move the data directory away if the data are not needed.",
+                "Bring the other members back and run again, or move the data directory away if the data are not "
+                "needed.",
             )
         return Step.ADOPT
     _refuse_other_address(now)
@@ -86,9 +91,11 @@ def next_step(now: Situation) -> Step:  # noqa: PLR0911  a table of cases
 def _refuse_another_cluster(now: Situation, quorum: Membership) -> None:
     if now.cluster_id is not None and now.cluster_id != quorum.cluster_id:
         raise NodeError(
-            f"{now.member}: the data directory holds data of the cluster {now.cluster_id:x}, the other members are the cluster "
+            f"{now.member}: the data directory holds data of the cluster {now.cluster_id:x}, the other members "
+            "are the cluster "
             f"{quorum.cluster_id:x}; the data are untouched",
-            "If these data are not needed, move the data directory away and run again: the member then joins its cluster.",
+            "If these data are not needed, move the data directory away and run again: the member then joins its "
+            "cluster.",
         )
 
 
@@ -96,7 +103,8 @@ def _refuse_other_address(now: Situation) -> None:
     mine = now.quorum.by_id(now.member_id) if now.quorum is not None and now.member_id is not None else None
     if mine is not None and now.peer_url not in mine.peer_urls:
         raise NodeError(
-            f"{now.member} is known to its cluster as {', '.join(mine.peer_urls)}, and its address is to be {now.peer_url}; a member that "
+            f"{now.member} is known to its cluster as {', '.join(mine.peer_urls)}, and its address is to be "
+            f"{now.peer_url}; a member that "
             "runs keeps its address",
             "Put the old address back, or give the new address to a member of another name.",
         )
@@ -148,7 +156,8 @@ def refuse_stop(member: str, voters: Sequence[Voter]) -> None:
 def _remedy(said: str) -> str:
     if "NOSPACE" in said:
         return (
-            "Make room: `etcdctl compact` and `etcdctl defrag` on each member, `etcdctl alarm disarm`, or a larger disk or quota "
+            "Make room: `etcdctl compact` and `etcdctl defrag` on each member, `etcdctl alarm disarm`, or a "
+            "larger disk or quota "
             "(https://etcd.io/docs/latest/op-guide/maintenance/)."
         )
     return "Bring it back (`etcd-node status` and `journalctl -u etcd` on that machine)."
@@ -168,7 +177,8 @@ def refuse_removal(member: str, voters: int, healthy_others: int, removed: int) 
     """
     if removed and healthy_others < quorum_of(voters - removed):
         raise NodeError(
-            f"{member} has lost its data, and only {healthy_others} of the other {voters - removed} voters are healthy: without its entry "
+            f"{member} has lost its data, and only {healthy_others} of the other {voters - removed} voters are "
+            "healthy: without its entry "
             "the cluster would have no quorum; nothing was changed",
             "Bring the other members back first, then run again.",
         )
@@ -196,7 +206,8 @@ def refuse_version(member: str, wanted: str, running: Mapping[str, str]) -> None
             continue
         if new[:2] < old[:2]:
             raise NodeError(
-                f"{name} runs etcd {version}, and {wanted} would go back by a minor version, which etcd's data do not allow; nothing was changed",
+                f"{name} runs etcd {version}, and {wanted} would go back by a minor version, which etcd's data do "
+                "not allow; nothing was changed",
                 f"Set the version to {version} or a later patch of {old[0]}.{old[1]}.",
             )
         if new[0] != old[0] or new[1] > old[1] + 1:
@@ -207,14 +218,16 @@ def refuse_version(member: str, wanted: str, running: Mapping[str, str]) -> None
         floor = _UPGRADE_FROM.get(new[:2], 0)
         if old[2] < floor:
             raise NodeError(
-                f"{name} runs etcd {version}, and every member must have at least {old[0]}.{old[1]}.{floor} before {wanted}; nothing was changed",
+                f"{name} runs etcd {version}, and every member must have at least {old[0]}.{old[1]}.{floor} "
+                f"before {wanted}; nothing was changed",
                 f"Set the version to the newest {old[0]}.{old[1]} first, then to {wanted}.",
             )
 
 
 def _parts(version: str) -> tuple[int, int, int]:
     major, minor, patch = (
-        int("".join(char for char in part if char.isdigit()) or 0) for part in version.split("-")[0].split(".")[:3]
+        int("".join(char for char in part if char.isdigit()) or 0)
+        for part in version.split("-", maxsplit=1)[0].split(".")[:3]
     )
     return major, minor, patch
 

@@ -23,12 +23,12 @@ from .spec import Spec
 _R = TypeVar("_R")
 
 
-class Silent(Exception):
+class SilentError(Exception):
     """A member did not answer; the text says how that looked."""
 
 
-class Alien(Exception):
-    """Something answers at a member's address that this CA does not vouch for, or that does not accept our certificate."""
+class AlienError(Exception):
+    """Something answers at a member's address that this CA does not vouch for, or that refuses our certificate."""
 
 
 @dataclass(frozen=True)
@@ -113,8 +113,8 @@ def _get(address: str, port: int, path: str, client: str, timeout: float) -> tup
     """Status, body, headers and the server certificate's fingerprint.
 
     Raises:
-        Silent: nobody there, or no answer in time.
-        Alien: somebody else is there.
+        SilentError: nobody there, or no answer in time.
+        AlienError: somebody else is there.
     """
     connection = http.client.HTTPSConnection(address, port, timeout=timeout, context=_context(client))
     try:
@@ -125,18 +125,20 @@ def _get(address: str, port: int, path: str, client: str, timeout: float) -> tup
         body = response.read(4 << 20)
         return response.status, body, dict(response.headers), certificate.fingerprint(der or b"")
     except ssl.SSLCertVerificationError as error:
-        raise Alien(f"it presents a certificate that this CA does not vouch for ({error.verify_message})") from None
+        raise AlienError(f"it presents a certificate that this CA does not vouch for ({error.verify_message})") from None
     except ssl.SSLError as error:
         # With TLS 1.3 a refused client certificate shows only when the answer is read.
-        if "alert" in str(error).lower() and "certificate" in str(error).lower() or "unknown_ca" in str(error).lower():
-            raise Alien(f"it refuses this member's certificate ({error.reason})") from None
-        raise Silent(f"TLS failed ({error.reason or error})") from None
-    except (socket.timeout, TimeoutError):  # noqa: UP041  two things in Python 3.9
-        raise Silent("no answer in time") from None
+        if ("alert" in str(error).lower() and "certificate" in str(error).lower()) or "unknown_ca" in str(
+            error
+        ).lower():
+            raise AlienError(f"it refuses this member's certificate ({error.reason})") from None
+        raise SilentError(f"TLS failed ({error.reason or error})") from None
+    except (socket.timeout, TimeoutError):
+        raise SilentError("no answer in time") from None
     except ConnectionRefusedError:
-        raise Silent("connection refused") from None
+        raise SilentError("connection refused") from None
     except (OSError, http.client.HTTPException) as error:
-        raise Silent(str(error) or type(error).__name__) from None
+        raise SilentError(str(error) or type(error).__name__) from None
     finally:
         connection.close()
 
@@ -145,7 +147,7 @@ def ready(spec: Spec, address: str, timeout: float = 5.0) -> Ready:
     """Asks a member whether it is ready: it has a leader and reads through the quorum.
 
     Raises:
-        Silent, Alien: it gave no answer.
+        SilentError, AlienError: it gave no answer.
     """
     status, body, _, served = _get(address, spec.client_port, "/readyz?verbose", "healthcheck-client", timeout)
     said = "; ".join(line for line in body.decode(errors="replace").splitlines() if not line.startswith("[+]"))
@@ -156,16 +158,16 @@ def peer_view(spec: Spec, address: str, timeout: float = 2.0) -> Membership:
     """Asks a member, as its peer, for the member list as it knows it itself; it answers without a quorum, too.
 
     Raises:
-        Silent, Alien: it gave no answer.
+        SilentError, AlienError: it gave no answer.
     """
     status, body, headers, _ = _get(address, spec.peer_port, "/members", "peer", timeout)
     if status != http.client.OK:
-        raise Silent(f"/members: status {status}")
+        raise SilentError(f"/members: status {status}")
     try:
         cluster_id = int(headers["X-Etcd-Cluster-Id"], 16)
         return Membership(cluster_id, tuple(_member(each, "id") for each in json.loads(body)))
     except (KeyError, ValueError, TypeError):
-        raise Silent("/members: an answer that is not etcd's") from None
+        raise SilentError("/members: an answer that is not etcd's") from None
 
 
 def _member(raw: Mapping[str, Any], id_key: str) -> Member:
@@ -178,19 +180,19 @@ def _member(raw: Mapping[str, Any], id_key: str) -> Member:
     )
 
 
-def each(ask: Callable[[str], _R], addresses: Mapping[str, str]) -> dict[str, _R | Silent | Alien]:
+def each(ask: Callable[[str], _R], addresses: Mapping[str, str]) -> dict[str, _R | SilentError | AlienError]:
     """Asks all members at once; name -> the answer, or why there is none."""
 
-    def one(address: str) -> _R | Silent | Alien:
+    def one(address: str) -> _R | SilentError | AlienError:
         try:
             return ask(address)
-        except (Silent, Alien) as error:
+        except (SilentError, AlienError) as error:
             return error
 
     if not addresses:
         return {}
     with ThreadPoolExecutor(len(addresses)) as pool:
-        return dict(zip(addresses, pool.map(one, addresses.values())))  # noqa: B905  Python 3.9
+        return dict(zip(addresses, pool.map(one, addresses.values())))
 
 
 def etcdctl(
@@ -243,12 +245,10 @@ def _last_error(stderr: str) -> str:
     plain = [line for line in lines if not line.startswith("{")]
     if plain:
         return plain[-1][:400]
-    for line in reversed(lines):
-        try:
-            return str(json.loads(line)["error"])[:400]
-        except (ValueError, KeyError, TypeError):
-            continue
-    return "it said nothing"
+    try:
+        return str(json.loads(lines[-1])["error"])[:400]
+    except (ValueError, KeyError, TypeError, IndexError):
+        return "it said nothing"
 
 
 def statuses(spec: Spec, addresses: Mapping[str, str], timeout: float = 5.0) -> dict[str, Status]:

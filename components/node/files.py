@@ -15,7 +15,7 @@ from .errors import NodeError
 
 
 def write(path: Path, data: bytes | str, mode: int = 0o644, uid: int = 0, gid: int = 0) -> bool:
-    """Makes `path` hold `data` with that mode and owner; whoever reads sees the old or the new file, also after a power cut.
+    """Makes `path` hold `data` with that mode and owner; readers see the old or the new file, also after a power cut.
 
     Returns:
         Whether the content changed.
@@ -137,7 +137,7 @@ def directory(path: Path, mode: int = 0o755, uid: int = 0, gid: int = 0) -> None
 
 def symlink(path: Path, target: Path) -> None:
     """Makes `path` a symbolic link to `target`, atomically; whatever link was there is replaced."""
-    if path.is_symlink() and Path(os.readlink(path)) == target:
+    if path.is_symlink() and path.readlink() == target:
         return
     temporary = path.with_name(f".{path.name}.new")
     with contextlib.suppress(FileNotFoundError):

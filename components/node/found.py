@@ -75,10 +75,12 @@ def _views(spec: Spec) -> dict[str, etcd.Membership]:
     """
     views = {}
     for name, answer in etcd.each(lambda address: etcd.peer_view(spec, address), spec.others).items():
-        if isinstance(answer, etcd.Alien):
+        if isinstance(answer, etcd.AlienError):
             raise NodeError(
-                f"{name} ({spec.members[name]}) runs an etcd that does not belong to this stack: {answer}; nothing was started",
-                "If the cluster there is to stay, run from the stack that made it; if not, retire it there first (`etcd-node retire`).",
+                f"{name} ({spec.members[name]}) runs an etcd that does not belong to this stack: {answer}; "
+                "nothing was started",
+                "If the cluster there is to stay, run from the stack that made it; if not, retire it there first "
+                "(`etcd-node retire`).",
             )
         if isinstance(answer, etcd.Membership):
             views[name] = answer

@@ -1,4 +1,4 @@
-"""What this machine knows of itself: which member of which cluster, and what was made here (so that it can be unmade)."""
+"""What this machine knows of itself: which member of which cluster, and what was made here, to be unmade later."""
 
 from __future__ import annotations
 
@@ -85,9 +85,11 @@ def refuse_another(identity: Identity | None, spec: Spec) -> None:
         here = getattr(identity, key)
         if here != wanted:
             raise NodeError(
-                f"this machine holds member {identity.member} of cluster {identity.cluster} ({key.replace('_', ' ')} {here!r}), "
+                f"this machine holds member {identity.member} of cluster {identity.cluster} "
+                f"({key.replace('_', ' ')} {here!r}), "
                 f"and was asked for {key.replace('_', ' ')} {wanted!r}; its data are untouched",
-                "Use another machine, or first take this one out of its cluster: `pulumi destroy` there, or on the machine "
+                "Use another machine, or first take this one out of its cluster: `pulumi destroy` there, or on "
+                "the machine "
                 f"`etcd-node retire {identity.cluster}` (it moves the data aside).",
             )
 
@@ -104,8 +106,10 @@ def refuse_other_authority(identity: Identity | None, given: Sequence[str]) -> N
     if identity is None or not identity.ca or list(identity.ca) == list(given):
         return
     raise NodeError(
-        f"the cluster {identity.cluster} on this machine trusts the CA {_short(identity.ca)}, this stack has {_short(given)}; nothing was changed",
-        "Run from the stack that made the cluster, or give its CA to this stack as its own authority. A stack that has lost its "
+        f"the cluster {identity.cluster} on this machine trusts the CA {_short(identity.ca)}, this stack has "
+        f"{_short(given)}; nothing was changed",
+        "Run from the stack that made the cluster, or give its CA to this stack as its own authority. A stack "
+        "that has lost its "
         "state and its CA cannot take over; `etcd-node retire` frees the machine and moves the data aside.",
     )
 

@@ -64,7 +64,7 @@ def _acquire(wait: float) -> int:
 
 def _is_current(descriptor: int) -> bool:
     try:
-        return os.path.samestat(os.stat(paths.LOCK), os.fstat(descriptor))
+        return os.path.samestat(paths.LOCK.stat(), os.fstat(descriptor))
     except FileNotFoundError:
         return False
 

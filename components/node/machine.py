@@ -9,7 +9,7 @@ import shutil
 import socket
 from pathlib import Path
 
-from . import paths, ports, systemd, wal
+from . import ports, systemd, wal
 from .errors import NodeError
 from .run import run
 from .say import phase, say, until
@@ -38,7 +38,8 @@ def wait_for_first_boot(seconds: float = 240) -> None:
     if ended.returncode not in (0, 2):
         if not done.exists():
             raise NodeError(
-                f"the first boot has not finished: cloud-init status says {(ended.stdout + ended.stderr).strip()[-200:]}",
+                "the first boot has not finished: cloud-init status says "
+                f"{(ended.stdout + ended.stderr).strip()[-200:]}",
                 "See `cloud-init status --long` on the machine.",
             )
         say("first boot finished with errors, see `cloud-init status --long`")
@@ -51,7 +52,8 @@ def check_memory(spec: Spec) -> None:
             total = int(line.split()[1]) * 1024
             if spec.quota_bytes > total:
                 raise NodeError(
-                    f"the quota is {_size(spec.quota_bytes)}, and this machine has {_size(total)} of memory; the database must fit into memory",
+                    f"the quota is {_size(spec.quota_bytes)}, and this machine has {_size(total)} of memory; the "
+                    "database must fit into memory",
                     "Lower the quota or use a larger machine.",
                 )
 
@@ -88,13 +90,15 @@ def check_foreign_etcd(spec: Spec) -> None:
     if unit is not None:
         raise NodeError(
             f"this machine has an etcd already: {unit} was not written by etcd-node, and is left alone",
-            "Use another machine; or, if that etcd is not needed, stop it and remove its package or this file, then run again.",
+            "Use another machine; or, if that etcd is not needed, stop it and remove its package or this file, "
+            "then run again.",
         )
     metrics = spec.metrics_url.rsplit(":", 1)[-1]
     wanted = [spec.client_port, spec.peer_port, *([int(metrics)] if metrics.isdigit() else [])]
     for taken in ports.foreign_listeners(wanted, [spec.address, "127.0.0.1"]):
         raise NodeError(
-            f"port {taken.port} at {taken.address} is taken by process {taken.pid} ({taken.program}), which is not this member",
+            f"port {taken.port} at {taken.address} is taken by process {taken.pid} ({taken.program}), which is "
+            "not this member",
             "Stop that program for good, or use another machine, then run again.",
         )
 
@@ -115,7 +119,8 @@ def check_disk(spec: Spec) -> None:
     # The log and snapshots come on top of the database, but half of a quota is rarely used: only the impossible is refused.
     if usage.total < spec.quota_bytes:
         raise NodeError(
-            f"the quota is {_size(spec.quota_bytes)}, and the file system of {spec.data_directory} has {_size(usage.total)} in all",
+            f"the quota is {_size(spec.quota_bytes)}, and the file system of {spec.data_directory} has "
+            f"{_size(usage.total)} in all",
             "Lower the quota or use a larger disk.",
         )
 
@@ -146,7 +151,7 @@ def check_time_service(seconds: float = 30) -> None:
             return
         if not active:
             states = run(["systemctl", "is-active", *_TIME_SERVICES], 20, check=False).stdout.split()
-            active = next((name for name, state in zip(_TIME_SERVICES, states) if state == "active"), "")  # noqa: B905  Python 3.9
+            active = next((name for name, state in zip(_TIME_SERVICES, states) if state == "active"), "")
             if not active:
                 return
         if left == seconds:

@@ -110,7 +110,7 @@ def wait_ready(spec: Spec, seconds: float, *, certificate: str = "") -> None:
             said, served = answer.said, answer.certificate
             if answer.ok and certificate in ("", served):
                 return
-        except (etcd.Silent, etcd.Alien) as error:
+        except (etcd.SilentError, etcd.AlienError) as error:
             said = str(error)
         if seconds - left >= look:
             look = seconds - left + 0.5
@@ -123,19 +123,21 @@ def wait_ready(spec: Spec, seconds: float, *, certificate: str = "") -> None:
                 raise _ended(spec)
     if certificate and served not in ("", certificate):
         raise NodeError(
-            f"etcd of {spec.member} presents the server certificate {served[:16]}..., not {certificate[:16]}... which was written to {paths.PKI}",
+            f"etcd of {spec.member} presents the server certificate {served[:16]}..., not {certificate[:16]}... "
+            f"which was written to {paths.PKI}",
             "See `journalctl -u etcd` on the machine.",
         )
     others = etcd.each(lambda address: etcd.ready(spec, address, timeout=2), spec.others)
     report = "".join(f"; {name}: {_words(answer)}" for name, answer in others.items())
     raise NodeError(
         f"not ready after {seconds:.0f} s ({said or 'no answer'}{report})",
-        "A member is ready only when a majority runs and reaches each other: bring the others back, then run again. See "
+        "A member is ready only when a majority runs and reaches each other: bring the others back, then run "
+        "again. See "
         "`journalctl -u etcd`. If a majority is lost for good, restore from a snapshot (https://etcd.io/docs/latest/op-guide/recovery/).",
     )
 
 
-def _words(answer: etcd.Ready | etcd.Silent | etcd.Alien) -> str:
+def _words(answer: etcd.Ready | etcd.SilentError | etcd.AlienError) -> str:
     if isinstance(answer, etcd.Ready):
         return "ready" if answer.ok else answer.said or "not ready"
     return str(answer)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +64,7 @@ def _owners(inodes: set[str]) -> dict[str, int]:
             continue
         try:
             for descriptor in (process / "fd").iterdir():
-                link = os.readlink(descriptor)
+                link = str(descriptor.readlink())
                 if link.startswith("socket:[") and link[8:-1] in inodes:
                     found[link[8:-1]] = int(process.name)
         except OSError:
@@ -75,7 +74,7 @@ def _owners(inodes: set[str]) -> dict[str, int]:
 
 def _program(pid: int) -> str:
     try:
-        return os.readlink(f"/proc/{pid}/exe")
+        return str(Path(f"/proc/{pid}/exe").readlink())
     except OSError:
         return "unknown"
 

@@ -53,8 +53,10 @@ def refuse_unknown_data(spec: Spec, known: Identity | None) -> None:
     if found:
         holds = "data of an etcd" if wal.exists(spec.data_directory) else "something else"
         raise NodeError(
-            f"{place} holds {holds} ({', '.join(found[:3])}) that this machine does not know as a member of {spec.cluster}; it is untouched",
-            "If it is not needed, move it away and run again; if it is, choose another data directory or another machine.",
+            f"{place} holds {holds} ({', '.join(found[:3])}) that this machine does not know as a member of "
+            f"{spec.cluster}; it is untouched",
+            "If it is not needed, move it away and run again; if it is, choose another data directory or another "
+            "machine.",
         )
 
 

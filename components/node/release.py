@@ -139,7 +139,7 @@ def link(version: str) -> None:
 
 def ours(path: Path) -> bool:
     """Whether this is a link into our releases."""
-    return path.is_symlink() and paths.RELEASES in Path(os.readlink(path)).parents
+    return path.is_symlink() and paths.RELEASES in path.readlink().parents
 
 
 def _boot() -> str:
@@ -189,7 +189,8 @@ def check_clock(date: str, url: str, now: float) -> None:
         return
     shown = [time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(each)) for each in (now, theirs)]
     raise NodeError(
-        f"the clock of this machine says {shown[0]}, that of {url.split('/')[2]} says {shown[1]}; certificates need clocks that agree within "
+        f"the clock of this machine says {shown[0]}, that of {url.split('/')[2]} says {shown[1]}; certificates "
+        "need clocks that agree within "
         f"{CLOCK_TOLERANCE_SECONDS:.0f} s",
         "Set up chrony or systemd-timesyncd on this machine, wait until it is synchronised, then run again.",
     )
@@ -220,7 +221,8 @@ class _Hashed:
             chunk = self._answer.read(size)
         except (OSError, http.client.HTTPException) as error:
             raise NodeError(
-                f"the download of {self._url} broke off after {self._count} bytes ({str(error) or type(error).__name__})",
+                f"the download of {self._url} broke off after {self._count} bytes "
+                f"({str(error) or type(error).__name__})",
                 "Run again; when it breaks off again, use a mirror that is nearer (`releaseMirror`).",
             ) from None
         self._count += len(chunk)
@@ -285,7 +287,8 @@ def _check_sum(found: str, wanted: str, url: str, source: str) -> None:
     if found != wanted:
         raise NodeError(
             f"{url} has SHA-256 {found}, and {source} says {wanted}; nothing was installed",
-            "Do not use this archive before you know why: a broken mirror, a wrong checksum in the config (`releaseSha256`), or a tampered file.",
+            "Do not use this archive before you know why: a broken mirror, a wrong checksum in the config "
+            "(`releaseSha256`), or a tampered file.",
         )
 
 

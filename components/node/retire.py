@@ -25,14 +25,15 @@ def retire(cluster: str) -> None:
     known = identity.load()
     if known is not None and known.cluster != cluster and not known.bare:
         raise NodeError(
-            f"this machine holds member {known.member} of the cluster {known.cluster}, not of {cluster}; nothing was touched",
+            f"this machine holds member {known.member} of the cluster {known.cluster}, not of {cluster}; nothing "
+            "was touched",
             f"If it is to go: `etcd-node retire {known.cluster}`.",
         )
     if known is not None and known.cluster != cluster:
         say(f"prepared for {known.cluster} and not for {cluster}: left alone")
         return
     if known is not None:
-        _stop(known)
+        _stop()
         phase("move the data aside")
         _put_data_aside(known)
         phase("remove what was installed")
@@ -41,7 +42,7 @@ def retire(cluster: str) -> None:
     _remove_program()
 
 
-def _stop(known: Identity) -> None:
+def _stop() -> None:
     phase("stop etcd")
     ours = (files.read_bytes(paths.UNIT_FILE) or b"").startswith(unit.MARK.encode())
     if ours:

@@ -128,6 +128,13 @@ def _label(value: object, key: str) -> str:
     return _text(value, key, _LABEL, "it must be a DNS label (1 to 63 of a-z, 0-9, -)")
 
 
+def _address(value: object, key: str) -> str:
+    try:
+        return str(ipaddress.ip_address(value if isinstance(value, str) else ""))
+    except ValueError:
+        raise _refuse(key, value, "it must be an IP address") from None
+
+
 def _number(value: object, key: str, low: int, high: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
         raise _refuse(key, value, f"it must be a whole number from {low} to {high}")
@@ -158,12 +165,10 @@ def parse(text: str) -> Spec:
     if raw.get("format") != FORMAT:
         raise _refuse("format", raw.get("format"), f"this etcd-node reads format {FORMAT}")
     _known_keys(raw, _REQUIRED, _OPTIONAL, "")
-    members = {}
-    for name, address in _object(raw["members"], "members").items():
-        try:
-            members[_label(name, "members")] = str(ipaddress.ip_address(address if isinstance(address, str) else ""))
-        except ValueError:
-            raise _refuse(f"members.{name}", address, "it must be an IP address") from None
+    members = {
+        _label(name, "members"): _address(address, f"members.{name}")
+        for name, address in _object(raw["members"], "members").items()
+    }
     if len(set(members.values())) != len(members):
         raise _refuse("members", raw["members"], "no two members may have the same address")
     member = _label(raw["member"], "member")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,7 +64,7 @@ def command_of(pid: int) -> list[str]:
     """The command line of a process, its program as the kernel knows it; empty when it is gone."""
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
-        return [os.readlink(f"/proc/{pid}/exe"), *words[1:]]
+        return [str(Path(f"/proc/{pid}/exe").readlink()), *words[1:]]
     except OSError:
         return []
 
