@@ -65,7 +65,7 @@ class ClientCertificate(TypedDict):
 
 
 class EtcdPki(pulumi.ComponentResource):
-    """The CA, three certificates per member (server, peer, healthcheck client), and the API servers' client certificate.
+    """The CA, per member a server, a peer and a healthcheck-client certificate, and that of the API servers.
 
     Children: `<name>-ca` (PrivateKey, SelfSignedCert; absent with a CA of one's own), `<name>-<member>-server`,
     `<name>-<member>-peer`, `<name>-<member>-healthcheck-client` and `<name>-apiserver-etcd-client` (PrivateKey,
@@ -150,7 +150,12 @@ class EtcdPki(pulumi.ComponentResource):
             ("healthcheck-client", "kube-etcd-healthcheck-client", _CLIENT, [], []),
         ):
             files[f"{kind}.crt"], files[f"{kind}.key"] = self._issue(
-                f"{name}-{kind}", common_name, uses, dns_names, addresses, expiry_key=f"{name}/{kind}"
+                f"{name}-{kind}",
+                common_name,
+                uses,
+                dns_names=dns_names,
+                addresses=addresses,
+                expiry_key=f"{name}/{kind}",
             )
         self._files[name] = files
 
@@ -159,6 +164,7 @@ class EtcdPki(pulumi.ComponentResource):
         suffix: str,
         common_name: str,
         uses: list[str],
+        *,
         dns_names: list[str] | None = None,
         addresses: list[str] | None = None,
         expiry_key: str | None = None,

@@ -64,11 +64,11 @@ def check_reachable(machine: str, host: str, port: int, host_key: str, wait: flo
         if time.monotonic() > deadline:
             raise UnreachableError(
                 f"{machine}: no ssh server answers at {host} port {port} ({cause}). "
-                "The program works over ssh. Start the machine, open the port to this computer, or correct `ssh` of this "
-                "machine; then run pulumi up again: it goes on where it stopped."
+                "Start the machine, open the port to this computer, or correct `ssh` of this machine; "
+                "then run pulumi up again: it goes on where it stopped."
             )
         time.sleep(1)
-    kind, key = (host_key.split() + ["", ""])[:2]
+    kind, key = [*host_key.split(), "", ""][:2]
     presented = _host_key(host, port, kind)
     if presented not in (None, key):
         raise UnreachableError(

@@ -1,9 +1,9 @@
-"""Runs all tests: `make test` calls this. Arguments are passed on to pytest (`-k`, `-x`, a path, ...)."""
+"""Runs all checks and tests: `make test` calls this. Arguments go to pytest (`-k`, `-x`, a path, ...)."""
 
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tools.etcd import ensure_etcd
@@ -16,38 +16,38 @@ REPO = Path(__file__).resolve().parent.parent
 
 
 def main(arguments: list[str]) -> int:
-    """Gets what the tests need, runs them, says where the time went; returns pytest's exit code."""
+    """Gets what the tests need, runs every stage, says where the time went; returns 0 when all of them passed."""
     seconds: dict[str, float] = {}
 
-    def timed(stage: str, action: Callable[[], int]) -> int:
-        print(f"== {stage}", flush=True)
+    def stage(name: str, action: Callable[[], int]) -> int:
+        print(f"== {name}", flush=True)
         start = time.monotonic()
         code = action()
-        seconds[stage] = time.monotonic() - start
+        seconds[name] = time.monotonic() - start
         return code
 
-    timed("get Pulumi, etcd and kubeadm", _get)
-    stages = (
-        {"the files given": []}
-        if any(not a.startswith("-") for a in arguments)
-        else {
-            "unit and component tests": ["tests/unit", "tests/components"],
-            "lab tests": ["tests/lab"],
-        }
-    )
-    codes = [
-        timed(
-            stage,
-            lambda paths=paths: (
-                subprocess.run([sys.executable, "-m", "pytest", *paths, *arguments], cwd=REPO, check=False).returncode
-            ),
-        )
-        for stage, paths in stages.items()
-    ]
+    def pytest(*paths: str) -> int:
+        return _run([sys.executable, "-m", "pytest", "--durations=10", *paths, *arguments])
+
+    stage("get Pulumi, etcd and kubeadm", _get)
+    if any(not argument.startswith("-") for argument in arguments):
+        codes = [stage("the tests named", pytest)]
+    else:
+        codes = [
+            stage("ruff and mypy", lambda: _run(["make", "--no-print-directory", "check"])),
+            stage("unit and component tests", lambda: pytest("tests/unit", "tests/components")),
+            stage("lab tests", lambda: pytest("tests/lab")),
+        ]
     print("== where the time went")
-    for stage, spent in seconds.items():
-        print(f"{spent:8.0f} s  {stage}")
+    for name, spent in seconds.items():
+        print(f"{spent:8.0f} s  {name}")
+    if any(codes):
+        print("failed: " + ", ".join(name for name, code in zip(list(seconds)[1:], codes, strict=True) if code))
     return next((code for code in codes if code), 0)
+
+
+def _run(command: Sequence[str]) -> int:
+    return subprocess.run(command, cwd=REPO, check=False).returncode
 
 
 def _get() -> int:

@@ -17,7 +17,7 @@ _MAIN = "import sys\n\nfrom etcd_node.cli import main\n\nsys.exit(main())\n"
 INSTALLER = """\
 import sys
 if sys.version_info < (3, 9):
-    sys.exit("etcd-node: this machine has Python %d.%d. Install 3.9 or later as python3, then run again." % sys.version_info[:2])
+    sys.exit("etcd-node: this machine has Python %d.%d. Install 3.9 or later, then run again." % sys.version_info[:2])
 import base64, bz2, hashlib, io, os, shutil, time, zipfile
 if os.geteuid() != 0:
     sys.exit("etcd-node: installing needs root. Give the ssh user password-less sudo, or log in as root.")
@@ -47,7 +47,7 @@ if before != text:
             shutil.rmtree(old, ignore_errors=True)
 os.execv(wrapper, [wrapper] + sys.argv[1:])
 """
-"""Python program for `python3 -c`: unpacks what `program` returns from stdin, installs it, and runs it with its arguments.
+"""Python program for `python3 -c`: installs what `program` returns, from stdin, and runs it with its arguments.
 
 The first line of stdin is the program; what follows only makes the input differ for another machine. It keeps the
 program that was in use before, and any that is younger than ten minutes (another run may just be unpacking it).

@@ -20,6 +20,7 @@ _MOST_STEPS = 8
 _READY_SECONDS = 30.0
 _RESTARTED_SECONDS = 60.0
 _RETRY_SECONDS = 60.0
+_GATE_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def converge(spec: Spec, bundle: Bundle) -> None:
     given = certificates.authority(bundle)
     identity.refuse_other_authority(known, given)
     if known is None:
-        raise NodeError(f"{spec.member} was not prepared", "Run `pulumi up`: prepare comes first.")
+        raise NodeError("this machine was not prepared", "Run `pulumi up`: prepare comes first.")
     machine.check_mount(spec, known.data_mount)
     if not (release.directory(spec.release.version) / "etcd").exists():
         raise NodeError(
@@ -74,7 +75,7 @@ def converge(spec: Spec, bundle: Bundle) -> None:
         known = _take(step, spec, known, given, look)
     else:
         raise NodeError(
-            f"{spec.member} is not as wanted after {_MOST_STEPS} steps, the last being: {step.value}",
+            f"not as wanted after {_MOST_STEPS} steps, the last being: {step.value}",
             "Run again, and look at `journalctl -u etcd` when it happens twice.",
         )
 
@@ -186,15 +187,14 @@ def _restart(spec: Spec, look: Look) -> None:
     """Restarts this member, if the others can do without it; leadership goes first."""
     if look.situation.quorum is None:
         raise NodeError(
-            f"{spec.member} needs a restart ({', '.join(look.situation.differs)}), but the cluster has no quorum "
+            f"a restart is needed ({', '.join(look.situation.differs)}), but the cluster has no quorum "
             f"({look.situation.silence or 'it does not answer'}); nothing was restarted",
             "Bring the other members back first, then run again.",
         )
     quorum = look.situation.quorum
-    voters, statuses = _voters(spec, quorum)
     mine = quorum.by_id(look.situation.member_id or 0)
-    if mine is not None and not mine.learner:
-        decide.refuse_stop(spec.member, voters)
+    learns = mine is not None and mine.learner  # whoever does not vote carries no quorum
+    voters, statuses = _voters(spec, quorum) if learns else _wait_for_gate(spec, quorum)
     decide.refuse_version(
         spec.member, spec.release.version, {name: status.version for name, status in statuses.items()}
     )
@@ -212,6 +212,25 @@ def _restart(spec: Spec, look: Look) -> None:
     member.wait_ready(spec, _RESTARTED_SECONDS)
     _wait_in_step(spec, goal, others)
     say("is back")
+
+
+def _wait_for_gate(spec: Spec, quorum: etcd.Membership) -> tuple[list[decide.Voter], dict[str, etcd.Status]]:
+    """Waits a little until this member may be stopped: another may just be coming back from its own restart.
+
+    Raises:
+        NodeError: it may not; says which member is in the way.
+    """
+    refusal: NodeError | None = None
+    for _ in until(_GATE_SECONDS, every=0.5):
+        voters, statuses = _voters(spec, quorum)
+        try:
+            decide.refuse_stop(spec.member, voters)
+        except NodeError as error:
+            refusal = error
+        else:
+            return voters, statuses
+    assert refusal is not None  # noqa: S101  until() yields at least once
+    raise refusal
 
 
 def _voters(spec: Spec, quorum: etcd.Membership) -> tuple[list[decide.Voter], dict[str, etcd.Status]]:
@@ -244,7 +263,7 @@ def _hand_over(spec: Spec, voters: list[decide.Voter], statuses: dict[str, etcd.
     heir = decide.heir(spec.member, voters, statuses)
     if heir is None:
         raise NodeError(
-            f"{spec.member} leads, and no other voter can take over; nothing was restarted",
+            "this member leads, and no other voter can take over; nothing was restarted",
             "Run again when the other members are healthy.",
         )
     phase(f"hand leadership to {heir}")
@@ -260,7 +279,7 @@ def _hand_over(spec: Spec, voters: list[decide.Voter], statuses: dict[str, etcd.
         if code == 0:
             time.sleep(0.2)
     raise NodeError(
-        f"{spec.member} could not hand its leadership to {heir} ({said}); nothing was restarted",
+        f"this member could not hand its leadership to {heir} ({said}); nothing was restarted",
         "Run again; see `etcd-node status` on both when it fails again.",
     )
 
@@ -288,7 +307,7 @@ def _wait_in_step(spec: Spec, goal: int, others: set[str]) -> None:
         if not trouble:
             return
     raise NodeError(
-        f"{spec.member} was restarted and is not in step again: {trouble}",
+        f"it was restarted and is not in step again: {trouble}",
         "See `etcd-node status` and `journalctl -u etcd` here and on the other members.",
     )
 
@@ -322,7 +341,7 @@ def _join(spec: Spec, known: identity.Identity, given: list[str], look: Look) ->
         )
     voters, statuses = _voters(spec, quorum)
     healthy = sum(1 for voter in voters if voter.name != spec.member and not voter.trouble)
-    decide.refuse_removal(spec.member, len(quorum.voters), healthy, sum(1 for entry in stale if not entry.learner))
+    decide.refuse_removal(len(quorum.voters), healthy, sum(1 for entry in stale if not entry.learner))
     decide.refuse_version(
         spec.member,
         spec.release.version,
@@ -357,9 +376,7 @@ def _join(spec: Spec, known: identity.Identity, given: list[str], look: Look) ->
 
 
 def _promote(spec: Spec, look: Look) -> None:
-    witnesses = [address for address in look.witnesses if address != spec.address] or [
-        entry for entry in spec.others.values()
-    ]
+    witnesses = [address for address in look.witnesses if address != spec.address] or list(spec.others.values())
     member_id = look.situation.member_id
     _retry(
         spec, witnesses, ["member", "promote", f"{member_id:x}"], "wait until it is in step and promote it", seconds=150

@@ -56,7 +56,7 @@ def next_step(now: Situation) -> Step:
     if not now.has_data:
         if now.quorum is None:
             raise NodeError(
-                f"{now.member} has no data, and no other member with a quorum answers "
+                "this member has no data, and no other member with a quorum answers "
                 f"({now.silence or 'there is no other'}); "
                 "a cluster that has existed is never founded again",
                 "Bring the other members back first, then run again. If a majority is lost for good, restore "
@@ -72,7 +72,7 @@ def next_step(now: Situation) -> Step:
     if not now.identified:
         if now.quorum is None or now.member_id is None:
             raise NodeError(
-                f"{now.member}: the data directory holds data that nothing on this machine vouches for, and no "
+                "the data directory holds data that nothing on this machine vouches for, and no "
                 "member of the cluster "
                 f"answers who could ({now.silence or 'there is no other'}); the data are untouched",
                 "Bring the other members back and run again, or move the data directory away if the data are not "
@@ -91,7 +91,7 @@ def next_step(now: Situation) -> Step:
 def _refuse_another_cluster(now: Situation, quorum: Membership) -> None:
     if now.cluster_id is not None and now.cluster_id != quorum.cluster_id:
         raise NodeError(
-            f"{now.member}: the data directory holds data of the cluster {now.cluster_id:x}, the other members "
+            f"the data directory holds data of the cluster {now.cluster_id:x}, the other members "
             "are the cluster "
             f"{quorum.cluster_id:x}; the data are untouched",
             "If these data are not needed, move the data directory away and run again: the member then joins its "
@@ -103,7 +103,7 @@ def _refuse_other_address(now: Situation) -> None:
     mine = now.quorum.by_id(now.member_id) if now.quorum is not None and now.member_id is not None else None
     if mine is not None and now.peer_url not in mine.peer_urls:
         raise NodeError(
-            f"{now.member} is known to its cluster as {', '.join(mine.peer_urls)}, and its address is to be "
+            f"this member is known to its cluster as {', '.join(mine.peer_urls)}, and its address is to be "
             f"{now.peer_url}; a member that "
             "runs keeps its address",
             "Put the old address back, or give the new address to a member of another name.",
@@ -143,12 +143,12 @@ def refuse_stop(member: str, voters: Sequence[Voter]) -> None:
     if sick:
         said = "; ".join(f"{voter.name}: {voter.trouble}" for voter in sick)
         raise NodeError(
-            f"{member} needs a restart, but not all other members are healthy ({said}); nothing was restarted",
+            f"a restart is needed, but not all other members are healthy ({said}); nothing was restarted",
             f"{_remedy(said)} Then run again.",
         )
     if len(others) < quorum_of(len(others) + 1):
         raise NodeError(
-            f"{member} needs a restart, but {len(others) + 1} voters have no quorum without it; nothing was restarted",
+            f"a restart is needed, but {len(others) + 1} voters have no quorum without it; nothing was restarted",
             "Undo the change that needs the restart, let the cluster grow to 3 members, then make it again.",
         )
 
@@ -163,11 +163,10 @@ def _remedy(said: str) -> str:
     return "Bring it back (`etcd-node status` and `journalctl -u etcd` on that machine)."
 
 
-def refuse_removal(member: str, voters: int, healthy_others: int, removed: int) -> None:
+def refuse_removal(voters: int, healthy_others: int, removed: int) -> None:
     """Refuses to remove this slot's stale entry unless those who stay and are healthy are a majority of those who stay.
 
     Args:
-        member: this member's name.
         voters: how many voters are listed now.
         healthy_others: how many voters of other slots are healthy.
         removed: how many voters would be removed.
@@ -177,7 +176,7 @@ def refuse_removal(member: str, voters: int, healthy_others: int, removed: int) 
     """
     if removed and healthy_others < quorum_of(voters - removed):
         raise NodeError(
-            f"{member} has lost its data, and only {healthy_others} of the other {voters - removed} voters are "
+            f"this member has lost its data, and only {healthy_others} of the other {voters - removed} voters are "
             "healthy: without its entry "
             "the cluster would have no quorum; nothing was changed",
             "Bring the other members back first, then run again.",

@@ -125,7 +125,9 @@ def _get(address: str, port: int, path: str, client: str, timeout: float) -> tup
         body = response.read(4 << 20)
         return response.status, body, dict(response.headers), certificate.fingerprint(der or b"")
     except ssl.SSLCertVerificationError as error:
-        raise AlienError(f"it presents a certificate that this CA does not vouch for ({error.verify_message})") from None
+        raise AlienError(
+            f"it presents a certificate that this CA does not vouch for ({error.verify_message})"
+        ) from None
     except ssl.SSLError as error:
         # With TLS 1.3 a refused client certificate shows only when the answer is read.
         if ("alert" in str(error).lower() and "certificate" in str(error).lower()) or "unknown_ca" in str(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import certificates, decide, etcd, identity, member, release, systemd, unit, wal
+from .converge import move_aside
 from .errors import NodeError
 from .prepare import refuse_unknown_data
 from .say import phase, say
@@ -24,7 +25,7 @@ def found(spec: Spec, bundle: Bundle) -> None:
     identity.refuse_other_authority(known, given)
     refuse_unknown_data(spec, known)
     if known is None:
-        raise NodeError(f"{spec.member} was not prepared", "Run `pulumi up`: prepare comes first.")
+        raise NodeError("this machine was not prepared", "Run `pulumi up`: prepare comes first.")
     _refuse_missing_release(spec)
     member.forbid()
     if wal.exists(spec.data_directory):
@@ -40,6 +41,9 @@ def found(spec: Spec, bundle: Bundle) -> None:
     now = systemd.show()
     if now.runs or now.active == "activating":
         systemd.stop()  # what an interrupted run has left: a process without a log
+    unfinished = move_aside(spec, "unfinished")
+    if unfinished is not None:
+        say(f"what an unfinished start has left was moved aside to {unfinished}")
     certificates.install(bundle)
     phase("ask the other members")
     views = _views(spec)

@@ -116,7 +116,7 @@ def check_disk(spec: Spec) -> None:
             f"{spec.data_directory} has {_size(usage.free)} free; a new member needs {_size(_LEAST_FREE)} at least",
             "Make room on that file system, or put the data directory on another.",
         )
-    # The log and snapshots come on top of the database, but half of a quota is rarely used: only the impossible is refused.
+    # Log and snapshots come on top of the database, but few use even half of a quota: only what cannot be is refused.
     if usage.total < spec.quota_bytes:
         raise NodeError(
             f"the quota is {_size(spec.quota_bytes)}, and the file system of {spec.data_directory} has "
@@ -126,7 +126,7 @@ def check_disk(spec: Spec) -> None:
 
 
 def check_mount(spec: Spec, known: str) -> None:
-    """The data directory is on the file system where it has been before; a disk that is not mounted is not a lost disk."""
+    """The data directory is on the file system where it has been before; a disk not mounted is not lost."""
     now = mount_of(Path(spec.data_directory))
     if known and now != known and known.startswith(now):
         raise NodeError(

@@ -72,7 +72,7 @@ def _wait_for_log(spec: Spec, seconds: float) -> None:
         if not systemd.alive(pid):
             now = systemd.show()
             if now.restarts > 0 or now.active == "failed" or (pid and now.pid != pid):
-                raise _ended(spec)
+                raise _ended()
             pid = now.pid
         if pid and wal.exists(spec.data_directory):
             return
@@ -82,10 +82,10 @@ def _wait_for_log(spec: Spec, seconds: float) -> None:
     )
 
 
-def _ended(spec: Spec) -> NodeError:
+def _ended() -> NodeError:
     said = systemd.journal()
     return NodeError(
-        f"etcd of {spec.member} ended instead of starting; its last words:\n{said}\n",
+        f"etcd ended instead of starting; its last words:\n{said}\n",
         "Remove the cause, then run again; it is stopped now.",
     )
 
@@ -118,12 +118,12 @@ def wait_ready(spec: Spec, seconds: float, *, certificate: str = "") -> None:
             first = first or now
             if now.active == "failed" or now.restarts - first.restarts >= _CRASHES:
                 systemd.stop()
-                raise _ended(spec)
+                raise _ended()
             if now.active == "inactive" and not now.has_job:
-                raise _ended(spec)
+                raise _ended()
     if certificate and served not in ("", certificate):
         raise NodeError(
-            f"etcd of {spec.member} presents the server certificate {served[:16]}..., not {certificate[:16]}... "
+            f"etcd presents the server certificate {served[:16]}..., not {certificate[:16]}... "
             f"which was written to {paths.PKI}",
             "See `journalctl -u etcd` on the machine.",
         )

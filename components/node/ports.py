@@ -50,7 +50,7 @@ def foreign_listeners(ports: Iterable[int], addresses: Iterable[str]) -> list[Li
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """The kernel's notation: groups of four bytes, each in the machine's byte order (little endian on amd64 and arm64)."""
+    """The kernel's notation: groups of four bytes, each in the byte order of amd64 and arm64."""
     raw = b"".join(bytes.fromhex(text[at : at + 8])[::-1] for at in range(0, len(text), 8))
     address = ipaddress.ip_address(raw)
     mapped = getattr(address, "ipv4_mapped", None)

@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import IO, Any, Union, cast
+from typing import IO, Any, cast
 
 from . import files, paths
 from .errors import NodeError
@@ -91,7 +91,7 @@ def install(release: Release, clock: Clock = time.time) -> None:
         clock: this machine's time, in seconds since 1970.
 
     Raises:
-        NodeError: mirror unreachable, no such release, wrong checksum, or the clocks of the mirror and this machine differ.
+        NodeError: mirror unreachable, no such release, wrong checksum, or the mirror's clock and this machine's differ.
     """
     arch = architecture()
     folder = f"etcd-v{release.version}-linux-{arch}"
@@ -112,7 +112,7 @@ def install(release: Release, clock: Clock = time.time) -> None:
     try:
         with _open(url, clock) as answer:
             stream = _Hashed(answer, url)
-            programs = _unpack(stream, folder, fresh, url, wanted)
+            programs = _unpack(stream, folder, fresh)
             stream.drain()
         _check_sum(stream.digest.hexdigest(), wanted, url, source)
         if programs is None:
@@ -121,7 +121,7 @@ def install(release: Release, clock: Clock = time.time) -> None:
                 "Use the archive that the release publishes.",
             )
         manifest = {"url": url, "archive_sha256": wanted, "programs": programs, "boot": _boot()}
-        files.write(fresh / MANIFEST, json.dumps(manifest, indent=2) + "\n")
+        files.write(fresh / MANIFEST, json.dumps(manifest, indent=2) + "\n", 0o644)
         fresh.chmod(0o755)
         _put(fresh, directory(release.version))
     finally:
@@ -155,12 +155,15 @@ def _sha256(path: Path) -> str:
 
 
 def _open(url: str, clock: Clock) -> http.client.HTTPResponse:
-    remedy = f"Check that this machine reaches {url} (proxy, route, name), or set a mirror that it reaches (`releaseMirror`)."
+    remedy = f"Check that this machine reaches {url} (proxy, route, name), or set another mirror (`releaseMirror`)."
     try:
         answer = cast(http.client.HTTPResponse, urllib.request.urlopen(url, timeout=_STALL_SECONDS))  # noqa: S310  http(s), checked with the specification
     except urllib.error.HTTPError as error:
         if error.code == http.client.NOT_FOUND:
-            remedy = "Check the version and the mirror: below it lies v<version>/etcd-v<version>-linux-<arch>.tar.gz, with SHA256SUMS beside it."
+            remedy = (
+                "Check the version and the mirror: below it lies v<version>/etcd-v<version>-linux-<arch>.tar.gz, "
+                "with SHA256SUMS beside it."
+            )
         raise NodeError(f"{url} answers {error.code} {error.reason}", remedy) from None
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
@@ -238,16 +241,14 @@ class _Hashed:
             pass
 
 
-def _unpack(
-    stream: _Hashed, folder: str, target: Path, url: str, wanted: str
-) -> dict[str, dict[str, Union[str, int]]] | None:  # noqa: UP007  evaluated never, read by 3.9
+def _unpack(stream: _Hashed, folder: str, target: Path) -> dict[str, dict[str, str | int]] | None:
     """Writes the programs into `target`; None when the stream is no such archive.
 
     Only regular files with exactly the expected names are written, under names from here: nothing in an archive can
     choose where it lands.
     """
     expected = {f"{folder}/{name}": name for name in PROGRAMS}
-    found: dict[str, dict[str, Union[str, int]]] = {}  # noqa: UP007
+    found: dict[str, dict[str, str | int]] = {}
     try:
         with tarfile.open(fileobj=cast(IO[bytes], stream), mode="r|gz", bufsize=_CHUNK) as archive:
             for entry in archive:
@@ -270,7 +271,7 @@ def _unpack(
     return found if len(found) == len(PROGRAMS) else None
 
 
-def _write_program(content: IO[bytes], path: Path) -> dict[str, Union[str, int]]:  # noqa: UP007
+def _write_program(content: IO[bytes], path: Path) -> dict[str, str | int]:
     digest = hashlib.sha256()
     size = 0
     with path.open("xb") as file:
@@ -293,14 +294,22 @@ def _check_sum(found: str, wanted: str, url: str, source: str) -> None:
 
 
 def _put(fresh: Path, place: Path) -> None:
-    """Gives the new directory its name; a broken one that had it goes away."""
-    broken = fresh.with_name(f".{place.name}.old")
-    files.remove_tree(broken)
-    if place.exists():
-        place.rename(broken)
-    fresh.rename(place)
-    files.sync_directory(place.parent)
-    files.remove_tree(broken)
+    """Gives the new directory its name, or repairs the one that has it.
+
+    A repair replaces only files that differ: a member that runs from one that is whole has no reason to restart.
+    """
+    if not place.exists():
+        fresh.rename(place)
+        files.sync_directory(place.parent)
+        return
+    place.chmod(0o755)
+    for name in (*PROGRAMS, MANIFEST):  # the manifest last: until then the release counts as damaged
+        whole = (place / name).is_file() and name != MANIFEST and _sha256(place / name) == _sha256(fresh / name)
+        if not whole:
+            (fresh / name).rename(place / name)
+        else:
+            (place / name).chmod(0o755)
+    files.sync_directory(place)
 
 
 def room_needed(place: Path) -> tuple[int, int]:

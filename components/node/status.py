@@ -54,7 +54,7 @@ def _report(known: identity.Identity, wanted: spec.Spec | None) -> dict[str, Any
         _add_cluster(report, wanted)
         if not release.installed(wanted.release):
             hints.append(
-                f"The release {wanted.release.version} is damaged or gone: run `pulumi up --refresh`, or `etcd-node prepare` again."
+                f"The release {wanted.release.version} is damaged or gone: the next `etcd-node prepare` repairs it."
             )
     if not service.runs:
         hints.append("etcd does not run: see `journalctl -u etcd`, then run `pulumi up`.")

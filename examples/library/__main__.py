@@ -1,4 +1,4 @@
-"""A Pulumi program of one's own that uses external_etcd: three machines from its configuration, kubeadm's files as outputs.
+"""A Pulumi program of one's own that uses external_etcd: machines from its configuration, kubeadm's files as outputs.
 
 pulumi config set --path 'machines[0].name' etcd-1
 pulumi config set --path 'machines[0].address' 10.0.0.11

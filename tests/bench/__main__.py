@@ -73,7 +73,7 @@ def _seconds(action: Callable[[list[Machine]], None], found: list[Machine]) -> f
 def _bare(found: list[Machine], directory: Path) -> None:
     with tempfile.TemporaryDirectory(dir=directory) as scratch:
         members = [f"{machine.name}={machine.address}" for machine in found]
-        command = [SCRIPT, scratch, found[0].key_file, found[0].known_hosts, ARCHIVE, *members]
+        command: list[str | Path] = [SCRIPT, scratch, found[0].key_file, found[0].known_hosts, ARCHIVE, *members]
         subprocess.run(command, check=True, timeout=120)
 
 

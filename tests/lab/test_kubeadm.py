@@ -10,7 +10,7 @@ from tools.kubeadm import ensure_kubeadm
 def test_kubeadm_accepts_the_exported_cluster_configuration(tmp_path: Path) -> None:
     file = tmp_path / "cluster.yaml"
     file.write_text(kubeadm.cluster_configuration([f"https://10.0.0.{n}:2379" for n in (11, 12, 13)]))
-    command = [ensure_kubeadm(), "config", "validate", "--config", file]
+    command = [str(ensure_kubeadm()), "config", "validate", "--config", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert "ok" in done.stdout
@@ -19,6 +19,6 @@ def test_kubeadm_accepts_the_exported_cluster_configuration(tmp_path: Path) -> N
 def test_kubeadm_refuses_the_configuration_when_a_field_is_misspelt(tmp_path: Path) -> None:
     file = tmp_path / "cluster.yaml"
     file.write_text(kubeadm.cluster_configuration(["https://10.0.0.11:2379"]).replace("caFile", "caFiles"))
-    command = [ensure_kubeadm(), "config", "validate", "--config", file]
+    command = [str(ensure_kubeadm()), "config", "validate", "--config", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode != 0

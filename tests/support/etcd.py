@@ -59,5 +59,5 @@ def write_client_files(directory: Path, outputs: dict[str, Any]) -> list[str]:
 
 def etcdctl_here(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Runs etcdctl on this computer."""
-    command = [etcd_binary(DEFAULT_ETCD, "etcdctl"), "--dial-timeout=3s", "--command-timeout=5s", *arguments]
+    command = [str(etcd_binary(DEFAULT_ETCD, "etcdctl")), "--dial-timeout=3s", "--command-timeout=5s", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)

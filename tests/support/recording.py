@@ -73,11 +73,11 @@ class _Monitor(mocks.MockMonitor):
                     request=request,
                 )
             )
-        return super().RegisterResource(request)
+        return super().RegisterResource(request)  # type: ignore[no-untyped-call]
 
     def RegisterResourceOutputs(self, request: Any) -> Any:  # noqa: N802
         self._recorder.outputs[_name_of(request.urn)] = json_format.MessageToDict(request.outputs)
-        return super().RegisterResourceOutputs(request)
+        return super().RegisterResourceOutputs(request)  # type: ignore[no-untyped-call]
 
 
 class _Answers(mocks.Mocks):
@@ -147,11 +147,10 @@ def record(program: Callable[[], object], preview: bool) -> Recorder:
         answers, project="external-etcd", stack="test", preview=preview, monitor=_Monitor(answers, recorder)
     )
 
-    @pulumi.runtime.test
     def run() -> None:
         program()
 
-    run()
+    pulumi.runtime.test(run)()  # type: ignore[no-untyped-call]
     return recorder
 
 

@@ -1,0 +1,89 @@
+"""How etcd-node gets to a machine."""
+
+import ast
+import base64
+import bz2
+import io
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+from components.node import bundle
+
+
+def _archive() -> zipfile.ZipFile:
+    return zipfile.ZipFile(io.BytesIO(bz2.decompress(base64.b64decode(bundle.program()))))
+
+
+def test_the_program_is_the_same_in_another_process() -> None:
+    code = "from components.node import bundle; print(bundle.digest(), bundle.program())"
+    repo = Path(__file__).resolve().parents[2]
+    other = subprocess.run(
+        [sys.executable, "-c", code], cwd=repo, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert other.stdout.split() == [bundle.digest(), bundle.program()]
+
+
+def test_the_archive_is_uncompressed_sorted_and_dated_the_same() -> None:
+    entries = _archive().infolist()
+    names = [entry.filename for entry in entries]
+    assert names == sorted(names)
+    assert {entry.date_time for entry in entries} == {(2020, 1, 1, 0, 0, 0)}
+    assert {entry.compress_type for entry in entries} == {zipfile.ZIP_STORED}
+    assert "etcd_node/cli.py" in names
+    assert "etcd_node/bundle.py" not in names
+
+
+def test_the_unpacked_program_runs_in_isolated_mode(tmp_path: Path) -> None:
+    _archive().extractall(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-I", str(tmp_path), "help"], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert "etcd-node converge SPEC" in done.stdout
+
+
+def test_the_modules_need_nothing_but_the_standard_library() -> None:
+    for path in (Path(bundle.__file__).parent).glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                names = [node.module or ""]
+            else:
+                continue
+            for name in names:
+                assert name.split(".")[0] in sys.stdlib_module_names, f"{path.name} imports {name}"
+
+
+def test_the_modules_are_python_3_9() -> None:
+    for path in (Path(bundle.__file__).parent).glob("*.py"):
+        ast.parse(path.read_text(), feature_version=(3, 9))
+
+
+def test_the_installer_is_python_that_old_interpreters_can_read_up_to_its_check() -> None:
+    ast.parse(bundle.INSTALLER, feature_version=(3, 4))
+    assert bundle.INSTALLER.splitlines()[1].startswith("if sys.version_info < (3, 9)")
+
+
+def test_the_installer_installs_repeatedly_and_runs_what_it_installed(tmp_path: Path) -> None:
+    library, programs = tmp_path / "lib" / "etcd-node", tmp_path / "sbin" / "etcd-node"
+    text = bundle.INSTALLER.replace("/usr/local/lib/etcd-node", str(library)).replace(
+        "/usr/local/sbin/etcd-node", str(programs)
+    )
+    text = text.replace("os.geteuid() != 0", "False")
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-c", text, "help"],
+            input=bundle.program(),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "etcd-node keeps this machine's member" in done.stdout
+    assert [path.name for path in library.iterdir()] == [bundle.digest()]
+    assert str(library / bundle.digest()) in programs.read_text()
+    assert programs.stat().st_mode & 0o777 == 0o755

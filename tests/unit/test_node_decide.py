@@ -1,0 +1,225 @@
+"""What etcd-node does next, decided from what is live."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.node import decide
+from components.node.decide import Founding, Situation, Step, Voter
+from components.node.errors import NodeError
+from components.node.etcd import Membership
+
+from .node_support import a_member, a_status
+
+THREE = Membership(77, tuple(a_member(number) for number in (1, 2, 3)))
+ME, MY_URL = "etcd-3", "https://10.99.0.13:2380"
+
+
+def now(**changes: Any) -> Situation:
+    """The member etcd-3, as wanted, in a cluster of three."""
+    usual: dict[str, Any] = {
+        "member": ME,
+        "peer_url": MY_URL,
+        "has_data": True,
+        "member_id": 3,
+        "cluster_id": 77,
+        "identified": True,
+        "runs": True,
+        "differs": (),
+        "quorum": THREE,
+    }
+    return Situation(**{**usual, **changes})
+
+
+NO_DATA: dict[str, Any] = {"has_data": False, "member_id": None, "cluster_id": None, "runs": False}
+
+
+def test_a_member_that_is_as_wanted_is_left_alone() -> None:
+    assert decide.next_step(now()) is Step.DONE
+
+
+def test_an_empty_data_directory_in_an_existing_cluster_joins() -> None:
+    assert decide.next_step(now(**NO_DATA)) is Step.JOIN
+
+
+def test_an_empty_data_directory_is_never_founded_when_nobody_answers() -> None:
+    with pytest.raises(NodeError, match="never founded again"):
+        decide.next_step(now(**NO_DATA, quorum=None))
+
+
+def test_slot_0_is_as_any_other() -> None:
+    assert decide.next_step(now(**NO_DATA, member="etcd-1", peer_url="https://10.99.0.11:2380")) is Step.JOIN
+
+
+def test_data_of_a_removed_member_are_moved_aside() -> None:
+    assert decide.next_step(now(member_id=9)) is Step.REJOIN
+
+
+def test_nobody_is_taken_for_removed_on_the_word_of_a_member_without_quorum() -> None:
+    assert decide.next_step(now(member_id=9, quorum=None)) is Step.DONE
+
+
+def test_data_of_another_cluster_are_refused() -> None:
+    with pytest.raises(NodeError, match="data are untouched"):
+        decide.next_step(now(cluster_id=78))
+
+
+def test_unknown_data_are_taken_when_the_cluster_knows_their_id() -> None:
+    assert decide.next_step(now(identified=False)) is Step.ADOPT
+
+
+def test_unknown_data_are_refused_when_nobody_can_vouch_for_them() -> None:
+    with pytest.raises(NodeError, match="data are untouched"):
+        decide.next_step(now(identified=False, quorum=None))
+
+
+def test_a_stopped_member_is_started_even_without_a_quorum() -> None:
+    assert decide.next_step(now(runs=False, quorum=None)) is Step.START
+
+
+def test_a_difference_means_a_restart() -> None:
+    assert decide.next_step(now(differs=("--quota-backend-bytes",))) is Step.RESTART
+
+
+def test_a_learner_is_promoted() -> None:
+    members = Membership(77, (a_member(1), a_member(2), a_member(3, learner=True)))
+    assert decide.next_step(now(quorum=members)) is Step.PROMOTE
+
+
+def test_another_address_for_a_living_member_is_refused() -> None:
+    with pytest.raises(NodeError, match="keeps its address"):
+        decide.next_step(now(peer_url="https://10.99.0.99:2380"))
+
+
+situations = st.builds(
+    now,
+    has_data=st.booleans(),
+    member_id=st.sampled_from([None, 1, 3, 9]),
+    cluster_id=st.sampled_from([None, 77, 78]),
+    identified=st.booleans(),
+    runs=st.booleans(),
+    differs=st.sampled_from([(), ("--x",)]),
+    quorum=st.sampled_from([None, THREE, Membership(77, THREE.members[:2])]),
+)
+
+
+@given(situations)
+def test_no_step_that_gives_up_data_or_begins_empty_is_taken_without_a_quorum_that_says_so(
+    situation: Situation,
+) -> None:
+    try:
+        step = decide.next_step(situation)
+    except NodeError:
+        return
+    if step in (Step.JOIN, Step.REJOIN, Step.ADOPT):
+        assert situation.quorum is not None
+    if step is Step.REJOIN:
+        assert situation.member_id not in [entry.id for entry in situation.quorum.members]  # type: ignore[union-attr]
+    if step in (Step.START, Step.RESTART, Step.DONE, Step.PROMOTE):
+        assert situation.has_data
+        assert situation.identified
+
+
+voters = st.lists(st.booleans(), max_size=7).map(
+    lambda sick: [Voter(f"etcd-{number}", "down" if down else "") for number, down in enumerate(sick, 1)]
+)
+
+
+@given(voters, st.integers(1, 8))
+def test_no_stop_is_allowed_that_costs_the_quorum(all_voters: list[Voter], number: int) -> None:
+    me = f"etcd-{number}"
+    try:
+        decide.refuse_stop(me, all_voters)
+    except NodeError as error:
+        assert "nothing was restarted" in error.cause
+        return
+    others = [voter for voter in all_voters if voter.name != me]
+    if others:
+        assert not any(voter.trouble for voter in others)
+        assert len(others) >= decide.quorum_of(len({*(voter.name for voter in all_voters), me}))
+
+
+def test_a_cluster_of_one_may_be_restarted() -> None:
+    decide.refuse_stop("etcd-1", [Voter("etcd-1", "not ready")])
+
+
+def test_a_refused_stop_names_the_member_and_what_it_said() -> None:
+    with pytest.raises(NodeError, match="etcd-2: connection refused"):
+        decide.refuse_stop("etcd-1", [Voter("etcd-1"), Voter("etcd-2", "connection refused"), Voter("etcd-3")])
+
+
+def test_a_full_member_is_answered_with_the_way_out() -> None:
+    with pytest.raises(NodeError) as caught:
+        decide.refuse_stop("etcd-1", [Voter("etcd-2", "memberID:2 alarm:NOSPACE"), Voter("etcd-3")])
+    assert "alarm disarm" in caught.value.remedy
+
+
+@given(st.integers(1, 7), st.integers(0, 7), st.integers(0, 2))
+def test_no_entry_is_removed_that_leaves_no_healthy_majority(count: int, healthy: int, removed: int) -> None:
+    try:
+        decide.refuse_removal(count, healthy, removed)
+    except NodeError:
+        return
+    assert not removed or healthy >= decide.quorum_of(count - removed)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "running", "said"),
+    [
+        ("3.6.16", {"etcd-1": "3.6.11"}, ""),
+        ("3.6.11", {"etcd-1": "3.6.16"}, ""),
+        ("3.6.16", {"etcd-1": "3.5.35", "etcd-2": "3.6.16"}, ""),
+        ("3.6.16", {"etcd-1": "3.5.31"}, "at least 3.5.32"),
+        ("3.7.3", {"etcd-1": "3.6.16", "etcd-2": "3.6.10"}, "at least 3.6.11"),
+        ("3.7.3", {"etcd-1": "3.5.35"}, "skip a minor"),
+        ("3.5.35", {"etcd-1": "3.6.16"}, "go back"),
+    ],
+)
+def test_versions_go_forward_by_one_minor_from_a_late_enough_patch(
+    wanted: str, running: dict[str, str], said: str
+) -> None:
+    if not said:
+        decide.refuse_version("etcd-1", wanted, running)
+        return
+    with pytest.raises(NodeError, match=said):
+        decide.refuse_version("etcd-1", wanted, running)
+
+
+def test_leadership_goes_to_the_first_healthy_voter_that_is_up_to_date() -> None:
+    all_voters = [Voter("etcd-1"), Voter("etcd-2", "down"), Voter("etcd-3"), Voter("etcd-4"), Voter("etcd-5")]
+    statuses = {f"etcd-{number}": a_status(number) for number in (1, 2, 4, 5)} | {"etcd-3": a_status(3, index=10)}
+    assert decide.heir("etcd-1", all_voters, statuses) == "etcd-4"
+    assert decide.heir("etcd-1", all_voters[:2], statuses) is None
+
+
+def test_a_status_speaks_against_a_member_when_it_lags_or_follows_another_leader() -> None:
+    leader = a_status(1)
+    assert decide.trouble_of(a_status(2), leader) == ""
+    assert "behind" in decide.trouble_of(a_status(2, index=0), a_status(1, index=100_000))
+    assert "another leader" in decide.trouble_of(a_status(2, leader=3), leader)
+    assert "no leader" in decide.trouble_of(a_status(2, leader=0), leader)
+    assert decide.trouble_of(None, leader) == "no status"
+
+
+def test_a_cluster_that_nobody_knows_is_founded() -> None:
+    assert decide.founding(ME, MY_URL, {}) is Founding.FOUND
+
+
+def test_a_founder_whose_start_was_cut_off_is_founded() -> None:
+    # The entries of founders have their names from the beginning, but no client URLs before they have run.
+    mine = a_member(3, started=False)
+    view = Membership(77, (a_member(1), a_member(2, started=False), mine))
+    assert decide.founding(ME, MY_URL, {"etcd-1": view}) is Founding.FOUND
+
+
+@pytest.mark.parametrize("members", [(1, 2), (1, 2, 3)])
+def test_a_cluster_in_which_the_member_has_run_or_does_not_occur_is_left_to_converge(members: tuple[int, ...]) -> None:
+    view = Membership(77, tuple(a_member(number) for number in members))
+    assert decide.founding(ME, MY_URL, {"etcd-1": view}) is Founding.LEAVE
+
+
+def test_one_member_that_knows_better_is_enough() -> None:
+    young = Membership(77, (a_member(1), a_member(2), a_member(3, started=False)))
+    assert decide.founding(ME, MY_URL, {"etcd-1": young, "etcd-2": THREE}) is Founding.LEAVE
