@@ -22,6 +22,9 @@ from .spec import Spec
 
 _R = TypeVar("_R")
 
+REFUSED = "connection refused"
+"""What a machine says on which no etcd runs."""
+
 
 class SilentError(Exception):
     """A member did not answer; the text says how that looked."""
@@ -109,15 +112,26 @@ def _context(name: str) -> ssl.SSLContext:
     return context
 
 
-def _get(address: str, port: int, path: str, client: str, timeout: float) -> tuple[int, bytes, Mapping[str, str], str]:
+def _get(
+    address: str, port: int, path: str, client: str, limits: tuple[float, float]
+) -> tuple[int, bytes, Mapping[str, str], str]:
     """Status, body, headers and the server certificate's fingerprint.
+
+    Args:
+        address: the member.
+        port: its client or peer port.
+        path: the page.
+        client: whose certificate is shown.
+        limits: seconds for the connection, and for the answer.
 
     Raises:
         SilentError: nobody there, or no answer in time.
         AlienError: somebody else is there.
     """
-    connection = http.client.HTTPSConnection(address, port, timeout=timeout, context=_context(client))
+    connection = http.client.HTTPSConnection(address, port, timeout=limits[0], context=_context(client))
     try:
+        connection.connect()
+        connection.sock.settimeout(limits[1])
         connection.request("GET", path)
         sock = connection.sock
         der = sock.getpeercert(binary_form=True) if isinstance(sock, ssl.SSLSocket) else None
@@ -138,7 +152,7 @@ def _get(address: str, port: int, path: str, client: str, timeout: float) -> tup
     except (socket.timeout, TimeoutError):
         raise SilentError("no answer in time") from None
     except ConnectionRefusedError:
-        raise SilentError("connection refused") from None
+        raise SilentError(REFUSED) from None
     except (OSError, http.client.HTTPException) as error:
         raise SilentError(str(error) or type(error).__name__) from None
     finally:
@@ -151,18 +165,26 @@ def ready(spec: Spec, address: str, timeout: float = 5.0) -> Ready:
     Raises:
         SilentError, AlienError: it gave no answer.
     """
-    status, body, _, served = _get(address, spec.client_port, "/readyz?verbose", "healthcheck-client", timeout)
+    status, body, _, served = _get(
+        address, spec.client_port, "/readyz?verbose", "healthcheck-client", (timeout, timeout)
+    )
     said = "; ".join(line for line in body.decode(errors="replace").splitlines() if not line.startswith("[+]"))
     return Ready(status == http.client.OK, said.strip()[:300], served)
 
 
-def peer_view(spec: Spec, address: str, timeout: float = 2.0) -> Membership:
+def peer_view(spec: Spec, address: str, timeout: float = 5.0, connect: float = 2.0) -> Membership:
     """Asks a member, as its peer, for the member list as it knows it itself; it answers without a quorum, too.
+
+    Args:
+        spec: which port.
+        address: the member.
+        timeout: limit for its answer, in seconds.
+        connect: limit for the connection, in seconds; an etcd that is still starting takes none.
 
     Raises:
         SilentError, AlienError: it gave no answer.
     """
-    status, body, headers, _ = _get(address, spec.peer_port, "/members", "peer", timeout)
+    status, body, headers, _ = _get(address, spec.peer_port, "/members", "peer", (connect, timeout))
     if status != http.client.OK:
         raise SilentError(f"/members: status {status}")
     try:

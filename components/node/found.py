@@ -60,7 +60,12 @@ def found(spec: Spec, bundle: Bundle) -> None:
         )
     identity.save(identity.with_authority(known, given))
     initial = {name: spec.peer_url(spec.members[name]) for name in spec.founders}
-    member.begin(spec, unit.bootstrap(initial, token=spec.token))
+    try:
+        member.begin(spec, unit.bootstrap(initial, token=spec.token))
+    except NodeError:
+        if not wal.exists(spec.data_directory):
+            identity.save(known)  # no member has begun here, so nothing holds this machine to this cluster
+        raise
     say("started")
 
 
@@ -78,7 +83,7 @@ def _views(spec: Spec) -> dict[str, etcd.Membership]:
         NodeError: somebody with another CA answers at a member's address.
     """
     views = {}
-    for name, answer in etcd.each(lambda address: etcd.peer_view(spec, address), spec.others).items():
+    for name, answer in etcd.each(lambda address: etcd.peer_view(spec, address, connect=1.0), spec.others).items():
         if isinstance(answer, etcd.AlienError):
             raise NodeError(
                 f"{name} ({spec.members[name]}) runs an etcd that does not belong to this stack: {answer}; "

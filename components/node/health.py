@@ -49,7 +49,9 @@ def examine(spec: Spec) -> tuple[dict[str, Any], list[str]]:
     except NodeError as error:
         return {}, [*wrong, error.cause]
     statuses = etcd.statuses(spec, reached)
-    wrong += judge(spec.members, spec.release.version, members, statuses, raised)
+    found = judge(spec.members, spec.release.version, members, statuses, raised)
+    silent = {f"{name}: no status" for name in spec.members if name not in reached}
+    wrong += [line for line in found if line not in silent]
     return _report(spec, members, statuses), wrong
 
 

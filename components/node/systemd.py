@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,20 +122,29 @@ def stop() -> None:
 
 
 def journal(lines: int = 8) -> str:
-    """The unit's last lines, for an error message; the essence of each where it is JSON."""
-    said = run(["journalctl", "--no-pager", "-q", "-o", "cat", "-n", str(lines), "-u", paths.UNIT], 20, check=False)
-    return "\n".join(f"  | {_essence(line)}" for line in said.stdout.splitlines() if line.strip())
+    """What the unit last complained of, else its last lines; for an error message."""
+    said = run(["journalctl", "--no-pager", "-q", "-o", "cat", "-n", "150", "-u", paths.UNIT], 20, check=False).stdout
+    return "\n".join(f"  | {line}" for line in telling(said.splitlines(), lines))
 
 
-def _essence(line: str) -> str:
-    import json  # noqa: PLC0415  only when something failed
+def telling(log: Sequence[str], count: int) -> list[str]:
+    """The lines of a log that say why etcd ended: its last complaints if there are any, else its last lines.
 
+    A wrong flag is followed by pages of usage, a crash by systemd's own account.
+    """
+    read = [_essence(line) for line in log if line.strip()]
+    complaints = [text for level, text in read if level in ("error", "fatal", "panic", "plain")]
+    return [text[:400] for text in (complaints or [text for _, text in read])[-count:]]
+
+
+def _essence(line: str) -> tuple[str, str]:
+    """Level and text of a line; what etcd says before it has a log is plain."""
     try:
         entry = json.loads(line)
         extra = entry.get("error", "")
-        return f"{entry['level']}: {entry['msg']}{f' ({extra})' if extra else ''}"[:400]
-    except (ValueError, KeyError, TypeError):
-        return line[:400]
+        return entry["level"], f"{entry['level']}: {entry['msg']}{f' ({extra})' if extra else ''}"
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return "plain" if "flag provided but not defined" in line or line.startswith(("panic:", "error ")) else "", line
 
 
 def foreign_unit() -> Path | None:

@@ -56,7 +56,7 @@ FAULTS = {
         cause=lambda machines, machine, _: machines.lab.kill(machine.name),
         cure=lambda machines, machine, _: machines.lab.start(machine.name),
         within=90,
-        says=("no route to host|i/o timeout|connection refused", "ssh"),
+        says=("no ssh server answers", "Start the machine"),
     ),
     "wrong host key": Fault(_other_host_key, _right_host_key, within=30, says=("host key", "hostKey")),
     "wrong clock": Fault(

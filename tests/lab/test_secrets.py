@@ -78,10 +78,9 @@ def test_no_private_key_is_seen_anywhere_but_in_files_of_etcds_user(machines: Ma
             timeout=120,
         )
         assert readable.stdout == ""
-        body = _bodies(authority)[0]
-        anywhere = machine.run(
-            f"grep -rlF '{body}' /etc /var /opt /usr/local /root /home /tmp /run || true", root=True, timeout=120
-        )
+        # The pattern comes on stdin: sudo writes command lines into the journal, which is searched too.
+        search = "grep -rlFf - /etc /var /opt /usr/local /root /home /tmp /run || true"
+        anywhere = machine.run(search, input=_bodies(authority)[0] + "\n", root=True, timeout=120)
         assert anywhere.stdout == "", "the CA's key is on no machine"
         modes = machine.run("stat -c '%a %U:%G %n' /etc/etcd/pki/*.key", root=True).stdout.splitlines()
         assert len(modes) == 3

@@ -43,8 +43,8 @@ def test_the_unit_begins_with_our_mark() -> None:
 
 def test_founding_names_state_token_and_all_founders() -> None:
     text = unit.bootstrap({"a": "https://10.0.0.1:2380", "b": "https://10.0.0.2:2380"}, token="dev")
-    flags = "--initial-cluster=a=https://10.0.0.1:2380,b=https://10.0.0.2:2380 --initial-cluster-state=new --initial-cluster-token=dev"
-    assert f'BOOTSTRAP_FLAGS="{flags}"\n' in text
+    cluster = "--initial-cluster=a=https://10.0.0.1:2380,b=https://10.0.0.2:2380"
+    assert f'BOOTSTRAP_FLAGS="{cluster} --initial-cluster-state=new --initial-cluster-token=dev"\n' in text
 
 
 def test_joining_never_says_new() -> None:

@@ -1,0 +1,113 @@
+"""Which member a machine holds, and who may change that."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from components.node import converge, health, identity, machine, prepare
+from components.node.errors import NodeError
+from components.node.etcd import Membership
+from components.node.identity import Identity
+
+from .node_support import a_member, a_spec, a_status
+
+HELD = Identity("dev", "dev", "etcd-1", "/var/lib/etcd", ca=("aa" * 32,))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"cluster": "prod"}, {"token": "other"}, {"member": "etcd-2"}, {"data_directory": "/srv/etcd"}],
+)
+def test_a_machine_that_holds_another_member_is_refused(changes: dict[str, str]) -> None:
+    with pytest.raises(NodeError, match="its data are untouched"):
+        identity.refuse_another(HELD, a_spec(**changes))
+
+
+def test_a_machine_that_was_only_prepared_may_become_another_member() -> None:
+    identity.refuse_another(replace(HELD, ca=()), a_spec(cluster="prod"))
+    identity.refuse_another(None, a_spec())
+
+
+def test_another_ca_is_refused_with_both_fingerprints() -> None:
+    with pytest.raises(NodeError, match="nothing was changed") as caught:
+        identity.refuse_other_authority(HELD, ["bb" * 32])
+    assert "aaaa" in caught.value.cause
+    assert "bbbb" in caught.value.cause
+    identity.refuse_other_authority(HELD, ["aa" * 32])
+    identity.refuse_other_authority(None, ["bb" * 32])
+
+
+def test_data_that_nothing_vouches_for_are_refused_and_left_alone(tmp_path: Path) -> None:
+    data = tmp_path / "etcd"
+    spec = a_spec(data_directory=str(data))
+    prepare.refuse_unknown_data(spec, None)
+    (data / "lost+found").mkdir(parents=True)
+    prepare.refuse_unknown_data(spec, None)
+    (data / "member" / "wal").mkdir(parents=True)
+    for known in (None, replace(HELD, ca=())):
+        with pytest.raises(NodeError, match="data of an etcd"):
+            prepare.refuse_unknown_data(spec, known)
+    prepare.refuse_unknown_data(spec, HELD)
+    assert (data / "member" / "wal").is_dir()
+
+
+def test_data_are_moved_aside_under_a_dated_name_and_never_deleted(tmp_path: Path) -> None:
+    data = tmp_path / "etcd"
+    assert converge.move_data_aside(data, "dev-removed") is None
+    (data / "member" / "snap").mkdir(parents=True)
+    (data / "member" / "snap" / "db").write_text("precious")
+    moved = converge.move_data_aside(data, "dev-removed")
+    assert moved is not None
+    assert moved.name.startswith("etcd.dev-removed-20")
+    assert (moved / "member" / "snap" / "db").read_text() == "precious"
+    assert not data.exists()
+
+
+def test_data_on_a_file_system_of_their_own_stay_on_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = tmp_path / "etcd"
+    (data / "member").mkdir(parents=True)
+    monkeypatch.setattr(machine, "mount_of", str)
+    moved = converge.move_data_aside(data, "dev-retired")
+    assert moved is not None
+    assert moved.parent == data
+    assert (moved / "member").is_dir()
+    assert not (data / "member").exists()
+
+
+def test_a_disk_that_is_not_mounted_is_not_a_lost_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "mount_of", lambda _: "/")
+    with pytest.raises(NodeError, match="not mounted now"):
+        machine.check_mount(a_spec(), "/var/lib/etcd")
+    machine.check_mount(a_spec(), "/")
+    machine.check_mount(a_spec(), "")
+
+
+WANTED = {"etcd-1": "10.99.0.11", "etcd-2": "10.99.0.12"}
+HEALTHY = Membership(77, (a_member(1), a_member(2)))
+STATUSES = {"etcd-1": a_status(1), "etcd-2": a_status(2)}
+
+
+def test_a_healthy_cluster_has_nothing_wrong() -> None:
+    assert health.judge(WANTED, "3.6.16", HEALTHY, STATUSES, []) == []
+
+
+@pytest.mark.parametrize(
+    ("cluster", "statuses", "alarms", "said"),
+    [
+        (Membership(77, (a_member(1), a_member(2, learner=True))), STATUSES, [], "etcd-2: still a learner"),
+        (Membership(77, (a_member(1),)), STATUSES, [], "etcd-2: not in the cluster"),
+        (Membership(77, (a_member(1), a_member(2), a_member(3))), STATUSES, [], "etcd-3 (ID 3) is in the cluster"),
+        (HEALTHY, {"etcd-1": a_status(1)}, [], "etcd-2: no status"),
+        (HEALTHY, {**STATUSES, "etcd-2": a_status(2, version="3.6.11")}, [], "etcd-2: runs 3.6.11, not 3.6.16"),
+        (HEALTHY, {**STATUSES, "etcd-2": a_status(2, leader=2)}, [], "no single leader"),
+        (HEALTHY, {key: replace(value, leader=0) for key, value in STATUSES.items()}, [], "no single leader"),
+        (HEALTHY, {**STATUSES, "etcd-2": replace(a_status(2), cluster_id=78)}, [], "etcd-2: in the cluster 4e"),
+        (HEALTHY, STATUSES, [(2, "NOSPACE")], "etcd-2: alarm NOSPACE"),
+    ],
+)
+def test_whatever_is_wrong_with_a_cluster_is_named(
+    cluster: Membership, statuses: dict[str, object], alarms: list[tuple[int, str]], said: str
+) -> None:
+    wrong = health.judge(WANTED, "3.6.16", cluster, statuses, alarms)  # type: ignore[arg-type]
+    assert any(line.startswith(said) for line in wrong), wrong

@@ -1,0 +1,178 @@
+"""Checks of a machine, its lock, its files and its certificates."""
+
+import datetime
+import fcntl
+import json
+import os
+import socket
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from components.node import certificate, files, lock, machine, paths, ports, say, wal
+from components.node.errors import NodeError
+
+from .node_support import a_spec
+
+MINE = (os.getuid(), os.getgid())
+
+
+def test_an_address_of_another_machine_is_refused_with_those_of_this_one() -> None:
+    # 192.0.2.0/24 is for documentation; no machine has it.
+    with pytest.raises(NodeError, match=r"members\.etcd-1 is 192\.0\.2\.1, but this machine has"):
+        machine.check_address(a_spec(members={"etcd-1": "192.0.2.1"}))
+    machine.check_address(a_spec(members={"etcd-1": "127.0.0.1"}))
+
+
+def test_a_quota_larger_than_the_memory_is_refused() -> None:
+    with pytest.raises(NodeError, match="must fit into memory"):
+        machine.check_memory(a_spec(quota_bytes=1 << 49))
+    machine.check_memory(a_spec(quota_bytes=1 << 20))
+
+
+def test_a_listener_is_found_with_its_process() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        (found,) = ports.foreign_listeners([port], ["127.0.0.1"])
+        assert (found.port, found.pid, found.address) == (port, os.getpid(), "127.0.0.1")
+        assert Path(found.program).exists()
+        assert ports.foreign_listeners([port], ["192.0.2.1"]) == []
+    assert ports.foreign_listeners([port], ["127.0.0.1"]) == []
+
+
+def test_a_listener_on_all_addresses_is_in_the_way_everywhere() -> None:
+    with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as server:
+        (found,) = ports.foreign_listeners([server.getsockname()[1]], ["192.0.2.1"])
+        assert found.pid == os.getpid()
+
+
+def test_a_second_holder_of_the_lock_is_told_who_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "LOCK", tmp_path / "lock")
+    with lock.held("prepare"), pytest.raises(NodeError, match=rf"`etcd-node prepare` \(pid {os.getpid()}, since 20"):  # noqa: SIM117
+        with lock.held("converge", wait=0.1):
+            pass
+    with lock.held("converge", wait=0.1):
+        pass
+
+
+def test_the_lock_dies_with_its_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "LOCK", tmp_path / "lock")
+    take = f"fcntl.flock(os.open({str(paths.LOCK)!r}, os.O_RDWR | os.O_CREAT), fcntl.LOCK_EX)"
+    code = f"import fcntl, os; {take}; os.kill(os.getpid(), 9)"
+    subprocess.run([sys.executable, "-c", code], check=False, timeout=30)
+    with lock.held("converge", wait=0.1):
+        assert json.loads(paths.LOCK.read_text())["verb"] == "converge"
+
+
+def test_a_lock_on_a_removed_file_guards_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "LOCK", tmp_path / "lock")
+    with lock.held("retire"):
+        paths.LOCK.unlink()
+        with lock.held("prepare", wait=0.1), paths.LOCK.open() as file, pytest.raises(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_a_deadline_says_what_was_being_done() -> None:
+    with pytest.raises(NodeError, match=r"converge was not done within 0 s; it was at: wait for the sun"):  # noqa: SIM117
+        with say.deadline("converge", 0.05):
+            say.phase("wait for the sun")
+            list(say.until(5))
+
+
+def test_a_file_gets_its_content_and_mode_and_is_left_alone_when_it_has_them(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    assert files.write(path, "one", 0o600, *MINE)
+    before = path.stat()
+    assert not files.write(path, "one", 0o600, *MINE)
+    assert path.stat().st_ino == before.st_ino
+    path.chmod(0o644)
+    assert not files.write(path, "one", 0o600, *MINE)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert files.write(path, "two", 0o600, *MINE)
+    assert [each.name for each in tmp_path.iterdir()] == ["key"]
+
+
+def test_nothing_is_written_when_one_of_several_files_cannot_be(tmp_path: Path) -> None:
+    good, bad = tmp_path / "good", tmp_path / "missing" / "bad"
+    with pytest.raises(FileNotFoundError):
+        files.write_together({good: "x", bad: "y"}, dict.fromkeys((good, bad), (0o600, *MINE)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_state_file_is_refused_with_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "identity.json"
+    path.write_text("[]")
+    with pytest.raises(NodeError, match=r"identity\.json does not hold a JSON object"):
+        files.read_json(path)
+    assert files.read_json(tmp_path / "none") is None
+
+
+@pytest.mark.parametrize("year", [2049, 2051])
+def test_the_end_of_a_certificate_is_read(year: int) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    ends = datetime.datetime(year, 2, 3, 4, 5, 6, tzinfo=datetime.timezone.utc)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "etcd-1")])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(ends - datetime.timedelta(days=1))
+        .not_valid_after(ends)
+        .sign(key, hashes.SHA256())
+    )
+    pem = made.public_bytes(serialization.Encoding.PEM).decode()
+    assert certificate.expires(certificate.der_of(pem)[0]) == ends
+    assert certificate.fingerprints(pem + pem) == [made.fingerprint(hashes.SHA256()).hex()] * 2
+
+
+def test_bytes_that_are_no_certificate_are_refused() -> None:
+    with pytest.raises(ValueError, match="not a certificate"):
+        certificate.expires(b"\x30\x82\xff\xff")
+
+
+def _varint(value: int) -> bytes:
+    found = b""
+    while value > 0x7F:
+        found += bytes([value & 0x7F | 0x80])
+        value >>= 7
+    return found + bytes([value])
+
+
+def _frame(kind: int, data: bytes) -> bytes:
+    record = b"\x08" + _varint(kind) + b"\x10" + _varint(12345)
+    if data:
+        record += b"\x1a" + _varint(len(data)) + data
+    padding = -len(record) % 8
+    length = len(record) | ((0x80 | padding) << 56 if padding else 0)
+    return struct.pack("<Q", length) + record + b"\0" * padding
+
+
+def test_the_owner_of_a_log_is_read_from_its_newest_segment(tmp_path: Path) -> None:
+    place = wal.directory(str(tmp_path))
+    place.mkdir(parents=True)
+    member, cluster = 0xC61F2E4B096DEE23, 0xF4B4017B4EC12C08
+    metadata = b"\x08" + _varint(member) + b"\x10" + _varint(cluster)
+    segment = _frame(4, b"") + _frame(1, metadata) + _frame(5, b"") + b"\0" * 4096
+    (place / "0000000000000000-0000000000000000.wal").write_bytes(b"\0" * 100)
+    (place / "0000000000000001-0000000000000009.wal").write_bytes(segment)
+    (place / "0.tmp").write_bytes(b"")
+    assert wal.owner(str(tmp_path)) == wal.Owner(member, cluster)
+
+
+def test_a_log_that_cannot_be_read_has_no_known_owner(tmp_path: Path) -> None:
+    assert wal.owner(str(tmp_path)) is None
+    place = wal.directory(str(tmp_path))
+    place.mkdir(parents=True)
+    assert wal.owner(str(tmp_path)) is None
+    for content in (b"", b"\xff" * 64, b"\x05\0\0\0\0\0\0\0\x08"):
+        (place / "0000000000000000-0000000000000000.wal").write_bytes(content)
+        assert wal.owner(str(tmp_path)) is None
