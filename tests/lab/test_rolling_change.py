@@ -1,0 +1,47 @@
+"""A changed setting goes through the members one after another, and nobody who writes notices."""
+
+from pathlib import Path
+
+import pytest
+
+from lab import Machine
+from tests.support.etcd import assert_serves_all_members
+from tests.support.machines import Machines
+from tests.support.prober import probing
+from tests.support.stacks import Stacks
+
+
+def started_at(machines: list[Machine]) -> dict[str, int]:
+    """Member -> when its etcd last became ready, in microseconds of the one clock that all machines have here."""
+    show = "systemctl show etcd.service -p ActiveEnterTimestampMonotonic --value"
+    return {machine.name: int(machine.run(show).stdout) for machine in machines}
+
+
+@pytest.mark.parametrize("count", [3, 5])
+def test_a_changed_setting_restarts_the_members_in_their_order_and_loses_nothing(
+    machines: Machines, stacks: Stacks, tmp_path: Path, count: int
+) -> None:
+    found = machines.fresh(count)
+    stack = stacks.new(found)
+    stack.up()
+    before = started_at(found)
+
+    stack.config["flags"] = {"max-txn-ops": "256"}
+    with probing(stack, found, tmp_path, f"A setting changed on {count} members") as probe:
+        probe.mark("pulumi up")
+        run = stack.up()
+        probe.mark("done")
+    print(f"{run.seconds:.1f} s")
+
+    after = started_at(found)
+    chain = [machine.name for machine in found]
+    assert sorted(chain, key=after.__getitem__) == chain
+    assert min(after.values()) > max(before.values())
+    assert probe.downs == chain
+    assert probe.report is not None
+    assert probe.report.most_down == 1
+    assert probe.report.leader_moves <= count
+    assert_serves_all_members(found)
+    for machine in found:
+        words = machine.run("tr '\\0' '\\n' </proc/$(systemctl show etcd -p MainPID --value)/cmdline", root=True)
+        assert "--max-txn-ops=256" in words.stdout

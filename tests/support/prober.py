@@ -1,0 +1,69 @@
+"""The lab's prober around what a test does to a cluster."""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from lab import Machine
+from lab.probe import Probe, Report, as_json, client_tls
+from lab.timeline import timeline
+
+from .etcd import write_client_files
+from .stacks import Stack
+
+GAP_SECONDS = 1.0
+"""Longest time without an acknowledgement that any planned operation may cost."""
+
+
+class Probing:
+    """A probe that runs; `report` is there when it has ended."""
+
+    def __init__(self, probe: Probe) -> None:
+        self._probe = probe
+        self.report: Report | None = None
+
+    def mark(self, text: str) -> None:
+        """Notes that something begins now."""
+        self._probe.mark(text)
+
+    @property
+    def downs(self) -> list[str]:
+        """The members in the order in which they were seen to go down."""
+        return [sight.member for sight in sorted(self._probe.records.sights, key=lambda s: s.at) if not sight.up]
+
+    def finish(self, title: str, directory: Path) -> Report:
+        """Ends the probe and draws its picture."""
+        self.report = self._probe.finish()
+        name = re.sub(r"\W+", "-", title.lower())
+        (directory / f"{name}.svg").write_text(timeline(title, self._probe.records, self.report))
+        (directory / f"{name}.json").write_text(as_json(self.report))
+        print(f"{title}: {self.report}")
+        return self.report
+
+
+@contextlib.contextmanager
+def probing(stack: Stack, machines: Sequence[Machine], directory: Path, title: str) -> Iterator[Probing]:
+    """Probes the stack's cluster while the block runs; fails when anything was lost, or the gap was too long.
+
+    Args:
+        stack: is up; its output has the client certificate.
+        machines: the members that are probed.
+        directory: for files. The picture goes there too, or to $PROBE_PICTURES.
+        title: what is being done, for the picture.
+    """
+    write_client_files(directory, stack.outputs())
+    tls = client_tls(directory / "ca.crt", directory / "client.crt", directory / "client.key")
+    names = {f"https://{machine.address}:2379": machine.name for machine in machines}
+    probe = Probe(list(names), tls, names=names)
+    probe.start()
+    running = Probing(probe)
+    pictures = Path(os.environ.get("PROBE_PICTURES", directory))
+    try:
+        yield running
+    finally:
+        report = running.finish(title, pictures)
+    assert report.acknowledged > 0
+    assert report.clean, f"{report}\n{probe.records.failed[-5:]}"
+    assert report.longest_gap < GAP_SECONDS, f"{report}\n{probe.records.failed[-5:]}"
