@@ -86,7 +86,7 @@ def converge(spec: Spec, bundle: Bundle) -> None:
     # On the first creation the others may still be coming up; a new certificate shows with the next connection.
     if not look.ready or look.served != wanted:
         member.wait_ready(spec, _READY_SECONDS, certificate=wanted)
-    _record(spec, known)
+    identity.record(known)
     say("as wanted" if not renewed else "as wanted, with the new certificates")
 
 
@@ -443,9 +443,3 @@ def move_data_aside(data: Path, label: str) -> Path | None:
         target = data.with_name(f"{data.name}.{label}-{stamp}")
         data.rename(target)
     return target
-
-
-def _record(spec: Spec, known: identity.Identity) -> None:
-    log = wal.owner(spec.data_directory)
-    if log is not None:
-        identity.save(replace(known, cluster_id=f"{log.cluster_id:x}", member_id=f"{log.member_id:x}"))

@@ -38,6 +38,10 @@ def found(spec: Spec, bundle: Bundle) -> None:
             say("has been founded before and runs")
         return
 
+    if known.cluster_id:
+        # It has been a member; whatever has become of its data, a second founding would be a second cluster.
+        say("has been a member before, and has no data: converge decides")
+        return
     now = systemd.show()
     if now.runs or now.active == "activating":
         systemd.stop()  # what an interrupted run has left: a process without a log
@@ -66,6 +70,7 @@ def found(spec: Spec, bundle: Bundle) -> None:
         if not wal.exists(spec.data_directory):
             identity.save(known)  # no member has begun here, so nothing holds this machine to this cluster
         raise
+    identity.record(identity.with_authority(known, given))
     say("started")
 
 

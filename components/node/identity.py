@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from . import files, paths
+from . import files, paths, wal
 from .errors import NodeError
 from .spec import Spec
 
@@ -68,6 +68,14 @@ def save(identity: Identity) -> None:
     """Writes it, if it differs from what is there."""
     files.directory(paths.STATE, 0o700)
     files.write(paths.IDENTITY, json.dumps(asdict(identity), indent=2) + "\n", 0o600)
+
+
+def record(identity: Identity) -> None:
+    """Saves it with the IDs that the log in the data directory has."""
+    owner = wal.owner(identity.data_directory)
+    if owner is not None:
+        identity = replace(identity, cluster_id=f"{owner.cluster_id:x}", member_id=f"{owner.member_id:x}")
+    save(identity)
 
 
 def refuse_another(identity: Identity | None, spec: Spec) -> None:

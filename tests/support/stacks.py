@@ -164,13 +164,13 @@ class Stacks:
         self._environ = environment(directory / "engine")
         self._count = 0
 
-    def new(self, machines: Sequence[Machine], **config: Any) -> Stack:
+    def new(self, found: Sequence[Machine], /, **config: Any) -> Stack:
         """A stack for these machines, not yet up. `config` adds to or replaces keys; None takes a key away."""
         settings = {
             "platform": "hosts",
             "clusterName": "test",
             "releaseMirror": "http://releases.lab",
-            "machines": [machine_config(machine) for machine in machines],
+            "machines": [machine_config(machine) for machine in found],
             **config,
         }
         settings = {key: value for key, value in settings.items() if value is not None}

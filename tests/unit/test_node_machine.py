@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from components.node import certificate, files, lock, machine, paths, ports, say, wal
+from components.node import certificate, files, lock, machine, paths, ports, say, systemd, wal
 from components.node.errors import NodeError
 
 from .node_support import a_spec
@@ -176,3 +176,20 @@ def test_a_log_that_cannot_be_read_has_no_known_owner(tmp_path: Path) -> None:
     for content in (b"", b"\xff" * 64, b"\x05\0\0\0\0\0\0\0\x08"):
         (place / "0000000000000000-0000000000000000.wal").write_bytes(content)
         assert wal.owner(str(tmp_path)) is None
+
+
+def test_of_a_log_the_complaints_are_told_and_not_the_usage_after_them() -> None:
+    log = ["flag provided but not defined: -x", "Usage:", *(f"  --flag-{number}" for number in range(99))]
+    assert systemd.telling(log, 8) == ["flag provided but not defined: -x"]
+    crash = [
+        '{"level":"info","msg":"starts"}',
+        '{"level":"fatal","msg":"discovery failed","error":"no cluster"}',
+        "exited",
+    ]
+    assert systemd.telling(crash, 8) == ["fatal: discovery failed (no cluster)"]
+    assert systemd.telling(["one", "two", "three"], 2) == ["two", "three"]
+
+
+def test_a_list_in_a_message_is_followed_by_the_remedy_on_a_line_of_its_own() -> None:
+    assert str(NodeError("it is wrong", "Mend it.")) == "it is wrong. Mend it."
+    assert str(NodeError("wrong:\n  a\n", "Mend it.")) == "wrong:\n  a\nMend it."
