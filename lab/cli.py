@@ -1,16 +1,24 @@
 """The command line: `python3 -m lab`."""
 
 import argparse
+import contextlib
 import json
 import os
+import shlex
+import subprocess
 import sys
+import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 from .errors import LabError
-from .lab import Lab
+from .lab import REPO, Lab
 from .machine import Machine
+from .probe import Probe, ProbeError, as_json, client_tls
+from .timeline import timeline
 
 _EPILOG = """\
 examples:
@@ -18,6 +26,7 @@ examples:
   python3 -m lab ssh etcd-2          a shell there (the user operator may sudo)
   python3 -m lab ssh etcd-2 -- sudo journalctl -u etcd
   python3 -m lab wipe etcd-2         the machine is lost; a new one stands in its place
+  python3 -m lab probe --svg x.svg   watch the cluster of `make up` while you change it in another terminal
   python3 -m lab down                all of it is gone
 
 environment:
@@ -64,6 +73,15 @@ def _parser() -> argparse.ArgumentParser:
     isolate = on_machines("isolate", "cut the network between it and the other machines")
     isolate.add_argument("--all", action="store_true", help="and between it and this computer: no ssh, no mirror")
     on_machines("heal", "end what isolate did")
+    probe = commands.add_parser(
+        "probe", help="write, read and watch until Ctrl-C or for --seconds, then say what was lost and how long it took"
+    )
+    probe.add_argument("--endpoints", metavar="URL,URL", help="client URLs (default: those of `make up`'s stack)")
+    for name, text in (("ca", "CA certificate"), ("cert", "client certificate"), ("key", "its key")):
+        probe.add_argument(f"--{name}", metavar="FILE", help=f"{text}, PEM; goes with --endpoints")
+    probe.add_argument("--seconds", type=float, metavar="S", help="end by itself after so long")
+    probe.add_argument("--svg", metavar="FILE", help="draw what happened, too")
+    probe.add_argument("--json", action="store_true", help="the report as JSON")
     mirror = commands.add_parser("mirror", help="what the machines get as http://releases.lab/")
     mirror.add_argument("directory", metavar="DIR", nargs="?", help="serve this (default: etcd/ in the cache)")
     return parser
@@ -74,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         return _run(args)
-    except (LabError, OSError) as error:  # the latter: a full disk, or a file that only root may read
+    except (LabError, ProbeError, OSError) as error:  # the latter: a full disk, or a file that only root may read
         print(f"lab: {error}", file=sys.stderr)
     except KeyboardInterrupt:
         print("lab: interrupted; `lab up` goes on from here, `lab down` removes all", file=sys.stderr)
@@ -101,11 +119,53 @@ def _run(args: argparse.Namespace) -> int:
             lab.wipe(*args.names, new_host_key=args.new_host_key)
         case "isolate":
             lab.isolate(*args.names, host_too=args.all)
+        case "probe":
+            return _probe(lab, args)
         case "mirror":
             print(f"http://releases.lab/ is {lab.mirror(args.directory)}")
         case "stop" | "start" | "kill" | "heal":
             getattr(lab, args.command)(*args.names)
     return 0
+
+
+def _probe(lab: Lab, args: argparse.Namespace) -> int:
+    """Probes a cluster; returns 0 when nothing was lost, out of order, or stale."""
+    given = [args.endpoints, args.ca, args.cert, args.key]
+    if any(given) and not all(given):
+        raise LabError("`lab probe` takes --endpoints, --ca, --cert and --key together, or none of them.")
+    with tempfile.TemporaryDirectory() as scratch:
+        if not all(given):
+            args.endpoints, args.ca, args.cert, args.key = _stack_client(lab, Path(scratch))
+        tls = client_tls(args.ca, args.cert, args.key)
+    by_address = {f"https://{machine.address}:2379": machine.name for machine in lab.machines.values()}
+    probe = Probe(args.endpoints.split(","), tls, names=by_address)
+    probe.start()
+    print("probing; Ctrl-C ends it" if args.seconds is None else f"probing for {args.seconds:g} s", file=sys.stderr)
+    with contextlib.suppress(KeyboardInterrupt):
+        time.sleep(args.seconds if args.seconds is not None else threading.TIMEOUT_MAX)
+    report = probe.finish()
+    if args.svg:
+        Path(args.svg).write_text(timeline("lab probe", probe.records, report))
+    print(as_json(report) if args.json else report)
+    return 0 if report.clean else 1
+
+
+def _stack_client(lab: Lab, directory: Path) -> tuple[str, str, str, str]:
+    """Endpoints, and files with CA, certificate and key, of the stack that `make up` made."""
+    environment = lab.dir / "env"
+    if not environment.exists():
+        raise LabError(f"{environment} is missing: `make up` makes a cluster and that file. Or name --endpoints.")
+    line = f". {shlex.quote(str(environment))} && exec pulumi stack output --json --show-secrets"
+    done = subprocess.run(["sh", "-c", line], cwd=REPO, capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode:
+        raise LabError(f"the stack of `make up` has no outputs: {done.stderr.strip()}")
+    outputs = json.loads(done.stdout)
+    client = outputs["apiserver_etcd_client"]
+    texts = {"ca.crt": outputs["ca_cert"], "client.crt": client["certificate"], "client.key": client["private_key"]}
+    for name, text in texts.items():
+        (directory / name).write_text(text)  # in a directory for this user alone, and soon gone
+    ca, certificate, key = (str(directory / name) for name in texts)
+    return ",".join(outputs["endpoints"]), ca, certificate, key
 
 
 def _status(lab: Lab, *, as_json: bool) -> None:

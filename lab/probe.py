@@ -163,16 +163,16 @@ class _Line:
     def __init__(self, url: str, tls: ssl.SSLContext, timeout: float) -> None:
         parts = urlsplit(url)
         self.url = url
-        self._make = lambda: http.client.HTTPSConnection(
-            parts.hostname or "", parts.port or 2379, timeout=timeout, context=tls
-        )
+        self._host, self._port, self._tls, self._timeout = parts.hostname or "", parts.port or 2379, tls, timeout
         self._connection: http.client.HTTPSConnection | None = None
 
     def open(self, path: str, body: Mapping[str, Any]) -> http.client.HTTPResponse:
         """Sends a request; its answer has yet to be read."""
         try:
             if self._connection is None:
-                self._connection = self._make()
+                self._connection = http.client.HTTPSConnection(
+                    self._host, self._port, timeout=self._timeout, context=self._tls
+                )
             self._connection.request("POST", path, json.dumps(body).encode(), {"Content-Type": "application/json"})
             response = self._connection.getresponse()
             if response.status == http.client.OK:
@@ -241,7 +241,7 @@ def _text(encoded: str) -> str:
 
 @dataclass
 class Records:
-    """What the threads have noted; each list has one writer."""
+    """What the threads have noted."""
 
     writes: list[Write] = field(default_factory=list)
     failed: list[tuple[float, str]] = field(default_factory=list)
@@ -386,7 +386,7 @@ class Probe:
                         next_revision = self._watch_on(line, next_revision)
                     finally:
                         line.close()
-            except _NoAnswerError:
+            except _NoAnswerError:  # noqa: PERF203 - the loop is there to try again
                 time.sleep(0.01)
         lines.close()
 
@@ -406,7 +406,7 @@ class Probe:
                 message = json.loads(raw) if raw else {"error": "the stream ended"}
             except (OSError, http.client.HTTPException, ValueError):
                 return revision
-            if "error" in message:
+            if not isinstance(message, dict) or "error" in message:
                 return revision
             now = self._now()
             for event in message["result"].get("events", []):
@@ -466,7 +466,7 @@ class Probe:
         while True:
             try:
                 return ask()
-            except _NoAnswerError as error:
+            except _NoAnswerError as error:  # noqa: PERF203 - the loop is there to try again
                 if time.monotonic() > deadline:
                     raise ProbeError(
                         f"no answer within {seconds:.0f} s from {', '.join(self.endpoints)}: {error}"
@@ -475,9 +475,13 @@ class Probe:
 
     def _read_back(self, lines: _Lines) -> Iterator[tuple[int, Stored]]:
         start = self._prefix
-        while True:
+
+        def page() -> dict[str, Any]:
             body = {"key": _b64(start), "range_end": _b64(self._end), "limit": str(_PAGE)}
-            answer = self._insist(lambda: lines.call("/v3/kv/range", body), _READ_BACK_SECONDS)  # noqa: B023
+            return lines.call("/v3/kv/range", body)
+
+        while True:
+            answer = self._insist(page, _READ_BACK_SECONDS)
             rows = answer.get("kvs", [])
             for row in rows:
                 key = _text(row["key"])
@@ -529,7 +533,7 @@ def judge(records: Records, stored: Mapping[int, Stored]) -> Report:
         watch_disordered=watch_disordered,
         longest_watch_silence=_longest_gap([at for at, _ in records.events if at <= end], end)[0],
         most_down=_most_down(records.sights),
-        leader_moves=len({term for _, term in records.terms}) - 1 if records.terms else 0,
+        leader_moves=max(term for _, term in records.terms) - records.terms[0][1] if records.terms else 0,
     )
 
 

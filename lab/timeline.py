@@ -1,4 +1,4 @@
-"""The picture of a probe as SVG, readable on light and dark pages: how long writes took, and what was done meanwhile."""
+"""The picture of a probe as SVG, readable on light and dark pages: how long writes took, and what was done."""
 
 import math
 from xml.sax.saxutils import escape

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +77,12 @@ def command_of(pid: int) -> list[str]:
 def alive(pid: int) -> bool:
     """Whether the process exists."""
     return pid > 0 and Path(f"/proc/{pid}").exists()
+
+
+def kill(pid: int) -> None:
+    """Ends a process at once; one that is gone is no error."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 def install(text: str, *, reload: bool = False) -> bool:

@@ -1,0 +1,113 @@
+"""The prober's verdict over what it has noted."""
+
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from lab.probe import Records, Report, Sight, Stored, Write, judge
+from lab.timeline import timeline
+
+
+def _records(count: int = 4) -> Records:
+    """One write every tenth of a second, all of them watched."""
+    records = Records(ended=count / 10)
+    for number in range(1, count + 1):
+        at = number / 10
+        records.writes.append(Write(number, at - 0.01, at, 100 + number))
+        records.events.append((at, number))
+    return records
+
+
+def _stored(count: int = 4) -> dict[int, Stored]:
+    return {number: Stored(str(number), 100 + number, 1) for number in range(1, count + 1)}
+
+
+def test_a_cluster_that_kept_all_is_clean() -> None:
+    report = judge(_records(), _stored())
+    assert report.clean
+    assert report.acknowledged == report.watched == 4
+    assert report.longest_gap == pytest.approx(0.1)
+
+
+def test_an_acknowledged_write_that_is_not_there_is_lost() -> None:
+    stored = _stored()
+    del stored[2]
+    report = judge(_records(), stored)
+    assert (report.lost, report.disordered, report.clean) == (1, 0, False)
+
+
+@pytest.mark.parametrize("other", [Stored("7", 102, 1), Stored("2", 999, 1)])
+def test_a_write_that_is_there_otherwise_than_acknowledged_is_lost(other: Stored) -> None:
+    assert judge(_records(), {**_stored(), 2: other}).lost == 1
+
+
+def test_a_write_that_was_carried_out_twice_is_seen() -> None:
+    report = judge(_records(), {**_stored(), 2: Stored("2", 102, 2)})
+    assert report.disordered == 1
+    assert not report.clean
+
+
+def test_writes_stored_in_another_order_than_acknowledged_are_seen() -> None:
+    records, stored = _records(), _stored()
+    records.writes[1], records.writes[2] = Write(2, 0.19, 0.2, 103), Write(3, 0.29, 0.3, 102)
+    stored[2], stored[3] = Stored("2", 103, 1), Stored("3", 102, 1)
+    assert judge(records, stored).disordered == 1
+
+
+def test_a_write_without_an_answer_may_have_been_carried_out_late() -> None:
+    records, stored = _records(), _stored()
+    records.failed.append((0.15, "timed out"))
+    del records.writes[1]
+    stored[2] = Stored("2", 103, 1)
+    stored[3] = Stored("3", 104, 1)
+    stored[4] = Stored("4", 105, 1)
+    records.writes[1:] = [Write(3, 0.29, 0.3, 104), Write(4, 0.39, 0.4, 105)]
+    records.events = [(0.1, 1), (0.3, 3), (0.31, 2), (0.4, 4)]
+    report = judge(records, stored)
+    assert report.clean
+    assert (report.acknowledged, report.failed) == (3, 1)
+
+
+def test_the_watch_may_neither_skip_nor_repeat_nor_reorder() -> None:
+    records = _records()
+    records.events = [(0.1, 1), (0.2, 3), (0.3, 2), (0.3, 3)]
+    report = judge(records, _stored())
+    assert report.unwatched == 1
+    assert report.watch_disordered == 2
+
+
+def test_the_longest_gap_counts_from_the_start_and_to_the_end() -> None:
+    records = _records()
+    records.ended = 2.0
+    report = judge(records, _stored())
+    assert report.longest_gap == pytest.approx(1.6)
+    assert report.gap_at == pytest.approx(0.4)
+
+
+def test_members_down_at_one_moment_are_counted() -> None:
+    records = _records()
+    records.sights = [
+        Sight(0.0, "a", True, True),
+        Sight(0.0, "b", True, False),
+        Sight(0.1, "a", False, False),
+        Sight(0.2, "a", True, False),
+        Sight(0.2, "b", False, False),
+        Sight(0.3, "a", False, False),
+    ]
+    assert judge(records, _stored()).most_down == 2
+
+
+def test_every_growth_of_the_term_is_a_move_of_leadership() -> None:
+    records = _records()
+    records.terms = [(0.0, 4), (0.1, 4), (0.2, 6), (0.3, 6)]
+    assert judge(records, _stored()).leader_moves == 2
+
+
+def test_the_picture_is_an_svg_that_names_what_was_done() -> None:
+    records = _records()
+    records.sights = [Sight(0.0, "etcd-1", True, True), Sight(0.2, "etcd-1", False, False)]
+    records.marks = [(0.1, "pulumi up & more")]
+    report: Report = judge(records, _stored())
+    picture = ET.fromstring(timeline("A <title>", records, report))  # noqa: S314 - made here
+    texts = [element.text for element in picture.iter() if element.text]
+    assert {"A <title>", "pulumi up & more", "etcd-1"} <= set(texts)
