@@ -1,0 +1,151 @@
+"""A machine that lost its disk comes back by one edit and one `pulumi up`, whichever slot it has, or the run refuses."""
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from lab import Machine
+from tests.support.etcd import assert_serves_all_members, etcdctl, member_list, process_ids
+from tests.support.machines import Machines
+from tests.support.prober import probing
+from tests.support.stacks import Stack, Stacks
+
+KEYS = 100  # of what one transaction takes, 128
+
+
+@pytest.fixture(scope="module")
+def cluster(machines: Machines, stacks: Stacks) -> tuple[list[Machine], Stack]:
+    return _cluster(machines, stacks, 3)
+
+
+def _cluster(machines: Machines, stacks: Stacks, count: int) -> tuple[list[Machine], Stack]:
+    found = machines.fresh(count)
+    stack = stacks.new(found)
+    stack.up()
+    _write(found[0])
+    return found, stack
+
+
+def _write(machine: Machine) -> None:
+    options = (
+        "--cacert=/etc/etcd/pki/ca.crt --cert=/etc/etcd/pki/healthcheck-client.crt "
+        f"--key=/etc/etcd/pki/healthcheck-client.key --endpoints=https://{machine.address}:2379"
+    )
+    puts = "".join(f"put data/{number:03} {number}\n" for number in range(KEYS))
+    # One transaction: no comparison, these operations, nothing else.
+    machine.run(f"etcdctl {options} txn", input=f"\n{puts}\n\n", root=True)
+    assert _own_keys(machine) == KEYS
+
+
+def _own_keys(machine: Machine) -> int:
+    """How many keys this member has itself; no other is asked."""
+    said = etcdctl(machine, "get", "data/", "--prefix", "--count-only", "--consistency=s", "--write-out=fields")
+    return int(said.rsplit('"Count" : ', 1)[1].split()[0])
+
+
+def _another(stack: Stack, wiped: Sequence[Machine]) -> None:
+    """The edit: these slots have another machine now."""
+    names = {machine.name for machine in wiped}
+    stack.config["machines"] = [
+        {**entry, "identity": f"{entry.get('identity', '')}+"} if entry["name"] in names else entry
+        for entry in stack.config["machines"]
+    ]
+
+
+def _restarts(machine: Machine) -> str:
+    """State of the unit, and how often systemd has started it by itself."""
+    return machine.run("systemctl show etcd.service -p ActiveState -p NRestarts --value").stdout.strip()
+
+
+def _come_back(
+    machines: Machines, found: list[Machine], stack: Stack, wiped: list[Machine], scratch: Path, title: str
+) -> None:
+    others = [machine for machine in found if machine not in wiped]
+    before = process_ids(others)
+    authority = others[0].run("sha256sum </etc/etcd/pki/ca.crt", root=True).stdout
+    old = {row["name"]: row["ID"] for row in member_list(others[0])}
+    machines.lab.wipe(*[machine.name for machine in wiped])
+
+    _another(stack, wiped)
+    with probing(stack, found, scratch, title) as probe:
+        probe.mark("pulumi up")
+        run = stack.up()
+        probe.mark("done")
+    print(f"{title}: {run.seconds:.1f} s")
+
+    assert process_ids(others) == before, "nobody else is restarted"
+    assert_serves_all_members(found)
+    new = {row["name"]: row["ID"] for row in member_list(others[0])}
+    for machine in wiped:
+        assert new[machine.name] != old[machine.name], "it must not vote under an ID whose promises it has forgotten"
+        assert _own_keys(machine) == KEYS
+        assert machine.run("sha256sum </etc/etcd/pki/ca.crt", root=True).stdout == authority
+    assert {_restarts(machine) for machine in found} == {"0\nactive"}
+    ids = {row["name"]: row["id"] for row in stack.outputs()["members"]}
+    assert ids == {name: f"{number:x}" for name, number in new.items()}
+    stack.up("--expect-no-changes")
+
+
+@pytest.mark.parametrize("slot", [0, 2])
+def test_a_wiped_slot_comes_back_as_a_new_member_without_any_step_by_hand(
+    machines: Machines, cluster: tuple[list[Machine], Stack], tmp_path: Path, slot: int
+) -> None:
+    found, stack = cluster
+    _come_back(machines, found, stack, [found[slot]], tmp_path, f"Slot {slot} of 3 wiped")
+
+
+def test_a_majority_that_lost_its_disks_is_refused_and_the_survivors_data_are_untouched(
+    machines: Machines, cluster: tuple[list[Machine], Stack]
+) -> None:
+    """The last test here that uses the cluster: it does not come back from that."""
+    found, stack = cluster
+    wiped, survivor = found[:2], found[2]
+    machines.lab.wipe(*[machine.name for machine in wiped])
+    before = process_ids([survivor])
+    _another(stack, wiped)
+
+    run = stack.up(check=False)
+
+    assert run.code != 0
+    for text in (wiped[0].name, "never founded again", "restore from a snapshot"):
+        assert text in run.text
+    assert process_ids([survivor]) == before
+    assert _own_keys(survivor) == KEYS
+    assert survivor.run("ls -d /var/lib/etcd.* 2>/dev/null", check=False, root=True).stdout == ""
+    for machine in wiped:
+        assert machine.run("test -e /var/lib/etcd/member", check=False, root=True).returncode != 0
+        assert machine.run("systemctl is-active etcd", check=False).stdout.strip() == "inactive"
+    assert run.seconds < 60
+
+
+def test_two_of_five_that_were_wiped_come_back_in_one_run(machines: Machines, stacks: Stacks, tmp_path: Path) -> None:
+    found, stack = _cluster(machines, stacks, 5)
+    _come_back(machines, found, stack, [found[0], found[3]], tmp_path, "Two of 5 wiped")
+
+
+def test_a_creation_run_again_on_a_living_cluster_changes_nothing(
+    machines: Machines, stacks: Stacks, tmp_path: Path
+) -> None:
+    """Another state, the same CA: every resource is created again, the founding too."""
+    new = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=own -days 3650"
+    files = {"certificate": tmp_path / "ca.crt", "privateKey": tmp_path / "ca.key"}
+    command = ["openssl", *new.split(), "-keyout", str(files["privateKey"]), "-out", str(files["certificate"])]
+    subprocess.run(command, check=True, capture_output=True, timeout=20)
+    authority = {key: path.read_text() for key, path in files.items()}
+    found = machines.fresh(3)
+    stacks.new(found, ca=authority).up()
+    _write(found[0])
+    before, members = process_ids(found), member_list(found[0])
+    again = stacks.new(found, ca=authority)
+
+    run = again.up()
+
+    assert "has been founded before and runs" in run.text
+    assert process_ids(found) == before
+    assert member_list(found[0]) == members
+    for machine in found:
+        assert _own_keys(machine) == KEYS
+        assert machine.run("ls -d /var/lib/etcd.* 2>/dev/null", check=False, root=True).stdout == ""
+    assert_serves_all_members(found)
