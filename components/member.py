@@ -51,6 +51,7 @@ class EtcdMember(pulumi.ComponentResource):
         machine = args["machine"]
         self._sudo = "" if machine["ssh"].get("user", "root") == "root" else "sudo -n "
         self._connection = connection(machine["ssh"])
+        self._host_key = pulumi.Output.from_input(machine["ssh"]["host_key"])
         reachable = reach.hook(f"{name}-reachable", machine["name"], machine["ssh"])
         # Not before deletions: those must work without the program that defines the hook.
         self._hooks = pulumi.ResourceHookBinding(before_create=[reachable], before_update=[reachable])
@@ -125,9 +126,12 @@ class EtcdMember(pulumi.ComponentResource):
 
     @property
     def changes(self) -> pulumi.Output[str]:
-        """Text that differs whenever this member's wanted state does; holds nothing secret."""
+        """Text that differs whenever this member's wanted state or its machine does; holds nothing secret."""
         return pulumi.Output.unsecret(
-            self._bundle.apply(lambda text: hashlib.sha256((spec_text(self._spec) + text).encode()).hexdigest()[:12])
+            # The host key too: a machine that was installed anew joins under another ID, which the outputs name.
+            pulumi.Output.all(self._bundle, self._host_key).apply(
+                lambda parts: hashlib.sha256("".join([spec_text(self._spec), *parts]).encode()).hexdigest()[:12]
+            )
         )
 
     def _line(self, verb: str, spec: Spec, program: str = _ETCD_NODE) -> str:

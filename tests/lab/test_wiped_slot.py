@@ -10,7 +10,7 @@ from lab import Machine
 from tests.support.etcd import assert_serves_all_members, etcdctl, member_list, process_ids
 from tests.support.machines import Machines
 from tests.support.prober import probing
-from tests.support.stacks import Stack, Stacks
+from tests.support.stacks import Stack, Stacks, machine_config
 
 KEYS = 100  # of what one transaction takes, 128
 
@@ -46,12 +46,19 @@ def _own_keys(machine: Machine) -> int:
 
 
 def _another(stack: Stack, wiped: Sequence[Machine]) -> None:
-    """The edit: these slots have another machine now."""
+    """The edit where the new machine has the old one's host key: these slots have another machine now."""
     names = {machine.name for machine in wiped}
     stack.config["machines"] = [
         {**entry, "identity": f"{entry.get('identity', '')}+"} if entry["name"] in names else entry
         for entry in stack.config["machines"]
     ]
+
+
+def _new_host_key(stack: Stack, wiped: Sequence[Machine]) -> None:
+    """The edit where a machine was installed anew: its host key, nothing else."""
+    new = {machine.name: machine_config(machine)["ssh"]["hostKey"] for machine in wiped}
+    for entry in stack.config["machines"]:
+        entry["ssh"]["hostKey"] = new.get(entry["name"], entry["ssh"]["hostKey"])
 
 
 def _restarts(machine: Machine) -> str:
@@ -60,15 +67,25 @@ def _restarts(machine: Machine) -> str:
 
 
 def _come_back(
-    machines: Machines, found: list[Machine], stack: Stack, wiped: list[Machine], scratch: Path, title: str
+    machines: Machines,
+    found: list[Machine],
+    stack: Stack,
+    wiped: list[Machine],
+    scratch: Path,
+    title: str,
+    *,
+    new_host_key: bool = False,
 ) -> None:
+    names = {machine.name for machine in wiped}
     others = [machine for machine in found if machine not in wiped]
     before = process_ids(others)
     authority = others[0].run("sha256sum </etc/etcd/pki/ca.crt", root=True).stdout
     old = {row["name"]: row["ID"] for row in member_list(others[0])}
-    machines.lab.wipe(*[machine.name for machine in wiped])
+    machines.lab.wipe(*names, new_host_key=new_host_key)
+    found = [machines.lab.machine(machine.name) for machine in found]
+    wiped = [machine for machine in found if machine.name in names]
 
-    _another(stack, wiped)
+    (_new_host_key if new_host_key else _another)(stack, wiped)
     with probing(stack, found, scratch, title) as probe:
         probe.mark("pulumi up")
         run = stack.up()
@@ -94,6 +111,15 @@ def test_a_wiped_slot_comes_back_as_a_new_member_without_any_step_by_hand(
 ) -> None:
     found, stack = cluster
     _come_back(machines, found, stack, [found[slot]], tmp_path, f"Slot {slot} of 3 wiped")
+
+
+def test_a_new_host_key_says_as_well_that_the_machine_is_another_one(
+    machines: Machines, cluster: tuple[list[Machine], Stack], tmp_path: Path
+) -> None:
+    found, stack = cluster
+    title = "Slot 1 of 3 wiped with a new host key"
+    _come_back(machines, found, stack, [found[1]], tmp_path, title, new_host_key=True)
+    found[1] = machines.lab.machine(found[1].name)
 
 
 def test_a_majority_that_lost_its_disks_is_refused_and_the_survivors_data_are_untouched(
