@@ -32,7 +32,7 @@ def test_the_names_of_all_resources_are_an_interface_and_stay_as_they_are(previe
             ("EtcdPki", "dev-pki"),
             ("PrivateKey", "dev-pki-ca"),
             ("SelfSignedCert", "dev-pki-ca"),
-            ("Stash", "dev-founders"),
+            ("Stash", "dev-founding"),
             ("Command", "dev-health"),
             *((type_, leaf) for leaf in leaves for type_ in ("PrivateKey", "CertRequest", "LocallySignedCert")),
             *(("EtcdMember", f"dev-{m}") for m in MEMBERS),
@@ -90,7 +90,7 @@ def test_what_happened_at_the_founding_is_never_repeated_by_a_later_change(previ
     recorder = cluster(preview)
     for member in MEMBERS:
         assert set(recorder.named(f"dev-{member}-found").request.ignoreChanges) == {"connection", "create", "stdin"}
-    assert list(recorder.named("dev-founders").request.ignoreChanges) == ["input"]
+    assert list(recorder.named("dev-founding").request.ignoreChanges) == ["input"]
 
 
 @PREVIEW_AND_UPDATE
