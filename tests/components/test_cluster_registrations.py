@@ -165,7 +165,7 @@ def test_an_authority_of_ones_own_is_used_and_none_is_made(own_authority: dict[s
 
 def test_bad_arguments_are_refused_before_anything_is_registered() -> None:
     with pytest.raises(PlanError, match="odd"):
-        EtcdCluster("dev", {"members": machines(2)})  # type: ignore[typeddict-item]
+        cluster(preview=True, members=machines(2))
 
 
 def test_another_machine_in_a_slot_is_prepared_and_converged_anew() -> None:
