@@ -1,6 +1,7 @@
 """EtcdCluster: PKI, members, founding, health, and what Kubernetes needs of them."""
 
 import json
+import secrets
 from typing import NotRequired, TypedDict
 
 import pulumi
@@ -36,7 +37,7 @@ class EtcdClusterArgs(TypedDict):
     version: NotRequired[str]
     """etcd release, `X.Y.Z`. Default: 3.6.16."""
     cluster_name: NotRequired[str]
-    """Name of the cluster, a DNS label; it is also etcd's initial cluster token. Default: the component's name."""
+    """Name of the cluster, a DNS label. Default: the component's name."""
     quota: NotRequired[str]
     """Size of the database at which writes end: bytes, or a number with KiB, MiB or GiB. Default: `2GiB`."""
     flags: NotRequired[dict[str, str]]
@@ -60,8 +61,8 @@ class EtcdClusterArgs(TypedDict):
 class EtcdCluster(pulumi.ComponentResource):
     """An etcd cluster on machines that exist, founded, converged and proved healthy.
 
-    Children: `<name>-pki` (`EtcdPki`), `<name>-<member>` (`EtcdMember`) per member, `<name>-founders` (a `pulumi.Stash`
-    that remembers with whom the cluster was founded) and `<name>-health`.
+    Children: `<name>-pki` (`EtcdPki`), `<name>-<member>` (`EtcdMember`) per member, `<name>-founding` (a `pulumi.Stash`
+    that remembers with whom the cluster was founded, and its token) and `<name>-health`.
 
     Raises `plan.PlanError` (a ValueError) on bad arguments, with key, value, rule and remedy.
     """
@@ -100,16 +101,21 @@ class EtcdCluster(pulumi.ComponentResource):
             )
             for machine in args["members"]
         ]
-        founders = pulumi.Stash(
-            f"{name}-founders",
-            input=[machine["name"] for machine in args["members"]],
+        # Remembers what the first update put in. The token differs at every founding, so that a machine that was away
+        # while its cluster was destroyed and founded anew belongs to another cluster, and etcd keeps the two apart.
+        founding = pulumi.Stash(
+            f"{name}-founding",
+            input={
+                "members": [machine["name"] for machine in args["members"]],
+                "token": f"{plan.name}-{secrets.token_hex(4)}",
+            },
             opts=pulumi.ResourceOptions(parent=self, ignore_changes=["input"]),
         )
 
         # Two barriers and a chain: nothing starts before every machine is prepared; nobody waits for a quorum before
         # all founders have been started; after that one member at a time.
         prepared = [member.prepared for member in members]
-        done = [member.found(founders.output, prepared) for member in members]
+        done = [member.found(founding.output, prepared) for member in members]
         for member in members:
             done = [*done[: len(members)], member.converge(done)]
         health = members[0].health(

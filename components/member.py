@@ -3,7 +3,7 @@
 import hashlib
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import pulumi
 from pulumi_command import remote
@@ -11,7 +11,7 @@ from pulumi_command import remote
 from . import reach
 from .machine import Machine, connection
 from .node import bundle
-from .plan import Spec, spec_text, with_founders
+from .plan import Spec, spec_text, with_founding
 
 _ETCD_NODE = "/usr/local/sbin/etcd-node"
 
@@ -74,15 +74,15 @@ class EtcdMember(pulumi.ComponentResource):
             delete=self._retire(),
         )
 
-    def found(self, founders: pulumi.Input[Sequence[str]], after: Sequence[pulumi.Resource]) -> remote.Command:
-        """Starts this member if it is one of `founders` and the cluster never existed; runs once in the slot's life.
+    def found(self, founding: pulumi.Output[Any], after: Sequence[pulumi.Resource]) -> remote.Command:
+        """Starts this member if it is a founder and the cluster never existed; runs once in the slot's life.
 
         Args:
-            founders: names of the members with which the cluster is (or was) founded.
+            founding: `members`, the names of those with whom the cluster is (or was) founded, and its `token`.
             after: what must have succeeded before: every machine prepared.
         """
-        create = pulumi.Output.from_input(founders).apply(
-            lambda names: self._line("found", with_founders(self._spec, names))
+        create = founding.apply(
+            lambda known: self._line("found", with_founding(self._spec, known["members"], known["token"]))
         )
         # Nothing that changes later may run the founding again, so every input is frozen when it has succeeded.
         return self._command(

@@ -55,8 +55,7 @@ KEYS: tuple[Key, ...] = (
     Key(
         "clusterName",
         TEXT,
-        "Name of the cluster, a DNS label; also etcd's initial cluster token, so no two clusters that can reach each "
-        "other share it. It cannot change later.",
+        "Name of the cluster, a DNS label. It cannot change later.",
         "the stack's name",
     ),
     Key("version", TEXT, "Release of etcd, `X.Y.Z`, of 3.5 (3.5.24 or newer), 3.6 or 3.7.", DEFAULT_VERSION),

@@ -17,7 +17,6 @@ class Identity:
     """The content of identity.json."""
 
     cluster: str
-    token: str
     member: str
     data_directory: str
     ca: tuple[str, ...] = ()
@@ -88,7 +87,7 @@ def refuse_another(identity: Identity | None, spec: Spec) -> None:
     """
     if identity is None or identity.bare:
         return
-    given = {"cluster": spec.cluster, "token": spec.token, "member": spec.member, "data_directory": spec.data_directory}
+    given = {"cluster": spec.cluster, "member": spec.member, "data_directory": spec.data_directory}
     for key, wanted in given.items():
         here = getattr(identity, key)
         if here != wanted:

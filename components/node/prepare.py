@@ -78,10 +78,8 @@ def _record(spec: Spec, known: Identity | None) -> None:
     """Writes down what is about to be made, so that `retire` unmakes it wherever this run is cut off."""
     data = Path(spec.data_directory)
     if known is None or known.bare:
-        before = known or Identity(spec.cluster, spec.token, spec.member, spec.data_directory)
-        known = replace(
-            before, cluster=spec.cluster, token=spec.token, member=spec.member, data_directory=spec.data_directory
-        )
+        before = known or Identity(spec.cluster, spec.member, spec.data_directory)
+        known = replace(before, cluster=spec.cluster, member=spec.member, data_directory=spec.data_directory)
         if data.exists() and str(data) not in known.directories_created:
             now = data.stat()
             known = replace(

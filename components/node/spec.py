@@ -26,7 +26,6 @@ _REMEDY = (
 _REQUIRED = (
     "format",
     "cluster",
-    "token",
     "member",
     "members",
     "release",
@@ -38,7 +37,8 @@ _REQUIRED = (
     "flags",
     "program",
 )
-_OPTIONAL = ("founders",)
+# Only in what `found` gets, both of them.
+_FOUNDING = ("token", "founders")
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,6 @@ class Spec:
     """The wanted state of one member."""
 
     cluster: str
-    token: str
     member: str
     members: Mapping[str, str]
     """All members in the order in which changes go through them: name -> private IP address."""
@@ -70,6 +69,8 @@ class Spec:
     """All flags of etcd but those that found or join a cluster; `prepare` and `health` get none."""
     founders: tuple[str, ...]
     """The members with which the cluster is founded; only `found` gets them."""
+    token: str
+    """etcd's initial cluster token: no two foundings share one; only `found` gets it."""
     raw: Mapping[str, Any] = field(repr=False)
     """The JSON object as it arrived."""
 
@@ -164,7 +165,7 @@ def parse(text: str) -> Spec:
     raw = _object(raw, "it")
     if raw.get("format") != FORMAT:
         raise _refuse("format", raw.get("format"), f"this etcd-node reads format {FORMAT}")
-    _known_keys(raw, _REQUIRED, _OPTIONAL, "")
+    _known_keys(raw, (*_REQUIRED, *(_FOUNDING if raw.keys() & set(_FOUNDING) else ())), (), "")
     members = {
         _label(name, "members"): _address(address, f"members.{name}")
         for name, address in _object(raw["members"], "members").items()
@@ -186,7 +187,6 @@ def parse(text: str) -> Spec:
             raise _refuse(f"flags.{flag}", value, "it must be a text without control characters")
     return Spec(
         cluster=_label(raw["cluster"], "cluster"),
-        token=_text(raw["token"], "token", re.compile(r"[!-~]{1,200}"), "it must be a text without spaces"),
         member=member,
         members=members,
         release=_release(raw["release"]),
@@ -199,6 +199,7 @@ def parse(text: str) -> Spec:
         quota_bytes=_number(raw["quota_bytes"], "quota_bytes", 1, 1 << 50),
         flags=flags,
         founders=tuple(_label(name, "founders") for name in founders),
+        token=_text(raw.get("token", "-"), "token", re.compile(r"[!-~]{1,200}"), "it must be a text without spaces"),
         raw=raw,
     )
 

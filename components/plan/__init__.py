@@ -17,7 +17,7 @@ from .spec import (
     member_specs,
     spec_text,
     warnings,
-    with_founders,
+    with_founding,
 )
 from .versions import DEFAULT_VERSION
 
@@ -38,5 +38,5 @@ __all__ = [
     "spec_text",
     "tolerated",
     "warnings",
-    "with_founders",
+    "with_founding",
 ]

@@ -18,10 +18,10 @@ DEFAULT_DATA_DIRECTORY = "/var/lib/etcd"
 _ORDER = (
     "format",
     "cluster",
-    "token",
     "member",
     "members",
     "founders",
+    "token",
     "release",
     "data_directory",
     "client_port",
@@ -50,7 +50,7 @@ class ClusterPlan:
     """The whole cluster; `check_plan` says whether it can be."""
 
     name: str
-    """Name of the cluster, a DNS label; also its initial-cluster-token."""
+    """Name of the cluster, a DNS label."""
     members: Sequence[MemberPlan]
     """The members in the order in which changes go through them: an odd number up to 7."""
     program: str
@@ -144,7 +144,6 @@ def _member_spec(cluster: ClusterPlan, member: MemberPlan, version: EtcdVersion)
     return {
         "format": FORMAT,
         "cluster": cluster.name,
-        "token": cluster.name,
         "member": member.name,
         "members": {each.name: each.address for each in cluster.members},
         "release": {
@@ -177,9 +176,15 @@ def client_urls(cluster: ClusterPlan) -> list[str]:
     return [addresses.url(member.address, addresses.CLIENT_PORT) for member in cluster.members]
 
 
-def with_founders(spec: Mapping[str, Any], founders: Sequence[str]) -> Spec:
-    """The specification that `found` reads: it also names the members with which the cluster is founded."""
-    return {**spec, "founders": list(founders)}
+def with_founding(spec: Mapping[str, Any], founders: Sequence[str], token: str) -> Spec:
+    """The specification that `found` reads.
+
+    Args:
+        spec: the member's specification.
+        founders: names of the members with which the cluster is founded.
+        token: etcd's initial cluster token; no two foundings share one.
+    """
+    return {**spec, "founders": list(founders), "token": token}
 
 
 def spec_text(spec: Mapping[str, Any]) -> str:

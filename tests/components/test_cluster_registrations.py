@@ -32,7 +32,7 @@ def test_the_names_of_all_resources_are_an_interface_and_stay_as_they_are(previe
             ("EtcdPki", "dev-pki"),
             ("PrivateKey", "dev-pki-ca"),
             ("SelfSignedCert", "dev-pki-ca"),
-            ("Stash", "dev-founders"),
+            ("Stash", "dev-founding"),
             ("Command", "dev-health"),
             *((type_, leaf) for leaf in leaves for type_ in ("PrivateKey", "CertRequest", "LocallySignedCert")),
             *(("EtcdMember", f"dev-{m}") for m in MEMBERS),
@@ -90,7 +90,7 @@ def test_what_happened_at_the_founding_is_never_repeated_by_a_later_change(previ
     recorder = cluster(preview)
     for member in MEMBERS:
         assert set(recorder.named(f"dev-{member}-found").request.ignoreChanges) == {"connection", "create", "stdin"}
-    assert list(recorder.named("dev-founders").request.ignoreChanges) == ["input"]
+    assert list(recorder.named("dev-founding").request.ignoreChanges) == ["input"]
 
 
 @PREVIEW_AND_UPDATE
@@ -165,7 +165,7 @@ def test_an_authority_of_ones_own_is_used_and_none_is_made(own_authority: dict[s
 
 def test_bad_arguments_are_refused_before_anything_is_registered() -> None:
     with pytest.raises(PlanError, match="odd"):
-        EtcdCluster("dev", {"members": machines(2)})  # type: ignore[typeddict-item]
+        cluster(preview=True, members=machines(2))
 
 
 def test_another_machine_in_a_slot_is_prepared_and_converged_anew() -> None:

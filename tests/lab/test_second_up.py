@@ -1,6 +1,6 @@
 """A run with nothing to do does nothing."""
 
-from tests.support.etcd import assert_serves_all_members, process_ids
+from tests.support.etcd import assert_serves_all_members, etcdctl, process_ids
 from tests.support.machines import Machines
 from tests.support.stacks import Stacks
 
@@ -33,3 +33,21 @@ def test_a_new_state_that_knows_nothing_of_the_cluster_cannot_take_it_over(machi
     assert [machine.run("sha256sum /etc/etcd/pki/ca.crt", root=True).stdout for machine in found] == authorities
     assert process_ids(found) == before
     assert_serves_all_members(found)
+
+
+def test_a_lost_state_with_a_ca_of_ones_own_takes_the_living_cluster_back_without_a_restart(
+    machines: Machines, stacks: Stacks, own_authority: dict[str, str]
+) -> None:
+    ca = {"certificate": own_authority["certificate"], "privateKey": own_authority["private_key"]}
+    found = machines.fresh(3)
+    stacks.new(found, ca=ca).up()
+    etcdctl(found[0], "put", "kept", "yes")
+    before = process_ids(found)
+
+    again = stacks.new(found, ca=ca)
+    again.up()
+
+    assert process_ids(found) == before
+    assert etcdctl(found[1], "get", "kept", "--print-value-only").strip() == "yes"
+    assert_serves_all_members(found)
+    again.up("--expect-no-changes")

@@ -9,7 +9,6 @@ from components.node import etcd, spec
 SPEC: dict[str, Any] = {
     "format": 1,
     "cluster": "dev",
-    "token": "dev",
     "member": "etcd-1",
     "members": {"etcd-1": "10.99.0.11", "etcd-2": "10.99.0.12", "etcd-3": "10.99.0.13"},
     "release": {"version": "3.6.16", "mirror": "https://releases.example/etcd/", "sha256": {}},

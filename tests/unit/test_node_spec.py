@@ -17,7 +17,7 @@ FILES = {
 
 
 def test_a_specification_is_read_with_its_members_in_order() -> None:
-    found = a_spec(founders=["etcd-1"])
+    found = a_spec(founders=["etcd-1"], token="dev-1")
     assert list(found.members) == ["etcd-1", "etcd-2", "etcd-3"]
     assert list(found.others) == ["etcd-2", "etcd-3"]
     assert found.address == "10.99.0.11"

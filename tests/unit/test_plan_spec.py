@@ -17,7 +17,7 @@ from components.plan import (
     member_specs,
     spec_text,
     warnings,
-    with_founders,
+    with_founding,
 )
 
 MEMBERS = tuple(MemberPlan(f"etcd-{number}", f"10.0.0.1{number}") for number in (1, 2, 3))
@@ -30,7 +30,6 @@ def test_the_specification_has_the_shape_that_the_machine_reads() -> None:
     assert spec == {
         "format": 1,
         "cluster": "dev",
-        "token": "dev",
         "member": "etcd-2",
         "members": {"etcd-1": "10.0.0.11", "etcd-2": "10.0.0.12", "etcd-3": "10.0.0.13"},
         "release": {"version": "3.6.16", "mirror": "https://github.com/etcd-io/etcd/releases/download", "sha256": {}},
@@ -52,9 +51,9 @@ def test_specifications_are_in_the_order_of_the_members_and_hold_no_founders() -
 
 
 def test_founders_stand_beside_the_members_wherever_they_were_added() -> None:
-    spec = with_founders(member_specs(PLAN)["etcd-1"], ["etcd-1"])
-    assert list(json.loads(spec_text(spec)))[4:6] == ["members", "founders"]
-    assert spec_text(spec) == spec_text({"founders": ["etcd-1"], **member_specs(PLAN)["etcd-1"]})
+    spec = with_founding(member_specs(PLAN)["etcd-1"], ["etcd-1"], "dev-1")
+    assert list(json.loads(spec_text(spec)))[3:6] == ["members", "founders", "token"]
+    assert spec_text(spec) == spec_text({"founders": ["etcd-1"], "token": "dev-1", **member_specs(PLAN)["etcd-1"]})
 
 
 def test_one_changed_setting_is_one_changed_line() -> None:
@@ -217,7 +216,7 @@ def test_specifications_differ_between_members_only_in_their_own_and_the_machine
     for member in members:
         spec = specs[member.name]
         assert json.loads(spec_text(spec)) == spec
-        read = node_spec.parse(spec_text(with_founders(spec, ["m0"])))
-        assert (read.member, read.quota_bytes, read.founders) == (member.name, quota, ("m0",))
+        read = node_spec.parse(spec_text(with_founding(spec, ["m0"], "x-1")))
+        assert (read.member, read.quota_bytes, read.founders, read.token) == (member.name, quota, ("m0",), "x-1")
         texts.add(spec_text(spec).replace(f"{member.address}:", "ADDRESS:").replace(f'": "{member.name}"', '": NAME'))
     assert len(texts) == 1
