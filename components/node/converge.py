@@ -24,6 +24,9 @@ _RETRY_SECONDS = 60.0
 _GATE_SECONDS = 60.0
 _NOBODY_THERE_SECONDS = 10.0
 _DRAIN_SECONDS = 1.0
+_SNAPSHOT_SECONDS = 20.0
+_READS_NO_V2 = (3, 7)
+"""From this minor on, etcd cannot read the entries that etcd 3.5 wrote about its members."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ def converge(spec: Spec, bundle: Bundle) -> None:
             f"{unit_file} was not written by etcd-node", "Remove it or the package it belongs to, then run again."
         )
     member.forbid()
+    _refuse_version(spec)
 
     renewed = certificates.install(bundle)
     if renewed:
@@ -89,6 +93,19 @@ def converge(spec: Spec, bundle: Bundle) -> None:
         member.wait_ready(spec, _READY_SECONDS, certificate=wanted)
     identity.record(known)
     say("as wanted" if not renewed else "as wanted, with the new certificates")
+
+
+def _refuse_version(spec: Spec) -> None:
+    """Refuses a version that etcd's rules do not allow after what ran here and beside what runs elsewhere.
+
+    Raises:
+        NodeError: it is refused; nothing was changed, not even a certificate.
+    """
+    here = member.version()
+    if here in ("", spec.release.version):
+        return
+    others = {name: status.version for name, status in etcd.statuses(spec, spec.others).items()}
+    decide.refuse_version(spec.member, spec.release.version, {spec.member: here, **others})
 
 
 def _look(spec: Spec, known: identity.Identity) -> Look:
@@ -172,10 +189,13 @@ def _take(step: Step, spec: Spec, known: identity.Identity, given: list[str], lo
         identity.save(known)
     elif step is Step.START:
         say("starts")
-        member.make_data_directory(spec)
-        member.install_unit(spec)
-        systemd.start()
-        member.wait_ready(spec, _READY_SECONDS)
+        if _has_entries_too_old(spec):
+            _shed_old_entries(spec, look)
+        else:
+            member.make_data_directory(spec)
+            member.install_unit(spec)
+            systemd.start()
+            member.wait_ready(spec, _READY_SECONDS)
     elif step is Step.RESTART:
         _restart(spec, look)
     elif step is Step.PROMOTE:
@@ -205,9 +225,13 @@ def _restart(spec: Spec, look: Look) -> None:
     others = {voter.name for voter in voters if voter.name != spec.member}
     if own is not None and own.leader == own.member_id and others:
         _hand_over(spec, voters, statuses)
+    goal = max((status.raft_index for status in statuses.values()), default=0)
+    if _has_entries_too_old(spec):
+        _shed_old_entries(spec, look)
+        _wait_in_step(spec, goal, others)
+        return  # and the next look finds that the restart is still to come
     say(f"restarts for {', '.join(look.situation.differs)}")
     phase("restart")
-    goal = max((status.raft_index for status in statuses.values()), default=0)
     # The unit must be new before the stop, so that whatever starts it next starts the new one.
     member.install_unit(spec)
     systemd.restart()
@@ -215,6 +239,42 @@ def _restart(spec: Spec, look: Look) -> None:
     member.wait_ready(spec, _RESTARTED_SECONDS)
     _wait_in_step(spec, goal, others)
     say("is back")
+
+
+def _has_entries_too_old(spec: Spec) -> bool:
+    """Whether the wanted etcd would end at its start, because it meets entries in the log that it cannot read."""
+    return (
+        decide.minor(spec.release.version) >= _READS_NO_V2
+        and decide.minor(member.version() or spec.release.version) < _READS_NO_V2
+        and wal.old_entries(spec.data_directory) > 0
+    )
+
+
+def _shed_old_entries(spec: Spec, look: Look) -> None:
+    """Starts the etcd that is installed once more, so that it writes a snapshot at once: no etcd reads what is before.
+
+    Raises:
+        NodeError: it does not come back, or writes none.
+    """
+    say(f"restarts for a snapshot first: its log has entries of etcd 3.5, which {spec.release.version} cannot read")
+    phase("write a snapshot")
+    if look.service.runs:
+        systemd.begin_stop()
+        _wait_gone(look.service.pid)
+    systemd.stop()  # when it ends, the unit takes every permission away
+    try:
+        member.begin_with("--snapshot-count=1")
+        member.wait_ready(spec, _RESTARTED_SECONDS)
+        for _ in until(_SNAPSHOT_SECONDS, every=0.1):
+            if wal.old_entries(spec.data_directory) == 0:
+                return
+    finally:
+        member.forbid()
+    raise NodeError(
+        f"etcd has written no snapshot within {_SNAPSHOT_SECONDS:.0f} s, and {spec.release.version} could not read its "
+        "log; it runs with the version that it had",
+        "See `journalctl -u etcd` on the machine, then run again.",
+    )
 
 
 def _wait_for_gate(spec: Spec, quorum: etcd.Membership) -> tuple[list[decide.Voter], dict[str, etcd.Status]]:
@@ -357,11 +417,9 @@ def _join(spec: Spec, known: identity.Identity, given: list[str], look: Look) ->
     voters, statuses = _voters(spec, quorum)
     healthy = sum(1 for voter in voters if voter.name != spec.member and not voter.trouble)
     decide.refuse_removal(len(quorum.voters), healthy, sum(1 for entry in stale if not entry.learner))
-    decide.refuse_version(
-        spec.member,
-        spec.release.version,
-        {name: status.version for name, status in statuses.items() if name != spec.member},
-    )
+    running = {name: status.version for name, status in statuses.items() if name != spec.member}
+    decide.refuse_version(spec.member, spec.release.version, running)
+    decide.refuse_joining_version(spec.member, spec.release.version, running)
 
     systemd.stop()
     if wal.exists(spec.data_directory) and wal.owner(spec.data_directory) is not None:

@@ -205,8 +205,8 @@ def refuse_version(member: str, wanted: str, running: Mapping[str, str]) -> None
             continue
         if new[:2] < old[:2]:
             raise NodeError(
-                f"{name} runs etcd {version}, and {wanted} would go back by a minor version, which etcd's data do "
-                "not allow; nothing was changed",
+                f"{name} runs etcd {version}, and {wanted} would go back by a minor version, which takes etcd's own "
+                "downgrade procedure, and that is not done here; nothing was changed",
                 f"Set the version to {version} or a later patch of {old[0]}.{old[1]}.",
             )
         if new[0] != old[0] or new[1] > old[1] + 1:
@@ -221,6 +221,31 @@ def refuse_version(member: str, wanted: str, running: Mapping[str, str]) -> None
                 f"before {wanted}; nothing was changed",
                 f"Set the version to the newest {old[0]}.{old[1]} first, then to {wanted}.",
             )
+
+
+def refuse_joining_version(member: str, wanted: str, running: Mapping[str, str]) -> None:
+    """Refuses to join with a minor version that no member runs: membership and version are never changed together.
+
+    Args:
+        member: this member's name.
+        wanted: the version that it would run.
+        running: name -> version of the other members that run.
+
+    Raises:
+        NodeError: nobody runs that minor; nothing was changed.
+    """
+    if running and all(_parts(version)[:2] != _parts(wanted)[:2] for version in running.values()):
+        now = next(iter(running.values()))
+        raise NodeError(
+            f"{member} has to join, and the others run etcd {now}, not {wanted}: members are not changed together with "
+            "the minor version; nothing was changed",
+            f"Set the version to {now}, run `pulumi up`, then set it to {wanted}.",
+        )
+
+
+def minor(version: str) -> tuple[int, int]:
+    """Major and minor of a version."""
+    return _parts(version)[:2]
 
 
 def _parts(version: str) -> tuple[int, int, int]:

@@ -22,10 +22,25 @@ def install_unit(spec: Spec) -> None:
     files.write(paths.INSTALLED, json.dumps(spec.raw, indent=2) + "\n", 0o600)
 
 
+def version() -> str:
+    """The version of etcd that runs here, or ran last; empty when none ever did."""
+    live = systemd.command_of(systemd.show().pid)
+    if live:
+        return Path(live[0]).parent.name[1:]
+    installed = files.read_json(paths.INSTALLED)
+    return str(installed["release"]["version"]) if installed is not None else ""
+
+
 def permit(text: str) -> None:
     """Gives the permission for one start with an empty data directory."""
     files.directory(paths.RUN, 0o700)
     files.write(paths.BOOTSTRAP, text, 0o600)
+
+
+def begin_with(flag: str) -> None:
+    """Starts etcd, which has data and is stopped, with one more flag for this one start; it is not waited for."""
+    permit(f'# For one start of etcd.\nBOOTSTRAP_FLAGS="{flag}"\n')
+    systemd.start()
 
 
 def forbid() -> None:

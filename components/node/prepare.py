@@ -6,7 +6,7 @@ import stat
 from dataclasses import replace
 from pathlib import Path
 
-from . import account, files, identity, machine, paths, release, wal
+from . import account, decide, files, identity, machine, member, paths, release, wal
 from .errors import NodeError
 from .identity import Identity
 from .say import phase, say
@@ -31,6 +31,10 @@ def prepare(spec: Spec) -> None:
     if known is not None:
         machine.check_mount(spec, known.data_mount)
     refuse_unknown_data(spec, known)
+    here = member.version()
+    if here:
+        # Converge asks again, and the other members too. Here it is said before anything is changed on any machine.
+        decide.refuse_version(spec.member, spec.release.version, {spec.member: here})
     machine.check_disk(spec)
     _record(spec, known)
     _install_release(spec)

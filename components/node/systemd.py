@@ -114,6 +114,11 @@ def restart() -> None:
     run(["systemctl", "restart", "--no-block", paths.UNIT], 20)
 
 
+def begin_stop() -> None:
+    """Stops the unit without waiting."""
+    run(["systemctl", "stop", "--no-block", paths.UNIT], 20)
+
+
 def stop() -> None:
     """Stops the unit and waits until no process of it is left.
 

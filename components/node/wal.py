@@ -6,10 +6,12 @@ without starting etcd, and without believing a file that somebody else could hav
 
 from __future__ import annotations
 
+import mmap
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-_METADATA = 1
+_METADATA, _ENTRY, _SNAPSHOT = 1, 2, 5
 _VARINT, _BYTES = 0, 2
 
 
@@ -42,6 +44,56 @@ def owner(data_directory: str) -> Owner | None:
 
 
 def _first_metadata(data: bytes) -> Owner | None:
+    for kind, payload in _records(data):
+        if kind == _METADATA:
+            ids = _fields(payload)
+            member, cluster = ids.get(1), ids.get(2)
+            return Owner(member, cluster) if isinstance(member, int) and isinstance(cluster, int) else None
+    return None
+
+
+def old_entries(data_directory: str) -> int:
+    """How many entries after the last snapshot have the form of etcd's API v2.
+
+    Etcd 3.5 writes what it knows of its members that way. Etcd 3.6 reads it; etcd 3.7 does not, and ends when it meets
+    one at its start. It meets what came after the last snapshot, and that may be weeks of a quiet cluster.
+    """
+    old: set[int] = set()
+    snapshot = 0
+    for path in sorted(directory(data_directory).glob("*.wal"), reverse=True):
+        try:
+            with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                for kind, payload in _records(data):
+                    if kind == _SNAPSHOT:
+                        snapshot = max(snapshot, _number(_fields(payload).get(1)))
+                    elif kind == _ENTRY:
+                        entry = _fields(payload)
+                        if _is_old(entry.get(4, b"")):
+                            old.add(_number(entry.get(3)))
+        except (OSError, ValueError, IndexError):
+            pass  # removed meanwhile, or its end is being written
+        # A segment's name ends with the first index in it.
+        if snapshot >= int(path.stem.split("-")[-1], 16):
+            break
+    return sum(index > snapshot for index in old)
+
+
+def _is_old(request: int | bytes) -> bool:
+    """Whether a request has a field 2: the method of an API v2 request, or such a request in a newer envelope."""
+    if not isinstance(request, bytes) or not request:
+        return False
+    at = 0
+    if request[0] == 1 << 3 | _VARINT:  # field 1, its ID
+        _, at = _varint(request, 1)
+    return request[at : at + 1] == bytes([2 << 3 | _BYTES])
+
+
+def _number(value: int | bytes | None) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _records(data: bytes | mmap.mmap) -> Iterator[tuple[int, bytes]]:
+    """(type, payload) of the records of a segment, up to its end or to what is not written yet."""
     # A frame: 8 bytes little endian, of which the lower 56 bits are the length of the record; when the top bit is
     # set, its lower three say by how many bytes the record is padded (server/storage/wal/decoder.go).
     at = 0
@@ -49,15 +101,11 @@ def _first_metadata(data: bytes) -> Owner | None:
         frame = int.from_bytes(data[at : at + 8], "little")
         length, padding = frame & ((1 << 56) - 1), (frame >> 56) & 7 if frame >> 63 else 0
         if length == 0:
-            return None
+            return
         record = _fields(data[at + 8 : at + 8 + length])
-        if record.get(1) == _METADATA:
-            payload = record.get(3)
-            ids = _fields(payload) if isinstance(payload, bytes) else {}
-            member, cluster = ids.get(1), ids.get(2)
-            return Owner(member, cluster) if isinstance(member, int) and isinstance(cluster, int) else None
+        payload = record.get(3)
+        yield _number(record.get(1)), payload if isinstance(payload, bytes) else b""
         at += 8 + length + padding
-    return None
 
 
 def _fields(data: bytes) -> dict[int, int | bytes]:

@@ -1,6 +1,5 @@
 """A machine that lost its disk comes back by one edit and one `pulumi up`, whichever slot it has, or the run refuses."""
 
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -71,9 +70,9 @@ def _come_back(
     found: list[Machine],
     stack: Stack,
     wiped: list[Machine],
+    *,
     scratch: Path,
     title: str,
-    *,
     new_host_key: bool = False,
 ) -> None:
     names = {machine.name for machine in wiped}
@@ -110,7 +109,7 @@ def test_a_wiped_slot_comes_back_as_a_new_member_without_any_step_by_hand(
     machines: Machines, cluster: tuple[list[Machine], Stack], tmp_path: Path, slot: int
 ) -> None:
     found, stack = cluster
-    _come_back(machines, found, stack, [found[slot]], tmp_path, f"Slot {slot} of 3 wiped")
+    _come_back(machines, found, stack, [found[slot]], scratch=tmp_path, title=f"Slot {slot} of 3 wiped")
 
 
 def test_a_new_host_key_says_as_well_that_the_machine_is_another_one(
@@ -118,7 +117,7 @@ def test_a_new_host_key_says_as_well_that_the_machine_is_another_one(
 ) -> None:
     found, stack = cluster
     title = "Slot 1 of 3 wiped with a new host key"
-    _come_back(machines, found, stack, [found[1]], tmp_path, title, new_host_key=True)
+    _come_back(machines, found, stack, [found[1]], scratch=tmp_path, title=title, new_host_key=True)
     found[1] = machines.lab.machine(found[1].name)
 
 
@@ -148,30 +147,4 @@ def test_a_majority_that_lost_its_disks_is_refused_and_the_survivors_data_are_un
 
 def test_two_of_five_that_were_wiped_come_back_in_one_run(machines: Machines, stacks: Stacks, tmp_path: Path) -> None:
     found, stack = _cluster(machines, stacks, 5)
-    _come_back(machines, found, stack, [found[0], found[3]], tmp_path, "Two of 5 wiped")
-
-
-def test_a_creation_run_again_on_a_living_cluster_changes_nothing(
-    machines: Machines, stacks: Stacks, tmp_path: Path
-) -> None:
-    """Another state, the same CA: every resource is created again, the founding too."""
-    new = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=own -days 3650"
-    files = {"certificate": tmp_path / "ca.crt", "privateKey": tmp_path / "ca.key"}
-    command = ["openssl", *new.split(), "-keyout", str(files["privateKey"]), "-out", str(files["certificate"])]
-    subprocess.run(command, check=True, capture_output=True, timeout=20)
-    authority = {key: path.read_text() for key, path in files.items()}
-    found = machines.fresh(3)
-    stacks.new(found, ca=authority).up()
-    _write(found[0])
-    before, members = process_ids(found), member_list(found[0])
-    again = stacks.new(found, ca=authority)
-
-    run = again.up()
-
-    assert "has been founded before and runs" in run.text
-    assert process_ids(found) == before
-    assert member_list(found[0]) == members
-    for machine in found:
-        assert _own_keys(machine) == KEYS
-        assert machine.run("ls -d /var/lib/etcd.* 2>/dev/null", check=False, root=True).stdout == ""
-    assert_serves_all_members(found)
+    _come_back(machines, found, stack, [found[0], found[3]], scratch=tmp_path, title="Two of 5 wiped")

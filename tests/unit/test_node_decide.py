@@ -187,6 +187,23 @@ def test_versions_go_forward_by_one_minor_from_a_late_enough_patch(
         decide.refuse_version("etcd-1", wanted, running)
 
 
+@pytest.mark.parametrize(
+    ("running", "said"),
+    [
+        ({}, ""),
+        ({"etcd-2": "3.6.16", "etcd-3": "3.6.11"}, ""),
+        ({"etcd-2": "3.6.16", "etcd-3": "3.5.35"}, ""),
+        ({"etcd-2": "3.5.35", "etcd-3": "3.5.35"}, "Set the version to 3.5.35"),
+    ],
+)
+def test_a_member_joins_only_with_a_minor_that_another_one_runs(running: dict[str, str], said: str) -> None:
+    if not said:
+        decide.refuse_joining_version("etcd-1", "3.6.16", running)
+        return
+    with pytest.raises(NodeError, match=said):
+        decide.refuse_joining_version("etcd-1", "3.6.16", running)
+
+
 def test_leadership_goes_to_the_first_healthy_voter_that_is_up_to_date() -> None:
     all_voters = [Voter("etcd-1"), Voter("etcd-2", "down"), Voter("etcd-3"), Voter("etcd-4"), Voter("etcd-5")]
     statuses = {f"etcd-{number}": a_status(number) for number in (1, 2, 4, 5)} | {"etcd-3": a_status(3, index=10)}

@@ -168,6 +168,43 @@ def test_the_owner_of_a_log_is_read_from_its_newest_segment(tmp_path: Path) -> N
     assert wal.owner(str(tmp_path)) == wal.Owner(member, cluster)
 
 
+# A put of etcd's API v3; what etcd 3.5 writes of a member; the same in an envelope of API v3.
+_NEW = b"\x08\x07" + b"\x22\x02\x0a\x00"
+_OLD = b"\x08\x07" + b"\x12\x03PUT" + b"\x1a\x01/"
+_WRAPPED = b"\x12\x02\x08\x07"
+
+
+def _entry(index: int, request: bytes) -> bytes:
+    return _frame(2, b"\x08\x00\x10\x02\x18" + _varint(index) + b"\x22" + _varint(len(request)) + request)
+
+
+def _snapshot(index: int) -> bytes:
+    return _frame(5, b"\x08" + _varint(index) + b"\x10\x02")
+
+
+@pytest.mark.parametrize(
+    ("segments", "count"),
+    [
+        ([_entry(1, _NEW) + _entry(2, b"")], 0),
+        ([_entry(1, _OLD) + _entry(2, _WRAPPED) + _entry(3, _NEW)], 2),
+        ([_entry(1, _OLD) + _snapshot(1) + _entry(2, _NEW)], 0),
+        ([_entry(1, _OLD) + _snapshot(1) + _entry(2, _OLD)], 1),
+        ([_entry(1, _OLD) + _entry(2, _NEW), _snapshot(1) + _entry(3, _NEW)], 0),
+        ([_entry(1, _NEW) + _entry(2, _OLD), _snapshot(1) + _entry(3, _NEW)], 1),
+        # The end of the newest segment is being written.
+        ([_entry(1, _OLD) + _entry(2, _NEW)[:14] + b"\0" * 100], 1),
+    ],
+)
+def test_entries_of_api_v2_after_the_last_snapshot_are_counted(
+    tmp_path: Path, segments: list[bytes], count: int
+) -> None:
+    place = wal.directory(str(tmp_path))
+    place.mkdir(parents=True)
+    for number, content in enumerate(segments):
+        (place / f"{number:016x}-{number * 3:016x}.wal").write_bytes(content + b"\0" * 4096)
+    assert wal.old_entries(str(tmp_path)) == count
+
+
 def test_a_log_that_cannot_be_read_has_no_known_owner(tmp_path: Path) -> None:
     assert wal.owner(str(tmp_path)) is None
     place = wal.directory(str(tmp_path))
