@@ -44,6 +44,9 @@ class Pace:
 
     request: float = 0.5
     """Seconds after which a request is given up and the next endpoint is asked."""
+    connect: float = 0.15
+    """Seconds after which a new connection is given up. Short, because clients that matter (gRPC) connect beside their
+    work: a member that starts takes connections before it answers."""
     rest: float = 0.5
     """Seconds for which an endpoint that failed is left alone while there are others."""
     write: float = 0.005
@@ -160,10 +163,11 @@ def client_tls(ca: Path | str, certificate: Path | str, key: Path | str) -> ssl.
 class _Line:
     """One kept connection to one endpoint; for one thread."""
 
-    def __init__(self, url: str, tls: ssl.SSLContext, timeout: float) -> None:
+    def __init__(self, url: str, tls: ssl.SSLContext, connect: float, timeout: float) -> None:
         parts = urlsplit(url)
         self.url = url
-        self._host, self._port, self._tls, self._timeout = parts.hostname or "", parts.port or 2379, tls, timeout
+        self._host, self._port, self._tls = parts.hostname or "", parts.port or 2379, tls
+        self._connect, self._timeout = connect, timeout
         self._connection: http.client.HTTPSConnection | None = None
 
     def open(self, path: str, body: Mapping[str, Any]) -> http.client.HTTPResponse:
@@ -171,8 +175,10 @@ class _Line:
         try:
             if self._connection is None:
                 self._connection = http.client.HTTPSConnection(
-                    self._host, self._port, timeout=self._timeout, context=self._tls
+                    self._host, self._port, timeout=self._connect, context=self._tls
                 )
+                self._connection.connect()
+                self._connection.sock.settimeout(self._timeout)
             self._connection.request("POST", path, json.dumps(body).encode(), {"Content-Type": "application/json"})
             response = self._connection.getresponse()
             if response.status == http.client.OK:
@@ -202,7 +208,7 @@ class _Lines:
     """All endpoints in turn, those that have just failed last; for one thread."""
 
     def __init__(self, urls: Sequence[str], tls: ssl.SSLContext, pace: Pace, timeout: float) -> None:
-        self._lines = [_Line(url, tls, timeout) for url in urls]
+        self._lines = [_Line(url, tls, pace.connect, timeout) for url in urls]
         self._turn = itertools.count()
         self._failed = dict.fromkeys(urls, float("-inf"))
         self._rest = pace.rest
@@ -416,7 +422,7 @@ class Probe:
 
     def _look(self, url: str) -> None:
         """Notes when this member comes, goes, or begins to lead."""
-        line = _Line(url, self._tls, 1.0)
+        line = _Line(url, self._tls, 1.0, 1.0)
         before: Sight | None = None
         while not self._stop.is_set():
             at = self._now()

@@ -1,4 +1,4 @@
-"""A machine that lost its disk comes back by one edit and one `pulumi up`, whichever slot it has, or the run refuses."""
+"""A machine that lost its disk comes back by one edit and one `pulumi up`, whichever slot it has; or it is refused."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -101,7 +101,6 @@ def _come_back(
     assert {_restarts(machine) for machine in found} == {"0\nactive"}
     ids = {row["name"]: row["id"] for row in stack.outputs()["members"]}
     assert ids == {name: f"{number:x}" for name, number in new.items()}
-    stack.up("--expect-no-changes")
 
 
 @pytest.mark.parametrize("slot", [0, 2])
