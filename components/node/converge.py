@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from . import certificates, decide, etcd, identity, machine, member, release, systemd, unit, wal
+from . import certificates, decide, etcd, files, identity, machine, member, paths, release, systemd, unit, wal
 from .decide import Situation, Step
 from .errors import NodeError
 from .say import phase, say, until
@@ -75,6 +75,8 @@ def converge(spec: Spec, bundle: Bundle) -> None:
     wanted = certificates.server_fingerprint(bundle)
     for _ in range(_MOST_STEPS):
         look = _look(spec, known)
+        if look.ready:
+            _part(spec, look)
         step = decide.next_step(look.situation)
         if step is Step.DONE:
             break
@@ -446,6 +448,45 @@ def _join(spec: Spec, known: identity.Identity, given: list[str], look: Look) ->
     phase("start as a learner")
     member.begin(spec, unit.bootstrap(initial), seconds=30)
     say("joined as a learner")
+
+
+def _part(spec: Spec, look: Look) -> None:
+    """Takes those out of the cluster that an edit took off the list; their machines are retired afterwards.
+
+    Only who was on the list that was installed here before: what others have added to the cluster is not ours to
+    remove. Whoever restarts first forgets the old list; so this comes before every other step.
+
+    Raises:
+        NodeError: it is not safe now, or others would have to join in the same edit; nobody was removed.
+    """
+    before = files.read_json(paths.INSTALLED) or {}
+    gone = {name: address for name, address in before.get("members", {}).items() if name not in spec.members}
+    witnesses = list(look.witnesses)
+    for _ in gone:
+        cluster = etcd.member_list(spec, witnesses)
+        leaving = [entry for name, address in gone.items() for entry in cluster.of_slot(name, spec.peer_url(address))]
+        if not leaving:
+            return
+        phase(f"let {', '.join(gone)} leave the cluster")
+        new = set(spec.members) - {entry.name for entry in cluster.members}
+        if new:
+            raise NodeError(
+                f"{', '.join(gone)} would leave the cluster and {', '.join(sorted(new))} join it in one edit; nobody "
+                "was removed",
+                "Make two edits: add first, run `pulumi up`, then take away.",
+            )
+        voters, statuses = _voters(replace(spec, members={**spec.members, **gone}), cluster)
+        leader = next((name for name, status in statuses.items() if status.leader == status.member_id), "")
+        entry = decide.next_to_leave(leaving, voters, leader)
+        decide.refuse_leaving(entry, list(spec.members), voters)
+        if entry.name == leader:
+            heir = decide.heir(leader, [voter for voter in voters if voter.name in spec.members], statuses)
+            if heir is None:
+                raise NodeError(f"{leader} leads, and nobody who stays can take over; it was not removed", "Run again.")
+            etcd.etcdctl(spec, [gone[leader]], ["move-leader", f"{statuses[heir].member_id:x}"])
+            say(f"{leader} handed leadership to {heir}")
+        _retry(spec, witnesses, ["member", "remove", f"{entry.id:x}"], f"remove {entry.name}")
+        say(f"{entry.name or 'a member that never started'} has left the cluster")
 
 
 def _promote(spec: Spec, look: Look) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from .errors import NodeError
-from .etcd import Membership, Status
+from .etcd import Member, Membership, Status
 
 
 class Step(Enum):
@@ -180,6 +180,41 @@ def refuse_removal(voters: int, healthy_others: int, removed: int) -> None:
             "healthy: without its entry "
             "the cluster would have no quorum; nothing was changed",
             "Bring the other members back first, then run again.",
+        )
+
+
+def next_to_leave(leaving: Sequence[Member], voters: Sequence[Voter], leader: str) -> Member:
+    """Who of those that leave the cluster goes first: who does not vote, then who is not healthy; the leader last.
+
+    Args:
+        leaving: their entries, at least one.
+        voters: all voters.
+        leader: name of the leader; empty if there is none.
+    """
+    sick = {voter.name for voter in voters if voter.trouble}
+    return min(leaving, key=lambda entry: (entry.name == leader, not entry.learner, entry.name not in sick, -entry.id))
+
+
+def refuse_leaving(entry: Member, staying: Sequence[str], voters: Sequence[Voter]) -> None:
+    """Refuses to let a voter go unless all who stay are healthy, and the healthy ones are a majority without it.
+
+    Args:
+        entry: who would go.
+        staying: names of those who stay, whether they vote yet or not.
+        voters: all voters.
+
+    Raises:
+        NodeError: nothing was removed.
+    """
+    if entry.learner:
+        return
+    healthy = [voter.name for voter in voters if not voter.trouble and voter.name != entry.name]
+    sick = [voter for voter in voters if voter.trouble and voter.name in staying]
+    if sick or len(healthy) < quorum_of(len(voters) - 1):
+        said = "; ".join(f"{voter.name}: {voter.trouble}" for voter in voters if voter.trouble)
+        raise NodeError(
+            f"{entry.name} is to leave the cluster, but not all others are healthy ({said}); it was not removed",
+            f"{_remedy(said)} Then run again.",
         )
 
 

@@ -1,9 +1,9 @@
-"""More members: each joins as a learner and is promoted, one after another, and those that are there do not restart."""
+"""More members and fewer, one after another; those that are there and stay do not restart."""
 
 from pathlib import Path
 
 from lab import Machine
-from tests.support.etcd import PKI, assert_serves_all_members, etcdctl, process_ids
+from tests.support.etcd import PKI, assert_serves_all_members, etcdctl, member_list, process_ids
 from tests.support.machines import Machines
 from tests.support.prober import probing
 from tests.support.stacks import Stack, Stacks, machine_config
@@ -11,7 +11,7 @@ from tests.support.stacks import Stack, Stacks, machine_config
 VALUES = 20
 
 
-def test_a_cluster_grows_from_one_to_three_to_five_by_edits_of_the_list(
+def test_a_cluster_grows_from_one_to_three_to_five_and_shrinks_to_three_by_edits_of_the_list(
     machines: Machines, stacks: Stacks, tmp_path: Path
 ) -> None:
     found = machines.fresh(5)
@@ -21,6 +21,8 @@ def test_a_cluster_grows_from_one_to_three_to_five_by_edits_of_the_list(
     for before, after in ((1, 3), (3, 5)):
         _grow(stack, found, before, after, tmp_path)
     stack.up("--expect-no-changes")
+    _shrink(stack, found, tmp_path)
+    _refuse_both_at_once(stack, found)
 
 
 def _fill(machine: Machine) -> None:
@@ -53,3 +55,43 @@ def _grow(stack: Stack, found: list[Machine], before: int, after: int, scratch: 
         own = etcdctl(machine, "get", "fill/", "--prefix", "--keys-only", "--consistency=s")
         assert own.count("fill/") == VALUES
     assert len(stack.outputs()["endpoints"]) == after
+
+
+def _shrink(stack: Stack, found: list[Machine], scratch: Path) -> None:
+    """From five to three; the leader is one of those that leave."""
+    staying, leaving = found[:3], found[3:]
+    number = next(row["ID"] for row in member_list(found[0]) if row["name"] == leaving[0].name)
+    every = ",".join(f"https://{machine.address}:2379" for machine in found)
+    etcdctl(found[0], "move-leader", f"{number:x}", endpoint=every)
+    running = process_ids(staying)
+    stack.config["machines"] = [machine_config(machine) for machine in staying]
+    print(stack.preview().text)
+    with probing(stack, staying, scratch, "From 5 to 3 members") as probe:
+        probe.mark("pulumi up")
+        run = stack.up()
+        probe.mark("done")
+    print(f"{run.seconds:.1f} s")
+
+    assert process_ids(staying) == running
+    assert_serves_all_members(staying)
+    assert probe.downs == []
+    assert probe.report is not None
+    assert probe.report.leader_moves == 1
+    said = [run.text.index(f"{machine.name} has left the cluster") for machine in leaving]
+    assert said[1] < said[0], "the leader is the last to leave"
+    for machine in leaving:
+        assert machine.run("systemctl is-active etcd", check=False).stdout.strip() == "inactive"
+        assert machine.run("test -e /var/lib/etcd/member", check=False, root=True).returncode != 0
+        assert "retired" in machine.run("ls -d /var/lib/etcd.*", root=True).stdout
+    stack.up("--expect-no-changes")
+
+
+def _refuse_both_at_once(stack: Stack, found: list[Machine]) -> None:
+    """One member for another in one edit is two changes of the quorum, and is left to two edits."""
+    before, listed = process_ids(found[:3]), member_list(found[0])
+    stack.config["machines"] = [machine_config(machine) for machine in [*found[:2], found[3]]]
+    run = stack.up(check=False)
+    assert run.code != 0
+    assert "Make two edits: add first" in run.text
+    assert process_ids(found[:3]) == before
+    assert member_list(found[0]) == listed

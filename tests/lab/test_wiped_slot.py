@@ -103,21 +103,14 @@ def _come_back(
     assert ids == {name: f"{number:x}" for name, number in new.items()}
 
 
-@pytest.mark.parametrize("slot", [0, 2])
+@pytest.mark.parametrize(("slot", "new_host_key"), [(0, False), (2, True)])
 def test_a_wiped_slot_comes_back_as_a_new_member_without_any_step_by_hand(
-    machines: Machines, cluster: tuple[list[Machine], Stack], tmp_path: Path, slot: int
+    machines: Machines, cluster: tuple[list[Machine], Stack], tmp_path: Path, slot: int, new_host_key: bool
 ) -> None:
     found, stack = cluster
-    _come_back(machines, found, stack, [found[slot]], scratch=tmp_path, title=f"Slot {slot} of 3 wiped")
-
-
-def test_a_new_host_key_says_as_well_that_the_machine_is_another_one(
-    machines: Machines, cluster: tuple[list[Machine], Stack], tmp_path: Path
-) -> None:
-    found, stack = cluster
-    title = "Slot 1 of 3 wiped with a new host key"
-    _come_back(machines, found, stack, [found[1]], scratch=tmp_path, title=title, new_host_key=True)
-    found[1] = machines.lab.machine(found[1].name)
+    title = f"Slot {slot} of 3 wiped"
+    _come_back(machines, found, stack, [found[slot]], scratch=tmp_path, title=title, new_host_key=new_host_key)
+    found[slot] = machines.lab.machine(found[slot].name)
 
 
 def test_a_majority_that_lost_its_disks_is_refused_and_the_survivors_data_are_untouched(

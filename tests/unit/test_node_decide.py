@@ -1,5 +1,6 @@
 """What etcd-node does next, decided from what is live."""
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from components.node import decide
 from components.node.decide import Founding, Situation, Step, Voter
 from components.node.errors import NodeError
-from components.node.etcd import Membership
+from components.node.etcd import Member, Membership
 
 from .node_support import a_member, a_status
 
@@ -202,6 +203,37 @@ def test_a_member_joins_only_with_a_minor_that_another_one_runs(running: dict[st
         return
     with pytest.raises(NodeError, match=said):
         decide.refuse_joining_version("etcd-1", "3.6.16", running)
+
+
+def _listed(name: str, number: int, *, learner: bool = False) -> Member:
+    return Member(number, name, (f"https://{name}:2380",), (f"https://{name}:2379",), learner)
+
+
+def test_learners_leave_first_then_the_unhealthy_and_the_leader_last() -> None:
+    leaving = [_listed("a", 1), _listed("b", 2), _listed("c", 3), _listed("d", 4, learner=True)]
+    voters = [Voter("a"), Voter("b"), Voter("c", "no answer in time"), Voter("e")]
+    order = []
+    while leaving:
+        entry = decide.next_to_leave(leaving, voters, "a")
+        order.append(entry.name)
+        leaving.remove(entry)
+    assert order == ["d", "c", "b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("sick", "refused"),
+    [((), False), (("e",), False), (("d",), False), (("d", "e"), False), (("a",), True), (("c", "d"), True)],
+)
+def test_a_member_leaves_only_while_all_who_stay_are_healthy(sick: tuple[str, ...], refused: bool) -> None:
+    voters = [Voter(name, "connection refused" if name in sick else "") for name in "abcde"]
+    context = pytest.raises(NodeError, match="it was not removed") if refused else contextlib.nullcontext()
+    with context:
+        decide.refuse_leaving(_listed("e", 5), ["a", "b", "c"], voters)
+
+
+def test_of_two_the_healthy_one_does_not_leave_while_the_other_is_down() -> None:
+    with pytest.raises(NodeError, match="it was not removed"):
+        decide.refuse_leaving(_listed("b", 2), ["a"], [Voter("a", "connection refused"), Voter("b")])
 
 
 def test_leadership_goes_to_the_first_healthy_voter_that_is_up_to_date() -> None:
