@@ -65,7 +65,6 @@ def _shrink(stack: Stack, found: list[Machine], scratch: Path) -> None:
     etcdctl(found[0], "move-leader", f"{number:x}", endpoint=every)
     running = process_ids(staying)
     stack.config["machines"] = [machine_config(machine) for machine in staying]
-    print(stack.preview().text)
     with probing(stack, staying, scratch, "From 5 to 3 members") as probe:
         probe.mark("pulumi up")
         run = stack.up()
