@@ -111,7 +111,9 @@ def environment(directory: Path, say: Callable[[str], None] = print) -> dict[str
     return {
         **offline,
         "PATH": os.pathsep.join(path),
-        "PULUMI_BACKEND_URL": state.as_uri(),
+        # Without metadata files: the CLI replaces a stack's file in one step, but not the small one with its metadata;
+        # killed in between, it leaves that one empty and cannot load the stack any more ("failed to load checkpoint").
+        "PULUMI_BACKEND_URL": f"{state.as_uri()}?metadata=skip",
         "PULUMI_CONFIG_PASSPHRASE": "",
         "PULUMI_SKIP_UPDATE_CHECK": "1",
     }
