@@ -131,9 +131,11 @@ def wait_ready(spec: Spec, seconds: float, *, certificate: str = "") -> None:
             look = seconds - left + 0.5
             now = systemd.show()
             first = first or now
-            if now.active == "failed" or now.restarts - first.restarts >= _CRASHES:
+            if now.restarts - first.restarts >= _CRASHES or (now.active == "failed" and not now.has_job):
                 systemd.stop()
                 raise _ended()
+            # With a job it is on its way: between the two halves of a restart whose old process had to be killed, the
+            # unit has failed for a moment.
             if now.active == "inactive" and not now.has_job:
                 raise _ended()
     if certificate and served not in ("", certificate):
