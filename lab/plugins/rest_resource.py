@@ -248,7 +248,8 @@ class Difference:
         """Whether the property differs."""
         if name not in self.kind.fields or (name not in self.new and name in self.kind.computed):
             return False
-        return meaning(name, like(self.new.get(name), self.old.get(name))) != meaning(name, self.new.get(name))
+        wanted = self.new.get(name)
+        return bool(meaning(name, like(wanted, self.old.get(name))) != meaning(name, wanted))
 
     def wanted(self, name: str) -> Any:
         """The new value for the API: an empty one where the program gives none."""
