@@ -20,6 +20,7 @@ _VERSION = re.compile(r"\d{1,4}\.\d{1,4}\.\d{1,4}")
 _FLAG = re.compile(r"--[a-z][a-z0-9-]*")
 # Conservative on purpose: these become words of a unit file, and what is moved aside is this directory as a whole.
 _DIRECTORY = re.compile(r"(/[A-Za-z0-9_+@-][A-Za-z0-9._+@-]*){2,}")
+_DEVICE = re.compile(r"/dev(/[A-Za-z0-9_.:+@-]+)+")
 _REMEDY = (
     "Run `pulumi up` with the external-etcd that wrote it; by hand, compare with /var/lib/etcd-node/installed.json."
 )
@@ -38,7 +39,7 @@ _REQUIRED = (
     "flags",
     "program",
 )
-_OPTIONAL = ("founders",)
+_OPTIONAL = ("founders", "data_device", "firewall")
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,10 @@ class Spec:
     """All flags of etcd but those that found or join a cluster; `prepare` and `health` get none."""
     founders: tuple[str, ...]
     """The members with which the cluster is founded; only `found` gets them."""
+    data_device: str
+    """The disk that holds the data directory and nothing else; empty: none of its own. Only `prepare` gets it."""
+    firewall: Mapping[str, tuple[str, ...]] | None
+    """Port -> ranges that may reach it; None: ports are left alone. Only `prepare` gets it."""
     raw: Mapping[str, Any] = field(repr=False)
     """The JSON object as it arrived."""
 
@@ -199,8 +204,33 @@ def parse(text: str) -> Spec:
         quota_bytes=_number(raw["quota_bytes"], "quota_bytes", 1, 1 << 50),
         flags=flags,
         founders=tuple(_label(name, "founders") for name in founders),
+        data_device=_device(raw.get("data_device", "")),
+        firewall=_firewall(raw["firewall"]) if "firewall" in raw else None,
         raw=raw,
     )
+
+
+def _device(value: object) -> str:
+    if value == "":
+        return ""
+    return _text(value, "data_device", _DEVICE, "it must be a path like /dev/disk/by-id/scsi-0HC_Volume_1")
+
+
+def _firewall(value: object) -> dict[str, tuple[str, ...]]:
+    rules = {}
+    for port, sources in _object(value, "firewall").items():
+        _text(port, "firewall", re.compile(r"[1-9]\d{0,4}"), "a port is a number")
+        if not isinstance(sources, list):
+            raise _refuse(f"firewall.{port}", sources, "it must be a list of ranges")
+        rules[port] = tuple(_range(source, f"firewall.{port}") for source in sources)
+    return rules
+
+
+def _range(value: object, key: str) -> str:
+    try:
+        return str(ipaddress.ip_network(value if isinstance(value, str) else ""))
+    except ValueError:
+        raise _refuse(key, value, "it must be a range like 10.1.0.0/16") from None
 
 
 def _release(value: object) -> Release:
