@@ -83,8 +83,8 @@ systemctl mask {" ".join(_MASKED)}
 """
 
 
-# A server has root and nobody else until its user data say otherwise. Users with a locked password log in by key only if
-# PAM decides about accounts; its systemd module would wait for a logind that the lab does not run.
+# A server has root and nobody else until its user data say otherwise. Users with a locked password log in by key only
+# if PAM decides about accounts; its systemd module would wait for a logind that the lab does not run.
 _CUSTOMISE_CLOUD = f"""\
 rm -f /etc/ssh/ssh_host_* /etc/resolv.conf /etc/hostname
 : >/etc/machine-id
@@ -104,6 +104,7 @@ datasource_list: [NoCloud]
 network: {{config: disabled}}
 ssh_genkeytypes: [ed25519]
 disable_root: false
+locale: C.UTF-8
 users: []
 apt: {{preserve_sources_list: true}}
 END

@@ -70,6 +70,8 @@ class Network:
         for pattern in (f"vb-{self.lab}-*", f"{self.lab}v*", f"{self.lab}n*"):
             for path in Path("/sys/class/net").glob(pattern):
                 host.call("ip", "link", "delete", path.name, check=False)
+        for path in Path("/run/netns").glob(f"{self.lab}-*"):  # an emulated cloud's routers
+            host.call("ip", "netns", "delete", path.name, check=False)
         if self.exists():
             host.call("ip", "link", "delete", self.lab)
         for table in (self.lab, f"{self.lab}fw"):  # the second: filters of an emulated cloud

@@ -137,8 +137,8 @@ class Guest:
         for nic in nics:
             (self.root / nic.file).write_text(nic.text)
         (self.root / "etc/lab-volumes").write_text("".join(device.line for device in devices))
-        # --network-veth-extra makes the cables at each boot, also when the guest reboots itself; nspawn does not plug them
-        # in, so the script does that beside it.
+        # --network-veth-extra makes the cables at each boot, also when the guest reboots itself; nspawn does not plug
+        # them in, so the script does that beside it.
         lines = ["#!/bin/sh"]
         options = ["--private-network"]
         for nic in nics:

@@ -51,7 +51,7 @@ class Volume:
             host.call("losetup", "--set-capacity", str(loop))
 
     def pull(self, init: int | None) -> None:
-        """Take it from the guest whose first process is `init`, as one pulls a disk: mounted file systems fail from now on."""
+        """Take it from the guest whose first process is `init`, as one pulls a disk: what is mounted there fails."""
         loop = self.loop()
         if loop is None:
             return

@@ -10,11 +10,8 @@ from pathlib import Path
 
 from .. import host
 from ..errors import LabError
-from ..names import lab_id
 
 _PUBLIC = ipaddress.IPv4Network("198.18.0.0/16")  # for tests of networks, by RFC 2544: no real host has such an address
-
-__all__ = ["Opening", "Port", "add_bridge", "choose_public", "filters", "lab_id", "mac", "remove_bridge"]
 
 
 def mac(lab: str, number: int) -> str:
@@ -34,6 +31,42 @@ def add_bridge(name: str) -> None:
 def remove_bridge(name: str) -> None:
     """Remove a bridge."""
     host.call("ip", "link", "delete", name, check=False)
+
+
+@dataclass(frozen=True)
+class Router:
+    """What forwards packets between the machines on a bridge: a network namespace of its own.
+
+    Attributes:
+        name: Of the namespace.
+        cable: Its end on the computer.
+        bridge: Where that is plugged in.
+    """
+
+    name: str
+    cable: str
+    bridge: str
+
+    def set(self, address: str, routes: Iterable[tuple[str, str]]) -> None:
+        """Let it have this address (with its prefix length) and these routes, as destinations and gateways."""
+        if not (Path("/run/netns") / self.name).exists():
+            host.call("ip", "netns", "add", self.name)
+        there = ("ip", "netns", "exec", self.name)
+        if not (Path("/sys/class/net") / self.cable).exists():
+            host.call("ip", "link", "add", self.cable, "type", "veth", "peer", "name", "net", "netns", self.name)
+            # It never tells the machines of a shorter way: in the real cloud there is none.
+            settings = ("ip_forward=1", "conf.all.send_redirects=0", "conf.net.send_redirects=0")
+            host.call(*there, "sysctl", "-q", "-w", *(f"net.ipv4.{setting}" for setting in settings))
+        host.call("ip", "link", "set", self.cable, "master", self.bridge, "up")
+        host.call(*there, "ip", "address", "flush", "dev", "net")
+        host.call(*there, "ip", "address", "add", address, "dev", "net")
+        host.call(*there, "ip", "link", "set", "net", "up")
+        for destination, gateway in routes:
+            host.call(*there, "ip", "route", "replace", destination, "via", gateway)
+
+    def remove(self) -> None:
+        """Remove it."""
+        host.call("ip", "netns", "delete", self.name, check=False)
 
 
 def choose_public(lab: str, subnet: ipaddress.IPv4Network) -> ipaddress.IPv4Network:
@@ -62,7 +95,10 @@ class Opening:
 
 @dataclass(frozen=True)
 class Port:
-    """The filter at the cable of one network card. An empty `outgoing` lets everything out, an empty `incoming` nothing in."""
+    """The filter at the cable of one network card.
+
+    An empty `outgoing` lets everything out, an empty `incoming` lets nothing in.
+    """
 
     cable: str
     incoming: tuple[Opening, ...] = ()

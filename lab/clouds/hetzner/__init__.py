@@ -1,4 +1,4 @@
-"""An emulator of the part of the Hetzner Cloud API that this project uses, with servers that boot as machines of a lab."""
+"""An emulator of the part of the Hetzner Cloud API that this project uses; servers boot as machines of a lab."""
 
 from .handle import CloudMachine, HetznerCloud
 

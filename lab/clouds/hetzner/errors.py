@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-# Status by code, for those codes that always come with the same one (overview and operations in the API's documentation).
+# Status by code, for those codes that always come with the same one (the overview in the API's documentation).
 _STATUS = {
     "json_error": 400,
     "unauthorized": 401,

@@ -176,16 +176,20 @@ def _rule(number: int, entry: object) -> Row:
     if len(ips[mine]) > _MOST_IPS:
         raise invalid(f"{where}.{mine}", f"at most {_MOST_IPS} ranges are allowed")
     for text in ips[mine]:
-        try:
-            if "/" not in text:
-                raise ValueError
-            ipaddress.ip_network(text)
-        except (ValueError, TypeError):
-            raise invalid(f"{where}.{mine}", f"'{text}' is no range in CIDR notation with empty host bits") from None
+        if not _is_range(text):
+            raise invalid(f"{where}.{mine}", f"'{text}' is no range in CIDR notation with empty host bits")
     description = request.get("description", str)
     if len(description or "") > 255:
         raise invalid(f"{where}.description", "is longer than 255 characters")
     return {"direction": direction, "protocol": protocol, "port": port, "description": description, **ips}
+
+
+def _is_range(text: object) -> bool:
+    try:
+        ipaddress.ip_network(text if isinstance(text, str) else "")
+    except ValueError:
+        return False
+    return "/" in str(text)
 
 
 def _right_ports(text: str) -> bool:

@@ -1,7 +1,7 @@
 """Networks, their subnets and routes."""
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from .. import wires
@@ -18,6 +18,19 @@ _MOST_SUBNETS, _MOST_ROUTES, MOST_SERVERS = 50, 100, 100
 def bridge(cloud: Cloud, network: Row) -> str:
     """The bridge that a network is."""
     return f"{cloud.lab.id}n{network['id']}"
+
+
+def connect(cloud: Cloud, network: Row) -> None:
+    """Make what is missing of a network on this computer: its bridge, and its router with the network's routes."""
+    wires.add_bridge(bridge(cloud, network))
+    prefix = Network(network["ip_range"]).prefixlen
+    routes = [(route["destination"], route["gateway"]) for route in network["routes"]]
+    _router(cloud, network).set(f"{gateway(network)}/{prefix}", routes)
+
+
+def _router(cloud: Cloud, network: Row) -> wires.Router:
+    lab = cloud.lab.id
+    return wires.Router(f"{lab}-n{network['id']}", f"{lab}v{network['id']}", bridge(cloud, network))
 
 
 def gateway(network: Row) -> ipaddress.IPv4Address:
@@ -51,7 +64,7 @@ def create(cloud: Cloud, request: Request) -> Row:
     for route in request.get("routes", list, default=[]):
         _add_route(row, Request((), {}, route))
     cloud.add("networks", row)
-    wires.add_bridge(bridge(cloud, row))
+    connect(cloud, row)
     return {"network": view(cloud, row)}
 
 
@@ -63,6 +76,7 @@ def update(cloud: Cloud, request: Request) -> Row:
 def delete(cloud: Cloud, request: Request) -> None:
     """DELETE /networks/{id}. The dispatcher has detached its servers before."""
     row = cloud.row("networks", request.path[0])
+    _router(cloud, row).remove()
     wires.remove_bridge(bridge(cloud, row))
     cloud.remove("networks", row)
 
@@ -91,6 +105,7 @@ def add_route(cloud: Cloud, request: Request) -> Row:
     """POST /networks/{id}/actions/add_route."""
     row = cloud.row("networks", request.path[0])
     _add_route(row, request)
+    connect(cloud, row)
     return {"action": cloud.action("add_route", ("network", row["id"]))}
 
 
@@ -101,6 +116,7 @@ def delete_route(cloud: Cloud, request: Request) -> Row:
     if wanted not in row["routes"]:
         raise ApiError("not_found", "the network has no such route")
     row["routes"].remove(wanted)
+    connect(cloud, row)
     return {"action": cloud.action("delete_route", ("network", row["id"]))}
 
 
@@ -112,6 +128,7 @@ def change_ip_range(cloud: Cloud, request: Request) -> Row:
     if wanted.network_address != before.network_address or wanted.prefixlen > before.prefixlen:
         raise invalid("ip_range", f"can only extend {before} at its end")
     row["ip_range"] = str(wanted)
+    connect(cloud, row)
     return {"action": cloud.action("change_ip_range", ("network", row["id"]))}
 
 
@@ -164,7 +181,15 @@ def used(cloud: Cloud, network: Row) -> set[str]:
     return found
 
 
-def choose(cloud: Cloud, network: Row, zone: str, ip: str | None, ip_range: str | None, aliases: list[Any]) -> str:
+def choose(
+    cloud: Cloud,
+    network: Row,
+    zone: str,
+    *,
+    ip: str | None = None,
+    ip_range: str | None = None,
+    aliases: Sequence[Any] = (),
+) -> str:
     """The address of a server that is being attached to a network.
 
     Raises:
@@ -251,9 +276,8 @@ def _add_subnet(row: Row, request: Request) -> None:
 
 def _add_route(row: Row, request: Request) -> None:
     text = request.get("destination", str, required=True)
-    destination = Network(0) if text == "0.0.0.0/0" else parse_range("destination", text, longest=32)
-    if text == "0.0.0.0/0":
-        destination = Network("0.0.0.0/0")
+    everything = Network("0.0.0.0/0")
+    destination = everything if text == str(everything) else parse_range("destination", text, longest=32)
     via = request.get("gateway", str, required=True)
     try:
         address = ipaddress.IPv4Address(via)

@@ -1,10 +1,9 @@
-"""The emulator as a program of its own: `python3 -m lab.clouds.hetzner.program DIR`, started by `HetznerCloud.start`."""
+"""The emulator as a program: `python3 -m lab.clouds.hetzner.program DIR`, started by `HetznerCloud.start`."""
 
 import sys
 from pathlib import Path
 
 from ...lab import Lab
-from .. import wires
 from . import machines, networks
 from .core import Cloud
 from .web import PREFIX, Server
@@ -18,7 +17,7 @@ def main(argv: list[str]) -> int:
     with cloud.change():
         machines.bridge_public(cloud)
         for network in cloud.rows("networks"):
-            wires.add_bridge(networks.bridge(cloud, network))
+            networks.connect(cloud, network)
         machines.filter_all(cloud)
     known = home / "port"
     token = (home / "token").read_text().strip()

@@ -3,7 +3,6 @@
 import re
 import secrets
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +17,6 @@ _HOST_NAME = re.compile(
 _USER_DATA_BYTES = 32 * 1024
 _MOST_FIREWALLS = 5
 _MOST_NETWORKS = 3
-_SHUTDOWN_SECONDS = 60
 
 
 def view(cloud: Cloud, server: Row) -> Row:
@@ -51,7 +49,7 @@ def create(cloud: Cloud, request: Request) -> Row:
     number = row["id"]
     _give_addresses(cloud, row, request)
     for net in nets:
-        ip = networks.choose(cloud, net, _zone(row), None, None, [])
+        ip = networks.choose(cloud, net, _zone(row))
         _attach(cloud, row, net, ip, [])
     for disk in disks:
         volumes.connect(cloud, disk, row)
@@ -78,10 +76,9 @@ def create(cloud: Cloud, request: Request) -> Row:
 
     action = cloud.action("create_server", ("server", number), work=make, server=row)
     following = [cloud.action("start_server", ("server", number), work=start, server=row)] if begin else []
-    for net in nets:
-        following.append(cloud.action("attach_to_network", ("server", number), ("network", net["id"])))
-    for disk in disks:
-        following.append(cloud.action("attach_volume", ("server", number), ("volume", disk["id"])))
+    about = [("attach_to_network", "network", net["id"]) for net in nets]
+    about += [("attach_volume", "volume", disk["id"]) for disk in disks]
+    following += [cloud.action(command, ("server", number), (kind, other)) for command, kind, other in about]
     return {"server": view(cloud, row), "action": action, "next_actions": following, "root_password": password}
 
 
@@ -138,7 +135,7 @@ def _checked(cloud: Cloud, request: Request) -> tuple[Row, list[Row], list[Row],
         "_actions": 0,
     }
     for net in nets:
-        networks.choose(cloud, net, _zone(row), None, None, [])
+        networks.choose(cloud, net, _zone(row))
     return row, nets, disks, firewalls
 
 
@@ -276,11 +273,9 @@ def attach_to_network(cloud: Cloud, request: Request) -> Row:
     row = cloud.unlocked(cloud.row("servers", request.path[0]))
     network = cloud.referred("networks", request, "network")
     aliases: list[Any] = request.get("alias_ips", list, default=[])
-    ip = (
-        networks.choose(cloud, network, _zone(row), request.get("ip", str), request.get("ip_range", str), aliases)
-        if _may_attach(cloud, row, network)
-        else ""
-    )
+    _attachable(cloud, row, network)
+    ip, ip_range = request.get("ip", str), request.get("ip_range", str)
+    ip = networks.choose(cloud, network, _zone(row), ip=ip, ip_range=ip_range, aliases=aliases)
     net = _attach(cloud, row, network, ip, aliases)
     card = machines.card(cloud, net)
 
@@ -321,7 +316,7 @@ def change_alias_ips(cloud: Cloud, request: Request) -> Row:
     aliases = request.get("alias_ips", list, required=True)
     before, net["alias_ips"] = net["alias_ips"], []
     try:
-        networks.choose(cloud, network, _zone(row), None, None, aliases)
+        networks.choose(cloud, network, _zone(row), aliases=aliases)
     except ApiError:
         net["alias_ips"] = before
         raise
@@ -358,7 +353,7 @@ def _stopped(cloud: Cloud, request: Request) -> Row:
     return row
 
 
-def _may_attach(cloud: Cloud, row: Row, network: Row) -> bool:
+def _attachable(cloud: Cloud, row: Row, network: Row) -> None:
     if any(net["network"] == network["id"] for net in row["private_net"]):
         raise ApiError("server_already_attached", "the server is already attached to the network")
     if len(row["private_net"]) >= _MOST_NETWORKS:
@@ -373,7 +368,6 @@ def _may_attach(cloud: Cloud, row: Row, network: Row) -> bool:
         other = networks.Network(cloud.row("networks", net["network"])["ip_range"])
         if other.overlaps(mine):
             raise ApiError("networks_overlap", f"{mine} overlaps with the server's network {other}")
-    return True
 
 
 def _attach(cloud: Cloud, row: Row, network: Row, ip: str, aliases: list[Any]) -> Row:
@@ -460,10 +454,3 @@ def _give_addresses(cloud: Cloud, row: Row, request: Request) -> None:
             },
         )
         row["public_net"][version] = {"id": number, "ip": ip, "blocked": False, "dns_ptr": pointers}
-
-
-def settle(cloud: Cloud, row: Row) -> None:
-    """Wait until no action is on a server, for at most a minute."""
-    deadline = time.monotonic() + _SHUTDOWN_SECONDS
-    while row.get("_actions", 0) and time.monotonic() < deadline:
-        time.sleep(0.05)

@@ -133,14 +133,8 @@ def _read(cloud: Cloud, path: str, request: Request) -> Row:
     parts = path.split("/")
     kind = parts[0]
     match parts:
-        case [("locations" | "server_types" | "images"), *rest] if rest in ([], ["N"]):
-            rows = _OFFERS[kind]
-            if rest:
-                found = [row for row in rows if row["id"] == request.path[0]]
-                if not found:
-                    raise missing(kind.removesuffix("s").replace("_", " "), request.path[0])
-                return {kind.removesuffix("s"): found[0]}
-            return _page(kind, [row for row in rows if _wanted(row, request)], request)
+        case [_] | [_, "N"] if kind in _OFFERS:
+            return _offer(kind, request)
         case ["actions", "N"]:
             return {"action": cloud.row("actions", request.path[0])}
         case ["actions"]:
@@ -157,12 +151,22 @@ def _read(cloud: Cloud, path: str, request: Request) -> Row:
             return _actions_of(cloud, kind, parts, request)
         case ["networks", "N", "members"]:
             return _page("members", networks.members(cloud, request), request)
-        case [_] if kind in _VIEWS:
+        case [_] | [_, "N"] if kind in _VIEWS:
+            if request.path:
+                return {kind.removesuffix("s"): _VIEWS[kind](cloud, cloud.row(kind, request.path[0]))}
             rows = [_VIEWS[kind](cloud, row) for row in cloud.rows(kind)]
             return _page(kind, [row for row in rows if _wanted(row, request)], request)
-        case [_, "N"] if kind in _VIEWS:
-            return {kind.removesuffix("s"): _VIEWS[kind](cloud, cloud.row(kind, request.path[0]))}
     raise _no_such(path)
+
+
+def _offer(kind: str, request: Request) -> Row:
+    rows = _OFFERS[kind]
+    if not request.path:
+        return _page(kind, [row for row in rows if _wanted(row, request)], request)
+    found = [row for row in rows if row["id"] == request.path[0]]
+    if not found:
+        raise missing(kind.removesuffix("s").replace("_", " "), request.path[0])
+    return {kind.removesuffix("s"): found[0]}
 
 
 def _actions_of(cloud: Cloud, kind: str, parts: list[str], request: Request) -> Row:
