@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 from collections.abc import Collection, Mapping
 from typing import Any, Final
@@ -118,6 +117,8 @@ class Api:
                 raise RefusedError(code, f"{message} ({code}, {current['command']}, action {current['id']})")
 
     def _once(self, method: str, path: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
+        import http.client  # noqa: PLC0415 (a preview never needs it)
+
         kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
         connection = kind(self._host, self._port, timeout=_SECONDS)
         try:

@@ -7,6 +7,7 @@ that only a real difference is one.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -165,11 +166,13 @@ class RestResource(Resource):
         try:
             self.api.settle(call, answer)
             self.finish(call, identity, given)
-        except ProviderError as error:
-            thing = self.look(call, identity)
-            state = {"id": identity} if thing is None else self.state(identity, thing, given)
+            return identity, _sealed(self.state(identity, self._there(call, identity), given), inputs)
+        except Exception as error:
+            # From here on it is there and may cost money: whatever happens, it is not forgotten.
+            state: Values = {"id": identity}
+            with contextlib.suppress(Exception):
+                state = self.state(identity, self._there(call, identity), given)
             raise PartialError(str(error), identity, _sealed(state, inputs)) from error
-        return identity, _sealed(self.state(identity, self._there(call, identity), given), inputs)
 
     def update(self, call: Call, state: Values, inputs: Values) -> Values:
         """Change it in place."""
@@ -185,7 +188,7 @@ class RestResource(Resource):
         thing = self.look(call, identity)
         if thing is None:
             return None
-        found = self.state(identity, thing, _whole(plain(inputs)) or {"name": None})
+        found = self.state(identity, thing, _whole(plain(inputs)))
         kept = {name: value for name, value in inputs.items() if name.startswith("__")}
         for name, about in self.fields.items():
             value = found.get(name)

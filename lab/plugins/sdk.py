@@ -26,7 +26,10 @@ def inputs(package: str, token: str) -> dict[str, Field]:
     Raises:
         LookupError: the SDK is not installed, or has no such resource.
     """
-    return _fields(package, _module(token), _kind(token) + "Args")
+    # Mostly the type with Args behind it, but not where a nested type has taken that name.
+    module = _module(token)
+    found = re.search(r"^__all__ = \['(\w+)'", _text(package, module), re.MULTILINE)
+    return _fields(package, module, found[1] if found else _kind(token) + "Args")
 
 
 def outputs(package: str, token: str) -> dict[str, Field]:

@@ -35,7 +35,8 @@ servers = []
 for number in range(3):
     servers.append(hcloud.Server(f"etcd-{number + 1}", name=f"etcd-{number + 1}", server_type="cx23",
         image=os.environ.get("IMAGE", "debian-12"), location="fsn1", ssh_keys=[key.id], user_data="#cloud-config\\n",
-        placement_group_id=group.id.apply(int), firewall_ids=[firewall.id.apply(int)], labels=labels,
+        placement_group_id=group.id.apply(int), labels=labels,
+        firewall_ids=[firewall.id.apply(int)] if number == 0 else [],
         public_nets=[{"ipv4_enabled": number == 0, "ipv6_enabled": False}],
         networks=[{"subnet_id": subnet.id, "ip": f"10.0.1.1{number + 1}"}]))
 volume = hcloud.Volume("data", size=int(os.environ.get("SIZE", "10")), location="fsn1", labels=labels)
@@ -139,5 +140,62 @@ def test_a_program_with_a_network_and_three_servers_lives_its_whole_life(cloud: 
     assert cloud.one("volumes")["server"] == int(replaced["ids"][0])
 
     assert TOKEN not in project.pulumi("stack", "export")
+    project.pulumi("destroy", "--yes", "--skip-preview")
+    assert cloud.left() == {}
+
+
+def test_a_server_that_was_deleted_behind_our_back_comes_back(cloud: FakeHcloud, project: Project) -> None:
+    first = project.up()
+    lost = int(first["ids"][0])
+    del cloud.rows["servers"][lost]
+    cloud.one("volumes")["server"] = None
+    for firewall in cloud.rows["firewalls"].values():
+        firewall["applied_to"] = []
+    project.pulumi("preview", "--expect-no-changes")
+    project.pulumi("refresh", "--yes", "--skip-preview")
+    second = project.up()
+    assert second["addresses"] == first["addresses"]
+    assert second["ids"][1:] == first["ids"][1:]
+    assert cloud.one("volumes")["server"] == int(second["ids"][0]) != lost
+    for server in cloud.servers():
+        server["labels"] = {}
+    assert "~labels" in project.pulumi("up", "--yes", "--skip-preview", "--refresh")
+    assert all(server["labels"] for server in cloud.servers())
+    project.pulumi("destroy", "--yes", "--skip-preview")
+    assert cloud.left() == {}
+
+
+def test_a_server_that_did_not_get_ready_is_finished_by_the_next_run(cloud: FakeHcloud, project: Project) -> None:
+    cloud.refuse("POST servers/[0-9]+/actions/attach_to_network", "ip_not_available", times=3)
+    text = project.pulumi("up", "--yes", "--skip-preview", fails=True)
+    assert "no (ip_not_available; POST servers/" in text
+    made = sorted(cloud.rows["servers"])
+    again = project.up()
+    assert sorted(cloud.rows["servers"]) == made == sorted(map(int, again["ids"]))
+    assert [len(server["private_net"]) for server in cloud.servers()] == [1, 1, 1]
+    project.pulumi("destroy", "--yes", "--skip-preview")
+    assert cloud.left() == {}
+
+
+def test_a_wrong_property_fails_in_the_preview(cloud: FakeHcloud, project: Project) -> None:
+    program = project.folder / "__main__.py"
+    program.write_text(PROGRAM.replace('network_zone="eu-central",', "network_zone=7,"))
+    assert "networkZone" in (text := project.pulumi("preview", fails=True))
+    assert "must be a string, and a number was given" in text
+    assert cloud.requests == []
+
+
+def test_a_network_is_imported_by_its_id_and_looked_up_by_its_id(cloud: FakeHcloud, project: Project) -> None:
+    cloud.create("networks", {"name": "old", "ip_range": "10.1.0.0/16", "labels": {"a": "b"}})
+    number = cloud.one("networks")["id"]
+    (project.folder / "__main__.py").write_text(f"""
+import pulumi, pulumi_hcloud as hcloud
+adopted = hcloud.Network("net", name="old", ip_range="10.1.0.0/16", labels={{"a": "b"}},
+    opts=pulumi.ResourceOptions(import_="{number}"))
+pulumi.export("range", hcloud.Network.get("seen", "{number}").ip_range)
+""")
+    assert project.up() == {"range": "10.1.0.0/16"}
+    assert cloud.requests == []
+    project.pulumi("up", "--yes", "--skip-preview", "--expect-no-changes")
     project.pulumi("destroy", "--yes", "--skip-preview")
     assert cloud.left() == {}

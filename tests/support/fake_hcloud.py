@@ -122,7 +122,7 @@ class FakeHcloud:
         return self.delete(kind, row) if method == "DELETE" else {kind[:-1]: self.shown(kind, row)}
 
     def listed(self, kind: str, path: list[str], query: dict[str, str]) -> Row:
-        rows: list[Row]
+        rows: list[dict[str, Any]]
         if kind == "actions":
             rows = [self.polled(self.actions[int(query["id"])])]
         elif kind == "server_types":
@@ -130,7 +130,7 @@ class FakeHcloud:
         elif kind == "images":
             rows = [{"id": i[0], "name": i[1], "architecture": i[2]} for i in sorted(IMAGES)]
             if len(path) == 2:
-                return {"image": self.there({int(row["id"]): row for row in rows}, path[1])}
+                return {"image": self.there({row["id"]: row for row in rows}, path[1])}
             rows = [row for row in rows if all(row.get(key, one) == one for key, one in query.items())]
         else:
             named = [self.shown(kind, row) for row in self.rows[kind].values()]
@@ -143,7 +143,7 @@ class FakeHcloud:
         return rows[int(number)]
 
     def action(self, command: str) -> Row:
-        row = {"id": next(self.numbers), "command": command, "status": "running", "error": None, "polls": 1}
+        row: Row = {"id": next(self.numbers), "command": command, "status": "running", "error": None, "polls": 1}
         self.actions[row["id"]] = row
         return dict(row)
 

@@ -225,9 +225,12 @@ class Server(Hcloud):
 
 def _public(entry: Values) -> Values:
     chosen = {family: entry[family] for family in ("ipv4", "ipv6") if entry.get(family)}
-    return {**{f"enable_{one}": entry[f"{one}Enabled"] or one in chosen for one in ("ipv4", "ipv6")}, **chosen}
+    return {
+        **{f"enable_{one}": entry.get(f"{one}Enabled", True) or one in chosen for one in ("ipv4", "ipv6")},
+        **chosen,
+    }
 
 
 def _private_only(given: Values) -> bool:
-    public = given.get("publicNets") or [{"ipv4Enabled": True}]
+    public = given.get("publicNets") or [{}]
     return bool(given.get("networks")) and not any(_public(public[-1]).values())
