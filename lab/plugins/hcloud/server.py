@@ -186,7 +186,7 @@ class Server(Hcloud):
         old, new = ((side.get("publicNets") or [{}])[-1] for side in (change.old, change.new))
         actions = f"servers/{change.identity}/actions"
         for family in ("ipv4", "ipv6"):
-            if new.get(family) and not new[f"{family}Enabled"]:
+            if new.get(family) and not new.get(f"{family}Enabled", True):
                 raise ProviderError(
                     f"this operation is not allowed: {family}_enabled = false | {family} = {new[family]}"
                 )
@@ -194,7 +194,7 @@ class Server(Hcloud):
         try:
             for family in ("ipv4", "ipv6"):
                 has = (change.thing["public_net"].get(family) or {}).get("id")
-                chosen, was_chosen, enabled = new.get(family), old.get(family), new[f"{family}Enabled"]
+                chosen, was_chosen, enabled = new.get(family), old.get(family), new.get(f"{family}Enabled", True)
                 if has and (has != chosen if chosen else was_chosen or not enabled):
                     self.api.act(call, f"primary_ips/{has}/actions/unassign")
                     if not was_chosen:
