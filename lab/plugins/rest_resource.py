@@ -22,7 +22,7 @@ from .server import Call, PartialError, ProviderError, Resource
 from .wire import UNKNOWN, Change, Secret, is_known, plain, root
 
 Values = dict[str, Any]
-_ADDRESSES = frozenset({"sourceIps", "destinationIps", "ipRange", "aliasIps", "ip"})
+_ADDRESSES = frozenset({"sourceIps", "destinationIps", "ipRange", "destination", "aliasIps", "ip"})
 _TEXTS = frozenset({"publicKey", "userData"})
 
 

@@ -145,8 +145,9 @@ def members(cloud: Cloud, request: Request) -> list[Row]:
     found = []
     for server in cloud.rows("servers"):
         if net := _attachment(server, row["id"]):
-            subnet = next((one for one in subnets(row) if ipaddress.IPv4Address(net["ip"]) in one), None)
-            found.append({"type": "server", "status": "attached", "id": server["id"], "subnet": str(subnet)})
+            subnet = next((str(one) for one in subnets(row) if ipaddress.IPv4Address(net["ip"]) in one), None)
+            about = {"ip": net["ip"], "alias_ips": net["alias_ips"], "subnet": subnet}
+            found.append({"type": "server", "status": "ok", "id": server["id"], **about})
     return found
 
 

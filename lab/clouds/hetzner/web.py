@@ -7,7 +7,7 @@ import secrets
 import time
 import traceback
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from . import catalog, firewalls, labels, networks, servers, simple, volumes
@@ -30,6 +30,7 @@ _VIEWS: dict[str, View] = {
     "primary_ips": lambda _, row: shown(row),
 }
 _OFFERS = {"locations": catalog.LOCATIONS, "server_types": catalog.SERVER_TYPES, "images": catalog.IMAGES}
+_FILTERS = {"name", "status", "type", "fingerprint", "architecture", "id", "ip"}
 _SORTED_BY = {"id", "name", "created", "command", "status", "started", "finished", "progress"}
 
 
@@ -135,18 +136,8 @@ def _read(cloud: Cloud, path: str, request: Request) -> Row:
     match parts:
         case [_] | [_, "N"] if kind in _OFFERS:
             return _offer(kind, request)
-        case ["actions", "N"]:
-            return {"action": cloud.row("actions", request.path[0])}
-        case ["actions"]:
-            if "id" not in request.query:
-                raise ApiError(
-                    "deprecated_api_endpoint",
-                    "API functionality was removed",
-                    {
-                        "announcement": "https://docs.hetzner.cloud/changelog#2023-07-20-actions-list-endpoint-is-deprecated"
-                    },
-                )
-            return _page("actions", [row for row in cloud.rows("actions") if _wanted(row, request)], request)
+        case ["actions"] | ["actions", "N"]:
+            return _any_actions(cloud, request)
         case [_, "actions"] | [_, "N", "actions"] | [_, "actions", "N"] | [_, "N", "actions", "N"] if kind in _VIEWS:
             return _actions_of(cloud, kind, parts, request)
         case ["networks", "N", "members"]:
@@ -155,14 +146,23 @@ def _read(cloud: Cloud, path: str, request: Request) -> Row:
             if request.path:
                 return {kind.removesuffix("s"): _VIEWS[kind](cloud, cloud.row(kind, request.path[0]))}
             rows = [_VIEWS[kind](cloud, row) for row in cloud.rows(kind)]
-            return _page(kind, [row for row in rows if _wanted(row, request)], request)
+            return _page(kind, _chosen(rows, request), request)
     raise _no_such(path)
+
+
+def _any_actions(cloud: Cloud, request: Request) -> Row:
+    if request.path:
+        return {"action": cloud.row("actions", request.path[0])}
+    if "id" not in request.query:
+        changed = "https://docs.hetzner.cloud/changelog#2023-07-20-actions-list-endpoint-is-deprecated"
+        raise ApiError("deprecated_api_endpoint", "API functionality was removed", {"announcement": changed})
+    return _page("actions", _chosen(cloud.rows("actions"), request), request)
 
 
 def _offer(kind: str, request: Request) -> Row:
     rows = _OFFERS[kind]
     if not request.path:
-        return _page(kind, [row for row in rows if _wanted(row, request)], request)
+        return _page(kind, _chosen(rows, request), request)
     found = [row for row in rows if row["id"] == request.path[0]]
     if not found:
         raise missing(kind.removesuffix("s").replace("_", " "), request.path[0])
@@ -181,16 +181,19 @@ def _actions_of(cloud: Cloud, kind: str, parts: list[str], request: Request) -> 
         if not found:
             raise missing("action", request.path[-1])
         return {"action": found[0]}
-    return _page("actions", [row for row in rows if _wanted(row, request)], request)
+    return _page("actions", _chosen(rows, request), request)
 
 
-def _wanted(row: Row, request: Request) -> bool:
-    """Whether a list with the query of a request has this row."""
-    for key in ("name", "status", "type", "fingerprint", "architecture", "id", "ip"):
-        values = request.query.get(key)
-        if values and key in row and str(row[key]) not in values:
-            return False
-    return all(labels.selector(text)(row.get("labels", {})) for text in request.query.get("label_selector", []) if text)
+def _chosen(rows: Iterable[Row], request: Request) -> list[Row]:
+    """The rows that a list with the query of a request has."""
+    selectors = [labels.selector(text) for text in request.query.get("label_selector", []) if text]
+    filters = {key: values for key, values in request.query.items() if key in _FILTERS}
+    return [
+        row
+        for row in rows
+        if all(key not in row or str(row[key]) in values for key, values in filters.items())
+        and all(matches(row.get("labels", {})) for matches in selectors)
+    ]
 
 
 def _page(kind: str, rows: list[Row], request: Request) -> Row:
@@ -233,6 +236,8 @@ class Server(http.server.ThreadingHTTPServer):
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = 1 << 16  # head and body in one piece: two of them would wait for each other
+    disable_nagle_algorithm = True
     server: Server
 
     def do_GET(self) -> None:

@@ -19,7 +19,7 @@ from .address import PrimaryIp
 from .attachment import ServerNetwork
 from .base import PACKAGE, Hcloud
 from .firewall import Firewall, FirewallAttachment
-from .network import Network, NetworkSubnet, PlacementGroup, SshKey
+from .network import Network, NetworkRoute, NetworkSubnet, PlacementGroup, SshKey
 from .server import Server
 from .volume import Volume, VolumeAttachment
 
@@ -29,6 +29,7 @@ _OFFICIAL = "api.hetzner.cloud"
 _TYPES: Mapping[str, Callable[[str, Account], Hcloud]] = {
     "network:Network": Network,
     "networkSubnet:NetworkSubnet": NetworkSubnet,
+    "networkRoute:NetworkRoute": NetworkRoute,
     "sshKey:SshKey": SshKey,
     "placementGroup:PlacementGroup": PlacementGroup,
     "firewall:Firewall": Firewall,
