@@ -105,5 +105,6 @@ def user_data(values: Mapping[str, Any], host_key: str, host_public_key: str) ->
         host_key: private host key, OpenSSH format.
         host_public_key: its public half, one line.
     """
+    # Sorted: what comes back out of a state has another order than what went in.
     keys = {"ed25519_private": host_key, "ed25519_public": host_public_key.strip()}
-    return "#cloud-config\n" + json.dumps({**values, "ssh_keys": keys}, indent=1) + "\n"
+    return "#cloud-config\n" + json.dumps({**values, "ssh_keys": keys}, indent=1, sort_keys=True) + "\n"

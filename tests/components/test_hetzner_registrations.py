@@ -17,7 +17,7 @@ EXAMPLE = {
     for name, value in yaml.safe_load((REPO / "Pulumi.hetzner.yaml").read_text())["config"].items()
 }
 SLOTS = ("etcd-1", "etcd-2", "etcd-3")
-PRIVATE: dict[str, Any] = {"publicIpv4": False, "bastion": {"serverType": "cax11"}}
+PRIVATE: dict[str, Any] = {"publicIpv4": False, "bastion": {"serverType": "cx23"}}
 VOLUME: dict[str, Any] = {"volume": {"size": 10}}
 PREVIEW_AND_UPDATE = pytest.mark.parametrize("preview", [True, False], ids=["preview", "update"])
 SERVER, COMMAND = "hcloud:index/server:Server", "command:remote:Command"

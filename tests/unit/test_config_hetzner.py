@@ -58,7 +58,7 @@ def test_the_example_is_accepted_as_it_is() -> None:
 
 
 def test_what_the_example_has_commented_out_is_accepted_too() -> None:
-    values = changed({"publicIpv4": False, "bastion.serverType": "cax11", "volume.size": 10, "volume.protect": False})
+    values = changed({"publicIpv4": False, "bastion.serverType": "cx23", "volume.size": 10, "volume.protect": False})
     stack = load(values)
     assert stack.hetzner is not None
     assert stack.hetzner.plan.bastion_address == "10.1.1.5"
@@ -74,7 +74,7 @@ def test_a_slot_may_differ_from_the_others() -> None:
         "fsn1",
         "ubuntu-24.04",
         4,
-        "cax11",
+        "cx23",
     )
 
 
@@ -84,8 +84,8 @@ def test_a_slot_may_differ_from_the_others() -> None:
         ({"location": "ngb1"}, "hetzner.location", "Locations of Hetzner Cloud are"),
         ({"slots.1": {"name": "etcd-2", "location": "ash"}}, "hetzner.slots[1].location", "in one network zone"),
         ({"serverType": "large"}, "hetzner.serverType", "its letters and its number"),
-        ({"image": "debian-12-amd64"}, "hetzner.serverType", "cax11 is arm64, the image debian-12-amd64 is amd64"),
-        ({"architecture": "amd64"}, "hetzner.serverType", "Image and server fit together"),
+        ({"image": "debian-12-arm64"}, "hetzner.serverType", "cx23 is amd64, the image debian-12-arm64 is arm64"),
+        ({"architecture": "arm64"}, "hetzner.serverType", "Image and server fit together"),
         ({"architecture": "riscv64"}, "hetzner.architecture", "An architecture is amd64 or arm64"),
         ({"networkRange": "10.1.0.1/16"}, "hetzner.networkRange", "no bit of the address set"),
         ({"networkRange": "11.0.0.0/16"}, "hetzner.networkRange", "A private network lies in"),
