@@ -202,7 +202,7 @@ class FakeHcloud:
         return row
 
     def new_networks(self, row: Row) -> None:
-        row |= {"subnets": [], "expose_routes_to_vswitch": row.get("expose_routes_to_vswitch", False)}
+        row |= {"subnets": [], "routes": [], "expose_routes_to_vswitch": row.get("expose_routes_to_vswitch", False)}
 
     def new_ssh_keys(self, row: Row) -> None:
         row |= {"public_key": row["public_key"].strip(), "fingerprint": "aa:bb"}
@@ -256,6 +256,12 @@ class FakeHcloud:
 
     def delete_subnet(self, row: Row, body: Row) -> None:
         row["subnets"] = [subnet for subnet in row["subnets"] if subnet["ip_range"] != body["ip_range"]]
+
+    def add_route(self, row: Row, body: Row) -> None:
+        row["routes"].append(body)
+
+    def delete_route(self, row: Row, body: Row) -> None:
+        row["routes"].remove(body)
 
     def change_protection(self, row: Row, body: Row) -> None:
         row["protection"] |= body

@@ -83,6 +83,19 @@ def test_a_subnet_has_the_id_of_its_network_and_range(plugin: HcloudClient, clou
     plugin.of("NetworkSubnet").delete(state)
 
 
+def test_a_route_has_the_id_of_its_network_and_destination(plugin: HcloudClient, cloud: FakeHcloud) -> None:
+    network, _ = new_subnet(plugin)
+    routes = plugin.of("NetworkRoute")
+    given = {"networkId": network, "destination": "0.0.0.0/0", "gateway": "10.0.1.2"}
+    identity, state = routes.create(given)
+    assert identity == f"{network}-0.0.0.0/0"
+    assert routes.read(identity, state, given) == (identity, state, given)
+    assert routes.diff(state, given, {**given, "gateway": "10.0.1.3"}) == {"gateway": Change.UPDATE_REPLACE}
+    routes.delete(state)
+    routes.delete(state)
+    assert cloud.one("networks")["routes"] == []
+
+
 def test_an_ssh_key_keeps_its_text_whatever_the_api_makes_of_its_last_newline(plugin: HcloudClient) -> None:
     keys = plugin.of("SshKey")
     identity, state = keys.create(KEY)
@@ -375,7 +388,13 @@ def test_a_server_is_imported_by_its_id(plugin: HcloudClient) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "identity"),
-    [("Server", "etcd-1"), ("NetworkSubnet", "12"), ("NetworkSubnet", "12-10.0.0.0"), ("ServerNetwork", "12")],
+    [
+        ("Server", "etcd-1"),
+        ("NetworkSubnet", "12"),
+        ("NetworkRoute", "12"),
+        ("NetworkSubnet", "12-10.0.0.0"),
+        ("ServerNetwork", "12"),
+    ],
 )
 def test_an_id_of_another_form_is_told(plugin: HcloudClient, kind: str, identity: str) -> None:
     with pytest.raises(grpc.RpcError) as error:

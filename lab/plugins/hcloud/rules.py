@@ -13,7 +13,7 @@ def no_range(text: str) -> str | None:
     try:
         ipaddress.ip_network(text, strict=False)
     except ValueError:
-        return f'expected a valid CIDR value, got {text!r}'
+        return f"expected a valid CIDR value, got {text!r}"
     return None if "/" in text else f"{text!r} has no length: write {text}/32 for one address"
 
 
