@@ -8,6 +8,7 @@ import os
 import shlex
 import signal
 import subprocess
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from ..disk import Disk
 from ..errors import LabError
 from ..jobs import Job
 
-_STOP_SECONDS = 20.0
+_START_SECONDS = 20.0
 _SEED = "var/lib/cloud/seed/nocloud"
 
 
@@ -98,8 +99,30 @@ class Guest:
 
     @property
     def init(self) -> int | None:
-        """The host's number of its first process."""
-        return self._job.guest_init()
+        """The host's number of its first process, from when that is the guest's own.
+
+        Before that it is systemd-nspawn, still in this computer's network and tree: what enters it would end up here.
+        """
+        pid = self._job.guest_init()
+        with contextlib.suppress(OSError):
+            if pid is not None and Path(f"/proc/{pid}/comm").read_text().strip() in ("systemd", "init"):
+                return pid
+        return None
+
+    def wait_for_init(self, seconds: float = _START_SECONDS) -> int | None:
+        """Its first process, waited for while it begins to boot; None when it does not run.
+
+        Raises:
+            LabError: it takes too long.
+        """
+        deadline = time.monotonic() + seconds
+        while (init := self.init) is None:
+            if not self.running:
+                return None
+            if time.monotonic() > deadline:
+                raise LabError(f"{self.name} did not begin to boot within {seconds:g} s: see {self._log}.")
+            time.sleep(0.02)
+        return init
 
     def create(self, base: Path, hostname: str, seed: Mapping[str, str], hosts: str) -> None:
         """Make a new disk from `base`; `seed` are the files of cloud-init's NoCloud data source."""
@@ -125,6 +148,8 @@ class Guest:
         disk.forget_job(self.name)
         self.configure(hostname, nics, devices)
         self._job.start(["/bin/sh", str(self._boot)], self._log)
+        if self.wait_for_init() is None:
+            raise LabError(f"{self.name} ended while it booted: see {self._log}.")
 
     def configure(self, hostname: str, nics: Sequence[Nic], devices: Sequence[BlockDevice]) -> None:
         """Write down what its next boot finds."""
@@ -154,17 +179,18 @@ class Guest:
 
     def plug(self, nic: Nic) -> None:
         """Give the running guest a further network card."""
-        init = self.init
-        if init is None:
+        init = self.wait_for_init()
+        if init is None or (Path("/sys/class/net") / nic.cable).exists():  # the latter: it has just booted with it
             return
         peer = ("peer", "name", nic.name, "address", nic.mac, "mtu", str(nic.mtu), "netns", str(init))
         host.call("ip", "link", "add", nic.cable, "type", "veth", *peer)
         host.call("ip", "link", "set", nic.cable, "master", nic.bridge, "up")
-        # From outside, which needs nothing of a guest that may be in the middle of its boot. Whenever the guest's own
-        # systemd-networkd reads its settings anew, it finds the same.
+        # From outside, which needs nothing of a guest that may be in the middle of its boot. What the guest's own
+        # systemd-networkd finds in its settings must be the same to the last bit, broadcast address and all: over a
+        # difference that the kernel does not let it correct, version 252 runs in circles.
         there = ("nsenter", "-t", str(init), "-n", "ip")
         for address in nic.addresses:
-            host.call(*there, "address", "replace", address, "dev", nic.name)
+            host.call(*there, "address", "replace", address, "brd", "+", "dev", nic.name)
         host.call(*there, "link", "set", nic.name, "up")
 
     def unplug(self, nic: Nic) -> None:
@@ -173,7 +199,7 @@ class Guest:
 
     def refresh_devices(self) -> None:
         """Let the running guest see changed block devices."""
-        if self.init is not None:
+        if self.wait_for_init() is not None:
             self.inside("/usr/local/lib/lab/volumes")
 
     def inside(
@@ -184,7 +210,7 @@ class Guest:
         Raises:
             LabError: the guest does not run, or the program failed or took too long.
         """
-        init = self.init
+        init = self.wait_for_init()
         if init is None:
             raise LabError(f"{self.name} does not run.")
         environment = ("env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root")
@@ -206,7 +232,7 @@ class Guest:
 
     def cut_power(self) -> None:
         """End it at once. What is on its disk stays."""
-        if init := self.init:
+        if init := self._job.guest_init():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(init, signal.SIGKILL)
             self._job.wait_gone(2)  # nspawn takes its files under /run with it

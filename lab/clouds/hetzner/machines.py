@@ -40,7 +40,9 @@ def cards(cloud: Cloud, server: Row) -> list[Nic]:
             addresses.append(f"{four['ip']}/{cloud.public.prefixlen}")
             gateways.append(str(cloud.public[1]))
         if six:
-            addresses.append(f"{ipaddress.IPv6Network(six['ip'])[1]}/64")
+            addresses.append(
+                f"{ipaddress.IPv6Network(six['ip'])[1]}/{public_six(cloud).prefixlen}"
+            )  # all of them on one link
             gateways.append("fe80::1")
         mac = wires.mac(cloud.lab.id, server["id"])
         cable = public_cable(cloud, server)
