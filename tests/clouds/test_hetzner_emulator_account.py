@@ -109,12 +109,12 @@ def test_an_ssh_key_is_made_found_changed_and_deleted(client: Client, tmp_path: 
     _, text = public_key(tmp_path)
     key = client.ssh_keys.create("key", text, labels={"a": "b"})
     assert client.ssh_keys.get_by_fingerprint(key.fingerprint or "") is not None
-    assert client.ssh_keys.get_by_id(key.id).public_key == text
+    assert client.ssh_keys.get_by_id(key.id or 0).public_key == text
     assert key.update(name="new").name == "new"
     key.delete()
     assert client.ssh_keys.get_all() == []
     with refused("not_found"):
-        client.ssh_keys.get_by_id(key.id)
+        client.ssh_keys.get_by_id(key.id or 0)
 
 
 def test_an_ssh_key_with_a_name_or_key_that_is_there_or_that_is_none_is_refused(client: Client, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ RIGHT: dict[str, Any] = {"direction": "in", "protocol": "tcp", "source_ips": ["0
 
 
 def on(number: int | None) -> FirewallResource:
-    return FirewallResource(type="server", server=Server(id=number))
+    return FirewallResource(type="server", server=Server(id=number or 0))
 
 
 def by(selector: str) -> FirewallResource:
@@ -25,7 +25,7 @@ def by(selector: str) -> FirewallResource:
 
 def test_a_firewall_is_made_changed_applied_removed_and_deleted(client: Client) -> None:
     one = server(client, "one", start_after_create=False)
-    wall = client.firewalls.create("wall", rules=[SSH], labels={"a": "b"}).firewall
+    wall = client.firewalls.create("wall", rules=[SSH], labels={"a": "b"}).firewall  # type: ignore[arg-type] # its hint is wrong
     assert [(rule.port, rule.source_ips, rule.description) for rule in wall.rules or []] == [
         ("22", SSH.source_ips, "operators")
     ]

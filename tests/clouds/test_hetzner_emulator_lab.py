@@ -70,7 +70,7 @@ def test_an_interrupted_emulator_goes_on_with_the_same_account(client: Client, c
     assert machine.run("cat /proc/sys/kernel/random/boot_id").stdout == boot, "servers run on"
     cloud.start()
     assert (cloud.endpoint, cloud.token, cloud.resources()) == before
-    again = new_client(cloud).servers.get_by_id(made.id)
+    again = new_client(cloud).servers.get_by_id(made.id or 0)
     assert again.status == "running"
     assert not machine.answers(), "the firewall is still in place"
     finish(again.delete())

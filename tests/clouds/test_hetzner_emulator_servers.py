@@ -72,6 +72,7 @@ def test_a_server_boots_with_its_user_data_host_key_and_addresses(
     ]
     assert made.public_net
     assert made.private_net
+    assert made.public_net.ipv4
     assert addresses(machine)["eth0"] == [made.public_net.ipv4.ip]
     assert addresses(machine)["enp7s0"] == [made.private_net[0].ip]
     assert machine.run("cat /sys/class/net/enp7s0/address /sys/class/net/enp7s0/mtu").stdout.split() == [

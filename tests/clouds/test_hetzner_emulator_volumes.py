@@ -45,7 +45,7 @@ def test_a_volume_is_there_after_a_boot(client: Client, cloud: HetznerCloud) -> 
     machine = ready(cloud, made)[0]
     disk = volume(client, location=None, server=made, format="ext4")
     machine.run(f"mount {disk.linux_device} /mnt && echo kept >/mnt/file")
-    assert client.servers.get_by_id(made.id).volumes
+    assert client.servers.get_by_id(made.id or 0).volumes
     finish(made.reset())
     ready(cloud, made)
     assert machine.run(f"mount {disk.linux_device} /mnt && cat /mnt/file").stdout == "kept\n"
