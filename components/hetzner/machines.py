@@ -168,7 +168,7 @@ class HetznerMachines(pulumi.ComponentResource):
                 hcloud.ServerPublicNetArgs(ipv4_enabled=kept["public_ipv4"], ipv6_enabled=kept["public_ipv6"])
             ],
             placement_group_id=self._group.id.apply(int),
-            firewall_ids=[self._network.firewall_id],
+            firewall_ids=pulumi.Output.all(kept, self._network.firewall_id).apply(_firewalls),
             ssh_keys=self._args.get("ssh_keys", []),
             labels={**self._labels, "member": slot_name},
             user_data=first_boot,
@@ -287,3 +287,9 @@ def _check(args: HetznerMachinesArgs) -> list[Problem]:
         rule = "A machine without a public address is reached through a bastion"
         problems.append(Problem("bastion", "nothing", rule, "Give one, or a public address"))
     return problems
+
+
+def _firewalls(parts: list[Any]) -> list[int]:
+    """The firewall of the public side, for a machine that has one; Hetzner refuses it for any other."""
+    kept, firewall = parts
+    return [int(firewall)] if kept["public_ipv4"] or kept["public_ipv6"] else []

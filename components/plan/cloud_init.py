@@ -40,9 +40,9 @@ Wants=network-online.target
 Type=oneshot
 RemainAfterExit=yes
 ExecStart=/sbin/sysctl -q -w net.ipv4.ip_forward=1
-ExecStart=/usr/sbin/nft add table ip external_etcd_nat
-ExecStart=/usr/sbin/nft add chain ip external_etcd_nat out {{ type nat hook postrouting priority 100 ; }}
-ExecStart=/usr/sbin/nft add rule ip external_etcd_nat out ip saddr {network} ip daddr != {network} masquerade
+ExecStart=/usr/sbin/nft "table ip external_etcd_nat; delete table ip external_etcd_nat; \\
+  table ip external_etcd_nat {{ chain out {{ type nat hook postrouting priority 100; \\
+  ip saddr {network} ip daddr != {network} masquerade; }} }}"
 
 [Install]
 WantedBy=multi-user.target
