@@ -14,9 +14,13 @@ from ..errors import LabError
 _PUBLIC = ipaddress.IPv4Network("198.18.0.0/16")  # for tests of networks, by RFC 2544: no real host has such an address
 
 
-def mac(lab: str, number: int) -> str:
-    """The address of network card `number` of a lab."""
-    return f"86:{lab[3:5]}:{lab[5:7]}:{lab[7:9]}:{number >> 8 & 255:02x}:{number & 255:02x}"
+def mac(lab: str, address: str) -> str:
+    """The hardware address of a network card of a lab, by its address of IPv4 or another number of four bytes.
+
+    Who has the same address later has the same hardware address: neighbours remember it for a minute, while in a real
+    cloud there are no neighbours.
+    """
+    return ":".join(["86", lab[3:5], *(f"{byte:02x}" for byte in ipaddress.IPv4Address(address).packed)])
 
 
 def add_bridge(name: str) -> None:

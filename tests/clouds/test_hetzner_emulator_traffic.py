@@ -207,3 +207,17 @@ def test_a_private_server_reaches_the_mirror_through_the_networks_route_by_a_bas
 
 def _commands(*lines: str) -> str:
     return "#cloud-config\n" + json.dumps({"runcmd": [["sh", "-c", line] for line in lines]})
+
+
+def test_a_new_server_with_the_addresses_of_one_before_is_reached_at_once(scene: Scene) -> None:
+    client, cloud = scene.client, scene.cloud
+    net = client.networks.get_by_name("one")
+    assert net
+    second = scene.machines["second"]
+    for name in ("before", "after"):
+        made = server(client, name)
+        finish(made.attach_to_network(net, ip="10.0.1.99"))
+        machine = ready(cloud, made)[0]
+        assert reaches(second, "10.0.1.99", 22)
+        assert machine.answers(2)
+        finish(made.delete())

@@ -21,6 +21,7 @@ Work = Callable[[Callable[[int], None]], None]
 KINDS = ("networks", "ssh_keys", "servers", "placement_groups", "firewalls", "volumes", "primary_ips", "actions")
 TITLES = {kind: kind.removesuffix("s").replace("_", " ") for kind in KINDS}
 _FIRST_ID = 1001
+_ACTIONS_KEPT = 1000
 
 
 def now() -> str:
@@ -181,6 +182,9 @@ class Cloud:
                 "error": None,
             },
         )
+        for old in self.rows("actions")[:-_ACTIONS_KEPT]:
+            if old["status"] != "running":
+                self.remove("actions", old)
         seen = copy.deepcopy(row)
         if server is not None:
             server["_actions"] = server.get("_actions", 0) + 1

@@ -44,7 +44,7 @@ def cards(cloud: Cloud, server: Row) -> list[Nic]:
                 f"{ipaddress.IPv6Network(six['ip'])[1]}/{public_six(cloud).prefixlen}"
             )  # all of them on one link
             gateways.append("fe80::1")
-        mac = wires.mac(cloud.lab.id, server["id"])
+        mac = wires.mac(cloud.lab.id, four["ip"] if four else str(ipaddress.IPv4Address(server["id"])))
         cable = public_cable(cloud, server)
         found.append(Nic(cable, cloud.lab.id, "eth0", mac, 1500, tuple(addresses), tuple(gateways)))
     found += [card(cloud, net) for net in server["private_net"]]

@@ -378,7 +378,7 @@ def _attach(cloud: Cloud, row: Row, network: Row, ip: str, aliases: list[Any]) -
         "network": network["id"],
         "ip": ip,
         "alias_ips": aliases,
-        "mac_address": wires.mac(cloud.lab.id, number),
+        "mac_address": wires.mac(cloud.lab.id, ip),
         "_nic": number,
         "_name": name,
     }
