@@ -54,6 +54,23 @@ class Machine(TypedDict):
     """Changes when another machine fills the slot (a server id), so that it is converged anew. Default: empty."""
     data_directory: NotRequired[str]
     """Directory of etcd's data on the machine, absolute. Default: `/var/lib/etcd`."""
+    data_device: NotRequired[pulumi.Input[str]]
+    """Disk that holds that directory and nothing else; it is formatted if it is empty. Default: none of its own."""
+    firewall: NotRequired[dict[str, list[str]]]
+    """Port -> ranges that may reach it; the machine drops all else that comes to these ports. Default: left alone."""
+
+
+class CloudMachine(Machine):
+    """A machine that Pulumi made; not for the other languages, which cannot hand over a resource in an object."""
+
+    server: pulumi.Resource
+    """What is deleted when the machine is: nothing on it needs to be taken away then."""
+
+
+def lives_on(machine: Machine) -> pulumi.Resource | None:
+    """The resource with which the machine goes, if there is one."""
+    server = machine.get("server")
+    return server if isinstance(server, pulumi.Resource) else None
 
 
 # A refused connection is retried for about 11 seconds, one that gets no answer for about a minute: enough for a
@@ -62,8 +79,13 @@ DIAL_ATTEMPTS = 10
 DIAL_TIMEOUT_SECONDS = 5
 
 
-def connection(ssh: Ssh) -> remote.ConnectionArgs:
-    """The pulumi-command connection to a machine; host keys are always pinned."""
+def connection(ssh: Ssh, attempts: int = DIAL_ATTEMPTS) -> remote.ConnectionArgs:
+    """The pulumi-command connection to a machine; host keys are always pinned.
+
+    Args:
+        ssh: the way in.
+        attempts: how often to dial; more for a machine that has just been made.
+    """
     bastion = ssh.get("bastion")
     return remote.ConnectionArgs(
         host=ssh["host"],
@@ -71,7 +93,7 @@ def connection(ssh: Ssh) -> remote.ConnectionArgs:
         user=ssh.get("user", "root"),
         private_key=ssh["private_key"],
         host_key=ssh["host_key"],
-        dial_error_limit=DIAL_ATTEMPTS,
+        dial_error_limit=attempts,
         per_dial_timeout=DIAL_TIMEOUT_SECONDS,
         proxy=None
         if bastion is None
@@ -81,7 +103,7 @@ def connection(ssh: Ssh) -> remote.ConnectionArgs:
             user=bastion.get("user", "root"),
             private_key=bastion["private_key"],
             host_key=bastion["host_key"],
-            dial_error_limit=DIAL_ATTEMPTS,
+            dial_error_limit=attempts,
             per_dial_timeout=DIAL_TIMEOUT_SECONDS,
         ),
     )

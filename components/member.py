@@ -9,7 +9,7 @@ import pulumi
 from pulumi_command import remote
 
 from . import reach
-from .machine import Machine, connection
+from .machine import Machine, connection, lives_on
 from .node import bundle
 from .plan import Spec, spec_text, with_founding
 
@@ -52,6 +52,8 @@ class EtcdMember(pulumi.ComponentResource):
         self._sudo = "" if machine["ssh"].get("user", "root") == "root" else "sudo -n "
         self._connection = connection(machine["ssh"])
         self._host_key = pulumi.Output.from_input(machine["ssh"]["host_key"])
+        # A machine that goes takes everything on it along; nobody dials it to clean it up.
+        self._server = lives_on(machine)
         reachable = reach.hook(f"{name}-reachable", machine["name"], machine["ssh"])
         # Not before deletions: those must work without the program that defines the hook.
         self._hooks = pulumi.ResourceHookBinding(before_create=[reachable], before_update=[reachable])
@@ -60,15 +62,9 @@ class EtcdMember(pulumi.ComponentResource):
         self._bundle: pulumi.Output[str] = pulumi.Output.secret(
             pulumi.Output.json_dumps({"identity": machine.get("identity", ""), "files": args["files"]}, sort_keys=True)
         )
-        # What prepare reads of the spec; a changed flag or a new member elsewhere is no reason to prepare again.
-        own = {machine["name"]: machine["address"]}
         self.prepared = self._command(
             "prepare",
-            create=self._line(
-                "prepare",
-                {**self._spec, "members": own, "flags": {}},
-                program=f"python3 -c {shlex.quote(bundle.INSTALLER)}",
-            ),
+            create=self._prepare_line(machine),
             # The program is no secret. Marked as one, previews show it as [secret] and not as pages of base64.
             stdin=pulumi.Output.secret(pulumi.Output.concat(bundle.program(), "\n", machine.get("identity", ""))),
             delete=self._retire(),
@@ -134,6 +130,19 @@ class EtcdMember(pulumi.ComponentResource):
             )
         )
 
+    def _prepare_line(self, machine: Machine) -> pulumi.Input[str]:
+        """What prepare reads of the spec; a changed flag or a new member elsewhere is no reason to prepare again."""
+        spec: Spec = {**self._spec, "members": {machine["name"]: machine["address"]}, "flags": {}}
+        if "firewall" in machine:
+            spec["firewall"] = machine["firewall"]
+        program = f"python3 -c {shlex.quote(bundle.INSTALLER)}"
+        device = machine.get("data_device")
+        if device is None:
+            return self._line("prepare", spec, program)
+        return pulumi.Output.from_input(device).apply(
+            lambda path: self._line("prepare", {**spec, "data_device": path}, program)
+        )
+
     def _line(self, verb: str, spec: Spec, program: str = _ETCD_NODE) -> str:
         return f"{self._sudo}timeout --kill-after=10 {_TIMEOUTS[verb]} {program} {verb} {shlex.quote(spec_text(spec))}"
 
@@ -161,6 +170,10 @@ class EtcdMember(pulumi.ComponentResource):
             stdin=stdin,
             add_previous_output_in_env=False,
             opts=pulumi.ResourceOptions(
-                parent=self, depends_on=list(after), ignore_changes=ignore_changes, hooks=self._hooks
+                parent=self,
+                depends_on=list(after),
+                ignore_changes=ignore_changes,
+                hooks=self._hooks,
+                deleted_with=self._server,
             ),
         )

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from .clouds import HetznerCloud
 from .errors import LabError
 from .lab import REPO, Lab
 from .machine import Machine
@@ -28,6 +29,7 @@ examples:
   python3 -m lab wipe etcd-2         the machine is lost; a new one stands in its place
   python3 -m lab probe --svg x.svg   watch the cluster of `make up` while you change it in another terminal
   python3 -m lab down                all of it is gone
+  python3 -m lab --dir .lab/cloud cloud hetzner up    an emulated Hetzner Cloud
 
 environment:
   LAB_DIR              where the lab keeps its files (default: .lab in the repository)
@@ -82,6 +84,9 @@ def _parser() -> argparse.ArgumentParser:
     probe.add_argument("--seconds", type=float, metavar="S", help="end by itself after so long")
     probe.add_argument("--svg", metavar="FILE", help="draw what happened, too")
     probe.add_argument("--json", action="store_true", help="the report as JSON")
+    cloud = commands.add_parser("cloud", help="an emulated cloud whose servers boot as machines here")
+    cloud.add_argument("which", choices=["hetzner"], help="which cloud")
+    cloud.add_argument("what", choices=["up", "down", "status"], help="`up` prints endpoint and token")
     mirror = commands.add_parser("mirror", help="what the machines get as http://releases.lab/")
     mirror.add_argument("directory", metavar="DIR", nargs="?", help="serve this (default: etcd/ in the cache)")
     return parser
@@ -113,6 +118,8 @@ def _run(args: argparse.Namespace) -> int:
             print(f"nothing is left of the lab in {lab.dir}")
         case "status":
             _status(lab, as_json=args.json)
+        case "cloud":
+            _cloud(HetznerCloud(args.dir, say=lambda text: print(text, flush=True)), args.what)
         case "ssh":
             return _ssh(lab.machine(args.name), args.words)
         case "wipe":
@@ -180,6 +187,22 @@ def _status(lab: Lab, *, as_json: bool) -> None:
         return
     _table([("NAME", "ADDRESS", "STATE", "NETWORK", "DISK"), *[tuple(asdict(row).values()) for row in rows]])
     print(f"mirror  http://releases.lab/ is {mirrored or 'not running: `lab up` starts it'}")
+
+
+def _cloud(cloud: HetznerCloud, what: str) -> None:
+    if what == "down":
+        cloud.stop()
+        print(f"nothing is left of the cloud in {cloud.lab.dir}")
+        return
+    if what == "up":
+        cloud.start()
+    if not cloud.running:
+        print(f"no cloud is served in {cloud.lab.dir}")
+        return
+    print(f"endpoint  {cloud.endpoint}\ntoken     {cloud.token}")
+    if what == "status":
+        for kind, found in cloud.resources().items():
+            print(f"{kind.ljust(16)}  {', '.join(found) or '-'}")
 
 
 def _ssh(machine: Machine, words: list[str]) -> int:

@@ -1,4 +1,8 @@
-"""The base tree: one Debian, made once, kept in the cache, the read-only lower part of every machine's disk."""
+"""The base trees: a Debian, made once, kept in the cache, the read-only lower part of every machine's disk.
+
+There are two variants: `plain` for the lab's own machines, and `cloud` for servers of the emulated clouds, which learn
+who they are from cloud-init and have no user until it makes one.
+"""
 
 import hashlib
 import os
@@ -6,6 +10,7 @@ import platform
 import shutil
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from . import disk, host
@@ -44,6 +49,13 @@ _MASKED = (
     "systemd-pstore.service",
     "sys-kernel-config.mount",
 )
+_CLOUD_PACKAGES = (
+    "cloud-init",
+    "e2fsprogs",
+    "xfsprogs",  # servers make file systems on their volumes
+    "iputils-ping",
+    "netcat-openbsd",
+)
 # Runs inside the new tree. A password of '*' is none that fits, but unlike '!' does not lock the account for sshd.
 # UsePAM no: no logind session per command, which is most of what a short ssh command would wait for.
 _CUSTOMISE = f"""\
@@ -71,36 +83,110 @@ systemctl mask {" ".join(_MASKED)}
 """
 
 
-def recipe_hash() -> str:
+# A server has root and nobody else until its user data say otherwise. Users with a locked password log in by key only
+# if PAM decides about accounts; its systemd module would wait for a logind that the lab does not run.
+_CUSTOMISE_CLOUD = f"""\
+rm -f /etc/ssh/ssh_host_* /etc/resolv.conf /etc/hostname
+: >/etc/machine-id
+pam-auth-update --remove systemd
+cat >/etc/ssh/sshd_config.d/lab.conf <<'END'
+UseDNS no
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PermitRootLogin prohibit-password
+PrintMotd no
+PrintLastLog no
+MaxSessions 100
+MaxStartups 200:30:400
+END
+cat >/etc/cloud/cloud.cfg.d/90-lab.cfg <<'END'
+datasource_list: [NoCloud]
+network: {{config: disabled}}
+ssh_genkeytypes: [ed25519]
+disable_root: false
+locale: C.UTF-8
+users: []
+apt: {{preserve_sources_list: true}}
+END
+install -d /usr/local/lib/lab
+cat >/usr/local/lib/lab/volumes <<'END'
+#!/bin/sh
+# Makes the block devices of /etc/lab-volumes (lines: device, major, minor, link) and removes those that left.
+mkdir -p /dev/disk/by-id
+for link in /dev/disk/by-id/scsi-0HC_Volume_*; do
+    [ -L "$link" ] || continue
+    grep -qs " $link\\$" /etc/lab-volumes || rm -f "$(readlink -f "$link")" "$link"
+done
+[ -e /etc/lab-volumes ] || exit 0
+while read -r device major minor link; do
+    [ -b "$device" ] || mknod -m 0660 "$device" b "$major" "$minor"
+    ln -sfn "$device" "$link"
+done </etc/lab-volumes
+END
+chmod 0755 /usr/local/lib/lab/volumes
+cat >/etc/systemd/system/lab-volumes.service <<'END'
+[Unit]
+Description=Block devices of attached volumes
+DefaultDependencies=no
+Before=local-fs-pre.target cloud-init-local.service
+Wants=local-fs-pre.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/usr/local/lib/lab/volumes
+
+[Install]
+WantedBy=sysinit.target
+END
+systemctl enable systemd-networkd.service ssh.service lab-volumes.service
+systemctl mask {" ".join(_MASKED)} systemd-networkd-wait-online.service cloud-init-hotplugd.socket
+"""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What goes into one kind of base tree."""
+
+    name: str
+    packages: tuple[str, ...]
+    customise: str
+
+
+PLAIN = Variant("base", _PACKAGES, _CUSTOMISE)
+CLOUD = Variant("cloud", _PACKAGES + _CLOUD_PACKAGES, _CUSTOMISE_CLOUD)
+
+
+def recipe_hash(variant: Variant = PLAIN) -> str:
     """Twelve hex digits that change with anything that goes into the tree but the packages' versions."""
-    recipe = "\n".join((_SUITE, platform.machine(), *_PACKAGES, _CUSTOMISE))
+    recipe = "\n".join((_SUITE, platform.machine(), *variant.packages, variant.customise))
     return hashlib.sha256(recipe.encode()).hexdigest()[:12]
 
 
-def path() -> Path:
+def path(variant: Variant = PLAIN) -> Path:
     """Where this recipe's tree is kept in the cache."""
-    return host.cache() / "lab" / f"base-{recipe_hash()}"
+    return host.cache() / "lab" / f"{variant.name}-{recipe_hash(variant)}"
 
 
-def ensure(say: Callable[[str], None]) -> Path:
+def ensure(say: Callable[[str], None], variant: Variant = PLAIN) -> Path:
     """The base tree's path; made first if it is not in the cache, which takes about 25 s.
 
     Raises:
         LabError: mmdebstrap failed; with its last words.
     """
-    base = path()
+    base = path(variant)
     if base.is_dir():
         return base
     base.parent.mkdir(parents=True, exist_ok=True)
     with host.locked(base.parent / "base.lock", timeout_hint="another lab, which makes the base tree,"):
         if not base.is_dir():
-            say(f"making the machines' base tree (Debian {_SUITE}, once, about 300 MB in {base.parent})")
-            _build(base)
+            say(f"making the machines' {variant.name} tree (Debian {_SUITE}, once, 300 to 400 MB in {base.parent})")
+            _build(base, variant)
     return base
 
 
-def _build(base: Path) -> None:
-    for left in base.parent.glob("base-*.new"):  # an interrupted build; whoever builds holds the lock
+def _build(base: Path, variant: Variant) -> None:
+    for left in base.parent.glob("*-*.new"):  # an interrupted build; whoever builds holds the lock
         disk.unmount_below(left)
         shutil.rmtree(left, ignore_errors=True)
     new = base.with_name(
@@ -108,9 +194,9 @@ def _build(base: Path) -> None:
     )  # an orphan of an interrupted build may still write to its own
     with tempfile.TemporaryDirectory(prefix="lab-base-") as directory:
         hook = Path(directory) / "customise"
-        hook.write_text(f"#!/bin/sh\nexec chroot \"$1\" /bin/sh -eu <<'CUSTOMISE'\n{_CUSTOMISE}CUSTOMISE\n")
+        hook.write_text(f"#!/bin/sh\nexec chroot \"$1\" /bin/sh -eu <<'CUSTOMISE'\n{variant.customise}CUSTOMISE\n")
         hook.chmod(0o755)
-        argv = ["mmdebstrap", "--mode=root", "--variant=minbase", f"--include={','.join(_PACKAGES)}"]
+        argv = ["mmdebstrap", "--mode=root", "--variant=minbase", f"--include={','.join(variant.packages)}"]
         argv += [f"--customize-hook={hook}", _SUITE, str(new)]
         if mirror := os.environ.get("LAB_DEBIAN_MIRROR"):
             argv.append(mirror)

@@ -111,10 +111,7 @@ class Lab:
         Raises:
             LabError: there is no lab.
         """
-        state = self._state()
-        if state is None:
-            raise LabError(f"there is no lab in {self.dir}. Make one with `lab up`.")
-        return names.bridge_address(ipaddress.IPv4Network(state["subnet"]))
+        return names.bridge_address(self.subnet)
 
     @property
     def machines_file(self) -> Path:
@@ -138,6 +135,28 @@ class Lab:
         return _parallel(look, machines)
 
     # --- the lab as a whole --------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Make the lab without any machine: its directory, bridge, keys and mirror. Emulated clouds live in such a lab.
+
+        Raises:
+            LabError: this computer cannot run a lab, or an address range is taken.
+        """
+        host.require(base_is_cached=True)
+        with self._locked():
+            self._claim_directory()
+            self._claim_network()
+            self._operator_key()
+            self._start_mirror()
+
+    @property
+    def subnet(self) -> ipaddress.IPv4Network:
+        """The range of the lab's machines.
+
+        Raises:
+            LabError: there is no lab.
+        """
+        return ipaddress.IPv4Network(self._require_state()["subnet"])
 
     def up(self, wanted: int | Iterable[str] = 3) -> list[Machine]:
         """Make and start what is missing; leave alone what runs.

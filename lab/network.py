@@ -66,12 +66,17 @@ class Network:
             while self.lab in host.call("iptables", "-w", "-S", chain, check=False).stdout:
                 if host.call("iptables", "-w", "-D", chain, *match, check=False).returncode:
                     break  # somebody else's rule for this bridge
-        for path in Path("/sys/class/net").glob(f"vb-{self.lab}-*"):
-            host.call("ip", "link", "delete", path.name, check=False)
+        # The second and third: cables and bridges of an emulated cloud that lives in this lab.
+        for pattern in (f"vb-{self.lab}-*", f"{self.lab}v*", f"{self.lab}n*"):
+            for path in Path("/sys/class/net").glob(pattern):
+                host.call("ip", "link", "delete", path.name, check=False)
+        for path in Path("/run/netns").glob(f"{self.lab}-*"):  # an emulated cloud's routers
+            host.call("ip", "netns", "delete", path.name, check=False)
         if self.exists():
             host.call("ip", "link", "delete", self.lab)
-        if not host.call("nft", "list", "table", "bridge", self.lab, check=False).returncode:
-            host.call("nft", "delete", "table", "bridge", self.lab)
+        for table in (self.lab, f"{self.lab}fw"):  # the second: filters of an emulated cloud
+            if not host.call("nft", "list", "table", "bridge", table, check=False).returncode:
+                host.call("nft", "delete", "table", "bridge", table)
 
     def cut(self, cable: str, *, host_too: bool) -> None:
         """Stop all traffic between the machine on `cable` and the others, and with the host if `host_too`."""

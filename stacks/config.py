@@ -15,14 +15,18 @@ from components.plan.addresses import check_name
 from components.plan.authority import check_authority
 from components.plan.errors import did_you_mean, shown
 from components.plan.flags import DEFAULT_QUOTA, METRICS_LOOPBACK
+from components.plan.hetzner import DEFAULT_USER
 from components.plan.spec import DEFAULT_DATA_DIRECTORY
 from components.plan.units import check_directory
 
+from . import hetzner_config
+from .hetzner_config import HetznerConfig
 from .keys import KEYS
 from .reading import read, read_machines
-from .ssh import check_host_key, check_private_key, is_host, read_private_key
+from .ssh import check_host_key, check_private_key, is_host, public_key, read_private_key
 
 NAMESPACE = "external-etcd"
+PLATFORMS = ("hosts", "hetzner")
 
 
 class ConfigError(PlanError, pulumi.RunError):
@@ -104,6 +108,7 @@ class StackConfig:
     cluster_name: str
     version: str
     machines: tuple[MachineConfig, ...]
+    """The machines that exist; none where a cloud makes them."""
     release_mirror: str
     release_sha256: Mapping[str, str]
     quota: str
@@ -114,6 +119,10 @@ class StackConfig:
     certificates: CertificatesConfig
     authority: AuthorityConfig | None
     cluster_api: ClusterApiConfig
+    data_directory: str = DEFAULT_DATA_DIRECTORY
+    hetzner: HetznerConfig | None = None
+    bastion: BastionConfig | None = None
+    """The bastion that exists, for machines that a cloud makes."""
     warnings: tuple[str, ...] = ()
     """What the user should know although it is no error; what `plan.warnings` says is not repeated here."""
 
@@ -159,11 +168,18 @@ class _Loader:
     def config(self) -> StackConfig:
         given = self._given
         platform = given.get("platform", "hosts")
-        if platform != "hosts":
-            rule = "Machines come from the platform hosts; aws and hetzner are planned"
-            self._refuse("platform", shown(platform), rule, did_you_mean(platform, ["hosts"]) or "Set it to hosts")
+        if platform not in PLATFORMS:
+            rule = f"Machines come from the platforms {' and '.join(PLATFORMS)}; aws is planned"
+            self._refuse("platform", shown(platform), rule, did_you_mean(platform, PLATFORMS) or "Set it to hosts")
         name = given.get("clusterName", self._stack)
-        machines, list_key = self._machines()
+        self._check_platform_keys(platform)
+        machines: tuple[MachineConfig, ...] = ()
+        hetzner = bastion = None
+        if platform == "hetzner":
+            list_key = f"{hetzner_config.KEY}.slots"
+            hetzner, bastion = self._hetzner(name)
+        else:
+            machines, list_key = self._machines()
         certificates = self._certificates()
         authority = self._authority(certificates.validity_hours)
         config = StackConfig(
@@ -181,6 +197,9 @@ class _Loader:
             certificates=certificates,
             authority=authority,
             cluster_api=self._cluster_api(name),
+            data_directory=given.get("dataDirectory", DEFAULT_DATA_DIRECTORY),
+            hetzner=hetzner,
+            bastion=bastion,
             warnings=self._warnings(authority),
         )
         self._check_plan(config, list_key)
@@ -189,7 +208,7 @@ class _Loader:
     def _check_plan(self, config: StackConfig, list_key: str) -> None:
         plan = ClusterPlan(
             name=config.cluster_name,
-            members=[MemberPlan(machine.name, machine.address, machine.data_directory) for machine in config.machines],
+            members=_members(config),
             program="",
             version=config.version,
             release_mirror=config.release_mirror,
@@ -204,6 +223,62 @@ class _Loader:
         known = {problem.key for problem in self.problems}
         found = check_plan(plan, lambda name: list_key if name == "members" else _camel_case(name))
         self.problems += [problem for problem in found if problem.key not in known]
+
+    def _check_platform_keys(self, platform: str) -> None:
+        """Keys of another platform would have no effect, and whoever set them expects one."""
+        for key, of in (("machines", "hosts"), ("machinesFile", "hosts"), ("hetzner", "hetzner")):
+            if key in self._given and platform in PLATFORMS and platform != of:
+                self._refuse(
+                    key, "a value", f"This key is for the platform {of}", f"Remove it, or set platform to {of}"
+                )
+
+    def _hetzner(self, cluster: str) -> tuple[HetznerConfig | None, BastionConfig | None]:
+        given = self._given.get("hetzner")
+        if given is None:
+            if not any(problem.key.startswith("hetzner") for problem in self.problems):
+                rule = "The platform hetzner needs a location, a server type and slots"
+                self._refuse("hetzner", "nothing", rule, "Copy it from Pulumi.hetzner.yaml")
+            return None, None
+        self.problems += check_directory(self._given.get("dataDirectory", DEFAULT_DATA_DIRECTORY), "dataDirectory")
+        defaults = self._given.get("ssh", {})
+        self._check_way(defaults, "ssh")
+        self._check_shared_key(defaults)
+        own = "privateKeyFile" in defaults or "sshPrivateKey" in self._given
+        private = self._private_key(defaults, "ssh") if own else ""
+        public = public_key(private) if private else None
+        if private and public is None:
+            key = "ssh.privateKeyFile" if "privateKeyFile" in defaults else "sshPrivateKey"
+            rule = "The operator's key for machines that are made is in OpenSSH format, which holds its public half"
+            self._refuse(key, "a key in another format", rule, "Convert a copy with: ssh-keygen -p -f COPY")
+        if "port" in defaults:
+            rule = "Machines that are made here have sshd at port 22"
+            self._refuse("ssh.port", shown(defaults["port"]), rule, "Remove it")
+        bastion = self._bastion(defaults["bastion"], private) if "bastion" in defaults else None
+        plan = hetzner_config.read_hetzner(given, cluster, other_bastion=bastion is not None, problems=self.problems)
+        config = HetznerConfig(
+            plan=plan,
+            network_id=given.get("networkId"),
+            protect_volume=given.get("volume", {}).get("protect", True),
+            ssh_keys=tuple(given.get("sshKeys", ())),
+            user=defaults.get("user", DEFAULT_USER),
+            private_key=private,
+            public_key=public or "",
+        )
+        return config, bastion
+
+    def _bastion(self, given: Mapping[str, Any], private_key: str) -> BastionConfig:
+        if "privateKeyFile" in given:
+            private_key = self._private_key(given, "ssh.bastion")
+        elif not private_key:
+            rule = "A bastion that exists is reached with a key that it knows"
+            self._refuse("ssh.bastion.privateKeyFile", "nothing", rule, "Set it, or ssh.privateKeyFile for all")
+        return BastionConfig(
+            host=given.get("host", ""),
+            host_key=given.get("hostKey", "").strip(),
+            private_key=private_key,
+            user=given.get("user", "root"),
+            port=given.get("port", 22),
+        )
 
     def _machines(self) -> tuple[tuple[MachineConfig, ...], str]:
         """The machines, and the key at which they are given."""
@@ -374,6 +449,14 @@ class _Loader:
 
     def _refuse(self, key: str, value: str, rule: str, remedy: str) -> None:
         self.problems.append(Problem(key, value, rule, remedy))
+
+
+def _members(config: StackConfig) -> list[MemberPlan]:
+    if config.hetzner is None:
+        return [MemberPlan(machine.name, machine.address, machine.data_directory) for machine in config.machines]
+    plan = config.hetzner.plan
+    # Why a slot has no address is a problem already.
+    return [MemberPlan(slot.name, plan.addresses.get(slot.name, ""), config.data_directory) for slot in plan.slots]
 
 
 def _camel_case(name: str) -> str:

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from components.plan import DEFAULT_MIRROR, DEFAULT_VERSION
+from components.plan import hetzner as hetzner_rules
 
-TEXT, INTEGER, OBJECT, LIST, MAP = "text", "integer", "object", "list of objects", "map of texts"
+TEXT, INTEGER, BOOLEAN, TEXTS = "text", "integer", "true or false", "list of texts"
+OBJECT, LIST, MAP = "object", "list of objects", "map of texts"
 
 
 @dataclass(frozen=True)
@@ -15,7 +17,7 @@ class Key:
     path: str
     """Where it is: `machines[].ssh.host`."""
     type: str
-    """`text`, `integer`, `object`, `list of objects` or `map of texts`."""
+    """`text`, `integer`, `true or false`, `list of texts`, `object`, `list of objects` or `map of texts`."""
     meaning: str
     """What it is for; whole sentences, Markdown."""
     default: str = ""
@@ -50,8 +52,124 @@ def _ssh(prefix: str) -> tuple[Key, ...]:
     )
 
 
+_HETZNER: tuple[Key, ...] = (
+    Key("hetzner", OBJECT, "Network and machines on Hetzner Cloud, for the platform `hetzner`."),
+    Key(
+        "hetzner.location",
+        TEXT,
+        f"Location of all machines that do not say otherwise: {', '.join(hetzner_rules.ZONES)}.",
+        required=True,
+    ),
+    Key(
+        "hetzner.serverType",
+        TEXT,
+        "Server type of all machines that do not say otherwise, like `cax11`.",
+        required=True,
+    ),
+    Key("hetzner.image", TEXT, "Image, name or ID, with systemd and cloud-init.", hetzner_rules.DEFAULT_IMAGE),
+    Key(
+        "hetzner.architecture",
+        TEXT,
+        "Architecture of the image, `amd64` or `arm64`, where its name does not say it; server types must fit.",
+    ),
+    Key(
+        "hetzner.slots",
+        LIST,
+        "The slots, 1, 3, 5 or 7, in the order in which changes go through them.",
+        required=True,
+    ),
+    Key(
+        "hetzner.slots[].name",
+        TEXT,
+        "Name of the slot and of its member, a DNS label, stable for the life of the slot.",
+        required=True,
+    ),
+    Key(
+        "hetzner.slots[].address",
+        TEXT,
+        "Private address in the subnet, stable for the life of the slot.",
+        "the subnet's tenth plus the number at the name's end",
+    ),
+    Key(
+        "hetzner.slots[].generation",
+        INTEGER,
+        "Raise it to have this slot's machine replaced by one with the present image, server type and location; of one "
+        "slot per update.",
+        "1",
+    ),
+    Key("hetzner.slots[].location", TEXT, "Its location, in the same network zone.", "`hetzner.location`"),
+    Key("hetzner.slots[].serverType", TEXT, "Its server type.", "`hetzner.serverType`"),
+    Key("hetzner.slots[].image", TEXT, "Its image.", "`hetzner.image`"),
+    Key("hetzner.networkRange", TEXT, "Range of the private network, /24 or larger.", hetzner_rules.DEFAULT_NETWORK),
+    Key("hetzner.networkId", INTEGER, "A network that exists, in which the subnet is made.", "one is made"),
+    Key(
+        "hetzner.subnetRange",
+        TEXT,
+        "Range of the subnet, inside that of the network, /28 or larger.",
+        hetzner_rules.DEFAULT_SUBNET,
+    ),
+    Key(
+        "hetzner.operators",
+        TEXTS,
+        "Ranges from which ssh comes: to the machines, or to the bastion that is made. With a bastion that exists, its "
+        "private range.",
+    ),
+    Key(
+        "hetzner.clients",
+        TEXTS,
+        "Ranges that may reach port 2379: those of the control planes.",
+        "the members alone",
+    ),
+    Key(
+        "hetzner.metricsClients",
+        TEXTS,
+        "Ranges that may reach port 2381, when `metrics` is `private`.",
+        "the members alone",
+    ),
+    Key(
+        "hetzner.openToTheWorld",
+        BOOLEAN,
+        "Must be true for `0.0.0.0/0` or `::/0` among those ranges.",
+        "false",
+    ),
+    Key("hetzner.publicIpv4", BOOLEAN, "Whether the machines have a public IPv4 address.", "true"),
+    Key("hetzner.publicIpv6", BOOLEAN, "Whether the machines have a public IPv6 address.", "false"),
+    Key(
+        "hetzner.bastion",
+        OBJECT,
+        "A small server, made here, through which the machines are reached and, without public addresses of their own, "
+        "reach the internet.",
+        "none",
+    ),
+    Key("hetzner.bastion.serverType", TEXT, "Its server type.", "`hetzner.serverType`"),
+    Key("hetzner.bastion.image", TEXT, "Its image.", hetzner_rules.DEFAULT_IMAGE),
+    Key("hetzner.bastion.location", TEXT, "Its location.", "`hetzner.location`"),
+    Key("hetzner.bastion.address", TEXT, "Its private address.", "the subnet's fifth"),
+    Key("hetzner.volume", OBJECT, "A volume per slot for etcd's data.", "the local disk"),
+    Key("hetzner.volume.size", INTEGER, "Size of each.", unit="GB", required=True),
+    Key(
+        "hetzner.volume.protect",
+        BOOLEAN,
+        "Pulumi refuses to delete the volumes; set it to false and run `pulumi up` before `pulumi destroy`.",
+        "true",
+    ),
+    Key(
+        "hetzner.sshKeys",
+        TEXTS,
+        "Names of ssh keys in the project that Hetzner is told of when it makes a server; with a key of one's own in "
+        "`ssh`, without any Hetzner mails a root password (that ssh does not accept).",
+        "the key that is made",
+    ),
+    Key("hetzner.labels", MAP, "Further labels on everything; `etcd`, `cluster` and `member` are set."),
+)
+
 KEYS: tuple[Key, ...] = (
-    Key("platform", TEXT, "Where the machines come from: `hosts`, machines that exist.", required=True),
+    Key(
+        "platform",
+        TEXT,
+        "Where the machines come from: `hosts`, machines that exist, or `hetzner`, which makes them there.",
+        required=True,
+    ),
     Key(
         "clusterName",
         TEXT,
@@ -62,7 +180,8 @@ KEYS: tuple[Key, ...] = (
     Key(
         "machines",
         LIST,
-        "The machines, 1, 3, 5 or 7, in the order in which changes go through them. Either this or `machinesFile`.",
+        "The machines that exist, 1, 3, 5 or 7, in the order in which changes go through them. Either this or "
+        "`machinesFile`.",
     ),
     Key(
         "machines[].name",
@@ -105,6 +224,7 @@ KEYS: tuple[Key, ...] = (
         "The private ssh key itself, where it is in no file: `pulumi config set --secret sshPrivateKey < FILE`.",
         secret=True,
     ),
+    *_HETZNER,
     Key("dataDirectory", TEXT, "Directory of etcd's data, absolute, best on a disk of its own.", "/var/lib/etcd"),
     Key(
         "releaseMirror",

@@ -7,12 +7,14 @@ from typing import Any
 
 from components.plan.errors import Problem, did_you_mean, shown
 
-from .keys import BY_PATH, INTEGER, LIST, MAP, OBJECT, TEXT, Key, below, holds_secret
+from .keys import BOOLEAN, BY_PATH, INTEGER, LIST, MAP, OBJECT, TEXT, TEXTS, Key, below, holds_secret
 
 _SECRET = "a secret (not shown)"  # noqa: S105
 _WANTED = {
     TEXT: "a text; quote it in YAML if it looks like a number",
     INTEGER: "a whole number",
+    BOOLEAN: "true or false",
+    TEXTS: "a list of texts, each after a dash",
     OBJECT: "an object: keys and values, indented below it",
     LIST: "a list of objects, each after a dash",
     MAP: "an object of names and texts",
@@ -72,18 +74,22 @@ def _read_object(given: Mapping[str, Any], path: str, at: str, problems: list[Pr
     return found
 
 
-def _read_value(value: Any, key: Key, at: str, problems: list[Problem]) -> Any:
+def _read_value(value: Any, key: Key, at: str, problems: list[Problem]) -> Any:  # noqa: PLR0911  a table of types
     if key.type == OBJECT and isinstance(value, dict):
         return _read_object(value, key.path, at, problems)
     if key.type == LIST and isinstance(value, list):
         return _read_list(value, key, at, problems)
     if key.type == MAP and isinstance(value, dict):
         return _read_map(value, at, problems)
+    if key.type == TEXTS and isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return value
+    if key.type == BOOLEAN and str(value).lower() in ("true", "false"):
+        return str(value).lower() == "true"
     if key.type == TEXT and isinstance(value, str) and (value.strip() or not key.required):
         return value
     if key.type == INTEGER and not isinstance(value, bool) and re.fullmatch(r"-?\d{1,9}", str(value), re.ASCII):
         return int(value)
-    simple = key.type in (TEXT, INTEGER) and not isinstance(value, (dict, list))
+    simple = key.type in (TEXT, INTEGER, BOOLEAN) and not isinstance(value, (dict, list))
     given = _SECRET if holds_secret(key.path) else shown(value) if simple else _kind(value)
     problems.append(Problem(at, given, f"It is {_WANTED[key.type]}", f"Set it: {key.meaning}"))
     return None

@@ -19,6 +19,10 @@ ARGUMENTS = {
     "cluster": ("EtcdClusterArgs", "Certificates"),
     "machine": ("Machine", "Ssh", "Bastion"),
     "pki": ("OwnAuthority",),
+    "hetzner/network": ("HetznerNetworkArgs",),
+    "hetzner/key": ("HetznerKeyArgs",),
+    "hetzner/bastion": ("HetznerBastionArgs",),
+    "hetzner/machines": ("HetznerMachinesArgs", "HetznerSlot", "HetznerVolume"),
 }
 
 

@@ -56,6 +56,33 @@ def _has_passphrase(kind: str, body: str) -> bool:
     return decoded.startswith(magic) and decoded[len(magic) : len(magic) + 8] != b"\0\0\0\4none"
 
 
+def public_key(private_key: str) -> str | None:
+    """The public half, one line, of a private key in OpenSSH format; None for other formats.
+
+    There it stands in the clear: a magic, three texts about encryption, the number of keys, the public key.
+    """
+    block = _BLOCK.search(private_key)
+    if block is None or not block[1].startswith("OPENSSH"):
+        return None
+    try:
+        rest = base64.b64decode("".join(block[2].split())).removeprefix(b"openssh-key-v1\0")
+        for _ in range(3):
+            _, rest = _field(rest)
+        blob, _ = _field(rest[4:])
+        kind, _ = _field(blob)
+        return f"{kind.decode('ascii')} {base64.b64encode(blob).decode()}"
+    except ValueError:
+        return None
+
+
+def _field(data: bytes) -> tuple[bytes, bytes]:
+    """The first text, which follows its length in four bytes, and what comes after it."""
+    end = 4 + int.from_bytes(data[:4], "big")
+    if len(data) < end:
+        raise ValueError
+    return data[4:end], data[end:]
+
+
 def read_private_key(path: Path, given: str, key: str) -> tuple[str, list[Problem]]:
     """The private key in a file, and why it cannot be used; the text is empty when there is a problem.
 

@@ -71,6 +71,35 @@ def control_plane_patch(cluster_name: str, namespace: str, endpoints: Sequence[s
     )
 
 
+def hetzner_cluster(cluster_name: str, namespace: str, *, network_range: str, subnet_range: str, zone: str) -> str:
+    """The part of a HetznerCluster (Cluster API's provider for Hetzner) that makes its network agree with etcd's.
+
+    That provider takes the network that carries its label for the cluster and makes one where there is none; it
+    knows no network by ID.
+
+    Args:
+        cluster_name: name of the workload cluster's `Cluster` object.
+        namespace: its namespace in the management cluster.
+        network_range: range of the network.
+        subnet_range: range of the subnet.
+        zone: network zone.
+    """
+    return (
+        "# Merge into the HetznerCluster before it is created. The path is the same in v1beta2.\n"
+        "apiVersion: infrastructure.cluster.x-k8s.io/v1beta1\n"
+        "kind: HetznerCluster\n"
+        "metadata:\n"
+        f"  name: {quoted(cluster_name)}\n"
+        f"  namespace: {quoted(namespace)}\n"
+        "spec:\n"
+        "  hcloudNetwork:\n"
+        "    enabled: true\n"
+        f"    cidrBlock: {quoted(network_range)}\n"
+        f"    subnetCidrBlock: {quoted(subnet_range)}\n"
+        f"    networkZone: {quoted(zone)}\n"
+    )
+
+
 def _secret(cluster_name: str, namespace: str, purpose: str, data: dict[str, str]) -> str:
     return (
         "apiVersion: v1\n"

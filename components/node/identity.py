@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any
 
 from . import files, paths, wal
 from .errors import NodeError
 from .spec import Spec
+
+MARK = ".etcd-node.json"
+"""At the top of a disk of its own: a copy of the identity of whoever's data are on it."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,8 @@ class Identity:
     """(mode, uid, gid) of the data directory if it existed before."""
     data_mount: str = ""
     """The mount point below which the data directory is; data are never looked for on another file system."""
+    data_device: str = ""
+    """The disk that was given for the data directory alone; a copy of this identity is on it."""
     format: int = field(default=1)
 
     @property
@@ -47,7 +54,12 @@ def load() -> Identity | None:
     Raises:
         NodeError: the file is damaged, or of a newer etcd-node.
     """
-    raw = files.read_json(paths.IDENTITY)
+    return read(paths.IDENTITY)
+
+
+def read(path: Path) -> Identity | None:
+    """The identity in a file, None when there is no such file. Raises NodeError like `load`."""
+    raw = files.read_json(path)
     if raw is None:
         return None
     known = {each.name for each in fields(Identity)}
@@ -58,7 +70,7 @@ def load() -> Identity | None:
         return Identity(**{**raw, **lists})
     except (KeyError, TypeError, ValueError):
         raise NodeError(
-            f"{paths.IDENTITY} is not understood by this etcd-node",
+            f"{path} is not understood by this etcd-node",
             "It was written by another version or damaged; use the external-etcd that wrote it, or repair the file.",
         ) from None
 
@@ -66,7 +78,12 @@ def load() -> Identity | None:
 def save(identity: Identity) -> None:
     """Writes it, if it differs from what is there."""
     files.directory(paths.STATE, 0o700)
-    files.write(paths.IDENTITY, json.dumps(asdict(identity), indent=2) + "\n", 0o600)
+    text = json.dumps(asdict(identity), indent=2) + "\n"
+    files.write(paths.IDENTITY, text, 0o600)
+    data = Path(identity.data_directory)
+    if identity.data_device and os.path.ismount(data):
+        # So that the next machine to which this disk is given knows whose data these are.
+        files.write(data / MARK, text, 0o600)
 
 
 def record(identity: Identity) -> None:

@@ -16,6 +16,7 @@ from .say import phase, say, until
 from .spec import Spec
 
 _LEAST_FREE = 512 << 20
+_CARD_SECONDS = 30.0
 _CLOCK_ERROR = 5  # adjtimex: TIME_ERROR, not synchronised
 _TIME_SERVICES = ("systemd-timesyncd", "chrony", "chronyd", "ntp", "ntpd", "ntpsec", "openntpd")
 
@@ -59,21 +60,33 @@ def check_memory(spec: Spec) -> None:
 
 
 def check_address(spec: Spec) -> None:
-    """The member's address is this machine's."""
-    family = socket.AF_INET6 if ":" in spec.address else socket.AF_INET
-    with socket.socket(family) as probe:
-        try:
-            probe.bind((spec.address, 0))
-        except OSError as error:
-            if error.errno != errno.EADDRNOTAVAIL:
-                raise NodeError(
-                    f"members.{spec.member} is {spec.address}, which cannot be used here ({error.strerror})",
-                    "Check the machine's network.",
-                ) from None
+    """The member's address is this machine's; a cloud may plug in the card for it only after the first boot."""
+    seconds = _CARD_SECONDS if Path("/run/cloud-init").exists() else 0.0
+    for left in until(seconds, every=0.5):
+        error = _bind(spec.address)
+        if error is None:
+            return
+        if error.errno != errno.EADDRNOTAVAIL:
             raise NodeError(
-                f"members.{spec.member} is {spec.address}, but this machine has {_addresses()}",
-                "Correct the address of the member, or the ssh host: they lead to different machines.",
-            ) from None
+                f"members.{spec.member} is {spec.address}, which cannot be used here ({error.strerror})",
+                "Check the machine's network.",
+            )
+        if left == seconds > 0:
+            say(f"waits for the address {spec.address}")
+    raise NodeError(
+        f"members.{spec.member} is {spec.address}, but this machine has {_addresses()}",
+        "Correct the address of the member, or the ssh host: they lead to different machines.",
+    )
+
+
+def _bind(address: str) -> OSError | None:
+    """Why the address cannot be used on this machine; None when it can."""
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError as error:
+            return error
+    return None
 
 
 def _addresses() -> str:

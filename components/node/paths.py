@@ -32,5 +32,11 @@ BOOTSTRAP = RUN / "bootstrap.env"
 """Permission for one start of etcd with an empty data directory; see `unit`."""
 LOCK = Path("/run/etcd-node.lock")
 
+FIREWALL_UNIT = "etcd-firewall.service"
+FIREWALL = Path("/etc/etcd/firewall.nft")
+FIREWALL_UNIT_FILE = Path("/etc/systemd/system") / FIREWALL_UNIT
+FIREWALL_WANTED = Path("/etc/systemd/system/sysinit.target.wants") / FIREWALL_UNIT
+FIREWALL_DROP_IN = Path("/etc/systemd/system") / f"{UNIT}.d" / "firewall.conf"
+
 PROGRAM = Path("/usr/local/lib/etcd-node")
 WRAPPER = Path("/usr/local/sbin/etcd-node")

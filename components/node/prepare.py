@@ -6,7 +6,7 @@ import stat
 from dataclasses import replace
 from pathlib import Path
 
-from . import account, decide, files, identity, machine, member, paths, release, wal
+from . import account, decide, disk, files, firewall, identity, machine, member, paths, release, wal
 from .errors import NodeError
 from .identity import Identity
 from .say import phase, say
@@ -28,6 +28,12 @@ def prepare(spec: Spec) -> None:
     machine.check_address(spec)
     machine.check_memory(spec)
     machine.check_foreign_etcd(spec)
+    if spec.firewall is not None:
+        firewall.install(spec.firewall)
+    if spec.data_device:
+        known = disk.attach(spec, known)
+        # A disk may bring along what the machine did not know.
+        identity.refuse_another(known, spec)
     if known is not None:
         machine.check_mount(spec, known.data_mount)
     refuse_unknown_data(spec, known)
@@ -53,7 +59,7 @@ def refuse_unknown_data(spec: Spec, known: Identity | None) -> None:
         return
     if not place.is_dir():
         raise NodeError(f"{place} is not a directory", "Move it away or choose another data directory.")
-    found = sorted(path.name for path in place.iterdir() if path.name != "lost+found")
+    found = sorted(path.name for path in place.iterdir() if path.name not in ("lost+found", identity.MARK))
     if found:
         holds = "data of an etcd" if wal.exists(spec.data_directory) else "something else"
         raise NodeError(
@@ -100,6 +106,7 @@ def _record(spec: Spec, known: Identity | None) -> None:
             user_created=known.user_created or account.find() is None,
             directories_created=(*known.directories_created, *new),
             data_mount=known.data_mount or machine.mount_of(data),
+            data_device=spec.data_device or known.data_device,
         )
     )
 
@@ -112,3 +119,5 @@ def _make_places(spec: Spec) -> None:
     files.directory(paths.LINKS)
     files.directory(paths.PKI, 0o750, 0, user.gid)
     files.directory(Path(spec.data_directory), 0o700, user.uid, user.gid)
+    if spec.data_device:
+        disk.own(Path(spec.data_directory), user.uid, user.gid)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import http.client
 import json
 import os
 import shutil
+import socket
 import tarfile
 import time
 import urllib.error
@@ -18,13 +20,14 @@ from typing import IO, Any, cast
 
 from . import files, paths
 from .errors import NodeError
-from .say import phase, say
+from .say import phase, say, until
 from .spec import Release
 
 PROGRAMS = ("etcd", "etcdctl", "etcdutl")
 MANIFEST = "release.json"
 """What was unpacked, beside it."""
 _STALL_SECONDS = 20
+_NETWORK_SECONDS = 30.0
 _CHUNK = 1 << 20
 _MOST_ARCHIVE = 300 << 20
 _MOST_PROGRAM = 300 << 20
@@ -157,7 +160,7 @@ def _sha256(path: Path) -> str:
 def _open(url: str, clock: Clock) -> http.client.HTTPResponse:
     remedy = f"Check that this machine reaches {url} (proxy, route, name), or set another mirror (`releaseMirror`)."
     try:
-        answer = cast(http.client.HTTPResponse, urllib.request.urlopen(url, timeout=_STALL_SECONDS))  # noqa: S310  http(s), checked with the specification
+        answer = _ask(url)
     except urllib.error.HTTPError as error:
         if error.code == http.client.NOT_FOUND:
             remedy = (
@@ -170,6 +173,21 @@ def _open(url: str, clock: Clock) -> http.client.HTTPResponse:
         raise NodeError(f"{url} cannot be reached ({reason})", remedy) from None
     check_clock(answer.headers.get("Date", ""), url, clock())
     return answer
+
+
+def _ask(url: str) -> http.client.HTTPResponse:
+    """The answer; a machine that has just booted may get its routes and its name servers only now."""
+    for left in until(_NETWORK_SECONDS, every=1.0):
+        try:
+            return cast(http.client.HTTPResponse, urllib.request.urlopen(url, timeout=_STALL_SECONDS))  # noqa: S310  http(s), checked with the specification
+        except urllib.error.URLError as error:  # noqa: PERF203  one connection a second
+            unreachable = error
+            number = error.reason.errno if isinstance(error.reason, OSError) else None
+            if number not in (errno.ENETUNREACH, socket.EAI_AGAIN):
+                raise
+            if left == _NETWORK_SECONDS:
+                say(f"waits for the network ({error.reason})")
+    raise unreachable
 
 
 def check_clock(date: str, url: str, now: float) -> None:

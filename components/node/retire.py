@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from . import account, files, identity, paths, release, systemd, unit
+from . import account, disk, files, firewall, identity, paths, release, systemd, unit
 from .converge import move_data_aside
 from .errors import NodeError
 from .identity import Identity
@@ -36,6 +36,10 @@ def retire(cluster: str) -> None:
         _stop()
         phase("move the data aside")
         _put_data_aside(known)
+        if known.data_device:
+            files.remove(Path(known.data_directory) / identity.MARK)
+            disk.detach(known.data_directory)
+        firewall.remove()
         phase("remove what was installed")
         _remove_installed(known)
         say("retired")

@@ -20,6 +20,7 @@ _VERSION = re.compile(r"\d{1,4}\.\d{1,4}\.\d{1,4}")
 _FLAG = re.compile(r"--[a-z][a-z0-9-]*")
 # Conservative on purpose: these become words of a unit file, and what is moved aside is this directory as a whole.
 _DIRECTORY = re.compile(r"(/[A-Za-z0-9_+@-][A-Za-z0-9._+@-]*){2,}")
+_DEVICE = re.compile(r"/dev(/[A-Za-z0-9_.:+@-]+)+")
 _REMEDY = (
     "Run `pulumi up` with the external-etcd that wrote it; by hand, compare with /var/lib/etcd-node/installed.json."
 )
@@ -39,6 +40,8 @@ _REQUIRED = (
 )
 # Only in what `found` gets, both of them.
 _FOUNDING = ("token", "founders")
+# Only in what `prepare` gets, each where the platform has it.
+_OPTIONAL = ("data_device", "firewall")
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,10 @@ class Spec:
     """The members with which the cluster is founded; only `found` gets them."""
     token: str
     """etcd's initial cluster token: no two foundings share one; only `found` gets it."""
+    data_device: str
+    """The disk that holds the data directory and nothing else; empty: none of its own. Only `prepare` gets it."""
+    firewall: Mapping[str, tuple[str, ...]] | None
+    """Port -> ranges that may reach it; None: ports are left alone. Only `prepare` gets it."""
     raw: Mapping[str, Any] = field(repr=False)
     """The JSON object as it arrived."""
 
@@ -165,7 +172,7 @@ def parse(text: str) -> Spec:
     raw = _object(raw, "it")
     if raw.get("format") != FORMAT:
         raise _refuse("format", raw.get("format"), f"this etcd-node reads format {FORMAT}")
-    _known_keys(raw, (*_REQUIRED, *(_FOUNDING if raw.keys() & set(_FOUNDING) else ())), (), "")
+    _known_keys(raw, (*_REQUIRED, *(_FOUNDING if raw.keys() & set(_FOUNDING) else ())), _OPTIONAL, "")
     members = {
         _label(name, "members"): _address(address, f"members.{name}")
         for name, address in _object(raw["members"], "members").items()
@@ -200,8 +207,33 @@ def parse(text: str) -> Spec:
         flags=flags,
         founders=tuple(_label(name, "founders") for name in founders),
         token=_text(raw.get("token", "-"), "token", re.compile(r"[!-~]{1,200}"), "it must be a text without spaces"),
+        data_device=_device(raw.get("data_device", "")),
+        firewall=_firewall(raw["firewall"]) if "firewall" in raw else None,
         raw=raw,
     )
+
+
+def _device(value: object) -> str:
+    if value == "":
+        return ""
+    return _text(value, "data_device", _DEVICE, "it must be a path like /dev/disk/by-id/scsi-0HC_Volume_1")
+
+
+def _firewall(value: object) -> dict[str, tuple[str, ...]]:
+    rules = {}
+    for port, sources in _object(value, "firewall").items():
+        _text(port, "firewall", re.compile(r"[1-9]\d{0,4}"), "a port is a number")
+        if not isinstance(sources, list):
+            raise _refuse(f"firewall.{port}", sources, "it must be a list of ranges")
+        rules[port] = tuple(_range(source, f"firewall.{port}") for source in sources)
+    return rules
+
+
+def _range(value: object, key: str) -> str:
+    try:
+        return str(ipaddress.ip_network(value if isinstance(value, str) else ""))
+    except ValueError:
+        raise _refuse(key, value, "it must be a range like 10.1.0.0/16") from None
 
 
 def _release(value: object) -> Release:

@@ -24,6 +24,8 @@ _ORDER = (
     "token",
     "release",
     "data_directory",
+    "data_device",
+    "firewall",
     "client_port",
     "peer_port",
     "metrics_url",

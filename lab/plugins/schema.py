@@ -129,6 +129,9 @@ def with_defaults(fields: Mapping[str, Field], inputs: Mapping[str, Any]) -> dic
         if field.fields is not None and isinstance(given, dict):
             inner = with_defaults(field.fields, given)
             value = Secret(plain(inner)) if isinstance(value, Secret) else inner
+        if field.item is not None and field.item.fields is not None and isinstance(given, list):
+            entries = [with_defaults(field.item.fields, entry) if isinstance(entry, dict) else entry for entry in given]
+            value = Secret(plain(entries)) if isinstance(value, Secret) else entries
         if value is not None:
             complete[name] = Secret(plain(value)) if field.secret else value
     return complete

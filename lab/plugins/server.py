@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import grpc
 from google.protobuf import empty_pb2
-from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
+from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc, status_pb2
 
 from .schema import Failure, Field, check, with_defaults
-from .wire import Change, difference, from_struct, root, to_struct
+from .wire import Change, difference, from_struct, plain, root, to_struct
 
 DEBUG, INFO, WARNING, ERROR = range(4)  # the protocol's severities
 
 
 class ProviderError(Exception):
     """An operation that failed; the text is all that the user sees."""
+
+
+class PartialError(ProviderError):
+    """A resource that is there, though not all of it worked: it must not be forgotten.
+
+    Attributes:
+        identity: its id.
+        state: what it is now.
+    """
+
+    def __init__(self, text: str, identity: str, state: dict[str, Any]) -> None:
+        super().__init__(text)
+        self.identity = identity
+        self.state = state
 
 
 class Engine:
@@ -98,6 +114,8 @@ class Resource(ABC):
     """One type of resource. Inputs and states are dicts of `wire` values."""
 
     fields: Mapping[str, Field]
+    autonamed: bool = False
+    """Whether a `name` is made up where the program gives none."""
 
     def check(self, inputs: Mapping[str, Any]) -> list[Failure]:
         """What is wrong with the inputs as the program gave them."""
@@ -133,6 +151,20 @@ class Resource(ABC):
         """What it is now, by the state as it was."""
         return state
 
+    def refresh(
+        self,
+        call: Call,  # noqa: ARG002
+        identity: str,  # noqa: ARG002
+        state: dict[str, Any],
+        inputs: dict[str, Any],
+    ) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """What it is now, and the inputs that would lead there; None: there is none. No inputs: it is imported."""
+        return self.read(state), inputs
+
+    def delete_first(self, new: Mapping[str, Any]) -> bool:  # noqa: ARG002
+        """Whether, when it is replaced, the old one has to go before there can be a new one."""
+        return False
+
 
 def _own(inputs: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in inputs.items() if name != "version" and not name.startswith("__")}
@@ -140,11 +172,21 @@ def _own(inputs: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Plugin:
-    """A plugin: its name, the version of the official one it stands in for, and its resources by type token."""
+    """A plugin.
+
+    Attributes:
+        name: its name.
+        version: the version of the official one it stands in for.
+        resources: by type token.
+        settings: the provider's settings; None: all are accepted, and ignored.
+        configure: takes the provider's settings, without marks of secrecy. Raises ProviderError.
+    """
 
     name: str
     version: str
     resources: Mapping[str, Resource]
+    settings: Callable[[], Mapping[str, Field]] | None = None
+    configure: Callable[[Mapping[str, Any]], None] | None = None
 
 
 class Service(provider_pb2_grpc.ResourceProviderServicer):
@@ -167,19 +209,32 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):
         self._engine.address = request.address
         return empty_pb2.Empty()
 
-    def Configure(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
-        """Take the provider's settings: no stand-in has any."""
+    def Configure(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """Take the provider's settings."""
+        if self._plugin.configure is not None:
+            try:
+                self._plugin.configure(plain(from_struct(request.args)))
+            except Exception as error:
+                _fail(context, error)
         return provider_pb2.ConfigureResponse(
             acceptSecrets=True, supportsPreview=True, acceptResources=True, acceptOutputs=True
         )
 
     def CheckConfig(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
-        """Accept the provider's settings."""
-        return provider_pb2.CheckResponse(inputs=request.news)
+        """Check the provider's settings."""
+        if self._plugin.settings is None:
+            return provider_pb2.CheckResponse(inputs=request.news)
+        fields, given = self._plugin.settings(), from_struct(request.news)
+        return _checked(with_defaults(fields, given), check(fields, given))
 
     def DiffConfig(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
         """Compare the provider's settings: a change never replaces anything."""
-        return provider_pb2.DiffResponse(changes=provider_pb2.DiffResponse.DIFF_NONE)
+        kinds = provider_pb2.DiffResponse
+        if self._plugin.settings is None:
+            return kinds(changes=kinds.DIFF_NONE)
+        old, new = _own(from_struct(request.olds)), _own(from_struct(request.news))
+        changed = sorted({root(path) for path in difference(plain(old), plain(new))})
+        return kinds(changes=kinds.DIFF_SOME if changed else kinds.DIFF_NONE, diffs=changed)
 
     def GetPluginInfo(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
         """The version this stands in for."""
@@ -209,10 +264,10 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):
         resource = self._resource(request.urn, context)
         inputs = from_struct(request.news)
         failures = resource.check(inputs)
-        return provider_pb2.CheckResponse(
-            inputs=to_struct(resource.settle(inputs)),
-            failures=[provider_pb2.CheckFailure(property=failure.path, reason=failure.reason) for failure in failures],
-        )
+        settled = resource.settle(inputs)
+        if resource.autonamed and "name" not in settled:
+            settled |= _name(request.urn, from_struct(request.olds), request.randomSeed)
+        return _checked(settled, failures)
 
     def Diff(self, request: Any, context: Any) -> Any:  # noqa: N802
         """Say what changes, and what can only change by a replacement."""
@@ -230,7 +285,7 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):
             changes=kinds.DIFF_SOME if changes else kinds.DIFF_NONE,
             diffs=sorted({root(path) for path in changes}),
             replaces=sorted(path for path, change in changes.items() if change & 1),
-            deleteBeforeReplace=False,
+            deleteBeforeReplace=any(change & 1 for change in changes.values()) and resource.delete_first(new),
             hasDetailedDiff=True,
             detailedDiff={
                 path: provider_pb2.PropertyDiff(kind=int(change), inputDiff=root(path) in resource.fields)  # type: ignore[arg-type]
@@ -243,14 +298,24 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):
         resource = self._resource(request.urn, context)
         try:
             identity, state = resource.create(self._call(request, request.preview), from_struct(request.properties))
+        except PartialError as error:
+            _fail_partly(context, error, request.properties)
         except Exception as error:
             _fail(context, error)
         return provider_pb2.CreateResponse(id="" if request.preview else identity, properties=to_struct(state))
 
     def Read(self, request: Any, context: Any) -> Any:  # noqa: N802
         """Look again."""
-        state = self._resource(request.urn, context).read(from_struct(request.properties))
-        return provider_pb2.ReadResponse(id=request.id, properties=to_struct(state), inputs=request.inputs)
+        resource = self._resource(request.urn, context)
+        call = Call(request.urn, False, None, self._cancelled, self._engine)
+        state, inputs = from_struct(request.properties), from_struct(request.inputs)
+        try:
+            found = resource.refresh(call, request.id, state, inputs)
+        except Exception as error:
+            _fail(context, error)
+        if found is None:
+            return provider_pb2.ReadResponse()
+        return provider_pb2.ReadResponse(id=request.id, properties=to_struct(found[0]), inputs=to_struct(found[1]))
 
     def Update(self, request: Any, context: Any) -> Any:  # noqa: N802
         """Change a resource in place. What fails leaves the old state, so the next run tries again."""
@@ -288,6 +353,33 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):
     def _call(self, request: Any, preview: bool) -> Call:
         deadline = time.monotonic() + request.timeout if request.timeout > 0 else None
         return Call(request.urn, preview, deadline, self._cancelled, self._engine)
+
+
+def _checked(inputs: Mapping[str, Any], failures: list[Failure]) -> Any:
+    return provider_pb2.CheckResponse(
+        inputs=to_struct(inputs),
+        failures=[provider_pb2.CheckFailure(property=failure.path, reason=failure.reason) for failure in failures],
+    )
+
+
+def _name(urn: str, old: Mapping[str, Any], seed: bytes) -> dict[str, Any]:
+    """The old name if it was made up as well, else a new one; and the mark that says so."""
+    if "name" in old and "name" in old.get("__defaults", ()):
+        name = old["name"]
+    else:
+        name = f"{urn.rpartition('::')[2]}-{hashlib.sha256(seed or os.urandom(8)).hexdigest()[:7]}"
+    return {"name": name, "__defaults": ["name"]}
+
+
+def _fail_partly(context: Any, error: PartialError, inputs: Any) -> NoReturn:
+    detail = provider_pb2.ErrorResourceInitFailed(
+        id=error.identity, properties=to_struct(error.state), reasons=[str(error)], inputs=inputs
+    )
+    status = status_pb2.Status(code=grpc.StatusCode.UNKNOWN.value[0], message=str(error))
+    status.details.add().Pack(detail)
+    context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
+    context.abort(grpc.StatusCode.UNKNOWN, str(error))
+    raise AssertionError("abort returns never")
 
 
 def _fail(context: Any, error: BaseException) -> NoReturn:

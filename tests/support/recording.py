@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,8 +84,9 @@ class _Monitor(mocks.MockMonitor):
 class _Answers(mocks.Mocks):
     """Plausible outputs for the resources of this project. In a preview, what only a provider knows stays unknown."""
 
-    def __init__(self, preview: bool) -> None:
+    def __init__(self, preview: bool, previous: Mapping[str, Any]) -> None:
         self._preview = preview
+        self._previous = dict(previous)
 
     def call(self, args: mocks.MockCallArgs) -> Any:
         raise AssertionError(f"the program must not call {args.token}")
@@ -93,55 +95,66 @@ class _Answers(mocks.Mocks):
         state = dict(args.inputs)
         if args.typ == "pulumi:index:Stash":
             state["output"] = args.inputs["input"]
-        if self._preview:
+        if self._preview and args.typ != "pulumi:pulumi:StackReference":
             return "", state
         if args.typ == "tls:index/privateKey:PrivateKey":
             state |= {
-                name: {SECRET_KEY: SECRET_SIGNATURE, "value": private_key(args.name)} for name in ("privateKeyPem",)
-            }
+                name: {SECRET_KEY: SECRET_SIGNATURE, "value": private_key(args.name)}
+                for name in ("privateKeyPem", "privateKeyOpenssh")
+            } | {"publicKeyOpenssh": f"ssh-ed25519 {args.name}\n"}
         elif args.typ in ("tls:index/selfSignedCert:SelfSignedCert", "tls:index/locallySignedCert:LocallySignedCert"):
-            state |= {"certPem": f"certificate {args.name}", "validityEndTime": "2027-11-21T00:00:00Z"}
+            state |= {"certPem": certificate(args.name), "validityEndTime": "2027-11-21T00:00:00Z"}
         elif args.typ == "tls:index/certRequest:CertRequest":
             state["certRequestPem"] = f"request {args.name}"
         elif args.typ == "command:remote:Command":
-            state |= {"stdout": HEALTH if args.name.endswith("-health") else "", "stderr": ""}
+            state |= {"stdout": _health(args.inputs["create"]) if args.name.endswith("-health") else "", "stderr": ""}
+        elif args.typ.startswith("hcloud:"):
+            # Its IDs are numbers in texts.
+            number = zlib.crc32(f"{args.typ} {args.name}".encode()) % 1_000_000
+            state |= {"ipv4Address": f"198.51.100.{number % 250}", "linuxDevice": f"/dev/disk/by-id/volume_{number}"}
+            return str(number), state
+        elif args.typ == "pulumi:pulumi:StackReference":
+            state |= {"outputs": self._previous}
         return f"{args.name}-id", state
 
 
-HEALTH = json.dumps(
-    {
-        "cluster_id": "cafe",
-        "leader": "a",
-        "version": "3.6.16",
-        "members": [
-            {
-                "name": name,
-                "id": str(number),
-                "endpoint": f"https://10.0.0.{10 + number}:2379",
-                "version": "3.6.16",
-                "role": "follower" if number > 1 else "leader",
-                "db_size_bytes": 20480,
-            }
-            for number, name in enumerate("abc", start=1)
-        ],
-    }
-)
+def _health(create: str) -> str:
+    """What the health check says of the members that its specification names."""
+    members = json.loads(create[create.index("{") : create.rindex("}") + 1])["members"]
+    rows = [
+        {
+            "name": name,
+            "id": str(number),
+            "endpoint": f"https://{address}:2379",
+            "version": "3.6.16",
+            "role": "follower" if number > 1 else "leader",
+            "db_size_bytes": 20480,
+        }
+        for number, (name, address) in enumerate(members.items(), start=1)
+    ]
+    return json.dumps({"cluster_id": "cafe", "leader": rows[0]["name"], "version": "3.6.16", "members": rows})
 
 
 def private_key(name: str) -> str:
     """What the mock says is the private key of the resource `name`."""
-    return f"PRIVATE KEY of {name}"
+    return f"-----BEGIN PRIVATE KEY----- of {name}"
 
 
-def record(program: Callable[[], object], preview: bool) -> Recorder:
+def certificate(name: str) -> str:
+    """What the mock says is the certificate of the resource `name`."""
+    return f"-----BEGIN CERTIFICATE----- of {name}"
+
+
+def record(program: Callable[[], object], preview: bool, previous: Mapping[str, Any] | None = None) -> Recorder:
     """Runs `program` against mocks and returns what it registered.
 
     Args:
         program: builds resources.
         preview: as `pulumi preview` would: outputs that a provider computes are unknown.
+        previous: the stack's outputs in its last update, for a program that asks for them.
     """
     recorder = Recorder()
-    answers = _Answers(preview)
+    answers = _Answers(preview, previous or {})
     asyncio.set_event_loop(asyncio.new_event_loop())
     pulumi.runtime.set_mocks(
         answers, project="external-etcd", stack="test", preview=preview, monitor=_Monitor(answers, recorder)

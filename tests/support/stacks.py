@@ -38,7 +38,7 @@ class Stack:
     Args:
         directory: the folder to make; its name is the stack's.
         environ: the engine's environment.
-        config: key without namespace -> value.
+        config: key -> value; keys without a namespace are the project's.
         files: name in the folder -> what it links to.
         project: the project's name, which is the namespace of its configuration.
     """
@@ -93,7 +93,8 @@ class Stack:
             if path.exists()
             else []
         )
-        lines = [f"  {self._project}:{key}: {json.dumps(value)}" for key, value in self.config.items()]
+        full = {key if ":" in key else f"{self._project}:{key}": value for key, value in self.config.items()}
+        lines = [f"  {key}: {json.dumps(value)}" for key, value in full.items()]
         path.write_text("\n".join([*kept, "config:", *lines]) + "\n")
 
     def up(self, *arguments: str, check: bool = True, timeout: float = UP_SECONDS) -> Run:

@@ -15,7 +15,8 @@ def test_every_key_has_a_meaning_and_either_a_default_or_a_reason_to_have_none()
     for key in keys.KEYS:
         assert key.meaning.endswith("."), key.path
         assert not (key.required and key.default), key.path
-        assert key.type in (keys.TEXT, keys.INTEGER, keys.OBJECT, keys.LIST, keys.MAP), key.path
+        types = (keys.TEXT, keys.INTEGER, keys.BOOLEAN, keys.TEXTS, keys.OBJECT, keys.LIST, keys.MAP)
+        assert key.type in types, key.path
 
 
 def test_every_key_lies_in_an_object_of_the_table() -> None:

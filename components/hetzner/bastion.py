@@ -1,0 +1,101 @@
+"""HetznerBastion: the machine through which machines without a public address are reached, and reach the internet."""
+
+from typing import NotRequired, TypedDict
+
+import pulumi
+import pulumi_hcloud as hcloud
+import pulumi_tls as tls
+
+from ..machine import Bastion, Ssh
+from ..plan import cloud_init
+from ..plan.hetzner import DEFAULT_IMAGE, DEFAULT_USER
+from .network import HetznerNetwork
+from .reached import reached
+
+
+class HetznerBastionArgs(TypedDict):
+    """Arguments of `HetznerBastion`."""
+
+    cluster_name: str
+    """Name of the cluster: the server is `<cluster>-bastion`."""
+    location: str
+    """Location, in the zone of the subnet."""
+    server_type: str
+    """Server type; the smallest is enough."""
+    address: str
+    """Private address in the subnet."""
+    network_range: str
+    """Range of the network: whose way out this machine is."""
+    private_key: pulumi.Input[str]
+    """The operator's private ssh key (secret)."""
+    public_key: pulumi.Input[str]
+    """Its public half, one line."""
+    image: NotRequired[str]
+    """Image. Default: `debian-12`."""
+    user: NotRequired[str]
+    """The operator's login. Default: `etcd-operator`."""
+    ssh_keys: NotRequired[list[pulumi.Input[str]]]
+    """Names or IDs of keys in the project, so that Hetzner sends no root password. Default: none."""
+    labels: NotRequired[dict[str, str]]
+    """Further labels. Default: none."""
+
+
+class HetznerBastion(pulumi.ComponentResource):
+    """A small server with a public address in the cluster's network.
+
+    Children: `<name>` (Server, its host key's PrivateKey, the network's default route) and `<name>-reached`.
+    """
+
+    bastion: Bastion
+    """How it is reached, as machines want it."""
+
+    def __init__(
+        self, name: str, network: HetznerNetwork, args: HetznerBastionArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("external-etcd:index:HetznerBastion", name, None, opts)
+        user = args.get("user", DEFAULT_USER)
+        host_key = tls.PrivateKey(name, algorithm="ED25519", opts=pulumi.ResourceOptions(parent=self))
+        units = cloud_init.translation(args["network_range"])
+        keys = pulumi.Output.all(args["public_key"], host_key.private_key_openssh, host_key.public_key_openssh)
+        first_boot: pulumi.Output[str] = pulumi.Output.secret(
+            keys.apply(lambda all_: cloud_init.user_data(cloud_init.template(user, [all_[0]], 1, units), *all_[1:]))
+        )
+        server = hcloud.Server(
+            name,
+            name=f"{args['cluster_name']}-bastion",
+            server_type=args["server_type"],
+            image=args.get("image", DEFAULT_IMAGE),
+            location=args["location"],
+            networks=[hcloud.ServerNetworkArgs(subnet_id=network.subnet_id, ip=args["address"], alias_ips=[])],
+            public_nets=[hcloud.ServerPublicNetArgs(ipv4_enabled=True, ipv6_enabled=False)],
+            firewall_ids=[network.firewall_id],
+            ssh_keys=args.get("ssh_keys", []),
+            labels={**args.get("labels", {}), "etcd": "true", "cluster": args["cluster_name"], "role": "bastion"},
+            user_data=first_boot,
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                delete_before_replace=True,
+                ignore_changes=["image", "serverType", "sshKeys", "userData"],
+            ),
+        )
+        hcloud.NetworkRoute(
+            name,
+            network_id=network.network_id,
+            destination="0.0.0.0/0",
+            # After the server: a gateway that does not exist is refused.
+            gateway=server.id.apply(lambda _: args["address"]),
+            opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True),
+        )
+        way: Ssh = {
+            "host": server.ipv4_address,
+            "host_key": host_key.public_key_openssh,
+            "private_key": args["private_key"],
+            "user": user,
+        }
+        self.bastion = {
+            "host": reached(f"{name}-reached", way, server.ipv4_address, server, self),
+            "host_key": way["host_key"],
+            "private_key": way["private_key"],
+            "user": user,
+        }
+        self.register_outputs({})

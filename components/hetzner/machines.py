@@ -1,0 +1,295 @@
+"""HetznerMachines: one server per slot, replaced only when its generation is raised."""
+
+from collections.abc import Mapping
+from typing import Any, NotRequired, TypedDict
+
+import pulumi
+import pulumi_hcloud as hcloud
+import pulumi_tls as tls
+
+from ..machine import Bastion, CloudMachine, Machine, Ssh
+from ..plan import cloud_init
+from ..plan.errors import Problem, refuse
+from ..plan.generations import check_generations
+from ..plan.hetzner import DEFAULT_IMAGE, DEFAULT_USER, SPREAD_LIMIT
+from ..plan.spec import DEFAULT_DATA_DIRECTORY
+from .network import HetznerNetwork
+from .reached import reached
+
+
+class HetznerSlot(TypedDict):
+    """One slot of the cluster and the machine that is wanted in it."""
+
+    name: str
+    """Name of the slot: a DNS label, stable for the life of the slot. The server is `<cluster>-<slot>`."""
+    address: str
+    """Private address in the subnet, stable for the life of the slot."""
+    location: str
+    """Location, in the zone of the subnet."""
+    server_type: str
+    """Server type, such as `cax11`."""
+    image: NotRequired[str]
+    """Image, name or ID. Default: `debian-12`."""
+    generation: NotRequired[int]
+    """Raise it to have the machine replaced by one with the present image, type and user data. Default: 1."""
+
+
+class HetznerVolume(TypedDict):
+    """A volume per slot, for etcd's data."""
+
+    size: int
+    """Size, in GB: 10 to 10240."""
+    protect: NotRequired[bool]
+    """Pulumi refuses to delete the volumes until this is false. Default: true."""
+
+
+class HetznerMachinesArgs(TypedDict):
+    """Arguments of `HetznerMachines`."""
+
+    cluster_name: str
+    """Name of the cluster: part of all names, and the label `cluster`."""
+    slots: list[HetznerSlot]
+    """The slots, in the order in which changes go through them; at most 10."""
+    firewall: dict[str, list[str]]
+    """Port -> ranges that may reach it; the machines drop all else that comes to these ports."""
+    private_key: pulumi.Input[str]
+    """The operator's private ssh key (secret); `HetznerKey` makes one."""
+    public_key: pulumi.Input[str]
+    """Its public half, one line."""
+    user: NotRequired[str]
+    """The operator's login, made by cloud-init, with password-less sudo. Default: `etcd-operator`."""
+    ssh_keys: NotRequired[list[pulumi.Input[str]]]
+    """Names or IDs of keys in the project; without any, Hetzner mails a root password. Default: none."""
+    public_ipv4: NotRequired[bool]
+    """Whether machines have a public IPv4 address. Default: true."""
+    public_ipv6: NotRequired[bool]
+    """Whether machines have a public IPv6 address. Default: false."""
+    bastion: NotRequired[Bastion]
+    """The host through which machines are reached at their private address. Default: directly."""
+    default_gateway: NotRequired[str]
+    """The network's gateway, for machines without a public address that have a way out. Default: no way out."""
+    data_directory: NotRequired[str]
+    """Directory of etcd's data. Default: `/var/lib/etcd`."""
+    volume: NotRequired[HetznerVolume]
+    """A volume per slot for it. Default: the local disk."""
+    previous_generations: NotRequired[pulumi.Input[dict[str, int]]]
+    """Slot -> generation in the last update that succeeded; more than one raised is refused. Default: not compared."""
+    labels: NotRequired[dict[str, str]]
+    """Further labels. Default: none."""
+
+
+class HetznerMachines(pulumi.ComponentResource):
+    """One server per slot, in one spread placement group, at fixed private addresses.
+
+    Nothing replaces or resizes a running machine but a raised `generation`: image, type, place, addresses and user
+    data of each slot are kept in a `Stash` from when its generation began.
+
+    Children: `<name>` (PlacementGroup), and per slot `<name>-<slot>` (Server, PrivateKey of its host key, Volume and
+    VolumeAttachment if there are volumes), `<name>-<slot>-generation-<n>` and `<name>-<slot>-generation-<n>-first-boot`
+    (Stash), and `<name>-<slot>-reached` (a command that waits for its first boot).
+
+    Raises `plan.PlanError` (a ValueError) on bad arguments, with key, value, rule and remedy.
+    """
+
+    machines: list[Machine]
+    """The slots as `EtcdCluster` takes them."""
+    server_ids: pulumi.Output[dict[str, str]]
+    """Slot -> ID of the server."""
+    hosts: pulumi.Output[dict[str, str]]
+    """Slot -> address at which the operator (or the bastion) reaches it."""
+    generations: pulumi.Output[dict[str, int]]
+    """Slot -> generation, to be `previous_generations` of the next update."""
+
+    def __init__(
+        self,
+        name: str,
+        network: HetznerNetwork,
+        args: HetznerMachinesArgs,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("external-etcd:index:HetznerMachines", name, None, opts)
+        refuse(_check(args))
+        self._name, self._args, self._network = name, args, network
+        self._cluster = args["cluster_name"]
+        self._labels = {**args.get("labels", {}), "etcd": "true", "cluster": self._cluster}
+        wanted = {slot["name"]: int(slot.get("generation", 1)) for slot in args["slots"]}
+        # Everything about the machines passes through this, so that nothing happens to any of them when it fails.
+        self._allowed: pulumi.Output[bool] = pulumi.Output.from_input(args.get("previous_generations", {})).apply(
+            lambda previous: self._allow(previous, wanted)
+        )
+        self._private_key = pulumi.Output.secret(args["private_key"])
+        self._group = hcloud.PlacementGroup(
+            name,
+            name=self._cluster,
+            type="spread",
+            labels=self._labels,
+            opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True),
+        )
+        servers = {slot["name"]: self._server(slot) for slot in args["slots"]}
+        self.machines = [servers[slot["name"]][0] for slot in args["slots"]]
+        self.server_ids = pulumi.Output.all(**{slot: server.id for slot, (_, server) in servers.items()})
+        self.hosts = pulumi.Output.all(**{slot: machine["ssh"]["host"] for slot, (machine, _) in servers.items()})
+        self.generations = self._allowed.apply(lambda _: wanted)
+        self.register_outputs(
+            {
+                "server_ids": self.server_ids,
+                "hosts": self.hosts,
+                "generations": self.generations,
+            }
+        )
+
+    def _allow(self, previous: Mapping[str, float] | None, wanted: Mapping[str, int]) -> bool:
+        """True; raises PlanError when these generations may not follow the previous ones."""
+        known = {name: int(generation) for name, generation in (previous or {}).items()}
+        problems = check_generations(known, wanted)
+        for problem in problems:
+            # Pulumi wraps what is raised here in a page of its own.
+            pulumi.log.error(str(problem), resource=self)
+        refuse(problems)
+        return True
+
+    def _server(self, slot: HetznerSlot) -> tuple[Machine, hcloud.Server]:
+        slot_name = slot["name"]
+        child = f"{self._name}-{slot_name}"
+        host_key = tls.PrivateKey(child, algorithm="ED25519", opts=pulumi.ResourceOptions(parent=self))
+        kept, kept_boot = self._kept(child, slot)
+        keys = pulumi.Output.all(host_key.private_key_openssh, host_key.public_key_openssh)
+        first_boot: pulumi.Output[str] = pulumi.Output.secret(
+            pulumi.Output.all(kept_boot, keys).apply(lambda both: cloud_init.user_data(both[0], *both[1]))
+        )
+        server = hcloud.Server(
+            child,
+            name=f"{self._cluster}-{slot_name}",
+            server_type=kept["server_type"],
+            image=kept["image"],
+            location=kept["location"],
+            networks=[hcloud.ServerNetworkArgs(subnet_id=self._network.subnet_id, ip=kept["address"], alias_ips=[])],
+            public_nets=[
+                hcloud.ServerPublicNetArgs(ipv4_enabled=kept["public_ipv4"], ipv6_enabled=kept["public_ipv6"])
+            ],
+            placement_group_id=self._group.id.apply(int),
+            firewall_ids=pulumi.Output.all(kept, self._network.firewall_id).apply(_firewalls),
+            ssh_keys=self._args.get("ssh_keys", []),
+            labels={**self._labels, "member": slot_name},
+            user_data=first_boot,
+            # etcd ends in order, and what it wrote is on its volume before that goes to the next machine.
+            shutdown_before_deletion=True,
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                # Name and address are taken until the old machine is gone.
+                delete_before_replace=True,
+                # Read when a server is made, and no reason to replace one.
+                ignore_changes=["sshKeys"],
+            ),
+        )
+        host: pulumi.Input[str] = slot["address"]
+        bastion = self._args.get("bastion")
+        if bastion is None:
+            ipv4 = self._args.get("public_ipv4", True)
+            host = server.ipv4_address if ipv4 else server.ipv6_address
+        ssh: Ssh = {
+            "host": host,
+            "host_key": host_key.public_key_openssh,
+            "private_key": self._private_key,
+            "user": self._args.get("user", DEFAULT_USER),
+        }
+        if bastion is not None:
+            ssh["bastion"] = bastion
+        ssh["host"] = reached(f"{child}-reached", {**ssh}, host, server, self)
+        machine: CloudMachine = {
+            "name": slot_name,
+            "address": slot["address"],
+            "ssh": ssh,
+            "identity": server.id,
+            "data_directory": self._args.get("data_directory", DEFAULT_DATA_DIRECTORY),
+            "firewall": self._args["firewall"],
+            "server": server,
+        }
+        device = self._volume(child, slot_name, kept["location"], server)
+        if device is not None:
+            machine["data_device"] = device
+        return machine, server
+
+    def _kept(self, child: str, slot: HetznerSlot) -> tuple[pulumi.Output[Any], pulumi.Output[Any]]:
+        """What the machine of this slot is made with, and its first boot: as wanted when its generation began.
+
+        Another generation is another Stash, which begins with what is wanted then.
+        """
+        args = self._args
+        generation = int(slot.get("generation", 1))
+        gateway = args.get("default_gateway")
+        public = bool(args.get("public_ipv4", True) or args.get("public_ipv6", False))
+        units = {} if gateway is None or public else cloud_init.default_route(gateway)
+        # Public even where it came with a secret.
+        first_boot = pulumi.Output.unsecret(pulumi.Output.from_input(args["public_key"])).apply(
+            lambda key: cloud_init.template(args.get("user", DEFAULT_USER), [key.strip()], generation, units)
+        )
+        wanted = {
+            "address": slot["address"],
+            "image": slot.get("image", DEFAULT_IMAGE),
+            "location": slot["location"],
+            "public_ipv4": bool(args.get("public_ipv4", True)),
+            "public_ipv6": bool(args.get("public_ipv6", False)),
+            "server_type": slot["server_type"],
+        }
+        # Two, because the operator's key is unknown before the first update, and would hide the rest in its preview.
+        return (
+            self._stash(f"{child}-generation-{generation}", self._allowed.apply(lambda _: wanted)),
+            self._stash(f"{child}-generation-{generation}-first-boot", first_boot),
+        )
+
+    def _stash(self, name: str, value: pulumi.Input[Any]) -> pulumi.Output[Any]:
+        """The value as it was when the Stash of this name was made."""
+        options = pulumi.ResourceOptions(parent=self, ignore_changes=["input"])
+        return pulumi.Stash(name, input=value, opts=options).output
+
+    def _volume(
+        self, child: str, slot_name: str, location: pulumi.Output[str], server: hcloud.Server
+    ) -> pulumi.Output[str] | None:
+        """The volume of a slot, attached to its server: the device's path there; None without volumes."""
+        wanted = self._args.get("volume")
+        if wanted is None:
+            return None
+        volume = hcloud.Volume(
+            child,
+            name=f"{self._cluster}-{slot_name}",
+            size=int(wanted["size"]),
+            location=location,
+            labels={**self._labels, "member": slot_name},
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                delete_before_replace=True,
+                protect=bool(wanted.get("protect", True)),
+                # A machine that is replaced somewhere else cannot take it along: that is said by Hetzner, and the
+                # data are not thrown away for it.
+                ignore_changes=["location"],
+            ),
+        )
+        attachment = hcloud.VolumeAttachment(
+            child,
+            volume_id=volume.id.apply(int),
+            server_id=server.id.apply(int),
+            automount=False,
+            # Taken from a machine that still runs, it would be torn away; with the machine it goes after the shutdown.
+            opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True, deleted_with=server),
+        )
+        return pulumi.Output.all(volume.linux_device, attachment.id).apply(lambda both: str(both[0]))
+
+
+def _check(args: HetznerMachinesArgs) -> list[Problem]:
+    problems = []
+    slots = args["slots"]
+    if not 1 <= len(slots) <= SPREAD_LIMIT:
+        rule = f"A spread placement group holds at most {SPREAD_LIMIT} servers, and there is at least one"
+        problems.append(Problem("slots", f"{len(slots)} slots", rule, "State 3 or 5"))
+    public = args.get("public_ipv4", True) or args.get("public_ipv6", False)
+    if not public and "bastion" not in args:
+        rule = "A machine without a public address is reached through a bastion"
+        problems.append(Problem("bastion", "nothing", rule, "Give one, or a public address"))
+    return problems
+
+
+def _firewalls(parts: list[Any]) -> list[int]:
+    """The firewall of the public side, for a machine that has one; Hetzner refuses it for any other."""
+    kept, firewall = parts
+    return [int(firewall)] if kept["public_ipv4"] or kept["public_ipv6"] else []

@@ -1,0 +1,281 @@
+"""What Hetzner Cloud's rules allow, as far as they can be known without asking it.
+
+Sources: docs.hetzner.com/cloud/networks/faq (zones, reserved addresses), docs.hetzner.cloud (ranges, labels, volumes),
+docs.hetzner.com/cloud/placement-groups (servers in a group).
+"""
+
+import ipaddress
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from . import ranges
+from .addresses import check_name
+from .errors import Problem, did_you_mean, shown
+from .slots import SlotAddress, check_addresses, plan_addresses
+
+ZONES = {
+    "fsn1": "eu-central",
+    "nbg1": "eu-central",
+    "hel1": "eu-central",
+    "ash": "us-east",
+    "hil": "us-west",
+    "sin": "ap-southeast",
+}
+"""Location -> network zone."""
+
+DEFAULT_IMAGE = "debian-12"
+DEFAULT_NETWORK = "10.1.0.0/16"
+DEFAULT_SUBNET = "10.1.1.0/24"
+DEFAULT_USER = "etcd-operator"
+SPREAD_LIMIT = 10
+_NETWORK_LONGEST = 24
+_SUBNET_LONGEST = 28
+_VOLUME_GB = (10, 10240)
+_ARCHITECTURES = ("amd64", "arm64")
+# Letters of a server type -> architecture of its CPUs; types of other letters are not judged.
+_TYPES = {"cx": "amd64", "cpx": "amd64", "ccx": "amd64", "cax": "arm64"}
+_GATEWAY = "172.31.1.1"
+_OWN_LABELS = ("cluster", "etcd", "member")
+_LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?", re.ASCII)
+
+
+@dataclass(frozen=True)
+class HetznerSlot:
+    """One slot and the machine that is wanted in it."""
+
+    name: str
+    location: str
+    server_type: str
+    image: str = DEFAULT_IMAGE
+    address: str | None = None
+    """None: it follows from the name's number."""
+    generation: int = 1
+
+
+@dataclass(frozen=True)
+class HetznerBastion:
+    """The bastion that is to be made."""
+
+    location: str
+    server_type: str
+    image: str = DEFAULT_IMAGE
+    address: str | None = None
+    """None: the fifth of the subnet."""
+
+
+@dataclass(frozen=True)
+class HetznerPlan:
+    """Network and machines of one cluster; `check_hetzner` says whether they can be."""
+
+    cluster: str
+    slots: Sequence[HetznerSlot]
+    network_range: str = DEFAULT_NETWORK
+    subnet_range: str = DEFAULT_SUBNET
+    architecture: str | None = None
+    """That of the images, where their names do not say it; None: that of the server types."""
+    operators: Sequence[str] = ()
+    clients: Sequence[str] = ()
+    metrics_clients: Sequence[str] = ()
+    open_to_the_world: bool = False
+    public_ipv4: bool = True
+    public_ipv6: bool = False
+    volume_size: int | None = None
+    """GB; None: the local disk."""
+    bastion: HetznerBastion | None = None
+    through_another_bastion: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Slot -> private address, for a plan without problems."""
+        subnet = ranges.parse_range(self.subnet_range)
+        if not isinstance(subnet, ipaddress.IPv4Network):
+            return {}
+        return plan_addresses(subnet, [SlotAddress(slot.name, slot.address) for slot in self.slots])
+
+    @property
+    def bastion_address(self) -> str | None:
+        """Private address of the bastion that is to be made."""
+        subnet = ranges.parse_range(self.subnet_range)
+        if self.bastion is None or not isinstance(subnet, ipaddress.IPv4Network):
+            return None
+        return self.bastion.address or str(subnet[5])
+
+    @property
+    def zone(self) -> str:
+        """The network zone of its locations."""
+        return ZONES[self.slots[0].location]
+
+    @property
+    def gateway(self) -> str:
+        """The network's gateway: the first address of its range."""
+        return str(ipaddress.IPv4Network(self.network_range)[1])
+
+
+def check_hetzner(plan: HetznerPlan, spelled: Callable[[str], str] = str) -> list[Problem]:
+    """Every reason why this cannot be made; empty when nothing speaks against it offline.
+
+    Args:
+        plan: what is wanted.
+        spelled: the user's spelling of an argument of the components, for the keys of the problems.
+    """
+    problems = _check_network(plan, spelled)
+    problems += _check_slots(plan, spelled)
+    problems += _check_access(plan, spelled)
+    if plan.volume_size is not None and not _VOLUME_GB[0] <= plan.volume_size <= _VOLUME_GB[1]:
+        rule = f"A volume has {_VOLUME_GB[0]} to {_VOLUME_GB[1]} GB"
+        problems.append(Problem(spelled("volume_size"), shown(plan.volume_size), rule, "Choose 10 for most clusters"))
+    problems += _check_labels(plan.labels, spelled("labels"))
+    return problems
+
+
+def _check_network(plan: HetznerPlan, spelled: Callable[[str], str]) -> list[Problem]:
+    network, subnet = spelled("network_range"), spelled("subnet_range")
+    problems = ranges.check_private_range(plan.network_range, network, longest=_NETWORK_LONGEST)
+    problems += ranges.check_private_range(plan.subnet_range, subnet, longest=_SUBNET_LONGEST)
+    return problems + ranges.check_inside(plan.subnet_range, plan.network_range, subnet, network)
+
+
+def _check_slots(plan: HetznerPlan, spelled: Callable[[str], str]) -> list[Problem]:
+    key = spelled("slots")
+    problems = []
+    if len(plan.slots) > SPREAD_LIMIT:
+        rule = f"A spread placement group holds at most {SPREAD_LIMIT} servers"
+        problems.append(Problem(key, f"{len(plan.slots)} slots", rule, "State 3 or 5"))
+    zones: dict[str, str] = {}
+    for index, slot in enumerate(plan.slots):
+        at = f"{key}[{index}]"
+        problems += _check_machine(plan, slot, at, spelled)
+        zone = ZONES.get(slot.location)
+        if zone is not None:
+            first = next(iter(zones), zone)
+            zones.setdefault(zone, slot.location)
+            if zone != first:
+                rule = f"All locations lie in one network zone; {zones[first]} is in {first}, {slot.location} in {zone}"
+                same = ", ".join(name for name, of in ZONES.items() if of == first)
+                problems.append(Problem(f"{at}.location", shown(slot.location), rule, f"Choose from {same}"))
+        if slot.generation < 1:
+            rule = "A generation is a whole number from 1 on"
+            problems.append(Problem(f"{at}.generation", shown(slot.generation), rule, "Leave it out for 1"))
+        if len(f"{plan.cluster}-{slot.name}") > 63:
+            rule = "A server's name, <cluster>-<slot>, has at most 63 characters"
+            problems.append(Problem(f"{at}.name", shown(slot.name), rule, "Shorten one of the two"))
+    if plan.bastion is not None:
+        at = spelled("bastion")
+        machine = HetznerSlot("bastion", plan.bastion.location, plan.bastion.server_type, plan.bastion.image)
+        problems += _check_machine(plan, machine, at, spelled, own_architecture=False)
+        if any(slot.name == "bastion" for slot in plan.slots):
+            rule = "With a bastion that is made here, no slot has its name"
+            problems.append(Problem(key, "'bastion'", rule, "Choose another name for the slot"))
+    return problems + _check_addresses(plan, spelled)
+
+
+def _check_addresses(plan: HetznerPlan, spelled: Callable[[str], str]) -> list[Problem]:
+    subnet, network = ranges.parse_range(plan.subnet_range), ranges.parse_range(plan.network_range)
+    # Without sound ranges there is nothing to compare with.
+    if not isinstance(subnet, ipaddress.IPv4Network) or not isinstance(network, ipaddress.IPv4Network):
+        return []
+    if subnet.prefixlen > _SUBNET_LONGEST or network.prefixlen > _NETWORK_LONGEST:
+        return []
+    reserved = {str(network[1]): "the network's gateway", _GATEWAY: "the gateway of the public side"}
+    problems = []
+    if plan.bastion_address is not None:
+        one = SlotAddress("bastion", plan.bastion_address)
+        found = check_addresses(subnet, [one], "", reserved)
+        at = f"{spelled('bastion')}.address"
+        problems += [Problem(at, each.value, each.rule, each.remedy) for each in found]
+        reserved[plan.bastion_address] = "the bastion's"
+    slots = [SlotAddress(slot.name, slot.address) for slot in plan.slots]
+    return problems + check_addresses(subnet, slots, spelled("slots"), reserved)
+
+
+def _check_machine(
+    plan: HetznerPlan,
+    slot: HetznerSlot,
+    at: str,
+    spelled: Callable[[str], str],
+    *,
+    own_architecture: bool = True,
+) -> list[Problem]:
+    type_, location_ = spelled("server_type"), "location"
+    problems = []
+    if slot.location not in ZONES:
+        remedy = did_you_mean(slot.location, ZONES) or f"Choose from {', '.join(ZONES)}"
+        rule = f"Locations of Hetzner Cloud are {', '.join(ZONES)}"
+        problems.append(Problem(f"{at}.{location_}", shown(slot.location), rule, remedy))
+    match = re.fullmatch(r"([a-z]+)(\d+)", slot.server_type, re.ASCII)
+    key = f"{at}.{type_.rpartition('.')[2]}"
+    if match is None:
+        rule = "A server type is its letters and its number"
+        problems.append(Problem(key, shown(slot.server_type), rule, "Write it like cax11 or cpx21"))
+        return problems
+    architecture = _TYPES.get(match[1])
+    wanted = _named_architecture(slot.image) or (plan.architecture if own_architecture else None)
+    if wanted is not None and wanted not in _ARCHITECTURES:
+        return problems  # said once, for the whole plan
+    if architecture is not None and wanted is not None and architecture != wanted:
+        rule = (
+            f"Image and server fit together: {slot.server_type} is {architecture}, the image {slot.image} is {wanted}"
+        )
+        other = next(letters for letters, each in _TYPES.items() if each == wanted)
+        remedy = f"Choose an image for {architecture}, or a server type of {wanted}, like those of {other}"
+        problems.append(Problem(key, shown(slot.server_type), rule, remedy))
+    return problems
+
+
+def _named_architecture(image: str) -> str | None:
+    """The architecture that an image's name states, if it does."""
+    words = re.split(r"[^a-z0-9]+", image.lower())
+    if {"arm64", "aarch64", "arm"} & set(words):
+        return "arm64"
+    return "amd64" if {"amd64", "x64"} & set(words) or "x86_64" in image.lower() else None
+
+
+def _check_access(plan: HetznerPlan, spelled: Callable[[str], str]) -> list[Problem]:
+    world_key = spelled("open_to_the_world")
+    problems = []
+    if plan.architecture is not None and plan.architecture not in _ARCHITECTURES:
+        rule = f"An architecture is {' or '.join(_ARCHITECTURES)}"
+        remedy = did_you_mean(plan.architecture, _ARCHITECTURES) or "Leave it out: the image's name is enough mostly"
+        problems.append(Problem(spelled("architecture"), shown(plan.architecture), rule, remedy))
+    for name, ports, sources in (
+        ("operators", "port 22", plan.operators),
+        ("clients", "port 2379", plan.clients),
+        ("metrics_clients", "port 2381", plan.metrics_clients),
+    ):
+        problems += ranges.check_sources(
+            sources, spelled(name), ports=ports, world=plan.open_to_the_world, world_key=world_key
+        )
+    passed = plan.bastion is not None or plan.through_another_bastion
+    public = plan.public_ipv4 or plan.public_ipv6
+    if not public and not passed:
+        rule = "A machine without a public address is reached through a bastion"
+        remedy = f"Set {spelled('bastion')} to have one made, or ssh.bastion to one that exists"
+        problems.append(Problem(spelled("public_ipv4"), "false", rule, remedy))
+    if plan.bastion is not None and plan.through_another_bastion:
+        rule = "There is one way to the machines: a bastion that is made, or one that exists"
+        problems.append(Problem(spelled("bastion"), "a bastion", rule, "Remove it, or ssh.bastion"))
+    if not plan.operators and not plan.through_another_bastion:
+        rule = "ssh, port 22, is open to those ranges alone from which the operator comes"
+        remedy = "Name the range of the computer that runs pulumi, like 203.0.113.7/32"
+        problems.append(Problem(spelled("operators"), "nothing", rule, remedy))
+    return problems
+
+
+def _check_labels(labels: Mapping[str, str], key: str) -> list[Problem]:
+    problems = []
+    for name, value in labels.items():
+        at = f"{key}.{name}"
+        if name in _OWN_LABELS:
+            rule = f"The labels {', '.join(_OWN_LABELS)} are set by the program"
+            problems.append(Problem(at, shown(value), rule, "Choose another name"))
+        elif not _LABEL.fullmatch(name.rpartition("/")[2]) or (value and not _LABEL.fullmatch(value)):
+            rule = "Name and value of a label have up to 63 of A-Z, a-z, 0-9, -, _ and ., none of the three at an end"
+            problems.append(Problem(at, shown(value), rule, "Write it with those characters"))
+    return problems
+
+
+def check_slot_names(slots: Sequence[HetznerSlot], key: str) -> list[Problem]:
+    """Why slots cannot have these names; empty when they can."""
+    return [problem for index, slot in enumerate(slots) for problem in check_name(slot.name, f"{key}[{index}].name")]

@@ -1,0 +1,297 @@
+"""Networks, their subnets and routes."""
+
+import ipaddress
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from .. import wires
+from . import catalog, labels
+from .core import Cloud, Request, Row, now
+from .errors import ApiError, invalid
+
+Network = ipaddress.IPv4Network
+_PRIVATE = [Network("10.0.0.0/8"), Network("172.16.0.0/12"), Network("192.168.0.0/16")]
+_PUBLIC_GATEWAY = ipaddress.IPv4Address("172.31.1.1")
+_MOST_SUBNETS, _MOST_ROUTES, MOST_SERVERS = 50, 100, 100
+
+
+def bridge(cloud: Cloud, network: Row) -> str:
+    """The bridge that a network is."""
+    return f"{cloud.lab.id}n{network['id']}"
+
+
+def connect(cloud: Cloud, network: Row) -> None:
+    """Make what is missing of a network on this computer: its bridge, and its router with the network's routes."""
+    wires.add_bridge(bridge(cloud, network))
+    prefix = Network(network["ip_range"]).prefixlen
+    routes = [(route["destination"], route["gateway"]) for route in network["routes"]]
+    _router(cloud, network).set(f"{gateway(network)}/{prefix}", routes)
+
+
+def _router(cloud: Cloud, network: Row) -> wires.Router:
+    lab = cloud.lab.id
+    return wires.Router(f"{lab}-n{network['id']}", f"{lab}v{network['id']}", bridge(cloud, network))
+
+
+def gateway(network: Row) -> ipaddress.IPv4Address:
+    """The address in a network that belongs to the cloud's router."""
+    return Network(network["ip_range"]).network_address + 1
+
+
+def view(cloud: Cloud, network: Row) -> Row:
+    """A network as the API shows it."""
+    servers = [row["id"] for row in cloud.rows("servers") if _attachment(row, network["id"])]
+    return {**network, "servers": servers, "load_balancers": [], "expose_routes_to_vswitch": False}
+
+
+def create(cloud: Cloud, request: Request) -> Row:
+    """POST /networks."""
+    name = _name(request.get("name", str, required=True))
+    ip_range = parse_range("ip_range", request.get("ip_range", str, required=True), longest=24)
+    chosen = labels.check(request.get("labels", dict, default={}))
+    cloud.free_name("networks", name)
+    row: Row = {
+        "name": name,
+        "ip_range": str(ip_range),
+        "subnets": [],
+        "routes": [],
+        "protection": {"delete": False},
+        "labels": chosen,
+        "created": now(),
+    }
+    for subnet in request.get("subnets", list, default=[]):
+        _add_subnet(row, Request((), {}, subnet))
+    for route in request.get("routes", list, default=[]):
+        _add_route(row, Request((), {}, route))
+    cloud.add("networks", row)
+    connect(cloud, row)
+    return {"network": view(cloud, row)}
+
+
+def update(cloud: Cloud, request: Request) -> Row:
+    """PUT /networks/{id}."""
+    return {"network": view(cloud, cloud.update("networks", request, _name))}
+
+
+def delete(cloud: Cloud, request: Request) -> None:
+    """DELETE /networks/{id}. The dispatcher has detached its servers before."""
+    row = cloud.row("networks", request.path[0])
+    _router(cloud, row).remove()
+    wires.remove_bridge(bridge(cloud, row))
+    cloud.remove("networks", row)
+
+
+def add_subnet(cloud: Cloud, request: Request) -> Row:
+    """POST /networks/{id}/actions/add_subnet."""
+    row = cloud.row("networks", request.path[0])
+    _add_subnet(row, request)
+    return {"action": cloud.action("add_subnet", ("network", row["id"]))}
+
+
+def delete_subnet(cloud: Cloud, request: Request) -> Row:
+    """POST /networks/{id}/actions/delete_subnet."""
+    row = cloud.row("networks", request.path[0])
+    wanted = parse_range("ip_range", request.get("ip_range", str, required=True), longest=30)
+    subnet = next((one for one in row["subnets"] if one["ip_range"] == str(wanted)), None)
+    if subnet is None:
+        raise ApiError("not_found", f"the network has no subnet {wanted}")
+    if any(ipaddress.IPv4Address(address) in wanted for address in used(cloud, row)):
+        raise ApiError("service_error", "cannot remove subnet because servers are attached to it")
+    row["subnets"].remove(subnet)
+    return {"action": cloud.action("delete_subnet", ("network", row["id"]))}
+
+
+def add_route(cloud: Cloud, request: Request) -> Row:
+    """POST /networks/{id}/actions/add_route."""
+    row = cloud.row("networks", request.path[0])
+    _add_route(row, request)
+    connect(cloud, row)
+    return {"action": cloud.action("add_route", ("network", row["id"]))}
+
+
+def delete_route(cloud: Cloud, request: Request) -> Row:
+    """POST /networks/{id}/actions/delete_route."""
+    row = cloud.row("networks", request.path[0])
+    wanted = {key: request.get(key, str, required=True) for key in ("destination", "gateway")}
+    if wanted not in row["routes"]:
+        raise ApiError("not_found", "the network has no such route")
+    row["routes"].remove(wanted)
+    connect(cloud, row)
+    return {"action": cloud.action("delete_route", ("network", row["id"]))}
+
+
+def change_ip_range(cloud: Cloud, request: Request) -> Row:
+    """POST /networks/{id}/actions/change_ip_range."""
+    row = cloud.row("networks", request.path[0])
+    wanted = parse_range("ip_range", request.get("ip_range", str, required=True), longest=24)
+    before = Network(row["ip_range"])
+    if wanted.network_address != before.network_address or wanted.prefixlen > before.prefixlen:
+        raise invalid("ip_range", f"can only extend {before} at its end")
+    row["ip_range"] = str(wanted)
+    connect(cloud, row)
+    return {"action": cloud.action("change_ip_range", ("network", row["id"]))}
+
+
+def change_protection(cloud: Cloud, request: Request) -> Row:
+    """POST /networks/{id}/actions/change_protection."""
+    row = cloud.row("networks", request.path[0])
+    row["protection"]["delete"] = request.get("delete", bool, default=row["protection"]["delete"])
+    return {"action": cloud.action("change_protection", ("network", row["id"]))}
+
+
+def members(cloud: Cloud, request: Request) -> list[Row]:
+    """What GET /networks/{id}/members lists."""
+    row = cloud.row("networks", request.path[0])
+    found = []
+    for server in cloud.rows("servers"):
+        if net := _attachment(server, row["id"]):
+            subnet = next((str(one) for one in subnets(row) if ipaddress.IPv4Address(net["ip"]) in one), None)
+            about = {"ip": net["ip"], "alias_ips": net["alias_ips"], "subnet": subnet}
+            found.append({"type": "server", "status": "ok", "id": server["id"], **about})
+    return found
+
+
+def parse_range(field: str, text: str, *, longest: int) -> Network:
+    """A private range of IPv4.
+
+    Raises:
+        ApiError: `invalid_input`.
+    """
+    try:
+        network = Network(text)
+    except ValueError as error:
+        raise invalid(field, f"'{text}' is no range of IPv4: {error}") from None
+    if not any(network.subnet_of(private) for private in _PRIVATE):
+        raise invalid(field, f"{network} is not in one of the private ranges of RFC1918")
+    if network.prefixlen > longest:
+        raise invalid(field, f"{network} is smaller than a /{longest}")
+    return network
+
+
+def subnets(network: Row, zone: str | None = None) -> list[Network]:
+    """The subnets of a network, in the order of their ranges; only those in a zone if one is given."""
+    return sorted(Network(one["ip_range"]) for one in network["subnets"] if zone in (None, one["network_zone"]))
+
+
+def used(cloud: Cloud, network: Row) -> set[str]:
+    """The addresses in a network that servers have."""
+    found = set()
+    for server in cloud.rows("servers"):
+        if net := _attachment(server, network["id"]):
+            found.update([net["ip"], *net["alias_ips"]])
+    return found
+
+
+def choose(
+    cloud: Cloud,
+    network: Row,
+    zone: str,
+    *,
+    ip: str | None = None,
+    ip_range: str | None = None,
+    aliases: Sequence[Any] = (),
+) -> str:
+    """The address of a server that is being attached to a network.
+
+    Raises:
+        ApiError: `ip_not_available`, `no_subnet_available`, `invalid_input`.
+    """
+    here = subnets(network, zone)
+    if ip_range is not None:
+        wanted = parse_range("ip_range", ip_range, longest=30)
+        if wanted not in subnets(network):
+            raise invalid("ip_range", f"{wanted} is no subnet of the network")
+        here = [one for one in here if one == wanted]
+    if not here:
+        raise ApiError("no_subnet_available", "the network has no subnet in the network zone of the server")
+    taken = used(cloud, network)
+    for alias in aliases:
+        _check_address("alias_ips", alias, network, subnets(network), taken)
+        taken.add(alias)
+    if ip is not None:
+        _check_address("ip", ip, network, here, taken)
+        return ip
+    # The last subnet first: what the real service does when it may choose.
+    for candidate in (address for one in reversed(here) for address in _free(one, network)):
+        if str(candidate) not in taken:
+            return str(candidate)
+    raise ApiError("no_subnet_available", "no free address is left in the subnets of the network")
+
+
+def _free(subnet: Network, network: Row) -> Iterator[ipaddress.IPv4Address]:
+    return (address for address in subnet.hosts() if address not in (gateway(network), _PUBLIC_GATEWAY))
+
+
+def _check_address(field: str, text: object, network: Row, among: list[Network], taken: set[str]) -> None:
+    try:
+        address = ipaddress.IPv4Address(text if isinstance(text, str) else "")
+    except ValueError:
+        raise invalid(field, f"'{text}' is no address of IPv4") from None
+    subnet = next((one for one in among if address in one), None)
+    if subnet is None:
+        raise invalid(field, f"{address} is in no subnet that the server can be attached to")
+    reserved = {subnet.network_address, subnet.broadcast_address, gateway(network), _PUBLIC_GATEWAY}
+    if address in reserved or str(address) in taken:
+        raise ApiError("ip_not_available", f"the IP {address} is not available")
+
+
+def _attachment(server: Row, network: int) -> Row | None:
+    found: Row | None = next((net for net in server["private_net"] if net["network"] == network), None)
+    return found
+
+
+def _name(name: str) -> str:
+    if not name:
+        raise invalid("name", "must not be empty")
+    return name
+
+
+def _add_subnet(row: Row, request: Request) -> None:
+    kind = request.get("type", str, required=True)
+    if kind not in ("cloud", "server"):
+        raise invalid("type", f"'{kind}' is not emulated; use cloud" if kind == "vswitch" else f"'{kind}' is unknown")
+    zone = request.get("network_zone", str, required=True)
+    if not catalog.zone_exists(zone):
+        raise invalid("network_zone", f"'{zone}' is unknown")
+    if len(row["subnets"]) >= _MOST_SUBNETS:
+        raise ApiError("resource_limit_exceeded", f"a network has at most {_MOST_SUBNETS} subnets")
+    whole, text = Network(row["ip_range"]), request.get("ip_range", str)
+    if text is None:
+        free = (one for one in whole.subnets(new_prefix=24) if not any(one.overlaps(other) for other in subnets(row)))
+        ip_range = next(free, None)
+        if ip_range is None:
+            raise invalid("ip_range", "no free /24 is left in the network")
+    else:
+        ip_range = parse_range("ip_range", text, longest=30)
+    if not ip_range.subnet_of(whole):
+        raise invalid("ip_range", f"{ip_range} is not inside the network's {whole}")
+    for other in subnets(row):
+        if other.overlaps(ip_range):
+            raise invalid("ip_range", f"{ip_range} overlaps with the subnet {other}")
+    for route in row["routes"]:
+        if route["destination"] != "0.0.0.0/0" and Network(route["destination"]).overlaps(ip_range):
+            raise invalid("ip_range", f"{ip_range} overlaps with the route to {route['destination']}")
+    subnet = {"type": kind, "ip_range": str(ip_range), "network_zone": zone, "gateway": str(gateway(row))}
+    row["subnets"].append(subnet)
+
+
+def _add_route(row: Row, request: Request) -> None:
+    text = request.get("destination", str, required=True)
+    everything = Network("0.0.0.0/0")
+    destination = everything if text == str(everything) else parse_range("destination", text, longest=32)
+    via = request.get("gateway", str, required=True)
+    try:
+        address = ipaddress.IPv4Address(via)
+    except ValueError:
+        raise invalid("gateway", f"'{via}' is no address of IPv4") from None
+    if address not in Network(row["ip_range"]) or address in (gateway(row), _PUBLIC_GATEWAY):
+        raise invalid("gateway", f"{address} cannot be a gateway in the network")
+    if destination.prefixlen:
+        for other in subnets(row):
+            if other.overlaps(destination):
+                raise invalid("destination", f"{destination} overlaps with the subnet {other}")
+    if any(Network(route["destination"]) == destination for route in row["routes"]):
+        raise invalid("destination", f"there is a route to {destination} already")
+    if len(row["routes"]) >= _MOST_ROUTES:
+        raise ApiError("resource_limit_exceeded", f"a network has at most {_MOST_ROUTES} routes")
+    row["routes"].append({"destination": str(destination), "gateway": str(address)})

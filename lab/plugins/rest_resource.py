@@ -1,0 +1,340 @@
+"""A resource behind a REST API: made by POST, looked at by GET, changed by PUT and by actions, removed by DELETE.
+
+What a property may be comes from the installed SDK; a subclass adds what the SDK does not know: what replaces, what has
+a default, how the API calls things. Whatever the API says is told in the program's words wherever it means the same, so
+that only a real difference is one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, ClassVar
+
+from . import sdk
+from .rest import Api, RefusedError
+from .schema import Field
+from .server import Call, PartialError, ProviderError, Resource
+from .wire import UNKNOWN, Change, Secret, is_known, plain, root
+
+Values = dict[str, Any]
+_ADDRESSES = frozenset({"sourceIps", "destinationIps", "ipRange", "destination", "aliasIps", "ip"})
+_TEXTS = frozenset({"publicKey", "userData"})
+
+
+@dataclass
+class Account:
+    """Where the API is: known once the plugin has its settings."""
+
+    _api: Api | None = field(default=None)
+
+    def use(self, api: Api) -> None:
+        """Take `api` from now on."""
+        self._api = api
+
+    @property
+    def api(self) -> Api:
+        """The API. Raises ProviderError before the plugin has its settings."""
+        if self._api is None:
+            raise ProviderError("the provider has no settings yet")
+        return self._api
+
+
+class RestResource(Resource):
+    """One type of resource.
+
+    Attributes:
+        path: its collection in the API, `networks`.
+        key: its name in the API's answers, `network`.
+        about: what the SDK does not say, by property: arguments of `Field`. `rules.port` is a property of each entry.
+        computed: properties that stay what they are when the program stops to give them.
+        sent: properties that creation sends.
+        put: properties that change by PUT.
+        where: names in the API that are not the property's own in snake case; dots lead into objects.
+        hidden: properties that the API never shows.
+        name_kept_first: whether the old one has to go first when the program chose the name.
+    """
+
+    autonamed = True
+    package: ClassVar[str]
+    path: ClassVar[str] = ""
+    key: ClassVar[str] = ""
+    about: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    computed: ClassVar[frozenset[str]] = frozenset()
+    sent: ClassVar[tuple[str, ...]] = ()
+    put: ClassVar[tuple[str, ...]] = ("name", "labels")
+    where: ClassVar[Mapping[str, str]] = {}
+    hidden: ClassVar[frozenset[str]] = frozenset()
+    name_kept_first: ClassVar[bool] = True
+
+    def __init__(self, token: str, account: Account) -> None:
+        self.token = token
+        self._account = account
+
+    @property
+    def api(self) -> Api:
+        """The API."""
+        return self._account.api
+
+    @cached_property
+    def fields(self) -> Mapping[str, Field]:  # type: ignore[override]
+        """The properties of the installed SDK, with what `about` adds."""
+        return _refined(sdk.inputs(self.package, self.token), self.about, "")
+
+    @cached_property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of everything a state can hold."""
+        return tuple(sdk.outputs(self.package, self.token))
+
+    # -- for subclasses ----------------------------------------------------------------------------------------------
+
+    def make(self, call: Call, given: Values) -> tuple[str, Mapping[str, Any]]:
+        """Ask for a new one: its id, and the answer with the actions to wait for."""
+        answer = self.api.call(call, "POST", self.path, self.body(given))
+        return str(answer[self.key]["id"]), answer
+
+    def body(self, given: Values) -> Values:
+        """What creation sends."""
+        names = {name: self.where.get(name, sdk.snake(name)).partition(".")[0] for name in self.sent if name in given}
+        return {sent: given[name] for name, sent in names.items()}
+
+    def finish(self, call: Call, identity: str, given: Values) -> None:
+        """What is left to do once it is there."""
+        if given.get("deleteProtection"):
+            self._protect(call, identity, given)
+
+    def look(self, call: Call, identity: str) -> Values | None:
+        """It, as the API shows it, or None."""
+        if not identity.isdigit():
+            raise ProviderError(f"{identity!r} is not an id of {self.path}: ids are whole numbers")
+        found = self.api.find(call, f"{self.path}/{identity}")
+        return None if found is None else dict(found[self.key])
+
+    def seen(self, thing: Mapping[str, Any], given: Values) -> Values:  # noqa: ARG002 (for overriding)
+        """The properties that the API shows."""
+        names = (name for name in self.outputs if name not in self.hidden)
+        found = {name: _dig(thing, self.where.get(name, sdk.snake(name))) for name in names}
+        return {name: value for name, value in found.items() if value is not None}
+
+    def change(self, call: Call, change: Difference) -> None:
+        """Bring it from the state to the inputs."""
+        body = {sdk.snake(name): change.wanted(name) for name in self.put if change.at(name)}
+        if body:
+            self.api.call(call, "PUT", f"{self.path}/{change.identity}", body)
+        if change.at("deleteProtection") or change.at("rebuildProtection"):
+            self._protect(call, change.identity, change.new)
+
+    @abstractmethod
+    def remove(self, call: Call, identity: str, state: Values) -> None:
+        """Remove it. RefusedError `not_found` means that it is gone already."""
+
+    def _protect(self, call: Call, identity: str, given: Values) -> None:
+        names = [name for name in ("delete", "rebuild") if f"{name}Protection" in self.fields]
+        body = {name: given.get(f"{name}Protection", False) for name in names}
+        self.api.act(call, f"{self.path}/{identity}/actions/change_protection", body)
+
+    # -- for the engine ----------------------------------------------------------------------------------------------
+
+    def delete_first(self, new: Mapping[str, Any]) -> bool:
+        """Names are unique: one that the program chose cannot be had twice."""
+        return self.name_kept_first and "name" in new and "name" not in new.get("__defaults", ())
+
+    def diff(self, old: Mapping[str, Any], state: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Change]:
+        """As for any resource, without what means the same."""
+        changes = super().diff(old, state, new)
+        same = {name for name in {root(path) for path in changes} if self._same(name, old, new)}
+        return {path: kind for path, kind in changes.items() if root(path) not in same}
+
+    def _same(self, name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+        if name not in new and name in self.computed:
+            return True
+        both = [plain(old.get(name)), plain(new.get(name))]
+        if not is_known(both) or isinstance(old.get(name), Secret) is not isinstance(new.get(name), Secret):
+            return False
+        return bool(meaning(name, both[0]) == meaning(name, both[1]))
+
+    def create(self, call: Call, inputs: Values) -> tuple[str, Values]:
+        """Make it, and wait until it is ready."""
+        if call.preview:
+            return "", {**dict.fromkeys(self.outputs, UNKNOWN), "id": UNKNOWN, **_own(inputs)}
+        given = _whole(plain(inputs))
+        identity, answer = self.make(call, given)
+        try:
+            self.api.settle(call, answer)
+            self.finish(call, identity, given)
+            return identity, _sealed(self.state(identity, self._there(call, identity), given), inputs)
+        except Exception as error:
+            # From here on it is there and may cost money: whatever happens, it is not forgotten.
+            state: Values = {"id": identity}
+            with contextlib.suppress(Exception):
+                state = self.state(identity, self._there(call, identity), given)
+            raise PartialError(str(error), identity, _sealed(state, inputs)) from error
+
+    def update(self, call: Call, state: Values, inputs: Values) -> Values:
+        """Change it in place."""
+        if call.preview:
+            return {**state, **{name: value for name, value in _own(inputs).items() if name not in self.hidden}}
+        identity, new = str(plain(state)["id"]), _whole(plain(inputs))
+        thing = self._there(call, identity)
+        self.change(call, Difference(self, identity, thing, _whole(plain(state)), new))
+        return _sealed(self.state(identity, self._there(call, identity), new), inputs)
+
+    def refresh(self, call: Call, identity: str, state: Values, inputs: Values) -> tuple[Values, Values] | None:
+        """What it is now, and the inputs that would lead there."""
+        thing = self.look(call, identity)
+        if thing is None:
+            return None
+        found = self.state(identity, thing, _whole(plain(inputs)))
+        kept = {name: value for name, value in inputs.items() if name.startswith("__")}
+        for name, about in self.fields.items():
+            value = found.get(name)
+            if name not in inputs:
+                if (name not in self.computed or not inputs) and meaning(name, value):
+                    kept[name] = value
+                continue
+            wanted = _whole(plain(inputs[name]))
+            if about.item is not None and about.item.fields is not None:
+                value = like(wanted, value)
+            if name in self.hidden or meaning(name, wanted) == meaning(name, value):
+                kept[name] = inputs[name]
+            elif value is not None:
+                kept[name] = Secret(value) if isinstance(inputs[name], Secret) else value
+        return _sealed(found, {**state, **inputs}), kept
+
+    def delete(self, call: Call, state: Values) -> None:
+        """Remove it; what is gone already is fine."""
+        values = _whole(plain(state))
+        try:
+            self.remove(call, str(values["id"]), values)
+        except RefusedError as error:
+            if error.code != "not_found":
+                raise
+
+    def state(self, identity: str, thing: Mapping[str, Any], given: Values) -> Values:
+        """Everything about it: what the API shows, and what was given where that means the same or is not shown."""
+        state = {name: given[name] for name in self.outputs if given.get(name) is not None}
+        for name, value in self.seen(thing, given).items():
+            if name not in state or meaning(name, state[name]) != meaning(name, value):
+                state[name] = value
+        return {**state, "id": identity}
+
+    def _there(self, call: Call, identity: str) -> Values:
+        thing = self.look(call, identity)
+        if thing is None:
+            raise ProviderError(f"{self.token} {identity} is no longer there: run `pulumi refresh`, then try again")
+        return thing
+
+
+@dataclass(frozen=True)
+class Difference:
+    """An update: what there is and what is wanted.
+
+    Attributes:
+        kind: the type of the resource.
+        identity: its id.
+        thing: it, as the API shows it.
+        old: the state.
+        new: the inputs.
+    """
+
+    kind: RestResource
+    identity: str
+    thing: Mapping[str, Any]
+    old: Values
+    new: Values
+
+    def at(self, name: str) -> bool:
+        """Whether the property differs."""
+        if name not in self.kind.fields or (name not in self.new and name in self.kind.computed):
+            return False
+        wanted = self.new.get(name)
+        return bool(meaning(name, like(wanted, self.old.get(name))) != meaning(name, wanted))
+
+    def wanted(self, name: str) -> Any:
+        """The new value for the API: an empty one where the program gives none."""
+        empty = {"map": {}, "list": [], "string": "", "boolean": False}
+        return self.new.get(name, empty.get(self.kind.fields[name].kind))
+
+
+def meaning(name: str, value: Any) -> Any:
+    """`value` in a form that is equal for values that the API takes for the same; nothing, zero and empty are None.
+
+    The order of a list is without meaning but in `sshKeys`.
+    """
+    if name == "labels":
+        return value or None
+    if isinstance(value, Mapping):
+        inner = {key: meaning(key, item) for key, item in value.items()}
+        return {key: item for key, item in sorted(inner.items()) if item is not None} or None
+    if isinstance(value, list):
+        entries = [meaning(name, item) for item in value]
+        return (entries if name == "sshKeys" else sorted(entries, key=repr)) or None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, str):
+        value = _network(value) if name in _ADDRESSES else value.strip() if name in _TEXTS else value
+    return value or None
+
+
+def _network(text: str) -> str:
+    try:
+        return str(ipaddress.ip_network(text, strict=False))
+    except ValueError:
+        return text
+
+
+def like(wanted: Any, value: Any) -> Any:
+    """`value`, a list of objects, with only those properties in each that the same entry of `wanted` has."""
+    if not isinstance(wanted, list) or not isinstance(value, list) or len(wanted) != len(value):
+        return value
+    return [
+        {key: b[key] for key in a if key in b} if isinstance(a, dict) and isinstance(b, dict) else b
+        for a, b in zip(wanted, value, strict=True)
+    ]
+
+
+def _refined(fields: Mapping[str, Field], about: Mapping[str, Mapping[str, Any]], prefix: str) -> dict[str, Field]:
+    refined = {}
+    for name, known in fields.items():
+        more = dict(about.get(prefix + name, {}))
+        if known.item is not None:
+            inner = known.item.fields
+            entries = None if inner is None else _refined(inner, about, f"{prefix}{name}.")
+            more["item"] = replace(known.item, fields=entries, **about.get(f"{prefix}{name}[]", {}))
+        refined[name] = replace(known, **more)
+    return refined
+
+
+def _dig(thing: Mapping[str, Any], path: str) -> Any:
+    value: Any = thing
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
+
+
+def _whole(value: Any) -> Any:
+    """`value` with numbers as the API wants them: the wire has no whole ones."""
+    if isinstance(value, dict):
+        return {name: _whole(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _own(inputs: Mapping[str, Any]) -> Values:
+    return {name: value for name, value in inputs.items() if not name.startswith("__")}
+
+
+def _sealed(state: Values, inputs: Mapping[str, Any]) -> Values:
+    """`state` with everything secret that is secret, or holds a secret, in `inputs`."""
+    return {name: Secret(value) if _has_secret(inputs.get(name)) else value for name, value in state.items()}
+
+
+def _has_secret(value: Any) -> bool:
+    if isinstance(value, (list, dict)):
+        return any(_has_secret(item) for item in (value.values() if isinstance(value, dict) else value))
+    return isinstance(value, Secret)

@@ -1,0 +1,168 @@
+"""The platform `hetzner`: network and machines made on Hetzner Cloud."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+
+from components import Bastion, EtcdCluster
+from components.hetzner import (
+    HetznerBastion,
+    HetznerKey,
+    HetznerMachines,
+    HetznerMachinesArgs,
+    HetznerNetwork,
+    HetznerNetworkArgs,
+)
+from components.kubernetes import cluster_api
+from components.plan.firewall import Firewall, member_rules
+from components.plan.hetzner import HetznerPlan
+
+from . import hosts
+from .config import StackConfig
+from .hetzner_config import HetznerConfig
+from .outputs import cluster_args, cluster_outputs
+
+
+@dataclass(frozen=True)
+class _Key:
+    """The operator's key."""
+
+    private_key: pulumi.Input[str]
+    public_key: pulumi.Input[str]
+    known_as: list[pulumi.Input[str]]
+    """Names and IDs of keys in the project that Hetzner is told of."""
+
+
+def build(stack: StackConfig) -> dict[str, Any]:
+    """Makes network, machines and cluster; returns the stack's outputs by name."""
+    hetzner = stack.hetzner
+    if hetzner is None:
+        raise ValueError(f"the stack's platform is {stack.platform}")
+    plan, name = hetzner.plan, stack.cluster_name
+    network = HetznerNetwork(name, _network_args(hetzner))
+    key = _key(name, hetzner)
+    bastion = _bastion(stack, hetzner, network, key)
+    machines = HetznerMachines(name, network, _machines_args(stack, hetzner, key, bastion))
+    cluster = EtcdCluster(name, cluster_args(stack, machines.machines))
+    return {
+        **cluster_outputs(stack, cluster),
+        "network_id": network.network_id,
+        "subnet": {"id": network.subnet_id, "range": plan.subnet_range, "zone": plan.zone},
+        "server_ids": machines.server_ids,
+        "hosts": machines.hosts,
+        "ssh_private_key": pulumi.Output.secret(key.private_key),
+        "generations": machines.generations,
+        "cluster_api_infrastructure": cluster_api.hetzner_cluster(
+            stack.cluster_api.cluster_name,
+            stack.cluster_api.namespace,
+            network_range=plan.network_range,
+            subnet_range=plan.subnet_range,
+            zone=plan.zone,
+        ),
+    }
+
+
+def _network_args(hetzner: HetznerConfig) -> HetznerNetworkArgs:
+    plan = hetzner.plan
+    args: HetznerNetworkArgs = {
+        "cluster_name": plan.cluster,
+        "zone": plan.zone,
+        "operators": list(plan.operators),
+        "network_range": plan.network_range,
+        "subnet_range": plan.subnet_range,
+        "labels": dict(plan.labels),
+    }
+    if hetzner.network_id is not None:
+        args["network_id"] = hetzner.network_id
+    return args
+
+
+def _key(name: str, hetzner: HetznerConfig) -> _Key:
+    if hetzner.private_key:
+        # Not uploaded: Hetzner takes each key once per project, and two clusters may have the same operator.
+        return _Key(pulumi.Output.secret(hetzner.private_key), hetzner.public_key, list(hetzner.ssh_keys))
+    made = HetznerKey(name, {"cluster_name": hetzner.plan.cluster, "labels": dict(hetzner.plan.labels)})
+    return _Key(made.private_key, made.public_key, [*hetzner.ssh_keys, made.key_id])
+
+
+def _bastion(stack: StackConfig, hetzner: HetznerConfig, network: HetznerNetwork, key: _Key) -> Bastion | None:
+    plan = hetzner.plan
+    if stack.bastion is not None:
+        return hosts.bastion(stack.bastion)
+    if plan.bastion is None:
+        return None
+    made = HetznerBastion(
+        f"{stack.cluster_name}-bastion",
+        network,
+        {
+            "cluster_name": plan.cluster,
+            "location": plan.bastion.location,
+            "server_type": plan.bastion.server_type,
+            "address": _bastion_address(plan),
+            "network_range": plan.network_range,
+            "private_key": key.private_key,
+            "public_key": key.public_key,
+            "image": plan.bastion.image,
+            "user": hetzner.user,
+            "ssh_keys": key.known_as,
+            "labels": dict(plan.labels),
+        },
+    )
+    return made.bastion
+
+
+def _bastion_address(plan: HetznerPlan) -> str:
+    return plan.bastion_address or ""
+
+
+def _firewall(plan: HetznerPlan) -> Firewall:
+    """The rules of the machines themselves, which see private and public traffic alike."""
+    # Through a bastion that is made here, ssh comes from its private address, and from nowhere else.
+    operators = [_bastion_address(plan)] if plan.bastion is not None else plan.operators
+    return member_rules(
+        list(plan.addresses.values()), operators=operators, clients=plan.clients, metrics=plan.metrics_clients
+    )
+
+
+def _machines_args(
+    stack: StackConfig, hetzner: HetznerConfig, key: _Key, bastion: Bastion | None
+) -> HetznerMachinesArgs:
+    plan = hetzner.plan
+    args: HetznerMachinesArgs = {
+        "cluster_name": plan.cluster,
+        "slots": [
+            {
+                "name": slot.name,
+                "address": plan.addresses[slot.name],
+                "location": slot.location,
+                "server_type": slot.server_type,
+                "image": slot.image,
+                "generation": slot.generation,
+            }
+            for slot in plan.slots
+        ],
+        "firewall": _firewall(plan),
+        "private_key": key.private_key,
+        "public_key": key.public_key,
+        "user": hetzner.user,
+        "ssh_keys": key.known_as,
+        "public_ipv4": plan.public_ipv4,
+        "public_ipv6": plan.public_ipv6,
+        "data_directory": stack.data_directory,
+        "previous_generations": _previous_generations(),
+        "labels": dict(plan.labels),
+    }
+    if bastion is not None:
+        args["bastion"] = bastion
+    if plan.bastion is not None:
+        args["default_gateway"] = plan.gateway
+    if plan.volume_size is not None:
+        args["volume"] = {"size": plan.volume_size, "protect": hetzner.protect_volume}
+    return args
+
+
+def _previous_generations() -> pulumi.Output[Any]:
+    """What this stack's last update left in its output `generations`; nothing before the first."""
+    own = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
+    return pulumi.StackReference(own).get_output("generations").apply(lambda found: found or {})

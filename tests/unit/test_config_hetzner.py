@@ -1,0 +1,189 @@
+"""The configuration of the platform hetzner: the example as it is, and everything wrong with it, said at preview."""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+
+from stacks import config, ssh
+
+REPO = Path(__file__).resolve().parents[2]
+EXAMPLE = {
+    name.removeprefix("external-etcd:"): value
+    for name, value in yaml.safe_load((REPO / "Pulumi.hetzner.yaml").read_text())["config"].items()
+}
+BASTION = {
+    "host": "bastion.example",
+    "hostKey": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDJyo2sTUMxnKx0DqJY0zVcVv7B8mCkG6m8jXcTHwNd0",
+}
+
+
+def load(values: dict[str, Any], directory: Path | None = None) -> config.StackConfig:
+    raw = {
+        name: value if isinstance(value, str) else json.dumps(value)
+        for name, value in values.items()
+        if value is not None
+    }
+    return config.load("hetzner", raw, directory)
+
+
+def changed(changes: dict[str, Any], **top: Any) -> dict[str, Any]:
+    """The example with other values: `a.b` -> value, None takes away, below the key `hetzner`."""
+    values = copy.deepcopy({**EXAMPLE, **top})
+    for path, value in changes.items():
+        *above, last = path.split(".")
+        place = values["hetzner"]
+        for part in above:
+            place = place[int(part)] if part.isdigit() else place.setdefault(part, {})
+        if value is None:
+            del place[last]
+        else:
+            place[int(last) if last.isdigit() else last] = value
+    return values
+
+
+def test_the_example_is_accepted_as_it_is() -> None:
+    stack = load(EXAMPLE)
+    assert stack.hetzner is not None
+    assert stack.hetzner.plan.addresses == {"etcd-1": "10.1.1.11", "etcd-2": "10.1.1.12", "etcd-3": "10.1.1.13"}
+    assert stack.hetzner.plan.zone == "eu-central"
+    assert stack.hetzner.plan.gateway == "10.1.0.1"
+    assert (stack.hetzner.user, stack.hetzner.private_key) == ("etcd-operator", "")
+    assert stack.warnings == ()
+
+
+def test_what_the_example_has_commented_out_is_accepted_too() -> None:
+    values = changed({"publicIpv4": False, "bastion.serverType": "cx23", "volume.size": 10, "volume.protect": False})
+    stack = load(values)
+    assert stack.hetzner is not None
+    assert stack.hetzner.plan.bastion_address == "10.1.1.5"
+    assert stack.hetzner.plan.volume_size == 10
+    assert not stack.hetzner.protect_volume
+
+
+def test_a_slot_may_differ_from_the_others() -> None:
+    stack = load(changed({"slots.1": {"name": "etcd-2", "location": "fsn1", "image": "ubuntu-24.04", "generation": 4}}))
+    assert stack.hetzner is not None
+    second = stack.hetzner.plan.slots[1]
+    assert (second.location, second.image, second.generation, second.server_type) == (
+        "fsn1",
+        "ubuntu-24.04",
+        4,
+        "cx23",
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "rule"),
+    [
+        ({"location": "ngb1"}, "hetzner.location", "Locations of Hetzner Cloud are"),
+        ({"slots.1": {"name": "etcd-2", "location": "ash"}}, "hetzner.slots[1].location", "in one network zone"),
+        ({"serverType": "large"}, "hetzner.serverType", "its letters and its number"),
+        ({"image": "debian-12-arm64"}, "hetzner.serverType", "cx23 is amd64, the image debian-12-arm64 is arm64"),
+        ({"architecture": "arm64"}, "hetzner.serverType", "Image and server fit together"),
+        ({"architecture": "riscv64"}, "hetzner.architecture", "An architecture is amd64 or arm64"),
+        ({"networkRange": "10.1.0.1/16"}, "hetzner.networkRange", "no bit of the address set"),
+        ({"networkRange": "11.0.0.0/16"}, "hetzner.networkRange", "A private network lies in"),
+        ({"networkRange": "10.1.1.0/25"}, "hetzner.networkRange", "/24 or larger"),
+        ({"subnetRange": "10.1.1.0/29"}, "hetzner.subnetRange", "/28 or larger"),
+        ({"subnetRange": "10.2.1.0/24"}, "hetzner.subnetRange", "lies in the range of its network"),
+        ({"slots.0.address": "10.1.2.11"}, "hetzner.slots[0].address", "lies in the subnet"),
+        ({"subnetRange": "10.1.0.0/24", "slots.0.address": "10.1.0.1"}, "hetzner.slots[0].address", "gateway"),
+        ({"slots.0.address": "10.1.1.255"}, "hetzner.slots[0].address", "broadcast"),
+        ({"slots.0.address": "10.1.1.12"}, "hetzner.slots[1].address", "etcd-1 has it too"),
+        ({"slots.0.name": "red"}, "hetzner.slots[0].address", "ends in a number"),
+        ({"slots.0.name": "Etcd-1"}, "hetzner.slots[0].name", "DNS label"),
+        ({"slots.0.generation": 0}, "hetzner.slots[0].generation", "from 1 on"),
+        ({"slots.2": None}, "hetzner.slots", "odd"),
+        ({"slots": [{"name": f"etcd-{n}"} for n in range(1, 12)]}, "hetzner.slots", "at most 10 servers"),
+        ({"operators": ["0.0.0.0/0"]}, "hetzner.operators[0]", "opens port 22"),
+        ({"operators": ["::/0"]}, "hetzner.operators[0]", "opens port 22"),
+        ({"clients": ["0.0.0.0/0"]}, "hetzner.clients[0]", "opens port 2379"),
+        ({"clients": ["10.1.2.1/24"]}, "hetzner.clients[0]", "no bit of the address set"),
+        ({"operators": []}, "hetzner.operators", "port 22, is open to those ranges alone"),
+        ({"publicIpv4": False}, "hetzner.publicIpv4", "reached through a bastion"),
+        ({"bastion.address": "10.1.1.11"}, "hetzner.slots[0].address", "the bastion's"),
+        ({"bastion.address": "10.9.0.1"}, "hetzner.bastion.address", "lies in the subnet"),
+        ({"bastion.location": "moon"}, "hetzner.bastion.location", "Locations of Hetzner Cloud"),
+        ({"volume.size": 5}, "hetzner.volume.size", "10 to 10240 GB"),
+        ({"volume": {"protect": True}}, "hetzner.volume.size", "required"),
+        ({"labels": {"cluster": "x"}}, "hetzner.labels.cluster", "set by the program"),
+        ({"labels": {"a": "b c"}}, "hetzner.labels.a", "Name and value of a label"),
+        ({"location": None}, "hetzner.location", "required"),
+        ({"lokation": "x"}, "hetzner.lokation", "no such key"),
+        ({"operators": "203.0.113.7/32"}, "hetzner.operators", "a list of texts"),
+        ({"publicIpv4": "maybe"}, "hetzner.publicIpv4", "true or false"),
+    ],
+)
+def test_bad_input_is_refused_with_its_key_and_the_rule(changes: dict[str, Any], key: str, rule: str) -> None:
+    values = changed({}) if changes == {"slots.2": None} else changed(changes)
+    if changes == {"slots.2": None}:
+        values["hetzner"]["slots"].pop()
+    with pytest.raises(config.ConfigError) as refused:
+        load(values)
+    found = [problem for problem in refused.value.problems if problem.key == key and rule in problem.rule]
+    assert found, str(refused.value)
+    assert all(problem.value and problem.remedy for problem in refused.value.problems)
+
+
+def test_a_wrong_value_for_all_slots_is_said_once() -> None:
+    with pytest.raises(config.ConfigError) as refused:
+        load(changed({"location": "ngb1"}))
+    assert len(refused.value.problems) == 1
+    assert refused.value.problems[0].remedy == "Did you mean 'nbg1'?"
+
+
+def test_everybody_is_let_in_only_when_that_is_said() -> None:
+    load(changed({"operators": ["0.0.0.0/0"], "clients": ["0.0.0.0/0"], "openToTheWorld": True}))
+
+
+@pytest.mark.parametrize(
+    ("top", "key"),
+    [
+        ({"machines": []}, "machines"),
+        ({"machinesFile": "x"}, "machinesFile"),
+        ({"hetzner": None}, "hetzner"),
+        ({"platform": "hosts"}, "hetzner"),
+        ({"platform": "hetzer"}, "platform"),
+        ({"ssh": {"port": 2222}}, "ssh.port"),
+        ({"ssh": {"bastion": BASTION}}, "ssh.bastion.privateKeyFile"),
+        ({"dataDirectory": "/etcd"}, "dataDirectory"),
+    ],
+)
+def test_keys_that_do_not_belong_to_the_platform_are_refused(top: dict[str, Any], key: str) -> None:
+    with pytest.raises(config.ConfigError) as refused:
+        load({**EXAMPLE, **top})
+    assert key in {problem.key for problem in refused.value.problems}
+
+
+def test_the_operators_own_key_is_used_and_its_public_half_is_found_in_it(tmp_path: Path) -> None:
+    key = ed25519.Ed25519PrivateKey.generate()
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+    ).decode()
+    public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
+    assert ssh.public_key(private) == public
+    file = tmp_path / "key"
+    file.write_text(private)
+    file.chmod(0o600)
+    stack = load({**EXAMPLE, "ssh": {"privateKeyFile": "key", "user": "ops", "bastion": BASTION}}, tmp_path)
+    assert stack.hetzner is not None
+    assert (stack.hetzner.public_key, stack.hetzner.user) == (public, "ops")
+    assert stack.bastion is not None
+    assert stack.bastion.private_key == private
+
+
+def test_a_key_without_a_public_half_is_refused(tmp_path: Path) -> None:
+    pem = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    file = tmp_path / "key"
+    file.write_bytes(pem)
+    file.chmod(0o600)
+    with pytest.raises(config.ConfigError, match="OpenSSH format"):
+        load({**EXAMPLE, "ssh": {"privateKeyFile": "key"}}, tmp_path)

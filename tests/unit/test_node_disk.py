@@ -1,0 +1,66 @@
+"""A disk for the data: what counts as empty, and what is left alone. Files stand for disks: blkid reads both."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from components.node import disk
+from components.node.errors import NodeError
+
+pytestmark = pytest.mark.skipif(shutil.which("mkfs.ext4") is None, reason="mkfs.ext4 is not installed")
+SIZE = 16 << 20
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Path:
+    file = tmp_path / "disk"
+    with file.open("wb") as opened:
+        opened.truncate(SIZE)
+    return file
+
+
+def write(device: Path, offset: int, content: bytes) -> None:
+    with device.open("r+b") as file:
+        file.seek(offset)
+        file.write(content)
+
+
+def test_a_disk_of_zeros_is_empty(device: Path) -> None:
+    assert disk._kind_of(device, "the disk") == ""
+
+
+def test_a_file_system_is_recognised(device: Path) -> None:
+    subprocess.run(["mkfs.ext4", "-q", "-F", device], check=True, timeout=30)
+    assert disk._kind_of(device, "the disk") == "ext4"
+
+
+@pytest.mark.parametrize("offset", [0, 1 << 20, SIZE - 512], ids=["beginning", "first MiB", "end"])
+def test_a_disk_with_bytes_that_nobody_knows_is_refused(device: Path, offset: int) -> None:
+    write(device, offset, b"precious")
+    with pytest.raises(NodeError, match="not empty either; it is untouched"):
+        disk._kind_of(device, "the disk")
+
+
+def test_another_file_system_and_a_partition_table_are_refused(device: Path) -> None:
+    subprocess.run(["mkswap", device], check=True, timeout=30, capture_output=True)
+    with pytest.raises(NodeError, match="the disk holds swap"):
+        disk._kind_of(device, "the disk")
+    write(device, 0, bytes(8192))
+    write(device, 0x1BE, bytes.fromhex("00020200 83030300 00080000 00100000"))
+    write(device, 510, b"\x55\xaa")
+    with pytest.raises(NodeError, match="the disk holds dos"):
+        disk._kind_of(device, "the disk")
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/var/lib/etcd", "var-lib-etcd.mount"),
+        ("/srv/etcd-data/.1", "srv-etcd\\x2ddata-\\x2e1.mount"),
+        ("/data_1/a+b", "data_1-a\\x2bb.mount"),
+    ],
+)
+def test_a_mount_has_the_name_that_systemd_wants(path: str, name: str) -> None:
+    assert disk.unit_name(path) == name

@@ -1,0 +1,67 @@
+"""Who may reach which port: the one list, and what the machine makes of it."""
+
+import ipaddress
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.node import firewall as on_machine
+from components.plan.firewall import member_rules
+
+RANGES = st.lists(
+    st.tuples(st.ip_addresses(v=4), st.integers(0, 32)).map(
+        lambda pair: str(ipaddress.ip_network((int(pair[0]), pair[1]), strict=False))
+    ),
+    max_size=6,
+)
+MEMBERS = ["10.1.1.11", "10.1.1.12", "10.1.1.13"]
+
+
+def test_peers_are_the_members_alone_and_clients_come_on_top() -> None:
+    rules = member_rules(MEMBERS, operators=["203.0.113.7/32"], clients=["10.1.2.0/24"], metrics=[])
+    members = ["10.1.1.11/32", "10.1.1.12/31"]
+    assert rules == {"22": ["203.0.113.7/32"], "2379": [*members, "10.1.2.0/24"], "2380": members, "2381": members}
+
+
+def test_without_operators_nobody_comes_by_ssh() -> None:
+    assert member_rules(MEMBERS, operators=[], clients=[], metrics=[])["22"] == []
+
+
+def test_ranges_of_both_families_stand_beside_each_other() -> None:
+    rules = member_rules(
+        MEMBERS, operators=["2001:db8::/32", "203.0.113.0/24", "2001:db8:1::/48"], clients=[], metrics=[]
+    )
+    assert rules["22"] == ["203.0.113.0/24", "2001:db8::/32"]
+
+
+@given(RANGES, st.ip_addresses(v=4))
+def test_exactly_those_in_a_range_are_let_in(clients: list[str], stranger: ipaddress.IPv4Address) -> None:
+    rules = member_rules(MEMBERS, operators=[], clients=clients, metrics=[])
+    wanted = str(stranger) in MEMBERS or any(stranger in ipaddress.IPv4Network(text) for text in clients)
+    assert any(stranger in ipaddress.IPv4Network(text) for text in rules["2379"]) is wanted
+
+
+def test_the_order_of_what_is_given_makes_no_difference() -> None:
+    one = member_rules(MEMBERS, operators=["10.0.0.1/32", "10.0.0.9/32"], clients=[], metrics=[])
+    other = member_rules(MEMBERS[::-1], operators=["10.0.0.9/32", "10.0.0.1/32"], clients=[], metrics=[])
+    assert one == other
+
+
+def test_the_machine_drops_all_else_that_comes_to_its_ports() -> None:
+    text = on_machine.render({"22": ["203.0.113.0/24", "2001:db8::/32"], "2380": ["10.1.1.11/32"]})
+    assert "ip saddr { 203.0.113.0/24 } tcp dport 22 accept" in text
+    assert "ip6 saddr { 2001:db8::/32 } tcp dport 22 accept" in text
+    assert text.index("tcp dport 2380 accept") < text.index("tcp dport { 22, 2380 } drop")
+
+
+@pytest.mark.skipif(shutil.which("nft") is None, reason="nft is not installed")
+def test_nft_understands_the_rules(tmp_path: Path) -> None:
+    rules = member_rules(MEMBERS, operators=["203.0.113.7/32", "2001:db8::/32"], clients=["10.1.2.0/24"], metrics=[])
+    file = tmp_path / "rules.nft"
+    file.write_text(on_machine.render(rules))
+    done = subprocess.run(["nft", "-c", "-f", file], capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 0 or "not permitted" in done.stderr.lower(), done.stderr

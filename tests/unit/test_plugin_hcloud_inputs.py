@@ -1,0 +1,259 @@
+"""The stand-in for the plugin hcloud: which inputs and settings it takes, by the installed SDK's own types."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+import pulumi_hcloud
+import pytest
+
+from lab.plugins import sdk
+from lab.plugins.hcloud import VERSION, make_plugin
+from lab.plugins.wire import UNKNOWN, Secret
+from tests.support.fake_hcloud import TOKEN, FakeHcloud
+from tests.support.hcloud_client import HcloudClient, hcloud
+from tests.support.plugin_client import refused
+
+SERVER = {"name": "etcd-1", "serverType": "cx23", "image": "debian-12"}
+RULE = {"direction": "in", "protocol": "tcp", "port": "22", "sourceIps": ["0.0.0.0/0"]}
+SUBNET = {"networkId": 1, "type": "cloud", "networkZone": "eu-central", "ipRange": "10.0.1.0/24"}
+
+
+@pytest.fixture(scope="module")
+def cloud() -> Iterator[FakeHcloud]:
+    fake = FakeHcloud()
+    yield fake
+    fake.close()
+
+
+@pytest.fixture(scope="module")
+def plugin(cloud: FakeHcloud) -> Iterator[HcloudClient]:
+    with hcloud(cloud) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "path", "reason"),
+    [
+        ("Network", {}, "ipRange", "missing"),
+        ("Network", {"ipRange": 10}, "ipRange", "must be a string"),
+        ("Network", {"ipRange": "10.0.0.0"}, "ipRange", "10.0.0.0/32"),
+        ("Network", {"ipRange": "10.0.0.0/40"}, "ipRange", "valid CIDR"),
+        ("Network", {"ipRange": "10.0.0.0/16", "ip_range": "x"}, "ip_range", "no property called 'ip_range'"),
+        ("Network", {"ipRange": "10.0.0.0/16", "labels": {"a": 1}}, "labels.a", "must be a string"),
+        ("Network", {"ipRange": "10.0.0.0/16", "labels": {"a b": "c"}}, "labels.a b", "label key"),
+        ("Network", {"ipRange": "10.0.0.0/16", "labels": {"a": "-c"}}, "labels.a", "label value"),
+        ("Network", {"ipRange": "10.0.0.0/16", "labels": {"a": "c" * 64}}, "labels.a", "label value"),
+        ("NetworkSubnet", {**SUBNET, "networkId": "1"}, "networkId", "must be an integer, and a string"),
+        ("NetworkSubnet", {**SUBNET, "type": "dedicated"}, "type", "must be one of cloud, server, vswitch"),
+        ("PlacementGroup", {"type": "pack"}, "type", "must be one of spread"),
+        ("Firewall", {"rules": [{**RULE, "direction": "inbound"}]}, "rules[0].direction", "must be one of in, out"),
+        ("Firewall", {"rules": [{"direction": "in"}]}, "rules[0].protocol", "missing"),
+        ("Firewall", {"rules": [{**RULE, "ports": "22"}]}, "rules[0].ports", "no property called"),
+        ("Firewall", {"rules": [{**RULE, "port": 22}]}, "rules[0].port", "must be a string, and a number"),
+        ("Firewall", {"rules": [{**RULE, "sourceIps": ["10.0.0.1/8"]}]}, "rules[0].sourceIps[0]", "not the start"),
+        ("Firewall", {"rules": [{**RULE, "sourceIps": ["all"]}]}, "rules[0].sourceIps[0]", "invalid CIDR"),
+        ("FirewallAttachment", {"firewallId": 1, "serverIds": ["2"]}, "serverIds[0]", "must be an integer"),
+        ("Server", {**SERVER, "serverTyp": "cx23"}, "serverTyp", "no property called 'serverTyp'"),
+        ("Server", {"image": "debian-12"}, "serverType", "missing"),
+        ("Server", {**SERVER, "image": ""}, "image", "more than 0 characters"),
+        ("Server", {**SERVER, "datacenter": "fsn1-dc14"}, "datacenter", "give the location instead"),
+        ("Server", {**SERVER, "backups": True}, "backups", "does not serve this property"),
+        ("Server", {**SERVER, "placementGroupId": 1.5}, "placementGroupId", "whole number"),
+        ("Server", {**SERVER, "networks": [{}]}, "networks[0]", "either networkId or subnetId"),
+        ("Server", {**SERVER, "networks": [{"subnetId": "1"}]}, "networks[0].subnetId", "unexpected subnet id"),
+        (
+            "Server",
+            {**SERVER, "networks": [{"subnetId": "1-10.0.1.0/24", "ip": "10.0.2.1"}]},
+            "networks[0].ip",
+            "outside",
+        ),
+        (
+            "Server",
+            {**SERVER, "networks": [{"networkId": 1}, {"subnetId": "1-10.0.1.0/24"}]},
+            "networks[1]",
+            "more than",
+        ),
+        (
+            "Server",
+            {**SERVER, "networks": [{"networkId": 2, "subnetId": "1-10.0.1.0/24"}]},
+            "networks[0].subnetId",
+            "belong",
+        ),
+        ("Server", {**SERVER, "publicNets": [{"ipv4Enabled": "no"}]}, "publicNets[0].ipv4Enabled", "must be a boolean"),
+        ("ServerNetwork", {"serverId": 1}, "", "exactly one of networkId and subnetId"),
+        ("ServerNetwork", {"serverId": 1, "networkId": 1, "ip": "10.0.1"}, "ip", "not an IP address"),
+        ("Volume", {"location": "fsn1"}, "size", "missing"),
+        ("VolumeAttachment", {"volumeId": 1}, "serverId", "missing"),
+        ("PrimaryIp", {"type": "ipv5", "location": "fsn1"}, "type", "must be one of ipv4, ipv6"),
+    ],
+)
+def test_an_input_that_is_wrong_is_refused(
+    plugin: HcloudClient, kind: str, given: dict[str, Any], path: str, reason: str
+) -> None:
+    failures = plugin.of(kind).failures(given)
+    assert list(failures) == [path]
+    assert reason in failures[path]
+
+
+def test_what_is_not_known_yet_passes(plugin: HcloudClient) -> None:
+    networks = [{"subnetId": UNKNOWN, "ip": "10.0.1.1"}]
+    checked = plugin.of("Server").check({**SERVER, "networks": networks, "placementGroupId": UNKNOWN})
+    assert checked["networks"] == [{"subnetId": UNKNOWN, "ip": "10.0.1.1", "aliasIps": []}]
+
+
+def test_defaults_are_those_of_the_official_plugin(plugin: HcloudClient) -> None:
+    checked = plugin.of("Server").check({**SERVER, "publicNets": [{"ipv4": 7}]})
+    switches = {name for name, value in checked.items() if value is False}
+    assert switches == {
+        "allowDeprecatedImages",
+        "backups",
+        "deleteProtection",
+        "ignoreRemoteFirewallIds",
+        "keepDisk",
+        "rebuildProtection",
+        "shutdownBeforeDeletion",
+    }
+    assert checked["publicNets"] == [{"ipv4": 7, "ipv4Enabled": True, "ipv6Enabled": True}]
+
+
+# -- the SDK ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_stand_in_is_of_the_version_of_the_sdk_and_knows_types_that_it_has() -> None:
+    plugin = make_plugin()
+    assert importlib.metadata.version("pulumi_hcloud") == VERSION
+    for token, resource in plugin.resources.items():
+        kind = getattr(pulumi_hcloud, token.rpartition(":")[2])
+        assert kind.pulumi_type == token
+        assert resource.fields
+        table = resource.about  # type: ignore[attr-defined]
+        assert {path.partition(".")[0].partition("[")[0] for path in table} <= set(resource.fields), token
+        assert set(resource.computed) <= set(resource.fields), token  # type: ignore[attr-defined]
+        assert {*resource.sent} <= set(resource.fields), token  # type: ignore[attr-defined]
+
+
+def test_a_resource_of_the_sdk_is_read_from_its_text() -> None:
+    fields = sdk.inputs("pulumi_hcloud", "hcloud:index/server:Server")
+    assert fields["serverType"].required
+    assert not fields["image"].required
+    entry = fields["networks"].item
+    assert entry is not None
+    assert set(entry.fields or {}) == {"aliasIps", "ip", "macAddress", "networkId", "subnetId"}
+    assert "ipv4Address" in sdk.outputs("pulumi_hcloud", "hcloud:index/server:Server")
+
+
+@pytest.mark.parametrize(
+    ("package", "token"), [("pulumi_hcloud", "hcloud:index/serverr:Serverr"), ("pulumi_none", "a:index/b:B")]
+)
+def test_a_resource_that_no_sdk_has_is_told(package: str, token: str) -> None:
+    with pytest.raises(LookupError, match=r"has no|not installed"):
+        sdk.inputs(package, token)
+
+
+def test_reading_a_type_of_a_large_sdk_takes_no_time_to_speak_of() -> None:
+    started = time.monotonic()
+    sdk.inputs("pulumi_aws", "aws:ec2/instance:Instance")
+    assert time.monotonic() - started < 1
+
+
+# -- settings ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "path", "reason"),
+    [
+        ({"token": "short"}, "token", "exactly 64 characters"),
+        ({"pollInterval": "5"}, "pollInterval", "write 500ms"),
+        ({"pollFunction": "linear"}, "pollFunction", "must be one of constant, exponential"),
+        ({"tokn": TOKEN}, "tokn", "no property called"),
+    ],
+)
+def test_a_setting_that_is_wrong_is_refused(
+    plugin: HcloudClient, settings: dict[str, Any], path: str, reason: str
+) -> None:
+    failures = plugin.config_failures(**settings)
+    assert list(failures) == [path]
+    assert reason in failures[path]
+
+
+def test_the_token_becomes_a_secret(plugin: HcloudClient) -> None:
+    assert plugin.settings(token=TOKEN, endpoint="http://a/v1") == {"token": Secret(TOKEN), "endpoint": "http://a/v1"}
+
+
+def test_another_endpoint_changes_the_provider_and_replaces_nothing(plugin: HcloudClient) -> None:
+    old = {"endpoint": "http://a/v1", "token": Secret(TOKEN)}
+    assert list(plugin.config_diff(old, old).diffs) == []
+    answer = plugin.config_diff(old, {**old, "endpoint": "http://b/v1"})
+    assert (list(answer.diffs), list(answer.replaces)) == (["endpoint"], [])
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"token": TOKEN}, "for emulated clouds only"),
+        ({"token": TOKEN, "endpoint": "https://api.hetzner.cloud/v1"}, "for emulated clouds only"),
+        ({"token": TOKEN, "endpoint": "127.0.0.1:80"}, "is not an address such as"),
+        ({"endpoint": "http://127.0.0.1:1/v1"}, "there is no API token"),
+    ],
+)
+def test_settings_that_lead_nowhere_are_refused(
+    plugin: HcloudClient, monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], reason: str
+) -> None:
+    monkeypatch.delenv("HCLOUD_TOKEN", raising=False)
+    monkeypatch.delenv("HCLOUD_ENDPOINT", raising=False)
+    with pytest.raises(grpc.RpcError) as error:
+        plugin.configure(**settings)
+    assert reason in refused(error)
+
+
+def test_settings_may_come_from_the_environment(cloud: FakeHcloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HCLOUD_TOKEN", TOKEN)
+    monkeypatch.setenv("HCLOUD_ENDPOINT", cloud.endpoint)
+    with hcloud(cloud) as client:
+        client.configure(pollInterval="1ms")
+        assert client.of("Network").create({"ipRange": "10.0.0.0/16"})[0]
+
+
+# -- the API's refusals -----------------------------------------------------------------------------------------------
+
+
+def test_a_wrong_token_is_told(cloud: FakeHcloud) -> None:
+    with hcloud(cloud) as client:
+        client.configure(endpoint=cloud.endpoint, token="x" * 64)
+        with pytest.raises(grpc.RpcError) as error:
+            client.of("SshKey").create({"publicKey": "k"})
+        assert refused(error) == "unable to authenticate (unauthorized; POST ssh_keys)"
+
+
+def test_an_api_that_does_not_answer_is_told(plugin: HcloudClient, cloud: FakeHcloud) -> None:
+    with hcloud(cloud) as client:
+        client.configure(endpoint="http://127.0.0.1:1/v1", token=TOKEN)
+        with pytest.raises(grpc.RpcError) as error:
+            client.of("SshKey").create({"publicKey": "k"})
+        assert refused(error).startswith("POST http://127.0.0.1:1/v1/ssh_keys: ")
+
+
+@pytest.mark.parametrize("code", ["conflict", "locked", "rate_limit_exceeded"])
+def test_what_is_only_refused_for_now_is_tried_again(plugin: HcloudClient, cloud: FakeHcloud, code: str) -> None:
+    cloud.refuse("POST placement_groups", code, status=409)
+    assert plugin.of("PlacementGroup").create({"type": "spread"})[0]
+
+
+def test_a_name_that_is_taken_is_told_at_once(plugin: HcloudClient) -> None:
+    plugin.of("SshKey").create({"publicKey": "k", "name": "mine"})
+    started = time.monotonic()
+    with pytest.raises(grpc.RpcError) as error:
+        plugin.of("SshKey").create({"publicKey": "k", "name": "mine"})
+    assert refused(error) == "name mine is already used (uniqueness_error; POST ssh_keys)"
+    assert time.monotonic() - started < 1
+
+
+def test_what_is_not_served_is_told(plugin: HcloudClient) -> None:
+    with pytest.raises(grpc.RpcError) as error:
+        plugin.of("LoadBalancer").check({})
+    assert "LoadBalancer is not served by this stand-in for the plugin hcloud" in refused(error)
