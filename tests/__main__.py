@@ -37,6 +37,7 @@ def main(arguments: list[str]) -> int:
             stage("ruff and mypy", lambda: _run(["make", "--no-print-directory", "check"])),
             stage("unit and component tests", lambda: pytest("tests/unit", "tests/components")),
             stage("lab tests", lambda: pytest("tests/lab")),
+            stage("cloud tests", lambda: pytest("tests/clouds")),
         ]
     print("== where the time went")
     for name, spent in seconds.items():

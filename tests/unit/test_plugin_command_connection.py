@@ -105,7 +105,7 @@ def test_a_server_that_says_nothing_is_given_up_after_the_time_of_one_dial(comma
         started = time.monotonic()
         text = error_of(command, to(port, dialErrorLimit=0, perDialTimeout=1))
     assert text == "after 0 failed attempts: ssh: handshake failed: i/o timeout"
-    assert time.monotonic() - started < 4
+    assert time.monotonic() - started < 10  # the default would be 15
 
 
 def test_something_that_is_no_ssh_server_is_told(command: PluginClient) -> None:
