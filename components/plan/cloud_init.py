@@ -42,7 +42,7 @@ RemainAfterExit=yes
 ExecStart=/sbin/sysctl -q -w net.ipv4.ip_forward=1
 ExecStart=/usr/sbin/nft "table ip external_etcd_nat; delete table ip external_etcd_nat; \\
   table ip external_etcd_nat {{ chain out {{ type nat hook postrouting priority 100; \\
-  ip saddr {network} ip daddr != {network} masquerade; }} }}"
+  ip saddr {network} ip daddr != {network} masquerade; }}; }}"
 
 [Install]
 WantedBy=multi-user.target
