@@ -180,7 +180,7 @@ def _inspect(spec: Spec, device: Path) -> None:
                 "If it is not needed, remove it; if it is, give another disk.",
             )
         return
-    for key, wanted in (("cluster", spec.cluster), ("token", spec.token), ("member", spec.member)):
+    for key, wanted in (("cluster", spec.cluster), ("member", spec.member)):
         here = getattr(mark, key)
         if here != wanted and not (mark.bare and not found):
             raise NodeError(

@@ -1,6 +1,5 @@
 """A disk for the data: what counts as empty, and what is left alone. Files stand for disks: blkid reads both."""
 
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -8,13 +7,14 @@ import pytest
 
 from components.node import disk
 from components.node.errors import NodeError
+from tests.support.programs import require_program
 
-pytestmark = pytest.mark.skipif(shutil.which("mkfs.ext4") is None, reason="mkfs.ext4 is not installed")
 SIZE = 16 << 20
 
 
 @pytest.fixture
 def device(tmp_path: Path) -> Path:
+    require_program("mkfs.ext4", "e2fsprogs")
     file = tmp_path / "disk"
     with file.open("wb") as opened:
         opened.truncate(SIZE)

@@ -1,16 +1,15 @@
 """Who may reach which port: the one list, and what the machine makes of it."""
 
 import ipaddress
-import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from components.node import firewall as on_machine
 from components.plan.firewall import member_rules
+from tests.support.programs import require_program
 
 RANGES = st.lists(
     st.tuples(st.ip_addresses(v=4), st.integers(0, 32)).map(
@@ -58,8 +57,8 @@ def test_the_machine_drops_all_else_that_comes_to_its_ports() -> None:
     assert text.index("tcp dport 2380 accept") < text.index("tcp dport { 22, 2380 } drop")
 
 
-@pytest.mark.skipif(shutil.which("nft") is None, reason="nft is not installed")
 def test_nft_understands_the_rules(tmp_path: Path) -> None:
+    require_program("nft", "nftables")
     rules = member_rules(MEMBERS, operators=["203.0.113.7/32", "2001:db8::/32"], clients=["10.1.2.0/24"], metrics=[])
     file = tmp_path / "rules.nft"
     file.write_text(on_machine.render(rules))
