@@ -1,5 +1,6 @@
 """The project's wheel in an environment of its own, as its users have it."""
 
+import shutil
 import subprocess
 import sys
 import venv
@@ -10,7 +11,13 @@ REPO = Path(__file__).resolve().parents[2]
 
 def installed_wheel(directory: Path) -> Path:
     """Builds the wheel and installs it into a new environment below `directory`; returns that environment's Python."""
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(directory), str(REPO)]
+    # A copy: building leaves files beside the sources, and would take old ones along.
+    source = directory / "source"
+    source.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(REPO / name, source / name)
+    shutil.copytree(REPO / "components", source / "components", ignore=shutil.ignore_patterns("__pycache__"))
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(directory), str(source)]
     done = subprocess.run(build, timeout=120, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     (wheel,) = directory.glob("external_etcd-*.whl")
