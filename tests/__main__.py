@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,21 +26,18 @@ def main(arguments: list[str]) -> int:
         seconds[name] = time.monotonic() - start
         return code
 
-    def command(*paths: str) -> list[str]:
-        return [sys.executable, "-m", "pytest", "--durations=10", *paths, *arguments]
-
     def pytest(*paths: str) -> int:
-        return _run(command(*paths))
+        return _run([sys.executable, "-m", "pytest", "--durations=10", *paths, *arguments])
 
-    clouds, units = command("tests/clouds"), command("tests/unit", "tests/components")
     stage("get Pulumi, etcd and kubeadm", _get)
     if any(not argument.startswith("-") for argument in arguments):
         codes = [stage("the tests named", pytest)]
     else:
         codes = [
             stage("ruff and mypy", lambda: _run(["make", "--no-print-directory", "check"])),
-            stage("unit and component tests, and cloud tests beside them", lambda: _beside(clouds, units)),
+            stage("unit and component tests", lambda: pytest("tests/unit", "tests/components")),
             stage("lab tests", lambda: pytest("tests/lab")),
+            stage("cloud tests", lambda: pytest("tests/clouds")),
         ]
     print("== where the time went")
     for name, spent in seconds.items():
@@ -53,17 +49,6 @@ def main(arguments: list[str]) -> int:
 
 def _run(command: Sequence[str]) -> int:
     return subprocess.run(command, cwd=REPO, check=False).returncode
-
-
-def _beside(quiet: Sequence[str], loud: Sequence[str]) -> int:
-    """Runs two commands at once, since one waits much while the other computes; shows what the quiet one said after."""
-    with tempfile.TemporaryFile() as said:
-        other = subprocess.Popen(quiet, cwd=REPO, stdout=said, stderr=subprocess.STDOUT)
-        code = _run(loud)
-        other.wait()
-        said.seek(0)
-        print(said.read().decode(errors="replace"), flush=True)
-    return code or other.returncode
 
 
 def _get() -> int:
