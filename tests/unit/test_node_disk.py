@@ -7,7 +7,7 @@ import pytest
 
 from components.node import disk
 from components.node.errors import NodeError
-from tests.support.programs import require_program
+from tests.support.needs import require_program
 
 SIZE = 16 << 20
 

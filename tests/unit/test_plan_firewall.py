@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from components.node import firewall as on_machine
 from components.plan.firewall import member_rules
-from tests.support.programs import require_program
+from tests.support.needs import require_program
 
 RANGES = st.lists(
     st.tuples(st.ip_addresses(v=4), st.integers(0, 32)).map(
