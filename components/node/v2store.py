@@ -55,9 +55,10 @@ def refuse_dirty(spec: Spec, running: str) -> None:
                 raise NodeError(
                     f"the data of this member hold something of API v2, which etcd {spec.release.version} cannot read "
                     f"(`etcdutl check v2store`: {said.removeprefix('Error: ')}); nothing was changed",
-                    "Look with etcd 3.5 and the flag enable-v2 what is below /v2/keys, copy it where it is needed, and "
-                    "delete it there. Then let every member write a snapshot without it: flag snapshot-count: 1 for "
-                    "one `pulumi up`, away again with the next. Then set the version again.",
+                    "On one member, start etcd with API v2 (a file etcd.service.d/v2.conf with the lines [Service] and "
+                    "Environment=ETCD_ENABLE_V2=true), see what is below /v2/keys, copy what is needed to API v3, "
+                    "delete it there, and take the file away again. Then let every member write a snapshot: flag "
+                    "snapshot-count: 1 for one `pulumi up`, away with the next, which may set the version, too.",
                 )
     finally:
         files.remove_tree(links)

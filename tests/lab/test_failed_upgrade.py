@@ -12,8 +12,12 @@ from tests.support.stacks import Stacks
 _PKI = "/etc/etcd/pki"
 
 
-def _api_v2(machine: Machine, method: str, data: str = "") -> str:
-    """A request of etcd's API v2 for the key /old."""
+def _api_v2(machine: Machine, method: str, data: str = "") -> None:
+    """One request of etcd's API v2 for the key /old, to a member that serves it meanwhile."""
+    drop_in = "/etc/systemd/system/etcd.service.d/v2.conf"
+    restart = "systemctl daemon-reload && systemctl restart etcd"
+    text = "[Service]\nEnvironment=ETCD_ENABLE_V2=true\n"
+    machine.run(f"mkdir -p $(dirname {drop_in}) && cat >{drop_in} && {restart}", input=text, root=True)
     script = textwrap.dedent(
         f"""
         import ssl, urllib.request
@@ -24,7 +28,8 @@ def _api_v2(machine: Machine, method: str, data: str = "") -> str:
         print(urllib.request.urlopen(request, context=context, timeout=10).read().decode())
         """
     )
-    return machine.run(["sudo", "-n", "python3", "-"], input=script).stdout
+    machine.run(["sudo", "-n", "python3", "-"], input=script)
+    machine.run(f"rm {drop_in} && {restart}", root=True)
 
 
 def _break_release(machine: Machine, version: str) -> None:
@@ -57,15 +62,12 @@ def test_a_store_of_api_v2_is_refused_and_a_member_that_does_not_start_is_put_ba
     machines: Machines, stacks: Stacks, tmp_path: Path
 ) -> None:
     found = machines.fresh(3)
-    stack = stacks.new(found, version="3.5.35", flags={"enable-v2": "true"})
+    stack = stacks.new(found, version="3.5.35")
     stack.up()
     _api_v2(found[0], "PUT", "value=1")
 
-    # 3.6 has no flag enable-v2, so it goes in the same edit; what was written with it is still there.
     before = as_they_are(found)
-    upgrade = {**stack.config, "version": "3.6.16"}
-    del upgrade["flags"]
-    old, stack.config = stack.config, upgrade
+    stack.config["version"] = "3.6.16"
     refused = stack.up(check=False)
     assert refused.code != 0
     assert "hold something of API v2, which etcd 3.6.16 cannot read" in refused.text
@@ -73,13 +75,13 @@ def test_a_store_of_api_v2_is_refused_and_a_member_that_does_not_start_is_put_ba
     assert as_they_are(found) == before
 
     # The way out, as the message says it.
-    stack.config = {**old, "flags": {"enable-v2": "true", "snapshot-count": "1"}}
     _api_v2(found[1], "DELETE")
+    stack.config |= {"version": "3.5.35", "flags": {"snapshot-count": "1"}}
     stack.up()
     etcdctl(found[0], "put", "a", "b")
 
     _break_release(found[1], "3.6.16")
-    stack.config = upgrade
+    stack.config |= {"version": "3.6.16", "flags": {}}
     processes = process_ids(found)
     with probing(stack, found, tmp_path, "A member that does not start with 3.6.16 is put back") as probe:
         probe.mark("pulumi up")
