@@ -1,4 +1,7 @@
-"""Whether a certificate authority of the user's own can issue what a cluster needs. Standard library only."""
+"""Whether a certificate authority of the user's own can be trusted, and issue what a cluster needs.
+
+Standard library only.
+"""
 
 import base64
 import os
@@ -21,16 +24,26 @@ _IS_AUTHORITY = re.compile(rb"\x06\x03\x55\x1d\x13(\x01\x01\xff)?\x04.\x30.\x01\
 
 
 def check_authority(
-    certificate: str, private_key: str, validity_hours: int, now: float | None = None, key: str = "ca"
+    certificate: str,
+    private_key: str | None,
+    validity_hours: int,
+    now: float | None = None,
+    key: str = "authority",
+    *,
+    issues: bool = True,
+    private_key_name: str = "private_key",
 ) -> list[Problem]:
     """Why this authority cannot issue the cluster's certificates; empty when it can. No message holds any of the key.
 
     Args:
         certificate: the CA certificate, PEM, exactly one.
-        private_key: its private key, PEM, without a passphrase.
+        private_key: its private key, PEM, without a passphrase; None where it is only trusted, and not given.
         validity_hours: lifetime of the certificates to be issued, in hours.
         now: seconds since the epoch. Default: the clock.
-        key: the config key of the authority; problems are at `<key>.certificate` and `<key>.private_key`.
+        key: the config key of the authority; problems are at `<key>.certificate` and `<key>.<private_key_name>`.
+        issues: it issues the certificates; else it is only trusted, and how long it lives is not asked: what it
+            issued ends with it, and an authority that is about to end must be one that can be replaced.
+        private_key_name: the user's spelling of the field.
     """
     at = f"{key}.certificate"
     blocks = _CERTIFICATE.findall(certificate)
@@ -43,7 +56,7 @@ def check_authority(
         rule = "The authority is exactly one X.509 certificate in PEM format"
         given = "a text that is none" if len(blocks) < 2 else f"{len(blocks)} certificates"
         return [Problem(at, given, rule, "Give one block from BEGIN CERTIFICATE to END CERTIFICATE")]
-    problems = _check_key(certificate, private_key, f"{key}.private_key")
+    problems = [] if private_key is None else _check_key(certificate, private_key, f"{key}.{private_key_name}")
     if not authorities or not _IS_AUTHORITY.search(der):
         rule = (
             "The certificate may sign others: basicConstraints CA:TRUE, and certificate signing if it states key usages"
@@ -55,6 +68,8 @@ def check_authority(
         rule = "The authority is a root: its certificate was issued by itself"
         remedy = "Make a root for etcd alone; nobody else needs to trust it"
         return [Problem(at, "a certificate that another authority issued", rule, remedy), *problems]
+    if not issues:
+        return problems
     return _check_dates(authorities[0], validity_hours, time.time() if now is None else now, at) + problems
 
 
