@@ -11,7 +11,8 @@ import pulumi
 import pulumi_tls as tls
 
 from .plan import DEFAULT_AUTHORITY, AuthorityPlan, check_authority
-from .plan.authorities import bundle, check_authorities, check_different
+from .plan.authorities import bundle, check_authorities
+from .plan.authority import check_different
 from .plan.errors import refuse
 
 # Server certificates need clientAuth as well: etcd's gRPC gateway dials its own client port with them
@@ -113,6 +114,7 @@ class EtcdPki(pulumi.ComponentResource):
             trusted[authority["name"]] = certificate
             if authority["name"] == issuer:
                 self._issuer_key, self._issuer_certificate = key, certificate
+        self._issuer = issuer
         self.ca_certificate = pulumi.Output.all(**trusted).apply(_trusted)
 
         for member in args["members"]:
@@ -198,7 +200,13 @@ class EtcdPki(pulumi.ComponentResource):
         """Makes one certificate with a key of its own; returns (certificate, key), both PEM."""
         child = f"{self._name}-{suffix}"
         options = pulumi.ResourceOptions(parent=self)
-        key = tls.PrivateKey(child, algorithm="ECDSA", ecdsa_curve="P256", opts=options)
+        # Under another CA with another key: who replaces a CA because something has leaked need not ask what it was.
+        key = tls.PrivateKey(
+            child,
+            algorithm="ECDSA",
+            ecdsa_curve="P256",
+            opts=pulumi.ResourceOptions(parent=self, replacement_trigger=self._issuer),
+        )
         request = tls.CertRequest(
             child,
             private_key_pem=key.private_key_pem,

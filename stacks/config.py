@@ -22,8 +22,7 @@ from components.plan import (
     check_plan,
 )
 from components.plan.addresses import check_name
-from components.plan.authorities import check_different
-from components.plan.authority import check_authority
+from components.plan.authority import check_authority, check_different
 from components.plan.errors import did_you_mean, shown
 from components.plan.flags import DEFAULT_QUOTA, METRICS_LOOPBACK
 from components.plan.hetzner import DEFAULT_USER

@@ -36,15 +36,17 @@ def refuse_too_early(spec: Spec, bundle: Bundle) -> None:
         return
     phase("ask whether every member is ready for these certificates")
     with certificates.laid_out(bundle) as place:
-        issuer = _issuer(place, bundle.files["ca.crt"])
-        if issuer is None:
+        if not _verifies(place, bundle.files["ca.crt"]):
             raise NodeError(
-                "none of the CAs in ca.crt has issued server.crt; nothing was changed",
-                "Run `pulumi up` again; both come from there.",
+                "whoever trusts the CAs in ca.crt would refuse server.crt; nothing was changed",
+                "Run `pulumi up` again; both come from there. Two CAs with the same subject need a subject "
+                "key identifier each.",
             )
         known = "server.crt" in here
-        if known and _issuer(paths.PKI, here["ca.crt"] + bundle.files["ca.crt"]) == issuer and before <= trusted:
-            return  # a renewal, or one more CA to trust: nobody refuses that
+        if known and before <= trusted:
+            issuer = _issuer(place, bundle.files["ca.crt"])
+            if issuer is not None and issuer == _issuer(paths.PKI, here.get("ca.crt", "")):
+                return  # a renewal, or one more CA to trust: nobody refuses that
         _refuse(spec, _answers(spec, place), must_answer=known)
 
 
@@ -92,13 +94,13 @@ def _refuse(spec: Spec, answers: dict[str, bool | etcd.SilentError | etcd.AlienE
 def _issuer(place: Path, authorities: str) -> str | None:
     """Fingerprint of the CA that has issued the server certificate in a directory; None when it is not among them."""
     for der in certificate.der_of(authorities):
-        if _verifies(place, der):
+        if _verifies(place, ssl.DER_cert_to_PEM_cert(der)):
             return certificate.fingerprint(der)
     return None
 
 
-def _verifies(place: Path, authority: bytes) -> bool:
-    """Whether a client that trusts this CA alone takes the server certificate, whatever the time is.
+def _verifies(place: Path, authorities: str) -> bool:
+    """Whether a client that trusts these CAs takes the server certificate, whatever the time is.
 
     Python verifies a certificate in a handshake only; this one is held in memory, with oneself.
     """
@@ -107,7 +109,7 @@ def _verifies(place: Path, authority: bytes) -> bool:
     client.check_hostname = False
     try:
         server.load_cert_chain(place / "server.crt", place / "server.key")
-        client.load_verify_locations(cadata=authority)
+        client.load_verify_locations(cadata=authorities)
     except (OSError, ssl.SSLError):
         return False
     client.verify_flags = ssl.VerifyFlags(client.verify_flags | _NO_CHECK_TIME)

@@ -1,7 +1,6 @@
 """Which certificate authorities a cluster trusts, and which of them issues: rules on names, and on several at once."""
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from .addresses import check_name
@@ -55,23 +54,6 @@ def check_authorities(
         rule = f"Certificates are issued by an authority that is trusted: {', '.join(names)}"
         remedy = did_you_mean(issuer, names) or "Name one of them"
         problems.append(Problem(spelled("issuer"), shown(issuer), rule, remedy))
-    return problems
-
-
-def check_different(certificates: Mapping[str, str], key: str = "authorities") -> list[Problem]:
-    """Why these certificates cannot be trusted together; empty when they can.
-
-    Args:
-        certificates: the key of each, like `authorities[1].certificate` -> PEM.
-        key: the key of the list, for the problem.
-    """
-    seen: dict[str, str] = {}
-    problems = []
-    for at, pem in certificates.items():
-        first = seen.setdefault(re.sub(r"\s", "", pem), at)
-        if first != at:
-            rule = f"Every authority has a certificate of its own; this is the one of {first}"
-            problems.append(Problem(at, "the same certificate", rule, f"Take one of the two out of {key}"))
     return problems
 
 

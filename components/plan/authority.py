@@ -21,6 +21,7 @@ _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----(.+?)-----END CERTIFICATE
 # basicConstraints (2.5.29.19) with CA:TRUE in DER. OpenSSL also takes old certificates without it for authorities,
 # etcd does not, and Python's ssl does not show it.
 _IS_AUTHORITY = re.compile(rb"\x06\x03\x55\x1d\x13(\x01\x01\xff)?\x04.\x30.\x01\x01\xff", re.DOTALL)
+_KEY_ID = b"\x06\x03\x55\x1d\x0e"  # subjectKeyIdentifier (2.5.29.14) in DER
 
 
 def check_authority(
@@ -73,6 +74,36 @@ def check_authority(
     return _check_dates(authorities[0], validity_hours, time.time() if now is None else now, at) + problems
 
 
+def check_different(certificates: Mapping[str, str], key: str = "authorities") -> list[Problem]:
+    """Why these certificates cannot be trusted together; empty when they can.
+
+    Args:
+        certificates: the key of each, like `authorities[1].certificate` -> PEM; sound ones.
+        key: the key of the list, for the problem.
+    """
+    problems = []
+    seen: dict[bytes, str] = {}
+    subjects: dict[str, tuple[str, bool]] = {}
+    for at, pem in certificates.items():
+        blocks = _CERTIFICATE.findall(pem)
+        der = base64.b64decode("".join(blocks[0].split())) if blocks else pem.encode()
+        first = seen.setdefault(der, at)
+        if first != at:
+            rule = f"Every authority has a certificate of its own; this is the one of {first}"
+            problems.append(Problem(at, "the same certificate", rule, f"Take one of the two out of {key}"))
+            continue
+        subject = _subject(_authorities(der)[0]) if blocks else pem
+        first, told_apart = subjects.setdefault(subject, (at, _KEY_ID in der))
+        if first != at and not (told_apart and _KEY_ID in der):
+            rule = f"Authorities are told apart by their subject or a subject key identifier; {first} has the same"
+            problems.append(Problem(at, subject, rule, "Make the new one with another subject"))
+    return problems
+
+
+def _subject(certificate: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for part in certificate["subject"] for name, value in part)
+
+
 def _authorities(der: bytes) -> list[dict[str, Any]]:
     """The certificate, decoded, when it is an authority, else nothing. Raises OSError when it is no certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -82,7 +113,7 @@ def _authorities(der: bytes) -> list[dict[str, Any]]:
 
 def _check_dates(certificate: Mapping[str, Any], validity_hours: int, now: float, at: str) -> list[Problem]:
     start, end = (ssl.cert_time_to_seconds(certificate[field]) for field in ("notBefore", "notAfter"))
-    subject = ", ".join(f"{name}={value}" for part in certificate["subject"] for name, value in part)
+    subject = _subject(certificate)
     given = f"the certificate of {subject or 'nobody'}, valid from {_date(start)} to {_date(end)}"
     if start > now:
         return [

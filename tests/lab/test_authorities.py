@@ -129,7 +129,8 @@ def test_a_ca_of_ones_own_takes_over_in_three_ups_and_every_client_works_exactly
     )
     held.use()
     assert held.lost == [], "connections that are held stay"
-    assert pair_of(stack.outputs()) != old_pair
+    for part in (0, 1):
+        assert pair_of(stack.outputs())[part] != old_pair[part]
 
     phase(
         "CA rotation: drop the old one",
@@ -141,4 +142,38 @@ def test_a_ca_of_ones_own_takes_over_in_three_ups_and_every_client_works_exactly
     assert sorted(held.lost) == [machine.name for machine in found]
     assert stack.outputs()["ca_cert"] == ours.certificate
     assert_serves_all_members(found)
+    stack.up("--expect-no-changes")
+
+
+def test_a_rotation_whose_first_and_third_up_are_killed_is_finished_by_the_next_ones(
+    machines: Machines, stacks: Stacks, tmp_path: Path
+) -> None:
+    found = machines.fresh(3)
+    stack = stacks.new(found)
+    stack.up()
+    keys = [machine.run("sha256sum </etc/etcd/pki/server.key", root=True).stdout for machine in found]
+
+    def killed(title: str, **config: Any) -> None:
+        """One up that is ended when the second member's process has just been replaced, and one more."""
+        before, processes = restarts(found), process_ids(found)
+        stack.config.update(config)
+        with probing(stack, found, tmp_path, title) as probe:
+            stack.up_killed_when(lambda: process_ids(found[1:2])["etcd-2"] != processes["etcd-2"])
+            probe.mark("killed")
+            assert process_ids(found[2:])["etcd-3"] == processes["etcd-3"]
+            stack.up()
+        assert restarts(found) == {name: count + 1 for name, count in before.items()}
+        assert_serves_all_members(found)
+
+    killed("CA rotation, killed: trust both", authorities=[{"name": "1"}, {"name": "2"}], issuer="1")
+    processes = process_ids(found)
+    with probing(stack, found, tmp_path, "CA rotation, killed: the new one issues"):
+        stack.config["issuer"] = "2"
+        stack.up()
+    assert process_ids(found) == processes
+    new_keys = [machine.run("sha256sum </etc/etcd/pki/server.key", root=True).stdout for machine in found]
+    assert not set(keys) & set(new_keys)
+    killed("CA rotation, killed: drop the old one", authorities=[{"name": "2"}])
+
+    assert stack.outputs()["ca_cert"].count("BEGIN CERTIFICATE") == 1
     stack.up("--expect-no-changes")
