@@ -131,8 +131,9 @@ class EtcdMember(pulumi.ComponentResource):
         )
 
     def _prepare_line(self, machine: Machine) -> pulumi.Input[str]:
-        """What prepare reads of the spec; a changed flag or a new member elsewhere is no reason to prepare again."""
-        spec: Spec = {**self._spec, "members": {machine["name"]: machine["address"]}, "flags": {}}
+        """What prepare reads of the spec; a changed flag, CA or member elsewhere is no reason to prepare again."""
+        kept = {key: value for key, value in self._spec.items() if key not in ("trusted", "issuer")}
+        spec: Spec = {**kept, "members": {machine["name"]: machine["address"]}, "flags": {}}
         if "firewall" in machine:
             spec["firewall"] = machine["firewall"]
         program = f"python3 -c {shlex.quote(bundle.INSTALLER)}"

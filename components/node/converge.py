@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from . import certificates, decide, etcd, files, identity, machine, member, paths, release, systemd, unit, wal
+from . import certificates, decide, etcd, files, identity, machine, member, paths, release, rotation, systemd, unit, wal
 from .decide import Situation, Step
 from .errors import NodeError
 from .say import phase, say, until
@@ -69,10 +69,14 @@ def converge(spec: Spec, bundle: Bundle) -> None:
         )
     member.forbid()
     _refuse_version(spec)
+    rotation.refuse_too_early(spec, bundle)
 
     renewed = certificates.install(bundle)
     if renewed:
         say(f"wrote {', '.join(renewed)}")
+    if not known.bare:
+        known = identity.with_authority(known, given)
+        identity.save(known)
     wanted = certificates.server_fingerprint(bundle)
     for _ in range(_MOST_STEPS):
         look = _look(spec, known)
@@ -173,8 +177,9 @@ def _ask_others(spec: Spec) -> tuple[list[tuple[str, etcd.Membership]], str]:
 def _differs(spec: Spec, service: systemd.Service) -> tuple[str, ...]:
     """What the process runs with otherwise than wanted.
 
-    Only its program and its flags count. A change of anything else in the unit (priorities, hardening, comments) is
-    written and takes effect when the process next starts: it is never worth a restart of its own.
+    Only its program, its flags and the CAs that it has read count. A change of anything else in the unit (priorities,
+    hardening, comments) is written and takes effect when the process next starts: it is never worth a restart of its
+    own.
     """
     live = systemd.command_of(service.pid) if service.runs else []
     if not live:
@@ -182,7 +187,8 @@ def _differs(spec: Spec, service: systemd.Service) -> tuple[str, ...]:
     wanted, now = unit.command(spec), unit.permanent(live)
     program = [f"{now[0]} -> {wanted[0]}"] if now[0] != wanted[0] else []
     flags = sorted({word.split("=", 1)[0] for word in set(wanted[1:]) ^ set(now[1:])})
-    return (*program, *flags)
+    authorities = ["the CAs that it trusts"] if rotation.runs_with_other_cas(service.pid) else []
+    return (*program, *flags, *authorities)
 
 
 def _take(step: Step, spec: Spec, known: identity.Identity, given: list[str], look: Look) -> identity.Identity:

@@ -13,6 +13,7 @@ import ssl
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from . import certificate, paths
@@ -32,6 +33,10 @@ class SilentError(Exception):
 
 class AlienError(Exception):
     """Something answers at a member's address that this CA does not vouch for, or that refuses our certificate."""
+
+
+class RefusedError(AlienError):
+    """It refuses our certificate."""
 
 
 @dataclass(frozen=True)
@@ -100,20 +105,20 @@ class Ready:
     """SHA-256 fingerprint of the server certificate that was presented."""
 
 
-def _context(name: str) -> ssl.SSLContext:
+def _context(name: str, place: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
-        context.load_verify_locations(paths.PKI / "ca.crt")
-        context.load_cert_chain(paths.PKI / f"{name}.crt", paths.PKI / f"{name}.key")
+        context.load_verify_locations(place / "ca.crt")
+        context.load_cert_chain(place / f"{name}.crt", place / f"{name}.key")
     except (OSError, ssl.SSLError) as error:
         raise NodeError(
-            f"the certificates in {paths.PKI} cannot be used ({error})", "Run `pulumi up`: converge writes them anew."
+            f"the certificates in {place} cannot be used ({error})", "Run `pulumi up`: converge writes them anew."
         ) from None
     return context
 
 
 def _get(
-    address: str, port: int, path: str, client: str, limits: tuple[float, float]
+    address: str, port: int, path: str, client: str, limits: tuple[float, float], *, place: Path | None
 ) -> tuple[int, bytes, Mapping[str, str], str]:
     """Status, body, headers and the server certificate's fingerprint.
 
@@ -123,12 +128,15 @@ def _get(
         path: the page.
         client: whose certificate is shown.
         limits: seconds for the connection, and for the answer.
+        place: where the certificates are. Default: where etcd's own are.
 
     Raises:
         SilentError: nobody there, or no answer in time.
         AlienError: somebody else is there.
     """
-    connection = http.client.HTTPSConnection(address, port, timeout=limits[0], context=_context(client))
+    connection = http.client.HTTPSConnection(
+        address, port, timeout=limits[0], context=_context(client, place or paths.PKI)
+    )
     try:
         connection.connect()
         connection.sock.settimeout(limits[1])
@@ -147,7 +155,7 @@ def _get(
         if ("alert" in str(error).lower() and "certificate" in str(error).lower()) or "unknown_ca" in str(
             error
         ).lower():
-            raise AlienError(f"it refuses this member's certificate ({error.reason})") from None
+            raise RefusedError(f"it refuses this member's certificate ({error.reason})") from None
         raise SilentError(f"TLS failed ({error.reason or error})") from None
     except (socket.timeout, TimeoutError):
         raise SilentError("no answer in time") from None
@@ -159,20 +167,28 @@ def _get(
         connection.close()
 
 
-def ready(spec: Spec, address: str, timeout: float = 5.0) -> Ready:
+def ready(spec: Spec, address: str, timeout: float = 5.0, place: Path | None = None) -> Ready:
     """Asks a member whether it is ready: it has a leader and reads through the quorum.
+
+    Args:
+        spec: which port.
+        address: the member.
+        timeout: limit in seconds.
+        place: where the certificates are. Default: where etcd's own are.
 
     Raises:
         SilentError, AlienError: it gave no answer.
     """
     status, body, _, served = _get(
-        address, spec.client_port, "/readyz?verbose", "healthcheck-client", (timeout, timeout)
+        address, spec.client_port, "/readyz?verbose", "healthcheck-client", (timeout, timeout), place=place
     )
     said = "; ".join(line for line in body.decode(errors="replace").splitlines() if not line.startswith("[+]"))
     return Ready(status == http.client.OK, said.strip()[:300], served)
 
 
-def peer_view(spec: Spec, address: str, timeout: float = 5.0, connect: float = 2.0) -> Membership:
+def peer_view(
+    spec: Spec, address: str, timeout: float = 5.0, connect: float = 2.0, place: Path | None = None
+) -> Membership:
     """Asks a member, as its peer, for the member list as it knows it itself; it answers without a quorum, too.
 
     Args:
@@ -180,11 +196,12 @@ def peer_view(spec: Spec, address: str, timeout: float = 5.0, connect: float = 2
         address: the member.
         timeout: limit for its answer, in seconds.
         connect: limit for the connection, in seconds; an etcd that is still starting takes none.
+        place: where the certificates are. Default: where etcd's own are.
 
     Raises:
         SilentError, AlienError: it gave no answer.
     """
-    status, body, headers, _ = _get(address, spec.peer_port, "/members", "peer", (connect, timeout))
+    status, body, headers, _ = _get(address, spec.peer_port, "/members", "peer", (connect, timeout), place=place)
     if status != http.client.OK:
         raise SilentError(f"/members: status {status}")
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import certificates, decide, etcd, identity, member, release, systemd, unit, wal
+from . import certificates, decide, etcd, identity, member, release, rotation, systemd, unit, wal
 from .converge import move_aside
 from .errors import NodeError
 from .prepare import refuse_unknown_data
@@ -29,6 +29,7 @@ def found(spec: Spec, bundle: Bundle) -> None:
     _refuse_missing_release(spec)
     member.forbid()
     if wal.exists(spec.data_directory):
+        rotation.refuse_too_early(spec, bundle)
         certificates.install(bundle)
         if not systemd.show().runs:
             member.install_unit(spec)

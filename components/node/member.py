@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from . import account, etcd, files, paths, release, systemd, unit, wal
+from . import account, certificates, etcd, files, paths, release, systemd, unit, wal
 from .errors import NodeError
 from .say import until
 from .spec import Spec
@@ -17,7 +17,7 @@ _CRASHES = 2
 def install_unit(spec: Spec) -> None:
     """Unit, links and the record of what is wanted; nothing is started or stopped."""
     # The write tells systemd only when the text differs; an interrupted run may have written and not told.
-    systemd.install(unit.render(spec))
+    systemd.install(unit.render(spec, certificates.trusted()))
     release.link(spec.release.version)
     files.write(paths.INSTALLED, json.dumps(spec.raw, indent=2) + "\n", 0o600)
 

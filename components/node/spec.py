@@ -40,8 +40,9 @@ _REQUIRED = (
 )
 # Only in what `found` gets, both of them.
 _FOUNDING = ("token", "founders")
-# Only in what `prepare` gets, each where the platform has it.
-_OPTIONAL = ("data_device", "firewall")
+# The first two only in what `prepare` gets, each where the platform has it. The others are for those who read: a
+# changed CA is seen in a preview by its name. What is done is decided by the certificates themselves.
+_OPTIONAL = ("data_device", "firewall", "trusted", "issuer")
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,8 @@ class Spec:
     """The disk that holds the data directory and nothing else; empty: none of its own. Only `prepare` gets it."""
     firewall: Mapping[str, tuple[str, ...]] | None
     """Port -> ranges that may reach it; None: ports are left alone. Only `prepare` gets it."""
+    issuer: str
+    """Name of the CA that issues the certificates; for messages. Only `converge` and `health` get it."""
     raw: Mapping[str, Any] = field(repr=False)
     """The JSON object as it arrived."""
 
@@ -209,6 +212,7 @@ def parse(text: str) -> Spec:
         token=_text(raw.get("token", "-"), "token", re.compile(r"[!-~]{1,200}"), "it must be a text without spaces"),
         data_device=_device(raw.get("data_device", "")),
         firewall=_firewall(raw["firewall"]) if "firewall" in raw else None,
+        issuer=_label(raw["issuer"], "issuer") if "issuer" in raw else "",
         raw=raw,
     )
 
