@@ -11,7 +11,25 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from . import certificates, decide, etcd, files, identity, machine, member, paths, release, rotation, systemd, unit, wal
+from . import (
+    certificates,
+    decide,
+    downgrade,
+    etcd,
+    files,
+    identity,
+    machine,
+    member,
+    paths,
+    prepare,
+    rollback,
+    rotation,
+    systemd,
+    unit,
+    version_change,
+    versions,
+    wal,
+)
 from .decide import Situation, Step
 from .errors import NodeError
 from .say import phase, say, until
@@ -58,18 +76,16 @@ def converge(spec: Spec, bundle: Bundle) -> None:
     if known is None:
         raise NodeError("this machine was not prepared", "Run `pulumi up`: prepare comes first.")
     machine.check_mount(spec, known.data_mount)
-    if not (release.directory(spec.release.version) / "etcd").exists():
-        raise NodeError(
-            f"etcd {spec.release.version} is not installed on this machine", "Run `pulumi up`: prepare installs it."
-        )
     unit_file = systemd.foreign_unit()
     if unit_file is not None:
         raise NodeError(
             f"{unit_file} was not written by etcd-node", "Remove it or the package it belongs to, then run again."
         )
     member.forbid()
-    _refuse_version(spec)
+    version_change.refuse(spec, spec.others)
     rotation.refuse_too_early(spec, bundle)
+    # Prepare has done it; not since, if a start with it has failed.
+    prepare.install_release(spec)
 
     renewed = certificates.install(bundle)
     if renewed:
@@ -81,6 +97,7 @@ def converge(spec: Spec, bundle: Bundle) -> None:
     for _ in range(_MOST_STEPS):
         look = _look(spec, known)
         if look.ready:
+            downgrade.cancel_unwanted(spec)
             _part(spec, look)
         step = decide.next_step(look.situation)
         if step is Step.DONE:
@@ -98,21 +115,9 @@ def converge(spec: Spec, bundle: Bundle) -> None:
     # On the first creation the others may still be coming up; a new certificate shows with the next connection.
     if not look.ready or look.served != wanted:
         member.wait_ready(spec, _READY_SECONDS, certificate=wanted)
+    rollback.forget()
     identity.record(known)
     say("as wanted" if not renewed else "as wanted, with the new certificates")
-
-
-def _refuse_version(spec: Spec) -> None:
-    """Refuses a version that etcd's rules do not allow after what ran here and beside what runs elsewhere.
-
-    Raises:
-        NodeError: it is refused; nothing was changed, not even a certificate.
-    """
-    here = member.version()
-    if here in ("", spec.release.version):
-        return
-    others = {name: status.version for name, status in etcd.statuses(spec, spec.others).items()}
-    decide.refuse_version(spec.member, spec.release.version, {spec.member: here, **others})
 
 
 def _look(spec: Spec, known: identity.Identity) -> Look:
@@ -198,13 +203,15 @@ def _take(step: Step, spec: Spec, known: identity.Identity, given: list[str], lo
         identity.save(known)
     elif step is Step.START:
         say("starts")
+        version_change.make_ready_to_start(spec, look.witnesses)
         if _has_entries_too_old(spec):
             _shed_old_entries(spec, look)
         else:
             member.make_data_directory(spec)
-            member.install_unit(spec)
-            systemd.start()
-            member.wait_ready(spec, _READY_SECONDS)
+            with rollback.undone(spec):
+                member.install_unit(spec)
+                systemd.start()
+                member.wait_ready(spec, _READY_SECONDS)
     elif step is Step.RESTART:
         _restart(spec, look)
     elif step is Step.PROMOTE:
@@ -226,12 +233,9 @@ def _restart(spec: Spec, look: Look) -> None:
     quorum = look.situation.quorum
     mine = quorum.by_id(look.situation.member_id or 0)
     learns = mine is not None and mine.learner  # whoever does not vote carries no quorum
-    voters, statuses = (
-        _voters(spec, quorum) if learns else gate(spec, quorum, lambda found: decide.refuse_stop(spec.member, found))
-    )
-    decide.refuse_version(
-        spec.member, spec.release.version, {name: status.version for name, status in statuses.items()}
-    )
+    voters, statuses = _voters(spec, quorum) if learns else _wait_to_stop(spec, quorum)
+    if version_change.make_ready(spec, statuses) and not learns:
+        voters, statuses = _wait_to_stop(spec, quorum)
     own = statuses.get(spec.member)
     others = {voter.name for voter in voters if voter.name != spec.member}
     if own is not None and own.leader == own.member_id and others:
@@ -243,11 +247,14 @@ def _restart(spec: Spec, look: Look) -> None:
         return  # and the next look finds that the restart is still to come
     say(f"restarts for {', '.join(look.situation.differs)}")
     phase("restart")
-    # The unit must be new before the stop, so that whatever starts it next starts the new one.
-    member.install_unit(spec)
-    systemd.restart()
-    _wait_gone(look.service.pid)
-    member.wait_ready(spec, _RESTARTED_SECONDS)
+    if look.ready:
+        rollback.remember(spec, look.service.pid)
+    with rollback.undone(spec):
+        # The unit must be new before the stop, so that whatever starts it next starts the new one.
+        member.install_unit(spec)
+        systemd.restart()
+        _wait_gone(look.service.pid)
+        member.wait_ready(spec, _RESTARTED_SECONDS)
     _wait_in_step(spec, goal, others)
     say("is back")
 
@@ -255,8 +262,8 @@ def _restart(spec: Spec, look: Look) -> None:
 def _has_entries_too_old(spec: Spec) -> bool:
     """Whether the wanted etcd would end at its start, because it meets entries in the log that it cannot read."""
     return (
-        decide.minor(spec.release.version) >= _READS_NO_V2
-        and decide.minor(member.version() or spec.release.version) < _READS_NO_V2
+        versions.minor(spec.release.version) >= _READS_NO_V2
+        and versions.minor(member.version() or spec.release.version) < _READS_NO_V2
         and wal.old_entries(spec.data_directory) > 0
     )
 
@@ -286,6 +293,11 @@ def _shed_old_entries(spec: Spec, look: Look) -> None:
         "log; it runs with the version that it had",
         "See `journalctl -u etcd` on the machine, then run again.",
     )
+
+
+def _wait_to_stop(spec: Spec, quorum: etcd.Membership) -> tuple[list[decide.Voter], dict[str, etcd.Status]]:
+    """Waits until this member may stop; raises NodeError when it may not."""
+    return gate(spec, quorum, lambda found: decide.refuse_stop(spec.member, found))
 
 
 def gate(
@@ -449,8 +461,10 @@ def _join(spec: Spec, known: identity.Identity, given: list[str], look: Look) ->
     healthy = sum(1 for voter in voters if voter.name != spec.member and not voter.trouble)
     decide.refuse_removal(len(quorum.voters), healthy, sum(1 for entry in stale if not entry.learner))
     running = {name: status.version for name, status in statuses.items() if name != spec.member}
-    decide.refuse_version(spec.member, spec.release.version, running)
-    decide.refuse_joining_version(spec.member, spec.release.version, running)
+    versions.refuse_version(spec.release.version, running)
+    versions.refuse_joining_version(spec.member, spec.release.version, running)
+    if not stale:
+        versions.refuse_mixed(f"{spec.member} would join the cluster", running)
 
     systemd.stop()
     if wal.exists(spec.data_directory) and wal.owner(spec.data_directory) is not None:
@@ -505,6 +519,9 @@ def _part(spec: Spec, look: Look) -> None:
                 "Make two edits: add first, run `pulumi up`, then take away.",
             )
         voters, statuses = _voters(replace(spec, members={**spec.members, **gone}), cluster)
+        versions.refuse_mixed(
+            f"{', '.join(gone)} would leave the cluster", {name: status.version for name, status in statuses.items()}
+        )
         leader = next((name for name, status in statuses.items() if status.leader == status.member_id), "")
         entry = decide.next_to_leave(leaving, voters, leader)
         decide.refuse_leaving(entry, list(spec.members), voters)

@@ -20,6 +20,7 @@ from . import certificate, paths
 from .errors import NodeError
 from .run import run
 from .spec import Spec
+from .versions import Seen
 
 _R = TypeVar("_R")
 
@@ -93,6 +94,10 @@ class Status:
     learner: bool
     errors: tuple[str, ...]
     """Alarms and the lack of a leader, in etcd's words."""
+    revision: int = 0
+    """Of the newest write that it has applied."""
+    downgrade_to: str = ""
+    """The version to which the cluster goes back; empty when it does not, and always with etcd 3.5."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +123,7 @@ def _context(name: str, place: Path) -> ssl.SSLContext:
 
 
 def _get(
-    address: str, port: int, path: str, client: str, limits: tuple[float, float], *, place: Path | None
+    address: str, port: int, path: str, client: str, limits: tuple[float, float], *, place: Path | None = None
 ) -> tuple[int, bytes, Mapping[str, str], str]:
     """Status, body, headers and the server certificate's fingerprint.
 
@@ -209,6 +214,37 @@ def peer_view(
         return Membership(cluster_id, tuple(_member(each, "id") for each in json.loads(body)))
     except (KeyError, ValueError, TypeError):
         raise SilentError("/members: an answer that is not etcd's") from None
+
+
+def seen(spec: Spec, address: str) -> Seen:
+    """Asks a member for the versions of its program, of the cluster and of its data.
+
+    Raises:
+        SilentError, AlienError: it gave no answer, or the cluster has not decided on a version yet.
+    """
+    status, body, _, _ = _get(address, spec.client_port, "/version", "healthcheck-client", (2.0, 5.0))
+    try:
+        raw = json.loads(body)
+        storage = str(raw.get("storage", ""))
+        answer = Seen(str(raw["etcdserver"]), str(raw["etcdcluster"]), "" if storage == "unknown" else storage)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise SilentError(f"/version: status {status}") from None
+    if answer.cluster == "not_decided":
+        raise SilentError("the cluster has not decided on its version yet")
+    return answer
+
+
+def goes_back(spec: Spec, address: str) -> bool:
+    """Asks a member, as its peer, whether a downgrade of the cluster is under way; it asks the quorum.
+
+    Raises:
+        SilentError, AlienError: it gave no answer.
+    """
+    status, body, _, _ = _get(address, spec.peer_port, "/downgrade/enabled", "peer", (2.0, 5.0))
+    said = body.decode(errors="replace").strip()
+    if status != http.client.OK or said not in ("true", "false"):
+        raise SilentError(f"/downgrade/enabled: status {status}")
+    return said == "true"
 
 
 def _member(raw: Mapping[str, Any], id_key: str) -> Member:
@@ -312,6 +348,8 @@ def statuses(spec: Spec, addresses: Mapping[str, str], timeout: float = 5.0) -> 
                 db_size=int(status.get("dbSize", 0)),
                 learner=bool(status.get("isLearner", False)),
                 errors=tuple(status.get("errors") or ()),
+                revision=int(status["header"].get("revision", 0)),
+                downgrade_to=str((status.get("downgradeInfo") or {}).get("targetVersion", "")),
             )
     return found
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from .errors import NodeError
@@ -215,6 +216,25 @@ def parse(text: str) -> Spec:
         issuer=_label(raw["issuer"], "issuer") if "issuer" in raw else "",
         raw=raw,
     )
+
+
+def of_command(wanted: Spec, words: Sequence[str]) -> Spec | None:
+    """The wanted state with which a process was started that has this command line.
+
+    Args:
+        wanted: of the same member, for what a command line does not say.
+        words: program and flags, without those that found or join.
+
+    Returns:
+        None when it was not started from one of our releases, with flags as we write them.
+    """
+    program, flags = Path(words[0]) if words else Path(), [word.partition("=") for word in words[1:]]
+    version = program.parent.name[1:]
+    if not _VERSION.fullmatch(version) or not all(_FLAG.fullmatch(flag) and equals for flag, equals, _ in flags):
+        return None
+    # Checksums belong to a version.
+    now = {**wanted.raw["release"], "version": version, "sha256": {}}
+    return parse(json.dumps({**wanted.raw, "release": now, "flags": {flag: value for flag, _, value in flags}}))
 
 
 def _device(value: object) -> str:
