@@ -6,6 +6,7 @@ what most questions need; etcdctl does the rest.
 
 from __future__ import annotations
 
+import errno
 import http.client
 import json
 import socket
@@ -24,6 +25,10 @@ _R = TypeVar("_R")
 
 REFUSED = "connection refused"
 """What a machine says on which no etcd runs."""
+
+
+UNREACHED = "the machine cannot be reached"
+"""What is said of a machine that is off, or to which the network is cut."""
 
 
 class SilentError(Exception):
@@ -129,8 +134,10 @@ def _get(
         AlienError: somebody else is there.
     """
     connection = http.client.HTTPSConnection(address, port, timeout=limits[0], context=_context(client))
+    connected = False
     try:
         connection.connect()
+        connected = True
         connection.sock.settimeout(limits[1])
         connection.request("GET", path)
         sock = connection.sock
@@ -150,10 +157,12 @@ def _get(
             raise AlienError(f"it refuses this member's certificate ({error.reason})") from None
         raise SilentError(f"TLS failed ({error.reason or error})") from None
     except (socket.timeout, TimeoutError):
-        raise SilentError("no answer in time") from None
+        raise SilentError("no answer in time" if connected else UNREACHED) from None
     except ConnectionRefusedError:
         raise SilentError(REFUSED) from None
     except (OSError, http.client.HTTPException) as error:
+        if isinstance(error, OSError) and error.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH):
+            raise SilentError(UNREACHED) from None
         raise SilentError(str(error) or type(error).__name__) from None
     finally:
         connection.close()
@@ -219,8 +228,34 @@ def each(ask: Callable[[str], _R], addresses: Mapping[str, str]) -> dict[str, _R
         return dict(zip(addresses, pool.map(one, addresses.values())))
 
 
+def with_quorum(spec: Spec, members: Mapping[str, str]) -> tuple[list[tuple[str, Membership]], str]:
+    """(address, member list) of those of the members that read through the quorum, and what the rest said.
+
+    Args:
+        spec: which ports.
+        members: name -> address.
+    """
+
+    def ask(address: str) -> Membership:
+        answer = ready(spec, address)
+        if not answer.ok:
+            raise SilentError(answer.said or "it is not ready")
+        return peer_view(spec, address)
+
+    answers = each(ask, members)
+    good = [(members[name], answer) for name, answer in answers.items() if isinstance(answer, Membership)]
+    silence = "; ".join(f"{name}: {answer}" for name, answer in answers.items() if not isinstance(answer, Membership))
+    return good, silence
+
+
 def etcdctl(
-    spec: Spec, addresses: Sequence[str], words: Sequence[str], timeout: float = 10.0, *, check: bool = True
+    spec: Spec,
+    addresses: Sequence[str],
+    words: Sequence[str],
+    timeout: float = 10.0,
+    *,
+    check: bool = True,
+    stdin: str = "",
 ) -> tuple[int, Any, str]:
     """Runs etcdctl as the machine's health check client.
 
@@ -230,6 +265,7 @@ def etcdctl(
         words: the command.
         timeout: limit in seconds.
         check: fail when etcdctl does.
+        stdin: what etcdctl reads.
 
     Returns:
         Exit code, what it printed as JSON (None if nothing), and what it said on stderr.
@@ -249,7 +285,7 @@ def etcdctl(
         "--write-out=json",
         *words,
     ]
-    done = run(argv, timeout * max(len(addresses), 1) + 2, check=False, env={"ETCDCTL_API": "3"})
+    done = run(argv, timeout * max(len(addresses), 1) + 2, check=False, env={"ETCDCTL_API": "3"}, stdin=stdin)
     said = _last_error(done.stderr)
     if check and done.returncode != 0:
         raise NodeError(
