@@ -283,6 +283,8 @@ def _wait_for_gate(spec: Spec, quorum: etcd.Membership) -> tuple[list[decide.Vot
             return voters, statuses
         if left == _GATE_SECONDS:
             say("waits for the other members to be healthy")
+        if any("alarm " in voter.trouble for voter in voters):
+            break  # no alarm goes away by itself
         absent = all(voter.trouble in ("", etcd.REFUSED, etcd.UNREACHED) for voter in voters)
         if absent and left < _GATE_SECONDS - _NOBODY_THERE_SECONDS:
             break

@@ -156,11 +156,14 @@ def refuse_stop(member: str, voters: Sequence[Voter]) -> None:
 def _remedy(said: str) -> str:
     if "NOSPACE" in said:
         return (
-            "Make room: `etcdctl compact` and `etcdctl defrag` on each member, `etcdctl alarm disarm`, or a "
-            "larger disk or quota "
-            "(https://etcd.io/docs/latest/op-guide/maintenance/)."
+            "Make room: `etcdctl compact`, then `etcdctl defrag` on each member, then `etcdctl alarm disarm` "
+            "(docs/operations.md has the lines). A larger quota is a change of a setting like any other: it comes "
+            "after that."
         )
-    return "Bring it back (`etcd-node status` and `journalctl -u etcd` on that machine)."
+    return (
+        "Bring it back (`etcd-node status` and `journalctl -u etcd` on that machine); if its disk or its machine is "
+        "another one, say so by its `identity`."
+    )
 
 
 def refuse_removal(voters: int, healthy_others: int, removed: int) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import http.client
 import json
+import re
 import socket
 import ssl
 from collections.abc import Callable, Mapping, Sequence
@@ -92,7 +93,7 @@ class Status:
     db_size: int
     learner: bool
     errors: tuple[str, ...]
-    """Alarms and the lack of a leader, in etcd's words."""
+    """`alarm <kind> of <member>`, and the lack of a leader in etcd's words."""
 
 
 @dataclass(frozen=True)
@@ -317,6 +318,7 @@ def statuses(spec: Spec, addresses: Mapping[str, str], timeout: float = 5.0) -> 
         return {}
     by_url = {spec.client_url(address): name for name, address in addresses.items()}
     _, rows, _ = etcdctl(spec, list(addresses.values()), ["endpoint", "status"], timeout, check=False)
+    names = {int(row["Status"]["header"]["member_id"]): by_url.get(row["Endpoint"], "") for row in rows or []}
     found = {}
     for row in rows or []:
         name, status = by_url.get(row["Endpoint"]), row["Status"]
@@ -330,9 +332,17 @@ def statuses(spec: Spec, addresses: Mapping[str, str], timeout: float = 5.0) -> 
                 applied_index=int(status.get("raftAppliedIndex", 0)),
                 db_size=int(status.get("dbSize", 0)),
                 learner=bool(status.get("isLearner", False)),
-                errors=tuple(status.get("errors") or ()),
+                errors=tuple(_alarm_of(error, names) for error in status.get("errors") or ()),
             )
     return found
+
+
+def _alarm_of(error: str, names: Mapping[int, str]) -> str:
+    """An alarm with the name of its member instead of its number; every member tells of every alarm."""
+    alarm = re.match(r"memberID:(\d+) alarm:(\w+)", error)
+    if alarm is None:
+        return error
+    return f"alarm {alarm[2]} of {names.get(int(alarm[1])) or format(int(alarm[1]), 'x')}"
 
 
 def member_list(spec: Spec, addresses: Sequence[str]) -> Membership:
