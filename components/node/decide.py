@@ -59,10 +59,9 @@ def next_step(now: Situation) -> Step:
                 "this member has no data, and no other member with a quorum answers "
                 f"({now.silence or 'there is no other'}); "
                 "a cluster that has existed is never founded again",
-                "Bring the other members back first, then run again. If a majority is lost for good, restore "
-                "from a snapshot "
-                "(https://etcd.io/docs/latest/op-guide/recovery/), or `pulumi destroy` and `pulumi up` for a "
-                "new, empty cluster.",
+                "Bring the other members back first, then run again. If a majority is lost for good, restore from a "
+                'snapshot or from a survivor\'s data as docs/operations.md says ("A majority was lost"), or `pulumi '
+                "destroy` and `pulumi up` for a new, empty cluster.",
             )
         return Step.JOIN
     if now.quorum is not None:

@@ -143,8 +143,17 @@ class Stack:
             running.until(seen, within)
         finally:
             running.kill()
-        # The engine that was killed could not unlock its state; this is what its own message tells a user to do.
-        self.pulumi("cancel", "--yes", check=False)
+
+    def up_killed_after(self, seconds: float) -> int | None:
+        """The same after some seconds. The run's exit code when it ended by itself before, None when it was killed."""
+        running = self.begin_up()
+        end = time.monotonic() + seconds
+        try:
+            while time.monotonic() < end and running.code is None:
+                time.sleep(0.02)
+            return running.code
+        finally:
+            running.kill()
 
 
 class Background:
@@ -155,7 +164,8 @@ class Background:
     """
 
     def __init__(self, stack: Stack) -> None:
-        self._log = stack.directory / "killed.log"
+        self._stack = stack
+        self._log = stack.directory / "background.log"
         self._start = time.monotonic()
         with self._log.open("w") as out:
             self._process = subprocess.Popen(
@@ -168,6 +178,11 @@ class Background:
             )
 
     @property
+    def code(self) -> int | None:
+        """Its exit code; None while it runs."""
+        return self._process.poll()
+
+    @property
     def text(self) -> str:
         """What it has said so far."""
         return self._log.read_text()
@@ -176,7 +191,7 @@ class Background:
         """Waits until `seen()`. Raises AssertionError when the run ends first, or that takes too long."""
         deadline = time.monotonic() + within
         while not seen():
-            assert self._process.poll() is None, f"the run ended before the moment came:\n{self.text}"
+            assert self.code is None, f"the run ended before the moment came:\n{self.text}"
             assert time.monotonic() < deadline, f"the moment did not come:\n{self.text}"
             time.sleep(0.02)
 
@@ -185,19 +200,17 @@ class Background:
         self.until(lambda: text in self.text, within)
 
     def wait(self, timeout: float = UP_SECONDS) -> Run:
-        """Waits for its end."""
-        try:
-            code = self._process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            raise
+        """Waits for its end. Raises subprocess.TimeoutExpired when it does not come."""
+        code = self._process.wait(timeout)
         return Run(code, self.text, time.monotonic() - self._start)
 
     def kill(self) -> None:
         """Ends engine, plugins and program with SIGKILL, if they have not ended."""
-        if self._process.poll() is None:
+        if self.code is None:
             os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait(30)
+            self._process.wait(30)
+            # An engine that was killed could not unlock its state; its own message tells users to do this.
+            self._stack.pulumi("cancel", "--yes", check=False)
 
 
 class Stacks:
