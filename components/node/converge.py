@@ -30,6 +30,7 @@ from . import (
     versions,
     wal,
 )
+from .claim import Claim
 from .decide import Situation, Step
 from .errors import NodeError
 from .say import phase, say, until
@@ -87,6 +88,8 @@ def converge(spec: Spec, bundle: Bundle) -> None:
     # Prepare has done it; not since, if a start with it has failed.
     prepare.install_release(spec)
 
+    claim = Claim(spec, bundle.operator)
+    claim.before_writing(bundle)
     renewed = certificates.install(bundle)
     if renewed:
         say(f"wrote {', '.join(renewed)}")
@@ -97,11 +100,12 @@ def converge(spec: Spec, bundle: Bundle) -> None:
     for _ in range(_MOST_STEPS):
         look = _look(spec, known)
         if look.ready:
-            downgrade.cancel_unwanted(spec)
-            _part(spec, look)
+            downgrade.cancel_unwanted(spec, claim)
+            _part(spec, look, claim)
         step = decide.next_step(look.situation)
         if step is Step.DONE:
             break
+        claim.hold(look.witnesses)
         phase(step.value)
         known = _take(step, spec, known, given, look)
     else:
@@ -139,7 +143,7 @@ def _look(spec: Spec, known: identity.Identity) -> Look:
         except (etcd.SilentError, etcd.AlienError):
             pass
     if not own_ready:
-        others, silence = _ask_others(spec)
+        others, silence = etcd.with_quorum(spec, spec.others)
         quorum = others[0][1] if others else None
         witnesses = [address for address, _ in others]
     situation = Situation(
@@ -160,23 +164,6 @@ def _look(spec: Spec, known: identity.Identity) -> Look:
 def _only_a_learner(said: str, view: etcd.Membership, log: wal.Owner | None) -> bool:
     mine = view.by_id(log.member_id) if log else None
     return mine is not None and mine.learner and "learner" in said
-
-
-def _ask_others(spec: Spec) -> tuple[list[tuple[str, etcd.Membership]], str]:
-    """(address, member list) of the others that read through a quorum, and what the rest said."""
-
-    def ask(address: str) -> etcd.Membership:
-        answer = etcd.ready(spec, address)
-        if not answer.ok:
-            raise etcd.SilentError(answer.said or "it is not ready")
-        return etcd.peer_view(spec, address)
-
-    answers = etcd.each(ask, spec.others)
-    good = [(spec.members[name], answer) for name, answer in answers.items() if isinstance(answer, etcd.Membership)]
-    silence = "; ".join(
-        f"{name}: {answer}" for name, answer in answers.items() if not isinstance(answer, etcd.Membership)
-    )
-    return good, silence
 
 
 def _differs(spec: Spec, service: systemd.Service) -> tuple[str, ...]:
@@ -324,7 +311,9 @@ def gate(
             return voters, statuses
         if left == _GATE_SECONDS:
             say("waits for the other members to be healthy")
-        absent = all(voter.trouble in ("", etcd.REFUSED) for voter in voters)
+        if any("alarm " in voter.trouble for voter in voters):
+            break  # no alarm goes away by itself
+        absent = all(voter.trouble in ("", etcd.REFUSED, etcd.UNREACHED) for voter in voters)
         if absent and left < _GATE_SECONDS - _NOBODY_THERE_SECONDS:
             break
     assert refusal is not None  # noqa: S101  until yields at least once
@@ -493,7 +482,7 @@ def _join(spec: Spec, known: identity.Identity, given: list[str], look: Look) ->
     say("joined as a learner")
 
 
-def _part(spec: Spec, look: Look) -> None:
+def _part(spec: Spec, look: Look, claim: Claim) -> None:
     """Takes those out of the cluster that an edit took off the list; their machines are retired afterwards.
 
     Only who was on the list that was installed here before: what others have added to the cluster is not ours to
@@ -510,6 +499,7 @@ def _part(spec: Spec, look: Look) -> None:
         leaving = [entry for name, address in gone.items() for entry in cluster.of_slot(name, spec.peer_url(address))]
         if not leaving:
             return
+        claim.hold(witnesses)
         phase(f"let {', '.join(gone)} leave the cluster")
         new = set(spec.members) - {entry.name for entry in cluster.members}
         if new:

@@ -6,8 +6,10 @@ what most questions need; etcdctl does the rest.
 
 from __future__ import annotations
 
+import errno
 import http.client
 import json
+import re
 import socket
 import ssl
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +28,10 @@ _R = TypeVar("_R")
 
 REFUSED = "connection refused"
 """What a machine says on which no etcd runs."""
+
+
+UNREACHED = "the machine cannot be reached"
+"""What is said of a machine that is off, or to which the network is cut."""
 
 
 class SilentError(Exception):
@@ -93,7 +99,7 @@ class Status:
     db_size: int
     learner: bool
     errors: tuple[str, ...]
-    """Alarms and the lack of a leader, in etcd's words."""
+    """`alarm <kind> of <member>`, and the lack of a leader in etcd's words."""
     revision: int = 0
     """Of the newest write that it has applied."""
     downgrade_to: str = ""
@@ -142,8 +148,10 @@ def _get(
     connection = http.client.HTTPSConnection(
         address, port, timeout=limits[0], context=_context(client, place or paths.PKI)
     )
+    connected = False
     try:
         connection.connect()
+        connected = True
         connection.sock.settimeout(limits[1])
         connection.request("GET", path)
         sock = connection.sock
@@ -163,10 +171,12 @@ def _get(
             raise RefusedError(f"it refuses this member's certificate ({error.reason})") from None
         raise SilentError(f"TLS failed ({error.reason or error})") from None
     except (socket.timeout, TimeoutError):
-        raise SilentError("no answer in time") from None
+        raise SilentError("no answer in time" if connected else UNREACHED) from None
     except ConnectionRefusedError:
         raise SilentError(REFUSED) from None
     except (OSError, http.client.HTTPException) as error:
+        if isinstance(error, OSError) and error.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH):
+            raise SilentError(UNREACHED) from None
         raise SilentError(str(error) or type(error).__name__) from None
     finally:
         connection.close()
@@ -272,8 +282,34 @@ def each(ask: Callable[[str], _R], addresses: Mapping[str, str]) -> dict[str, _R
         return dict(zip(addresses, pool.map(one, addresses.values())))
 
 
+def with_quorum(spec: Spec, members: Mapping[str, str]) -> tuple[list[tuple[str, Membership]], str]:
+    """(address, member list) of those of the members that read through the quorum, and what the rest said.
+
+    Args:
+        spec: which ports.
+        members: name -> address.
+    """
+
+    def ask(address: str) -> Membership:
+        answer = ready(spec, address)
+        if not answer.ok:
+            raise SilentError(answer.said or "it is not ready")
+        return peer_view(spec, address)
+
+    answers = each(ask, members)
+    good = [(members[name], answer) for name, answer in answers.items() if isinstance(answer, Membership)]
+    silence = "; ".join(f"{name}: {answer}" for name, answer in answers.items() if not isinstance(answer, Membership))
+    return good, silence
+
+
 def etcdctl(
-    spec: Spec, addresses: Sequence[str], words: Sequence[str], timeout: float = 10.0, *, check: bool = True
+    spec: Spec,
+    addresses: Sequence[str],
+    words: Sequence[str],
+    timeout: float = 10.0,
+    *,
+    check: bool = True,
+    stdin: str = "",
 ) -> tuple[int, Any, str]:
     """Runs etcdctl as the machine's health check client.
 
@@ -283,6 +319,7 @@ def etcdctl(
         words: the command.
         timeout: limit in seconds.
         check: fail when etcdctl does.
+        stdin: what etcdctl reads.
 
     Returns:
         Exit code, what it printed as JSON (None if nothing), and what it said on stderr.
@@ -302,7 +339,7 @@ def etcdctl(
         "--write-out=json",
         *words,
     ]
-    done = run(argv, timeout * max(len(addresses), 1) + 2, check=False, env={"ETCDCTL_API": "3"})
+    done = run(argv, timeout * max(len(addresses), 1) + 2, check=False, env={"ETCDCTL_API": "3"}, stdin=stdin)
     said = _last_error(done.stderr)
     if check and done.returncode != 0:
         raise NodeError(
@@ -334,6 +371,7 @@ def statuses(spec: Spec, addresses: Mapping[str, str], timeout: float = 5.0) -> 
         return {}
     by_url = {spec.client_url(address): name for name, address in addresses.items()}
     _, rows, _ = etcdctl(spec, list(addresses.values()), ["endpoint", "status"], timeout, check=False)
+    names = {int(row["Status"]["header"]["member_id"]): by_url.get(row["Endpoint"], "") for row in rows or []}
     found = {}
     for row in rows or []:
         name, status = by_url.get(row["Endpoint"]), row["Status"]
@@ -347,11 +385,19 @@ def statuses(spec: Spec, addresses: Mapping[str, str], timeout: float = 5.0) -> 
                 applied_index=int(status.get("raftAppliedIndex", 0)),
                 db_size=int(status.get("dbSize", 0)),
                 learner=bool(status.get("isLearner", False)),
-                errors=tuple(status.get("errors") or ()),
+                errors=tuple(_alarm_of(error, names) for error in status.get("errors") or ()),
                 revision=int(status["header"].get("revision", 0)),
                 downgrade_to=str((status.get("downgradeInfo") or {}).get("targetVersion", "")),
             )
     return found
+
+
+def _alarm_of(error: str, names: Mapping[int, str]) -> str:
+    """An alarm with the name of its member instead of its number; every member tells of every alarm."""
+    alarm = re.match(r"memberID:(\d+) alarm:(\w+)", error)
+    if alarm is None:
+        return error
+    return f"alarm {alarm[2]} of {names.get(int(alarm[1])) or format(int(alarm[1]), 'x')}"
 
 
 def member_list(spec: Spec, addresses: Sequence[str]) -> Membership:

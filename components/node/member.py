@@ -153,9 +153,9 @@ def wait_ready(spec: Spec, seconds: float, *, certificate: str = "") -> None:
     report = "".join(f"; {name}: {_words(answer)}" for name, answer in others.items())
     raise NodeError(
         f"not ready after {seconds:.0f} s ({said or 'no answer'}{report})",
-        "A member is ready only when a majority runs and reaches each other: bring the others back, then run "
-        "again. See "
-        "`journalctl -u etcd`. If a majority is lost for good, restore from a snapshot (https://etcd.io/docs/latest/op-guide/recovery/).",
+        "A member is ready only when a majority runs and reaches each other: bring the others back, then run again. "
+        "See `journalctl -u etcd`. If a majority is lost for good, restore from a snapshot or from a survivor's data "
+        'as docs/operations.md says ("A majority was lost").',
     )
 
 
