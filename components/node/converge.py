@@ -7,6 +7,7 @@ It looks, takes one step, and looks again, until there is nothing left to do. Ev
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,12 +23,14 @@ from . import (
     paths,
     prepare,
     rollback,
+    rotation,
     systemd,
     unit,
     version_change,
     versions,
     wal,
 )
+from .claim import Claim
 from .decide import Situation, Step
 from .errors import NodeError
 from .say import phase, say, until
@@ -81,21 +84,28 @@ def converge(spec: Spec, bundle: Bundle) -> None:
         )
     member.forbid()
     version_change.refuse(spec, spec.others)
+    rotation.refuse_too_early(spec, bundle)
     # Prepare has done it; not since, if a start with it has failed.
     prepare.install_release(spec)
 
+    claim = Claim(spec, bundle.operator)
+    claim.before_writing(bundle)
     renewed = certificates.install(bundle)
     if renewed:
         say(f"wrote {', '.join(renewed)}")
+    if not known.bare:
+        known = identity.with_authority(known, given)
+        identity.save(known)
     wanted = certificates.server_fingerprint(bundle)
     for _ in range(_MOST_STEPS):
         look = _look(spec, known)
         if look.ready:
-            downgrade.cancel_unwanted(spec)
-            _part(spec, look)
+            downgrade.cancel_unwanted(spec, claim)
+            _part(spec, look, claim)
         step = decide.next_step(look.situation)
         if step is Step.DONE:
             break
+        claim.hold(look.witnesses)
         phase(step.value)
         known = _take(step, spec, known, given, look)
     else:
@@ -133,7 +143,7 @@ def _look(spec: Spec, known: identity.Identity) -> Look:
         except (etcd.SilentError, etcd.AlienError):
             pass
     if not own_ready:
-        others, silence = _ask_others(spec)
+        others, silence = etcd.with_quorum(spec, spec.others)
         quorum = others[0][1] if others else None
         witnesses = [address for address, _ in others]
     situation = Situation(
@@ -156,28 +166,12 @@ def _only_a_learner(said: str, view: etcd.Membership, log: wal.Owner | None) -> 
     return mine is not None and mine.learner and "learner" in said
 
 
-def _ask_others(spec: Spec) -> tuple[list[tuple[str, etcd.Membership]], str]:
-    """(address, member list) of the others that read through a quorum, and what the rest said."""
-
-    def ask(address: str) -> etcd.Membership:
-        answer = etcd.ready(spec, address)
-        if not answer.ok:
-            raise etcd.SilentError(answer.said or "it is not ready")
-        return etcd.peer_view(spec, address)
-
-    answers = etcd.each(ask, spec.others)
-    good = [(spec.members[name], answer) for name, answer in answers.items() if isinstance(answer, etcd.Membership)]
-    silence = "; ".join(
-        f"{name}: {answer}" for name, answer in answers.items() if not isinstance(answer, etcd.Membership)
-    )
-    return good, silence
-
-
 def _differs(spec: Spec, service: systemd.Service) -> tuple[str, ...]:
     """What the process runs with otherwise than wanted.
 
-    Only its program and its flags count. A change of anything else in the unit (priorities, hardening, comments) is
-    written and takes effect when the process next starts: it is never worth a restart of its own.
+    Only its program, its flags and the CAs that it has read count. A change of anything else in the unit (priorities,
+    hardening, comments) is written and takes effect when the process next starts: it is never worth a restart of its
+    own.
     """
     live = systemd.command_of(service.pid) if service.runs else []
     if not live:
@@ -185,7 +179,8 @@ def _differs(spec: Spec, service: systemd.Service) -> tuple[str, ...]:
     wanted, now = unit.command(spec), unit.permanent(live)
     program = [f"{now[0]} -> {wanted[0]}"] if now[0] != wanted[0] else []
     flags = sorted({word.split("=", 1)[0] for word in set(wanted[1:]) ^ set(now[1:])})
-    return (*program, *flags)
+    authorities = ["the CAs that it trusts"] if rotation.runs_with_other_cas(service.pid) else []
+    return (*program, *flags, *authorities)
 
 
 def _take(step: Step, spec: Spec, known: identity.Identity, given: list[str], look: Look) -> identity.Identity:
@@ -225,13 +220,13 @@ def _restart(spec: Spec, look: Look) -> None:
     quorum = look.situation.quorum
     mine = quorum.by_id(look.situation.member_id or 0)
     learns = mine is not None and mine.learner  # whoever does not vote carries no quorum
-    voters, statuses = _voters(spec, quorum) if learns else _wait_for_gate(spec, quorum)
+    voters, statuses = _voters(spec, quorum) if learns else _wait_to_stop(spec, quorum)
     if version_change.make_ready(spec, statuses) and not learns:
-        voters, statuses = _wait_for_gate(spec, quorum)
+        voters, statuses = _wait_to_stop(spec, quorum)
     own = statuses.get(spec.member)
     others = {voter.name for voter in voters if voter.name != spec.member}
     if own is not None and own.leader == own.member_id and others:
-        _hand_over(spec, voters, statuses)
+        move_leader(spec, spec.member, voters, statuses, "nothing was restarted")
     goal = max((status.raft_index for status in statuses.values()), default=0)
     if _has_entries_too_old(spec):
         _shed_old_entries(spec, look)
@@ -287,24 +282,38 @@ def _shed_old_entries(spec: Spec, look: Look) -> None:
     )
 
 
-def _wait_for_gate(spec: Spec, quorum: etcd.Membership) -> tuple[list[decide.Voter], dict[str, etcd.Status]]:
-    """Waits a little until this member may be stopped: another may just be coming back from its own restart.
+def _wait_to_stop(spec: Spec, quorum: etcd.Membership) -> tuple[list[decide.Voter], dict[str, etcd.Status]]:
+    """Waits until this member may stop; raises NodeError when it may not."""
+    return gate(spec, quorum, lambda found: decide.refuse_stop(spec.member, found))
+
+
+def gate(
+    spec: Spec, quorum: etcd.Membership, refuse: Callable[[Sequence[decide.Voter]], None]
+) -> tuple[list[decide.Voter], dict[str, etcd.Status]]:
+    """Waits a little until the voters allow a step: one of them may just be coming back from its own restart.
+
+    Args:
+        spec: this member.
+        quorum: the members.
+        refuse: raises NodeError when these voters do not allow the step.
 
     Raises:
-        NodeError: it may not; says which member is in the way.
+        NodeError: they do not; says which member is in the way.
     """
     refusal: NodeError | None = None
     for left in until(_GATE_SECONDS, every=0.5):
         voters, statuses = _voters(spec, quorum)
         try:
-            decide.refuse_stop(spec.member, voters)
+            refuse(voters)
         except NodeError as error:
             refusal = error
         else:
             return voters, statuses
         if left == _GATE_SECONDS:
             say("waits for the other members to be healthy")
-        absent = all(voter.trouble in ("", etcd.REFUSED) for voter in voters)
+        if any("alarm " in voter.trouble for voter in voters):
+            break  # no alarm goes away by itself
+        absent = all(voter.trouble in ("", etcd.REFUSED, etcd.UNREACHED) for voter in voters)
         if absent and left < _GATE_SECONDS - _NOBODY_THERE_SECONDS:
             break
     assert refusal is not None  # noqa: S101  until yields at least once
@@ -337,27 +346,40 @@ def _voters(spec: Spec, quorum: etcd.Membership) -> tuple[list[decide.Voter], di
     return voters, statuses
 
 
-def _hand_over(spec: Spec, voters: list[decide.Voter], statuses: dict[str, etcd.Status]) -> None:
-    heir = decide.heir(spec.member, voters, statuses)
+def move_leader(
+    spec: Spec, leader: str, voters: list[decide.Voter], statuses: dict[str, etcd.Status], untouched: str
+) -> None:
+    """Has the leader hand its leadership to another voter.
+
+    Args:
+        spec: this member.
+        leader: name of the member that leads, this one or another.
+        voters: all voters.
+        statuses: name -> what the member says of itself.
+        untouched: what has not happened when this fails, for the message.
+
+    Raises:
+        NodeError: nobody can take over, or the leader does not change.
+    """
+    address = spec.members[leader]
+    heir = decide.heir(leader, voters, statuses)
     if heir is None:
         raise NodeError(
-            "this member leads, and no other voter can take over; nothing was restarted",
+            f"{leader} leads, and no other voter can take over; {untouched}",
             "Run again when the other members are healthy.",
         )
     phase(f"hand leadership to {heir}")
     said = ""
     for _ in range(3):
-        code, _, said = etcd.etcdctl(
-            spec, [spec.address], ["move-leader", f"{statuses[heir].member_id:x}"], check=False
-        )
-        own = etcd.statuses(spec, {spec.member: spec.address}).get(spec.member)
+        code, _, said = etcd.etcdctl(spec, [address], ["move-leader", f"{statuses[heir].member_id:x}"], check=False)
+        own = etcd.statuses(spec, {leader: address}).get(leader)
         if own is not None and own.leader not in (0, own.member_id):
             say(f"handed leadership to {heir}")
             return
         if code == 0:
             time.sleep(0.2)
     raise NodeError(
-        f"this member could not hand its leadership to {heir} ({said}); nothing was restarted",
+        f"{leader} could not hand its leadership to {heir} ({said}); {untouched}",
         "Run again; see `etcd-node status` on both when it fails again.",
     )
 
@@ -460,7 +482,7 @@ def _join(spec: Spec, known: identity.Identity, given: list[str], look: Look) ->
     say("joined as a learner")
 
 
-def _part(spec: Spec, look: Look) -> None:
+def _part(spec: Spec, look: Look, claim: Claim) -> None:
     """Takes those out of the cluster that an edit took off the list; their machines are retired afterwards.
 
     Only who was on the list that was installed here before: what others have added to the cluster is not ours to
@@ -477,6 +499,7 @@ def _part(spec: Spec, look: Look) -> None:
         leaving = [entry for name, address in gone.items() for entry in cluster.of_slot(name, spec.peer_url(address))]
         if not leaving:
             return
+        claim.hold(witnesses)
         phase(f"let {', '.join(gone)} leave the cluster")
         new = set(spec.members) - {entry.name for entry in cluster.members}
         if new:

@@ -59,10 +59,9 @@ def next_step(now: Situation) -> Step:
                 "this member has no data, and no other member with a quorum answers "
                 f"({now.silence or 'there is no other'}); "
                 "a cluster that has existed is never founded again",
-                "Bring the other members back first, then run again. If a majority is lost for good, restore "
-                "from a snapshot "
-                "(https://etcd.io/docs/latest/op-guide/recovery/), or `pulumi destroy` and `pulumi up` for a "
-                "new, empty cluster.",
+                "Bring the other members back first, then run again. If a majority is lost for good, restore from a "
+                'snapshot or from a survivor\'s data as docs/operations.md says ("A majority was lost"), or `pulumi '
+                "destroy` and `pulumi up` for a new, empty cluster.",
             )
         return Step.JOIN
     if now.quorum is not None:
@@ -153,14 +152,40 @@ def refuse_stop(member: str, voters: Sequence[Voter]) -> None:
         )
 
 
+def refuse_sparing(name: str, voters: Sequence[Voter]) -> None:
+    """Refuses to let the machine of a voter go unless the others carry the quorum: all of them, or, where that voter is
+    of no use already, so many of them as are needed.
+
+    Args:
+        name: the voter.
+        voters: all voters of the cluster.
+
+    Raises:
+        NodeError: it has to stay; nothing was changed.
+    """
+    others = [voter for voter in voters if voter.name != name]
+    sick = [voter for voter in others if voter.trouble]
+    dead = any(voter.name == name and voter.trouble for voter in voters)
+    if len(others) - len(sick) < quorum_of(len(voters)) or (sick and not dead):
+        said = "; ".join(f"{voter.name}: {voter.trouble}" for voter in sick) or "there are too few of them"
+        raise NodeError(
+            f"the machine of {name} is to go, but the other members do not carry the cluster without it ({said}); it "
+            "stays as it is",
+            f"{_remedy(said)} Then run again.",
+        )
+
+
 def _remedy(said: str) -> str:
     if "NOSPACE" in said:
         return (
-            "Make room: `etcdctl compact` and `etcdctl defrag` on each member, `etcdctl alarm disarm`, or a "
-            "larger disk or quota "
-            "(https://etcd.io/docs/latest/op-guide/maintenance/)."
+            "Make room: `etcdctl compact`, then `etcdctl defrag` on each member, then `etcdctl alarm disarm` "
+            "(docs/operations.md has the lines). A larger quota is a change of a setting like any other: it comes "
+            "after that."
         )
-    return "Bring it back (`etcd-node status` and `journalctl -u etcd` on that machine)."
+    return (
+        "Bring it back (`etcd-node status` and `journalctl -u etcd` on that machine); if its disk or its machine is "
+        "another one, say so by its `identity`."
+    )
 
 
 def refuse_removal(voters: int, healthy_others: int, removed: int) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from . import etcd, versions
+from .claim import Claim
 from .errors import NodeError
 from .say import phase, say, until
 from .spec import Spec
@@ -65,11 +66,11 @@ def _enable(spec: Spec, running: str) -> None:
     say(f"the cluster was told to go back to {target}")
 
 
-def cancel_unwanted(spec: Spec) -> None:
+def cancel_unwanted(spec: Spec, claim: Claim) -> None:
     """Ends a downgrade that is under way and no longer wanted: the configuration names the later minor again.
 
     Raises:
-        NodeError: it cannot be ended.
+        NodeError: it cannot be ended, or another operator is changing the cluster.
     """
     try:
         if not etcd.goes_back(spec, spec.address):
@@ -79,6 +80,7 @@ def cancel_unwanted(spec: Spec) -> None:
     # Etcd 3.5 knows a downgrade, and does not say to which version.
     for name, status in etcd.statuses(spec, spec.members).items():
         if status.downgrade_to and versions.minor(status.downgrade_to) < versions.minor(spec.release.version):
+            claim.hold([spec.members[name]])
             phase("cancel the downgrade")
             etcd.etcdctl(spec, [spec.members[name]], ["downgrade", "cancel"])
             say(f"cancelled the downgrade to {versions.series(status.downgrade_to)} that was under way")

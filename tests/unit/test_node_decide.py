@@ -153,7 +153,7 @@ def test_a_refused_stop_names_the_member_and_what_it_said() -> None:
 
 def test_a_full_member_is_answered_with_the_way_out() -> None:
     with pytest.raises(NodeError) as caught:
-        decide.refuse_stop("etcd-1", [Voter("etcd-2", "memberID:2 alarm:NOSPACE"), Voter("etcd-3")])
+        decide.refuse_stop("etcd-1", [Voter("etcd-2", "alarm NOSPACE of etcd-2"), Voter("etcd-3")])
     assert "alarm disarm" in caught.value.remedy
 
 
