@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -55,14 +56,14 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
 
 
 def test_the_cluster_is_told_by_its_own_etcdctl_and_waited_for(cluster: Cluster) -> None:
-    downgrade.open_way(OLDER, "3.6.16")
+    downgrade.open_way(OLDER, "3.6.16", OLDER.members)
     assert cluster.said == ["3.6.16: downgrade validate 3.5", "3.6.16: downgrade enable 3.5"]
     assert cluster.cluster == "3.5.0"
 
 
 def test_a_cluster_that_works_as_the_older_version_is_told_nothing(cluster: Cluster) -> None:
     cluster.cluster = "3.5.0"
-    downgrade.open_way(OLDER, "3.6.16")
+    downgrade.open_way(OLDER, "3.6.16", OLDER.members)
     assert cluster.said == []
 
 
@@ -70,21 +71,24 @@ def test_a_run_that_was_cut_off_after_it_told_the_cluster_is_continued(cluster: 
     cluster.target = "3.5.0"
     cluster.answer = (1, None, "Error: etcdserver: cluster has a downgrade job in progress")
     cluster.looks = -3
-    downgrade.open_way(OLDER, "3.6.16")
+    downgrade.open_way(OLDER, "3.6.16", OLDER.members)
     assert cluster.said == ["3.6.16: downgrade validate 3.5"]
 
 
 def test_what_etcd_refuses_restarts_nobody(cluster: Cluster) -> None:
     cluster.answer = (1, None, "Error: etcdserver: invalid downgrade target version")
     with pytest.raises(NodeError, match=r"refuses to go back to 3\.5 \(.*invalid.*nothing was restarted"):
-        downgrade.open_way(OLDER, "3.6.16")
+        downgrade.open_way(OLDER, "3.6.16", OLDER.members)
 
 
 def test_a_downgrade_is_cancelled_when_the_later_version_is_wanted_again(cluster: Cluster) -> None:
-    downgrade.cancel_unwanted(NEWER)
+    claim = mock.Mock()
+    downgrade.cancel_unwanted(NEWER, claim)
     assert cluster.said == []
     cluster.target = "3.5.0"
-    downgrade.cancel_unwanted(OLDER)
+    downgrade.cancel_unwanted(OLDER, claim)
     assert cluster.said == []
-    downgrade.cancel_unwanted(NEWER)
+    assert not claim.hold.called
+    downgrade.cancel_unwanted(NEWER, claim)
     assert cluster.said == ["3.6.16: downgrade cancel"]
+    assert claim.hold.called

@@ -110,3 +110,9 @@ def test_the_cluster_is_told_to_go_back_only_when_it_works_as_the_later_version(
 )
 def test_an_older_program_waits_until_cluster_and_data_are_of_its_version(seen: Seen, *, may: bool) -> None:
     assert versions.may_run("3.5.35", seen) == may
+
+
+def test_the_next_minor_waits_until_the_cluster_works_as_the_one_before() -> None:
+    assert versions.may_follow("3.7.3", Seen("3.6.16", "3.6.0"))
+    assert versions.may_follow("3.7.3", Seen("3.7.3", "3.6.0"))
+    assert not versions.may_follow("3.7.3", Seen("3.6.16", "3.5.0"))
