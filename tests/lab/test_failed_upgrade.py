@@ -1,4 +1,4 @@
-"""A member that does not start with what is new is put back to what it had, and the next run finishes."""
+"""The middle of an upgrade: a member that does not start, a list that changes, a machine that is lost."""
 
 import textwrap
 from pathlib import Path
@@ -36,43 +36,48 @@ def _break_release(machine: Machine, version: str) -> None:
     machine.run(["sudo", "-n", "python3", "-"], input=script, timeout=60)
 
 
-def test_a_member_that_does_not_start_with_new_settings_or_a_new_version_is_put_back(
+def test_an_upgrade_that_fails_in_the_middle_is_undone_there_and_finished_later(
     machines: Machines, stacks: Stacks, tmp_path: Path
 ) -> None:
     found = machines.fresh(3)
     stack = stacks.new(found, version="3.5.35")
     stack.up()
 
-    processes = process_ids(found)
-    with probing(stack, found, tmp_path, "A member that does not start is put back") as probe:
-        stack.config["flags"] = {"auto-compaction-retention": "soon"}
-        probe.mark("a value that etcd does not take")
-        failed = stack.up(check=False)
-        assert failed.code != 0
-        assert "etcd-1: etcd with the new settings did not start, and this member runs with the settings" in failed.text
-        assert "auto-compaction-retention" in failed.text
-        assert {name for name, now in process_ids(found).items() if now != processes[name]} == {"etcd-1"}
-        assert_serves_all_members(found)
-
-        del stack.config["flags"]
-        _break_release(found[1], "3.6.16")
-        stack.config["version"] = "3.6.16"
-        probe.mark("an upgrade with a broken etcd on etcd-2")
+    third = process_ids(found)["etcd-3"]
+    _break_release(found[1], "3.6.16")
+    stack.config["version"] = "3.6.16"
+    with probing(stack, found, tmp_path, "An upgrade that fails in the middle") as probe:
+        probe.mark("pulumi up, etcd-2 has a broken etcd")
         failed = stack.up(check=False)
         print(f"failed after {failed.seconds:.1f} s")
         assert failed.code != 0
         assert "etcd-2: etcd 3.6.16 did not start, and this member runs with etcd 3.5.35 again" in failed.text
         assert "error loading shared libraries" in failed.text
         assert running_versions(found) == ["3.6.16", "3.5.35", "3.5.35"]
-        assert process_ids(found)["etcd-3"] == processes["etcd-3"]
+        assert process_ids(found)["etcd-3"] == third
         assert_serves_all_members(found)
 
-        first = process_ids(found)["etcd-1"]
-        probe.mark("the same again, repaired")
+        all_three = stack.config["machines"]
+        stack.config["machines"] = all_three[:1]
+        refused = stack.up(check=False)
+        assert refused.code != 0
+        assert "members are not changed in the middle of a change of version" in refused.text
+        assert_serves_all_members(found)
+
+        # A machine lost now is in the way of everybody else; it comes back by a run for it alone.
+        probe.mark("etcd-3 is wiped")
+        machines.lab.kill("etcd-3")
+        machines.lab.wipe("etcd-3")
+        stack.config["machines"] = [*all_three[:2], {**all_three[2], "identity": "new"}]
+        stack.up("--target", "**test-etcd-3-prepare", "--target", "**test-etcd-3-converge")
+        assert running_versions(found) == ["3.6.16", "3.5.35", "3.6.16"]
+
+        rest = process_ids([found[0], found[2]])
+        probe.mark("pulumi up")
         stack.up()
         probe.mark("done")
     assert running_versions(found) == ["3.6.16"] * 3
-    assert process_ids(found)["etcd-1"] == first
+    assert process_ids([found[0], found[2]]) == rest
     assert_serves_all_members(found)
     # One upgrade, one snapshot, on the machine that was first.
     assert [_snapshots(machine) for machine in found] == [1, 0, 0]
