@@ -10,6 +10,7 @@ from .kubernetes import kubeadm
 from .machine import Machine
 from .member import EtcdMember
 from .node import bundle
+from .operator import new_operator
 from .pki import EARLY_RENEWAL_HOURS, YEAR_HOURS, Authority, ClientCertificate, EtcdPki, EtcdPkiArgs, authorities_of
 from .plan import AuthorityPlan, ClusterPlan, MemberPlan, member_specs, warnings
 from .plan.flags import DEFAULT_QUOTA, METRICS_LOOPBACK, PKI_DIRECTORY
@@ -96,26 +97,34 @@ class EtcdCluster(pulumi.ComponentResource):
             pulumi.log.warn(warning, resource=self)
         child = pulumi.ResourceOptions(parent=self)
 
-        pki = EtcdPki(f"{name}-pki", _pki_args(args), child)
-        members = [
-            EtcdMember(
-                f"{name}-{machine['name']}",
-                {"machine": machine, "spec": specs[machine["name"]], "files": pki.files(machine["name"])},
-                child,
-            )
-            for machine in args["members"]
-        ]
         # Remembers what the first update put in. The token differs at every founding, so that a machine that was away
-        # while its cluster was destroyed and founded anew belongs to another cluster, and etcd keeps the two apart.
+        # while its cluster was destroyed and founded anew belongs to another cluster, and etcd keeps the two apart. The
+        # operator is the same in every run from this state; a second checkout with a state of its own has another.
         founding = pulumi.Stash(
             f"{name}-founding",
             input={
                 "members": [machine["name"] for machine in args["members"]],
                 "token": f"{plan.name}-{secrets.token_hex(4)}",
+                "operator": new_operator(),
             },
             opts=pulumi.ResourceOptions(parent=self, ignore_changes=["input"]),
         )
+        operator = founding.output.apply(lambda known: known["operator"])
 
+        pki = EtcdPki(f"{name}-pki", _pki_args(args), child)
+        members = [
+            EtcdMember(
+                f"{name}-{machine['name']}",
+                {
+                    "machine": machine,
+                    "spec": specs[machine["name"]],
+                    "files": pki.files(machine["name"]),
+                    "operator": operator,
+                },
+                child,
+            )
+            for machine in args["members"]
+        ]
         # Two barriers and a chain: nothing starts before every machine is prepared; nobody waits for a quorum before
         # all founders have been started; after that one member at a time.
         prepared = [member.prepared for member in members]
@@ -124,9 +133,7 @@ class EtcdCluster(pulumi.ComponentResource):
             done = [*done[: len(members)], member.converge(done)]
         health = members[0].health(
             f"{name}-health",
-            changes=pulumi.Output.json_dumps(
-                {machine["name"]: member.changes for machine, member in zip(args["members"], members, strict=True)}
-            ),
+            changes={machine["name"]: member.changes for machine, member in zip(args["members"], members, strict=True)},
             after=done,
             parent=self,
         )

@@ -43,6 +43,20 @@ def trusted() -> str:
     return hashlib.sha256("".join(fingerprints).encode()).hexdigest()[:16] if fingerprints else ""
 
 
+def _contents(bundle: Bundle) -> dict[Path, bytes | str]:
+    # Key and certificate of a pair are neighbours in this order, so they are renamed into place back to back.
+    names = [
+        "ca.crt",
+        *(f"{pair}.{kind}" for pair in ("server", "peer", "healthcheck-client") for kind in ("key", "crt")),
+    ]
+    return {paths.PKI / name: bundle.files[name] for name in names}
+
+
+def differ(bundle: Bundle) -> bool:
+    """Whether `install` would change a file."""
+    return any(files.read_bytes(path) != str(content).encode() for path, content in _contents(bundle).items())
+
+
 def install(bundle: Bundle) -> list[str]:
     """Writes what differs from what is there; etcd reads the files again for every new connection.
 
@@ -56,15 +70,9 @@ def install(bundle: Bundle) -> list[str]:
     files.directory(paths.PKI, 0o750, 0, user.gid)
     rights = {paths.PKI / name: (0o644, 0, 0) for name in CERTIFICATES}
     rights.update({paths.PKI / name: (0o600, user.uid, user.gid) for name in KEYS})
-    # Key and certificate of a pair are neighbours in this order, so they are renamed into place back to back.
-    names = [
-        "ca.crt",
-        *(f"{pair}.{kind}" for pair in ("server", "peer", "healthcheck-client") for kind in ("key", "crt")),
-    ]
-    contents: dict[Path, bytes | str] = {paths.PKI / name: bundle.files[name] for name in names}
-    if any(files.read_bytes(path) != str(content).encode() for path, content in contents.items()):
+    if differ(bundle):
         _check_pairs(bundle)
-    return [path.name for path in files.write_together(contents, rights)]
+    return [path.name for path in files.write_together(_contents(bundle), rights)]
 
 
 def server_fingerprint(bundle: Bundle) -> str:

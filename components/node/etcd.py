@@ -6,8 +6,10 @@ what most questions need; etcdctl does the rest.
 
 from __future__ import annotations
 
+import errno
 import http.client
 import json
+import re
 import socket
 import ssl
 from collections.abc import Callable, Mapping, Sequence
@@ -20,11 +22,16 @@ from . import certificate, paths
 from .errors import NodeError
 from .run import run
 from .spec import Spec
+from .versions import Seen
 
 _R = TypeVar("_R")
 
 REFUSED = "connection refused"
 """What a machine says on which no etcd runs."""
+
+
+UNREACHED = "the machine cannot be reached"
+"""What is said of a machine that is off, or to which the network is cut."""
 
 
 class SilentError(Exception):
@@ -92,7 +99,11 @@ class Status:
     db_size: int
     learner: bool
     errors: tuple[str, ...]
-    """Alarms and the lack of a leader, in etcd's words."""
+    """`alarm <kind> of <member>`, and the lack of a leader in etcd's words."""
+    revision: int = 0
+    """Of the newest write that it has applied."""
+    downgrade_to: str = ""
+    """The version to which the cluster goes back; empty when it does not, and always with etcd 3.5."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +129,7 @@ def _context(name: str, place: Path) -> ssl.SSLContext:
 
 
 def _get(
-    address: str, port: int, path: str, client: str, limits: tuple[float, float], *, place: Path | None
+    address: str, port: int, path: str, client: str, limits: tuple[float, float], *, place: Path | None = None
 ) -> tuple[int, bytes, Mapping[str, str], str]:
     """Status, body, headers and the server certificate's fingerprint.
 
@@ -137,8 +148,10 @@ def _get(
     connection = http.client.HTTPSConnection(
         address, port, timeout=limits[0], context=_context(client, place or paths.PKI)
     )
+    connected = False
     try:
         connection.connect()
+        connected = True
         connection.sock.settimeout(limits[1])
         connection.request("GET", path)
         sock = connection.sock
@@ -158,10 +171,12 @@ def _get(
             raise RefusedError(f"it refuses this member's certificate ({error.reason})") from None
         raise SilentError(f"TLS failed ({error.reason or error})") from None
     except (socket.timeout, TimeoutError):
-        raise SilentError("no answer in time") from None
+        raise SilentError("no answer in time" if connected else UNREACHED) from None
     except ConnectionRefusedError:
         raise SilentError(REFUSED) from None
     except (OSError, http.client.HTTPException) as error:
+        if isinstance(error, OSError) and error.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH):
+            raise SilentError(UNREACHED) from None
         raise SilentError(str(error) or type(error).__name__) from None
     finally:
         connection.close()
@@ -211,6 +226,37 @@ def peer_view(
         raise SilentError("/members: an answer that is not etcd's") from None
 
 
+def seen(spec: Spec, address: str) -> Seen:
+    """Asks a member for the versions of its program, of the cluster and of its data.
+
+    Raises:
+        SilentError, AlienError: it gave no answer, or the cluster has not decided on a version yet.
+    """
+    status, body, _, _ = _get(address, spec.client_port, "/version", "healthcheck-client", (2.0, 5.0))
+    try:
+        raw = json.loads(body)
+        storage = str(raw.get("storage", ""))
+        answer = Seen(str(raw["etcdserver"]), str(raw["etcdcluster"]), "" if storage == "unknown" else storage)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise SilentError(f"/version: status {status}") from None
+    if answer.cluster == "not_decided":
+        raise SilentError("the cluster has not decided on its version yet")
+    return answer
+
+
+def goes_back(spec: Spec, address: str) -> bool:
+    """Asks a member, as its peer, whether a downgrade of the cluster is under way; it asks the quorum.
+
+    Raises:
+        SilentError, AlienError: it gave no answer.
+    """
+    status, body, _, _ = _get(address, spec.peer_port, "/downgrade/enabled", "peer", (2.0, 5.0))
+    said = body.decode(errors="replace").strip()
+    if status != http.client.OK or said not in ("true", "false"):
+        raise SilentError(f"/downgrade/enabled: status {status}")
+    return said == "true"
+
+
 def _member(raw: Mapping[str, Any], id_key: str) -> Member:
     return Member(
         id=int(raw[id_key]),
@@ -236,8 +282,34 @@ def each(ask: Callable[[str], _R], addresses: Mapping[str, str]) -> dict[str, _R
         return dict(zip(addresses, pool.map(one, addresses.values())))
 
 
+def with_quorum(spec: Spec, members: Mapping[str, str]) -> tuple[list[tuple[str, Membership]], str]:
+    """(address, member list) of those of the members that read through the quorum, and what the rest said.
+
+    Args:
+        spec: which ports.
+        members: name -> address.
+    """
+
+    def ask(address: str) -> Membership:
+        answer = ready(spec, address)
+        if not answer.ok:
+            raise SilentError(answer.said or "it is not ready")
+        return peer_view(spec, address)
+
+    answers = each(ask, members)
+    good = [(members[name], answer) for name, answer in answers.items() if isinstance(answer, Membership)]
+    silence = "; ".join(f"{name}: {answer}" for name, answer in answers.items() if not isinstance(answer, Membership))
+    return good, silence
+
+
 def etcdctl(
-    spec: Spec, addresses: Sequence[str], words: Sequence[str], timeout: float = 10.0, *, check: bool = True
+    spec: Spec,
+    addresses: Sequence[str],
+    words: Sequence[str],
+    timeout: float = 10.0,
+    *,
+    check: bool = True,
+    stdin: str = "",
 ) -> tuple[int, Any, str]:
     """Runs etcdctl as the machine's health check client.
 
@@ -247,6 +319,7 @@ def etcdctl(
         words: the command.
         timeout: limit in seconds.
         check: fail when etcdctl does.
+        stdin: what etcdctl reads.
 
     Returns:
         Exit code, what it printed as JSON (None if nothing), and what it said on stderr.
@@ -266,7 +339,7 @@ def etcdctl(
         "--write-out=json",
         *words,
     ]
-    done = run(argv, timeout * max(len(addresses), 1) + 2, check=False, env={"ETCDCTL_API": "3"})
+    done = run(argv, timeout * max(len(addresses), 1) + 2, check=False, env={"ETCDCTL_API": "3"}, stdin=stdin)
     said = _last_error(done.stderr)
     if check and done.returncode != 0:
         raise NodeError(
@@ -298,6 +371,7 @@ def statuses(spec: Spec, addresses: Mapping[str, str], timeout: float = 5.0) -> 
         return {}
     by_url = {spec.client_url(address): name for name, address in addresses.items()}
     _, rows, _ = etcdctl(spec, list(addresses.values()), ["endpoint", "status"], timeout, check=False)
+    names = {int(row["Status"]["header"]["member_id"]): by_url.get(row["Endpoint"], "") for row in rows or []}
     found = {}
     for row in rows or []:
         name, status = by_url.get(row["Endpoint"]), row["Status"]
@@ -311,9 +385,19 @@ def statuses(spec: Spec, addresses: Mapping[str, str], timeout: float = 5.0) -> 
                 applied_index=int(status.get("raftAppliedIndex", 0)),
                 db_size=int(status.get("dbSize", 0)),
                 learner=bool(status.get("isLearner", False)),
-                errors=tuple(status.get("errors") or ()),
+                errors=tuple(_alarm_of(error, names) for error in status.get("errors") or ()),
+                revision=int(status["header"].get("revision", 0)),
+                downgrade_to=str((status.get("downgradeInfo") or {}).get("targetVersion", "")),
             )
     return found
+
+
+def _alarm_of(error: str, names: Mapping[int, str]) -> str:
+    """An alarm with the name of its member instead of its number; every member tells of every alarm."""
+    alarm = re.match(r"memberID:(\d+) alarm:(\w+)", error)
+    if alarm is None:
+        return error
+    return f"alarm {alarm[2]} of {names.get(int(alarm[1])) or format(int(alarm[1]), 'x')}"
 
 
 def member_list(spec: Spec, addresses: Sequence[str]) -> Membership:

@@ -29,14 +29,15 @@ def found(spec: Spec, bundle: Bundle) -> None:
     _refuse_missing_release(spec)
     member.forbid()
     if wal.exists(spec.data_directory):
+        if systemd.show().runs:
+            # Its certificates are for converge to write, which sees to it that nobody else is changing the cluster.
+            say("has been founded before and runs")
+            return
         rotation.refuse_too_early(spec, bundle)
         certificates.install(bundle)
-        if not systemd.show().runs:
-            member.install_unit(spec)
-            systemd.start()
-            say("has been founded before, started")
-        else:
-            say("has been founded before and runs")
+        member.install_unit(spec)
+        systemd.start()
+        say("has been founded before, started")
         return
 
     if known.cluster_id:

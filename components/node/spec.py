@@ -5,8 +5,9 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from .errors import NodeError
@@ -20,6 +21,7 @@ _VERSION = re.compile(r"\d{1,4}\.\d{1,4}\.\d{1,4}")
 _FLAG = re.compile(r"--[a-z][a-z0-9-]*")
 # Conservative on purpose: these become words of a unit file, and what is moved aside is this directory as a whole.
 _DIRECTORY = re.compile(r"(/[A-Za-z0-9_+@-][A-Za-z0-9._+@-]*){2,}")
+_OPERATOR = re.compile(r"[A-Za-z0-9._@-]{1,200}")
 _DEVICE = re.compile(r"/dev(/[A-Za-z0-9_.:+@-]+)+")
 _REMEDY = (
     "Run `pulumi up` with the external-etcd that wrote it; by hand, compare with /var/lib/etcd-node/installed.json."
@@ -104,6 +106,15 @@ class Spec:
 
 
 @dataclass(frozen=True)
+class Operator:
+    """Whose runs these are: all that start from one state of Pulumi's."""
+
+    id: str
+    by: str
+    """Who made that state, user@host, for people."""
+
+
+@dataclass(frozen=True)
 class Bundle:
     """Certificates and keys, from standard input."""
 
@@ -111,6 +122,8 @@ class Bundle:
     """Changes when another machine fills the slot."""
     files: Mapping[str, str] = field(repr=False)
     """File name -> PEM."""
+    operator: Operator | None = None
+    """Who gives it; None when it does not say."""
 
 
 def bracketed(address: str) -> str:
@@ -217,6 +230,25 @@ def parse(text: str) -> Spec:
     )
 
 
+def of_command(wanted: Spec, words: Sequence[str]) -> Spec | None:
+    """The wanted state with which a process was started that has this command line.
+
+    Args:
+        wanted: of the same member, for what a command line does not say.
+        words: program and flags, without those that found or join.
+
+    Returns:
+        None when it was not started from one of our releases, with flags as we write them.
+    """
+    program, flags = Path(words[0]) if words else Path(), [word.partition("=") for word in words[1:]]
+    version = program.parent.name[1:]
+    if not _VERSION.fullmatch(version) or not all(_FLAG.fullmatch(flag) and equals for flag, equals, _ in flags):
+        return None
+    # Checksums belong to a version.
+    now = {**wanted.raw["release"], "version": version, "sha256": {}}
+    return parse(json.dumps({**wanted.raw, "release": now, "flags": {flag: value for flag, _, value in flags}}))
+
+
 def _device(value: object) -> str:
     if value == "":
         return ""
@@ -275,4 +307,23 @@ def parse_bundle(text: str) -> Bundle:
         kind = "CERTIFICATE" if name in CERTIFICATES else "PRIVATE KEY"
         if not isinstance(content, str) or f"{kind}-----" not in content:
             raise NodeError(f"standard input has a {name} that is no {kind.lower()} in PEM", remedy)
-    return Bundle(identity=identity, files=files)
+    return Bundle(identity=identity, files=files, operator=_operator(raw.get("operator"), remedy))
+
+
+def parse_operator(text: str) -> Operator | None:
+    """Reads the operator from the standard input of `health`; None when there is none."""
+    try:
+        raw = json.loads(text)
+    except ValueError:
+        return None
+    return _operator(raw.get("operator"), "Run it by `pulumi up`.") if isinstance(raw, dict) else None
+
+
+def _operator(raw: object, remedy: str) -> Operator | None:
+    if raw is None:
+        return None
+    if isinstance(raw, dict) and set(raw) == {"id", "by"}:
+        values = [raw["id"], raw["by"]]
+        if all(isinstance(value, str) and _OPERATOR.fullmatch(value) for value in values):
+            return Operator(*values)
+    raise NodeError("standard input has an operator that is no object with the texts `id` and `by`", remedy)
