@@ -206,7 +206,7 @@ def test_before_a_server_is_replaced_the_next_slots_member_is_asked_and_nobody_w
         gate = recorder.named(f"hetzner-{slot}-gate")
         assert [urn.split("::")[-1] for urn in gate.request.replace_with] == [f"hetzner-{slot}"]
         assert gate.request.deleteBeforeReplace
-        assert gate.request.deletedWith.endswith("HetznerMachines::hetzner")
+        assert gate.request.deletedWith.endswith(f"tls:index/privateKey:PrivateKey::hetzner-{slot}")
         assert f"etcd-node spare {slot}" in gate.inputs["delete"]
         assert gate.inputs["create"] == "true"
         assert f"hetzner-{witness}-reached" in gate.depends_on
