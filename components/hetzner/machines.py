@@ -127,7 +127,14 @@ class HetznerMachines(pulumi.ComponentResource):
         self.machines = [servers[slot["name"]][0] for slot in args["slots"]]
         for machine, witness in ring(self.machines):
             slot_name = machine["name"]
-            gate(f"{name}-{slot_name}-gate", machine, servers[slot_name][1], witness, self._host_keys[slot_name], self)
+            gate(
+                f"{name}-{slot_name}-gate",
+                machine,
+                servers[slot_name][1],
+                witness=witness,
+                slot=self._host_keys[slot_name],
+                parent=self,
+            )
         self.server_ids = pulumi.Output.all(**{slot: server.id for slot, (_, server) in servers.items()})
         self.hosts = pulumi.Output.all(**{slot: machine["ssh"]["host"] for slot, (machine, _) in servers.items()})
         self.generations = _generations(args)
