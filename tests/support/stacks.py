@@ -106,6 +106,11 @@ class Stack:
         """`pulumi preview`."""
         return self.pulumi("preview", *arguments, check=check)
 
+    def preview_json(self) -> str:
+        """`pulumi preview` as JSON: every step, secrets hidden."""
+        self.write_config()
+        return self._stdout("preview", "--json")
+
     def destroy(self) -> Run:
         """`pulumi destroy`."""
         return self.pulumi("destroy", "--yes", "--skip-preview")
