@@ -1,5 +1,6 @@
 """Pulumi components for the etcd that a Kubernetes control plane leans on."""
 
+from .change import ChangeRefusedError, previous_update
 from .cluster import Certificates, EtcdCluster, EtcdClusterArgs
 from .machine import Bastion, Machine, Ssh
 from .member import EtcdMember, EtcdMemberArgs
@@ -8,6 +9,7 @@ from .pki import ClientCertificate, EtcdPki, EtcdPkiArgs, OwnAuthority, PkiMembe
 __all__ = [
     "Bastion",
     "Certificates",
+    "ChangeRefusedError",
     "ClientCertificate",
     "EtcdCluster",
     "EtcdClusterArgs",
@@ -19,4 +21,5 @@ __all__ = [
     "OwnAuthority",
     "PkiMember",
     "Ssh",
+    "previous_update",
 ]
