@@ -5,6 +5,7 @@ tests/lab/conftest.py gives the fixture `stacks` to every test there.
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -30,6 +31,13 @@ class Run:
     text: str
     """stdout and stderr together, as a person sees them."""
     seconds: float
+
+
+def override_in(run: Run) -> str:
+    """The override that a refusal of the guard printed."""
+    found = re.search(r"allow-[0-9a-f]{12}", run.text)
+    assert found is not None, run.text
+    return found[0]
 
 
 class Stack:
