@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 from components.plan.guard import State
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """The gate on a machine did not let a step happen."""
 
 
-class Broken(AssertionError):
+class BrokenError(AssertionError):
     """The cluster is in a state that must not be."""
 
 
@@ -85,28 +85,28 @@ class Cluster:
         return together - (len(self.voters) // 2 + 1)
 
     def look(self) -> None:
-        """Raises Broken when the cluster is in a state that must not be."""
+        """Raises BrokenError when the cluster is in a state that must not be."""
         if len(self.voters) > 1 or self.broken:
             self.smallest = min(self.smallest, self.spare())
             if self.spare() < 0:
-                raise Broken(f"no quorum: {self.members}, down {self.broken}")
+                raise BrokenError(f"no quorum: {self.members}, down {self.broken}")
         runs = [member for name, member in self.members.items() if self.running(name)]
         minors = [minor(member.version) for member in runs]
         if minors and max(minors) - min(minors) > 1:
-            raise Broken(f"minor versions {sorted(minors)} at the same time")
+            raise BrokenError(f"minor versions {sorted(minors)} at the same time")
         trusts, own = self.client
         if any(member.certificate_of not in trusts or own not in member.trusts for member in runs):
-            raise Broken("a client of the last update is cut off")
+            raise BrokenError("a client of the last update is cut off")
 
     def gate(self, may: bool, why: str) -> None:
         """What a machine looks at; whether the cluster bears the step without it, `look` says."""
         if self.gates and not may:
-            raise Refused(why)
+            raise RefusedError(why)
 
     def must(self, may: bool, why: str) -> None:
         """What breaks a cluster in a way that `look` cannot see."""
         if not may:
-            raise (Refused if self.gates else Broken)(why)
+            raise (RefusedError if self.gates else BrokenError)(why)
 
 
 def _member(state: State, name: str) -> Member:
@@ -130,8 +130,8 @@ def update(cluster: Cluster, wanted: State, chain: Sequence[str], between: Calla
         between: called after every step; may break members, or raise to kill the run.
 
     Raises:
-        Refused: a gate did not let a step happen; the run ends there.
-        Broken: the cluster was in a state that must not be.
+        RefusedError: a gate did not let a step happen; the run ends there.
+        BrokenError: the cluster was in a state that must not be.
     """
     for _ in _update(cluster, wanted, chain):
         cluster.look()
@@ -151,13 +151,13 @@ def _update(cluster: Cluster, wanted: State, chain: Sequence[str]) -> Iterator[N
         yield from _converge(cluster, wanted, name)
     down = [name for name in wanted.members if not cluster.running(name)]
     if down or set(cluster.members) != set(wanted.members):
-        raise Refused(f"health: {down} down, members {list(cluster.members)}, wanted {list(wanted.members)}")
+        raise RefusedError(f"health: {down} down, members {list(cluster.members)}, wanted {list(wanted.members)}")
     cluster.client = (frozenset(wanted.trusted), wanted.issuer)
 
 
 def _converge(cluster: Cluster, wanted: State, name: str) -> Iterator[None]:
     if name in cluster.broken:
-        raise Refused(f"{name} cannot be reached")
+        raise RefusedError(f"{name} cannot be reached")
     here = cluster.members.get(name)
     if here is None or not here.has_data:
         yield from _join(cluster, wanted, name)
@@ -190,7 +190,8 @@ def _converge(cluster: Cluster, wanted: State, name: str) -> Iterator[None]:
         cluster.gate(all(each.certificate_of in fresh.trusts for each in cluster.members.values()), "a stranger")
         up = minor(fresh.version) - minor(here.version)
         cluster.must(abs(up) <= 1, "a skipped minor")
-        cluster.must(up <= 0 or patch(here.version) >= _FLOORS.get(minor(here.version), 0), "too old for the next minor")
+        floor = _FLOORS.get(minor(here.version), 0)
+        cluster.must(up <= 0 or patch(here.version) >= floor, "too old for the next minor")
         here.up = False
         yield
         cluster.members[name] = here = replace(fresh, generation=here.generation, listed=here.listed)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from components.plan.guard import State, judge, read_state, rules
@@ -11,10 +11,17 @@ from components.plan.guard.change import Change
 from components.plan.guard.state import MADE, following
 from components.plan.guard.updates import updates
 
-from .guard_simulator import Broken, Cluster, Refused, update
+from .guard_simulator import BrokenError, Cluster, RefusedError, update
 
 NAMES = [f"etcd-{number}" for number in range(1, 10)]
+MANY = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 VERSIONS = ["3.5.24", "3.5.35", "3.6.5", "3.6.16", "3.7.3"]
+
+
+def _rotations(count: int, start: int) -> list[list[str]]:
+    """Two lists of that many names."""
+    around = [*NAMES[start:], *NAMES[:start]]
+    return [around[:count], around[:count][::-1]]
 
 
 def state(names: list[str], version: str = "3.6.16", **changes: object) -> State:
@@ -30,58 +37,55 @@ def state(names: list[str], version: str = "3.6.16", **changes: object) -> State
     return State(**made)  # type: ignore[arg-type]
 
 
-@st.composite
-def member_lists(draw: st.DrawFn) -> list[str]:
-    count = draw(st.sampled_from([1, 3, 3, 3, 5, 5, 7]))
-    return draw(st.permutations(NAMES))[:count]
+_LISTS = [list(some) for count in (1, 3, 3, 5, 7) for start in range(9) for some in _rotations(count, start)]
+TRUST = [(dict.fromkeys(names, MADE), issuer) for names in ("1", "12", "2", "23", "123") for issuer in names]
 
 
 @st.composite
 def states(draw: st.DrawFn) -> State:
-    names = draw(member_lists())
-    trusted = draw(st.lists(st.sampled_from("123"), unique=True, min_size=1))
-    return state(
-        names,
-        draw(st.sampled_from(VERSIONS)),
-        generations={name: draw(st.integers(1, 3)) for name in names},
-        trusted=dict.fromkeys(trusted, MADE),
-        issuer=draw(st.sampled_from(trusted)),
-        flags={"--quota-backend-bytes": draw(st.sampled_from(["4", "8"]))},
-    )
+    trusted, issuer = draw(st.sampled_from(TRUST))
+    flags = {"--quota-backend-bytes": draw(st.sampled_from(["4", "8"]))}
+    names = draw(st.sampled_from(_LISTS))
+    return state(names, draw(st.sampled_from(VERSIONS)), trusted=trusted, issuer=issuer, flags=flags)
+
+
+KINDS = ["members", "one", "order", "version", "generation", "trust", "flags"]
 
 
 @st.composite
 def wishes(draw: st.DrawFn, before: State) -> State:
     """Another state, mostly one that somebody might want after `before`."""
     after = before
-    for kind in draw(st.lists(st.sampled_from(["members", "one", "version", "generation", "trust", "flags"]), max_size=3)):
-        other = draw(states())
+    for kind in draw(st.lists(st.sampled_from(KINDS), max_size=3)):
         names = list(after.members)
-        if kind in ("members", "one"):
-            names = draw(st.permutations(names)) if draw(st.booleans()) else names
-            free = [name for name in NAMES if name not in names]
-            names = list(other.members) if kind == "members" else [*names[1:], draw(st.sampled_from(free))]
-            fresh = state(names, generations={name: after.generations.get(name, 1) for name in names})
-            after = replace(
-                after,
-                members=fresh.members,
-                data_directories=fresh.data_directories,
-                generations=fresh.generations,
-            )
+        if kind == "members":
+            after = _with_members(after, draw(st.sampled_from(_LISTS)))
+        elif kind == "one":
+            free = draw(st.sampled_from([name for name in NAMES if name not in names]))
+            at = draw(st.integers(0, len(names) - 1))
+            after = _with_members(after, [*names[:at], free, *names[at + 1 :]])
+        elif kind == "order":
+            after = _with_members(after, names[::-1])
         elif kind == "version":
-            after = replace(after, version=other.version)
+            after = replace(after, version=draw(st.sampled_from(VERSIONS)))
         elif kind == "generation":
-            raised = draw(st.lists(st.sampled_from(names), max_size=2))
-            generations = {name: count + (name in raised) for name, count in after.generations.items()}
+            raised = draw(st.sampled_from(names))
+            generations = {name: count + (name == raised) for name, count in after.generations.items()}
             after = replace(after, generations=generations)
         elif kind == "trust":
-            after = replace(after, trusted=other.trusted, issuer=other.issuer)
+            trusted, issuer = draw(st.sampled_from(TRUST))
+            after = replace(after, trusted=trusted, issuer=issuer)
         else:
-            after = replace(after, flags=other.flags)
+            after = replace(after, flags={"--quota-backend-bytes": draw(st.sampled_from(["4", "8"]))})
     return after
 
 
-@settings(max_examples=100, deadline=None)
+def _with_members(after: State, names: list[str]) -> State:
+    fresh = state(names, generations={name: after.generations.get(name, 1) for name in names})
+    return replace(after, members=fresh.members, data_directories=fresh.data_directories, generations=fresh.generations)
+
+
+@MANY
 @given(st.data())
 def test_what_is_accepted_never_costs_the_quorum_even_where_no_machine_looks(data: st.DataObject) -> None:
     before = following(None, data.draw(states()), ())
@@ -95,7 +99,7 @@ def test_what_is_accepted_never_costs_the_quorum_even_where_no_machine_looks(dat
         before = verdict.state
 
 
-@settings(max_examples=100, deadline=None)
+@MANY
 @given(st.data())
 def test_what_is_accepted_is_not_refused_by_healthy_machines_and_the_announced_quorum_is_the_real_one(
     data: st.DataObject,
@@ -117,11 +121,11 @@ def test_what_is_accepted_is_not_refused_by_healthy_machines_and_the_announced_q
         before = verdict.state
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """The run ends, as after SIGKILL."""
 
 
-@settings(max_examples=100, deadline=None)
+@MANY
 @given(st.data())
 def test_failures_that_the_cluster_tolerates_never_cost_its_quorum_whatever_is_wanted_next(data: st.DataObject) -> None:
     """Members fail, runs are killed, and the next wish comes before the last one was finished."""
@@ -131,7 +135,7 @@ def test_failures_that_the_cluster_tolerates_never_cost_its_quorum_whatever_is_w
     def trouble() -> None:
         what = data.draw(st.sampled_from(["", "", "", "", "", "fail", "kill"]))
         if what == "kill":
-            raise Killed
+            raise KilledError
         healthy = [name for name in cluster.voters if cluster.running(name)]
         if what == "fail" and cluster.spare() > 0 and healthy:
             # Somebody fails only where the cluster stands that; when more fail, nothing is promised.
@@ -147,7 +151,7 @@ def test_failures_that_the_cluster_tolerates_never_cost_its_quorum_whatever_is_w
         try:
             update(cluster, wanted, verdict.chain, trouble)
             before = verdict.state
-        except (Refused, Killed):
+        except (RefusedError, KilledError):
             # They come back, with what they had.
             cluster.broken.clear()
             for member in cluster.members.values():
@@ -155,7 +159,7 @@ def test_failures_that_the_cluster_tolerates_never_cost_its_quorum_whatever_is_w
         assert cluster.spare() >= 0 or len(cluster.voters) == 1
 
 
-@settings(max_examples=100, deadline=None)
+@MANY
 @given(st.data())
 def test_the_updates_that_a_refusal_names_are_accepted_one_after_another_and_lead_there(data: st.DataObject) -> None:
     before = following(None, data.draw(states()), ())
@@ -171,6 +175,7 @@ def test_the_updates_that_a_refusal_names_are_accepted_one_after_another_and_lea
     assert before.same(wanted)
 
 
+@MANY
 @given(states())
 def test_a_state_survives_the_way_through_the_stack_s_outputs_also_as_floats(before: State) -> None:
     data = before.data()
@@ -182,6 +187,7 @@ def test_a_state_survives_the_way_through_the_stack_s_outputs_also_as_floats(bef
     assert list(back.members) == list(before.members)
 
 
+@MANY
 @given(st.data())
 def test_an_override_is_good_for_one_change_and_for_no_other(data: st.DataObject) -> None:
     before = following(None, data.draw(states()), ())
@@ -217,10 +223,10 @@ def test_without_one_of_its_rules_the_guard_accepts_what_the_simulator_sees_brea
     before, wanted = NEEDED[rule]
     assert judge(before, wanted).refused
     monkeypatch.setattr(rules, "_RULES", tuple(each for each in rules._RULES if each.__name__ != rule))
-    monkeypatch.setattr(rules, "_quorum", lambda change, spelled: ())
+    monkeypatch.setattr(rules, "_quorum", lambda *_: ())
     verdict = judge(before, wanted)
     assert not verdict.refused
-    with pytest.raises((Broken, Refused)):
+    with pytest.raises((BrokenError, RefusedError)):
         update(Cluster.founded(before, gates=False), wanted, verdict.chain)
 
 
