@@ -4,9 +4,10 @@ from .change import ChangeRefusedError, previous_update
 from .cluster import Certificates, EtcdCluster, EtcdClusterArgs
 from .machine import Bastion, Machine, Ssh
 from .member import EtcdMember, EtcdMemberArgs
-from .pki import ClientCertificate, EtcdPki, EtcdPkiArgs, OwnAuthority, PkiMember
+from .pki import Authority, ClientCertificate, EtcdPki, EtcdPkiArgs, PkiMember
 
 __all__ = [
+    "Authority",
     "Bastion",
     "Certificates",
     "ChangeRefusedError",
@@ -18,7 +19,6 @@ __all__ = [
     "EtcdPki",
     "EtcdPkiArgs",
     "Machine",
-    "OwnAuthority",
     "PkiMember",
     "Ssh",
     "previous_update",

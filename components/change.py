@@ -44,18 +44,35 @@ class ChangeRefusedError(PlanError, pulumi.RunError):
         return "\n".join(lines)
 
 
+async def previous_outputs(*names: str) -> dict[str, Any]:
+    """Name -> value of those outputs that this stack's last update left; empty before the first.
+
+    Nothing of it is an `Output`: what is compared with it is refused before anything is registered. An update that
+    fails leaves the outputs as they were.
+
+    Args:
+        names: the outputs wanted.
+    """
+    own = pulumi.StackReference(f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}")
+    found = {}
+    for name in names:
+        details = await own.get_output_details(name)
+        value = details.value if details.secret_value is None else details.secret_value
+        if value is not None:
+            found[name] = value
+    return found
+
+
 async def previous_update(output: str = OUTPUT) -> dict[str, Any] | None:
-    """What this stack's last update that succeeded left in an output; None before the first.
+    """What this stack's last update that succeeded left to be `previous` of the next; None before the first.
 
     To be awaited in a program that `pulumi.run` runs, before resources are declared: what is refused by it is refused
     before anything is touched.
 
     Args:
-        output: name of the output, in which the program exports `EtcdCluster.applied`.
+        output: name of the output in which the program exports `EtcdCluster.applied`.
     """
-    own = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
-    found = (await pulumi.StackReference(own).get_output_details(output)).value
-    return dict(found) if isinstance(found, Mapping) else None
+    return (await previous_outputs(output)).get(output)
 
 
 def accept(previous: Mapping[str, Any] | None, wanted: State, override: str = "", spelled: Spelled = str) -> Verdict:

@@ -4,10 +4,11 @@ The fixture `machines` is there for every module in tests/lab.
 """
 
 import contextlib
+import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,16 @@ def fill_disk(machine: Machine, path: str = "/var/lib/etcd", size: str = "2m") -
     machine.run(f"mkdir -p {path} && mount -t tmpfs -o size={size},mode=0755 lab-small-disk {path}", root=True)
 
 
+def as_they_are(machines: Sequence[Machine]) -> list[str]:
+    """Everything that a run could have changed on machines with a member; the same text when it has not."""
+    look = (
+        "ls -A /opt/etcd /var/lib; cat /etc/systemd/system/etcd.service; "
+        "cat /var/lib/etcd-node/*.json; sha256sum /etc/etcd/pki/*; readlink /usr/local/bin/etcdctl; "
+        "systemctl show etcd -p MainPID -p ActiveEnterTimestampMonotonic"
+    )
+    return [machine.run(look, root=True).stdout for machine in machines]
+
+
 def require_a_lab() -> None:
     """Leave the test out where no lab can run."""
     if reason := host.missing():
@@ -107,11 +118,13 @@ def temporary_lab(label: str = "") -> Iterator[Lab]:
     """A lab in a directory of its own, gone afterwards. Labs of test runs that were killed go first."""
     require_a_lab()
     parent = Path(tempfile.gettempdir())
-    for old in parent.glob(f"{_PREFIX}*"):
-        pid = old.name.removeprefix(_PREFIX).split("-")[0]
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
-            Lab(old).down()
-            shutil.rmtree(old, ignore_errors=True)
+    with (parent / f"{_PREFIX}lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # of pytest's workers, one clears away
+        for old in parent.glob(f"{_PREFIX}*"):
+            pid = old.name.removeprefix(_PREFIX).split("-")[0]
+            if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+                Lab(old).down()
+                shutil.rmtree(old, ignore_errors=True)
     lab = Lab(parent / f"{_PREFIX}{os.getpid()}-{label or 'session'}")
     try:
         yield lab

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from components.plan import ClusterPlan, MemberPlan
+from components.plan import AuthorityPlan, ClusterPlan, MemberPlan
 from components.plan.guard import State, judge, wanted_state
-from components.plan.guard.state import MADE, following
+from components.plan.guard.state import following
 from components.plan.guard.updates import updates
 
 Transition = tuple[str, dict[str, Any], dict[str, Any], int, str]
@@ -33,11 +33,18 @@ def cluster(
     where = {f"etcd-{digit}": f"10.0.0.{digit}" for digit in members} | (addresses or {})
     members_plan = [MemberPlan(each, where[each], data_directory) for each in names]
     state = wanted_state(
-        ClusterPlan(name, members_plan, "program", version=version, **plan),
+        ClusterPlan(
+            name,
+            members_plan,
+            "program",
+            version=version,
+            authorities=[AuthorityPlan(each) for each in trusted],
+            issuer=issuer,
+            **plan,
+        ),
         generations={each: count for each, count in (generations or {}).items() if each in names},
         identities={},
-        trusted=dict.fromkeys(trusted, MADE),
-        issuer=issuer,
+        certificates={},
     )
     return replace(state, database_bytes=database)
 

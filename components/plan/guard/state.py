@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from ..authorities import AuthorityPlan
 from ..spec import ClusterPlan, member_specs
 
 FORMAT = 1
@@ -102,8 +103,7 @@ def wanted_state(
     *,
     generations: Mapping[str, int],
     identities: Mapping[str, str],
-    trusted: Mapping[str, str],
-    issuer: str,
+    certificates: Mapping[str, str],
 ) -> State:
     """What a plan wants, in the guard's terms.
 
@@ -111,8 +111,7 @@ def wanted_state(
         plan: the cluster.
         generations: slot -> generation; nothing for machines that exist already.
         identities: slot -> text that differs when its machine does, as far as it is known now.
-        trusted: authority -> its certificate, `MADE`, or empty when it is not known now.
-        issuer: the authority that issues.
+        certificates: authority -> its certificate, PEM, as far as the user's own are known now.
 
     Raises:
         PlanError: the cluster cannot be made; holds every reason.
@@ -126,8 +125,8 @@ def wanted_state(
         data_directories={member.name: member.data_directory for member in plan.members},
         generations=dict(generations),
         identities={name: digest(text) for name, text in identities.items()},
-        trusted={name: text if text in ("", MADE) else digest(text) for name, text in trusted.items()},
-        issuer=issuer,
+        trusted={each.name: _certificate(each, certificates.get(each.name, "")) for each in plan.authorities},
+        issuer=plan.issuer,
         flags={
             flag: value.replace(first.address, "ADDRESS")
             for flag, value in specs[first.name]["flags"].items()
@@ -143,6 +142,12 @@ def following(previous: State | None, wanted: State, overridden: Sequence[str]) 
     if wanted.same(previous):
         return replace(wanted, serial=previous.serial, overridden=tuple(previous.overridden))
     return replace(wanted, serial=previous.serial + 1, overridden=tuple(overridden))
+
+
+def _certificate(authority: AuthorityPlan, text: str) -> str:
+    if not authority.certificate:
+        return MADE
+    return digest(text) if text else ""
 
 
 def digest(text: str) -> str:
