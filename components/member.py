@@ -16,8 +16,9 @@ from .plan import Spec, spec_text, with_founding
 _ETCD_NODE = "/usr/local/sbin/etcd-node"
 
 # Upper bounds in seconds on what runs on the machine. etcd-node keeps its own deadlines and says what it was
-# doing; these are the net below it, because pulumi-command never gives up on a command that hangs.
-_TIMEOUTS = {"prepare": 420, "found": 240, "converge": 360, "health": 240, "retire": 240}
+# doing; these are the net below it, because pulumi-command never gives up on a command that hangs. Converge takes a
+# snapshot before the version changes, of up to 8 GiB.
+_TIMEOUTS = {"prepare": 420, "found": 240, "converge": 3600, "health": 240, "retire": 240}
 
 
 class EtcdMemberArgs(TypedDict):
@@ -141,8 +142,9 @@ class EtcdMember(pulumi.ComponentResource):
         )
 
     def _prepare_line(self, machine: Machine) -> pulumi.Input[str]:
-        """What prepare reads of the spec; a changed flag or a new member elsewhere is no reason to prepare again."""
-        spec: Spec = {**self._spec, "members": {machine["name"]: machine["address"]}, "flags": {}}
+        """What prepare reads of the spec; a changed flag, CA or member elsewhere is no reason to prepare again."""
+        kept = {key: value for key, value in self._spec.items() if key not in ("trusted", "issuer")}
+        spec: Spec = {**kept, "members": {machine["name"]: machine["address"]}, "flags": {}}
         if "firewall" in machine:
             spec["firewall"] = machine["firewall"]
         program = f"python3 -c {shlex.quote(bundle.INSTALLER)}"

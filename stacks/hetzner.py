@@ -1,5 +1,6 @@
 """The platform `hetzner`: network and machines made on Hetzner Cloud."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +17,14 @@ from components.hetzner import (
 )
 from components.kubernetes import cluster_api
 from components.plan.firewall import Firewall, member_rules
+from components.plan.generations import check_generations
 from components.plan.hetzner import HetznerPlan
 
-from . import hosts
-from .config import StackConfig
+from . import hetzner_config, hosts
+from .config import ConfigError, StackConfig
 from .hetzner_config import HetznerConfig
 from .outputs import cluster_args, cluster_outputs
+from .previous import last_generations
 
 
 @dataclass(frozen=True)
@@ -34,19 +37,38 @@ class _Key:
     """Names and IDs of keys in the project that Hetzner is told of."""
 
 
-def build(stack: StackConfig) -> dict[str, Any]:
-    """Makes network, machines and cluster; returns the stack's outputs by name."""
+def build(stack: StackConfig, last: Mapping[str, Any]) -> dict[str, Any]:
+    """Makes network, machines and cluster; returns the stack's outputs by name.
+
+    Args:
+        stack: the configuration.
+        last: what the last update left in the output `generations`.
+
+    Raises:
+        ConfigError: the last update's generations do not allow these.
+    """
     hetzner = stack.hetzner
     if hetzner is None:
         raise ValueError(f"the stack's platform is {stack.platform}")
+    before = last_generations(last)
+    wanted = {slot.name: slot.generation for slot in hetzner.plan.slots}
+    if problems := check_generations(before, wanted, f"{hetzner_config.KEY}.slots"):
+        raise ConfigError(stack.cluster_name, problems)
     plan, name = hetzner.plan, stack.cluster_name
     network = HetznerNetwork(name, _network_args(hetzner))
     key = _key(name, hetzner)
     bastion = _bastion(stack, hetzner, network, key)
-    machines = HetznerMachines(name, network, _machines_args(stack, hetzner, key, bastion))
+    machines = HetznerMachines(name, network, _machines_args(stack, hetzner, key, bastion, before))
     cluster = EtcdCluster(name, cluster_args(stack, machines.machines))
+    outputs = cluster_outputs(stack, cluster)
+    if plan.bastion is not None and bastion is not None:
+        outputs["bastion"] = {
+            "host": bastion["host"],
+            "host_key": bastion["host_key"],
+            "user": hetzner.user,
+        }
     return {
-        **cluster_outputs(stack, cluster),
+        **outputs,
         "network_id": network.network_id,
         "subnet": {"id": network.subnet_id, "range": plan.subnet_range, "zone": plan.zone},
         "server_ids": machines.server_ids,
@@ -126,7 +148,7 @@ def _firewall(plan: HetznerPlan) -> Firewall:
 
 
 def _machines_args(
-    stack: StackConfig, hetzner: HetznerConfig, key: _Key, bastion: Bastion | None
+    stack: StackConfig, hetzner: HetznerConfig, key: _Key, bastion: Bastion | None, before: dict[str, int]
 ) -> HetznerMachinesArgs:
     plan = hetzner.plan
     args: HetznerMachinesArgs = {
@@ -149,20 +171,14 @@ def _machines_args(
         "ssh_keys": key.known_as,
         "public_ipv4": plan.public_ipv4,
         "public_ipv6": plan.public_ipv6,
+        # Used by machines without a public address; whether the network knows a way out is its own affair.
+        "default_gateway": plan.gateway,
         "data_directory": stack.data_directory,
-        "previous_generations": _previous_generations(),
+        "previous_generations": before,
         "labels": dict(plan.labels),
     }
     if bastion is not None:
         args["bastion"] = bastion
-    if plan.bastion is not None:
-        args["default_gateway"] = plan.gateway
     if plan.volume_size is not None:
         args["volume"] = {"size": plan.volume_size, "protect": hetzner.protect_volume}
     return args
-
-
-def _previous_generations() -> pulumi.Output[Any]:
-    """What this stack's last update left in its output `generations`; nothing before the first."""
-    own = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
-    return pulumi.StackReference(own).get_output("generations").apply(lambda found: found or {})

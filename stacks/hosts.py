@@ -1,5 +1,6 @@
 """The platform `hosts`: machines that exist already, named in the configuration."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pulumi
@@ -10,8 +11,13 @@ from .config import BastionConfig, MachineConfig, SshConfig, StackConfig
 from .outputs import cluster_args, cluster_outputs
 
 
-def build(stack: StackConfig) -> dict[str, Any]:
-    """Makes the cluster on the configured machines; returns the stack's outputs by name."""
+def build(stack: StackConfig, last: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG001
+    """Makes the cluster on the configured machines; returns the stack's outputs by name.
+
+    Args:
+        stack: the configuration.
+        last: what the last update left in the outputs that `previous` was asked for.
+    """
     machines = [_machine(machine) for machine in stack.machines]
     return cluster_outputs(stack, EtcdCluster(stack.cluster_name, cluster_args(stack, machines)))
 

@@ -9,8 +9,8 @@ import pulumi_tls as tls
 from ..machine import Bastion, Ssh
 from ..plan import cloud_init
 from ..plan.hetzner import DEFAULT_IMAGE, DEFAULT_USER
+from ..reached import reached
 from .network import HetznerNetwork
-from .reached import reached
 
 
 class HetznerBastionArgs(TypedDict):

@@ -1,20 +1,21 @@
 """HetznerMachines: one server per slot, replaced only when its generation is raised."""
 
-from collections.abc import Mapping
 from typing import Any, NotRequired, TypedDict
 
 import pulumi
 import pulumi_hcloud as hcloud
 import pulumi_tls as tls
 
+from ..gate import gate, ring
+from ..kept import generation_name, kept
 from ..machine import Bastion, CloudMachine, Machine, Ssh
 from ..plan import cloud_init
 from ..plan.errors import Problem, refuse
 from ..plan.generations import check_generations
 from ..plan.hetzner import DEFAULT_IMAGE, DEFAULT_USER, SPREAD_LIMIT
 from ..plan.spec import DEFAULT_DATA_DIRECTORY
+from ..reached import reached
 from .network import HetznerNetwork
-from .reached import reached
 
 
 class HetznerSlot(TypedDict):
@@ -72,7 +73,7 @@ class HetznerMachinesArgs(TypedDict):
     """Directory of etcd's data. Default: `/var/lib/etcd`."""
     volume: NotRequired[HetznerVolume]
     """A volume per slot for it. Default: the local disk."""
-    previous_generations: NotRequired[pulumi.Input[dict[str, int]]]
+    previous_generations: NotRequired[dict[str, int]]
     """Slot -> generation in the last update that succeeded; more than one raised is refused. Default: not compared."""
     labels: NotRequired[dict[str, str]]
     """Further labels. Default: none."""
@@ -86,7 +87,8 @@ class HetznerMachines(pulumi.ComponentResource):
 
     Children: `<name>` (PlacementGroup), and per slot `<name>-<slot>` (Server, PrivateKey of its host key, Volume and
     VolumeAttachment if there are volumes), `<name>-<slot>-generation-<n>` and `<name>-<slot>-generation-<n>-first-boot`
-    (Stash), and `<name>-<slot>-reached` (a command that waits for its first boot).
+    (Stash), `<name>-<slot>-reached` (a command that waits for its first boot) and `<name>-<slot>-gate` (one whose
+    deletion asks the next slot's member whether the cluster can spare the machine).
 
     Raises `plan.PlanError` (a ValueError) on bad arguments, with key, value, rule and remedy.
     """
@@ -97,7 +99,7 @@ class HetznerMachines(pulumi.ComponentResource):
     """Slot -> ID of the server."""
     hosts: pulumi.Output[dict[str, str]]
     """Slot -> address at which the operator (or the bastion) reaches it."""
-    generations: pulumi.Output[dict[str, int]]
+    generations: dict[str, int]
     """Slot -> generation, to be `previous_generations` of the next update."""
 
     def __init__(
@@ -112,11 +114,6 @@ class HetznerMachines(pulumi.ComponentResource):
         self._name, self._args, self._network = name, args, network
         self._cluster = args["cluster_name"]
         self._labels = {**args.get("labels", {}), "etcd": "true", "cluster": self._cluster}
-        wanted = {slot["name"]: int(slot.get("generation", 1)) for slot in args["slots"]}
-        # Everything about the machines passes through this, so that nothing happens to any of them when it fails.
-        self._allowed: pulumi.Output[bool] = pulumi.Output.from_input(args.get("previous_generations", {})).apply(
-            lambda previous: self._allow(previous, wanted)
-        )
         self._private_key = pulumi.Output.secret(args["private_key"])
         self._group = hcloud.PlacementGroup(
             name,
@@ -127,9 +124,12 @@ class HetznerMachines(pulumi.ComponentResource):
         )
         servers = {slot["name"]: self._server(slot) for slot in args["slots"]}
         self.machines = [servers[slot["name"]][0] for slot in args["slots"]]
+        for machine, witness in ring(self.machines):
+            slot_name = machine["name"]
+            gate(f"{name}-{slot_name}-gate", machine, servers[slot_name][1], witness, self)
         self.server_ids = pulumi.Output.all(**{slot: server.id for slot, (_, server) in servers.items()})
         self.hosts = pulumi.Output.all(**{slot: machine["ssh"]["host"] for slot, (machine, _) in servers.items()})
-        self.generations = self._allowed.apply(lambda _: wanted)
+        self.generations = _generations(args)
         self.register_outputs(
             {
                 "server_ids": self.server_ids,
@@ -138,37 +138,27 @@ class HetznerMachines(pulumi.ComponentResource):
             }
         )
 
-    def _allow(self, previous: Mapping[str, float] | None, wanted: Mapping[str, int]) -> bool:
-        """True; raises PlanError when these generations may not follow the previous ones."""
-        known = {name: int(generation) for name, generation in (previous or {}).items()}
-        problems = check_generations(known, wanted)
-        for problem in problems:
-            # Pulumi wraps what is raised here in a page of its own.
-            pulumi.log.error(str(problem), resource=self)
-        refuse(problems)
-        return True
-
     def _server(self, slot: HetznerSlot) -> tuple[Machine, hcloud.Server]:
         slot_name = slot["name"]
         child = f"{self._name}-{slot_name}"
         host_key = tls.PrivateKey(child, algorithm="ED25519", opts=pulumi.ResourceOptions(parent=self))
-        kept, kept_boot = self._kept(child, slot)
+        made, first_boot_kept = self._kept(child, slot)
         keys = pulumi.Output.all(host_key.private_key_openssh, host_key.public_key_openssh)
         first_boot: pulumi.Output[str] = pulumi.Output.secret(
-            pulumi.Output.all(kept_boot, keys).apply(lambda both: cloud_init.user_data(both[0], *both[1]))
+            pulumi.Output.all(first_boot_kept, keys).apply(lambda both: cloud_init.user_data(both[0], *both[1]))
         )
         server = hcloud.Server(
             child,
             name=f"{self._cluster}-{slot_name}",
-            server_type=kept["server_type"],
-            image=kept["image"],
-            location=kept["location"],
-            networks=[hcloud.ServerNetworkArgs(subnet_id=self._network.subnet_id, ip=kept["address"], alias_ips=[])],
+            server_type=made["server_type"],
+            image=made["image"],
+            location=made["location"],
+            networks=[hcloud.ServerNetworkArgs(subnet_id=self._network.subnet_id, ip=made["address"], alias_ips=[])],
             public_nets=[
-                hcloud.ServerPublicNetArgs(ipv4_enabled=kept["public_ipv4"], ipv6_enabled=kept["public_ipv6"])
+                hcloud.ServerPublicNetArgs(ipv4_enabled=made["public_ipv4"], ipv6_enabled=made["public_ipv6"])
             ],
             placement_group_id=self._group.id.apply(int),
-            firewall_ids=pulumi.Output.all(kept, self._network.firewall_id).apply(_firewalls),
+            firewall_ids=pulumi.Output.all(made, self._network.firewall_id).apply(_firewalls),
             ssh_keys=self._args.get("ssh_keys", []),
             labels={**self._labels, "member": slot_name},
             user_data=first_boot,
@@ -205,7 +195,7 @@ class HetznerMachines(pulumi.ComponentResource):
             "firewall": self._args["firewall"],
             "server": server,
         }
-        device = self._volume(child, slot_name, kept["location"], server)
+        device = self._volume(child, slot_name, made["location"], server)
         if device is not None:
             machine["data_device"] = device
         return machine, server
@@ -233,15 +223,8 @@ class HetznerMachines(pulumi.ComponentResource):
             "server_type": slot["server_type"],
         }
         # Two, because the operator's key is unknown before the first update, and would hide the rest in its preview.
-        return (
-            self._stash(f"{child}-generation-{generation}", self._allowed.apply(lambda _: wanted)),
-            self._stash(f"{child}-generation-{generation}-first-boot", first_boot),
-        )
-
-    def _stash(self, name: str, value: pulumi.Input[Any]) -> pulumi.Output[Any]:
-        """The value as it was when the Stash of this name was made."""
-        options = pulumi.ResourceOptions(parent=self, ignore_changes=["input"])
-        return pulumi.Stash(name, input=value, opts=options).output
+        stash = generation_name(child, generation)
+        return kept(stash, wanted, self), kept(f"{stash}-first-boot", first_boot, self)
 
     def _volume(
         self, child: str, slot_name: str, location: pulumi.Output[str], server: hcloud.Server
@@ -279,6 +262,7 @@ class HetznerMachines(pulumi.ComponentResource):
 def _check(args: HetznerMachinesArgs) -> list[Problem]:
     problems = []
     slots = args["slots"]
+    problems += check_generations(args.get("previous_generations", {}), _generations(args))
     if not 1 <= len(slots) <= SPREAD_LIMIT:
         rule = f"A spread placement group holds at most {SPREAD_LIMIT} servers, and there is at least one"
         problems.append(Problem("slots", f"{len(slots)} slots", rule, "State 3 or 5"))
@@ -289,7 +273,11 @@ def _check(args: HetznerMachinesArgs) -> list[Problem]:
     return problems
 
 
+def _generations(args: HetznerMachinesArgs) -> dict[str, int]:
+    return {slot["name"]: int(slot.get("generation", 1)) for slot in args["slots"]}
+
+
 def _firewalls(parts: list[Any]) -> list[int]:
     """The firewall of the public side, for a machine that has one; Hetzner refuses it for any other."""
-    kept, firewall = parts
-    return [int(firewall)] if kept["public_ipv4"] or kept["public_ipv6"] else []
+    made, firewall = parts
+    return [int(firewall)] if made["public_ipv4"] or made["public_ipv6"] else []

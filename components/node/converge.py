@@ -7,10 +7,29 @@ It looks, takes one step, and looks again, until there is nothing left to do. Ev
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from . import certificates, decide, etcd, files, identity, machine, member, paths, release, systemd, unit, wal
+from . import (
+    certificates,
+    decide,
+    downgrade,
+    etcd,
+    files,
+    identity,
+    machine,
+    member,
+    paths,
+    prepare,
+    rollback,
+    rotation,
+    systemd,
+    unit,
+    version_change,
+    versions,
+    wal,
+)
 from .claim import Claim
 from .decide import Situation, Step
 from .errors import NodeError
@@ -58,27 +77,30 @@ def converge(spec: Spec, bundle: Bundle) -> None:
     if known is None:
         raise NodeError("this machine was not prepared", "Run `pulumi up`: prepare comes first.")
     machine.check_mount(spec, known.data_mount)
-    if not (release.directory(spec.release.version) / "etcd").exists():
-        raise NodeError(
-            f"etcd {spec.release.version} is not installed on this machine", "Run `pulumi up`: prepare installs it."
-        )
     unit_file = systemd.foreign_unit()
     if unit_file is not None:
         raise NodeError(
             f"{unit_file} was not written by etcd-node", "Remove it or the package it belongs to, then run again."
         )
     member.forbid()
-    _refuse_version(spec)
+    version_change.refuse(spec, spec.others)
+    rotation.refuse_too_early(spec, bundle)
+    # Prepare has done it; not since, if a start with it has failed.
+    prepare.install_release(spec)
 
     claim = Claim(spec, bundle.operator)
     claim.before_writing(bundle)
     renewed = certificates.install(bundle)
     if renewed:
         say(f"wrote {', '.join(renewed)}")
+    if not known.bare:
+        known = identity.with_authority(known, given)
+        identity.save(known)
     wanted = certificates.server_fingerprint(bundle)
     for _ in range(_MOST_STEPS):
         look = _look(spec, known)
         if look.ready:
+            downgrade.cancel_unwanted(spec, claim)
             _part(spec, look, claim)
         step = decide.next_step(look.situation)
         if step is Step.DONE:
@@ -97,21 +119,9 @@ def converge(spec: Spec, bundle: Bundle) -> None:
     # On the first creation the others may still be coming up; a new certificate shows with the next connection.
     if not look.ready or look.served != wanted:
         member.wait_ready(spec, _READY_SECONDS, certificate=wanted)
+    rollback.forget()
     identity.record(known)
     say("as wanted" if not renewed else "as wanted, with the new certificates")
-
-
-def _refuse_version(spec: Spec) -> None:
-    """Refuses a version that etcd's rules do not allow after what ran here and beside what runs elsewhere.
-
-    Raises:
-        NodeError: it is refused; nothing was changed, not even a certificate.
-    """
-    here = member.version()
-    if here in ("", spec.release.version):
-        return
-    others = {name: status.version for name, status in etcd.statuses(spec, spec.others).items()}
-    decide.refuse_version(spec.member, spec.release.version, {spec.member: here, **others})
 
 
 def _look(spec: Spec, known: identity.Identity) -> Look:
@@ -159,8 +169,9 @@ def _only_a_learner(said: str, view: etcd.Membership, log: wal.Owner | None) -> 
 def _differs(spec: Spec, service: systemd.Service) -> tuple[str, ...]:
     """What the process runs with otherwise than wanted.
 
-    Only its program and its flags count. A change of anything else in the unit (priorities, hardening, comments) is
-    written and takes effect when the process next starts: it is never worth a restart of its own.
+    Only its program, its flags and the CAs that it has read count. A change of anything else in the unit (priorities,
+    hardening, comments) is written and takes effect when the process next starts: it is never worth a restart of its
+    own.
     """
     live = systemd.command_of(service.pid) if service.runs else []
     if not live:
@@ -168,7 +179,8 @@ def _differs(spec: Spec, service: systemd.Service) -> tuple[str, ...]:
     wanted, now = unit.command(spec), unit.permanent(live)
     program = [f"{now[0]} -> {wanted[0]}"] if now[0] != wanted[0] else []
     flags = sorted({word.split("=", 1)[0] for word in set(wanted[1:]) ^ set(now[1:])})
-    return (*program, *flags)
+    authorities = ["the CAs that it trusts"] if rotation.runs_with_other_cas(service.pid) else []
+    return (*program, *flags, *authorities)
 
 
 def _take(step: Step, spec: Spec, known: identity.Identity, given: list[str], look: Look) -> identity.Identity:
@@ -178,13 +190,15 @@ def _take(step: Step, spec: Spec, known: identity.Identity, given: list[str], lo
         identity.save(known)
     elif step is Step.START:
         say("starts")
+        version_change.make_ready_to_start(spec, look.witnesses)
         if _has_entries_too_old(spec):
             _shed_old_entries(spec, look)
         else:
             member.make_data_directory(spec)
-            member.install_unit(spec)
-            systemd.start()
-            member.wait_ready(spec, _READY_SECONDS)
+            with rollback.undone(spec):
+                member.install_unit(spec)
+                systemd.start()
+                member.wait_ready(spec, _READY_SECONDS)
     elif step is Step.RESTART:
         _restart(spec, look)
     elif step is Step.PROMOTE:
@@ -206,14 +220,13 @@ def _restart(spec: Spec, look: Look) -> None:
     quorum = look.situation.quorum
     mine = quorum.by_id(look.situation.member_id or 0)
     learns = mine is not None and mine.learner  # whoever does not vote carries no quorum
-    voters, statuses = _voters(spec, quorum) if learns else _wait_for_gate(spec, quorum)
-    decide.refuse_version(
-        spec.member, spec.release.version, {name: status.version for name, status in statuses.items()}
-    )
+    voters, statuses = _voters(spec, quorum) if learns else _wait_to_stop(spec, quorum)
+    if version_change.make_ready(spec, statuses) and not learns:
+        voters, statuses = _wait_to_stop(spec, quorum)
     own = statuses.get(spec.member)
     others = {voter.name for voter in voters if voter.name != spec.member}
     if own is not None and own.leader == own.member_id and others:
-        _hand_over(spec, voters, statuses)
+        move_leader(spec, spec.member, voters, statuses, "nothing was restarted")
     goal = max((status.raft_index for status in statuses.values()), default=0)
     if _has_entries_too_old(spec):
         _shed_old_entries(spec, look)
@@ -221,11 +234,14 @@ def _restart(spec: Spec, look: Look) -> None:
         return  # and the next look finds that the restart is still to come
     say(f"restarts for {', '.join(look.situation.differs)}")
     phase("restart")
-    # The unit must be new before the stop, so that whatever starts it next starts the new one.
-    member.install_unit(spec)
-    systemd.restart()
-    _wait_gone(look.service.pid)
-    member.wait_ready(spec, _RESTARTED_SECONDS)
+    if look.ready:
+        rollback.remember(spec, look.service.pid)
+    with rollback.undone(spec):
+        # The unit must be new before the stop, so that whatever starts it next starts the new one.
+        member.install_unit(spec)
+        systemd.restart()
+        _wait_gone(look.service.pid)
+        member.wait_ready(spec, _RESTARTED_SECONDS)
     _wait_in_step(spec, goal, others)
     say("is back")
 
@@ -233,8 +249,8 @@ def _restart(spec: Spec, look: Look) -> None:
 def _has_entries_too_old(spec: Spec) -> bool:
     """Whether the wanted etcd would end at its start, because it meets entries in the log that it cannot read."""
     return (
-        decide.minor(spec.release.version) >= _READS_NO_V2
-        and decide.minor(member.version() or spec.release.version) < _READS_NO_V2
+        versions.minor(spec.release.version) >= _READS_NO_V2
+        and versions.minor(member.version() or spec.release.version) < _READS_NO_V2
         and wal.old_entries(spec.data_directory) > 0
     )
 
@@ -266,17 +282,29 @@ def _shed_old_entries(spec: Spec, look: Look) -> None:
     )
 
 
-def _wait_for_gate(spec: Spec, quorum: etcd.Membership) -> tuple[list[decide.Voter], dict[str, etcd.Status]]:
-    """Waits a little until this member may be stopped: another may just be coming back from its own restart.
+def _wait_to_stop(spec: Spec, quorum: etcd.Membership) -> tuple[list[decide.Voter], dict[str, etcd.Status]]:
+    """Waits until this member may stop; raises NodeError when it may not."""
+    return gate(spec, quorum, lambda found: decide.refuse_stop(spec.member, found))
+
+
+def gate(
+    spec: Spec, quorum: etcd.Membership, refuse: Callable[[Sequence[decide.Voter]], None]
+) -> tuple[list[decide.Voter], dict[str, etcd.Status]]:
+    """Waits a little until the voters allow a step: one of them may just be coming back from its own restart.
+
+    Args:
+        spec: this member.
+        quorum: the members.
+        refuse: raises NodeError when these voters do not allow the step.
 
     Raises:
-        NodeError: it may not; says which member is in the way.
+        NodeError: they do not; says which member is in the way.
     """
     refusal: NodeError | None = None
     for left in until(_GATE_SECONDS, every=0.5):
         voters, statuses = _voters(spec, quorum)
         try:
-            decide.refuse_stop(spec.member, voters)
+            refuse(voters)
         except NodeError as error:
             refusal = error
         else:
@@ -318,27 +346,40 @@ def _voters(spec: Spec, quorum: etcd.Membership) -> tuple[list[decide.Voter], di
     return voters, statuses
 
 
-def _hand_over(spec: Spec, voters: list[decide.Voter], statuses: dict[str, etcd.Status]) -> None:
-    heir = decide.heir(spec.member, voters, statuses)
+def move_leader(
+    spec: Spec, leader: str, voters: list[decide.Voter], statuses: dict[str, etcd.Status], untouched: str
+) -> None:
+    """Has the leader hand its leadership to another voter.
+
+    Args:
+        spec: this member.
+        leader: name of the member that leads, this one or another.
+        voters: all voters.
+        statuses: name -> what the member says of itself.
+        untouched: what has not happened when this fails, for the message.
+
+    Raises:
+        NodeError: nobody can take over, or the leader does not change.
+    """
+    address = spec.members[leader]
+    heir = decide.heir(leader, voters, statuses)
     if heir is None:
         raise NodeError(
-            "this member leads, and no other voter can take over; nothing was restarted",
+            f"{leader} leads, and no other voter can take over; {untouched}",
             "Run again when the other members are healthy.",
         )
     phase(f"hand leadership to {heir}")
     said = ""
     for _ in range(3):
-        code, _, said = etcd.etcdctl(
-            spec, [spec.address], ["move-leader", f"{statuses[heir].member_id:x}"], check=False
-        )
-        own = etcd.statuses(spec, {spec.member: spec.address}).get(spec.member)
+        code, _, said = etcd.etcdctl(spec, [address], ["move-leader", f"{statuses[heir].member_id:x}"], check=False)
+        own = etcd.statuses(spec, {leader: address}).get(leader)
         if own is not None and own.leader not in (0, own.member_id):
             say(f"handed leadership to {heir}")
             return
         if code == 0:
             time.sleep(0.2)
     raise NodeError(
-        f"this member could not hand its leadership to {heir} ({said}); nothing was restarted",
+        f"{leader} could not hand its leadership to {heir} ({said}); {untouched}",
         "Run again; see `etcd-node status` on both when it fails again.",
     )
 
@@ -409,8 +450,10 @@ def _join(spec: Spec, known: identity.Identity, given: list[str], look: Look) ->
     healthy = sum(1 for voter in voters if voter.name != spec.member and not voter.trouble)
     decide.refuse_removal(len(quorum.voters), healthy, sum(1 for entry in stale if not entry.learner))
     running = {name: status.version for name, status in statuses.items() if name != spec.member}
-    decide.refuse_version(spec.member, spec.release.version, running)
-    decide.refuse_joining_version(spec.member, spec.release.version, running)
+    versions.refuse_version(spec.release.version, running)
+    versions.refuse_joining_version(spec.member, spec.release.version, running)
+    if not stale:
+        versions.refuse_mixed(f"{spec.member} would join the cluster", running)
 
     systemd.stop()
     if wal.exists(spec.data_directory) and wal.owner(spec.data_directory) is not None:
@@ -466,6 +509,9 @@ def _part(spec: Spec, look: Look, claim: Claim) -> None:
                 "Make two edits: add first, run `pulumi up`, then take away.",
             )
         voters, statuses = _voters(replace(spec, members={**spec.members, **gone}), cluster)
+        versions.refuse_mixed(
+            f"{', '.join(gone)} would leave the cluster", {name: status.version for name, status in statuses.items()}
+        )
         leader = next((name for name, status in statuses.items() if status.leader == status.member_id), "")
         entry = decide.next_to_leave(leaving, voters, leader)
         decide.refuse_leaving(entry, list(spec.members), voters)

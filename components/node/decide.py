@@ -152,6 +152,29 @@ def refuse_stop(member: str, voters: Sequence[Voter]) -> None:
         )
 
 
+def refuse_sparing(name: str, voters: Sequence[Voter]) -> None:
+    """Refuses to let the machine of a voter go unless the others carry the quorum: all of them, or, where that voter is
+    of no use already, so many of them as are needed.
+
+    Args:
+        name: the voter.
+        voters: all voters of the cluster.
+
+    Raises:
+        NodeError: it has to stay; nothing was changed.
+    """
+    others = [voter for voter in voters if voter.name != name]
+    sick = [voter for voter in others if voter.trouble]
+    dead = any(voter.name == name and voter.trouble for voter in voters)
+    if len(others) - len(sick) < quorum_of(len(voters)) or (sick and not dead):
+        said = "; ".join(f"{voter.name}: {voter.trouble}" for voter in sick) or "there are too few of them"
+        raise NodeError(
+            f"the machine of {name} is to go, but the other members do not carry the cluster without it ({said}); it "
+            "stays as it is",
+            f"{_remedy(said)} Then run again.",
+        )
+
+
 def _remedy(said: str) -> str:
     if "NOSPACE" in said:
         return (
@@ -218,79 +241,6 @@ def refuse_leaving(entry: Member, staying: Sequence[str], voters: Sequence[Voter
             f"{entry.name} is to leave the cluster, but not all others are healthy ({said}); it was not removed",
             f"{_remedy(said)} Then run again.",
         )
-
-
-# From which patch of the minor before it etcd allows each minor (etcd.io/docs, upgrade guides).
-_UPGRADE_FROM = {(3, 6): 32, (3, 7): 11}
-
-
-def refuse_version(member: str, wanted: str, running: Mapping[str, str]) -> None:
-    """Refuses a binary that etcd's rules do not allow beside, or after, those that run.
-
-    Args:
-        member: this member's name.
-        wanted: the version that is to run.
-        running: name -> version of the members that run, this one included.
-
-    Raises:
-        NodeError: a minor is skipped or gone back, or a member is too old for the next minor; nothing was changed.
-    """
-    new = _parts(wanted)
-    for name, version in running.items():
-        old = _parts(version)
-        if new[:2] == old[:2] or (name != member and old[:2] == (new[0], new[1] + 1)):
-            continue
-        if new[:2] < old[:2]:
-            raise NodeError(
-                f"{name} runs etcd {version}, and {wanted} would go back by a minor version, which takes etcd's own "
-                "downgrade procedure, and that is not done here; nothing was changed",
-                f"Set the version to {version} or a later patch of {old[0]}.{old[1]}.",
-            )
-        if new[0] != old[0] or new[1] > old[1] + 1:
-            raise NodeError(
-                f"{name} runs etcd {version}, and {wanted} would skip a minor version; nothing was changed",
-                f"Set the version to the newest {old[0]}.{old[1] + 1} first, then to {wanted}.",
-            )
-        floor = _UPGRADE_FROM.get(new[:2], 0)
-        if old[2] < floor:
-            raise NodeError(
-                f"{name} runs etcd {version}, and every member must have at least {old[0]}.{old[1]}.{floor} "
-                f"before {wanted}; nothing was changed",
-                f"Set the version to the newest {old[0]}.{old[1]} first, then to {wanted}.",
-            )
-
-
-def refuse_joining_version(member: str, wanted: str, running: Mapping[str, str]) -> None:
-    """Refuses to join with a minor version that no member runs: membership and version are never changed together.
-
-    Args:
-        member: this member's name.
-        wanted: the version that it would run.
-        running: name -> version of the other members that run.
-
-    Raises:
-        NodeError: nobody runs that minor; nothing was changed.
-    """
-    if running and all(_parts(version)[:2] != _parts(wanted)[:2] for version in running.values()):
-        now = next(iter(running.values()))
-        raise NodeError(
-            f"{member} has to join, and the others run etcd {now}, not {wanted}: members are not changed together with "
-            "the minor version; nothing was changed",
-            f"Set the version to {now}, run `pulumi up`, then set it to {wanted}.",
-        )
-
-
-def minor(version: str) -> tuple[int, int]:
-    """Major and minor of a version."""
-    return _parts(version)[:2]
-
-
-def _parts(version: str) -> tuple[int, int, int]:
-    major, minor, patch = (
-        int("".join(char for char in part if char.isdigit()) or 0)
-        for part in version.split("-", maxsplit=1)[0].split(".")[:3]
-    )
-    return major, minor, patch
 
 
 # Statuses are read one after another while the cluster works; so close together they are equally up to date.

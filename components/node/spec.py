@@ -5,8 +5,9 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from .errors import NodeError
@@ -41,8 +42,9 @@ _REQUIRED = (
 )
 # Only in what `found` gets, both of them.
 _FOUNDING = ("token", "founders")
-# Only in what `prepare` gets, each where the platform has it.
-_OPTIONAL = ("data_device", "firewall")
+# The first two only in what `prepare` gets, each where the platform has it. The others are for those who read: a
+# changed CA is seen in a preview by its name. What is done is decided by the certificates themselves.
+_OPTIONAL = ("data_device", "firewall", "trusted", "issuer")
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,8 @@ class Spec:
     """The disk that holds the data directory and nothing else; empty: none of its own. Only `prepare` gets it."""
     firewall: Mapping[str, tuple[str, ...]] | None
     """Port -> ranges that may reach it; None: ports are left alone. Only `prepare` gets it."""
+    issuer: str
+    """Name of the CA that issues the certificates; for messages. Only `converge` and `health` get it."""
     raw: Mapping[str, Any] = field(repr=False)
     """The JSON object as it arrived."""
 
@@ -221,8 +225,28 @@ def parse(text: str) -> Spec:
         token=_text(raw.get("token", "-"), "token", re.compile(r"[!-~]{1,200}"), "it must be a text without spaces"),
         data_device=_device(raw.get("data_device", "")),
         firewall=_firewall(raw["firewall"]) if "firewall" in raw else None,
+        issuer=_label(raw["issuer"], "issuer") if "issuer" in raw else "",
         raw=raw,
     )
+
+
+def of_command(wanted: Spec, words: Sequence[str]) -> Spec | None:
+    """The wanted state with which a process was started that has this command line.
+
+    Args:
+        wanted: of the same member, for what a command line does not say.
+        words: program and flags, without those that found or join.
+
+    Returns:
+        None when it was not started from one of our releases, with flags as we write them.
+    """
+    program, flags = Path(words[0]) if words else Path(), [word.partition("=") for word in words[1:]]
+    version = program.parent.name[1:]
+    if not _VERSION.fullmatch(version) or not all(_FLAG.fullmatch(flag) and equals for flag, equals, _ in flags):
+        return None
+    # Checksums belong to a version.
+    now = {**wanted.raw["release"], "version": version, "sha256": {}}
+    return parse(json.dumps({**wanted.raw, "release": now, "flags": {flag: value for flag, _, value in flags}}))
 
 
 def _device(value: object) -> str:

@@ -31,7 +31,7 @@ def stack(preview: bool, previous: dict[str, Any] | None = None, generations: st
         slot["generation"] = int(generation)
     raw = {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
     wanted = config.load("hetzner", raw)
-    return record(lambda: hetzner.build(wanted), preview, previous)
+    return record(lambda: hetzner.build(wanted, previous or {}), preview)
 
 
 def types(recorder: Recorder, type_: str) -> list[str]:
@@ -224,7 +224,7 @@ def test_outputs_name_the_network_the_servers_and_the_part_for_cluster_api() -> 
     raw = {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
     wanted = config.load("hetzner", raw)
     outputs: dict[str, Any] = {}
-    record(lambda: outputs.update(hetzner.build(wanted)), False)
+    record(lambda: outputs.update(hetzner.build(wanted, {})), False)
     assert {"network_id", "subnet", "server_ids", "hosts", "ssh_private_key", "generations"} <= set(outputs)
     fragment = yaml.safe_load(outputs["cluster_api_infrastructure"])
     assert fragment["kind"] == "HetznerCluster"

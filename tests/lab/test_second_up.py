@@ -52,13 +52,17 @@ def test_a_new_state_that_knows_nothing_of_the_cluster_cannot_take_it_over(machi
 def test_a_lost_state_with_a_ca_of_ones_own_takes_the_living_cluster_back_without_a_restart(
     machines: Machines, stacks: Stacks, own_authority: dict[str, str]
 ) -> None:
-    ca = {"certificate": own_authority["certificate"], "privateKey": own_authority["private_key"]}
+    ours = {
+        "name": "ours",
+        "certificate": own_authority["certificate"],
+        "privateKey": own_authority["private_key"],
+    }
     found = machines.fresh(3)
-    stacks.new(found, ca=ca).up()
+    stacks.new(found, authorities=[ours]).up()
     etcdctl(found[0], "put", "kept", "yes")
     before = process_ids(found)
 
-    again = stacks.new(found, ca=ca)
+    again = stacks.new(found, authorities=[ours])
     again.up()
 
     assert process_ids(found) == before

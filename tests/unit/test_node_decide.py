@@ -166,45 +166,6 @@ def test_no_entry_is_removed_that_leaves_no_healthy_majority(count: int, healthy
     assert not removed or healthy >= decide.quorum_of(count - removed)
 
 
-@pytest.mark.parametrize(
-    ("wanted", "running", "said"),
-    [
-        ("3.6.16", {"etcd-1": "3.6.11"}, ""),
-        ("3.6.11", {"etcd-1": "3.6.16"}, ""),
-        ("3.6.16", {"etcd-1": "3.5.35", "etcd-2": "3.6.16"}, ""),
-        ("3.6.16", {"etcd-1": "3.5.31"}, "at least 3.5.32"),
-        ("3.7.3", {"etcd-1": "3.6.16", "etcd-2": "3.6.10"}, "at least 3.6.11"),
-        ("3.7.3", {"etcd-1": "3.5.35"}, "skip a minor"),
-        ("3.5.35", {"etcd-1": "3.6.16"}, "go back"),
-    ],
-)
-def test_versions_go_forward_by_one_minor_from_a_late_enough_patch(
-    wanted: str, running: dict[str, str], said: str
-) -> None:
-    if not said:
-        decide.refuse_version("etcd-1", wanted, running)
-        return
-    with pytest.raises(NodeError, match=said):
-        decide.refuse_version("etcd-1", wanted, running)
-
-
-@pytest.mark.parametrize(
-    ("running", "said"),
-    [
-        ({}, ""),
-        ({"etcd-2": "3.6.16", "etcd-3": "3.6.11"}, ""),
-        ({"etcd-2": "3.6.16", "etcd-3": "3.5.35"}, ""),
-        ({"etcd-2": "3.5.35", "etcd-3": "3.5.35"}, "Set the version to 3.5.35"),
-    ],
-)
-def test_a_member_joins_only_with_a_minor_that_another_one_runs(running: dict[str, str], said: str) -> None:
-    if not said:
-        decide.refuse_joining_version("etcd-1", "3.6.16", running)
-        return
-    with pytest.raises(NodeError, match=said):
-        decide.refuse_joining_version("etcd-1", "3.6.16", running)
-
-
 def _listed(name: str, number: int, *, learner: bool = False) -> Member:
     return Member(number, name, (f"https://{name}:2380",), (f"https://{name}:2379",), learner)
 

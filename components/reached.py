@@ -1,0 +1,65 @@
+"""Waits until a machine that was just made can be reached over ssh, and will stay so."""
+
+import asyncio
+import re
+import time
+
+import pulumi
+from pulumi_command import remote
+
+from .machine import Ssh, connection
+
+# Once in a machine's life: it boots, and cloud-init does what it was told.
+_SECONDS = 420.0
+_PAUSE_SECONDS = 2.0
+# Cloud-init starts sshd anew, some releases more than once: what comes later must not meet that. A first boot that
+# failed is ended too; `etcd-node prepare` looks at it and says so.
+_FIRST_BOOT = (
+    "command -v cloud-init >/dev/null && timeout --kill-after=10 300 cloud-init status --wait >/dev/null; true"
+)
+# What pulumi-command says while there is no sshd yet, or one that is just being started anew.
+_NOT_YET = re.compile(r"dial|handshake|connection|EOF|timed? ?out|exited without exit status", re.IGNORECASE)
+
+
+def reached(
+    name: str, ssh: Ssh, host: pulumi.Input[str], server: pulumi.CustomResource, parent: pulumi.Resource
+) -> pulumi.Output[str]:
+    """The host, known only when the first boot of the machine there is over; what uses it therefore waits for that.
+
+    The commands of the cluster try for seconds only, so that a machine which is gone is said soon.
+
+    Args:
+        name: name of the resource.
+        ssh: the way in.
+        host: what of it to return.
+        server: the machine; another one is waited for anew.
+        parent: the component.
+    """
+    command = remote.Command(
+        name,
+        connection=connection(ssh),
+        create=_FIRST_BOOT,
+        triggers=[server.id],
+        add_previous_output_in_env=False,
+        opts=pulumi.ResourceOptions(
+            parent=parent,
+            deleted_with=server,
+            # The whole way anew each time: through a bastion, pulumi-command tries the last step of it only once.
+            hooks=pulumi.ResourceHookBinding(on_error=[_again(f"{name}-again")]),
+        ),
+    )
+    return pulumi.Output.all(host, command.stdout).apply(lambda both: str(both[0]))
+
+
+def _again(name: str) -> pulumi.ErrorHook:
+    """A hook that has a command tried again while its machine may still be starting."""
+    began: list[float] = []
+
+    async def again(args: pulumi.ErrorHookArgs) -> bool:
+        began.append(time.monotonic())
+        if began[-1] - began[0] > _SECONDS or not (args.errors and _NOT_YET.search(args.errors[0])):
+            return False
+        await asyncio.sleep(_PAUSE_SECONDS)
+        return True
+
+    return pulumi.ErrorHook(name, again)
