@@ -90,6 +90,7 @@ class Store:
 def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     made = Store()
     monkeypatch.setattr(etcd, "etcdctl", made.etcdctl)
+    monkeypatch.setattr(claim, "_keep_alive", lambda *_: None)
     yield made
 
 
@@ -130,6 +131,21 @@ def test_a_claim_that_lapses_between_the_look_and_the_renewal_is_made_anew(store
     store.meanwhile = [lambda: None, lambda: setattr(store, "now", LEASE_SECONDS + 1)]
     hold(ONE)
     assert store.value is not None
+
+
+def test_who_is_slower_than_one_that_is_done_at_once_holds_it_all_the_same(store: Store) -> None:
+    # After the look and the lease, before the key; and again before the second look.
+    store.meanwhile = [
+        lambda: None,
+        lambda: None,
+        lambda: hold(TWO),
+        lambda: None,
+        lambda: Claim(a_spec(), TWO).release(ANYBODY),
+    ]
+    hold(ONE)
+    holder = claim.holder_of(a_spec(), ANYBODY)
+    assert holder is not None
+    assert holder.operator == ONE
 
 
 def test_who_gives_back_gives_back_only_what_is_theirs(store: Store) -> None:
@@ -174,6 +190,7 @@ def test_no_two_operators_hold_it_at_once_however_their_requests_mix(
     made = Store()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(etcd, "etcdctl", made.etcdctl)
+        patch.setattr(claim, "_keep_alive", lambda *_: None)
         let_through: list[tuple[float, Operator]] = []
 
         def attempt(operator: Operator) -> None:
