@@ -23,8 +23,8 @@ from .spec import Bundle, Operator, Spec
 
 KEY = "external-etcd/operator"
 LEASE_SECONDS = 240
-"""Longer than a verb that changes the cluster usually may take: who claims at its beginning holds it until its end. What
-takes longer (a snapshot of much data) is bridged by renewals meanwhile."""
+"""Longer than a verb that changes the cluster usually may take: who claims at its beginning holds it until its end.
+What takes longer (a snapshot of much data) is bridged by renewals meanwhile."""
 _RENEWAL_SECONDS = 60.0
 _NOT_THERE = "lease not found"
 _NO_SPACE = "database space exceeded"
