@@ -5,19 +5,22 @@ from typing import Any
 
 import pulumi
 
-from stacks import config
+from components.change import OUTPUT
+from stacks import config, guard
 from stacks.previous import previous
-
-stack = config.load(pulumi.get_stack())
-for warning in stack.warnings:
-    pulumi.log.warn(warning)
-# Only the platform in use: each loads the SDK of its cloud.
-platform = importlib.import_module(f"stacks.{stack.platform}")
 
 
 async def program() -> dict[str, Any]:
     """Builds the stack, knowing what its last update left; returns its outputs by name."""
-    outputs: dict[str, Any] = platform.build(stack, await previous("generations"))
+    stack = config.load(pulumi.get_stack())
+    for warning in stack.warnings:
+        pulumi.log.warn(warning)
+    last = await previous(OUTPUT, "generations")
+    # Before any resource is declared: what is refused here has touched nothing.
+    stack = guard.compared(stack, last)
+    # Only the platform in use: each loads the SDK of its cloud.
+    platform = importlib.import_module(f"stacks.{stack.platform}")
+    outputs: dict[str, Any] = platform.build(stack, guard.rest(stack, last))
     return outputs
 
 

@@ -137,8 +137,19 @@ class StackConfig:
     hetzner: HetznerConfig | None = None
     bastion: BastionConfig | None = None
     """The bastion that exists, for machines that a cloud makes."""
+    members_key: str = "machines"
+    """The key at which the members are given."""
+    override: str = ""
+    """What a refusal of the guard printed, to make that change all the same; empty: nothing."""
+    previous: Mapping[str, Any] | None = None
+    """What the last update left for this one; None before the first. Not from the configuration."""
     warnings: tuple[str, ...] = ()
     """What the user should know although it is no error; what `plan.warnings` says is not repeated here."""
+
+    @property
+    def generations(self) -> dict[str, int]:
+        """Slot -> generation of the machine that is wanted in it; nothing where machines exist already."""
+        return {} if self.hetzner is None else {slot.name: slot.generation for slot in self.hetzner.plan.slots}
 
 
 def load(stack: str, values: Mapping[str, str] | None = None, directory: Path | None = None) -> StackConfig:
@@ -217,34 +228,15 @@ class _Loader:
             data_directory=given.get("dataDirectory", DEFAULT_DATA_DIRECTORY),
             hetzner=hetzner,
             bastion=bastion,
+            members_key=list_key,
+            override=given.get("override", ""),
             warnings=self._warnings(authorities),
-        )
-        self._check_plan(config, list_key)
-        return config
-
-    def _check_plan(self, config: StackConfig, list_key: str) -> None:
-        plan = ClusterPlan(
-            name=config.cluster_name,
-            members=_members(config),
-            program="",
-            version=config.version,
-            release_mirror=config.release_mirror,
-            release_sha256=config.release_sha256,
-            quota=config.quota,
-            metrics=config.metrics,
-            flags=config.flags,
-            heartbeat_interval_ms=config.heartbeat_interval_ms,
-            election_timeout_ms=config.election_timeout_ms,
-            authorities=[
-                AuthorityPlan(each.name, each.certificate is not None, each.private_key is not None)
-                for each in config.authorities
-            ],
-            issuer=config.issuer,
         )
         # What could not even be read is a problem already.
         known = {problem.key for problem in self.problems}
-        found = check_plan(plan, lambda name: list_key if name == "members" else _camel_case(name))
+        found = check_plan(cluster_plan(config), lambda name: spelled(config, name))
         self.problems += [problem for problem in found if problem.key not in known]
+        return config
 
     def _check_platform_keys(self, platform: str) -> None:
         """Keys of another platform would have no effect, and whoever set them expects one."""
@@ -492,6 +484,33 @@ class _Loader:
 
     def _refuse(self, key: str, value: str, rule: str, remedy: str) -> None:
         self.problems.append(Problem(key, value, rule, remedy))
+
+
+def cluster_plan(config: StackConfig) -> ClusterPlan:
+    """The cluster as `EtcdCluster` is going to plan it, without the program that its machines get."""
+    return ClusterPlan(
+        name=config.cluster_name,
+        members=_members(config),
+        program="",
+        version=config.version,
+        release_mirror=config.release_mirror,
+        release_sha256=config.release_sha256,
+        quota=config.quota,
+        metrics=config.metrics,
+        flags=config.flags,
+        heartbeat_interval_ms=config.heartbeat_interval_ms,
+        election_timeout_ms=config.election_timeout_ms,
+        authorities=[
+            AuthorityPlan(each.name, each.certificate is not None, each.private_key is not None)
+            for each in config.authorities
+        ],
+        issuer=config.issuer,
+    )
+
+
+def spelled(config: StackConfig, name: str) -> str:
+    """The key for an argument of `EtcdCluster`."""
+    return config.members_key if name == "members" else _camel_case(name)
 
 
 def _members(config: StackConfig) -> list[MemberPlan]:

@@ -274,6 +274,12 @@ KEYS: tuple[Key, ...] = (
         "Further flags of etcd, name without dashes and value: `max-txn-ops: 256`. Refused when the version does not "
         "know one, or the program sets it.",
     ),
+    Key(
+        "override",
+        TEXT,
+        "What the refusal of a change printed, to make exactly that change all the same, once; see "
+        "`docs/operations.md`.",
+    ),
     Key("certificates", OBJECT, "Lifetimes of certificates."),
     Key(
         "certificates.validityHours", INTEGER, "Lifetime of server, peer and client certificates.", "8760 (a year)", "h"

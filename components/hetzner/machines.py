@@ -191,6 +191,7 @@ class HetznerMachines(pulumi.ComponentResource):
             "address": slot["address"],
             "ssh": ssh,
             "identity": server.id,
+            "generation": int(slot.get("generation", 1)),
             "data_directory": self._args.get("data_directory", DEFAULT_DATA_DIRECTORY),
             "firewall": self._args["firewall"],
             "server": server,
