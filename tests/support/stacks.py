@@ -240,7 +240,9 @@ class Background:
     def kill(self) -> None:
         """Ends engine, plugins and program with SIGKILL, if they have not ended."""
         if self.code is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            for process in _session(self._process.pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
             self._process.wait(30)
             # An engine that was killed could not unlock its state; its own message tells users to do this.
             self._stack.pulumi("cancel", "--yes", check=False)
