@@ -35,9 +35,9 @@ def main(arguments: list[str]) -> int:
     else:
         codes = [
             stage("ruff and mypy", lambda: _run(["make", "--no-print-directory", "check"])),
-            stage("unit and component tests", lambda: pytest("tests/unit", "tests/components")),
-            stage("lab tests", lambda: pytest("tests/lab")),
-            stage("cloud tests", lambda: pytest("tests/clouds")),
+            stage("unit and component tests", lambda: pytest("-n2", "tests/unit", "tests/components")),
+            # They mostly wait for machines: more workers than cores.
+            stage("lab and cloud tests", lambda: pytest("-n3", "--dist=loadfile", "tests/clouds", "tests/lab")),
         ]
     print("== where the time went")
     for name, spent in seconds.items():

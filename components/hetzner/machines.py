@@ -6,6 +6,7 @@ import pulumi
 import pulumi_hcloud as hcloud
 import pulumi_tls as tls
 
+from ..gate import gate, ring
 from ..kept import generation_name, kept
 from ..machine import Bastion, CloudMachine, Machine, Ssh
 from ..plan import cloud_init
@@ -86,7 +87,8 @@ class HetznerMachines(pulumi.ComponentResource):
 
     Children: `<name>` (PlacementGroup), and per slot `<name>-<slot>` (Server, PrivateKey of its host key, Volume and
     VolumeAttachment if there are volumes), `<name>-<slot>-generation-<n>` and `<name>-<slot>-generation-<n>-first-boot`
-    (Stash), and `<name>-<slot>-reached` (a command that waits for its first boot).
+    (Stash), `<name>-<slot>-reached` (a command that waits for its first boot) and `<name>-<slot>-gate` (one whose
+    deletion asks the next slot's member whether the cluster can spare the machine).
 
     Raises `plan.PlanError` (a ValueError) on bad arguments, with key, value, rule and remedy.
     """
@@ -122,6 +124,9 @@ class HetznerMachines(pulumi.ComponentResource):
         )
         servers = {slot["name"]: self._server(slot) for slot in args["slots"]}
         self.machines = [servers[slot["name"]][0] for slot in args["slots"]]
+        for machine, witness in ring(self.machines):
+            slot_name = machine["name"]
+            gate(f"{name}-{slot_name}-gate", machine, servers[slot_name][1], witness, self)
         self.server_ids = pulumi.Output.all(**{slot: server.id for slot, (_, server) in servers.items()})
         self.hosts = pulumi.Output.all(**{slot: machine["ssh"]["host"] for slot, (machine, _) in servers.items()})
         self.generations = _generations(args)

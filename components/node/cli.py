@@ -25,10 +25,19 @@ For `pulumi up` (SPEC is the wanted state as JSON; certificates and keys come on
   etcd-node found SPEC        begin a cluster that has never existed
   etcd-node converge SPEC     bring the member to its wanted state
   etcd-node health SPEC       examine the whole cluster
+  etcd-node spare MEMBER      prove that the cluster can do without that member's machine, or refuse
 """
 
 # Seconds that each verb may take once it has the machine's lock.
-DEADLINES = {"prepare": 300.0, "found": 60.0, "converge": 180.0, "health": 60.0, "retire": 90.0, "status": 30.0}
+DEADLINES = {
+    "prepare": 300.0,
+    "found": 60.0,
+    "converge": 180.0,
+    "health": 60.0,
+    "retire": 90.0,
+    "spare": 90.0,
+    "status": 30.0,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -58,17 +67,26 @@ def _run(verb: str, words: list[str]) -> None:
         return
     if len(words) != 1:
         raise NodeError(f"`etcd-node {verb}` takes one argument, not {len(words)}", "See `etcd-node help`.")
-    if verb == "retire":
-        from .retire import retire
-
+    if verb in ("retire", "spare"):
         with lock.held(verb), say.deadline(verb, DEADLINES[verb]):
-            retire(words[0])
+            _part(verb, words[0])
         return
     wanted = spec.parse(words[0])
     say.member(wanted.member, to_stderr=verb == "health")
     bundle = spec.parse_bundle(sys.stdin.read()) if verb in ("found", "converge") else None
     with lock.held(verb), say.deadline(verb, DEADLINES[verb]):
         _change(verb, wanted, bundle)
+
+
+def _part(verb: str, name: str) -> None:
+    if verb == "retire":
+        from .retire import retire
+
+        retire(name)
+    else:
+        from .spare import spare
+
+        spare(name)
 
 
 def _change(verb: str, wanted: spec.Spec, bundle: spec.Bundle | None) -> None:

@@ -7,6 +7,7 @@ It looks, takes one step, and looks again, until there is nothing left to do. Ev
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -219,14 +220,16 @@ def _restart(spec: Spec, look: Look) -> None:
     quorum = look.situation.quorum
     mine = quorum.by_id(look.situation.member_id or 0)
     learns = mine is not None and mine.learner  # whoever does not vote carries no quorum
-    voters, statuses = _voters(spec, quorum) if learns else _wait_for_gate(spec, quorum)
+    voters, statuses = (
+        _voters(spec, quorum) if learns else gate(spec, quorum, lambda found: decide.refuse_stop(spec.member, found))
+    )
     decide.refuse_version(
         spec.member, spec.release.version, {name: status.version for name, status in statuses.items()}
     )
     own = statuses.get(spec.member)
     others = {voter.name for voter in voters if voter.name != spec.member}
     if own is not None and own.leader == own.member_id and others:
-        _hand_over(spec, voters, statuses)
+        move_leader(spec, spec.member, voters, statuses, "nothing was restarted")
     goal = max((status.raft_index for status in statuses.values()), default=0)
     if _has_entries_too_old(spec):
         _shed_old_entries(spec, look)
@@ -279,17 +282,24 @@ def _shed_old_entries(spec: Spec, look: Look) -> None:
     )
 
 
-def _wait_for_gate(spec: Spec, quorum: etcd.Membership) -> tuple[list[decide.Voter], dict[str, etcd.Status]]:
-    """Waits a little until this member may be stopped: another may just be coming back from its own restart.
+def gate(
+    spec: Spec, quorum: etcd.Membership, refuse: Callable[[Sequence[decide.Voter]], None]
+) -> tuple[list[decide.Voter], dict[str, etcd.Status]]:
+    """Waits a little until the voters allow a step: one of them may just be coming back from its own restart.
+
+    Args:
+        spec: this member.
+        quorum: the members.
+        refuse: raises NodeError when these voters do not allow the step.
 
     Raises:
-        NodeError: it may not; says which member is in the way.
+        NodeError: they do not; says which member is in the way.
     """
     refusal: NodeError | None = None
     for left in until(_GATE_SECONDS, every=0.5):
         voters, statuses = _voters(spec, quorum)
         try:
-            decide.refuse_stop(spec.member, voters)
+            refuse(voters)
         except NodeError as error:
             refusal = error
         else:
@@ -329,27 +339,40 @@ def _voters(spec: Spec, quorum: etcd.Membership) -> tuple[list[decide.Voter], di
     return voters, statuses
 
 
-def _hand_over(spec: Spec, voters: list[decide.Voter], statuses: dict[str, etcd.Status]) -> None:
-    heir = decide.heir(spec.member, voters, statuses)
+def move_leader(
+    spec: Spec, leader: str, voters: list[decide.Voter], statuses: dict[str, etcd.Status], untouched: str
+) -> None:
+    """Has the leader hand its leadership to another voter.
+
+    Args:
+        spec: this member.
+        leader: name of the member that leads, this one or another.
+        voters: all voters.
+        statuses: name -> what the member says of itself.
+        untouched: what has not happened when this fails, for the message.
+
+    Raises:
+        NodeError: nobody can take over, or the leader does not change.
+    """
+    address = spec.members[leader]
+    heir = decide.heir(leader, voters, statuses)
     if heir is None:
         raise NodeError(
-            "this member leads, and no other voter can take over; nothing was restarted",
+            f"{leader} leads, and no other voter can take over; {untouched}",
             "Run again when the other members are healthy.",
         )
     phase(f"hand leadership to {heir}")
     said = ""
     for _ in range(3):
-        code, _, said = etcd.etcdctl(
-            spec, [spec.address], ["move-leader", f"{statuses[heir].member_id:x}"], check=False
-        )
-        own = etcd.statuses(spec, {spec.member: spec.address}).get(spec.member)
+        code, _, said = etcd.etcdctl(spec, [address], ["move-leader", f"{statuses[heir].member_id:x}"], check=False)
+        own = etcd.statuses(spec, {leader: address}).get(leader)
         if own is not None and own.leader not in (0, own.member_id):
             say(f"handed leadership to {heir}")
             return
         if code == 0:
             time.sleep(0.2)
     raise NodeError(
-        f"this member could not hand its leadership to {heir} ({said}); nothing was restarted",
+        f"{leader} could not hand its leadership to {heir} ({said}); {untouched}",
         "Run again; see `etcd-node status` on both when it fails again.",
     )
 

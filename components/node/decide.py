@@ -153,6 +153,29 @@ def refuse_stop(member: str, voters: Sequence[Voter]) -> None:
         )
 
 
+def refuse_sparing(name: str, voters: Sequence[Voter]) -> None:
+    """Refuses to let the machine of a voter go unless the others carry the quorum: all of them, or, where that voter is
+    of no use already, so many of them as are needed.
+
+    Args:
+        name: the voter.
+        voters: all voters of the cluster.
+
+    Raises:
+        NodeError: it has to stay; nothing was changed.
+    """
+    others = [voter for voter in voters if voter.name != name]
+    sick = [voter for voter in others if voter.trouble]
+    dead = any(voter.name == name and voter.trouble for voter in voters)
+    if len(others) - len(sick) < quorum_of(len(voters)) or (sick and not dead):
+        said = "; ".join(f"{voter.name}: {voter.trouble}" for voter in sick) or "there are too few of them"
+        raise NodeError(
+            f"the machine of {name} is to go, but the other members do not carry the cluster without it ({said}); it "
+            "stays as it is",
+            f"{_remedy(said)} Then run again.",
+        )
+
+
 def _remedy(said: str) -> str:
     if "NOSPACE" in said:
         return (

@@ -4,6 +4,7 @@ The fixture `machines` is there for every module in tests/lab.
 """
 
 import contextlib
+import fcntl
 import os
 import shutil
 import tempfile
@@ -107,11 +108,13 @@ def temporary_lab(label: str = "") -> Iterator[Lab]:
     """A lab in a directory of its own, gone afterwards. Labs of test runs that were killed go first."""
     require_a_lab()
     parent = Path(tempfile.gettempdir())
-    for old in parent.glob(f"{_PREFIX}*"):
-        pid = old.name.removeprefix(_PREFIX).split("-")[0]
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
-            Lab(old).down()
-            shutil.rmtree(old, ignore_errors=True)
+    with (parent / f"{_PREFIX}lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # of pytest's workers, one clears away
+        for old in parent.glob(f"{_PREFIX}*"):
+            pid = old.name.removeprefix(_PREFIX).split("-")[0]
+            if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+                Lab(old).down()
+                shutil.rmtree(old, ignore_errors=True)
     lab = Lab(parent / f"{_PREFIX}{os.getpid()}-{label or 'session'}")
     try:
         yield lab

@@ -104,7 +104,7 @@ class Sshd:
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        transport = paramiko.Transport(connection)
+        transport = _Transport(connection)
         self._transports.append(transport)
         for key in self._host_keys:
             transport.add_server_key(key)
@@ -112,8 +112,22 @@ class Sshd:
             transport.start_server(server=_Session(self, transport))
 
 
+class _Transport(paramiko.Transport):
+    """Tells when a request was answered: paramiko answers after it has called the server."""
+
+    answered: threading.Event
+
+    def __init__(self, connection: socket.socket) -> None:
+        super().__init__(connection)
+        self.answered = threading.Event()
+
+    def _send_user_message(self, data: paramiko.Message) -> None:
+        super()._send_user_message(data)  # type: ignore[misc]
+        self.answered.set()
+
+
 class _Session(paramiko.ServerInterface):
-    def __init__(self, sshd: Sshd, transport: paramiko.Transport) -> None:
+    def __init__(self, sshd: Sshd, transport: _Transport) -> None:
         self._sshd = sshd
         self._transport = transport
         self._environment: dict[int, dict[str, str]] = {}
@@ -173,8 +187,14 @@ class _Session(paramiko.ServerInterface):
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
         self._sshd.commands.append(command.decode())
         environment = {"PATH": os.environ["PATH"], **self._environment.get(channel.get_id(), {})}
-        threading.Thread(target=_run, args=(channel, command, environment), daemon=True).start()
+        self._transport.answered.clear()
+        threading.Thread(target=self._run, args=(channel, command, environment), daemon=True).start()
         return True
+
+    def _run(self, channel: paramiko.Channel, command: bytes, environment: dict[str, str]) -> None:
+        # A command that is over before the request for it was answered would close the channel under the answer.
+        self._transport.answered.wait(60)
+        _run(channel, command, environment)
 
 
 def _run(channel: paramiko.Channel, command: bytes, environment: dict[str, str]) -> None:

@@ -133,6 +133,16 @@ class Stack:
 
         Raises AssertionError when the run ends by itself first.
         """
+        log = self.directory / "killed.log"
+        done = self._up_until(seen, within)
+        assert done is None, f"the run ended before the moment to kill it:\n{log.read_text()}"
+
+    def up_killed_after(self, seconds: float) -> int | None:
+        """The same after some seconds. The run's exit code when it ended by itself before, None when it was killed."""
+        end = time.monotonic() + seconds
+        return self._up_until(lambda: time.monotonic() >= end, within=seconds + 60)
+
+    def _up_until(self, seen: Callable[[], bool], within: float) -> int | None:
         self.write_config()
         log = self.directory / "killed.log"
         with log.open("w") as out:
@@ -147,14 +157,17 @@ class Stack:
         deadline = time.monotonic() + within
         try:
             while not seen():
-                assert process.poll() is None, f"the run ended before the moment to kill it:\n{log.read_text()}"
+                if process.poll() is not None:
+                    return process.returncode
                 assert time.monotonic() < deadline, f"the moment to kill it did not come:\n{log.read_text()}"
                 time.sleep(0.02)
         finally:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait(30)
-        # The engine that was killed could not unlock its state; this is what its own message tells a user to do.
-        self.pulumi("cancel", "--yes", check=False)
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait(30)
+                # An engine that was killed could not unlock its state; its own message tells users to do this.
+                self.pulumi("cancel", "--yes", check=False)
+        return None
 
 
 class Stacks:

@@ -1,0 +1,54 @@
+"""spare: may the machine of another member go? Proves it, and takes the leadership from that member."""
+
+from __future__ import annotations
+
+import json
+
+from . import decide, etcd, files, paths, spec
+from .converge import gate, move_leader
+from .errors import NodeError
+from .say import phase, say
+
+
+def spare(name: str) -> None:
+    """Lets the machine of a member go, or refuses; changes nothing but who leads.
+
+    Args:
+        name: the member's name. A member that is not this one.
+
+    Raises:
+        NodeError: the cluster cannot spare it now, or nobody here can tell.
+    """
+    installed = files.read_json(paths.INSTALLED)
+    if installed is None or installed.get("member") == name:
+        why = "it has no member itself" if installed is None else "it is the one"
+        raise NodeError(
+            f"this machine cannot tell whether the cluster can spare {name}: {why}; the machine of {name} stays as "
+            "it is",
+            "Put its generation back and run `pulumi up`: when that has made the cluster whole, raise it again.",
+        )
+    here = spec.parse(json.dumps(installed))
+    phase(f"ask whether the cluster can spare {name}")
+    try:
+        answer = etcd.ready(here, here.address)
+        trouble = "" if answer.ok else answer.said or "not ready"
+    except (etcd.SilentError, etcd.AlienError) as error:
+        trouble = str(error)
+    if trouble:
+        raise _stays(name, f"{here.member}, which was asked, has no quorum itself ({trouble})")
+    cluster = etcd.member_list(here, [here.address])
+    if not any(entry.name == name for entry in cluster.voters):
+        say(f"{name} is no voter of the cluster: its machine may go")
+        return
+    voters, statuses = gate(here, cluster, lambda found: decide.refuse_sparing(name, found))
+    leaving = statuses.get(name)
+    if leaving is not None and leaving.leader == leaving.member_id:
+        move_leader(here, name, voters, statuses, f"the machine of {name} stays as it is")
+    say(f"the cluster can spare {name}: its machine may go")
+
+
+def _stays(name: str, cause: str) -> NodeError:
+    return NodeError(
+        f"{cause}; the machine of {name} stays as it is",
+        "Look at the members named (`etcd-node status` and `journalctl -u etcd` there), then run again.",
+    )

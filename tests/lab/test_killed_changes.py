@@ -1,0 +1,100 @@
+"""`pulumi up` ended by SIGKILL at ten random moments of each kind of change: it serves on, and the next finishes."""
+
+import itertools
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab import Machine
+from tests.support.etcd import assert_serves_all_members
+from tests.support.machines import Machines
+from tests.support.prober import probing
+from tests.support.stacks import Stack, Stacks, machine_config
+
+SEED = 20261121
+KILLS = 10
+EARLIEST, LATEST = 1.0, 6.0
+"""Seconds after its begin at which a run is killed: from when it first reaches machines to when it is about done."""
+
+
+def starts(machine: Machine) -> int:
+    """How often etcd was started on a machine."""
+    return int(machine.run("journalctl -u etcd.service -o cat | grep -c '^Starting etcd'", root=True).stdout)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of change.
+
+    Attributes:
+        changes: Given a stack that is up, edits its configuration once per step; each step is a change of its own.
+        kills: How often each change is killed before it may finish.
+        starts: How often a member that was there before may be started for one change.
+        machines: How many machines there are; the cluster begins on the first three.
+        config: What the stack begins with.
+    """
+
+    changes: Callable[[Stack, list[Machine]], Iterator[list[Machine]]]
+    kills: int
+    starts: int = 1
+    machines: int = 3
+    config: dict[str, Any] = field(default_factory=dict)
+
+
+def changed_settings(stack: Stack, found: list[Machine]) -> Iterator[list[Machine]]:
+    for number in itertools.count(200):
+        stack.config["flags"] = {"max-txn-ops": str(number)}
+        yield found
+
+
+def upgrades(stack: Stack, found: list[Machine]) -> Iterator[list[Machine]]:
+    for version in ("3.6.16", "3.7.3"):
+        stack.config["version"] = version
+        yield found
+
+
+def sizes(stack: Stack, found: list[Machine]) -> Iterator[list[Machine]]:
+    for count in itertools.cycle((5, 3)):
+        stack.config["machines"] = [machine_config(machine) for machine in found[:count]]
+        yield found[:count]
+
+
+KINDS = {
+    "a changed setting": Kind(changed_settings, kills=1),
+    # Before 3.7 a member is started once more, for a snapshot of its own.
+    "an upgrade": Kind(upgrades, kills=3, starts=2, config={"version": "3.5.35"}),
+    "growing and shrinking": Kind(sizes, kills=2, starts=0, machines=5),
+}
+
+
+@pytest.mark.parametrize("change", KINDS)
+def test_a_change_killed_at_random_moments_serves_on_and_is_finished_by_the_next_up(
+    machines: Machines, stacks: Stacks, tmp_path: Path, change: str
+) -> None:
+    kind = KINDS[change]
+    chance = random.Random(f"{SEED} {change}")  # noqa: S311 - the same moments again are the point
+    killed = 0
+    while killed < KILLS:
+        found = machines.fresh(kind.machines)
+        stack = stacks.new(found[:3], **kind.config)
+        stack.up()
+        with probing(stack, found[:3], tmp_path, f"Killed, {change}") as probe:
+            for members in kind.changes(stack, found):
+                before = {machine.name: starts(machine) for machine in found[:3]}
+                for _ in range(min(kind.kills, KILLS - killed)):
+                    after = chance.uniform(EARLIEST, LATEST)
+                    probe.mark(f"{after:.1f} s")
+                    if stack.up_killed_after(after) is not None:
+                        break
+                    killed += 1
+                stack.up()
+                assert_serves_all_members(members)
+                for machine in found[:3]:
+                    assert starts(machine) - before[machine.name] <= kind.starts, machine.name
+                if killed == KILLS:
+                    break
+        stack.up("--expect-no-changes")
