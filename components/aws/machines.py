@@ -7,6 +7,7 @@ import pulumi
 import pulumi_aws as aws
 import pulumi_tls as tls
 
+from ..gate import gate, ring
 from ..kept import generation_name, kept
 from ..machine import Bastion, CloudMachine, Machine, Ssh
 from ..plan import cloud_init
@@ -101,8 +102,8 @@ class AwsMachines(pulumi.ComponentResource):
 
     Children per slot: `<name>-<slot>` (Instance, NetworkInterface, PrivateKey of its host key, Eip with a public
     address, Volume and VolumeAttachment if there are volumes), `<name>-<slot>-generation-<n>` and
-    `<name>-<slot>-generation-<n>-first-boot` (Stash), and `<name>-<slot>-reached` (a command that waits for its first
-    boot).
+    `<name>-<slot>-generation-<n>-first-boot` (Stash), `<name>-<slot>-reached` (a command that waits for its first boot)
+    and `<name>-<slot>-gate` (one whose deletion asks the next slot's member whether the cluster can spare the machine).
 
     Raises `plan.PlanError` (a ValueError) on bad arguments, with key, value, rule and remedy.
     """
@@ -127,6 +128,8 @@ class AwsMachines(pulumi.ComponentResource):
         self._images = Images(self)
         servers = {slot["name"]: self._server(slot) for slot in args["slots"]}
         self.machines = [servers[slot["name"]][0] for slot in args["slots"]]
+        for machine, witness in ring(self.machines):
+            gate(f"{name}-{machine['name']}-gate", machine, servers[machine["name"]][1], witness, self)
         self.server_ids = pulumi.Output.all(**{slot: server.id for slot, (_, server) in servers.items()})
         self.hosts = pulumi.Output.all(**{slot: machine["ssh"]["host"] for slot, (machine, _) in servers.items()})
         self.generations = _generations(args)

@@ -133,7 +133,7 @@ def check_ami(ami: str, key: str) -> list[Problem]:
 
 def check_id(text: str, prefix: str, key: str) -> list[Problem]:
     """Why this is no ID of that kind; empty when it is one."""
-    if re.fullmatch(rf"{prefix}-[0-9a-f]{{8,17}}", text, re.ASCII):
+    if re.fullmatch(rf"{prefix}-[0-9a-f]{{8}}(?:[0-9a-f]{{9}})?", text, re.ASCII):
         return []
     rule = f"An ID of this kind is {prefix}- and 8 or 17 digits of 0-9 and a-f"
     return [Problem(key, shown(text), rule, "Copy it from the console")]
