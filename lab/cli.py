@@ -8,7 +8,6 @@ import shlex
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -21,6 +20,7 @@ from .machine import Machine
 from .probe import Probe, ProbeError, as_json, client_tls
 from .timeline import timeline
 
+_A_DAY = 86400.0
 _EPILOG = """\
 examples:
   python3 -m lab up -n 5             five machines, etcd-1 to etcd-5
@@ -149,7 +149,8 @@ def _probe(lab: Lab, args: argparse.Namespace) -> int:
     probe.start()
     print("probing; Ctrl-C ends it" if args.seconds is None else f"probing for {args.seconds:g} s", file=sys.stderr)
     with contextlib.suppress(KeyboardInterrupt):
-        time.sleep(args.seconds if args.seconds is not None else threading.TIMEOUT_MAX)
+        # Not for as long as threads can wait: some kernels refuse to sleep until after the end of their time.
+        time.sleep(args.seconds if args.seconds is not None else _A_DAY)
     report = probe.finish()
     if args.svg:
         Path(args.svg).write_text(timeline("lab probe", probe.records, report))

@@ -60,8 +60,15 @@ def build(stack: StackConfig, last: Mapping[str, Any]) -> dict[str, Any]:
     bastion = _bastion(stack, hetzner, network, key)
     machines = HetznerMachines(name, network, _machines_args(stack, hetzner, key, bastion, before))
     cluster = EtcdCluster(name, cluster_args(stack, machines.machines))
+    outputs = cluster_outputs(stack, cluster)
+    if plan.bastion is not None and bastion is not None:
+        outputs["bastion"] = {
+            "host": bastion["host"],
+            "host_key": bastion["host_key"],
+            "user": hetzner.user,
+        }
     return {
-        **cluster_outputs(stack, cluster),
+        **outputs,
         "network_id": network.network_id,
         "subnet": {"id": network.subnet_id, "range": plan.subnet_range, "zone": plan.zone},
         "server_ids": machines.server_ids,
@@ -164,14 +171,14 @@ def _machines_args(
         "ssh_keys": key.known_as,
         "public_ipv4": plan.public_ipv4,
         "public_ipv6": plan.public_ipv6,
+        # Used by machines without a public address; whether the network knows a way out is its own affair.
+        "default_gateway": plan.gateway,
         "data_directory": stack.data_directory,
         "previous_generations": before,
         "labels": dict(plan.labels),
     }
     if bastion is not None:
         args["bastion"] = bastion
-    if plan.bastion is not None:
-        args["default_gateway"] = plan.gateway
     if plan.volume_size is not None:
         args["volume"] = {"size": plan.volume_size, "protect": hetzner.protect_volume}
     return args

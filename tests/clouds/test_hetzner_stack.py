@@ -1,90 +1,40 @@
-"""The whole program on an emulated Hetzner Cloud whose servers boot: from the first update to nothing left."""
+"""The example of the platform hetzner on an emulated cloud whose servers boot: from first preview to nothing left."""
 
-import copy
-import json
-import os
-import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
-from lab.clouds import CloudMachine, HetznerCloud
-from lab.engine import environment
-from tests.support.machines import require_a_lab
-from tests.support.stacks import REPO, Stack
+from lab.clouds import CloudMachine
+from tests.support.cloud_stacks import UP_SECONDS, certificates, counts, leader, members, probing_from, unhealthy
+from tests.support.clouds import cloud, finish, new_client, reaches
+from tests.support.hetzner_stacks import SLOTS, HetznerStacks, stacks
+from tests.support.stacks import Stack
 
-UP_SECONDS = 420
-FILES = ("Pulumi.yaml", "__main__.py", "components", "stacks", ".venv", "requirements.txt")
-EXAMPLE = yaml.safe_load((REPO / "Pulumi.hetzner.yaml").read_text())["config"]
-SLOTS = ("etcd-1", "etcd-2", "etcd-3")
-TLS = (
-    "--cacert=/etc/etcd/pki/ca.crt --cert=/etc/etcd/pki/healthcheck-client.crt "
-    "--key=/etc/etcd/pki/healthcheck-client.key"
-)
+__all__ = ["cloud", "stacks"]
+
+CLIENT, STRANGER_INSIDE = "10.1.2.9", "10.1.1.99"
 
 
 @pytest.fixture(scope="module")
-def cloud() -> Iterator[HetznerCloud]:
-    require_a_lab()
-    directory = Path(tempfile.gettempdir()) / f"external-etcd-tests-{os.getpid()}-hetzner"
-    cloud = HetznerCloud(directory)
-    try:
-        yield cloud.start()
-    finally:
-        cloud.stop()
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    return environment(tmp_path_factory.mktemp("engine"))
-
-
-def hetzner_stack(cloud: HetznerCloud, engine: dict[str, str], directory: Path, **changes: Any) -> Stack:
-    """The example, changed where the emulated cloud is not the real one: endpoint, token, who the operator is."""
-    config = copy.deepcopy(EXAMPLE)
-    config["external-etcd:clusterName"] = directory.name
-    config["external-etcd:releaseMirror"] = "http://releases.lab"
-    config["external-etcd:hetzner"] |= {"operators": [f"{cloud.public[1]}/32"], **changes}
-    config |= {"hcloud:endpoint": cloud.endpoint, "hcloud:token": cloud.token, "hcloud:pollInterval": "50ms"}
-    return Stack(directory, engine, config, {name: REPO / name for name in FILES}, "external-etcd")
-
-
-def counts(stack: Stack) -> dict[str, int]:
-    """Type -> how many resources of the cloud the state holds."""
-    found: dict[str, int] = {}
-    for resource in stack.export()["deployment"]["resources"]:
-        if resource["type"].startswith("hcloud:"):
-            kind = resource["type"].rpartition(":")[2]
-            found[kind] = found.get(kind, 0) + 1
-    return found
-
-
-def health(machine: CloudMachine) -> list[dict[str, Any]]:
-    """What etcd itself says of every member, asked on one of the machines."""
-    line = f"etcdctl {TLS} endpoint health --cluster -w json"
-    return list(json.loads(machine.run(line).stdout))
-
-
-def all_healthy(cloud: HetznerCloud, cluster: str) -> bool:
-    return [each["health"] for each in health(cloud.machine(f"{cluster}-etcd-1"))] == [True] * 3
-
-
-def left(cloud: HetznerCloud) -> list[str]:
-    return [f"{kind} {name}" for kind, names in cloud.resources().items() for name in names]
-
-
-def test_the_example_makes_three_healthy_members_and_destroy_leaves_nothing(
-    cloud: HetznerCloud, engine: dict[str, str], tmp_path: Path
-) -> None:
-    stack = hetzner_stack(cloud, engine, tmp_path / "plain")
-
+def example(stacks: HetznerStacks) -> Stack:
+    stack = stacks.new("plain")
     stack.preview()
-    assert left(cloud) == []
+    assert stacks.left() == []
     stack.up(timeout=UP_SECONDS)
-    assert counts(stack) == {
+    return stack
+
+
+@pytest.fixture(scope="module")
+def inside(example: Stack, stacks: HetznerStacks) -> Iterator[list[CloudMachine]]:
+    """A machine in the range of the clients, and one beside the members that is neither."""
+    yield stacks.beside("plain", CLIENT, STRANGER_INSIDE)
+    stacks.remove_beside("plain")
+
+
+def test_the_example_makes_three_healthy_members(example: Stack, stacks: HetznerStacks) -> None:
+    assert counts(example, "hcloud") == {
         "Network": 1,
         "NetworkSubnet": 1,
         "Firewall": 1,
@@ -92,85 +42,84 @@ def test_the_example_makes_three_healthy_members_and_destroy_leaves_nothing(
         "SshKey": 1,
         "Server": 3,
     }
-    assert all_healthy(cloud, "plain")
-    outputs = stack.outputs()
+    assert unhealthy(stacks.machine("plain", "etcd-1")) == []
+    outputs = example.outputs()
     assert [member["address"] for member in outputs["members"]] == ["10.1.1.11", "10.1.1.12", "10.1.1.13"]
     assert set(outputs["server_ids"]) == set(SLOTS)
 
-    again = stack.up("--expect-no-changes")
-    assert again.code == 0
-    assert stack.pulumi("refresh", "--yes", "--skip-preview", "--expect-no-changes").code == 0
 
-    stack.destroy()
-    assert left(cloud) == []
-    assert cloud.machines() == []
+def test_a_second_update_changes_nothing_and_a_refresh_finds_no_drift(example: Stack) -> None:
+    assert example.up("--expect-no-changes").code == 0
+    assert example.pulumi("refresh", "--yes", "--skip-preview", "--expect-no-changes").code == 0
 
 
-def member_ids(cloud: HetznerCloud, cluster: str, asked: str = "etcd-1") -> dict[str, int]:
-    line = f"etcdctl {TLS} member list -w json"
-    listed = json.loads(cloud.machine(f"{cluster}-{asked}").run(line).stdout)
-    return {each["name"]: each["ID"] for each in listed["members"]}
+def open_ports(machine: CloudMachine, address: str) -> list[int]:
+    return [port for port in (22, 2379, 2380, 2381) if reaches(machine, address, port)]
 
 
-def raise_generation(stack: Stack, *slots: str, by: int = 1) -> None:
-    for slot in stack.config["external-etcd:hetzner"]["slots"]:
-        slot["generation"] += by if slot["name"] in slots else 0
-
-
-def opens(machine: CloudMachine, address: str, port: int) -> bool:
-    """Whether a TCP connection from the machine is answered."""
-    code = f"import socket; socket.create_connection(('{address}', {port}), timeout=2)"
-    return machine.run(["python3", "-c", code], check=False).returncode == 0
-
-
-def test_data_on_a_volume_come_back_with_it_to_the_machine_that_takes_the_slot(
-    cloud: HetznerCloud, engine: dict[str, str], tmp_path: Path
+def test_every_port_is_open_to_those_alone_whom_the_configuration_names(
+    example: Stack,
+    inside: list[CloudMachine],
+    stacks: HetznerStacks,
 ) -> None:
-    stack = hetzner_stack(cloud, engine, tmp_path / "kept", volume={"size": 10, "protect": False})
-    stack.up(timeout=UP_SECONDS)
-    before, servers = member_ids(cloud, "kept"), stack.outputs()["server_ids"]
-    cloud.machine("kept-etcd-1").run(f"etcdctl {TLS} put written before")
-
-    raise_generation(stack, "etcd-1", "etcd-2")
-    refused = stack.preview(check=False)
-    assert refused.code != 0
-    assert "One update replaces one machine of a cluster" in refused.text
-
-    raise_generation(stack, "etcd-1", by=-1)
-    # Beside it, what only a raised generation may bring to a machine.
-    stack.config["external-etcd:hetzner"]["image"] = "debian-13"
-    stack.up(timeout=UP_SECONDS)
-    after = stack.outputs()["server_ids"]
-    assert [slot for slot in SLOTS if servers[slot] != after[slot]] == ["etcd-2"]
-    assert member_ids(cloud, "kept") == before
-
-    (lost,) = [row["id"] for row in cloud.call("GET", "/servers?name=kept-etcd-3")["servers"]]
-    cloud.call("DELETE", f"/servers/{lost}")
-    stack.pulumi("refresh", "--yes", "--skip-preview")
-    stack.up(timeout=UP_SECONDS)
-    assert member_ids(cloud, "kept") == before
-    for slot in SLOTS:
-        assert "before" in cloud.machine(f"kept-{slot}").run(f"etcdctl {TLS} get written").stdout
-    assert all_healthy(cloud, "kept")
-
-    stack.destroy()
-    assert left(cloud) == []
+    client, stranger_inside = inside
+    stranger = stacks.cloud.stranger()
+    first, second, _ = stacks.members("plain")
+    assert second.address
+    assert [port for port in (22, 2379, 2380, 2381) if reaches(stranger, second.address, port)] == []
+    assert second.answers(), "the operator comes from this computer"
+    assert open_ports(stranger_inside, "10.1.1.12") == []
+    assert open_ports(client, "10.1.1.12") == [2379]
+    assert open_ports(first, "10.1.1.12") == [2379, 2380]
 
 
-def test_machines_without_public_addresses_are_made_through_a_bastion_and_are_open_to_nobody_else(
-    cloud: HetznerCloud, engine: dict[str, str], tmp_path: Path
+def test_the_rules_are_there_before_etcd_listens_also_after_a_reboot(
+    example: Stack,
+    inside: list[CloudMachine],
+    stacks: HetznerStacks,
 ) -> None:
-    stack = hetzner_stack(cloud, engine, tmp_path / "inside", publicIpv4=False, bastion={})
-    stack.up(timeout=UP_SECONDS)
-    assert all_healthy(cloud, "inside")
-    assert all(machine.address is None for machine in cloud.machines() if "bastion" not in machine.name)
-    assert stack.up("--expect-no-changes").code == 0
+    client, stranger_inside = inside
+    machine = stacks.machine("plain", "etcd-2")
+    server = new_client(stacks.cloud).servers.get_by_name("plain-etcd-2")
+    assert server is not None
+    before = machine.guest.init
+    finish(server.reboot())
+    seen, deadline = set(), time.monotonic() + 120
+    while not (machine.guest.init not in (None, before) and reaches(client, "10.1.1.12", 2379)):
+        assert time.monotonic() < deadline, "the machine is not back"
+        seen.update(open_ports(stranger_inside, "10.1.1.12"))
+    assert seen | set(open_ports(stranger_inside, "10.1.1.12")) == set()
+    assert open_ports(client, "10.1.1.12") == [2379]
+    show = "systemctl show {} -p {} --value"
+    loaded = machine.run(show.format("etcd-firewall.service", "ActiveEnterTimestampMonotonic")).stdout
+    started = machine.run(show.format("etcd.service", "ExecMainStartTimestampMonotonic")).stdout
+    assert 0 < int(loaded) < int(started)
 
-    bastion, member = cloud.machine("inside-bastion"), cloud.machine("inside-etcd-1")
-    found = {port: opens(bastion, "10.1.1.12", port) for port in (22, 2379, 2380)}
-    assert found == {22: True, 2379: False, 2380: False}
-    found = {port: opens(member, "10.1.1.12", port) for port in (22, 2379, 2380)}
-    assert found == {22: False, 2379: True, 2380: True}
 
-    stack.destroy()
-    assert left(cloud) == []
+def test_a_machine_with_a_local_disk_that_was_terminated_comes_back_as_a_new_member_of_its_slot(
+    example: Stack,
+    inside: list[CloudMachine],
+    stacks: HetznerStacks,
+    tmp_path: Path,
+) -> None:
+    machines = stacks.members("plain")
+    lost = leader(machines)
+    slot = lost.name.removeprefix("plain-")
+    others = [machine for machine in machines if machine != lost]
+    had, ids, addresses = certificates(lost), members(others[0]), lost.private_addresses
+    with probing_from(inside[0], example, tmp_path, planned=False):
+        stacks.terminate("plain", slot)
+        example.pulumi("refresh", "--yes", "--skip-preview")
+        example.up(timeout=UP_SECONDS)
+    back = stacks.machine("plain", slot)
+    assert (back.private_addresses, certificates(back)) == (addresses, had)
+    now = members(back)
+    assert {name for name in ids if ids[name] != now[name]} == {slot}
+    assert set(now) == set(ids)
+    assert unhealthy(back) == []
+
+
+def test_destroy_leaves_no_resource_and_no_machine(example: Stack, stacks: HetznerStacks) -> None:
+    example.destroy()
+    assert stacks.left() == []
+    assert example.export()["deployment"].get("resources", []) == []

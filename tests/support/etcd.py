@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lab import Machine
+from lab.clouds import CloudMachine
 from tools.etcd import etcd_binary
 
 from .versions import DEFAULT_ETCD
@@ -14,7 +15,7 @@ from .versions import DEFAULT_ETCD
 PKI = "/etc/etcd/pki"
 
 
-def etcdctl(machine: Machine, *arguments: str, endpoint: str | None = None, check: bool = True) -> str:
+def etcdctl(machine: Machine | CloudMachine, *arguments: str, endpoint: str | None = None, check: bool = True) -> str:
     """Runs etcdctl as root on a member, by default against the member itself; returns its stdout."""
     command = [
         "/usr/local/bin/etcdctl",
