@@ -22,8 +22,7 @@ _KINDS = {
     "route_tables": ("describe_route_tables", "RouteTables[?!(Associations[?Main])]", "RouteTableId"),
     "security_groups": ("describe_security_groups", "SecurityGroups[?GroupName != 'default']", "GroupId"),
     "key_pairs": ("describe_key_pairs", "KeyPairs", "KeyName"),
-    "placement_groups": ("describe_placement_groups", "PlacementGroups", "GroupName"),
-    "snapshots": ("describe_snapshots", "Snapshots", "SnapshotId"),
+    "snapshots": ("describe_snapshots", "Snapshots[?!starts_with(Description, 'Auto-created')]", "SnapshotId"),
 }
 _IAM = {
     "roles": ("list_roles", "Roles[?!starts_with(Path, '/aws-service-role/')]", "RoleName"),
@@ -87,7 +86,9 @@ class AwsCloud(EmulatedCloud):
         return [row for row in rows if row["State"]["Name"] != "terminated"]
 
     def _machine(self, row: dict[str, Any]) -> CloudMachine:
-        private = tuple(one["PrivateIpAddress"] for nic in row["NetworkInterfaces"] for one in nic["PrivateIpAddresses"])
+        private = tuple(
+            one["PrivateIpAddress"] for nic in row["NetworkInterfaces"] for one in nic["PrivateIpAddresses"]
+        )
         guest = machine_of(self.lab, row["InstanceId"])
         return CloudMachine(_name(row) or row["InstanceId"], row.get("PublicIpAddress"), private, guest)
 

@@ -33,6 +33,11 @@ class Plan:
     nat: list[tuple[str, str, str]] = field(default_factory=list)
     out: list[tuple[str, str]] = field(default_factory=list)
 
+    @property
+    def shown(self) -> list[str]:
+        """Its public addresses."""
+        return sorted({*self.public, *(public for _, _, public in self.nat)})
+
 
 class Networks:
     """All VPCs of the account that have had an instance. Every method is called by who holds the account's lock."""
@@ -98,7 +103,9 @@ class Router:
             return
         self._addresses("net", before.addresses, plan.addresses)
         length = self._public.prefixlen
-        shown = [[f"{one}/{length}" for one in sorted({*of.public, *(row[2] for row in of.nat)})] for of in (before, plan)]
+        shown = [
+            [f"{one}/{length}" for one in sorted({*of.public, *(row[2] for row in of.nat)})] for of in (before, plan)
+        ]
         self._addresses("pub", *shown)
         if shown[1]:
             self._inside("ip", "route", "replace", "default", "via", str(self._public[1]))
@@ -176,7 +183,9 @@ def _rules(plan: Plan) -> str:
     }
     text = "add table ip vpc\ndelete table ip vpc\ntable ip vpc {\n"
     for name, (hook, rules) in chains.items():
-        text += f"  chain {name} {{\n    {hook}; policy accept;\n" + "".join(f"    {rule}\n" for rule in rules) + "  }\n"
+        text += (
+            f"  chain {name} {{\n    {hook}; policy accept;\n" + "".join(f"    {rule}\n" for rule in rules) + "  }\n"
+        )
     return text + "}\n"
 
 
@@ -192,4 +201,3 @@ def _openings(rules: Iterable[Any], members: dict[str, list[str]]) -> Iterator[w
             yield wires.Opening(rule.ip_protocol, None if everything else f"{first}-{last}", peers)
         else:
             yield wires.Opening("icmp", None, peers)
-

@@ -9,9 +9,8 @@ from typing import Any
 from ...lab import Lab
 
 # moto looks at these when it is imported.
-os.environ.update(
-    MOTO_EC2_ENABLE_INSTANCE_TYPE_VALIDATION="true", MOTO_ENABLE_AMI_VALIDATION="true", MOTO_EC2_LOAD_DEFAULT_AMIS="true"
-)
+for _name in ("EC2_ENABLE_INSTANCE_TYPE_VALIDATION", "ENABLE_AMI_VALIDATION", "EC2_LOAD_DEFAULT_AMIS"):
+    os.environ[f"MOTO_{_name}"] = "true"
 
 
 def main(argv: list[str]) -> int:

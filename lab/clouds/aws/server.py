@@ -26,7 +26,7 @@ _AMI_CONFIG = "etc/cloud/cloud.cfg.d/95-ami.cfg"
 
 def set_state(instance: Any, name: str) -> None:
     """Let an instance be in a state."""
-    instance._state.name, instance._state.code = name, _STATES[name]  # noqa: SLF001 - moto has no other way
+    instance._state.name, instance._state.code = name, _STATES[name]
 
 
 def volume(lab: Lab, identity: str) -> Volume:
@@ -71,7 +71,7 @@ class Server:
 
     def show_disks(self) -> None:
         """Let it see the volumes that it has now; it need not run."""
-        if self._is != "terminated" and self._is != "new":
+        if self._is not in ("terminated", "new"):
             self.guest.configure(self._hostname, self._cards(), self._devices())
             if self._is == "running" and not self._busy:
                 self.guest.refresh_devices()
