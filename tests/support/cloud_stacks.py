@@ -48,6 +48,13 @@ def leader(machines: Sequence[CloudMachine]) -> CloudMachine:
     raise AssertionError("nobody leads")
 
 
+def open_ports(machine: CloudMachine, address: str, ports: Sequence[int] = (22, 2379, 2380, 2381)) -> list[int]:
+    """Those of the ports of an address at which a connection from a machine is accepted."""
+    one = f"timeout 2 bash -c 'exec 3<>/dev/tcp/{address}/'$port 2>/dev/null && echo $port"
+    said = machine.run(f"for port in {' '.join(map(str, ports))}; do ({one}) & done; wait").stdout
+    return sorted(int(port) for port in said.split())
+
+
 def certificates(machine: CloudMachine) -> str:
     """What certificates and keys a machine has: file and its checksum, a line each."""
     return machine.run("cd /etc/etcd/pki && sha256sum *").stdout
