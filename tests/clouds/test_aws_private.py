@@ -1,4 +1,4 @@
-"""Two clusters at once in one emulated account: five members without public addresses, and three in a VPC that exists."""
+"""Two clusters at once in one emulated account: five private members through a bastion, three in a VPC that exists."""
 
 import ipaddress
 import threading
@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from tests.support.aws_stacks import AwsStacks, aws_cloud, stacks
+from tests.support.aws_clouds import aws
+from tests.support.aws_stacks import AwsStacks, stacks
 from tests.support.cloud_stacks import UP_SECONDS, open_ports, unhealthy
 from tests.support.stacks import Stack
 
-__all__ = ["aws_cloud", "stacks"]
+__all__ = ["aws", "stacks"]
 
 ZONES = ("eu-central-1a", "eu-central-1b", "eu-central-1c")
 

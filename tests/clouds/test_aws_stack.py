@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from lab.clouds import CloudMachine
-from tests.support.aws_stacks import SLOTS, AwsStacks, aws_cloud, stacks
+from tests.support.aws_clouds import aws
+from tests.support.aws_stacks import SLOTS, AwsStacks, stacks
 from tests.support.cloud_stacks import (
     UP_SECONDS,
     certificates,
@@ -20,7 +21,7 @@ from tests.support.cloud_stacks import (
 from tests.support.clouds import reaches
 from tests.support.stacks import Stack
 
-__all__ = ["aws_cloud", "stacks"]
+__all__ = ["aws", "stacks"]
 
 PORTS = (22, 2379, 2380, 2381)
 

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from lab.clouds import CloudMachine
-from tests.support.aws_stacks import KEY, SLOTS, AwsStacks, aws_cloud, raise_generation, stacks
+from tests.support.aws_clouds import aws
+from tests.support.aws_stacks import KEY, SLOTS, AwsStacks, raise_generation, stacks
 from tests.support.cloud_stacks import UP_SECONDS, ask, certificates, leader, members, probing_from, unhealthy
 from tests.support.stacks import Stack
 
-__all__ = ["aws_cloud", "stacks"]
+__all__ = ["aws", "stacks"]
 
 MARK = "/var/lib/etcd/.etcd-node.json"
 DISK = "/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_vol*"

@@ -1,7 +1,6 @@
 """Stacks of the platform aws on the emulated cloud, for tests."""
 
 import copy
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ from lab.clouds import AwsCloud, CloudMachine
 from lab.engine import environment
 
 from .cloud_stacks import FILES
-from .machines import temporary_lab
 from .stacks import REPO, Stack
 
 SLOTS = ("etcd-1", "etcd-2", "etcd-3")
@@ -119,18 +117,7 @@ def raise_generation(stack: Stack, *slots: str, by: int = 1) -> None:
         slot["generation"] += by if slot["name"] in slots else 0
 
 
-@pytest.fixture(scope="session")
-def aws_cloud() -> Iterator[AwsCloud]:
-    """The session's emulated AWS."""
-    with temporary_lab("aws") as lab:
-        cloud = AwsCloud(lab.dir).start()
-        try:
-            yield cloud
-        finally:
-            cloud.stop()
-
-
 @pytest.fixture(scope="module")
-def stacks(aws_cloud: AwsCloud, tmp_path_factory: pytest.TempPathFactory) -> AwsStacks:
-    """Stacks on the session's emulated cloud."""
-    return AwsStacks(aws_cloud, tmp_path_factory.mktemp("stacks"))
+def stacks(aws: AwsCloud, tmp_path_factory: pytest.TempPathFactory) -> AwsStacks:
+    """Stacks on the module's emulated cloud."""
+    return AwsStacks(aws, tmp_path_factory.mktemp("stacks"))
