@@ -1,6 +1,7 @@
 """The emulated AWS as its user sees it."""
 
 import ipaddress
+import urllib.request
 from typing import Any, ClassVar
 
 from ...errors import LabError
@@ -59,6 +60,12 @@ class AwsCloud(EmulatedCloud):
                 answer = getattr(client, call)(**own)
                 found[kind] = [row[name] for row in jmespath.search(path, answer)]
         return found
+
+    def reset(self) -> None:
+        """Empty the account at once: machines, disks, everything."""
+        request = urllib.request.Request(f"{self.endpoint}/moto-api/reset", method="POST")  # noqa: S310 - loopback
+        with urllib.request.urlopen(request, timeout=120):  # noqa: S310
+            pass
 
     def machines(self, region: str = REGION) -> list[CloudMachine]:
         """All instances of a region that are not terminated."""

@@ -12,6 +12,8 @@ from ...lab import Lab
 for _name in ("EC2_ENABLE_INSTANCE_TYPE_VALIDATION", "ENABLE_AMI_VALIDATION", "EC2_LOAD_DEFAULT_AMIS"):
     os.environ[f"MOTO_{_name}"] = "true"
 
+RESET = "/moto-api/reset"  # what moto calls it
+
 
 def main(argv: list[str]) -> int:
     """Serve the account in the lab's directory `argv[0]` until killed."""
@@ -36,6 +38,8 @@ def main(argv: list[str]) -> int:
         with account.lock:
             for server in account.servers.values():
                 server.notice()
+            if environ["PATH_INFO"] == RESET:
+                account.empty()
             answer = list(moto(environ, start_response))
             networks.settle()
         return answer

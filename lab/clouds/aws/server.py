@@ -76,6 +76,11 @@ class Server:
             if self._is == "running" and not self._busy:
                 self.guest.refresh_devices()
 
+    def destroy(self) -> None:
+        """Cut its power and remove its disk."""
+        self._wanted = self._is = "terminated"
+        self.guest.destroy()
+
     def pull(self, identity: str) -> None:
         """Take a volume out of it."""
         volume(self._account.lab, identity).pull(self.guest.init)
