@@ -151,7 +151,7 @@ class AwsMachines(pulumi.ComponentResource):
         # The address belongs to the card, and the card to the slot: machines come and go on it.
         interface = aws.ec2.NetworkInterface(
             child,
-            subnet_id=pulumi.Output.all(made["zone"], self._network.subnet_ids).apply(lambda both: both[1][both[0]]),
+            subnet_id=pulumi.Output.all(made["zone"], self._network.subnet_ids).apply(lambda both: _subnet(*both)),
             private_ips=[made["address"]],
             security_groups=[self._network.members_group_id],
             description=f"{self._cluster}-{slot_name}",
@@ -276,6 +276,14 @@ def _check(args: AwsMachinesArgs, network: AwsNetwork) -> list[Problem]:
         rule = "A machine without a public address is reached through a bastion"
         problems.append(Problem("bastion", "nothing", rule, "Give one, or a public address"))
     return problems
+
+
+def _subnet(zone: str, subnets: Mapping[str, str]) -> str:
+    """ID of the subnet in which a machine is; raises PlanError when its zone was taken out of the network."""
+    if zone not in subnets:
+        rule = f"A machine stays in its zone until its generation is raised; there is one in {zone}"
+        refuse([Problem("subnets", ", ".join(subnets), rule, f"Keep {zone}, or put its slot into another zone first")])
+    return subnets[zone]
 
 
 def _generations(args: AwsMachinesArgs) -> dict[str, int]:
