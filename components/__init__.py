@@ -3,9 +3,10 @@
 from .cluster import Certificates, EtcdCluster, EtcdClusterArgs
 from .machine import Bastion, Machine, Ssh
 from .member import EtcdMember, EtcdMemberArgs
-from .pki import ClientCertificate, EtcdPki, EtcdPkiArgs, OwnAuthority, PkiMember
+from .pki import Authority, ClientCertificate, EtcdPki, EtcdPkiArgs, PkiMember
 
 __all__ = [
+    "Authority",
     "Bastion",
     "Certificates",
     "ClientCertificate",
@@ -16,7 +17,6 @@ __all__ = [
     "EtcdPki",
     "EtcdPkiArgs",
     "Machine",
-    "OwnAuthority",
     "PkiMember",
     "Ssh",
 ]

@@ -2,7 +2,7 @@
 
 import json
 import secrets
-from typing import NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict, TypeVar, cast
 
 import pulumi
 
@@ -10,12 +10,15 @@ from .kubernetes import kubeadm
 from .machine import Machine
 from .member import EtcdMember
 from .node import bundle
-from .pki import EARLY_RENEWAL_HOURS, YEAR_HOURS, ClientCertificate, EtcdPki, EtcdPkiArgs, OwnAuthority
-from .plan import ClusterPlan, MemberPlan, member_specs, warnings
+from .operator import new_operator
+from .pki import EARLY_RENEWAL_HOURS, YEAR_HOURS, Authority, ClientCertificate, EtcdPki, EtcdPkiArgs, authorities_of
+from .plan import AuthorityPlan, ClusterPlan, MemberPlan, member_specs, warnings
 from .plan.flags import DEFAULT_QUOTA, METRICS_LOOPBACK, PKI_DIRECTORY
 from .plan.releases import DEFAULT_MIRROR
 from .plan.spec import DEFAULT_DATA_DIRECTORY, client_urls
 from .plan.versions import DEFAULT_VERSION
+
+_T = TypeVar("_T")
 
 
 class Certificates(TypedDict):
@@ -26,7 +29,7 @@ class Certificates(TypedDict):
     early_renewal_hours: NotRequired[int]
     """A certificate with less than this many hours left is renewed by the next `pulumi up`. Default: 720 (30 days)."""
     ca_validity_hours: NotRequired[int]
-    """Lifetime of the CA certificate, in hours. Default: 87600 (ten years)."""
+    """Lifetime of a CA that is made, in hours; one that exists keeps its own. Default: 87600 (ten years)."""
 
 
 class EtcdClusterArgs(TypedDict):
@@ -54,8 +57,10 @@ class EtcdClusterArgs(TypedDict):
     """Architecture (`amd64`, `arm64`) -> SHA-256 of the archive. Default: the mirror's SHA256SUMS are believed."""
     certificates: NotRequired[Certificates]
     """Lifetimes of the certificates. Default: each field's own."""
-    authority: NotRequired[OwnAuthority]
-    """A CA of one's own. Default: one is made."""
+    authorities: NotRequired[list[Authority]]
+    """The CAs that are trusted; one is replaced by another in three updates. Default: one that is made, named `1`."""
+    issuer: NotRequired[str]
+    """Name of the CA that issues the certificates. Default: the first."""
 
 
 class EtcdCluster(pulumi.ComponentResource):
@@ -70,9 +75,9 @@ class EtcdCluster(pulumi.ComponentResource):
     endpoints: pulumi.Output[list[str]]
     """Client URL of every member; resolves only when the cluster has been proved healthy."""
     ca_certificate: pulumi.Output[str]
-    """CA certificate that clients trust, PEM."""
+    """Certificates of the CAs that clients trust, PEM; as `endpoints`, when every member is healthy with them."""
     apiserver_etcd_client: pulumi.Output[ClientCertificate]
-    """Client certificate and key for kube-apiserver, PEM (secret)."""
+    """Client certificate and key for kube-apiserver, PEM (secret); when every member is healthy and accepts it."""
     kubeadm: pulumi.Output[str]
     """ClusterConfiguration (kubeadm.k8s.io/v1beta4) with `etcd.external`."""
     kubeadm_files: pulumi.Output[dict[str, str]]
@@ -80,7 +85,7 @@ class EtcdCluster(pulumi.ComponentResource):
     members: pulumi.Output[list[dict[str, str]]]
     """Per member `name`, `address`, `endpoint`, `id` and `version`."""
     certificates: pulumi.Output[dict[str, str]]
-    """When each certificate expires: `ca`, `apiserver-etcd-client`, `<member>/server`, ... -> RFC 3339 time."""
+    """When each certificate expires: `ca-1`, `apiserver-etcd-client`, `<member>/server`, ... -> RFC 3339 time."""
     etcdctl: pulumi.Output[str]
     """An etcdctl command line that works as it is for root on every member."""
 
@@ -92,26 +97,34 @@ class EtcdCluster(pulumi.ComponentResource):
             pulumi.log.warn(warning, resource=self)
         child = pulumi.ResourceOptions(parent=self)
 
-        pki = EtcdPki(f"{name}-pki", _pki_args(args), child)
-        members = [
-            EtcdMember(
-                f"{name}-{machine['name']}",
-                {"machine": machine, "spec": specs[machine["name"]], "files": pki.files(machine["name"])},
-                child,
-            )
-            for machine in args["members"]
-        ]
         # Remembers what the first update put in. The token differs at every founding, so that a machine that was away
-        # while its cluster was destroyed and founded anew belongs to another cluster, and etcd keeps the two apart.
+        # while its cluster was destroyed and founded anew belongs to another cluster, and etcd keeps the two apart. The
+        # operator is the same in every run from this state; a second checkout with a state of its own has another.
         founding = pulumi.Stash(
             f"{name}-founding",
             input={
                 "members": [machine["name"] for machine in args["members"]],
                 "token": f"{plan.name}-{secrets.token_hex(4)}",
+                "operator": new_operator(),
             },
             opts=pulumi.ResourceOptions(parent=self, ignore_changes=["input"]),
         )
+        operator = founding.output.apply(lambda known: known["operator"])
 
+        pki = EtcdPki(f"{name}-pki", _pki_args(args), child)
+        members = [
+            EtcdMember(
+                f"{name}-{machine['name']}",
+                {
+                    "machine": machine,
+                    "spec": specs[machine["name"]],
+                    "files": pki.files(machine["name"]),
+                    "operator": operator,
+                },
+                child,
+            )
+            for machine in args["members"]
+        ]
         # Two barriers and a chain: nothing starts before every machine is prepared; nobody waits for a quorum before
         # all founders have been started; after that one member at a time.
         prepared = [member.prepared for member in members]
@@ -120,21 +133,19 @@ class EtcdCluster(pulumi.ComponentResource):
             done = [*done[: len(members)], member.converge(done)]
         health = members[0].health(
             f"{name}-health",
-            changes=pulumi.Output.json_dumps(
-                {machine["name"]: member.changes for machine, member in zip(args["members"], members, strict=True)}
-            ),
+            changes={machine["name"]: member.changes for machine, member in zip(args["members"], members, strict=True)},
             after=done,
             parent=self,
         )
 
         # Everything that a consumer connects with passes through the health check, so that nothing downstream
-        # starts on a sick cluster.
+        # starts on a sick cluster, or is given certificates that not every member takes yet.
         report = health.stdout.apply(json.loads)
         endpoints = client_urls(plan)
         addresses = {member.name: member.address for member in plan.members}
         self.endpoints = report.apply(lambda _: endpoints)
-        self.ca_certificate = pki.ca_certificate
-        self.apiserver_etcd_client = pki.apiserver_etcd_client
+        self.ca_certificate = _after(report, pki.ca_certificate)
+        self.apiserver_etcd_client = _after(report, pki.apiserver_etcd_client)
         self.kubeadm = self.endpoints.apply(kubeadm.cluster_configuration)
         self.kubeadm_files = pulumi.Output.secret(
             pulumi.Output.all(ca=self.ca_certificate, client=self.apiserver_etcd_client).apply(
@@ -163,7 +174,13 @@ class EtcdCluster(pulumi.ComponentResource):
         )
 
 
+def _after(proof: pulumi.Output[Any], value: pulumi.Output[_T]) -> pulumi.Output[_T]:
+    """The value, from the moment on at which the proof is there."""
+    return pulumi.Output.all(proof, value).apply(lambda both: cast(_T, both[1]))
+
+
 def _plan(name: str, args: EtcdClusterArgs) -> ClusterPlan:
+    authorities = authorities_of(args.get("authorities"))
     heartbeat, election = args.get("heartbeat_interval_ms"), args.get("election_timeout_ms")
     return ClusterPlan(
         name=args.get("cluster_name", name),
@@ -181,6 +198,8 @@ def _plan(name: str, args: EtcdClusterArgs) -> ClusterPlan:
         # Numbers come as floats when the component is used from another language.
         heartbeat_interval_ms=None if heartbeat is None else int(heartbeat),
         election_timeout_ms=None if election is None else int(election),
+        authorities=[AuthorityPlan(each["name"], "certificate" in each, "private_key" in each) for each in authorities],
+        issuer=args.get("issuer", authorities[0]["name"] if authorities else ""),
     )
 
 
@@ -192,8 +211,10 @@ def _pki_args(args: EtcdClusterArgs) -> EtcdPkiArgs:
         "early_renewal_hours": lifetimes.get("early_renewal_hours", EARLY_RENEWAL_HOURS),
         "ca_validity_hours": lifetimes.get("ca_validity_hours", 10 * YEAR_HOURS),
     }
-    if "authority" in args:
-        pki["authority"] = args["authority"]
+    if "authorities" in args:
+        pki["authorities"] = args["authorities"]
+    if "issuer" in args:
+        pki["issuer"] = args["issuer"]
     return pki
 
 

@@ -16,8 +16,9 @@ from .plan import Spec, spec_text, with_founding
 _ETCD_NODE = "/usr/local/sbin/etcd-node"
 
 # Upper bounds in seconds on what runs on the machine. etcd-node keeps its own deadlines and says what it was
-# doing; these are the net below it, because pulumi-command never gives up on a command that hangs.
-_TIMEOUTS = {"prepare": 420, "found": 240, "converge": 360, "health": 240, "retire": 240}
+# doing; these are the net below it, because pulumi-command never gives up on a command that hangs. Converge takes a
+# snapshot before the version changes, of up to 8 GiB.
+_TIMEOUTS = {"prepare": 420, "found": 240, "converge": 3600, "health": 240, "retire": 240}
 
 
 class EtcdMemberArgs(TypedDict):
@@ -29,6 +30,8 @@ class EtcdMemberArgs(TypedDict):
     """The wanted state of this member, as `plan.member_specs` makes it."""
     files: pulumi.Input[Mapping[str, str]]
     """File name -> PEM of the member's certificates and keys (secret)."""
+    operator: pulumi.Input[Mapping[str, str]]
+    """Whose runs these are: `id`, and `by` for people. The same in every run from the same state."""
 
 
 class EtcdMember(pulumi.ComponentResource):
@@ -48,6 +51,7 @@ class EtcdMember(pulumi.ComponentResource):
         super().__init__("external-etcd:index:EtcdMember", name, None, opts)
         self._name = name
         self._spec = args["spec"]
+        self._operator = args["operator"]
         machine = args["machine"]
         self._sudo = "" if machine["ssh"].get("user", "root") == "root" else "sudo -n "
         self._connection = connection(machine["ssh"])
@@ -60,7 +64,10 @@ class EtcdMember(pulumi.ComponentResource):
         # The identity travels beside the keys, not in the readable text: it is unknown while a machine is being
         # replaced, and would hide every other change in the preview.
         self._bundle: pulumi.Output[str] = pulumi.Output.secret(
-            pulumi.Output.json_dumps({"identity": machine.get("identity", ""), "files": args["files"]}, sort_keys=True)
+            pulumi.Output.json_dumps(
+                {"identity": machine.get("identity", ""), "files": args["files"], "operator": args["operator"]},
+                sort_keys=True,
+            )
         )
         self.prepared = self._command(
             "prepare",
@@ -100,13 +107,17 @@ class EtcdMember(pulumi.ComponentResource):
         return command
 
     def health(
-        self, name: str, changes: pulumi.Input[str], after: Sequence[pulumi.Resource], parent: pulumi.Resource
+        self,
+        name: str,
+        changes: Mapping[str, pulumi.Input[str]],
+        after: Sequence[pulumi.Resource],
+        parent: pulumi.Resource,
     ) -> remote.Command:
         """Asks every member, from this machine; stdout is one JSON object, as `etcd-node health` describes it.
 
         Args:
             name: name of the resource.
-            changes: text that differs whenever any member's wanted state does, so that health is asked again.
+            changes: member -> text that differs whenever its wanted state does, so that health is asked again.
             after: what must have succeeded before: every member converged.
             parent: the cluster.
         """
@@ -114,7 +125,7 @@ class EtcdMember(pulumi.ComponentResource):
             name,
             connection=self._connection,
             create=self._line("health", {**self._spec, "flags": {}}),
-            stdin=changes,
+            stdin=pulumi.Output.json_dumps({"changes": dict(changes), "operator": self._operator}, sort_keys=True),
             logging=remote.Logging.STDERR,
             add_previous_output_in_env=False,
             opts=pulumi.ResourceOptions(parent=parent, depends_on=list(after), hooks=self._hooks),
@@ -131,8 +142,9 @@ class EtcdMember(pulumi.ComponentResource):
         )
 
     def _prepare_line(self, machine: Machine) -> pulumi.Input[str]:
-        """What prepare reads of the spec; a changed flag or a new member elsewhere is no reason to prepare again."""
-        spec: Spec = {**self._spec, "members": {machine["name"]: machine["address"]}, "flags": {}}
+        """What prepare reads of the spec; a changed flag, CA or member elsewhere is no reason to prepare again."""
+        kept = {key: value for key, value in self._spec.items() if key not in ("trusted", "issuer")}
+        spec: Spec = {**kept, "members": {machine["name"]: machine["address"]}, "flags": {}}
         if "firewall" in machine:
             spec["firewall"] = machine["firewall"]
         program = f"python3 -c {shlex.quote(bundle.INSTALLER)}"

@@ -1,15 +1,18 @@
-"""EtcdPki: the certificate authority of one etcd cluster and every certificate that it issues, by pulumi-tls.
+"""EtcdPki: the certificate authorities of one etcd cluster and every certificate that they issue, by pulumi-tls.
 
 Algorithms, key usages and names follow kubeadm's etcd certificates; etcd's own rules are in
 https://etcd.io/docs/v3.6/op-guide/security/. All keys are ECDSA P-256; they exist in the state only, as secrets.
 """
 
+from collections.abc import Sequence
 from typing import NotRequired, TypedDict
 
 import pulumi
 import pulumi_tls as tls
 
-from .plan import check_authority
+from .plan import DEFAULT_AUTHORITY, AuthorityPlan, check_authority
+from .plan.authorities import bundle, check_authorities
+from .plan.authority import check_different
 from .plan.errors import refuse
 
 # Server certificates need clientAuth as well: etcd's gRPC gateway dials its own client port with them
@@ -22,13 +25,15 @@ YEAR_HOURS = 8760
 EARLY_RENEWAL_HOURS = 720
 
 
-class OwnAuthority(TypedDict):
-    """A certificate authority that the user brings."""
+class Authority(TypedDict):
+    """A certificate authority that the cluster trusts: one that is made, or one's own."""
 
-    certificate: pulumi.Input[str]
-    """CA certificate, PEM."""
-    private_key: pulumi.Input[str]
-    """Its private key, PEM (secret)."""
+    name: str
+    """Its name, a DNS label. It names the resources that are made for it: another authority gets another name."""
+    certificate: NotRequired[pulumi.Input[str]]
+    """CA certificate of one's own, PEM: a root. Default: a CA is made."""
+    private_key: NotRequired[pulumi.Input[str]]
+    """Private key of one's own CA, PEM (secret); one that is only trusted needs none. Default: none."""
 
 
 class PkiMember(TypedDict):
@@ -50,9 +55,11 @@ class EtcdPkiArgs(TypedDict):
     early_renewal_hours: NotRequired[int]
     """A certificate with less than this many hours left is renewed by the next `pulumi up`. Default: 720 (30 days)."""
     ca_validity_hours: NotRequired[int]
-    """Lifetime of the CA certificate, in hours. Default: 87600 (ten years)."""
-    authority: NotRequired[OwnAuthority]
-    """A CA of one's own, instead of one that is made here."""
+    """Lifetime of a CA that is made, in hours; one that exists keeps its own. Default: 87600 (ten years)."""
+    authorities: NotRequired[list[Authority]]
+    """The CAs that are trusted. Default: one that is made, named `1`."""
+    issuer: NotRequired[str]
+    """Name of the CA that issues the certificates. Default: the first."""
 
 
 class ClientCertificate(TypedDict):
@@ -64,20 +71,25 @@ class ClientCertificate(TypedDict):
     """Private key, PEM (secret)."""
 
 
-class EtcdPki(pulumi.ComponentResource):
-    """The CA, per member a server, a peer and a healthcheck-client certificate, and that of the API servers.
+def authorities_of(given: Sequence[Authority] | None) -> Sequence[Authority]:
+    """The authorities with their default."""
+    return [{"name": DEFAULT_AUTHORITY}] if given is None else given
 
-    Children: `<name>-ca` (PrivateKey, SelfSignedCert; absent with a CA of one's own), `<name>-<member>-server`,
-    `<name>-<member>-peer`, `<name>-<member>-healthcheck-client` and `<name>-apiserver-etcd-client` (PrivateKey,
-    CertRequest, LocallySignedCert each).
+
+class EtcdPki(pulumi.ComponentResource):
+    """The CAs, per member a server, a peer and a healthcheck-client certificate, and that of the API servers.
+
+    Children: `<name>-<authority>-ca` (PrivateKey, SelfSignedCert; absent for a CA of one's own),
+    `<name>-<member>-server`, `<name>-<member>-peer`, `<name>-<member>-healthcheck-client` and
+    `<name>-apiserver-etcd-client` (PrivateKey, CertRequest, LocallySignedCert each).
     """
 
     ca_certificate: pulumi.Output[str]
-    """CA certificate that clients and members trust, PEM."""
+    """Certificates of all CAs that clients and members trust, in the order of `authorities`, PEM."""
     apiserver_etcd_client: pulumi.Output[ClientCertificate]
     """Client certificate for kube-apiserver, without an Organization (secret)."""
     certificates: pulumi.Output[dict[str, str]]
-    """When each certificate expires: `ca`, `apiserver-etcd-client`, `<member>/server`, ... -> RFC 3339 time."""
+    """When each certificate expires: `ca-1`, `apiserver-etcd-client`, `<member>/server`, ... -> RFC 3339 time."""
 
     def __init__(self, name: str, args: EtcdPkiArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("external-etcd:index:EtcdPki", name, None, opts)
@@ -87,16 +99,23 @@ class EtcdPki(pulumi.ComponentResource):
         self._expiry: dict[str, pulumi.Input[str]] = {}
         self._files: dict[str, dict[str, pulumi.Input[str]]] = {}
 
-        own = args.get("authority")
-        if own is None:
-            self._ca_key, self.ca_certificate = self._make_authority(
-                int(args.get("ca_validity_hours", 10 * YEAR_HOURS))
-            )
-        else:
-            pair = pulumi.Output.all(own["certificate"], own["private_key"]).apply(self._checked)
-            self._ca_key = pulumi.Output.secret(pair[1])
-            # A certificate is public even where it came from a secret config value.
-            self.ca_certificate = pulumi.Output.unsecret(pair[0])
+        authorities = authorities_of(args.get("authorities"))
+        issuer = args.get("issuer", authorities[0]["name"] if authorities else "")
+        plans = [AuthorityPlan(each["name"], "certificate" in each, "private_key" in each) for each in authorities]
+        refuse(check_authorities(plans, issuer))
+        trusted: dict[str, pulumi.Output[str]] = {}
+        for authority in authorities:
+            if "certificate" in authority:
+                key, certificate = self._own_authority(authority, issues=authority["name"] == issuer)
+            else:
+                key, certificate = self._make_authority(
+                    authority["name"], int(args.get("ca_validity_hours", 10 * YEAR_HOURS))
+                )
+            trusted[authority["name"]] = certificate
+            if authority["name"] == issuer:
+                self._issuer_key, self._issuer_certificate = key, certificate
+        self._issuer = issuer
+        self.ca_certificate = pulumi.Output.all(**trusted).apply(_trusted)
 
         for member in args["members"]:
             self._issue_member(member)
@@ -117,26 +136,35 @@ class EtcdPki(pulumi.ComponentResource):
         """File name -> PEM of everything that goes to `member`'s machine (secret); the CA's key is not among it."""
         return pulumi.Output.secret(pulumi.Output.all(**self._files[member]))
 
-    def _checked(self, pair: list[str]) -> list[str]:
-        """The user's authority as it was given; raises PlanError when it cannot issue what is needed."""
-        certificate, private_key = pair
-        refuse(check_authority(certificate, private_key, self._validity_hours, key="authority"))
-        return pair
+    def _own_authority(self, given: Authority, *, issues: bool) -> tuple[pulumi.Output[str], pulumi.Output[str]]:
+        """Key and certificate of the user's authority; they fail with PlanError when it cannot do what is asked."""
 
-    def _make_authority(self, validity_hours: int) -> tuple[pulumi.Output[str], pulumi.Output[str]]:
-        child = f"{self._name}-ca"
+        def checked(pair: list[str | None]) -> list[str]:
+            certificate, private_key = pair[0] or "", pair[1]
+            key = f"authorities.{given['name']}"
+            refuse(check_authority(certificate, private_key, self._validity_hours, key=key, issues=issues))
+            return [certificate, private_key or ""]
+
+        pair = pulumi.Output.all(given["certificate"], given.get("private_key")).apply(checked)
+        # A certificate is public even where it came from a secret config value.
+        return pulumi.Output.secret(pair[1]), pulumi.Output.unsecret(pair[0])
+
+    def _make_authority(self, name: str, validity_hours: int) -> tuple[pulumi.Output[str], pulumi.Output[str]]:
+        child = f"{self._name}-{name}-ca"
         key = tls.PrivateKey(child, algorithm="ECDSA", ecdsa_curve="P256", opts=pulumi.ResourceOptions(parent=self))
         certificate = tls.SelfSignedCert(
             child,
             private_key_pem=key.private_key_pem,
             is_ca_certificate=True,
-            subject=tls.SelfSignedCertSubjectArgs(common_name="etcd-ca"),
+            # Each under a name of its own: whoever looks at a certificate sees which CA has issued it.
+            subject=tls.SelfSignedCertSubjectArgs(common_name=f"etcd-ca-{name}"),
             allowed_uses=_AUTHORITY,
             set_subject_key_id=True,
             validity_period_hours=validity_hours,
-            opts=pulumi.ResourceOptions(parent=self),
+            # Another lifetime would make another certificate of the same name at once, everywhere.
+            opts=pulumi.ResourceOptions(parent=self, ignore_changes=["validityPeriodHours"]),
         )
-        self._expiry["ca"] = certificate.validity_end_time
+        self._expiry[f"ca-{name}"] = certificate.validity_end_time
         return key.private_key_pem, certificate.cert_pem
 
     def _issue_member(self, member: PkiMember) -> None:
@@ -172,7 +200,13 @@ class EtcdPki(pulumi.ComponentResource):
         """Makes one certificate with a key of its own; returns (certificate, key), both PEM."""
         child = f"{self._name}-{suffix}"
         options = pulumi.ResourceOptions(parent=self)
-        key = tls.PrivateKey(child, algorithm="ECDSA", ecdsa_curve="P256", opts=options)
+        # Under another CA with another key: who replaces a CA because something has leaked need not ask what it was.
+        key = tls.PrivateKey(
+            child,
+            algorithm="ECDSA",
+            ecdsa_curve="P256",
+            opts=pulumi.ResourceOptions(parent=self, replacement_trigger=self._issuer),
+        )
         request = tls.CertRequest(
             child,
             private_key_pem=key.private_key_pem,
@@ -184,8 +218,8 @@ class EtcdPki(pulumi.ComponentResource):
         certificate = tls.LocallySignedCert(
             child,
             cert_request_pem=request.cert_request_pem,
-            ca_private_key_pem=self._ca_key,
-            ca_cert_pem=self.ca_certificate,
+            ca_private_key_pem=self._issuer_key,
+            ca_cert_pem=self._issuer_certificate,
             allowed_uses=uses,
             validity_period_hours=self._validity_hours,
             early_renewal_hours=self._early_renewal_hours,
@@ -193,3 +227,9 @@ class EtcdPki(pulumi.ComponentResource):
         )
         self._expiry[expiry_key or suffix] = certificate.validity_end_time
         return certificate.cert_pem, key.private_key_pem
+
+
+def _trusted(certificates: dict[str, str]) -> str:
+    """The bundle; raises PlanError when two authorities have one certificate."""
+    refuse(check_different({f"authorities.{name}.certificate": pem for name, pem in certificates.items()}))
+    return bundle(list(certificates.values()))

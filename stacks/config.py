@@ -11,9 +11,19 @@ from typing import Any
 import pulumi
 from pulumi.runtime import config as runtime_config
 
-from components.plan import DEFAULT_MIRROR, DEFAULT_VERSION, ClusterPlan, MemberPlan, PlanError, Problem, check_plan
+from components.plan import (
+    DEFAULT_AUTHORITY,
+    DEFAULT_MIRROR,
+    DEFAULT_VERSION,
+    AuthorityPlan,
+    ClusterPlan,
+    MemberPlan,
+    PlanError,
+    Problem,
+    check_plan,
+)
 from components.plan.addresses import check_name
-from components.plan.authority import check_authority
+from components.plan.authority import check_authority, check_different
 from components.plan.errors import did_you_mean, shown
 from components.plan.flags import DEFAULT_QUOTA, METRICS_LOOPBACK
 from components.plan.hetzner import DEFAULT_USER
@@ -88,10 +98,13 @@ class CertificatesConfig:
 
 @dataclass(frozen=True)
 class AuthorityConfig:
-    """A certificate authority of the user's own, PEM."""
+    """A certificate authority that is trusted; one that is made has neither certificate nor key here."""
 
-    certificate: str
-    private_key: str = field(repr=False)
+    name: str
+    certificate: str | None = None
+    """PEM."""
+    private_key: str | None = field(default=None, repr=False)
+    """PEM."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +132,8 @@ class StackConfig:
     heartbeat_interval_ms: int | None
     election_timeout_ms: int | None
     certificates: CertificatesConfig
-    authority: AuthorityConfig | None
+    authorities: tuple[AuthorityConfig, ...]
+    issuer: str
     cluster_api: ClusterApiConfig
     data_directory: str = DEFAULT_DATA_DIRECTORY
     aws: AwsConfig | None = None
@@ -198,7 +212,9 @@ class _Loader:
         else:
             machines, list_key = self._machines()
         certificates = self._certificates()
-        authority = self._authority(certificates.validity_hours)
+        authorities = self._authorities()
+        issuer = given.get("issuer", authorities[0].name if authorities else "")
+        self._check_own_authorities(authorities, issuer, certificates.validity_hours)
         config = StackConfig(
             platform=platform,
             cluster_name=name,
@@ -212,13 +228,14 @@ class _Loader:
             heartbeat_interval_ms=given.get("heartbeatIntervalMs"),
             election_timeout_ms=given.get("electionTimeoutMs"),
             certificates=certificates,
-            authority=authority,
+            authorities=authorities,
+            issuer=issuer,
             cluster_api=self._cluster_api(name),
             data_directory=given.get("dataDirectory", DEFAULT_DATA_DIRECTORY),
             aws=aws,
             hetzner=hetzner,
             bastion=bastion,
-            warnings=self._warnings(authority),
+            warnings=self._warnings(authorities),
         )
         self._check_plan(config, list_key)
         return config
@@ -236,6 +253,11 @@ class _Loader:
             flags=config.flags,
             heartbeat_interval_ms=config.heartbeat_interval_ms,
             election_timeout_ms=config.election_timeout_ms,
+            authorities=[
+                AuthorityPlan(each.name, each.certificate is not None, each.private_key is not None)
+                for each in config.authorities
+            ],
+            issuer=config.issuer,
         )
         # What could not even be read is a problem already.
         known = {problem.key for problem in self.problems}
@@ -473,17 +495,37 @@ class _Loader:
             rule = f"Renewal begins within the lifetime: {early} hours before the end of {validity}"
             remedy = "Set earlyRenewalHours to a third of validityHours or less"
             self._refuse("certificates.earlyRenewalHours", shown(early), rule, remedy)
-        if "ca" not in self._given and lifetimes.ca_validity_hours <= validity:
+        made = any("certificate" not in each for each in self._given.get("authorities", [{}]))
+        if made and lifetimes.ca_validity_hours <= validity:
             rule = f"The authority outlives the certificates that it issues, valid for {validity} hours"
             self._refuse("certificates.caValidityHours", shown(lifetimes.ca_validity_hours), rule, "Set it higher")
         return lifetimes
 
-    def _authority(self, validity_hours: int) -> AuthorityConfig | None:
-        given = self._given.get("ca")
-        if given is None or not {"certificate", "privateKey"} <= given.keys():
-            return None
-        self.problems += check_authority(given["certificate"], given["privateKey"], validity_hours, key="ca")
-        return AuthorityConfig(given["certificate"], given["privateKey"])
+    def _authorities(self) -> tuple[AuthorityConfig, ...]:
+        given = self._given.get("authorities", [{"name": DEFAULT_AUTHORITY}])
+        return tuple(
+            AuthorityConfig(each.get("name", ""), each.get("certificate"), each.get("privateKey")) for each in given
+        )
+
+    def _check_own_authorities(self, authorities: Sequence[AuthorityConfig], issuer: str, validity_hours: int) -> None:
+        """Checks what is in the user's certificates; who is missing what is a question of the plan."""
+        own: dict[str, str] = {}
+        for index, authority in enumerate(authorities):
+            if authority.certificate is None:
+                continue
+            at = f"authorities[{index}]"
+            found = check_authority(
+                authority.certificate,
+                authority.private_key,
+                validity_hours,
+                key=at,
+                issues=authority.name == issuer,
+                private_key_name="privateKey",
+            )
+            self.problems += found
+            if not found:
+                own[f"{at}.certificate"] = authority.certificate
+        self.problems += check_different(own)
 
     def _cluster_api(self, cluster_name: str) -> ClusterApiConfig:
         given = self._given.get("clusterApi", {})
@@ -491,8 +533,9 @@ class _Loader:
             self.problems += check_name(given[name], f"clusterApi.{name}")
         return ClusterApiConfig(given.get("clusterName", cluster_name), given.get("namespace", "default"))
 
-    def _warnings(self, authority: AuthorityConfig | None) -> tuple[str, ...]:
-        if authority is not None and "caValidityHours" in self._given.get("certificates", {}):
+    def _warnings(self, authorities: Sequence[AuthorityConfig]) -> tuple[str, ...]:
+        own = authorities and all(authority.certificate is not None for authority in authorities)
+        if own and "caValidityHours" in self._given.get("certificates", {}):
             return ("certificates.caValidityHours has no effect on a certificate authority of one's own.",)
         return ()
 

@@ -4,10 +4,10 @@ from typing import Any
 
 import pulumi
 
-from components import EtcdCluster, EtcdClusterArgs, Machine
+from components import Authority, EtcdCluster, EtcdClusterArgs, Machine
 from components.kubernetes import cluster_api
 
-from .config import StackConfig
+from .config import AuthorityConfig, StackConfig
 
 
 def cluster_args(stack: StackConfig, machines: list[Machine]) -> EtcdClusterArgs:
@@ -26,17 +26,23 @@ def cluster_args(stack: StackConfig, machines: list[Machine]) -> EtcdClusterArgs
             "early_renewal_hours": stack.certificates.early_renewal_hours,
             "ca_validity_hours": stack.certificates.ca_validity_hours,
         },
+        "authorities": [_authority(authority) for authority in stack.authorities],
+        "issuer": stack.issuer,
     }
     if stack.heartbeat_interval_ms is not None:
         args["heartbeat_interval_ms"] = stack.heartbeat_interval_ms
     if stack.election_timeout_ms is not None:
         args["election_timeout_ms"] = stack.election_timeout_ms
-    if stack.authority is not None:
-        args["authority"] = {
-            "certificate": stack.authority.certificate,
-            "private_key": pulumi.Output.secret(stack.authority.private_key),
-        }
     return args
+
+
+def _authority(given: AuthorityConfig) -> Authority:
+    authority: Authority = {"name": given.name}
+    if given.certificate is not None:
+        authority["certificate"] = given.certificate
+    if given.private_key is not None:
+        authority["private_key"] = pulumi.Output.secret(given.private_key)
+    return authority
 
 
 def cluster_outputs(stack: StackConfig, cluster: EtcdCluster) -> dict[str, Any]:

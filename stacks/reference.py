@@ -18,7 +18,7 @@ FILE = ROOT / "docs" / "reference.md"
 ARGUMENTS = {
     "cluster": ("EtcdClusterArgs", "Certificates"),
     "machine": ("Machine", "Ssh", "Bastion"),
-    "pki": ("OwnAuthority",),
+    "pki": ("Authority",),
     "hetzner/network": ("HetznerNetworkArgs",),
     "hetzner/key": ("HetznerKeyArgs",),
     "hetzner/bastion": ("HetznerBastionArgs",),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import ssl
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from . import account, certificate, files, paths
@@ -28,6 +31,32 @@ def authority(bundle: Bundle) -> list[str]:
     return found
 
 
+def installed() -> dict[str, str]:
+    """What is on this machine: file name -> PEM; without the keys, and without what is not there."""
+    found = {name: files.read_bytes(paths.PKI / name) for name in CERTIFICATES}
+    return {name: content.decode(errors="replace") for name, content in found.items() if content is not None}
+
+
+def trusted() -> str:
+    """Digest of the CA certificates on this machine, whatever their order; empty when there are none."""
+    fingerprints = certificate.fingerprints(installed().get("ca.crt", ""))
+    return hashlib.sha256("".join(fingerprints).encode()).hexdigest()[:16] if fingerprints else ""
+
+
+def _contents(bundle: Bundle) -> dict[Path, bytes | str]:
+    # Key and certificate of a pair are neighbours in this order, so they are renamed into place back to back.
+    names = [
+        "ca.crt",
+        *(f"{pair}.{kind}" for pair in ("server", "peer", "healthcheck-client") for kind in ("key", "crt")),
+    ]
+    return {paths.PKI / name: bundle.files[name] for name in names}
+
+
+def differ(bundle: Bundle) -> bool:
+    """Whether `install` would change a file."""
+    return any(files.read_bytes(path) != str(content).encode() for path, content in _contents(bundle).items())
+
+
 def install(bundle: Bundle) -> list[str]:
     """Writes what differs from what is there; etcd reads the files again for every new connection.
 
@@ -41,15 +70,9 @@ def install(bundle: Bundle) -> list[str]:
     files.directory(paths.PKI, 0o750, 0, user.gid)
     rights = {paths.PKI / name: (0o644, 0, 0) for name in CERTIFICATES}
     rights.update({paths.PKI / name: (0o600, user.uid, user.gid) for name in KEYS})
-    # Key and certificate of a pair are neighbours in this order, so they are renamed into place back to back.
-    names = [
-        "ca.crt",
-        *(f"{pair}.{kind}" for pair in ("server", "peer", "healthcheck-client") for kind in ("key", "crt")),
-    ]
-    contents: dict[Path, bytes | str] = {paths.PKI / name: bundle.files[name] for name in names}
-    if any(files.read_bytes(path) != str(content).encode() for path, content in contents.items()):
+    if differ(bundle):
         _check_pairs(bundle)
-    return [path.name for path in files.write_together(contents, rights)]
+    return [path.name for path in files.write_together(_contents(bundle), rights)]
 
 
 def server_fingerprint(bundle: Bundle) -> str:
@@ -57,21 +80,29 @@ def server_fingerprint(bundle: Bundle) -> str:
     return certificate.fingerprint(certificate.der_of(bundle.files["server.crt"])[0])
 
 
+@contextlib.contextmanager
+def laid_out(bundle: Bundle) -> Iterator[Path]:
+    """A directory with the bundle's files, readable to root alone, in memory, gone afterwards.
+
+    OpenSSL reads keys from files only.
+    """
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as directory:  # noqa: S108
+        place = Path(directory)
+        for name, content in bundle.files.items():
+            (place / name).touch(mode=0o600)
+            (place / name).write_text(content)
+        yield place
+
+
 def _check_pairs(bundle: Bundle) -> None:
-    for pair in ("server", "peer", "healthcheck-client"):
-        # OpenSSL reads keys from files only; the directory is readable to root alone and in memory.
-        with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as place:  # noqa: S108
-            for kind in ("crt", "key"):
-                path = Path(place) / f"{pair}.{kind}"
-                path.touch(mode=0o600)
-                path.write_text(bundle.files[path.name])
-            try:
-                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(
-                    Path(place) / f"{pair}.crt", Path(place) / f"{pair}.key"
-                )
-            except (ssl.SSLError, OSError) as error:
-                reason = getattr(error, "reason", "") or "unreadable"
-                raise NodeError(
-                    f"{pair}.key does not belong to {pair}.crt ({reason}); nothing was written",
-                    "Run `pulumi up` again; both come from there.",
-                ) from None
+    pair = ""
+    with laid_out(bundle) as place:
+        try:
+            for pair in ("server", "peer", "healthcheck-client"):
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(place / f"{pair}.crt", place / f"{pair}.key")
+        except (ssl.SSLError, OSError) as error:
+            reason = getattr(error, "reason", "") or "unreadable"
+            raise NodeError(
+                f"{pair}.key does not belong to {pair}.crt ({reason}); nothing was written",
+                "Run `pulumi up` again; both come from there.",
+            ) from None

@@ -73,9 +73,9 @@ def _run(verb: str, words: list[str]) -> None:
         return
     wanted = spec.parse(words[0])
     say.member(wanted.member, to_stderr=verb == "health")
-    bundle = spec.parse_bundle(sys.stdin.read()) if verb in ("found", "converge") else None
+    given = "" if verb == "prepare" or sys.stdin.isatty() else sys.stdin.read()
     with lock.held(verb), say.deadline(verb, DEADLINES[verb]):
-        _change(verb, wanted, bundle)
+        _change(verb, wanted, given)
 
 
 def _part(verb: str, name: str) -> None:
@@ -89,24 +89,24 @@ def _part(verb: str, name: str) -> None:
         spare(name)
 
 
-def _change(verb: str, wanted: spec.Spec, bundle: spec.Bundle | None) -> None:
+def _change(verb: str, wanted: spec.Spec, given: str) -> None:
     if verb == "prepare":
         from .prepare import prepare
 
         prepare(wanted)
     elif verb == "health":
+        from .claim import Claim
         from .health import health
 
-        print(health(wanted), flush=True)
-    elif bundle is not None:
-        if verb == "found":
-            from .found import found
+        print(health(wanted, Claim(wanted, spec.parse_operator(given))), flush=True)
+    elif verb == "found":
+        from .found import found
 
-            found(wanted, bundle)
-        else:
-            from .converge import converge
+        found(wanted, spec.parse_bundle(given))
+    else:
+        from .converge import converge
 
-            converge(wanted, bundle)
+        converge(wanted, spec.parse_bundle(given))
 
 
 def _status(words: list[str]) -> None:

@@ -59,10 +59,9 @@ def next_step(now: Situation) -> Step:
                 "this member has no data, and no other member with a quorum answers "
                 f"({now.silence or 'there is no other'}); "
                 "a cluster that has existed is never founded again",
-                "Bring the other members back first, then run again. If a majority is lost for good, restore "
-                "from a snapshot "
-                "(https://etcd.io/docs/latest/op-guide/recovery/), or `pulumi destroy` and `pulumi up` for a "
-                "new, empty cluster.",
+                "Bring the other members back first, then run again. If a majority is lost for good, restore from a "
+                'snapshot or from a survivor\'s data as docs/operations.md says ("A majority was lost"), or `pulumi '
+                "destroy` and `pulumi up` for a new, empty cluster.",
             )
         return Step.JOIN
     if now.quorum is not None:
@@ -179,11 +178,14 @@ def refuse_sparing(name: str, voters: Sequence[Voter]) -> None:
 def _remedy(said: str) -> str:
     if "NOSPACE" in said:
         return (
-            "Make room: `etcdctl compact` and `etcdctl defrag` on each member, `etcdctl alarm disarm`, or a "
-            "larger disk or quota "
-            "(https://etcd.io/docs/latest/op-guide/maintenance/)."
+            "Make room: `etcdctl compact`, then `etcdctl defrag` on each member, then `etcdctl alarm disarm` "
+            "(docs/operations.md has the lines). A larger quota is a change of a setting like any other: it comes "
+            "after that."
         )
-    return "Bring it back (`etcd-node status` and `journalctl -u etcd` on that machine)."
+    return (
+        "Bring it back (`etcd-node status` and `journalctl -u etcd` on that machine); if its disk or its machine is "
+        "another one, say so by its `identity`."
+    )
 
 
 def refuse_removal(voters: int, healthy_others: int, removed: int) -> None:
@@ -239,79 +241,6 @@ def refuse_leaving(entry: Member, staying: Sequence[str], voters: Sequence[Voter
             f"{entry.name} is to leave the cluster, but not all others are healthy ({said}); it was not removed",
             f"{_remedy(said)} Then run again.",
         )
-
-
-# From which patch of the minor before it etcd allows each minor (etcd.io/docs, upgrade guides).
-_UPGRADE_FROM = {(3, 6): 32, (3, 7): 11}
-
-
-def refuse_version(member: str, wanted: str, running: Mapping[str, str]) -> None:
-    """Refuses a binary that etcd's rules do not allow beside, or after, those that run.
-
-    Args:
-        member: this member's name.
-        wanted: the version that is to run.
-        running: name -> version of the members that run, this one included.
-
-    Raises:
-        NodeError: a minor is skipped or gone back, or a member is too old for the next minor; nothing was changed.
-    """
-    new = _parts(wanted)
-    for name, version in running.items():
-        old = _parts(version)
-        if new[:2] == old[:2] or (name != member and old[:2] == (new[0], new[1] + 1)):
-            continue
-        if new[:2] < old[:2]:
-            raise NodeError(
-                f"{name} runs etcd {version}, and {wanted} would go back by a minor version, which takes etcd's own "
-                "downgrade procedure, and that is not done here; nothing was changed",
-                f"Set the version to {version} or a later patch of {old[0]}.{old[1]}.",
-            )
-        if new[0] != old[0] or new[1] > old[1] + 1:
-            raise NodeError(
-                f"{name} runs etcd {version}, and {wanted} would skip a minor version; nothing was changed",
-                f"Set the version to the newest {old[0]}.{old[1] + 1} first, then to {wanted}.",
-            )
-        floor = _UPGRADE_FROM.get(new[:2], 0)
-        if old[2] < floor:
-            raise NodeError(
-                f"{name} runs etcd {version}, and every member must have at least {old[0]}.{old[1]}.{floor} "
-                f"before {wanted}; nothing was changed",
-                f"Set the version to the newest {old[0]}.{old[1]} first, then to {wanted}.",
-            )
-
-
-def refuse_joining_version(member: str, wanted: str, running: Mapping[str, str]) -> None:
-    """Refuses to join with a minor version that no member runs: membership and version are never changed together.
-
-    Args:
-        member: this member's name.
-        wanted: the version that it would run.
-        running: name -> version of the other members that run.
-
-    Raises:
-        NodeError: nobody runs that minor; nothing was changed.
-    """
-    if running and all(_parts(version)[:2] != _parts(wanted)[:2] for version in running.values()):
-        now = next(iter(running.values()))
-        raise NodeError(
-            f"{member} has to join, and the others run etcd {now}, not {wanted}: members are not changed together with "
-            "the minor version; nothing was changed",
-            f"Set the version to {now}, run `pulumi up`, then set it to {wanted}.",
-        )
-
-
-def minor(version: str) -> tuple[int, int]:
-    """Major and minor of a version."""
-    return _parts(version)[:2]
-
-
-def _parts(version: str) -> tuple[int, int, int]:
-    major, minor, patch = (
-        int("".join(char for char in part if char.isdigit()) or 0)
-        for part in version.split("-", maxsplit=1)[0].split(".")[:3]
-    )
-    return major, minor, patch
 
 
 # Statuses are read one after another while the cluster works; so close together they are equally up to date.

@@ -6,24 +6,32 @@ what most questions need; etcdctl does the rest.
 
 from __future__ import annotations
 
+import errno
 import http.client
 import json
+import re
 import socket
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from . import certificate, paths
 from .errors import NodeError
 from .run import run
 from .spec import Spec
+from .versions import Seen
 
 _R = TypeVar("_R")
 
 REFUSED = "connection refused"
 """What a machine says on which no etcd runs."""
+
+
+UNREACHED = "the machine cannot be reached"
+"""What is said of a machine that is off, or to which the network is cut."""
 
 
 class SilentError(Exception):
@@ -32,6 +40,10 @@ class SilentError(Exception):
 
 class AlienError(Exception):
     """Something answers at a member's address that this CA does not vouch for, or that refuses our certificate."""
+
+
+class RefusedError(AlienError):
+    """It refuses our certificate."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +99,11 @@ class Status:
     db_size: int
     learner: bool
     errors: tuple[str, ...]
-    """Alarms and the lack of a leader, in etcd's words."""
+    """`alarm <kind> of <member>`, and the lack of a leader in etcd's words."""
+    revision: int = 0
+    """Of the newest write that it has applied."""
+    downgrade_to: str = ""
+    """The version to which the cluster goes back; empty when it does not, and always with etcd 3.5."""
 
 
 @dataclass(frozen=True)
@@ -100,20 +116,20 @@ class Ready:
     """SHA-256 fingerprint of the server certificate that was presented."""
 
 
-def _context(name: str) -> ssl.SSLContext:
+def _context(name: str, place: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
-        context.load_verify_locations(paths.PKI / "ca.crt")
-        context.load_cert_chain(paths.PKI / f"{name}.crt", paths.PKI / f"{name}.key")
+        context.load_verify_locations(place / "ca.crt")
+        context.load_cert_chain(place / f"{name}.crt", place / f"{name}.key")
     except (OSError, ssl.SSLError) as error:
         raise NodeError(
-            f"the certificates in {paths.PKI} cannot be used ({error})", "Run `pulumi up`: converge writes them anew."
+            f"the certificates in {place} cannot be used ({error})", "Run `pulumi up`: converge writes them anew."
         ) from None
     return context
 
 
 def _get(
-    address: str, port: int, path: str, client: str, limits: tuple[float, float]
+    address: str, port: int, path: str, client: str, limits: tuple[float, float], *, place: Path | None = None
 ) -> tuple[int, bytes, Mapping[str, str], str]:
     """Status, body, headers and the server certificate's fingerprint.
 
@@ -123,14 +139,19 @@ def _get(
         path: the page.
         client: whose certificate is shown.
         limits: seconds for the connection, and for the answer.
+        place: where the certificates are. Default: where etcd's own are.
 
     Raises:
         SilentError: nobody there, or no answer in time.
         AlienError: somebody else is there.
     """
-    connection = http.client.HTTPSConnection(address, port, timeout=limits[0], context=_context(client))
+    connection = http.client.HTTPSConnection(
+        address, port, timeout=limits[0], context=_context(client, place or paths.PKI)
+    )
+    connected = False
     try:
         connection.connect()
+        connected = True
         connection.sock.settimeout(limits[1])
         connection.request("GET", path)
         sock = connection.sock
@@ -147,32 +168,42 @@ def _get(
         if ("alert" in str(error).lower() and "certificate" in str(error).lower()) or "unknown_ca" in str(
             error
         ).lower():
-            raise AlienError(f"it refuses this member's certificate ({error.reason})") from None
+            raise RefusedError(f"it refuses this member's certificate ({error.reason})") from None
         raise SilentError(f"TLS failed ({error.reason or error})") from None
     except (socket.timeout, TimeoutError):
-        raise SilentError("no answer in time") from None
+        raise SilentError("no answer in time" if connected else UNREACHED) from None
     except ConnectionRefusedError:
         raise SilentError(REFUSED) from None
     except (OSError, http.client.HTTPException) as error:
+        if isinstance(error, OSError) and error.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH):
+            raise SilentError(UNREACHED) from None
         raise SilentError(str(error) or type(error).__name__) from None
     finally:
         connection.close()
 
 
-def ready(spec: Spec, address: str, timeout: float = 5.0) -> Ready:
+def ready(spec: Spec, address: str, timeout: float = 5.0, place: Path | None = None) -> Ready:
     """Asks a member whether it is ready: it has a leader and reads through the quorum.
+
+    Args:
+        spec: which port.
+        address: the member.
+        timeout: limit in seconds.
+        place: where the certificates are. Default: where etcd's own are.
 
     Raises:
         SilentError, AlienError: it gave no answer.
     """
     status, body, _, served = _get(
-        address, spec.client_port, "/readyz?verbose", "healthcheck-client", (timeout, timeout)
+        address, spec.client_port, "/readyz?verbose", "healthcheck-client", (timeout, timeout), place=place
     )
     said = "; ".join(line for line in body.decode(errors="replace").splitlines() if not line.startswith("[+]"))
     return Ready(status == http.client.OK, said.strip()[:300], served)
 
 
-def peer_view(spec: Spec, address: str, timeout: float = 5.0, connect: float = 2.0) -> Membership:
+def peer_view(
+    spec: Spec, address: str, timeout: float = 5.0, connect: float = 2.0, place: Path | None = None
+) -> Membership:
     """Asks a member, as its peer, for the member list as it knows it itself; it answers without a quorum, too.
 
     Args:
@@ -180,11 +211,12 @@ def peer_view(spec: Spec, address: str, timeout: float = 5.0, connect: float = 2
         address: the member.
         timeout: limit for its answer, in seconds.
         connect: limit for the connection, in seconds; an etcd that is still starting takes none.
+        place: where the certificates are. Default: where etcd's own are.
 
     Raises:
         SilentError, AlienError: it gave no answer.
     """
-    status, body, headers, _ = _get(address, spec.peer_port, "/members", "peer", (connect, timeout))
+    status, body, headers, _ = _get(address, spec.peer_port, "/members", "peer", (connect, timeout), place=place)
     if status != http.client.OK:
         raise SilentError(f"/members: status {status}")
     try:
@@ -192,6 +224,37 @@ def peer_view(spec: Spec, address: str, timeout: float = 5.0, connect: float = 2
         return Membership(cluster_id, tuple(_member(each, "id") for each in json.loads(body)))
     except (KeyError, ValueError, TypeError):
         raise SilentError("/members: an answer that is not etcd's") from None
+
+
+def seen(spec: Spec, address: str) -> Seen:
+    """Asks a member for the versions of its program, of the cluster and of its data.
+
+    Raises:
+        SilentError, AlienError: it gave no answer, or the cluster has not decided on a version yet.
+    """
+    status, body, _, _ = _get(address, spec.client_port, "/version", "healthcheck-client", (2.0, 5.0))
+    try:
+        raw = json.loads(body)
+        storage = str(raw.get("storage", ""))
+        answer = Seen(str(raw["etcdserver"]), str(raw["etcdcluster"]), "" if storage == "unknown" else storage)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise SilentError(f"/version: status {status}") from None
+    if answer.cluster == "not_decided":
+        raise SilentError("the cluster has not decided on its version yet")
+    return answer
+
+
+def goes_back(spec: Spec, address: str) -> bool:
+    """Asks a member, as its peer, whether a downgrade of the cluster is under way; it asks the quorum.
+
+    Raises:
+        SilentError, AlienError: it gave no answer.
+    """
+    status, body, _, _ = _get(address, spec.peer_port, "/downgrade/enabled", "peer", (2.0, 5.0))
+    said = body.decode(errors="replace").strip()
+    if status != http.client.OK or said not in ("true", "false"):
+        raise SilentError(f"/downgrade/enabled: status {status}")
+    return said == "true"
 
 
 def _member(raw: Mapping[str, Any], id_key: str) -> Member:
@@ -219,8 +282,34 @@ def each(ask: Callable[[str], _R], addresses: Mapping[str, str]) -> dict[str, _R
         return dict(zip(addresses, pool.map(one, addresses.values())))
 
 
+def with_quorum(spec: Spec, members: Mapping[str, str]) -> tuple[list[tuple[str, Membership]], str]:
+    """(address, member list) of those of the members that read through the quorum, and what the rest said.
+
+    Args:
+        spec: which ports.
+        members: name -> address.
+    """
+
+    def ask(address: str) -> Membership:
+        answer = ready(spec, address)
+        if not answer.ok:
+            raise SilentError(answer.said or "it is not ready")
+        return peer_view(spec, address)
+
+    answers = each(ask, members)
+    good = [(members[name], answer) for name, answer in answers.items() if isinstance(answer, Membership)]
+    silence = "; ".join(f"{name}: {answer}" for name, answer in answers.items() if not isinstance(answer, Membership))
+    return good, silence
+
+
 def etcdctl(
-    spec: Spec, addresses: Sequence[str], words: Sequence[str], timeout: float = 10.0, *, check: bool = True
+    spec: Spec,
+    addresses: Sequence[str],
+    words: Sequence[str],
+    timeout: float = 10.0,
+    *,
+    check: bool = True,
+    stdin: str = "",
 ) -> tuple[int, Any, str]:
     """Runs etcdctl as the machine's health check client.
 
@@ -230,6 +319,7 @@ def etcdctl(
         words: the command.
         timeout: limit in seconds.
         check: fail when etcdctl does.
+        stdin: what etcdctl reads.
 
     Returns:
         Exit code, what it printed as JSON (None if nothing), and what it said on stderr.
@@ -249,7 +339,7 @@ def etcdctl(
         "--write-out=json",
         *words,
     ]
-    done = run(argv, timeout * max(len(addresses), 1) + 2, check=False, env={"ETCDCTL_API": "3"})
+    done = run(argv, timeout * max(len(addresses), 1) + 2, check=False, env={"ETCDCTL_API": "3"}, stdin=stdin)
     said = _last_error(done.stderr)
     if check and done.returncode != 0:
         raise NodeError(
@@ -281,6 +371,7 @@ def statuses(spec: Spec, addresses: Mapping[str, str], timeout: float = 5.0) -> 
         return {}
     by_url = {spec.client_url(address): name for name, address in addresses.items()}
     _, rows, _ = etcdctl(spec, list(addresses.values()), ["endpoint", "status"], timeout, check=False)
+    names = {int(row["Status"]["header"]["member_id"]): by_url.get(row["Endpoint"], "") for row in rows or []}
     found = {}
     for row in rows or []:
         name, status = by_url.get(row["Endpoint"]), row["Status"]
@@ -294,9 +385,19 @@ def statuses(spec: Spec, addresses: Mapping[str, str], timeout: float = 5.0) -> 
                 applied_index=int(status.get("raftAppliedIndex", 0)),
                 db_size=int(status.get("dbSize", 0)),
                 learner=bool(status.get("isLearner", False)),
-                errors=tuple(status.get("errors") or ()),
+                errors=tuple(_alarm_of(error, names) for error in status.get("errors") or ()),
+                revision=int(status["header"].get("revision", 0)),
+                downgrade_to=str((status.get("downgradeInfo") or {}).get("targetVersion", "")),
             )
     return found
+
+
+def _alarm_of(error: str, names: Mapping[int, str]) -> str:
+    """An alarm with the name of its member instead of its number; every member tells of every alarm."""
+    alarm = re.match(r"memberID:(\d+) alarm:(\w+)", error)
+    if alarm is None:
+        return error
+    return f"alarm {alarm[2]} of {names.get(int(alarm[1])) or format(int(alarm[1]), 'x')}"
 
 
 def member_list(spec: Spec, addresses: Sequence[str]) -> Membership:

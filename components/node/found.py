@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import certificates, decide, etcd, identity, member, release, systemd, unit, wal
+from . import certificates, decide, etcd, identity, member, release, rotation, systemd, unit, wal
 from .converge import move_aside
 from .errors import NodeError
 from .prepare import refuse_unknown_data
@@ -29,13 +29,15 @@ def found(spec: Spec, bundle: Bundle) -> None:
     _refuse_missing_release(spec)
     member.forbid()
     if wal.exists(spec.data_directory):
-        certificates.install(bundle)
-        if not systemd.show().runs:
-            member.install_unit(spec)
-            systemd.start()
-            say("has been founded before, started")
-        else:
+        if systemd.show().runs:
+            # Its certificates are for converge to write, which sees to it that nobody else is changing the cluster.
             say("has been founded before and runs")
+            return
+        rotation.refuse_too_early(spec, bundle)
+        certificates.install(bundle)
+        member.install_unit(spec)
+        systemd.start()
+        say("has been founded before, started")
         return
 
     if known.cluster_id:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from . import etcd
+from .claim import Claim
 from .errors import NodeError
 from .say import phase, until
 from .spec import Spec
@@ -14,8 +15,8 @@ from .spec import Spec
 _SECONDS = 30.0
 
 
-def health(spec: Spec) -> str:
-    """Asks every member until all is well; returns the report as JSON text.
+def health(spec: Spec, claim: Claim) -> str:
+    """Asks every member until all is well; returns the report as JSON text. The change is over: its claim ends.
 
     Raises:
         NodeError: something is still wrong after 30 s; names every member and what is wrong with it.
@@ -24,6 +25,7 @@ def health(spec: Spec) -> str:
     for _ in until(_SECONDS, every=0.5):
         report, wrong = examine(spec)
         if not wrong:
+            claim.release(list(spec.members.values()))
             return json.dumps(report)
     raise NodeError(
         f"the cluster {spec.cluster} is not healthy:\n" + "\n".join(f"  {line}" for line in wrong) + "\n",

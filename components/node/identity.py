@@ -119,22 +119,23 @@ def refuse_another(identity: Identity | None, spec: Spec) -> None:
 
 
 def refuse_other_authority(identity: Identity | None, given: Sequence[str]) -> None:
-    """Refuses certificates of another CA than that of the cluster which lives here.
+    """Refuses CAs none of which the cluster that lives here trusts.
 
     A second stack, or one that has lost its state, arrives with a new CA; writing it would cut this member off from
-    the others at once.
+    the others at once. Whoever replaces a CA by another has both for a while.
 
     Raises:
-        NodeError: it is another CA; nothing has been touched.
+        NodeError: there is none in common; nothing has been touched.
     """
-    if identity is None or not identity.ca or list(identity.ca) == list(given):
+    if identity is None or not identity.ca or set(identity.ca) & set(given):
         return
     raise NodeError(
         f"the cluster {identity.cluster} on this machine trusts the CA {_short(identity.ca)}, this stack has "
         f"{_short(given)}; nothing was changed",
-        "Run from the stack that made the cluster, or give its CA to this stack as its own authority. A stack "
-        "that has lost its "
-        "state and its CA cannot take over; `etcd-node retire` frees the machine and moves the data aside.",
+        "To replace the CA, list the new one in `authorities` beside the old one first (docs/operations.md). If the "
+        "CA was not to be replaced: run from the stack that made the cluster, or give its CA to this stack as its own "
+        "authority. A stack that has lost its state and its CA cannot take over; `etcd-node retire` frees the machine "
+        "and moves the data aside.",
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from . import account, etcd, files, paths, release, systemd, unit, wal
+from . import account, certificates, etcd, files, paths, release, systemd, unit, wal
 from .errors import NodeError
 from .say import until
 from .spec import Spec
@@ -14,10 +14,14 @@ _CRASHES = 2
 """So many ends of the process within one wait, and it is no accident."""
 
 
+class StartError(NodeError):
+    """Etcd ended instead of starting, and is stopped."""
+
+
 def install_unit(spec: Spec) -> None:
     """Unit, links and the record of what is wanted; nothing is started or stopped."""
     # The write tells systemd only when the text differs; an interrupted run may have written and not told.
-    systemd.install(unit.render(spec))
+    systemd.install(unit.render(spec, certificates.trusted()))
     release.link(spec.release.version)
     files.write(paths.INSTALLED, json.dumps(spec.raw, indent=2) + "\n", 0o600)
 
@@ -97,9 +101,9 @@ def _wait_for_log(spec: Spec, seconds: float) -> None:
     )
 
 
-def _ended() -> NodeError:
+def _ended() -> StartError:
     said = systemd.journal()
-    return NodeError(
+    return StartError(
         f"etcd ended instead of starting; its last words:\n{said}\n",
         "Remove the cause, then run again; it is stopped now.",
     )
@@ -114,7 +118,8 @@ def wait_ready(spec: Spec, seconds: float, *, certificate: str = "") -> None:
         certificate: fingerprint of the server certificate that it must present.
 
     Raises:
-        NodeError: it is not ready in time, or its process ends again and again (it is then stopped).
+        StartError: its process ends again and again.
+        NodeError: it is not ready in time.
     """
     said, served = "", ""
     first = None
@@ -148,9 +153,9 @@ def wait_ready(spec: Spec, seconds: float, *, certificate: str = "") -> None:
     report = "".join(f"; {name}: {_words(answer)}" for name, answer in others.items())
     raise NodeError(
         f"not ready after {seconds:.0f} s ({said or 'no answer'}{report})",
-        "A member is ready only when a majority runs and reaches each other: bring the others back, then run "
-        "again. See "
-        "`journalctl -u etcd`. If a majority is lost for good, restore from a snapshot (https://etcd.io/docs/latest/op-guide/recovery/).",
+        "A member is ready only when a majority runs and reaches each other: bring the others back, then run again. "
+        "See `journalctl -u etcd`. If a majority is lost for good, restore from a snapshot or from a survivor's data "
+        'as docs/operations.md says ("A majority was lost").',
     )
 
 

@@ -27,6 +27,8 @@ UNIT_DIRECTORIES = tuple(
 STATE = Path("/var/lib/etcd-node")
 IDENTITY = STATE / "identity.json"
 INSTALLED = STATE / "installed.json"
+BEFORE = STATE / "before.json"
+"""What the member ran with before the restart that is under way; see `rollback`."""
 RUN = Path("/run/etcd-node")
 BOOTSTRAP = RUN / "bootstrap.env"
 """Permission for one start of etcd with an empty data directory; see `unit`."""

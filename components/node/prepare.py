@@ -6,7 +6,7 @@ import stat
 from dataclasses import replace
 from pathlib import Path
 
-from . import account, decide, disk, files, firewall, identity, machine, member, paths, release, wal
+from . import account, disk, files, firewall, identity, machine, paths, release, version_change, wal
 from .errors import NodeError
 from .identity import Identity
 from .say import phase, say
@@ -37,13 +37,11 @@ def prepare(spec: Spec) -> None:
     if known is not None:
         machine.check_mount(spec, known.data_mount)
     refuse_unknown_data(spec, known)
-    here = member.version()
-    if here:
-        # Converge asks again, and the other members too. Here it is said before anything is changed on any machine.
-        decide.refuse_version(spec.member, spec.release.version, {spec.member: here})
+    # Converge asks again, and the other members too. Here it is said before anything is changed on any machine.
+    version_change.refuse(spec, {})
     machine.check_disk(spec)
     _record(spec, known)
-    _install_release(spec)
+    install_release(spec)
     _make_places(spec)
     say("prepared")
 
@@ -70,7 +68,12 @@ def refuse_unknown_data(spec: Spec, known: Identity | None) -> None:
         )
 
 
-def _install_release(spec: Spec) -> None:
+def install_release(spec: Spec) -> None:
+    """Installs the release unless it is there and whole.
+
+    Raises:
+        NodeError: there is no room, no time service that works, or no such archive.
+    """
     phase("install the release")
     if release.installed(spec.release):
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from . import account, disk, files, firewall, identity, paths, release, systemd, unit
+from . import account, disk, files, firewall, identity, paths, release, snapshot, systemd, unit
 from .converge import move_data_aside
 from .errors import NodeError
 from .identity import Identity
@@ -69,6 +69,9 @@ def _put_data_aside(known: Identity) -> None:
         os.chown(moved, 0, 0)
         moved.chmod(0o700)
         say(f"data moved aside to {moved}")
+    kept = snapshot.put_aside(known.data_directory, f"{known.cluster}-retired")
+    if kept is not None:
+        say(f"snapshots moved aside to {kept}")
     if known.data_directory_before is not None:
         mode, uid, gid = known.data_directory_before
         files.directory(data, mode, uid, gid)

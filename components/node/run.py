@@ -17,15 +17,21 @@ _ENVIRONMENT = {
 
 
 def run(
-    argv: Sequence[str], timeout: float, *, check: bool = True, env: Mapping[str, str] | None = None
+    argv: Sequence[str],
+    timeout: float,
+    *,
+    check: bool = True,
+    env: Mapping[str, str] | None = None,
+    stdin: str = "",
 ) -> subprocess.CompletedProcess[str]:
-    """Runs a program without input and returns what it said.
+    """Runs a program and returns what it said.
 
     Args:
         argv: the program and its arguments.
         timeout: limit in seconds.
         check: fail when it ends with another code than 0.
         env: further environment variables.
+        stdin: what it reads; by default nothing.
 
     Raises:
         NodeError: it does not exist, took too long, or (with `check`) failed.
@@ -34,7 +40,7 @@ def run(
     try:
         done = subprocess.run(
             list(argv),
-            stdin=subprocess.DEVNULL,
+            input=stdin,
             capture_output=True,
             text=True,
             errors="replace",

@@ -61,6 +61,13 @@ def deadline(verb: str, seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
+def more_time(seconds: float) -> None:
+    """Moves the end of the verb's `deadline` back: what comes takes the longer the more data there are."""
+    left = signal.getitimer(signal.ITIMER_REAL)[0]
+    if left:
+        signal.setitimer(signal.ITIMER_REAL, left + seconds)
+
+
 def until(seconds: float, every: float = 0.1) -> Iterator[float]:
     """Yields the seconds left, at once and then every `every` seconds, until `seconds` are over; at least once."""
     end = time.monotonic() + seconds

@@ -5,8 +5,9 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from .errors import NodeError
@@ -20,6 +21,7 @@ _VERSION = re.compile(r"\d{1,4}\.\d{1,4}\.\d{1,4}")
 _FLAG = re.compile(r"--[a-z][a-z0-9-]*")
 # Conservative on purpose: these become words of a unit file, and what is moved aside is this directory as a whole.
 _DIRECTORY = re.compile(r"(/[A-Za-z0-9_+@-][A-Za-z0-9._+@-]*){2,}")
+_OPERATOR = re.compile(r"[A-Za-z0-9._@-]{1,200}")
 _DEVICE = re.compile(r"/dev(/[A-Za-z0-9_.:+@-]+)+")
 _REMEDY = (
     "Run `pulumi up` with the external-etcd that wrote it; by hand, compare with /var/lib/etcd-node/installed.json."
@@ -40,8 +42,9 @@ _REQUIRED = (
 )
 # Only in what `found` gets, both of them.
 _FOUNDING = ("token", "founders")
-# Only in what `prepare` gets, each where the platform has it.
-_OPTIONAL = ("data_device", "firewall")
+# The first two only in what `prepare` gets, each where the platform has it. The others are for those who read: a
+# changed CA is seen in a preview by its name. What is done is decided by the certificates themselves.
+_OPTIONAL = ("data_device", "firewall", "trusted", "issuer")
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,8 @@ class Spec:
     """The disk that holds the data directory and nothing else; empty: none of its own. Only `prepare` gets it."""
     firewall: Mapping[str, tuple[str, ...]] | None
     """Port -> ranges that may reach it; None: ports are left alone. Only `prepare` gets it."""
+    issuer: str
+    """Name of the CA that issues the certificates; for messages. Only `converge` and `health` get it."""
     raw: Mapping[str, Any] = field(repr=False)
     """The JSON object as it arrived."""
 
@@ -101,6 +106,15 @@ class Spec:
 
 
 @dataclass(frozen=True)
+class Operator:
+    """Whose runs these are: all that start from one state of Pulumi's."""
+
+    id: str
+    by: str
+    """Who made that state, user@host, for people."""
+
+
+@dataclass(frozen=True)
 class Bundle:
     """Certificates and keys, from standard input."""
 
@@ -108,6 +122,8 @@ class Bundle:
     """Changes when another machine fills the slot."""
     files: Mapping[str, str] = field(repr=False)
     """File name -> PEM."""
+    operator: Operator | None = None
+    """Who gives it; None when it does not say."""
 
 
 def bracketed(address: str) -> str:
@@ -209,8 +225,28 @@ def parse(text: str) -> Spec:
         token=_text(raw.get("token", "-"), "token", re.compile(r"[!-~]{1,200}"), "it must be a text without spaces"),
         data_device=_device(raw.get("data_device", "")),
         firewall=_firewall(raw["firewall"]) if "firewall" in raw else None,
+        issuer=_label(raw["issuer"], "issuer") if "issuer" in raw else "",
         raw=raw,
     )
+
+
+def of_command(wanted: Spec, words: Sequence[str]) -> Spec | None:
+    """The wanted state with which a process was started that has this command line.
+
+    Args:
+        wanted: of the same member, for what a command line does not say.
+        words: program and flags, without those that found or join.
+
+    Returns:
+        None when it was not started from one of our releases, with flags as we write them.
+    """
+    program, flags = Path(words[0]) if words else Path(), [word.partition("=") for word in words[1:]]
+    version = program.parent.name[1:]
+    if not _VERSION.fullmatch(version) or not all(_FLAG.fullmatch(flag) and equals for flag, equals, _ in flags):
+        return None
+    # Checksums belong to a version.
+    now = {**wanted.raw["release"], "version": version, "sha256": {}}
+    return parse(json.dumps({**wanted.raw, "release": now, "flags": {flag: value for flag, _, value in flags}}))
 
 
 def _device(value: object) -> str:
@@ -271,4 +307,23 @@ def parse_bundle(text: str) -> Bundle:
         kind = "CERTIFICATE" if name in CERTIFICATES else "PRIVATE KEY"
         if not isinstance(content, str) or f"{kind}-----" not in content:
             raise NodeError(f"standard input has a {name} that is no {kind.lower()} in PEM", remedy)
-    return Bundle(identity=identity, files=files)
+    return Bundle(identity=identity, files=files, operator=_operator(raw.get("operator"), remedy))
+
+
+def parse_operator(text: str) -> Operator | None:
+    """Reads the operator from the standard input of `health`; None when there is none."""
+    try:
+        raw = json.loads(text)
+    except ValueError:
+        return None
+    return _operator(raw.get("operator"), "Run it by `pulumi up`.") if isinstance(raw, dict) else None
+
+
+def _operator(raw: object, remedy: str) -> Operator | None:
+    if raw is None:
+        return None
+    if isinstance(raw, dict) and set(raw) == {"id", "by"}:
+        values = [raw["id"], raw["by"]]
+        if all(isinstance(value, str) and _OPERATOR.fullmatch(value) for value in values):
+            return Operator(*values)
+    raise NodeError("standard input has an operator that is no object with the texts `id` and `by`", remedy)

@@ -62,9 +62,12 @@ def _report(known: identity.Identity, wanted: spec.Spec | None) -> dict[str, Any
         hints.append(f"systemd has restarted etcd {service.restarts} times by itself: see `journalctl -u etcd`.")
     for row in report["certificates"]:
         if row["seconds_left"] < _SOON.total_seconds():
-            hints.append(
-                f"{row['file']} expires {row['expires']}: run `pulumi up`, which renews it inside its renewal window."
+            remedy = (
+                "replace the CA by another, in three updates"
+                if row["file"] == "ca.crt"
+                else "run `pulumi up`, which renews it inside its renewal window"
             )
+            hints.append(f"{row['file']} expires {row['expires']}: {remedy}.")
     if report["data"]["free_bytes"] < report["data"]["total_bytes"] // 10:
         hints.append("Less than a tenth of the data directory's file system is free.")
     return report

@@ -74,6 +74,15 @@ def command_of(pid: int) -> list[str]:
         return []
 
 
+def variable_of(pid: int, name: str) -> str:
+    """A variable in the environment with which a process was started; empty when it has none, or is gone."""
+    try:
+        words = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return ""
+    return dict(word.partition("=")[::2] for word in words).get(name, "")
+
+
 def alive(pid: int) -> bool:
     """Whether the process exists."""
     return pid > 0 and Path(f"/proc/{pid}").exists()

@@ -49,8 +49,17 @@ def bootstrap(initial_cluster: dict[str, str], *, token: str = "") -> str:
     return f'# Permission for one start of etcd with an empty data directory.\nBOOTSTRAP_FLAGS="{" ".join(flags)}"\n'
 
 
-def render(spec: Spec) -> str:
-    """The unit's text."""
+TRUSTED = "TRUSTED_CA"
+"""Variable of the process that says which CAs it trusts: etcd reads the file once, when it starts."""
+
+
+def render(spec: Spec, trusted: str = "") -> str:
+    """The unit's text.
+
+    Args:
+        spec: the wanted state.
+        trusted: digest of the CAs that etcd will find in their file.
+    """
     words = command(spec)
     lines = " \\\n  ".join([words[0], *(_quote(word) for word in words[1:]), _BASE_FLAG, "$BOOTSTRAP_FLAGS"])
     data = spec.data_directory
@@ -77,6 +86,7 @@ TimeoutStopSec=30
 Restart=on-failure
 RestartSec=5
 Environment=BOOTSTRAP_FLAGS=
+Environment={TRUSTED}={trusted}
 EnvironmentFile=-{paths.BOOTSTRAP}
 ExecStart={lines}
 ExecStopPost=-+/bin/rm -f {paths.BOOTSTRAP}

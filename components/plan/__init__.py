@@ -3,6 +3,7 @@
 Everything here works on plain data, so that a mistake is refused at preview, before any machine is touched.
 """
 
+from .authorities import DEFAULT_AUTHORITY, AuthorityPlan
 from .authority import check_authority
 from .errors import PlanError, Problem
 from .flags import render_flags
@@ -22,8 +23,10 @@ from .spec import (
 from .versions import DEFAULT_VERSION
 
 __all__ = [
+    "DEFAULT_AUTHORITY",
     "DEFAULT_MIRROR",
     "DEFAULT_VERSION",
+    "AuthorityPlan",
     "ClusterPlan",
     "MemberPlan",
     "PlanError",

@@ -1,4 +1,7 @@
-"""Whether a certificate authority of the user's own can issue what a cluster needs. Standard library only."""
+"""Whether a certificate authority of the user's own can be trusted, and issue what a cluster needs.
+
+Standard library only.
+"""
 
 import base64
 import os
@@ -18,19 +21,30 @@ _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----(.+?)-----END CERTIFICATE
 # basicConstraints (2.5.29.19) with CA:TRUE in DER. OpenSSL also takes old certificates without it for authorities,
 # etcd does not, and Python's ssl does not show it.
 _IS_AUTHORITY = re.compile(rb"\x06\x03\x55\x1d\x13(\x01\x01\xff)?\x04.\x30.\x01\x01\xff", re.DOTALL)
+_KEY_ID = b"\x06\x03\x55\x1d\x0e"  # subjectKeyIdentifier (2.5.29.14) in DER
 
 
 def check_authority(
-    certificate: str, private_key: str, validity_hours: int, now: float | None = None, key: str = "ca"
+    certificate: str,
+    private_key: str | None,
+    validity_hours: int,
+    now: float | None = None,
+    key: str = "authority",
+    *,
+    issues: bool = True,
+    private_key_name: str = "private_key",
 ) -> list[Problem]:
     """Why this authority cannot issue the cluster's certificates; empty when it can. No message holds any of the key.
 
     Args:
         certificate: the CA certificate, PEM, exactly one.
-        private_key: its private key, PEM, without a passphrase.
+        private_key: its private key, PEM, without a passphrase; None where it is only trusted, and not given.
         validity_hours: lifetime of the certificates to be issued, in hours.
         now: seconds since the epoch. Default: the clock.
-        key: the config key of the authority; problems are at `<key>.certificate` and `<key>.private_key`.
+        key: the config key of the authority; problems are at `<key>.certificate` and `<key>.<private_key_name>`.
+        issues: it issues the certificates; else it is only trusted, and how long it lives is not asked: what it
+            issued ends with it, and an authority that is about to end must be one that can be replaced.
+        private_key_name: the user's spelling of the field.
     """
     at = f"{key}.certificate"
     blocks = _CERTIFICATE.findall(certificate)
@@ -43,7 +57,7 @@ def check_authority(
         rule = "The authority is exactly one X.509 certificate in PEM format"
         given = "a text that is none" if len(blocks) < 2 else f"{len(blocks)} certificates"
         return [Problem(at, given, rule, "Give one block from BEGIN CERTIFICATE to END CERTIFICATE")]
-    problems = _check_key(certificate, private_key, f"{key}.private_key")
+    problems = [] if private_key is None else _check_key(certificate, private_key, f"{key}.{private_key_name}")
     if not authorities or not _IS_AUTHORITY.search(der):
         rule = (
             "The certificate may sign others: basicConstraints CA:TRUE, and certificate signing if it states key usages"
@@ -55,7 +69,39 @@ def check_authority(
         rule = "The authority is a root: its certificate was issued by itself"
         remedy = "Make a root for etcd alone; nobody else needs to trust it"
         return [Problem(at, "a certificate that another authority issued", rule, remedy), *problems]
+    if not issues:
+        return problems
     return _check_dates(authorities[0], validity_hours, time.time() if now is None else now, at) + problems
+
+
+def check_different(certificates: Mapping[str, str], key: str = "authorities") -> list[Problem]:
+    """Why these certificates cannot be trusted together; empty when they can.
+
+    Args:
+        certificates: the key of each, like `authorities[1].certificate` -> PEM; sound ones.
+        key: the key of the list, for the problem.
+    """
+    problems = []
+    seen: dict[bytes, str] = {}
+    subjects: dict[str, tuple[str, bool]] = {}
+    for at, pem in certificates.items():
+        blocks = _CERTIFICATE.findall(pem)
+        der = base64.b64decode("".join(blocks[0].split())) if blocks else pem.encode()
+        first = seen.setdefault(der, at)
+        if first != at:
+            rule = f"Every authority has a certificate of its own; this is the one of {first}"
+            problems.append(Problem(at, "the same certificate", rule, f"Take one of the two out of {key}"))
+            continue
+        subject = _subject(_authorities(der)[0]) if blocks else pem
+        first, told_apart = subjects.setdefault(subject, (at, _KEY_ID in der))
+        if first != at and not (told_apart and _KEY_ID in der):
+            rule = f"Authorities are told apart by their subject or a subject key identifier; {first} has the same"
+            problems.append(Problem(at, subject, rule, "Make the new one with another subject"))
+    return problems
+
+
+def _subject(certificate: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for part in certificate["subject"] for name, value in part)
 
 
 def _authorities(der: bytes) -> list[dict[str, Any]]:
@@ -67,7 +113,7 @@ def _authorities(der: bytes) -> list[dict[str, Any]]:
 
 def _check_dates(certificate: Mapping[str, Any], validity_hours: int, now: float, at: str) -> list[Problem]:
     start, end = (ssl.cert_time_to_seconds(certificate[field]) for field in ("notBefore", "notAfter"))
-    subject = ", ".join(f"{name}={value}" for part in certificate["subject"] for name, value in part)
+    subject = _subject(certificate)
     given = f"the certificate of {subject or 'nobody'}, valid from {_date(start)} to {_date(end)}"
     if start > now:
         return [

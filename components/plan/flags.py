@@ -34,6 +34,10 @@ _ONE_DIRECTORY = "a member's data live in one directory, which is moved aside as
 _NOT_A_MEMBER = "it belongs to the v2 proxy, which is no member; leave it out"
 
 # Flag -> why it is not the user's to set, and what to use instead.
+_API_V2 = (
+    "with API v2 a member no longer says whether it is ready, and its data cannot go on to etcd 3.6; leave it out and "
+    "use API v3"
+)
 _OWNED = {
     "name": "it is the name of the machine; change that",
     "data-dir": f"{_ONE_DIRECTORY}; set `dataDirectory`",
@@ -47,6 +51,7 @@ _OWNED = {
     "force-new-cluster": _DANGER,
     "unsafe-no-fsync": _DANGER,
     "config-file": "etcd ignores all flags when there is one; leave it out",
+    **dict.fromkeys(("enable-v2", "experimental-enable-v2v3"), _API_V2),
     "version": "it makes etcd print and end; set the program's `version`",
     "help": "it makes etcd print and end; leave it out",
     **dict.fromkeys(("listen-client-urls", "listen-peer-urls", "listen-client-http-urls"), _LISTENS),

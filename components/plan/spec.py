@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import addresses, flags, releases, units
+from .authorities import DEFAULT_AUTHORITY, AuthorityPlan, check_authorities
 from .errors import Problem, refuse
 from .versions import DEFAULT_VERSION, MINORS, EtcdVersion, check_version, parse, version_warnings
 
@@ -31,6 +32,8 @@ _ORDER = (
     "metrics_url",
     "quota_bytes",
     "flags",
+    "trusted",
+    "issuer",
     "program",
 )
 
@@ -73,6 +76,10 @@ class ClusterPlan:
     """Time between heartbeats of the leader, in milliseconds. None: etcd's default, 100."""
     election_timeout_ms: int | None = None
     """Time without heartbeat before an election, in milliseconds. None: etcd's default, 1000."""
+    authorities: Sequence[AuthorityPlan] = (AuthorityPlan(DEFAULT_AUTHORITY),)
+    """The certificate authorities that are trusted."""
+    issuer: str = DEFAULT_AUTHORITY
+    """Name of the authority that issues the certificates."""
 
 
 def check_plan(cluster: ClusterPlan, spelled: Callable[[str], str] = str) -> list[Problem]:
@@ -99,6 +106,7 @@ def check_plan(cluster: ClusterPlan, spelled: Callable[[str], str] = str) -> lis
         spelled("heartbeat_interval_ms"),
         spelled("election_timeout_ms"),
     )
+    problems += check_authorities(cluster.authorities, cluster.issuer, spelled)
     version = parse(cluster.version)
     # Which flags there are is not known without a version.
     if version is not None and version.series in MINORS:
@@ -169,6 +177,8 @@ def _member_spec(cluster: ClusterPlan, member: MemberPlan, version: EtcdVersion)
             election_timeout_ms=cluster.election_timeout_ms,
             user=cluster.flags,
         ),
+        "trusted": [authority.name for authority in cluster.authorities],
+        "issuer": cluster.issuer,
         "program": cluster.program,
     }
 

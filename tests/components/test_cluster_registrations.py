@@ -6,7 +6,7 @@ import pytest
 
 from components import EtcdCluster
 from components.plan import PlanError
-from tests.support.recording import Recorder, is_secret, plain_text, private_key, record
+from tests.support.recording import Recorder, Registration, certificate, is_secret, plain_text, private_key, record
 
 MEMBERS = ("a", "b", "c")
 PREVIEW_AND_UPDATE = pytest.mark.parametrize("preview", [True, False], ids=["preview", "update"])
@@ -30,8 +30,8 @@ def test_the_names_of_all_resources_are_an_interface_and_stay_as_they_are(previe
         [
             ("EtcdCluster", "dev"),
             ("EtcdPki", "dev-pki"),
-            ("PrivateKey", "dev-pki-ca"),
-            ("SelfSignedCert", "dev-pki-ca"),
+            ("PrivateKey", "dev-pki-1-ca"),
+            ("SelfSignedCert", "dev-pki-1-ca"),
             ("Stash", "dev-founding"),
             ("Command", "dev-health"),
             *((type_, leaf) for leaf in leaves for type_ in ("PrivateKey", "CertRequest", "LocallySignedCert")),
@@ -115,7 +115,7 @@ def test_members_get_their_own_keys_and_neither_another_members_nor_the_authorit
                 assert private_key(f"dev-pki-{member}-{kind}") in stdin["value"]
             others = [m for m in MEMBERS if m != member]
             assert not any(private_key(f"dev-pki-{other}-server") in stdin["value"] for other in others)
-            assert private_key("dev-pki-ca") not in stdin["value"]
+            assert private_key("dev-pki-1-ca") not in stdin["value"]
             assert private_key("dev-pki-apiserver-etcd-client") not in stdin["value"]
 
 
@@ -129,7 +129,15 @@ def test_outputs_that_a_consumer_connects_with_are_unknown_until_health_is_prove
     outputs = cluster(preview=True).outputs["dev"]
     known = cluster(preview=False).outputs["dev"]
     assert known["endpoints"] == ["https://10.0.0.11:2379", "https://10.0.0.12:2379", "https://10.0.0.13:2379"]
-    for name in ("endpoints", "kubeadm", "members", "etcdctl"):
+    for name in (
+        "endpoints",
+        "kubeadm",
+        "members",
+        "etcdctl",
+        "ca_certificate",
+        "apiserver_etcd_client",
+        "kubeadm_files",
+    ):
         assert outputs.get(name) != known[name]
 
 
@@ -155,12 +163,49 @@ def test_root_needs_no_sudo_and_others_do_not_wait_for_a_password() -> None:
     assert "sudo" not in root.named("dev-a-converge").inputs["create"]
 
 
+def _leaf(recorder: Recorder) -> Registration:
+    return recorder.named("dev-pki-a-server", "tls:index/locallySignedCert:LocallySignedCert")
+
+
 def test_an_authority_of_ones_own_is_used_and_none_is_made(own_authority: dict[str, str]) -> None:
-    recorder = cluster(preview=False, authority=own_authority)
-    assert "dev-pki-ca" not in {r.name for r in recorder.registrations}
-    leaf = recorder.named("dev-pki-a-server", "tls:index/locallySignedCert:LocallySignedCert")
-    assert is_secret(leaf.inputs["caPrivateKeyPem"])
-    assert leaf.inputs["caCertPem"] == own_authority["certificate"]
+    recorder = cluster(preview=False, authorities=[{"name": "ours", **own_authority}])
+    assert not recorder.of_type("tls:index/selfSignedCert:SelfSignedCert")
+    assert is_secret(_leaf(recorder).inputs["caPrivateKeyPem"])
+    assert _leaf(recorder).inputs["caCertPem"] == own_authority["certificate"]
+
+
+@pytest.mark.parametrize("issuer", ["1", "2"])
+def test_every_authority_is_trusted_in_the_given_order_and_the_issuer_signs(
+    issuer: str, own_authority: dict[str, str]
+) -> None:
+    old = {"name": "old", "certificate": own_authority["certificate"]}
+    recorder = cluster(preview=False, authorities=[{"name": "1"}, old, {"name": "2"}], issuer=issuer)
+    made = [certificate(f"dev-pki-{name}-ca") for name in ("1", "2")]
+    bundle = f"{made[0]}\n{own_authority['certificate']}{made[1]}\n"
+    assert recorder.outputs["dev"]["ca_certificate"] == bundle
+    assert json.loads(recorder.named("dev-a-converge").inputs["stdin"]["value"])["files"]["ca.crt"] == bundle
+    assert _leaf(recorder).inputs["caCertPem"] == certificate(f"dev-pki-{issuer}-ca")
+    assert _leaf(recorder).inputs["caPrivateKeyPem"]["value"] == private_key(f"dev-pki-{issuer}-ca")
+
+
+def test_a_preview_shows_which_authorities_are_trusted_and_which_one_issues() -> None:
+    create = cluster(preview=True, authorities=[{"name": "1"}, {"name": "2"}], issuer="2").named("dev-a-converge")
+    text = create.inputs["create"]
+    spec = json.loads(text[text.index("{") : text.rindex("}") + 1])
+    assert (spec["trusted"], spec["issuer"]) == (["1", "2"], "2")
+
+
+def test_a_changed_authority_is_no_reason_to_prepare_a_machine_again() -> None:
+    before, after = (
+        cluster(preview=False, authorities=[{"name": "1"}, {"name": "2"}], issuer=issuer) for issuer in ("1", "2")
+    )
+    assert before.named("dev-a-prepare").inputs == after.named("dev-a-prepare").inputs
+    assert before.named("dev-a-converge").inputs != after.named("dev-a-converge").inputs
+
+
+def test_an_authority_that_exists_keeps_its_lifetime() -> None:
+    made = cluster(preview=False).named("dev-pki-1-ca", "tls:index/selfSignedCert:SelfSignedCert")
+    assert list(made.request.ignoreChanges) == ["validityPeriodHours"]
 
 
 def test_bad_arguments_are_refused_before_anything_is_registered() -> None:

@@ -71,9 +71,9 @@ def test_an_authority_that_does_not_match_its_key_is_refused_and_the_key_is_not_
     stacks: Stacks, key: Path, own_authority: dict[str, str]
 ) -> None:
     other_key = new_key("ecdsa")[0]
-    authority = {"certificate": own_authority["certificate"], "privateKey": other_key}
-    run = _preview(stacks, key, ca=authority)
+    authority = {"name": "ours", "certificate": own_authority["certificate"], "privateKey": other_key}
+    run = _preview(stacks, key, authorities=[authority])
     assert run.code != 0
-    assert "ca.privateKey" in run.text or "ca.private_key" in run.text
+    assert "authorities[0].privateKey" in run.text
     assert not any(line in run.text for line in other_key.splitlines() if len(line) > 40)
     assert json.dumps(other_key) not in run.text

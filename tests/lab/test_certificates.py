@@ -103,7 +103,7 @@ def test_the_authority_lives_ten_years_and_what_it_issues_one(cluster: tuple[lis
 def test_the_output_certificates_says_when_everything_expires(cluster: tuple[list[Machine], Stack]) -> None:
     found, stack = cluster
     kinds = [f"{machine.name}/{kind}" for machine in found for kind in ("server", "peer", "healthcheck-client")]
-    assert set(stack.outputs()["certificates"]) == {"ca", "apiserver-etcd-client", *kinds}
+    assert set(stack.outputs()["certificates"]) == {"ca-1", "apiserver-etcd-client", *kinds}
 
 
 @pytest.mark.parametrize("port", [2379, 2380])

@@ -1,11 +1,13 @@
 """A run with nothing to do does nothing."""
 
-from tests.support.etcd import assert_serves_all_members, etcdctl, process_ids
+from tests.support.etcd import assert_serves_all_members, etcdctl, member_list, process_ids
 from tests.support.machines import Machines
 from tests.support.stacks import Stacks
 
 
-def test_a_second_up_changes_nothing_and_restarts_nothing(machines: Machines, stacks: Stacks) -> None:
+def test_a_second_up_changes_nothing_and_restarts_nothing_and_neither_does_a_second_founding(
+    machines: Machines, stacks: Stacks
+) -> None:
     found = machines.fresh(3)
     stack = stacks.new(found)
     stack.up()
@@ -17,6 +19,18 @@ def test_a_second_up_changes_nothing_and_restarts_nothing(machines: Machines, st
 
     assert process_ids(found) == before
     assert_serves_all_members(found)
+
+    # The command that founds, once more on members that live: other tools begin an empty cluster there.
+    etcdctl(found[0], "put", "kept", "yes")
+    members = member_list(found[0])
+    resources = stack.export()["deployment"]["resources"]
+    founding = [resource["urn"] for resource in resources if resource["urn"].endswith("-found")]
+    assert len(founding) == len(found)
+    run = stack.up(*[f"--replace={urn}" for urn in founding])
+    assert run.text.count("has been founded before and runs") == len(found)
+    assert process_ids(found) == before
+    assert member_list(found[0]) == members
+    assert [etcdctl(m, "get", "kept", "--print-value-only", "--consistency=s").strip() for m in found] == ["yes"] * 3
 
 
 def test_a_new_state_that_knows_nothing_of_the_cluster_cannot_take_it_over(machines: Machines, stacks: Stacks) -> None:
@@ -38,13 +52,17 @@ def test_a_new_state_that_knows_nothing_of_the_cluster_cannot_take_it_over(machi
 def test_a_lost_state_with_a_ca_of_ones_own_takes_the_living_cluster_back_without_a_restart(
     machines: Machines, stacks: Stacks, own_authority: dict[str, str]
 ) -> None:
-    ca = {"certificate": own_authority["certificate"], "privateKey": own_authority["private_key"]}
+    ours = {
+        "name": "ours",
+        "certificate": own_authority["certificate"],
+        "privateKey": own_authority["private_key"],
+    }
     found = machines.fresh(3)
-    stacks.new(found, ca=ca).up()
+    stacks.new(found, authorities=[ours]).up()
     etcdctl(found[0], "put", "kept", "yes")
     before = process_ids(found)
 
-    again = stacks.new(found, ca=ca)
+    again = stacks.new(found, authorities=[ours])
     again.up()
 
     assert process_ids(found) == before

@@ -61,7 +61,7 @@ def test_no_private_key_is_seen_anywhere_but_in_files_of_etcds_user(machines: Ma
     for resource in json.loads(plain)["deployment"]["resources"]:
         if resource["type"] == "tls:index/privateKey:PrivateKey":
             keys[resource["urn"]] = json.loads(resource["outputs"]["privateKeyPem"]["plaintext"])
-    authority = next(key for name, key in keys.items() if name.endswith("PrivateKey::test-pki-ca"))
+    authority = next(key for name, key in keys.items() if name.endswith("PrivateKey::test-pki-1-ca"))
 
     assert len(samples) == 3
     assert all("etcd-node" in sample for sample in samples), "the samples must have seen the program at work"

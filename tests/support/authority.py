@@ -1,33 +1,67 @@
-"""A certificate authority as a user would bring it."""
+"""A certificate authority as a user would bring it, and what it issues."""
 
 import datetime
+import ipaddress
+from collections.abc import Sequence
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+_LIFE = datetime.timedelta(days=3650)
+
+
+class OwnAuthority:
+    """A root that is kept in memory.
+
+    Attributes:
+        certificate: PEM.
+        private_key: PEM.
+    """
+
+    def __init__(self, common_name: str = "our-own-ca") -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = _name(common_name)
+        basic = x509.BasicConstraints(ca=True, path_length=None)
+        made = _builder(self._name, self._name, self._key).add_extension(basic, critical=True)
+        self.certificate = _pem(made.sign(self._key, hashes.SHA256()))
+        self.private_key = _key_pem(self._key)
+
+    def issue(self, common_name: str, names: Sequence[str] = (), addresses: Sequence[str] = ()) -> tuple[str, str]:
+        """A certificate for servers and clients, and its key, both PEM."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        uses = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
+        builder = _builder(_name(common_name), self._name, key).add_extension(uses, critical=False)
+        alternatives: list[x509.GeneralName] = [x509.DNSName(name) for name in names]
+        alternatives += [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]
+        if alternatives:
+            builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
+        return _pem(builder.sign(self._key, hashes.SHA256())), _key_pem(key)
+
+
+def _name(common_name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+    now = datetime.datetime.now(datetime.UTC)
+    builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key.public_key())
+    return builder.serial_number(x509.random_serial_number()).not_valid_before(now).not_valid_after(now + _LIFE)
+
+
+def _pem(certificate: x509.Certificate) -> str:
+    return certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def _key_pem(key: ec.EllipticCurvePrivateKey) -> str:
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return key.private_bytes(*form).decode()
 
 
 @pytest.fixture(scope="session")
 def own_authority() -> dict[str, str]:
     """A CA as a user would bring it: certificate and private key, PEM."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "our-own-ca")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now)
-        .not_valid_after(now + datetime.timedelta(days=3650))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    return {
-        "certificate": certificate.public_bytes(serialization.Encoding.PEM).decode(),
-        "private_key": key.private_bytes(*form).decode(),
-    }
+    made = OwnAuthority()
+    return {"certificate": made.certificate, "private_key": made.private_key}

@@ -33,6 +33,11 @@ def member_list(machine: Machine) -> list[dict[str, Any]]:
     return list(json.loads(etcdctl(machine, "member", "list", "--write-out=json"))["members"])
 
 
+def running_versions(machines: Sequence[Machine]) -> list[str]:
+    """Which etcd each member runs."""
+    return [etcdctl(machine, "endpoint", "status", "--write-out=simple").split(", ")[2] for machine in machines]
+
+
 def assert_serves_all_members(machines: Sequence[Machine]) -> None:
     """A value put through the first member is read, linearizably, through every one; all are voters, all are ready."""
     etcdctl(machines[0], "put", "written", machines[0].name)

@@ -8,7 +8,7 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -95,6 +95,16 @@ def right_clock(machine: Machine) -> None:
 def fill_disk(machine: Machine, path: str = "/var/lib/etcd", size: str = "2m") -> None:
     """Mount a tmpfs of `size` on `path`: a disk that is soon full. `umount` ends it."""
     machine.run(f"mkdir -p {path} && mount -t tmpfs -o size={size},mode=0755 lab-small-disk {path}", root=True)
+
+
+def as_they_are(machines: Sequence[Machine]) -> list[str]:
+    """Everything that a run could have changed on machines with a member; the same text when it has not."""
+    look = (
+        "ls -A /opt/etcd /var/lib; cat /etc/systemd/system/etcd.service; "
+        "cat /var/lib/etcd-node/*.json; sha256sum /etc/etcd/pki/*; readlink /usr/local/bin/etcdctl; "
+        "systemctl show etcd -p MainPID -p ActiveEnterTimestampMonotonic"
+    )
+    return [machine.run(look, root=True).stdout for machine in machines]
 
 
 def require_a_lab() -> None:

@@ -52,7 +52,7 @@ class Stack:
         project: str,
     ) -> None:
         self.directory = directory
-        self._environ = {**os.environ, **environ}
+        self.environ = {**os.environ, **environ}
         self._project = project
         self.config = dict(config)
         directory.mkdir(parents=True)
@@ -74,7 +74,7 @@ class Stack:
         done = subprocess.run(
             command,
             cwd=self.directory,
-            env=self._environ,
+            env=self.environ,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -105,6 +105,11 @@ class Stack:
         """`pulumi preview`."""
         return self.pulumi("preview", *arguments, check=check)
 
+    def preview_json(self) -> str:
+        """`pulumi preview` as JSON: every step, secrets hidden."""
+        self.write_config()
+        return self._stdout("preview", "--json")
+
     def destroy(self) -> Run:
         """`pulumi destroy`."""
         return self.pulumi("destroy", "--yes", "--skip-preview")
@@ -121,53 +126,96 @@ class Stack:
         return subprocess.run(
             self.command(*arguments),
             cwd=self.directory,
-            env=self._environ,
+            env=self.environ,
             stdout=subprocess.PIPE,
             text=True,
             timeout=60,
             check=True,
         ).stdout
 
+    def begin_up(self) -> "Background":
+        """Starts `pulumi up`; somebody has to wait for it or kill it."""
+        self.write_config()
+        return Background(self)
+
     def up_killed_when(self, seen: Callable[[], bool], *, within: float = 120) -> None:
         """Starts `pulumi up` and ends it with SIGKILL, engine, plugins and program together, as soon as `seen()`.
 
         Raises AssertionError when the run ends by itself first.
         """
-        log = self.directory / "killed.log"
-        done = self._up_until(seen, within)
-        assert done is None, f"the run ended before the moment to kill it:\n{log.read_text()}"
+        running = self.begin_up()
+        try:
+            running.until(seen, within)
+        finally:
+            running.kill()
 
     def up_killed_after(self, seconds: float) -> int | None:
         """The same after some seconds. The run's exit code when it ended by itself before, None when it was killed."""
+        running = self.begin_up()
         end = time.monotonic() + seconds
-        return self._up_until(lambda: time.monotonic() >= end, within=seconds + 60)
+        try:
+            while time.monotonic() < end and running.code is None:
+                time.sleep(0.02)
+            return running.code
+        finally:
+            running.kill()
 
-    def _up_until(self, seen: Callable[[], bool], within: float) -> int | None:
-        self.write_config()
-        log = self.directory / "killed.log"
-        with log.open("w") as out:
-            process = subprocess.Popen(
-                self.command("up", "--yes", "--skip-preview"),
-                cwd=self.directory,
-                env=self._environ,
+
+class Background:
+    """`pulumi up` that runs while a test does something else.
+
+    Args:
+        stack: whose.
+    """
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+        self._log = stack.directory / "background.log"
+        self._start = time.monotonic()
+        with self._log.open("w") as out:
+            self._process = subprocess.Popen(
+                stack.command("up", "--yes", "--skip-preview"),
+                cwd=stack.directory,
+                env=stack.environ,
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+
+    @property
+    def code(self) -> int | None:
+        """Its exit code; None while it runs."""
+        return self._process.poll()
+
+    @property
+    def text(self) -> str:
+        """What it has said so far."""
+        return self._log.read_text()
+
+    def until(self, seen: Callable[[], bool], within: float = 120) -> None:
+        """Waits until `seen()`. Raises AssertionError when the run ends first, or that takes too long."""
         deadline = time.monotonic() + within
-        try:
-            while not seen():
-                if process.poll() is not None:
-                    return process.returncode
-                assert time.monotonic() < deadline, f"the moment to kill it did not come:\n{log.read_text()}"
-                time.sleep(0.02)
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait(30)
-                # An engine that was killed could not unlock its state; its own message tells users to do this.
-                self.pulumi("cancel", "--yes", check=False)
-        return None
+        while not seen():
+            assert self.code is None, f"the run ended before the moment came:\n{self.text}"
+            assert time.monotonic() < deadline, f"the moment did not come:\n{self.text}"
+            time.sleep(0.02)
+
+    def until_said(self, text: str, within: float = 120) -> None:
+        """Waits until the run has said `text`. Raises AssertionError like `until`."""
+        self.until(lambda: text in self.text, within)
+
+    def wait(self, timeout: float = UP_SECONDS) -> Run:
+        """Waits for its end. Raises subprocess.TimeoutExpired when it does not come."""
+        code = self._process.wait(timeout)
+        return Run(code, self.text, time.monotonic() - self._start)
+
+    def kill(self) -> None:
+        """Ends engine, plugins and program with SIGKILL, if they have not ended."""
+        if self.code is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait(30)
+            # An engine that was killed could not unlock its state; its own message tells users to do this.
+            self._stack.pulumi("cancel", "--yes", check=False)
 
 
 class Stacks:

@@ -73,7 +73,8 @@ def refusal(values: dict[str, Any], directory: Path, stack: str = "dev") -> Plan
 def test_a_minimal_configuration_gets_every_default(directory: Path) -> None:
     stack = load(sound(), directory)
     assert (stack.cluster_name, stack.version, stack.quota, stack.metrics) == ("dev", "3.6.16", "2GiB", "loopback")
-    assert (stack.flags, stack.release_sha256, stack.authority, stack.warnings) == ({}, {}, None, ())
+    assert (stack.flags, stack.release_sha256, stack.warnings) == ({}, {}, ())
+    assert (stack.authorities, stack.issuer) == ((config.AuthorityConfig("1"),), "1")
     assert (stack.heartbeat_interval_ms, stack.election_timeout_ms) == (None, None)
     assert stack.certificates == config.CertificatesConfig(8760, 720, 87600)
     assert stack.cluster_api == config.ClusterApiConfig("dev", "default")
@@ -304,24 +305,61 @@ def test_a_file_without_a_usable_private_key_is_refused(text: str, expected: str
 
 
 def test_an_authority_that_cannot_issue_is_refused_without_showing_its_key(directory: Path) -> None:
-    refused = refusal(sound(ca={"certificate": "none", "privateKey": "VERYSECRET"}), directory)
-    assert refused.key == "ca.certificate"
+    refused = refusal(
+        sound(authorities=[{"name": "ours", "certificate": "none", "privateKey": "VERYSECRET"}]), directory
+    )
+    assert refused.key == "authorities[0].certificate"
     assert "VERYSECRET" not in str(refused)
 
 
-def test_an_authority_needs_both_parts(directory: Path) -> None:
-    refused = refusal(sound(ca={"certificate": "x"}), directory)
-    assert [problem.key for problem in refused.problems] == ["ca.privateKey"]
+def test_two_authorities_may_be_trusted_and_either_may_issue(directory: Path, own_authority: dict[str, str]) -> None:
+    old = {"name": "old", "certificate": own_authority["certificate"]}
+    stack = load(sound(authorities=[{"name": "1"}, old]), directory)
+    assert [authority.name for authority in stack.authorities] == ["1", "old"]
+    assert stack.issuer == "1"
+    assert load(sound(authorities=[{"name": "1"}, {"name": "2"}], issuer="2"), directory).issuer == "2"
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "said"),
+    [
+        ({"authorities": []}, "authorities", "at least one"),
+        ({"authorities": [{}]}, "authorities[0].name", "required"),
+        ({"authorities": [{"name": "One"}]}, "authorities[0].name", "DNS label"),
+        ({"authorities": [{"name": "1"}, {"name": "1"}]}, "authorities[1].name", "the same name"),
+        ({"authorities": [{"name": "1"}], "issuer": "2"}, "issuer", "trusted: 1"),
+        ({"issuer": "old"}, "issuer", "trusted: 1"),
+        ({"authorities": [{"name": "1", "privateKey": "x"}]}, "authorities[0].certificate", "comes with"),
+    ],
+)
+def test_what_cannot_be_a_clusters_authorities_is_refused(
+    directory: Path, changes: dict[str, Any], key: str, said: str
+) -> None:
+    refused = refusal(sound(**changes), directory)
+    assert refused.key == key
+    assert said in str(refused)
+
+
+def test_an_authority_that_issues_needs_its_private_key(directory: Path, own_authority: dict[str, str]) -> None:
+    refused = refusal(sound(authorities=[{"name": "ours", "certificate": own_authority["certificate"]}]), directory)
+    assert [problem.key for problem in refused.problems] == ["authorities[0].privateKey"]
+
+
+def test_one_certificate_under_two_names_is_refused(directory: Path, own_authority: dict[str, str]) -> None:
+    ours = {"certificate": own_authority["certificate"], "privateKey": own_authority["private_key"]}
+    refused = refusal(sound(authorities=[{"name": "a", **ours}, {"name": "b", **ours}]), directory)
+    assert [problem.key for problem in refused.problems] == ["authorities[1].certificate"]
 
 
 SECRET = "topsecret-0123456789"
 HIDDEN: list[dict[str, Any]] = [
     {"sshPrivateKey": SECRET},
-    {"ca": SECRET},
-    {"ca": {"certificate": "x", "privateKey": [SECRET]}},
-    {"ca": {"certificate": "x", "privateKey": SECRET}},
-    {"ca": {"certificat": "x", "privatKey": SECRET}},
-    {"ca": [{"privateKey": SECRET}]},
+    {"authorities": SECRET},
+    {"authorities": [SECRET]},
+    {"authorities": [{"name": "a", "certificate": "x", "privateKey": [SECRET]}]},
+    {"authorities": [{"name": "a", "certificate": "x", "privateKey": SECRET}]},
+    {"authorities": [{"name": "a", "certificat": "x", "privatKey": SECRET}]},
+    {"authorities": {"privateKey": SECRET}},
     {"sshPrivatKey": SECRET},
     {"ssh": {"privateKey": SECRET}},
     {"ssh": {"privateKeyFile": f"-----BEGIN OPENSSH PRIVATE KEY-----\n{SECRET}"}},
@@ -339,7 +377,7 @@ def test_no_message_holds_a_secret(changes: dict[str, Any], directory: Path) -> 
 def test_a_configuration_shown_for_debugging_holds_no_secret(directory: Path) -> None:
     stack = load(sound(), directory)
     assert PLAIN_KEY[40:80] not in repr(stack)
-    assert "topsecret" not in repr(config.AuthorityConfig("c", "topsecret"))
+    assert "topsecret" not in repr(config.AuthorityConfig("a", "c", "topsecret"))
     assert "topsecret" not in repr(config.BastionConfig("h", "k", "topsecret"))
 
 

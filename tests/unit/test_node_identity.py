@@ -29,12 +29,14 @@ def test_a_machine_that_was_only_prepared_may_become_another_member() -> None:
     identity.refuse_another(None, a_spec())
 
 
-def test_another_ca_is_refused_with_both_fingerprints() -> None:
+def test_cas_with_none_in_common_are_refused_with_both_fingerprints() -> None:
     with pytest.raises(NodeError, match="nothing was changed") as caught:
         identity.refuse_other_authority(HELD, ["bb" * 32])
     assert "aaaa" in caught.value.cause
     assert "bbbb" in caught.value.cause
     identity.refuse_other_authority(HELD, ["aa" * 32])
+    identity.refuse_other_authority(HELD, ["aa" * 32, "bb" * 32])
+    identity.refuse_other_authority(replace(HELD, ca=("aa" * 32, "bb" * 32)), ["bb" * 32])
     identity.refuse_other_authority(None, ["bb" * 32])
 
 

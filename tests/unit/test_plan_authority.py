@@ -70,7 +70,7 @@ def certificate(
 def problems(given: str, key: str, hours: int = 8760) -> list[str]:
     found = check_authority(given, key, hours, now=NOW.timestamp())
     for problem in found:
-        assert problem.key in ("ca.certificate", "ca.private_key")
+        assert problem.key in ("authority.certificate", "authority.private_key")
         for text in (given, key):
             lines = [line for line in text.splitlines() if len(line) > 20 and not line.startswith("-----")]
             assert not [line for line in lines if line in str(problem)], "a message repeats the input"
@@ -106,7 +106,7 @@ def test_a_key_with_a_passphrase_is_refused_and_none_is_asked_for() -> None:
 @pytest.mark.parametrize("key", ["", "no key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"])
 def test_a_text_that_is_no_key_is_refused(key: str) -> None:
     [problem] = problems(certificate(), key)
-    assert "ca.private_key" in problem
+    assert "authority.private_key" in problem
     assert "PEM format" in problem
 
 

@@ -38,6 +38,8 @@ def test_the_specification_has_the_shape_that_the_machine_reads() -> None:
         "peer_port": 2380,
         "metrics_url": "http://127.0.0.1:2381",
         "quota_bytes": 2147483648,
+        "trusted": ["1"],
+        "issuer": "1",
         "program": "0123456789ab",
     }
     assert flags["--name"] == "etcd-2"

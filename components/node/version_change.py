@@ -1,0 +1,86 @@
+"""What must hold, and what has to be done once, before a member may run another version of etcd."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from . import downgrade, etcd, member, snapshot, v2store, versions
+from .errors import NodeError
+from .spec import Spec
+
+
+def refuse(spec: Spec, others: Mapping[str, str]) -> None:
+    """Refuses a version that etcd's rules do not allow after what ran here and beside what runs elsewhere.
+
+    Args:
+        spec: the wanted state.
+        others: name -> address of the members that are asked for what they run; those that do not answer do not count
+            here, because nothing is restarted without them.
+
+    Raises:
+        NodeError: it is refused; nothing was changed, not even a certificate.
+    """
+    here, wanted = member.version(), spec.release.version
+    if here in ("", wanted):
+        return
+    running = {name: status.version for name, status in etcd.statuses(spec, others).items()}
+    versions.refuse_version(wanted, {spec.member: here, **running})
+    if v2store.applies(versions.minor(here), versions.minor(wanted)):
+        v2store.refuse_dirty(spec, here)
+
+
+def make_ready(spec: Spec, statuses: Mapping[str, etcd.Status]) -> bool:
+    """Does what comes before the restart of this member, which may run another version afterwards.
+
+    Before the first member changes, a snapshot; before a way back, etcd's own procedure.
+
+    Args:
+        spec: the wanted state.
+        statuses: name -> what the members say that are healthy, this one included.
+
+    Returns:
+        Whether it did anything that takes its time; the others must be looked at again then.
+
+    Raises:
+        NodeError: the version is refused, or the cluster cannot be made ready for it; nothing was restarted.
+    """
+    running = {name: status.version for name, status in statuses.items()}
+    wanted, here, own = spec.release.version, member.version(), statuses.get(spec.member)
+    versions.refuse_version(wanted, running)
+    if here in ("", wanted) or own is None:
+        return False
+    if wanted not in running.values():
+        snapshot.keep(spec, here, spec.address, own)
+    if versions.minor(wanted) < versions.minor(here):
+        downgrade.open_way(spec, here)
+    return True
+
+
+def make_ready_to_start(spec: Spec, witnesses: Sequence[str]) -> None:
+    """Does the same for a member that does not run and has data.
+
+    Args:
+        spec: the wanted state.
+        witnesses: addresses of other members, which read through the quorum.
+
+    Raises:
+        NodeError: it must come back with the version that it had first; nothing was started.
+    """
+    here, wanted = member.version(), spec.release.version
+    if here in ("", wanted):
+        return
+    others = {name: address for name, address in spec.others.items() if address in witnesses}
+    seen = downgrade.all_seen(spec, others)
+    back = versions.minor(wanted) < versions.minor(here)
+    if versions.minor(wanted) != versions.minor(here) and (
+        not seen or (back and versions.needs_permission(wanted, seen))
+    ):
+        raise NodeError(
+            f"etcd does not run here, and {wanted} would be another minor version than the {here} that it had; it was "
+            "not started",
+            f"Set the version back to {here}, and run again; when all members are healthy, set it to {wanted}.",
+        )
+    statuses = etcd.statuses(spec, others)
+    if statuses and wanted not in {each.server for each in seen.values()}:
+        name, status = next(iter(statuses.items()))
+        snapshot.keep(spec, here, others[name], status)

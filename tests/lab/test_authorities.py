@@ -1,0 +1,179 @@
+"""One CA is replaced by another in three ups; whoever writes notices nothing, and no phase comes before its time."""
+
+import json
+import shlex
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lab import Machine
+from tests.support.authority import OwnAuthority
+from tests.support.clients import IN, OUT, Held, knocking, tls_of
+from tests.support.etcd import assert_serves_all_members, process_ids
+from tests.support.machines import Machines
+from tests.support.prober import probing
+from tests.support.stacks import Stacks
+
+
+def restarts(machines: Sequence[Machine]) -> dict[str, int]:
+    """Member -> how often its etcd was started, as its journal has it."""
+    count = "journalctl --no-pager -q -o cat -u etcd.service | grep -c '^Started etcd'"
+    return {machine.name: int(machine.run(count, root=True).stdout) for machine in machines}
+
+
+def files_for(machine: Machine, bundle: Sequence[str], issuer: OwnAuthority) -> dict[str, str]:
+    """What `converge` gets on standard input, of a CA that the test has."""
+    files = {"ca.crt": "".join(bundle)}
+    for kind in ("server", "peer", "healthcheck-client"):
+        files[f"{kind}.crt"], files[f"{kind}.key"] = issuer.issue(
+            machine.name, [machine.name, "localhost"], [machine.address, "127.0.0.1"]
+        )
+    return files
+
+
+def converge(machine: Machine, files: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Calls etcd-node by hand, past everything that would refuse before: with the specification that it has."""
+    spec = machine.run("cat /var/lib/etcd-node/installed.json", root=True).stdout
+    command = f"etcd-node converge {shlex.quote(spec)}"
+    return machine.run(command, input=json.dumps({"identity": "", "files": files}), root=True, check=False, timeout=120)
+
+
+def pki_of(machine: Machine) -> str:
+    """Checksums of all certificates and keys on a machine."""
+    return machine.run("sha256sum /etc/etcd/pki/* /var/lib/etcd-node/identity.json", root=True).stdout
+
+
+def refused(machine: Machine, files: dict[str, str], machines: Sequence[Machine]) -> str:
+    """What `converge` says when it refuses these files; fails when it changed anything."""
+    before, processes = pki_of(machine), process_ids(machines)
+    done = converge(machine, files)
+    assert done.returncode != 0, done.stdout
+    assert "nothing was changed" in done.stderr
+    assert pki_of(machine) == before
+    assert process_ids(machines) == processes
+    return str(done.stderr)
+
+
+def pair_of(outputs: dict[str, Any]) -> tuple[str, str]:
+    client = outputs["apiserver_etcd_client"]
+    return client["certificate"], client["private_key"]
+
+
+def test_a_ca_of_ones_own_takes_over_in_three_ups_and_every_client_works_exactly_while_it_should(
+    machines: Machines, stacks: Stacks, tmp_path: Path
+) -> None:
+    found = machines.fresh(3)
+    stack = stacks.new(found)
+    stack.up()
+    ours = OwnAuthority()
+    old_ca, old_pair = stack.outputs()["ca_cert"], pair_of(stack.outputs())
+    new_pair = ours.issue("kube-apiserver-etcd-client")
+    both = [old_ca, ours.certificate]
+    clients = {
+        "old": tls_of(tmp_path, "old", [old_ca], old_pair),
+        "old with the bundle": tls_of(tmp_path, "bundle", both, old_pair),
+        "new with the bundle": tls_of(tmp_path, "switched", both, new_pair),
+        "new": tls_of(tmp_path, "new", [ours.certificate], new_pair),
+    }
+    own = {"name": "ours", "certificate": ours.certificate, "privateKey": ours.private_key}
+
+    # On the machine, whatever was refused before: its CA first has to be trusted by every member.
+    said = refused(found[0], files_for(found[0], both, ours), found)
+    assert "are not accepted everywhere yet" in said
+    assert "etcd-2" in said
+    assert "trusts the CA" in refused(found[0], files_for(found[0], [ours.certificate], ours), found)
+
+    def phase(title: str, turns: dict[str, list[str]], restarted: int, **config: Any) -> None:
+        """One up. The prober has what the outputs said before it, as API servers have."""
+        before = restarts(found)
+        stack.config.update(config)
+        with probing(stack, found, tmp_path, title) as probe, knocking(clients, found) as knocks:
+            probe.mark("pulumi up")
+            run = stack.up()
+            probe.mark("done")
+        print(f"{title}: {run.seconds:.1f} s")
+        for client, expected in turns.items():
+            assert knocks.turns(client) == {machine.name: expected for machine in found}, client
+        assert {name: count - before[name] for name, count in restarts(found).items()} == {
+            machine.name: restarted for machine in found
+        }
+        assert probe.report is not None
+        assert probe.report.most_down <= restarted
+
+    held = Held(clients["old"], found)
+    phase(
+        "CA rotation: trust both",
+        {"old": [IN], "old with the bundle": [IN], "new with the bundle": [OUT, IN], "new": [OUT]},
+        1,
+        authorities=[{"name": "1"}, own],
+        issuer="1",
+    )
+    assert stack.outputs()["ca_cert"] == "".join(both)
+    assert pair_of(stack.outputs()) == old_pair
+    held.use()
+    assert sorted(held.lost) == [machine.name for machine in found]
+
+    # The old CA cannot go before the new one issues, and nobody is left behind.
+    assert "is still in use" in refused(found[1], files_for(found[1], [ours.certificate], ours), found)
+    found[2].run("systemctl stop etcd", root=True)
+    assert "etcd-3: connection refused" in refused(found[0], files_for(found[0], both, ours), found[:2])
+    found[2].run("systemctl start etcd", root=True)
+
+    held = Held(clients["old"], found)
+    phase(
+        "CA rotation: the new one issues",
+        {"old": [IN, OUT], "old with the bundle": [IN], "new with the bundle": [IN], "new": [OUT, IN]},
+        0,
+        issuer="ours",
+    )
+    held.use()
+    assert held.lost == [], "connections that are held stay"
+    for part in (0, 1):
+        assert pair_of(stack.outputs())[part] != old_pair[part]
+
+    phase(
+        "CA rotation: drop the old one",
+        {"old": [OUT], "old with the bundle": [IN, OUT], "new with the bundle": [IN], "new": [IN]},
+        1,
+        authorities=[own],
+    )
+    held.use()
+    assert sorted(held.lost) == [machine.name for machine in found]
+    assert stack.outputs()["ca_cert"] == ours.certificate
+    assert_serves_all_members(found)
+    stack.up("--expect-no-changes")
+
+
+def test_a_rotation_whose_first_and_third_up_are_killed_is_finished_by_the_next_ones(
+    machines: Machines, stacks: Stacks, tmp_path: Path
+) -> None:
+    found = machines.fresh(3)
+    stack = stacks.new(found)
+    stack.up()
+    keys = [machine.run("sha256sum </etc/etcd/pki/server.key", root=True).stdout for machine in found]
+
+    def killed(title: str, **config: Any) -> None:
+        """One up that is ended when the second member's process has just been replaced, and one more."""
+        before, processes = restarts(found), process_ids(found)
+        stack.config.update(config)
+        with probing(stack, found, tmp_path, title) as probe:
+            stack.up_killed_when(lambda: process_ids(found[1:2])["etcd-2"] != processes["etcd-2"])
+            probe.mark("killed")
+            assert process_ids(found[2:])["etcd-3"] == processes["etcd-3"]
+            stack.up()
+        assert restarts(found) == {name: count + 1 for name, count in before.items()}
+        assert_serves_all_members(found)
+
+    killed("CA rotation, killed: trust both", authorities=[{"name": "1"}, {"name": "2"}], issuer="1")
+    processes = process_ids(found)
+    with probing(stack, found, tmp_path, "CA rotation, killed: the new one issues"):
+        stack.config["issuer"] = "2"
+        stack.up()
+    assert process_ids(found) == processes
+    new_keys = [machine.run("sha256sum </etc/etcd/pki/server.key", root=True).stdout for machine in found]
+    assert not set(keys) & set(new_keys)
+    killed("CA rotation, killed: drop the old one", authorities=[{"name": "2"}])
+
+    assert stack.outputs()["ca_cert"].count("BEGIN CERTIFICATE") == 1
+    stack.up("--expect-no-changes")

@@ -1,0 +1,53 @@
+"""Back by one minor version, by etcd's own procedure, and the change of mind in the middle of it."""
+
+import json
+from pathlib import Path
+
+from lab import Machine
+from tests.support.etcd import assert_serves_all_members, etcdctl, running_versions
+from tests.support.machines import Machines
+from tests.support.prober import probing
+from tests.support.stacks import Stacks
+
+
+def _under_way(machine: Machine) -> bool:
+    """Whether the cluster has been told to go back."""
+    status = json.loads(etcdctl(machine, "endpoint", "status", "--write-out=json"))[0]["Status"]
+    return bool(status.get("downgradeInfo", {}).get("enabled"))
+
+
+def test_a_downgrade_that_was_cut_off_is_cancelled_or_finished_by_the_next_run(
+    machines: Machines, stacks: Stacks, tmp_path: Path
+) -> None:
+    found = machines.fresh(3)
+    stack = stacks.new(found, version="3.6.16")
+    stack.up()
+    for number in range(100):
+        etcdctl(found[0], "put", f"kept/{number}", "x" * 1000)
+
+    stack.config["version"] = "3.5.35"
+    with probing(stack, found, tmp_path, "Downgrade to 3.5.35, cancelled and made") as probe:
+        probe.mark("pulumi up to 3.5.35, killed")
+        stack.up_killed_when(lambda: running_versions(found[:1]) == ["3.5.35"])
+        assert _under_way(found[2])
+
+        stack.config["version"] = "3.6.16"
+        probe.mark("pulumi up to 3.6.16")
+        back = stack.up()
+        assert "cancelled the downgrade to 3.5" in back.text
+        assert not _under_way(found[2])
+        assert running_versions(found) == ["3.6.16"] * 3
+
+        stack.config["version"] = "3.5.35"
+        probe.mark("pulumi up to 3.5.35")
+        run = stack.up()
+        print(f"3.5.35: {run.seconds:.1f} s")
+        assert "the cluster was told to go back to 3.5" in run.text
+        probe.mark("done")
+    assert running_versions(found) == ["3.5.35"] * 3
+    for machine in found:
+        count = etcdctl(machine, "get", "kept/", "--prefix", "--count-only", "--write-out=fields")
+        assert '"Count" : 100' in count
+    assert_serves_all_members(found)
+    assert probe.report is not None
+    assert probe.report.most_down == 1

@@ -1,0 +1,130 @@
+"""A member that is cut off, loses its power or has no room stops a change where it is; the next run finishes it."""
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from lab import Machine
+from tests.support.etcd import PKI, assert_serves_all_members, etcdctl, member_list, process_ids
+from tests.support.machines import Machines
+from tests.support.manual import manual
+from tests.support.prober import probing
+from tests.support.stacks import Run, Stack, Stacks
+
+OPTIONS = f"--cacert={PKI}/ca.crt --cert={PKI}/healthcheck-client.crt --key={PKI}/healthcheck-client.key"
+ELECTION_SECONDS = 5.0
+"""Longest time without an acknowledgement where a leader dies unannounced: etcd's election timeout is 1 to 2 s."""
+
+
+@pytest.fixture(scope="module")
+def cluster(machines: Machines, stacks: Stacks) -> tuple[list[Machine], Stack]:
+    """Three members whose database is soon full; each test leaves it healthy."""
+    found = machines.fresh(3)
+    stack = stacks.new(found, quota="64MiB")
+    stack.up()
+    return found, stack
+
+
+def _lead(machines: Sequence[Machine], leader: Machine) -> None:
+    number = next(row["ID"] for row in member_list(leader) if row["name"] == leader.name)
+    every = ",".join(f"https://{machine.address}:2379" for machine in machines)
+    etcdctl(leader, "move-leader", f"{number:x}", endpoint=every, check=False)
+
+
+def _stopped_by(stack: Stack, flag: str, moment: str, fault: Callable[[], object], mark: Callable[[str], None]) -> Run:
+    """Changes a setting; the fault comes when the run has said `moment`."""
+    stack.config["flags"] = {"max-txn-ops": flag}
+    running = stack.begin_up()
+    try:
+        running.until_said(moment)
+        mark("fault")
+        fault()
+        return running.wait()
+    finally:
+        running.kill()
+
+
+def test_a_member_that_is_cut_off_stops_a_change_and_the_next_run_finishes_when_it_is_back(
+    machines: Machines, cluster: tuple[list[Machine], Stack], tmp_path: Path
+) -> None:
+    found, stack = cluster
+    _lead(found, found[0])
+    before = process_ids(found)
+    with probing(stack, found, tmp_path, "A member cut off") as probe:
+        probe.mark("etcd-3 cut off")
+        machines.lab.isolate(found[2].name)
+        stack.config["flags"] = {"max-txn-ops": "256"}
+        run = stack.up(check=False)
+        assert run.code != 0
+        assert f"not all other members are healthy ({found[2].name}: the machine cannot be reached" in run.text
+        assert process_ids(found) == before, "refused before the first restart"
+        machines.lab.heal(found[2].name)
+
+        probe.mark("healed, pulumi up")
+        run = _stopped_by(
+            stack, "256", f"{found[0].name}: as wanted", lambda: machines.lab.isolate(found[2].name), probe.mark
+        )
+        assert run.code != 0
+        assert f"{found[2].name}: the machine cannot be reached" in run.text
+        now = process_ids(found)
+        assert [now[m.name] != before[m.name] for m in found] == [True, False, False], "the run stops there"
+        machines.lab.heal(found[2].name)
+
+        probe.mark("healed, pulumi up")
+        stack.up()
+    after = process_ids(found)
+    assert after[found[0].name] == now[found[0].name], "what is done is not done again"
+    assert all(after[machine.name] != before[machine.name] for machine in found)
+    assert_serves_all_members(found)
+
+
+def test_a_leader_that_loses_its_power_in_the_middle_stops_the_change_and_costs_no_acknowledged_write(
+    machines: Machines, cluster: tuple[list[Machine], Stack], tmp_path: Path
+) -> None:
+    found, stack = cluster
+    _lead(found, found[2])
+    before = process_ids(found)
+    title = "Leader's power cut in a change"
+    with probing(stack, found, tmp_path, title, gap=ELECTION_SECONDS) as probe:
+        run = _stopped_by(
+            stack, "512", f"{found[0].name}: as wanted", lambda: machines.lab.kill(found[2].name), probe.mark
+        )
+        assert run.code != 0
+        assert f"{found[2].name}: " in run.text
+        assert process_ids(found[1:2]) == {found[1].name: before[found[1].name]}, "the run stops there"
+        machines.lab.start(found[2].name)
+        done = process_ids(found[:1])
+        probe.mark("power is back, pulumi up")
+        stack.up()
+    assert process_ids(found[:1]) == done, "what is done is not done again"
+    assert_serves_all_members(found)
+
+
+def test_a_full_database_refuses_a_change_and_the_way_out_in_the_manual_works(
+    cluster: tuple[list[Machine], Stack], tmp_path: Path
+) -> None:
+    found, stack = cluster
+    endpoint = f"etcdctl --endpoints=https://{found[1].address}:2379 {OPTIONS}"
+    # The same key again and again: all but the last value can be forgotten.
+    put = f"head -c 786432 /dev/urandom | base64 -w0 | {endpoint} put full >/dev/null"
+    filled = found[1].run(f"for n in $(seq 90); do {put} || exit 0; done; exit 1", root=True)
+    assert "database space exceeded" in filled.stderr
+    before = process_ids(found)
+
+    stack.config["flags"] = {"max-txn-ops": "1024"}
+    run = stack.up(check=False)
+
+    assert run.code != 0
+    assert re.search(r"alarm NOSPACE of etcd-\d", run.text), run.text
+    for words in ("nothing was restarted", "etcdctl compact", "etcdctl defrag", "etcdctl alarm disarm"):
+        assert words in run.text
+    assert process_ids(found) == before
+
+    found[0].run(manual("The database is full", found), root=True)
+    with probing(stack, found, tmp_path, "After a full database"):
+        stack.up()
+    after = process_ids(found)
+    assert all(after[machine.name] != before[machine.name] for machine in found)
+    assert_serves_all_members(found)

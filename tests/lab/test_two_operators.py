@@ -1,0 +1,103 @@
+"""Two checkouts, each with a state of its own, change the same cluster: one at a time, and nobody waits for ever."""
+
+import getpass
+import json
+import re
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from lab import Machine
+from tests.support.etcd import assert_serves_all_members, etcdctl, process_ids
+from tests.support.machines import Machines
+from tests.support.prober import probing
+from tests.support.stacks import Run, Stack, Stacks
+
+KEY = "external-etcd/operator"
+
+
+def _together(*stacks: Stack) -> list[Run]:
+    """`pulumi up` of all of them at once."""
+    runs: list[Run | None] = [None] * len(stacks)
+
+    def up(number: int) -> None:
+        runs[number] = stacks[number].up(check=False)
+
+    threads = [threading.Thread(target=up, args=(number,)) for number in range(len(stacks))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [run for run in runs if run is not None]
+
+
+def _says_who_and_since_when(run: Run) -> bool:
+    said = f"another operator is changing this cluster: {re.escape(getpass.getuser())}@"
+    return re.search(rf"{said}\S+ \(operator [0-9a-f]{{16}}\) since 20\d\d-\d\d-\d\dT[0-9:]+Z", run.text) is not None
+
+
+def _flags(machines: Sequence[Machine], flag: str) -> set[str]:
+    """The values with which a flag's processes run."""
+    show = f"tr '\\0' '\\n' </proc/$(systemctl show etcd -p MainPID --value)/cmdline | grep -- --{flag}= || true"
+    return {machine.run(show, root=True).stdout.strip() for machine in machines}
+
+
+def test_of_two_operators_one_is_refused_and_a_claim_that_was_left_behind_lapses(
+    machines: Machines, stacks: Stacks, tmp_path: Path, own_authority: dict[str, str]
+) -> None:
+    # Only a CA of one's own can be in two states.
+    ca = {"certificate": own_authority["certificate"], "privateKey": own_authority["private_key"]}
+    found = machines.fresh(3)
+    one, two = stacks.new(found, ca=ca), stacks.new(found, ca=ca)
+    one.up()
+    with probing(one, found, tmp_path, "Two operators") as probe:
+        # At once.
+        one.config["flags"], two.config["flags"] = {"max-txn-ops": "256"}, {"max-txn-ops": "512"}
+        probe.mark("two at once")
+        runs = _together(one, two)
+        assert sorted(run.code == 0 for run in runs) == [False, True], "\n".join(run.text for run in runs)
+        winner, loser = (one, two) if runs[0].code == 0 else (two, one)
+        refused = runs[1] if winner is one else runs[0]
+        assert _says_who_and_since_when(refused), refused.text
+        assert _flags(found, "max-txn-ops") == {f"--max-txn-ops={winner.config['flags']['max-txn-ops']}"}
+        assert etcdctl(found[0], "get", KEY, "--print-value-only") == "", "a change that is over claims nothing"
+
+        # Cut off in the middle: the same operator goes on at once, the other one is told to wait.
+        probe.mark("cut off")
+        before = process_ids(found[:1])
+        loser.config["flags"] = {"max-txn-ops": "1024"}
+        loser.up_killed_when(lambda: process_ids(found[:1]) != before)
+        claim = json.loads(etcdctl(found[0], "get", KEY, "--write-out=json"))["kvs"][0]
+        left = json.loads(etcdctl(found[0], "lease", "timetolive", f"{claim['lease']:x}", "--write-out=json"))
+        assert 0 < left["ttl"] <= 240
+        probe.mark("another one")
+        files = _certificates(found)
+        winner.config["flags"] = {"max-txn-ops": "2048"}
+        run = winner.up(check=False)
+        assert run.code != 0
+        assert _says_who_and_since_when(run), run.text
+        assert _certificates(found) == files, "nothing was written"
+        probe.mark("goes on")
+        loser.up()
+        assert _flags(found, "max-txn-ops") == {"--max-txn-ops=1024"}
+
+        # What somebody has left who never comes back.
+        lease = json.loads(etcdctl(found[0], "lease", "grant", "12", "--write-out=json"))["ID"]
+        value = json.dumps({"operator": "0123456789abcdef", "by": "a@b", "since": "2026-01-01T00:00:00Z"})
+        etcdctl(found[0], "put", KEY, value, f"--lease={lease:x}")
+        end = time.monotonic() + 12
+        probe.mark("left behind")
+        run = winner.up(check=False)
+        assert run.code != 0
+        assert "a@b (operator 0123456789abcdef) since 2026-01-01T00:00:00Z" in run.text
+        assert "lapses by itself" in run.text
+        time.sleep(max(end - time.monotonic(), 0) + 2)
+        probe.mark("lapsed")
+        winner.up()
+    assert_serves_all_members(found)
+    winner.up("--expect-no-changes")
+
+
+def _certificates(machines: Sequence[Machine]) -> list[str]:
+    return [machine.run("cat /etc/etcd/pki/*.crt | sha256sum", root=True).stdout for machine in machines]

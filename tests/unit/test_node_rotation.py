@@ -1,0 +1,122 @@
+"""What a member asks the others before it takes certificates of another CA."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from components.node import certificates, etcd, paths, rotation, systemd
+from components.node.errors import NodeError
+from components.node.spec import Bundle
+from tests.support.authority import OwnAuthority
+
+from .node_support import a_spec
+
+OLD, NEW = OwnAuthority("old"), OwnAuthority("new")
+SPEC = a_spec(issuer="2")
+READY = etcd.Ready(ok=True, said="", certificate="")
+
+
+def a_bundle(trusted: list[OwnAuthority], issuer: OwnAuthority) -> Bundle:
+    files = {"ca.crt": "".join(authority.certificate for authority in trusted)}
+    for kind in ("server", "peer", "healthcheck-client"):
+        files[f"{kind}.crt"], files[f"{kind}.key"] = issuer.issue("etcd-1")
+    return Bundle("", files)
+
+
+Answers = Mapping[str, Exception]
+Ask = Callable[[Bundle, Bundle | None, Answers], list[str]]
+
+
+@pytest.fixture
+def ask(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Ask:
+    """Asks for a bundle on a machine with another (or none); returns who was asked on which port."""
+
+    def asked(bundle: Bundle, installed: Bundle | None, answers: Answers) -> list[str]:
+        monkeypatch.setattr(paths, "PKI", tmp_path)
+        for name, content in (installed.files if installed else {}).items():
+            (tmp_path / name).write_text(content)
+        names = {address: name for name, address in SPEC.members.items()}
+        calls: list[str] = []
+
+        def answer(port: str) -> Callable[..., object]:
+            def one(_spec: object, address: str, place: Path) -> object:
+                assert (place / "server.crt").read_text() == bundle.files["server.crt"]
+                calls.append(f"{names[address]} {port}")
+                error = answers.get(calls[-1])
+                if error is not None:
+                    raise error
+                return READY
+
+            return one
+
+        monkeypatch.setattr(etcd, "ready", answer("client"))
+        monkeypatch.setattr(etcd, "peer_view", answer("peer"))
+        monkeypatch.setattr(systemd, "show", lambda: replace(_SERVICE, pid=1 if installed else 0))
+        rotation.refuse_too_early(SPEC, bundle)
+        return sorted(calls)
+
+    return asked
+
+
+_SERVICE = systemd.Service("active", "running", 1, 0, "success", loaded=True, needs_reload=False, has_job=False)
+EVERYBODY = [f"etcd-{number} {port}" for number in (1, 2, 3) for port in ("client", "peer")]
+STALE = {"etcd-2 peer": etcd.RefusedError("it refuses"), "etcd-3 client": etcd.AlienError("it presents")}
+
+
+def test_the_same_certificates_a_renewal_and_one_more_ca_are_nobodys_business(ask: Ask) -> None:
+    now = a_bundle([OLD], OLD)
+    for wanted in (now, a_bundle([OLD], OLD), a_bundle([OLD, NEW], OLD), a_bundle([NEW, OLD], OLD)):
+        assert ask(wanted, now, STALE) == []
+
+
+@pytest.mark.parametrize(
+    ("now", "wanted"),
+    [
+        (a_bundle([OLD, NEW], OLD), a_bundle([OLD, NEW], NEW)),
+        (a_bundle([OLD, NEW], NEW), a_bundle([OLD, NEW], OLD)),
+        (a_bundle([OLD, NEW], NEW), a_bundle([NEW], NEW)),
+        (a_bundle([OLD], OLD), a_bundle([OLD, NEW], NEW)),
+        (a_bundle([OLD], OLD), a_bundle([NEW], NEW)),
+    ],
+    ids=["issue", "issue back", "drop", "trust and issue", "all at once"],
+)
+def test_another_issuer_and_one_ca_less_are_asked_of_every_member_on_both_ports(
+    ask: Ask, now: Bundle, wanted: Bundle
+) -> None:
+    assert ask(wanted, now, {}) == EVERYBODY
+    with pytest.raises(
+        NodeError, match=r"certificates of the CA 2 are not accepted everywhere yet .etcd-2: it refuses"
+    ):
+        ask(wanted, now, {"etcd-2 peer": etcd.RefusedError("it refuses")})
+    with pytest.raises(NodeError, match=r"trusted no more is still in use .etcd-3: it presents"):
+        ask(wanted, now, {"etcd-3 client": etcd.AlienError("it presents")})
+    with pytest.raises(NodeError, match=r"only while every member can be asked .etcd-3: no answer"):
+        ask(wanted, now, {"etcd-3 client": etcd.SilentError("no answer")})
+
+
+def test_a_machine_that_joins_need_not_hear_from_everybody_but_is_not_refused_by_anybody(ask: Ask) -> None:
+    wanted = a_bundle([OLD, NEW], NEW)
+    assert ask(wanted, None, {"etcd-3 client": etcd.SilentError("no answer")})
+    with pytest.raises(NodeError, match="not accepted"):
+        ask(wanted, None, {"etcd-2 peer": etcd.RefusedError("it refuses")})
+
+
+def test_certificates_that_their_own_cas_do_not_vouch_for_are_refused(ask: Ask) -> None:
+    now = a_bundle([OLD], OLD)
+    with pytest.raises(NodeError, match=r"would refuse server.crt"):
+        ask(a_bundle([OLD], NEW), now, {})
+    twin = OwnAuthority("old")  # no key identifier, so OpenSSL takes the first of that name
+    with pytest.raises(NodeError, match="the same subject"):
+        ask(a_bundle([OLD, twin], twin), now, {})
+
+
+def test_the_digest_of_what_is_trusted_knows_no_order(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(paths, "PKI", tmp_path)
+    assert certificates.trusted() == ""
+    seen = []
+    for bundle in (a_bundle([OLD, NEW], OLD), a_bundle([NEW, OLD], NEW), a_bundle([NEW], NEW)):
+        (tmp_path / "ca.crt").write_text(bundle.files["ca.crt"])
+        seen.append(certificates.trusted())
+    assert seen[0] == seen[1] != seen[2]

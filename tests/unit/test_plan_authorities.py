@@ -1,0 +1,56 @@
+"""Which certificate authorities a cluster may trust, and which of them may issue."""
+
+import time
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.plan import AuthorityPlan, check_authority
+from components.plan.authorities import bundle, check_authorities
+from components.plan.authority import check_different
+from tests.support.authority import OwnAuthority
+
+A, B, TWIN_OF_A = OwnAuthority("a"), OwnAuthority("b"), OwnAuthority("a")
+NAMES = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,8}[a-z0-9])?", fullmatch=True)
+PLANS = st.builds(AuthorityPlan, st.one_of(NAMES, st.text(max_size=4)), st.booleans(), st.booleans())
+
+
+@given(st.lists(NAMES, min_size=1, unique=True), st.data())
+def test_any_authorities_of_different_names_that_are_made_are_accepted_whichever_issues(
+    names: list[str], data: st.DataObject
+) -> None:
+    issuer = data.draw(st.sampled_from(names))
+    assert check_authorities([AuthorityPlan(name) for name in names], issuer) == []
+
+
+@given(st.lists(PLANS, max_size=4), st.one_of(NAMES, st.text(max_size=4)), st.data())
+def test_what_is_accepted_has_one_issuer_that_can_sign_and_no_name_twice(
+    plans: list[AuthorityPlan], other: str, data: st.DataObject
+) -> None:
+    issuer = data.draw(st.sampled_from([*(plan.name for plan in plans), other]))
+    problems = check_authorities(plans, issuer)
+    names = [plan.name for plan in plans]
+    issuers = [plan for plan in plans if plan.name == issuer]
+    sound = len(issuers) == 1 and issuers[0].certificate == issuers[0].private_key and len(set(names)) == len(names)
+    assert sound or problems
+    assert all(problem.key.startswith(("authorities", "issuer")) for problem in problems)
+
+
+@given(st.permutations([A, B]))
+def test_the_bundle_has_every_certificate_once_in_the_given_order(order: list[OwnAuthority]) -> None:
+    text = bundle([authority.certificate.strip() for authority in order])
+    assert text == "".join(authority.certificate for authority in order)
+
+
+def test_one_certificate_twice_and_two_that_cannot_be_told_apart_are_refused() -> None:
+    assert check_different({"x": A.certificate, "y": B.certificate}) == []
+    [same] = check_different({"x": A.certificate, "y": A.certificate.replace("\n", "\r\n")})
+    assert (same.key, "one of x" in same.rule) == ("y", True)
+    [twin] = check_different({"x": A.certificate, "y": TWIN_OF_A.certificate})
+    assert (twin.key, twin.value) == ("y", "commonName=a")
+
+
+def test_how_long_an_authority_lives_that_only_is_trusted_is_not_asked() -> None:
+    in_eleven_years = 11 * 365 * 86400 + time.time()
+    assert check_authority(A.certificate, None, 8760, now=in_eleven_years, issues=False) == []
+    assert check_authority(A.certificate, A.private_key, 8760, now=in_eleven_years)
