@@ -42,7 +42,7 @@ def test_two_generations_raised_in_one_update_are_refused_at_preview_with_nothin
     finally:
         raise_generation(kept, "etcd-1", "etcd-2", by=-1)
     assert refused.code != 0
-    assert "aws.slots.etcd-2.generation: etcd-1 from 1 to 2, etcd-2 from 1 to 2" in refused.text
+    assert "aws.slots.etcd-2.generation: given etcd-1 from 1 to 2, etcd-2 from 1 to 2" in refused.text
     assert "Raise that of etcd-1 alone, run pulumi up, then raise the next" in refused.text
     assert "Traceback" not in refused.text
 
