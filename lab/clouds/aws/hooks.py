@@ -229,6 +229,7 @@ def _volumes(account: Account) -> None:
 
     @_instead_of(EC2Backend, "detach_volume")
     def detached(self: Any, volume_id: str, instance_id: str, *args: Any, **kwargs: Any) -> Any:
+        instance_id = instance_id or self.get_volume(volume_id).attachment.instance.id
         old = detach(self, volume_id, instance_id, *args, **kwargs)
         server = account.servers[old.instance.id]
         server.pull(volume_id)

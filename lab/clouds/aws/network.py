@@ -95,6 +95,8 @@ class Router:
         # It never tells the machines of a shorter way: in the real cloud there is none.
         settings = ("ip_forward=1", "conf.all.send_redirects=0", "conf.net.send_redirects=0")
         self._inside("sysctl", "-q", "-w", *(f"net.ipv4.{setting}" for setting in settings))
+        self._inside("ip", "route", "add", str(self._public), "dev", "pub")
+        self._inside("ip", "route", "add", "default", "via", str(self._public[1]))
 
     def follow(self, plan: Plan) -> None:
         """Do what the plan says from now on."""
@@ -102,13 +104,8 @@ class Router:
         if plan == before:
             return
         self._addresses("net", before.addresses, plan.addresses)
-        length = self._public.prefixlen
-        shown = [
-            [f"{one}/{length}" for one in sorted({*of.public, *(row[2] for row in of.nat)})] for of in (before, plan)
-        ]
-        self._addresses("pub", *shown)
-        if shown[1]:
-            self._inside("ip", "route", "replace", "default", "via", str(self._public[1]))
+        # Each by itself: an address that goes takes the others of its network along.
+        self._addresses("pub", [f"{one}/32" for one in before.shown], [f"{one}/32" for one in plan.shown])
         self._inside("nft", "-f", "-", stdin=_rules(plan))
 
     def remove(self) -> None:
