@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from . import aws_zones, ranges
+from .access import ARCHITECTURES, check_access
 from .aws_types import (
-    ARCHITECTURES,
     DEFAULT_IMAGE,
     AwsVolume,
     check_ami,
@@ -19,7 +19,7 @@ from .aws_types import (
     check_type,
     check_volume,
 )
-from .errors import Problem, did_you_mean, shown
+from .errors import Problem, shown
 from .slots import SlotAddress, check_addresses, plan_addresses
 
 DEFAULT_VPC = "10.2.0.0/16"
@@ -297,9 +297,6 @@ def _check_bastion(plan: AwsPlan, spelled: Callable[[str], str]) -> list[Problem
         if plan.vpc_id is None:
             rule = "A subnet that exists is in a VPC that exists"
             problems.append(Problem(key, shown(plan.bastion.subnet_id), rule, f"Set {spelled('vpc_id')}, or remove it"))
-    if plan.through_another_bastion:
-        rule = "There is one way to the machines: a bastion that is made, or one that exists"
-        problems.append(Problem(at, "a bastion", rule, "Remove it, or ssh.bastion"))
     return problems
 
 
@@ -308,26 +305,9 @@ def _last(spelled: Callable[[str], str], name: str) -> str:
 
 
 def _check_access(plan: AwsPlan, spelled: Callable[[str], str]) -> list[Problem]:
-    world_key = spelled("open_to_the_world")
-    problems = []
-    if plan.architecture is not None and plan.architecture not in ARCHITECTURES:
-        rule = f"An architecture is {' or '.join(ARCHITECTURES)}"
-        remedy = did_you_mean(plan.architecture, ARCHITECTURES) or "Leave it out: it follows from the instance type"
-        problems.append(Problem(spelled("architecture"), shown(plan.architecture), rule, remedy))
-    for name, ports, sources in (
-        ("operators", "port 22", plan.operators),
-        ("clients", "port 2379", plan.clients),
-        ("metrics_clients", "port 2381", plan.metrics_clients),
-    ):
-        problems += ranges.check_sources(
-            sources, spelled(name), ports=ports, world=plan.open_to_the_world, world_key=world_key
-        )
+    problems = check_access(plan, spelled, public=plan.public_ipv4)
     for index, group in enumerate(plan.client_groups):
         problems += check_id(group, "sg", f"{spelled('client_groups')}[{index}]")
-    if not plan.public_ipv4 and plan.bastion is None and not plan.through_another_bastion:
-        rule = "A machine without a public address is reached through a bastion"
-        remedy = f"Set {spelled('bastion')} to have one made, or ssh.bastion to one that exists"
-        problems.append(Problem(spelled("public_ipv4"), "false", rule, remedy))
     if plan.public_ipv4 and plan.nat_gateway:
         rule = "Machines with public addresses need no NAT gateway"
         problems.append(

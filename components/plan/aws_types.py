@@ -8,9 +8,9 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from .access import ARCHITECTURES
 from .errors import Problem, did_you_mean, shown
 
-ARCHITECTURES = ("amd64", "arm64")
 DEFAULT_IMAGE = "debian-12"
 # Generations of before Nitro: their disks have no name in the guest that says which volume they are.
 _BEFORE_NITRO = re.compile(r"c[134]|m[1-4]|d2|f1|g2|g3s?|h1|i[23]|p[23]|r[34]|t[12]|x1e?")

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from lab import Machine
 from lab.clouds import CloudMachine
 from lab.probe import Report
 
@@ -48,7 +49,9 @@ def leader(machines: Sequence[CloudMachine]) -> CloudMachine:
     raise AssertionError("nobody leads")
 
 
-def open_ports(machine: CloudMachine, address: str, ports: Sequence[int] = (22, 2379, 2380, 2381)) -> list[int]:
+def open_ports(
+    machine: Machine | CloudMachine, address: str, ports: Sequence[int] = (22, 2379, 2380, 2381)
+) -> list[int]:
     """Those of the ports of an address at which a connection from a machine is accepted."""
     one = f"timeout 2 bash -c 'exec 3<>/dev/tcp/{address}/'$port 2>/dev/null && echo $port"
     said = machine.run(f"for port in {' '.join(map(str, ports))}; do ({one}) & done; wait").stdout
