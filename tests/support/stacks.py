@@ -3,6 +3,7 @@
 tests/lab/conftest.py gives the fixture `stacks` to every test there.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -216,6 +217,16 @@ class Background:
             self._process.wait(30)
             # An engine that was killed could not unlock its state; its own message tells users to do this.
             self._stack.pulumi("cancel", "--yes", check=False)
+
+
+def _session(leader: int) -> list[int]:
+    """The processes of a session: the engine gives some of its plugins process groups of their own."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            if int(stat.read_text().rpartition(")")[2].split()[3]) == leader:
+                found.append(int(stat.parent.name))
+    return found
 
 
 class Stacks:
