@@ -95,8 +95,6 @@ class Router:
         # It never tells the machines of a shorter way: in the real cloud there is none.
         settings = ("ip_forward=1", "conf.all.send_redirects=0", "conf.net.send_redirects=0")
         self._inside("sysctl", "-q", "-w", *(f"net.ipv4.{setting}" for setting in settings))
-        self._inside("ip", "route", "add", str(self._public), "dev", "pub")
-        self._inside("ip", "route", "add", "default", "via", str(self._public[1]))
 
     def follow(self, plan: Plan) -> None:
         """Do what the plan says from now on."""
@@ -106,6 +104,9 @@ class Router:
         self._addresses("net", before.addresses, plan.addresses)
         # Each by itself: an address that goes takes the others of its network along.
         self._addresses("pub", [f"{one}/32" for one in before.shown], [f"{one}/32" for one in plan.shown])
+        if plan.shown:  # they go with the last address
+            self._inside("ip", "route", "replace", str(self._public), "dev", "pub")
+            self._inside("ip", "route", "replace", "default", "via", str(self._public[1]))
         self._inside("nft", "-f", "-", stdin=_rules(plan))
 
     def remove(self) -> None:
