@@ -14,6 +14,8 @@ UPDATE = "UPDATE_SNAPSHOTS"
 """With this variable set, tests write the files instead of comparing with them."""
 _UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 _SHOWN = 200
+# What the engine or a provider appends to a name that nobody chose.
+_RANDOM = re.compile(r"-[0-9a-f]{7}$")
 
 
 def taken(stack: Stack, package: str) -> dict[str, Any]:
@@ -34,6 +36,8 @@ def taken(stack: Stack, package: str) -> dict[str, Any]:
         urn, type_, inputs = step["urn"].partition("::")[2], state["type"], state.get("inputs", {})
         if type_.startswith(f"{package}:") or "-generation-" in urn:
             found[urn] = {name: _plain(value) for name, value in sorted(inputs.items()) if not _unset(name, value)}
+            if "name" in found[urn]:
+                found[urn]["name"] = _RANDOM.sub("-(random)", found[urn]["name"])
         elif type_.startswith("command:"):
             found[urn] = {name: _verb(inputs[name]) for name in ("create", "delete") if name in inputs}
         else:
