@@ -144,6 +144,18 @@ def test_what_is_on_a_machine_goes_with_its_server(preview: bool) -> None:
         assert attachment.request.deletedWith.endswith(urn)
 
 
+@PREVIEW_AND_UPDATE
+def test_a_volume_comes_off_by_the_deletion_of_its_server_after_the_shutdown(preview: bool) -> None:
+    recorder = stack(preview, **VOLUME)
+    for slot in SLOTS:
+        attachment = recorder.named(f"hetzner-{slot}", "hcloud:index/volumeAttachment:VolumeAttachment")
+        assert attachment.request.retainOnDelete
+        server = recorder.named(f"hetzner-{slot}", SERVER)
+        assert server.inputs["shutdownBeforeDeletion"]
+        # The other way round at the end: the server goes before its volume does.
+        assert any(urn.endswith(f"Volume::hetzner-{slot}") for urn in server.request.dependencies)
+
+
 def test_another_server_in_a_slot_is_prepared_and_converged_anew() -> None:
     recorder = stack(False)
     for slot in SLOTS:
