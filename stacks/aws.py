@@ -60,8 +60,11 @@ def build(stack: StackConfig, last: Mapping[str, Any]) -> dict[str, Any]:
     bastion = _bastion(stack, config, network, key)
     machines = AwsMachines(name, network, _machines_args(stack, config, key, bastion, before))
     cluster = EtcdCluster(name, cluster_args(stack, machines.machines))
+    outputs = cluster_outputs(stack, cluster)
+    if config.plan.bastion is not None and bastion is not None:
+        outputs["bastion"] = {"host": bastion["host"], "host_key": bastion["host_key"], "user": config.user}
     return {
-        **cluster_outputs(stack, cluster),
+        **outputs,
         "network_id": network.vpc_id,
         "subnets": {
             zone: {"id": network.subnet_ids[zone], "range": str(range_)} for zone, range_ in config.plan.ranges.items()
