@@ -1,5 +1,6 @@
 """Pulumi components for the etcd that a Kubernetes control plane leans on."""
 
+from .change import ChangeRefusedError, previous_update
 from .cluster import Certificates, EtcdCluster, EtcdClusterArgs
 from .machine import Bastion, Machine, Ssh
 from .member import EtcdMember, EtcdMemberArgs
@@ -9,6 +10,7 @@ __all__ = [
     "Authority",
     "Bastion",
     "Certificates",
+    "ChangeRefusedError",
     "ClientCertificate",
     "EtcdCluster",
     "EtcdClusterArgs",
@@ -19,4 +21,5 @@ __all__ = [
     "Machine",
     "PkiMember",
     "Ssh",
+    "previous_update",
 ]

@@ -6,6 +6,7 @@ from typing import Any, NotRequired, TypedDict, TypeVar, cast
 
 import pulumi
 
+from .change import accept, announce
 from .kubernetes import kubeadm
 from .machine import Machine
 from .member import EtcdMember
@@ -14,6 +15,7 @@ from .operator import new_operator
 from .pki import EARLY_RENEWAL_HOURS, YEAR_HOURS, Authority, ClientCertificate, EtcdPki, EtcdPkiArgs, authorities_of
 from .plan import AuthorityPlan, ClusterPlan, MemberPlan, member_specs, warnings
 from .plan.flags import DEFAULT_QUOTA, METRICS_LOOPBACK, PKI_DIRECTORY
+from .plan.guard.state import State, wanted_state
 from .plan.releases import DEFAULT_MIRROR
 from .plan.spec import DEFAULT_DATA_DIRECTORY, client_urls
 from .plan.versions import DEFAULT_VERSION
@@ -61,6 +63,11 @@ class EtcdClusterArgs(TypedDict):
     """The CAs that are trusted; one is replaced by another in three updates. Default: one that is made, named `1`."""
     issuer: NotRequired[str]
     """Name of the CA that issues the certificates. Default: the first."""
+    previous: NotRequired[dict[str, Any] | None]
+    """What the last update left in the output `applied`, as `previous_update` reads it: a change that cannot be made in
+    one update is refused. Default, and None: nothing is compared, and the machines alone refuse."""
+    override: NotRequired[str]
+    """What a refusal printed, to make exactly that change all the same, once. Default: nothing is overridden."""
 
 
 class EtcdCluster(pulumi.ComponentResource):
@@ -69,7 +76,8 @@ class EtcdCluster(pulumi.ComponentResource):
     Children: `<name>-pki` (`EtcdPki`), `<name>-<member>` (`EtcdMember`) per member, `<name>-founding` (a `pulumi.Stash`
     that remembers with whom the cluster was founded, and its token) and `<name>-health`.
 
-    Raises `plan.PlanError` (a ValueError) on bad arguments, with key, value, rule and remedy.
+    Raises `plan.PlanError` (a ValueError) on bad arguments, with key, value, rule and remedy, and its subclass
+    `ChangeRefusedError` on a change that cannot be made in one update.
     """
 
     endpoints: pulumi.Output[list[str]]
@@ -88,11 +96,15 @@ class EtcdCluster(pulumi.ComponentResource):
     """When each certificate expires: `ca-1`, `apiserver-etcd-client`, `<member>/server`, ... -> RFC 3339 time."""
     etcdctl: pulumi.Output[str]
     """An etcdctl command line that works as it is for root on every member."""
+    applied: pulumi.Output[dict[str, Any]]
+    """What this update has done, to be `previous` of the next; resolves when the cluster has been proved healthy."""
 
     def __init__(self, name: str, args: EtcdClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("external-etcd:index:EtcdCluster", name, None, opts)
         plan = _plan(name, args)
         specs = member_specs(plan)
+        verdict = accept(args.get("previous"), _wanted(plan, args), args.get("override", ""))
+        super().__init__("external-etcd:index:EtcdCluster", name, None, opts)
+        announce(verdict, self)
         for warning in warnings(plan):
             pulumi.log.warn(warning, resource=self)
         child = pulumi.ResourceOptions(parent=self)
@@ -129,11 +141,15 @@ class EtcdCluster(pulumi.ComponentResource):
         # all founders have been started; after that one member at a time.
         prepared = [member.prepared for member in members]
         done = [member.found(founding.output, prepared) for member in members]
-        for member in members:
-            done = [*done[: len(members)], member.converge(done)]
+        named = {machine["name"]: member for machine, member in zip(args["members"], members, strict=True)}
+        for slot in verdict.chain:
+            done = [*done[: len(members)], named[slot].converge(done)]
         health = members[0].health(
             f"{name}-health",
-            changes={machine["name"]: member.changes for machine, member in zip(args["members"], members, strict=True)},
+            changes={
+                "applied": verdict.state.data(),
+                "members": {slot: member.changes for slot, member in named.items()},
+            },
             after=done,
             parent=self,
         )
@@ -160,6 +176,9 @@ class EtcdCluster(pulumi.ComponentResource):
         )
         self.certificates = pki.certificates
         self.etcdctl = self.endpoints.apply(_etcdctl)
+        # From what the health check was asked about, and not from what is wanted now: an update that leaves the check
+        # out (`--target`) has not applied it.
+        self.applied = pulumi.Output.all(health.stdin, report).apply(lambda both: _applied(*both))
         self.register_outputs(
             {
                 "endpoints": self.endpoints,
@@ -170,6 +189,7 @@ class EtcdCluster(pulumi.ComponentResource):
                 "members": self.members,
                 "certificates": self.certificates,
                 "etcdctl": self.etcdctl,
+                "applied": self.applied,
             }
         )
 
@@ -201,6 +221,29 @@ def _plan(name: str, args: EtcdClusterArgs) -> ClusterPlan:
         authorities=[AuthorityPlan(each["name"], "certificate" in each, "private_key" in each) for each in authorities],
         issuer=args.get("issuer", authorities[0]["name"] if authorities else ""),
     )
+
+
+def _wanted(plan: ClusterPlan, args: EtcdClusterArgs) -> State:
+    """What is wanted, in the guard's terms; what is known only during the update is left out."""
+    certificates = {each["name"]: each.get("certificate", "") for each in authorities_of(args.get("authorities"))}
+    identities = {}
+    for machine in args["members"]:
+        # A machine that was installed anew has another host key.
+        parts = [machine.get("identity", ""), machine["ssh"]["host_key"]]
+        if all(isinstance(part, str) for part in parts):
+            identities[machine["name"]] = " ".join(str(part) for part in parts)
+    return wanted_state(
+        plan,
+        generations={each["name"]: int(each["generation"]) for each in args["members"] if "generation" in each},
+        identities=identities,
+        certificates={name: text for name, text in certificates.items() if isinstance(text, str)},
+    )
+
+
+def _applied(asked: str, report: dict[str, Any]) -> dict[str, Any]:
+    sizes = [int(row["db_size_bytes"]) for row in report["members"]]
+    applied: dict[str, Any] = json.loads(asked)["changes"]["applied"]
+    return {**applied, "database_bytes": max(sizes)}
 
 
 def _pki_args(args: EtcdClusterArgs) -> EtcdPkiArgs:

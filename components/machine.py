@@ -52,6 +52,9 @@ class Machine(TypedDict):
     """How the operator reaches the machine."""
     identity: NotRequired[pulumi.Input[str]]
     """Changes when another machine fills the slot (a server id), so that it is converged anew. Default: empty."""
+    generation: NotRequired[int]
+    """How many machines have filled the slot on purpose, where Pulumi makes them; one is raised per update. Default:
+    not known."""
     data_directory: NotRequired[str]
     """Directory of etcd's data on the machine, absolute. Default: `/var/lib/etcd`."""
     data_device: NotRequired[pulumi.Input[str]]

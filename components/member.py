@@ -109,7 +109,7 @@ class EtcdMember(pulumi.ComponentResource):
     def health(
         self,
         name: str,
-        changes: Mapping[str, pulumi.Input[str]],
+        changes: Mapping[str, Any],
         after: Sequence[pulumi.Resource],
         parent: pulumi.Resource,
     ) -> remote.Command:
@@ -117,7 +117,8 @@ class EtcdMember(pulumi.ComponentResource):
 
         Args:
             name: name of the resource.
-            changes: member -> text that differs whenever its wanted state does, so that health is asked again.
+            changes: what differs whenever any member's wanted state does, so that health is asked again; its output
+                `stdin` has it under `changes`, as it was when health was asked.
             after: what must have succeeded before: every member converged.
             parent: the cluster.
         """

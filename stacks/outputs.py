@@ -5,6 +5,7 @@ from typing import Any
 import pulumi
 
 from components import Authority, EtcdCluster, EtcdClusterArgs, Machine
+from components.change import OUTPUT
 from components.kubernetes import cluster_api
 
 from .config import AuthorityConfig, StackConfig
@@ -33,6 +34,10 @@ def cluster_args(stack: StackConfig, machines: list[Machine]) -> EtcdClusterArgs
         args["heartbeat_interval_ms"] = stack.heartbeat_interval_ms
     if stack.election_timeout_ms is not None:
         args["election_timeout_ms"] = stack.election_timeout_ms
+    if stack.previous is not None:
+        args["previous"] = dict(stack.previous)
+    if stack.override:
+        args["override"] = stack.override
     return args
 
 
@@ -57,6 +62,7 @@ def cluster_outputs(stack: StackConfig, cluster: EtcdCluster) -> dict[str, Any]:
         "members": cluster.members,
         "certificates": cluster.certificates,
         "etcdctl": cluster.etcdctl,
+        OUTPUT: cluster.applied,
     }
 
 

@@ -3,26 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-import pulumi
+from components.change import previous_outputs as previous
 
-
-async def previous(*names: str) -> dict[str, Any]:
-    """Name -> value of those outputs that there are; empty before the first update. Nothing of it is an `Output`:
-    what is compared with it is refused before anything is registered.
-
-    An update that fails leaves the outputs as they were.
-
-    Args:
-        names: the outputs wanted.
-    """
-    own = pulumi.StackReference(f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}")
-    found = {}
-    for name in names:
-        details = await own.get_output_details(name)
-        value = details.value if details.secret_value is None else details.secret_value
-        if value is not None:
-            found[name] = value
-    return found
+__all__ = ["last_generations", "previous"]
 
 
 def last_generations(last: Mapping[str, Any]) -> dict[str, int]:

@@ -101,7 +101,8 @@ def converge(spec: Spec, bundle: Bundle) -> None:
         look = _look(spec, known)
         if look.ready:
             downgrade.cancel_unwanted(spec, claim)
-            _part(spec, look, claim)
+            if _part(spec, look, claim):
+                continue  # they are still in what was seen before
         step = decide.next_step(look.situation)
         if step is Step.DONE:
             break
@@ -482,11 +483,14 @@ def _join(spec: Spec, known: identity.Identity, given: list[str], look: Look) ->
     say("joined as a learner")
 
 
-def _part(spec: Spec, look: Look, claim: Claim) -> None:
+def _part(spec: Spec, look: Look, claim: Claim) -> bool:
     """Takes those out of the cluster that an edit took off the list; their machines are retired afterwards.
 
     Only who was on the list that was installed here before: what others have added to the cluster is not ours to
     remove. Whoever restarts first forgets the old list; so this comes before every other step.
+
+    Returns:
+        Whether anybody was removed.
 
     Raises:
         NodeError: it is not safe now, or others would have to join in the same edit; nobody was removed.
@@ -494,11 +498,12 @@ def _part(spec: Spec, look: Look, claim: Claim) -> None:
     before = files.read_json(paths.INSTALLED) or {}
     gone = {name: address for name, address in before.get("members", {}).items() if name not in spec.members}
     witnesses = list(look.witnesses)
+    removed = False
     for _ in gone:
         cluster = etcd.member_list(spec, witnesses)
         leaving = [entry for name, address in gone.items() for entry in cluster.of_slot(name, spec.peer_url(address))]
         if not leaving:
-            return
+            break
         claim.hold(witnesses)
         phase(f"let {', '.join(gone)} leave the cluster")
         new = set(spec.members) - {entry.name for entry in cluster.members}
@@ -506,7 +511,7 @@ def _part(spec: Spec, look: Look, claim: Claim) -> None:
             raise NodeError(
                 f"{', '.join(gone)} would leave the cluster and {', '.join(sorted(new))} join it in one edit; nobody "
                 "was removed",
-                "Make two edits: add first, run `pulumi up`, then take away.",
+                f"Put {', '.join(sorted(new))} first in the list: who joins does so before anybody leaves.",
             )
         voters, statuses = _voters(replace(spec, members={**spec.members, **gone}), cluster)
         versions.refuse_mixed(
@@ -523,6 +528,8 @@ def _part(spec: Spec, look: Look, claim: Claim) -> None:
             say(f"{leader} handed leadership to {heir}")
         _retry(spec, witnesses, ["member", "remove", f"{entry.id:x}"], f"remove {entry.name}")
         say(f"{entry.name or 'a member that never started'} has left the cluster")
+        removed = True
+    return removed
 
 
 def _promote(spec: Spec, look: Look) -> None:
@@ -536,9 +543,10 @@ def _promote(spec: Spec, look: Look) -> None:
 
 # What etcd says while it is not yet time: another learner is being taken in, a member has just been started, or the
 # learner has not caught up.
+_BEHIND = "in sync with leader"
 _NOT_YET = (
     "unhealthy cluster",
-    "in sync with leader",
+    _BEHIND,
     "too many learner",
     "not connected to a majority",
     "leader changed",
@@ -550,13 +558,16 @@ _NOT_YET = (
 def _retry(spec: Spec, addresses: list[str], words: list[str], doing: str, seconds: float = _RETRY_SECONDS) -> None:
     """Runs a change of membership, again and again while etcd says that it is not yet time."""
     phase(doing)
-    said = ""
+    said, told = "", False
     for _ in until(seconds, every=0.3):
         code, _, said = etcd.etcdctl(spec, addresses, words, check=False)
         if code == 0 or (words[1] == "remove" and "member not found" in said.lower()):
             return
         if not any(text in said.lower() for text in _NOT_YET):
             break
+        if _BEHIND in said and not told:
+            say("waits until it has everything that the leader has")
+            told = True
     raise NodeError(
         f"etcd did not {doing}: {said}",
         "Look at the other members (`etcd-node status`), then run again: it goes on from here.",

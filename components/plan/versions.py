@@ -81,13 +81,23 @@ def check_version(text: object, key: str = "version") -> list[Problem]:
     return []
 
 
+def upgrade_floor(series: str) -> EtcdVersion | None:
+    """The lowest patch of this minor that every member needs before the next minor; None: there is none known."""
+    advised = _ADVISED.get(series)
+    return parse(f"{series}.{advised[0]}") if advised is not None else None
+
+
+def newest(series: str) -> str:
+    """The newest known release of a supported minor."""
+    return f"{series}.{_NEWEST[series]}"
+
+
 def version_warnings(version: EtcdVersion) -> list[str]:
     """What to tell the user about an accepted version; complete sentences."""
-    newest = _NEWEST[version.series]
     found = []
-    if version.patch > newest:
+    if version.patch > _NEWEST[version.series]:
         found.append(
-            f"etcd {version} is newer than {version.series}.{newest}, the newest that this project was tested with; "
+            f"etcd {version} is newer than {newest(version.series)}, the newest that this project was tested with; "
             "a release that does not exist fails when a machine downloads it."
         )
     advised = _ADVISED.get(version.series)

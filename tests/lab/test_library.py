@@ -1,12 +1,11 @@
 """The example program that imports external_etcd from the installed wheel, under the real engine on real machines."""
 
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from lab import Machine
-from tests.support.etcd import assert_serves_all_members, process_ids
+from tests.support.etcd import assert_serves_all_members, process_ids, served
 from tests.support.machines import Machines
 from tests.support.stacks import REPO, Stack, Stacks
 from tests.support.wheel import installed_wheel
@@ -34,12 +33,6 @@ def library_stack(stacks: Stacks, environment: Path, found: list[Machine], **clu
     )
 
 
-def served(machine: Machine, port: int) -> str:
-    """Serial number of the certificate that etcd presents on a port."""
-    show = f"echo | openssl s_client -connect {machine.address}:{port} 2>/dev/null | openssl x509 -noout -serial"
-    return subprocess.run(show, shell=True, capture_output=True, text=True, timeout=20, check=True).stdout  # noqa: S602
-
-
 def test_another_project_gets_a_cluster_from_the_installed_wheel(
     machines: Machines, stacks: Stacks, environment: Path
 ) -> None:
@@ -48,6 +41,12 @@ def test_another_project_gets_a_cluster_from_the_installed_wheel(
     stack.up()
     assert_serves_all_members(found)
     stack.up("--expect-no-changes")
+
+    stack.config["cluster"] |= {"authorities": [{"name": "2"}]}
+    refused = stack.preview(check=False)
+    assert refused.code != 0
+    assert "1. authorities: 1, 2\n" in refused.text
+    assert "Traceback" not in refused.text
 
 
 def test_certificates_in_their_renewal_window_are_renewed_and_served_without_a_restart(

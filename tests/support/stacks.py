@@ -6,6 +6,7 @@ tests/lab/conftest.py gives the fixture `stacks` to every test there.
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -31,6 +32,13 @@ class Run:
     text: str
     """stdout and stderr together, as a person sees them."""
     seconds: float
+
+
+def override_in(run: Run) -> str:
+    """The override that a refusal of the guard printed."""
+    found = re.search(r"allow-[0-9a-f]{12}", run.text)
+    assert found is not None, run.text
+    return found[0]
 
 
 class Stack:
@@ -106,6 +114,11 @@ class Stack:
         """`pulumi preview`."""
         return self.pulumi("preview", *arguments, check=check)
 
+    def preview_json(self) -> str:
+        """`pulumi preview` as JSON: every step, secrets hidden."""
+        self.write_config()
+        return self._stdout("preview", "--json")
+
     def destroy(self) -> Run:
         """`pulumi destroy`."""
         return self.pulumi("destroy", "--yes", "--skip-preview")
@@ -117,6 +130,25 @@ class Stack:
     def export(self) -> dict[str, Any]:
         """The state as `pulumi stack export` gives it, secrets encrypted."""
         return dict(json.loads(self._stdout("stack", "export")))
+
+    def left(self, **outputs: Any) -> None:
+        """Makes it look as if the last update had left these outputs; None takes one away."""
+        state = self.export()
+        resources = state["deployment"].setdefault("resources", [])
+        name = f"{self._project}-{self.directory.name}"
+        urn = f"urn:pulumi:{self.directory.name}::{self._project}::pulumi:pulumi:Stack::{name}"
+        if not any(resource["urn"] == urn for resource in resources):
+            resources.insert(0, {"urn": urn, "custom": False, "type": "pulumi:pulumi:Stack"})
+        stack = next(resource for resource in resources if resource["urn"] == urn)
+        there = {**stack.get("outputs", {}), **outputs}
+        stack["outputs"] = {key: value for key, value in there.items() if value is not None}
+        file = self.directory / "state.json"
+        file.write_text(json.dumps(state))
+        self.pulumi("stack", "import", "--file", str(file))
+
+    def past_the_guard(self) -> None:
+        """Sets the override that the refusal of the present change prints, so that the machines decide."""
+        self.config["override"] = override_in(self.preview(check=False))
 
     def _stdout(self, *arguments: str) -> str:
         return subprocess.run(
@@ -208,7 +240,9 @@ class Background:
     def kill(self) -> None:
         """Ends engine, plugins and program with SIGKILL, if they have not ended."""
         if self.code is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            for process in _session(self._process.pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
             self._process.wait(30)
             # An engine that was killed could not unlock its state; its own message tells users to do this.
             self._stack.pulumi("cancel", "--yes", check=False)

@@ -1,0 +1,236 @@
+"""What cannot be done in one update, and why. Each rule is a function of the change alone."""
+
+from collections.abc import Callable, Iterator
+
+from ..addresses import MAX_MEMBERS
+from ..errors import Problem, shown
+from ..generations import check_generations
+from ..versions import newest, upgrade_floor
+from .change import Change
+from .steps import steps
+
+Spelled = Callable[[str], str]
+"""The user's spelling of an argument of `EtcdCluster`."""
+
+MOST_VOTERS = MAX_MEMBERS + 1
+"""So many at a time, while one joins for another that leaves."""
+
+
+def check(change: Change, spelled: Spelled = str) -> list[Problem]:
+    """Every reason why this change cannot be made in one update; empty when it can.
+
+    Args:
+        change: from what the last update left to what is wanted.
+        spelled: the user's spelling of an argument of `EtcdCluster`, for the keys of the problems.
+    """
+    problems = [problem for rule in _RULES for problem in rule(change, spelled)]
+    # The steps mean something only for a change that follows the rules.
+    return problems or list(_quorum(change, spelled))
+
+
+def _identity(change: Change, spelled: Spelled) -> Iterator[Problem]:
+    """What a cluster and its members keep for life."""
+    before, after = change.before, change.after
+    if before.cluster != after.cluster:
+        yield Problem(
+            spelled("cluster_name"),
+            shown(after.cluster),
+            f"A cluster keeps its name; in the last update it was {before.cluster!r}",
+            f"Set it back to {before.cluster}; another cluster is another stack",
+        )
+    for index, name in enumerate(after.members):
+        if name not in before.members:
+            continue
+        at = f"{spelled('members')}[{index}]"
+        if after.members[name] != before.members[name]:
+            yield Problem(
+                f"{at}.{spelled('address')}",
+                shown(after.members[name]),
+                f"A member keeps its address; that of {name} was {before.members[name]} in the last update",
+                f"Set it back to {before.members[name]}, or give the member at the new address another name: it joins, "
+                f"and {name} leaves",
+            )
+        if after.data_directories.get(name) != before.data_directories.get(name):
+            yield Problem(
+                f"{at}.{spelled('data_directory')}",
+                shown(after.data_directories.get(name)),
+                f"A member keeps its data directory; that of {name} was {before.data_directories.get(name)} in the "
+                "last update",
+                "Set it back; a member of another name can have another one",
+            )
+
+
+def _versions(change: Change, spelled: Spelled) -> Iterator[Problem]:
+    """Etcd's own rules for upgrades and downgrades."""
+    if not change.version:
+        return
+    before, after = change.versions
+    key, value = spelled("version"), shown(change.after.version)
+    if abs(change.minors) > 1:
+        way = "up" if change.minors > 0 else "down"
+        yield Problem(
+            key,
+            value,
+            f"etcd goes {way} one minor version at a time, and the last update left {before}",
+            f"Take the minors between {before.series} and {after.series} one after another",
+        )
+    floor = upgrade_floor(before.series)
+    if change.minors > 0 and floor is not None and before < floor:
+        yield Problem(
+            key,
+            value,
+            f"Every member needs at least {floor} before the next minor version, and the last update left {before}",
+            f"Set it to {newest(before.series)} first",
+        )
+
+
+def _one_thing(change: Change, spelled: Spelled) -> Iterator[Problem]:
+    """What is not done together: where one of the two fails half-way, the other must not be half-way too."""
+    kinds = {
+        "version": (change.version, spelled("version"), shown(change.after.version)),
+        "members": (change.membership, spelled("members"), _members(change)),
+        "machines that are replaced": (bool(change.replaced), spelled("generation"), ", ".join(change.replaced)),
+        "authorities": (change.authorities, spelled("authorities"), _authorities(change)),
+    }
+    present = [(name, key, value) for name, (here, key, value) in kinds.items() if here]
+    for name, key, value in present[1:]:
+        yield Problem(
+            key,
+            value,
+            f"One update changes the {present[0][0]} or the {name}, not both",
+            "Make two updates of it",
+        )
+    if change.replaced and change.flags and not change.version:
+        yield Problem(
+            spelled("generation"),
+            ", ".join(change.replaced),
+            f"While the machine of {change.replaced[0]} is replaced no other member restarts, and "
+            f"{', '.join(change.flags)} would restart all",
+            "Make two updates of it",
+        )
+
+
+def _membership(change: Change, spelled: Spelled) -> Iterator[Problem]:
+    """Who joins joins first, who leaves leaves afterwards, and somebody who knows the cluster stays."""
+    key, value = spelled("members"), _members(change)
+    if change.membership and not change.staying:
+        yield Problem(
+            key,
+            value,
+            "A member that stays lets the others leave, and none would stay",
+            "Keep one of them for the first update; a cluster of one grows to three first",
+        )
+    most = len(change.before.members) + len(change.joining)
+    if change.leaving and most > MOST_VOTERS:
+        yield Problem(
+            key,
+            value,
+            f"Whoever joins does so before the others leave, and {most} voters at a time are more than {MOST_VOTERS}",
+            "Replace fewer members in one update",
+        )
+    taken = {address: name for name, address in change.before.members.items() if name in change.leaving}
+    for name in change.joining:
+        address = change.after.members[name]
+        if address in taken:
+            index = list(change.after.members).index(name)
+            yield Problem(
+                f"{key}[{index}].{spelled('address')}",
+                shown(address),
+                f"{name} joins before {taken[address]} leaves, whose address it is",
+                f"Keep the name {taken[address]} at this address, or give {name} a machine with another one",
+            )
+
+
+def _generations(change: Change, spelled: Spelled) -> Iterator[Problem]:
+    """Machines are replaced one at a time, and only while the others carry the cluster."""
+    before = {name: each for name, each in change.before.generations.items() if name in change.staying}
+    yield from check_generations(before, change.after.generations, spelled("members"))
+    if change.replaced and len(change.before.members) == 1:
+        yield Problem(
+            f"{spelled('members')}.{change.replaced[0]}.{spelled('generation')}",
+            str(change.after.generations[change.replaced[0]]),
+            "The only machine of a cluster holds its only data",
+            "Let the cluster grow to three members, then replace it",
+        )
+
+
+def _trust(change: Change, spelled: Spelled) -> Iterator[Problem]:
+    """Another authority in three updates: trust both, issue by the new one, drop the old one."""
+    before, after = change.before, change.after
+    key = spelled("authorities")
+    if after.issuer not in after.trusted:
+        rule = f"Who issues is trusted: {', '.join(after.trusted)}"
+        yield Problem(spelled("issuer"), shown(after.issuer), rule, "Add it, or set another one")
+    if after.issuer != before.issuer and after.issuer not in before.trusted:
+        yield Problem(
+            spelled("issuer"),
+            shown(after.issuer),
+            "An authority issues when every member and every client has trusted it for an update; in the last one they "
+            f"trusted {', '.join(before.trusted)}",
+            f"Trust it first: leave {spelled('issuer')} at {before.issuer}",
+        )
+    for name in change.drops:
+        if name == before.issuer:
+            yield Problem(
+                key,
+                _authorities(change),
+                "An authority is dropped when none of its certificates is in use, and in the last update "
+                f"{name} issued them",
+                "Let another one issue first",
+            )
+    for name, certificate in after.trusted.items():
+        known = before.trusted.get(name, certificate)
+        if "" not in (known, certificate) and known != certificate:
+            yield Problem(
+                key,
+                f"another certificate for {name}",
+                "An authority keeps its certificate; another certificate is another authority",
+                "Give the new one another name, and trust both",
+            )
+
+
+def _quota(change: Change, spelled: Spelled) -> Iterator[Problem]:
+    """Below the size of the database, the first member that restarts would end all writes with the alarm NOSPACE."""
+    used = change.before.database_bytes
+    if change.after.quota_bytes < min(used, change.before.quota_bytes):
+        yield Problem(
+            spelled("quota"),
+            f"{change.after.quota_bytes} bytes",
+            f"The database had {used} bytes at the last health check, and with a lower quota etcd takes no more writes",
+            "Set a higher one; or compact and defragment first, and run pulumi up once without a lower quota",
+        )
+
+
+def _quorum(change: Change, spelled: Spelled) -> Iterator[Problem]:
+    """No step is without a quorum, in the order in which the program takes them."""
+    for step in steps(change):
+        if step.spare < 0 and not step.only_member:
+            yield Problem(
+                spelled("members"),
+                ", ".join(change.after.members),
+                f"Each step leaves a quorum; this one would not: {step}",
+                "Put new members at the end of the list, or change the settings in an update of their own",
+            )
+            return
+
+
+_RULES: tuple[Callable[[Change, Spelled], Iterator[Problem]], ...] = (
+    _identity,
+    _versions,
+    _one_thing,
+    _membership,
+    _generations,
+    _trust,
+    _quota,
+)
+
+
+def _members(change: Change) -> str:
+    said = [
+        f"{', '.join(names)} {verb}" for names, verb in ((change.joining, "join"), (change.leaving, "leave")) if names
+    ]
+    return " and ".join(said)
+
+
+def _authorities(change: Change) -> str:
+    return f"trusted {', '.join(change.after.trusted)}, issuer {change.after.issuer}"

@@ -1,0 +1,161 @@
+"""What the guard knows of a cluster: plain data that one update leaves for the next, with nothing secret in it."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from ..authorities import AuthorityPlan
+from ..spec import ClusterPlan, member_specs
+
+FORMAT = 1
+MADE = "made"
+"""Stands for the certificate of an authority that the program makes itself."""
+
+# They hold the member's own name or directory, which have rules of their own.
+_OWN_FLAGS = ("--name", "--data-dir")
+
+
+@dataclass(frozen=True)
+class State:
+    """A cluster as an update leaves it, or as it is wanted."""
+
+    cluster: str
+    """Name of the cluster."""
+    version: str
+    """Release of etcd, `X.Y.Z`."""
+    members: Mapping[str, str]
+    """Member -> private address, in the order of the list."""
+    data_directories: Mapping[str, str]
+    """Member -> directory of its data."""
+    generations: Mapping[str, int] = field(default_factory=dict)
+    """Slot -> how many machines have filled it on purpose; slots of machines that exist already are not in it."""
+    identities: Mapping[str, str] = field(default_factory=dict)
+    """Slot -> text that differs when its machine does, where that is known before the update."""
+    trusted: Mapping[str, str] = field(default_factory=lambda: {"1": MADE})
+    """Authority that members and clients trust -> fingerprint of its certificate, `made`, or empty: not known."""
+    issuer: str = "1"
+    """The authority that issues the certificates."""
+    flags: Mapping[str, str] = field(default_factory=dict)
+    """etcd's flags as far as they are the same on all members."""
+    serial: int = 0
+    """How many updates have changed any of this; what an override is good for ends with it."""
+    database_bytes: int = 0
+    """Size of the largest database at the last health check; 0: not known."""
+    overridden: Sequence[str] = ()
+    """What the guard had refused in the update that led here, and was overridden."""
+
+    @property
+    def quota_bytes(self) -> int:
+        """Size of the database at which etcd stops taking writes; 0: not known."""
+        return int(self.flags.get("--quota-backend-bytes", "0"))
+
+    def same(self, other: "State") -> bool:
+        """Whether both describe the same cluster, whichever updates led there."""
+        return self.content() == other.content()
+
+    def content(self) -> dict[str, Any]:
+        """The description alone, as plain data; `members` keeps its order."""
+        data = _plain(asdict(self))
+        return {key: value for key, value in data.items() if key not in ("serial", "database_bytes", "overridden")} | {
+            "members": [list(member) for member in self.members.items()]
+        }
+
+    def data(self) -> dict[str, Any]:
+        """As plain data for an output."""
+        # Objects lose their order on the way through the state.
+        return {"format": FORMAT, **_plain(asdict(self)), "order": list(self.members)}
+
+
+NOTHING: Mapping[str, Any] = {}
+"""What there is before the first update."""
+
+
+def read_state(data: Mapping[str, Any] | None) -> State | None:
+    """The state that an earlier update left; None when there is none, or when another format of it is there.
+
+    Numbers may have become floats on the way.
+    """
+    if not data or int(data.get("format", 0)) != FORMAT:
+        return None
+    try:
+        order = list(data["order"])
+        return State(
+            cluster=data["cluster"],
+            version=data["version"],
+            members={name: data["members"][name] for name in order},
+            data_directories=dict(data["data_directories"]),
+            generations={name: int(generation) for name, generation in data["generations"].items()},
+            identities=dict(data["identities"]),
+            trusted=dict(data["trusted"]),
+            issuer=data["issuer"],
+            flags=dict(data["flags"]),
+            serial=int(data["serial"]),
+            database_bytes=int(data["database_bytes"]),
+            overridden=tuple(data["overridden"]),
+        )
+    except (KeyError, TypeError, AttributeError):
+        return None
+
+
+def wanted_state(
+    plan: ClusterPlan,
+    *,
+    generations: Mapping[str, int],
+    identities: Mapping[str, str],
+    certificates: Mapping[str, str],
+) -> State:
+    """What a plan wants, in the guard's terms.
+
+    Args:
+        plan: the cluster.
+        generations: slot -> generation; nothing for machines that exist already.
+        identities: slot -> text that differs when its machine does, as far as it is known now.
+        certificates: authority -> its certificate, PEM, as far as the user's own are known now.
+
+    Raises:
+        PlanError: the cluster cannot be made; holds every reason.
+    """
+    specs = member_specs(plan)
+    first = plan.members[0]
+    return State(
+        cluster=plan.name,
+        version=plan.version,
+        members={member.name: member.address for member in plan.members},
+        data_directories={member.name: member.data_directory for member in plan.members},
+        generations=dict(generations),
+        identities={name: digest(text) for name, text in identities.items()},
+        trusted={each.name: _certificate(each, certificates.get(each.name, "")) for each in plan.authorities},
+        issuer=plan.issuer,
+        flags={
+            flag: value.replace(first.address, "ADDRESS")
+            for flag, value in specs[first.name]["flags"].items()
+            if flag not in _OWN_FLAGS
+        },
+    )
+
+
+def following(previous: State | None, wanted: State, overridden: Sequence[str]) -> State:
+    """The wanted state with the number that it gets after the previous one."""
+    if previous is None:
+        return replace(wanted, serial=1)
+    if wanted.same(previous):
+        return replace(wanted, serial=previous.serial, overridden=tuple(previous.overridden))
+    return replace(wanted, serial=previous.serial + 1, overridden=tuple(overridden))
+
+
+def _certificate(authority: AuthorityPlan, text: str) -> str:
+    if not authority.certificate:
+        return MADE
+    return digest(text) if text else ""
+
+
+def digest(text: str) -> str:
+    """A few hex digits that stand for a text."""
+    return hashlib.sha256(text.strip().encode()).hexdigest()[:16]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, (list, tuple)) else value

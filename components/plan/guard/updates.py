@@ -1,0 +1,132 @@
+"""The sequence of updates that leads where one update cannot."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from ..addresses import check_count
+from ..versions import EtcdVersion, newest, parse, upgrade_floor
+from .change import Change
+from .rules import MOST_VOTERS, Spelled, check
+from .state import State
+
+_MOST = 24
+"""More updates than any change that can be made takes."""
+
+
+def updates(before: State, wanted: State) -> list[State]:
+    """The states to go through, the last of them being the wanted one; empty when no way is known."""
+    found: list[State] = []
+    now = before
+    while not now.same(wanted) and len(found) < _MOST:
+        following = now
+        for part in (_version, _settings, _members, _generation, _trust, _issue, _drop, _rest):
+            candidate = part(following, wanted)
+            if not candidate.same(following) and not check(Change(now, candidate)):
+                following = candidate
+        if following.same(now):
+            return []
+        found.append(following)
+        now = following
+    return found if now.same(wanted) else []
+
+
+def described(before: State, states: list[State], spelled: Spelled = str) -> list[str]:
+    """What to set in each of these updates, one line each."""
+    return [
+        "; ".join(_said(Change(earlier, later), spelled))
+        for earlier, later in zip([before, *states], states, strict=False)
+    ]
+
+
+def _said(change: Change, spelled: Spelled) -> Iterator[str]:
+    after = change.after
+    if change.version:
+        yield f"{spelled('version')}: {after.version}"
+    if list(change.before.members) != list(after.members):
+        yield f"{spelled('members')}: {', '.join(after.members)}"
+    for name in change.replaced:
+        yield f"{spelled('members')}.{name}.{spelled('generation')}: {after.generations[name]}"
+    if change.trusts or change.drops:
+        yield f"{spelled('authorities')}: {', '.join(after.trusted)}"
+    if after.issuer != change.before.issuer:
+        yield f"{spelled('issuer')}: {after.issuer}"
+    if change.flags and not change.version:
+        yield f"the settings ({', '.join(change.flags)})"
+    if change.other_machine:
+        yield f"the machine of {', '.join(change.other_machine)}"
+
+
+def _version(now: State, wanted: State) -> State:
+    """The next release on the way."""
+    here, there = parse(now.version), parse(wanted.version)
+    if here is None or there is None or here == there or here.major != there.major:
+        return now
+    floor = upgrade_floor(here.series)
+    if here.minor < there.minor and floor is not None and here < floor:
+        return replace(now, version=newest(here.series))
+    between = here.minor + (1 if here.minor < there.minor else -1)
+    if there.minor in (here.minor, between):
+        return replace(now, version=wanted.version)
+    return replace(now, version=newest(EtcdVersion(here.major, between, 0).series))
+
+
+def _settings(now: State, wanted: State) -> State:
+    """The flags, with the release that they are for."""
+    return replace(now, flags=wanted.flags) if now.version == wanted.version else now
+
+
+def _members(now: State, wanted: State) -> State:
+    """All members, or where others leave, as many as can be exchanged at a time."""
+    joining = [name for name in wanted.members if name not in now.members]
+    leaving = [name for name in now.members if name not in wanted.members]
+    if not joining or not leaving:
+        return _with_members(now, wanted, list(wanted.members))
+    stay = [name for name in wanted.members if name in now.members]
+    for join in range(min(len(joining), MOST_VOTERS - len(now.members)), -1, -1):
+        for keep in range(0 if stay else 1, len(leaving) + 1):
+            names = [*leaving[:keep], *(name for name in wanted.members if name in stay or name in joining[:join])]
+            if not check_count(len(names), "") and names != list(now.members):
+                return _with_members(now, wanted, names)
+    return now
+
+
+def _with_members(now: State, wanted: State, names: list[str]) -> State:
+    def pick(of: Callable[[State], dict[str, str]]) -> dict[str, str]:
+        both = {**of(wanted), **of(now)}
+        return {name: both[name] for name in names if name in both}
+
+    generations = {**wanted.generations, **now.generations}
+    return replace(
+        now,
+        members=pick(lambda state: dict(state.members)),
+        data_directories=pick(lambda state: dict(state.data_directories)),
+        identities=pick(lambda state: dict(state.identities)),
+        generations={name: generations[name] for name in names if name in generations},
+    )
+
+
+def _generation(now: State, wanted: State) -> State:
+    """One machine is replaced."""
+    for name, generation in wanted.generations.items():
+        if now.generations.get(name, generation) < generation:
+            return replace(now, generations={**now.generations, name: generation})
+    return now
+
+
+def _trust(now: State, wanted: State) -> State:
+    return replace(now, trusted={**now.trusted, **wanted.trusted})
+
+
+def _issue(now: State, wanted: State) -> State:
+    return replace(now, issuer=wanted.issuer)
+
+
+def _drop(now: State, wanted: State) -> State:
+    return replace(now, trusted=wanted.trusted) if now.issuer == wanted.issuer else now
+
+
+def _rest(now: State, wanted: State) -> State:
+    """What no rule holds back."""
+    done = replace(now, identities=wanted.identities, data_directories=wanted.data_directories, trusted=wanted.trusted)
+    done = replace(done, generations=wanted.generations, members=wanted.members)
+    return wanted if done.same(wanted) else now

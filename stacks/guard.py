@@ -1,0 +1,44 @@
+"""The guard for a whole stack: its change is judged before the first resource of any platform is declared."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from components.change import OUTPUT, accept
+from components.plan.guard.state import State, wanted_state
+
+from .config import NAMESPACE, StackConfig, cluster_plan, spelled
+
+
+def compared(stack: StackConfig, last: Mapping[str, Any]) -> StackConfig:
+    """The configuration with what the last update left, when the way from there to it can be made in one update.
+
+    Args:
+        stack: the configuration.
+        last: outputs of the last update.
+
+    Raises:
+        ChangeRefusedError: it cannot.
+    """
+
+    def key(name: str) -> str:
+        return f"{NAMESPACE}:override" if name == "override" else spelled(stack, name)
+
+    previous = last.get(OUTPUT)
+    accept(previous, wanted(stack), stack.override, key)
+    return replace(stack, previous=previous)
+
+
+def rest(stack: StackConfig, last: Mapping[str, Any]) -> dict[str, Any]:
+    """What a platform still has to compare itself: nothing, where the guard has (and may have been overridden)."""
+    return {} if stack.previous is not None else dict(last)
+
+
+def wanted(stack: StackConfig) -> State:
+    """What the stack wants, in the guard's terms; `EtcdCluster` makes the same of its arguments."""
+    return wanted_state(
+        cluster_plan(stack),
+        generations=stack.generations,
+        identities={},
+        certificates={each.name: each.certificate for each in stack.authorities if each.certificate is not None},
+    )

@@ -1,0 +1,107 @@
+"""The guard at preview: what it refuses has touched nothing, and what it announces is what happens on the machines."""
+
+from pathlib import Path
+
+from lab import Machine
+from tests.support.etcd import assert_serves_all_members, member_list, process_ids
+from tests.support.machines import Machines
+from tests.support.prober import probing
+from tests.support.stacks import Run, Stack, Stacks, machine_config, override_in
+
+
+def test_a_refused_change_touches_nothing_and_an_accepted_one_happens_as_announced(
+    machines: Machines, stacks: Stacks, tmp_path: Path
+) -> None:
+    found = machines.fresh(4)
+    stack = stacks.new(found[:3], version="3.5.35")
+    first = stack.up()
+    assert "start etcd-1, etcd-2, etcd-3 together as a new cluster" in first.text
+    assert stack.outputs()["applied"]["serial"] == 1
+    assert "voters" not in stack.up("--expect-no-changes").text, "nothing changes, nothing is announced"
+
+    _skip_a_minor(stack, found[:3])
+    _upgrade(stack)
+    _replace_by_another_name(stack, found, tmp_path)
+    _override_once(stack, [found[0], found[3], found[2]])
+
+
+def _skip_a_minor(stack: Stack, found: list[Machine]) -> None:
+    before, outputs = process_ids(found), stack.outputs()
+    stack.config["version"] = "3.7.3"
+    for run in (stack.preview(check=False), stack.up(check=False)):
+        _assert_refused(run, "etcd goes up one minor version at a time, and the last update left 3.5.35")
+        assert "1. version: 3.6.16\n" in run.text
+        assert "2. version: 3.7.3\n" in run.text
+    assert process_ids(found) == before
+    assert stack.outputs() == outputs, "a refused update leaves what the last one left"
+    assert all(machine.run("ls /opt/etcd").stdout.split() == ["v3.5.35"] for machine in found)
+
+
+def _upgrade(stack: Stack) -> None:
+    stack.config["version"] = "3.6.16"
+    announced = _announced(stack.preview())
+    assert len(announced) == 6, announced
+    run = stack.up()
+    assert _announced(run) == announced
+    order = [run.text.index(f"etcd-{number}: is back") for number in (1, 2, 3)]
+    assert order == sorted(order)
+    assert stack.outputs()["applied"]["version"] == "3.6.16"
+    stack.up("--expect-no-changes")
+
+
+def _replace_by_another_name(stack: Stack, found: list[Machine], scratch: Path) -> None:
+    """etcd-4 takes the place of etcd-2 in one edit: it joins before etcd-2 leaves."""
+    names = [found[0], found[3], found[2]]
+    stack.config["machines"] = [machine_config(machine) for machine in names]
+    running = process_ids([found[0], found[2]])
+    print("\n".join(announced := _announced(stack.preview())))
+    said = [text for text in announced if "etcd-4 becomes a voter" in text or "etcd-2 leaves" in text]
+    assert "[4 voters, 1 may be lost]" in said[0]
+    assert "[3 voters, 1 may be lost]" in said[1]
+    with probing(stack, [found[0], found[2]], scratch, "A member replaced by another name") as probe:
+        probe.mark("pulumi up")
+        run = stack.up()
+        probe.mark("done")
+    print(f"{run.seconds:.1f} s")
+    assert run.text.index("etcd-4: is a voter") < run.text.index("etcd-2 has left the cluster")
+    assert process_ids([found[0], found[2]]) == running
+    assert probe.downs == []
+    assert_serves_all_members(names)
+    assert found[1].run("systemctl is-active etcd", check=False).stdout.strip() == "inactive"
+    assert list(stack.outputs()["applied"]["order"]) == ["etcd-1", "etcd-4", "etcd-3"]
+    stack.up("--expect-no-changes")
+
+
+def _override_once(stack: Stack, found: list[Machine]) -> None:
+    """Members and version in one update: refused, done once with the override, and then that is void."""
+    stack.config |= {"machines": [machine_config(found[0])], "version": "3.7.3"}
+    refused = stack.preview(check=False)
+    _assert_refused(refused, "One update changes the version or the members, not both")
+    stack.config["override"] = "allow-000000000000"
+    _assert_refused(stack.preview(check=False), "which was for another change")
+
+    stack.config["override"] = override_in(refused)
+    run = stack.up()
+    assert "Overridden once" in run.text
+    assert [row["name"] for row in member_list(found[0])] == ["etcd-1"]
+    assert "not both" in stack.outputs()["applied"]["overridden"][0]
+
+    again = stack.up("--expect-no-changes")
+    assert "There is nothing to override" in again.text
+    stack.config["machines"] = [machine_config(machine) for machine in found]
+    stack.config["version"] = "3.6.16"
+    _assert_refused(stack.preview(check=False), "which was for another change")
+
+
+def _assert_refused(run: Run, says: str) -> None:
+    assert run.code != 0
+    assert says in run.text
+    assert "nothing was touched" in run.text
+    assert "Traceback" not in run.text
+    assert "to create" not in run.text
+
+
+def _announced(run: Run) -> list[str]:
+    """The steps that the guard printed, once each."""
+    diagnostics = run.text.partition("Diagnostics:")[2].partition("Resources:")[0]
+    return [line.strip() for line in diagnostics.splitlines() if "voter" in line and line.strip()[:1].isdigit()]

@@ -1,0 +1,214 @@
+"""A small cluster that does what the program and `etcd-node` do, written without a look at the guard.
+
+It counts what the guard promises: at every moment a majority of the voters runs and talks to each other, no two
+members are more than one minor version apart, and a client of the last update reaches every member that runs.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from components.plan.guard import State
+
+
+class RefusedError(Exception):
+    """The gate on a machine did not let a step happen."""
+
+
+class BrokenError(AssertionError):
+    """The cluster is in a state that must not be."""
+
+
+@dataclass
+class Member:
+    """One etcd and what it runs with."""
+
+    version: str
+    trusts: frozenset[str]
+    certificate_of: str
+    flags: tuple[tuple[str, str], ...]
+    generation: int
+    listed: list[str]
+    """The list that its machine got last."""
+    up: bool = True
+    has_data: bool = True
+    votes: bool = True
+
+
+def minor(version: str) -> int:
+    return int(version.split(".")[1])
+
+
+def patch(version: str) -> int:
+    return int(version.split(".")[2])
+
+
+# Patch of a minor from which etcd allows the next minor (etcd.io/docs, upgrade guides).
+_FLOORS = {5: 32, 6: 11}
+
+
+@dataclass
+class Cluster:
+    """The machines, and the member list of etcd.
+
+    Attributes:
+        gates: Whether the machines refuse what is not safe now.
+        broken: Members that are down for another reason than the update.
+        smallest: Fewest voters to spare that were seen.
+    """
+
+    members: dict[str, Member]
+    gates: bool = True
+    broken: set[str] = field(default_factory=set)
+    client: tuple[frozenset[str], str] = (frozenset(), "")
+    smallest: int = 99
+
+    @staticmethod
+    def founded(state: State, *, gates: bool) -> "Cluster":
+        members = {name: _member(state, name) for name in state.members}
+        return Cluster(members, gates, client=(frozenset(state.trusted), state.issuer))
+
+    def running(self, name: str) -> bool:
+        member = self.members[name]
+        return member.up and member.has_data and name not in self.broken
+
+    @property
+    def voters(self) -> list[str]:
+        return [name for name, member in self.members.items() if member.votes]
+
+    def _talk(self, one: Member, other: Member) -> bool:
+        return one.certificate_of in other.trusts and other.certificate_of in one.trusts
+
+    def spare(self) -> int:
+        """How many more voters may go; below 0: there is no quorum."""
+        runs = [self.members[name] for name in self.voters if self.running(name)]
+        together = max((sum(self._talk(one, other) for other in runs) for one in runs), default=0)
+        return together - (len(self.voters) // 2 + 1)
+
+    def look(self) -> None:
+        """Raises BrokenError when the cluster is in a state that must not be."""
+        if len(self.voters) > 1 or self.broken:
+            self.smallest = min(self.smallest, self.spare())
+            if self.spare() < 0:
+                raise BrokenError(f"no quorum: {self.members}, down {self.broken}")
+        runs = [member for name, member in self.members.items() if self.running(name)]
+        minors = [minor(member.version) for member in runs]
+        if minors and max(minors) - min(minors) > 1:
+            raise BrokenError(f"minor versions {sorted(minors)} at the same time")
+        trusts, own = self.client
+        if any(member.certificate_of not in trusts or own not in member.trusts for member in runs):
+            raise BrokenError("a client of the last update is cut off")
+
+    def gate(self, may: bool, why: str) -> None:
+        """What a machine looks at; whether the cluster bears the step without it, `look` says."""
+        if self.gates and not may:
+            raise RefusedError(why)
+
+    def must(self, may: bool, why: str) -> None:
+        """What breaks a cluster in a way that `look` cannot see."""
+        if not may:
+            raise (RefusedError if self.gates else BrokenError)(why)
+
+
+def _member(state: State, name: str) -> Member:
+    return Member(
+        version=state.version,
+        trusts=frozenset(state.trusted),
+        certificate_of=state.issuer,
+        flags=tuple(sorted(state.flags.items())),
+        generation=state.generations.get(name, 0),
+        listed=list(state.members),
+    )
+
+
+def update(cluster: Cluster, wanted: State, chain: Sequence[str], between: Callable[[], None] = lambda: None) -> None:
+    """One `pulumi up`.
+
+    Args:
+        cluster: what is there; changed.
+        wanted: the configuration.
+        chain: the order in which members are converged.
+        between: called after every step; may break members, or raise to kill the run.
+
+    Raises:
+        RefusedError: a gate did not let a step happen; the run ends there.
+        BrokenError: the cluster was in a state that must not be.
+    """
+    for _ in _update(cluster, wanted, chain):
+        cluster.look()
+        between()
+        cluster.look()
+
+
+def _update(cluster: Cluster, wanted: State, chain: Sequence[str]) -> Iterator[None]:
+    for name, generation in wanted.generations.items():
+        if name in cluster.members and generation != cluster.members[name].generation:
+            others = [other for other in cluster.voters if other != name]
+            cluster.gate(all(map(cluster.running, others)), "another member is not healthy")
+            cluster.members[name].has_data = False
+            cluster.members[name].generation = generation
+            yield
+    for name in chain:
+        yield from _converge(cluster, wanted, name)
+    down = [name for name in wanted.members if not cluster.running(name)]
+    if down or set(cluster.members) != set(wanted.members):
+        raise RefusedError(f"health: {down} down, members {list(cluster.members)}, wanted {list(wanted.members)}")
+    cluster.client = (frozenset(wanted.trusted), wanted.issuer)
+
+
+def _converge(cluster: Cluster, wanted: State, name: str) -> Iterator[None]:
+    if name in cluster.broken:
+        raise RefusedError(f"{name} cannot be reached")
+    here = cluster.members.get(name)
+    if here is None or not here.has_data:
+        yield from _join(cluster, wanted, name)
+    here = cluster.members[name]
+    if not here.votes:
+        cluster.gate(cluster.spare() >= 0, "no quorum")
+        here.votes = True
+        yield
+    here.up = True
+    # A new certificate is served at once, the authorities are read at the next start.
+    others = [member for other, member in cluster.members.items() if other != name]
+    cluster.gate(all(wanted.issuer in other.trusts for other in others), "somebody does not trust the issuer")
+    here.certificate_of = wanted.issuer
+    yield
+    leaving = [other for other in here.listed if other not in wanted.members and other in cluster.members]
+    for gone in sorted(leaving, key=cluster.running):  # who is not healthy goes first
+        cluster.gate(set(wanted.members) <= set(cluster.members), "joining and leaving at once")
+        staying = [other for other in cluster.voters if other in wanted.members]
+        cluster.gate(all(map(cluster.running, staying)), "somebody who stays is not healthy")
+        healthy = [other for other in cluster.voters if other != gone and cluster.running(other)]
+        cluster.gate(len(healthy) >= (len(cluster.voters) - 1) // 2 + 1, "no quorum without it")
+        del cluster.members[gone]
+        cluster.broken.discard(gone)
+        yield
+    fresh = _member(wanted, name)
+    if (here.version, here.flags, here.trusts) != (fresh.version, fresh.flags, fresh.trusts):
+        others_voting = [other for other in cluster.voters if other != name]
+        cluster.gate(all(map(cluster.running, others_voting)), "another member is not healthy")
+        cluster.gate(len(others_voting) != 1, "two voters")
+        cluster.gate(all(each.certificate_of in fresh.trusts for each in cluster.members.values()), "a stranger")
+        up = minor(fresh.version) - minor(here.version)
+        cluster.must(abs(up) <= 1, "a skipped minor")
+        floor = _FLOORS.get(minor(here.version), 0)
+        cluster.must(up <= 0 or patch(here.version) >= floor, "too old for the next minor")
+        here.up = False
+        yield
+        cluster.members[name] = here = replace(fresh, generation=here.generation, listed=here.listed)
+        yield
+    here.listed = list(wanted.members)
+
+
+def _join(cluster: Cluster, wanted: State, name: str) -> Iterator[None]:
+    minors = {minor(member.version) for other, member in cluster.members.items() if cluster.running(other)}
+    cluster.gate(minor(wanted.version) in minors, "nobody runs that version")
+    cluster.must(len({*minors, minor(wanted.version)}) == 1, "a member joins while versions are mixed")
+    if name in cluster.members:
+        others = [other for other in cluster.voters if other != name]
+        healthy = sum(map(cluster.running, others))
+        cluster.gate(healthy >= len(others) // 2 + 1, "no quorum without its entry")
+        del cluster.members[name]
+        yield
+    cluster.gate(cluster.spare() >= 0, "no quorum")
+    cluster.members[name] = replace(_member(wanted, name), votes=False)
+    yield

@@ -1,0 +1,237 @@
+"""No sequence of accepted changes brings a cluster into a state without quorum, with and without failures."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from components.plan.guard import State, judge, read_state, rules
+from components.plan.guard.change import Change
+from components.plan.guard.state import MADE, following
+from components.plan.guard.updates import updates
+
+from .guard_simulator import BrokenError, Cluster, RefusedError, update
+
+NAMES = [f"etcd-{number}" for number in range(1, 10)]
+MANY = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+VERSIONS = ["3.5.24", "3.5.35", "3.6.5", "3.6.16", "3.7.3"]
+
+
+def _rotations(count: int, start: int) -> list[list[str]]:
+    """Two lists of that many names."""
+    around = [*NAMES[start:], *NAMES[:start]]
+    return [around[:count], around[:count][::-1]]
+
+
+def state(names: list[str], version: str = "3.6.16", **changes: object) -> State:
+    made: dict[str, object] = {
+        "cluster": "test",
+        "version": version,
+        "members": {name: f"10.0.0.{NAMES.index(name) + 1}" for name in names},
+        "data_directories": dict.fromkeys(names, "/var/lib/etcd"),
+        "generations": dict.fromkeys(names, 1),
+        "flags": {"--quota-backend-bytes": "8"},
+        **changes,
+    }
+    return State(**made)  # type: ignore[arg-type]
+
+
+_LISTS = [list(some) for count in (1, 3, 3, 5, 7) for start in range(9) for some in _rotations(count, start)]
+TRUST = [(dict.fromkeys(names, MADE), issuer) for names in ("1", "12", "2", "23", "123") for issuer in names]
+
+
+@st.composite
+def states(draw: st.DrawFn) -> State:
+    trusted, issuer = draw(st.sampled_from(TRUST))
+    flags = {"--quota-backend-bytes": draw(st.sampled_from(["4", "8"]))}
+    names = draw(st.sampled_from(_LISTS))
+    return state(names, draw(st.sampled_from(VERSIONS)), trusted=trusted, issuer=issuer, flags=flags)
+
+
+KINDS = ["members", "one", "order", "version", "generation", "trust", "flags"]
+
+
+@st.composite
+def wishes(draw: st.DrawFn, before: State) -> State:
+    """Another state, mostly one that somebody might want after `before`."""
+    after = before
+    for kind in draw(st.lists(st.sampled_from(KINDS), max_size=3)):
+        names = list(after.members)
+        if kind == "members":
+            after = _with_members(after, draw(st.sampled_from(_LISTS)))
+        elif kind == "one":
+            free = draw(st.sampled_from([name for name in NAMES if name not in names]))
+            at = draw(st.integers(0, len(names) - 1))
+            after = _with_members(after, [*names[:at], free, *names[at + 1 :]])
+        elif kind == "order":
+            after = _with_members(after, names[::-1])
+        elif kind == "version":
+            after = replace(after, version=draw(st.sampled_from(VERSIONS)))
+        elif kind == "generation":
+            raised = draw(st.sampled_from(names))
+            generations = {name: count + (name == raised) for name, count in after.generations.items()}
+            after = replace(after, generations=generations)
+        elif kind == "trust":
+            trusted, issuer = draw(st.sampled_from(TRUST))
+            after = replace(after, trusted=trusted, issuer=issuer)
+        else:
+            after = replace(after, flags={"--quota-backend-bytes": draw(st.sampled_from(["4", "8"]))})
+    return after
+
+
+def _with_members(after: State, names: list[str]) -> State:
+    fresh = state(names, generations={name: after.generations.get(name, 1) for name in names})
+    return replace(after, members=fresh.members, data_directories=fresh.data_directories, generations=fresh.generations)
+
+
+@MANY
+@given(st.data())
+def test_what_is_accepted_never_costs_the_quorum_even_where_no_machine_looks(data: st.DataObject) -> None:
+    before = following(None, data.draw(states()), ())
+    cluster = Cluster.founded(before, gates=False)
+    for _ in range(6):
+        wanted = data.draw(wishes(before))
+        verdict = judge(before, wanted)
+        if verdict.refused:
+            continue
+        update(cluster, wanted, verdict.chain)
+        before = verdict.state
+
+
+@MANY
+@given(st.data())
+def test_what_is_accepted_is_not_refused_by_healthy_machines_and_the_announced_quorum_is_the_real_one(
+    data: st.DataObject,
+) -> None:
+    before = following(None, data.draw(states()), ())
+    cluster = Cluster.founded(before, gates=True)
+    for _ in range(6):
+        wanted = data.draw(wishes(before))
+        verdict = judge(before, wanted)
+        if verdict.refused:
+            continue
+        cluster.smallest = 99
+        update(cluster, wanted, verdict.chain)
+        announced = min((step.spare for step in verdict.steps if not step.only_member), default=99)
+        if verdict.steps:
+            assert announced <= cluster.smallest, [str(step) for step in verdict.steps]
+        assert set(cluster.members) == set(wanted.members)
+        assert {member.version for member in cluster.members.values()} == {wanted.version}
+        before = verdict.state
+
+
+class KilledError(Exception):
+    """The run ends, as after SIGKILL."""
+
+
+@MANY
+@given(st.data())
+def test_failures_that_the_cluster_tolerates_never_cost_its_quorum_whatever_is_wanted_next(data: st.DataObject) -> None:
+    """Members fail, runs are killed, and the next wish comes before the last one was finished."""
+    before = following(None, data.draw(states()), ())
+    cluster = Cluster.founded(before, gates=True)
+
+    def trouble() -> None:
+        what = data.draw(st.sampled_from(["", "", "", "", "", "fail", "kill"]))
+        if what == "kill":
+            raise KilledError
+        healthy = [name for name in cluster.voters if cluster.running(name)]
+        if what == "fail" and cluster.spare() > 0 and healthy:
+            # Somebody fails only where the cluster stands that; when more fail, nothing is promised.
+            cluster.broken.add(data.draw(st.sampled_from(healthy)))
+            if cluster.spare() < 0:
+                cluster.broken.clear()
+
+    for _ in range(5):
+        wanted = data.draw(wishes(before))
+        verdict = judge(before, wanted)
+        if verdict.refused:
+            continue
+        try:
+            update(cluster, wanted, verdict.chain, trouble)
+            before = verdict.state
+        except (RefusedError, KilledError):
+            # They come back, with what they had.
+            cluster.broken.clear()
+            for member in cluster.members.values():
+                member.up = True
+        assert cluster.spare() >= 0 or len(cluster.voters) == 1
+
+
+@MANY
+@given(st.data())
+def test_the_updates_that_a_refusal_names_are_accepted_one_after_another_and_lead_there(data: st.DataObject) -> None:
+    before = following(None, data.draw(states()), ())
+    wanted = data.draw(wishes(before))
+    verdict = judge(before, wanted)
+    way = updates(before, wanted)
+    assume(way)
+    assert verdict.refused == (len(way) > 1)
+    for each in way:
+        step = judge(before, each)
+        assert step.problems == ()
+        before = step.state
+    assert before.same(wanted)
+
+
+@MANY
+@given(states())
+def test_a_state_survives_the_way_through_the_stack_s_outputs_also_as_floats(before: State) -> None:
+    data = before.data()
+    data |= {"serial": 0.0, "generations": {name: float(count) for name, count in before.generations.items()}}
+    data["members"] = dict(sorted(before.members.items()))
+    back = read_state(data)
+    assert back is not None
+    assert back.same(before)
+    assert list(back.members) == list(before.members)
+
+
+@MANY
+@given(st.data())
+def test_an_override_is_good_for_one_change_and_for_no_other(data: st.DataObject) -> None:
+    before = following(None, data.draw(states()), ())
+    wanted = data.draw(wishes(before))
+    refused = judge(before, wanted)
+    assume(refused.refused)
+    accepted = judge(before, wanted, refused.override)
+    assert accepted.overridden
+    assert accepted.state.overridden
+    # Back, and the same again: another number, another override.
+    again = judge(replace(before, serial=accepted.state.serial + 1), wanted, refused.override)
+    assert again.refused
+    assert judge(accepted.state, wanted, refused.override).unused_override
+
+
+# Rule -> a change that only this rule refuses.
+THREE = ["etcd-1", "etcd-2", "etcd-3"]
+NEEDED = {
+    "_versions": (state(THREE, "3.5.35"), state(THREE, "3.7.3")),
+    "_one_thing": (state(THREE), state(["etcd-1", "etcd-4", "etcd-3"], "3.7.3")),
+    "_membership": (state(THREE), state(["etcd-4", "etcd-5", "etcd-6"])),
+    "_generations": (state(THREE), state(THREE, generations={"etcd-1": 2, "etcd-2": 2, "etcd-3": 1})),
+    "_trust": (state(THREE), state(THREE, trusted={"2": MADE}, issuer="2")),
+    "_quorum": (state(["etcd-1"]), state(["etcd-4", "etcd-1", "etcd-5"], flags={"--quota-backend-bytes": "9"})),
+}
+
+
+@pytest.mark.parametrize("rule", NEEDED)
+def test_without_one_of_its_rules_the_guard_accepts_what_the_simulator_sees_break(
+    rule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The simulator can fail, and each of these rules is there for something."""
+    before, wanted = NEEDED[rule]
+    assert judge(before, wanted).refused
+    monkeypatch.setattr(rules, "_RULES", tuple(each for each in rules._RULES if each.__name__ != rule))
+    monkeypatch.setattr(rules, "_quorum", lambda *_: ())
+    verdict = judge(before, wanted)
+    assert not verdict.refused
+    with pytest.raises((BrokenError, RefusedError)):
+        update(Cluster.founded(before, gates=False), wanted, verdict.chain)
+
+
+def test_a_change_describes_the_order_in_which_members_are_converged() -> None:
+    grown = Change(state(THREE), state([*THREE, "etcd-4", "etcd-5"]))
+    assert grown.chain == [*THREE, "etcd-4", "etcd-5"]
+    exchanged = Change(state(THREE), state(["etcd-1", "etcd-4", "etcd-3"]))
+    assert exchanged.chain == ["etcd-4", "etcd-1", "etcd-3"]

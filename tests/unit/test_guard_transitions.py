@@ -1,0 +1,194 @@
+"""A table of changes: in how many updates each can be made, or why in none."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from components.plan import AuthorityPlan, ClusterPlan, MemberPlan
+from components.plan.guard import State, judge, wanted_state
+from components.plan.guard.state import following
+from components.plan.guard.updates import updates
+
+Transition = tuple[str, dict[str, Any], dict[str, Any], int, str]
+
+G111 = {"etcd-1": 1, "etcd-2": 1, "etcd-3": 1}
+
+
+def cluster(
+    *,
+    members: str = "123",
+    version: str = "3.6.16",
+    generations: dict[str, int] | None = None,
+    trusted: str = "1",
+    issuer: str = "1",
+    addresses: dict[str, str] | None = None,
+    database: int = 0,
+    name: str = "test",
+    data_directory: str = "/var/lib/etcd",
+    **plan: Any,
+) -> State:
+    """A cluster with the members etcd-<digit>, as the program would describe it."""
+    names = [f"etcd-{digit}" for digit in members]
+    where = {f"etcd-{digit}": f"10.0.0.{digit}" for digit in members} | (addresses or {})
+    members_plan = [MemberPlan(each, where[each], data_directory) for each in names]
+    state = wanted_state(
+        ClusterPlan(
+            name,
+            members_plan,
+            "program",
+            version=version,
+            authorities=[AuthorityPlan(each) for each in trusted],
+            issuer=issuer,
+            **plan,
+        ),
+        generations={each: count for each, count in (generations or {}).items() if each in names},
+        identities={},
+        certificates={},
+    )
+    return replace(state, database_bytes=database)
+
+
+# What it is, from, to (what is not said is as in `cluster`), in how many updates (0: in none), what the refusal says
+# (empty: there is none).
+TABLE: list[Transition] = [
+    ("nothing", {}, {}, 0, ""),
+    ("another order of the list", {}, {"members": "321"}, 1, ""),
+    ("a setting", {}, {"flags": {"max-txn-ops": "256"}}, 1, ""),
+    ("a higher quota", {}, {"quota": "4GiB"}, 1, ""),
+    ("a lower quota with room", {"quota": "4GiB", "database": 2**20}, {"quota": "2GiB"}, 1, ""),
+    (
+        "a quota below the database",
+        {"quota": "4GiB", "database": 3 * 2**30},
+        {"quota": "2GiB"},
+        0,
+        "takes no more writes",
+    ),
+    ("a patch up", {"version": "3.6.11"}, {}, 1, ""),
+    ("a patch down", {}, {"version": "3.6.11"}, 1, ""),
+    ("3.5 to 3.6", {"version": "3.5.35"}, {}, 1, ""),
+    ("3.6 to 3.7", {}, {"version": "3.7.3"}, 1, ""),
+    ("3.5 to 3.7", {"version": "3.5.35"}, {"version": "3.7.3"}, 2, "etcd goes up one minor version at a time"),
+    ("3.5 below 3.5.32 to 3.6", {"version": "3.5.31"}, {}, 2, "Every member needs at least 3.5.32"),
+    ("3.6 below 3.6.11 to 3.7", {"version": "3.6.10"}, {"version": "3.7.3"}, 2, "Every member needs at least 3.6.11"),
+    ("3.5 below 3.5.32 to 3.7", {"version": "3.5.24"}, {"version": "3.7.3"}, 3, "at least 3.5.32"),
+    ("3.7 to 3.6", {"version": "3.7.3"}, {}, 1, ""),
+    ("3.6 to 3.5", {}, {"version": "3.5.35"}, 1, ""),
+    ("3.7 to 3.5", {"version": "3.7.3"}, {"version": "3.5.35"}, 2, "etcd goes down one minor version at a time"),
+    ("1 to 3 members", {"members": "1"}, {}, 1, ""),
+    ("3 to 5 members", {}, {"members": "12345"}, 1, ""),
+    ("3 to 7 members", {}, {"members": "1234567"}, 1, ""),
+    ("7 to 5 members", {"members": "1234567"}, {"members": "12345"}, 1, ""),
+    ("5 to 3 members", {"members": "12345"}, {}, 1, ""),
+    ("3 to 1 member", {}, {"members": "1"}, 1, ""),
+    ("3 to 1 member with a setting", {}, {"members": "1", "flags": {"max-txn-ops": "256"}}, 1, ""),
+    ("3 to 5 members with a setting", {}, {"members": "12345", "flags": {"max-txn-ops": "256"}}, 1, ""),
+    (
+        "1 to 3, one new member before the old one, with a setting",
+        {"members": "1"},
+        {"members": "213", "flags": {"max-txn-ops": "256"}},
+        2,
+        "Each step leaves a quorum; this one would not: etcd-1 restarts",
+    ),
+    ("3 to 5 members and a minor", {}, {"members": "12345", "version": "3.7.3"}, 2, "not both"),
+    ("5 to 3 members and a patch", {"members": "12345", "version": "3.6.11"}, {}, 2, "not both"),
+    ("one member by another name", {}, {"members": "143"}, 1, ""),
+    ("two of three by other names", {}, {"members": "145"}, 1, ""),
+    ("three of three by other names", {}, {"members": "456"}, 2, "A member that stays lets the others leave"),
+    ("the only member by another name", {"members": "1"}, {"members": "2"}, 0, "a cluster of one grows to three first"),
+    (
+        "two of seven by other names",
+        {"members": "1234567"},
+        {"members": "1238967"},
+        2,
+        "9 voters at a time are more than 8",
+    ),
+    (
+        "another name at the same address",
+        {},
+        {"members": "124", "addresses": {"etcd-4": "10.0.0.3"}},
+        0,
+        "etcd-4 joins before etcd-3 leaves, whose address it is",
+    ),
+    ("another address", {}, {"addresses": {"etcd-2": "10.0.0.99"}}, 0, "A member keeps its address"),
+    ("another data directory", {}, {"data_directory": "/srv/etcd"}, 0, "A member keeps its data directory"),
+    ("another name of the cluster", {}, {"name": "other"}, 0, "A cluster keeps its name"),
+    ("one machine replaced", {"generations": G111}, {"generations": {**G111, "etcd-2": 2}}, 1, ""),
+    (
+        "two machines replaced",
+        {"generations": G111},
+        {"generations": {**G111, "etcd-1": 2, "etcd-2": 2}},
+        2,
+        "One update replaces one machine of a cluster",
+    ),
+    ("a generation lowered", {"generations": {**G111, "etcd-2": 2}}, {"generations": G111}, 0, "only ever rises"),
+    (
+        "a machine replaced and a minor",
+        {"generations": G111},
+        {"generations": {**G111, "etcd-2": 2}, "version": "3.7.3"},
+        2,
+        "not both",
+    ),
+    (
+        "a machine replaced and a setting",
+        {"generations": G111},
+        {"generations": {**G111, "etcd-2": 2}, "flags": {"max-txn-ops": "256"}},
+        2,
+        "no other member restarts",
+    ),
+    (
+        "a machine replaced and more members",
+        {"generations": G111},
+        {"members": "12345", "generations": {**G111, "etcd-2": 2, "etcd-4": 1, "etcd-5": 1}},
+        2,
+        "not both",
+    ),
+    (
+        "the only machine replaced",
+        {"members": "1", "generations": {"etcd-1": 1}},
+        {"members": "1", "generations": {"etcd-1": 2}},
+        0,
+        "The only machine of a cluster holds its only data",
+    ),
+    ("a second authority trusted", {}, {"trusted": "12"}, 1, ""),
+    ("the second one issues", {"trusted": "12"}, {"trusted": "12", "issuer": "2"}, 1, ""),
+    ("the first one dropped", {"trusted": "12", "issuer": "2"}, {"trusted": "2", "issuer": "2"}, 1, ""),
+    ("back to the first one before it issues", {"trusted": "12"}, {}, 1, ""),
+    (
+        "another authority at once",
+        {},
+        {"trusted": "2", "issuer": "2"},
+        3,
+        "dropped when none of its certificates is in use",
+    ),
+    ("trusted and issuing at once", {}, {"trusted": "12", "issuer": "2"}, 2, "has trusted it for an update"),
+    (
+        "issuing and dropped at once",
+        {"trusted": "12"},
+        {"trusted": "2", "issuer": "2"},
+        2,
+        "in the last update 1 issued",
+    ),
+    ("an authority and a minor", {}, {"trusted": "12", "version": "3.7.3"}, 2, "not both"),
+    ("an authority and more members", {}, {"trusted": "12", "members": "12345"}, 2, "not both"),
+    (
+        "everything at once",
+        {"version": "3.5.24", "generations": G111},
+        {"version": "3.7.3", "members": "145", "trusted": "2", "issuer": "2", "generations": {**G111, "etcd-1": 2}},
+        8,
+        "not both",
+    ),
+]
+
+
+@pytest.mark.parametrize("transition", TABLE, ids=[row[0] for row in TABLE])
+def test_each_change_takes_that_many_updates_or_is_refused_with_its_reason(transition: Transition) -> None:
+    _, before, after, count, says = transition
+    previous = following(None, cluster(**before), ())
+    wanted = cluster(**after)
+    verdict = judge(previous, wanted)
+    assert verdict.refused == bool(says), verdict.problems
+    assert len(updates(previous, wanted)) == count, verdict.updates
+    if says:
+        assert any(says in str(problem) for problem in verdict.problems), verdict.problems
+        assert len(verdict.updates) == count
