@@ -7,6 +7,7 @@ import time
 import pulumi
 from pulumi_command import remote
 
+from . import reach
 from .machine import Ssh, connection
 
 # Once in a machine's life: it boots, and cloud-init does what it was told.
@@ -19,6 +20,11 @@ _FIRST_BOOT = (
 )
 # What pulumi-command says while there is no sshd yet, or one that is just being started anew.
 _NOT_YET = re.compile(r"dial|handshake|connection|EOF|timed? ?out|exited without exit status", re.IGNORECASE)
+# Another machine answers, or somebody in between: waiting makes it no better.
+_NEVER = re.compile(r"host key mismatch", re.IGNORECASE)
+# The login is made before sshd is started, as a rule; a wrong key should not cost minutes.
+_UNKNOWN = re.compile(r"unable to authenticate", re.IGNORECASE)
+_UNKNOWN_SECONDS = 60.0
 
 
 def reached(
@@ -45,7 +51,10 @@ def reached(
             parent=parent,
             deleted_with=server,
             # The whole way anew each time: through a bastion, pulumi-command tries the last step of it only once.
-            hooks=pulumi.ResourceHookBinding(on_error=[_again(f"{name}-again")]),
+            hooks=pulumi.ResourceHookBinding(
+                before_create=[reach.hook(f"{name}-way", name.removesuffix("-reached"), ssh)],
+                on_error=[_again(f"{name}-again")],
+            ),
         ),
     )
     return pulumi.Output.all(host, command.stdout).apply(lambda both: str(both[0]))
@@ -57,9 +66,21 @@ def _again(name: str) -> pulumi.ErrorHook:
 
     async def again(args: pulumi.ErrorHookArgs) -> bool:
         began.append(time.monotonic())
-        if began[-1] - began[0] > _SECONDS or not (args.errors and _NOT_YET.search(args.errors[0])):
+        if not args.errors or not worth_another_try(args.errors[0], began[-1] - began[0]):
             return False
         await asyncio.sleep(_PAUSE_SECONDS)
         return True
 
     return pulumi.ErrorHook(name, again)
+
+
+def worth_another_try(said: str, seconds: float) -> bool:
+    """Whether a machine that was just made may still come to be reached.
+
+    Args:
+        said: the error.
+        seconds: time since the first one.
+    """
+    if _NEVER.search(said) or not _NOT_YET.search(said):
+        return False
+    return seconds < (_UNKNOWN_SECONDS if _UNKNOWN.search(said) else _SECONDS)

@@ -15,7 +15,7 @@ from tools.pulumi import ensure_pulumi
 
 REPO = Path(__file__).resolve().parent.parent
 _STAND_INS = REPO / "lab" / "plugins" / "bin"
-_PLUGINS = ("command", "tls", "hcloud")
+_PLUGINS = ("command", "tls", "hcloud", "aws")
 _DOWNLOADS = "https://get.pulumi.com/releases/plugins"
 _INSTALL_SECONDS = 60
 

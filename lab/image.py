@@ -113,7 +113,7 @@ cat >/usr/local/lib/lab/volumes <<'END'
 #!/bin/sh
 # Makes the block devices of /etc/lab-volumes (lines: device, major, minor, link) and removes those that left.
 mkdir -p /dev/disk/by-id
-for link in /dev/disk/by-id/scsi-0HC_Volume_*; do
+for link in /dev/disk/by-id/scsi-0HC_Volume_* /dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_*; do
     [ -L "$link" ] || continue
     grep -qs " $link\\$" /etc/lab-volumes || rm -f "$(readlink -f "$link")" "$link"
 done

@@ -42,10 +42,11 @@ class Job:
         """Host pids of everything in the job's cgroup subtree."""
         found: set[int] = set()
         for root in self._places()[:1]:
-            for file in root.rglob("cgroup.procs"):
-                # A cgroup may vanish, or be a threaded one (EOPNOTSUPP), while it is read.
+            # A cgroup may vanish while they are walked through (pathlib's own ways would raise), or be a threaded one
+            # (EOPNOTSUPP).
+            for place, _, _ in os.walk(root):
                 with contextlib.suppress(OSError):
-                    found.update(int(pid) for pid in file.read_text().split())
+                    found.update(int(pid) for pid in Path(place, "cgroup.procs").read_text().split())
         return sorted(found - {0})
 
     def alive(self) -> bool:

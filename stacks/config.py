@@ -1,6 +1,7 @@
 """The program's configuration, typed: everything that can be wrong with it is said here, at preview, at once."""
 
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,14 +30,15 @@ from components.plan.hetzner import DEFAULT_USER
 from components.plan.spec import DEFAULT_DATA_DIRECTORY
 from components.plan.units import check_directory
 
-from . import hetzner_config
+from . import aws_config, hetzner_config
+from .aws_config import AwsConfig
 from .hetzner_config import HetznerConfig
 from .keys import KEYS
 from .reading import read, read_machines
 from .ssh import check_host_key, check_private_key, is_host, public_key, read_private_key
 
 NAMESPACE = "external-etcd"
-PLATFORMS = ("hosts", "hetzner")
+PLATFORMS = ("hosts", "aws", "hetzner")
 
 
 class ConfigError(PlanError, pulumi.RunError):
@@ -134,6 +136,7 @@ class StackConfig:
     issuer: str
     cluster_api: ClusterApiConfig
     data_directory: str = DEFAULT_DATA_DIRECTORY
+    aws: AwsConfig | None = None
     hetzner: HetznerConfig | None = None
     bastion: BastionConfig | None = None
     """The bastion that exists, for machines that a cloud makes."""
@@ -149,10 +152,13 @@ class StackConfig:
     @property
     def generations(self) -> dict[str, int]:
         """Slot -> generation of the machine that is wanted in it; nothing where machines exist already."""
-        return {} if self.hetzner is None else {slot.name: slot.generation for slot in self.hetzner.plan.slots}
+        cloud = self.aws or self.hetzner
+        return {} if cloud is None else {slot.name: slot.generation for slot in cloud.plan.slots}
 
 
-def load(stack: str, values: Mapping[str, str] | None = None, directory: Path | None = None) -> StackConfig:
+def load(
+    stack: str, values: Mapping[str, str] | None = None, directory: Path | None = None, region: str | None = None
+) -> StackConfig:
     """Reads and checks the configuration of a stack.
 
     Args:
@@ -160,11 +166,14 @@ def load(stack: str, values: Mapping[str, str] | None = None, directory: Path | 
         values: key without namespace -> text as Pulumi hands it over (objects as JSON). Default: the running program's.
         directory: what relative paths in the configuration are relative to. Default: the working directory, which is
             the project's directory when Pulumi runs the program.
+        region: that of the AWS provider. Default: with `values`, not known; else what the provider has it from.
 
     Raises:
         ConfigError: a PlanError with every problem of the configuration; holds no secret.
     """
-    loader = _Loader(stack, _pulumi_values() if values is None else values, directory or Path())
+    if values is None:
+        values, region = _pulumi_values(), region or _pulumi_region()
+    loader = _Loader(stack, values, directory or Path(), region)
     config = loader.config()
     if loader.problems:
         raise ConfigError(stack, loader.problems)
@@ -180,11 +189,17 @@ def _pulumi_values() -> dict[str, str]:
     return {name: value for name in names if (value := config.get(name)) is not None}
 
 
+def _pulumi_region() -> str | None:
+    """The region of the AWS provider, unless a profile says it."""
+    return pulumi.Config("aws").get("region") or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+
+
 class _Loader:
     """Collects problems while it makes the configuration; the result counts only when there is none."""
 
-    def __init__(self, stack: str, values: Mapping[str, str], directory: Path) -> None:
+    def __init__(self, stack: str, values: Mapping[str, str], directory: Path, region: str | None) -> None:
         self._directory = directory
+        self._region = region
         self._key_files: dict[Path, str] = {}
         self.problems: list[Problem] = []
         self._given = read(values, self.problems)
@@ -194,13 +209,16 @@ class _Loader:
         given = self._given
         platform = given.get("platform", "hosts")
         if platform not in PLATFORMS:
-            rule = f"Machines come from the platforms {' and '.join(PLATFORMS)}; aws is planned"
+            rule = f"Machines come from one of the platforms {', '.join(PLATFORMS)}"
             self._refuse("platform", shown(platform), rule, did_you_mean(platform, PLATFORMS) or "Set it to hosts")
         name = given.get("clusterName", self._stack)
         self._check_platform_keys(platform)
         machines: tuple[MachineConfig, ...] = ()
-        hetzner = bastion = None
-        if platform == "hetzner":
+        aws = hetzner = bastion = None
+        if platform == "aws":
+            list_key = f"{aws_config.KEY}.slots"
+            aws, bastion = self._aws(name)
+        elif platform == "hetzner":
             list_key = f"{hetzner_config.KEY}.slots"
             hetzner, bastion = self._hetzner(name)
         else:
@@ -226,6 +244,7 @@ class _Loader:
             issuer=issuer,
             cluster_api=self._cluster_api(name),
             data_directory=given.get("dataDirectory", DEFAULT_DATA_DIRECTORY),
+            aws=aws,
             hetzner=hetzner,
             bastion=bastion,
             members_key=list_key,
@@ -240,11 +259,43 @@ class _Loader:
 
     def _check_platform_keys(self, platform: str) -> None:
         """Keys of another platform would have no effect, and whoever set them expects one."""
-        for key, of in (("machines", "hosts"), ("machinesFile", "hosts"), ("hetzner", "hetzner")):
+        for key, of in (
+            ("machines", "hosts"),
+            ("machinesFile", "hosts"),
+            ("aws", "aws"),
+            ("hetzner", "hetzner"),
+        ):
             if key in self._given and platform in PLATFORMS and platform != of:
                 self._refuse(
                     key, "a value", f"This key is for the platform {of}", f"Remove it, or set platform to {of}"
                 )
+
+    def _aws(self, cluster: str) -> tuple[AwsConfig | None, BastionConfig | None]:
+        given = self._given.get("aws")
+        if given is None:
+            if not any(problem.key.startswith("aws") for problem in self.problems):
+                rule = "The platform aws needs zones, an instance type and slots"
+                self._refuse("aws", "nothing", rule, "Copy it from Pulumi.aws.yaml")
+            return None, None
+        private, public, bastion = self._operator()
+        plan = aws_config.read_aws(
+            given, cluster, region=self._region, other_bastion=bastion is not None, problems=self.problems
+        )
+        if not (plan.public_ipv4 or plan.nat_gateway or plan.vpc_id or "releaseMirror" in self._given):
+            rule = "Machines without a way out fetch etcd from a mirror within reach"
+            remedy = "Set it to one in the VPC, or aws.natGateway to true"
+            self._refuse("releaseMirror", "nothing", rule, remedy)
+        volume = given.get("volume", {})
+        config = AwsConfig(
+            plan=plan,
+            protect_volume=volume.get("protect", True),
+            kms_key_id=volume.get("kmsKeyId"),
+            instance_profile=given.get("instanceProfile"),
+            user=self._given.get("ssh", {}).get("user", DEFAULT_USER),
+            private_key=private,
+            public_key=public,
+        )
+        return config, bastion
 
     def _hetzner(self, cluster: str) -> tuple[HetznerConfig | None, BastionConfig | None]:
         given = self._given.get("hetzner")
@@ -253,6 +304,21 @@ class _Loader:
                 rule = "The platform hetzner needs a location, a server type and slots"
                 self._refuse("hetzner", "nothing", rule, "Copy it from Pulumi.hetzner.yaml")
             return None, None
+        private, public, bastion = self._operator()
+        plan = hetzner_config.read_hetzner(given, cluster, other_bastion=bastion is not None, problems=self.problems)
+        config = HetznerConfig(
+            plan=plan,
+            network_id=given.get("networkId"),
+            protect_volume=given.get("volume", {}).get("protect", True),
+            ssh_keys=tuple(given.get("sshKeys", ())),
+            user=self._given.get("ssh", {}).get("user", DEFAULT_USER),
+            private_key=private,
+            public_key=public,
+        )
+        return config, bastion
+
+    def _operator(self) -> tuple[str, str, BastionConfig | None]:
+        """Private and public key of the operator of machines that a cloud makes, and the bastion that exists."""
         self.problems += check_directory(self._given.get("dataDirectory", DEFAULT_DATA_DIRECTORY), "dataDirectory")
         defaults = self._given.get("ssh", {})
         self._check_way(defaults, "ssh")
@@ -268,17 +334,7 @@ class _Loader:
             rule = "Machines that are made here have sshd at port 22"
             self._refuse("ssh.port", shown(defaults["port"]), rule, "Remove it")
         bastion = self._bastion(defaults["bastion"], private) if "bastion" in defaults else None
-        plan = hetzner_config.read_hetzner(given, cluster, other_bastion=bastion is not None, problems=self.problems)
-        config = HetznerConfig(
-            plan=plan,
-            network_id=given.get("networkId"),
-            protect_volume=given.get("volume", {}).get("protect", True),
-            ssh_keys=tuple(given.get("sshKeys", ())),
-            user=defaults.get("user", DEFAULT_USER),
-            private_key=private,
-            public_key=public or "",
-        )
-        return config, bastion
+        return private, public or "", bastion
 
     def _bastion(self, given: Mapping[str, Any], private_key: str) -> BastionConfig:
         if "privateKeyFile" in given:
@@ -514,11 +570,12 @@ def spelled(config: StackConfig, name: str) -> str:
 
 
 def _members(config: StackConfig) -> list[MemberPlan]:
-    if config.hetzner is None:
+    cloud = config.aws or config.hetzner
+    if cloud is None:
         return [MemberPlan(machine.name, machine.address, machine.data_directory) for machine in config.machines]
-    plan = config.hetzner.plan
+    addresses = cloud.plan.addresses
     # Why a slot has no address is a problem already.
-    return [MemberPlan(slot.name, plan.addresses.get(slot.name, ""), config.data_directory) for slot in plan.slots]
+    return [MemberPlan(slot.name, addresses.get(slot.name, ""), config.data_directory) for slot in cloud.plan.slots]
 
 
 def _camel_case(name: str) -> str:

@@ -1,6 +1,5 @@
 """The object `hetzner` of the configuration, typed and compared with Hetzner's rules."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,10 +15,10 @@ from components.plan.hetzner import (
     check_hetzner,
 )
 
+from .spelling import spelling, where_given
+
 KEY = "hetzner"
-# Argument of the plan -> key below `hetzner`, where it is not the same in camel case.
-_SPELLED = {"volume_size": "volume.size"}
-_OF_SLOT = re.compile(r"hetzner\.(?:slots\[(\d+)\]|(bastion))\.(location|serverType|image)")
+_SHARED = ("location", "serverType", "image")
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,7 @@ def read_hetzner(
     # What could not be read at all is a problem already.
     known = {problem.key for problem in problems}
     for problem in check_hetzner(plan, spelled):
-        at = _where_given(problem.key, given)
+        at = where_given(problem.key, given, KEY, _SHARED)
         if at not in known:
             known.add(at)
             problems.append(Problem(at, problem.value, problem.rule, problem.remedy))
@@ -97,14 +96,4 @@ def read_hetzner(
 
 def spelled(name: str) -> str:
     """The key for an argument of the plan."""
-    camel = re.sub(r"_([a-z])", lambda match: match[1].upper(), name)
-    return f"{KEY}.{_SPELLED.get(name, camel)}"
-
-
-def _where_given(key: str, given: Mapping[str, Any]) -> str:
-    """The key at which a value stands: what a slot does not say itself, it has from the whole."""
-    match = _OF_SLOT.fullmatch(key)
-    if match is None:
-        return key
-    own = given["slots"][int(match[1])] if match[1] else given.get("bastion", {})
-    return key if match[3] in own else f"{KEY}.{match[3]}"
+    return spelling(KEY)("volume.size" if name == "volume_size" else name)

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from components.plan import DEFAULT_MIRROR, DEFAULT_VERSION
+from components.plan import DEFAULT_MIRROR, DEFAULT_VERSION, aws_types
+from components.plan import aws as aws_rules
 from components.plan import hetzner as hetzner_rules
 
 TEXT, INTEGER, BOOLEAN, TEXTS = "text", "integer", "true or false", "list of texts"
@@ -163,11 +164,126 @@ _HETZNER: tuple[Key, ...] = (
     Key("hetzner.labels", MAP, "Further labels on everything; `etcd`, `cluster` and `member` are set."),
 )
 
+_AWS: tuple[Key, ...] = (
+    Key("aws", OBJECT, "Network and machines on AWS, for the platform `aws`."),
+    Key(
+        "aws.zones",
+        TEXTS,
+        "Availability zones, best three of one region, each of which gets a subnet. Either this or `aws.subnets`.",
+    ),
+    Key(
+        "aws.instanceType",
+        TEXT,
+        "Instance type of all machines that do not say otherwise, like `t3.medium`.",
+        required=True,
+    ),
+    Key(
+        "aws.image",
+        TEXT,
+        f"The newest of {', '.join(f'`{name}`' for name in aws_types.IMAGES)} when the machine's generation begins.",
+        aws_types.DEFAULT_IMAGE,
+    ),
+    Key("aws.ami", TEXT, "ID of any other image with systemd and cloud-init; goes before `image`.", "`aws.image`"),
+    Key(
+        "aws.architecture",
+        TEXT,
+        "Architecture of the image, `amd64` or `arm64`: instance types must fit. An image by name follows its type.",
+    ),
+    Key(
+        "aws.slots",
+        LIST,
+        "The slots, 1, 3, 5 or 7, in the order in which changes go through them.",
+        required=True,
+    ),
+    Key(
+        "aws.slots[].name",
+        TEXT,
+        "Name of the slot and of its member, a DNS label, stable for the life of the slot.",
+        required=True,
+    ),
+    Key(
+        "aws.slots[].zone",
+        TEXT,
+        "Its zone, stable for the life of the slot.",
+        "the number at the name's end counts through the zones",
+    ),
+    Key(
+        "aws.slots[].address",
+        TEXT,
+        "Private address in the subnet of its zone, stable for the life of the slot.",
+        "the subnet's tenth plus the number at the name's end",
+    ),
+    Key(
+        "aws.slots[].generation",
+        INTEGER,
+        "Raise it to have this slot's machine replaced by one with the present image and type; of one slot per update.",
+        "1",
+    ),
+    Key("aws.slots[].instanceType", TEXT, "Its instance type.", "`aws.instanceType`"),
+    Key("aws.slots[].image", TEXT, "Its image.", "`aws.image`"),
+    Key("aws.slots[].ami", TEXT, "Its image, by ID.", "`aws.ami`"),
+    Key("aws.vpcRange", TEXT, "Range of the VPC that is made, /16 to /24.", aws_rules.DEFAULT_VPC),
+    Key("aws.vpcId", TEXT, "A VPC that exists, whose subnets are in `aws.subnets`.", "one is made"),
+    Key("aws.subnets", LIST, "The subnets, one per zone, where they exist or their ranges matter."),
+    Key("aws.subnets[].zone", TEXT, "Its zone.", required=True),
+    Key(
+        "aws.subnets[].range",
+        TEXT,
+        "Its range, /16 to /28; of a subnet that exists, the one that it has.",
+        "the part of the VPC's range that has the number of the zone's letter, a /24 of a /16",
+    ),
+    Key("aws.subnets[].id", TEXT, "ID of a subnet that exists, with `aws.vpcId`.", "it is made"),
+    Key(
+        "aws.operators",
+        TEXTS,
+        "Ranges from which ssh comes: to the machines, or to the bastion that is made. With a bastion that exists, its "
+        "private range.",
+        required=True,
+    ),
+    Key(
+        "aws.clients",
+        TEXTS,
+        "Ranges that may reach port 2379, beside the machines in the clients' security group.",
+        "none",
+    ),
+    Key("aws.clientGroups", TEXTS, "IDs of security groups whose machines may reach port 2379 too.", "none"),
+    Key("aws.metricsClients", TEXTS, "Ranges that may reach port 2381, when `metrics` is `private`.", "none"),
+    Key("aws.openToTheWorld", BOOLEAN, "Must be true for `0.0.0.0/0` or `::/0` among those ranges.", "false"),
+    Key("aws.publicIpv4", BOOLEAN, "Whether each machine has a public address (an Elastic IP).", "true"),
+    Key(
+        "aws.natGateway",
+        BOOLEAN,
+        "Whether machines without public addresses reach the internet, through a NAT gateway. Without one they need a "
+        "`releaseMirror` within reach.",
+        "false",
+    ),
+    Key("aws.bastion", OBJECT, "A small machine, made here, through which the machines are reached.", "none"),
+    Key("aws.bastion.instanceType", TEXT, "Its instance type.", "`aws.instanceType`"),
+    Key("aws.bastion.image", TEXT, "Its image.", aws_types.DEFAULT_IMAGE),
+    Key("aws.bastion.ami", TEXT, "Its image, by ID.", "`aws.bastion.image`"),
+    Key("aws.bastion.subnetId", TEXT, "Its subnet, in a VPC that exists.", "one is made"),
+    Key("aws.volume", OBJECT, "An encrypted EBS volume per slot for etcd's data.", "the root volume"),
+    Key("aws.volume.size", INTEGER, "Size of each.", unit="GiB", required=True),
+    Key("aws.volume.type", TEXT, f"{', '.join(f'`{name}`' for name in aws_types.VOLUME_TYPES)}.", "gp3"),
+    Key("aws.volume.iops", INTEGER, "Operations per second; io1 and io2 need it.", "3000 with gp3", "IOPS"),
+    Key("aws.volume.throughput", INTEGER, "Throughput, with gp3.", "125 with gp3", "MiB/s"),
+    Key("aws.volume.kmsKeyId", TEXT, "ARN of the key that encrypts volumes yet to be made.", "the account's for EBS"),
+    Key(
+        "aws.volume.protect",
+        BOOLEAN,
+        "Pulumi refuses to delete the volumes; set it to false and run `pulumi up` before `pulumi destroy`.",
+        "true",
+    ),
+    Key("aws.rootSize", INTEGER, "Size of each root volume, encrypted, gp3.", str(aws_rules.DEFAULT_ROOT_SIZE), "GiB"),
+    Key("aws.instanceProfile", TEXT, "Name of an instance profile that exists; nothing here needs one.", "none"),
+    Key("aws.tags", MAP, f"Further tags on everything; {', '.join(f'`{tag}`' for tag in aws_rules.OWN_TAGS)} are set."),
+)
+
 KEYS: tuple[Key, ...] = (
     Key(
         "platform",
         TEXT,
-        "Where the machines come from: `hosts`, machines that exist, or `hetzner`, which makes them there.",
+        "Where the machines come from: `hosts`, machines that exist, or `aws` or `hetzner`, which make them there.",
         required=True,
     ),
     Key(
@@ -224,6 +340,7 @@ KEYS: tuple[Key, ...] = (
         "The private ssh key itself, where it is in no file: `pulumi config set --secret sshPrivateKey < FILE`.",
         secret=True,
     ),
+    *_AWS,
     *_HETZNER,
     Key("dataDirectory", TEXT, "Directory of etcd's data, absolute, best on a disk of its own.", "/var/lib/etcd"),
     Key(

@@ -115,6 +115,7 @@ class HetznerMachines(pulumi.ComponentResource):
         self._cluster = args["cluster_name"]
         self._labels = {**args.get("labels", {}), "etcd": "true", "cluster": self._cluster}
         self._private_key = pulumi.Output.secret(args["private_key"])
+        self._host_keys: dict[str, tls.PrivateKey] = {}
         self._group = hcloud.PlacementGroup(
             name,
             name=self._cluster,
@@ -126,7 +127,14 @@ class HetznerMachines(pulumi.ComponentResource):
         self.machines = [servers[slot["name"]][0] for slot in args["slots"]]
         for machine, witness in ring(self.machines):
             slot_name = machine["name"]
-            gate(f"{name}-{slot_name}-gate", machine, servers[slot_name][1], witness, self)
+            gate(
+                f"{name}-{slot_name}-gate",
+                machine,
+                servers[slot_name][1],
+                witness=witness,
+                slot=self._host_keys[slot_name],
+                parent=self,
+            )
         self.server_ids = pulumi.Output.all(**{slot: server.id for slot, (_, server) in servers.items()})
         self.hosts = pulumi.Output.all(**{slot: machine["ssh"]["host"] for slot, (machine, _) in servers.items()})
         self.generations = _generations(args)
@@ -142,11 +150,13 @@ class HetznerMachines(pulumi.ComponentResource):
         slot_name = slot["name"]
         child = f"{self._name}-{slot_name}"
         host_key = tls.PrivateKey(child, algorithm="ED25519", opts=pulumi.ResourceOptions(parent=self))
+        self._host_keys[slot_name] = host_key
         made, first_boot_kept = self._kept(child, slot)
         keys = pulumi.Output.all(host_key.private_key_openssh, host_key.public_key_openssh)
         first_boot: pulumi.Output[str] = pulumi.Output.secret(
             pulumi.Output.all(first_boot_kept, keys).apply(lambda both: cloud_init.user_data(both[0], *both[1]))
         )
+        volume = self._volume(child, slot_name, made["location"])
         server = hcloud.Server(
             child,
             name=f"{self._cluster}-{slot_name}",
@@ -166,6 +176,8 @@ class HetznerMachines(pulumi.ComponentResource):
             shutdown_before_deletion=True,
             opts=pulumi.ResourceOptions(
                 parent=self,
+                # So that the server goes before its volume does.
+                depends_on=[] if volume is None else [volume],
                 # Name and address are taken until the old machine is gone.
                 delete_before_replace=True,
                 # Read when a server is made, and no reason to replace one.
@@ -196,9 +208,8 @@ class HetznerMachines(pulumi.ComponentResource):
             "firewall": self._args["firewall"],
             "server": server,
         }
-        device = self._volume(child, slot_name, made["location"], server)
-        if device is not None:
-            machine["data_device"] = device
+        if volume is not None:
+            machine["data_device"] = self._attached(child, volume, server)
         return machine, server
 
     def _kept(self, child: str, slot: HetznerSlot) -> tuple[pulumi.Output[Any], pulumi.Output[Any]]:
@@ -227,14 +238,12 @@ class HetznerMachines(pulumi.ComponentResource):
         stash = generation_name(child, generation)
         return kept(stash, wanted, self), kept(f"{stash}-first-boot", first_boot, self)
 
-    def _volume(
-        self, child: str, slot_name: str, location: pulumi.Output[str], server: hcloud.Server
-    ) -> pulumi.Output[str] | None:
-        """The volume of a slot, attached to its server: the device's path there; None without volumes."""
+    def _volume(self, child: str, slot_name: str, location: pulumi.Output[str]) -> hcloud.Volume | None:
+        """The volume of a slot; None without volumes."""
         wanted = self._args.get("volume")
         if wanted is None:
             return None
-        volume = hcloud.Volume(
+        return hcloud.Volume(
             child,
             name=f"{self._cluster}-{slot_name}",
             size=int(wanted["size"]),
@@ -249,13 +258,19 @@ class HetznerMachines(pulumi.ComponentResource):
                 ignore_changes=["location"],
             ),
         )
+
+    def _attached(self, child: str, volume: hcloud.Volume, server: hcloud.Server) -> pulumi.Output[str]:
+        """Attaches the volume of a slot to its server; the device's path there."""
         attachment = hcloud.VolumeAttachment(
             child,
             volume_id=volume.id.apply(int),
             server_id=server.id.apply(int),
             automount=False,
-            # Taken from a machine that still runs, it would be torn away; with the machine it goes after the shutdown.
-            opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True, deleted_with=server),
+            # Taken from a machine that still runs, it would be torn away. It comes off when the machine is deleted,
+            # after the shutdown.
+            opts=pulumi.ResourceOptions(
+                parent=self, delete_before_replace=True, deleted_with=server, retain_on_delete=True
+            ),
         )
         return pulumi.Output.all(volume.linux_device, attachment.id).apply(lambda both: str(both[0]))
 
@@ -263,7 +278,7 @@ class HetznerMachines(pulumi.ComponentResource):
 def _check(args: HetznerMachinesArgs) -> list[Problem]:
     problems = []
     slots = args["slots"]
-    problems += check_generations(args.get("previous_generations", {}), _generations(args))
+    problems += check_generations(args.get("previous_generations", {}), _generations(args), on_volumes="volume" in args)
     if not 1 <= len(slots) <= SPREAD_LIMIT:
         rule = f"A spread placement group holds at most {SPREAD_LIMIT} servers, and there is at least one"
         problems.append(Problem("slots", f"{len(slots)} slots", rule, "State 3 or 5"))

@@ -71,6 +71,48 @@ def control_plane_patch(cluster_name: str, namespace: str, endpoints: Sequence[s
     )
 
 
+def aws_cluster(
+    cluster_name: str, namespace: str, *, vpc_id: str, subnet_ids: Sequence[str], clients_group_id: str
+) -> str:
+    """The parts of an AWSCluster and of its control plane's AWSMachineTemplate (Cluster API's provider for AWS) that
+    put the cluster into etcd's VPC and let the control plane reach etcd.
+
+    Args:
+        cluster_name: name of the workload cluster's `Cluster` object.
+        namespace: its namespace in the management cluster.
+        vpc_id: ID of the VPC.
+        subnet_ids: IDs of its subnets.
+        clients_group_id: ID of the security group that etcd's clients carry.
+    """
+    subnets = "".join(f"      - id: {quoted(each)}\n" for each in subnet_ids)
+    return (
+        "# Merge into the AWSCluster before it is created: it makes no network of its own then.\n"
+        "apiVersion: infrastructure.cluster.x-k8s.io/v1beta2\n"
+        "kind: AWSCluster\n"
+        "metadata:\n"
+        f"  name: {quoted(cluster_name)}\n"
+        f"  namespace: {quoted(namespace)}\n"
+        "spec:\n"
+        "  network:\n"
+        "    vpc:\n"
+        f"      id: {quoted(vpc_id)}\n"
+        "    subnets:\n"
+        f"{subnets}"
+        "---\n"
+        "# Merge into the template of the control plane's machines.\n"
+        "apiVersion: infrastructure.cluster.x-k8s.io/v1beta2\n"
+        "kind: AWSMachineTemplate\n"
+        "metadata:\n"
+        f"  name: {quoted(f'{cluster_name}-control-plane')}\n"
+        f"  namespace: {quoted(namespace)}\n"
+        "spec:\n"
+        "  template:\n"
+        "    spec:\n"
+        "      additionalSecurityGroups:\n"
+        f"        - id: {quoted(clients_group_id)}\n"
+    )
+
+
 def hetzner_cluster(cluster_name: str, namespace: str, *, network_range: str, subnet_range: str, zone: str) -> str:
     """The part of a HetznerCluster (Cluster API's provider for Hetzner) that makes its network agree with etcd's.
 

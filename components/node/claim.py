@@ -8,7 +8,9 @@ two verbs apart on one machine, for minutes; this one keeps two operators apart,
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +23,9 @@ from .spec import Bundle, Operator, Spec
 
 KEY = "external-etcd/operator"
 LEASE_SECONDS = 240
-"""Longer than any verb may take that changes the cluster: who has claimed at its beginning holds it until its end."""
+"""Longer than a verb that changes the cluster usually may take: who claims at its beginning holds it until its end.
+What takes longer (a snapshot of much data) is bridged by renewals meanwhile."""
+_RENEWAL_SECONDS = 60.0
 _NOT_THERE = "lease not found"
 _NO_SPACE = "database space exceeded"
 
@@ -82,36 +86,38 @@ class Claim:
             return
         phase("claim the cluster")
         holder = holder_of(self._spec, addresses)
-        if holder is not None and holder.operator.id == self._operator.id and self._renew(addresses, holder):
-            holder = None
-        elif holder is None or holder.operator.id == self._operator.id:
+        if holder is None or (self._is_mine(holder) and not self._renew(addresses, holder)):
             holder = self._take(addresses)
-        if holder is not None and holder.operator.id != self._operator.id:
+        if holder is not None and not self._is_mine(holder):
             raise NodeError(
                 f"another operator is changing this cluster: {holder}; nothing was changed",
                 "Wait until that run has ended, then run again. What a run that was cut off has left lapses by "
                 f"itself: {_time_left(self._spec, addresses, holder)}.",
             )
         self._held = True
+        if holder is not None:
+            _keep_alive(self._spec, holder.lease)
 
     def release(self, addresses: Sequence[str]) -> None:
         """Gives the claim back if it is this operator's."""
         if self._operator is None or not addresses:
             return
         holder = holder_of(self._spec, addresses)
-        if holder is not None and holder.operator.id == self._operator.id:
+        if holder is not None and self._is_mine(holder):
             etcd.etcdctl(self._spec, addresses, ["lease", "revoke", f"{holder.lease:x}"], check=False)
 
+    def _is_mine(self, holder: Holder) -> bool:
+        return self._operator is not None and holder.operator.id == self._operator.id
+
     def _renew(self, addresses: Sequence[str], holder: Holder) -> bool:
-        code, _, said = etcd.etcdctl(
-            self._spec, addresses, ["lease", "keep-alive", "--once", f"{holder.lease:x}"], check=False
-        )
+        """Whether the claim was still there to be renewed."""
+        code, said = _renew_lease(self._spec, addresses, holder.lease)
         if code != 0 and _NOT_THERE not in said:
             raise NodeError(f"the claim on the cluster could not be renewed: {said}; nothing was changed", "Run again.")
         return code == 0
 
     def _take(self, addresses: Sequence[str]) -> Holder | None:
-        """Makes the claim; returns who was faster, None when nobody was."""
+        """Makes the claim; returns who holds it now, None when the database is too full for one."""
         assert self._operator is not None  # noqa: S101  hold has seen to it
         code, granted, said = etcd.etcdctl(self._spec, addresses, ["lease", "grant", str(LEASE_SECONDS)], check=False)
         if code != 0 and _NO_SPACE in said:
@@ -128,9 +134,27 @@ class Claim:
         transaction = f'create("{KEY}") = "0"\n\nput {KEY} \'{json.dumps(value)}\' --lease={lease:x}\n\n\n'
         _, done, _ = etcd.etcdctl(self._spec, addresses, ["txn"], stdin=transaction)
         if done.get("succeeded"):
-            return None
+            return Holder(self._operator, value["since"], lease)
         etcd.etcdctl(self._spec, addresses, ["lease", "revoke", f"{lease:x}"], check=False)
-        return holder_of(self._spec, addresses)
+        # Whoever was faster may be done by now.
+        return holder_of(self._spec, addresses) or self._take(addresses)
+
+
+def _renew_lease(spec: Spec, addresses: Sequence[str], lease: int) -> tuple[int, str]:
+    code, _, said = etcd.etcdctl(spec, addresses, ["lease", "keep-alive", "--once", f"{lease:x}"], check=False)
+    return code, said
+
+
+def _keep_alive(spec: Spec, lease: int) -> None:
+    """Renews the lease now and then for as long as this process lives."""
+
+    def renew() -> None:
+        while True:
+            time.sleep(_RENEWAL_SECONDS)
+            with contextlib.suppress(NodeError):
+                _renew_lease(spec, list(spec.members.values()), lease)
+
+    threading.Thread(target=renew, daemon=True).start()
 
 
 def holder_of(spec: Spec, addresses: Sequence[str]) -> Holder | None:

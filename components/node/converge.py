@@ -543,9 +543,10 @@ def _promote(spec: Spec, look: Look) -> None:
 
 # What etcd says while it is not yet time: another learner is being taken in, a member has just been started, or the
 # learner has not caught up.
+_BEHIND = "in sync with leader"
 _NOT_YET = (
     "unhealthy cluster",
-    "in sync with leader",
+    _BEHIND,
     "too many learner",
     "not connected to a majority",
     "leader changed",
@@ -557,13 +558,16 @@ _NOT_YET = (
 def _retry(spec: Spec, addresses: list[str], words: list[str], doing: str, seconds: float = _RETRY_SECONDS) -> None:
     """Runs a change of membership, again and again while etcd says that it is not yet time."""
     phase(doing)
-    said = ""
+    said, told = "", False
     for _ in until(seconds, every=0.3):
         code, _, said = etcd.etcdctl(spec, addresses, words, check=False)
         if code == 0 or (words[1] == "remove" and "member not found" in said.lower()):
             return
         if not any(text in said.lower() for text in _NOT_YET):
             break
+        if _BEHIND in said and not told:
+            say("waits until it has everything that the leader has")
+            told = True
     raise NodeError(
         f"etcd did not {doing}: {said}",
         "Look at the other members (`etcd-node status`), then run again: it goes on from here.",

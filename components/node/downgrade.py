@@ -20,24 +20,25 @@ _SECONDS = 40.0
 _IN_PROCESS = "downgrade job in progress"
 
 
-def open_way(spec: Spec, running: str) -> None:
+def open_way(spec: Spec, running: str, addresses: Mapping[str, str]) -> None:
     """Makes sure that the older program can read what all members have; tells the cluster to go back if that is needed.
 
     Args:
         spec: the wanted state, of a lower minor than what runs here.
         running: the version that runs here.
+        addresses: name -> address of all voters, which are healthy.
 
     Raises:
         NodeError: etcd refuses, or does not get there; no member was restarted.
     """
     wanted = spec.release.version
     phase("ask the members for their versions")
-    if versions.needs_permission(wanted, all_seen(spec, spec.members)):
+    if versions.needs_permission(wanted, all_seen(spec, addresses)):
         _enable(spec, running)
     phase(f"wait until all members work as {versions.series(wanted)}")
     waiting = ""
     for _ in until(_SECONDS, every=0.5):
-        seen = all_seen(spec, spec.members)
+        seen = all_seen(spec, addresses)
         late = [name for name, each in seen.items() if not versions.may_run(wanted, each)]
         if not late:
             return

@@ -12,15 +12,20 @@ from __future__ import annotations
 
 import contextlib
 import ssl
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Union
 
 from . import certificate, certificates, etcd, paths, systemd, unit
 from .errors import NodeError
-from .say import phase
+from .say import phase, until
 from .spec import Bundle, Spec
+
+_Answer = Union[bool, etcd.SilentError, etcd.AlienError]
 
 _NO_CHECK_TIME = 0x200000
 """X509_V_FLAG_NO_CHECK_TIME of OpenSSL, for which Python has no name."""
+_SILENCE_SECONDS = 5.0
 
 
 def refuse_too_early(spec: Spec, bundle: Bundle) -> None:
@@ -47,7 +52,7 @@ def refuse_too_early(spec: Spec, bundle: Bundle) -> None:
             issuer = _issuer(place, bundle.files["ca.crt"])
             if issuer is not None and issuer == _issuer(paths.PKI, here.get("ca.crt", "")):
                 return  # a renewal, or one more CA to trust: nobody refuses that
-        _refuse(spec, _answers(spec, place), must_answer=known)
+        _refuse(spec, _answers(spec, place, patient=known), must_answer=known)
 
 
 def runs_with_other_cas(pid: int) -> bool:
@@ -55,18 +60,30 @@ def runs_with_other_cas(pid: int) -> bool:
     return systemd.variable_of(pid, unit.TRUSTED) != certificates.trusted()
 
 
-def _answers(spec: Spec, place: Path) -> dict[str, bool | etcd.SilentError | etcd.AlienError]:
-    """Member -> whether, on both ports, it takes the new certificates and presents one that the new CAs vouch for."""
+def _answers(spec: Spec, place: Path, *, patient: bool) -> Mapping[str, _Answer]:
+    """Member -> whether, on both ports, it takes the new certificates and presents one that the new CAs vouch for.
+
+    Args:
+        spec: the members; this one is asked too when it runs.
+        place: where the new certificates are.
+        patient: ask again for a little while when one is silent, as when it has just been restarted.
+    """
 
     def ask(address: str) -> bool:
         etcd.ready(spec, address, place=place)
         etcd.peer_view(spec, address, place=place)
         return True
 
-    return etcd.each(ask, spec.members if systemd.show().runs else spec.others)
+    members = spec.members if systemd.show().runs else spec.others
+    answers: dict[str, _Answer] = {}
+    for _ in until(_SILENCE_SECONDS if patient else 0, every=0.5):
+        answers = etcd.each(ask, members)
+        if not any(isinstance(answer, etcd.SilentError) for answer in answers.values()):
+            break
+    return answers
 
 
-def _refuse(spec: Spec, answers: dict[str, bool | etcd.SilentError | etcd.AlienError], *, must_answer: bool) -> None:
+def _refuse(spec: Spec, answers: Mapping[str, _Answer], *, must_answer: bool) -> None:
     def said(kind: type[Exception]) -> str:
         return "; ".join(f"{name}: {answer}" for name, answer in answers.items() if type(answer) is kind)
 

@@ -44,11 +44,12 @@ def phase(name: str) -> None:
 
 @contextlib.contextmanager
 def deadline(verb: str, seconds: float) -> Iterator[None]:
-    """Ends the block with a NodeError that names the phase when it takes longer than `seconds`."""
+    """Ends the block with a NodeError that names the phase when it takes longer than `seconds` and `more_time`."""
+    begin = time.monotonic()
 
     def over(_signal: int, _frame: FrameType | None) -> None:
         raise NodeError(
-            f"{verb} was not done within {seconds:.0f} s; it was at: {_state['phase']}",
+            f"{verb} was not done within {time.monotonic() - begin:.0f} s; it was at: {_state['phase']}",
             "Nothing has to be undone: run again, and look at this phase when it happens twice.",
         )
 

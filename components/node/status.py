@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from . import certificate, etcd, files, health, identity, paths, release, spec, systemd, wal
+from . import certificate, claim, etcd, files, health, identity, paths, release, spec, systemd, wal
 from .errors import NodeError
 
 _SOON = datetime.timedelta(days=30)
@@ -108,11 +108,14 @@ def _add_cluster(report: dict[str, Any], wanted: spec.Spec) -> None:
         found, wrong = health.examine(wanted)
         reached = [wanted.members[row["name"]] for row in found.get("members", [])]
         raised = etcd.alarms(wanted, reached) if reached else []
+        holder = claim.holder_of(wanted, reached) if reached else None
     except NodeError as error:
-        found, wrong, raised = {}, [error.cause], []
+        found, wrong, raised, holder = {}, [error.cause], [], None
     report["members"] = found.get("members", [])
     report["alarms"] = [f"{kind} on {member_id:x}" for member_id, kind in raised]
     report["hints"] += wrong
+    if holder is not None:
+        report["hints"].append(f"An operator is changing this cluster, or was cut off doing so: {holder}.")
 
 
 def _text(report: dict[str, Any]) -> str:

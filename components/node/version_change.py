@@ -6,7 +6,11 @@ from collections.abc import Mapping, Sequence
 
 from . import downgrade, etcd, member, snapshot, v2store, versions
 from .errors import NodeError
+from .say import phase, until
 from .spec import Spec
+
+# The leader looks at the members' versions every 4 s.
+_SETTLED_SECONDS = 30.0
 
 
 def refuse(spec: Spec, others: Mapping[str, str]) -> None:
@@ -51,9 +55,29 @@ def make_ready(spec: Spec, statuses: Mapping[str, etcd.Status]) -> bool:
         return False
     if wanted not in running.values():
         snapshot.keep(spec, here, spec.address, own)
+    voters = {name: address for name, address in spec.members.items() if name in statuses}
     if versions.minor(wanted) < versions.minor(here):
-        downgrade.open_way(spec, here)
+        downgrade.open_way(spec, here, voters)
+    elif versions.minor(wanted) > versions.minor(here):
+        _wait_for_last_change(spec, voters)
     return True
+
+
+def _wait_for_last_change(spec: Spec, voters: Mapping[str, str]) -> None:
+    wanted = spec.release.version
+    phase("wait until the cluster works as the version that it has")
+    late: dict[str, str] = {}
+    for _ in until(_SETTLED_SECONDS, every=0.5):
+        seen = downgrade.all_seen(spec, voters)
+        late = {name: each.cluster for name, each in seen.items() if not versions.may_follow(wanted, each)}
+        if not late:
+            return
+    raise NodeError(
+        f"the cluster still works as an earlier version than the members have "
+        f"({', '.join(f'{name}: {cluster}' for name, cluster in late.items())}), and {wanted} would skip a minor "
+        "version; nothing was restarted",
+        "Every member must be reachable for the leader; run again then.",
+    )
 
 
 def make_ready_to_start(spec: Spec, witnesses: Sequence[str]) -> None:

@@ -165,3 +165,12 @@ def needs_permission(wanted: str, seen: Mapping[str, Seen]) -> bool:
 def may_run(wanted: str, seen: Seen) -> bool:
     """Whether the wanted program can read what this member has: neither cluster nor data are of a later minor."""
     return minor(seen.cluster) <= minor(wanted) and (not seen.storage or minor(seen.storage) <= minor(wanted))
+
+
+def may_follow(wanted: str, seen: Seen) -> bool:
+    """Whether the cluster works by the rules of the minor before the wanted one already.
+
+    Etcd takes some seconds for that after the last member runs it; until then a further upgrade would skip a minor.
+    """
+    major, last = minor(wanted)
+    return minor(seen.cluster) >= (major, last - 1)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from . import ranges
+from .access import ARCHITECTURES, check_access
 from .addresses import check_name
 from .errors import Problem, did_you_mean, shown
 from .slots import SlotAddress, check_addresses, plan_addresses
@@ -32,7 +33,6 @@ SPREAD_LIMIT = 10
 _NETWORK_LONGEST = 24
 _SUBNET_LONGEST = 28
 _VOLUME_GB = (10, 10240)
-_ARCHITECTURES = ("amd64", "arm64")
 # Letters of a server type -> architecture of its CPUs; types of other letters are not judged.
 _TYPES = {"cx": "amd64", "cpx": "amd64", "ccx": "amd64", "cax": "arm64"}
 _GATEWAY = "172.31.1.1"
@@ -212,7 +212,7 @@ def _check_machine(
         return problems
     architecture = _TYPES.get(match[1])
     wanted = _named_architecture(slot.image) or (plan.architecture if own_architecture else None)
-    if wanted is not None and wanted not in _ARCHITECTURES:
+    if wanted is not None and wanted not in ARCHITECTURES:
         return problems  # said once, for the whole plan
     if architecture is not None and wanted is not None and architecture != wanted:
         rule = (
@@ -233,29 +233,7 @@ def _named_architecture(image: str) -> str | None:
 
 
 def _check_access(plan: HetznerPlan, spelled: Callable[[str], str]) -> list[Problem]:
-    world_key = spelled("open_to_the_world")
-    problems = []
-    if plan.architecture is not None and plan.architecture not in _ARCHITECTURES:
-        rule = f"An architecture is {' or '.join(_ARCHITECTURES)}"
-        remedy = did_you_mean(plan.architecture, _ARCHITECTURES) or "Leave it out: the image's name is enough mostly"
-        problems.append(Problem(spelled("architecture"), shown(plan.architecture), rule, remedy))
-    for name, ports, sources in (
-        ("operators", "port 22", plan.operators),
-        ("clients", "port 2379", plan.clients),
-        ("metrics_clients", "port 2381", plan.metrics_clients),
-    ):
-        problems += ranges.check_sources(
-            sources, spelled(name), ports=ports, world=plan.open_to_the_world, world_key=world_key
-        )
-    passed = plan.bastion is not None or plan.through_another_bastion
-    public = plan.public_ipv4 or plan.public_ipv6
-    if not public and not passed:
-        rule = "A machine without a public address is reached through a bastion"
-        remedy = f"Set {spelled('bastion')} to have one made, or ssh.bastion to one that exists"
-        problems.append(Problem(spelled("public_ipv4"), "false", rule, remedy))
-    if plan.bastion is not None and plan.through_another_bastion:
-        rule = "There is one way to the machines: a bastion that is made, or one that exists"
-        problems.append(Problem(spelled("bastion"), "a bastion", rule, "Remove it, or ssh.bastion"))
+    problems = check_access(plan, spelled, public=plan.public_ipv4 or plan.public_ipv6)
     if not plan.operators and not plan.through_another_bastion:
         rule = "ssh, port 22, is open to those ranges alone from which the operator comes"
         remedy = "Name the range of the computer that runs pulumi, like 203.0.113.7/32"

@@ -1,5 +1,7 @@
 """Clouds on one computer: real clients talk to their APIs, and their servers boot as machines of a lab."""
 
-from .hetzner import CloudMachine, HetznerCloud
+from .aws import AwsCloud
+from .emulator import CloudMachine, EmulatedCloud
+from .hetzner import HetznerCloud
 
-__all__ = ["CloudMachine", "HetznerCloud"]
+__all__ = ["AwsCloud", "CloudMachine", "EmulatedCloud", "HetznerCloud"]

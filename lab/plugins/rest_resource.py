@@ -102,6 +102,11 @@ class RestResource(Resource):
         names = {name: self.where.get(name, sdk.snake(name)).partition(".")[0] for name in self.sent if name in given}
         return {sent: given[name] for name, sent in names.items()}
 
+    def ready(self, call: Call, identity: str, answer: Mapping[str, Any], given: Values) -> None:
+        """Wait until what `make` asked for is there, and do what is left to do."""
+        self.api.settle(call, answer)
+        self.finish(call, identity, given)
+
     def finish(self, call: Call, identity: str, given: Values) -> None:
         """What is left to do once it is there."""
         if given.get("deleteProtection"):
@@ -164,8 +169,7 @@ class RestResource(Resource):
         given = _whole(plain(inputs))
         identity, answer = self.make(call, given)
         try:
-            self.api.settle(call, answer)
-            self.finish(call, identity, given)
+            self.ready(call, identity, answer, given)
             return identity, _sealed(self.state(identity, self._there(call, identity), given), inputs)
         except Exception as error:
             # From here on it is there and may cost money: whatever happens, it is not forgotten.
@@ -197,7 +201,7 @@ class RestResource(Resource):
                     kept[name] = value
                 continue
             wanted = _whole(plain(inputs[name]))
-            if about.item is not None and about.item.fields is not None:
+            if about.fields is not None or (about.item is not None and about.item.fields is not None):
                 value = like(wanted, value)
             if name in self.hidden or meaning(name, wanted) == meaning(name, value):
                 kept[name] = inputs[name]
@@ -265,7 +269,7 @@ def meaning(name: str, value: Any) -> Any:
 
     The order of a list is without meaning but in `sshKeys`.
     """
-    if name == "labels":
+    if name in ("labels", "tags"):
         return value or None
     if isinstance(value, Mapping):
         inner = {key: meaning(key, item) for key, item in value.items()}
@@ -288,7 +292,9 @@ def _network(text: str) -> str:
 
 
 def like(wanted: Any, value: Any) -> Any:
-    """`value`, a list of objects, with only those properties in each that the same entry of `wanted` has."""
+    """`value`, an object or a list of them, with only those properties in each that `wanted` has at the same place."""
+    if isinstance(wanted, dict) and isinstance(value, dict):
+        return {key: value[key] for key in wanted if key in value}
     if not isinstance(wanted, list) or not isinstance(value, list) or len(wanted) != len(value):
         return value
     return [

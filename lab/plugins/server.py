@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -10,7 +11,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import grpc
@@ -180,6 +181,7 @@ class Plugin:
         resources: by type token.
         settings: the provider's settings; None: all are accepted, and ignored.
         configure: takes the provider's settings, without marks of secrecy. Raises ProviderError.
+        functions: by token; from what the program gives to what it gets. They raise ProviderError.
     """
 
     name: str
@@ -187,6 +189,7 @@ class Plugin:
     resources: Mapping[str, Resource]
     settings: Callable[[], Mapping[str, Field]] | None = None
     configure: Callable[[Mapping[str, Any]], None] | None = None
+    functions: Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]] = field(default_factory=dict)
 
 
 class Service(provider_pb2_grpc.ResourceProviderServicer):
@@ -225,7 +228,7 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):
         if self._plugin.settings is None:
             return provider_pb2.CheckResponse(inputs=request.news)
         fields, given = self._plugin.settings(), from_struct(request.news)
-        return _checked(with_defaults(fields, given), check(fields, given))
+        return _checked(with_defaults(fields, given), check(fields, decoded(fields, given)))
 
     def DiffConfig(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
         """Compare the provider's settings: a change never replaces anything."""
@@ -252,10 +255,18 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):
         return empty_pb2.Empty()
 
     def Invoke(self, request: Any, context: Any) -> Any:  # noqa: N802
-        """No functions here."""
-        _fail(
-            context, ProviderError(f"this stand-in for the plugin {self._plugin.name} has no functions ({request.tok})")
-        )
+        """Call a function."""
+        function = self._plugin.functions.get(request.tok)
+        if function is None:
+            served = ", ".join(self._plugin.functions) or "none"
+            text = (
+                f"{request.tok} is no function of this stand-in for the plugin {self._plugin.name}, which has {served}"
+            )
+            _fail(context, ProviderError(text))
+        try:
+            return provider_pb2.InvokeResponse(**{"return": to_struct(function(plain(from_struct(request.args))))})
+        except Exception as error:
+            _fail(context, error)
 
     # -- its resources -----------------------------------------------------------------------------------------------
 
@@ -360,6 +371,18 @@ def _checked(inputs: Mapping[str, Any], failures: list[Failure]) -> Any:
         inputs=to_struct(inputs),
         failures=[provider_pb2.CheckFailure(property=failure.path, reason=failure.reason) for failure in failures],
     )
+
+
+def decoded(fields: Mapping[str, Field], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a provider as they are meant: whatever is no string comes as JSON."""
+    found = {}
+    for name, value in given.items():
+        known = fields.get(name)
+        found[name] = value
+        if isinstance(plain(value), str) and known is not None and known.kind not in ("string", "any"):
+            with contextlib.suppress(ValueError):
+                found[name] = json.loads(plain(value))
+    return found
 
 
 def _name(urn: str, old: Mapping[str, Any], seed: bytes) -> dict[str, Any]:

@@ -36,12 +36,16 @@ def main() -> None:
         from .command import plugin  # noqa: PLC0415
     elif name == "tls":
         from .tls import plugin  # noqa: PLC0415
+    elif name == "aws":
+        from .aws import make_plugin as make_aws  # noqa: PLC0415
+
+        plugin = make_aws()
     elif name == "hcloud":
         from .hcloud import make_plugin  # noqa: PLC0415
 
         plugin = make_plugin()
     else:
-        raise SystemExit(f"there is no stand-in called {name!r}: there are command, hcloud and tls")
+        raise SystemExit(f"there is no stand-in called {name!r}: there are aws, command, hcloud and tls")
     engine = next((argument for argument in sys.argv[2:] if not argument.startswith("-")), "")
     parent = os.getppid()
     _server, port = serve(plugin, engine)

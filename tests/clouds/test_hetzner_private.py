@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.cloud_stacks import UP_SECONDS, counts, members, unhealthy
 from tests.support.clouds import cloud, reaches
-from tests.support.hetzner_stacks import HetznerStacks, raise_generation, stacks
+from tests.support.hetzner_stacks import KEY, HetznerStacks, raise_generation, stacks
 from tests.support.stacks import Stack
 
 __all__ = ["cloud", "stacks"]
@@ -92,6 +92,16 @@ def test_a_machine_that_is_gone_already_is_replaced_while_the_others_carry_the_c
     assert {name for name in before if before[name] != now[name]} == {"etcd-4"}
     assert set(now) == set(before)
     assert unhealthy(stacks.machine("other", "etcd-4")) == []
+
+
+def test_two_slots_that_leave_take_their_machines_along(other: Stack, stacks: HetznerStacks) -> None:
+    # The first two, who vouch for each other's machines: when a slot goes, nobody is asked.
+    del other.config[KEY]["slots"][:2]
+    other.up(timeout=UP_SECONDS)
+    assert set(members(stacks.machine("other", "etcd-5"))) == {"etcd-3", "etcd-4", "etcd-5"}
+    assert unhealthy(stacks.machine("other", "etcd-5")) == []
+    assert counts(other, "hcloud")["Server"] == 3
+    assert len([name for name in stacks.cloud.resources()["servers"] if name.startswith("other-")]) == 3
 
 
 def test_each_cluster_is_destroyed_by_itself(inside: Stack, other: Stack, stacks: HetznerStacks) -> None:

@@ -1,7 +1,6 @@
 """The example of the platform hetzner on an emulated cloud whose servers boot: from first preview to nothing left."""
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,10 +26,9 @@ def example(stacks: HetznerStacks) -> Stack:
 
 
 @pytest.fixture(scope="module")
-def inside(example: Stack, stacks: HetznerStacks) -> Iterator[list[CloudMachine]]:
+def inside(example: Stack, stacks: HetznerStacks) -> list[CloudMachine]:
     """A machine in the range of the clients, and one beside the members that is neither."""
-    yield stacks.beside("plain", CLIENT, STRANGER_INSIDE)
-    stacks.remove_beside("plain")
+    return stacks.beside("plain", CLIENT, STRANGER_INSIDE)
 
 
 def test_the_example_makes_three_healthy_members(example: Stack, stacks: HetznerStacks) -> None:
@@ -120,6 +118,7 @@ def test_a_machine_with_a_local_disk_that_was_terminated_comes_back_as_a_new_mem
 
 
 def test_destroy_leaves_no_resource_and_no_machine(example: Stack, stacks: HetznerStacks) -> None:
+    stacks.remove_beside("plain")
     example.destroy()
     assert stacks.left() == []
     assert example.export()["deployment"].get("resources", []) == []

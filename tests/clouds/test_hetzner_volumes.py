@@ -1,7 +1,5 @@
 """Data on volumes, on an emulated Hetzner Cloud: machines come and go, the data and the members stay."""
 
-import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,10 +23,10 @@ def kept(stacks: HetznerStacks) -> Stack:
 
 
 @pytest.fixture(scope="module")
-def client(kept: Stack, stacks: HetznerStacks) -> Iterator[CloudMachine]:
+def client(kept: Stack, stacks: HetznerStacks) -> CloudMachine:
+    """A machine in the range of the clients."""
     (machine,) = stacks.beside("kept", "10.1.2.9")
-    yield machine
-    stacks.remove_beside("kept")
+    return machine
 
 
 def volume(machine: CloudMachine) -> str:
@@ -47,10 +45,9 @@ def test_two_generations_raised_in_one_update_are_refused_at_preview_with_nothin
         raise_generation(kept, "etcd-1", "etcd-2", by=-1)
     for refused in (run, again):
         assert refused.code != 0
-        assert "hetzner.slots.etcd-2.generation: etcd-1 from 1 to 2, etcd-2 from 1 to 2" in refused.text
+        assert "hetzner.slots.etcd-2.generation: given etcd-1 from 1 to 2, etcd-2 from 1 to 2" in refused.text
         assert "Raise that of etcd-1 alone, run pulumi up, then raise the next" in refused.text
         assert "Traceback" not in refused.text
-        assert refused.text.count("One update replaces one machine of a cluster") == 1
     assert kept.up("--expect-no-changes").code == 0
 
 
@@ -68,9 +65,9 @@ def test_a_machine_is_not_replaced_while_another_member_is_down(kept: Stack, sta
     assert refused.code != 0
     assert "the machine of etcd-2 is to go, but the other members do not carry the cluster without it" in refused.text
     assert "etcd-1: connection refused" in refused.text
-    assert kept.outputs()["server_ids"] == ids
-    assert (stacks.machine("kept", "etcd-2"), machine.guest.init) == (machine, init)
     kept.up()
+    assert kept.outputs()["server_ids"] == ids
+    assert stacks.machine("kept", "etcd-2").guest.init == init
     assert unhealthy(machine) == []
 
 
@@ -126,7 +123,8 @@ def test_a_terminated_machine_comes_back_with_its_volume_unless_somebody_elses_d
 
 
 def test_destroy_takes_the_volumes_too(kept: Stack, stacks: HetznerStacks) -> None:
+    stacks.remove_beside("kept")
     assert len(stacks.cloud.resources()["volumes"]) == 3
     kept.destroy()
     assert stacks.left() == []
-    assert json.dumps(kept.export()["deployment"].get("resources", [])) == "[]"
+    assert kept.export()["deployment"].get("resources", []) == []

@@ -198,6 +198,23 @@ def test_the_machines_filter_private_traffic_by_the_same_rules() -> None:
 
 
 @PREVIEW_AND_UPDATE
+def test_before_a_server_is_replaced_the_next_slots_member_is_asked_and_nobody_when_everything_goes(
+    preview: bool,
+) -> None:
+    recorder = stack(preview)
+    for slot, witness in zip(SLOTS, (*SLOTS[1:], SLOTS[0]), strict=True):
+        gate = recorder.named(f"hetzner-{slot}-gate")
+        assert [urn.split("::")[-1] for urn in gate.request.replace_with] == [f"hetzner-{slot}"]
+        assert gate.request.deleteBeforeReplace
+        assert gate.request.deletedWith.endswith(f"tls:index/privateKey:PrivateKey::hetzner-{slot}")
+        assert f"etcd-node spare {slot}" in gate.inputs["delete"]
+        assert gate.inputs["create"] == "true"
+        assert f"hetzner-{witness}-reached" in gate.depends_on
+        # Nothing waits for it: else the gates of all slots would be a circle.
+        assert not any(gate.name in each.depends_on for each in recorder.registrations)
+
+
+@PREVIEW_AND_UPDATE
 def test_one_generation_is_raised_by_another_stash_of_that_slot_alone(preview: bool) -> None:
     recorder = stack(preview, {"generations": FIRST}, generations="121")
     assert types(recorder, "Stash") == stashes("121")

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -111,14 +110,9 @@ def test_a_program_with_keys_certificates_and_a_command_lives_its_whole_life(
     assert server.commands == [create]
     assert "in progress" in project.texts[-2]
 
-    started = time.monotonic()
     project.pulumi("preview", "--expect-no-changes")
-    took = time.monotonic() - started
     project.pulumi("up", "--yes", "--skip-preview", "--expect-no-changes")
     assert server.commands == [create]
-    print(f"preview without changes: {took:.2f} s")
-    # 1.5 s on a computer at rest, most of it the start of the engine and of the program.
-    assert took < 10
 
     changed = project.up(MORE="one\ntwo\n")
     assert server.commands == [create] * 2

@@ -140,6 +140,7 @@ def test_a_ca_of_ones_own_takes_over_in_three_ups_and_every_client_works_exactly
     )
     held.use()
     assert sorted(held.lost) == [machine.name for machine in found]
+    found[0].run("journalctl -q -u etcd | grep -q 'rejected connection'", root=True)
     assert stack.outputs()["ca_cert"] == ours.certificate
     assert_serves_all_members(found)
     stack.up("--expect-no-changes")

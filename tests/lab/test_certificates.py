@@ -2,14 +2,16 @@
 
 import re
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lab import Machine
-from tests.support.etcd import etcdctl_here, write_client_files
+from tests.support.etcd import etcdctl_here, process_ids, write_client_files
 from tests.support.machines import Machines
+from tests.support.prober import probing
 from tests.support.stacks import Stack, Stacks
 
 
@@ -139,3 +141,21 @@ def test_the_same_request_with_the_exported_certificate_is_answered(
         f"s_client -connect {found[0].address}:2379 -cert {tmp_path}/client.crt -key {tmp_path}/client.key -ign_eof"
     )
     assert "HTTP/1.0 200" in _openssl(target, "GET /version HTTP/1.0\r\n\r\n")
+
+
+def test_all_leaves_are_issued_anew_without_a_restart_and_without_a_gap(
+    cluster: tuple[list[Machine], Stack], tmp_path: Path
+) -> None:
+    found, stack = cluster
+    ports = [(machine, port) for machine in found for port in (2379, 2380)]
+    before = [_presented(machine, port) for machine, port in ports]
+    processes = process_ids(found)
+    with probing(stack, found, tmp_path, "All leaf certificates issued anew") as probe:
+        time.sleep(5)  # as long as it is without anything happening, to compare with in the picture
+        probe.mark("pulumi up")
+        stack.config["certificates"] = {"validityHours": 4000}
+        stack.up()
+        probe.mark("done")
+    after = [_presented(machine, port) for machine, port in ports]
+    assert all(old != new for old, new in zip(before, after, strict=True))
+    assert process_ids(found) == processes

@@ -1,4 +1,4 @@
-"""Back by one minor version, by etcd's own procedure, and the change of mind in the middle of it."""
+"""Back by one minor version, by etcd's own procedure or in the middle of an upgrade, and changes of mind."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ def _under_way(machine: Machine) -> bool:
     return bool(status.get("downgradeInfo", {}).get("enabled"))
 
 
-def test_a_downgrade_that_was_cut_off_is_cancelled_or_finished_by_the_next_run(
+def test_a_downgrade_is_cut_off_cancelled_and_made_and_an_upgrade_undone_in_its_middle(
     machines: Machines, stacks: Stacks, tmp_path: Path
 ) -> None:
     found = machines.fresh(3)
@@ -26,7 +26,7 @@ def test_a_downgrade_that_was_cut_off_is_cancelled_or_finished_by_the_next_run(
         etcdctl(found[0], "put", f"kept/{number}", "x" * 1000)
 
     stack.config["version"] = "3.5.35"
-    with probing(stack, found, tmp_path, "Downgrade to 3.5.35, cancelled and made") as probe:
+    with probing(stack, found, tmp_path, "Downgrade to 3.5.35, cancelled, made, and an upgrade undone") as probe:
         probe.mark("pulumi up to 3.5.35, killed")
         stack.up_killed_when(lambda: running_versions(found[:1]) == ["3.5.35"])
         assert _under_way(found[2])
@@ -43,6 +43,17 @@ def test_a_downgrade_that_was_cut_off_is_cancelled_or_finished_by_the_next_run(
         run = stack.up()
         print(f"3.5.35: {run.seconds:.1f} s")
         assert "the cluster was told to go back to 3.5" in run.text
+        assert running_versions(found) == ["3.5.35"] * 3
+
+        # An upgrade that has not reached everybody is undone by the older program alone.
+        stack.config["version"] = "3.6.16"
+        probe.mark("etcd-1 alone to 3.6.16")
+        stack.up("--target", "**test-etcd-*-prepare", "--target", "**test-etcd-1-converge")
+        assert running_versions(found) == ["3.6.16", "3.5.35", "3.5.35"]
+        stack.config["version"] = "3.5.35"
+        probe.mark("and back")
+        run = stack.up()
+        assert "told to go back" not in run.text
         probe.mark("done")
     assert running_versions(found) == ["3.5.35"] * 3
     for machine in found:

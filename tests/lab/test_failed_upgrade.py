@@ -1,35 +1,13 @@
-"""An upgrade that cannot be: refused with nothing changed, or undone where it failed."""
+"""The middle of an upgrade: a member that does not start, a list that changes, a machine that is lost."""
 
 import textwrap
 from pathlib import Path
 
 from lab import Machine
-from tests.support.etcd import assert_serves_all_members, etcdctl, process_ids, running_versions
-from tests.support.machines import Machines, as_they_are
+from tests.support.etcd import assert_serves_all_members, process_ids, running_versions
+from tests.support.machines import Machines
 from tests.support.prober import probing
 from tests.support.stacks import Stacks
-
-_PKI = "/etc/etcd/pki"
-
-
-def _api_v2(machine: Machine, method: str, data: str = "") -> None:
-    """One request of etcd's API v2 for the key /old, to a member that serves it meanwhile."""
-    drop_in = "/etc/systemd/system/etcd.service.d/v2.conf"
-    restart = "systemctl daemon-reload && systemctl restart etcd"
-    text = "[Service]\nEnvironment=ETCD_ENABLE_V2=true\n"
-    machine.run(f"mkdir -p $(dirname {drop_in}) && cat >{drop_in} && {restart}", input=text, root=True)
-    script = textwrap.dedent(
-        f"""
-        import ssl, urllib.request
-        context = ssl.create_default_context(cafile="{_PKI}/ca.crt")
-        context.load_cert_chain("{_PKI}/healthcheck-client.crt", "{_PKI}/healthcheck-client.key")
-        url = "https://{machine.address}:2379/v2/keys/old"
-        request = urllib.request.Request(url, data={data.encode()!r} or None, method="{method}")
-        print(urllib.request.urlopen(request, context=context, timeout=10).read().decode())
-        """
-    )
-    machine.run(["sudo", "-n", "python3", "-"], input=script)
-    machine.run(f"rm {drop_in} && {restart}", root=True)
 
 
 def _break_release(machine: Machine, version: str) -> None:
@@ -58,49 +36,48 @@ def _break_release(machine: Machine, version: str) -> None:
     machine.run(["sudo", "-n", "python3", "-"], input=script, timeout=60)
 
 
-def test_a_store_of_api_v2_is_refused_and_a_member_that_does_not_start_is_put_back(
+def test_an_upgrade_that_fails_in_the_middle_is_undone_there_and_finished_later(
     machines: Machines, stacks: Stacks, tmp_path: Path
 ) -> None:
     found = machines.fresh(3)
     stack = stacks.new(found, version="3.5.35")
     stack.up()
-    _api_v2(found[0], "PUT", "value=1")
 
-    before = as_they_are(found)
-    stack.config["version"] = "3.6.16"
-    refused = stack.up(check=False)
-    assert refused.code != 0
-    assert "hold something of API v2, which etcd 3.6.16 cannot read" in refused.text
-    assert "nothing was changed" in refused.text
-    assert as_they_are(found) == before
-
-    # The way out, as the message says it.
-    _api_v2(found[1], "DELETE")
-    stack.config |= {"version": "3.5.35", "flags": {"snapshot-count": "1"}}
-    stack.up()
-    etcdctl(found[0], "put", "a", "b")
-
+    third = process_ids(found)["etcd-3"]
     _break_release(found[1], "3.6.16")
-    stack.config |= {"version": "3.6.16", "flags": {}}
-    processes = process_ids(found)
-    with probing(stack, found, tmp_path, "A member that does not start with 3.6.16 is put back") as probe:
-        probe.mark("pulumi up")
+    stack.config["version"] = "3.6.16"
+    with probing(stack, found, tmp_path, "An upgrade that fails in the middle") as probe:
+        probe.mark("pulumi up, etcd-2 has a broken etcd")
         failed = stack.up(check=False)
-        probe.mark("failed")
         print(f"failed after {failed.seconds:.1f} s")
         assert failed.code != 0
         assert "etcd-2: etcd 3.6.16 did not start, and this member runs with etcd 3.5.35 again" in failed.text
         assert "error loading shared libraries" in failed.text
         assert running_versions(found) == ["3.6.16", "3.5.35", "3.5.35"]
-        assert process_ids(found)["etcd-3"] == processes["etcd-3"]
+        assert process_ids(found)["etcd-3"] == third
         assert_serves_all_members(found)
 
-        first = process_ids(found)["etcd-1"]
-        probe.mark("pulumi up again")
+        all_three = stack.config["machines"]
+        stack.config["machines"] = all_three[:1]
+        refused = stack.up(check=False)
+        assert refused.code != 0
+        assert "members are not changed in the middle of a change of version" in refused.text
+        assert_serves_all_members(found)
+
+        # A machine lost now is in the way of everybody else; it comes back by a run for it alone.
+        probe.mark("etcd-3 is wiped")
+        machines.lab.kill("etcd-3")
+        machines.lab.wipe("etcd-3")
+        stack.config["machines"] = [*all_three[:2], {**all_three[2], "identity": "new"}]
+        stack.up("--target", "**test-etcd-3-prepare", "--target", "**test-etcd-3-converge")
+        assert running_versions(found) == ["3.6.16", "3.5.35", "3.6.16"]
+
+        rest = process_ids([found[0], found[2]])
+        probe.mark("pulumi up")
         stack.up()
         probe.mark("done")
     assert running_versions(found) == ["3.6.16"] * 3
-    assert process_ids(found)["etcd-1"] == first
+    assert process_ids([found[0], found[2]]) == rest
     assert_serves_all_members(found)
     # One upgrade, one snapshot, on the machine that was first.
     assert [_snapshots(machine) for machine in found] == [1, 0, 0]

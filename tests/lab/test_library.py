@@ -1,12 +1,11 @@
 """The example program that imports external_etcd from the installed wheel, under the real engine on real machines."""
 
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from lab import Machine
-from tests.support.etcd import assert_serves_all_members, process_ids
+from tests.support.etcd import assert_serves_all_members, process_ids, served
 from tests.support.machines import Machines
 from tests.support.stacks import REPO, Stack, Stacks
 from tests.support.wheel import installed_wheel
@@ -32,12 +31,6 @@ def library_stack(stacks: Stacks, environment: Path, found: list[Machine], **clu
             "cluster": {"release_mirror": "http://releases.lab", **cluster},
         },
     )
-
-
-def served(machine: Machine, port: int) -> str:
-    """Serial number of the certificate that etcd presents on a port."""
-    show = f"echo | openssl s_client -connect {machine.address}:{port} 2>/dev/null | openssl x509 -noout -serial"
-    return subprocess.run(show, shell=True, capture_output=True, text=True, timeout=20, check=True).stdout  # noqa: S602
 
 
 def test_another_project_gets_a_cluster_from_the_installed_wheel(

@@ -1,4 +1,4 @@
-"""More members and fewer, one after another; those that are there and stay do not restart."""
+"""More members and fewer, one after another, with data that take time; those that are there and stay do not restart."""
 
 from pathlib import Path
 
@@ -8,34 +8,41 @@ from tests.support.machines import Machines
 from tests.support.prober import probing
 from tests.support.stacks import Stack, Stacks, machine_config
 
-VALUES = 20
+VALUES = 200
 
 
-def test_a_cluster_grows_from_one_to_three_to_five_and_shrinks_to_three_by_edits_of_the_list(
+def test_a_cluster_with_200_mib_grows_from_one_to_seven_and_shrinks_to_three_by_edits_of_the_list(
     machines: Machines, stacks: Stacks, tmp_path: Path
 ) -> None:
-    found = machines.fresh(5)
+    found = machines.fresh(7)
     stack = stacks.new(found[:1])
     stack.up()
     _fill(found[0])
-    for before, after in ((1, 3), (3, 5)):
-        _grow(stack, found, before, after, tmp_path)
+    waited = [
+        machine
+        for before, after in ((1, 3), (3, 5), (5, 7))
+        for machine in _grow(stack, found, before, after, tmp_path)
+    ]
+    assert waited, "nobody had to wait until it had everything"
     stack.up("--expect-no-changes")
-    _shrink(stack, found, tmp_path)
+    _shrink(stack, found, 7, 5, tmp_path)
+    _shrink(stack, found, 5, 3, tmp_path)
+    stack.up("--expect-no-changes")
     _refuse_both_at_once(stack, found)
 
 
 def _fill(machine: Machine) -> None:
-    """20 MiB that do not shrink, so that a learner has something to fetch."""
+    """200 MiB that do not shrink, so that a learner has something to fetch."""
     etcdctl_line = (
         f"etcdctl --cacert={PKI}/ca.crt --cert={PKI}/healthcheck-client.crt --key={PKI}/healthcheck-client.key "
         f"--endpoints=https://{machine.address}:2379"
     )
     put = f"head -c 786432 /dev/urandom | base64 -w0 | {etcdctl_line} put fill/$n >/dev/null"
-    machine.run(f"for n in $(seq {VALUES}); do {put}; done", root=True)
+    machine.run(f"for n in $(seq {VALUES}); do {put}; done", root=True, timeout=180)
 
 
-def _grow(stack: Stack, found: list[Machine], before: int, after: int, scratch: Path) -> None:
+def _grow(stack: Stack, found: list[Machine], before: int, after: int, scratch: Path) -> list[str]:
+    """Returns who had to wait for its promotion."""
     old, new = found[:before], found[before:after]
     running = process_ids(old)
     stack.config["machines"] = [machine_config(machine) for machine in old + new]
@@ -55,17 +62,18 @@ def _grow(stack: Stack, found: list[Machine], before: int, after: int, scratch: 
         own = etcdctl(machine, "get", "fill/", "--prefix", "--keys-only", "--consistency=s")
         assert own.count("fill/") == VALUES
     assert len(stack.outputs()["endpoints"]) == after
+    return [machine.name for machine in new if f"{machine.name}: waits until it has everything" in run.text]
 
 
-def _shrink(stack: Stack, found: list[Machine], scratch: Path) -> None:
-    """From five to three; the leader is one of those that leave."""
-    staying, leaving = found[:3], found[3:]
+def _shrink(stack: Stack, found: list[Machine], before: int, after: int, scratch: Path) -> None:
+    """The leader is one of those that leave."""
+    there, staying, leaving = found[:before], found[:after], found[after:before]
     number = next(row["ID"] for row in member_list(found[0]) if row["name"] == leaving[0].name)
-    every = ",".join(f"https://{machine.address}:2379" for machine in found)
+    every = ",".join(f"https://{machine.address}:2379" for machine in there)
     etcdctl(found[0], "move-leader", f"{number:x}", endpoint=every)
     running = process_ids(staying)
     stack.config["machines"] = [machine_config(machine) for machine in staying]
-    with probing(stack, staying, scratch, "From 5 to 3 members") as probe:
+    with probing(stack, staying, scratch, f"From {before} to {after} members") as probe:
         probe.mark("pulumi up")
         run = stack.up()
         probe.mark("done")
@@ -82,7 +90,6 @@ def _shrink(stack: Stack, found: list[Machine], scratch: Path) -> None:
         assert machine.run("systemctl is-active etcd", check=False).stdout.strip() == "inactive"
         assert machine.run("test -e /var/lib/etcd/member", check=False, root=True).returncode != 0
         assert "retired" in machine.run("ls -d /var/lib/etcd.*", root=True).stdout
-    stack.up("--expect-no-changes")
 
 
 def _refuse_both_at_once(stack: Stack, found: list[Machine]) -> None:

@@ -71,6 +71,7 @@ def test_of_two_operators_one_is_refused_and_a_claim_that_was_left_behind_lapses
         claim = json.loads(etcdctl(found[0], "get", KEY, "--write-out=json"))["kvs"][0]
         left = json.loads(etcdctl(found[0], "lease", "timetolive", f"{claim['lease']:x}", "--write-out=json"))
         assert 0 < left["ttl"] <= 240
+        assert "is changing this cluster, or was cut off" in found[2].run("etcd-node status", root=True).stdout
         probe.mark("another one")
         files = _certificates(found)
         winner.config["flags"] = {"max-txn-ops": "2048"}

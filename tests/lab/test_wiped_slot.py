@@ -152,7 +152,6 @@ def test_a_majority_that_lost_its_disks_is_refused_and_comes_back_from_the_survi
     for machine in wiped:
         assert machine.run("test -e /var/lib/etcd/member", check=False, root=True).returncode != 0
         assert machine.run("systemctl is-active etcd", check=False).stdout.strip() == "inactive"
-    assert run.seconds < 60
 
     survivor.run(manual("A majority was lost", [survivor]), root=True)
     assert _own_keys(survivor) == KEYS

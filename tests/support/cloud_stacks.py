@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from lab import Machine
 from lab.clouds import CloudMachine
 from lab.probe import Report
 
@@ -46,6 +47,15 @@ def leader(machines: Sequence[CloudMachine]) -> CloudMachine:
         if row["Status"]["leader"] == row["Status"]["header"]["member_id"]:
             return machine
     raise AssertionError("nobody leads")
+
+
+def open_ports(
+    machine: Machine | CloudMachine, address: str, ports: Sequence[int] = (22, 2379, 2380, 2381)
+) -> list[int]:
+    """Those of the ports of an address at which a connection from a machine is accepted."""
+    one = f"timeout 2 bash -c 'exec 3<>/dev/tcp/{address}/'$port 2>/dev/null && echo $port"
+    said = machine.run(f"for port in {' '.join(map(str, ports))}; do ({one}) & done; wait").stdout
+    return sorted(int(port) for port in said.split())
 
 
 def certificates(machine: CloudMachine) -> str:

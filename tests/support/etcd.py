@@ -54,6 +54,12 @@ def process_ids(machines: Sequence[Machine]) -> dict[str, str]:
     return {machine.name: machine.run(show).stdout for machine in machines}
 
 
+def served(machine: Machine, port: int) -> str:
+    """Serial number of the certificate that etcd presents on a port."""
+    show = f"echo | openssl s_client -connect {machine.address}:{port} 2>/dev/null | openssl x509 -noout -serial"
+    return subprocess.run(show, shell=True, capture_output=True, text=True, timeout=20, check=True).stdout  # noqa: S602
+
+
 def write_client_files(directory: Path, outputs: dict[str, Any]) -> list[str]:
     """Writes CA and API server's client certificate to files; returns the etcdctl options that name them."""
     client = outputs["apiserver_etcd_client"]

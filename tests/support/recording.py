@@ -15,6 +15,18 @@ SECRET_KEY = "4dabf18193072939515e22adb298388d"
 SECRET_SIGNATURE = "1b47061264138c4ac30d75fd1eb44270"
 
 
+AWS_IDS = {
+    "aws:ebs/volume:Volume": "vol",
+    "aws:ec2/eip:Eip": "eip",
+    "aws:ec2/instance:Instance": "i",
+    "aws:ec2/networkInterface:NetworkInterface": "eni",
+    "aws:ec2/securityGroup:SecurityGroup": "sg",
+    "aws:ec2/subnet:Subnet": "subnet",
+    "aws:ec2/vpc:Vpc": "vpc",
+}
+"""Type -> how its IDs begin."""
+
+
 @dataclass(frozen=True)
 class Registration:
     """One RegisterResource request."""
@@ -89,6 +101,9 @@ class _Answers(mocks.Mocks):
         self._previous = dict(previous)
 
     def call(self, args: mocks.MockCallArgs) -> Any:
+        if args.token == "aws:ec2/getAmi:getAmi":
+            # Another one for another image.
+            return {"id": aws_id("ami", json.dumps(args.args, sort_keys=True))}
         raise AssertionError(f"the program must not call {args.token}")
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
@@ -113,6 +128,11 @@ class _Answers(mocks.Mocks):
             number = zlib.crc32(f"{args.typ} {args.name}".encode()) % 1_000_000
             state |= {"ipv4Address": f"198.51.100.{number % 250}", "linuxDevice": f"/dev/disk/by-id/volume_{number}"}
             return str(number), state
+        elif args.typ in AWS_IDS:
+            identity = aws_id(AWS_IDS[args.typ], args.name)
+            number = zlib.crc32(identity.encode()) % 250
+            state |= {"publicIp": f"198.51.100.{number}", "allocationId": identity.replace("eip", "eipalloc")}
+            return identity, state
         elif args.typ == "pulumi:pulumi:StackReference":
             state |= {"outputs": self._previous}
         return f"{args.name}-id", state
@@ -133,6 +153,11 @@ def _health(create: str) -> str:
         for number, (name, address) in enumerate(members.items(), start=1)
     ]
     return json.dumps({"cluster_id": "cafe", "leader": rows[0]["name"], "version": "3.6.16", "members": rows})
+
+
+def aws_id(kind: str, name: str) -> str:
+    """What the mock says is the ID of the resource of AWS `name`: `vol-...` and the like."""
+    return f"{kind}-{zlib.crc32(name.encode()):017x}"
 
 
 def private_key(name: str) -> str:

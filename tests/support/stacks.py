@@ -3,6 +3,7 @@
 tests/lab/conftest.py gives the fixture `stacks` to every test there.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -112,6 +113,11 @@ class Stack:
     def preview(self, *arguments: str, check: bool = True) -> Run:
         """`pulumi preview`."""
         return self.pulumi("preview", *arguments, check=check)
+
+    def preview_json(self) -> str:
+        """`pulumi preview` as JSON: every step, secrets hidden."""
+        self.write_config()
+        return self._stdout("preview", "--json")
 
     def destroy(self) -> Run:
         """`pulumi destroy`."""
@@ -234,10 +240,22 @@ class Background:
     def kill(self) -> None:
         """Ends engine, plugins and program with SIGKILL, if they have not ended."""
         if self.code is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            for process in _session(self._process.pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
             self._process.wait(30)
             # An engine that was killed could not unlock its state; its own message tells users to do this.
             self._stack.pulumi("cancel", "--yes", check=False)
+
+
+def _session(leader: int) -> list[int]:
+    """The processes of a session: the engine gives some of its plugins process groups of their own."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            if int(stat.read_text().rpartition(")")[2].split()[3]) == leader:
+                found.append(int(stat.parent.name))
+    return found
 
 
 class Stacks:

@@ -164,7 +164,7 @@ REFUSED = [
     ("no DNS label", {"clusterName": "My Cluster"}, "clusterName", "My Cluster", "DNS label"),
     ("name no DNS label", {"machines": [machine(1, name="etcd_1")]}, "machines[0].name", "etcd_1", "DNS label"),
     # The rest.
-    ("platform", {"platform": "aws"}, "platform", "aws", "hosts"),
+    ("platform", {"platform": "gcp"}, "platform", "gcp", "hosts"),
     ("no platform", {"platform": None}, "platform", "nothing", "required"),
     ("no machines", {"machines": None}, "machines", "nothing", "machinesFile"),
     ("machines no list", {"machines": {"a": 1}}, "machines", "an object", "list of objects"),

@@ -157,6 +157,18 @@ def test_a_full_member_is_answered_with_the_way_out() -> None:
     assert "alarm disarm" in caught.value.remedy
 
 
+@given(st.lists(st.sampled_from(["", "connection refused"]), min_size=1, max_size=7), st.integers(1, 7))
+def test_no_machine_goes_unless_the_other_members_carry_the_quorum(troubles: list[str], number: int) -> None:
+    voters = [Voter(f"etcd-{index}", trouble) for index, trouble in enumerate(troubles, start=1)]
+    going = f"etcd-{min(number, len(voters))}"
+    healthy = [voter for voter in voters if voter.name != going and not voter.trouble]
+    dead = any(voter.name == going and voter.trouble for voter in voters)
+    carried = len(healthy) >= decide.quorum_of(len(voters))
+    allowed = carried and (dead or len(healthy) == len(voters) - 1)
+    with contextlib.nullcontext() if allowed else pytest.raises(NodeError, match="stays as it is"):
+        decide.refuse_sparing(going, voters)
+
+
 @given(st.integers(1, 7), st.integers(0, 7), st.integers(0, 2))
 def test_no_entry_is_removed_that_leaves_no_healthy_majority(count: int, healthy: int, removed: int) -> None:
     try:

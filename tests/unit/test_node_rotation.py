@@ -54,6 +54,7 @@ def ask(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Ask:
         monkeypatch.setattr(etcd, "ready", answer("client"))
         monkeypatch.setattr(etcd, "peer_view", answer("peer"))
         monkeypatch.setattr(systemd, "show", lambda: replace(_SERVICE, pid=1 if installed else 0))
+        monkeypatch.setattr(rotation, "_SILENCE_SECONDS", 0.0)
         rotation.refuse_too_early(SPEC, bundle)
         return sorted(calls)
 

@@ -33,9 +33,13 @@ class Change:
     def chain(self) -> list[str]:
         """The order in which members are converged: the list's, but whoever joins goes first when others leave.
 
-        The first member that was there before takes those out that leave; until then everybody has joined.
+        The first member that was there before takes those out that leave; until then everybody has joined. Before them
+        all go the slots that have another machine: no member restarts while one is missing, so in the list's order a
+        setting that is changed in the same update would wait for a slot that waits for the setting.
         """
-        return [*self.joining, *self.staying] if self.leaving else list(self.after.members)
+        order = [*self.joining, *self.staying] if self.leaving else list(self.after.members)
+        missing = {*self.replaced, *self.other_machine}
+        return sorted(order, key=lambda name: name not in missing)
 
     @cached_property
     def replaced(self) -> list[str]:

@@ -120,6 +120,13 @@ def _membership(change: Change, spelled: Spelled) -> Iterator[Problem]:
             "A member that stays lets the others leave, and none would stay",
             "Keep one of them for the first update; a cluster of one grows to three first",
         )
+    if change.leaving and change.other_machine:
+        yield Problem(
+            key,
+            value,
+            f"While members leave all others are there, and another machine fills {', '.join(change.other_machine)}",
+            "Make two updates of it, that machine first",
+        )
     most = len(change.before.members) + len(change.joining)
     if change.leaving and most > MOST_VOTERS:
         yield Problem(

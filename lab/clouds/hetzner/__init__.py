@@ -1,5 +1,5 @@
 """An emulator of the part of the Hetzner Cloud API that this project uses; servers boot as machines of a lab."""
 
-from .handle import CloudMachine, HetznerCloud
+from .handle import HetznerCloud
 
-__all__ = ["CloudMachine", "HetznerCloud"]
+__all__ = ["HetznerCloud"]

@@ -1,123 +1,23 @@
-"""The emulator as its user sees it: start, where it is, what it has, stop."""
+"""The emulated Hetzner Cloud as its user sees it."""
 
-import contextlib
 import ipaddress
 import json
 import secrets
-import shlex
-import socket
-import subprocess
-import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ...errors import LabError
-from ...jobs import Job
-from ...lab import REPO, Lab
-from ...machine import PORT, Machine
+from ..emulator import CloudMachine, EmulatedCloud
 from ..guest import Guest
 
 _TOKEN_LENGTH = 64  # what clients expect of a token
-_START_SECONDS = 30.0
 
 
-def _silent(_: str) -> None:
-    pass
+class HetznerCloud(EmulatedCloud):
+    """The emulated Hetzner Cloud in a directory. An API that ended goes on where it was when it is started again."""
 
-
-@dataclass(frozen=True)
-class CloudMachine:
-    """A server of an emulated cloud, reached as by its console: as root, whatever its network and its users are.
-
-    Attributes:
-        name: Its name in the cloud.
-        address: Its public address of IPv4, or None.
-        private_addresses: Its addresses in networks.
-    """
-
-    name: str
-    address: str | None
-    private_addresses: tuple[str, ...]
-    guest: Guest
-
-    def run(
-        self,
-        command: str | Sequence[str],
-        *,
-        input: str | None = None,  # noqa: A002 - as in subprocess.run
-        timeout: float = 60,
-        check: bool = True,
-        root: bool = True,  # noqa: ARG002 - as in Machine; it is always root
-    ) -> subprocess.CompletedProcess[str]:
-        """Run a command as root: a line for the shell, or a list of words.
-
-        Raises:
-            LabError: the server is off, or the command failed or took too long.
-        """
-        line = command if isinstance(command, str) else shlex.join(command)
-        return self.guest.inside("sh", "-c", line, stdin=input, timeout=timeout, check=check)
-
-    def wait_for_cloud_init(self, timeout: float = 120) -> str:
-        """Wait until cloud-init is done with the first boot; returns its last status.
-
-        Raises:
-            LabError: it takes too long.
-        """
-        deadline = time.monotonic() + timeout
-        while time.monotonic() < deadline:
-            # Early in the boot there is no systemd yet that nsenter's program could live under.
-            with contextlib.suppress(LabError):
-                done = self.run("cloud-init status", check=False, timeout=30)
-                status = done.stdout.partition("status: ")[2].strip().splitlines()
-                if status and status[0] in ("done", "error", "disabled"):
-                    return status[0]
-            time.sleep(0.2)
-        raise LabError(f"{self.name}: cloud-init is not done after {timeout:g} s.")
-
-    def answers(self, timeout: float = 1) -> bool:
-        """Whether its sshd greets at the public address."""
-        try:
-            with socket.create_connection((self.address or "", PORT), timeout=timeout) as connection:
-                return connection.recv(4) == b"SSH-"
-        except OSError:
-            return False
-
-
-class HetznerCloud:
-    """The emulated cloud in a directory, which is a lab of its own. Making this object changes nothing.
-
-    Args:
-        directory: Where everything is kept; default $LAB_DIR, or `.lab` in the repository.
-        say: Called with a line of text for each step that takes a while; default: nothing.
-
-    Attributes:
-        lab: The lab whose bridge is the public network, for strangers: `cloud.stranger()`.
-    """
-
-    def __init__(self, directory: Path | str | None = None, say: Callable[[str], None] = _silent) -> None:
-        self.lab = Lab(directory, say)
-        self._say = say
-        self._home = self.lab.dir / "hetzner"
-        self._job = Job(f"{self.lab.id}-hetzner")
-
-    @property
-    def running(self) -> bool:
-        """Whether the API is served."""
-        return self._job.alive()
-
-    @property
-    def endpoint(self) -> str:
-        """The URL for clients, as `http://127.0.0.1:40123/v1`.
-
-        Raises:
-            LabError: it was not started.
-        """
-        return self._read("endpoint")
+    kind: ClassVar[str] = "hetzner"
 
     @property
     def token(self) -> str:
@@ -128,43 +28,13 @@ class HetznerCloud:
         """
         return self._read("token")
 
-    def start(self) -> "HetznerCloud":
-        """Serve the API, detached from this process; nothing happens when it is served. What there was is kept.
-
-        Raises:
-            LabError: this computer cannot run a lab, or the emulator does not start.
-        """
-        from ... import image  # noqa: PLC0415
-
-        self.lab.open()
-        if self.running:
-            return self
-        image.ensure(self._say, image.CLOUD)
-        self._home.mkdir(mode=0o755, exist_ok=True)
-        token = self._home / "token"
-        if not token.exists():
-            token.touch(mode=0o600)
-            token.write_text(secrets.token_hex(_TOKEN_LENGTH // 2) + "\n")
-        (self._home / "endpoint").unlink(missing_ok=True)
-        log = self.lab.dir / "logs" / "hetzner.log"
-        argv = ["env", f"--chdir={REPO}", sys.executable]
-        self._job.start([*argv, "-m", "lab.clouds.hetzner.program", str(self.lab.dir)], log)
-        deadline = time.monotonic() + _START_SECONDS
-        while not (self._home / "endpoint").exists():
-            if not self.running or time.monotonic() > deadline:
-                words = log.read_text(errors="replace").strip().splitlines()[-1:] if log.exists() else []
-                raise LabError(f"the emulator did not start: {' '.join(words)} See {log}.")
-            time.sleep(0.05)
-        return self
+    def environment(self) -> dict[str, str]:
+        """What a client's environment needs: endpoint and token."""
+        return {"HCLOUD_ENDPOINT": self.endpoint, "HCLOUD_TOKEN": self.token}
 
     def interrupt(self) -> None:
         """End the API alone, as a crash would. Servers run on; `start` serves the same account again."""
         self._job.kill()
-
-    def stop(self) -> None:
-        """Remove everything: servers, volumes, networks, the API, the directory."""
-        self._job.kill()
-        self.lab.down()
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """One request to the API, for looking at it without a client.
@@ -213,20 +83,6 @@ class HetznerCloud:
                 )
         raise LabError(f"there is no server {server!r} in the emulated cloud in {self.lab.dir}.")
 
-    def stranger(self, name: str = "stranger") -> Machine:
-        """A machine on the public network that is none of the cloud's: `address` is on the lab's bridge as ever.
-
-        Its address there is `stranger_address`.
-        """
-        machine = self.lab.up([name])[0]
-        address = self.stranger_address(machine)
-        machine.run(f"ip address replace {address}/24 dev host0", root=True)
-        return machine
-
-    def stranger_address(self, machine: Machine) -> str:
-        """The address in the public range that `stranger` gave a machine."""
-        return str(self.public.network_address + 128 + machine.slot)
-
     @property
     def public(self) -> ipaddress.IPv4Network:
         """The range of public addresses; this computer has the first one in it."""
@@ -242,8 +98,8 @@ class HetznerCloud:
             page = found["meta"]["pagination"]["next_page"]
         return rows
 
-    def _read(self, name: str) -> str:
-        try:
-            return (self._home / name).read_text().strip()
-        except FileNotFoundError:
-            raise LabError(f"no emulated cloud is up in {self.lab.dir}: `python3 -m lab cloud hetzner up`.") from None
+    def _prepare(self) -> None:
+        token = self._home / "token"
+        if not token.exists():
+            token.touch(mode=0o600)
+            token.write_text(secrets.token_hex(_TOKEN_LENGTH // 2) + "\n")

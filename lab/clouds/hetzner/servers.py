@@ -134,8 +134,12 @@ def _checked(cloud: Cloud, request: Request) -> tuple[Row, list[Row], list[Row],
         "_user_data": user_data,
         "_actions": 0,
     }
+    volumes.room(len(disks))
+    joined: Row = {"private_net": []}
     for net in nets:
+        _attachable(cloud, joined, net)
         networks.choose(cloud, net, _zone(row))
+        joined["private_net"].append({"network": net["id"]})
     return row, nets, disks, firewalls
 
 

@@ -142,11 +142,20 @@ def connectable(row: Row, place: Row) -> None:
         raise invalid("server", f"the volume is in {row['location']['name']}, the server in {place['name']}")
 
 
+def room(count: int) -> None:
+    """Refuse a server more volumes than it may have.
+
+    Raises:
+        ApiError: `resource_limit_exceeded`.
+    """
+    if count > _MOST_PER_SERVER:
+        raise ApiError("resource_limit_exceeded", f"a server has at most {_MOST_PER_SERVER} volumes")
+
+
 def connect(cloud: Cloud, row: Row, server: Row) -> None:
     """Let a server have a volume, in the account only."""
     used = {one["_device"] for one in cloud.rows("volumes") if one["server"] == server["id"]}
-    if len(used) >= _MOST_PER_SERVER:
-        raise ApiError("resource_limit_exceeded", f"a server has at most {_MOST_PER_SERVER} volumes")
+    room(len(used) + 1)
     letters = (f"sd{letter}" for letter in string.ascii_lowercase[1:])
     row["_device"] = next(name for name in letters if name not in used)
     row["server"] = server["id"]

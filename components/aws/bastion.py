@@ -1,0 +1,119 @@
+"""AwsBastion: the machine through which machines without a public address are reached."""
+
+from typing import NotRequired, TypedDict
+
+import pulumi
+import pulumi_aws as aws
+import pulumi_tls as tls
+
+from ..machine import Bastion, Ssh
+from ..plan import cloud_init
+from ..plan.aws import DEFAULT_ROOT_SIZE, DEFAULT_USER
+from ..plan.aws_types import DEFAULT_IMAGE
+from ..plan.firewall import SSH_PORT
+from ..reached import reached
+from .images import Images
+from .network import AwsNetwork
+from .rules import Rules, after
+from .server import METADATA, first_boot, root_volume
+from .tags import tags
+
+
+class AwsBastionArgs(TypedDict):
+    """Arguments of `AwsBastion`."""
+
+    cluster_name: str
+    """Name of the cluster: the instance is `<cluster>-bastion`."""
+    instance_type: str
+    """Instance type; the smallest is enough."""
+    subnet_id: pulumi.Input[str]
+    """Its subnet, with a route to an internet gateway: `edge_subnet_id` of the network."""
+    operators: list[str]
+    """Ranges from which ssh comes."""
+    private_key: pulumi.Input[str]
+    """The operator's private ssh key (secret)."""
+    public_key: pulumi.Input[str]
+    """Its public half, one line."""
+    image: NotRequired[str]
+    """`debian-12`, `ubuntu-24.04` or `al2023`. Default: `debian-12`."""
+    ami: NotRequired[str]
+    """ID of any other image. Default: the newest of `image`, when the bastion is made."""
+    user: NotRequired[str]
+    """The operator's login. Default: `etcd-operator`."""
+    tags: NotRequired[dict[str, str]]
+    """Further tags. Default: none."""
+
+
+class AwsBastion(pulumi.ComponentResource):
+    """A small machine with a public address, from which alone ssh reaches the members.
+
+    Children: `<name>` (Instance, NetworkInterface, Eip, SecurityGroup, its host key's PrivateKey), `<name>-reached`,
+    and rules: `<name>-ssh-<range>`, `<name>-out`, `<name>-members` (on the members' group).
+    """
+
+    bastion: Bastion
+    """How it is reached, as machines want it."""
+
+    def __init__(
+        self, name: str, network: AwsNetwork, args: AwsBastionArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("external-etcd:index:AwsBastion", name, None, opts)
+        cluster, further = args["cluster_name"], args.get("tags", {})
+        user = args.get("user", DEFAULT_USER)
+        marked = tags(cluster, further, f"{cluster}-bastion", role="bastion")
+        child = pulumi.ResourceOptions(parent=self)
+        group = aws.ec2.SecurityGroup(
+            name,
+            vpc_id=network.vpc_id,
+            description="Bastion of an etcd cluster",
+            revoke_rules_on_delete=True,
+            tags=marked,
+            opts=child,
+        ).id
+        rules = Rules(self, name, cluster, further)
+        opened = [
+            *rules.from_ranges(group, "ssh", SSH_PORT, args["operators"]),
+            rules.out(group, "out", None, None),
+            rules.from_group(network.members_group_id, "members", SSH_PORT, "ssh", group),
+        ]
+        interface = aws.ec2.NetworkInterface(
+            name,
+            subnet_id=args["subnet_id"],
+            security_groups=[after(group, opened)],
+            description=f"{cluster}-bastion",
+            tags=marked,
+            opts=child,
+        )
+        address = aws.ec2.Eip(name, domain="vpc", network_interface=interface.id, tags=marked, opts=child)
+        host_key = tls.PrivateKey(name, algorithm="ED25519", opts=child)
+        template = pulumi.Output.from_input(args["public_key"]).apply(lambda key: cloud_init.template(user, [key], 1))
+        server = aws.ec2.Instance(
+            name,
+            ami=Images(self).id_of(args.get("image", DEFAULT_IMAGE), args.get("ami"), args["instance_type"]),
+            instance_type=args["instance_type"],
+            primary_network_interface=aws.ec2.InstancePrimaryNetworkInterfaceArgs(network_interface_id=interface.id),
+            user_data=first_boot(template, host_key),
+            user_data_replace_on_change=True,
+            metadata_options=METADATA,
+            root_block_device=root_volume(DEFAULT_ROOT_SIZE, marked),
+            tags=marked,
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                # Its card is taken until the old one is gone.
+                delete_before_replace=True,
+                ignore_changes=["ami", "instanceType", "userData"],
+            ),
+        )
+        way: Ssh = {
+            "host": address.public_ip,
+            "host_key": host_key.public_key_openssh,
+            "private_key": args["private_key"],
+            "user": user,
+        }
+        self.bastion = {
+            "host": reached(f"{name}-reached", way, address.public_ip, server, self),
+            "host_key": way["host_key"],
+            "private_key": way["private_key"],
+            "user": user,
+        }
+        self.register_outputs({})

@@ -1,0 +1,219 @@
+"""AwsNetwork: VPC, subnets, the way to the internet, and the security groups of a cluster."""
+
+from typing import NotRequired, TypedDict
+
+import pulumi
+import pulumi_aws as aws
+
+from ..plan.addresses import CLIENT_PORT, METRICS_PORT, PEER_PORT
+from ..plan.aws import DEFAULT_VPC
+from ..plan.errors import Problem, refuse
+from ..plan.firewall import SSH_PORT
+from .rules import Rules, after
+from .tags import tags
+
+_EVERYWHERE = "0.0.0.0/0"
+
+
+class AwsSubnet(TypedDict):
+    """The subnet of one zone."""
+
+    zone: str
+    """Availability zone, such as `eu-central-1a`."""
+    range: str
+    """Its range."""
+    id: NotRequired[str]
+    """ID of a subnet that exists, in a VPC that exists. Default: it is made."""
+
+
+class AwsNetworkArgs(TypedDict):
+    """Arguments of `AwsNetwork`."""
+
+    cluster_name: str
+    """Name of the cluster: part of the names in the console, and the tag `cluster`."""
+    subnets: list[AwsSubnet]
+    """One subnet per zone, in which machines are made."""
+    operators: list[str]
+    """Ranges from which ssh comes to the machines. With a bastion that is made, none: `AwsBastion` opens its own."""
+    vpc_range: NotRequired[str]
+    """Range of the VPC that is made. Default: `10.2.0.0/16`."""
+    vpc_id: NotRequired[str]
+    """A VPC that exists; its routes and gateways stay as they are. Default: one is made."""
+    internet: NotRequired[bool]
+    """Whether the subnets have a route to an internet gateway, for machines with public addresses. Default: true."""
+    edge_range: NotRequired[str]
+    """Range of one more subnet, for a bastion and a NAT gateway, with a route to an internet gateway. Default: none."""
+    nat_gateway: NotRequired[bool]
+    """Whether a NAT gateway there is the way out of the machines' subnets. Default: false."""
+    clients: NotRequired[list[str]]
+    """Ranges that may reach port 2379. Default: none; there is the clients' group in any case."""
+    client_groups: NotRequired[list[str]]
+    """IDs of security groups whose machines may reach port 2379. Default: none."""
+    metrics_clients: NotRequired[list[str]]
+    """Ranges that may reach port 2381. Default: none."""
+    tags: NotRequired[dict[str, str]]
+    """Further tags. Default: none."""
+
+
+class AwsNetwork(pulumi.ComponentResource):
+    """The network of one cluster, made or joined, and who may reach what in it.
+
+    Two security groups are made: the members', and the clients', which opens nothing on who carries it: it is the
+    ticket to port 2379 of the members, for the machines of a control plane.
+
+    Children: `<name>` (Vpc, InternetGateway, RouteTable, Route), `<name>-<zone>` (Subnet, RouteTableAssociation),
+    `<name>-edge` (the subnet of bastion and NAT gateway, and theirs), `<name>-members` and `<name>-clients`
+    (SecurityGroup), and a rule each: `<name>-peers`, `<name>-members-clients`, `<name>-clients-clients`,
+    `<name>-clients-<group or range>`, `<name>-ssh-<range>`, `<name>-metrics-<range>`, `<name>-members-out`,
+    `<name>-clients-out`.
+
+    Raises `plan.PlanError` (a ValueError) on bad arguments, with key, value, rule and remedy.
+    """
+
+    vpc_id: pulumi.Output[str]
+    """ID of the VPC."""
+    subnet_ids: dict[str, pulumi.Output[str]]
+    """Zone -> ID of its subnet; what is made in it waits for its routes."""
+    edge_subnet_id: pulumi.Output[str] | None
+    """ID of the subnet of bastion and NAT gateway, if there is one."""
+    members_group_id: pulumi.Output[str]
+    """ID of the security group of the members; what carries it waits for its rules."""
+    clients_group_id: pulumi.Output[str]
+    """ID of the security group whose machines may reach port 2379 of the members."""
+
+    def __init__(self, name: str, args: AwsNetworkArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("external-etcd:index:AwsNetwork", name, None, opts)
+        refuse(_check(args))
+        self._name, self._args = name, args
+        self._cluster = args["cluster_name"]
+        # Ranges and destinations are taken until the old one is gone.
+        self._child = pulumi.ResourceOptions(parent=self, delete_before_replace=True)
+        self.edge_subnet_id = None
+        if "vpc_id" in args:
+            self.vpc_id = pulumi.Output.from_input(args["vpc_id"])
+            self.subnet_ids = {each["zone"]: pulumi.Output.from_input(each.get("id", "")) for each in args["subnets"]}
+        else:
+            self._make()
+        self._groups()
+        self.register_outputs(
+            {
+                "vpc_id": self.vpc_id,
+                "subnet_ids": self.subnet_ids,
+                "edge_subnet_id": self.edge_subnet_id,
+                "members_group_id": self.members_group_id,
+                "clients_group_id": self.clients_group_id,
+            }
+        )
+
+    def _make(self) -> None:
+        """A VPC of its own, with subnets and routes."""
+        args, name, child = self._args, self._name, self._child
+        vpc = aws.ec2.Vpc(
+            name,
+            cidr_block=args.get("vpc_range", DEFAULT_VPC),
+            enable_dns_support=True,
+            enable_dns_hostnames=True,
+            tags=self._tags(self._cluster),
+            opts=child,
+        )
+        self.vpc_id = vpc.id
+        public, edge_range = args.get("internet", True), args.get("edge_range")
+        table = aws.ec2.RouteTable(name, vpc_id=vpc.id, tags=self._tags(self._cluster), opts=child)
+        ways: list[pulumi.Output[str]] = []
+        if public or edge_range is not None:
+            gateway = aws.ec2.InternetGateway(name, vpc_id=vpc.id, tags=self._tags(self._cluster), opts=child)
+            if edge_range is not None:
+                self.edge_subnet_id = self._edge(gateway, edge_range)
+            if public:
+                ways.append(self._route(name, table, gateway_id=gateway.id))
+        if args.get("nat_gateway", False) and self.edge_subnet_id is not None:
+            ways.append(self._route(name, table, nat_gateway_id=self._nat(self.edge_subnet_id)))
+        self.subnet_ids = {
+            each["zone"]: self._subnet(f"{name}-{each['zone']}", each["zone"], each["range"], table, ways)
+            for each in args["subnets"]
+        }
+
+    def _edge(self, gateway: aws.ec2.InternetGateway, edge_range: str) -> pulumi.Output[str]:
+        name = f"{self._name}-edge"
+        table = aws.ec2.RouteTable(name, vpc_id=self.vpc_id, tags=self._tags(f"{self._cluster}-edge"), opts=self._child)
+        way = self._route(name, table, gateway_id=gateway.id)
+        # In the first zone: it is needed to reach the members and by nothing that they do among each other.
+        return self._subnet(name, self._args["subnets"][0]["zone"], edge_range, table, [way])
+
+    def _nat(self, subnet_id: pulumi.Output[str]) -> pulumi.Output[str]:
+        name, shown = f"{self._name}-edge", self._tags(f"{self._cluster}-edge")
+        address = aws.ec2.Eip(name, domain="vpc", tags=shown, opts=pulumi.ResourceOptions(parent=self))
+        return aws.ec2.NatGateway(
+            name, allocation_id=address.allocation_id, subnet_id=subnet_id, tags=shown, opts=self._child
+        ).id
+
+    def _route(self, name: str, table: aws.ec2.RouteTable, **gateway: pulumi.Output[str]) -> pulumi.Output[str]:
+        return aws.ec2.Route(
+            name, route_table_id=table.id, destination_cidr_block=_EVERYWHERE, opts=self._child, **gateway
+        ).id
+
+    def _subnet(
+        self, name: str, zone: str, range_: str, table: aws.ec2.RouteTable, ways: list[pulumi.Output[str]]
+    ) -> pulumi.Output[str]:
+        subnet = aws.ec2.Subnet(
+            name,
+            vpc_id=self.vpc_id,
+            cidr_block=range_,
+            availability_zone=zone,
+            tags=self._tags(self._cluster + name.removeprefix(self._name)),
+            opts=self._child,
+        )
+        association = aws.ec2.RouteTableAssociation(
+            name, route_table_id=table.id, subnet_id=subnet.id, opts=self._child
+        )
+        return after(subnet.id, [association.id, *ways])
+
+    def _groups(self) -> None:
+        args = self._args
+        members = self._group("members", "Members of an etcd cluster")
+        clients = self._group("clients", "May use etcd: the machines of a control plane carry this group")
+        rules = Rules(self, self._name, self._cluster, args.get("tags", {}))
+        opened = [
+            rules.from_group(members, "peers", PEER_PORT, "peers", members),
+            rules.from_group(members, "members-clients", CLIENT_PORT, "clients", members),
+            rules.from_group(members, "clients-clients", CLIENT_PORT, "clients", clients),
+            *rules.from_ranges(members, "clients", CLIENT_PORT, args.get("clients", [])),
+            *rules.from_ranges(members, "ssh", SSH_PORT, args["operators"]),
+            *rules.from_ranges(members, "metrics", METRICS_PORT, args.get("metrics_clients", [])),
+            *(
+                rules.from_group(members, f"clients-{group}", CLIENT_PORT, "clients", group)
+                for group in dict.fromkeys(args.get("client_groups", []))
+            ),
+            rules.out(members, "members-out", None, None),
+        ]
+        self.members_group_id = after(members, opened)
+        self.clients_group_id = after(clients, [rules.out(clients, "clients-out", CLIENT_PORT, members)])
+
+    def _group(self, suffix: str, description: str) -> pulumi.Output[str]:
+        """A group without a name of its own choosing: a new one can be there before the old one is gone."""
+        return aws.ec2.SecurityGroup(
+            f"{self._name}-{suffix}",
+            vpc_id=self.vpc_id,
+            description=description,
+            # The groups name each other: none could be deleted before the other.
+            revoke_rules_on_delete=True,
+            tags=self._tags(f"{self._cluster}-{suffix}"),
+            opts=pulumi.ResourceOptions(parent=self),
+        ).id
+
+    def _tags(self, name: str) -> dict[str, str]:
+        return tags(self._cluster, self._args.get("tags", {}), name)
+
+
+def _check(args: AwsNetworkArgs) -> list[Problem]:
+    problems = []
+    if not args["subnets"]:
+        problems.append(Problem("subnets", "nothing", "There is a subnet in at least one zone", "State three zones"))
+    for index, subnet in enumerate(args["subnets"]):
+        if ("id" in subnet) != ("vpc_id" in args):
+            rule = "In a VPC that exists, and only there, the subnets exist too"
+            problems.append(Problem(f"subnets[{index}].id", str(subnet.get("id")), rule, "State vpc_id and all ids"))
+    if args.get("nat_gateway", False) and "edge_range" not in args:
+        rule = "A NAT gateway is in a subnet of its own"
+        problems.append(Problem("edge_range", "nothing", rule, "State its range"))
+    return problems

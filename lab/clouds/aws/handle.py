@@ -1,0 +1,114 @@
+"""The emulated AWS as its user sees it."""
+
+import ipaddress
+import urllib.request
+from typing import Any, ClassVar
+
+from ...errors import LabError
+from ...lab import Lab
+from ..emulator import CloudMachine, EmulatedCloud
+from ..guest import Guest
+
+REGION = "eu-central-1"
+# What can be in an account, by what lists it: the list in the answer, and the name of one in there.
+_KINDS = {
+    "instances": ("describe_instances", "Reservations[].Instances[?State.Name != 'terminated'][]", "InstanceId"),
+    "volumes": ("describe_volumes", "Volumes", "VolumeId"),
+    "network_interfaces": ("describe_network_interfaces", "NetworkInterfaces", "NetworkInterfaceId"),
+    "addresses": ("describe_addresses", "Addresses", "AllocationId"),
+    "nat_gateways": ("describe_nat_gateways", "NatGateways[?State != 'deleted']", "NatGatewayId"),
+    "vpcs": ("describe_vpcs", "Vpcs[?!IsDefault]", "VpcId"),
+    "subnets": ("describe_subnets", "Subnets[?!DefaultForAz]", "SubnetId"),
+    "internet_gateways": ("describe_internet_gateways", "InternetGateways", "InternetGatewayId"),
+    "route_tables": ("describe_route_tables", "RouteTables[?!(Associations[?Main])]", "RouteTableId"),
+    "security_groups": ("describe_security_groups", "SecurityGroups[?GroupName != 'default']", "GroupId"),
+    "key_pairs": ("describe_key_pairs", "KeyPairs", "KeyName"),
+    "snapshots": ("describe_snapshots", "Snapshots[?!starts_with(Description, 'Auto-created')]", "SnapshotId"),
+}
+_IAM = {
+    "roles": ("list_roles", "Roles[?!starts_with(Path, '/aws-service-role/')]", "RoleName"),
+    "instance_profiles": ("list_instance_profiles", "InstanceProfiles", "InstanceProfileName"),
+}
+
+
+class AwsCloud(EmulatedCloud):
+    """The emulated AWS in a directory. The account is in the API's memory: when that ends, all of it is gone."""
+
+    kind: ClassVar[str] = "aws"
+
+    def environment(self) -> dict[str, str]:
+        """What any client's environment needs: where all services are, and credentials, which may be any."""
+        keys = {"AWS_ACCESS_KEY_ID": "lab", "AWS_SECRET_ACCESS_KEY": "lab"}
+        return {"AWS_ENDPOINT_URL": self.endpoint, "AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION, **keys}
+
+    def client(self, service: str = "ec2", region: str = REGION) -> Any:
+        """A client of boto3."""
+        import boto3  # noqa: PLC0415 - the lab without a cloud does not need it
+
+        keys = {"aws_access_key_id": "lab", "aws_secret_access_key": "lab"}
+        return boto3.client(service, region_name=region, endpoint_url=self.endpoint, **keys)
+
+    def resources(self, region: str = REGION) -> dict[str, list[str]]:
+        """Ids of everything in the account and one region, by kind, but for what every account has from the start."""
+        import jmespath  # noqa: PLC0415 - comes with boto3
+
+        found = {}
+        for service, kinds in (("ec2", _KINDS), ("iam", _IAM)):
+            client = self.client(service, region)
+            for kind, (call, path, name) in kinds.items():
+                own = {"OwnerIds": ["self"]} if kind == "snapshots" else {}
+                answer = getattr(client, call)(**own)
+                found[kind] = [row[name] for row in jmespath.search(path, answer)]
+        return found
+
+    def reset(self) -> None:
+        """Empty the account at once: machines, disks, everything."""
+        request = urllib.request.Request(f"{self.endpoint}/moto-api/reset", method="POST")  # noqa: S310 - loopback
+        with urllib.request.urlopen(request, timeout=120):  # noqa: S310
+            pass
+
+    def machines(self, region: str = REGION) -> list[CloudMachine]:
+        """All instances of a region that are not terminated."""
+        return [self._machine(instance) for instance in self._instances(region)]
+
+    def machine(self, instance: str, region: str = REGION) -> CloudMachine:
+        """The instance of that id, or with that tag Name.
+
+        Raises:
+            LabError: there is none.
+        """
+        for row in self._instances(region):
+            if instance in (row["InstanceId"], _name(row)):
+                return self._machine(row)
+        raise LabError(f"there is no instance {instance!r} in {region} of the emulated cloud in {self.lab.dir}.")
+
+    @property
+    def public(self) -> ipaddress.IPv4Network:
+        """The range of public addresses; this computer has the first one in it."""
+        return ipaddress.IPv4Network(self._read("public"))
+
+    def _instances(self, region: str) -> list[dict[str, Any]]:
+        pages = self.client(region=region).get_paginator("describe_instances").paginate()
+        rows = [row for page in pages for one in page["Reservations"] for row in one["Instances"]]
+        return [row for row in rows if row["State"]["Name"] != "terminated"]
+
+    def _machine(self, row: dict[str, Any]) -> CloudMachine:
+        private = tuple(
+            one["PrivateIpAddress"] for nic in row["NetworkInterfaces"] for one in nic["PrivateIpAddresses"]
+        )
+        guest = machine_of(self.lab, row["InstanceId"])
+        return CloudMachine(_name(row) or row["InstanceId"], row.get("PublicIpAddress"), private, guest)
+
+    def _clear(self) -> None:
+        if self._home.exists():
+            self.stop()
+
+
+def machine_of(lab: Lab, instance: str) -> Guest:
+    """The machine of the instance of that id."""
+    name = f"s{instance[-8:]}"
+    return Guest(f"{lab.id}-{name}", lab.dir / "machines" / name, lab.dir / "logs" / f"{name}.log")
+
+
+def _name(row: dict[str, Any]) -> str:
+    return next((str(tag["Value"]) for tag in row.get("Tags", []) if tag["Key"] == "Name"), "")

@@ -1,0 +1,185 @@
+"""An instance as a machine of this computer. Its state in moto's model follows what the machine really does."""
+
+import base64
+import gzip
+import ipaddress
+import json
+import threading
+import time
+import traceback
+from typing import Any
+
+from ... import image
+from ...lab import MIRROR_NAME, Lab
+from ..guest import BlockDevice, Nic
+from ..volume import Volume
+from . import catalog
+from .account import Account
+from .handle import machine_of
+
+_STATES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "stopping": 64, "stopped": 80}
+_ON_THE_WAY = {"running": "pending", "stopped": "stopping", "terminated": "shutting-down"}
+_SHUTDOWN_SECONDS = 20
+# What makes the lab's Debian the image that it stands for: who may log in with the key pair.
+_AMI_CONFIG = "etc/cloud/cloud.cfg.d/95-ami.cfg"
+
+
+def set_state(instance: Any, name: str) -> None:
+    """Let an instance be in a state."""
+    instance._state.name, instance._state.code = name, _STATES[name]
+
+
+def volume(lab: Lab, identity: str) -> Volume:
+    """The file of the volume `identity`."""
+    return Volume(lab.dir / "aws" / "volumes" / f"{identity}.img")
+
+
+def link(identity: str) -> str:
+    """Where a guest finds the volume `identity`."""
+    return f"/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_{identity.replace('-', '')}"
+
+
+class Server:
+    """One instance. Every method but `work` is called by who holds the account's lock."""
+
+    def __init__(self, account: Account, instance: Any) -> None:
+        self.instance = instance
+        self.guest = machine_of(account.lab, instance.id)
+        self._account = account
+        self._wanted = self._is = "new"
+        self._busy = False
+        self._disks: dict[str, int] = {}
+
+    def want(self, state: str) -> None:
+        """Bring it to running, stopped or terminated; returns at once."""
+        self._wanted = state
+        set_state(self.instance, _ON_THE_WAY[state])
+        if not self._busy:
+            self._busy = True
+            threading.Thread(target=self._work, daemon=True).start()
+
+    def notice(self) -> None:
+        """See whether it has powered itself off."""
+        if self._busy or self._is != "running" or self.guest.running:
+            return
+        ends = self.instance.instance_initiated_shutdown_behavior == "terminate"
+        self.want("terminated" if ends else "stopped")
+
+    def reboot(self) -> None:
+        """Boot it again."""
+        self.guest.reboot()
+
+    def show_disks(self) -> None:
+        """Let it see the volumes that it has now; it need not run."""
+        if self._is not in ("terminated", "new"):
+            self.guest.configure(self._hostname, self._cards(), self._devices())
+            if self._is == "running" and not self._busy:
+                self.guest.refresh_devices()
+
+    def destroy(self) -> None:
+        """Cut its power and remove its disk."""
+        self._wanted = self._is = "terminated"
+        self.guest.destroy()
+
+    def pull(self, identity: str) -> None:
+        """Take a volume out of it."""
+        volume(self._account.lab, identity).pull(self.guest.init)
+        self._disks.pop(identity, None)
+
+    # -- slow --------------------------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        while True:
+            with self._account.lock:
+                wanted = self._wanted
+                if wanted == self._is:
+                    self._busy = False
+                    return
+            try:
+                getattr(self, f"_become_{wanted}")()
+                failed = False
+            except Exception:  # a machine must never stay on its way
+                traceback.print_exc()
+                failed = True
+            with self._account.lock:
+                if failed and wanted == "running":
+                    # What EC2 does when a launch fails.
+                    self._wanted = "terminated" if self._is == "new" else "stopped"
+                    set_state(self.instance, _ON_THE_WAY[self._wanted])
+                    continue
+                self._is = wanted
+                if wanted == self._wanted:
+                    self.instance.lab_became(wanted)
+
+    def _become_running(self) -> None:
+        with self._account.lock:
+            prepared = (self._hostname, self._cards(), self._devices())
+        if self._is == "new":
+            self._install()
+        self.guest.start(*prepared)
+
+    def _become_stopped(self) -> None:
+        self._shut_down()
+
+    def _become_terminated(self) -> None:
+        if self._is != "new":
+            self._shut_down()
+        self.guest.destroy()
+
+    def _shut_down(self) -> None:
+        self.guest.press_power_button()  # once: the second time it would not wait for anything
+        deadline = time.monotonic() + _SHUTDOWN_SECONDS
+        while self.guest.running and time.monotonic() < deadline:
+            time.sleep(0.05)
+        self.guest.cut_power()
+
+    def _install(self) -> None:
+        with self._account.lock:
+            instance, hostname = self.instance, self._hostname
+            key = instance.ec2_backend.key_pairs.get(instance.key_name)
+            keys = [key.public_key.strip()] if key else []
+            data = base64.b64decode(str(instance.user_data or ""))
+            image_name = instance.image_id
+            images = catalog.images(instance.ec2_backend.region_name)
+            user = next((one.release.user for one in images if one.id == image_name), "ec2-user")
+            mirror = self._account.lab.address
+        text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode()
+        meta = {"instance-id": instance.id, "local-hostname": hostname, "public-keys": keys}
+        seed = {"meta-data": json.dumps(meta), "user-data": text, "vendor-data": ""}
+        hosts = f"127.0.0.1 localhost\n127.0.1.1 {hostname}\n::1 localhost ip6-localhost ip6-loopback\n"
+        self.guest.create(image.ensure(print, image.CLOUD), hostname, seed, hosts + f"{mirror} {MIRROR_NAME}\n")
+        default = {"name": user, "lock_passwd": True, "sudo": "ALL=(ALL) NOPASSWD:ALL", "shell": "/bin/bash"}
+        config = {"users": ["default"], "disable_root": True, "system_info": {"default_user": default}}
+        (self.guest.root / _AMI_CONFIG).write_text(json.dumps(config) + "\n")
+
+    # -- what it has -------------------------------------------------------------------------------------------------
+
+    @property
+    def _hostname(self) -> str:
+        return str(self.instance.private_dns_name.partition(".")[0])
+
+    def _cards(self) -> list[Nic]:
+        cards = []
+        for index, nic in sorted(self.instance.nics.items()):
+            subnet = ipaddress.IPv4Network(nic.subnet.cidr_block)
+            addresses = tuple(f"{one['PrivateIpAddress']}/{subnet.prefixlen}" for one in nic.private_ip_addresses)
+            gateways = (str(subnet[1]),) if index == 0 else ()
+            bridge = f"{self._account.lab.id}n{self._account.number(nic.vpc_id)}"
+            cable = self._account.cable(nic.id)
+            cards.append(Nic(cable, bridge, f"ens{5 + index}", nic.mac_address, 1500, addresses, gateways))
+        return cards
+
+    def _devices(self) -> list[BlockDevice]:
+        found = []
+        for device, block in self.instance.block_device_mapping.items():
+            if device == self.instance.root_device_name:
+                continue  # the root volume is the machine's tree
+            # nvme0n1 would be the root volume; who attached first has the lower number until the next boot.
+            taken = set(self._disks.values())
+            number = self._disks.setdefault(block.volume_id, next(n for n in range(1, 100) if n not in taken))
+            disk = volume(self._account.lab, block.volume_id)
+            if not disk.file.exists():
+                disk.create(block.size, None)
+            loop = disk.attach()
+            found.append(BlockDevice(loop, f"/dev/nvme{number}n1", link(block.volume_id)))
+        return found

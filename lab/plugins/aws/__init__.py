@@ -1,0 +1,43 @@
+"""The stand-in for the plugin `aws`: networks, instances and volumes of an emulated AWS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from ..server import Plugin
+from .base import AwsResource
+from .cloud import Cloud, settings
+from .functions import functions
+from .groups import EgressRule, IngressRule, SecurityGroup
+from .instance import Eip, EipAssociation, Instance, KeyPair, NetworkInterface
+from .network import InternetGateway, NatGateway, Route, RouteTable, RouteTableAssociation, Subnet, Vpc
+from .volume import Volume, VolumeAttachment
+
+VERSION = "7.51.1"
+
+_TYPES: Mapping[str, Callable[[str, Cloud], AwsResource]] = {
+    "ec2/vpc:Vpc": Vpc,
+    "ec2/subnet:Subnet": Subnet,
+    "ec2/internetGateway:InternetGateway": InternetGateway,
+    "ec2/routeTable:RouteTable": RouteTable,
+    "ec2/route:Route": Route,
+    "ec2/routeTableAssociation:RouteTableAssociation": RouteTableAssociation,
+    "ec2/natGateway:NatGateway": NatGateway,
+    "ec2/securityGroup:SecurityGroup": SecurityGroup,
+    "vpc/securityGroupIngressRule:SecurityGroupIngressRule": IngressRule,
+    "vpc/securityGroupEgressRule:SecurityGroupEgressRule": EgressRule,
+    "ec2/networkInterface:NetworkInterface": NetworkInterface,
+    "ec2/instance:Instance": Instance,
+    "ec2/eip:Eip": Eip,
+    "ec2/eipAssociation:EipAssociation": EipAssociation,
+    "ec2/keyPair:KeyPair": KeyPair,
+    "ebs/volume:Volume": Volume,
+    "ec2/volumeAttachment:VolumeAttachment": VolumeAttachment,
+}
+
+
+def make_plugin() -> Plugin:
+    """The plugin, without an account yet."""
+    cloud = Cloud()
+    resources = {f"aws:{name}": kind(f"aws:{name}", cloud) for name, kind in _TYPES.items()}
+    return Plugin("aws", VERSION, resources, settings, cloud.configure, functions(cloud))

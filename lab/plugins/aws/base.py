@@ -1,0 +1,181 @@
+"""What all resources of AWS have in common: one class per type, mostly filled in by a table."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
+
+from ..rest import RefusedError
+from ..rest_resource import Account, Difference, RestResource, Values
+from ..schema import Failure
+from ..server import Call
+from ..wire import UNKNOWN, Change, Secret, plain
+from .cloud import PACKAGE, Cloud, patiently
+
+REPLACES: Final[Mapping[str, Any]] = {"replaces": True}
+OFF: Final[Mapping[str, Any]] = {"default": False}
+BUSY: Final = ("DependencyViolation", "InvalidParameterValue.InUse", "VolumeInUse", "IncorrectState")
+
+
+class AwsResource(RestResource):
+    """One type of resource of EC2.
+
+    Attributes:
+        title: What the API calls one, `Vpc`: it names the calls and the ids. `plural` where that is not title + s.
+        prefix: What ids begin with.
+        marks: What `TagSpecifications` calls one; empty: it has no tags.
+        arn: The kind of its ARN; empty: as `marks`.
+        served: Properties that this stand-in serves; giving another one is refused.
+        about, computed, sent, where: As in RestResource; names of the API are those of the properties, capitalised.
+    """
+
+    package = PACKAGE
+    autonamed = False
+    name_kept_first = False
+    put = ()
+    title: ClassVar[str] = ""
+    plural: ClassVar[str] = ""
+    marks: ClassVar[str] = ""
+    arn: ClassVar[str] = ""
+    served: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, token: str, cloud: Cloud) -> None:
+        super().__init__(token, Account())
+        self.cloud = cloud
+
+    def ec2(self, operation: str, **given: Any) -> dict[str, Any]:
+        """One request to EC2. Errors as for `Cloud.ask`."""
+        return self.cloud.ask("ec2", operation, **given)
+
+    def found(self, operation: str, **given: Any) -> list[dict[str, Any]]:
+        """What a request describes: the one list in the answer, empty where the API knows no such thing."""
+        try:
+            answer = self.ec2(operation, **given)
+        except RefusedError as error:
+            if error.code != "not_found":
+                raise
+            return []
+        return next((rows for rows in answer.values() if isinstance(rows, list)), [])
+
+    # -- inputs ------------------------------------------------------------------------------------------------------
+
+    def check(self, inputs: Mapping[str, Any]) -> list[Failure]:
+        """Also that nothing is given which this stand-in would pass over in silence."""
+        failures = super().check(inputs)
+        known = {*self.about, *self.sent, *self.served, "tags", "region"}
+        for name, value in inputs.items():
+            if name in self.fields and (name.partition(".")[0] not in known) and plain(value) not in (None, [], {}):
+                reason = "this stand-in does not serve this property: use the official plugin for it"
+                failures.append(Failure(name, reason))
+        region = plain(inputs.get("region"))
+        if region not in (None, UNKNOWN, self.cloud.region):
+            failures.append(Failure("region", "this stand-in serves the provider's region only"))
+        return failures
+
+    def settle(self, inputs: Mapping[str, Any]) -> Values:
+        """With the provider's default tags, as the official plugin puts them in."""
+        settled = super().settle(inputs)
+        if self.marks and self.cloud.default_tags and settled.get("tags") is not UNKNOWN:
+            tags = settled.get("tags") or {}
+            merged = {**self.cloud.default_tags, **(tags.value if isinstance(tags, Secret) else tags)}
+            settled["tags"] = Secret(merged) if isinstance(tags, Secret) else merged
+        return settled
+
+    # -- the life of one ---------------------------------------------------------------------------------------------
+
+    def make(self, call: Call, given: Values) -> tuple[str, Mapping[str, Any]]:  # noqa: ARG002 - for overriding
+        """One call, with the properties in `sent` and the tags."""
+        answer = self.ec2(f"create_{self._snake}", **self.body(given), **self.tagged(given))
+        thing = answer.get(self.title, answer)
+        return str(thing[f"{self.title}Id"]), thing
+
+    def body(self, given: Values) -> Values:
+        """What creation sends."""
+        return {self.where.get(name, pascal(name)): given[name] for name in self.sent if given.get(name) is not None}
+
+    def tagged(self, given: Values) -> Values:
+        """The part of a request that gives a new resource its tags."""
+        tags = [{"Key": key, "Value": value} for key, value in (given.get("tags") or {}).items()]
+        return {"TagSpecifications": [{"ResourceType": self.marks, "Tags": tags}]} if tags else {}
+
+    def ready(self, call: Call, identity: str, answer: Mapping[str, Any], given: Values) -> None:  # noqa: ARG002
+        """As in RestResource; there are no actions to wait for."""
+        self.finish(call, identity, given)
+
+    def finish(self, call: Call, identity: str, given: Values) -> None:
+        """Nothing more."""
+
+    def look(self, call: Call, identity: str) -> Values | None:  # noqa: ARG002 - for overriding
+        """It, as it is described."""
+        ids = {f"{self.title}Ids": [identity]}
+        found = self.found(f"describe_{snake(self.plural or f'{self.title}s')}", **ids)
+        return dict(found[0]) if found else None
+
+    def seen(self, thing: Mapping[str, Any], given: Values) -> Values:  # noqa: ARG002 - for overriding
+        """The properties that the API shows, and those that follow."""
+        found = {}
+        for name in self.outputs:
+            value: Any = thing
+            for part in self.where.get(name, pascal(name)).split("."):
+                value = value.get(part) if isinstance(value, Mapping) else None
+            if value is not None and not isinstance(value, Mapping):
+                found[name] = value
+        found["region"] = self.cloud.region
+        if self.marks:
+            found["tags"] = found["tagsAll"] = tags_of(thing)
+        return found
+
+    def state(self, identity: str, thing: Mapping[str, Any], given: Values) -> Values:
+        """With the ARN, where it has one."""
+        state = super().state(identity, thing, given)
+        if "arn" in self.outputs and (self.arn or self.marks):
+            owner = thing.get("OwnerId") or self.cloud.account
+            state["arn"] = f"arn:aws:ec2:{self.cloud.region}:{owner}:{self.arn or self.marks}/{identity}"
+        return state
+
+    def change(self, call: Call, change: Difference) -> None:  # noqa: ARG002 - for overriding
+        """Its tags."""
+        if change.at("tags"):
+            self.retag(change.identity, change.old.get("tags") or {}, change.new.get("tags") or {})
+
+    def retag(self, identity: str, old: Mapping[str, str], new: Mapping[str, str]) -> None:
+        """Let it have other tags."""
+        if gone := [{"Key": key} for key in old if key not in new]:
+            self.ec2("delete_tags", Resources=[identity], Tags=gone)
+        if changed := [{"Key": key, "Value": value} for key, value in new.items() if old.get(key) != value]:
+            self.ec2("create_tags", Resources=[identity], Tags=changed)
+
+    def remove(self, call: Call, identity: str, state: Values) -> None:  # noqa: ARG002 - for overriding
+        """One call, again while something still depends on it."""
+        names = {f"{self.title}Id": identity}
+        patiently(call, BUSY, lambda: self.ec2(f"delete_{self._snake}", **names))
+
+    def replacing(self, changes: dict[str, Change], name: str) -> dict[str, Change]:
+        """These changes, with every change of the property `name` a replacement."""
+        return {path: kind.replacing() if path.split(".")[0] == name else kind for path, kind in changes.items()}
+
+    @property
+    def _snake(self) -> str:
+        return snake(self.title)
+
+
+def tags_of(thing: Mapping[str, Any]) -> dict[str, str]:
+    """The tags of what was described, without those of AWS's own."""
+    rows = thing.get("Tags") or thing.get("TagSet") or []
+    return {row["Key"]: row["Value"] for row in rows if not row["Key"].startswith("aws:")}
+
+
+def pascal(name: str) -> str:
+    """`cidrBlock` as `CidrBlock`."""
+    return name[:1].upper() + name[1:]
+
+
+def snake(title: str) -> str:
+    """`RouteTable` as `route_table`."""
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in title).lstrip("_")
+
+
+def checksum(text: str) -> int:
+    """The number that the official plugin makes ids of, of what has none in the API."""
+    return zlib.crc32(text.encode())

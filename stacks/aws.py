@@ -1,0 +1,202 @@
+"""The platform `aws`: network and machines made on AWS."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+
+from components import Bastion, EtcdCluster
+from components.aws import (
+    AwsBastion,
+    AwsBastionArgs,
+    AwsKey,
+    AwsMachines,
+    AwsMachinesArgs,
+    AwsNetwork,
+    AwsNetworkArgs,
+    AwsSlot,
+    AwsSubnet,
+    AwsVolume,
+)
+from components.kubernetes import cluster_api
+from components.plan.generations import check_generations
+
+from . import aws_config, hosts
+from .aws_config import AwsConfig
+from .config import ConfigError, StackConfig
+from .outputs import cluster_args, cluster_outputs
+from .previous import last_generations
+
+
+@dataclass(frozen=True)
+class _Key:
+    """The operator's key."""
+
+    private_key: pulumi.Input[str]
+    public_key: pulumi.Input[str]
+
+
+def build(stack: StackConfig, last: Mapping[str, Any]) -> dict[str, Any]:
+    """Makes network, machines and cluster; returns the stack's outputs by name.
+
+    Args:
+        stack: the configuration.
+        last: what the last update left in the output `generations`.
+
+    Raises:
+        ConfigError: the last update's generations do not allow these.
+    """
+    config = stack.aws
+    if config is None:
+        raise ValueError(f"the stack's platform is {stack.platform}")
+    before = last_generations(last)
+    wanted = {slot.name: slot.generation for slot in config.plan.slots}
+    if problems := check_generations(before, wanted, f"{aws_config.KEY}.slots"):
+        raise ConfigError(stack.cluster_name, problems)
+    name = stack.cluster_name
+    network = AwsNetwork(name, _network_args(config))
+    key = _key(name, config)
+    bastion = _bastion(stack, config, network, key)
+    machines = AwsMachines(name, network, _machines_args(stack, config, key, bastion, before))
+    cluster = EtcdCluster(name, cluster_args(stack, machines.machines))
+    return {
+        **cluster_outputs(stack, cluster),
+        "network_id": network.vpc_id,
+        "subnets": {
+            zone: {"id": network.subnet_ids[zone], "range": str(range_)} for zone, range_ in config.plan.ranges.items()
+        },
+        "clients_security_group": network.clients_group_id,
+        "server_ids": machines.server_ids,
+        "hosts": machines.hosts,
+        "ssh_private_key": pulumi.Output.secret(key.private_key),
+        "generations": machines.generations,
+        "cluster_api_infrastructure": _infrastructure(stack, network),
+    }
+
+
+def _network_args(config: AwsConfig) -> AwsNetworkArgs:
+    plan = config.plan
+    args: AwsNetworkArgs = {
+        "cluster_name": plan.cluster,
+        "subnets": [_subnet(each.zone, str(plan.ranges[each.zone]), each.id) for each in plan.subnets],
+        # Through a bastion that is made here, ssh comes from that, and from nowhere else.
+        "operators": [] if plan.bastion is not None else list(plan.operators),
+        "vpc_range": plan.vpc_range,
+        "internet": plan.public_ipv4,
+        "nat_gateway": plan.nat_gateway,
+        "clients": list(plan.clients),
+        "client_groups": list(plan.client_groups),
+        "metrics_clients": list(plan.metrics_clients),
+        "tags": dict(plan.tags),
+    }
+    if plan.vpc_id is not None:
+        args["vpc_id"] = plan.vpc_id
+    if plan.edge_range is not None:
+        args["edge_range"] = plan.edge_range
+    return args
+
+
+def _subnet(zone: str, range_: str, existing: str | None) -> AwsSubnet:
+    return {"zone": zone, "range": range_} if existing is None else {"zone": zone, "range": range_, "id": existing}
+
+
+def _key(name: str, config: AwsConfig) -> _Key:
+    if config.private_key:
+        return _Key(pulumi.Output.secret(config.private_key), config.public_key)
+    made = AwsKey(name)
+    return _Key(made.private_key, made.public_key)
+
+
+def _bastion(stack: StackConfig, config: AwsConfig, network: AwsNetwork, key: _Key) -> Bastion | None:
+    plan = config.plan
+    if stack.bastion is not None:
+        return hosts.bastion(stack.bastion)
+    if plan.bastion is None:
+        return None
+    args: AwsBastionArgs = {
+        "cluster_name": plan.cluster,
+        "instance_type": plan.bastion.instance_type,
+        "subnet_id": plan.bastion.subnet_id or network.edge_subnet_id or "",
+        "operators": list(plan.operators),
+        "private_key": key.private_key,
+        "public_key": key.public_key,
+        "image": plan.bastion.image,
+        "user": config.user,
+        "tags": dict(plan.tags),
+    }
+    if plan.bastion.ami is not None:
+        args["ami"] = plan.bastion.ami
+    return AwsBastion(f"{stack.cluster_name}-bastion", network, args).bastion
+
+
+def _machines_args(
+    stack: StackConfig, config: AwsConfig, key: _Key, bastion: Bastion | None, before: dict[str, int]
+) -> AwsMachinesArgs:
+    plan = config.plan
+    args: AwsMachinesArgs = {
+        "cluster_name": plan.cluster,
+        "slots": _slots(config),
+        "private_key": key.private_key,
+        "public_key": key.public_key,
+        "user": config.user,
+        "public_ipv4": plan.public_ipv4,
+        "data_directory": stack.data_directory,
+        "root_size": plan.root_size,
+        "previous_generations": before,
+        "tags": dict(plan.tags),
+    }
+    if bastion is not None:
+        args["bastion"] = bastion
+    if config.instance_profile is not None:
+        args["instance_profile"] = config.instance_profile
+    if plan.volume is not None:
+        args["volume"] = _volume(config)
+    return args
+
+
+def _slots(config: AwsConfig) -> list[AwsSlot]:
+    plan = config.plan
+    slots: list[AwsSlot] = []
+    for slot in plan.slots:
+        made: AwsSlot = {
+            "name": slot.name,
+            "address": plan.addresses[slot.name],
+            "zone": plan.slot_zones[slot.name],
+            "instance_type": slot.instance_type,
+            "image": slot.image,
+            "generation": slot.generation,
+        }
+        if slot.ami is not None:
+            made["ami"] = slot.ami
+        slots.append(made)
+    return slots
+
+
+def _volume(config: AwsConfig) -> AwsVolume:
+    wanted = config.plan.volume
+    if wanted is None:
+        raise ValueError("there is no volume in the plan")
+    volume: AwsVolume = {"size": wanted.size, "type": wanted.type, "protect": config.protect_volume}
+    if wanted.iops is not None:
+        volume["iops"] = wanted.iops
+    if wanted.throughput is not None:
+        volume["throughput"] = wanted.throughput
+    if config.kms_key_id is not None:
+        volume["kms_key_id"] = config.kms_key_id
+    return volume
+
+
+def _infrastructure(stack: StackConfig, network: AwsNetwork) -> pulumi.Output[str]:
+    parts = pulumi.Output.all(
+        vpc=network.vpc_id, subnets=list(network.subnet_ids.values()), group=network.clients_group_id
+    )
+    return parts.apply(
+        lambda known: cluster_api.aws_cluster(
+            stack.cluster_api.cluster_name,
+            stack.cluster_api.namespace,
+            vpc_id=known["vpc"],
+            subnet_ids=known["subnets"],
+            clients_group_id=known["group"],
+        )
+    )

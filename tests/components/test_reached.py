@@ -1,0 +1,32 @@
+"""Which errors of a new machine are waited out."""
+
+import pytest
+
+from components.reached import worth_another_try
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "after 10 failed attempts: dial tcp 198.51.100.7:22: connect: connection refused",
+        "dial tcp 198.51.100.7:22: i/o timeout",
+        "proxy: ssh: handshake failed: EOF",
+        "ssh: handshake failed: read tcp 198.51.100.1:4711->198.51.100.7:22: read: connection reset by peer",
+        "wait: remote command exited without exit status or exit signal",
+    ],
+)
+def test_a_machine_that_is_starting_is_tried_again_for_minutes(said: str) -> None:
+    assert worth_another_try(said, 0)
+    assert worth_another_try(said, 300)
+    assert not worth_another_try(said, 900)
+
+
+def test_a_login_that_is_unknown_is_tried_again_for_a_minute_only() -> None:
+    said = "ssh: handshake failed: ssh: unable to authenticate, attempted methods [none publickey]"
+    assert worth_another_try(said, 30)
+    assert not worth_another_try(said, 90)
+
+
+@pytest.mark.parametrize("said", ["ssh: handshake failed: ssh: host key mismatch", "Process exited with status 1"])
+def test_what_waiting_does_not_better_is_said_at_once(said: str) -> None:
+    assert not worth_another_try(said, 0)

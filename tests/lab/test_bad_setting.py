@@ -1,0 +1,32 @@
+"""A member that does not start with a new setting is put back to what it had; nobody else is touched."""
+
+from pathlib import Path
+
+from tests.support.etcd import assert_serves_all_members, process_ids
+from tests.support.machines import Machines
+from tests.support.prober import probing
+from tests.support.stacks import Stacks
+
+
+def test_a_value_that_etcd_does_not_take_is_undone_on_the_first_member(
+    machines: Machines, stacks: Stacks, tmp_path: Path
+) -> None:
+    found = machines.fresh(3)
+    stack = stacks.new(found)
+    stack.up()
+    before = process_ids(found)
+    with probing(stack, found, tmp_path, "A setting that etcd does not take") as probe:
+        stack.config["flags"] = {"auto-compaction-retention": "soon"}
+        probe.mark("pulumi up")
+        failed = stack.up(check=False)
+        probe.mark("failed")
+        assert failed.code != 0
+        assert "etcd-1: etcd with the new settings did not start, and this member runs with the settings" in failed.text
+        assert "auto-compaction-retention" in failed.text
+        assert_serves_all_members(found)
+        after = process_ids(found)
+        assert {name for name in after if after[name] != before[name]} == {"etcd-1"}
+
+        del stack.config["flags"]
+        stack.up()
+    assert process_ids(found) == after

@@ -1,0 +1,33 @@
+"""The order in which members are converged: who is missing first, then who joins if others leave, then the list's."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.plan.guard.change import Change
+from components.plan.guard.state import State
+
+from .test_guard_properties import NAMES, state
+
+subsets = st.lists(st.sampled_from(NAMES), unique=True, min_size=1, max_size=7)
+
+
+def _with_machines(names: list[str], another: set[str]) -> State:
+    return state(names, identities={name: f"machine {name in another}" for name in names})
+
+
+def test_a_slot_with_another_machine_goes_before_those_that_restart() -> None:
+    change = Change(_with_machines(NAMES[:3], set()), _with_machines(NAMES[:3], {"etcd-3"}))
+    assert change.chain == ["etcd-3", "etcd-1", "etcd-2"]
+
+
+@given(subsets, subsets, st.sets(st.sampled_from(NAMES)))
+def test_everybody_has_one_turn_the_missing_first_and_otherwise_in_the_lists_order(
+    before: list[str], after: list[str], another: set[str]
+) -> None:
+    change = Change(_with_machines(before, set()), _with_machines(after, another))
+    missing = [name for name in after if name in another and name in before]
+    joining = [name for name in after if name not in before]
+    rest = [name for name in after if name not in missing]
+    if set(before) - set(after):
+        rest = [*joining, *(name for name in rest if name not in joining)]
+    assert change.chain == [*missing, *rest]

@@ -1,0 +1,210 @@
+"""One operator at a time holds the claim on a cluster, whatever they do at the same moment."""
+
+import base64
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.node import claim, cli, etcd
+from components.node.claim import KEY, LEASE_SECONDS, Claim
+from components.node.errors import NodeError
+from components.node.spec import Operator, Spec
+
+from .node_support import a_spec
+
+ONE, TWO = Operator("1" * 16, "one@here"), Operator("2" * 16, "two@there")
+ANYBODY = ["10.99.0.11"]
+
+
+class Store:
+    """As much of etcd as a claim needs: one key, leases, and a clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.value: tuple[str, int] | None = None
+        self.leases: dict[int, float] = {}
+        self.now = 0.0
+        self.full = False
+        self.meanwhile: list[Any] = []
+        """What happens between two requests: taken from the front, one before each request."""
+        self._numbers = iter(range(1, 1000))
+        self._busy = False
+
+    def etcdctl(
+        self, _: Spec, addresses: Sequence[str], words: Sequence[str], *, check: bool = True, stdin: str = ""
+    ) -> tuple[int, Any, str]:
+        assert addresses
+        if self.meanwhile and not self._busy:
+            self._busy = True  # what happens meanwhile is not interrupted itself
+            self.meanwhile.pop(0)()
+            self._busy = False
+        self.lapse()
+        code, value, said = self._answer(list(words), stdin)
+        assert code == 0 or not check, said
+        return code, value, said
+
+    def lapse(self) -> None:
+        self.leases = {number: end for number, end in self.leases.items() if end > self.now}
+        if self.value is not None and self.value[1] not in self.leases:
+            self.value = None
+
+    def _answer(self, words: list[str], stdin: str) -> tuple[int, Any, str]:  # noqa: PLR0911  a table of requests
+        if words[0] == "get":
+            return 0, {"kvs": [self._row()]} if self.value else {}, ""
+        if words[0] == "txn":
+            free = self.value is None
+            if free:
+                put = re.search(rf"^put {KEY} '(.*)' --lease=([0-9a-f]+)$", stdin, re.MULTILINE)
+                assert put is not None
+                assert stdin.startswith(f'create("{KEY}") = "0"\n\n')
+                self.value = (put[1], int(put[2], 16))
+            return 0, {"succeeded": free}, ""
+        if words[1] == "grant":
+            if self.full:
+                return 1, None, "etcdserver: mvcc: database space exceeded"
+            number = next(self._numbers)
+            self.leases[number] = self.now + int(words[2])
+            return 0, {"ID": number}, ""
+        number = int(words[-1], 16)
+        if words[1] == "timetolive":
+            return 0, {"ttl": int(self.leases.get(number, self.now - 1) - self.now)}, ""
+        if number not in self.leases:
+            return 1, None, "etcdserver: requested lease not found"
+        if words[1] == "revoke":
+            del self.leases[number]
+            self.lapse()
+        else:
+            assert words[1:3] == ["keep-alive", "--once"]
+            self.leases[number] = self.now + LEASE_SECONDS
+        return 0, {}, ""
+
+    def _row(self) -> dict[str, Any]:
+        assert self.value is not None
+        return {"value": base64.b64encode(self.value[0].encode()).decode(), "lease": self.value[1]}
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    made = Store()
+    monkeypatch.setattr(etcd, "etcdctl", made.etcdctl)
+    monkeypatch.setattr(claim, "_keep_alive", lambda *_: None)
+    yield made
+
+
+def hold(operator: Operator | None) -> None:
+    """What one verb of this operator does, on whichever machine."""
+    Claim(a_spec(), operator).hold(ANYBODY)
+
+
+def test_a_lease_outlasts_every_verb_that_changes_a_cluster() -> None:
+    assert cli.DEADLINES["converge"] < LEASE_SECONDS
+
+
+def test_who_comes_second_is_refused_and_is_told_who_is_first_and_for_how_long(store: Store) -> None:
+    hold(ONE)
+    store.now = 100
+    with pytest.raises(NodeError, match=rf"one@here \(operator {ONE.id}\) since 20.*nothing was changed") as refused:
+        hold(TWO)
+    assert "in 140 s" in refused.value.remedy
+
+
+def test_the_same_operator_goes_on_at_once_and_the_change_began_when_it_began(store: Store) -> None:
+    hold(ONE)
+    before = claim.holder_of(a_spec(), ANYBODY)
+    store.now = 200
+    hold(ONE)
+    assert claim.holder_of(a_spec(), ANYBODY) == before
+    assert store.leases == {1: 200 + LEASE_SECONDS}
+
+
+def test_what_a_dead_run_has_left_lapses(store: Store) -> None:
+    hold(ONE)
+    store.now = LEASE_SECONDS
+    hold(TWO)
+
+
+def test_a_claim_that_lapses_between_the_look_and_the_renewal_is_made_anew(store: Store) -> None:
+    hold(ONE)
+    store.meanwhile = [lambda: None, lambda: setattr(store, "now", LEASE_SECONDS + 1)]
+    hold(ONE)
+    assert store.value is not None
+
+
+def test_who_is_slower_than_one_that_is_done_at_once_holds_it_all_the_same(store: Store) -> None:
+    # After the look and the lease, before the key; and again before the second look.
+    store.meanwhile = [
+        lambda: None,
+        lambda: None,
+        lambda: hold(TWO),
+        lambda: None,
+        lambda: Claim(a_spec(), TWO).release(ANYBODY),
+    ]
+    hold(ONE)
+    holder = claim.holder_of(a_spec(), ANYBODY)
+    assert holder is not None
+    assert holder.operator == ONE
+
+
+def test_who_gives_back_gives_back_only_what_is_theirs(store: Store) -> None:
+    hold(ONE)
+    Claim(a_spec(), TWO).release(ANYBODY)
+    assert store.value is not None
+    Claim(a_spec(), ONE).release(ANYBODY)
+    assert store.value is None
+    assert store.leases == {}
+
+
+def test_without_a_quorum_or_an_operator_nothing_is_claimed(store: Store) -> None:
+    Claim(a_spec(), ONE).hold([])
+    hold(None)
+    assert store.value is None
+
+
+def test_a_full_database_takes_no_claim_and_still_refuses_who_comes_second(store: Store) -> None:
+    store.full = True
+    hold(ONE)
+    assert store.value is None
+    store.full = False
+    hold(ONE)
+    store.full = True
+    with pytest.raises(NodeError, match="one@here"):
+        hold(TWO)
+
+
+def test_a_claim_that_nobody_understands_is_somebodys(store: Store) -> None:
+    store.leases, store.value = {7: 1000.0}, ("what is this", 7)
+    with pytest.raises(NodeError, match="somebody unknown"):
+        hold(ONE)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([ONE, TWO]), st.floats(0, 100), st.integers(0, 4)), min_size=2, max_size=12),
+)
+def test_no_two_operators_hold_it_at_once_however_their_requests_mix(
+    turns: list[tuple[Operator, float, int]],
+) -> None:
+    """A verb that was let through keeps others out until its deadline, also when the other one asks in between."""
+    made = Store()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(etcd, "etcdctl", made.etcdctl)
+        patch.setattr(claim, "_keep_alive", lambda *_: None)
+        let_through: list[tuple[float, Operator]] = []
+
+        def attempt(operator: Operator) -> None:
+            try:
+                hold(operator)
+            except NodeError:
+                return
+            let_through.append((made.now, operator))
+
+        for operator, pause, when in turns:
+            other = TWO if operator is ONE else ONE
+            made.now += pause
+            made.meanwhile = [lambda: None] * when + [lambda other=other: attempt(other)]
+            attempt(operator)
+        for at, operator in let_through:
+            for later, other in let_through:
+                assert other == operator or not at <= later < at + cli.DEADLINES["converge"]

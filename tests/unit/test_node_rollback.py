@@ -1,0 +1,115 @@
+"""What a member ran with before is put back when the new does not start, and only when the old can read the data."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from components.node import etcd, member, paths, release, rollback, spec, systemd, unit, versions
+from components.node.errors import NodeError
+
+from .node_support import a_spec
+
+
+def _release(version: str) -> dict[str, object]:
+    return {"version": version, "mirror": "https://releases.example/etcd", "sha256": {"amd64": "0" * 64}}
+
+
+OLD = a_spec(release=_release("3.5.35"), flags={"--name": "etcd-1", "--a": "x=y"})
+NEW = a_spec(release=_release("3.6.16"), flags={"--name": "etcd-1", "--b": "2"})
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A machine that runs OLD; what is done to it, in order."""
+    done: list[str] = []
+    monkeypatch.setattr(paths, "BEFORE", tmp_path / "before.json")
+    monkeypatch.setattr(paths, "RELEASES", tmp_path / "releases")
+    for version in ("3.5.35", "3.6.16"):
+        release.directory(version).mkdir(parents=True)
+        (release.directory(version) / "etcd").touch()
+    monkeypatch.setattr(systemd, "command_of", lambda _: [*unit.command(OLD), "--initial-cluster-state=existing"])
+    monkeypatch.setattr(systemd, "stop", lambda: done.append("stop"))
+    monkeypatch.setattr(systemd, "start", lambda: done.append("start"))
+    monkeypatch.setattr(member, "install_unit", lambda wanted: done.append(f"install {wanted.release.version}"))
+    monkeypatch.setattr(member, "wait_ready", lambda *_: done.append("ready"))
+    monkeypatch.setattr(release, "distrust", lambda version: done.append(f"distrust {version}"))
+    monkeypatch.setattr(etcd, "seen", lambda *_: versions.Seen("3.5.35", "3.5.0"))
+    monkeypatch.setattr("components.node.files.os.chown", lambda *_: None)
+    monkeypatch.setattr("components.node.files.os.fchown", lambda *_: None)
+    return done
+
+
+def _fails() -> None:
+    raise member.StartError("etcd ended instead of starting", "See the journal.")
+
+
+def _restart(wanted: spec.Spec, start: Callable[[], None]) -> None:
+    rollback.remember(wanted, 1)
+    with rollback.undone(wanted):
+        start()
+
+
+def test_a_member_whose_new_etcd_ends_goes_on_with_the_old_one(machine: list[str]) -> None:
+    with pytest.raises(NodeError, match=r"3\.6\.16 did not start, and this member runs with etcd 3\.5\.35") as caught:
+        _restart(NEW, _fails)
+    assert "etcd ended instead of starting" in caught.value.cause
+    assert machine == ["distrust 3.6.16", "stop", "install 3.5.35", "start", "ready"]
+
+
+def test_settings_are_put_back_as_versions_are_and_the_release_is_not_blamed(machine: list[str]) -> None:
+    with pytest.raises(NodeError, match="new settings did not start, and this member runs with the settings that"):
+        _restart(a_spec(release=_release("3.5.35"), flags={"--name": "etcd-1", "--a": "new"}), _fails)
+    assert machine == ["stop", "install 3.5.35", "start", "ready"]
+
+
+def test_a_run_that_was_cut_off_before_it_could_undo_is_undone_by_the_next(machine: list[str]) -> None:
+    rollback.remember(NEW, 1)
+    with pytest.raises(NodeError, match=r"3\.5\.35 again"), rollback.undone(NEW):
+        _fails()
+    assert "install 3.5.35" in machine
+
+
+def test_what_became_ready_once_is_never_undone(machine: list[str]) -> None:
+    _restart(NEW, lambda: None)
+    rollback.forget()
+    with pytest.raises(member.StartError), rollback.undone(NEW):
+        _fails()
+    assert machine == []
+
+
+def test_a_member_that_runs_and_is_not_ready_is_left_alone(machine: list[str]) -> None:
+    def slow() -> None:
+        raise NodeError("not ready after 60 s", "Wait.")
+
+    with pytest.raises(NodeError, match="not ready after 60 s"):
+        _restart(NEW, slow)
+    assert machine == []
+
+
+def test_the_old_etcd_is_not_started_when_the_cluster_works_as_a_later_version(
+    machine: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(etcd, "seen", lambda *_: versions.Seen("3.6.16", "3.6.0"))
+    with pytest.raises(NodeError, match=r"works as a later version than etcd 3\.5\.35 already"):
+        _restart(NEW, _fails)
+    assert machine == []
+
+
+def test_when_the_old_one_does_not_come_back_either_both_causes_are_said(
+    machine: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(member, "wait_ready", lambda *_: _fails())
+    with pytest.raises(NodeError, match=r"did not start \(etcd ended.*neither does etcd 3.5.35 again \(etcd ended"):
+        _restart(NEW, _fails)
+    assert machine[-1] == "start"
+
+
+def test_a_command_line_gives_back_the_wanted_state_it_came_from() -> None:
+    found = spec.of_command(NEW, unit.command(OLD))
+    assert found is not None
+    assert unit.command(found) == unit.command(OLD)
+    assert found.members == NEW.members
+    assert found.release.sha256 == {}
+    for words in ([], ["/usr/bin/etcd", "--name=x"], [*unit.command(OLD), "stray"]):
+        assert spec.of_command(NEW, words) is None
