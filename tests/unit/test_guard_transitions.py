@@ -150,7 +150,7 @@ TABLE: list[Transition] = [
         {"members": "1", "generations": {"etcd-1": 1}},
         {"members": "1", "generations": {"etcd-1": 2}},
         0,
-        "The only machine of a cluster holds its only data",
+        "are on its machine's disk alone",
     ),
     ("another machine and a setting", {"identities": OLD}, {"identities": NEW, "flags": {"max-txn-ops": "256"}}, 1, ""),
     (
@@ -184,7 +184,7 @@ TABLE: list[Transition] = [
     (
         "everything at once",
         {"version": "3.5.24", "generations": G111},
-        {"version": "3.7.3", "members": "145", "trusted": "2", "issuer": "2", "generations": {**G111, "etcd-1": 2}},
+        {"version": "3.7.3", "members": "145", "trusted": "2", "issuer": "2", "generations": {"etcd-1": 2, "etcd-4": 1, "etcd-5": 1}},
         8,
         "not both",
     ),
