@@ -184,7 +184,13 @@ TABLE: list[Transition] = [
     (
         "everything at once",
         {"version": "3.5.24", "generations": G111},
-        {"version": "3.7.3", "members": "145", "trusted": "2", "issuer": "2", "generations": {"etcd-1": 2, "etcd-4": 1, "etcd-5": 1}},
+        {
+            "version": "3.7.3",
+            "members": "145",
+            "trusted": "2",
+            "issuer": "2",
+            "generations": {"etcd-1": 2, "etcd-4": 1, "etcd-5": 1},
+        },
         8,
         "not both",
     ),
