@@ -237,6 +237,7 @@ def _wanted(plan: ClusterPlan, args: EtcdClusterArgs) -> State:
         generations={each["name"]: int(each["generation"]) for each in args["members"] if "generation" in each},
         identities=identities,
         certificates={name: text for name, text in certificates.items() if isinstance(text, str)},
+        on_volumes=all("data_device" in each for each in args["members"]),
     )
 
 

@@ -155,6 +155,13 @@ class StackConfig:
         cloud = self.aws or self.hetzner
         return {} if cloud is None else {slot.name: slot.generation for slot in cloud.plan.slots}
 
+    @property
+    def on_volumes(self) -> bool:
+        """Whether etcd's data are on volumes that are made for them, and outlive their machines."""
+        if self.aws is not None:
+            return self.aws.plan.volume is not None
+        return self.hetzner is not None and self.hetzner.plan.volume_size is not None
+
 
 def load(
     stack: str, values: Mapping[str, str] | None = None, directory: Path | None = None, region: str | None = None

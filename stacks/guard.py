@@ -41,4 +41,5 @@ def wanted(stack: StackConfig) -> State:
         generations=stack.generations,
         identities={},
         certificates={each.name: each.certificate for each in stack.authorities if each.certificate is not None},
+        on_volumes=stack.on_volumes,
     )

@@ -206,6 +206,7 @@ class AwsMachines(pulumi.ComponentResource):
             "address": slot["address"],
             "ssh": ssh,
             "identity": server.id,
+            "generation": int(slot.get("generation", 1)),
             "data_directory": args.get("data_directory", DEFAULT_DATA_DIRECTORY),
             "server": server,
         }

@@ -12,6 +12,7 @@ from components.plan.guard.updates import updates
 
 Transition = tuple[str, dict[str, Any], dict[str, Any], int, str]
 
+OLD, NEW = {"etcd-2": "a machine"}, {"etcd-2": "another machine"}
 G111 = {"etcd-1": 1, "etcd-2": 1, "etcd-3": 1}
 
 
@@ -26,6 +27,7 @@ def cluster(
     database: int = 0,
     name: str = "test",
     data_directory: str = "/var/lib/etcd",
+    identities: dict[str, str] | None = None,
     **plan: Any,
 ) -> State:
     """A cluster with the members etcd-<digit>, as the program would describe it."""
@@ -43,7 +45,7 @@ def cluster(
             **plan,
         ),
         generations={each: count for each, count in (generations or {}).items() if each in names},
-        identities={},
+        identities=identities or {},
         certificates={},
     )
     return replace(state, database_bytes=database)
@@ -148,7 +150,15 @@ TABLE: list[Transition] = [
         {"members": "1", "generations": {"etcd-1": 1}},
         {"members": "1", "generations": {"etcd-1": 2}},
         0,
-        "The only machine of a cluster holds its only data",
+        "are on its machine's disk alone",
+    ),
+    ("another machine and a setting", {"identities": OLD}, {"identities": NEW, "flags": {"max-txn-ops": "256"}}, 1, ""),
+    (
+        "another machine and one member by another name",
+        {"identities": OLD},
+        {"identities": NEW, "members": "245"},
+        2,
+        "While members leave all others are there",
     ),
     ("a second authority trusted", {}, {"trusted": "12"}, 1, ""),
     ("the second one issues", {"trusted": "12"}, {"trusted": "12", "issuer": "2"}, 1, ""),
@@ -174,7 +184,13 @@ TABLE: list[Transition] = [
     (
         "everything at once",
         {"version": "3.5.24", "generations": G111},
-        {"version": "3.7.3", "members": "145", "trusted": "2", "issuer": "2", "generations": {**G111, "etcd-1": 2}},
+        {
+            "version": "3.7.3",
+            "members": "145",
+            "trusted": "2",
+            "issuer": "2",
+            "generations": {"etcd-1": 2, "etcd-4": 1, "etcd-5": 1},
+        },
         8,
         "not both",
     ),

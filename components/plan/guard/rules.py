@@ -120,6 +120,13 @@ def _membership(change: Change, spelled: Spelled) -> Iterator[Problem]:
             "A member that stays lets the others leave, and none would stay",
             "Keep one of them for the first update; a cluster of one grows to three first",
         )
+    if change.leaving and change.other_machine:
+        yield Problem(
+            key,
+            value,
+            f"While members leave all others are there, and another machine fills {', '.join(change.other_machine)}",
+            "Make two updates of it, that machine first",
+        )
     most = len(change.before.members) + len(change.joining)
     if change.leaving and most > MOST_VOTERS:
         yield Problem(
@@ -144,14 +151,8 @@ def _membership(change: Change, spelled: Spelled) -> Iterator[Problem]:
 def _generations(change: Change, spelled: Spelled) -> Iterator[Problem]:
     """Machines are replaced one at a time, and only while the others carry the cluster."""
     before = {name: each for name, each in change.before.generations.items() if name in change.staying}
-    yield from check_generations(before, change.after.generations, spelled("members"))
-    if change.replaced and len(change.before.members) == 1:
-        yield Problem(
-            f"{spelled('members')}.{change.replaced[0]}.{spelled('generation')}",
-            str(change.after.generations[change.replaced[0]]),
-            "The only machine of a cluster holds its only data",
-            "Let the cluster grow to three members, then replace it",
-        )
+    on_volumes = change.before.on_volumes and change.after.on_volumes
+    yield from check_generations(before, change.after.generations, spelled("members"), on_volumes=on_volumes)
 
 
 def _trust(change: Change, spelled: Spelled) -> Iterator[Problem]:

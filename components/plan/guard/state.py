@@ -38,6 +38,8 @@ class State:
     """The authority that issues the certificates."""
     flags: Mapping[str, str] = field(default_factory=dict)
     """etcd's flags as far as they are the same on all members."""
+    on_volumes: bool = False
+    """The data are on volumes, which outlive their machines."""
     serial: int = 0
     """How many updates have changed any of this; what an override is good for ends with it."""
     database_bytes: int = 0
@@ -90,6 +92,7 @@ def read_state(data: Mapping[str, Any] | None) -> State | None:
             trusted=dict(data["trusted"]),
             issuer=data["issuer"],
             flags=dict(data["flags"]),
+            on_volumes=bool(data["on_volumes"]),
             serial=int(data["serial"]),
             database_bytes=int(data["database_bytes"]),
             overridden=tuple(data["overridden"]),
@@ -104,6 +107,7 @@ def wanted_state(
     generations: Mapping[str, int],
     identities: Mapping[str, str],
     certificates: Mapping[str, str],
+    on_volumes: bool = False,
 ) -> State:
     """What a plan wants, in the guard's terms.
 
@@ -112,6 +116,7 @@ def wanted_state(
         generations: slot -> generation; nothing for machines that exist already.
         identities: slot -> text that differs when its machine does, as far as it is known now.
         certificates: authority -> its certificate, PEM, as far as the user's own are known now.
+        on_volumes: the data are on volumes, which outlive their machines.
 
     Raises:
         PlanError: the cluster cannot be made; holds every reason.
@@ -132,6 +137,7 @@ def wanted_state(
             for flag, value in specs[first.name]["flags"].items()
             if flag not in _OWN_FLAGS
         },
+        on_volumes=on_volumes,
     )
 
 

@@ -80,11 +80,14 @@ def _steps(change: Change) -> Iterator[Step]:
         while leaving:
             voters -= 1
             yield Step(f"{leaving.pop()} leaves; the leader last", voters, voters - missing)
-        if name in change.replaced:
+        if name in change.replaced and change.before.on_volumes and change.after.on_volumes:
+            missing -= 1
+            yield Step(f"{name} comes back with its data", voters, voters - missing)
+        elif name in change.replaced:
             # Its entry goes, and comes again: in between the cluster is smaller by one, and everybody in it runs.
             missing -= 1
-            yield Step(f"{name} comes back with its data, or its entry leaves", voters - 1, voters - 1 - missing)
-            yield Step(f"{name} is a voter again", voters, voters - missing)
+            yield Step(f"the entry of {name} leaves", voters - 1, voters - 1 - missing)
+            yield Step(f"{name} joins anew and becomes a voter", voters, voters - missing)
         elif name in change.other_machine:
             yield Step(f"{name} is looked at: it joins anew if its disk is empty", voters, voters - missing)
         if change.reasons and name not in change.replaced:

@@ -19,7 +19,7 @@ def updates(before: State, wanted: State) -> list[State]:
     now = before
     while not now.same(wanted) and len(found) < _MOST:
         following = now
-        for part in (_version, _settings, _members, _generation, _trust, _issue, _drop, _rest):
+        for part in (_machines, _version, _settings, _members, _generation, _trust, _issue, _drop, _rest):
             candidate = part(following, wanted)
             if not candidate.same(following) and not check(Change(now, candidate)):
                 following = candidate
@@ -54,6 +54,11 @@ def _said(change: Change, spelled: Spelled) -> Iterator[str]:
         yield f"the settings ({', '.join(change.flags)})"
     if change.other_machine:
         yield f"the machine of {', '.join(change.other_machine)}"
+
+
+def _machines(now: State, wanted: State) -> State:
+    """Which machines there are; before all else, because they may be missing."""
+    return replace(now, identities={name: wanted.identities.get(name, known) for name, known in now.identities.items()})
 
 
 def _version(now: State, wanted: State) -> State:
