@@ -52,7 +52,8 @@ def build(stack: StackConfig, last: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(f"the stack's platform is {stack.platform}")
     before = last_generations(last)
     wanted = {slot.name: slot.generation for slot in config.plan.slots}
-    if problems := check_generations(before, wanted, f"{aws_config.KEY}.slots"):
+    on_volumes = config.plan.volume is not None
+    if problems := check_generations(before, wanted, f"{aws_config.KEY}.slots", on_volumes=on_volumes):
         raise ConfigError(stack.cluster_name, problems)
     name = stack.cluster_name
     network = AwsNetwork(name, _network_args(config))
@@ -60,8 +61,11 @@ def build(stack: StackConfig, last: Mapping[str, Any]) -> dict[str, Any]:
     bastion = _bastion(stack, config, network, key)
     machines = AwsMachines(name, network, _machines_args(stack, config, key, bastion, before))
     cluster = EtcdCluster(name, cluster_args(stack, machines.machines))
+    outputs = cluster_outputs(stack, cluster)
+    if config.plan.bastion is not None and bastion is not None:
+        outputs["bastion"] = {"host": bastion["host"], "host_key": bastion["host_key"], "user": config.user}
     return {
-        **cluster_outputs(stack, cluster),
+        **outputs,
         "network_id": network.vpc_id,
         "subnets": {
             zone: {"id": network.subnet_ids[zone], "range": str(range_)} for zone, range_ in config.plan.ranges.items()

@@ -152,7 +152,8 @@ class StackConfig:
     @property
     def generations(self) -> dict[str, int]:
         """Slot -> generation of the machine that is wanted in it; nothing where machines exist already."""
-        return {} if self.hetzner is None else {slot.name: slot.generation for slot in self.hetzner.plan.slots}
+        cloud = self.aws or self.hetzner
+        return {} if cloud is None else {slot.name: slot.generation for slot in cloud.plan.slots}
 
 
 def load(

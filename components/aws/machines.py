@@ -126,10 +126,19 @@ class AwsMachines(pulumi.ComponentResource):
         self._cluster = args["cluster_name"]
         self._private_key = pulumi.Output.secret(args["private_key"])
         self._images = Images(self)
+        self._host_keys: dict[str, tls.PrivateKey] = {}
         servers = {slot["name"]: self._server(slot) for slot in args["slots"]}
         self.machines = [servers[slot["name"]][0] for slot in args["slots"]]
         for machine, witness in ring(self.machines):
-            gate(f"{name}-{machine['name']}-gate", machine, servers[machine["name"]][1], witness, self)
+            slot_name = machine["name"]
+            gate(
+                f"{name}-{slot_name}-gate",
+                machine,
+                servers[slot_name][1],
+                witness=witness,
+                slot=self._host_keys[slot_name],
+                parent=self,
+            )
         self.server_ids = pulumi.Output.all(**{slot: server.id for slot, (_, server) in servers.items()})
         self.hosts = pulumi.Output.all(**{slot: machine["ssh"]["host"] for slot, (machine, _) in servers.items()})
         self.generations = _generations(args)
@@ -147,6 +156,7 @@ class AwsMachines(pulumi.ComponentResource):
         marked = tags(self._cluster, args.get("tags", {}), f"{self._cluster}-{slot_name}", member=slot_name)
         options = pulumi.ResourceOptions(parent=self, delete_before_replace=True)
         host_key = tls.PrivateKey(child, algorithm="ED25519", opts=pulumi.ResourceOptions(parent=self))
+        self._host_keys[slot_name] = host_key
         made, template = self._kept(child, slot)
         # The address belongs to the card, and the card to the slot: machines come and go on it.
         interface = aws.ec2.NetworkInterface(
@@ -265,7 +275,7 @@ class AwsMachines(pulumi.ComponentResource):
 
 
 def _check(args: AwsMachinesArgs, network: AwsNetwork) -> list[Problem]:
-    problems = check_generations(args.get("previous_generations", {}), _generations(args))
+    problems = check_generations(args.get("previous_generations", {}), _generations(args), on_volumes="volume" in args)
     if not args["slots"]:
         problems.append(Problem("slots", "nothing", "There is at least one slot", "State 3 or 5"))
     for slot in args["slots"]:

@@ -8,7 +8,7 @@ pulumi config set --secret ssh_key < ~/.ssh/id_ed25519
 """
 
 import pulumi
-from external_etcd import EtcdCluster, Machine
+from external_etcd import EtcdCluster, Machine, previous_update
 
 config = pulumi.Config()
 
@@ -26,16 +26,25 @@ machines: list[Machine] = [
     for machine in config.require_object("machines")
 ]
 
-cluster = EtcdCluster(
-    "etcd",
-    {
-        "members": machines,
-        "version": config.get("version") or "3.6.16",
-        "flags": {"max-request-bytes": "3145728"},
-        **config.get_object("cluster", {}),
-    },
-)
 
-pulumi.export("endpoints", cluster.endpoints)
-pulumi.export("kubeadm", cluster.kubeadm)
-pulumi.export("kubeadm_files", cluster.kubeadm_files)
+async def main() -> pulumi.Inputs:
+    """The cluster; a change that cannot be made in one update is refused, because the last update is known."""
+    cluster = EtcdCluster(
+        "etcd",
+        {
+            "members": machines,
+            "version": config.get("version") or "3.6.16",
+            "flags": {"max-request-bytes": "3145728"},
+            "previous": await previous_update(),
+            **config.get_object("cluster", {}),
+        },
+    )
+    return {
+        "endpoints": cluster.endpoints,
+        "kubeadm": cluster.kubeadm,
+        "kubeadm_files": cluster.kubeadm_files,
+        "applied": cluster.applied,
+    }
+
+
+pulumi.run(main)

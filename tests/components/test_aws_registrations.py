@@ -273,7 +273,8 @@ def test_a_machine_is_not_replaced_before_another_member_was_asked(preview: bool
     for slot, witness in zip(SLOTS, (*SLOTS[1:], SLOTS[0]), strict=True):
         asked = recorder.named(f"aws-{slot}-gate")
         assert [urn.rpartition("::")[2] for urn in asked.request.replace_with] == [f"aws-{slot}"]
-        assert f"spare {slot}" in asked.inputs["delete"]
+        assert asked.request.deletedWith.endswith(f"tls:index/privateKey:PrivateKey::aws-{slot}")
+        assert f"etcd-node spare {slot}" in asked.inputs["delete"]
         if not preview:
             key = asked.inputs["connection"]["value"]["hostKey"]
             assert key.strip() == f"ssh-ed25519 aws-{witness}"

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from components import EtcdCluster
+from components import ChangeRefusedError, EtcdCluster
 from components.plan import PlanError
 from tests.support.recording import Recorder, Registration, certificate, is_secret, plain_text, private_key, record
 
@@ -219,3 +219,40 @@ def test_another_machine_in_a_slot_is_prepared_and_converged_anew() -> None:
         name = f"dev-a-{verb}"
         assert before.named(name).inputs["stdin"] != after.named(name).inputs["stdin"]
         assert before.named(name).inputs["create"] == after.named(name).inputs["create"]
+
+
+def test_what_was_applied_is_an_output_that_the_next_update_takes_and_holds_nothing_secret() -> None:
+    applied = cluster(preview=False).outputs["dev"]["applied"]
+    assert applied["order"] == list(MEMBERS)
+    assert applied["serial"] == 1
+    assert applied["database_bytes"] > 0
+    again = cluster(preview=False, previous=applied).outputs["dev"]["applied"]
+    assert again == applied
+    changed = cluster(preview=False, previous=applied, flags={"max-txn-ops": "256"}).outputs["dev"]["applied"]
+    assert changed["serial"] == 2
+
+
+@PREVIEW_AND_UPDATE
+def test_a_change_that_is_refused_declares_nothing_at_all(preview: bool) -> None:
+    applied = cluster(preview=False).outputs["dev"]["applied"]
+    seen = []
+
+    def program() -> None:
+        with pytest.raises(ChangeRefusedError) as caught:
+            EtcdCluster("dev", {"members": machines(), "previous": applied, "authorities": [{"name": "2"}]})  # type: ignore[typeddict-item]
+        seen.append(str(caught.value))
+
+    assert record(program, preview).registrations == []
+    assert "1. authorities: 1, 2\n" in seen[0]
+
+
+@PREVIEW_AND_UPDATE
+def test_who_joins_is_converged_first_when_another_one_leaves(preview: bool) -> None:
+    applied = cluster(preview=False).outputs["dev"]["applied"]
+    a, b, _, d = machines(4)
+    recorder = cluster(preview, previous=applied, members=[a, b, d])
+    before = {
+        name: {other for other in recorder.named(f"dev-{name}-converge").depends_on if other.endswith("-converge")}
+        for name in "abd"
+    }
+    assert before == {"d": set(), "a": {"dev-d-converge"}, "b": {"dev-a-converge"}}

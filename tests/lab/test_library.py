@@ -42,6 +42,12 @@ def test_another_project_gets_a_cluster_from_the_installed_wheel(
     assert_serves_all_members(found)
     stack.up("--expect-no-changes")
 
+    stack.config["cluster"] |= {"authorities": [{"name": "2"}]}
+    refused = stack.preview(check=False)
+    assert refused.code != 0
+    assert "1. authorities: 1, 2\n" in refused.text
+    assert "Traceback" not in refused.text
+
 
 def test_certificates_in_their_renewal_window_are_renewed_and_served_without_a_restart(
     machines: Machines, stacks: Stacks, environment: Path
