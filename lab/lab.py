@@ -292,8 +292,13 @@ class Lab:
         for machine in self._which(which):
             self.network.cut(names.cable(self.id, machine.slot), host_too=host_too)
 
+    def slow(self, *which: str) -> None:
+        """Let these machines have no more than 16 MiB a second from all others."""
+        for machine in self._which(which):
+            self.network.slow(names.cable(self.id, machine.slot))
+
     def heal(self, *which: str) -> None:
-        """End what `isolate` did."""
+        """End what `isolate` and `slow` did."""
         for machine in self._which(which):
             self.network.mend(names.cable(self.id, machine.slot))
 

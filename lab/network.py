@@ -14,10 +14,12 @@ _TABLE = """
 table bridge {lab} {{
   set cut {{ type ifname; }}
   set dark {{ type ifname; }}
+  set slow {{ type ifname; }}
   chain between {{
     type filter hook forward priority 0; policy accept;
     iifname @cut drop
     oifname @cut drop
+    oifname @slow limit rate over 16 mbytes/second burst 1 mbytes drop
   }}
   chain to_host {{
     type filter hook input priority 0; policy accept;
@@ -84,9 +86,13 @@ class Network:
         commands += [f"add element bridge {self.lab} dark {{ {cable} }}"] if host_too else []
         host.call("nft", "-f", "-", stdin="\n".join(commands))
 
+    def slow(self, cable: str) -> None:
+        """Let no more than 16 MiB a second through to the machine on `cable` from the others."""
+        host.call("nft", "add", "element", "bridge", self.lab, "slow", "{", cable, "}")
+
     def mend(self, cable: str) -> None:
         """Let the traffic of the machine on `cable` through again."""
-        for name in ("cut", "dark"):
+        for name in ("cut", "dark", "slow"):
             if cable in self._members(name):
                 host.call("nft", "delete", "element", "bridge", self.lab, name, "{", cable, "}")
 
