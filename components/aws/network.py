@@ -7,8 +7,10 @@ import pulumi_aws as aws
 
 from ..plan.addresses import CLIENT_PORT, METRICS_PORT, PEER_PORT
 from ..plan.aws import DEFAULT_VPC
+from ..plan.aws_zones import SMALLEST
 from ..plan.errors import Problem, refuse
 from ..plan.firewall import SSH_PORT
+from ..plan.ranges import check_inside, check_overlaps, check_private_range
 from .rules import Rules, after
 from .tags import tags
 
@@ -207,12 +209,21 @@ class AwsNetwork(pulumi.ComponentResource):
 
 def _check(args: AwsNetworkArgs) -> list[Problem]:
     problems = []
-    if not args["subnets"]:
+    subnets, vpc_range = args["subnets"], args.get("vpc_range", DEFAULT_VPC)
+    if not subnets:
         problems.append(Problem("subnets", "nothing", "There is a subnet in at least one zone", "State three zones"))
-    for index, subnet in enumerate(args["subnets"]):
+    beside = [(f"subnets[{index}].range", subnet["range"]) for index, subnet in enumerate(subnets)]
+    if "edge_range" in args:
+        beside.append(("edge_range", args["edge_range"]))
+    for index, subnet in enumerate(subnets):
         if ("id" in subnet) != ("vpc_id" in args):
             rule = "In a VPC that exists, and only there, the subnets exist too"
             problems.append(Problem(f"subnets[{index}].id", str(subnet.get("id")), rule, "State vpc_id and all ids"))
+    for key, range_ in beside:
+        problems += check_private_range(range_, key, longest=SMALLEST)
+        if "vpc_id" not in args:
+            problems += check_inside(range_, vpc_range, key, "vpc_range")
+    problems += check_overlaps(beside)
     if args.get("nat_gateway", False) and "edge_range" not in args:
         rule = "A NAT gateway is in a subnet of its own"
         problems.append(Problem("edge_range", "nothing", rule, "State its range"))
