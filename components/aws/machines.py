@@ -165,7 +165,7 @@ class AwsMachines(pulumi.ComponentResource):
             security_groups=[self._network.members_group_id],
             description=f"{self._cluster}-{slot_name}",
             tags=marked,
-            opts=options,
+            opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True, depends_on=self._network.ready),
         )
         host: pulumi.Input[str] = slot["address"]
         if args.get("public_ipv4", True):

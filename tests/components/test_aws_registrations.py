@@ -192,8 +192,22 @@ def test_machines_wait_for_their_subnets_routes_and_rules_and_not_for_each_other
     for slot, zone in zip(SLOTS, ZONES, strict=True):
         card = recorder.named(f"aws-{slot}", CARD).depends_on
         assert {f"aws-{zone}", "aws", "aws-peers", "aws-ssh-203.0.113.7-32", "aws-members-out"} <= card
+        waited = recorder.named(f"aws-{slot}", CARD).request.dependencies
+        assert any(urn.endswith("aws:ec2/route:Route::aws") for urn in waited)
         machine = recorder.named(f"aws-{slot}", INSTANCE).depends_on
         assert not {name for other in SLOTS if other != slot for name in machine | card if f"aws-{other}" in name}
+
+
+@PREVIEW_AND_UPDATE
+def test_no_property_of_a_machine_comes_from_a_route_or_a_rule_so_that_one_that_changes_replaces_no_machine(
+    preview: bool,
+) -> None:
+    for each in stack(preview, **VOLUME, **PRIVATE).registrations:
+        if each.type in (INSTANCE, CARD, VOLUME_TYPE):
+            for name, dependency in each.request.propertyDependencies.items():
+                types_ = {urn.split("::")[2].rpartition(":")[2] for urn in dependency.urns}
+                rules = {"Route", "RouteTable", "RouteTableAssociation", "InternetGateway", "NatGateway", "Eip"}
+                assert not types_ & {*rules, "SecurityGroupIngressRule", "SecurityGroupEgressRule"}, (each.name, name)
 
 
 @PREVIEW_AND_UPDATE
