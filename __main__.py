@@ -9,8 +9,20 @@ from components.change import OUTPUT
 from stacks import config, guard
 from stacks.previous import previous
 
+# Exit status with which Pulumi's own runner says that everything has been said: no line about it follows the error.
+_SAID = 32
+
 
 async def program() -> dict[str, Any]:
+    """Builds the stack; returns its outputs by name. What is refused ends the program with one diagnostic."""
+    try:
+        return await build()
+    except pulumi.RunError as refusal:
+        pulumi.log.error(str(refusal))
+        raise SystemExit(_SAID) from None
+
+
+async def build() -> dict[str, Any]:
     """Builds the stack, knowing what its last update left; returns its outputs by name."""
     stack = config.load(pulumi.get_stack())
     for warning in stack.warnings:

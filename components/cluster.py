@@ -63,9 +63,9 @@ class EtcdClusterArgs(TypedDict):
     """The CAs that are trusted; one is replaced by another in three updates. Default: one that is made, named `1`."""
     issuer: NotRequired[str]
     """Name of the CA that issues the certificates. Default: the first."""
-    previous: NotRequired[dict[str, Any]]
+    previous: NotRequired[dict[str, Any] | None]
     """What the last update left in the output `applied`, as `previous_update` reads it: a change that cannot be made in
-    one update is refused. Default: nothing is compared, and the machines alone refuse."""
+    one update is refused. Default, and None: nothing is compared, and the machines alone refuse."""
     override: NotRequired[str]
     """What a refusal printed, to make exactly that change all the same, once. Default: nothing is overridden."""
 

@@ -62,6 +62,9 @@ def test_a_skipped_minor_is_one_diagnostic_with_the_updates_that_lead_there(stac
     run = previewed(stack, version="3.7.3")
     assert run.code != 0
     said = diagnostics(run)
+    assert [line for line in said if line.startswith("error")] == [
+        "error: This change of the cluster test is refused; nothing was touched:"
+    ]
     start = said.index("error: This change of the cluster test is refused; nothing was touched:")
     assert said[start + 1 : start + 5] == [
         "version: given '3.7.3'. etcd goes up one minor version at a time, and the last update left 3.5.35. "

@@ -159,3 +159,6 @@ def test_all_leaves_are_issued_anew_without_a_restart_and_without_a_gap(
     after = [_presented(machine, port) for machine, port in ports]
     assert all(old != new for old, new in zip(before, after, strict=True))
     assert process_ids(found) == processes
+    assert probe.downs == []
+    assert probe.report is not None
+    assert probe.report.leader_moves == 0

@@ -46,14 +46,17 @@ def test_destroy_stops_etcd_takes_keys_away_and_keeps_the_data(machines: Machine
     stack = stacks.new(found)
     stack.up()
     etcdctl(found[0], "put", "kept", "yes")
+    # As a change of version leaves it.
+    found[0].run("mkdir -m 700 /var/lib/etcd.snapshots && touch /var/lib/etcd.snapshots/test.db", root=True)
 
     stack.destroy()
 
     for machine in found:
         left = tree(machine) - before[machine.name]
-        kept = re.compile(r"^/var/lib/etcd\.test-retired-\d{8}T\d{6}Z(/| )")
+        kept = re.compile(r"^/var/lib/etcd(\.snapshots)?\.test-retired-\d{8}T\d{6}Z(/| )")
         assert [line for line in left if not kept.match(line)] == []
         assert any("/member/wal " in line for line in left), "the data are kept"
+        assert any("/test.db " in line for line in left) == (machine is found[0]), "snapshots are data"
         assert before[machine.name] - tree(machine) == set()
         assert accounts(machine) == users[machine.name]
         assert machine.run("systemctl cat etcd.service", check=False).returncode != 0

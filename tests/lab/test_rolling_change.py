@@ -2,13 +2,12 @@
 
 import itertools
 import json
-import time
 from pathlib import Path
 
 import pytest
 
 from lab import Machine
-from tests.support.etcd import assert_serves_all_members, process_ids, served
+from tests.support.etcd import assert_serves_all_members
 from tests.support.machines import Machines
 from tests.support.prober import probing
 from tests.support.stacks import Stacks
@@ -32,34 +31,6 @@ def elected_at(machines: list[Machine]) -> dict[int, int]:
             found[term] = min(found.get(term, at), at)
     assert found
     return found
-
-
-def test_all_certificates_renewed_restart_nobody_and_nobody_who_writes_notices(
-    machines: Machines, stacks: Stacks, tmp_path: Path
-) -> None:
-    found = machines.fresh(3)
-    stack = stacks.new(found)
-    stack.up()
-    ports = [(machine, port) for machine in found for port in (2379, 2380)]
-    before, running = [served(*port) for port in ports], process_ids(found)
-    with probing(stack, found, tmp_path, "Nothing happens"):
-        time.sleep(5)
-
-    # Another lifetime means other certificates, as one that is nearly over does.
-    stack.config["certificates"] = {"validityHours": 8000}
-    with probing(stack, found, tmp_path, "All certificates renewed") as probe:
-        probe.mark("pulumi up")
-        run = stack.up()
-        probe.mark("done")
-    print(f"{run.seconds:.1f} s")
-
-    after = [served(*port) for port in ports]
-    assert len({*before, *after}) == 2 * len(ports), (before, after)
-    assert process_ids(found) == running
-    assert probe.downs == []
-    assert probe.report is not None
-    assert probe.report.leader_moves == 0
-    assert_serves_all_members(found)
 
 
 @pytest.mark.parametrize("count", [3, 5])

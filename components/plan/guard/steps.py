@@ -65,6 +65,9 @@ def _steps(change: Change) -> Iterator[Step]:
     for name in change.replaced:
         yield Step(f"replace the machine of {name} when all others are healthy", voters, voters - missing)
     yield Step(f"prepare {_names(change.after.members)}: nothing stops", voters, voters - missing)
+    if change.version:
+        first = change.chain[0]
+        yield Step(f"keep a snapshot of the data on the machine of {first}", voters, voters - missing)
     if change.minors < 0:
         yield Step(f"enable etcd's downgrade to {change.versions[1].series}", voters, voters)
     leaving = list(change.leaving)

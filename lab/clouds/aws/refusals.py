@@ -42,7 +42,7 @@ def install() -> None:
     """Let moto refuse from now on."""
     for name, check in _CHECKS.items():
         _before(name, check)
-    find = instances.filter_iam_instance_profiles
+    find = instances.filter_iam_instance_profiles  # type: ignore[attr-defined]
 
     def found(*args: Any, **kwargs: Any) -> Any:
         try:
