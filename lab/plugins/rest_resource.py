@@ -312,6 +312,8 @@ def _refined(fields: Mapping[str, Field], about: Mapping[str, Mapping[str, Any]]
     refined = {}
     for name, known in fields.items():
         more = dict(about.get(prefix + name, {}))
+        if known.fields is not None:
+            more["fields"] = _refined(known.fields, about, f"{prefix}{name}.")
         if known.item is not None:
             inner = known.item.fields
             entries = None if inner is None else _refined(inner, about, f"{prefix}{name}.")
