@@ -52,8 +52,7 @@ def build(stack: StackConfig, last: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(f"the stack's platform is {stack.platform}")
     before = last_generations(last)
     wanted = {slot.name: slot.generation for slot in hetzner.plan.slots}
-    on_volumes = hetzner.plan.volume_size is not None
-    if problems := check_generations(before, wanted, f"{hetzner_config.KEY}.slots", on_volumes=on_volumes):
+    if problems := check_generations(before, wanted, f"{hetzner_config.KEY}.slots"):
         raise ConfigError(stack.cluster_name, problems)
     plan, name = hetzner.plan, stack.cluster_name
     network = HetznerNetwork(name, _network_args(hetzner))

@@ -278,7 +278,7 @@ class HetznerMachines(pulumi.ComponentResource):
 def _check(args: HetznerMachinesArgs) -> list[Problem]:
     problems = []
     slots = args["slots"]
-    problems += check_generations(args.get("previous_generations", {}), _generations(args), on_volumes="volume" in args)
+    problems += check_generations(args.get("previous_generations", {}), _generations(args))
     if not 1 <= len(slots) <= SPREAD_LIMIT:
         rule = f"A spread placement group holds at most {SPREAD_LIMIT} servers, and there is at least one"
         problems.append(Problem("slots", f"{len(slots)} slots", rule, "State 3 or 5"))

@@ -36,9 +36,3 @@ def test_the_same_again_is_always_allowed(generations: dict[str, int]) -> None:
 def test_what_is_allowed_replaces_at_most_one_machine(before: dict[str, int], after: dict[str, int]) -> None:
     changed = [name for name in before if after.get(name, before[name]) != before[name]]
     assert check_generations(before, after) != [] or len(changed) <= 1
-
-
-def test_the_only_machine_is_replaced_with_a_volume_alone() -> None:
-    (problem,) = check_generations({"etcd-1": 1}, {"etcd-1": 2})
-    assert "would go with it" in problem.rule
-    assert check_generations({"etcd-1": 1}, {"etcd-1": 2}, on_volumes=True) == []
