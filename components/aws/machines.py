@@ -276,7 +276,7 @@ class AwsMachines(pulumi.ComponentResource):
 
 
 def _check(args: AwsMachinesArgs, network: AwsNetwork) -> list[Problem]:
-    problems = check_generations(args.get("previous_generations", {}), _generations(args), on_volumes="volume" in args)
+    problems = check_generations(args.get("previous_generations", {}), _generations(args))
     if not args["slots"]:
         problems.append(Problem("slots", "nothing", "There is at least one slot", "State 3 or 5"))
     for slot in args["slots"]:
