@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from .clouds import HetznerCloud
+from .clouds import AwsCloud, EmulatedCloud, HetznerCloud
 from .errors import LabError
 from .lab import REPO, Lab
 from .machine import Machine
@@ -29,7 +29,7 @@ examples:
   python3 -m lab wipe etcd-2         the machine is lost; a new one stands in its place
   python3 -m lab probe --svg x.svg   watch the cluster of `make up` while you change it in another terminal
   python3 -m lab down                all of it is gone
-  python3 -m lab --dir .lab/cloud cloud hetzner up    an emulated Hetzner Cloud
+  python3 -m lab --dir .lab/cloud cloud hetzner up    an emulated Hetzner Cloud; `aws`: an emulated AWS
 
 environment:
   LAB_DIR              where the lab keeps its files (default: .lab in the repository)
@@ -37,6 +37,9 @@ environment:
   LAB_DEBIAN_MIRROR    a Debian archive for the base tree (default: mmdebstrap's own choice)
   EXTERNAL_ETCD_CACHE  where the base tree and the releases are kept (default: ~/.cache/external-etcd)
 """
+
+
+_CLOUDS: dict[str, type[EmulatedCloud]] = {cloud.kind: cloud for cloud in (HetznerCloud, AwsCloud)}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -85,8 +88,8 @@ def _parser() -> argparse.ArgumentParser:
     probe.add_argument("--svg", metavar="FILE", help="draw what happened, too")
     probe.add_argument("--json", action="store_true", help="the report as JSON")
     cloud = commands.add_parser("cloud", help="an emulated cloud whose servers boot as machines here")
-    cloud.add_argument("which", choices=["hetzner"], help="which cloud")
-    cloud.add_argument("what", choices=["up", "down", "status"], help="`up` prints endpoint and token")
+    cloud.add_argument("which", choices=[*_CLOUDS], help="which cloud")
+    cloud.add_argument("what", choices=["up", "down", "status"], help="`up` prints what a client needs to know")
     mirror = commands.add_parser("mirror", help="what the machines get as http://releases.lab/")
     mirror.add_argument("directory", metavar="DIR", nargs="?", help="serve this (default: etcd/ in the cache)")
     return parser
@@ -119,7 +122,7 @@ def _run(args: argparse.Namespace) -> int:
         case "status":
             _status(lab, as_json=args.json)
         case "cloud":
-            _cloud(HetznerCloud(args.dir, say=lambda text: print(text, flush=True)), args.what)
+            _cloud(_CLOUDS[args.which](args.dir, say=lambda text: print(text, flush=True)), args.what)
         case "ssh":
             return _ssh(lab.machine(args.name), args.words)
         case "wipe":
@@ -190,7 +193,7 @@ def _status(lab: Lab, *, as_json: bool) -> None:
     print(f"mirror  http://releases.lab/ is {mirrored or 'not running: `lab up` starts it'}")
 
 
-def _cloud(cloud: HetznerCloud, what: str) -> None:
+def _cloud(cloud: EmulatedCloud, what: str) -> None:
     if what == "down":
         cloud.stop()
         print(f"nothing is left of the cloud in {cloud.lab.dir}")
@@ -200,7 +203,8 @@ def _cloud(cloud: HetznerCloud, what: str) -> None:
     if not cloud.running:
         print(f"no cloud is served in {cloud.lab.dir}")
         return
-    print(f"endpoint  {cloud.endpoint}\ntoken     {cloud.token}")
+    for name, value in cloud.environment().items():
+        print(f"export {name}={shlex.quote(value)}")
     if what == "status":
         for kind, found in cloud.resources().items():
             print(f"{kind.ljust(16)}  {', '.join(found) or '-'}")

@@ -52,8 +52,7 @@ def build(stack: StackConfig, last: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(f"the stack's platform is {stack.platform}")
     before = last_generations(last)
     wanted = {slot.name: slot.generation for slot in config.plan.slots}
-    on_volumes = config.plan.volume is not None
-    if problems := check_generations(before, wanted, f"{aws_config.KEY}.slots", on_volumes=on_volumes):
+    if problems := check_generations(before, wanted, f"{aws_config.KEY}.slots"):
         raise ConfigError(stack.cluster_name, problems)
     name = stack.cluster_name
     network = AwsNetwork(name, _network_args(config))

@@ -14,7 +14,7 @@ from ..plan.firewall import SSH_PORT
 from ..reached import reached
 from .images import Images
 from .network import AwsNetwork
-from .rules import Rules, after
+from .rules import Rules
 from .server import METADATA, first_boot, root_volume
 from .tags import tags
 
@@ -79,10 +79,10 @@ class AwsBastion(pulumi.ComponentResource):
         interface = aws.ec2.NetworkInterface(
             name,
             subnet_id=args["subnet_id"],
-            security_groups=[after(group, opened)],
+            security_groups=[group],
             description=f"{cluster}-bastion",
             tags=marked,
-            opts=child,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[*network.ready, *opened]),
         )
         address = aws.ec2.Eip(name, domain="vpc", network_interface=interface.id, tags=marked, opts=child)
         host_key = tls.PrivateKey(name, algorithm="ED25519", opts=child)

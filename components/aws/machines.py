@@ -10,9 +10,8 @@ import pulumi_tls as tls
 from ..gate import gate, ring
 from ..kept import generation_name, kept
 from ..machine import Bastion, CloudMachine, Machine, Ssh
-from ..plan import cloud_init
+from ..plan import aws_types, cloud_init
 from ..plan.aws import DEFAULT_ROOT_SIZE, DEFAULT_USER
-from ..plan.aws_types import DEFAULT_IMAGE
 from ..plan.errors import Problem, refuse
 from ..plan.generations import check_generations
 from ..plan.spec import DEFAULT_DATA_DIRECTORY
@@ -166,7 +165,7 @@ class AwsMachines(pulumi.ComponentResource):
             security_groups=[self._network.members_group_id],
             description=f"{self._cluster}-{slot_name}",
             tags=marked,
-            opts=options,
+            opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True, depends_on=self._network.ready),
         )
         host: pulumi.Input[str] = slot["address"]
         if args.get("public_ipv4", True):
@@ -228,7 +227,9 @@ class AwsMachines(pulumi.ComponentResource):
         wanted = {
             "address": slot["address"],
             # The newest image of today is not that of tomorrow.
-            "ami": self._images.id_of(slot.get("image", DEFAULT_IMAGE), slot.get("ami"), slot["instance_type"]),
+            "ami": self._images.id_of(
+                slot.get("image", aws_types.DEFAULT_IMAGE), slot.get("ami"), slot["instance_type"]
+            ),
             "instance_type": slot["instance_type"],
             "root_size": int(args.get("root_size", DEFAULT_ROOT_SIZE)),
             "zone": slot["zone"],
@@ -275,13 +276,19 @@ class AwsMachines(pulumi.ComponentResource):
 
 
 def _check(args: AwsMachinesArgs, network: AwsNetwork) -> list[Problem]:
-    problems = check_generations(args.get("previous_generations", {}), _generations(args), on_volumes="volume" in args)
+    problems = check_generations(args.get("previous_generations", {}), _generations(args))
     if not args["slots"]:
         problems.append(Problem("slots", "nothing", "There is at least one slot", "State 3 or 5"))
     for slot in args["slots"]:
         if slot["zone"] not in network.subnet_ids:
             rule = f"The network has subnets in {', '.join(network.subnet_ids)}"
             problems.append(Problem(f"slots.{slot['name']}.zone", slot["zone"], rule, "Choose one of these zones"))
+    if "volume" in args:
+        volume = args["volume"]
+        wanted = aws_types.AwsVolume(
+            volume["size"], volume.get("type", "gp3"), volume.get("iops"), volume.get("throughput")
+        )
+        problems += aws_types.check_volume(wanted, str)
     if not args.get("public_ipv4", True) and "bastion" not in args:
         rule = "A machine without a public address is reached through a bastion"
         problems.append(Problem("bastion", "nothing", rule, "Give one, or a public address"))

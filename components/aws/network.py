@@ -7,9 +7,11 @@ import pulumi_aws as aws
 
 from ..plan.addresses import CLIENT_PORT, METRICS_PORT, PEER_PORT
 from ..plan.aws import DEFAULT_VPC
+from ..plan.aws_zones import SMALLEST
 from ..plan.errors import Problem, refuse
 from ..plan.firewall import SSH_PORT
-from .rules import Rules, after
+from ..plan.ranges import check_inside, check_overlaps, check_private_range
+from .rules import Rules
 from .tags import tags
 
 _EVERYWHERE = "0.0.0.0/0"
@@ -73,13 +75,19 @@ class AwsNetwork(pulumi.ComponentResource):
     vpc_id: pulumi.Output[str]
     """ID of the VPC."""
     subnet_ids: dict[str, pulumi.Output[str]]
-    """Zone -> ID of its subnet; what is made in it waits for its routes."""
+    """Zone -> ID of its subnet."""
     edge_subnet_id: pulumi.Output[str] | None
     """ID of the subnet of bastion and NAT gateway, if there is one."""
     members_group_id: pulumi.Output[str]
-    """ID of the security group of the members; what carries it waits for its rules."""
+    """ID of the security group of the members."""
     clients_group_id: pulumi.Output[str]
     """ID of the security group whose machines may reach port 2379 of the members."""
+    ready: list[pulumi.Resource]
+    """Routes and rules, for `depends_on` of what is made in the network: it waits for them, and goes before they do.
+
+    Not in the IDs above: what is replaced before it is made anew takes along what has a property from it, and a route
+    that changes must not take the machines along.
+    """
 
     def __init__(self, name: str, args: AwsNetworkArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("external-etcd:index:AwsNetwork", name, None, opts)
@@ -89,6 +97,7 @@ class AwsNetwork(pulumi.ComponentResource):
         # Ranges and destinations are taken until the old one is gone.
         self._child = pulumi.ResourceOptions(parent=self, delete_before_replace=True)
         self.edge_subnet_id = None
+        self.ready = []
         if "vpc_id" in args:
             self.vpc_id = pulumi.Output.from_input(args["vpc_id"])
             self.subnet_ids = {each["zone"]: pulumi.Output.from_input(each.get("id", "")) for each in args["subnets"]}
@@ -119,26 +128,25 @@ class AwsNetwork(pulumi.ComponentResource):
         self.vpc_id = vpc.id
         public, edge_range = args.get("internet", True), args.get("edge_range")
         table = aws.ec2.RouteTable(name, vpc_id=vpc.id, tags=self._tags(self._cluster), opts=child)
-        ways: list[pulumi.Output[str]] = []
         if public or edge_range is not None:
             gateway = aws.ec2.InternetGateway(name, vpc_id=vpc.id, tags=self._tags(self._cluster), opts=child)
             if edge_range is not None:
                 self.edge_subnet_id = self._edge(gateway, edge_range)
             if public:
-                ways.append(self._route(name, table, gateway_id=gateway.id))
+                self._route(name, table, gateway_id=gateway.id)
         if args.get("nat_gateway", False) and self.edge_subnet_id is not None:
-            ways.append(self._route(name, table, nat_gateway_id=self._nat(self.edge_subnet_id)))
+            self._route(name, table, nat_gateway_id=self._nat(self.edge_subnet_id))
         self.subnet_ids = {
-            each["zone"]: self._subnet(f"{name}-{each['zone']}", each["zone"], each["range"], table, ways)
+            each["zone"]: self._subnet(f"{name}-{each['zone']}", each["zone"], each["range"], table)
             for each in args["subnets"]
         }
 
     def _edge(self, gateway: aws.ec2.InternetGateway, edge_range: str) -> pulumi.Output[str]:
         name = f"{self._name}-edge"
         table = aws.ec2.RouteTable(name, vpc_id=self.vpc_id, tags=self._tags(f"{self._cluster}-edge"), opts=self._child)
-        way = self._route(name, table, gateway_id=gateway.id)
+        self._route(name, table, gateway_id=gateway.id)
         # In the first zone: it is needed to reach the members and by nothing that they do among each other.
-        return self._subnet(name, self._args["subnets"][0]["zone"], edge_range, table, [way])
+        return self._subnet(name, self._args["subnets"][0]["zone"], edge_range, table)
 
     def _nat(self, subnet_id: pulumi.Output[str]) -> pulumi.Output[str]:
         name, shown = f"{self._name}-edge", self._tags(f"{self._cluster}-edge")
@@ -147,14 +155,14 @@ class AwsNetwork(pulumi.ComponentResource):
             name, allocation_id=address.allocation_id, subnet_id=subnet_id, tags=shown, opts=self._child
         ).id
 
-    def _route(self, name: str, table: aws.ec2.RouteTable, **gateway: pulumi.Output[str]) -> pulumi.Output[str]:
-        return aws.ec2.Route(
-            name, route_table_id=table.id, destination_cidr_block=_EVERYWHERE, opts=self._child, **gateway
-        ).id
+    def _route(self, name: str, table: aws.ec2.RouteTable, **gateway: pulumi.Output[str]) -> None:
+        self.ready.append(
+            aws.ec2.Route(
+                name, route_table_id=table.id, destination_cidr_block=_EVERYWHERE, opts=self._child, **gateway
+            )
+        )
 
-    def _subnet(
-        self, name: str, zone: str, range_: str, table: aws.ec2.RouteTable, ways: list[pulumi.Output[str]]
-    ) -> pulumi.Output[str]:
+    def _subnet(self, name: str, zone: str, range_: str, table: aws.ec2.RouteTable) -> pulumi.Output[str]:
         subnet = aws.ec2.Subnet(
             name,
             vpc_id=self.vpc_id,
@@ -163,17 +171,17 @@ class AwsNetwork(pulumi.ComponentResource):
             tags=self._tags(self._cluster + name.removeprefix(self._name)),
             opts=self._child,
         )
-        association = aws.ec2.RouteTableAssociation(
-            name, route_table_id=table.id, subnet_id=subnet.id, opts=self._child
+        self.ready.append(
+            aws.ec2.RouteTableAssociation(name, route_table_id=table.id, subnet_id=subnet.id, opts=self._child)
         )
-        return after(subnet.id, [association.id, *ways])
+        return subnet.id
 
     def _groups(self) -> None:
         args = self._args
         members = self._group("members", "Members of an etcd cluster")
         clients = self._group("clients", "May use etcd: the machines of a control plane carry this group")
         rules = Rules(self, self._name, self._cluster, args.get("tags", {}))
-        opened = [
+        self.ready += [
             rules.from_group(members, "peers", PEER_PORT, "peers", members),
             rules.from_group(members, "members-clients", CLIENT_PORT, "clients", members),
             rules.from_group(members, "clients-clients", CLIENT_PORT, "clients", clients),
@@ -185,9 +193,9 @@ class AwsNetwork(pulumi.ComponentResource):
                 for group in dict.fromkeys(args.get("client_groups", []))
             ),
             rules.out(members, "members-out", None, None),
+            rules.out(clients, "clients-out", CLIENT_PORT, members),
         ]
-        self.members_group_id = after(members, opened)
-        self.clients_group_id = after(clients, [rules.out(clients, "clients-out", CLIENT_PORT, members)])
+        self.members_group_id, self.clients_group_id = members, clients
 
     def _group(self, suffix: str, description: str) -> pulumi.Output[str]:
         """A group without a name of its own choosing: a new one can be there before the old one is gone."""
@@ -207,12 +215,21 @@ class AwsNetwork(pulumi.ComponentResource):
 
 def _check(args: AwsNetworkArgs) -> list[Problem]:
     problems = []
-    if not args["subnets"]:
+    subnets, vpc_range = args["subnets"], args.get("vpc_range", DEFAULT_VPC)
+    if not subnets:
         problems.append(Problem("subnets", "nothing", "There is a subnet in at least one zone", "State three zones"))
-    for index, subnet in enumerate(args["subnets"]):
+    beside = [(f"subnets[{index}].range", subnet["range"]) for index, subnet in enumerate(subnets)]
+    if "edge_range" in args:
+        beside.append(("edge_range", args["edge_range"]))
+    for index, subnet in enumerate(subnets):
         if ("id" in subnet) != ("vpc_id" in args):
             rule = "In a VPC that exists, and only there, the subnets exist too"
             problems.append(Problem(f"subnets[{index}].id", str(subnet.get("id")), rule, "State vpc_id and all ids"))
+    for key, range_ in beside:
+        problems += check_private_range(range_, key, longest=SMALLEST)
+        if "vpc_id" not in args:
+            problems += check_inside(range_, vpc_range, key, "vpc_range")
+    problems += check_overlaps(beside)
     if args.get("nat_gateway", False) and "edge_range" not in args:
         rule = "A NAT gateway is in a subnet of its own"
         problems.append(Problem("edge_range", "nothing", rule, "State its range"))

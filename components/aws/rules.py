@@ -27,8 +27,8 @@ class Rules:
 
     def from_ranges(
         self, group: pulumi.Output[str], purpose: str, port: int, ranges: Sequence[str]
-    ) -> list[pulumi.Output[str]]:
-        """Lets ranges reach a port of the machines in a group; returns the IDs of the rules."""
+    ) -> list[pulumi.Resource]:
+        """Lets ranges reach a port of the machines in a group; returns the rules."""
         found = dict.fromkeys(str(parse_range(text) or text) for text in ranges)
         return [
             self._ingress(group, f"{purpose}-{text.replace('/', '-').replace(':', '.')}", port, purpose, _cidr(text))
@@ -37,26 +37,25 @@ class Rules:
 
     def from_group(
         self, group: pulumi.Output[str], suffix: str, port: int, purpose: str, source: pulumi.Input[str]
-    ) -> pulumi.Output[str]:
-        """Lets the machines in another group reach a port of those in a group; returns the ID of the rule."""
+    ) -> pulumi.Resource:
+        """Lets the machines in another group reach a port of those in a group; returns the rule."""
         return self._ingress(group, suffix, port, purpose, {"referenced_security_group_id": source})
 
     def out(
         self, group: pulumi.Output[str], suffix: str, port: int | None, target: pulumi.Input[str] | None
-    ) -> pulumi.Output[str]:
-        """Lets the machines in a group reach a port of those in another one, or everything; returns the rule's ID."""
+    ) -> pulumi.Resource:
+        """Lets the machines in a group reach a port of those in another one, or everything; returns the rule."""
         to: dict[str, Any] = {"cidr_ipv4": "0.0.0.0/0", "ip_protocol": "-1"}
         if target is not None:
             to = {"referenced_security_group_id": target, "ip_protocol": "tcp", "from_port": port, "to_port": port}
-        rule = aws.vpc.SecurityGroupEgressRule(
+        return aws.vpc.SecurityGroupEgressRule(
             f"{self._name}-{suffix}", security_group_id=group, tags=self._tags(suffix), opts=self._child, **to
         )
-        return rule.id
 
     def _ingress(
         self, group: pulumi.Output[str], suffix: str, port: int, purpose: str, source: dict[str, Any]
-    ) -> pulumi.Output[str]:
-        rule = aws.vpc.SecurityGroupIngressRule(
+    ) -> pulumi.Resource:
+        return aws.vpc.SecurityGroupIngressRule(
             f"{self._name}-{suffix}",
             security_group_id=group,
             ip_protocol="tcp",
@@ -67,7 +66,6 @@ class Rules:
             opts=self._child,
             **source,
         )
-        return rule.id
 
     def _tags(self, suffix: str) -> dict[str, str]:
         return tags(self._cluster, self._further, f"{self._cluster}-{suffix}")
@@ -75,8 +73,3 @@ class Rules:
 
 def _cidr(text: str) -> dict[str, str]:
     return {"cidr_ipv6" if ":" in text else "cidr_ipv4": text}
-
-
-def after(value: pulumi.Output[str], done: Sequence[pulumi.Output[Any]]) -> pulumi.Output[str]:
-    """The value, known only when all the others are: what uses it waits for them, and goes before they do."""
-    return pulumi.Output.all(value, *done).apply(lambda all_: str(all_[0]))

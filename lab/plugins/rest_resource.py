@@ -201,8 +201,7 @@ class RestResource(Resource):
                     kept[name] = value
                 continue
             wanted = _whole(plain(inputs[name]))
-            if about.fields is not None or (about.item is not None and about.item.fields is not None):
-                value = like(wanted, value)
+            value = like(wanted, value) if _is_nested(about) else value
             if name in self.hidden or meaning(name, wanted) == meaning(name, value):
                 kept[name] = inputs[name]
             elif value is not None:
@@ -255,8 +254,9 @@ class Difference:
         """Whether the property differs."""
         if name not in self.kind.fields or (name not in self.new and name in self.kind.computed):
             return False
-        wanted = self.new.get(name)
-        return bool(meaning(name, like(wanted, self.old.get(name))) != meaning(name, wanted))
+        wanted, old = self.new.get(name), self.old.get(name)
+        old = like(wanted, old) if _is_nested(self.kind.fields[name]) else old
+        return bool(meaning(name, old) != meaning(name, wanted))
 
     def wanted(self, name: str) -> Any:
         """The new value for the API: an empty one where the program gives none."""
@@ -303,10 +303,17 @@ def like(wanted: Any, value: Any) -> Any:
     ]
 
 
+def _is_nested(about: Field) -> bool:
+    """Whether a property is an object with properties of its own, or a list of them."""
+    return about.fields is not None or (about.item is not None and about.item.fields is not None)
+
+
 def _refined(fields: Mapping[str, Field], about: Mapping[str, Mapping[str, Any]], prefix: str) -> dict[str, Field]:
     refined = {}
     for name, known in fields.items():
         more = dict(about.get(prefix + name, {}))
+        if known.fields is not None:
+            more["fields"] = _refined(known.fields, about, f"{prefix}{name}.")
         if known.item is not None:
             inner = known.item.fields
             entries = None if inner is None else _refined(inner, about, f"{prefix}{name}.")

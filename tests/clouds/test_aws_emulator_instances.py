@@ -1,5 +1,6 @@
 """The emulated AWS's instances: they boot with their user data, and do what the API says."""
 
+import base64
 import subprocess
 import time
 from pathlib import Path
@@ -33,14 +34,16 @@ def test_an_instance_boots_with_its_user_data_its_address_and_the_key_pair(
     mine, text = public_key(tmp_path, "mine")
     here.ec2.import_key_pair(KeyName="mine", PublicKeyMaterial=text.encode())
     data = {"write_files": [{"path": "/etc/made", "content": "by cloud-config\n"}], "runcmd": [["touch", "/run/ran"]]}
-    instance = here.launch(data=data, KeyName="mine", PrivateIpAddress="10.7.0.20")
+    instance = here.launch(data=data, KeyName="mine", PrivateIpAddress="10.7.0.20", wait=False)
+    first = described(here.ec2, instance)["PublicIpAddress"]
+    wait_for(here.ec2, instance, "running")
     seen = described(here.ec2, instance)
     machine = ready(aws, instance)[0]
     assert machine.run("cat /etc/made; ls /run/ran; hostname").stdout == "by cloud-config\n/run/ran\nip-10-7-0-20\n"
     assert machine.run("ip -4 -br address show ens5").stdout.split()[1:] == ["UP", "10.7.0.20/24"]
     card = seen["NetworkInterfaces"][0]
     assert machine.run("cat /sys/class/net/ens5/address").stdout.strip() == card["MacAddress"]
-    assert seen["PublicIpAddress"] == machine.address
+    assert first == seen["PublicIpAddress"] == machine.address
     assert ssh(str(machine.address), "admin", mine, "sudo", "id", "-u").stdout == "0\n"
     assert ssh(str(machine.address), "root", mine, "id", "-u").stdout != "0\n"
     machine.run("timeout 3 bash -c 'exec 3<>/dev/tcp/releases.lab/80'")
@@ -73,6 +76,9 @@ def test_an_instance_is_pending_first_and_goes_through_stopping_to_stopped_and_o
     assert not machine.guest.running
     assert "PublicIpAddress" not in described(ec2, instance)
     ec2.modify_instance_attribute(InstanceId=instance, InstanceType={"Value": "t3.small"})
+    ec2.modify_instance_attribute(InstanceId=instance, UserData={"Value": b"#cloud-config\n"})
+    told = ec2.describe_instance_attribute(InstanceId=instance, Attribute="userData")["UserData"]["Value"]
+    assert base64.b64decode(told) == b"#cloud-config\n"
     ec2.start_instances(InstanceIds=[instance])
     wait_for(ec2, instance, "running")
     again = ready(aws, instance)[0]

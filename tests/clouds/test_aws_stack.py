@@ -7,7 +7,7 @@ import pytest
 
 from lab.clouds import CloudMachine
 from tests.support.aws_clouds import aws
-from tests.support.aws_stacks import SLOTS, AwsStacks, stacks
+from tests.support.aws_stacks import KEY, SLOTS, AwsStacks, stacks
 from tests.support.cloud_stacks import (
     UP_SECONDS,
     certificates,
@@ -73,6 +73,16 @@ def test_the_example_makes_three_healthy_members_in_three_zones(example: Stack, 
 def test_a_second_update_changes_nothing_and_a_refresh_finds_no_drift(example: Stack) -> None:
     assert example.up("--expect-no-changes").code == 0
     assert example.pulumi("refresh", "--yes", "--skip-preview", "--expect-no-changes").code == 0
+
+
+def test_one_range_more_for_clients_is_one_rule_more_and_touches_no_machine(example: Stack) -> None:
+    example.config[KEY]["clients"] = ["10.2.64.0/20"]
+    try:
+        text = example.preview().text
+    finally:
+        del example.config[KEY]["clients"]
+    assert "+ 1 to create" in text
+    assert not [word for word in ("to update", "to replace", "to delete") if word in text], text
 
 
 def test_every_port_is_open_to_those_alone_who_have_business_there(

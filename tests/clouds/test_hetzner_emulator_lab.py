@@ -1,61 +1,29 @@
 """The Hetzner emulator on the computer: the command line, a restart, two clouds at once, nothing left."""
 
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 from hcloud import Client
 
-from lab import Lab, host
 from lab.clouds import HetznerCloud
+from tests.support.cloud_lab import command, left
 from tests.support.clouds import client, cloud, finish, network, new_client, ready, refused, server
 from tests.support.machines import temporary_lab
 
 __all__ = ["client", "cloud"]
 
-REPO = Path(__file__).resolve().parents[2]
-
-
-def command(lab: Lab, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "lab", "--dir", str(lab.dir), "cloud", "hetzner", *words],
-        cwd=REPO,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
-
-
-def left(lab: Lab) -> str:
-    """What the computer has that carries the lab's id."""
-    seen = [
-        host.call("ip", "-br", "link").stdout,
-        host.call("ip", "netns", "list").stdout,
-        host.call("nft", "list", "tables").stdout,
-        host.call("losetup", "--all").stdout,
-        Path("/proc/self/mountinfo").read_text(),
-        "\n".join(str(path) for path in host.RUN.glob("*")),
-        "\n".join(str(path) for path in Path("/sys/fs/cgroup").glob(f"**/{lab.id}*")),
-    ]
-    mine = (lab.id, str(lab.dir))
-    return "\n".join(line for text in seen for line in text.splitlines() if any(mark in line for mark in mine))
-
 
 def test_the_command_line_starts_shows_and_ends_a_cloud() -> None:
     with temporary_lab("hetzner-command") as lab:
-        up = command(lab, "up")
+        up = command(lab, "hetzner", "up")
         assert up.returncode == 0, up.stderr
-        found = dict(re.findall(r"^(endpoint|token) +(\S+)$", up.stdout, re.MULTILINE))
-        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/v1", found["endpoint"])
-        assert len(found["token"]) == 64
-        assert command(lab, "up").stdout == up.stdout, "a second time changes nothing"
-        Client(found["token"], found["endpoint"]).networks.create("net", "10.0.0.0/16")
-        assert re.search(r"^networks +net$", command(lab, "status").stdout, re.MULTILINE)
-        assert command(lab, "down").returncode == 0
-        assert "no cloud is served" in command(lab, "status").stdout
+        found = dict(re.findall(r"^export HCLOUD_(ENDPOINT|TOKEN)=(\S+)$", up.stdout, re.MULTILINE))
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/v1", found["ENDPOINT"])
+        assert len(found["TOKEN"]) == 64
+        assert command(lab, "hetzner", "up").stdout == up.stdout, "a second time changes nothing"
+        Client(found["TOKEN"], found["ENDPOINT"]).networks.create("net", "10.0.0.0/16")
+        assert re.search(r"^networks +net$", command(lab, "hetzner", "status").stdout, re.MULTILINE)
+        assert command(lab, "hetzner", "down").returncode == 0
+        assert "no cloud is served" in command(lab, "hetzner", "status").stdout
         assert not lab.dir.exists()
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+from components.aws import AwsMachines, AwsNetwork
+from components.plan import PlanError
 from stacks import aws, config
 from tests.support.recording import Recorder, Registration, aws_id, is_secret, plain_text, record
 
@@ -190,8 +192,22 @@ def test_machines_wait_for_their_subnets_routes_and_rules_and_not_for_each_other
     for slot, zone in zip(SLOTS, ZONES, strict=True):
         card = recorder.named(f"aws-{slot}", CARD).depends_on
         assert {f"aws-{zone}", "aws", "aws-peers", "aws-ssh-203.0.113.7-32", "aws-members-out"} <= card
+        waited = recorder.named(f"aws-{slot}", CARD).request.dependencies
+        assert any(urn.endswith("aws:ec2/route:Route::aws") for urn in waited)
         machine = recorder.named(f"aws-{slot}", INSTANCE).depends_on
         assert not {name for other in SLOTS if other != slot for name in machine | card if f"aws-{other}" in name}
+
+
+@PREVIEW_AND_UPDATE
+def test_no_property_of_a_machine_comes_from_a_route_or_a_rule_so_that_one_that_changes_replaces_no_machine(
+    preview: bool,
+) -> None:
+    for each in stack(preview, **VOLUME, **PRIVATE).registrations:
+        if each.type in (INSTANCE, CARD, VOLUME_TYPE):
+            for name, dependency in each.request.propertyDependencies.items():
+                types_ = {urn.split("::")[2].rpartition(":")[2] for urn in dependency.urns}
+                rules = {"Route", "RouteTable", "RouteTableAssociation", "InternetGateway", "NatGateway", "Eip"}
+                assert not types_ & {*rules, "SecurityGroupIngressRule", "SecurityGroupEgressRule"}, (each.name, name)
 
 
 @PREVIEW_AND_UPDATE
@@ -405,3 +421,52 @@ def test_outputs_name_the_network_the_machines_and_the_parts_for_cluster_api() -
     }
     assert template["kind"] == "AWSMachineTemplate"
     assert template["spec"]["template"]["spec"] == {"additionalSecurityGroups": [{"id": aws_id("sg", "aws-clients")}]}
+
+
+@pytest.mark.parametrize(
+    ("change", "key", "rule"),
+    [
+        ({"subnets": []}, "subnets", "at least one zone"),
+        ({"subnets": [("a", "10.2.1.0/24"), ("b", "10.2.1.128/25")]}, "subnets[1].range", "No two ranges overlap"),
+        ({"subnets": [("a", "10.3.1.0/24")]}, "subnets[0].range", "lies in the range of its network"),
+        ({"edge_range": "10.2.1.0/25"}, "edge_range", "No two ranges overlap"),
+        ({"vpc_id": "vpc-0123456789abcdef0"}, "subnets[0].id", "the subnets exist too"),
+        ({"nat_gateway": True}, "edge_range", "A NAT gateway is in a subnet"),
+    ],
+)
+def test_the_network_refuses_what_cannot_be_whoever_asks_for_it(change: dict[str, Any], key: str, rule: str) -> None:
+    subnets = change.pop("subnets", [("a", "10.2.1.0/24")])
+    args: Any = {
+        "cluster_name": "c",
+        "operators": [],
+        "subnets": [{"zone": f"eu-central-1{letter}", "range": range_} for letter, range_ in subnets],
+        **change,
+    }
+    with pytest.raises(PlanError) as refused:
+        record(lambda: AwsNetwork("c", args), True)
+    assert any(each.key == key and rule in each.rule for each in refused.value.problems), str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "key", "rule"),
+    [
+        ({"zone": "eu-central-1b"}, "slots.etcd-1.zone", "The network has subnets in eu-central-1a"),
+        ({"volume": {"size": 20, "type": "st1"}}, "volume.type", "Types of volumes"),
+        ({"public_ipv4": False}, "bastion", "reached through a bastion"),
+        ({"previous_generations": {"etcd-1": 2}}, "slots.etcd-1.generation", "only ever rises"),
+        ({"image": "windows"}, "image", "found by name"),
+    ],
+)
+def test_the_machines_refuse_what_cannot_be_whoever_asks_for_them(change: dict[str, Any], key: str, rule: str) -> None:
+    slot = {"name": "etcd-1", "address": "10.2.1.11", "zone": "eu-central-1a", "instance_type": "t3.medium"}
+    slot |= {name: change.pop(name) for name in ("zone", "image") if name in change}
+    args: Any = {"cluster_name": "c", "slots": [slot], "private_key": "k", "public_key": "p", **change}
+
+    def program() -> None:
+        subnet: Any = {"zone": "eu-central-1a", "range": "10.2.1.0/24"}
+        network = AwsNetwork("c", {"cluster_name": "c", "operators": [], "subnets": [subnet]})
+        AwsMachines("c", network, args)
+
+    with pytest.raises(PlanError) as refused:
+        record(program, True)
+    assert any(each.key == key and rule in each.rule for each in refused.value.problems), str(refused.value)

@@ -9,11 +9,13 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from moto.core.parse import default_timestamp_parser
+from moto.core.types import Base64EncodedString
 from moto.ec2.models import EC2Backend, elastic_ip_addresses, elastic_network_interfaces, nat_gateways
 from moto.ec2.models.amis import Ami
 from moto.ec2.models.instances import Instance
 from moto.ec2.models.security_groups import SecurityGroupRule
 from moto.ec2.models.subnets import Subnet
+from moto.ec2.responses import instances
 from moto.ec2.responses.instances import InstanceResponse
 from moto.ssm.models import Parameter, ParameterDict
 
@@ -178,7 +180,7 @@ def _instances(account: Account) -> None:
 
 def _launch(account: Account) -> None:
     """What moto does not take from a request to launch, and a machine for every instance."""
-    original = EC2Backend.run_instances
+    original, parse = EC2Backend.run_instances, instances.parse_user_data
     asked: dict[str, Any] = {}
 
     @_instead_of(InstanceResponse, "_parse_block_device_mapping")
@@ -195,6 +197,11 @@ def _launch(account: Account) -> None:
                 usual = {"VolumeSize": refusals.ROOT_SIZE, "VolumeType": "gp3", "DeleteOnTermination": True}
                 row["Ebs"] = {**usual, **row["Ebs"]}
         return rows
+
+    @_instead_of(instances, "parse_user_data")
+    def user_data(value: Any) -> Any:
+        # Bytes come from ModifyInstanceAttribute, and have been decoded once already.
+        return Base64EncodedString.from_raw_bytes(value) if isinstance(value, bytes) else parse(value)
 
     @_instead_of(EC2Backend, "run_instances")
     def run(self: Any, *args: Any, **kwargs: Any) -> Any:

@@ -107,9 +107,11 @@ class Server:
                     self._wanted = "terminated" if self._is == "new" else "stopped"
                     set_state(self.instance, _ON_THE_WAY[self._wanted])
                     continue
-                self._is = wanted
-                if wanted == self._wanted:
+                launched, self._is = self._is == "new", wanted
+                if wanted == self._wanted and not (launched and wanted == "running"):
                     self.instance.lab_became(wanted)
+                elif wanted == self._wanted:
+                    set_state(self.instance, wanted)  # moto gave it its public address when it was made
 
     def _become_running(self) -> None:
         with self._account.lock:

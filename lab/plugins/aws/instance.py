@@ -82,6 +82,7 @@ class Instance(AwsResource):
         "getPasswordData": {"default": False},
         "userDataReplaceOnChange": OFF,
         "forceDestroy": OFF,
+        "rootBlockDevice.deleteOnTermination": {"default": True},
     }
     served = (
         *("instanceType", "vpcSecurityGroupIds", "iamInstanceProfile", "userData", "userDataBase64", "metadataOptions"),

@@ -1,0 +1,59 @@
+"""The stand-in plugin aws in this process, asked as the engine would, against moto without machines."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+from moto.server import ThreadedMotoServer
+
+from lab.plugins.aws import make_plugin
+from lab.plugins.wire import Secret
+from tests.support.hcloud_client import HcloudClient
+from tests.support.plugin_client import PluginClient, running
+
+REGION = "eu-central-1"
+ENVIRON = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": REGION}
+
+
+class AwsClient(HcloudClient):
+    """One type of resource of the plugin, by its token without `aws:`."""
+
+    def __init__(self, client: PluginClient, token: str) -> None:
+        super().__init__(client, token)
+        self.urn = f"urn:pulumi:dev::project::aws:{token}::thing"
+
+    def of(self, kind: str) -> AwsClient:
+        """The same plugin, for another type of resource."""
+        return AwsClient(self._client, kind)
+
+
+@contextlib.contextmanager
+def moto() -> Iterator[str]:
+    """moto's server, empty: its address."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    try:
+        yield f"http://{host}:{port}"
+    finally:
+        server.stop()
+
+
+def client(endpoint: str, service: str = "ec2") -> Any:
+    """boto3's client of that server."""
+    keys = {"aws_access_key_id": "key", "aws_secret_access_key": "secret"}
+    return boto3.client(service, region_name=REGION, endpoint_url=endpoint, **keys)
+
+
+@contextlib.contextmanager
+def aws(endpoint: str, **settings: Any) -> Iterator[AwsClient]:
+    """The plugin, with the account at `endpoint`."""
+    with running(make_plugin(), "") as started:
+        plugin = AwsClient(started, "ec2/vpc:Vpc")
+        every = [{"ec2": endpoint, "sts": endpoint, "ssm": endpoint}]
+        keys = {"accessKey": "key", "secretKey": Secret("secret")}
+        plugin.configure(region=REGION, endpoints=every, **keys, **settings)
+        yield plugin

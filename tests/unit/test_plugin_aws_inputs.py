@@ -1,0 +1,176 @@
+"""The stand-in for the plugin aws: which inputs and settings it takes, and what a change of them leads to."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+import pytest
+
+from lab.plugins.aws import VERSION, make_plugin
+from lab.plugins.wire import UNKNOWN, Change, Secret
+from tests.support.aws_client import AwsClient, aws
+from tests.support.plugin_client import refused, running
+
+VPC, SUBNET, GROUP, INSTANCE = (
+    "ec2/vpc:Vpc",
+    "ec2/subnet:Subnet",
+    "ec2/securityGroup:SecurityGroup",
+    "ec2/instance:Instance",
+)
+RULE, CARD = "vpc/securityGroupIngressRule:SecurityGroupIngressRule", "ec2/networkInterface:NetworkInterface"
+VOLUME, ATTACHMENT = "ebs/volume:Volume", "ec2/volumeAttachment:VolumeAttachment"
+NOWHERE = "http://127.0.0.1:1"
+MACHINE = {
+    "ami": "ami-1",
+    "instanceType": "t3.micro",
+    "primaryNetworkInterface": {"networkInterfaceId": "eni-1"},
+    "userData": "#cloud-config\n",
+    "userDataReplaceOnChange": True,
+    "metadataOptions": {"httpTokens": "required", "httpPutResponseHopLimit": 1},
+    "rootBlockDevice": {"volumeSize": 16, "volumeType": "gp3", "encrypted": True},
+    "tags": {"Name": "one"},
+}
+
+
+@pytest.fixture(scope="module")
+def plugin() -> Iterator[AwsClient]:
+    with aws(NOWHERE) as client:
+        yield client
+
+
+def test_it_stands_in_for_the_version_whose_sdk_is_installed() -> None:
+    assert importlib.metadata.version("pulumi-aws") == VERSION
+
+
+def test_every_property_that_is_named_in_a_table_exists_in_the_sdk() -> None:
+    for token, resource in make_plugin().resources.items():
+        named = {name.partition(".")[0] for name in {*resource.about, *resource.sent, *resource.served}}  # type: ignore[attr-defined]
+        assert named <= set(resource.fields), token
+        assert set(resource.computed) <= set(resource.outputs), token  # type: ignore[attr-defined]
+        assert set(resource.where) <= set(resource.outputs), token  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "path", "reason"),
+    [
+        (VPC, {}, "cidrBlock", "missing"),
+        (VPC, {"cidrBlock": 10}, "cidrBlock", "must be a string"),
+        (VPC, {"cidr_block": "10.0.0.0/16", "cidrBlock": "10.0.0.0/16"}, "cidr_block", "no property called"),
+        (VPC, {"cidrBlock": "10.0.0.0/16", "tags": {"a": 1}}, "tags.a", "must be a string"),
+        (VPC, {"cidrBlock": "10.0.0.0/16", "ipv6IpamPoolId": "x"}, "ipv6IpamPoolId", "does not serve this property"),
+        (VPC, {"cidrBlock": "10.0.0.0/16", "region": "us-east-1"}, "region", "the provider's region only"),
+        (SUBNET, {"vpcId": "vpc-1"}, "cidrBlock", "missing"),
+        (RULE, {"securityGroupId": "sg-1"}, "ipProtocol", "missing"),
+        (RULE, {"securityGroupId": "sg-1", "ipProtocol": "tcp", "fromPort": "22"}, "fromPort", "must be an integer"),
+        (CARD, {"subnetId": "subnet-1", "privateIps": "10.0.0.1"}, "privateIps", "must be a list"),
+        (INSTANCE, {**MACHINE, "hibernation": True}, "hibernation", "does not serve this property"),
+        (INSTANCE, {**MACHINE, "metadataOptions": {"tokens": "x"}}, "metadataOptions.tokens", "no property called"),
+        (VOLUME, {"size": 10}, "availabilityZone", "missing"),
+        (ATTACHMENT, {"deviceName": "/dev/sdf", "volumeId": "vol-1"}, "instanceId", "missing"),
+    ],
+)
+def test_a_wrong_input_is_refused(plugin: AwsClient, kind: str, given: dict[str, Any], path: str, reason: str) -> None:
+    found = plugin.of(kind).failures(given)
+    assert reason in found.get(path, ""), found
+
+
+def test_defaults_are_those_of_the_official_plugin(plugin: AwsClient) -> None:
+    vpc = plugin.check({"cidrBlock": "10.0.0.0/16"})
+    assert (vpc["enableDnsSupport"], vpc["instanceTenancy"]) == (True, "default")
+    group = plugin.of(GROUP).check({"vpcId": "vpc-1"})
+    assert group["description"] == "Managed by Pulumi"
+    assert group["name"].startswith("thing-")
+    assert plugin.of(GROUP).check({"vpcId": "vpc-1"}, group)["name"] == group["name"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "old", "new", "changes"),
+    [
+        (VPC, {"cidrBlock": "10.0.0.0/16"}, {"cidrBlock": "10.1.0.0/16"}, {"cidrBlock": Change.UPDATE_REPLACE}),
+        (
+            VPC,
+            {"cidrBlock": "10.0.0.0/16", "tags": {"a": "b"}},
+            {"cidrBlock": "10.0.0.0/16", "tags": {"a": ""}, "enableDnsHostnames": True},
+            {"tags.a": Change.UPDATE, "enableDnsHostnames": Change.ADD},
+        ),
+        (
+            CARD,
+            {"subnetId": "subnet-1", "securityGroups": ["sg-1", "sg-2"]},
+            {"subnetId": "subnet-1", "securityGroups": ["sg-2", "sg-1"]},
+            {},
+        ),
+        (INSTANCE, MACHINE, {**MACHINE, "ami": "ami-2"}, {"ami": Change.UPDATE_REPLACE}),
+        (INSTANCE, MACHINE, {**MACHINE, "instanceType": "t3.small"}, {"instanceType": Change.UPDATE}),
+        (INSTANCE, MACHINE, {**MACHINE, "userData": "#other\n"}, {"userData": Change.UPDATE_REPLACE}),
+        (
+            INSTANCE,
+            {**MACHINE, "userDataReplaceOnChange": False},
+            {**MACHINE, "userData": "#other\n", "userDataReplaceOnChange": False},
+            {"userData": Change.UPDATE},
+        ),
+        (
+            INSTANCE,
+            MACHINE,
+            {**MACHINE, "rootBlockDevice": {"volumeSize": 20, "volumeType": "gp3", "encrypted": False}},
+            {"rootBlockDevice.volumeSize": Change.UPDATE, "rootBlockDevice.encrypted": Change.UPDATE_REPLACE},
+        ),
+        (
+            VOLUME,
+            {"availabilityZone": "eu-central-1a", "size": 10, "iops": 4000},
+            {"availabilityZone": "eu-central-1b", "size": 20},
+            {"availabilityZone": Change.UPDATE_REPLACE, "size": Change.UPDATE},
+        ),
+    ],
+)
+def test_a_change_is_made_in_place_or_by_replacing_as_the_official_plugin_documents(
+    plugin: AwsClient, kind: str, old: dict[str, Any], new: dict[str, Any], changes: dict[str, Change]
+) -> None:
+    assert plugin.of(kind).diff({**old, "id": "x"}, old, new) == changes
+
+
+def test_the_default_tags_of_the_provider_are_on_everything_that_takes_tags() -> None:
+    with aws(NOWHERE, defaultTags=json.dumps({"tags": {"owner": "me", "a": "default"}})) as plugin:
+        assert plugin.check({"cidrBlock": "10.0.0.0/16", "tags": {"a": "own"}})["tags"] == {"owner": "me", "a": "own"}
+        route = {"routeTableId": "rtb-1", "destinationCidrBlock": "0.0.0.0/0", "gatewayId": "igw-1"}
+        assert "tags" not in plugin.of("ec2/route:Route").check(route)
+
+
+def test_a_preview_asks_nothing_of_the_account(plugin: AwsClient) -> None:
+    _, state = plugin.of(INSTANCE).create({**MACHINE, "userData": Secret("x")}, preview=True)
+    assert (state["id"], state["privateIp"], state["userData"]) == (UNKNOWN, UNKNOWN, Secret("x"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"region": "eu-central-1", "profile": "mine"}, "aws:profile: this stand-in does not serve it"),
+        ({"endpoints": [{"ec2": NOWHERE}]}, "missing region"),
+    ],
+)
+def test_wrong_settings_are_refused(settings: dict[str, Any], text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    with running(make_plugin(), "") as started, pytest.raises(grpc.RpcError) as error:
+        AwsClient(started, VPC).configure(**settings)
+    assert text in refused(error)
+
+
+def test_settings_that_are_no_strings_come_as_json_and_unknown_ones_are_refused() -> None:
+    with running(make_plugin(), "") as started:
+        plugin = AwsClient(started, VPC)
+        good = {"skipCredentialsValidation": "true", "endpoints": '[{"ec2": "http://127.0.0.1:1"}]', "maxRetries": "3"}
+        assert plugin.config_failures(region="eu-central-1", **good) == {}
+        assert "no property called" in plugin.config_failures(regoin="eu-central-1")["regoin"]
+        assert "must be a boolean" in plugin.config_failures(skipRegionValidation="maybe")["skipRegionValidation"]
+
+
+@pytest.mark.parametrize("endpoint", ["", "https://ec2.eu-central-1.amazonaws.com"])
+def test_it_never_asks_the_real_aws(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    with aws(endpoint) as plugin, pytest.raises(grpc.RpcError) as error:
+        plugin.create({"cidrBlock": "10.0.0.0/16"})
+    assert "for emulated clouds only" in refused(error)
