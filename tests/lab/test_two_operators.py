@@ -47,9 +47,9 @@ def test_of_two_operators_one_is_refused_and_a_claim_that_was_left_behind_lapses
     machines: Machines, stacks: Stacks, tmp_path: Path, own_authority: dict[str, str]
 ) -> None:
     # Only a CA of one's own can be in two states.
-    ca = {"certificate": own_authority["certificate"], "privateKey": own_authority["private_key"]}
+    ours = {"name": "1", "certificate": own_authority["certificate"], "privateKey": own_authority["private_key"]}
     found = machines.fresh(3)
-    one, two = stacks.new(found, ca=ca), stacks.new(found, ca=ca)
+    one, two = stacks.new(found, authorities=[ours]), stacks.new(found, authorities=[ours])
     one.up()
     with probing(one, found, tmp_path, "Two operators") as probe:
         # At once.

@@ -151,8 +151,19 @@ def _membership(change: Change, spelled: Spelled) -> Iterator[Problem]:
 def _generations(change: Change, spelled: Spelled) -> Iterator[Problem]:
     """Machines are replaced one at a time, and only while the others carry the cluster."""
     before = {name: each for name, each in change.before.generations.items() if name in change.staying}
+    key = spelled("members")
+    yield from check_generations(before, change.after.generations, key)
     on_volumes = change.before.on_volumes and change.after.on_volumes
-    yield from check_generations(before, change.after.generations, spelled("members"), on_volumes=on_volumes)
+    raised = [
+        name for name, generation in change.after.generations.items() if generation > before.get(name, generation)
+    ]
+    if raised and len(change.after.members) == 1 and not on_volumes:
+        yield Problem(
+            f"{key}.{raised[0]}.generation",
+            str(change.after.generations[raised[0]]),
+            "The data of a cluster of one member are on its machine's disk alone, and would go with it",
+            "Let the cluster grow to 3 members first, or take a snapshot, destroy it, and make it anew",
+        )
 
 
 def _trust(change: Change, spelled: Spelled) -> Iterator[Problem]:

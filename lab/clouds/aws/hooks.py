@@ -180,7 +180,8 @@ def _instances(account: Account) -> None:
 
 def _launch(account: Account) -> None:
     """What moto does not take from a request to launch, and a machine for every instance."""
-    original, parse = EC2Backend.run_instances, instances.parse_user_data
+    original = EC2Backend.run_instances
+    parse = instances.parse_user_data  # type: ignore[attr-defined]
     asked: dict[str, Any] = {}
 
     @_instead_of(InstanceResponse, "_parse_block_device_mapping")
