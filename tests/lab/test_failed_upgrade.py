@@ -4,7 +4,7 @@ import textwrap
 from pathlib import Path
 
 from lab import Machine
-from tests.support.etcd import assert_serves_all_members, process_ids, running_versions
+from tests.support.etcd import assert_serves_all_members, lead, process_ids, running_versions
 from tests.support.machines import Machines
 from tests.support.prober import probing
 from tests.support.stacks import Stacks
@@ -67,6 +67,7 @@ def test_an_upgrade_that_fails_in_the_middle_is_undone_there_and_finished_later(
         assert_serves_all_members(found)
 
         # A machine lost now is in the way of everybody else; it comes back by a run for it alone.
+        lead(found, found[0])
         probe.mark("etcd-3 is wiped")
         machines.lab.kill("etcd-3")
         machines.lab.wipe("etcd-3")

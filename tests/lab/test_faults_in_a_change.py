@@ -1,13 +1,13 @@
 """A member that is cut off, loses its power or has no room stops a change where it is; the next run finishes it."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from lab import Machine
-from tests.support.etcd import PKI, assert_serves_all_members, etcdctl, member_list, process_ids
+from tests.support.etcd import PKI, assert_serves_all_members, lead, process_ids
 from tests.support.machines import Machines
 from tests.support.manual import manual
 from tests.support.prober import probing
@@ -27,12 +27,6 @@ def cluster(machines: Machines, stacks: Stacks) -> tuple[list[Machine], Stack]:
     return found, stack
 
 
-def _lead(machines: Sequence[Machine], leader: Machine) -> None:
-    number = next(row["ID"] for row in member_list(leader) if row["name"] == leader.name)
-    every = ",".join(f"https://{machine.address}:2379" for machine in machines)
-    etcdctl(leader, "move-leader", f"{number:x}", endpoint=every, check=False)
-
-
 def _stopped_by(stack: Stack, flag: str, moment: str, fault: Callable[[], object], mark: Callable[[str], None]) -> Run:
     """Changes a setting; the fault comes when the run has said `moment`."""
     stack.config["flags"] = {"max-txn-ops": flag}
@@ -50,7 +44,7 @@ def test_a_member_that_is_cut_off_stops_a_change_and_the_next_run_finishes_when_
     machines: Machines, cluster: tuple[list[Machine], Stack], tmp_path: Path
 ) -> None:
     found, stack = cluster
-    _lead(found, found[0])
+    lead(found, found[0])
     before = process_ids(found)
     with probing(stack, found, tmp_path, "A member cut off") as probe:
         probe.mark("etcd-3 cut off")
@@ -84,7 +78,7 @@ def test_a_leader_that_loses_its_power_in_the_middle_stops_the_change_and_costs_
     machines: Machines, cluster: tuple[list[Machine], Stack], tmp_path: Path
 ) -> None:
     found, stack = cluster
-    _lead(found, found[2])
+    lead(found, found[2])
     before = process_ids(found)
     title = "Leader's power cut in a change"
     with probing(stack, found, tmp_path, title, gap=ELECTION_SECONDS) as probe:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lab import Machine
-from tests.support.etcd import PKI, assert_serves_all_members, etcdctl, member_list, process_ids
+from tests.support.etcd import PKI, assert_serves_all_members, etcdctl, lead, member_list, process_ids
 from tests.support.machines import Machines
 from tests.support.prober import probing
 from tests.support.stacks import Run, Stack, Stacks, machine_config
@@ -68,9 +68,7 @@ def _grow(stack: Stack, found: list[Machine], before: int, after: int, scratch: 
 def _shrink(stack: Stack, found: list[Machine], before: int, after: int, scratch: Path) -> None:
     """The leader is one of those that leave."""
     there, staying, leaving = found[:before], found[:after], found[after:before]
-    number = next(row["ID"] for row in member_list(found[0]) if row["name"] == leaving[0].name)
-    every = ",".join(f"https://{machine.address}:2379" for machine in there)
-    etcdctl(found[0], "move-leader", f"{number:x}", endpoint=every)
+    lead(there, leaving[0])
     running = process_ids(staying)
     stack.config["machines"] = [machine_config(machine) for machine in staying]
     with probing(stack, staying, scratch, f"From {before} to {after} members") as probe:

@@ -33,6 +33,13 @@ def member_list(machine: Machine) -> list[dict[str, Any]]:
     return list(json.loads(etcdctl(machine, "member", "list", "--write-out=json"))["members"])
 
 
+def lead(machines: Sequence[Machine], leader: Machine) -> None:
+    """Moves leadership of the members on these machines to one of them, if it has not got it."""
+    number = next(row["ID"] for row in member_list(leader) if row["name"] == leader.name)
+    every = ",".join(f"https://{machine.address}:2379" for machine in machines)
+    etcdctl(leader, "move-leader", f"{number:x}", endpoint=every, check=False)
+
+
 def running_versions(machines: Sequence[Machine]) -> list[str]:
     """Which etcd each member runs."""
     return [etcdctl(machine, "endpoint", "status", "--write-out=simple").split(", ")[2] for machine in machines]
