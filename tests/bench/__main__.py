@@ -1,4 +1,4 @@
-"""`make bench`: how long deployments take. Arguments name parts (`creation`, `changes`, `hetzner`); without any, all are run."""
+"""`make bench`: how long deployments take. Arguments name parts, as `changes`; without any, all are run."""
 
 import sys
 
