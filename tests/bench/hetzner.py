@@ -1,7 +1,4 @@
-"""What a cloud adds: `pulumi up` on the emulated Hetzner Cloud, against as many machines that are ready.
-
-python3 -m tests.bench.hetzner
-"""
+"""What a cloud adds: `pulumi up` on the emulated Hetzner Cloud, against as many machines that are ready."""
 
 import datetime
 import json
@@ -90,14 +87,9 @@ def _table(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def main() -> int:
+def main() -> None:
     """Measures, prints the table, writes `docs/benchmark-hetzner.json`."""
     ensure_etcd(DEFAULT_ETCD)
     result = measure()
     print(_table(result))
     (REPO / "docs" / "benchmark-hetzner.json").write_text(json.dumps(result, indent=2) + "\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

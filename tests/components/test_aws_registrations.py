@@ -368,6 +368,13 @@ def test_two_generations_raised_at_once_are_refused_before_anything_is_registere
     assert registered == []
 
 
+def test_the_guard_of_the_next_update_knows_the_generations_and_where_the_data_are() -> None:
+    for changes, on_volumes in (({}, False), (VOLUME, True)):
+        applied = json.loads(stack(False, generations="121", **changes).named("aws-health").inputs["stdin"])["changes"]
+        assert applied["applied"]["generations"] == {"etcd-1": 1, "etcd-2": 2, "etcd-3": 1}
+        assert applied["applied"]["on_volumes"] is on_volumes
+
+
 @PREVIEW_AND_UPDATE
 def test_what_a_running_machine_is_made_with_comes_from_its_stash_and_not_from_the_configuration(preview: bool) -> None:
     recorder = stack(preview)
