@@ -156,6 +156,8 @@ class _Login:
         text = str(error)
         if "no acceptable host key" in text:
             return self._no_common_algorithm(transport)
+        if isinstance(error.__context__, TimeoutError):
+            return "i/o timeout"
         if isinstance(error, EOFError) or "protocol banner" in text or text == "Negotiation failed.":
             return "EOF"
         if isinstance(error, OSError) and error.errno == errno.ECONNRESET:

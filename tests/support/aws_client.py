@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -36,8 +37,11 @@ def moto() -> Iterator[str]:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
+    address = f"http://{host}:{port}"
     try:
-        yield f"http://{host}:{port}"
+        # All servers of one process share one account.
+        urllib.request.urlopen(urllib.request.Request(f"{address}/moto-api/reset", method="POST"), timeout=20).close()  # noqa: S310
+        yield address
     finally:
         server.stop()
 
