@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 from .. import host
+from ..errors import LabError
 
 _GIB = 1024**3
 _SHUTDOWN = 0x8004587D  # EXT4_IOC_SHUTDOWN, XFS_IOC_GOINGDOWN
@@ -57,7 +58,10 @@ class Volume:
             return
         if init is not None:
             _shut_down(init, os.stat(loop).st_rdev)  # noqa: PTH116 - a device's number
-        host.call("losetup", "--detach", str(loop))
+        # It may go with its last user in this moment, who is another thread's.
+        said = host.call("losetup", "--detach", str(loop), check=False)
+        if self.loop() == loop:
+            raise LabError(f"{loop} does not let go of {self.file}: {said.stderr.strip()}")
 
     def destroy(self) -> None:
         """Remove it with all that is on it."""

@@ -2,9 +2,9 @@
 
 import sys
 
-from . import changes, creation, hetzner
+from . import changes, clouds, creation
 
-PARTS = {"creation": creation.main, "changes": changes.main, "hetzner": hetzner.main}
+PARTS = {"creation": creation.main, "changes": changes.main, "clouds": clouds.main}
 
 if __name__ == "__main__":
     for part in sys.argv[1:] or PARTS:

@@ -49,6 +49,7 @@ class Server:
         self._wanted = self._is = "new"
         self._busy = False
         self._disks: dict[str, int] = {}
+        self._removing = threading.Lock()
 
     def want(self, state: str) -> None:
         """Bring it to running, stopped or terminated; returns at once."""
@@ -79,7 +80,7 @@ class Server:
     def destroy(self) -> None:
         """Cut its power and remove its disk."""
         self._wanted = self._is = "terminated"
-        self.guest.destroy()
+        self._remove()
 
     def pull(self, identity: str) -> None:
         """Take a volume out of it."""
@@ -126,7 +127,11 @@ class Server:
     def _become_terminated(self) -> None:
         if self._is != "new":
             self._shut_down()
-        self.guest.destroy()
+        self._remove()
+
+    def _remove(self) -> None:
+        with self._removing:  # whoever empties the account meets what terminates by itself
+            self.guest.destroy()
 
     def _shut_down(self) -> None:
         self.guest.press_power_button()  # once: the second time it would not wait for anything
