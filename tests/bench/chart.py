@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from xml.sax.saxutils import escape
 
 _COLOURS = ("#8a94a6", "#2f6fde", "#d98324")
-_WIDTH, _BAR, _GAP, _LEFT = 640, 22, 18, 110
+_WIDTH, _BAR, _GAP = 640, 22, 18
 
 
 def bar_chart(title: str, groups: Sequence[str], series: Mapping[str, Sequence[float]]) -> str:
@@ -16,7 +16,8 @@ def bar_chart(title: str, groups: Sequence[str], series: Mapping[str, Sequence[f
         series: name -> one value per group.
     """
     largest = max(max(values) for values in series.values())
-    scale = (_WIDTH - _LEFT - 70) / largest
+    left = 20 + 7 * max(len(label) for label in groups)
+    scale = (_WIDTH - left - 70) / largest
     parts = [f'<text x="10" y="24" font-size="16" font-weight="bold">{escape(title)}</text>']
     for index, name in enumerate(series):
         x = 10 + 160 * index
@@ -28,8 +29,8 @@ def bar_chart(title: str, groups: Sequence[str], series: Mapping[str, Sequence[f
         for index, values in enumerate(series.values()):
             width = values[group] * scale
             parts.append(
-                f'<rect x="{_LEFT}" y="{y}" width="{width:.1f}" height="{_BAR - 4}" rx="2" fill="{_COLOURS[index]}"/>'
-                f'<text x="{_LEFT + width + 6:.1f}" y="{y + 14}">{values[group]:.1f}</text>'
+                f'<rect x="{left}" y="{y}" width="{width:.1f}" height="{_BAR - 4}" rx="2" fill="{_COLOURS[index]}"/>'
+                f'<text x="{left + width + 6:.1f}" y="{y + 14}">{values[group]:.1f}</text>'
             )
             y += _BAR
         y += _GAP
