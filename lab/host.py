@@ -24,6 +24,7 @@ _PACKAGES = {
     "systemd-nspawn": "systemd-container",
     "mmdebstrap": "mmdebstrap",
     "ip": "iproute2",
+    "sysctl": "procps",
     "nft": "nftables",
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",

@@ -16,6 +16,7 @@ LAB: Mapping[str, str] = {
     "mmdebstrap": "mmdebstrap",
     "nftables": "nft",
     "iproute2": "ip",
+    "procps": "sysctl",
     "openssh-client": "ssh",
     "openssl": "openssl",
 }
