@@ -127,7 +127,12 @@ def register() -> Iterator[None]:
 
 
 def tidy() -> None:
-    """Remove the register's directory if it is empty."""
+    """Remove the register's directory if it is empty, but for locks that runs which were killed have left."""
+    for path in RUN.glob("eel*.lock"):
+        with contextlib.suppress(OSError), path.open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.stat().st_ino == os.fstat(file.fileno()).st_ino:  # as in `locked`
+                path.unlink()
     with contextlib.suppress(OSError):
         RUN.rmdir()
 

@@ -1,7 +1,11 @@
-"""How `--dist=loadfile` (pytest-xdist) shares tests out among workers."""
+"""For all tests: nothing is left out in CI, and how `--dist=loadfile` (pytest-xdist) shares them out."""
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
+
+from .support.needs import pytest_make_collect_report, pytest_runtest_makereport
+
+__all__ = ["pytest_make_collect_report", "pytest_runtest_makereport", "pytest_xdist_make_scheduler"]
 
 
 class _ByFile(LoadScopeScheduling):  # type: ignore[misc]
