@@ -1,6 +1,7 @@
 """The gate before a machine goes: another member has to prove that the cluster can do without it."""
 
 import shlex
+from collections.abc import Mapping, Sequence
 
 import pulumi
 from pulumi_command import remote
@@ -12,50 +13,45 @@ _ETCD_NODE = "/usr/local/sbin/etcd-node"
 _SECONDS = 240
 
 
-def gate(
+def gates(
     name: str,
-    machine: Machine,
-    server: pulumi.CustomResource,
-    *,
-    witness: Machine,
-    slot: pulumi.Resource,
+    machines: Sequence[Machine],
+    servers: Mapping[str, pulumi.CustomResource],
+    slots: Mapping[str, pulumi.Resource],
     parent: pulumi.Resource,
 ) -> None:
-    """Puts a gate before the replacement of a machine: while its server stands, the cluster has to be able to spare it.
+    """Puts a gate before the replacement of each machine: while its server stands, the cluster has to spare it.
 
-    The gate is the deletion of a command which is replaced together with the server, and so deleted before it: on the
-    witness, `etcd-node spare` proves that the other members are healthy and carry the quorum, and takes the leadership
-    away. If it refuses, nothing was touched. Nobody is asked when a machine is made for the first time, or comes back
-    after it was deleted behind Pulumi's back (nothing is deleted then), or when the slot goes, or everything.
+    A gate is the deletion of a command which is replaced together with the server, and so deleted before it: on the
+    witness, the machine of the next slot, `etcd-node spare` proves that the other members are healthy and carry the
+    quorum, and takes the leadership away. If it refuses, nothing was touched. Nobody is asked when a machine is made
+    for the first time, or comes back after it was deleted behind Pulumi's back (nothing is deleted then), or when the
+    slot goes, or everything, or where there is no other machine.
 
     Args:
-        name: name of the resource.
-        machine: the slot's machine.
-        server: what is replaced.
-        witness: the machine of another slot, which is asked; as the state knows it, so that a new way to it counts only
-            from the next update on. The machine itself where there is no other: then nobody is asked.
-        slot: a resource that is never replaced and goes when the slot does, such as the host key.
+        name: the cluster's; the gates are `<name>-<slot>-gate`.
+        machines: of all slots, in order. The state keeps the way to a witness, so that a new one counts only from the
+            next update on.
+        servers: slot -> what is replaced.
+        slots: slot -> a resource that is never replaced and goes when the slot does, such as the host key.
         parent: the component.
     """
-    remote.Command(
-        name,
-        connection=connection(witness["ssh"]),
-        create="true",
-        delete=None if witness is machine else _ask(machine["name"], witness),
-        add_previous_output_in_env=False,
-        opts=pulumi.ResourceOptions(
-            parent=parent,
-            depends_on=[server],
-            replace_with=[server],
-            delete_before_replace=True,
-            deleted_with=slot,
-        ),
-    )
-
-
-def ring(machines: list[Machine]) -> list[tuple[Machine, Machine]]:
-    """Each machine with the one that is asked about it: the next in order."""
-    return list(zip(machines, [*machines[1:], *machines[:1]], strict=True))
+    for machine, witness in zip(machines, [*machines[1:], *machines[:1]], strict=True):
+        slot = machine["name"]
+        remote.Command(
+            f"{name}-{slot}-gate",
+            connection=connection(witness["ssh"]),
+            create="true",
+            delete=None if witness is machine else _ask(slot, witness),
+            add_previous_output_in_env=False,
+            opts=pulumi.ResourceOptions(
+                parent=parent,
+                depends_on=[servers[slot]],
+                replace_with=[servers[slot]],
+                delete_before_replace=True,
+                deleted_with=slots[slot],
+            ),
+        )
 
 
 def _ask(name: str, witness: Machine) -> str:

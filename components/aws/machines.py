@@ -7,7 +7,7 @@ import pulumi
 import pulumi_aws as aws
 import pulumi_tls as tls
 
-from ..gate import gate, ring
+from ..gate import gates
 from ..kept import generation_name, kept
 from ..machine import Bastion, CloudMachine, Machine, Ssh
 from ..plan import aws_types, cloud_init
@@ -128,17 +128,9 @@ class AwsMachines(pulumi.ComponentResource):
         self._host_keys: dict[str, tls.PrivateKey] = {}
         servers = {slot["name"]: self._server(slot) for slot in args["slots"]}
         self.machines = [servers[slot["name"]][0] for slot in args["slots"]]
-        for machine, witness in ring(self.machines):
-            slot_name = machine["name"]
-            gate(
-                f"{name}-{slot_name}-gate",
-                machine,
-                servers[slot_name][1],
-                witness=witness,
-                slot=self._host_keys[slot_name],
-                parent=self,
-            )
-        self.server_ids = pulumi.Output.all(**{slot: server.id for slot, (_, server) in servers.items()})
+        instances = {slot: server for slot, (_, server) in servers.items()}
+        gates(name, self.machines, instances, self._host_keys, self)
+        self.server_ids = pulumi.Output.all(**{slot: instance.id for slot, instance in instances.items()})
         self.hosts = pulumi.Output.all(**{slot: machine["ssh"]["host"] for slot, (machine, _) in servers.items()})
         self.generations = _generations(args)
         self.register_outputs(
