@@ -20,13 +20,12 @@ from components.aws import (
     AwsVolume,
 )
 from components.kubernetes import cluster_api
-from components.plan.generations import check_generations
 
 from . import aws_config, hosts
 from .aws_config import AwsConfig
-from .config import ConfigError, StackConfig
+from .config import StackConfig
 from .outputs import cluster_args, cluster_outputs
-from .previous import last_generations
+from .previous import allowed_generations
 
 
 @dataclass(frozen=True)
@@ -50,10 +49,8 @@ def build(stack: StackConfig, last: Mapping[str, Any]) -> dict[str, Any]:
     config = stack.aws
     if config is None:
         raise ValueError(f"the stack's platform is {stack.platform}")
-    before = last_generations(last)
     wanted = {slot.name: slot.generation for slot in config.plan.slots}
-    if problems := check_generations(before, wanted, f"{aws_config.KEY}.slots"):
-        raise ConfigError(stack.cluster_name, problems)
+    before = allowed_generations(stack, last, wanted, f"{aws_config.KEY}.slots")
     name = stack.cluster_name
     network = AwsNetwork(name, _network_args(config))
     key = _key(name, config)

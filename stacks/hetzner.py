@@ -17,14 +17,13 @@ from components.hetzner import (
 )
 from components.kubernetes import cluster_api
 from components.plan.firewall import Firewall, member_rules
-from components.plan.generations import check_generations
 from components.plan.hetzner import HetznerPlan
 
 from . import hetzner_config, hosts
-from .config import ConfigError, StackConfig
+from .config import StackConfig
 from .hetzner_config import HetznerConfig
 from .outputs import cluster_args, cluster_outputs
-from .previous import last_generations
+from .previous import allowed_generations
 
 
 @dataclass(frozen=True)
@@ -50,10 +49,8 @@ def build(stack: StackConfig, last: Mapping[str, Any]) -> dict[str, Any]:
     hetzner = stack.hetzner
     if hetzner is None:
         raise ValueError(f"the stack's platform is {stack.platform}")
-    before = last_generations(last)
     wanted = {slot.name: slot.generation for slot in hetzner.plan.slots}
-    if problems := check_generations(before, wanted, f"{hetzner_config.KEY}.slots"):
-        raise ConfigError(stack.cluster_name, problems)
+    before = allowed_generations(stack, last, wanted, f"{hetzner_config.KEY}.slots")
     plan, name = hetzner.plan, stack.cluster_name
     network = HetznerNetwork(name, _network_args(hetzner))
     key = _key(name, hetzner)
