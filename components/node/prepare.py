@@ -6,7 +6,7 @@ import stat
 from dataclasses import replace
 from pathlib import Path
 
-from . import account, disk, files, firewall, identity, machine, paths, release, version_change, wal
+from . import account, disk, files, firewall, identity, machine, paths, release, systemd, version_change, wal
 from .errors import NodeError
 from .identity import Identity
 from .say import phase, say
@@ -84,7 +84,7 @@ def install_release(spec: Spec) -> None:
             f"the file system of {paths.RELEASES} has {free >> 20} MiB free; a release needs {needed >> 20} MiB",
             "Make room there, then run again.",
         )
-    release.install(spec.release)
+    release.install(spec.release, gently=systemd.show().runs)
 
 
 def _record(spec: Spec, known: Identity | None) -> None:

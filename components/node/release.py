@@ -84,7 +84,7 @@ def installed(release: Release) -> bool:
     return True
 
 
-def install(release: Release, clock: Clock = time.time) -> None:
+def install(release: Release, clock: Clock = time.time, *, gently: bool = False) -> None:
     """Downloads, checks and unpacks the release.
 
     The archive is hashed and unpacked while it arrives, into a directory that gets its name only when the sum is right.
@@ -92,6 +92,7 @@ def install(release: Release, clock: Clock = time.time) -> None:
     Args:
         release: which, and from where.
         clock: this machine's time, in seconds since 1970.
+        gently: rest for as long as was worked, all along, so that what serves on this machine gets its processors too.
 
     Raises:
         NodeError: mirror unreachable, no such release, wrong checksum, or the mirror's clock and this machine's differ.
@@ -114,7 +115,7 @@ def install(release: Release, clock: Clock = time.time) -> None:
     phase(f"fetch {url}")
     try:
         with _open(url, clock) as answer:
-            stream = _Hashed(answer, url)
+            stream = _Hashed(answer, url, gently)
             programs = _unpack(stream, folder, fresh)
             stream.drain()
         _check_sum(stream.digest.hexdigest(), wanted, url, source)
@@ -239,13 +240,19 @@ def _listed(sums: str, name: str, source: str) -> str:
 class _Hashed:
     """A response that is hashed as it is read, and refused when it is too long."""
 
-    def __init__(self, answer: http.client.HTTPResponse, url: str) -> None:
+    def __init__(self, answer: http.client.HTTPResponse, url: str, gently: bool) -> None:
         self._answer = answer
         self._url = url
+        self._gently = gently
+        self._worked = time.process_time()
         self._count = 0
         self.digest: Digest = hashlib.sha256()
 
     def read(self, size: int = _CHUNK) -> bytes:
+        # Here and not by priorities: those leave a member that serves waiting for whole ticks of the scheduler.
+        if self._gently:
+            time.sleep(time.process_time() - self._worked)
+            self._worked = time.process_time()
         try:
             chunk = self._answer.read(size)
         except (OSError, http.client.HTTPException) as error:

@@ -5,6 +5,7 @@ import http.server
 import io
 import json
 import os
+import shutil
 import tarfile
 import threading
 import time
@@ -111,6 +112,24 @@ def test_a_release_is_installed_and_known_again_without_the_network(mirror: Mirr
     place = release.directory(VERSION)
     assert sorted(path.name for path in place.iterdir()) == [*release.PROGRAMS, release.MANIFEST]
     assert all(os.access(place / name, os.X_OK) for name in release.PROGRAMS)
+
+
+def test_beside_a_member_that_serves_it_rests_for_as_long_as_it_works(
+    mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worked, rests = [0.0], []
+
+    def process_time() -> float:
+        worked[0] += 0.25
+        return worked[0]
+
+    monkeypatch.setattr(time, "process_time", process_time)
+    monkeypatch.setattr(time, "sleep", rests.append)
+    release.install(mirror.release())
+    assert rests == []
+    shutil.rmtree(release.directory(VERSION))
+    release.install(mirror.release(), gently=True)
+    assert rests and set(rests) == {0.25}
 
 
 def test_a_stated_checksum_needs_no_list(mirror: Mirror) -> None:
