@@ -1,7 +1,9 @@
 """EtcdCluster: PKI, members, founding, health, and what Kubernetes needs of them."""
 
+import hashlib
 import json
 import secrets
+from collections.abc import Mapping
 from typing import Any, NotRequired, TypedDict, TypeVar, cast
 
 import pulumi
@@ -13,7 +15,7 @@ from .member import EtcdMember
 from .node import bundle
 from .operator import new_operator
 from .pki import EARLY_RENEWAL_HOURS, YEAR_HOURS, Authority, ClientCertificate, EtcdPki, EtcdPkiArgs, authorities_of
-from .plan import AuthorityPlan, ClusterPlan, MemberPlan, member_specs, warnings
+from .plan import AuthorityPlan, ClusterPlan, MemberPlan, Spec, member_specs, spec_text, warnings
 from .plan.flags import DEFAULT_QUOTA, METRICS_LOOPBACK, PKI_DIRECTORY
 from .plan.guard.state import State, wanted_state
 from .plan.releases import DEFAULT_MIRROR
@@ -74,7 +76,8 @@ class EtcdCluster(pulumi.ComponentResource):
     """An etcd cluster on machines that exist, founded, converged and proved healthy.
 
     Children: `<name>-pki` (`EtcdPki`), `<name>-<member>` (`EtcdMember`) per member, `<name>-founding` (a `pulumi.Stash`
-    that remembers with whom the cluster was founded, and its token) and `<name>-health`.
+    that remembers with whom the cluster was founded, and its token), `<name>-change` (one whose ID is another one after
+    every change of what is wanted) and `<name>-health`.
 
     Raises `plan.PlanError` (a ValueError) on bad arguments, with key, value, rule and remedy, and its subclass
     `ChangeRefusedError` on a change that cannot be made in one update.
@@ -122,6 +125,15 @@ class EtcdCluster(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, ignore_changes=["input"]),
         )
         operator = founding.output.apply(lambda known: known["operator"])
+        # Pulumi notes what a command was given when the command has ended. A run that is killed in between leaves the
+        # old inputs in the state, and if the configuration is then set back, nothing differs, whatever has happened on
+        # the machine. So each change of the wanted state has an ID that never was before, noted before any machine
+        # changes and given to every member.
+        change = pulumi.Stash(
+            f"{name}-change",
+            input=_digest(specs),
+            opts=pulumi.ResourceOptions(parent=self, replace_on_changes=["input"]),
+        )
 
         pki = EtcdPki(f"{name}-pki", _pki_args(args), child)
         members = [
@@ -132,6 +144,7 @@ class EtcdCluster(pulumi.ComponentResource):
                     "spec": specs[machine["name"]],
                     "files": pki.files(machine["name"]),
                     "operator": operator,
+                    "change": change.id,
                 },
                 child,
             )
@@ -192,6 +205,10 @@ class EtcdCluster(pulumi.ComponentResource):
                 "applied": self.applied,
             }
         )
+
+
+def _digest(specs: Mapping[str, Spec]) -> str:
+    return hashlib.sha256("".join(map(spec_text, specs.values())).encode()).hexdigest()[:12]
 
 
 def _after(proof: pulumi.Output[Any], value: pulumi.Output[_T]) -> pulumi.Output[_T]:

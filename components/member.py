@@ -32,6 +32,8 @@ class EtcdMemberArgs(TypedDict):
     """File name -> PEM of the member's certificates and keys (secret)."""
     operator: pulumi.Input[Mapping[str, str]]
     """Whose runs these are: `id`, and `by` for people. The same in every run from the same state."""
+    change: pulumi.Input[str]
+    """Of which change of the cluster this wanted state is; another one after every change, also after one undone."""
 
 
 class EtcdMember(pulumi.ComponentResource):
@@ -65,7 +67,12 @@ class EtcdMember(pulumi.ComponentResource):
         # replaced, and would hide every other change in the preview.
         self._bundle: pulumi.Output[str] = pulumi.Output.secret(
             pulumi.Output.json_dumps(
-                {"identity": machine.get("identity", ""), "files": args["files"], "operator": args["operator"]},
+                {
+                    "identity": machine.get("identity", ""),
+                    "files": args["files"],
+                    "operator": args["operator"],
+                    "change": args["change"],
+                },
                 sort_keys=True,
             )
         )

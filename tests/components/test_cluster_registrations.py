@@ -33,6 +33,7 @@ def test_the_names_of_all_resources_are_an_interface_and_stay_as_they_are(previe
             ("PrivateKey", "dev-pki-1-ca"),
             ("SelfSignedCert", "dev-pki-1-ca"),
             ("Stash", "dev-founding"),
+            ("Stash", "dev-change"),
             ("Command", "dev-health"),
             *((type_, leaf) for leaf in leaves for type_ in ("PrivateKey", "CertRequest", "LocallySignedCert")),
             *(("EtcdMember", f"dev-{m}") for m in MEMBERS),
@@ -201,6 +202,17 @@ def test_a_changed_authority_is_no_reason_to_prepare_a_machine_again() -> None:
     )
     assert before.named("dev-a-prepare").inputs == after.named("dev-a-prepare").inputs
     assert before.named("dev-a-converge").inputs != after.named("dev-a-converge").inputs
+
+
+def test_every_change_of_what_is_wanted_has_an_id_of_its_own_that_every_member_is_given() -> None:
+    before, after = (cluster(preview=False, flags=flags) for flags in ({}, {"max-txn-ops": "256"}))
+    assert before.named("dev-change").inputs != after.named("dev-change").inputs
+    assert before.named("dev-change").inputs == cluster(preview=False).named("dev-change").inputs
+    assert list(after.named("dev-change").request.replaceOnChanges) == ["input"], "a replacement has another ID"
+    for member in MEMBERS:
+        converge = after.named(f"dev-{member}-converge")
+        assert json.loads(converge.inputs["stdin"]["value"])["change"] == "dev-change-id"
+        assert "dev-change" in converge.depends_on
 
 
 def test_an_authority_that_exists_keeps_its_lifetime() -> None:

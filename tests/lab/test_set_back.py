@@ -1,0 +1,77 @@
+"""A run that was killed in the middle of a member's change, and a configuration that is then set back."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from lab import Machine
+from tests.support.etcd import assert_serves_all_members, process_ids
+from tests.support.machines import Machines
+from tests.support.prober import probing
+from tests.support.stacks import Stack, Stacks, machine_config
+
+
+def command_line(machine: Machine) -> str:
+    """What etcd runs with on a machine."""
+    return machine.run("tr '\\0' ' ' </proc/$(systemctl show -P MainPID etcd)/cmdline", root=True, check=False).stdout
+
+
+def every(pause: float, *, seconds: float) -> Iterator[None]:
+    """Once at first, then after every pause."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        yield
+        time.sleep(pause)
+
+
+def killed_at(stack: Stack, words: str) -> None:
+    """Begins `pulumi up` and ends it with SIGKILL when it has said this, in the middle of the first member's change."""
+    running = stack.begin_up()
+    try:
+        running.until_said(words)
+    finally:
+        running.kill()
+    pending = stack.export()["deployment"].get("pending_operations", [])
+    assert [operation["resource"]["urn"].rsplit("::", 1)[1] for operation in pending] == ["test-etcd-1-converge"]
+
+
+def test_a_setting_that_a_killed_run_brought_to_one_member_is_taken_back_there(
+    machines: Machines, stacks: Stacks, tmp_path: Path
+) -> None:
+    found = machines.fresh(3)
+    stack = stacks.new(found)
+    stack.up()
+    before = process_ids(found)
+    with probing(stack, found, tmp_path, "A killed change set back") as probe:
+        stack.config["flags"] = {"max-txn-ops": "256"}
+        probe.mark("pulumi up")
+        killed_at(stack, "etcd-1: restarts for --max-txn-ops")
+        # The command on the machine goes on to its end; nobody notes it.
+        assert any("--max-txn-ops" in command_line(found[0]) for _ in every(0.2, seconds=20))
+        del stack.config["flags"]
+        probe.mark("killed; set back, pulumi up")
+        stack.up()
+    assert all("--max-txn-ops" not in command_line(machine) for machine in found)
+    after = process_ids(found)
+    assert [after[machine.name] != before[machine.name] for machine in found] == [True, False, False]
+    assert_serves_all_members(found)
+    again = stack.preview()
+    assert "to update" not in again.text and "to replace" not in again.text, again.text
+
+
+def test_members_that_a_killed_run_took_out_of_the_cluster_come_back(
+    machines: Machines, stacks: Stacks, tmp_path: Path
+) -> None:
+    found = machines.fresh(5)
+    stack = stacks.new(found)
+    stack.up()
+    before = process_ids(found[:3])
+    with probing(stack, found[:3], tmp_path, "A killed shrinking set back") as probe:
+        stack.config["machines"] = [machine_config(machine) for machine in found[:3]]
+        probe.mark("pulumi up, 5 to 3")
+        killed_at(stack, "has left the cluster")
+        stack.config["machines"] = [machine_config(machine) for machine in found]
+        probe.mark("killed; set back, pulumi up")
+        stack.up()
+    assert process_ids(found[:3]) == before
+    assert_serves_all_members(found)
