@@ -12,6 +12,7 @@ from tests.support.authority import OwnAuthority
 from tests.support.clients import IN, OUT, Held, knocking, tls_of
 from tests.support.etcd import assert_serves_all_members, process_ids
 from tests.support.machines import Machines
+from tests.support.manual import assert_as_in_the_manual
 from tests.support.prober import probing
 from tests.support.stacks import Stacks
 
@@ -154,10 +155,11 @@ def test_a_rotation_whose_first_and_third_up_are_killed_is_finished_by_the_next_
     stack.up()
     keys = [machine.run("sha256sum </etc/etcd/pki/server.key", root=True).stdout for machine in found]
 
-    def killed(title: str, **config: Any) -> None:
+    def killed(title: str, section: str, **config: Any) -> None:
         """One up that is ended when the second member's process has just been replaced, and one more."""
         before, processes = restarts(found), process_ids(found)
         stack.config.update(config)
+        assert_as_in_the_manual(stack, section)
         with probing(stack, found, tmp_path, title) as probe:
             stack.up_killed_when(lambda: process_ids(found[1:2])["etcd-2"] != processes["etcd-2"])
             probe.mark("killed")
@@ -166,15 +168,16 @@ def test_a_rotation_whose_first_and_third_up_are_killed_is_finished_by_the_next_
         assert restarts(found) == {name: count + 1 for name, count in before.items()}
         assert_serves_all_members(found)
 
-    killed("CA rotation, killed: trust both", authorities=[{"name": "1"}, {"name": "2"}], issuer="1")
+    killed("CA rotation, killed: trust both", "1. Trust both", authorities=[{"name": "1"}, {"name": "2"}], issuer="1")
     processes = process_ids(found)
+    stack.config["issuer"] = "2"
+    assert_as_in_the_manual(stack, "2. The new one issues")
     with probing(stack, found, tmp_path, "CA rotation, killed: the new one issues"):
-        stack.config["issuer"] = "2"
         stack.up()
     assert process_ids(found) == processes
     new_keys = [machine.run("sha256sum </etc/etcd/pki/server.key", root=True).stdout for machine in found]
     assert not set(keys) & set(new_keys)
-    killed("CA rotation, killed: drop the old one", authorities=[{"name": "2"}])
+    killed("CA rotation, killed: drop the old one", "3. Drop the old one", authorities=[{"name": "2"}])
 
     assert stack.outputs()["ca_cert"].count("BEGIN CERTIFICATE") == 1
     stack.up("--expect-no-changes")

@@ -10,12 +10,13 @@ from lab import Machine
 from tests.support.etcd import PKI, assert_serves_all_members, lead, process_ids
 from tests.support.machines import Machines
 from tests.support.manual import manual
-from tests.support.prober import probing
+from tests.support.prober import GAP_SECONDS, probing
 from tests.support.stacks import Run, Stack, Stacks
 
 OPTIONS = f"--cacert={PKI}/ca.crt --cert={PKI}/healthcheck-client.crt --key={PKI}/healthcheck-client.key"
 ELECTION_SECONDS = 5.0
-"""Longest time without an acknowledgement where a leader dies unannounced: etcd's election timeout is 1 to 2 s."""
+"""Longest time without an acknowledgement where a leader dies unannounced: first etcd's own election timeout, 1 to 2 s,
+has to pass."""
 
 
 @pytest.fixture(scope="module")
@@ -74,16 +75,28 @@ def test_a_member_that_is_cut_off_stops_a_change_and_the_next_run_finishes_when_
     assert_serves_all_members(found)
 
 
+@pytest.mark.parametrize(
+    ("timers", "gap"),
+    [({}, ELECTION_SECONDS), ({"heartbeatIntervalMs": 50, "electionTimeoutMs": 300}, GAP_SECONDS)],
+    ids=["etcd's own timers", "a short election"],
+)
 def test_a_leader_that_loses_its_power_in_the_middle_stops_the_change_and_costs_no_acknowledged_write(
-    machines: Machines, cluster: tuple[list[Machine], Stack], tmp_path: Path
+    machines: Machines,
+    cluster: tuple[list[Machine], Stack],
+    tmp_path: Path,
+    timers: dict[str, int],
+    gap: float,
 ) -> None:
     found, stack = cluster
+    stack.config |= timers
+    stack.up()
     lead(found, found[2])
     before = process_ids(found)
-    title = "Leader's power cut in a change"
-    with probing(stack, found, tmp_path, title, gap=ELECTION_SECONDS) as probe:
+    title = f"Leader's power cut in a change{', short election' if timers else ''}"
+    with probing(stack, found, tmp_path, title, gap=gap) as probe:
+        flag = str(512 + len(timers))
         run = _stopped_by(
-            stack, "512", f"{found[0].name}: as wanted", lambda: machines.lab.kill(found[2].name), probe.mark
+            stack, flag, f"{found[0].name}: as wanted", lambda: machines.lab.kill(found[2].name), probe.mark
         )
         assert run.code != 0
         assert f"{found[2].name}: " in run.text

@@ -5,6 +5,7 @@ from pathlib import Path
 from lab import Machine
 from tests.support.etcd import assert_serves_all_members, member_list, process_ids
 from tests.support.machines import Machines
+from tests.support.manual import assert_as_in_the_manual
 from tests.support.prober import probing
 from tests.support.stacks import Run, Stack, Stacks, machine_config, override_in
 
@@ -28,6 +29,7 @@ def test_a_refused_change_touches_nothing_and_an_accepted_one_happens_as_announc
 def _skip_a_minor(stack: Stack, found: list[Machine]) -> None:
     before, outputs = process_ids(found), stack.outputs()
     stack.config["version"] = "3.7.3"
+    assert_as_in_the_manual(stack, "What the preview says of a change")
     for run in (stack.preview(check=False), stack.up(check=False)):
         _assert_refused(run, "etcd goes up one minor version at a time, and the last update left 3.5.35")
         assert "1. version: 3.6.16\n" in run.text
@@ -39,6 +41,7 @@ def _skip_a_minor(stack: Stack, found: list[Machine]) -> None:
 
 def _upgrade(stack: Stack) -> None:
     stack.config["version"] = "3.6.16"
+    assert_as_in_the_manual(stack, "What the preview says of a change")
     announced = _announced(stack.preview())
     assert len(announced) == 6, announced
     run = stack.up()
@@ -54,6 +57,7 @@ def _replace_by_another_name(stack: Stack, found: list[Machine], scratch: Path) 
     names = [found[0], found[3], found[2]]
     stack.config["machines"] = [machine_config(machine) for machine in names]
     running = process_ids([found[0], found[2]])
+    assert_as_in_the_manual(stack, "A member of another name, at another address")
     print("\n".join(announced := _announced(stack.preview())))
     said = [text for text in announced if "etcd-4 becomes a voter" in text or "etcd-2 leaves" in text]
     assert "[4 voters, 1 may be lost]" in said[0]

@@ -9,6 +9,7 @@ import pytest
 from lab import Machine
 from tests.support.etcd import assert_serves_all_members
 from tests.support.machines import Machines
+from tests.support.manual import assert_as_in_the_manual
 from tests.support.prober import probing
 from tests.support.stacks import Stacks
 
@@ -43,6 +44,8 @@ def test_a_changed_setting_restarts_the_members_in_their_order_and_loses_nothing
     before = started_at(found)
 
     stack.config["flags"] = {"max-txn-ops": "256"}
+    if count == 3:
+        assert_as_in_the_manual(stack, "Change a setting")
     with probing(stack, found, tmp_path, f"A setting changed on {count} members") as probe:
         probe.mark("pulumi up")
         run = stack.up()

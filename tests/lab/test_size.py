@@ -5,6 +5,7 @@ from pathlib import Path
 from lab import Machine
 from tests.support.etcd import PKI, assert_serves_all_members, etcdctl, lead, member_list, process_ids
 from tests.support.machines import Machines
+from tests.support.manual import assert_as_in_the_manual
 from tests.support.prober import probing
 from tests.support.stacks import Run, Stack, Stacks, machine_config
 
@@ -46,6 +47,8 @@ def _grow(stack: Stack, found: list[Machine], before: int, after: int, scratch: 
     old, new = found[:before], found[before:after]
     running = process_ids(old)
     stack.config["machines"] = [machine_config(machine) for machine in old + new]
+    if after == 5:
+        assert_as_in_the_manual(stack, "More members")
     with probing(stack, old, scratch, f"From {before} to {after} members") as probe:
         probe.mark("pulumi up")
         run = stack.up()
@@ -71,6 +74,8 @@ def _shrink(stack: Stack, found: list[Machine], before: int, after: int, scratch
     lead(there, leaving[0])
     running = process_ids(staying)
     stack.config["machines"] = [machine_config(machine) for machine in staying]
+    if after == 3:
+        assert_as_in_the_manual(stack, "Fewer members")
     with probing(stack, staying, scratch, f"From {before} to {after} members") as probe:
         probe.mark("pulumi up")
         run = stack.up()

@@ -6,6 +6,7 @@ from pathlib import Path
 from lab import Machine
 from tests.support.etcd import assert_serves_all_members, process_ids, running_versions
 from tests.support.machines import Machines, as_they_are
+from tests.support.manual import assert_as_in_the_manual
 from tests.support.prober import probing
 from tests.support.stacks import Stack, Stacks
 
@@ -21,6 +22,8 @@ def test_each_minor_in_turn_back_by_one_and_no_other_way(machines: Machines, sta
     for version in ("3.6.16", "3.7.3", "3.6.16"):
         before = process_ids(found)
         stack.config["version"] = version
+        if version == "3.7.3":
+            assert_as_in_the_manual(stack, "Change the version")
         back = now > version
         title = f"{'Downgrade' if back else 'Upgrade'} to {version}"
         with probing(stack, found, tmp_path, title) as probe:

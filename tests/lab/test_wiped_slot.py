@@ -8,7 +8,7 @@ import pytest
 from lab import Machine
 from tests.support.etcd import assert_serves_all_members, etcdctl, member_list, process_ids
 from tests.support.machines import Machines
-from tests.support.manual import manual
+from tests.support.manual import assert_as_in_the_manual, manual
 from tests.support.prober import probing
 from tests.support.stacks import Stack, Stacks, machine_config
 
@@ -90,6 +90,8 @@ def _come_back(
     (_new_host_key if new_host_key else _another)(stack, wiped)
     if flags is not None:
         stack.config["flags"] = flags
+    if wiped == found[:1] and not new_host_key:
+        assert_as_in_the_manual(stack, "A machine that was lost, or whose disk was")
     with probing(stack, found, scratch, title) as probe:
         probe.mark("pulumi up")
         run = stack.up()

@@ -1,11 +1,30 @@
-"""Lines of the manual, as they stand there, for a test's machines."""
+"""Lines of the manual, as they stand there, for a test's machines and against a test's previews."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 from lab import Machine
 
-from .stacks import REPO
+from .stacks import REPO, Stack
+
+# A replacement has further lines, `++` and `--`, where the output is not a terminal.
+_STEP = re.compile(r"^ *(?:\+-|[+~-]) +(?P<type>\S+:\S+:\S+) .*")
+_ANNOUNCED = re.compile(r"^ +\d+\. .*\[.*\]$")
+
+
+def _section(title: str) -> str:
+    """The text below a title of docs/operations.md, up to the next title of its rank or above."""
+    text = (REPO / "docs" / "operations.md").read_text()
+    found = re.search(rf"^(#+) {re.escape(title)}\n", text, re.MULTILINE)
+    assert found is not None, f"docs/operations.md has no title {title!r}"
+    rest = text[found.end() :]
+    end = re.search(rf"^#{{2,{len(found[1])}}} ", rest, re.MULTILINE)
+    return rest[: end.start()] if end else rest
+
+
+def _blocks(title: str, language: str) -> list[list[str]]:
+    return [block.splitlines() for block in re.findall(rf"```{language}\n(.*?)```", _section(title), re.DOTALL)]
 
 
 def manual(section: str, machines: Sequence[Machine]) -> str:
@@ -15,9 +34,58 @@ def manual(section: str, machines: Sequence[Machine]) -> str:
         section: the section's title.
         machines: those on which, or about which, the lines are to be run; the first one fills in for the example's one.
     """
-    text = (REPO / "docs" / "operations.md").read_text().split(f"## {section}\n")[1]
-    lines = text.split("```sh\n")[1].split("```")[0]
+    lines = "\n".join(_blocks(section, "sh")[0])
     endpoints = ",".join(f"https://{machine.address}:2379" for machine in machines)
     lines = re.sub(r"--endpoints=\S+", f"--endpoints={endpoints}", lines)
     lines = re.sub(r"(?m)^NAME=\S+ ADDRESS=\S+", f"NAME={machines[0].name} ADDRESS={machines[0].address}", lines)
     return f"set -e\n{lines}"
+
+
+def assert_as_in_the_manual(stack: Stack, section: str) -> None:
+    """Fails unless `pulumi preview` shows, for the edit that was just made, what the section says that it shows.
+
+    Compared are the steps, one by one (those of keys and certificates may be left out), the numbers of resources, the
+    announced plan, the refusal, and each line of a detailed diff.
+
+    Args:
+        stack: the stack, three members with the names of the manual, with the edit.
+        section: the section's title.
+    """
+    compared = 0
+    preview = stack.preview(check=False)
+    shown = preview.text.splitlines()
+    for block in _blocks(section, "text"):
+        if block[0].startswith("etcd-node: ") or ("error: " in block[0]) != (preview.code != 0):
+            continue  # what a machine says, or what another edit shows
+        if any(_STEP.match(line) for line in block):
+            assert _steps(block) == _steps(shown), _help(section, block, shown)
+            _assert_in(block, shown, section)
+        elif any(_ANNOUNCED.match(line) for line in block):
+            assert [line for line in block if _ANNOUNCED.match(line)] == list(filter(_ANNOUNCED.match, shown))
+        elif "error: " in block[0]:
+            _assert_in(block, shown, section)
+        else:
+            _assert_in(block, stack.preview("--diff").text.splitlines(), section)
+        compared += 1
+    assert compared, f"{section!r} shows no preview"
+
+
+def _steps(lines: Sequence[str]) -> Counter[str]:
+    """The steps that a reader must know of; in which order a preview lists members side by side differs."""
+    found = [match for line in lines if (match := _STEP.match(line))]
+    return Counter(_plain(match[0]) for match in found if not match["type"].startswith("tls:"))
+
+
+def _assert_in(block: Sequence[str], shown: Sequence[str], section: str) -> None:
+    there = {_plain(line) for line in shown}
+    missing = [line for line in block if line.strip() != "..." and _plain(line) not in there]
+    assert not missing, _help(section, missing, shown)
+
+
+def _plain(line: str) -> str:
+    """Without what differs from run to run: spaces, and what an override is called."""
+    return re.sub(r"allow-[0-9a-f]{12}", "allow-...", " ".join(line.split()))
+
+
+def _help(section: str, documented: Sequence[str], shown: Sequence[str]) -> str:
+    return "\n".join([f"docs/operations.md, {section!r}, says", *documented, "and `pulumi preview` shows", *shown])
