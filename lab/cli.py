@@ -86,6 +86,9 @@ def _parser() -> argparse.ArgumentParser:
         probe.add_argument(f"--{name}", metavar="FILE", help=f"{text}, PEM; goes with --endpoints")
     probe.add_argument("--seconds", type=float, metavar="S", help="end by itself after so long")
     probe.add_argument("--svg", metavar="FILE", help="draw what happened, too")
+    probe.add_argument(
+        "--log", metavar="FILE", help="mark the steps that `pulumi up --yes | tee FILE` says, in the SVG"
+    )
     probe.add_argument("--json", action="store_true", help="the report as JSON")
     cloud = commands.add_parser("cloud", help="an emulated cloud whose servers boot as machines here")
     cloud.add_argument("which", choices=[*_CLOUDS], help="which cloud")
@@ -150,6 +153,8 @@ def _probe(lab: Lab, args: argparse.Namespace) -> int:
     by_address = {f"https://{machine.address}:2379": machine.name for machine in lab.machines.values()}
     probe = Probe(args.endpoints.split(","), tls, names=by_address)
     probe.start()
+    if args.log:
+        probe.follow(Path(args.log))
     print("probing; Ctrl-C ends it" if args.seconds is None else f"probing for {args.seconds:g} s", file=sys.stderr)
     with contextlib.suppress(KeyboardInterrupt):
         # Not for as long as threads can wait: some kernels refuse to sleep until after the end of their time.

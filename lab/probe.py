@@ -16,6 +16,7 @@ import contextlib
 import http.client
 import itertools
 import json
+import re
 import ssl
 import threading
 import time
@@ -27,6 +28,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 _PAGE = 2000
+# What etcd-node says, at the end of a line of `pulumi up` about the command that runs it.
+_SAID = re.compile(r"command:remote:Command \S+ (?:creat|updat|delet)\w+ \(.*?\)(?: \[diff: .*?\];)? ([\w.-]+): (.+)")
+_FOLLOW_SECONDS = 0.05
 _READ_BACK_SECONDS = 30.0
 
 
@@ -77,6 +81,15 @@ class Stored:
     revision: int
     version: int
     """How often the key was written; every number is written once."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of an operation that a machine said it was making; time in seconds since the start."""
+
+    at: float
+    member: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -259,6 +272,7 @@ class Records:
     sights: list[Sight] = field(default_factory=list)
     terms: list[tuple[float, int]] = field(default_factory=list)
     marks: list[tuple[float, str]] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
     ended: float = 0.0
 
 
@@ -307,8 +321,9 @@ class Probe:
         self._began = time.monotonic()
         jobs: list[Callable[[], None]] = [self._watch, self._write, self._read]
         jobs += [lambda url=url: self._look(url) for url in self.endpoints]  # type: ignore[misc]
-        self._threads = [threading.Thread(target=self._guarded, args=(job,), daemon=True) for job in jobs]
-        for thread in self._threads:
+        threads = [threading.Thread(target=self._guarded, args=(job,), daemon=True) for job in jobs]
+        self._threads += threads
+        for thread in threads:
             thread.start()
         while len(self.records.writes) < 1 or len(self.records.events) < 1:
             if self._now() > 10 or self._broken:
@@ -320,6 +335,12 @@ class Probe:
     def mark(self, text: str) -> None:
         """Notes that something begins now; the picture shows it."""
         self.records.marks.append((self._now(), text))
+
+    def follow(self, log: Path) -> None:
+        """Notes the steps that `pulumi up` says in this file from now on; the file may be begun anew, or be missing."""
+        thread = threading.Thread(target=self._guarded, args=(lambda: self._follow(log),), daemon=True)
+        self._threads.append(thread)
+        thread.start()
 
     def finish(self) -> Report:
         """Ends it, reads everything back, removes it, and judges.
@@ -365,6 +386,20 @@ class Probe:
             self.records.writes.append(Write(number, start, self._now(), revision))
             self._stop.wait(self._pace.write)
         lines.close()
+
+    def _follow(self, log: Path) -> None:
+        seen = len(log.read_text(errors="replace")) if log.exists() else 0
+        last: dict[str, str] = {}
+        while not self._stop.wait(_FOLLOW_SECONDS):
+            text = log.read_text(errors="replace") if log.exists() else ""
+            if len(text) < seen:
+                seen = 0
+            whole = text[seen : text.rfind("\n") + 1]
+            seen += len(whole)
+            for member, said in _SAID.findall(whole):
+                if last.get(member) != said:
+                    self.records.steps.append(Step(self._now(), member, said))
+                last[member] = said
 
     def _read(self) -> None:
         lines = self._open_lines()

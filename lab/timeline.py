@@ -7,6 +7,8 @@ from .probe import Records, Report, Sight
 
 _WIDTH, _LEFT, _RIGHT, _TOP, _PLOT, _LANE = 860, 60, 20, 60, 200, 18
 _LEAST, _MOST = 0.0005, 2.0
+_ROW, _COLUMNS, _LETTERS = 15, 2, 66
+_STEP = "#101418"
 _UP, _LEADS, _DOWN, _LINE, _WRITE = "#7fb38a", "#2f6fde", "#d5513f", "#8a94a6", "#2f6fde"
 
 
@@ -19,9 +21,12 @@ def timeline(title: str, records: Records, report: Report) -> str:
         report: its verdict.
     """
     span = max(report.seconds, 0.001)
-    members = sorted({sight.member for sight in records.sights})
+    members = sorted({sight.member for sight in records.sights} | {step.member for step in records.steps})
     lanes = _TOP + _PLOT + 34
-    height = lanes + _LANE * len(members) + 34
+    steps = list(enumerate(records.steps, 1))
+    rows = -(-len(steps) // _COLUMNS)
+    listed = lanes + _LANE * len(members) + 42
+    height = listed + _ROW * rows + (6 if rows else -8)
 
     def x(at: float) -> float:
         return _LEFT + min(max(at / span, 0), 1) * (_WIDTH - _LEFT - _RIGHT)
@@ -57,7 +62,7 @@ def timeline(title: str, records: Records, report: Report) -> str:
         f'fill="{_DOWN}" fill-opacity=".18"/>'
     )
     for at, text in records.marks:
-        parts.append(f'<path d="M{x(at):.1f} {_TOP}V{height - 30}" stroke="{_LINE}" stroke-dasharray="3 3"/>')
+        parts.append(f'<path d="M{x(at):.1f} {_TOP}V{listed - 38}" stroke="{_LINE}" stroke-dasharray="3 3"/>')
         anchor = "end" if x(at) > _WIDTH * 0.8 else "start"
         parts.append(
             f'<text x="{x(at) + (3 if anchor == "start" else -3):.1f}" y="{_TOP + _PLOT + 14}" font-size="11" '
@@ -70,7 +75,23 @@ def timeline(title: str, records: Records, report: Report) -> str:
             f'<rect x="{x(start):.1f}" y="{top}" width="{max(x(stop) - x(start), 1):.1f}" height="12" fill="{colour}"/>'
             for start, stop, colour in _stretches([each for each in records.sights if each.member == member], span)
         ]
-    bottom = height - 14
+        free = 0.0
+        for number, step in steps:
+            if step.member == member:
+                parts.append(f'<path d="M{x(step.at):.1f} {top}v12" stroke="{_STEP}"/>')
+                free = max(free, x(step.at) + 2)
+                parts.append(
+                    f'<text x="{free:.1f}" y="{top + 10}" font-size="9" font-weight="bold" fill="{_STEP}" '
+                    f'stroke="#fff" stroke-width="2" paint-order="stroke">{number}</text>'
+                )
+                free += 6 * len(str(number)) + 3
+    for number, step in steps:
+        column, row = divmod(number - 1, rows)
+        parts.append(
+            f'<text x="{10 + column * (_WIDTH - 20) // _COLUMNS}" y="{listed + _ROW * row}" font-size="11">'
+            f"{escape(_short(f'{number}. {step.at:.1f} s {step.member}: {step.text}'))}</text>"
+        )
+    bottom = listed - 24
     parts += [
         f'<text x="{x(at):.1f}" y="{bottom}" text-anchor="middle" font-size="11">{at:g} s</text>' for at in _ticks(span)
     ]
@@ -86,8 +107,12 @@ def timeline(title: str, records: Records, report: Report) -> str:
     )
 
 
+def _short(text: str) -> str:
+    return text if len(text) <= _LETTERS else f"{text[: _LETTERS - 1]}…"
+
+
 def _stretches(sights: list[Sight], span: float) -> list[tuple[float, float, str]]:
-    ends = [each.at for each in sights[1:]] + [span]
+    ends = [*(each.at for each in sights[1:]), span][: len(sights)]
     return [
         (each.at, end, (_LEADS if each.leads else _UP) if each.up else _DOWN)
         for each, end in zip(sights, ends, strict=True)

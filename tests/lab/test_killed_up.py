@@ -19,7 +19,7 @@ def _on(machine: int, test: str) -> Moment:
 
 def _said(text: str) -> Moment:
     """The moment at which the run first says `text`."""
-    return lambda _, stack: lambda: text in (stack.directory / "background.log").read_text()
+    return lambda _, stack: lambda: text in stack.log.read_text()
 
 
 MOMENTS = {

@@ -61,6 +61,7 @@ def probing(
     names = {f"https://{machine.address}:2379": machine.name for machine in machines}
     probe = Probe(list(names), tls, names=names)
     probe.start()
+    probe.follow(stack.log)
     running = Probing(probe)
     pictures = Path(os.environ.get("PROBE_PICTURES", directory))
     try:

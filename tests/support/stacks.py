@@ -61,6 +61,8 @@ class Stack:
         project: str,
     ) -> None:
         self.directory = directory
+        self.log = directory / "up.log"
+        """What the last or the running `pulumi up` has said."""
         self.environ = {**os.environ, **environ}
         self._project = project
         self.config = dict(config)
@@ -77,20 +79,21 @@ class Stack:
         """Runs the CLI. Raises AssertionError when it fails and `check` is set."""
         self.write_config()
         start = time.monotonic()
+        log = self.log if arguments[0] == "up" else self.directory / "run.log"
         command = ["pulumi", "--non-interactive", "--color=never", *arguments]
         if arguments[:2] != ("stack", "init"):
             command += ["-s", self.directory.name]
-        done = subprocess.run(
-            command,
-            cwd=self.directory,
-            env=self.environ,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
-        run = Run(done.returncode, done.stdout, time.monotonic() - start)
+        with log.open("w") as out:
+            done = subprocess.run(
+                command,
+                cwd=self.directory,
+                env=self.environ,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                timeout=timeout,
+                check=False,
+            )
+        run = Run(done.returncode, log.read_text(), time.monotonic() - start)
         assert run.code == 0 or not check, f"pulumi {' '.join(arguments)} exited with {run.code}:\n{run.text}"
         return run
 
@@ -198,9 +201,8 @@ class Background:
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
-        self._log = stack.directory / "background.log"
         self._start = time.monotonic()
-        with self._log.open("w") as out:
+        with stack.log.open("w") as out:
             self._process = subprocess.Popen(
                 stack.command("up", "--yes", "--skip-preview"),
                 cwd=stack.directory,
@@ -218,7 +220,7 @@ class Background:
     @property
     def text(self) -> str:
         """What it has said so far."""
-        return self._log.read_text()
+        return self._stack.log.read_text()
 
     def until(self, seen: Callable[[], bool], within: float = 120) -> None:
         """Waits until `seen()`. Raises AssertionError when the run ends first, or that takes too long."""

@@ -1,10 +1,13 @@
 """The prober's verdict over what it has noted."""
 
+import ssl
+import time
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import pytest
 
-from lab.probe import Records, Report, Sight, Stored, Write, judge
+from lab.probe import Probe, Records, Report, Sight, Step, Stored, Write, judge
 from lab.timeline import timeline
 
 
@@ -103,11 +106,49 @@ def test_every_growth_of_the_term_is_a_move_of_leadership() -> None:
     assert judge(records, _stored()).leader_moves == 2
 
 
+def test_the_steps_that_an_update_says_are_noted_once_each_and_what_was_there_before_is_not(tmp_path: Path) -> None:
+    log = tmp_path / "up.log"
+    log.write_text(
+        " ~  command:remote:Command c-etcd-9-converge updating (0s) [diff: ~create]; etcd-9: of another run\n"
+    )
+    probe = Probe(["https://127.0.0.1:9"], ssl.create_default_context())
+    probe.follow(log)
+    time.sleep(0.1)  # the first look is behind it
+    converge = "command:remote:Command c-etcd-1-converge"
+    lines = [
+        " +- pulumi:index:Stash c-change replaced (0.00s) [diff: ~input]",
+        f" ~  {converge} updating (0s) [diff: ~create,stdin]",
+        f" ~  {converge} updating (0s) [diff: ~create,stdin]; etcd-1: restarts for --quota-backend-bytes",
+        f" ~  {converge} updating (2s) [diff: ~create,stdin]; etcd-1: as wanted",
+        f" ~  {converge} updated (2s) [diff: ~create,stdin]; etcd-1: as wanted",
+        " +  command:remote:Command c-etcd-4-converge creating (1s) etcd-4: joined as a learner",
+        "    etcd-1: not a command",
+    ]
+    log.write_text("")
+    time.sleep(0.2)
+    log.write_text("\n".join(lines) + "\n ~  command:remote:Command c-etcd-2-converge upd")
+    end = time.monotonic() + 5
+    while len(probe.records.steps) < 3 and time.monotonic() < end:
+        time.sleep(0.02)
+    assert [(step.member, step.text) for step in probe.records.steps] == [
+        ("etcd-1", "restarts for --quota-backend-bytes"),
+        ("etcd-1", "as wanted"),
+        ("etcd-4", "joined as a learner"),
+    ]
+
+
 def test_the_picture_is_an_svg_that_names_what_was_done() -> None:
     records = _records()
     records.sights = [Sight(0.0, "etcd-1", True, True), Sight(0.2, "etcd-1", False, False)]
     records.marks = [(0.1, "pulumi up & more")]
+    records.steps = [
+        Step(0.12, "etcd-1", "restarts"),
+        Step(0.14, "etcd-4", "joined <as> a learner"),
+        Step(0.2, "x", "y" * 99),
+    ]
     report: Report = judge(records, _stored())
     picture = ET.fromstring(timeline("A <title>", records, report))  # noqa: S314 - made here
     texts = [element.text for element in picture.iter() if element.text]
-    assert {"A <title>", "pulumi up & more", "etcd-1"} <= set(texts)
+    assert {"A <title>", "pulumi up & more", "etcd-1", "etcd-4"} <= set(texts)
+    assert {"1. 0.1 s etcd-1: restarts", "2. 0.1 s etcd-4: joined <as> a learner"} <= set(texts)
+    assert max(map(len, texts)) < 99

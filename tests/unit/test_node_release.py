@@ -117,7 +117,8 @@ def test_a_release_is_installed_and_known_again_without_the_network(mirror: Mirr
 def test_beside_a_member_that_serves_it_rests_for_as_long_as_it_works(
     mirror: Mirror, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    worked, rests = [0.0], []
+    worked = [0.0]
+    rests: list[float] = []
 
     def process_time() -> float:
         worked[0] += 0.25
