@@ -29,7 +29,10 @@ from urllib.parse import urlsplit
 
 _PAGE = 2000
 # What etcd-node says, at the end of a line of `pulumi up` about the command that runs it.
-_SAID = re.compile(r"command:remote:Command \S+ (?:creat|updat|delet)\w+ \(.*?\)(?: \[diff: .*?\];)? ([\w.-]+): (.+)")
+_SAID = re.compile(
+    r"command:remote:Command \S+ (?:creat|updat|delet)\w+ \(.*?\)(?: \[diff: .*?\];)? "
+    r"(?:etcd-node: )?(?!error)([\w.-]+): (.+)"
+)
 _FOLLOW_SECONDS = 0.05
 _READ_BACK_SECONDS = 30.0
 

@@ -79,12 +79,12 @@ def timeline(title: str, records: Records, report: Report) -> str:
         for number, step in steps:
             if step.member == member:
                 parts.append(f'<path d="M{x(step.at):.1f} {top}v12" stroke="{_STEP}"/>')
-                free = max(free, x(step.at) + 2)
+                left, wide = max(free, x(step.at) + 1), 6 * len(str(number)) + 2
+                free = left + wide + 1
                 parts.append(
-                    f'<text x="{free:.1f}" y="{top + 10}" font-size="9" font-weight="bold" fill="{_STEP}" '
-                    f'stroke="#fff" stroke-width="2" paint-order="stroke">{number}</text>'
+                    f'<rect x="{left:.1f}" y="{top + 1}" width="{wide}" height="10" fill="#fff" fill-opacity=".8"/>'
+                    f'<text x="{left + 1:.1f}" y="{top + 9}" font-size="9" fill="{_STEP}">{number}</text>'
                 )
-                free += 6 * len(str(number)) + 3
     for number, step in steps:
         column, row = divmod(number - 1, rows)
         parts.append(
