@@ -1,10 +1,12 @@
 """Data with something of API v2 in them never meet etcd 3.6, which would end when it reads them."""
 
 import textwrap
+from pathlib import Path
 
 from lab import Machine
 from tests.support.etcd import PKI, etcdctl, running_versions
 from tests.support.machines import Machines, as_they_are
+from tests.support.prober import probing
 from tests.support.stacks import Stacks
 
 
@@ -28,7 +30,9 @@ def _api_v2(machine: Machine, method: str, data: str = "") -> None:
     machine.run(f"rm {drop_in} && {restart}", root=True)
 
 
-def test_an_upgrade_with_api_v2_in_the_data_is_refused_until_it_is_gone(machines: Machines, stacks: Stacks) -> None:
+def test_an_upgrade_with_api_v2_in_the_data_is_refused_until_it_is_gone(
+    machines: Machines, stacks: Stacks, tmp_path: Path
+) -> None:
     found = machines.fresh(1)
     stack = stacks.new(found, version="3.5.35")
     stack.up()
@@ -36,7 +40,8 @@ def test_an_upgrade_with_api_v2_in_the_data_is_refused_until_it_is_gone(machines
 
     before = as_they_are(found)
     stack.config["version"] = "3.6.16"
-    refused = stack.up(check=False)
+    with probing(stack, found, tmp_path, "An upgrade refused for API v2"):
+        refused = stack.up(check=False)
     assert refused.code != 0
     assert "hold something of API v2, which etcd 3.6.16 cannot read" in refused.text
     assert "nothing was changed" in refused.text

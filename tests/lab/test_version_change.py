@@ -17,7 +17,7 @@ def test_each_minor_in_turn_back_by_one_and_no_other_way(machines: Machines, sta
     stack.up()
     assert running_versions(found) == ["3.5.35"] * 3
 
-    _refused(stack, found, "3.7.3", "skip a minor version")
+    _refused(stack, found, tmp_path, "3.7.3", "skip a minor version")
     now = "3.5.35"
     for version in ("3.6.16", "3.7.3", "3.6.16"):
         before = process_ids(found)
@@ -44,7 +44,7 @@ def test_each_minor_in_turn_back_by_one_and_no_other_way(machines: Machines, sta
         _assert_one_snapshot(found, now, version)
         now = version
         if now == "3.7.3":
-            _refused(stack, found, "3.5.35", "goes back to 3.6 and no further")
+            _refused(stack, found, tmp_path, "3.5.35", "goes back to 3.6 and no further")
 
 
 def _assert_one_snapshot(found: list[Machine], before: str, after: str) -> None:
@@ -59,12 +59,13 @@ def _assert_one_snapshot(found: list[Machine], before: str, after: str) -> None:
     found[0].run(f"cd $(mktemp -d) && {restore} && rm -r restored", root=True)
 
 
-def _refused(stack: Stack, found: list[Machine], version: str, says: str) -> None:
+def _refused(stack: Stack, found: list[Machine], scratch: Path, version: str, says: str) -> None:
     """The wish is refused at preview, and by the machines where that is overridden; nothing changes on any of them."""
     before = as_they_are(found)
     stack.config["version"] = version
     stack.past_the_guard()
-    run = stack.up(check=False)
+    with probing(stack, found, scratch, f"{version} refused"):
+        run = stack.up(check=False)
     del stack.config["override"]
     assert run.code != 0
     assert says in run.text
