@@ -51,6 +51,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except NodeError as error:
         print(f"etcd-node: {say.current_member() or os.uname().nodename}: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        print(
+            f"etcd-node: {say.current_member() or os.uname().nodename}: a file could not be read or written ({error}); "
+            f"it was at: {say.current_phase()}. Make room, or see to the disk (`df -h`, `dmesg`), then run again: it "
+            "goes on from here.",
+            file=sys.stderr,
+        )
+        return 1
     except KeyboardInterrupt:
         print("etcd-node: interrupted; run again, it goes on from here", file=sys.stderr)
         return 1

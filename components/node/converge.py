@@ -104,8 +104,13 @@ def converge(spec: Spec, bundle: Bundle) -> None:
             if _part(spec, look, claim):
                 continue  # they are still in what was seen before
         step = decide.next_step(look.situation)
-        if step is Step.DONE:
+        if step is Step.DONE and look.ready:
             break
+        if step is Step.DONE:
+            # On the first creation the others may still be coming up.
+            phase("wait until it is ready")
+            member.wait_ready(spec, _READY_SECONDS)
+            continue
         claim.hold(look.witnesses)
         phase(step.value)
         known = _take(step, spec, known, given, look)
@@ -117,9 +122,10 @@ def converge(spec: Spec, bundle: Bundle) -> None:
 
     phase("prove the result")
     member.install_unit(spec)
-    # On the first creation the others may still be coming up; a new certificate shows with the next connection.
-    if not look.ready or look.served != wanted:
+    # A new certificate shows with the next connection.
+    if look.served != wanted:
         member.wait_ready(spec, _READY_SECONDS, certificate=wanted)
+    member.settle(spec)
     rollback.forget()
     identity.record(known)
     say("as wanted" if not renewed else "as wanted, with the new certificates")
@@ -216,7 +222,7 @@ def _restart(spec: Spec, look: Look) -> None:
         raise NodeError(
             f"a restart is needed ({', '.join(look.situation.differs)}), but the cluster has no quorum "
             f"({look.situation.silence or 'it does not answer'}); nothing was restarted",
-            "Bring the other members back first, then run again.",
+            f"{decide.remedy(look.situation.silence, 'Bring the other members back first.')} Then run again.",
         )
     quorum = look.situation.quorum
     mine = quorum.by_id(look.situation.member_id or 0)
@@ -235,16 +241,24 @@ def _restart(spec: Spec, look: Look) -> None:
         return  # and the next look finds that the restart is still to come
     say(f"restarts for {', '.join(look.situation.differs)}")
     phase("restart")
+    # The look may be minutes old, and systemd may have started etcd anew since.
+    before = systemd.show().pid
     if look.ready:
-        rollback.remember(spec, look.service.pid)
+        rollback.remember(spec, before)
     with rollback.undone(spec):
         # The unit must be new before the stop, so that whatever starts it next starts the new one.
         member.install_unit(spec)
         systemd.restart()
-        _wait_gone(look.service.pid)
+        _wait_gone(before)
         member.wait_ready(spec, _RESTARTED_SECONDS)
     _wait_in_step(spec, goal, others)
     say("is back")
+    if still := _differs(spec, systemd.show()):
+        raise NodeError(
+            f"it was restarted and still runs with other than what is wanted ({', '.join(still)})",
+            "Something else has a say in how it is started: see `systemctl cat etcd` for files below "
+            f"{paths.UNIT}.d. Take it away, then run again; flags belong into the configuration.",
+        )
 
 
 def _has_entries_too_old(spec: Spec) -> bool:
@@ -264,9 +278,10 @@ def _shed_old_entries(spec: Spec, look: Look) -> None:
     """
     say(f"restarts for a snapshot first: its log has entries of etcd 3.5, which {spec.release.version} cannot read")
     phase("write a snapshot")
+    before = systemd.show().pid
     if look.service.runs:
         systemd.begin_stop()
-        _wait_gone(look.service.pid)
+        _wait_gone(before)
     systemd.stop()  # when it ends, the unit takes every permission away
     try:
         member.begin_with("--snapshot-count=1")
@@ -324,6 +339,7 @@ def gate(
 def _voters(spec: Spec, quorum: etcd.Membership) -> tuple[list[decide.Voter], dict[str, etcd.Status]]:
     """Every voter of the cluster with what speaks against it, and the statuses of all members that gave one."""
     names = {entry.id: entry.name or f"the unstarted member {entry.id:x}" for entry in quorum.voters}
+    numbers = {name: number for number, name in names.items()}
     addresses = {
         names[entry.id]: spec.members[names[entry.id]] for entry in quorum.voters if names[entry.id] in spec.members
     }
@@ -336,7 +352,7 @@ def _voters(spec: Spec, quorum: etcd.Membership) -> tuple[list[decide.Voter], di
     for name in names.values():
         answer = answers.get(name)
         if answer is None:
-            trouble = "it is not one of this stack's members"
+            trouble = f"{decide.STRANGER} (ID {numbers[name]:x})"
         elif not isinstance(answer, etcd.Ready):
             trouble = str(answer)
         else:
@@ -448,8 +464,7 @@ def _join(spec: Spec, known: identity.Identity, given: list[str], look: Look) ->
             f"Keep the name {foreign[0].name} for this address, or give {spec.member} another.",
         )
     voters, statuses = _voters(spec, quorum)
-    healthy = sum(1 for voter in voters if voter.name != spec.member and not voter.trouble)
-    decide.refuse_removal(len(quorum.voters), healthy, sum(1 for entry in stale if not entry.learner))
+    decide.refuse_removal(spec.member, voters, sum(1 for entry in stale if not entry.learner))
     running = {name: status.version for name, status in statuses.items() if name != spec.member}
     versions.refuse_version(spec.release.version, running)
     versions.refuse_joining_version(spec.member, spec.release.version, running)
@@ -470,9 +485,7 @@ def _join(spec: Spec, known: identity.Identity, given: list[str], look: Look) ->
         _retry(spec, witnesses, ["member", "remove", f"{entry.id:x}"], "remove its stale entry")
         say(f"removed its stale entry {entry.id:x}")
     identity.save(replace(identity.with_authority(known, given), cluster_id=f"{quorum.cluster_id:x}", member_id=""))
-    _retry(
-        spec, witnesses, ["member", "add", spec.member, "--learner", f"--peer-urls={peer_url}"], "add it as a learner"
-    )
+    _add_learner(spec, witnesses, peer_url)
     now = etcd.member_list(spec, witnesses)
     initial = {
         entry.name or (spec.member if peer_url in entry.peer_urls else f"unstarted-{entry.id:x}"): entry.peer_urls[0]
@@ -481,6 +494,17 @@ def _join(spec: Spec, known: identity.Identity, given: list[str], look: Look) ->
     phase("start as a learner")
     member.begin(spec, unit.bootstrap(initial), seconds=30)
     say("joined as a learner")
+
+
+def _add_learner(spec: Spec, witnesses: list[str], peer_url: str) -> None:
+    words = ["member", "add", spec.member, "--learner", f"--peer-urls={peer_url}"]
+    try:
+        _retry(spec, witnesses, words, "add it as a learner")
+    except NodeError as error:
+        if _FULL not in error.cause:
+            raise
+        decide.refuse_another_learner(spec.member, etcd.member_list(spec, witnesses))
+        raise
 
 
 def _part(spec: Spec, look: Look, claim: Claim) -> bool:
@@ -501,24 +525,22 @@ def _part(spec: Spec, look: Look, claim: Claim) -> bool:
     removed = False
     for _ in gone:
         cluster = etcd.member_list(spec, witnesses)
-        leaving = [entry for name, address in gone.items() for entry in cluster.of_slot(name, spec.peer_url(address))]
+        leaving = decide.leaving(
+            {name: spec.peer_url(address) for name, address in gone.items()},
+            {name: spec.peer_url(address) for name, address in spec.members.items()},
+            cluster,
+        )
         if not leaving:
             break
         claim.hold(witnesses)
         phase(f"let {', '.join(gone)} leave the cluster")
-        new = set(spec.members) - {entry.name for entry in cluster.members}
-        if new:
-            raise NodeError(
-                f"{', '.join(gone)} would leave the cluster and {', '.join(sorted(new))} join it in one edit; nobody "
-                "was removed",
-                f"Put {', '.join(sorted(new))} first in the list: who joins does so before anybody leaves.",
-            )
         voters, statuses = _voters(replace(spec, members={**spec.members, **gone}), cluster)
         versions.refuse_mixed(
             f"{', '.join(gone)} would leave the cluster", {name: status.version for name, status in statuses.items()}
         )
         leader = next((name for name, status in statuses.items() if status.leader == status.member_id), "")
         entry = decide.next_to_leave(leaving, voters, leader)
+        decide.refuse_exchange(entry, spec.members, cluster)
         decide.refuse_leaving(entry, list(spec.members), voters)
         if entry.name == leader:
             heir = decide.heir(leader, [voter for voter in voters if voter.name in spec.members], statuses)
@@ -544,10 +566,11 @@ def _promote(spec: Spec, look: Look) -> None:
 # What etcd says while it is not yet time: another learner is being taken in, a member has just been started, or the
 # learner has not caught up.
 _BEHIND = "in sync with leader"
+_FULL = "too many learner"
 _NOT_YET = (
     "unhealthy cluster",
     _BEHIND,
-    "too many learner",
+    _FULL,
     "not connected to a majority",
     "leader changed",
     "timed out",

@@ -42,6 +42,11 @@ def phase(name: str) -> None:
     _state["phase"] = name
 
 
+def current_phase() -> str:
+    """What is being done."""
+    return _state["phase"]
+
+
 @contextlib.contextmanager
 def deadline(verb: str, seconds: float) -> Iterator[None]:
     """Ends the block with a NodeError that names the phase when it takes longer than `seconds` and `more_time`."""
