@@ -77,12 +77,14 @@ def _run(verb: str, words: list[str]) -> None:
         raise NodeError(f"`etcd-node {verb}` takes one argument, not {len(words)}", "See `etcd-node help`.")
     if verb in ("retire", "spare"):
         with lock.held(verb), say.deadline(verb, DEADLINES[verb]):
+            say.refuse_abandoned()
             _part(verb, words[0])
         return
     wanted = spec.parse(words[0])
     say.member(wanted.member, to_stderr=verb == "health")
     given = "" if verb == "prepare" or sys.stdin.isatty() else sys.stdin.read()
     with lock.held(verb), say.deadline(verb, DEADLINES[verb]):
+        say.refuse_abandoned()
         _change(verb, wanted, given)
 
 

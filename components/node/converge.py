@@ -33,7 +33,7 @@ from . import (
 from .claim import Claim
 from .decide import Situation, Step
 from .errors import NodeError
-from .say import phase, say, until
+from .say import phase, refuse_abandoned, say, until
 from .spec import Bundle, Spec
 
 _MOST_STEPS = 8
@@ -98,6 +98,7 @@ def converge(spec: Spec, bundle: Bundle) -> None:
         identity.save(known)
     wanted = certificates.server_fingerprint(bundle)
     for _ in range(_MOST_STEPS):
+        refuse_abandoned()
         look = _look(spec, known)
         if look.ready:
             downgrade.cancel_unwanted(spec, claim)
@@ -319,6 +320,7 @@ def gate(
     refusal: NodeError | None = None
     for left in until(_GATE_SECONDS, every=0.5):
         voters, statuses = _voters(spec, quorum)
+        refuse_abandoned()
         try:
             refuse(voters)
         except NodeError as error:

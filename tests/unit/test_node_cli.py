@@ -1,5 +1,7 @@
 """What people see of an error that nobody foresaw."""
 
+import os
+import socket
 from types import SimpleNamespace
 
 import pytest
@@ -30,3 +32,25 @@ def test_etcd_s_own_authentication_is_answered_with_the_user_that_it_needs(monke
     with pytest.raises(NodeError, match="permission denied") as caught:
         etcd.etcdctl(a_spec(), ["10.99.0.11"], ["get", "key"])
     assert "grant-role kube-etcd-healthcheck-client root" in caught.value.remedy
+
+
+def test_a_verb_whose_reader_has_gone_begins_nothing_more(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    del capfd  # standard output and error are files
+    say.refuse_abandoned()
+    for reader, writer in (os.pipe(), tuple(end.detach() for end in socket.socketpair())):
+        kept = os.dup(1)
+        try:
+            os.dup2(writer, 1)
+            os.close(writer)
+            say.refuse_abandoned()
+            os.close(reader)
+            with pytest.raises(NodeError, match="the run that began this has ended"):
+                say.refuse_abandoned()
+        finally:
+            os.dup2(kept, 1)
+            os.close(kept)
+    monkeypatch.setitem(say._state, "reader", "gone")
+    with pytest.raises(NodeError):
+        say.refuse_abandoned()
