@@ -109,8 +109,9 @@ def converge(spec: Spec, bundle: Bundle) -> None:
             break
         if step is Step.DONE:
             # On the first creation the others may still be coming up.
-            phase("wait until it is ready")
-            member.wait_ready(spec, _READY_SECONDS)
+            if not _wait_ready(spec, look):
+                member.install_unit(spec)
+                return
             continue
         claim.hold(look.witnesses)
         phase(step.value)
@@ -174,6 +175,42 @@ def _only_a_learner(said: str, view: etcd.Membership, log: wal.Owner | None) -> 
     return mine is not None and mine.learner and "learner" in said
 
 
+def _wait_ready(spec: Spec, look: Look) -> bool:
+    """Waits until this member is ready.
+
+    Returns:
+        False when that is for later: nobody has a quorum, because others still have certificates that have expired.
+        They get theirs one after another, after this member. If each waited for a quorum first, nobody would have one.
+
+    Raises:
+        NodeError: it is not ready in time.
+    """
+    phase("wait until it is ready")
+    if _others_have_expired(spec, look):
+        return False
+    try:
+        member.wait_ready(spec, _READY_SECONDS)
+    except member.StartError:
+        raise
+    except NodeError:
+        # Those that have just been started, too, take a moment until they can be asked.
+        if _others_have_expired(spec, look):
+            return False
+        raise
+    return True
+
+
+def _others_have_expired(spec: Spec, look: Look) -> bool:
+    if look.situation.quorum is not None:
+        return False
+    # Etcd answers its peers before there is a quorum, and its clients only then.
+    answers = etcd.each(lambda address: etcd.peer_view(spec, address), spec.others)
+    late = [name for name, answer in answers.items() if etcd.EXPIRED in str(answer)]
+    if late:
+        say(f"the certificates of {', '.join(late)} have expired: it is ready when they have theirs")
+    return bool(late)
+
+
 def _differs(spec: Spec, service: systemd.Service) -> tuple[str, ...]:
     """What the process runs with otherwise than wanted.
 
@@ -206,7 +243,7 @@ def _take(step: Step, spec: Spec, known: identity.Identity, given: list[str], lo
             with rollback.undone(spec):
                 member.install_unit(spec)
                 systemd.start()
-                member.wait_ready(spec, _READY_SECONDS)
+                _wait_ready(spec, look)
     elif step is Step.RESTART:
         _restart(spec, look)
     elif step is Step.PROMOTE:

@@ -33,6 +33,9 @@ REFUSED = "connection refused"
 UNREACHED = "the machine cannot be reached"
 """What is said of a machine that is off, or to which the network is cut."""
 
+EXPIRED = "certificate has expired"
+"""How OpenSSL says that a certificate was good once."""
+
 _CLIENT = "kube-etcd-healthcheck-client"
 """Common name of the certificate with which etcd is asked; with etcd's own authentication on, the name of the user."""
 _LOCKED_OUT = ("permission denied", "user name is empty")
@@ -149,13 +152,14 @@ def _get(
         SilentError: nobody there, or no answer in time.
         AlienError: somebody else is there.
     """
-    connection = http.client.HTTPSConnection(
-        address, port, timeout=limits[0], context=_context(client, place or paths.PKI)
-    )
+    context = _context(client, place or paths.PKI)
+    connection = http.client.HTTPSConnection(address, port, timeout=limits[0], context=context)
     connected = False
     try:
-        connection.connect()
+        # In two steps: a machine may be there whose etcd does not take the connection, as one that waits for a quorum.
+        plain = socket.create_connection((address, port), limits[0])
         connected = True
+        connection.sock = context.wrap_socket(plain, server_hostname=address)
         connection.sock.settimeout(limits[1])
         connection.request("GET", path)
         sock = connection.sock
