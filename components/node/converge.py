@@ -33,7 +33,7 @@ from . import (
 from .claim import Claim
 from .decide import Situation, Step
 from .errors import NodeError
-from .say import phase, refuse_abandoned, say, until
+from .say import more_time, phase, refuse_abandoned, say, until
 from .spec import Bundle, Spec
 
 _MOST_STEPS = 8
@@ -43,6 +43,9 @@ _RESTARTED_SECONDS = 60.0
 _RETRY_SECONDS = 60.0
 _GATE_SECONDS = 60.0
 _NOBODY_THERE_SECONDS = 10.0
+_PROMOTE_SECONDS = 150.0
+_SLOWEST = 10 << 20
+"""Bytes per second at which a learner gets the database at least."""
 _DRAIN_SECONDS = 1.0
 _SNAPSHOT_SECONDS = 20.0
 _READS_NO_V2 = (3, 7)
@@ -596,9 +599,10 @@ def _part(spec: Spec, look: Look, claim: Claim) -> bool:
 def _promote(spec: Spec, look: Look) -> None:
     witnesses = [address for address in look.witnesses if address != spec.address] or list(spec.others.values())
     member_id = look.situation.member_id
-    _retry(
-        spec, witnesses, ["member", "promote", f"{member_id:x}"], "wait until it is in step and promote it", seconds=150
-    )
+    size = max((status.db_size for status in etcd.statuses(spec, spec.others).values()), default=0)
+    more_time(size / _SLOWEST)
+    seconds = _PROMOTE_SECONDS + size / _SLOWEST
+    _retry(spec, witnesses, ["member", "promote", f"{member_id:x}"], "promote it when it is in step", seconds)
     say("is a voter")
 
 
@@ -617,13 +621,21 @@ _NOT_YET = (
 )
 
 
+# What etcd says when a try that was not answered in time has done it after all.
+_DONE = {
+    "add": "peer urls already exists",
+    "promote": "can only promote a learner",
+    "remove": "member not found",
+}
+
+
 def _retry(spec: Spec, addresses: list[str], words: list[str], doing: str, seconds: float = _RETRY_SECONDS) -> None:
     """Runs a change of membership, again and again while etcd says that it is not yet time."""
     phase(doing)
     said, told = "", False
     for _ in until(seconds, every=0.3):
         code, _, said = etcd.etcdctl(spec, addresses, words, check=False)
-        if code == 0 or (words[1] == "remove" and "member not found" in said.lower()):
+        if code == 0 or (words[1] in _DONE and _DONE[words[1]] in said.lower()):
             return
         if not any(text in said.lower() for text in _NOT_YET):
             break
