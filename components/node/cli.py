@@ -51,6 +51,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except NodeError as error:
         print(f"etcd-node: {say.current_member() or os.uname().nodename}: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        print(
+            f"etcd-node: {say.current_member() or os.uname().nodename}: a file could not be read or written ({error}); "
+            f"it was at: {say.current_phase()}. Make room, or see to the disk (`df -h`, `dmesg`), then run again: it "
+            "goes on from here.",
+            file=sys.stderr,
+        )
+        return 1
     except KeyboardInterrupt:
         print("etcd-node: interrupted; run again, it goes on from here", file=sys.stderr)
         return 1
@@ -69,12 +77,14 @@ def _run(verb: str, words: list[str]) -> None:
         raise NodeError(f"`etcd-node {verb}` takes one argument, not {len(words)}", "See `etcd-node help`.")
     if verb in ("retire", "spare"):
         with lock.held(verb), say.deadline(verb, DEADLINES[verb]):
+            say.refuse_abandoned()
             _part(verb, words[0])
         return
     wanted = spec.parse(words[0])
     say.member(wanted.member, to_stderr=verb == "health")
     given = "" if verb == "prepare" or sys.stdin.isatty() else sys.stdin.read()
     with lock.held(verb), say.deadline(verb, DEADLINES[verb]):
+        say.refuse_abandoned()
         _change(verb, wanted, given)
 
 

@@ -33,7 +33,7 @@ from . import (
 from .claim import Claim
 from .decide import Situation, Step
 from .errors import NodeError
-from .say import phase, say, until
+from .say import more_time, phase, refuse_abandoned, say, until
 from .spec import Bundle, Spec
 
 _MOST_STEPS = 8
@@ -43,6 +43,9 @@ _RESTARTED_SECONDS = 60.0
 _RETRY_SECONDS = 60.0
 _GATE_SECONDS = 60.0
 _NOBODY_THERE_SECONDS = 10.0
+_PROMOTE_SECONDS = 150.0
+_SLOWEST = 10 << 20
+"""Bytes per second at which a learner gets the database at least."""
 _DRAIN_SECONDS = 1.0
 _SNAPSHOT_SECONDS = 20.0
 _READS_NO_V2 = (3, 7)
@@ -98,14 +101,21 @@ def converge(spec: Spec, bundle: Bundle) -> None:
         identity.save(known)
     wanted = certificates.server_fingerprint(bundle)
     for _ in range(_MOST_STEPS):
+        refuse_abandoned()
         look = _look(spec, known)
         if look.ready:
             downgrade.cancel_unwanted(spec, claim)
             if _part(spec, look, claim):
                 continue  # they are still in what was seen before
         step = decide.next_step(look.situation)
-        if step is Step.DONE:
+        if step is Step.DONE and look.ready:
             break
+        if step is Step.DONE:
+            # On the first creation the others may still be coming up.
+            if not _wait_ready(spec, look):
+                member.install_unit(spec)
+                return
+            continue
         claim.hold(look.witnesses)
         phase(step.value)
         known = _take(step, spec, known, given, look)
@@ -117,9 +127,10 @@ def converge(spec: Spec, bundle: Bundle) -> None:
 
     phase("prove the result")
     member.install_unit(spec)
-    # On the first creation the others may still be coming up; a new certificate shows with the next connection.
-    if not look.ready or look.served != wanted:
+    # A new certificate shows with the next connection.
+    if look.served != wanted:
         member.wait_ready(spec, _READY_SECONDS, certificate=wanted)
+    member.settle(spec)
     rollback.forget()
     identity.record(known)
     say("as wanted" if not renewed else "as wanted, with the new certificates")
@@ -167,6 +178,42 @@ def _only_a_learner(said: str, view: etcd.Membership, log: wal.Owner | None) -> 
     return mine is not None and mine.learner and "learner" in said
 
 
+def _wait_ready(spec: Spec, look: Look) -> bool:
+    """Waits until this member is ready.
+
+    Returns:
+        False when that is for later: nobody has a quorum, because others still have certificates that have expired.
+        They get theirs one after another, after this member. If each waited for a quorum first, nobody would have one.
+
+    Raises:
+        NodeError: it is not ready in time.
+    """
+    phase("wait until it is ready")
+    if _others_have_expired(spec, look):
+        return False
+    try:
+        member.wait_ready(spec, _READY_SECONDS)
+    except member.StartError:
+        raise
+    except NodeError:
+        # Those that have just been started, too, take a moment until they can be asked.
+        if _others_have_expired(spec, look):
+            return False
+        raise
+    return True
+
+
+def _others_have_expired(spec: Spec, look: Look) -> bool:
+    if look.situation.quorum is not None:
+        return False
+    # Etcd answers its peers before there is a quorum, and its clients only then.
+    answers = etcd.each(lambda address: etcd.peer_view(spec, address), spec.others)
+    late = [name for name, answer in answers.items() if etcd.EXPIRED in str(answer)]
+    if late:
+        say(f"the certificates of {', '.join(late)} have expired: it is ready when they have theirs")
+    return bool(late)
+
+
 def _differs(spec: Spec, service: systemd.Service) -> tuple[str, ...]:
     """What the process runs with otherwise than wanted.
 
@@ -199,7 +246,7 @@ def _take(step: Step, spec: Spec, known: identity.Identity, given: list[str], lo
             with rollback.undone(spec):
                 member.install_unit(spec)
                 systemd.start()
-                member.wait_ready(spec, _READY_SECONDS)
+                _wait_ready(spec, look)
     elif step is Step.RESTART:
         _restart(spec, look)
     elif step is Step.PROMOTE:
@@ -216,7 +263,7 @@ def _restart(spec: Spec, look: Look) -> None:
         raise NodeError(
             f"a restart is needed ({', '.join(look.situation.differs)}), but the cluster has no quorum "
             f"({look.situation.silence or 'it does not answer'}); nothing was restarted",
-            "Bring the other members back first, then run again.",
+            f"{decide.remedy(look.situation.silence, 'Bring the other members back first.')} Then run again.",
         )
     quorum = look.situation.quorum
     mine = quorum.by_id(look.situation.member_id or 0)
@@ -235,16 +282,24 @@ def _restart(spec: Spec, look: Look) -> None:
         return  # and the next look finds that the restart is still to come
     say(f"restarts for {', '.join(look.situation.differs)}")
     phase("restart")
+    # The look may be minutes old, and systemd may have started etcd anew since.
+    before = systemd.show().pid
     if look.ready:
-        rollback.remember(spec, look.service.pid)
+        rollback.remember(spec, before)
     with rollback.undone(spec):
         # The unit must be new before the stop, so that whatever starts it next starts the new one.
         member.install_unit(spec)
         systemd.restart()
-        _wait_gone(look.service.pid)
+        _wait_gone(before)
         member.wait_ready(spec, _RESTARTED_SECONDS)
     _wait_in_step(spec, goal, others)
     say("is back")
+    if still := _differs(spec, systemd.show()):
+        raise NodeError(
+            f"it was restarted and still runs with other than what is wanted ({', '.join(still)})",
+            "Something else has a say in how it is started: see `systemctl cat etcd` for files below "
+            f"{paths.UNIT}.d. Take it away, then run again; flags belong into the configuration.",
+        )
 
 
 def _has_entries_too_old(spec: Spec) -> bool:
@@ -264,9 +319,10 @@ def _shed_old_entries(spec: Spec, look: Look) -> None:
     """
     say(f"restarts for a snapshot first: its log has entries of etcd 3.5, which {spec.release.version} cannot read")
     phase("write a snapshot")
+    before = systemd.show().pid
     if look.service.runs:
         systemd.begin_stop()
-        _wait_gone(look.service.pid)
+        _wait_gone(before)
     systemd.stop()  # when it ends, the unit takes every permission away
     try:
         member.begin_with("--snapshot-count=1")
@@ -304,6 +360,7 @@ def gate(
     refusal: NodeError | None = None
     for left in until(_GATE_SECONDS, every=0.5):
         voters, statuses = _voters(spec, quorum)
+        refuse_abandoned()
         try:
             refuse(voters)
         except NodeError as error:
@@ -324,6 +381,7 @@ def gate(
 def _voters(spec: Spec, quorum: etcd.Membership) -> tuple[list[decide.Voter], dict[str, etcd.Status]]:
     """Every voter of the cluster with what speaks against it, and the statuses of all members that gave one."""
     names = {entry.id: entry.name or f"the unstarted member {entry.id:x}" for entry in quorum.voters}
+    numbers = {name: number for number, name in names.items()}
     addresses = {
         names[entry.id]: spec.members[names[entry.id]] for entry in quorum.voters if names[entry.id] in spec.members
     }
@@ -336,7 +394,7 @@ def _voters(spec: Spec, quorum: etcd.Membership) -> tuple[list[decide.Voter], di
     for name in names.values():
         answer = answers.get(name)
         if answer is None:
-            trouble = "it is not one of this stack's members"
+            trouble = f"{decide.STRANGER} (ID {numbers[name]:x})"
         elif not isinstance(answer, etcd.Ready):
             trouble = str(answer)
         else:
@@ -448,8 +506,7 @@ def _join(spec: Spec, known: identity.Identity, given: list[str], look: Look) ->
             f"Keep the name {foreign[0].name} for this address, or give {spec.member} another.",
         )
     voters, statuses = _voters(spec, quorum)
-    healthy = sum(1 for voter in voters if voter.name != spec.member and not voter.trouble)
-    decide.refuse_removal(len(quorum.voters), healthy, sum(1 for entry in stale if not entry.learner))
+    decide.refuse_removal(spec.member, voters, sum(1 for entry in stale if not entry.learner))
     running = {name: status.version for name, status in statuses.items() if name != spec.member}
     versions.refuse_version(spec.release.version, running)
     versions.refuse_joining_version(spec.member, spec.release.version, running)
@@ -470,9 +527,7 @@ def _join(spec: Spec, known: identity.Identity, given: list[str], look: Look) ->
         _retry(spec, witnesses, ["member", "remove", f"{entry.id:x}"], "remove its stale entry")
         say(f"removed its stale entry {entry.id:x}")
     identity.save(replace(identity.with_authority(known, given), cluster_id=f"{quorum.cluster_id:x}", member_id=""))
-    _retry(
-        spec, witnesses, ["member", "add", spec.member, "--learner", f"--peer-urls={peer_url}"], "add it as a learner"
-    )
+    _add_learner(spec, witnesses, peer_url)
     now = etcd.member_list(spec, witnesses)
     initial = {
         entry.name or (spec.member if peer_url in entry.peer_urls else f"unstarted-{entry.id:x}"): entry.peer_urls[0]
@@ -481,6 +536,17 @@ def _join(spec: Spec, known: identity.Identity, given: list[str], look: Look) ->
     phase("start as a learner")
     member.begin(spec, unit.bootstrap(initial), seconds=30)
     say("joined as a learner")
+
+
+def _add_learner(spec: Spec, witnesses: list[str], peer_url: str) -> None:
+    words = ["member", "add", spec.member, "--learner", f"--peer-urls={peer_url}"]
+    try:
+        _retry(spec, witnesses, words, "add it as a learner")
+    except NodeError as error:
+        if _FULL not in error.cause:
+            raise
+        decide.refuse_another_learner(spec.member, etcd.member_list(spec, witnesses))
+        raise
 
 
 def _part(spec: Spec, look: Look, claim: Claim) -> bool:
@@ -501,24 +567,22 @@ def _part(spec: Spec, look: Look, claim: Claim) -> bool:
     removed = False
     for _ in gone:
         cluster = etcd.member_list(spec, witnesses)
-        leaving = [entry for name, address in gone.items() for entry in cluster.of_slot(name, spec.peer_url(address))]
+        leaving = decide.leaving(
+            {name: spec.peer_url(address) for name, address in gone.items()},
+            {name: spec.peer_url(address) for name, address in spec.members.items()},
+            cluster,
+        )
         if not leaving:
             break
         claim.hold(witnesses)
         phase(f"let {', '.join(gone)} leave the cluster")
-        new = set(spec.members) - {entry.name for entry in cluster.members}
-        if new:
-            raise NodeError(
-                f"{', '.join(gone)} would leave the cluster and {', '.join(sorted(new))} join it in one edit; nobody "
-                "was removed",
-                f"Put {', '.join(sorted(new))} first in the list: who joins does so before anybody leaves.",
-            )
         voters, statuses = _voters(replace(spec, members={**spec.members, **gone}), cluster)
         versions.refuse_mixed(
             f"{', '.join(gone)} would leave the cluster", {name: status.version for name, status in statuses.items()}
         )
         leader = next((name for name, status in statuses.items() if status.leader == status.member_id), "")
         entry = decide.next_to_leave(leaving, voters, leader)
+        decide.refuse_exchange(entry, spec.members, cluster)
         decide.refuse_leaving(entry, list(spec.members), voters)
         if entry.name == leader:
             heir = decide.heir(leader, [voter for voter in voters if voter.name in spec.members], statuses)
@@ -535,24 +599,34 @@ def _part(spec: Spec, look: Look, claim: Claim) -> bool:
 def _promote(spec: Spec, look: Look) -> None:
     witnesses = [address for address in look.witnesses if address != spec.address] or list(spec.others.values())
     member_id = look.situation.member_id
-    _retry(
-        spec, witnesses, ["member", "promote", f"{member_id:x}"], "wait until it is in step and promote it", seconds=150
-    )
+    size = max((status.db_size for status in etcd.statuses(spec, spec.others).values()), default=0)
+    more_time(size / _SLOWEST)
+    seconds = _PROMOTE_SECONDS + size / _SLOWEST
+    _retry(spec, witnesses, ["member", "promote", f"{member_id:x}"], "promote it when it is in step", seconds)
     say("is a voter")
 
 
 # What etcd says while it is not yet time: another learner is being taken in, a member has just been started, or the
 # learner has not caught up.
 _BEHIND = "in sync with leader"
+_FULL = "too many learner"
 _NOT_YET = (
     "unhealthy cluster",
     _BEHIND,
-    "too many learner",
+    _FULL,
     "not connected to a majority",
     "leader changed",
     "timed out",
     "no leader",
 )
+
+
+# What etcd says when a try that was not answered in time has done it after all.
+_DONE = {
+    "add": "peer urls already exists",
+    "promote": "can only promote a learner",
+    "remove": "member not found",
+}
 
 
 def _retry(spec: Spec, addresses: list[str], words: list[str], doing: str, seconds: float = _RETRY_SECONDS) -> None:
@@ -561,7 +635,7 @@ def _retry(spec: Spec, addresses: list[str], words: list[str], doing: str, secon
     said, told = "", False
     for _ in until(seconds, every=0.3):
         code, _, said = etcd.etcdctl(spec, addresses, words, check=False)
-        if code == 0 or (words[1] == "remove" and "member not found" in said.lower()):
+        if code == 0 or (words[1] in _DONE and _DONE[words[1]] in said.lower()):
             return
         if not any(text in said.lower() for text in _NOT_YET):
             break

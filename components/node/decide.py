@@ -5,7 +5,7 @@ Nothing in here looks at the machine or changes it, so all of it is tested witho
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -59,9 +59,12 @@ def next_step(now: Situation) -> Step:
                 "this member has no data, and no other member with a quorum answers "
                 f"({now.silence or 'there is no other'}); "
                 "a cluster that has existed is never founded again",
-                "Bring the other members back first, then run again. If a majority is lost for good, restore from a "
-                'snapshot or from a survivor\'s data as docs/operations.md says ("A majority was lost"), or `pulumi '
-                "destroy` and `pulumi up` for a new, empty cluster.",
+                remedy(
+                    now.silence,
+                    "Bring the other members back first, then run again. If a majority is lost for good, restore from "
+                    'a snapshot or from a survivor\'s data as docs/operations.md says ("A majority was lost"), or '
+                    "`pulumi destroy` and `pulumi up` for a new, empty cluster.",
+                ),
             )
         return Step.JOIN
     if now.quorum is not None:
@@ -143,7 +146,7 @@ def refuse_stop(member: str, voters: Sequence[Voter]) -> None:
         said = "; ".join(f"{voter.name}: {voter.trouble}" for voter in sick)
         raise NodeError(
             f"a restart is needed, but not all other members are healthy ({said}); nothing was restarted",
-            f"{_remedy(said)} Then run again.",
+            f"{remedy(said)} Then run again.",
         )
     if len(others) < quorum_of(len(others) + 1):
         raise NodeError(
@@ -171,41 +174,103 @@ def refuse_sparing(name: str, voters: Sequence[Voter]) -> None:
         raise NodeError(
             f"the machine of {name} is to go, but the other members do not carry the cluster without it ({said}); it "
             "stays as it is",
-            f"{_remedy(said)} Then run again.",
+            f"{remedy(said)} Then run again.",
         )
 
 
-def _remedy(said: str) -> str:
+STRANGER = "it is not one of this stack's members"
+"""What speaks against counting on a voter that is in the cluster and not on the list."""
+
+_SICK = (
+    "Bring it back (`etcd-node status` and `journalctl -u etcd` on that machine); if its disk or its machine is "
+    "another one, say so by its `identity`."
+)
+
+
+def remedy(said: str, otherwise: str = _SICK) -> str:
+    """What to do about what members said.
+
+    Args:
+        said: what they said.
+        otherwise: what to do when it is nothing special.
+    """
     if "NOSPACE" in said:
         return (
             "Make room: `etcdctl compact`, then `etcdctl defrag` on each member, then `etcdctl alarm disarm` "
             "(docs/operations.md has the lines). A larger quota is a change of a setting like any other: it comes "
             "after that."
         )
-    return (
-        "Bring it back (`etcd-node status` and `journalctl -u etcd` on that machine); if its disk or its machine is "
-        "another one, say so by its `identity`."
-    )
+    if "CORRUPT" in said:
+        return (
+            "The data of the member that the alarm names (`etcdctl alarm list`) are not those of the others, and etcd "
+            "serves nobody until that member is gone: docs/operations.md says how (\"A member's data are not those of "
+            'the others").'
+        )
+    if STRANGER in said:
+        return (
+            "Somebody else has added it, and here nobody knows its machine: while all others are healthy, take it out "
+            "(`etcdctl member remove` and its ID, as root on a member)."
+        )
+    return otherwise
 
 
-def refuse_removal(voters: int, healthy_others: int, removed: int) -> None:
+def refuse_removal(member: str, voters: Sequence[Voter], removed: int) -> None:
     """Refuses to remove this slot's stale entry unless those who stay and are healthy are a majority of those who stay.
 
     Args:
-        voters: how many voters are listed now.
-        healthy_others: how many voters of other slots are healthy.
-        removed: how many voters would be removed.
+        member: this member's name.
+        voters: all voters that are listed now.
+        removed: how many of them would be removed.
 
     Raises:
         NodeError: the cluster would have no quorum; nothing was changed.
     """
-    if removed and healthy_others < quorum_of(voters - removed):
+    others = [voter for voter in voters if voter.name != member]
+    sick = [voter for voter in others if voter.trouble]
+    staying = len(voters) - removed
+    if removed and len(others) - len(sick) < quorum_of(staying):
+        said = "; ".join(f"{voter.name}: {voter.trouble}" for voter in sick)
         raise NodeError(
-            f"this member has lost its data, and only {healthy_others} of the other {voters - removed} voters are "
-            "healthy: without its entry "
-            "the cluster would have no quorum; nothing was changed",
-            "Bring the other members back first, then run again.",
+            f"this member has lost its data, and only {len(others) - len(sick)} of the other {staying} voters are "
+            f"healthy ({said}): without its entry the cluster would have no quorum; nothing was changed",
+            f"{remedy(said, 'Bring the other members back first.')} Then run again.",
         )
+
+
+def refuse_another_learner(member: str, cluster: Membership) -> None:
+    """Refuses to wait any longer for a learner that is in the way of the next one.
+
+    Args:
+        member: who would join.
+        cluster: the member list.
+
+    Raises:
+        NodeError: there is one; says which.
+    """
+    entry = next((entry for entry in cluster.members if entry.learner), None)
+    if entry is not None:
+        name = entry.name or f"an unstarted member at {', '.join(entry.peer_urls)}"
+        raise NodeError(
+            f"{member} cannot join: {name} (ID {entry.id:x}) is a learner already, and etcd takes in one after another",
+            "If that one is to come, bring it back (`etcd-node status` on its machine). If not, take it out, as root "
+            f"on a member: `etcdctl member remove {entry.id:x}` (its options: the output `etcdctl`). Then run again.",
+        )
+
+
+def leaving(gone: Mapping[str, str], wanted: Mapping[str, str], cluster: Membership) -> list[Member]:
+    """The entries of those that an edit took off the list.
+
+    An address may have been given to another member since, which is wanted: an update that did not reach this machine
+    took the first one out.
+
+    Args:
+        gone: name -> peer URL of those that were on the list.
+        wanted: name -> peer URL of those that are on it.
+        cluster: the member list.
+    """
+    stay = {entry.id for name, url in wanted.items() for entry in cluster.of_slot(name, url)}
+    found = {entry.id: entry for name, url in gone.items() for entry in cluster.of_slot(name, url)}
+    return [entry for entry in found.values() if entry.id not in stay]
 
 
 def next_to_leave(leaving: Sequence[Member], voters: Sequence[Voter], leader: str) -> Member:
@@ -218,6 +283,28 @@ def next_to_leave(leaving: Sequence[Member], voters: Sequence[Voter], leader: st
     """
     sick = {voter.name for voter in voters if voter.trouble}
     return min(leaving, key=lambda entry: (entry.name == leader, not entry.learner, entry.name not in sick, -entry.id))
+
+
+def refuse_exchange(entry: Member, wanted: Collection[str], cluster: Membership) -> None:
+    """Refuses to let a voter go before those have joined who are to join in the same edit.
+
+    A learner carries nothing, and has to go first: while it is there, etcd takes in no other one.
+
+    Args:
+        entry: who would go.
+        wanted: names of all who are to be in the cluster.
+        cluster: the member list.
+
+    Raises:
+        NodeError: nobody was removed.
+    """
+    new = sorted(set(wanted) - {each.name for each in cluster.members})
+    if new and not entry.learner:
+        raise NodeError(
+            f"{entry.name or 'a member that never started'} would leave the cluster and {', '.join(new)} join it in "
+            "one edit; it was not removed",
+            f"Put {', '.join(new)} first in the list: who joins does so before anybody leaves.",
+        )
 
 
 def refuse_leaving(entry: Member, staying: Sequence[str], voters: Sequence[Voter]) -> None:
@@ -239,7 +326,7 @@ def refuse_leaving(entry: Member, staying: Sequence[str], voters: Sequence[Voter
         said = "; ".join(f"{voter.name}: {voter.trouble}" for voter in voters if voter.trouble)
         raise NodeError(
             f"{entry.name} is to leave the cluster, but not all others are healthy ({said}); it was not removed",
-            f"{_remedy(said)} Then run again.",
+            f"{remedy(said)} Then run again.",
         )
 
 

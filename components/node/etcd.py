@@ -33,6 +33,13 @@ REFUSED = "connection refused"
 UNREACHED = "the machine cannot be reached"
 """What is said of a machine that is off, or to which the network is cut."""
 
+EXPIRED = "certificate has expired"
+"""How OpenSSL says that a certificate was good once."""
+
+_CLIENT = "kube-etcd-healthcheck-client"
+"""Common name of the certificate with which etcd is asked; with etcd's own authentication on, the name of the user."""
+_LOCKED_OUT = ("permission denied", "user name is empty")
+
 
 class SilentError(Exception):
     """A member did not answer; the text says how that looked."""
@@ -145,13 +152,14 @@ def _get(
         SilentError: nobody there, or no answer in time.
         AlienError: somebody else is there.
     """
-    connection = http.client.HTTPSConnection(
-        address, port, timeout=limits[0], context=_context(client, place or paths.PKI)
-    )
+    context = _context(client, place or paths.PKI)
+    connection = http.client.HTTPSConnection(address, port, timeout=limits[0], context=context)
     connected = False
     try:
-        connection.connect()
+        # In two steps: a machine may be there whose etcd does not take the connection, as one that waits for a quorum.
+        plain = socket.create_connection((address, port), limits[0])
         connected = True
+        connection.sock = context.wrap_socket(plain, server_hostname=address)
         connection.sock.settimeout(limits[1])
         connection.request("GET", path)
         sock = connection.sock
@@ -342,15 +350,21 @@ def etcdctl(
     done = run(argv, timeout * max(len(addresses), 1) + 2, check=False, env={"ETCDCTL_API": "3"}, stdin=stdin)
     said = _last_error(done.stderr)
     if check and done.returncode != 0:
-        raise NodeError(
-            f"etcdctl {' '.join(words[:2])} failed: {said}",
-            "Run again; when it fails again, `etcd-node status` on the members shows more.",
-        )
+        raise NodeError(f"etcdctl {' '.join(words[:2])} failed: {said}", _remedy(said))
     try:
         value = json.loads(done.stdout) if done.stdout.strip() else None
     except ValueError:
         value = None
     return done.returncode, value, said
+
+
+def _remedy(said: str) -> str:
+    if any(words in said for words in _LOCKED_OUT):
+        return (
+            f"Etcd's own authentication is on, and the user {_CLIENT} has to be root there: as etcd's root, `etcdctl "
+            f"user add {_CLIENT} --no-password`, `etcdctl user grant-role {_CLIENT} root`, then run again."
+        )
+    return "Run again; when it fails again, `etcd-node status` on the members shows more."
 
 
 def _last_error(stderr: str) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from . import account, certificates, etcd, files, paths, release, systemd, unit, wal
 from .errors import NodeError
@@ -19,11 +21,24 @@ class StartError(NodeError):
 
 
 def install_unit(spec: Spec) -> None:
-    """Unit, links and the record of what is wanted; nothing is started or stopped."""
-    # The write tells systemd only when the text differs; an interrupted run may have written and not told.
+    """Unit, links and the record of what is wanted; nothing is started or stopped.
+
+    The record keeps who was on the list of members and is not any more: until `settle` they may still have to leave the
+    cluster, and nothing else knows that they were ours.
+    """
     systemd.install(unit.render(spec, certificates.trusted()))
     release.link(spec.release.version)
-    files.write(paths.INSTALLED, json.dumps(spec.raw, indent=2) + "\n", 0o600)
+    before = (files.read_json(paths.INSTALLED) or {}).get("members", {})
+    _record({**spec.raw, "members": {**before, **spec.members}})
+
+
+def settle(spec: Spec) -> None:
+    """The record is what is wanted, and no more: nobody has to leave the cluster."""
+    _record(spec.raw)
+
+
+def _record(raw: Mapping[str, Any]) -> None:
+    files.write(paths.INSTALLED, json.dumps(raw, indent=2) + "\n", 0o600)
 
 
 def version() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import sys
 import time
@@ -12,7 +13,7 @@ from types import FrameType
 
 from .errors import NodeError
 
-_state = {"member": "", "phase": "start", "stream": "stdout"}
+_state = {"member": "", "phase": "start", "stream": "stdout", "reader": "there"}
 
 
 def member(name: str, *, to_stderr: bool = False) -> None:
@@ -32,14 +33,40 @@ def say(text: str) -> None:
     try:
         print(f"{prefix}{text}", file=getattr(sys, _state["stream"]), flush=True)
     except OSError:
+        _state["reader"] = "gone"
         # Python would try to flush it again at its end, and fail.
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), getattr(sys, _state["stream"]).fileno())
 
 
+def refuse_abandoned() -> None:
+    """Refuses to begin anything more when the run that began this verb is gone.
+
+    Ssh tells nobody on this machine that it was cut off. The operator's next run may be at another machine by now, and
+    two that each wait for the same member would go on at the same moment.
+
+    Raises:
+        NodeError: nobody reads any more what this verb says.
+    """
+    if _state["reader"] == "gone" or any(_reader_gone(stream) for stream in (1, 2)):
+        raise NodeError("the run that began this has ended; nothing more was begun", "Run again: it goes on from here.")
+
+
+def _reader_gone(descriptor: int) -> bool:
+    """Whether nobody has the other end of a pipe or socket; a file or terminal that is there has no such end."""
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+
+
 def phase(name: str) -> None:
     """Says what is being done, for the message when the time is over; prints nothing."""
     _state["phase"] = name
+
+
+def current_phase() -> str:
+    """What is being done."""
+    return _state["phase"]
 
 
 @contextlib.contextmanager

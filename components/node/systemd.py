@@ -66,12 +66,17 @@ def show() -> Service:
 
 
 def command_of(pid: int) -> list[str]:
-    """The command line of a process, its program as the kernel knows it; empty when it is gone."""
+    """The command line of a process; empty when it is gone.
+
+    Its program is what the kernel knows, under the name by which it was started: /opt may be a link to elsewhere.
+    """
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
-        return [str(Path(f"/proc/{pid}/exe").readlink()), *words[1:]]
+        program = str(Path(f"/proc/{pid}/exe").readlink())
     except OSError:
         return []
+    named = words[0] if words else ""
+    return [named if os.path.realpath(named) == program else program, *words[1:]]
 
 
 def variable_of(pid: int, name: str) -> str:
@@ -94,11 +99,11 @@ def kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def install(text: str, *, reload: bool = False) -> bool:
-    """Writes and enables the unit; tells systemd when something changed. Restarts nothing.
+def install(text: str) -> None:
+    """Writes and enables the unit; tells systemd of what it does not know yet. Restarts nothing.
 
-    Returns:
-        Whether something changed.
+    That may be more than what changes here: a run that was cut off has written and not told, and somebody has taken a
+    file away below the unit's directory.
     """
     changed = files.write(paths.UNIT_FILE, text)
     if not paths.UNIT_WANTED.is_symlink():
@@ -106,9 +111,8 @@ def install(text: str, *, reload: bool = False) -> bool:
         files.directory(paths.UNIT_WANTED.parent)
         files.symlink(paths.UNIT_WANTED, paths.UNIT_FILE)
         changed = True
-    if changed or reload:
+    if changed or show().needs_reload:
         run(["systemctl", "daemon-reload"], 60)
-    return changed
 
 
 def start() -> None:

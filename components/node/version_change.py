@@ -40,7 +40,7 @@ def make_ready(spec: Spec, statuses: Mapping[str, etcd.Status]) -> bool:
 
     Args:
         spec: the wanted state.
-        statuses: name -> what the members say that are healthy, this one included.
+        statuses: name -> what the voters say that are healthy, this one among them if it is.
 
     Returns:
         Whether it did anything that takes its time; the others must be looked at again then.
@@ -51,8 +51,12 @@ def make_ready(spec: Spec, statuses: Mapping[str, etcd.Status]) -> bool:
     running = {name: status.version for name, status in statuses.items()}
     wanted, here, own = spec.release.version, member.version(), statuses.get(spec.member)
     versions.refuse_version(wanted, running)
-    if here in ("", wanted) or own is None:
+    if here in ("", wanted):
         return False
+    if own is None:
+        # It hangs, or is a learner: it can neither be asked for a snapshot nor lead the way back.
+        make_ready_to_start(spec, [spec.members[name] for name in statuses])
+        return True
     if wanted not in running.values():
         snapshot.keep(spec, here, spec.address, own)
     voters = {name: address for name, address in spec.members.items() if name in statuses}
@@ -81,14 +85,14 @@ def _wait_for_last_change(spec: Spec, voters: Mapping[str, str]) -> None:
 
 
 def make_ready_to_start(spec: Spec, witnesses: Sequence[str]) -> None:
-    """Does the same for a member that does not run and has data.
+    """Does the same for a member that has data, and does not run or is no voter that answers.
 
     Args:
         spec: the wanted state.
         witnesses: addresses of other members, which read through the quorum.
 
     Raises:
-        NodeError: it must come back with the version that it had first; nothing was started.
+        NodeError: it must come back with the version that it had first; nothing was started or stopped.
     """
     here, wanted = member.version(), spec.release.version
     if here in ("", wanted):
@@ -100,9 +104,10 @@ def make_ready_to_start(spec: Spec, witnesses: Sequence[str]) -> None:
         not seen or (back and versions.needs_permission(wanted, seen))
     ):
         raise NodeError(
-            f"etcd does not run here, and {wanted} would be another minor version than the {here} that it had; it was "
-            "not started",
-            f"Set the version back to {here}, and run again; when all members are healthy, set it to {wanted}.",
+            f"this member is no healthy voter, and {wanted} would be another minor version than the {here} that it "
+            "had; etcd was neither started nor stopped here",
+            f"Set the version back to {here}, and run again; when all members are healthy, set it to {wanted}. An etcd "
+            "that hangs (`etcd-node status`) is helped by `systemctl restart etcd`.",
         )
     statuses = etcd.statuses(spec, others)
     if statuses and wanted not in {each.server for each in seen.values()}:

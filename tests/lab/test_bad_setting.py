@@ -30,3 +30,30 @@ def test_a_value_that_etcd_does_not_take_is_undone_on_the_first_member(
         del stack.config["flags"]
         stack.up()
     assert process_ids(found) == after
+
+
+def test_what_somebody_else_adds_to_the_command_line_restarts_a_member_once_and_is_named(
+    machines: Machines, stacks: Stacks
+) -> None:
+    found = machines.fresh(1)
+    stack = stacks.new(found)
+    stack.up()
+    drop_in = "/etc/systemd/system/etcd.service.d"
+    override = (
+        "sed -n '/^ExecStart=/,/BOOTSTRAP_FLAGS$/p' ../etcd.service | sed 's/BOOTSTRAP_FLAGS$/& --log-level=warn/'"
+    )
+    found[0].run(
+        f"mkdir {drop_in} && cd {drop_in} && (printf '[Service]\\nExecStart=\\n'; {override}) >mine.conf && "
+        "systemctl daemon-reload",
+        root=True,
+    )
+    stack.config["flags"] = {"max-txn-ops": "256"}
+    failed = stack.up(check=False)
+    assert failed.code != 0
+    assert failed.text.count("etcd-1: is back") == failed.text.count("etcd-1: restarts for") > 0
+    assert "still runs with other than what is wanted (--log-level, --max-txn-ops)" in failed.text
+    starts = "journalctl -u etcd -o cat | grep -c '^Started etcd'"
+    assert found[0].run(starts, root=True).stdout.strip() == "2", "the founding, and one restart"
+
+    found[0].run(f"rm -r {drop_in}", root=True)
+    stack.up()

@@ -110,3 +110,32 @@ def test_a_change_killed_at_random_moments_serves_on_and_is_finished_by_the_next
             if killed == KILLS:
                 break
         stack.up("--expect-no-changes")
+
+
+def test_what_a_killed_run_has_left_on_a_machine_begins_nothing_more(
+    machines: Machines, stacks: Stacks, tmp_path: Path
+) -> None:
+    """It waits for the third member as the next run does on another machine; both would restart one when it is back."""
+    found = machines.fresh(3)
+    stack = stacks.new(found)
+    stack.up()
+    before = {machine.name: starts(machine) for machine in found}
+    hang = "kill -{} $(systemctl show etcd -p MainPID --value)"
+    with probing(stack, found[:2], tmp_path, "What a killed run has left"):
+        stack.config["flags"] = {"max-txn-ops": "256"}
+        running = stack.begin_up()
+        try:
+            running.until_said(f"{found[0].name}: as wanted")
+            found[2].run(hang.format("STOP"), root=True)
+            running.until_said(f"{found[1].name}: waits for the other members to be healthy")
+        finally:
+            running.kill()
+        found[2].run(hang.format("CONT"), root=True)
+        found[1].run("while pgrep -f '[e]tcd-node converge'; do sleep 0.2; done", root=True, timeout=90)
+        assert {machine.name: starts(machine) - before[machine.name] for machine in found} == {
+            found[0].name: 1,
+            found[1].name: 0,
+            found[2].name: 0,
+        }
+        stack.up()
+    assert_serves_all_members(found)

@@ -105,3 +105,17 @@ def _refuse_both_at_once(stack: Stack, found: list[Machine]) -> None:
     assert "Put etcd-4 first in the list" in run.text
     assert process_ids(found[:3]) == before
     assert member_list(found[0]) == listed
+
+
+def test_the_members_leave_although_the_only_one_that_stays_did_not_run_when_the_change_began(
+    machines: Machines, stacks: Stacks
+) -> None:
+    found = machines.fresh(3)
+    stack = stacks.new(found)
+    stack.up()
+    found[0].run("systemctl stop etcd", root=True)
+    stack.config["machines"] = [machine_config(found[0])]
+    run = stack.up()
+    for machine in found[1:]:
+        assert f"{machine.name} has left the cluster" in run.text
+    assert_serves_all_members(found[:1])

@@ -1,5 +1,6 @@
 """A machine that lost its disk comes back by one edit and one `pulumi up`, whichever slot it has; or it is refused."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -132,6 +133,43 @@ def test_a_wiped_slot_comes_back_before_the_members_restart_for_a_setting_of_the
     found, stack = cluster
     flags, title = {"max-txn-ops": "256"}, "Slot 2 of 3 wiped and a setting changed"
     _come_back(machines, found, stack, [found[2]], scratch=tmp_path, title=title, flags=flags)
+
+
+def test_a_member_whose_data_are_not_those_of_the_others_comes_back_with_theirs_as_the_manual_says(
+    cluster: tuple[list[Machine], Stack], tmp_path: Path
+) -> None:
+    found, stack = cluster
+    before = process_ids(found)
+    number = next(row["ID"] for row in member_list(found[0]) if row["name"] == found[2].name)
+    raised = found[0].run("python3 -", input=_raise_corrupt(found[0], number), root=True).stdout
+    assert "CORRUPT" in raised
+    stack.config["flags"] = {"max-txn-ops": "512"}
+    run = stack.up(check=False)
+    assert run.code != 0
+    for text in ("alarm activated: CORRUPT", "nothing was restarted", "A member's data are not those of the others"):
+        assert text in run.text
+    assert process_ids(found) == before
+
+    found[0].run(manual("A member's data are not those of the others", found), root=True)
+    _another(stack, found[2:])
+    with probing(stack, found[:2], tmp_path, "A member with other data comes back") as probe:
+        probe.mark("pulumi up")
+        run = stack.up()
+    assert f"{found[2].name}: data moved aside to" in run.text
+    assert_serves_all_members(found)
+    assert [_own_keys(machine) for machine in found] == [KEYS] * 3
+
+
+def _raise_corrupt(machine: Machine, number: int) -> str:
+    """A program that raises the alarm against a member: etcdctl has no word for it, etcd's https gateway has."""
+    body = json.dumps({"action": "ACTIVATE", "memberID": str(number), "alarm": "CORRUPT"})
+    return (
+        "import ssl, urllib.request as web\n"
+        "context = ssl.create_default_context(cafile='/etc/etcd/pki/ca.crt')\n"
+        "context.load_cert_chain('/etc/etcd/pki/healthcheck-client.crt', '/etc/etcd/pki/healthcheck-client.key')\n"
+        f"url = 'https://{machine.address}:2379/v3/maintenance/alarm'\n"
+        f"print(web.urlopen(web.Request(url, data={body.encode()!r}), context=context).read())\n"
+    )
 
 
 def test_a_majority_that_lost_its_disks_is_refused_and_comes_back_from_the_survivors_data_as_the_manual_says(

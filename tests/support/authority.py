@@ -29,11 +29,17 @@ class OwnAuthority:
         self.certificate = _pem(made.sign(self._key, hashes.SHA256()))
         self.private_key = _key_pem(self._key)
 
-    def issue(self, common_name: str, names: Sequence[str] = (), addresses: Sequence[str] = ()) -> tuple[str, str]:
-        """A certificate for servers and clients, and its key, both PEM."""
+    def issue(
+        self,
+        common_name: str,
+        names: Sequence[str] = (),
+        addresses: Sequence[str] = (),
+        life: datetime.timedelta = _LIFE,
+    ) -> tuple[str, str]:
+        """A certificate for servers and clients, and its key, both PEM; one with a negative life has expired."""
         key = ec.generate_private_key(ec.SECP256R1())
         uses = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
-        builder = _builder(_name(common_name), self._name, key).add_extension(uses, critical=False)
+        builder = _builder(_name(common_name), self._name, key, life).add_extension(uses, critical=False)
         alternatives: list[x509.GeneralName] = [x509.DNSName(name) for name in names]
         alternatives += [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]
         if alternatives:
@@ -45,10 +51,13 @@ def _name(common_name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, life: datetime.timedelta = _LIFE
+) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
     builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key.public_key())
-    return builder.serial_number(x509.random_serial_number()).not_valid_before(now).not_valid_after(now + _LIFE)
+    builder = builder.serial_number(x509.random_serial_number())
+    return builder.not_valid_before(min(now, now + 2 * life)).not_valid_after(now + life)
 
 
 def _pem(certificate: x509.Certificate) -> str:

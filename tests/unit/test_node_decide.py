@@ -169,13 +169,33 @@ def test_no_machine_goes_unless_the_other_members_carry_the_quorum(troubles: lis
         decide.refuse_sparing(going, voters)
 
 
-@given(st.integers(1, 7), st.integers(0, 7), st.integers(0, 2))
-def test_no_entry_is_removed_that_leaves_no_healthy_majority(count: int, healthy: int, removed: int) -> None:
-    try:
-        decide.refuse_removal(count, healthy, removed)
-    except NodeError:
-        return
-    assert not removed or healthy >= decide.quorum_of(count - removed)
+@given(voters, st.integers(1, 8), st.integers(0, 2))
+def test_no_entry_is_removed_that_leaves_no_healthy_majority(
+    all_voters: list[Voter], number: int, removed: int
+) -> None:
+    me = f"etcd-{number}"
+    healthy = sum(1 for voter in all_voters if voter.name != me and not voter.trouble)
+    carried = healthy >= decide.quorum_of(len(all_voters) - removed)
+    with contextlib.nullcontext() if carried or not removed else pytest.raises(NodeError, match="nothing was changed"):
+        decide.refuse_removal(me, all_voters, removed)
+
+
+def test_a_removal_that_an_alarm_forbids_says_so_and_how_it_ends() -> None:
+    full = [Voter(f"etcd-{number}", "alarm NOSPACE of etcd-2") for number in (1, 2)]
+    with pytest.raises(NodeError, match=r"0 of the other 2 voters are healthy .*alarm NOSPACE of etcd-2") as caught:
+        decide.refuse_removal("etcd-3", [*full, Voter("etcd-3", "connection refused")], 1)
+    assert "alarm disarm" in caught.value.remedy
+
+
+def test_what_cannot_be_brought_back_has_another_way_out() -> None:
+    with pytest.raises(NodeError) as stranger:
+        decide.refuse_stop("etcd-1", [Voter("etcd-2"), Voter("other", f"{decide.STRANGER} (ID b)")])
+    assert "etcdctl member remove" in stranger.value.remedy
+    corrupt = "etcd-2: [-]data_corruption failed: alarm activated: CORRUPT"
+    with pytest.raises(NodeError) as differs:
+        decide.next_step(now(**NO_DATA, quorum=None, silence=corrupt))
+    for words in ("etcdctl alarm list", "docs/operations.md"):
+        assert words in differs.value.remedy
 
 
 def _listed(name: str, number: int, *, learner: bool = False) -> Member:
@@ -245,3 +265,29 @@ def test_a_cluster_in_which_the_member_has_run_or_does_not_occur_is_left_to_conv
 def test_one_member_that_knows_better_is_enough() -> None:
     young = Membership(77, (a_member(1), a_member(2), a_member(3, started=False)))
     assert decide.founding(ME, MY_URL, {"etcd-1": young, "etcd-2": THREE}) is Founding.LEAVE
+
+
+def test_who_is_off_the_list_leaves_and_nobody_who_is_on_it() -> None:
+    members = Membership(77, (a_member(1), a_member(2), a_member(3)))
+    gone = {"etcd-2": a_member(2).peer_urls[0], "etcd-9": a_member(3).peer_urls[0]}
+    wanted = {f"etcd-{number}": a_member(number).peer_urls[0] for number in (1, 3)}
+    # The address of etcd-9 is etcd-3's by now.
+    assert decide.leaving(gone, wanted, members) == [a_member(2)]
+    unstarted = Membership(77, (a_member(1), a_member(3, started=False)))
+    assert decide.leaving(gone, wanted, unstarted) == []
+
+
+def test_a_learner_that_is_left_behind_leaves_before_another_joins_and_a_voter_does_not() -> None:
+    members = Membership(77, (a_member(1), a_member(2), a_member(3, learner=True)))
+    decide.refuse_exchange(a_member(3, learner=True), ["etcd-1", "etcd-2", "etcd-4"], members)
+    with pytest.raises(NodeError, match="etcd-2 would leave the cluster and etcd-4 join it in one edit"):
+        decide.refuse_exchange(a_member(2), ["etcd-1", "etcd-3", "etcd-4"], members)
+    decide.refuse_exchange(a_member(2), ["etcd-1", "etcd-3"], members)
+
+
+def test_a_learner_in_the_way_of_another_is_named_with_its_way_out() -> None:
+    decide.refuse_another_learner("etcd-4", THREE)
+    members = Membership(77, (a_member(1), a_member(11, learner=True)))
+    with pytest.raises(NodeError, match=r"etcd-4 cannot join: etcd-11 \(ID b\) is a learner already") as caught:
+        decide.refuse_another_learner("etcd-4", members)
+    assert "etcdctl member remove b" in caught.value.remedy

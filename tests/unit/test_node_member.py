@@ -1,8 +1,11 @@
 """Waiting for this machine's etcd."""
 
+import json
+from pathlib import Path
+
 import pytest
 
-from components.node import etcd, member, systemd
+from components.node import certificates, etcd, member, paths, release, systemd
 from components.node.errors import NodeError
 
 from .node_support import a_spec
@@ -45,3 +48,24 @@ def test_a_unit_that_nobody_starts_any_more_has_ended(
     answers.append(etcd.SilentError("connection refused"))
     with pytest.raises(NodeError, match="etcd ended instead of starting"):
         member.wait_ready(a_spec(), 5)
+
+
+def test_who_was_on_the_list_is_remembered_until_the_change_is_settled(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(paths, "INSTALLED", tmp_path / "installed.json")
+    monkeypatch.setattr(systemd, "install", lambda _: None)
+    monkeypatch.setattr(release, "link", lambda _: None)
+    monkeypatch.setattr(certificates, "trusted", lambda: "")
+    monkeypatch.setattr("components.node.files.os.fchown", lambda *_: None)
+    monkeypatch.setattr("components.node.files.os.chown", lambda *_: None)
+
+    def remembered() -> list[str]:
+        return list(json.loads(paths.INSTALLED.read_text())["members"])
+
+    member.install_unit(a_spec())
+    alone = a_spec(members={"etcd-1": "10.99.0.11"})
+    member.install_unit(alone)
+    assert remembered() == ["etcd-1", "etcd-2", "etcd-3"]
+    member.settle(alone)
+    assert remembered() == ["etcd-1"]

@@ -1,0 +1,37 @@
+"""Nobody ran `pulumi up` for so long that every certificate has expired, and the members were restarted since."""
+
+import datetime
+
+from lab import Machine
+from tests.support.authority import OwnAuthority
+from tests.support.etcd import PKI, assert_serves_all_members
+from tests.support.machines import Machines
+from tests.support.stacks import Stacks
+
+
+def _expire(found: list[Machine], authority: OwnAuthority) -> None:
+    """Certificates that have expired, in the place of those that the members have; then a power cut, so to speak."""
+    for machine in found:
+        for kind in ("server", "peer", "healthcheck-client"):
+            certificate, key = authority.issue(kind, [machine.name], [machine.address], datetime.timedelta(days=-1))
+            for suffix, text in (("crt", certificate), ("key", key)):
+                machine.run(f"cat >{PKI}/{kind}.{suffix}", input=text, root=True)
+    for machine in found:
+        machine.run("systemctl kill -s KILL etcd; systemctl start --no-block etcd", root=True)
+
+
+def test_certificates_that_have_all_expired_are_replaced_by_one_update_although_nobody_has_a_quorum(
+    machines: Machines, stacks: Stacks
+) -> None:
+    found, authority = machines.fresh(3), OwnAuthority()
+    own = {"name": "own", "certificate": authority.certificate, "privateKey": authority.private_key}
+    stack = stacks.new(found, authorities=[own])
+    stack.up()
+    _expire(found, authority)
+
+    # As the window for renewal does when it comes: all are issued anew.
+    stack.config["certificates"] = {"validityHours": 4000}
+    run = stack.up()
+
+    assert f"{found[0].name}: the certificates of {found[1].name}, {found[2].name} have expired" in run.text
+    assert_serves_all_members(found)

@@ -1,0 +1,39 @@
+"""A machine that dies while it joins is given up for another one: one edit, one `pulumi up`."""
+
+from pathlib import Path
+
+from tests.support.etcd import assert_serves_all_members, member_list, process_ids
+from tests.support.machines import Machines
+from tests.support.prober import probing
+from tests.support.stacks import Stacks, machine_config
+
+
+def test_a_learner_whose_machine_died_gives_its_place_to_another_machine(
+    machines: Machines, stacks: Stacks, tmp_path: Path
+) -> None:
+    found = machines.fresh(6)
+    stay, lost, new = found[:3], found[3], found[4:]
+    stack = stacks.new(stay)
+    stack.up()
+    before = process_ids(stay)
+    with probing(stack, stay, tmp_path, "A learner given up") as probe:
+        stack.config["machines"] = [machine_config(machine) for machine in (*stay, lost, new[0])]
+        running = stack.begin_up()
+        try:
+            running.until_said(f"{lost.name}: joined as a learner")
+            probe.mark(f"{lost.name} dies")
+            machines.lab.kill(lost.name)
+            assert running.wait().code != 0
+        finally:
+            running.kill()
+        assert [row["name"] for row in member_list(stay[0]) if row.get("isLearner")] == [lost.name]
+
+        stack.config["machines"] = [machine_config(machine) for machine in (*stay, *new)]
+        probe.mark("another machine, pulumi up")
+        run = stack.up(check=False)
+        probe.mark("done")
+        # The machine that is gone cannot be retired; all else is done.
+        assert f"{lost.name} has left the cluster" in run.text
+        assert f"{new[1].name}: is a voter" in run.text
+    assert process_ids(stay) == before
+    assert_serves_all_members([*stay, *new])

@@ -1,0 +1,56 @@
+"""What people see of an error that nobody foresaw."""
+
+import os
+import socket
+from types import SimpleNamespace
+
+import pytest
+
+from components.node import cli, etcd, say
+from components.node.errors import NodeError
+
+from .node_support import a_spec
+
+
+def test_a_disk_without_room_is_said_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        say.phase("write a file")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(cli, "_run", full)
+    assert cli.main(["converge", "{}"]) == 1
+    said = capsys.readouterr().err
+    assert "No space left on device" in said
+    assert "it was at: write a file. Make room" in said
+
+
+def test_etcd_s_own_authentication_is_answered_with_the_user_that_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = SimpleNamespace(returncode=1, stdout="", stderr="Error: etcdserver: permission denied")
+    monkeypatch.setattr(etcd, "run", lambda *_, **__: refused)
+    with pytest.raises(NodeError, match="permission denied") as caught:
+        etcd.etcdctl(a_spec(), ["10.99.0.11"], ["get", "key"])
+    assert "grant-role kube-etcd-healthcheck-client root" in caught.value.remedy
+
+
+def test_a_verb_whose_reader_has_gone_begins_nothing_more(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    del capfd  # standard output and error are files
+    say.refuse_abandoned()
+    for reader, writer in (os.pipe(), tuple(end.detach() for end in socket.socketpair())):
+        kept = os.dup(1)
+        try:
+            os.dup2(writer, 1)
+            os.close(writer)
+            say.refuse_abandoned()
+            os.close(reader)
+            with pytest.raises(NodeError, match="the run that began this has ended"):
+                say.refuse_abandoned()
+        finally:
+            os.dup2(kept, 1)
+            os.close(kept)
+    monkeypatch.setitem(say._state, "reader", "gone")
+    with pytest.raises(NodeError):
+        say.refuse_abandoned()

@@ -1,0 +1,61 @@
+"""What /proc says of the process, and what systemd is told of the unit."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from components.node import paths, systemd
+
+
+@pytest.fixture
+def started(tmp_path: Path) -> Iterator[tuple[Path, int]]:
+    """A program below a directory that is a link, and the process that was started with that name."""
+    real, link = tmp_path / "real", tmp_path / "link"
+    real.mkdir()
+    link.symlink_to(real)
+    program = link / "sleep"
+    program.write_bytes(Path("/bin/sleep").read_bytes())
+    program.chmod(0o755)
+    process = subprocess.Popen([program, "60"])
+    yield program, process.pid
+    process.kill()
+    process.wait()
+
+
+def test_a_program_below_a_link_runs_under_the_name_by_which_it_was_started(started: tuple[Path, int]) -> None:
+    program, pid = started
+    assert systemd.command_of(pid) == [str(program), "60"]
+
+
+def test_a_program_that_was_replaced_since_is_another_one(started: tuple[Path, int]) -> None:
+    program, pid = started
+    program.unlink()
+    program.touch()
+    assert systemd.command_of(pid)[0] != str(program)
+
+
+def test_a_unit_that_a_run_wrote_and_did_not_tell_systemd_of_is_told_by_the_next(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    told: list[str] = []
+    stale = False
+
+    def run(words: list[str], *_: object, **__: object) -> SimpleNamespace:
+        told.extend(word for word in words if word == "daemon-reload")
+        return SimpleNamespace(stdout=f"NeedDaemonReload={'yes' if stale else 'no'}")
+
+    monkeypatch.setattr(systemd, "run", run)
+    monkeypatch.setattr(paths, "UNIT_FILE", tmp_path / "etcd.service")
+    monkeypatch.setattr(paths, "UNIT_WANTED", tmp_path / "wants" / "etcd.service")
+    monkeypatch.setattr("components.node.files.os.fchown", lambda *_: None)
+    monkeypatch.setattr("components.node.files.os.chown", lambda *_: None)
+    systemd.install("[Unit]")
+    assert len(told) == 1
+    systemd.install("[Unit]")
+    assert len(told) == 1
+    stale = True
+    systemd.install("[Unit]")
+    assert len(told) == 2

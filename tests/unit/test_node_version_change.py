@@ -1,0 +1,50 @@
+"""A member that is no healthy voter gets no other minor version that its cluster does not allow."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from components.node import etcd, member, snapshot, version_change
+from components.node.errors import NodeError
+from components.node.spec import Spec
+from components.node.versions import Seen
+
+from .node_support import a_spec, a_status
+
+
+def _wanted(version: str) -> Spec:
+    return a_spec(release={"version": version, "mirror": "https://releases.example/etcd", "sha256": {}})
+
+
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A cluster that works as 3.6, whose first member does not answer; the addresses of which a snapshot was kept."""
+    addresses: list[str] = []
+    monkeypatch.setattr(member, "version", lambda: "3.6.16")
+    monkeypatch.setattr(etcd, "seen", lambda *_: Seen("3.6.16", "3.6.0", "3.6.0"))
+    monkeypatch.setattr(etcd, "statuses", lambda _, found: _statuses(found))
+    monkeypatch.setattr(snapshot, "keep", lambda _, __, address, ___: addresses.append(address))
+    return addresses
+
+
+def _statuses(found: Mapping[str, str]) -> dict[str, etcd.Status]:
+    return {name: a_status(int(name[-1])) for name in found}
+
+
+OTHERS = {"etcd-2": a_status(2), "etcd-3": a_status(3)}
+
+
+def test_a_member_that_hangs_does_not_go_back_without_the_procedure(kept: list[str]) -> None:
+    with pytest.raises(NodeError, match=r"no healthy voter, and 3\.5\.35 would be another minor version"):
+        version_change.make_ready(_wanted("3.5.35"), OTHERS)
+    assert kept == []
+
+
+def test_a_member_that_hangs_goes_forward_after_a_snapshot_of_another(kept: list[str]) -> None:
+    assert version_change.make_ready(_wanted("3.7.3"), OTHERS)
+    assert kept == ["10.99.0.12"]
+
+
+def test_a_member_that_hangs_and_keeps_its_version_is_simply_restarted(kept: list[str]) -> None:
+    assert not version_change.make_ready(_wanted("3.6.16"), OTHERS)
+    assert kept == []
