@@ -32,6 +32,8 @@ class Verdict:
     """What the next update is told, when this one has succeeded."""
     unused_override: bool = False
     """An override was given for which there is no refusal."""
+    compared: bool = True
+    """Whether what the last update left could be read; False: the machines alone refuse."""
 
     @property
     def refused(self) -> bool:
