@@ -171,6 +171,8 @@ def _update(cluster: Cluster, wanted: State, chain: Sequence[str]) -> Iterator[N
         if name in cluster.members and generation != cluster.members[name].generation:
             others = [other for other in cluster.voters if other != name]
             cluster.gate(all(map(cluster.running, others)), "another member is not healthy")
+            # A run that was cut off may have left fewer: without the entry of a machine that was replaced.
+            cluster.gate(len(others) > len(cluster.voters) // 2, "no quorum without it")
             cluster.members[name].has_data = False
             cluster.members[name].generation = generation
             yield

@@ -83,6 +83,13 @@ TABLE: list[Transition] = [
     ("a heartbeat after its election timeout", {"election_timeout_ms": 10000}, TIMES_SLOW, 1, ""),
     ("back to etcd's own times", TIMES_SLOW, {}, 2, "Lower heartbeat_interval_ms first, then election_timeout_ms"),
     ("other times of the only member", {"members": "1"}, {"members": "1", **TIMES_SLOW}, 1, ""),
+    (
+        "more members with other times, a new one first",
+        {"members": "1"},
+        {"members": "213", **TIMES_SLOW},
+        2,
+        "Raise election_timeout_ms first",
+    ),
     ("more members with other times", {"members": "1"}, {"members": "123", **TIMES_SLOW}, 1, ""),
     (
         "other times and two minors",
