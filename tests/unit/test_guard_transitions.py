@@ -259,10 +259,15 @@ def test_each_change_takes_that_many_updates_or_is_refused_with_its_reason(trans
     wanted = cluster(**after)
     verdict = judge(previous, wanted)
     assert verdict.refused == bool(says), verdict.problems
+    assert bool(verdict.override) == bool(verdict.problems) == bool(says)
+    assert not verdict.overridden
     assert len(updates(previous, wanted)) == count, verdict.updates
     if says:
         assert any(says in str(problem) for problem in verdict.problems), verdict.problems
         assert len(verdict.updates) == count
+        assert verdict.steps == ()
+    else:
+        assert verdict.updates == ()
 
 
 @pytest.mark.parametrize(

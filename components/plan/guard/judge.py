@@ -80,7 +80,7 @@ def judge(previous: State | None, wanted: State, override: str = "", spelled: Sp
 
 def _token(previous: State, wanted: State) -> str:
     """Good for this change alone: the serial number of the state before it never comes again."""
-    # Which machines there are is not known before the platform has declared them, and no rule is about it.
+    # Which machines there are is not known before the platform has declared them: the same text before and after that.
     ends = [replace(state, identities={}).content() for state in (previous, wanted)]
     text = json.dumps([previous.serial, *ends], sort_keys=True)
     return f"allow-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
