@@ -213,10 +213,35 @@ def test_an_override_is_good_for_one_change_and_for_no_other(data: st.DataObject
     accepted = judge(before, wanted, refused.override)
     assert accepted.overridden
     assert accepted.state.overridden
+    other = data.draw(wishes(before))
+    assert judge(before, other, refused.override).overridden == other.same(wanted)
+    assert judge(before, replace(wanted, identities={"etcd-1": "another"}), refused.override).overridden
     # Back, and the same again: another number, another override.
     again = judge(replace(before, serial=accepted.state.serial + 1), wanted, refused.override)
     assert again.refused
     assert judge(accepted.state, wanted, refused.override).unused_override
+
+
+def test_an_override_without_a_refusal_is_said_also_at_the_founding() -> None:
+    same = following(None, state(["etcd-1"]), ())
+    for before in (None, same):
+        assert judge(before, same, "allow-000000000000").unused_override
+        assert not judge(before, same).unused_override
+        assert not judge(before, same, "allow-000000000000").overridden
+
+
+def test_the_number_of_an_update_rises_with_every_change_and_what_was_overridden_stays_until_the_next() -> None:
+    first = following(None, state(["etcd-1"]), ())
+    second = following(first, state(["etcd-1"], "3.7.3"), ["what was refused"])
+    same = following(second, state(["etcd-1"], "3.7.3"), ())
+    third = following(same, state(["etcd-1"]), ())
+    assert [each.serial for each in (first, second, same, third)] == [1, 2, 2, 3]
+    assert [each.overridden for each in (first, second, same, third)] == [
+        (),
+        ("what was refused",),
+        ("what was refused",),
+        (),
+    ]
 
 
 # Which rule, and a change that only this rule refuses.
