@@ -312,3 +312,45 @@ def test_who_is_first_on_the_list_changes_no_flag() -> None:
         after = cluster(members=members, flags=tracing, metrics="private", addresses={"etcd-3": "fd00::3"})
         assert after.flags == before.flags
     assert "10.0.0.1:4317" in before.flags.values()
+
+
+# A row of the table, and what its refusal says to set in each of the updates.
+WAYS = {
+    "back to etcd's own times": ["the settings (--heartbeat-interval)", "the settings (--election-timeout)"],
+    "other times and two minors": [
+        "version: 3.6.16",
+        "version: 3.7.3; the settings (--election-timeout)",
+        "the settings (--heartbeat-interval)",
+    ],
+    "3.5 below 3.5.32 to 3.7": ["version: 3.5.35", "version: 3.6.16", "version: 3.7.3"],
+    "3.7 to below 3.5.32": ["version: 3.6.16", "version: 3.5.35", "version: 3.5.24"],
+    "1 to 3, one new member before the old one, with a setting": [
+        "the settings (--max-txn-ops)",
+        "members: etcd-2, etcd-1, etcd-3",
+    ],
+    "three of three by other names": [
+        "members: etcd-1, etcd-2, etcd-4, etcd-5, etcd-6",
+        "members: etcd-4, etcd-5, etcd-6",
+    ],
+    "two of seven by other names": [
+        "members: etcd-4, etcd-1, etcd-2, etcd-3, etcd-8, etcd-6, etcd-7",
+        "members: etcd-1, etcd-2, etcd-3, etcd-8, etcd-9, etcd-6, etcd-7",
+    ],
+    "another machine and one member by another name": ["the machine of etcd-2", "members: etcd-2, etcd-4, etcd-5"],
+    "everything at once": [
+        "version: 3.5.35",
+        "version: 3.6.16",
+        "version: 3.7.3",
+        "members: etcd-1, etcd-4, etcd-5",
+        "members.etcd-1.generation: 2",
+        "authorities: 1, 2",
+        "issuer: 2",
+        "authorities: 2",
+    ],
+}
+
+
+@pytest.mark.parametrize("change", WAYS)
+def test_a_refusal_says_what_to_set_in_each_of_the_updates(change: str) -> None:
+    _, before, after, _, _ = next(row for row in TABLE if row[0] == change)
+    assert list(judge(following(None, cluster(**before), ()), cluster(**after)).updates) == WAYS[change]
