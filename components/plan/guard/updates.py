@@ -102,8 +102,6 @@ def _members(now: State, wanted: State) -> State:
     """All members, or where others leave, as many as can be exchanged at a time."""
     joining = [name for name in wanted.members if name not in now.members]
     leaving = [name for name in now.members if name not in wanted.members]
-    if not joining or not leaving:
-        return _with_members(now, wanted, list(wanted.members))
     stay = [name for name in wanted.members if name in now.members]
     for join in range(min(len(joining), MOST_VOTERS - len(now.members)), -1, -1):
         for keep in range(0 if stay else 1, len(leaving) + 1):
