@@ -187,6 +187,7 @@ def test_the_updates_that_a_refusal_names_are_accepted_one_after_another_and_lea
     for each in way:
         step = judge(before, each)
         assert step.problems == ()
+        assert set(each.members) == set(each.generations) == set(each.data_directories)
         before = _left(before, step)
     assert before.same(wanted)
 
