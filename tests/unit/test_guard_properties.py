@@ -1,5 +1,6 @@
 """No sequence of accepted changes brings a cluster into a state without quorum, with and without failures."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -202,6 +203,24 @@ def test_a_state_survives_the_way_through_the_stack_s_outputs_also_as_floats(bef
     assert back is not None
     assert back.same(before)
     assert list(back.members) == list(before.members)
+
+
+def test_nothing_of_a_state_is_lost_on_that_way_and_its_format_is_the_one_that_stacks_have() -> None:
+    full = state(
+        ["etcd-3", "etcd-1", "etcd-2"],
+        identities={"etcd-1": "aa"},
+        trusted=TRUST[1][0],
+        issuer="2",
+        on_volumes=True,
+        serial=7,
+        database_bytes=5,
+        overridden=("what was refused",),
+    )
+    data = full.data()
+    assert data["format"] == 1
+    assert read_state(json.loads(json.dumps(data))) == full
+    for key in data:
+        assert read_state({name: value for name, value in data.items() if name != key}) is None
 
 
 @MANY
