@@ -122,6 +122,18 @@ ANNOUNCED: dict[str, tuple[State, State, list[str]]] = {
             HEALTH,
         ],
     ),
+    "one authority less": (
+        cluster(trusted=TRUST[1][0]),
+        cluster(),
+        [
+            PREPARED,
+            *(
+                f"{name} restarts: trusts the authorities 1 [2 of 3 voters serve, none more may be lost]"
+                for name in THREE
+            ),
+            HEALTH,
+        ],
+    ),
     "another one issues": (
         cluster(trusted=TRUST[1][0]),
         cluster(trusted=TRUST[1][0], issuer="2"),
