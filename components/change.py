@@ -1,6 +1,7 @@
 """Every update is compared with the last one before anything is touched: read, judged, refused or announced."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pulumi
@@ -87,14 +88,25 @@ def accept(previous: Mapping[str, Any] | None, wanted: State, override: str = ""
     Raises:
         ChangeRefusedError: it may not.
     """
-    verdict = judge(read_state(previous), wanted, override, spelled)
+    state = read_state(previous)
+    verdict = judge(state, wanted, override, spelled)
+    if previous and state is None:
+        # There was an update, so these steps are not those of a founding.
+        return replace(verdict, steps=(), compared=False)
     if verdict.refused:
         raise ChangeRefusedError(verdict, wanted.cluster, spelled("override"), override)
     return verdict
 
 
 def announce(verdict: Verdict, resource: pulumi.Resource) -> None:
-    """Prints the steps of an accepted change, one line each, and what was overridden."""
+    """Prints the steps of an accepted change, one line each, what was overridden, and what could not be compared."""
+    if not verdict.compared:
+        pulumi.log.warn(
+            f"What the last update left in `{OUTPUT}` is of another version of this program and cannot be read: this "
+            "change is compared with nothing, and only the machines can refuse it. Change nothing but the program in "
+            "this update.",
+            resource,
+        )
     if verdict.overridden:
         pulumi.log.warn(f"Overridden once, with {verdict.override}:", resource)
         for problem in verdict.problems:

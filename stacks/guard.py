@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from components.change import OUTPUT, accept
-from components.plan.guard.state import State, wanted_state
+from components.plan.guard.state import State, read_state, wanted_state
 
 from .config import NAMESPACE, StackConfig, cluster_plan, spelled
 
@@ -31,7 +31,7 @@ def compared(stack: StackConfig, last: Mapping[str, Any]) -> StackConfig:
 
 def rest(stack: StackConfig, last: Mapping[str, Any]) -> dict[str, Any]:
     """What a platform still has to compare itself: nothing, where the guard has (and may have been overridden)."""
-    return {} if stack.previous is not None else dict(last)
+    return {} if read_state(stack.previous) is not None else dict(last)
 
 
 def wanted(stack: StackConfig) -> State:

@@ -132,8 +132,17 @@ def test_an_override_is_for_one_change_and_is_said(stack: Stack, key: Path) -> N
 
 
 def test_an_update_without_a_trace_of_the_last_one_is_left_to_the_machines(stack: Stack, key: Path) -> None:
-    for left in (None, {"format": 99}):
-        stack.left(applied=left)
-        run = previewed(stack, version="3.7.3")
-        assert run.code == 0, run.text
-        assert "start etcd-1, etcd-2, etcd-3 together as a new cluster" in run.text
+    stack.left(applied=None)
+    run = previewed(stack, version="3.7.3")
+    assert run.code == 0, run.text
+    assert "start etcd-1, etcd-2, etcd-3 together as a new cluster" in run.text
+
+
+def test_a_trace_that_cannot_be_read_is_said_and_is_no_founding(stack: Stack, key: Path) -> None:
+    stack.left(applied={"format": 99})
+    run = previewed(stack, version="3.7.3")
+    assert run.code == 0, run.text
+    assert any("compared with nothing, and only the machines can refuse it" in line for line in diagnostics(run))
+    assert "as a new cluster" not in run.text
+    stack.left(applied=after(stack, key))
+    assert "compared with nothing" not in previewed(stack).text

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from lab import Machine
-from tests.support.etcd import assert_serves_all_members, member_list, process_ids
+from tests.support.etcd import PKI, assert_serves_all_members, member_list, process_ids
 from tests.support.machines import Machines
-from tests.support.manual import assert_as_in_the_manual
+from tests.support.manual import assert_as_in_the_manual, manual
 from tests.support.prober import probing
 from tests.support.stacks import Run, Stack, Stacks, machine_config, override_in
 
@@ -24,6 +24,33 @@ def test_a_refused_change_touches_nothing_and_an_accepted_one_happens_as_announc
     _upgrade(stack)
     _replace_by_another_name(stack, found, tmp_path)
     _override_once(stack, [found[0], found[3], found[2]])
+
+
+def test_a_quota_below_the_database_is_refused_and_the_way_out_that_the_refusal_names_works(
+    machines: Machines, stacks: Stacks
+) -> None:
+    found = machines.fresh(1)
+    stack = stacks.new(found, quota="64MiB")
+    stack.up()
+    small = stack.outputs()["applied"]["database_bytes"]
+    options = f"--cacert={PKI}/ca.crt --cert={PKI}/healthcheck-client.crt --key={PKI}/healthcheck-client.key"
+    put = f"etcdctl --endpoints=https://{found[0].address}:2379 {options} put full >/dev/null"
+    found[0].run(f"for n in $(seq 40); do head -c 786432 /dev/urandom | base64 -w0 | {put}; done", root=True)
+    stack.up("--expect-no-changes")
+    assert stack.outputs()["applied"]["database_bytes"] == small, "an update without a change asks nobody"
+
+    stack.up("--replace", "**-health")
+    stack.config["quota"] = "32MiB"
+    run = stack.preview(check=False)
+    _assert_refused(run, "at the last health check, and with a lower quota etcd takes no more writes")
+    assert "pulumi up --replace '**-health' with the quota as it was" in run.text
+
+    found[0].run(manual("The database is full", found), root=True)
+    stack.config["quota"] = "64MiB"
+    stack.up("--replace", "**-health")
+    stack.config["quota"] = "32MiB"
+    stack.up()
+    assert_serves_all_members(found)
 
 
 def _skip_a_minor(stack: Stack, found: list[Machine]) -> None:

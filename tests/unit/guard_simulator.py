@@ -1,7 +1,8 @@
 """A small cluster that does what the program and `etcd-node` do, written without a look at the guard.
 
 It counts what the guard promises: at every moment a majority of the voters runs and talks to each other, no two
-members are more than one minor version apart, and a client of the last update reaches every member that runs.
+members are more than one minor version apart, a client of the last update reaches every member that runs, and finds
+room there.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +28,8 @@ class Member:
     certificate_of: str
     flags: tuple[tuple[str, str], ...]
     generation: int
+    place: tuple[str, str]
+    """Its address, and the directory of its data."""
     listed: list[str]
     """The list that its machine got last."""
     up: bool = True
@@ -54,6 +57,9 @@ class Cluster:
         gates: Whether the machines refuse what is not safe now.
         broken: Members that are down for another reason than the update.
         smallest: Fewest voters to spare that were seen.
+        name: What it is called.
+        on_volumes: Where the data are.
+        database: How large they are.
     """
 
     members: dict[str, Member]
@@ -61,11 +67,21 @@ class Cluster:
     broken: set[str] = field(default_factory=set)
     client: tuple[frozenset[str], str] = (frozenset(), "")
     smallest: int = 99
+    name: str = ""
+    on_volumes: bool = False
+    database: int = 0
 
     @staticmethod
     def founded(state: State, *, gates: bool) -> "Cluster":
         members = {name: _member(state, name) for name in state.members}
-        return Cluster(members, gates, client=(frozenset(state.trusted), state.issuer))
+        return Cluster(
+            members,
+            gates,
+            client=(frozenset(state.trusted), state.issuer),
+            name=state.cluster,
+            on_volumes=state.on_volumes,
+            database=state.database_bytes,
+        )
 
     def running(self, name: str) -> bool:
         member = self.members[name]
@@ -97,6 +113,14 @@ class Cluster:
         trusts, own = self.client
         if any(member.certificate_of not in trusts or own not in member.trusts for member in runs):
             raise BrokenError("a client of the last update is cut off")
+        flags = [dict(member.flags) for member in runs]
+        if any(int(each["--quota-backend-bytes"]) < self.database for each in flags):
+            raise BrokenError("NOSPACE")
+        # No machine looks at this. After a run that was cut off, what the guard knows of the times is too old.
+        beats = [int(each.get("--heartbeat-interval", 100)) for each in flags]
+        waits = [int(each.get("--election-timeout", 1000)) for each in flags]
+        if not self.gates and len(runs) > 1 and min(waits) < 5 * max(beats):
+            raise BrokenError(f"elections without need: heartbeats {beats} ms, timeouts {waits} ms")
 
     def gate(self, may: bool, why: str) -> None:
         """What a machine looks at; whether the cluster bears the step without it, `look` says."""
@@ -116,6 +140,7 @@ def _member(state: State, name: str) -> Member:
         certificate_of=state.issuer,
         flags=tuple(sorted(state.flags.items())),
         generation=state.generations.get(name, 0),
+        place=(state.members[name], state.data_directories[name]),
         listed=list(state.members),
     )
 
@@ -140,10 +165,14 @@ def update(cluster: Cluster, wanted: State, chain: Sequence[str], between: Calla
 
 
 def _update(cluster: Cluster, wanted: State, chain: Sequence[str]) -> Iterator[None]:
+    cluster.must(cluster.name == wanted.cluster, "machines of another cluster")
+    cluster.must(cluster.on_volumes == wanted.on_volumes, "the data are somewhere else")
     for name, generation in wanted.generations.items():
         if name in cluster.members and generation != cluster.members[name].generation:
             others = [other for other in cluster.voters if other != name]
             cluster.gate(all(map(cluster.running, others)), "another member is not healthy")
+            # A run that was cut off may have left fewer: without the entry of a machine that was replaced.
+            cluster.gate(len(others) > len(cluster.voters) // 2, "no quorum without it")
             cluster.members[name].has_data = False
             cluster.members[name].generation = generation
             yield
@@ -162,6 +191,7 @@ def _converge(cluster: Cluster, wanted: State, name: str) -> Iterator[None]:
     if here is None or not here.has_data:
         yield from _join(cluster, wanted, name)
     here = cluster.members[name]
+    cluster.must(here.place == _member(wanted, name).place, "the cluster knows it elsewhere, or its data are")
     if not here.votes:
         cluster.gate(cluster.spare() >= 0, "no quorum")
         here.votes = True
@@ -192,6 +222,8 @@ def _converge(cluster: Cluster, wanted: State, name: str) -> Iterator[None]:
         cluster.must(abs(up) <= 1, "a skipped minor")
         floor = _FLOORS.get(minor(here.version), 0)
         cluster.must(up <= 0 or patch(here.version) >= floor, "too old for the next minor")
+        floor = _FLOORS.get(minor(fresh.version), 0)
+        cluster.must(up >= 0 or patch(fresh.version) >= floor, "no way forward again")
         here.up = False
         yield
         cluster.members[name] = here = replace(fresh, generation=here.generation, listed=here.listed)

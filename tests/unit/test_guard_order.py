@@ -20,6 +20,11 @@ def test_a_slot_with_another_machine_goes_before_those_that_restart() -> None:
     assert change.chain == ["etcd-3", "etcd-1", "etcd-2"]
 
 
+def test_a_machine_that_is_replaced_is_converged_before_all_others() -> None:
+    raised = {"etcd-1": 1, "etcd-2": 2, "etcd-3": 1}
+    assert Change(state(NAMES[:3]), state(NAMES[:3], generations=raised)).chain == ["etcd-2", "etcd-1", "etcd-3"]
+
+
 @given(subsets, subsets, st.sets(st.sampled_from(NAMES)))
 def test_everybody_has_one_turn_the_missing_first_and_otherwise_in_the_lists_order(
     before: list[str], after: list[str], another: set[str]

@@ -1,12 +1,13 @@
 """No sequence of accepted changes brings a cluster into a state without quorum, with and without failures."""
 
+import json
 from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from components.plan.guard import State, judge, read_state, rules
+from components.plan.guard import State, Verdict, judge, read_state, rules
 from components.plan.guard.change import Change
 from components.plan.guard.state import MADE, following
 from components.plan.guard.updates import updates
@@ -38,15 +39,31 @@ def state(names: list[str], version: str = "3.6.16", **changes: object) -> State
 
 
 _LISTS = [list(some) for count in (1, 3, 3, 5, 7) for start in range(9) for some in _rotations(count, start)]
+TIMES: list[dict[str, str]] = [
+    {},
+    {"--election-timeout": "10000"},
+    {"--heartbeat-interval": "1500", "--election-timeout": "10000"},
+]
 TRUST = [(dict.fromkeys(names, MADE), issuer) for names in ("1", "12", "2", "23", "123") for issuer in names]
+
+
+_flags = st.builds(
+    lambda quota, times: {"--quota-backend-bytes": quota, **times}, st.sampled_from(["4", "8"]), st.sampled_from(TIMES)
+)
 
 
 @st.composite
 def states(draw: st.DrawFn) -> State:
     trusted, issuer = draw(st.sampled_from(TRUST))
-    flags = {"--quota-backend-bytes": draw(st.sampled_from(["4", "8"]))}
-    names = draw(st.sampled_from(_LISTS))
-    return state(names, draw(st.sampled_from(VERSIONS)), trusted=trusted, issuer=issuer, flags=flags)
+    flags = draw(_flags)
+    used = draw(st.integers(0, int(flags["--quota-backend-bytes"])))
+    names, version = draw(st.sampled_from(_LISTS)), draw(st.sampled_from(VERSIONS))
+    return state(names, version, trusted=trusted, issuer=issuer, flags=flags, database_bytes=used)
+
+
+def _left(before: State, verdict: Verdict) -> State:
+    """What the next update is told: the health check adds the size of the database."""
+    return replace(verdict.state, database_bytes=before.database_bytes)
 
 
 KINDS = ["members", "one", "order", "version", "generation", "trust", "flags"]
@@ -76,7 +93,7 @@ def wishes(draw: st.DrawFn, before: State) -> State:
             trusted, issuer = draw(st.sampled_from(TRUST))
             after = replace(after, trusted=trusted, issuer=issuer)
         else:
-            after = replace(after, flags={"--quota-backend-bytes": draw(st.sampled_from(["4", "8"]))})
+            after = replace(after, flags=draw(_flags))
     return after
 
 
@@ -96,7 +113,7 @@ def test_what_is_accepted_never_costs_the_quorum_even_where_no_machine_looks(dat
         if verdict.refused:
             continue
         update(cluster, wanted, verdict.chain)
-        before = verdict.state
+        before = _left(before, verdict)
 
 
 @MANY
@@ -118,7 +135,7 @@ def test_what_is_accepted_is_not_refused_by_healthy_machines_and_the_announced_q
             assert announced <= cluster.smallest, [str(step) for step in verdict.steps]
         assert set(cluster.members) == set(wanted.members)
         assert {member.version for member in cluster.members.values()} == {wanted.version}
-        before = verdict.state
+        before = _left(before, verdict)
 
 
 class KilledError(Exception):
@@ -150,7 +167,7 @@ def test_failures_that_the_cluster_tolerates_never_cost_its_quorum_whatever_is_w
             continue
         try:
             update(cluster, wanted, verdict.chain, trouble)
-            before = verdict.state
+            before = _left(before, verdict)
         except (RefusedError, KilledError):
             # They come back, with what they had.
             cluster.broken.clear()
@@ -171,7 +188,8 @@ def test_the_updates_that_a_refusal_names_are_accepted_one_after_another_and_lea
     for each in way:
         step = judge(before, each)
         assert step.problems == ()
-        before = step.state
+        assert set(each.members) == set(each.generations) == set(each.data_directories)
+        before = _left(before, step)
     assert before.same(wanted)
 
 
@@ -187,6 +205,24 @@ def test_a_state_survives_the_way_through_the_stack_s_outputs_also_as_floats(bef
     assert list(back.members) == list(before.members)
 
 
+def test_nothing_of_a_state_is_lost_on_that_way_and_its_format_is_the_one_that_stacks_have() -> None:
+    full = state(
+        ["etcd-3", "etcd-1", "etcd-2"],
+        identities={"etcd-1": "aa"},
+        trusted=TRUST[1][0],
+        issuer="2",
+        on_volumes=True,
+        serial=7,
+        database_bytes=5,
+        overridden=("what was refused",),
+    )
+    data = full.data()
+    assert data["format"] == 1
+    assert read_state(json.loads(json.dumps(data))) == full
+    for key in data:
+        assert read_state({name: value for name, value in data.items() if name != key}) is None
+
+
 @MANY
 @given(st.data())
 def test_an_override_is_good_for_one_change_and_for_no_other(data: st.DataObject) -> None:
@@ -197,30 +233,65 @@ def test_an_override_is_good_for_one_change_and_for_no_other(data: st.DataObject
     accepted = judge(before, wanted, refused.override)
     assert accepted.overridden
     assert accepted.state.overridden
+    other = data.draw(wishes(before))
+    assert judge(before, other, refused.override).overridden == other.same(wanted)
+    assert judge(before, replace(wanted, identities={"etcd-1": "another"}), refused.override).overridden
     # Back, and the same again: another number, another override.
     again = judge(replace(before, serial=accepted.state.serial + 1), wanted, refused.override)
     assert again.refused
     assert judge(accepted.state, wanted, refused.override).unused_override
 
 
-# Rule -> a change that only this rule refuses.
+def test_an_override_without_a_refusal_is_said_also_at_the_founding() -> None:
+    same = following(None, state(["etcd-1"]), ())
+    for before in (None, same):
+        assert judge(before, same, "allow-000000000000").unused_override
+        assert not judge(before, same).unused_override
+        assert not judge(before, same, "allow-000000000000").overridden
+
+
+def test_the_number_of_an_update_rises_with_every_change_and_what_was_overridden_stays_until_the_next() -> None:
+    first = following(None, state(["etcd-1"]), ())
+    second = following(first, state(["etcd-1"], "3.7.3"), ["what was refused"])
+    same = following(second, state(["etcd-1"], "3.7.3"), ())
+    third = following(same, state(["etcd-1"]), ())
+    assert [each.serial for each in (first, second, same, third)] == [1, 2, 2, 3]
+    assert [each.overridden for each in (first, second, same, third)] == [
+        (),
+        ("what was refused",),
+        ("what was refused",),
+        (),
+    ]
+
+
+# Which rule, and a change that only this rule refuses.
 THREE = ["etcd-1", "etcd-2", "etcd-3"]
-NEEDED = {
-    "_versions": (state(THREE, "3.5.35"), state(THREE, "3.7.3")),
-    "_one_thing": (state(THREE), state(["etcd-1", "etcd-4", "etcd-3"], "3.7.3")),
-    "_membership": (state(THREE), state(["etcd-4", "etcd-5", "etcd-6"])),
-    "_generations": (state(THREE), state(THREE, generations={"etcd-1": 2, "etcd-2": 2, "etcd-3": 1})),
-    "_trust": (state(THREE), state(THREE, trusted={"2": MADE}, issuer="2")),
-    "_quorum": (state(["etcd-1"]), state(["etcd-4", "etcd-1", "etcd-5"], flags={"--quota-backend-bytes": "9"})),
-}
+NEEDED = [
+    ("_identity", state(THREE), state(THREE, cluster="other")),
+    ("_identity", state(THREE), state(THREE, members={**state(THREE).members, "etcd-2": "10.0.0.99"})),
+    ("_identity", state(THREE), state(THREE, data_directories=dict.fromkeys(THREE, "/srv/etcd"))),
+    ("_versions", state(THREE, "3.5.35"), state(THREE, "3.7.3")),
+    ("_versions", state(THREE, "3.7.3"), state(THREE, "3.5.35")),
+    ("_versions", state(THREE, "3.5.31"), state(THREE, "3.6.16")),
+    ("_versions", state(THREE, "3.7.3"), state(THREE, "3.6.10")),
+    ("_one_thing", state(THREE), state(["etcd-1", "etcd-4", "etcd-3"], "3.7.3")),
+    ("_membership", state(THREE), state(["etcd-4", "etcd-5", "etcd-6"])),
+    ("_generations", state(THREE), state(THREE, generations={"etcd-1": 2, "etcd-2": 2, "etcd-3": 1})),
+    ("_trust", state(THREE), state(THREE, trusted={"2": MADE}, issuer="2")),
+    ("_trust", state(THREE, trusted=dict.fromkeys("12", MADE)), state(THREE, issuer="2")),
+    ("_quota", state(THREE, database_bytes=6), state(THREE, flags={"--quota-backend-bytes": "5"})),
+    ("_timing", state(THREE), state(THREE, flags={"--quota-backend-bytes": "8", **TIMES[2]})),
+    ("_timing", state(THREE, flags={"--quota-backend-bytes": "8", **TIMES[2]}), state(THREE)),
+    ("_volumes", state(THREE), state(THREE, on_volumes=True)),
+    ("_quorum", state(["etcd-1"]), state(["etcd-4", "etcd-1", "etcd-5"], flags={"--quota-backend-bytes": "9"})),
+]
 
 
-@pytest.mark.parametrize("rule", NEEDED)
+@pytest.mark.parametrize(("rule", "before", "wanted"), NEEDED, ids=[row[0] for row in NEEDED])
 def test_without_one_of_its_rules_the_guard_accepts_what_the_simulator_sees_break(
-    rule: str, monkeypatch: pytest.MonkeyPatch
+    rule: str, before: State, wanted: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The simulator can fail, and each of these rules is there for something."""
-    before, wanted = NEEDED[rule]
     assert judge(before, wanted).refused
     monkeypatch.setattr(rules, "_RULES", tuple(each for each in rules._RULES if each.__name__ != rule))
     monkeypatch.setattr(rules, "_quorum", lambda *_: ())
@@ -228,6 +299,10 @@ def test_without_one_of_its_rules_the_guard_accepts_what_the_simulator_sees_brea
     assert not verdict.refused
     with pytest.raises((BrokenError, RefusedError)):
         update(Cluster.founded(before, gates=False), wanted, verdict.chain)
+
+
+def test_each_rule_is_among_those_without_which_something_breaks() -> None:
+    assert {row[0] for row in NEEDED} == {"_quorum", *(rule.__name__ for rule in rules._RULES)}
 
 
 def test_a_change_describes_the_order_in_which_members_are_converged() -> None:

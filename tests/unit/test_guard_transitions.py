@@ -7,12 +7,14 @@ import pytest
 
 from components.plan import AuthorityPlan, ClusterPlan, MemberPlan
 from components.plan.guard import State, judge, wanted_state
-from components.plan.guard.state import following
+from components.plan.guard.state import MADE, following
 from components.plan.guard.updates import updates
 
 Transition = tuple[str, dict[str, Any], dict[str, Any], int, str]
 
 OLD, NEW = {"etcd-2": "a machine"}, {"etcd-2": "another machine"}
+TIMES_OWN = {"heartbeat_interval_ms": 100, "election_timeout_ms": 1000}
+TIMES_SLOW = {"heartbeat_interval_ms": 1500, "election_timeout_ms": 10000}
 G111 = {"etcd-1": 1, "etcd-2": 1, "etcd-3": 1}
 
 
@@ -28,6 +30,7 @@ def cluster(
     name: str = "test",
     data_directory: str = "/var/lib/etcd",
     identities: dict[str, str] | None = None,
+    on_volumes: bool = False,
     **plan: Any,
 ) -> State:
     """A cluster with the members etcd-<digit>, as the program would describe it."""
@@ -47,6 +50,7 @@ def cluster(
         generations={each: count for each, count in (generations or {}).items() if each in names},
         identities=identities or {},
         certificates={},
+        on_volumes=on_volumes,
     )
     return replace(state, database_bytes=database)
 
@@ -66,16 +70,50 @@ TABLE: list[Transition] = [
         0,
         "takes no more writes",
     ),
+    ("as patient and as silent as before", TIMES_OWN, {}, 1, ""),
+    ("twice the times", {}, {"heartbeat_interval_ms": 200, "election_timeout_ms": 2000}, 1, ""),
+    (
+        "a heartbeat that is too slow for who restarts last",
+        {},
+        {"heartbeat_interval_ms": 201, "election_timeout_ms": 2010},
+        2,
+        "Raise election_timeout_ms first, then heartbeat_interval_ms",
+    ),
+    ("an election timeout alone", {}, {"election_timeout_ms": 10000}, 1, ""),
+    ("a heartbeat after its election timeout", {"election_timeout_ms": 10000}, TIMES_SLOW, 1, ""),
+    ("back to etcd's own times", TIMES_SLOW, {}, 2, "Lower heartbeat_interval_ms first, then election_timeout_ms"),
+    ("other times of the only member", {"members": "1"}, {"members": "1", **TIMES_SLOW}, 1, ""),
+    (
+        "more members with other times, a new one first",
+        {"members": "1"},
+        {"members": "213", **TIMES_SLOW},
+        2,
+        "Raise election_timeout_ms first",
+    ),
+    ("more members with other times", {"members": "1"}, {"members": "123", **TIMES_SLOW}, 1, ""),
+    (
+        "other times and two minors",
+        {"version": "3.5.35"},
+        {"version": "3.7.3", **TIMES_SLOW},
+        3,
+        "for a leader that may be silent for 1500 ms",
+    ),
     ("a patch up", {"version": "3.6.11"}, {}, 1, ""),
     ("a patch down", {}, {"version": "3.6.11"}, 1, ""),
     ("3.5 to 3.6", {"version": "3.5.35"}, {}, 1, ""),
     ("3.6 to 3.7", {}, {"version": "3.7.3"}, 1, ""),
     ("3.5 to 3.7", {"version": "3.5.35"}, {"version": "3.7.3"}, 2, "etcd goes up one minor version at a time"),
     ("3.5 below 3.5.32 to 3.6", {"version": "3.5.31"}, {}, 2, "Every member needs at least 3.5.32"),
+    ("3.5.32 to 3.6", {"version": "3.5.32"}, {}, 1, ""),
+    ("3.6.11 to 3.7", {"version": "3.6.11"}, {"version": "3.7.3"}, 1, ""),
     ("3.6 below 3.6.11 to 3.7", {"version": "3.6.10"}, {"version": "3.7.3"}, 2, "Every member needs at least 3.6.11"),
     ("3.5 below 3.5.32 to 3.7", {"version": "3.5.24"}, {"version": "3.7.3"}, 3, "at least 3.5.32"),
     ("3.7 to 3.6", {"version": "3.7.3"}, {}, 1, ""),
     ("3.6 to 3.5", {}, {"version": "3.5.35"}, 1, ""),
+    ("3.6 to below 3.5.32", {}, {"version": "3.5.31"}, 2, "leads forward again, which takes at least 3.5.32"),
+    ("3.6 to 3.5.32", {}, {"version": "3.5.32"}, 1, ""),
+    ("3.7 to below 3.6.11", {"version": "3.7.3"}, {"version": "3.6.10"}, 2, "takes at least 3.6.11"),
+    ("3.7 to below 3.5.32", {"version": "3.7.3"}, {"version": "3.5.24"}, 3, "takes at least 3.5.32"),
     ("3.7 to 3.5", {"version": "3.7.3"}, {"version": "3.5.35"}, 2, "etcd goes down one minor version at a time"),
     ("1 to 3 members", {"members": "1"}, {}, 1, ""),
     ("3 to 5 members", {}, {"members": "12345"}, 1, ""),
@@ -146,6 +184,23 @@ TABLE: list[Transition] = [
         "not both",
     ),
     (
+        "the only machine replaced, its data on a volume",
+        {"members": "1", "generations": {"etcd-1": 1}, "on_volumes": True},
+        {"members": "1", "generations": {"etcd-1": 2}, "on_volumes": True},
+        1,
+        "",
+    ),
+    ("data to volumes", {}, {"on_volumes": True}, 0, "The data of a member stay where they are"),
+    (
+        "data to volumes and a machine replaced",
+        {"generations": G111},
+        {"on_volumes": True, "generations": {**G111, "etcd-2": 2}},
+        0,
+        "in the last update they were on the disks of their machines",
+    ),
+    ("the last member without a volume by another name", {}, {"members": "143", "on_volumes": True}, 1, ""),
+    ("data off volumes", {"on_volumes": True}, {}, 0, "in the last update they were on volumes of their own"),
+    (
         "the only machine replaced",
         {"members": "1", "generations": {"etcd-1": 1}},
         {"members": "1", "generations": {"etcd-1": 2}},
@@ -180,6 +235,24 @@ TABLE: list[Transition] = [
         "in the last update 1 issued",
     ),
     ("an authority and a minor", {}, {"trusted": "12", "version": "3.7.3"}, 2, "not both"),
+    (
+        "another issuer and a minor",
+        {"trusted": "12"},
+        {"trusted": "12", "issuer": "2", "version": "3.7.3"},
+        2,
+        "not both",
+    ),
+    (
+        "an authority less and a minor",
+        {"trusted": "12", "issuer": "2"},
+        {"trusted": "2", "issuer": "2", "version": "3.7.3"},
+        2,
+        "not both",
+    ),
+    ("machines that have generations from now on", {}, {"generations": {**G111, "etcd-2": 2}}, 1, ""),
+    ("machines that have none any more", {"generations": {**G111, "etcd-2": 2}}, {}, 1, ""),
+    ("a machine that is known from now on", {}, {"identities": NEW, "members": "245"}, 1, ""),
+    ("a machine that is not known any more", {"identities": OLD}, {"members": "245"}, 1, ""),
     ("an authority and more members", {}, {"trusted": "12", "members": "12345"}, 2, "not both"),
     (
         "everything at once",
@@ -204,7 +277,98 @@ def test_each_change_takes_that_many_updates_or_is_refused_with_its_reason(trans
     wanted = cluster(**after)
     verdict = judge(previous, wanted)
     assert verdict.refused == bool(says), verdict.problems
+    assert bool(verdict.override) == bool(verdict.problems) == bool(says)
+    assert not verdict.overridden
     assert len(updates(previous, wanted)) == count, verdict.updates
     if says:
         assert any(says in str(problem) for problem in verdict.problems), verdict.problems
         assert len(verdict.updates) == count
+        assert verdict.steps == ()
+    else:
+        assert verdict.updates == ()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "refused"),
+    [
+        ("aa", "bb", True),
+        (MADE, "bb", True),
+        ("aa", MADE, True),
+        ("aa", "aa", False),
+        ("aa", "", False),
+        ("", "bb", False),
+    ],
+)
+def test_an_authority_keeps_its_certificate_as_far_as_both_are_known(before: str, after: str, refused: bool) -> None:
+    known, wanted = (replace(cluster(), trusted={"1": certificate}) for certificate in (before, after))
+    said = [str(problem) for problem in judge(following(None, known, ()), wanted).problems]
+    assert (
+        said
+        == [
+            "authorities: given another certificate for 1. An authority keeps its certificate; another "
+            "certificate is another authority. Give the new one another name, and trust both."
+        ]
+        * refused
+    )
+
+
+def test_each_reason_is_said_once() -> None:
+    """What another release brings along is no setting that somebody has changed."""
+    before, after = cluster(generations=G111), cluster(version="3.5.35", generations={**G111, "etcd-2": 2})
+    (problem,) = judge(following(None, before, ()), after).problems
+    assert str(problem) == (
+        "generation: given etcd-2. One update changes the version or the machines that are replaced, not both. "
+        "Make two updates of it."
+    )
+
+
+def test_who_is_first_on_the_list_changes_no_flag() -> None:
+    """Neither where a flag has an address in it, nor where one member's address is IPv6."""
+    tracing = {"distributed-tracing-address": "10.0.0.1:4317", "metrics": "extensive"}
+    before = cluster(flags=tracing, metrics="private", addresses={"etcd-3": "fd00::3"})
+    for members in ("213", "321", "452"):
+        after = cluster(members=members, flags=tracing, metrics="private", addresses={"etcd-3": "fd00::3"})
+        assert after.flags == before.flags
+    assert "10.0.0.1:4317" in before.flags.values()
+
+
+# A row of the table, and what its refusal says to set in each of the updates.
+WAYS = {
+    "back to etcd's own times": ["the settings (--heartbeat-interval)", "the settings (--election-timeout)"],
+    "other times and two minors": [
+        "version: 3.6.16",
+        "version: 3.7.3; the settings (--election-timeout)",
+        "the settings (--heartbeat-interval)",
+    ],
+    "3.5 below 3.5.32 to 3.7": ["version: 3.5.35", "version: 3.6.16", "version: 3.7.3"],
+    "3.7 to below 3.5.32": ["version: 3.6.16", "version: 3.5.35", "version: 3.5.24"],
+    "1 to 3, one new member before the old one, with a setting": [
+        "the settings (--max-txn-ops)",
+        "members: etcd-2, etcd-1, etcd-3",
+    ],
+    "three of three by other names": [
+        "members: etcd-1, etcd-2, etcd-4, etcd-5, etcd-6",
+        "members: etcd-4, etcd-5, etcd-6",
+    ],
+    "two of seven by other names": [
+        "members: etcd-4, etcd-1, etcd-2, etcd-3, etcd-8, etcd-6, etcd-7",
+        "members: etcd-1, etcd-2, etcd-3, etcd-8, etcd-9, etcd-6, etcd-7",
+    ],
+    "another machine and one member by another name": ["the machine of etcd-2", "members: etcd-2, etcd-4, etcd-5"],
+    "everything at once": [
+        "version: 3.5.35",
+        "version: 3.6.16",
+        "version: 3.7.3",
+        "members: etcd-1, etcd-4, etcd-5",
+        "members.etcd-1.generation: 2",
+        "authorities: 1, 2",
+        "issuer: 2",
+        "authorities: 2",
+    ],
+}
+
+
+@pytest.mark.parametrize("change", WAYS)
+def test_a_refusal_says_what_to_set_in_each_of_the_updates(change: str) -> None:
+    _, before, after, _, _ = next(row for row in TABLE if row[0] == change)
+    assert list(judge(following(None, cluster(**before), ()), cluster(**after)).updates) == WAYS[change]

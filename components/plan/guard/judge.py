@@ -32,6 +32,8 @@ class Verdict:
     """What the next update is told, when this one has succeeded."""
     unused_override: bool = False
     """An override was given for which there is no refusal."""
+    compared: bool = True
+    """Whether what the last update left could be read; False: the machines alone refuse."""
 
     @property
     def refused(self) -> bool:
@@ -78,7 +80,7 @@ def judge(previous: State | None, wanted: State, override: str = "", spelled: Sp
 
 def _token(previous: State, wanted: State) -> str:
     """Good for this change alone: the serial number of the state before it never comes again."""
-    # Which machines there are is not known before the platform has declared them, and no rule is about it.
+    # Which machines there are is not known before the platform has declared them: the same text before and after that.
     ends = [replace(state, identities={}).content() for state in (previous, wanted)]
     text = json.dumps([previous.serial, *ends], sort_keys=True)
     return f"allow-{hashlib.sha256(text.encode()).hexdigest()[:12]}"

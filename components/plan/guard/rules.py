@@ -14,6 +14,8 @@ Spelled = Callable[[str], str]
 
 MOST_VOTERS = MAX_MEMBERS + 1
 """So many at a time, while one joins for another that leaves."""
+LEAST_BEATS = 5
+"""So many heartbeats fit into an election timeout at least; etcd asks for that at its start."""
 
 
 def check(change: Change, spelled: Spelled = str) -> list[Problem]:
@@ -62,8 +64,6 @@ def _identity(change: Change, spelled: Spelled) -> Iterator[Problem]:
 
 def _versions(change: Change, spelled: Spelled) -> Iterator[Problem]:
     """Etcd's own rules for upgrades and downgrades."""
-    if not change.version:
-        return
     before, after = change.versions
     key, value = spelled("version"), shown(change.after.version)
     if abs(change.minors) > 1:
@@ -81,6 +81,15 @@ def _versions(change: Change, spelled: Spelled) -> Iterator[Problem]:
             value,
             f"Every member needs at least {floor} before the next minor version, and the last update left {before}",
             f"Set it to {newest(before.series)} first",
+        )
+    floor = upgrade_floor(after.series)
+    if change.minors < 0 and floor is not None and after < floor:
+        yield Problem(
+            key,
+            value,
+            f"etcd goes back only to where a way leads forward again, which takes at least {floor}, and the last "
+            f"update left {before}",
+            f"Set it to {newest(after.series)} first",
         )
 
 
@@ -113,7 +122,7 @@ def _one_thing(change: Change, spelled: Spelled) -> Iterator[Problem]:
 def _membership(change: Change, spelled: Spelled) -> Iterator[Problem]:
     """Who joins joins first, who leaves leaves afterwards, and somebody who knows the cluster stays."""
     key, value = spelled("members"), _members(change)
-    if change.membership and not change.staying:
+    if not change.staying:
         yield Problem(
             key,
             value,
@@ -128,7 +137,7 @@ def _membership(change: Change, spelled: Spelled) -> Iterator[Problem]:
             "Make two updates of it, that machine first",
         )
     most = len(change.before.members) + len(change.joining)
-    if change.leaving and most > MOST_VOTERS:
+    if most > MOST_VOTERS:
         yield Problem(
             key,
             value,
@@ -153,11 +162,10 @@ def _generations(change: Change, spelled: Spelled) -> Iterator[Problem]:
     before = {name: each for name, each in change.before.generations.items() if name in change.staying}
     key = spelled("members")
     yield from check_generations(before, change.after.generations, key)
-    on_volumes = change.before.on_volumes and change.after.on_volumes
     raised = [
         name for name, generation in change.after.generations.items() if generation > before.get(name, generation)
     ]
-    if raised and len(change.after.members) == 1 and not on_volumes:
+    if raised and len(change.after.members) == 1 and not change.after.on_volumes:
         yield Problem(
             f"{key}.{raised[0]}.generation",
             str(change.after.generations[raised[0]]),
@@ -173,7 +181,7 @@ def _trust(change: Change, spelled: Spelled) -> Iterator[Problem]:
     if after.issuer not in after.trusted:
         rule = f"Who issues is trusted: {', '.join(after.trusted)}"
         yield Problem(spelled("issuer"), shown(after.issuer), rule, "Add it, or set another one")
-    if after.issuer != before.issuer and after.issuer not in before.trusted:
+    if after.issuer not in before.trusted:
         yield Problem(
             spelled("issuer"),
             shown(after.issuer),
@@ -209,7 +217,42 @@ def _quota(change: Change, spelled: Spelled) -> Iterator[Problem]:
             spelled("quota"),
             f"{change.after.quota_bytes} bytes",
             f"The database had {used} bytes at the last health check, and with a lower quota etcd takes no more writes",
-            "Set a higher one; or compact and defragment first, and run pulumi up once without a lower quota",
+            "Set a higher one; or compact and defragment, run pulumi up --replace '**-health' with the quota as it was "
+            "(it asks for the size anew), and lower it then",
+        )
+
+
+def _timing(change: Change, spelled: Spelled) -> Iterator[Problem]:
+    """Who waits shorter than the leader is silent elects another one: between members as within one."""
+    before, after = change.before, change.after
+    silent = max(before.heartbeat_ms, after.heartbeat_ms)
+    patient = min(before.election_ms, after.election_ms)
+    # The only member has nobody who waits when it restarts before anybody joins.
+    alone = list(before.members) == change.chain[:1] and not change.leaving
+    if alone or patient >= LEAST_BEATS * silent:
+        return
+    heartbeat, election = spelled("heartbeat_interval_ms"), spelled("election_timeout_ms")
+    up = after.election_ms > before.election_ms
+    yield Problem(
+        heartbeat if up else election,
+        str(after.heartbeat_ms if up else after.election_ms),
+        f"Members restart one after another, and meanwhile some wait {patient} ms for a leader that may be silent for "
+        f"{silent} ms; an election timeout is at least {LEAST_BEATS} heartbeat intervals",
+        f"Raise {election} first, then {heartbeat}" if up else f"Lower {heartbeat} first, then {election}",
+    )
+
+
+def _volumes(change: Change, spelled: Spelled) -> Iterator[Problem]:
+    """Data do not move by themselves: an empty volume would hide them, and one that is taken away has them."""
+    before, after = change.before.on_volumes, change.after.on_volumes
+    # Members that exchange their names may bring volumes along, one after another.
+    if before != after and not change.membership:
+        where = {True: "on volumes of their own", False: "on the disks of their machines"}
+        yield Problem(
+            spelled("members"),
+            f"data {where[after]}",
+            f"The data of a member stay where they are; in the last update they were {where[before]}",
+            "Set it back; another place is another cluster",
         )
 
 
@@ -234,6 +277,8 @@ _RULES: tuple[Callable[[Change, Spelled], Iterator[Problem]], ...] = (
     _generations,
     _trust,
     _quota,
+    _timing,
+    _volumes,
 )
 
 

@@ -11,9 +11,12 @@ from ..spec import ClusterPlan, member_specs
 FORMAT = 1
 MADE = "made"
 """Stands for the certificate of an authority that the program makes itself."""
+HEARTBEAT, ELECTION = "--heartbeat-interval", "--election-timeout"
 
 # They hold the member's own name or directory, which have rules of their own.
 _OWN_FLAGS = ("--name", "--data-dir")
+_ANY_ADDRESS = "192.0.2.1"
+"""Stands for the member's own address in its flags, so that they do not differ with who is the first member."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,16 @@ class State:
         """Size of the database at which etcd stops taking writes; 0: not known."""
         return int(self.flags.get("--quota-backend-bytes", "0"))
 
+    @property
+    def heartbeat_ms(self) -> int:
+        """Interval of the leader's heartbeat."""
+        return int(self.flags.get(HEARTBEAT, "100"))
+
+    @property
+    def election_ms(self) -> int:
+        """Time without a heartbeat until an election."""
+        return int(self.flags.get(ELECTION, "1000"))
+
     def same(self, other: "State") -> bool:
         """Whether both describe the same cluster, whichever updates led there."""
         return self.content() == other.content()
@@ -78,9 +91,9 @@ def read_state(data: Mapping[str, Any] | None) -> State | None:
 
     Numbers may have become floats on the way.
     """
-    if not data or int(data.get("format", 0)) != FORMAT:
-        return None
     try:
+        if not data or int(data.get("format", 0)) != FORMAT:
+            return None
         order = list(data["order"])
         return State(
             cluster=data["cluster"],
@@ -97,7 +110,7 @@ def read_state(data: Mapping[str, Any] | None) -> State | None:
             database_bytes=int(data["database_bytes"]),
             overridden=tuple(data["overridden"]),
         )
-    except (KeyError, TypeError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError):
         return None
 
 
@@ -121,8 +134,9 @@ def wanted_state(
     Raises:
         PlanError: the cluster cannot be made; holds every reason.
     """
-    specs = member_specs(plan)
-    first = plan.members[0]
+    member_specs(plan)
+    anybody = replace(plan.members[0], address=_ANY_ADDRESS)
+    flags = member_specs(replace(plan, members=[anybody]))[anybody.name]["flags"]
     return State(
         cluster=plan.name,
         version=plan.version,
@@ -132,11 +146,7 @@ def wanted_state(
         identities={name: digest(text) for name, text in identities.items()},
         trusted={each.name: _certificate(each, certificates.get(each.name, "")) for each in plan.authorities},
         issuer=plan.issuer,
-        flags={
-            flag: value.replace(first.address, "ADDRESS")
-            for flag, value in specs[first.name]["flags"].items()
-            if flag not in _OWN_FLAGS
-        },
+        flags={flag: value.replace(_ANY_ADDRESS, "ADDRESS") for flag, value in flags.items() if flag not in _OWN_FLAGS},
         on_volumes=on_volumes,
     )
 

@@ -7,7 +7,7 @@ from ..addresses import check_count
 from ..versions import EtcdVersion, newest, parse, upgrade_floor
 from .change import Change
 from .rules import MOST_VOTERS, Spelled, check
-from .state import State
+from .state import ELECTION, HEARTBEAT, State
 
 _MOST = 24
 """More updates than any change that can be made takes."""
@@ -19,7 +19,7 @@ def updates(before: State, wanted: State) -> list[State]:
     now = before
     while not now.same(wanted) and len(found) < _MOST:
         following = now
-        for part in (_machines, _version, _settings, _members, _generation, _trust, _issue, _drop, _rest):
+        for part in (_machines, _version, _settings, _patience, _members, _generation, _trust, _issue, _drop, _rest):
             candidate = part(following, wanted)
             if not candidate.same(following) and not check(Change(now, candidate)):
                 following = candidate
@@ -50,8 +50,9 @@ def _said(change: Change, spelled: Spelled) -> Iterator[str]:
         yield f"{spelled('authorities')}: {', '.join(after.trusted)}"
     if after.issuer != change.before.issuer:
         yield f"{spelled('issuer')}: {after.issuer}"
-    if change.flags and not change.version:
-        yield f"the settings ({', '.join(change.flags)})"
+    # Another release brings flags of its own along; the times are never among them.
+    if flags := [flag for flag in change.flags if not change.version or flag in (ELECTION, HEARTBEAT)]:
+        yield f"the settings ({', '.join(flags)})"
     if change.other_machine:
         yield f"the machine of {', '.join(change.other_machine)}"
 
@@ -66,13 +67,17 @@ def _version(now: State, wanted: State) -> State:
     here, there = parse(now.version), parse(wanted.version)
     if here is None or there is None or here == there or here.major != there.major:
         return now
-    floor = upgrade_floor(here.series)
-    if here.minor < there.minor and floor is not None and here < floor:
-        return replace(now, version=newest(here.series))
-    between = here.minor + (1 if here.minor < there.minor else -1)
-    if there.minor in (here.minor, between):
+    if here.minor == there.minor:
         return replace(now, version=wanted.version)
-    return replace(now, version=newest(EtcdVersion(here.major, between, 0).series))
+    up = here.minor < there.minor
+    floor = upgrade_floor(here.series)
+    if up and floor is not None and here < floor:
+        return replace(now, version=newest(here.series))
+    following = EtcdVersion(here.major, here.minor + (1 if up else -1), 0).series
+    floor = upgrade_floor(following)
+    if there.series == following and (up or floor is None or there >= floor):
+        return replace(now, version=wanted.version)
+    return replace(now, version=newest(following))
 
 
 def _settings(now: State, wanted: State) -> State:
@@ -80,12 +85,23 @@ def _settings(now: State, wanted: State) -> State:
     return replace(now, flags=wanted.flags) if now.version == wanted.version else now
 
 
+def _patience(now: State, wanted: State) -> State:
+    """The flags, but more patience before longer silence, and shorter silence before less patience."""
+    flags = {**wanted.flags}
+    for flag, waits in (
+        (ELECTION, wanted.election_ms < now.election_ms),
+        (HEARTBEAT, wanted.heartbeat_ms > now.heartbeat_ms),
+    ):
+        if waits:
+            flags.pop(flag, None)
+            flags |= {flag: now.flags[flag]} if flag in now.flags else {}
+    return replace(now, flags=flags) if now.version == wanted.version else now
+
+
 def _members(now: State, wanted: State) -> State:
     """All members, or where others leave, as many as can be exchanged at a time."""
     joining = [name for name in wanted.members if name not in now.members]
     leaving = [name for name in now.members if name not in wanted.members]
-    if not joining or not leaving:
-        return _with_members(now, wanted, list(wanted.members))
     stay = [name for name in wanted.members if name in now.members]
     for join in range(min(len(joining), MOST_VOTERS - len(now.members)), -1, -1):
         for keep in range(0 if stay else 1, len(leaving) + 1):
@@ -133,5 +149,5 @@ def _drop(now: State, wanted: State) -> State:
 def _rest(now: State, wanted: State) -> State:
     """What no rule holds back."""
     done = replace(now, identities=wanted.identities, data_directories=wanted.data_directories, trusted=wanted.trusted)
-    done = replace(done, generations=wanted.generations, members=wanted.members)
+    done = replace(done, generations=wanted.generations, members=wanted.members, on_volumes=wanted.on_volumes)
     return wanted if done.same(wanted) else now

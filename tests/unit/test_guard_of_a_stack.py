@@ -1,0 +1,92 @@
+"""The guard for a whole stack: what it refuses before any platform begins, and what it leaves to the platform."""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from components import ChangeRefusedError
+from components.plan.guard.state import digest, read_state
+from stacks import config, guard
+from stacks.previous import allowed_generations
+
+REPO = Path(__file__).resolve().parents[2]
+EXAMPLE = {
+    name.removeprefix("external-etcd:"): value
+    for name, value in yaml.safe_load((REPO / "Pulumi.hetzner.yaml").read_text())["config"].items()
+}
+
+
+def stack(generations: tuple[int, int, int] = (1, 1, 1), **top: Any) -> config.StackConfig:
+    values = copy.deepcopy({**EXAMPLE, **top})
+    for slot, generation in zip(values["hetzner"]["slots"], generations, strict=True):
+        slot["generation"] = generation
+    return config.load(
+        "hetzner", {key: each if isinstance(each, str) else json.dumps(each) for key, each in values.items()}
+    )
+
+
+def left(before: config.StackConfig, **changes: Any) -> dict[str, Any]:
+    """The outputs of an update with that configuration."""
+    applied = {**guard.wanted(before).data(), "serial": 1, **changes}
+    return {"applied": applied, "generations": before.generations}
+
+
+def refusal(wanted: config.StackConfig, last: dict[str, Any]) -> str:
+    with pytest.raises(ChangeRefusedError) as caught:
+        guard.compared(wanted, last)
+    return str(caught.value)
+
+
+def test_a_refusal_names_the_keys_of_the_configuration() -> None:
+    said = refusal(stack((2, 2, 1)), left(stack()))
+    assert "hetzner.slots.etcd-2.generation: given etcd-1 from 1 to 2, etcd-2 from 1 to 2." in said
+    assert "1. hetzner.slots.etcd-1.generation: 2\n" in said
+    assert "Who knows better sets external-etcd:override to allow-" in said
+    said = refusal(stack(issuer="2", authorities=[{"name": "2"}], electionTimeoutMs=500), left(stack()))
+    assert "\n  authorities: given trusted 2, issuer 2." in said
+    assert "\n  issuer: given '2'." in said
+
+
+def test_what_may_follow_is_handed_on_with_what_it_was_compared_with() -> None:
+    last = left(stack())
+    assert guard.compared(stack((2, 1, 1)), last).previous == last["applied"]
+    assert guard.compared(stack(), {}).previous is None
+
+
+def test_an_override_counts_for_the_platform_too() -> None:
+    last = left(stack())
+    said = refusal(stack((2, 2, 1)), last)
+    token = said[said.index("allow-") :].partition(":")[0]
+    wanted = guard.compared(stack((2, 2, 1), override=token), last)
+    assert allowed_generations(wanted, guard.rest(wanted, last), wanted.generations, "hetzner.slots") == {}
+
+
+@pytest.mark.parametrize("changes", [{"format": 99}, {"order": None}, {"generations": {"etcd-1": "one"}}])
+def test_what_cannot_be_read_leaves_the_generations_to_the_platform(changes: dict[str, Any]) -> None:
+    last = left(stack(), **changes)
+    wanted = guard.compared(stack((2, 2, 1)), last)
+    with pytest.raises(config.ConfigError, match="One update replaces one machine of a cluster"):
+        allowed_generations(wanted, guard.rest(wanted, last), wanted.generations, "hetzner.slots")
+
+
+def test_without_a_last_update_the_platform_compares_what_it_has() -> None:
+    last = {"generations": stack().generations}
+    assert guard.rest(guard.compared(stack(), last), last) == last
+
+
+def test_a_stack_says_where_its_data_are_and_which_certificates_it_brings(own_authority: dict[str, str]) -> None:
+    volumes = {**EXAMPLE["hetzner"], "volume": {"size": 20}}
+    assert guard.wanted(stack(hetzner=volumes)).on_volumes
+    assert "hetzner.slots: given data on volumes of their own." in refusal(stack(hetzner=volumes), left(stack()))
+    ours = {"name": "ours", "certificate": own_authority["certificate"], "privateKey": own_authority["private_key"]}
+    assert guard.wanted(stack(authorities=[ours])).trusted == {"ours": digest(own_authority["certificate"])}
+
+
+def test_what_an_update_leaves_is_read_as_it_was() -> None:
+    before = read_state(left(stack())["applied"])
+    assert before is not None
+    assert before.same(guard.wanted(stack()))
