@@ -18,6 +18,7 @@ from . import (
     etcd,
     files,
     identity,
+    joined,
     machine,
     member,
     paths,
@@ -527,6 +528,7 @@ def _join(spec: Spec, known: identity.Identity, given: list[str], look: Look) ->
         _retry(spec, witnesses, ["member", "remove", f"{entry.id:x}"], "remove its stale entry")
         say(f"removed its stale entry {entry.id:x}")
     identity.save(replace(identity.with_authority(known, given), cluster_id=f"{quorum.cluster_id:x}", member_id=""))
+    joined.note(spec, witnesses)
     _add_learner(spec, witnesses, peer_url)
     now = etcd.member_list(spec, witnesses)
     initial = {
@@ -552,8 +554,9 @@ def _add_learner(spec: Spec, witnesses: list[str], peer_url: str) -> None:
 def _part(spec: Spec, look: Look, claim: Claim) -> bool:
     """Takes those out of the cluster that an edit took off the list; their machines are retired afterwards.
 
-    Only who was on the list that was installed here before: what others have added to the cluster is not ours to
-    remove. Whoever restarts first forgets the old list; so this comes before every other step.
+    Only who was on the list that was installed here before, or was taken in by an update that did not reach this
+    machine: what others have added to the cluster is not ours to remove. Whoever restarts first forgets the old list;
+    so this comes before every other step.
 
     Returns:
         Whether anybody was removed.
@@ -564,6 +567,8 @@ def _part(spec: Spec, look: Look, claim: Claim) -> bool:
     before = files.read_json(paths.INSTALLED) or {}
     gone = {name: address for name, address in before.get("members", {}).items() if name not in spec.members}
     witnesses = list(look.witnesses)
+    if look.situation.quorum is not None:
+        gone |= joined.unknown(spec, witnesses, look.situation.quorum, gone)
     removed = False
     for _ in gone:
         cluster = etcd.member_list(spec, witnesses)
@@ -591,6 +596,7 @@ def _part(spec: Spec, look: Look, claim: Claim) -> bool:
             etcd.etcdctl(spec, [gone[leader]], ["move-leader", f"{statuses[heir].member_id:x}"])
             say(f"{leader} handed leadership to {heir}")
         _retry(spec, witnesses, ["member", "remove", f"{entry.id:x}"], f"remove {entry.name}")
+        joined.forget(spec, witnesses, entry.name)
         say(f"{entry.name or 'a member that never started'} has left the cluster")
         removed = True
     return removed

@@ -24,15 +24,15 @@ def every(pause: float, *, seconds: float) -> Iterator[None]:
         time.sleep(pause)
 
 
-def killed_at(stack: Stack, words: str) -> None:
-    """Begins `pulumi up` and ends it with SIGKILL when it has said this, in the middle of the first member's change."""
+def killed_at(stack: Stack, words: str, member: str = "etcd-1") -> None:
+    """Begins `pulumi up` and ends it with SIGKILL when it has said this, in the middle of this member's change."""
     running = stack.begin_up()
     try:
         running.until_said(words)
     finally:
         running.kill()
     pending = stack.export()["deployment"].get("pending_operations", [])
-    assert [operation["resource"]["urn"].rsplit("::", 1)[1] for operation in pending] == ["test-etcd-1-converge"]
+    assert f"test-{member}-converge" in [operation["resource"]["urn"].rsplit("::", 1)[1] for operation in pending]
 
 
 def test_a_setting_that_a_killed_run_brought_to_one_member_is_taken_back_there(
@@ -75,3 +75,38 @@ def test_members_that_a_killed_run_took_out_of_the_cluster_come_back(
         stack.up()
     assert process_ids(found[:3]) == before
     assert_serves_all_members(found)
+
+
+def test_a_new_member_of_a_killed_exchange_leaves_when_the_exchange_is_taken_back_or_another_one_is_wanted(
+    machines: Machines, stacks: Stacks, tmp_path: Path
+) -> None:
+    """The new one joins before any other machine hears of it."""
+    found = machines.fresh(5)
+    stack = stacks.new(found[:3])
+    stack.up()
+    before = process_ids([found[0], found[2]])
+
+    def exchange(new: Machine) -> list[Machine]:
+        members = [found[0], new, found[2]]
+        stack.config["machines"] = [machine_config(machine) for machine in members]
+        return members
+
+    with probing(stack, [found[0], found[2]], tmp_path, "A killed exchange of members") as probe:
+        exchange(found[3])
+        probe.mark("pulumi up, etcd-4 for etcd-2")
+        killed_at(stack, "etcd-4: is a voter", "etcd-4")
+        exchange(found[1])
+        probe.mark("killed; set back, pulumi up")
+        assert "etcd-4 has left the cluster" in stack.up().text
+        assert_serves_all_members(found[:3])
+        assert found[3].run("systemctl is-active etcd", check=False).stdout.strip() == "inactive"
+
+        exchange(found[3])
+        probe.mark("pulumi up, etcd-4 for etcd-2")
+        killed_at(stack, "etcd-4: joined as a learner", "etcd-4")
+        members = exchange(found[4])
+        probe.mark("killed; etcd-5 instead, pulumi up")
+        stack.up()
+    assert process_ids([found[0], found[2]]) == before
+    assert_serves_all_members(members)
+    stack.up("--expect-no-changes")

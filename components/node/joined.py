@@ -1,0 +1,67 @@
+"""joined: whom this program has taken into the cluster, as the cluster itself remembers it.
+
+A machine records who is on the list when an update reaches it. Who joins may be in the cluster before that, and if the
+update ends there and is taken back, no machine that stays has ever heard of the new member. Nobody would dare to remove
+it: it could be somebody else's.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+
+from . import etcd
+from .spec import Spec
+
+PREFIX = "external-etcd/joined/"
+"""A key of etcd per member that has ever joined and is there; its value is the member's address."""
+
+
+def note(spec: Spec, addresses: Sequence[str]) -> None:
+    """Notes that this member is about to join.
+
+    Args:
+        spec: this member.
+        addresses: members that reach the quorum.
+
+    Raises:
+        NodeError: they do not answer.
+    """
+    etcd.etcdctl(spec, addresses, ["put", PREFIX + spec.member, spec.address])
+
+
+def forget(spec: Spec, addresses: Sequence[str], name: str) -> None:
+    """Forgets a member that has left."""
+    etcd.etcdctl(spec, addresses, ["del", PREFIX + name], check=False)
+
+
+def unknown(spec: Spec, addresses: Sequence[str], cluster: etcd.Membership, known: Mapping[str, str]) -> dict[str, str]:
+    """Those who were taken in and of whom this machine has not heard: name -> address.
+
+    Args:
+        spec: the wanted state.
+        addresses: members that reach the quorum.
+        cluster: the member list.
+        known: name -> address of those of whom it has, besides those who are wanted.
+
+    Raises:
+        NodeError: the members do not answer.
+    """
+    ours = {
+        entry.id
+        for name, address in {**known, **spec.members}.items()
+        for entry in cluster.of_slot(name, spec.peer_url(address))
+    }
+    if all(entry.id in ours for entry in cluster.members):
+        return {}
+    _, found, _ = etcd.etcdctl(spec, addresses, ["get", "--prefix", PREFIX])
+    rows = [(_text(row["key"])[len(PREFIX) :], _text(row["value"])) for row in (found or {}).get("kvs") or []]
+    return {name: address for name, address in rows if name not in {**known, **spec.members}}
+
+
+def _text(encoded: str) -> str:
+    try:
+        return base64.b64decode(encoded).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return ""

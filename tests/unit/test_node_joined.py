@@ -1,0 +1,68 @@
+"""Whom this program has taken into the cluster, where no machine that stays has heard of it."""
+
+import base64
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from components.node import etcd, joined
+from components.node.etcd import Member, Membership
+from components.node.spec import Spec
+
+from .node_support import a_spec
+
+
+def b64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """What etcdctl was asked; it answers that etcd-1 and etcd-9 have joined once."""
+    asked: list[list[str]] = []
+    rows = {"etcd-1": "10.99.0.11", "etcd-9": "10.99.0.19"}
+
+    def etcdctl(_: Spec, __: Sequence[str], words: Sequence[str], **___: object) -> tuple[int, Any, str]:
+        asked.append(list(words))
+        kvs = [{"key": b64(joined.PREFIX + name), "value": b64(address)} for name, address in rows.items()]
+        return 0, {"kvs": kvs}, ""
+
+    monkeypatch.setattr(etcd, "etcdctl", etcdctl)
+    return asked
+
+
+def membership(spec: Spec, **others: str) -> Membership:
+    members = {**spec.members, **others}
+    return Membership(
+        1,
+        tuple(
+            Member(id=number, name=name, peer_urls=(spec.peer_url(address),), client_urls=(), learner=False)
+            for number, (name, address) in enumerate(members.items(), 1)
+        ),
+    )
+
+
+def test_where_everybody_is_known_nobody_is_asked(asked: list[list[str]]) -> None:
+    spec = a_spec()
+    cluster = membership(spec, **{"etcd-9": "10.99.0.19"})
+    assert joined.unknown(spec, ["10.99.0.11"], cluster, {"etcd-9": "10.99.0.19"}) == {}
+    assert joined.unknown(spec, ["10.99.0.11"], membership(spec), {}) == {}
+    assert asked == []
+
+
+def test_who_has_joined_and_is_not_wanted_is_ours_and_who_is_wanted_is_not_among_them(asked: list[list[str]]) -> None:
+    spec = a_spec()
+    cluster = membership(spec, **{"etcd-9": "10.99.0.19"})
+    assert joined.unknown(spec, ["10.99.0.11"], cluster, {}) == {"etcd-9": "10.99.0.19"}
+    assert asked == [["get", "--prefix", "external-etcd/joined/"]]
+
+
+def test_who_joins_is_noted_and_who_has_left_is_forgotten(asked: list[list[str]]) -> None:
+    spec = a_spec()
+    joined.note(spec, ["10.99.0.11"])
+    joined.forget(spec, ["10.99.0.11"], "etcd-9")
+    assert asked == [
+        ["put", f"external-etcd/joined/{spec.member}", spec.address],
+        ["del", "external-etcd/joined/etcd-9"],
+    ]
