@@ -159,6 +159,7 @@ def _get(
         # In two steps: a machine may be there whose etcd does not take the connection, as one that waits for a quorum.
         plain = socket.create_connection((address, port), limits[0])
         connected = True
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.sock = context.wrap_socket(plain, server_hostname=address)
         connection.sock.settimeout(limits[1])
         connection.request("GET", path)
