@@ -1,6 +1,7 @@
 """What /proc says of the process, and what systemd is told of the unit."""
 
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +21,10 @@ def started(tmp_path: Path) -> Iterator[tuple[Path, int]]:
     program.write_bytes(Path("/bin/sleep").read_bytes())
     program.chmod(0o755)
     process = subprocess.Popen([program, "60"])
+    # Popen returns when the program was found; the kernel writes its words down a moment later.
+    end = time.monotonic() + 10
+    while not Path(f"/proc/{process.pid}/cmdline").read_bytes() and time.monotonic() < end:
+        time.sleep(0.001)
     yield program, process.pid
     process.kill()
     process.wait()
