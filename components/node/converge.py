@@ -605,7 +605,9 @@ def _part(spec: Spec, look: Look, claim: Claim) -> bool:
 def _promote(spec: Spec, look: Look) -> None:
     witnesses = [address for address in look.witnesses if address != spec.address] or list(spec.others.values())
     member_id = look.situation.member_id
-    size = max((status.db_size for status in etcd.statuses(spec, spec.others).values()), default=0)
+    # Those who have yet to join are not asked: each would cost etcdctl's patience with nobody.
+    there = {name: address for name, address in spec.others.items() if address in look.witnesses}
+    size = max((status.db_size for status in etcd.statuses(spec, there).values()), default=0)
     more_time(size / _SLOWEST)
     seconds = _PROMOTE_SECONDS + size / _SLOWEST
     _retry(spec, witnesses, ["member", "promote", f"{member_id:x}"], "promote it when it is in step", seconds)

@@ -8,6 +8,7 @@ import pytest
 
 from components.node import converge, etcd
 from components.node.errors import NodeError
+from components.node.spec import Spec
 
 from .node_support import a_spec, a_status
 
@@ -43,7 +44,12 @@ def test_a_learner_gets_the_more_time_the_more_data_there_are(monkeypatch: pytes
     given: list[float] = []
     look = mock.Mock(witnesses=("10.99.0.12",))
     look.situation.member_id = 11
-    monkeypatch.setattr(etcd, "statuses", lambda *_: {"etcd-2": replace(a_status(2), db_size=1 << 30)})
+
+    def statuses(_: Spec, addresses: dict[str, str]) -> dict[str, etcd.Status]:
+        assert list(addresses) == ["etcd-2"], "who has yet to join would cost time"
+        return {"etcd-2": replace(a_status(2), db_size=1 << 30)}
+
+    monkeypatch.setattr(etcd, "statuses", statuses)
     monkeypatch.setattr(etcd, "etcdctl", lambda *_, **__: (0, None, ""))
     monkeypatch.setattr(converge, "more_time", given.append)
     converge._promote(a_spec(), look)
