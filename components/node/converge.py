@@ -629,7 +629,8 @@ _NOT_YET = (
 )
 
 
-# What etcd says when a try that was not answered in time has done it after all.
+# What etcd says when a try that was not answered in time has done it after all. What it says of a learner that is behind
+# begins in the same words.
 _DONE = {
     "add": "peer urls already exists",
     "promote": "can only promote a learner",
@@ -643,9 +644,11 @@ def _retry(spec: Spec, addresses: list[str], words: list[str], doing: str, secon
     said, told = "", False
     for _ in until(seconds, every=0.3):
         code, _, said = etcd.etcdctl(spec, addresses, words, check=False)
-        if code == 0 or (words[1] in _DONE and _DONE[words[1]] in said.lower()):
+        if code == 0:
             return
         if not any(text in said.lower() for text in _NOT_YET):
+            if words[1] in _DONE and _DONE[words[1]] in said.lower():
+                return
             break
         if _BEHIND in said and not told:
             say("waits until it has everything that the leader has")

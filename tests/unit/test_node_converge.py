@@ -32,6 +32,14 @@ def test_what_was_done_although_nobody_said_so_in_time_is_done(
     assert answers == []
 
 
+def test_a_learner_that_is_behind_is_no_voter(monkeypatch: pytest.MonkeyPatch) -> None:
+    behind = "Error: etcdserver: can only promote a learner member which is in sync with leader"
+    answers: list[tuple[int, Any, str]] = [(1, None, behind), (1, None, behind), (0, None, "")]
+    monkeypatch.setattr(etcd, "etcdctl", lambda *_, **__: answers.pop(0))
+    converge._retry(a_spec(), ["10.99.0.12"], ["member", "promote", "b"], "promote it")
+    assert answers == []
+
+
 def test_what_etcd_refuses_for_another_reason_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     ask = mock.Mock(return_value=(1, None, "Error: etcdserver: Peer URLs already exists"))
     monkeypatch.setattr(etcd, "etcdctl", ask)
