@@ -629,8 +629,8 @@ _NOT_YET = (
 )
 
 
-# What etcd says when a try that was not answered in time has done it after all. What it says of a learner that is behind
-# begins in the same words.
+# What etcd says when a try that was not answered in time has done it after all. What it says of a learner that is
+# behind begins in the same words.
 _DONE = {
     "add": "peer urls already exists",
     "promote": "can only promote a learner",

@@ -60,7 +60,7 @@ FAULTS = {
     ),
     "wrong host key": Fault(_other_host_key, _right_host_key, within=30, says=("host key", "hostKey")),
     "wrong clock": Fault(
-        cause=lambda _, machine, __: skew_clock(machine, "-2h"),
+        cause=lambda _, machine, __: skew_clock(machine, -7200),
         cure=lambda _, machine, __: right_clock(machine),
         within=90,
         says=("clock", "chrony|timesyncd"),
