@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from lab import Machine
-from tests.support.etcd import assert_serves_all_members, process_ids
+from tests.support.etcd import assert_serves_all_members, command_line, process_ids
 from tests.support.machines import Machines, fill_disk, right_clock, skew_clock
 from tests.support.stacks import Stack, Stacks, machine_config
 
@@ -130,7 +130,4 @@ def test_a_machine_that_dies_later_harms_nobody_and_the_run_says_which(machines:
     stack.up()
     assert_serves_all_members(found)
     for machine in found:
-        arguments = machine.run(
-            "cat /proc/$(systemctl show etcd -p MainPID --value)/cmdline | tr '\\0' '\\n'", root=True
-        )
-        assert "--max-txn-ops=256" in arguments.stdout
+        assert "--max-txn-ops=256" in command_line(machine)

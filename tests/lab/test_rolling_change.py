@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lab import Machine
-from tests.support.etcd import assert_serves_all_members
+from tests.support.etcd import assert_serves_all_members, command_line
 from tests.support.machines import Machines
 from tests.support.manual import assert_as_in_the_manual
 from tests.support.prober import probing
@@ -66,5 +66,4 @@ def test_a_changed_setting_restarts_the_members_in_their_order_and_loses_nothing
     assert not [term for term, at in began.items() if at > ends[-1]], "nothing moves when all is done"
     assert_serves_all_members(found)
     for machine in found:
-        words = machine.run("tr '\\0' '\\n' </proc/$(systemctl show etcd -p MainPID --value)/cmdline", root=True)
-        assert "--max-txn-ops=256" in words.stdout
+        assert "--max-txn-ops=256" in command_line(machine)

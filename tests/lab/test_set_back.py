@@ -5,15 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lab import Machine
-from tests.support.etcd import assert_serves_all_members, process_ids
+from tests.support.etcd import assert_serves_all_members, command_line, process_ids
 from tests.support.machines import Machines
 from tests.support.prober import probing
 from tests.support.stacks import Stack, Stacks, machine_config
-
-
-def command_line(machine: Machine) -> str:
-    """What etcd runs with on a machine."""
-    return machine.run("tr '\\0' ' ' </proc/$(systemctl show -P MainPID etcd)/cmdline", root=True, check=False).stdout
 
 
 def every(pause: float, *, seconds: float) -> Iterator[None]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lab import Machine
-from tests.support.etcd import assert_serves_all_members, etcdctl, process_ids
+from tests.support.etcd import assert_serves_all_members, command_line, etcdctl, process_ids
 from tests.support.machines import Machines
 from tests.support.prober import probing
 from tests.support.stacks import Run, Stack, Stacks
@@ -39,8 +39,8 @@ def _says_who_and_since_when(run: Run) -> bool:
 
 def _flags(machines: Sequence[Machine], flag: str) -> set[str]:
     """The values with which a flag's processes run."""
-    show = f"tr '\\0' '\\n' </proc/$(systemctl show etcd -p MainPID --value)/cmdline | grep -- --{flag}= || true"
-    return {machine.run(show, root=True).stdout.strip() for machine in machines}
+    lines = [command_line(machine).splitlines() for machine in machines]
+    return {"\n".join(word for word in words if word.startswith(f"--{flag}=")) for words in lines}
 
 
 def test_of_two_operators_one_is_refused_and_a_claim_that_was_left_behind_lapses(

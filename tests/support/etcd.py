@@ -55,6 +55,12 @@ def assert_serves_all_members(machines: Sequence[Machine]) -> None:
     assert not any(row.get("isLearner") for row in listed)
 
 
+def command_line(machine: Machine) -> str:
+    """What etcd runs with on a machine, a word per line; empty while it does not run."""
+    read = "tr '\\0' '\\n' </proc/$(systemctl show -P MainPID etcd)/cmdline"
+    return machine.run(read, root=True, check=False).stdout
+
+
 def process_ids(machines: Sequence[Machine]) -> dict[str, str]:
     """Member -> pid and start time of its etcd; a restart changes it."""
     show = "systemctl show etcd.service -p MainPID -p ActiveEnterTimestampMonotonic -p NRestarts --value"
