@@ -13,6 +13,10 @@ from .units import GIB
 from .versions import MINORS, EtcdVersion
 
 PKI_DIRECTORY = "/etc/etcd/pki"
+OWN_HEARTBEAT_MS, OWN_ELECTION_MS = 100, 1000
+"""What etcd takes when nothing is said."""
+LEAST_BEATS = 5
+"""So many heartbeats fit into an election timeout at least; etcd asks for that at its start."""
 DEFAULT_QUOTA = "2GiB"
 METRICS_LOOPBACK = "loopback"
 METRICS_PRIVATE = "private"
@@ -313,11 +317,11 @@ def check_timing(
             )
     if problems or (heartbeat_ms is None and election_ms is None):
         return problems
-    heartbeat = heartbeat_ms if isinstance(heartbeat_ms, int) else 100
-    election = election_ms if isinstance(election_ms, int) else 1000
+    heartbeat = heartbeat_ms if isinstance(heartbeat_ms, int) else OWN_HEARTBEAT_MS
+    election = election_ms if isinstance(election_ms, int) else OWN_ELECTION_MS
     key = election_key if election_ms is not None else heartbeat_key
     value = shown(election_ms if election_ms is not None else heartbeat_ms)
-    if election < 5 * heartbeat:
+    if election < LEAST_BEATS * heartbeat:
         rule = f"The election timeout ({election} ms) is at least five times the heartbeat interval ({heartbeat} ms)"
         problems.append(Problem(key, value, rule, f"Set {election_key} to {10 * heartbeat}, or lower {heartbeat_key}"))
     if election > 50_000:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 from ..addresses import MAX_MEMBERS
 from ..errors import Problem, shown
+from ..flags import LEAST_BEATS
 from ..generations import check_generations
 from ..versions import newest, upgrade_floor
 from .change import Change
@@ -14,8 +15,6 @@ Spelled = Callable[[str], str]
 
 MOST_VOTERS = MAX_MEMBERS + 1
 """So many at a time, while one joins for another that leaves."""
-LEAST_BEATS = 5
-"""So many heartbeats fit into an election timeout at least; etcd asks for that at its start."""
 
 
 def check(change: Change, spelled: Spelled = str) -> list[Problem]:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ..authorities import AuthorityPlan
+from ..flags import OWN_ELECTION_MS, OWN_HEARTBEAT_MS
 from ..spec import ClusterPlan, member_specs
 
 FORMAT = 1
@@ -58,12 +59,12 @@ class State:
     @property
     def heartbeat_ms(self) -> int:
         """Interval of the leader's heartbeat."""
-        return int(self.flags.get(HEARTBEAT, "100"))
+        return int(self.flags.get(HEARTBEAT, OWN_HEARTBEAT_MS))
 
     @property
     def election_ms(self) -> int:
         """Time without a heartbeat until an election."""
-        return int(self.flags.get(ELECTION, "1000"))
+        return int(self.flags.get(ELECTION, OWN_ELECTION_MS))
 
     def same(self, other: "State") -> bool:
         """Whether both describe the same cluster, whichever updates led there."""
