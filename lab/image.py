@@ -31,7 +31,6 @@ _PACKAGES = (
     "procps",
     "python3",
     "openssl",  # tests look at what a server really presents
-    "libfaketime",  # tests of a wrong clock: a guest's own clock cannot be set
 )
 _MASKED = (
     "apt-daily.timer",
