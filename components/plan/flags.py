@@ -29,7 +29,7 @@ _GATES = "feature-gates"
 _OUR_GATES = {"InitialCorruptCheck": "true", "CompactHashCheck": "true"}
 
 _LISTENS = "it follows from the member's address; change the address of the machine"
-_CERTIFICATES = "certificates are made and renewed by this program; see `certificates` and `ca`"
+_CERTIFICATES = "certificates are made and renewed by this program; see `certificates` and `authorities`"
 _TLS_ALWAYS = "clients and peers always show a certificate of the cluster's own authority; leave it out"
 _FOUNDING = "how a cluster is founded or joined is decided on the machine; leave it out"
 _QUORUM = "it protects the quorum and is always on; leave it out"
