@@ -1,4 +1,4 @@
-"""The little that has to be known of certificates: fingerprints, and when they expire."""
+"""The little that has to be known of certificates: fingerprints, and from when to when they are valid."""
 
 from __future__ import annotations
 
@@ -27,7 +27,12 @@ def fingerprint(der: bytes) -> str:
 
 
 def expires(der: bytes) -> datetime.datetime:
-    """When the certificate expires, in UTC.
+    """When the certificate expires, in UTC. Raises ValueError like `validity`."""
+    return validity(der)[1]
+
+
+def validity(der: bytes) -> tuple[datetime.datetime, datetime.datetime]:
+    """From when to when the certificate is valid, in UTC.
 
     The standard library reads no such thing from a file, and openssl is not on every machine; the way to the field
     (RFC 5280, 4.1) is short.
@@ -41,10 +46,13 @@ def expires(der: bytes) -> datetime.datetime:
         position = _end(body, position)
     for _ in ("serialNumber", "signature", "issuer"):
         position = _end(body, position)
-    validity = _content(body, position)
-    after = _end(validity, 0)
-    text = _content(validity, after).decode("ascii")
-    if validity[after] == _UTC_TIME:
+    dates = _content(body, position)
+    return _time(dates, 0), _time(dates, _end(dates, 0))
+
+
+def _time(data: bytes, at: int) -> datetime.datetime:
+    text = _content(data, at).decode("ascii")
+    if data[at] == _UTC_TIME:
         text = ("19" if int(text[:2]) >= 50 else "20") + text
     return datetime.datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=datetime.timezone.utc)
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import hashlib
 import ssl
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from . import account, certificate, files, paths
 from .errors import NodeError
 from .spec import CERTIFICATES, KEYS, Bundle
+
+_EARLY_SECONDS = 10.0
+"""So far the clock of whoever issues may be ahead: that is waited for."""
 
 
 def authority(bundle: Bundle) -> list[str]:
@@ -64,7 +69,8 @@ def install(bundle: Bundle) -> list[str]:
         Names of the files that changed.
 
     Raises:
-        NodeError: a key does not belong to its certificate; nothing was written.
+        NodeError: a key does not belong to its certificate, or a certificate is not valid yet by the clock of this
+            machine; nothing was written.
     """
     user = account.get()
     files.directory(paths.PKI, 0o750, 0, user.gid)
@@ -72,6 +78,7 @@ def install(bundle: Bundle) -> list[str]:
     rights.update({paths.PKI / name: (0o600, user.uid, user.gid) for name in KEYS})
     if differ(bundle):
         _check_pairs(bundle)
+        _wait_until_valid(bundle)
     return [path.name for path in files.write_together(_contents(bundle), rights)]
 
 
@@ -106,3 +113,20 @@ def _check_pairs(bundle: Bundle) -> None:
                 f"{pair}.key does not belong to {pair}.crt ({reason}); nothing was written",
                 "Run `pulumi up` again; both come from there.",
             ) from None
+
+
+def _wait_until_valid(bundle: Bundle) -> None:
+    """Etcd reads certificates the moment they are there, and who reads one too early refuses it."""
+    begin = max(
+        certificate.validity(certificate.der_of(bundle.files[f"{pair}.crt"])[0])[0]
+        for pair in ("server", "peer", "healthcheck-client")
+    )
+    early = begin.timestamp() - time.time()
+    if early > _EARLY_SECONDS:
+        now = datetime.datetime.now(datetime.timezone.utc)
+        raise NodeError(
+            f"the certificates are valid from {begin:%Y-%m-%dT%H:%M:%SZ} on, and the clock of this machine says "
+            f"{now:%Y-%m-%dT%H:%M:%SZ}; nothing was written",
+            "Set right the clock of this machine, or that of the computer on which `pulumi up` runs, and run again.",
+        )
+    time.sleep(max(early, 0))

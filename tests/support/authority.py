@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+_NOW = datetime.timedelta()
 _LIFE = datetime.timedelta(days=3650)
 
 
@@ -35,11 +36,20 @@ class OwnAuthority:
         names: Sequence[str] = (),
         addresses: Sequence[str] = (),
         life: datetime.timedelta = _LIFE,
+        begins: datetime.timedelta = _NOW,
     ) -> tuple[str, str]:
-        """A certificate for servers and clients, and its key, both PEM; one with a negative life has expired."""
+        """A certificate for servers and clients, and its key, both PEM.
+
+        Args:
+            common_name: the subject's.
+            names: DNS names.
+            addresses: IP addresses.
+            life: from now until its end; one with a negative life has expired.
+            begins: from now until its begin.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         uses = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
-        builder = _builder(_name(common_name), self._name, key, life).add_extension(uses, critical=False)
+        builder = _builder(_name(common_name), self._name, key, life, begins).add_extension(uses, critical=False)
         alternatives: list[x509.GeneralName] = [x509.DNSName(name) for name in names]
         alternatives += [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]
         if alternatives:
@@ -52,12 +62,16 @@ def _name(common_name: str) -> x509.Name:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, life: datetime.timedelta = _LIFE
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    life: datetime.timedelta = _LIFE,
+    begins: datetime.timedelta = _NOW,
 ) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
     builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key.public_key())
     builder = builder.serial_number(x509.random_serial_number())
-    return builder.not_valid_before(min(now, now + 2 * life)).not_valid_after(now + life)
+    return builder.not_valid_before(min(now + begins, now + 2 * life)).not_valid_after(now + life)
 
 
 def _pem(certificate: x509.Certificate) -> str:
