@@ -144,6 +144,7 @@ class EtcdCluster(pulumi.ComponentResource):
                     "spec": specs[machine["name"]],
                     "files": pki.files(machine["name"]),
                     "operator": operator,
+                    "after": [founding, *pki.authorities],
                     "change": change.id,
                 },
                 child,
@@ -153,7 +154,11 @@ class EtcdCluster(pulumi.ComponentResource):
         # Two barriers and a chain: nothing starts before every machine is prepared; nobody waits for a quorum before
         # all founders have been started; after that one member at a time.
         prepared = [member.prepared for member in members]
-        done = [member.found(founding.output, prepared) for member in members]
+        # A cluster that an update has proved healthy is never founded again, by nobody: a slot that comes later, also
+        # under a founder's name, and finds no member that answers, must not begin another one.
+        existed = args.get("previous") is not None
+        founded = founding.output.apply(lambda known: {**known, "members": []} if existed else known)
+        done = [member.found(founded, prepared) for member in members]
         named = {machine["name"]: member for machine, member in zip(args["members"], members, strict=True)}
         for slot in verdict.chain:
             done = [*done[: len(members)], named[slot].converge(done)]

@@ -32,6 +32,8 @@ class EtcdMemberArgs(TypedDict):
     """File name -> PEM of the member's certificates and keys (secret)."""
     operator: pulumi.Input[Mapping[str, str]]
     """Whose runs these are: `id`, and `by` for people. The same in every run from the same state."""
+    after: Sequence[pulumi.Resource]
+    """What is deleted only when the machine has been retired: a deletion that fails there must not lose the CA."""
     change: pulumi.Input[str]
     """Of which change of the cluster this wanted state is; another one after every change, also after one undone."""
 
@@ -82,6 +84,7 @@ class EtcdMember(pulumi.ComponentResource):
             # The program is no secret. Marked as one, previews show it as [secret] and not as pages of base64.
             stdin=pulumi.Output.secret(pulumi.Output.concat(bundle.program(), "\n", machine.get("identity", ""))),
             delete=self._retire(),
+            after=args["after"],
         )
 
     def found(self, founding: pulumi.Output[Any], after: Sequence[pulumi.Resource]) -> remote.Command:
@@ -166,11 +169,14 @@ class EtcdMember(pulumi.ComponentResource):
     def _line(self, verb: str, spec: Spec, program: str = _ETCD_NODE) -> str:
         return f"{self._sudo}timeout --kill-after=10 {_TIMEOUTS[verb]} {program} {verb} {shlex.quote(spec_text(spec))}"
 
-    def _retire(self) -> str:
-        cluster = shlex.quote(str(self._spec["cluster"]))
-        # A machine that was never prepared (its first run failed early) has no etcd-node and nothing to take away.
-        script = f"if [ -x {_ETCD_NODE} ]; then exec {_ETCD_NODE} retire {cluster}; fi"
-        return f"{self._sudo}timeout --kill-after=10 {_TIMEOUTS['retire']} sh -c {shlex.quote(script)}"
+    def _retire(self) -> pulumi.Output[str]:
+        def line(operator: Mapping[str, str]) -> str:
+            whose = f"{shlex.quote(str(self._spec['cluster']))} {shlex.quote(operator['id'])}"
+            # A machine that was never prepared (its first run failed early) has no etcd-node and nothing to take away.
+            script = f"if [ -x {_ETCD_NODE} ]; then exec {_ETCD_NODE} retire {whose}; fi"
+            return f"{self._sudo}timeout --kill-after=10 {_TIMEOUTS['retire']} sh -c {shlex.quote(script)}"
+
+        return pulumi.Output.from_input(self._operator).apply(line)
 
     def _command(
         self,
@@ -178,7 +184,7 @@ class EtcdMember(pulumi.ComponentResource):
         *,
         create: pulumi.Input[str],
         stdin: pulumi.Input[str],
-        delete: str | None = None,
+        delete: pulumi.Input[str] | None = None,
         after: Sequence[pulumi.Resource] = (),
         ignore_changes: list[str] | None = None,
     ) -> remote.Command:

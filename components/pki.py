@@ -90,6 +90,8 @@ class EtcdPki(pulumi.ComponentResource):
     """Client certificate for kube-apiserver, without an Organization (secret)."""
     certificates: pulumi.Output[dict[str, str]]
     """When each certificate expires: `ca-1`, `apiserver-etcd-client`, `<member>/server`, ... -> RFC 3339 time."""
+    authorities: list[pulumi.Resource]
+    """The CAs that are made here; without them nobody else is ever let into the cluster."""
 
     def __init__(self, name: str, args: EtcdPkiArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("external-etcd:index:EtcdPki", name, None, opts)
@@ -98,6 +100,7 @@ class EtcdPki(pulumi.ComponentResource):
         self._early_renewal_hours = int(args.get("early_renewal_hours", EARLY_RENEWAL_HOURS))
         self._expiry: dict[str, pulumi.Input[str]] = {}
         self._files: dict[str, dict[str, pulumi.Input[str]]] = {}
+        self.authorities = []
 
         authorities = authorities_of(args.get("authorities"))
         issuer = args.get("issuer", authorities[0]["name"] if authorities else "")
@@ -164,6 +167,7 @@ class EtcdPki(pulumi.ComponentResource):
             # Another lifetime would make another certificate of the same name at once, everywhere.
             opts=pulumi.ResourceOptions(parent=self, ignore_changes=["validityPeriodHours"]),
         )
+        self.authorities.append(certificate)
         self._expiry[f"ca-{name}"] = certificate.validity_end_time
         return key.private_key_pem, certificate.cert_pem
 

@@ -73,12 +73,14 @@ def _run(verb: str, words: list[str]) -> None:
     if verb == "status":
         _status(words)
         return
-    if len(words) != 1:
+    # `pulumi destroy` says besides whose stack goes.
+    most = 2 if verb == "retire" else 1
+    if not 1 <= len(words) <= most:
         raise NodeError(f"`etcd-node {verb}` takes one argument, not {len(words)}", "See `etcd-node help`.")
     if verb in ("retire", "spare"):
         with lock.held(verb), say.deadline(verb, DEADLINES[verb]):
             say.refuse_abandoned()
-            _part(verb, words[0])
+            _part(verb, words)
         return
     wanted = spec.parse(words[0])
     say.member(wanted.member, to_stderr=verb == "health")
@@ -88,15 +90,15 @@ def _run(verb: str, words: list[str]) -> None:
         _change(verb, wanted, given)
 
 
-def _part(verb: str, name: str) -> None:
+def _part(verb: str, words: list[str]) -> None:
     if verb == "retire":
         from .retire import retire
 
-        retire(name)
+        retire(*words)
     else:
         from .spare import spare
 
-        spare(name)
+        spare(*words)
 
 
 def _change(verb: str, wanted: spec.Spec, given: str) -> None:

@@ -74,18 +74,8 @@ def converge(spec: Spec, bundle: Bundle) -> None:
         NodeError: a step is not safe now (nothing of it was done), or the member does not come back.
     """
     phase("look at the machine")
-    known = identity.load()
-    identity.refuse_another(known, spec)
     given = certificates.authority(bundle)
-    identity.refuse_other_authority(known, given)
-    if known is None:
-        raise NodeError("this machine was not prepared", "Run `pulumi up`: prepare comes first.")
-    machine.check_mount(spec, known.data_mount)
-    unit_file = systemd.foreign_unit()
-    if unit_file is not None:
-        raise NodeError(
-            f"{unit_file} was not written by etcd-node", "Remove it or the package it belongs to, then run again."
-        )
+    known = _identity(spec, given)
     member.forbid()
     version_change.refuse(spec, spec.others)
     rotation.refuse_too_early(spec, bundle)
@@ -97,8 +87,10 @@ def converge(spec: Spec, bundle: Bundle) -> None:
     renewed = certificates.install(bundle)
     if renewed:
         say(f"wrote {', '.join(renewed)}")
+    ours = identity.of_member(known, given, bundle.operator)
     if not known.bare:
-        known = identity.with_authority(known, given)
+        # Whose it is changes when this run has succeeded.
+        known = replace(ours, operator=known.operator)
         identity.save(known)
     wanted = certificates.server_fingerprint(bundle)
     for _ in range(_MOST_STEPS):
@@ -119,7 +111,7 @@ def converge(spec: Spec, bundle: Bundle) -> None:
             continue
         claim.hold(look.witnesses)
         phase(step.value)
-        known = _take(step, spec, known, given, look)
+        known = _take(step, spec, known, ours, look)
     else:
         raise NodeError(
             f"not as wanted after {_MOST_STEPS} steps, the last being: {step.value}",
@@ -133,8 +125,24 @@ def converge(spec: Spec, bundle: Bundle) -> None:
         member.wait_ready(spec, _READY_SECONDS, certificate=wanted)
     member.settle(spec)
     rollback.forget()
-    identity.record(known)
+    identity.record(replace(known, operator=ours.operator))
     say("as wanted" if not renewed else "as wanted, with the new certificates")
+
+
+def _identity(spec: Spec, given: list[str]) -> identity.Identity:
+    """What this machine knows of itself, if that is the member that is wanted."""
+    known = identity.load()
+    identity.refuse_another(known, spec)
+    identity.refuse_other_authority(known, given)
+    if known is None:
+        raise NodeError("this machine was not prepared", "Run `pulumi up`: prepare comes first.")
+    machine.check_mount(spec, known.data_mount)
+    unit_file = systemd.foreign_unit()
+    if unit_file is not None:
+        raise NodeError(
+            f"{unit_file} was not written by etcd-node", "Remove it or the package it belongs to, then run again."
+        )
+    return known
 
 
 def _look(spec: Spec, known: identity.Identity) -> Look:
@@ -232,10 +240,10 @@ def _differs(spec: Spec, service: systemd.Service) -> tuple[str, ...]:
     return (*program, *flags, *authorities)
 
 
-def _take(step: Step, spec: Spec, known: identity.Identity, given: list[str], look: Look) -> identity.Identity:
+def _take(step: Step, spec: Spec, known: identity.Identity, ours: identity.Identity, look: Look) -> identity.Identity:
     if step is Step.ADOPT:
         say("the data are this member's: its cluster knows their ID")
-        known = identity.with_authority(known, given)
+        known = ours
         identity.save(known)
     elif step is Step.START:
         say("starts")
@@ -253,7 +261,7 @@ def _take(step: Step, spec: Spec, known: identity.Identity, given: list[str], lo
     elif step is Step.PROMOTE:
         _promote(spec, look)
     elif step in (Step.JOIN, Step.REJOIN):
-        _join(spec, known, given, look)
+        _join(spec, ours, look)
         known = identity.load() or known
     return known
 
@@ -487,7 +495,7 @@ def _peers_ready(spec: Spec, names: set[str]) -> dict[str, str]:
     }
 
 
-def _join(spec: Spec, known: identity.Identity, given: list[str], look: Look) -> None:
+def _join(spec: Spec, ours: identity.Identity, look: Look) -> None:
     """Makes a member with an empty data directory a learner of the cluster that exists.
 
     Its old entry goes first, whatever is known of it: under the old ID it would be a voter that has forgotten.
@@ -527,7 +535,7 @@ def _join(spec: Spec, known: identity.Identity, given: list[str], look: Look) ->
     for entry in stale:
         _retry(spec, witnesses, ["member", "remove", f"{entry.id:x}"], "remove its stale entry")
         say(f"removed its stale entry {entry.id:x}")
-    identity.save(replace(identity.with_authority(known, given), cluster_id=f"{quorum.cluster_id:x}", member_id=""))
+    identity.save(replace(ours, cluster_id=f"{quorum.cluster_id:x}", member_id=""))
     joined.note(spec, witnesses)
     _add_learner(spec, witnesses, peer_url)
     now = etcd.member_list(spec, witnesses)
@@ -571,6 +579,7 @@ def _part(spec: Spec, look: Look, claim: Claim) -> bool:
         gone |= joined.unknown(spec, witnesses, look.situation.quorum, gone)
     removed = False
     for _ in gone:
+        refuse_abandoned()
         cluster = etcd.member_list(spec, witnesses)
         leaving = decide.leaving(
             {name: spec.peer_url(address) for name, address in gone.items()},

@@ -64,7 +64,8 @@ def found(spec: Spec, bundle: Bundle) -> None:
             f"the cluster was to be founded with {', '.join(missing)}, which is no longer one of its members",
             "Put it back until the cluster exists, then take it out; or `pulumi destroy` and begin anew.",
         )
-    identity.save(identity.with_authority(known, given))
+    ours = identity.of_member(known, given, bundle.operator)
+    identity.save(ours)
     initial = {name: spec.peer_url(spec.members[name]) for name in spec.founders}
     try:
         member.begin(spec, unit.bootstrap(initial, token=spec.token))
@@ -72,7 +73,7 @@ def found(spec: Spec, bundle: Bundle) -> None:
         if not wal.exists(spec.data_directory):
             identity.save(known)  # no member has begun here, so nothing holds this machine to this cluster
         raise
-    identity.record(identity.with_authority(known, given))
+    identity.record(ours)
     say("started")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from . import files, paths, wal
 from .errors import NodeError
-from .spec import Spec
+from .spec import Operator, Spec
 
 MARK = ".etcd-node.json"
 """At the top of a disk of its own: a copy of the identity of whoever's data are on it."""
@@ -30,6 +30,8 @@ class Identity:
     """Hex, empty until known."""
     member_id: str = ""
     """Hex, empty until known."""
+    operator: str = ""
+    """ID of the operator whose run was the last to found or converge the member; empty when it was nobody's."""
     user_created: bool = False
     """The user etcd did not exist before."""
     directories_created: tuple[str, ...] = ()
@@ -139,9 +141,15 @@ def refuse_other_authority(identity: Identity | None, given: Sequence[str]) -> N
     )
 
 
-def with_authority(identity: Identity, given: Sequence[str]) -> Identity:
-    """The identity with these CA fingerprints."""
-    return replace(identity, ca=tuple(given))
+def of_member(identity: Identity, given: Sequence[str], operator: Operator | None) -> Identity:
+    """The identity of a member that these CAs vouch for and this operator looks after.
+
+    Args:
+        identity: the machine's.
+        given: fingerprints of the CA certificates.
+        operator: whose run it is; None: nobody who could be told apart.
+    """
+    return replace(identity, ca=tuple(given), operator="" if operator is None else operator.id)
 
 
 def _short(fingerprints: Sequence[str]) -> str:

@@ -13,11 +13,15 @@ from .run import run
 from .say import phase, say
 
 
-def retire(cluster: str) -> None:
+def retire(cluster: str, operator: str = "") -> None:
     """Stops and removes the member and all that was installed with it; its data are moved aside, never deleted.
 
     Every part is done only as far as it is still there, and the record of what was made goes last: a run that was
-    cut off is finished by the next.
+    cut off is finished by the next. A member that another operator looks after is left alone.
+
+    Args:
+        cluster: name of the cluster.
+        operator: ID of the operator whose stack goes; empty: whoever asks knows what they do.
 
     Raises:
         NodeError: the machine holds a member of another cluster, or etcd does not stop.
@@ -31,6 +35,13 @@ def retire(cluster: str) -> None:
         )
     if known is not None and known.cluster != cluster:
         say(f"prepared for {known.cluster} and not for {cluster}: left alone")
+        return
+    if known is not None and operator not in ("", known.operator or operator):
+        # A stack that came upon a cluster of another one was refused, and what it destroys is not its own.
+        say(
+            f"another stack looks after the member {known.member} of {cluster} on this machine: left alone. If it is "
+            f"to go: `pulumi destroy` there, or `etcd-node retire {cluster}` here."
+        )
         return
     if known is not None:
         _stop()

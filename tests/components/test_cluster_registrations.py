@@ -1,12 +1,22 @@
 """What `EtcdCluster` registers with the engine: parents, names, order, secrets; the same in preview and in update."""
 
 import json
+import shlex
 
 import pytest
 
 from components import ChangeRefusedError, EtcdCluster
 from components.plan import PlanError
-from tests.support.recording import Recorder, Registration, certificate, is_secret, plain_text, private_key, record
+from tests.support.recording import (
+    OPERATOR,
+    Recorder,
+    Registration,
+    certificate,
+    is_secret,
+    plain_text,
+    private_key,
+    record,
+)
 
 MEMBERS = ("a", "b", "c")
 PREVIEW_AND_UPDATE = pytest.mark.parametrize("preview", [True, False], ids=["preview", "update"])
@@ -92,6 +102,24 @@ def test_what_happened_at_the_founding_is_never_repeated_by_a_later_change(previ
     for member in MEMBERS:
         assert set(recorder.named(f"dev-{member}-found").request.ignoreChanges) == {"connection", "create", "stdin"}
     assert list(recorder.named("dev-founding").request.ignoreChanges) == ["input"]
+
+
+def test_a_slot_that_comes_later_founds_nothing_whatever_its_name() -> None:
+    applied = cluster(preview=False).outputs["dev"]["applied"]
+    for previous, founders in ((None, list(MEMBERS)), (applied, [])):
+        recorder = cluster(preview=False, previous=previous)
+        for member in MEMBERS:
+            command = shlex.split(recorder.named(f"dev-{member}-found").inputs["create"])
+            assert json.loads(command[-1])["founders"] == founders
+
+
+@PREVIEW_AND_UPDATE
+def test_a_machine_is_retired_for_this_operator_before_the_authority_goes(preview: bool) -> None:
+    recorder = cluster(preview)
+    for member in MEMBERS:
+        prepare = recorder.named(f"dev-{member}-prepare")
+        assert {"dev-founding", "dev-pki-1-ca"} <= prepare.depends_on
+        assert f"etcd-node retire dev {OPERATOR['id']}; fi" in prepare.inputs["delete"]
 
 
 @PREVIEW_AND_UPDATE

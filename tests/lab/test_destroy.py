@@ -65,3 +65,20 @@ def test_destroy_stops_etcd_takes_keys_away_and_keeps_the_data(machines: Machine
     stack.up()
     assert_serves_all_members(found)
     assert etcdctl(found[0], "get", "kept", "--print-value-only") == "", "it is a new cluster"
+
+
+def test_a_destroy_that_fails_at_a_machine_keeps_what_finishing_it_needs(machines: Machines, stacks: Stacks) -> None:
+    found = machines.fresh(3)
+    stack = stacks.new(found)
+    stack.up()
+    machines.lab.kill(found[2].name)
+    run = stack.destroy(check=False)
+    assert run.code != 0
+    assert found[2].name in run.text
+    left = {resource["urn"].rsplit("::", 1)[1] for resource in stack.export()["deployment"]["resources"]}
+    assert {"test-pki-1-ca", "test-founding", f"test-{found[2].name}-prepare"} <= left
+    machines.lab.start(found[2].name)
+    stack.destroy()
+    assert found[2].run("systemctl cat etcd.service", check=False).returncode != 0
+    stack.up()
+    assert_serves_all_members(found)

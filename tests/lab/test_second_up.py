@@ -37,15 +37,22 @@ def test_a_new_state_that_knows_nothing_of_the_cluster_cannot_take_it_over(machi
     """The state was lost, or somebody made the same stack twice: another CA must not reach a living cluster."""
     found = machines.fresh(3)
     stacks.new(found).up()
+    etcdctl(found[0], "put", "kept", "yes")
     before = process_ids(found)
     authorities = [machine.run("sha256sum /etc/etcd/pki/ca.crt", root=True).stdout for machine in found]
 
-    run = stacks.new(found).up(check=False)
+    mistaken = stacks.new(found)
+    run = mistaken.up(check=False)
 
     assert run.code != 0
     assert "CA" in run.text
+    # Who cleans up after the mistake takes nothing away that is not theirs.
+    text = mistaken.destroy().text
+    for machine in found:
+        assert f"another stack looks after the member {machine.name} of test on this machine: left alone" in text
     assert [machine.run("sha256sum /etc/etcd/pki/ca.crt", root=True).stdout for machine in found] == authorities
     assert process_ids(found) == before
+    assert etcdctl(found[1], "get", "kept", "--print-value-only").strip() == "yes"
     assert_serves_all_members(found)
 
 

@@ -40,7 +40,7 @@ def _fill(machine: Machine) -> None:
         f"--endpoints=https://{machine.address}:2379"
     )
     put = f"head -c 786432 /dev/urandom | base64 -w0 | {etcdctl_line} put fill/$n >/dev/null"
-    machine.run(f"for n in $(seq {VALUES}); do {put}; done", root=True, timeout=180)
+    machine.run(f"for n in $(seq {VALUES}); do {put}; done", root=True, timeout=600)
 
 
 def _grow(stack: Stack, found: list[Machine], before: int, after: int, scratch: Path) -> Run:
@@ -107,7 +107,7 @@ def _refuse_both_at_once(stack: Stack, found: list[Machine]) -> None:
     assert member_list(found[0]) == listed
 
 
-def test_the_members_leave_although_the_only_one_that_stays_did_not_run_when_the_change_began(
+def test_members_leave_and_come_back_although_the_only_one_that_stays_did_not_run_when_the_change_began(
     machines: Machines, stacks: Stacks
 ) -> None:
     found = machines.fresh(3)
@@ -119,3 +119,13 @@ def test_the_members_leave_although_the_only_one_that_stays_did_not_run_when_the
     for machine in found[1:]:
         assert f"{machine.name} has left the cluster" in run.text
     assert_serves_all_members(found[:1])
+
+    # Founders that come back while nobody answers: two of three could found a second cluster.
+    etcdctl(found[0], "put", "kept", "yes")
+    found[0].run("systemctl stop etcd", root=True)
+    stack.config["machines"] = [machine_config(machine) for machine in found]
+    run = stack.up()
+    for machine in found[1:]:
+        assert f"{machine.name}: is a voter" in run.text
+    assert etcdctl(found[2], "get", "kept", "--print-value-only").strip() == "yes"
+    assert_serves_all_members(found)

@@ -13,6 +13,7 @@ from pulumi.runtime import mocks
 
 SECRET_KEY = "4dabf18193072939515e22adb298388d"
 SECRET_SIGNATURE = "1b47061264138c4ac30d75fd1eb44270"
+OPERATOR = {"id": "0123456789abcdef", "by": "alice@desk"}
 
 
 AWS_IDS = {
@@ -109,7 +110,10 @@ class _Answers(mocks.Mocks):
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
         state = dict(args.inputs)
         if args.typ == "pulumi:index:Stash":
-            state["output"] = args.inputs["input"]
+            given = args.inputs["input"]
+            # As a state keeps it from one run to the next.
+            founding = isinstance(given, dict) and "operator" in given
+            state["output"] = {**given, "operator": OPERATOR} if founding else given
         if self._preview and args.typ != "pulumi:pulumi:StackReference":
             return "", state
         if args.typ == "tls:index/privateKey:PrivateKey":

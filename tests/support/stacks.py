@@ -122,9 +122,9 @@ class Stack:
         self.write_config()
         return self._stdout("preview", "--json")
 
-    def destroy(self) -> Run:
+    def destroy(self, *, check: bool = True) -> Run:
         """`pulumi destroy`."""
-        return self.pulumi("destroy", "--yes", "--skip-preview")
+        return self.pulumi("destroy", "--yes", "--skip-preview", check=check)
 
     def outputs(self) -> dict[str, Any]:
         """All outputs, secrets shown."""
@@ -242,6 +242,8 @@ class Background:
     def kill(self) -> None:
         """Ends engine, plugins and program with SIGKILL, if they have not ended."""
         if self.code is None:
+            # The engine first: a search through all processes takes longer than some of its steps.
+            self._process.kill()
             for process in _session(self._process.pid):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process, signal.SIGKILL)
