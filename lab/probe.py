@@ -460,7 +460,8 @@ class Probe:
 
     def _look(self, url: str) -> None:
         """Notes when this member comes, goes, or begins to lead."""
-        line = _Line(url, self._tls, 1.0, 1.0)
+        # Who goes ends its connections. Who is merely slow is there.
+        line = _Line(url, self._tls, 1.0, 3.0)
         before: Sight | None = None
         while not self._stop.is_set():
             at = self._now()

@@ -45,8 +45,10 @@ def test_a_volume_is_attached_while_the_machine_runs_grows_and_goes_to_another_m
     ec2.attach_volume(VolumeId=data, InstanceId=instances[1], Device="/dev/sdf")
     two.run(f"mount {link} /mnt")
     assert two.run("cat /mnt/file").stdout == "kept\n"
+    new = here.launch(wait=False)
     with refused("IncorrectState"):
-        ec2.attach_volume(VolumeId=volume(ec2)[0], InstanceId=here.launch(wait=False), Device="/dev/sdf")
+        ec2.attach_volume(VolumeId=volume(ec2)[0], InstanceId=new, Device="/dev/sdf")
+    wait_for(ec2, new, "running")
 
 
 def test_a_volume_outlives_its_instance_and_is_there_at_every_boot(aws: AwsCloud, here: Site) -> None:

@@ -172,8 +172,12 @@ def test_power_is_cut_given_and_pressed(client: Client, cloud: HetznerCloud) -> 
     wait_for(made, "off")
     finish(made.power_on())
     booted_anew()
+    before = machine.guest.init
     assert machine.run("systemctl reboot", check=False) is not None
-    time.sleep(1)
+    deadline = time.monotonic() + 60
+    while machine.guest.init in (None, before):
+        assert time.monotonic() < deadline, "the machine is not back"
+        time.sleep(0.1)
     ready(cloud, made)
     made.reload()
     assert made.status == "running"

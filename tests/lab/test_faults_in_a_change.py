@@ -8,7 +8,7 @@ import pytest
 
 from lab import Machine
 from tests.support.etcd import PKI, assert_serves_all_members, lead, process_ids
-from tests.support.machines import Machines
+from tests.support.machines import Machines, busy
 from tests.support.manual import manual
 from tests.support.prober import GAP_SECONDS, probing
 from tests.support.stacks import Run, Stack, Stacks
@@ -28,14 +28,17 @@ def cluster(machines: Machines, stacks: Stacks) -> tuple[list[Machine], Stack]:
     return found, stack
 
 
-def _stopped_by(stack: Stack, flag: str, moment: str, fault: Callable[[], object], mark: Callable[[str], None]) -> Run:
-    """Changes a setting; the fault comes when the run has said `moment`."""
+def _stopped_by(
+    stack: Stack, found: list[Machine], flag: str, fault: Callable[[], object], mark: Callable[[str], None]
+) -> Run:
+    """Changes a setting; the fault comes when the first member is done and the second has not begun."""
     stack.config["flags"] = {"max-txn-ops": flag}
     running = stack.begin_up()
     try:
-        running.until_said(moment)
-        mark("fault")
-        fault()
+        with busy(found[1]):
+            running.until_said(f"{found[1].name}: waits up to")
+            mark("fault")
+            fault()
         return running.wait()
     finally:
         running.kill()
@@ -58,9 +61,7 @@ def test_a_member_that_is_cut_off_stops_a_change_and_the_next_run_finishes_when_
         machines.lab.heal(found[2].name)
 
         probe.mark("healed, pulumi up")
-        run = _stopped_by(
-            stack, "256", f"{found[0].name}: as wanted", lambda: machines.lab.isolate(found[2].name), probe.mark
-        )
+        run = _stopped_by(stack, found, "256", lambda: machines.lab.isolate(found[2].name), probe.mark)
         assert run.code != 0
         assert f"{found[2].name}: the machine cannot be reached" in run.text
         now = process_ids(found)
@@ -71,6 +72,34 @@ def test_a_member_that_is_cut_off_stops_a_change_and_the_next_run_finishes_when_
         stack.up()
     after = process_ids(found)
     assert after[found[0].name] == now[found[0].name], "what is done is not done again"
+    assert all(after[machine.name] != before[machine.name] for machine in found)
+    assert_serves_all_members(found)
+
+
+def test_a_full_database_refuses_a_change_and_the_way_out_in_the_manual_works(
+    cluster: tuple[list[Machine], Stack], tmp_path: Path
+) -> None:
+    found, stack = cluster
+    endpoint = f"etcdctl --endpoints=https://{found[1].address}:2379 {OPTIONS}"
+    # The same key again and again: all but the last value can be forgotten.
+    put = f"head -c 786432 /dev/urandom | base64 -w0 | {endpoint} put full >/dev/null"
+    full = f"for n in $(seq 200); do {put} 2>said; grep 'space exceeded' said && exit 0; done; exit 1"
+    found[1].run(f"cd /tmp && {full}", root=True, timeout=240)
+    before = process_ids(found)
+
+    stack.config["flags"] = {"max-txn-ops": "1024"}
+    run = stack.up(check=False)
+
+    assert run.code != 0
+    assert re.search(r"alarm NOSPACE of etcd-\d", run.text), run.text
+    for words in ("nothing was restarted", "etcdctl compact", "etcdctl defrag", "etcdctl alarm disarm"):
+        assert words in run.text
+    assert process_ids(found) == before
+
+    found[0].run(manual("The database is full", found), root=True)
+    with probing(stack, found, tmp_path, "After a full database"):
+        stack.up()
+    after = process_ids(found)
     assert all(after[machine.name] != before[machine.name] for machine in found)
     assert_serves_all_members(found)
 
@@ -96,9 +125,7 @@ def test_a_leader_that_loses_its_power_in_the_middle_stops_the_change_and_costs_
     title = f"Leader's power cut in a change{', short election' if timers else ''}"
     with probing(stack, found, tmp_path, title, gap=gap) as probe:
         flag = str(512 + len(timers))
-        run = _stopped_by(
-            stack, flag, f"{found[0].name}: as wanted", lambda: machines.lab.kill(found[2].name), probe.mark
-        )
+        run = _stopped_by(stack, found, flag, lambda: machines.lab.kill(found[2].name), probe.mark)
         assert run.code != 0
         assert f"{found[2].name}: " in run.text
         assert process_ids(found[1:2]) == {found[1].name: before[found[1].name]}, "the run stops there"
@@ -107,32 +134,4 @@ def test_a_leader_that_loses_its_power_in_the_middle_stops_the_change_and_costs_
         probe.mark("power is back, pulumi up")
         stack.up()
     assert process_ids(found[:1]) == done, "what is done is not done again"
-    assert_serves_all_members(found)
-
-
-def test_a_full_database_refuses_a_change_and_the_way_out_in_the_manual_works(
-    cluster: tuple[list[Machine], Stack], tmp_path: Path
-) -> None:
-    found, stack = cluster
-    endpoint = f"etcdctl --endpoints=https://{found[1].address}:2379 {OPTIONS}"
-    # The same key again and again: all but the last value can be forgotten.
-    put = f"head -c 786432 /dev/urandom | base64 -w0 | {endpoint} put full >/dev/null"
-    filled = found[1].run(f"for n in $(seq 90); do {put} || exit 0; done; exit 1", root=True)
-    assert "database space exceeded" in filled.stderr
-    before = process_ids(found)
-
-    stack.config["flags"] = {"max-txn-ops": "1024"}
-    run = stack.up(check=False)
-
-    assert run.code != 0
-    assert re.search(r"alarm NOSPACE of etcd-\d", run.text), run.text
-    for words in ("nothing was restarted", "etcdctl compact", "etcdctl defrag", "etcdctl alarm disarm"):
-        assert words in run.text
-    assert process_ids(found) == before
-
-    found[0].run(manual("The database is full", found), root=True)
-    with probing(stack, found, tmp_path, "After a full database"):
-        stack.up()
-    after = process_ids(found)
-    assert all(after[machine.name] != before[machine.name] for machine in found)
     assert_serves_all_members(found)

@@ -11,7 +11,7 @@ import pytest
 
 from lab import Machine
 from tests.support.etcd import assert_serves_all_members, lead
-from tests.support.machines import Machines
+from tests.support.machines import Machines, busy
 from tests.support.prober import probing
 from tests.support.stacks import Stack, Stacks, machine_config
 
@@ -126,8 +126,9 @@ def test_what_a_killed_run_has_left_on_a_machine_begins_nothing_more(
         stack.config["flags"] = {"max-txn-ops": "256"}
         running = stack.begin_up()
         try:
-            running.until_said(f"{found[0].name}: as wanted")
-            found[2].run(hang.format("STOP"), root=True)
+            with busy(found[1]):
+                running.until_said(f"{found[1].name}: waits up to")
+                found[2].run(hang.format("STOP"), root=True)
             running.until_said(f"{found[1].name}: waits for the other members to be healthy")
         finally:
             running.kill()

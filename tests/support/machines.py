@@ -89,6 +89,18 @@ def right_clock(machine: Machine) -> None:
     machine.run(f"rm {_SKEW}", root=True)
 
 
+@contextlib.contextmanager
+def busy(machine: Machine) -> Iterator[None]:
+    """Another etcd-node seems to be at work on this machine while the block runs; each verb waits for it."""
+    lock = "/run/etcd-node.lock"
+    held = f"for n in $(seq 100); do flock -n {lock} true || exit 0; sleep 0.05; done; exit 1"
+    machine.run(f"systemd-run --unit=busy flock {lock} sleep infinity && {held}", root=True)
+    try:
+        yield
+    finally:
+        machine.run("systemctl stop busy", root=True)
+
+
 def fill_disk(machine: Machine, path: str = "/var/lib/etcd", size: str = "2m") -> None:
     """Mount a tmpfs of `size` on `path`: a disk that is soon full. `umount` ends it."""
     machine.run(f"mkdir -p {path} && mount -t tmpfs -o size={size},mode=0755 lab-small-disk {path}", root=True)
