@@ -468,7 +468,16 @@ def _wait_gone(pid: int) -> None:
 
 
 def _wait_in_step(spec: Spec, goal: int, others: set[str]) -> None:
-    """Waits until this member has applied what the cluster had when it stopped, has no alarm, and reaches its peers."""
+    """Waits until this member has applied what the cluster had when it stopped, has no alarm, and finds others ready.
+
+    Args:
+        spec: this member.
+        goal: the log index that it has to reach.
+        others: names of the members that are asked for their readiness, at their client ports.
+
+    Raises:
+        NodeError: it does not come that far in time.
+    """
     phase("wait until it is in step with the others")
     trouble = "no status"
     for _ in until(_RETRY_SECONDS, every=0.2):
@@ -477,7 +486,7 @@ def _wait_in_step(spec: Spec, goal: int, others: set[str]) -> None:
         if own is not None and not trouble and own.applied_index < goal:
             trouble = f"it has applied {own.applied_index} of {goal} entries"
         if not trouble and others:
-            sick = {name: answer for name, answer in _peers_ready(spec, others).items() if answer}
+            sick = {name: answer for name, answer in _others_ready(spec, others).items() if answer}
             trouble = "; ".join(f"{name}: {answer}" for name, answer in sick.items())
         if not trouble:
             return
@@ -487,7 +496,7 @@ def _wait_in_step(spec: Spec, goal: int, others: set[str]) -> None:
     )
 
 
-def _peers_ready(spec: Spec, names: set[str]) -> dict[str, str]:
+def _others_ready(spec: Spec, names: set[str]) -> dict[str, str]:
     answers = etcd.each(lambda address: etcd.ready(spec, address), {name: spec.members[name] for name in names})
     return {
         name: ("" if answer.ok else answer.said or "not ready") if isinstance(answer, etcd.Ready) else str(answer)

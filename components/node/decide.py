@@ -197,14 +197,14 @@ def remedy(said: str, otherwise: str = _SICK) -> str:
     if "NOSPACE" in said:
         return (
             "Make room: `etcdctl compact`, then `etcdctl defrag` on each member, then `etcdctl alarm disarm` "
-            "(docs/operations.md has the lines). A larger quota is a change of a setting like any other: it comes "
-            "after that."
+            '(docs/operations.md, "The database is full (alarm NOSPACE)", has the lines). A larger quota is a change '
+            "of a setting like any other: it comes after that."
         )
     if "CORRUPT" in said:
         return (
             "The data of the member that the alarm names (`etcdctl alarm list`) are not those of the others, and etcd "
-            "serves nobody until that member is gone: docs/operations.md says how (\"A member's data are not those of "
-            'the others").'
+            "serves nobody until that member is gone: docs/operations.md says how "
+            '("Data corruption (alarm CORRUPT)").'
         )
     if STRANGER in said:
         return (

@@ -96,7 +96,7 @@ def test_a_full_database_refuses_a_change_and_the_way_out_in_the_manual_works(
         assert words in run.text
     assert process_ids(found) == before
 
-    found[0].run(manual("The database is full", found), root=True)
+    found[0].run(manual("The database is full (alarm NOSPACE)", found), root=True)
     with probing(stack, found, tmp_path, "After a full database"):
         stack.up()
     after = process_ids(found)

@@ -45,7 +45,7 @@ def test_a_quota_below_the_database_is_refused_and_the_way_out_that_the_refusal_
     _assert_refused(run, "at the last health check, and with a lower quota etcd takes no more writes")
     assert "pulumi up --replace '**-health' with the quota as it was" in run.text
 
-    found[0].run(manual("The database is full", found), root=True)
+    found[0].run(manual("The database is full (alarm NOSPACE)", found), root=True)
     stack.config["quota"] = "64MiB"
     stack.up("--replace", "**-health")
     stack.config["quota"] = "32MiB"

@@ -146,11 +146,11 @@ def test_a_member_whose_data_are_not_those_of_the_others_comes_back_with_theirs_
     stack.config["flags"] = {"max-txn-ops": "512"}
     run = stack.up(check=False)
     assert run.code != 0
-    for text in ("alarm activated: CORRUPT", "nothing was restarted", "A member's data are not those of the others"):
+    for text in ("alarm activated: CORRUPT", "nothing was restarted", "Data corruption (alarm CORRUPT)"):
         assert text in run.text
     assert process_ids(found) == before
 
-    found[0].run(manual("A member's data are not those of the others", found), root=True)
+    found[0].run(manual("Data corruption (alarm CORRUPT)", found), root=True)
     _another(stack, found[2:])
     with probing(stack, found[:2], tmp_path, "A member with other data comes back") as probe:
         probe.mark("pulumi up")

@@ -239,6 +239,10 @@ class Background:
         code = self._process.wait(timeout)
         return Run(code, self.text, time.monotonic() - self._start)
 
+    def interrupt(self) -> None:
+        """What Ctrl-C in its terminal does: SIGINT to its process group."""
+        os.killpg(self._process.pid, signal.SIGINT)
+
     def kill(self) -> None:
         """Ends engine, plugins and program with SIGKILL, if they have not ended."""
         if self.code is None:

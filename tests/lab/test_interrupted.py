@@ -1,0 +1,96 @@
+"""Ctrl-C while `pulumi up` is in a member's step: that step is finished, and no other one begins."""
+
+import itertools
+from pathlib import Path
+
+from lab import Machine
+from tests.support.etcd import assert_serves_all_members, lead, process_ids
+from tests.support.machines import Machines
+from tests.support.prober import probing
+from tests.support.stacks import Background, Stack, Stacks
+
+
+def _in_the_restart_of(stack: Stack, member: Machine) -> Background:
+    """`pulumi up` that has just begun to restart a member."""
+    running = stack.begin_up()
+    try:
+        running.until_said(f"{member.name}: restarts for --max-txn-ops")
+    except BaseException:
+        running.kill()
+        raise
+    return running
+
+
+def _restarted(before: dict[str, str], after: dict[str, str]) -> list[str]:
+    return [member for member in before if before[member] != after[member]]
+
+
+def test_ctrl_c_lets_the_member_in_work_finish_begins_no_other_and_the_next_up_goes_on(
+    machines: Machines, stacks: Stacks, tmp_path: Path
+) -> None:
+    found = machines.fresh(3)
+    stack = stacks.new(found)
+    stack.up()
+    outputs, seen = stack.outputs(), [process_ids(found)]
+    stack.config["flags"] = {"max-txn-ops": "256"}
+    with probing(stack, found, tmp_path, "Interrupted twice") as probe:
+        for member in found[:2]:  # the first run ends in the first member's step, the second in the second's
+            running = _in_the_restart_of(stack, member)
+            try:
+                probe.mark(f"Ctrl-C while {member.name} restarts")
+                running.interrupt()
+                ended = running.wait(60)
+            finally:
+                running.kill()
+            seen.append(process_ids(found))
+            assert ended.code == 1
+            assert "^C received; cancelling" in ended.text
+            assert f"{member.name}: as wanted" in ended.text
+            assert "error: update canceled" in ended.text
+            assert not stack.export()["deployment"].get("pending_operations")
+            assert stack.outputs() == outputs
+            assert_serves_all_members(found)
+        last = stack.up()
+        probe.mark("done")
+    seen.append(process_ids(found))
+    assert "pending" not in last.text
+    assert [_restarted(*pair) for pair in itertools.pairwise(seen)] == [[machine.name] for machine in found]
+    assert_serves_all_members(found)
+    stack.up("--expect-no-changes")
+
+
+def test_a_second_ctrl_c_ends_the_run_and_what_waits_on_a_machine_begins_nothing_more(
+    machines: Machines, stacks: Stacks, tmp_path: Path
+) -> None:
+    found = machines.fresh(3)
+    stack = stacks.new(found)
+    stack.up()
+    before = process_ids(found)
+    hang = "kill -{} $(systemctl show etcd -p MainPID --value)"
+    lead(found, found[0])  # so that the one that hangs does not
+    stack.config["flags"] = {"max-txn-ops": "256"}
+    with probing(stack, found[:2], tmp_path, "A second Ctrl-C"):
+        found[2].run(hang.format("STOP"), root=True)
+        running = stack.begin_up()
+        try:
+            running.until_said(f"{found[0].name}: waits for the other members to be healthy")
+            running.interrupt()
+            running.until_said("^C received; cancelling")
+            running.interrupt()
+            ended = running.wait(60)
+        finally:
+            running.kill()
+            found[2].run(hang.format("CONT"), root=True)
+        assert ended.code not in (0, 1)
+        (pending,) = stack.export()["deployment"]["pending_operations"]
+        assert pending["resource"]["urn"].endswith("::test-etcd-1-converge")
+        found[0].run("while pgrep -f '[e]tcd-node converge'; do sleep 0.2; done", root=True, timeout=90)
+        assert process_ids(found) == before
+
+        # The state is not locked: no `pulumi cancel` before this.
+        last = stack.up()
+    assert "test-etcd-1-converge, interrupted while updating" in last.text
+    assert not stack.export()["deployment"].get("pending_operations")
+    assert _restarted(before, process_ids(found)) == [machine.name for machine in found]
+    assert_serves_all_members(found)
+    stack.up("--expect-no-changes")
