@@ -26,6 +26,7 @@ from . import (
     prepare,
     rollback,
     rotation,
+    sparing,
     systemd,
     unit,
     version_change,
@@ -52,6 +53,8 @@ _DRAIN_SECONDS = 1.0
 _SNAPSHOT_SECONDS = 20.0
 _READS_NO_V2 = (3, 7)
 """From this minor on, etcd cannot read the entries that etcd 3.5 wrote about its members."""
+_BEGINNINGS = (Step.START, Step.ADOPT, Step.JOIN, Step.REJOIN)
+"""How a member begins on a machine that has taken another one's place."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,7 @@ def converge(spec: Spec, bundle: Bundle) -> None:
         known = identity.with_authority(known, given)
         identity.save(known)
     wanted = certificates.server_fingerprint(bundle)
+    begun = False
     for _ in range(_MOST_STEPS):
         refuse_abandoned()
         look = _look(spec, known)
@@ -121,6 +125,7 @@ def converge(spec: Spec, bundle: Bundle) -> None:
         claim.hold(look.witnesses)
         phase(step.value)
         known = _take(step, spec, known, given, look)
+        begun = begun or step in _BEGINNINGS
     else:
         raise NodeError(
             f"not as wanted after {_MOST_STEPS} steps, the last being: {step.value}",
@@ -129,6 +134,9 @@ def converge(spec: Spec, bundle: Bundle) -> None:
 
     # A new certificate shows with the next connection.
     _prove(spec, known, "" if look.served == wanted else wanted)
+    if begun:
+        # The next machine may go.
+        sparing.give_back(spec, [spec.address], spec.member)
     say("as wanted" if not renewed else "as wanted, with the new certificates")
 
 
