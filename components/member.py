@@ -39,7 +39,7 @@ class EtcdMemberArgs(TypedDict):
 
 
 class EtcdMember(pulumi.ComponentResource):
-    """One member: `prepare` disturbs nothing, `found` starts a cluster that never was, `converge` does all the rest.
+    """One member: `prepare` disturbs no member, `found` starts a cluster that never was, `converge` does all the rest.
 
     The three are separate because their order crosses members: all machines are prepared before the first etcd
     starts, founders start together, and later changes go through the members one after another. `EtcdCluster`
@@ -49,7 +49,7 @@ class EtcdMember(pulumi.ComponentResource):
     """
 
     prepared: remote.Command
-    """The command that checks the machine and installs the release; it disturbs nothing that runs."""
+    """The command that checks the machine and installs the release; no member that runs notices."""
 
     def __init__(self, name: str, args: EtcdMemberArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("external-etcd:index:EtcdMember", name, None, opts)
@@ -153,10 +153,14 @@ class EtcdMember(pulumi.ComponentResource):
         )
 
     def _prepare_line(self, machine: Machine) -> pulumi.Input[str]:
-        """What prepare reads of the spec; a changed flag, CA or member elsewhere is no reason to prepare again."""
+        """What prepare reads of the spec; a changed flag or CA is no reason to prepare again, a changed list of members
+        only where the machine filters who reaches it: those who leave it are let in until they have left."""
         kept = {key: value for key, value in self._spec.items() if key not in ("trusted", "issuer")}
         spec: Spec = {**kept, "members": {machine["name"]: machine["address"]}, "flags": {}}
         if "firewall" in machine:
+            everybody = self._spec["members"]
+            # Their order is for converge.
+            spec = {**spec, "members": {name: everybody[name] for name in sorted(everybody)}}
             spec["firewall"] = machine["firewall"]
         program = f"python3 -c {shlex.quote(bundle.INSTALLER)}"
         device = machine.get("data_device")

@@ -7,16 +7,13 @@ two verbs apart on one machine, for minutes; this one keeps two operators apart,
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import json
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from . import certificates, etcd, systemd
+from . import certificates, etcd, leased, systemd
 from .errors import NodeError
 from .say import phase
 from .spec import Bundle, Operator, Spec
@@ -26,8 +23,6 @@ LEASE_SECONDS = 240
 """Longer than a verb that changes the cluster usually may take: who claims at its beginning holds it until its end.
 What takes longer (a snapshot of much data) is bridged by renewals meanwhile."""
 _RENEWAL_SECONDS = 60.0
-_NOT_THERE = "lease not found"
-_NO_SPACE = "database space exceeded"
 
 
 @dataclass(frozen=True)
@@ -86,7 +81,7 @@ class Claim:
             return
         phase("claim the cluster")
         holder = holder_of(self._spec, addresses)
-        if holder is None or (self._is_mine(holder) and not self._renew(addresses, holder)):
+        if holder is None or (self._is_mine(holder) and not leased.renew(self._spec, addresses, holder.lease)):
             holder = self._take(addresses)
         if holder is not None and not self._is_mine(holder):
             raise NodeError(
@@ -104,45 +99,23 @@ class Claim:
             return
         holder = holder_of(self._spec, addresses)
         if holder is not None and self._is_mine(holder):
-            etcd.etcdctl(self._spec, addresses, ["lease", "revoke", f"{holder.lease:x}"], check=False)
+            leased.give_back(self._spec, addresses, holder.lease)
 
     def _is_mine(self, holder: Holder) -> bool:
         return self._operator is not None and holder.operator.id == self._operator.id
 
-    def _renew(self, addresses: Sequence[str], holder: Holder) -> bool:
-        """Whether the claim was still there to be renewed."""
-        code, said = _renew_lease(self._spec, addresses, holder.lease)
-        if code != 0 and _NOT_THERE not in said:
-            raise NodeError(f"the claim on the cluster could not be renewed: {said}; nothing was changed", "Run again.")
-        return code == 0
-
     def _take(self, addresses: Sequence[str]) -> Holder | None:
         """Makes the claim; returns who holds it now, None when the database is too full for one."""
         assert self._operator is not None  # noqa: S101  hold has seen to it
-        code, granted, said = etcd.etcdctl(self._spec, addresses, ["lease", "grant", str(LEASE_SECONDS)], check=False)
-        if code != 0 and _NO_SPACE in said:
-            return None
-        if code != 0:
-            raise NodeError(f"the cluster could not be claimed: {said}; nothing was changed", "Run again.")
-        lease = int(granted["ID"])
         value = {
             "operator": self._operator.id,
             "by": self._operator.by,
             "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
-        # If there is no such key, put it; all or nothing, whoever else tries at the same moment.
-        transaction = f'create("{KEY}") = "0"\n\nput {KEY} \'{json.dumps(value)}\' --lease={lease:x}\n\n\n'
-        _, done, _ = etcd.etcdctl(self._spec, addresses, ["txn"], stdin=transaction)
-        if done.get("succeeded"):
-            return Holder(self._operator, value["since"], lease)
-        etcd.etcdctl(self._spec, addresses, ["lease", "revoke", f"{lease:x}"], check=False)
-        # Whoever was faster may be done by now.
-        return holder_of(self._spec, addresses) or self._take(addresses)
-
-
-def _renew_lease(spec: Spec, addresses: Sequence[str], lease: int) -> tuple[int, str]:
-    code, _, said = etcd.etcdctl(spec, addresses, ["lease", "keep-alive", "--once", f"{lease:x}"], check=False)
-    return code, said
+        try:
+            return _holder(leased.take(self._spec, addresses, KEY, value, LEASE_SECONDS))
+        except leased.FullError:
+            return None
 
 
 def _keep_alive(spec: Spec, lease: int) -> None:
@@ -152,7 +125,7 @@ def _keep_alive(spec: Spec, lease: int) -> None:
         while True:
             time.sleep(_RENEWAL_SECONDS)
             with contextlib.suppress(NodeError):
-                _renew_lease(spec, list(spec.members.values()), lease)
+                leased.renew(spec, list(spec.members.values()), lease)
 
     threading.Thread(target=renew, daemon=True).start()
 
@@ -167,23 +140,20 @@ def holder_of(spec: Spec, addresses: Sequence[str]) -> Holder | None:
     Raises:
         NodeError: they do not answer.
     """
-    _, found, _ = etcd.etcdctl(spec, addresses, ["get", KEY])
-    rows = (found or {}).get("kvs") or []
-    return _holder(rows[0]) if rows else None
+    held = leased.find(spec, addresses, KEY)
+    return _holder(held) if held is not None else None
 
 
-def _holder(row: dict[str, Any]) -> Holder:
+def _holder(held: leased.Held) -> Holder:
     try:
-        value = json.loads(base64.b64decode(row["value"]))
-        operator = Operator(str(value["operator"]), str(value["by"]))
-        return Holder(operator, str(value["since"]), int(row.get("lease", 0)))
-    except (KeyError, TypeError, ValueError):
-        return Holder(Operator("", "somebody unknown"), "an unknown time", int(row.get("lease", 0)))
+        operator = Operator(str(held.value["operator"]), str(held.value["by"]))
+        return Holder(operator, str(held.value["since"]), held.lease)
+    except KeyError:
+        return Holder(Operator("", "somebody unknown"), "an unknown time", held.lease)
 
 
 def _time_left(spec: Spec, addresses: Sequence[str], holder: Holder) -> str:
     if not holder.lease:
         return f"this one does not, as it has no lease (`etcdctl del {KEY}`)"
-    _, found, _ = etcd.etcdctl(spec, addresses, ["lease", "timetolive", f"{holder.lease:x}"], check=False)
-    left = int((found or {}).get("ttl", LEASE_SECONDS))
-    return f"this one in {max(left, 0)} s, if that run does no more until then"
+    left = leased.seconds_left(spec, addresses, holder.lease, LEASE_SECONDS)
+    return f"this one in {left} s, if that run does no more until then"

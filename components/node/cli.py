@@ -21,11 +21,14 @@ For people:
   etcd-node retire CLUSTER    take the member off this machine; its data are moved aside
 
 For `pulumi up` (SPEC is the wanted state as JSON; certificates and keys come on standard input):
-  etcd-node prepare SPEC      check the machine, install; disturbs nothing that runs
+  etcd-node prepare SPEC      check the machine, install; no member that runs notices
   etcd-node found SPEC        begin a cluster that has never existed
   etcd-node converge SPEC     bring the member to its wanted state
   etcd-node health SPEC       examine the whole cluster
   etcd-node spare MEMBER      prove that the cluster can do without that member's machine, or refuse
+
+For systemd:
+  etcd-node narrow            close the ports of etcd to members that have left, when they have
 """
 
 # Seconds that each verb may take once it has the machine's lock.
@@ -66,12 +69,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(verb: str, words: list[str]) -> None:
-    if verb not in DEADLINES:
+    if verb not in (*DEADLINES, "narrow"):
         raise NodeError(f"there is no verb {verb!r}", "See `etcd-node help`.")
     if os.geteuid() != 0:
         raise NodeError(f"`etcd-node {verb}` needs root", f"Run `sudo etcd-node {' '.join([verb, *words])[:60]}`.")
     if verb == "status":
         _status(words)
+        return
+    if verb == "narrow":
+        from .firewall import narrow
+
+        narrow()
         return
     # `pulumi destroy` says besides whose stack goes.
     most = 2 if verb == "retire" else 1

@@ -17,6 +17,7 @@ from . import (
     downgrade,
     etcd,
     files,
+    firewall,
     identity,
     joined,
     machine,
@@ -25,6 +26,7 @@ from . import (
     prepare,
     rollback,
     rotation,
+    sparing,
     systemd,
     unit,
     version_change,
@@ -51,6 +53,8 @@ _DRAIN_SECONDS = 1.0
 _SNAPSHOT_SECONDS = 20.0
 _READS_NO_V2 = (3, 7)
 """From this minor on, etcd cannot read the entries that etcd 3.5 wrote about its members."""
+_BEGINNINGS = (Step.START, Step.ADOPT, Step.JOIN, Step.REJOIN)
+"""How a member begins on a machine that has taken another one's place."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,7 @@ def converge(spec: Spec, bundle: Bundle) -> None:
         known = replace(ours, operator=known.operator)
         identity.save(known)
     wanted = certificates.server_fingerprint(bundle)
+    begun = False
     for _ in range(_MOST_STEPS):
         refuse_abandoned()
         look = _look(spec, known)
@@ -112,21 +117,37 @@ def converge(spec: Spec, bundle: Bundle) -> None:
         claim.hold(look.witnesses)
         phase(step.value)
         known = _take(step, spec, known, ours, look)
+        begun = begun or step in _BEGINNINGS
     else:
         raise NodeError(
             f"not as wanted after {_MOST_STEPS} steps, the last being: {step.value}",
             "Run again, and look at `journalctl -u etcd` when it happens twice.",
         )
 
+    # A new certificate shows with the next connection.
+    _prove(spec, replace(known, operator=ours.operator), "" if look.served == wanted else wanted)
+    if begun:
+        # The next machine may go.
+        sparing.give_back(spec, [spec.address], spec.member)
+    say("as wanted" if not renewed else "as wanted, with the new certificates")
+
+
+def _prove(spec: Spec, known: identity.Identity, certificate: str) -> None:
+    """Proves the result, and records it.
+
+    Args:
+        spec: the wanted state.
+        known: what this machine knows of itself.
+        certificate: fingerprint of the one that has yet to be seen; empty: none.
+    """
     phase("prove the result")
     member.install_unit(spec)
-    # A new certificate shows with the next connection.
-    if look.served != wanted:
-        member.wait_ready(spec, _READY_SECONDS, certificate=wanted)
+    if certificate:
+        member.wait_ready(spec, _READY_SECONDS, certificate=certificate)
     member.settle(spec)
+    firewall.settle(spec)
     rollback.forget()
-    identity.record(replace(known, operator=ours.operator))
-    say("as wanted" if not renewed else "as wanted, with the new certificates")
+    identity.record(known)
 
 
 def _identity(spec: Spec, given: list[str]) -> identity.Identity:
@@ -552,6 +573,7 @@ def _join(spec: Spec, ours: identity.Identity, look: Look) -> None:
         entry.name or (spec.member if peer_url in entry.peer_urls else f"unstarted-{entry.id:x}"): entry.peer_urls[0]
         for entry in now.members
     }
+    firewall.admit(spec, now)
     phase("start as a learner")
     member.begin(spec, unit.bootstrap(initial), seconds=30)
     say("joined as a learner")
@@ -582,7 +604,8 @@ def _part(spec: Spec, look: Look, claim: Claim) -> bool:
         NodeError: it is not safe now, or others would have to join in the same edit; nobody was removed.
     """
     before = files.read_json(paths.INSTALLED) or {}
-    gone = {name: address for name, address in before.get("members", {}).items() if name not in spec.members}
+    recorded = {name: address for name, address in before.get("members", {}).items() if name not in spec.members}
+    gone = dict(recorded)
     witnesses = list(look.witnesses)
     if look.situation.quorum is not None:
         gone |= joined.unknown(spec, witnesses, look.situation.quorum, gone)
@@ -603,11 +626,15 @@ def _part(spec: Spec, look: Look, claim: Claim) -> bool:
         versions.refuse_mixed(
             f"{', '.join(gone)} would leave the cluster", {name: status.version for name, status in statuses.items()}
         )
-        leader = next((name for name, status in statuses.items() if status.leader == status.member_id), "")
+        led = {status.leader for status in statuses.values()}
+        leader = next((entry.name for entry in cluster.voters if entry.id in led), "")
         entry = decide.next_to_leave(leaving, voters, leader)
         decide.refuse_exchange(entry, spec.members, cluster)
         decide.refuse_leaving(entry, list(spec.members), voters)
-        if entry.name == leader:
+        if entry.name == leader and leader not in statuses and leader not in recorded:
+            # Who has just joined may not reach it, and could not have it hand leadership over: those who stay can.
+            break
+        if entry.name == leader and leader in statuses:
             heir = decide.heir(leader, [voter for voter in voters if voter.name in spec.members], statuses)
             if heir is None:
                 raise NodeError(f"{leader} leads, and nobody who stays can take over; it was not removed", "Run again.")

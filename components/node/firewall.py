@@ -3,16 +3,38 @@
 Private networks of clouds are open between all of their machines (Hetzner's firewalls look at public traffic only), so
 the machine itself drops what nobody has business to send. It judges its few ports alone, and every packet by itself:
 what is taken from the list is cut off at once, open connections included.
+
+Members alone are let in for longer than they are wanted: until they have left the cluster. The rules come to all
+machines before the first member leaves, and who still votes has to be heard. Three cases:
+
+- A machine that stays knows those who leave: they were wanted here, or are in the record of what is installed.
+- A machine whose member joins knows nobody. It lets in whoever is in the cluster that it joins. Those who leave do not
+  let it in, as no update touches their machines before they are retired; one direction is enough. Etcd sends on
+  connections that either side has made: what the new member has to say goes out on the streams that the leaving one
+  opens to it, and what the leaving one has to say comes in by requests.
+- A machine whose member leaves keeps the rules that it has.
+
+Whoever joins does so before anybody leaves, so its own update is over by then. So the machine itself looks, once a
+second, whether they are gone (`narrow`, a unit that also runs after a reboot), and closes the ports; `converge` does so
+too, at its end, where it is the later one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import ipaddress
+import json
+import time
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
-from . import files, paths
+from . import etcd, files, lock, paths
+from . import spec as specification
+from .errors import NodeError
 from .run import run
 from .say import phase, say
+from .spec import Spec
 
 TABLE = "external_etcd"
 
@@ -47,6 +69,27 @@ After={paths.FIREWALL_UNIT}
 """
 
 
+_NARROW_UNIT = f"""\
+# Written by etcd-node (external-etcd); changes here are overwritten.
+[Unit]
+Description=Closes the ports of etcd to members that have left the cluster
+After={paths.UNIT}
+ConditionPathExists={paths.FIREWALL_KEPT}
+
+[Service]
+ExecStart={paths.WRAPPER} narrow
+Restart=on-failure
+RestartSec=5
+
+[Install]
+WantedBy=multi-user.target
+"""
+_LOOK_SECONDS = 1.0
+
+Rules = Mapping[str, Sequence[str]]
+"""Port -> ranges, or addresses, that may reach it."""
+
+
 def render(rules: Mapping[str, Sequence[str]]) -> str:
     """The table as nft reads it; loading it replaces the one before it in one step.
 
@@ -78,15 +121,150 @@ def _of(sources: Sequence[str], version: int) -> list[str]:
     return [source for source in sources if (":" in source) == (version == 6)]
 
 
-def install(rules: Mapping[str, Sequence[str]]) -> None:
+def keep(spec: Spec, wanted: Rules, installed: Collection[str], before: Mapping[str, Any], kept: Rules) -> Rules:
+    """Whom the rules have to let in beside those who are wanted: members that may still vote; pure.
+
+    Only at etcd's two ports, only where the rules name such a port at all, and only who was let in there until now.
+
+    Args:
+        spec: the wanted state, with all members.
+        wanted: the rules that are asked for.
+        installed: addresses of the members in the record of what is installed.
+        before: the rules that were asked for before (`rules`) and for whom (`members`); empty: not known.
+        kept: who was kept before.
+    """
+    known = {*installed, *before.get("members", ()), *(address for each in kept.values() for address in each)}
+    gone = sorted(known - set(spec.members.values()))
+    found = {}
+    for port in (str(spec.client_port), str(spec.peer_port)):
+        had = [*before["rules"].get(port, ()), *kept.get(port, ())] if before else gone
+        if port in wanted:
+            found[port] = [each for each in gone if _admits(had, each) and not _admits(wanted[port], each)]
+    return {port: addresses for port, addresses in found.items() if addresses}
+
+
+def _admits(ranges: Sequence[str], address: str) -> bool:
+    return any(ipaddress.ip_address(address) in ipaddress.ip_network(each) for each in ranges)
+
+
+def install(spec: Spec) -> None:
     """Loads the rules now and at every boot, before etcd; tells what changed.
+
+    Args:
+        spec: the wanted state with its rules, and with all members.
 
     Raises:
         NodeError: nft does not exist or refuses them; what was loaded before stays.
     """
     phase("load the firewall")
-    text = render(rules)
+    rules = spec.firewall or {}
+    installed = (files.read_json(paths.INSTALLED) or {}).get("members", {}).values()
+    kept = keep(spec, rules, installed, files.read_json(paths.FIREWALL_RULES) or {}, _kept())
     files.directory(paths.FIREWALL.parent)
+    _hold(kept)
+    _load(rules, kept)
+    # Last, as it says who is known: a run that was cut off before it begins with the same.
+    asked = {"rules": rules, "members": sorted(spec.members.values())}
+    files.write(paths.FIREWALL_RULES, json.dumps(asked, indent=2) + "\n", 0o600)
+
+
+def admit(spec: Spec, cluster: etcd.Membership) -> None:
+    """Lets the members of the cluster that this one joins reach its peer port, until they have left it.
+
+    Args:
+        spec: the wanted state of who joins.
+        cluster: the member list.
+    """
+    asked = files.read_json(paths.FIREWALL_RULES)
+    port = str(spec.peer_port)
+    if asked is None or port not in asked["rules"]:
+        return
+    hosts = _hosts(cluster) - set(spec.members.values())
+    more = sorted(host for host in hosts if not _admits([*asked["rules"][port], *_kept().get(port, ())], host))
+    if more:
+        kept = {**_kept(), port: [*_kept().get(port, ()), *more]}
+        _hold(kept)
+        _load(asked["rules"], kept)
+
+
+def _hosts(cluster: etcd.Membership) -> set[str]:
+    """The addresses of all members."""
+    hosts = {urlsplit(url).hostname for member in cluster.members for url in member.peer_urls}
+    return {address for host in hosts if (address := _address(host or ""))}
+
+
+def _address(host: str) -> str:
+    """The address as this program writes it; empty for a name, which only somebody else can have given."""
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        return ""
+
+
+def settle(spec: Spec) -> None:
+    """Closes the ports to those who have left the cluster, if all of them have.
+
+    Args:
+        spec: this member, which is ready: its own member list is as new as anybody's.
+    """
+    kept = _kept()
+    if kept and _left(spec, kept):
+        _narrow()
+
+
+def narrow() -> None:
+    """Waits until those who are kept have left the cluster, and closes the ports to them."""
+    while kept := _kept():
+        installed = files.read_json(paths.INSTALLED)
+        here = specification.parse(json.dumps(installed)) if installed is not None else None
+        if here is not None and _left(here, kept):
+            with lock.held("narrow"):
+                # Another run may have written it meanwhile.
+                if _kept() == kept:
+                    _narrow()
+        time.sleep(_LOOK_SECONDS)
+
+
+def _left(spec: Spec, kept: Rules) -> bool:
+    """Whether none of them is in the cluster; no, while this member cannot tell for sure."""
+    try:
+        # It has just read through the quorum, so its own list is as new as anybody's.
+        if not etcd.ready(spec, spec.address).ok:
+            return False
+        hosts = _hosts(etcd.peer_view(spec, spec.address))
+    except (etcd.SilentError, etcd.AlienError, NodeError):
+        return False
+    return not any(address in hosts for addresses in kept.values() for address in addresses)
+
+
+def _narrow() -> None:
+    asked = files.read_json(paths.FIREWALL_RULES)
+    if asked is not None:
+        _load(asked["rules"], {})
+    files.remove(paths.FIREWALL_KEPT)
+
+
+def _kept() -> dict[str, list[str]]:
+    return files.read_json(paths.FIREWALL_KEPT) or {}
+
+
+def _hold(kept: Rules) -> None:
+    """Notes who is kept, and has the machine look until they are gone."""
+    if not kept:
+        files.remove(paths.FIREWALL_KEPT)
+        return
+    files.write(paths.FIREWALL_KEPT, json.dumps(kept, indent=2) + "\n", 0o600)
+    new = files.write(paths.NARROW_UNIT_FILE, _NARROW_UNIT)
+    files.directory(paths.NARROW_WANTED.parent)
+    files.symlink(paths.NARROW_WANTED, paths.NARROW_UNIT_FILE)
+    if new:
+        run(["systemctl", "daemon-reload"], 60)
+    run(["systemctl", "start", "--no-block", paths.NARROW_UNIT], 60)
+
+
+def _load(asked: Rules, kept: Rules) -> None:
+    rules = {port: [*sources, *kept.get(port, ())] for port, sources in asked.items()}
+    text = render(rules)
     fresh = paths.FIREWALL.with_name(".firewall.nft.checked")
     files.write(fresh, text)
     try:
@@ -112,8 +290,11 @@ def remove() -> None:
     """Takes all of it away; not before etcd is stopped."""
     if not paths.FIREWALL_UNIT_FILE.exists():
         return
-    run(["systemctl", "stop", paths.FIREWALL_UNIT], 60, check=False)
-    for path in (paths.FIREWALL_WANTED, paths.FIREWALL_UNIT_FILE, paths.FIREWALL_DROP_IN, paths.FIREWALL):
+    run(["systemctl", "stop", paths.NARROW_UNIT, paths.FIREWALL_UNIT], 60, check=False)
+    for path in (
+        *(paths.NARROW_WANTED, paths.NARROW_UNIT_FILE, paths.FIREWALL_KEPT, paths.FIREWALL_RULES),
+        *(paths.FIREWALL_WANTED, paths.FIREWALL_UNIT_FILE, paths.FIREWALL_DROP_IN, paths.FIREWALL),
+    ):
         files.remove(Path(path))
     files.remove_empty([paths.FIREWALL_DROP_IN.parent, paths.FIREWALL.parent])
     run(["nft", "delete", "table", "inet", TABLE], 20, check=False)

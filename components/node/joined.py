@@ -7,11 +7,10 @@ it: it could be somebody else's.
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Mapping, Sequence
 
 from . import etcd
+from .leased import text
 from .spec import Spec
 
 PREFIX = "external-etcd/joined/"
@@ -56,12 +55,5 @@ def unknown(spec: Spec, addresses: Sequence[str], cluster: etcd.Membership, know
     if all(entry.id in ours for entry in cluster.members):
         return {}
     _, found, _ = etcd.etcdctl(spec, addresses, ["get", "--prefix", PREFIX])
-    rows = [(_text(row["key"])[len(PREFIX) :], _text(row["value"])) for row in (found or {}).get("kvs") or []]
+    rows = [(text(row["key"])[len(PREFIX) :], text(row["value"])) for row in (found or {}).get("kvs") or []]
     return {name: address for name, address in rows if name not in {**known, **spec.members}}
-
-
-def _text(encoded: str) -> str:
-    try:
-        return base64.b64decode(encoded).decode()
-    except (binascii.Error, UnicodeDecodeError):
-        return ""

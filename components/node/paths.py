@@ -36,6 +36,13 @@ LOCK = Path("/run/etcd-node.lock")
 
 FIREWALL_UNIT = "etcd-firewall.service"
 FIREWALL = Path("/etc/etcd/firewall.nft")
+FIREWALL_RULES = Path("/etc/etcd/firewall.json")
+"""Which rules were asked for here, and for which members; see `firewall`."""
+FIREWALL_KEPT = Path("/etc/etcd/firewall.kept.json")
+"""Who is let in beside them until it has left the cluster; absent: nobody."""
+NARROW_UNIT = "etcd-firewall-narrow.service"
+NARROW_UNIT_FILE = Path("/etc/systemd/system") / NARROW_UNIT
+NARROW_WANTED = Path("/etc/systemd/system/multi-user.target.wants") / NARROW_UNIT
 FIREWALL_UNIT_FILE = Path("/etc/systemd/system") / FIREWALL_UNIT
 FIREWALL_WANTED = Path("/etc/systemd/system/sysinit.target.wants") / FIREWALL_UNIT
 FIREWALL_DROP_IN = Path("/etc/systemd/system") / f"{UNIT}.d" / "firewall.conf"

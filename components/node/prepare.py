@@ -1,4 +1,8 @@
-"""prepare: checks the machine and installs what a member needs; disturbs nothing that runs."""
+"""prepare: checks the machine and installs what a member needs; no member that runs notices.
+
+Where the machine filters who reaches it, the wanted rules take effect here: whoever is taken off the lists is cut off
+at once, but for members that have yet to leave the cluster (see `firewall`).
+"""
 
 from __future__ import annotations
 
@@ -29,7 +33,7 @@ def prepare(spec: Spec) -> None:
     machine.check_memory(spec)
     machine.check_foreign_etcd(spec)
     if spec.firewall is not None:
-        firewall.install(spec.firewall)
+        firewall.install(spec)
     if spec.data_device:
         known = disk.attach(spec, known)
         # A disk may bring along what the machine did not know.

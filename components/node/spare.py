@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 
-from . import decide, etcd, files, paths, spec
+from . import decide, etcd, files, paths, sparing, spec
 from .converge import gate, move_leader
 from .errors import NodeError
 from .say import phase, say
 
 
 def spare(name: str) -> None:
-    """Lets the machine of a member go, or refuses; changes nothing but who leads.
+    """Lets the machine of a member go, or refuses; changes nothing but who leads, and notes that it may go.
 
     Args:
         name: the member's name. A member that is not this one.
@@ -40,10 +40,16 @@ def spare(name: str) -> None:
     if not any(entry.name == name for entry in cluster.voters):
         say(f"{name} is no voter of the cluster: its machine may go")
         return
-    voters, statuses = gate(here, cluster, lambda found: decide.refuse_sparing(name, found))
-    leaving = statuses.get(name)
-    if leaving is not None and leaving.leader == leaving.member_id:
-        move_leader(here, name, voters, statuses, f"the machine of {name} stays as it is")
+    new = sparing.take(here, [here.address], name)
+    try:
+        voters, statuses = gate(here, cluster, lambda found: decide.refuse_sparing(name, found))
+        leaving = statuses.get(name)
+        if leaving is not None and leaving.leader == leaving.member_id:
+            move_leader(here, name, voters, statuses, f"the machine of {name} stays as it is")
+    except NodeError:
+        if new:
+            sparing.give_back(here, [here.address], name)
+        raise
     say(f"the cluster can spare {name}: its machine may go")
 
 

@@ -1,9 +1,6 @@
 """One operator at a time holds the claim on a cluster, whatever they do at the same moment."""
 
-import base64
-import re
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -12,83 +9,18 @@ from hypothesis import strategies as st
 from components.node import claim, cli, etcd
 from components.node.claim import KEY, LEASE_SECONDS, Claim
 from components.node.errors import NodeError
-from components.node.spec import Operator, Spec
+from components.node.spec import Operator
 
+from .key_store import Store
 from .node_support import a_spec
 
 ONE, TWO = Operator("1" * 16, "one@here"), Operator("2" * 16, "two@there")
 ANYBODY = ["10.99.0.11"]
 
 
-class Store:
-    """As much of etcd as a claim needs: one key, leases, and a clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.value: tuple[str, int] | None = None
-        self.leases: dict[int, float] = {}
-        self.now = 0.0
-        self.full = False
-        self.meanwhile: list[Any] = []
-        """What happens between two requests: taken from the front, one before each request."""
-        self._numbers = iter(range(1, 1000))
-        self._busy = False
-
-    def etcdctl(
-        self, _: Spec, addresses: Sequence[str], words: Sequence[str], *, check: bool = True, stdin: str = ""
-    ) -> tuple[int, Any, str]:
-        assert addresses
-        if self.meanwhile and not self._busy:
-            self._busy = True  # what happens meanwhile is not interrupted itself
-            self.meanwhile.pop(0)()
-            self._busy = False
-        self.lapse()
-        code, value, said = self._answer(list(words), stdin)
-        assert code == 0 or not check, said
-        return code, value, said
-
-    def lapse(self) -> None:
-        self.leases = {number: end for number, end in self.leases.items() if end > self.now}
-        if self.value is not None and self.value[1] not in self.leases:
-            self.value = None
-
-    def _answer(self, words: list[str], stdin: str) -> tuple[int, Any, str]:  # noqa: PLR0911  a table of requests
-        if words[0] == "get":
-            return 0, {"kvs": [self._row()]} if self.value else {}, ""
-        if words[0] == "txn":
-            free = self.value is None
-            if free:
-                put = re.search(rf"^put {KEY} '(.*)' --lease=([0-9a-f]+)$", stdin, re.MULTILINE)
-                assert put is not None
-                assert stdin.startswith(f'create("{KEY}") = "0"\n\n')
-                self.value = (put[1], int(put[2], 16))
-            return 0, {"succeeded": free}, ""
-        if words[1] == "grant":
-            if self.full:
-                return 1, None, "etcdserver: mvcc: database space exceeded"
-            number = next(self._numbers)
-            self.leases[number] = self.now + int(words[2])
-            return 0, {"ID": number}, ""
-        number = int(words[-1], 16)
-        if words[1] == "timetolive":
-            return 0, {"ttl": int(self.leases.get(number, self.now - 1) - self.now)}, ""
-        if number not in self.leases:
-            return 1, None, "etcdserver: requested lease not found"
-        if words[1] == "revoke":
-            del self.leases[number]
-            self.lapse()
-        else:
-            assert words[1:3] == ["keep-alive", "--once"]
-            self.leases[number] = self.now + LEASE_SECONDS
-        return 0, {}, ""
-
-    def _row(self) -> dict[str, Any]:
-        assert self.value is not None
-        return {"value": base64.b64encode(self.value[0].encode()).decode(), "lease": self.value[1]}
-
-
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
-    made = Store()
+    made = Store(KEY, LEASE_SECONDS)
     monkeypatch.setattr(etcd, "etcdctl", made.etcdctl)
     monkeypatch.setattr(claim, "_keep_alive", lambda *_: None)
     yield made
@@ -187,7 +119,7 @@ def test_no_two_operators_hold_it_at_once_however_their_requests_mix(
     turns: list[tuple[Operator, float, int]],
 ) -> None:
     """A verb that was let through keeps others out until its deadline, also when the other one asks in between."""
-    made = Store()
+    made = Store(KEY, LEASE_SECONDS)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(etcd, "etcdctl", made.etcdctl)
         patch.setattr(claim, "_keep_alive", lambda *_: None)

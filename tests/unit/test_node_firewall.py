@@ -1,0 +1,188 @@
+"""Whom the rules of a machine let in beside those who are wanted, and until when."""
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from components.node import etcd, firewall, lock, paths
+from components.node.etcd import Membership
+from components.node.spec import Spec
+
+from .node_support import a_member, a_spec
+
+ONE, TWO, THREE, FOUR = (f"10.99.0.1{n}" for n in range(1, 5))
+CLIENTS = "10.99.7.0/24"
+
+
+def a_wanted(*addresses: str, **changes: Any) -> Spec:
+    """The specification as `prepare` gets it: with rules for these members, the first of which is this one."""
+    rules = {
+        "22": ["203.0.113.5/32"],
+        "2379": [*(f"{address}/32" for address in addresses), CLIENTS],
+        "2380": [f"{address}/32" for address in addresses],
+        "2381": [f"{address}/32" for address in addresses],
+    }
+    members = {f"etcd-{address[-1]}": address for address in addresses}
+    return a_spec(members=members, member=f"etcd-{addresses[0][-1]}", **{"firewall": rules, **changes})
+
+
+class Machine:
+    """What a machine does with its rules: the files, and what is loaded."""
+
+    def __init__(self, directory: Path) -> None:
+        self.installed = directory / "installed.json"
+        self.file = directory / "etcd" / "firewall.nft"
+        self.calls: list[list[str]] = []
+        self.cluster: Membership | None = None
+        """As its member has it; None: it is not ready."""
+
+    def run(self, argv: list[str], *_: object, **__: object) -> SimpleNamespace:
+        self.calls.append(argv)
+        return SimpleNamespace(returncode=0)
+
+    def has(self, *addresses: str) -> None:
+        """The record of what is installed has these members."""
+        self.installed.write_text(json.dumps({"members": {f"etcd-{each[-1]}": each for each in addresses}}))
+
+    def lets_in(self, port: int) -> list[str]:
+        """Who reaches a port after a reboot, in the order of addresses, without their lengths."""
+        for line in self.file.read_text().splitlines():
+            if line.endswith(f"dport {port} accept"):
+                return sorted(
+                    part.removesuffix("/32") for part in line[line.index("{") + 2 : line.index(" }")].split(", ")
+                )
+        return []
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Machine]:
+    made = Machine(tmp_path)
+    monkeypatch.setattr(paths, "INSTALLED", made.installed)
+    for name in vars(paths):
+        if name.startswith(("FIREWALL", "NARROW")) and isinstance(getattr(paths, name), Path):
+            place = made.file if name == "FIREWALL" else tmp_path / "etcd" / name
+            monkeypatch.setattr(paths, name, place)
+    monkeypatch.setattr(paths, "FIREWALL_DROP_IN", tmp_path / "drop" / "in")
+    monkeypatch.setattr(firewall, "run", made.run)
+    monkeypatch.setattr(os, "fchown", lambda *_: None)
+
+    def ready(*_: object) -> etcd.Ready:
+        return etcd.Ready(made.cluster is not None, "", "")
+
+    monkeypatch.setattr(etcd, "ready", ready)
+    monkeypatch.setattr(etcd, "peer_view", lambda *_: made.cluster)
+    monkeypatch.setattr(lock, "held", lambda _: contextlib.nullcontext())
+    yield made
+
+
+def cluster(*numbers: int) -> Membership:
+    return Membership(77, tuple(a_member(number) for number in numbers))
+
+
+def test_who_is_not_wanted_any_more_keeps_etcd_s_two_ports_until_it_has_left_and_nothing_else(machine: Machine) -> None:
+    firewall.install(a_wanted(ONE, TWO, THREE))
+    machine.has(ONE, TWO, THREE)
+    assert not any("etcd-firewall-narrow.service" in call for call in machine.calls)
+    firewall.install(a_wanted(ONE))
+    assert machine.lets_in(2380) == [ONE, TWO, THREE]
+    assert machine.lets_in(2379) == [ONE, TWO, THREE, CLIENTS]
+    assert machine.lets_in(2381) == [ONE]
+    assert ["systemctl", "start", "--no-block", "etcd-firewall-narrow.service"] in machine.calls
+
+    for now in (None, cluster(1, 2, 3), cluster(1, 3)):
+        machine.cluster = now
+        firewall.settle(a_wanted(ONE))
+        assert machine.lets_in(2380) == [ONE, TWO, THREE]
+    machine.cluster = cluster(1)
+    firewall.settle(a_wanted(ONE))
+    assert machine.lets_in(2380) == [ONE]
+    assert machine.lets_in(2379) == [ONE, CLIENTS]
+    assert not paths.FIREWALL_KEPT.exists()
+
+
+def test_a_second_run_keeps_whom_the_first_one_has_kept_and_a_later_one_nobody(machine: Machine) -> None:
+    firewall.install(a_wanted(ONE, TWO, THREE))
+    machine.has(ONE, TWO, THREE)
+    firewall.install(a_wanted(ONE, TWO))
+    firewall.install(a_wanted(ONE, TWO))
+    assert machine.lets_in(2380) == [ONE, TWO, THREE]
+    machine.cluster = cluster(1, 2)
+    firewall.settle(a_wanted(ONE, TWO))
+    # The record is narrowed after the rules, or by another run.
+    firewall.install(a_wanted(ONE, TWO))
+    assert machine.lets_in(2380) == [ONE, TWO]
+
+
+def test_who_was_wanted_by_an_update_that_was_taken_back_is_kept_though_the_record_has_not_heard_of_it(
+    machine: Machine,
+) -> None:
+    machine.has(ONE)
+    firewall.install(a_wanted(ONE))
+    firewall.install(a_wanted(ONE, TWO, THREE))
+    firewall.install(a_wanted(ONE))
+    assert machine.lets_in(2380) == [ONE, TWO, THREE]
+    machine.cluster = cluster(1)
+    firewall.settle(a_wanted(ONE))
+    assert machine.lets_in(2380) == [ONE]
+
+
+def test_ranges_of_others_are_cut_off_at_once_and_a_member_gets_no_port_that_it_did_not_have(machine: Machine) -> None:
+    rules = {"22": [], "2379": [CLIENTS], "2380": [f"{ONE}/32", f"{TWO}/32", "10.99.8.0/24"]}
+    machine.has(ONE, TWO)
+    firewall.install(a_wanted(ONE, TWO, firewall=rules))
+    firewall.install(a_wanted(ONE, firewall={"22": [], "2379": ["10.99.9.0/24"], "2380": [f"{ONE}/32"]}))
+    assert machine.lets_in(2379) == ["10.99.9.0/24"]
+    assert machine.lets_in(2380) == [ONE, TWO]
+
+
+def test_a_member_that_is_wanted_and_whom_the_rules_shut_out_is_shut_out(machine: Machine) -> None:
+    machine.has(ONE, TWO)
+    firewall.install(a_wanted(ONE, TWO))
+    firewall.install(a_wanted(ONE, TWO, firewall={"2380": [f"{ONE}/32"]}))
+    assert machine.lets_in(2380) == [ONE]
+
+
+def test_no_rule_is_written_twice_for_an_address_that_a_range_has_already(machine: Machine) -> None:
+    machine.has(ONE, TWO, THREE)
+    firewall.install(a_wanted(ONE, TWO, THREE))
+    firewall.install(a_wanted(ONE, firewall={"2380": ["10.99.0.0/16"], "2379": ["10.99.0.0/16"]}))
+    assert machine.lets_in(2380) == ["10.99.0.0/16"]
+    assert not paths.FIREWALL_KEPT.exists()
+
+
+def test_who_joins_lets_in_on_the_peer_port_whoever_is_in_the_cluster_until_that_one_has_left(machine: Machine) -> None:
+    spec = a_wanted(FOUR, ONE, TWO)
+    firewall.install(spec)
+    assert machine.lets_in(2380) == [ONE, TWO, FOUR]
+    firewall.admit(spec, cluster(1, 2, 3, 4))
+    assert machine.lets_in(2380) == [ONE, TWO, THREE, FOUR]
+    assert machine.lets_in(2379) == [ONE, TWO, FOUR, CLIENTS]
+
+    # The update of this machine ends before that one leaves; the machine goes on looking, also when etcd is down.
+    machine.cluster = cluster(1, 2, 3, 4)
+    firewall.settle(spec)
+    assert machine.lets_in(2380) == [ONE, TWO, THREE, FOUR]
+    views = iter([None, cluster(1, 2, 3, 4), cluster(1, 2, 4), cluster(1, 2, 4)])
+    machine.installed.write_text(json.dumps(spec.raw))
+
+    def moment(_: float) -> None:
+        machine.cluster = next(views)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "sleep", moment)
+        firewall.narrow()
+    assert machine.lets_in(2380) == [ONE, TWO, FOUR]
+
+
+def test_where_ports_are_left_alone_nobody_is_let_in(machine: Machine) -> None:
+    firewall.admit(a_spec(), cluster(1, 2, 3, 4))
+    firewall.settle(a_spec())
+    assert machine.calls == []
+    assert not machine.file.exists()
