@@ -148,11 +148,10 @@ def _look(spec: Spec, known: identity.Identity) -> Look:
         try:
             answer = etcd.ready(spec, spec.address)
             served = answer.certificate
-            # `ready` has just read through the quorum, so this member's own list is as new as anybody's.
-            view = etcd.peer_view(spec, spec.address)
-            if answer.ok or _only_a_learner(answer.said, view, log):
-                own_ready, quorum = answer.ok, view
-                witnesses = [spec.address]
+            if answer.ok:
+                # `ready` has just read through the quorum, so this member's own list is as new as anybody's.
+                quorum = etcd.peer_view(spec, spec.address)
+                own_ready, witnesses = True, [spec.address]
         except (etcd.SilentError, etcd.AlienError):
             pass
     if not own_ready:
@@ -174,11 +173,6 @@ def _look(spec: Spec, known: identity.Identity) -> Look:
     return Look(situation, service, own_ready, served, tuple(witnesses))
 
 
-def _only_a_learner(said: str, view: etcd.Membership, log: wal.Owner | None) -> bool:
-    mine = view.by_id(log.member_id) if log else None
-    return mine is not None and mine.learner and "learner" in said
-
-
 def _wait_ready(spec: Spec, look: Look) -> bool:
     """Waits until this member is ready.
 
@@ -193,7 +187,7 @@ def _wait_ready(spec: Spec, look: Look) -> bool:
     if _others_have_expired(spec, look):
         return False
     try:
-        member.wait_ready(spec, _READY_SECONDS)
+        member.wait_ready(spec, _READY_SECONDS, learner=look.situation.learns)
     except member.StartError:
         raise
     except NodeError:
@@ -267,8 +261,7 @@ def _restart(spec: Spec, look: Look) -> None:
             f"{decide.remedy(look.situation.silence, 'Bring the other members back first.')} Then run again.",
         )
     quorum = look.situation.quorum
-    mine = quorum.by_id(look.situation.member_id or 0)
-    learns = mine is not None and mine.learner  # whoever does not vote carries no quorum
+    learns = look.situation.learns  # whoever does not vote carries no quorum
     voters, statuses = _voters(spec, quorum) if learns else _wait_to_stop(spec, quorum)
     if version_change.make_ready(spec, statuses) and not learns:
         voters, statuses = _wait_to_stop(spec, quorum)
@@ -276,7 +269,8 @@ def _restart(spec: Spec, look: Look) -> None:
     others = {voter.name for voter in voters if voter.name != spec.member}
     if own is not None and own.leader == own.member_id and others:
         move_leader(spec, spec.member, voters, statuses, "nothing was restarted")
-    goal = max((status.raft_index for status in statuses.values()), default=0)
+    # What a learner has yet to get may take long; it is waited for when it becomes a voter.
+    goal = 0 if learns else max((status.raft_index for status in statuses.values()), default=0)
     if _has_entries_too_old(spec):
         _shed_old_entries(spec, look)
         _wait_in_step(spec, goal, others)
@@ -292,7 +286,7 @@ def _restart(spec: Spec, look: Look) -> None:
         member.install_unit(spec)
         systemd.restart()
         _wait_gone(before)
-        member.wait_ready(spec, _RESTARTED_SECONDS)
+        member.wait_ready(spec, _RESTARTED_SECONDS, learner=learns)
     _wait_in_step(spec, goal, others)
     say("is back")
     if still := _differs(spec, systemd.show()):
@@ -327,7 +321,7 @@ def _shed_old_entries(spec: Spec, look: Look) -> None:
     systemd.stop()  # when it ends, the unit takes every permission away
     try:
         member.begin_with("--snapshot-count=1")
-        member.wait_ready(spec, _RESTARTED_SECONDS)
+        member.wait_ready(spec, _RESTARTED_SECONDS, learner=look.situation.learns)
         for _ in until(_SNAPSHOT_SECONDS, every=0.1):
             if wal.old_entries(spec.data_directory) == 0:
                 return
@@ -480,7 +474,9 @@ def _wait_in_step(spec: Spec, goal: int, others: set[str]) -> None:
 
 
 def _peers_ready(spec: Spec, names: set[str]) -> dict[str, str]:
-    answers = etcd.each(lambda address: etcd.ready(spec, address), {name: spec.members[name] for name in names})
+    # Voters that are not on the list have no address here: some leave, some are somebody else's.
+    addresses = {name: address for name, address in spec.members.items() if name in names}
+    answers = etcd.each(lambda address: etcd.ready(spec, address), addresses)
     return {
         name: ("" if answer.ok else answer.said or "not ready") if isinstance(answer, etcd.Ready) else str(answer)
         for name, answer in answers.items()
