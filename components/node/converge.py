@@ -6,9 +6,11 @@ It looks, takes one step, and looks again, until there is nothing left to do. Ev
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from . import (
@@ -44,6 +46,8 @@ _RESTARTED_SECONDS = 60.0
 _RETRY_SECONDS = 60.0
 _GATE_SECONDS = 60.0
 _NOBODY_THERE_SECONDS = 10.0
+# Healthy voters follow a new leader within milliseconds; one that cannot be asked costs five seconds per look.
+_FOLLOW_SECONDS = 20.0
 _PROMOTE_SECONDS = 150.0
 _SLOWEST = 10 << 20
 """Bytes per second at which a learner gets the database at least."""
@@ -268,7 +272,10 @@ def _restart(spec: Spec, look: Look) -> None:
     own = statuses.get(spec.member)
     others = {voter.name for voter in voters if voter.name != spec.member}
     if own is not None and own.leader == own.member_id and others:
-        move_leader(spec, spec.member, voters, statuses, "nothing was restarted")
+        refuse = partial(decide.refuse_stop, spec.member)
+        voters, statuses = hand_over(
+            spec, spec.member, quorum, (voters, statuses), refuse, untouched="nothing was restarted"
+        )
     # What a learner has yet to get may take long; it is waited for when it becomes a voter.
     goal = 0 if learns else max((status.raft_index for status in statuses.values()), default=0)
     if _has_entries_too_old(spec):
@@ -336,11 +343,14 @@ def _shed_old_entries(spec: Spec, look: Look) -> None:
 
 def _wait_to_stop(spec: Spec, quorum: etcd.Membership) -> tuple[list[decide.Voter], dict[str, etcd.Status]]:
     """Waits until this member may stop; raises NodeError when it may not."""
-    return gate(spec, quorum, lambda found: decide.refuse_stop(spec.member, found))
+    return gate(spec, quorum, partial(decide.refuse_stop, spec.member))
 
 
 def gate(
-    spec: Spec, quorum: etcd.Membership, refuse: Callable[[Sequence[decide.Voter]], None]
+    spec: Spec,
+    quorum: etcd.Membership,
+    refuse: Callable[[Sequence[decide.Voter]], None],
+    seconds: float = _GATE_SECONDS,
 ) -> tuple[list[decide.Voter], dict[str, etcd.Status]]:
     """Waits a little until the voters allow a step: one of them may just be coming back from its own restart.
 
@@ -348,12 +358,13 @@ def gate(
         spec: this member.
         quorum: the members.
         refuse: raises NodeError when these voters do not allow the step.
+        seconds: how long to wait.
 
     Raises:
         NodeError: they do not; says which member is in the way.
     """
     refusal: NodeError | None = None
-    for left in until(_GATE_SECONDS, every=0.5):
+    for left in until(seconds, every=0.5):
         voters, statuses = _voters(spec, quorum)
         refuse_abandoned()
         try:
@@ -362,12 +373,12 @@ def gate(
             refusal = error
         else:
             return voters, statuses
-        if left == _GATE_SECONDS:
+        if left == seconds:
             say("waits for the other members to be healthy")
         if any("alarm " in voter.trouble for voter in voters):
             break  # no alarm goes away by itself
         absent = all(voter.trouble in ("", etcd.REFUSED, etcd.UNREACHED) for voter in voters)
-        if absent and left < _GATE_SECONDS - _NOBODY_THERE_SECONDS:
+        if absent and left < seconds - _NOBODY_THERE_SECONDS:
             break
     assert refusal is not None  # noqa: S101  until yields at least once
     raise refusal
@@ -400,21 +411,10 @@ def _voters(spec: Spec, quorum: etcd.Membership) -> tuple[list[decide.Voter], di
     return voters, statuses
 
 
-def move_leader(
+def _move_leader(
     spec: Spec, leader: str, voters: list[decide.Voter], statuses: dict[str, etcd.Status], untouched: str
-) -> None:
-    """Has the leader hand its leadership to another voter.
-
-    Args:
-        spec: this member.
-        leader: name of the member that leads, this one or another.
-        voters: all voters.
-        statuses: name -> what the member says of itself.
-        untouched: what has not happened when this fails, for the message.
-
-    Raises:
-        NodeError: nobody can take over, or the leader does not change.
-    """
+) -> str:
+    """Has the leader hand its leadership to another voter; returns to whom."""
     address = spec.members[leader]
     heir = decide.heir(leader, voters, statuses)
     if heir is None:
@@ -429,13 +429,56 @@ def move_leader(
         own = etcd.statuses(spec, {leader: address}).get(leader)
         if own is not None and own.leader not in (0, own.member_id):
             say(f"handed leadership to {heir}")
-            return
+            return heir
         if code == 0:
             time.sleep(0.2)
     raise NodeError(
         f"{leader} could not hand its leadership to {heir} ({said}); {untouched}",
         "Run again; see `etcd-node status` on both when it fails again.",
     )
+
+
+def hand_over(
+    spec: Spec,
+    leader: str,
+    quorum: etcd.Membership,
+    found: tuple[list[decide.Voter], dict[str, etcd.Status]],
+    refuse: Callable[[Sequence[decide.Voter]], None],
+    *,
+    untouched: str,
+) -> tuple[list[decide.Voter], dict[str, etcd.Status]]:
+    """Has the leader hand its leadership to another voter, and looks whether the others follow that one.
+
+    Each of them was healthy with the leader in their midst. Whether they reach each other shows only now; where they do
+    not, the leader gets its leadership back.
+
+    Args:
+        spec: this member.
+        leader: name of the member that leads, this one or another.
+        quorum: the members.
+        found: what `gate` has returned.
+        refuse: raises NodeError when the voters do not allow the step for which leadership has to go.
+        untouched: what has not happened when this fails, for the message.
+
+    Returns:
+        What `gate` returns now.
+
+    Raises:
+        NodeError: nobody can take over, the leader does not change, or the others do not follow the new one.
+    """
+    voters, statuses = found
+    heir = _move_leader(spec, leader, voters, statuses, untouched)
+    try:
+        return gate(spec, quorum, refuse, _FOLLOW_SECONDS)
+    except NodeError as error:
+        code = 1
+        with contextlib.suppress(NodeError):
+            words = ["move-leader", f"{statuses[leader].member_id:x}"]
+            code, _, _ = etcd.etcdctl(spec, [spec.members[heir]], words, check=False)
+        raise NodeError(
+            f"with {heir} as the leader{f', and {leader} leads again' if code == 0 else ''}: {error.cause}",
+            f"Can all members reach each other on port {spec.peer_port}? {error.remedy}",
+        ) from None
 
 
 def _wait_gone(pid: int) -> None:
@@ -577,7 +620,8 @@ def _part(spec: Spec, look: Look, claim: Claim) -> bool:
             break
         claim.hold(witnesses)
         phase(f"let {', '.join(gone)} leave the cluster")
-        voters, statuses = _voters(replace(spec, members={**spec.members, **gone}), cluster)
+        everyone = replace(spec, members={**spec.members, **gone})
+        voters, statuses = _voters(everyone, cluster)
         versions.refuse_mixed(
             f"{', '.join(gone)} would leave the cluster", {name: status.version for name, status in statuses.items()}
         )
@@ -591,6 +635,8 @@ def _part(spec: Spec, look: Look, claim: Claim) -> bool:
                 raise NodeError(f"{leader} leads, and nobody who stays can take over; it was not removed", "Run again.")
             etcd.etcdctl(spec, [gone[leader]], ["move-leader", f"{statuses[heir].member_id:x}"])
             say(f"{leader} handed leadership to {heir}")
+            # As in `hand_over`: whether those who stay reach each other shows only now.
+            gate(everyone, cluster, partial(decide.refuse_leaving, entry, list(spec.members)), _FOLLOW_SECONDS)
         _retry(spec, witnesses, ["member", "remove", f"{entry.id:x}"], f"remove {entry.name}")
         joined.forget(spec, witnesses, entry.name)
         say(f"{entry.name or 'a member that never started'} has left the cluster")

@@ -1,5 +1,6 @@
 """The steps of `converge`: what is tried again, who is waited for, and how long."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 from unittest import mock
@@ -9,6 +10,7 @@ import pytest
 from components.node import (
     certificates,
     converge,
+    decide,
     etcd,
     member,
     rollback,
@@ -16,7 +18,7 @@ from components.node import (
     unit,
     version_change,
 )
-from components.node.decide import Situation, Step
+from components.node.decide import Situation, Step, Voter
 from components.node.errors import NodeError
 from components.node.spec import Spec
 
@@ -133,3 +135,59 @@ def test_a_learner_is_waited_for_until_it_is_up_and_not_until_it_votes(
 def test_who_is_on_no_list_of_ours_is_not_asked_whether_it_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(etcd, "ready", lambda *_: etcd.Ready(True, "", ""))
     assert converge._peers_ready(a_spec(), {"etcd-2", "etcd-9"}) == {"etcd-2": ""}
+
+
+class _Cluster:
+    """Three members; etcd-1 leads, and two of them may not reach each other."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, cut: bool) -> None:
+        self.leader, self.cut, self.said = 1, cut, list[str]()
+        self.late = 1
+        monkeypatch.setattr(converge, "_voters", self._voters)
+        monkeypatch.setattr(etcd, "etcdctl", self._move)
+        monkeypatch.setattr(etcd, "statuses", lambda *_: self._statuses())
+        monkeypatch.setattr(converge, "say", self.said.append)
+        monkeypatch.setattr(converge, "_FOLLOW_SECONDS", 1.2)
+
+    def _statuses(self) -> dict[str, etcd.Status]:
+        return {f"etcd-{number}": a_status(number, leader=self.leader) for number in (1, 2, 3)}
+
+    def _voters(self, *_: object) -> tuple[list[Voter], dict[str, etcd.Status]]:
+        lost = self.leader != 1 and (self.cut or self.late > 0)
+        self.late -= self.leader != 1
+        third = "it follows another leader" if lost else ""
+        return [Voter("etcd-1"), Voter("etcd-2"), Voter("etcd-3", third)], self._statuses()
+
+    def _move(self, _: Spec, __: list[str], words: list[str], **___: object) -> tuple[int, None, str]:
+        assert words[0] == "move-leader"
+        self.leader = int(words[1], 16)
+        return 0, None, ""
+
+    def hand_over(self) -> tuple[list[Voter], dict[str, etcd.Status]]:
+        quorum = etcd.Membership(77, (a_member(1), a_member(2), a_member(3)))
+
+        def refuse(voters: Sequence[Voter]) -> None:
+            decide.refuse_stop("etcd-1", voters)
+
+        return converge.hand_over(a_spec(), "etcd-1", quorum, self._voters(), refuse, untouched="nothing was restarted")
+
+
+def test_a_leader_that_has_handed_over_waits_until_the_others_follow(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = _Cluster(monkeypatch, cut=False)
+    voters, statuses = cluster.hand_over()
+    assert not any(voter.trouble for voter in voters)
+    assert statuses["etcd-1"].leader == 2
+    assert cluster.late < 0, "looked once more after the first moment"
+
+
+def test_a_leader_takes_its_leadership_back_where_the_others_do_not_reach_each_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cluster = _Cluster(monkeypatch, cut=True)
+    with pytest.raises(
+        NodeError,
+        match=r"with etcd-2 as the leader, and etcd-1 leads again: .*not all other members are healthy \(etcd-3: it "
+        r"follows another leader\); nothing was restarted\. Can all members reach each other on port 2380\?",
+    ):
+        cluster.hand_over()
+    assert cluster.leader == 1
