@@ -546,12 +546,14 @@ def _join(spec: Spec, known: identity.Identity, given: list[str], look: Look) ->
             f"Keep the name {foreign[0].name} for this address, or give {spec.member} another.",
         )
     voters, statuses = _voters(spec, quorum)
-    decide.refuse_removal(spec.member, voters, sum(1 for entry in stale if not entry.learner))
+    refuse = partial(decide.refuse_removal, spec.member, removed=sum(1 for entry in stale if not entry.learner))
+    refuse(voters)
     running = {name: status.version for name, status in statuses.items() if name != spec.member}
     versions.refuse_version(spec.release.version, running)
     versions.refuse_joining_version(spec.member, spec.release.version, running)
     if not stale:
         versions.refuse_mixed(f"{spec.member} would join the cluster", running)
+    _have_a_leader_it_can_read(spec, quorum, (voters, statuses), refuse)
 
     systemd.stop()
     if wal.exists(spec.data_directory) and wal.owner(spec.data_directory) is not None:
@@ -577,6 +579,45 @@ def _join(spec: Spec, known: identity.Identity, given: list[str], look: Look) ->
     phase("start as a learner")
     member.begin(spec, unit.bootstrap(initial), seconds=30)
     say("joined as a learner")
+
+
+def _have_a_leader_it_can_read(
+    spec: Spec,
+    quorum: etcd.Membership,
+    found: tuple[list[decide.Voter], dict[str, etcd.Status]],
+    refuse: Callable[[Sequence[decide.Voter]], None],
+) -> None:
+    """Moves leadership to a member from which the wanted etcd can learn, if it is not there.
+
+    In the middle of an upgrade to 3.7 a leader of 3.6 may still have all that it has written since it ran 3.5, and
+    sends it to who joins. Whoever runs 3.7 has none of it any more.
+
+    Args:
+        spec: this member, which is about to join.
+        quorum: the members.
+        found: what `_voters` has returned.
+        refuse: raises NodeError when the voters do not allow this member to join.
+
+    Raises:
+        NodeError: nobody can lead from whom it could learn; nothing was changed.
+    """
+    voters, statuses = found
+    wanted = spec.release.version
+    old = {name for name, status in statuses.items() if versions.minor(status.version) < _READS_NO_V2}
+    if versions.minor(wanted) < _READS_NO_V2 or not old:
+        return
+    leader = next((name for name, status in statuses.items() if status.leader == status.member_id), "")
+    if leader and leader not in old:
+        return
+    able = [voter for voter in voters if voter.name not in old]
+    if not leader or decide.heir(leader, able, statuses) is None:
+        now = f"{leader}, which runs etcd {statuses[leader].version}," if leader else "a member that cannot be asked"
+        raise NodeError(
+            f"{spec.member} has to join with etcd {wanted}, which cannot read what earlier minors may send to who "
+            f"joins; {now} leads, and no healthy voter that runs {versions.series(wanted)} could; nothing was changed",
+            f"Bring the members that run {versions.series(wanted)} back first, then run again.",
+        )
+    hand_over(spec, leader, quorum, (able, statuses), refuse, untouched="nothing was changed")
 
 
 def _add_learner(spec: Spec, witnesses: list[str], peer_url: str) -> None:

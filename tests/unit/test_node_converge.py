@@ -191,3 +191,40 @@ def test_a_leader_takes_its_leadership_back_where_the_others_do_not_reach_each_o
     ):
         cluster.hand_over()
     assert cluster.leader == 1
+
+
+@pytest.mark.parametrize(
+    ("wanted", "leader", "running", "goes_to"),
+    [
+        ("3.7.3", 3, {2: "3.7.3", 3: "3.6.16"}, 2),
+        ("3.7.3", 2, {2: "3.7.3", 3: "3.6.16"}, 2),
+        ("3.7.3", 3, {2: "3.7.3", 3: "3.7.3"}, 3),
+        ("3.6.16", 3, {2: "3.6.16", 3: "3.5.35"}, 3),
+    ],
+    ids=["a leader of 3.6 gives it away", "one of 3.7 leads", "all are 3.7", "3.6 reads all"],
+)
+def test_who_joins_with_3_7_learns_from_nobody_who_may_send_what_3_7_cannot_read(
+    monkeypatch: pytest.MonkeyPatch, wanted: str, leader: int, running: dict[int, str], goes_to: int
+) -> None:
+    went = leader
+    spec = a_spec(release={"version": wanted, "mirror": "https://releases.example/etcd/", "sha256": {}})
+    statuses = {f"etcd-{n}": a_status(n, leader=leader, version=version) for n, version in running.items()}
+    voters = [Voter("etcd-1", "connection refused"), Voter("etcd-2"), Voter("etcd-3")]
+
+    def hand_over(_: Spec, __: str, ___: object, found: Any, *____: object, untouched: str) -> None:
+        nonlocal went
+        went = int(str(decide.heir(f"etcd-{leader}", *found))[-1])
+
+    monkeypatch.setattr(converge, "hand_over", hand_over)
+    converge._have_a_leader_it_can_read(spec, mock.Mock(), (voters, statuses), lambda _: None)
+    assert went == goes_to
+
+
+def test_who_would_join_with_3_7_is_refused_where_nobody_can_lead_from_whom_it_could_learn() -> None:
+    spec = a_spec(release={"version": "3.7.3", "mirror": "https://releases.example/etcd/", "sha256": {}})
+    statuses = {"etcd-2": a_status(2, leader=3, version="3.7.3"), "etcd-3": a_status(3, leader=3)}
+    voters = [Voter("etcd-2", "it knows no leader"), Voter("etcd-3")]
+    with pytest.raises(
+        NodeError, match=r"etcd-3, which runs etcd 3\.6\.16, leads, and no healthy voter that runs 3\.7"
+    ):
+        converge._have_a_leader_it_can_read(spec, mock.Mock(), (voters, statuses), lambda _: None)
