@@ -6,9 +6,11 @@ It looks, takes one step, and looks again, until there is nothing left to do. Ev
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from . import (
@@ -46,6 +48,8 @@ _RESTARTED_SECONDS = 60.0
 _RETRY_SECONDS = 60.0
 _GATE_SECONDS = 60.0
 _NOBODY_THERE_SECONDS = 10.0
+# Healthy voters follow a new leader within milliseconds; one that cannot be asked costs five seconds per look.
+_FOLLOW_SECONDS = 20.0
 _PROMOTE_SECONDS = 150.0
 _SLOWEST = 10 << 20
 """Bytes per second at which a learner gets the database at least."""
@@ -177,11 +181,10 @@ def _look(spec: Spec, known: identity.Identity) -> Look:
         try:
             answer = etcd.ready(spec, spec.address)
             served = answer.certificate
-            # `ready` has just read through the quorum, so this member's own list is as new as anybody's.
-            view = etcd.peer_view(spec, spec.address)
-            if answer.ok or _only_a_learner(answer.said, view, log):
-                own_ready, quorum = answer.ok, view
-                witnesses = [spec.address]
+            if answer.ok:
+                # `ready` has just read through the quorum, so this member's own list is as new as anybody's.
+                quorum = etcd.peer_view(spec, spec.address)
+                own_ready, witnesses = True, [spec.address]
         except (etcd.SilentError, etcd.AlienError):
             pass
     if not own_ready:
@@ -203,11 +206,6 @@ def _look(spec: Spec, known: identity.Identity) -> Look:
     return Look(situation, service, own_ready, served, tuple(witnesses))
 
 
-def _only_a_learner(said: str, view: etcd.Membership, log: wal.Owner | None) -> bool:
-    mine = view.by_id(log.member_id) if log else None
-    return mine is not None and mine.learner and "learner" in said
-
-
 def _wait_ready(spec: Spec, look: Look) -> bool:
     """Waits until this member is ready.
 
@@ -222,7 +220,7 @@ def _wait_ready(spec: Spec, look: Look) -> bool:
     if _others_have_expired(spec, look):
         return False
     try:
-        member.wait_ready(spec, _READY_SECONDS)
+        member.wait_ready(spec, _READY_SECONDS, learner=look.situation.learns)
     except member.StartError:
         raise
     except NodeError:
@@ -296,16 +294,19 @@ def _restart(spec: Spec, look: Look) -> None:
             f"{decide.remedy(look.situation.silence, 'Bring the other members back first.')} Then run again.",
         )
     quorum = look.situation.quorum
-    mine = quorum.by_id(look.situation.member_id or 0)
-    learns = mine is not None and mine.learner  # whoever does not vote carries no quorum
+    learns = look.situation.learns  # whoever does not vote carries no quorum
     voters, statuses = _voters(spec, quorum) if learns else _wait_to_stop(spec, quorum)
     if version_change.make_ready(spec, statuses) and not learns:
         voters, statuses = _wait_to_stop(spec, quorum)
     own = statuses.get(spec.member)
     others = {voter.name for voter in voters if voter.name != spec.member}
     if own is not None and own.leader == own.member_id and others:
-        move_leader(spec, spec.member, voters, statuses, "nothing was restarted")
-    goal = max((status.raft_index for status in statuses.values()), default=0)
+        refuse = partial(decide.refuse_stop, spec.member)
+        voters, statuses = hand_over(
+            spec, spec.member, quorum, (voters, statuses), refuse, untouched="nothing was restarted"
+        )
+    # What a learner has yet to get may take long; it is waited for when it becomes a voter.
+    goal = 0 if learns else max((status.raft_index for status in statuses.values()), default=0)
     if _has_entries_too_old(spec):
         _shed_old_entries(spec, look)
         _wait_in_step(spec, goal, others)
@@ -321,7 +322,7 @@ def _restart(spec: Spec, look: Look) -> None:
         member.install_unit(spec)
         systemd.restart()
         _wait_gone(before)
-        member.wait_ready(spec, _RESTARTED_SECONDS)
+        member.wait_ready(spec, _RESTARTED_SECONDS, learner=learns)
     _wait_in_step(spec, goal, others)
     say("is back")
     if still := _differs(spec, systemd.show()):
@@ -356,7 +357,7 @@ def _shed_old_entries(spec: Spec, look: Look) -> None:
     systemd.stop()  # when it ends, the unit takes every permission away
     try:
         member.begin_with("--snapshot-count=1")
-        member.wait_ready(spec, _RESTARTED_SECONDS)
+        member.wait_ready(spec, _RESTARTED_SECONDS, learner=look.situation.learns)
         for _ in until(_SNAPSHOT_SECONDS, every=0.1):
             if wal.old_entries(spec.data_directory) == 0:
                 return
@@ -371,11 +372,14 @@ def _shed_old_entries(spec: Spec, look: Look) -> None:
 
 def _wait_to_stop(spec: Spec, quorum: etcd.Membership) -> tuple[list[decide.Voter], dict[str, etcd.Status]]:
     """Waits until this member may stop; raises NodeError when it may not."""
-    return gate(spec, quorum, lambda found: decide.refuse_stop(spec.member, found))
+    return gate(spec, quorum, partial(decide.refuse_stop, spec.member))
 
 
 def gate(
-    spec: Spec, quorum: etcd.Membership, refuse: Callable[[Sequence[decide.Voter]], None]
+    spec: Spec,
+    quorum: etcd.Membership,
+    refuse: Callable[[Sequence[decide.Voter]], None],
+    seconds: float = _GATE_SECONDS,
 ) -> tuple[list[decide.Voter], dict[str, etcd.Status]]:
     """Waits a little until the voters allow a step: one of them may just be coming back from its own restart.
 
@@ -383,12 +387,13 @@ def gate(
         spec: this member.
         quorum: the members.
         refuse: raises NodeError when these voters do not allow the step.
+        seconds: how long to wait.
 
     Raises:
         NodeError: they do not; says which member is in the way.
     """
     refusal: NodeError | None = None
-    for left in until(_GATE_SECONDS, every=0.5):
+    for left in until(seconds, every=0.5):
         voters, statuses = _voters(spec, quorum)
         refuse_abandoned()
         try:
@@ -397,12 +402,12 @@ def gate(
             refusal = error
         else:
             return voters, statuses
-        if left == _GATE_SECONDS:
+        if left == seconds:
             say("waits for the other members to be healthy")
         if any("alarm " in voter.trouble for voter in voters):
             break  # no alarm goes away by itself
         absent = all(voter.trouble in ("", etcd.REFUSED, etcd.UNREACHED) for voter in voters)
-        if absent and left < _GATE_SECONDS - _NOBODY_THERE_SECONDS:
+        if absent and left < seconds - _NOBODY_THERE_SECONDS:
             break
     assert refusal is not None  # noqa: S101  until yields at least once
     raise refusal
@@ -435,21 +440,10 @@ def _voters(spec: Spec, quorum: etcd.Membership) -> tuple[list[decide.Voter], di
     return voters, statuses
 
 
-def move_leader(
+def _move_leader(
     spec: Spec, leader: str, voters: list[decide.Voter], statuses: dict[str, etcd.Status], untouched: str
-) -> None:
-    """Has the leader hand its leadership to another voter.
-
-    Args:
-        spec: this member.
-        leader: name of the member that leads, this one or another.
-        voters: all voters.
-        statuses: name -> what the member says of itself.
-        untouched: what has not happened when this fails, for the message.
-
-    Raises:
-        NodeError: nobody can take over, or the leader does not change.
-    """
+) -> str:
+    """Has the leader hand its leadership to another voter; returns to whom."""
     address = spec.members[leader]
     heir = decide.heir(leader, voters, statuses)
     if heir is None:
@@ -464,13 +458,56 @@ def move_leader(
         own = etcd.statuses(spec, {leader: address}).get(leader)
         if own is not None and own.leader not in (0, own.member_id):
             say(f"handed leadership to {heir}")
-            return
+            return heir
         if code == 0:
             time.sleep(0.2)
     raise NodeError(
         f"{leader} could not hand its leadership to {heir} ({said}); {untouched}",
         "Run again; see `etcd-node status` on both when it fails again.",
     )
+
+
+def hand_over(
+    spec: Spec,
+    leader: str,
+    quorum: etcd.Membership,
+    found: tuple[list[decide.Voter], dict[str, etcd.Status]],
+    refuse: Callable[[Sequence[decide.Voter]], None],
+    *,
+    untouched: str,
+) -> tuple[list[decide.Voter], dict[str, etcd.Status]]:
+    """Has the leader hand its leadership to another voter, and looks whether the others follow that one.
+
+    Each of them was healthy with the leader in their midst. Whether they reach each other shows only now; where they do
+    not, the leader gets its leadership back.
+
+    Args:
+        spec: this member.
+        leader: name of the member that leads, this one or another.
+        quorum: the members.
+        found: what `gate` has returned.
+        refuse: raises NodeError when the voters do not allow the step for which leadership has to go.
+        untouched: what has not happened when this fails, for the message.
+
+    Returns:
+        What `gate` returns now.
+
+    Raises:
+        NodeError: nobody can take over, the leader does not change, or the others do not follow the new one.
+    """
+    voters, statuses = found
+    heir = _move_leader(spec, leader, voters, statuses, untouched)
+    try:
+        return gate(spec, quorum, refuse, _FOLLOW_SECONDS)
+    except NodeError as error:
+        code = 1
+        with contextlib.suppress(NodeError):
+            words = ["move-leader", f"{statuses[leader].member_id:x}"]
+            code, _, _ = etcd.etcdctl(spec, [spec.members[heir]], words, check=False)
+        raise NodeError(
+            f"with {heir} as the leader{f', and {leader} leads again' if code == 0 else ''}: {error.cause}",
+            f"Can all members reach each other on port {spec.peer_port}? {error.remedy}",
+        ) from None
 
 
 def _wait_gone(pid: int) -> None:
@@ -518,7 +555,9 @@ def _wait_in_step(spec: Spec, goal: int, others: set[str]) -> None:
 
 
 def _others_ready(spec: Spec, names: set[str]) -> dict[str, str]:
-    answers = etcd.each(lambda address: etcd.ready(spec, address), {name: spec.members[name] for name in names})
+    # Voters that are not on the list have no address here: some leave, some are somebody else's.
+    addresses = {name: address for name, address in spec.members.items() if name in names}
+    answers = etcd.each(lambda address: etcd.ready(spec, address), addresses)
     return {
         name: ("" if answer.ok else answer.said or "not ready") if isinstance(answer, etcd.Ready) else str(answer)
         for name, answer in answers.items()
@@ -545,12 +584,14 @@ def _join(spec: Spec, ours: identity.Identity, look: Look) -> None:
             f"Keep the name {foreign[0].name} for this address, or give {spec.member} another.",
         )
     voters, statuses = _voters(spec, quorum)
-    decide.refuse_removal(spec.member, voters, sum(1 for entry in stale if not entry.learner))
+    refuse = partial(decide.refuse_removal, spec.member, removed=sum(1 for entry in stale if not entry.learner))
+    refuse(voters)
     running = {name: status.version for name, status in statuses.items() if name != spec.member}
     versions.refuse_version(spec.release.version, running)
     versions.refuse_joining_version(spec.member, spec.release.version, running)
     if not stale:
         versions.refuse_mixed(f"{spec.member} would join the cluster", running)
+    _have_a_leader_it_can_read(spec, quorum, (voters, statuses), refuse)
 
     systemd.stop()
     if wal.exists(spec.data_directory) and wal.owner(spec.data_directory) is not None:
@@ -577,6 +618,45 @@ def _join(spec: Spec, ours: identity.Identity, look: Look) -> None:
     phase("start as a learner")
     member.begin(spec, unit.bootstrap(initial), seconds=30)
     say("joined as a learner")
+
+
+def _have_a_leader_it_can_read(
+    spec: Spec,
+    quorum: etcd.Membership,
+    found: tuple[list[decide.Voter], dict[str, etcd.Status]],
+    refuse: Callable[[Sequence[decide.Voter]], None],
+) -> None:
+    """Moves leadership to a member from which the wanted etcd can learn, if it is not there.
+
+    In the middle of an upgrade to 3.7 a leader of 3.6 may still have all that it has written since it ran 3.5, and
+    sends it to who joins. Whoever runs 3.7 has none of it any more.
+
+    Args:
+        spec: this member, which is about to join.
+        quorum: the members.
+        found: what `_voters` has returned.
+        refuse: raises NodeError when the voters do not allow this member to join.
+
+    Raises:
+        NodeError: nobody can lead from whom it could learn; nothing was changed.
+    """
+    voters, statuses = found
+    wanted = spec.release.version
+    old = {name for name, status in statuses.items() if versions.minor(status.version) < _READS_NO_V2}
+    if versions.minor(wanted) < _READS_NO_V2 or not old:
+        return
+    leader = next((name for name, status in statuses.items() if status.leader == status.member_id), "")
+    if leader and leader not in old:
+        return
+    able = [voter for voter in voters if voter.name not in old]
+    if not leader or decide.heir(leader, able, statuses) is None:
+        now = f"{leader}, which runs etcd {statuses[leader].version}," if leader else "a member that cannot be asked"
+        raise NodeError(
+            f"{spec.member} has to join with etcd {wanted}, which cannot read what earlier minors may send to who "
+            f"joins; {now} leads, and no healthy voter that runs {versions.series(wanted)} could; nothing was changed",
+            f"Bring the members that run {versions.series(wanted)} back first, then run again.",
+        )
+    hand_over(spec, leader, quorum, (able, statuses), refuse, untouched="nothing was changed")
 
 
 def _add_learner(spec: Spec, witnesses: list[str], peer_url: str) -> None:
@@ -622,7 +702,8 @@ def _part(spec: Spec, look: Look, claim: Claim) -> bool:
             break
         claim.hold(witnesses)
         phase(f"let {', '.join(gone)} leave the cluster")
-        voters, statuses = _voters(replace(spec, members={**spec.members, **gone}), cluster)
+        everyone = replace(spec, members={**spec.members, **gone})
+        voters, statuses = _voters(everyone, cluster)
         versions.refuse_mixed(
             f"{', '.join(gone)} would leave the cluster", {name: status.version for name, status in statuses.items()}
         )
@@ -640,6 +721,8 @@ def _part(spec: Spec, look: Look, claim: Claim) -> bool:
                 raise NodeError(f"{leader} leads, and nobody who stays can take over; it was not removed", "Run again.")
             etcd.etcdctl(spec, [gone[leader]], ["move-leader", f"{statuses[heir].member_id:x}"])
             say(f"{leader} handed leadership to {heir}")
+            # As in `hand_over`: whether those who stay reach each other shows only now.
+            gate(everyone, cluster, partial(decide.refuse_leaving, entry, list(spec.members)), _FOLLOW_SECONDS)
         _retry(spec, witnesses, ["member", "remove", f"{entry.id:x}"], f"remove {entry.name}")
         joined.forget(spec, witnesses, entry.name)
         say(f"{entry.name or 'a member that never started'} has left the cluster")

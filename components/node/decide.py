@@ -46,6 +46,16 @@ class Situation:
     silence: str = ""
     """Why nobody does: what the other members said."""
 
+    @property
+    def mine(self) -> Member | None:
+        """This member's entry; None when nobody says, or there is none."""
+        return None if self.quorum is None or self.member_id is None else self.quorum.by_id(self.member_id)
+
+    @property
+    def learns(self) -> bool:
+        """Whether it is a member that does not vote yet."""
+        return self.mine is not None and self.mine.learner
+
 
 def next_step(now: Situation) -> Step:
     """The next step for this member.
@@ -86,8 +96,7 @@ def next_step(now: Situation) -> Step:
         return Step.START
     if now.differs:
         return Step.RESTART
-    mine = now.quorum.by_id(now.member_id) if now.quorum is not None and now.member_id is not None else None
-    return Step.PROMOTE if mine is not None and mine.learner else Step.DONE
+    return Step.PROMOTE if now.learns else Step.DONE
 
 
 def _refuse_another_cluster(now: Situation, quorum: Membership) -> None:
@@ -102,10 +111,9 @@ def _refuse_another_cluster(now: Situation, quorum: Membership) -> None:
 
 
 def _refuse_other_address(now: Situation) -> None:
-    mine = now.quorum.by_id(now.member_id) if now.quorum is not None and now.member_id is not None else None
-    if mine is not None and now.peer_url not in mine.peer_urls:
+    if now.mine is not None and now.peer_url not in now.mine.peer_urls:
         raise NodeError(
-            f"this member is known to its cluster as {', '.join(mine.peer_urls)}, and its address is to be "
+            f"this member is known to its cluster as {', '.join(now.mine.peer_urls)}, and its address is to be "
             f"{now.peer_url}; a member that "
             "runs keeps its address",
             "Put the old address back, or give the new address to a member of another name.",

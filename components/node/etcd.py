@@ -191,7 +191,7 @@ def _get(
         connection.close()
 
 
-def ready(spec: Spec, address: str, timeout: float = 5.0, place: Path | None = None) -> Ready:
+def ready(spec: Spec, address: str, timeout: float = 5.0, place: Path | None = None, *, learner: bool = False) -> Ready:
     """Asks a member whether it is ready: it has a leader and reads through the quorum.
 
     Args:
@@ -199,12 +199,15 @@ def ready(spec: Spec, address: str, timeout: float = 5.0, place: Path | None = N
         address: the member.
         timeout: limit in seconds.
         place: where the certificates are. Default: where etcd's own are.
+        learner: it does not vote yet, which alone makes etcd say that it is not ready; and a read through the quorum
+            lasts until it has all that the leader has. So it is asked for what it has itself.
 
     Raises:
         SilentError, AlienError: it gave no answer.
     """
+    page = "/readyz?verbose" + ("&exclude=non_learner&exclude=linearizable_read" if learner else "")
     status, body, _, served = _get(
-        address, spec.client_port, "/readyz?verbose", "healthcheck-client", (timeout, timeout), place=place
+        address, spec.client_port, page, "healthcheck-client", (timeout, timeout), place=place
     )
     said = "; ".join(line for line in body.decode(errors="replace").splitlines() if not line.startswith("[+]"))
     return Ready(status == http.client.OK, said.strip()[:300], served)

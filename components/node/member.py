@@ -124,13 +124,14 @@ def _ended() -> StartError:
     )
 
 
-def wait_ready(spec: Spec, seconds: float, *, certificate: str = "") -> None:
+def wait_ready(spec: Spec, seconds: float, *, certificate: str = "", learner: bool = False) -> None:
     """Waits until this member is ready: it has a leader, and reads through the quorum.
 
     Args:
         spec: the wanted state.
         seconds: how long to wait.
         certificate: fingerprint of the server certificate that it must present.
+        learner: it does not vote yet: it is ready when it answers, which etcd begins when the leader knows of it.
 
     Raises:
         StartError: its process ends again and again.
@@ -141,7 +142,7 @@ def wait_ready(spec: Spec, seconds: float, *, certificate: str = "") -> None:
     look = 0.0
     for left in until(seconds, every=0.05):
         try:
-            answer = etcd.ready(spec, spec.address, timeout=6)
+            answer = etcd.ready(spec, spec.address, timeout=6, learner=learner)
             said, served = answer.said, answer.certificate
             if answer.ok and certificate in ("", served):
                 return

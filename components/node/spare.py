@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 from . import decide, etcd, files, paths, sparing, spec
-from .converge import gate, move_leader
+from .converge import gate, hand_over
 from .errors import NodeError
 from .say import phase, say
 
@@ -40,12 +41,14 @@ def spare(name: str) -> None:
     if not any(entry.name == name for entry in cluster.voters):
         say(f"{name} is no voter of the cluster: its machine may go")
         return
+    refuse = partial(decide.refuse_sparing, name)
     new = sparing.take(here, [here.address], name)
     try:
-        voters, statuses = gate(here, cluster, lambda found: decide.refuse_sparing(name, found))
+        voters, statuses = gate(here, cluster, refuse)
         leaving = statuses.get(name)
         if leaving is not None and leaving.leader == leaving.member_id:
-            move_leader(here, name, voters, statuses, f"the machine of {name} stays as it is")
+            untouched = f"the machine of {name} stays as it is"
+            hand_over(here, name, cluster, (voters, statuses), refuse, untouched=untouched)
     except NodeError:
         if new:
             sparing.give_back(here, [here.address], name)

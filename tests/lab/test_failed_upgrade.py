@@ -3,11 +3,22 @@
 import textwrap
 from pathlib import Path
 
+import pytest
+
 from lab import Machine
 from tests.support.etcd import assert_serves_all_members, lead, process_ids, running_versions
 from tests.support.machines import Machines
 from tests.support.prober import probing
-from tests.support.stacks import Stacks
+from tests.support.stacks import Stack, Stacks
+
+
+@pytest.fixture(scope="module")
+def cluster(machines: Machines, stacks: Stacks) -> tuple[list[Machine], Stack]:
+    """Three members that were founded with etcd 3.5; each test leaves them healthy."""
+    found = machines.fresh(3)
+    stack = stacks.new(found, version="3.5.35")
+    stack.up()
+    return found, stack
 
 
 def _break_release(machine: Machine, version: str) -> None:
@@ -37,12 +48,9 @@ def _break_release(machine: Machine, version: str) -> None:
 
 
 def test_an_upgrade_that_fails_in_the_middle_is_undone_there_and_finished_later(
-    machines: Machines, stacks: Stacks, tmp_path: Path
+    machines: Machines, cluster: tuple[list[Machine], Stack], tmp_path: Path
 ) -> None:
-    found = machines.fresh(3)
-    stack = stacks.new(found, version="3.5.35")
-    stack.up()
-
+    found, stack = cluster
     third = process_ids(found)["etcd-3"]
     _break_release(found[1], "3.6.16")
     stack.config["version"] = "3.6.16"
@@ -84,6 +92,35 @@ def test_an_upgrade_that_fails_in_the_middle_is_undone_there_and_finished_later(
     assert_serves_all_members(found)
     # One upgrade, one snapshot, on the machine that was first.
     assert [_snapshots(machine) for machine in found] == [1, 0, 0]
+
+
+def test_a_machine_that_is_lost_in_the_middle_of_an_upgrade_to_3_7_learns_from_a_member_that_runs_3_7(
+    machines: Machines, cluster: tuple[list[Machine], Stack], tmp_path: Path
+) -> None:
+    """A leader of 3.6 that has written no snapshot since 3.5 would send it what etcd 3.7 cannot read."""
+    found, stack = cluster
+    stack.config["version"] = "3.6.16"
+    stack.up()
+
+    _break_release(found[1], "3.7.3")
+    stack.config["version"] = "3.7.3"
+    with probing(stack, found, tmp_path, "A machine lost in an upgrade to 3.7") as probe:
+        probe.mark("pulumi up, etcd-2 has a broken etcd")
+        assert stack.up(check=False).code != 0
+        assert running_versions(found) == ["3.7.3", "3.6.16", "3.6.16"]
+        lead(found, found[2])
+        probe.mark("etcd-2 is wiped")
+        machines.lab.kill("etcd-2")
+        machines.lab.wipe("etcd-2")
+        stack.config["machines"][1]["identity"] = "new"
+        run = stack.up("--target", "**test-etcd-2-prepare", "--target", "**test-etcd-2-converge")
+        assert "etcd-2: handed leadership to etcd-1" in run.text
+        assert running_versions(found) == ["3.7.3", "3.7.3", "3.6.16"]
+        probe.mark("pulumi up")
+        stack.up()
+        probe.mark("done")
+    assert running_versions(found) == ["3.7.3"] * 3
+    assert_serves_all_members(found)
 
 
 def _snapshots(machine: Machine) -> int:

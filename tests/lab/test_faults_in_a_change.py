@@ -76,6 +76,47 @@ def test_a_member_that_is_cut_off_stops_a_change_and_the_next_run_finishes_when_
     assert_serves_all_members(found)
 
 
+def test_a_leader_does_not_restart_where_the_others_reach_it_and_not_each_other(
+    cluster: tuple[list[Machine], Stack], tmp_path: Path
+) -> None:
+    found, stack = cluster
+    other = found[2].address
+    rules = f"""
+        table inet cut {{
+            chain input {{
+                type filter hook input priority 0;
+                ip saddr {other} tcp sport 2380 drop;
+                ip saddr {other} tcp dport 2380 drop;
+            }}
+            chain output {{
+                type filter hook output priority 0;
+                ip daddr {other} tcp sport 2380 drop;
+                ip daddr {other} tcp dport 2380 drop;
+            }}
+        }}
+    """
+    lead(found, found[0])
+    before = process_ids(found)
+    stack.config["flags"] = {"max-txn-ops": "300"}
+    # While etcd-2 leads, etcd-3 hears of no leader, and what is sent to it waits as it does for an election.
+    with probing(stack, found, tmp_path, "Two members cut off from each other", gap=ELECTION_SECONDS) as probe:
+        probe.mark("etcd-2 and etcd-3 do not reach each other, pulumi up")
+        found[1].run("nft -f -", input=rules, root=True)
+        run = stack.up(check=False)
+        assert run.code != 0
+        assert f"with {found[1].name} as the leader, and {found[0].name} leads again: a restart is needed" in run.text
+        assert f"not all other members are healthy ({found[2].name}: " in run.text
+        assert process_ids(found) == before, "nobody was restarted"
+        assert_serves_all_members(found)
+
+        found[1].run("nft delete table inet cut", root=True)
+        probe.mark("healed, pulumi up")
+        stack.up()
+    after = process_ids(found)
+    assert all(after[machine.name] != before[machine.name] for machine in found)
+    assert_serves_all_members(found)
+
+
 def test_a_full_database_refuses_a_change_and_the_way_out_in_the_manual_works(
     cluster: tuple[list[Machine], Stack], tmp_path: Path
 ) -> None:

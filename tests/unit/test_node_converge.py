@@ -1,13 +1,26 @@
-"""Changes of the membership: what is tried again, and how long."""
+"""The steps of `converge`: what is tried again, who is waited for, and how long."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 from unittest import mock
 
 import pytest
 
-from components.node import converge, etcd, files, joined
-from components.node.decide import Voter
+from components.node import (
+    certificates,
+    converge,
+    decide,
+    etcd,
+    files,
+    joined,
+    member,
+    rollback,
+    systemd,
+    unit,
+    version_change,
+)
+from components.node.decide import Situation, Step, Voter
 from components.node.errors import NodeError
 from components.node.spec import Spec
 
@@ -91,3 +104,157 @@ def test_who_has_just_joined_leaves_a_leader_that_it_cannot_reach_to_those_who_s
     assert converge._part(spec, look, mock.Mock()) is bool(removed)
     assert [words for words in asked if "remove" in words] == removed
     assert not any("move-leader" in words for words in asked)
+
+
+def _learner() -> converge.Look:
+    members = (a_member(1, learner=True), a_member(2), a_member(3), a_member(9))
+    situation = Situation(
+        member="etcd-1",
+        peer_url="https://10.99.0.11:2380",
+        has_data=True,
+        member_id=1,
+        cluster_id=77,
+        identified=True,
+        runs=True,
+        differs=("--max-txn-ops",),
+        quorum=etcd.Membership(77, members),
+    )
+    service = mock.Mock(spec=systemd.Service, runs=True, pid=1)
+    return converge.Look(situation, service, ready=False, served="", witnesses=("10.99.0.12",))
+
+
+def _ready_but_learners(_: Spec, address: str, *__: object, learner: bool = False, **___: object) -> etcd.Ready:
+    """What etcd says: a learner is not ready, unless that it learns is left out of the question."""
+    ok = address != "10.99.0.11" or learner
+    return etcd.Ready(ok, "" if ok else "[-]non_learner failed: cannot have members that are learners", "")
+
+
+def _no_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is installed, started or stopped; nobody waits longer than a moment."""
+    for module, name in (
+        (member, "install_unit"),
+        (member, "make_data_directory"),
+        (systemd, "start"),
+        (systemd, "restart"),
+        (converge, "_wait_gone"),
+        (version_change, "make_ready_to_start"),
+    ):
+        monkeypatch.setattr(module, name, lambda *_: None)
+    monkeypatch.setattr(version_change, "make_ready", lambda *_: False)
+    monkeypatch.setattr(member, "version", lambda: "3.6.16")
+    monkeypatch.setattr(rollback, "_before", lambda _: None)
+    monkeypatch.setattr(systemd, "show", lambda: systemd.Service("active", "", 1, 0, "", True, False, False))
+    monkeypatch.setattr(systemd, "command_of", lambda _: [])
+    monkeypatch.setattr(unit, "command", lambda _: [])
+    monkeypatch.setattr(certificates, "trusted", lambda: "")
+    for name in ("_READY_SECONDS", "_RESTARTED_SECONDS", "_RETRY_SECONDS"):
+        monkeypatch.setattr(converge, name, 0.5)
+
+
+@pytest.mark.parametrize("step", [Step.START, Step.RESTART])
+def test_a_learner_is_waited_for_until_it_is_up_and_not_until_it_votes(
+    monkeypatch: pytest.MonkeyPatch, step: Step
+) -> None:
+    _no_machine(monkeypatch)
+    monkeypatch.setattr(etcd, "ready", _ready_but_learners)
+    behind = {"etcd-1": a_status(1, leader=2, index=10), "etcd-2": a_status(2, leader=2, index=1000)}
+    monkeypatch.setattr(etcd, "statuses", lambda _, asked: {name: behind[name] for name in asked if name in behind})
+    converge._take(step, a_spec(), mock.Mock(), mock.Mock(), _learner())
+
+
+def test_who_is_on_no_list_of_ours_is_not_asked_whether_it_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(etcd, "ready", lambda *_: etcd.Ready(True, "", ""))
+    assert converge._others_ready(a_spec(), {"etcd-2", "etcd-9"}) == {"etcd-2": ""}
+
+
+class _Cluster:
+    """Three members; etcd-1 leads, and two of them may not reach each other."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, cut: bool) -> None:
+        self.leader, self.cut, self.said = 1, cut, list[str]()
+        self.late = 1
+        monkeypatch.setattr(converge, "_voters", self._voters)
+        monkeypatch.setattr(etcd, "etcdctl", self._move)
+        monkeypatch.setattr(etcd, "statuses", lambda *_: self._statuses())
+        monkeypatch.setattr(converge, "say", self.said.append)
+        monkeypatch.setattr(converge, "_FOLLOW_SECONDS", 1.2)
+
+    def _statuses(self) -> dict[str, etcd.Status]:
+        return {f"etcd-{number}": a_status(number, leader=self.leader) for number in (1, 2, 3)}
+
+    def _voters(self, *_: object) -> tuple[list[Voter], dict[str, etcd.Status]]:
+        lost = self.leader != 1 and (self.cut or self.late > 0)
+        self.late -= self.leader != 1
+        third = "it follows another leader" if lost else ""
+        return [Voter("etcd-1"), Voter("etcd-2"), Voter("etcd-3", third)], self._statuses()
+
+    def _move(self, _: Spec, __: list[str], words: list[str], **___: object) -> tuple[int, None, str]:
+        assert words[0] == "move-leader"
+        self.leader = int(words[1], 16)
+        return 0, None, ""
+
+    def hand_over(self) -> tuple[list[Voter], dict[str, etcd.Status]]:
+        quorum = etcd.Membership(77, (a_member(1), a_member(2), a_member(3)))
+
+        def refuse(voters: Sequence[Voter]) -> None:
+            decide.refuse_stop("etcd-1", voters)
+
+        return converge.hand_over(a_spec(), "etcd-1", quorum, self._voters(), refuse, untouched="nothing was restarted")
+
+
+def test_a_leader_that_has_handed_over_waits_until_the_others_follow(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = _Cluster(monkeypatch, cut=False)
+    voters, statuses = cluster.hand_over()
+    assert not any(voter.trouble for voter in voters)
+    assert statuses["etcd-1"].leader == 2
+    assert cluster.late < 0, "looked once more after the first moment"
+
+
+def test_a_leader_takes_its_leadership_back_where_the_others_do_not_reach_each_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cluster = _Cluster(monkeypatch, cut=True)
+    with pytest.raises(
+        NodeError,
+        match=r"with etcd-2 as the leader, and etcd-1 leads again: .*not all other members are healthy \(etcd-3: it "
+        r"follows another leader\); nothing was restarted\. Can all members reach each other on port 2380\?",
+    ):
+        cluster.hand_over()
+    assert cluster.leader == 1
+
+
+@pytest.mark.parametrize(
+    ("wanted", "leader", "running", "goes_to"),
+    [
+        ("3.7.3", 3, {2: "3.7.3", 3: "3.6.16"}, 2),
+        ("3.7.3", 2, {2: "3.7.3", 3: "3.6.16"}, 2),
+        ("3.7.3", 3, {2: "3.7.3", 3: "3.7.3"}, 3),
+        ("3.6.16", 3, {2: "3.6.16", 3: "3.5.35"}, 3),
+    ],
+    ids=["a leader of 3.6 gives it away", "one of 3.7 leads", "all are 3.7", "3.6 reads all"],
+)
+def test_who_joins_with_3_7_learns_from_nobody_who_may_send_what_3_7_cannot_read(
+    monkeypatch: pytest.MonkeyPatch, wanted: str, leader: int, running: dict[int, str], goes_to: int
+) -> None:
+    went = leader
+    spec = a_spec(release={"version": wanted, "mirror": "https://releases.example/etcd/", "sha256": {}})
+    statuses = {f"etcd-{n}": a_status(n, leader=leader, version=version) for n, version in running.items()}
+    voters = [Voter("etcd-1", "connection refused"), Voter("etcd-2"), Voter("etcd-3")]
+
+    def hand_over(_: Spec, __: str, ___: object, found: Any, *____: object, untouched: str) -> None:
+        nonlocal went
+        went = int(str(decide.heir(f"etcd-{leader}", *found))[-1])
+
+    monkeypatch.setattr(converge, "hand_over", hand_over)
+    converge._have_a_leader_it_can_read(spec, mock.Mock(), (voters, statuses), lambda _: None)
+    assert went == goes_to
+
+
+def test_who_would_join_with_3_7_is_refused_where_nobody_can_lead_from_whom_it_could_learn() -> None:
+    spec = a_spec(release={"version": "3.7.3", "mirror": "https://releases.example/etcd/", "sha256": {}})
+    statuses = {"etcd-2": a_status(2, leader=3, version="3.7.3"), "etcd-3": a_status(3, leader=3)}
+    voters = [Voter("etcd-2", "it knows no leader"), Voter("etcd-3")]
+    with pytest.raises(
+        NodeError, match=r"etcd-3, which runs etcd 3\.6\.16, leads, and no healthy voter that runs 3\.7"
+    ):
+        converge._have_a_leader_it_can_read(spec, mock.Mock(), (voters, statuses), lambda _: None)

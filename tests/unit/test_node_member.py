@@ -69,3 +69,17 @@ def test_who_was_on_the_list_is_remembered_until_the_change_is_settled(
     assert remembered() == ["etcd-1", "etcd-2", "etcd-3"]
     member.settle(alone)
     assert remembered() == ["etcd-1"]
+
+
+def test_a_learner_is_asked_for_what_it_has_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That it does not vote makes etcd say that it is not ready, and a read through the quorum may last for minutes."""
+    asked: list[str] = []
+
+    def get(_: str, __: int, page: str, *___: object, **____: object) -> tuple[int, bytes, dict[str, str], str]:
+        asked.append(page)
+        return 200, b"[+]serializable_read ok\n", {}, ""
+
+    monkeypatch.setattr(etcd, "_get", get)
+    member.wait_ready(a_spec(), 5, learner=True)
+    member.wait_ready(a_spec(), 5)
+    assert asked == ["/readyz?verbose&exclude=non_learner&exclude=linearizable_read", "/readyz?verbose"]

@@ -1,0 +1,54 @@
+"""A growth that is cut off while the new member is a learner is finished by the next `pulumi up`."""
+
+from pathlib import Path
+
+from lab import Machine
+from tests.support.etcd import assert_serves_all_members, command_line, member_list, process_ids
+from tests.support.machines import Machines
+from tests.support.prober import probing
+from tests.support.stacks import Stack, Stacks, machine_config
+
+_CONVERGE = "^python3 -I /usr/local/lib/etcd-node/[^ ]* converge"
+
+
+def _cut_off(stack: Stack, stay: Machine, new: Machine) -> None:
+    """Begins `pulumi up`, and ends what works on the new member's machine as soon as its etcd has a log."""
+    running = stack.begin_up()
+    try:
+        new.run(
+            f"until test -d /var/lib/etcd/member/wal; do sleep 0.01; done; pkill -KILL -f '{_CONVERGE}'",
+            root=True,
+            timeout=120,
+        )
+        assert running.wait().code != 0
+    finally:
+        running.kill()
+    learners = [row["name"] for row in member_list(stay) if row.get("isLearner")]
+    assert learners == [new.name]
+
+
+def test_a_learner_that_does_not_run_or_runs_with_other_settings_becomes_a_voter(
+    machines: Machines, stacks: Stacks, tmp_path: Path
+) -> None:
+    found = machines.fresh(5)
+    stay, fourth, fifth = found[:3], found[3], found[4]
+    stack = stacks.new(stay)
+    stack.up()
+    before = process_ids(stay)
+    with probing(stack, stay, tmp_path, "A growth cut off") as probe:
+        stack.config["machines"] = [machine_config(machine) for machine in found]
+        probe.mark("pulumi up, 3 to 5")
+        _cut_off(stack, stay[0], fourth)
+        fourth.run("systemctl stop etcd", root=True)
+        probe.mark("cut off, etcd-4 stopped, pulumi up")
+        _cut_off(stack, stay[0], fifth)
+        assert process_ids(stay) == before
+
+        stack.config["flags"] = {"max-txn-ops": "256"}
+        probe.mark("cut off, a setting changes, pulumi up")
+        run = stack.up()
+        probe.mark("done")
+    assert f"{fifth.name}: restarts for --max-txn-ops" in run.text
+    assert f"{fifth.name}: is a voter" in run.text
+    assert all("--max-txn-ops=256" in command_line(machine) for machine in found)
+    assert_serves_all_members(found)
