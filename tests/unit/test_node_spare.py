@@ -43,8 +43,8 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     monkeypatch.setattr(etcd, "ready", lambda *_: etcd.Ready(True, "", ""))
     monkeypatch.setattr(etcd, "member_list", lambda *_: etcd.Membership(77, tuple(map(a_member, (1, 2, 3)))))
     monkeypatch.setattr(converge, "_voters", made.voters)
-    monkeypatch.setattr(converge, "_GATE_SECONDS", 0.0)
-    monkeypatch.setattr(spare, "move_leader", lambda _, name, *__: made.moved.append(name))
+    monkeypatch.setattr(converge, "_NOBODY_THERE_SECONDS", 0.0)
+    monkeypatch.setattr(spare, "hand_over", lambda _, name, *__, **___: made.moved.append(name))
     return made
 
 
