@@ -738,7 +738,10 @@ def _promote(spec: Spec, look: Look) -> None:
     size = max((status.db_size for status in etcd.statuses(spec, there).values()), default=0)
     more_time(size / _SLOWEST)
     seconds = _PROMOTE_SECONDS + size / _SLOWEST
-    _retry(spec, witnesses, ["member", "promote", f"{member_id:x}"], "promote it when it is in step", seconds)
+    # What it gets from the leader may be what ends it, and systemd would start it for ever.
+    alive = partial(member.refuse_looping, look.service.restarts)
+    words = ["member", "promote", f"{member_id:x}"]
+    _retry(spec, witnesses, words, "promote it when it is in step", seconds, meanwhile=alive)
     say("is a voter")
 
 
@@ -766,11 +769,29 @@ _DONE = {
 }
 
 
-def _retry(spec: Spec, addresses: list[str], words: list[str], doing: str, seconds: float = _RETRY_SECONDS) -> None:
-    """Runs a change of membership, again and again while etcd says that it is not yet time."""
+def _retry(
+    spec: Spec,
+    addresses: list[str],
+    words: list[str],
+    doing: str,
+    seconds: float = _RETRY_SECONDS,
+    *,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> None:
+    """Runs a change of membership, again and again while etcd says that it is not yet time.
+
+    Args:
+        spec: this member.
+        addresses: who is asked.
+        words: what etcdctl is told.
+        doing: what it is for, in words.
+        seconds: how long.
+        meanwhile: called before each try; what it raises ends them.
+    """
     phase(doing)
     said, told = "", False
     for _ in until(seconds, every=0.3):
+        meanwhile()
         code, _, said = etcd.etcdctl(spec, addresses, words, check=False)
         if code == 0:
             return

@@ -116,6 +116,20 @@ def _wait_for_log(spec: Spec, seconds: float) -> None:
     )
 
 
+def refuse_looping(restarts: int) -> None:
+    """Stops a process that ends again and again.
+
+    Args:
+        restarts: how often systemd had restarted it when it was looked at first.
+
+    Raises:
+        StartError: it does; it is stopped.
+    """
+    if systemd.show().restarts - restarts >= _CRASHES:
+        systemd.stop()
+        raise _ended()
+
+
 def _ended() -> StartError:
     said = systemd.journal()
     return StartError(

@@ -26,6 +26,7 @@ from components.node.spec import Spec
 
 from .node_support import a_member, a_spec, a_status
 
+_SERVICE = systemd.Service("active", "running", 1, 0, "", True, False, False)
 ADD = ["member", "add", "etcd-1", "--learner", "--peer-urls=https://10.99.0.11:2380"]
 
 
@@ -54,6 +55,22 @@ def test_a_learner_that_is_behind_is_no_voter(monkeypatch: pytest.MonkeyPatch) -
     assert answers == []
 
 
+def test_a_learner_whose_etcd_ends_again_and_again_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    behind = (1, None, "Error: etcdserver: can only promote a learner member which is in sync with leader")
+    restarts = iter((3, 4, 5, 6))
+    stop = mock.Mock()
+    monkeypatch.setattr(etcd, "etcdctl", lambda *_, **__: behind)
+    monkeypatch.setattr(etcd, "statuses", lambda *_: {})
+    monkeypatch.setattr(systemd, "show", lambda: replace(_SERVICE, restarts=next(restarts)))
+    monkeypatch.setattr(systemd, "journal", lambda: "panic")
+    monkeypatch.setattr(systemd, "stop", stop)
+    look = replace(_learner(), service=replace(_SERVICE, restarts=3))
+    with pytest.raises(member.StartError, match="panic"):
+        converge._promote(a_spec(), look)
+    stop.assert_called_once_with()
+    assert next(restarts) == 6, "one restart is no loop, two are"
+
+
 def test_what_etcd_refuses_for_another_reason_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     ask = mock.Mock(return_value=(1, None, "Error: etcdserver: Peer URLs already exists"))
     monkeypatch.setattr(etcd, "etcdctl", ask)
@@ -66,6 +83,7 @@ def test_a_learner_gets_the_more_time_the_more_data_there_are(monkeypatch: pytes
     given: list[float] = []
     look = mock.Mock(witnesses=("10.99.0.12",))
     look.situation.member_id = 11
+    look.service.restarts = 0
 
     def statuses(_: Spec, addresses: dict[str, str]) -> dict[str, etcd.Status]:
         assert list(addresses) == ["etcd-2"], "who has yet to join would cost time"
@@ -74,6 +92,7 @@ def test_a_learner_gets_the_more_time_the_more_data_there_are(monkeypatch: pytes
     monkeypatch.setattr(etcd, "statuses", statuses)
     monkeypatch.setattr(etcd, "etcdctl", lambda *_, **__: (0, None, ""))
     monkeypatch.setattr(converge, "more_time", given.append)
+    monkeypatch.setattr(systemd, "show", lambda: _SERVICE)
     converge._promote(a_spec(), look)
     assert given == [pytest.approx(102.4)]
 
