@@ -3,7 +3,6 @@
 import json
 import shlex
 import subprocess
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from tests.support.machines import Machines
 from tests.support.manual import assert_as_in_the_manual
 from tests.support.prober import probing
 from tests.support.stacks import Stacks
+from tests.support.waiting import every
 
 
 def restarts(machines: Sequence[Machine]) -> dict[str, int]:
@@ -165,8 +165,7 @@ def test_a_rotation_whose_first_and_third_up_are_killed_is_finished_by_the_next_
             stack.up_killed_when(lambda: "etcd-2: restarts for" in stack.log.read_text())
             probe.mark("killed")
             # What runs on a machine goes on to its end.
-            while process_ids(found[1:2])["etcd-2"] == processes["etcd-2"]:
-                time.sleep(0.2)
+            assert any(process_ids(found[1:2])["etcd-2"] != processes["etcd-2"] for _ in every(0.2, seconds=60))
             assert process_ids(found[2:])["etcd-3"] == processes["etcd-3"]
             stack.up()
         assert restarts(found) == {name: count + 1 for name, count in before.items()}

@@ -1,7 +1,5 @@
 """A run that was killed in the middle of a member's change, and a configuration that is then set back."""
 
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from lab import Machine
@@ -9,14 +7,7 @@ from tests.support.etcd import assert_serves_all_members, command_line, process_
 from tests.support.machines import Machines
 from tests.support.prober import probing
 from tests.support.stacks import Stack, Stacks, machine_config
-
-
-def every(pause: float, *, seconds: float) -> Iterator[None]:
-    """Once at first, then after every pause."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        yield
-        time.sleep(pause)
+from tests.support.waiting import every
 
 
 def killed_at(stack: Stack, words: str, member: str = "etcd-1") -> None:

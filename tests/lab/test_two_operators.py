@@ -4,7 +4,6 @@ import getpass
 import json
 import re
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from tests.support.etcd import assert_serves_all_members, command_line, etcdctl,
 from tests.support.machines import Machines
 from tests.support.prober import probing
 from tests.support.stacks import Run, Stack, Stacks
+from tests.support.waiting import every
 
 KEY = "external-etcd/operator"
 
@@ -98,8 +98,7 @@ def test_of_two_operators_one_is_refused_and_a_claim_that_was_left_behind_lapses
         assert "a@b (operator 0123456789abcdef) since 2026-01-01T00:00:00Z" in run.text
         assert "lapses by itself" in run.text
         leave_behind(3)
-        while etcdctl(found[0], "get", KEY, "--print-value-only"):
-            time.sleep(0.5)
+        assert any(not etcdctl(found[0], "get", KEY, "--print-value-only") for _ in every(0.5, seconds=60))
         probe.mark("lapsed")
         winner.up()
     assert_serves_all_members(found)
