@@ -607,6 +607,7 @@ def _join(spec: Spec, ours: identity.Identity, look: Look) -> None:
         _retry(spec, witnesses, ["member", "remove", f"{entry.id:x}"], "remove its stale entry")
         say(f"removed its stale entry {entry.id:x}")
     identity.save(replace(ours, cluster_id=f"{quorum.cluster_id:x}", member_id=""))
+    _make_room(spec, witnesses, quorum)
     joined.note(spec, witnesses)
     _add_learner(spec, witnesses, peer_url)
     now = etcd.member_list(spec, witnesses)
@@ -657,6 +658,17 @@ def _have_a_leader_it_can_read(
             f"Bring the members that run {versions.series(wanted)} back first, then run again.",
         )
     hand_over(spec, leader, quorum, (able, statuses), refuse, untouched="nothing was changed")
+
+
+def _make_room(spec: Spec, witnesses: list[str], cluster: etcd.Membership) -> None:
+    """Takes out a learner that a run which was cut off has left: etcd takes in no other one while it is there.
+
+    It carries nothing. If it is still wanted, its own turn comes later in this update, and it joins anew.
+    """
+    for name, entry in joined.learners(spec, witnesses, cluster).items():
+        _retry(spec, witnesses, ["member", "remove", f"{entry.id:x}"], f"take the learner {name} out")
+        joined.forget(spec, witnesses, name)
+        say(f"took the learner {name} out, which a run that was cut off has left")
 
 
 def _add_learner(spec: Spec, witnesses: list[str], peer_url: str) -> None:

@@ -54,6 +54,32 @@ def unknown(spec: Spec, addresses: Sequence[str], cluster: etcd.Membership, know
     }
     if all(entry.id in ours for entry in cluster.members):
         return {}
+    noted = _noted(spec, addresses)
+    return {name: address for name, address in noted.items() if name not in {**known, **spec.members}}
+
+
+def learners(spec: Spec, addresses: Sequence[str], cluster: etcd.Membership) -> dict[str, etcd.Member]:
+    """Those of the others who were taken in and do not vote yet: name -> entry.
+
+    Args:
+        spec: this member.
+        addresses: members that reach the quorum.
+        cluster: the member list.
+
+    Raises:
+        NodeError: the members do not answer.
+    """
+    own = cluster.of_slot(spec.member, spec.peer_url(spec.address))
+    if not any(entry.learner and entry not in own for entry in cluster.members):
+        return {}
+    return {
+        name: entry
+        for name, address in _noted(spec, addresses).items()
+        for entry in cluster.of_slot(name, spec.peer_url(address))
+        if entry.learner and entry not in own
+    }
+
+
+def _noted(spec: Spec, addresses: Sequence[str]) -> dict[str, str]:
     _, found, _ = etcd.etcdctl(spec, addresses, ["get", "--prefix", PREFIX])
-    rows = [(text(row["key"])[len(PREFIX) :], text(row["value"])) for row in (found or {}).get("kvs") or []]
-    return {name: address for name, address in rows if name not in {**known, **spec.members}}
+    return {text(row["key"])[len(PREFIX) :]: text(row["value"]) for row in (found or {}).get("kvs") or []}

@@ -1,4 +1,4 @@
-"""A growth that is cut off while the new member is a learner is finished by the next `pulumi up`."""
+"""A change that is cut off while the new member is a learner is finished by the next `pulumi up`."""
 
 from pathlib import Path
 
@@ -52,3 +52,35 @@ def test_a_learner_that_does_not_run_or_runs_with_other_settings_becomes_a_voter
     assert f"{fifth.name}: is a voter" in run.text
     assert all("--max-txn-ops=256" in command_line(machine) for machine in found)
     assert_serves_all_members(found)
+
+
+def test_a_learner_that_was_left_gives_way_to_who_joins_before_it_and_joins_later_if_it_is_wanted(
+    machines: Machines, stacks: Stacks, tmp_path: Path
+) -> None:
+    """Etcd takes in one learner at a time, and this one's own machine has no turn before the other's."""
+    found = machines.fresh(5)
+    first, second, third, fourth, fifth = found
+    stack = stacks.new(found[:3])
+    stack.up()
+    before = process_ids([first, third])
+    with probing(stack, [first, third], tmp_path, "A learner left behind") as probe:
+        stack.config["machines"] = [machine_config(machine) for machine in (first, fourth, third)]
+        probe.mark("pulumi up, etcd-4 for etcd-2")
+        _cut_off(stack, first, fourth)
+        stack.config["machines"] = [machine_config(machine) for machine in (first, fifth, third)]
+        probe.mark("cut off; etcd-5 instead, pulumi up")
+        assert f"{fifth.name}: took the learner {fourth.name} out" in stack.up().text
+        assert_serves_all_members([first, fifth, third])
+
+        stack.config["machines"] = [machine_config(machine) for machine in (first, fifth, third, second, fourth)]
+        probe.mark("pulumi up, 3 to 5")
+        _cut_off(stack, first, second)
+        stack.config["machines"] = [machine_config(machine) for machine in (first, fifth, third, fourth, second)]
+        probe.mark("cut off; in another order, pulumi up")
+        run = stack.up()
+        probe.mark("done")
+    assert f"{fourth.name}: took the learner {second.name} out" in run.text
+    assert f"{second.name}: is a voter" in run.text
+    assert process_ids([first, third]) == before
+    assert_serves_all_members(found)
+    stack.up("--expect-no-changes")

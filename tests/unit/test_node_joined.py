@@ -32,12 +32,12 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     return asked
 
 
-def membership(spec: Spec, **others: str) -> Membership:
+def membership(spec: Spec, learners: Sequence[str] = (), /, **others: str) -> Membership:
     members = {**spec.members, **others}
     return Membership(
         1,
         tuple(
-            Member(id=number, name=name, peer_urls=(spec.peer_url(address),), client_urls=(), learner=False)
+            Member(id=number, name=name, peer_urls=(spec.peer_url(address),), client_urls=(), learner=name in learners)
             for number, (name, address) in enumerate(members.items(), 1)
         ),
     )
@@ -56,6 +56,21 @@ def test_who_has_joined_and_is_not_wanted_is_ours_and_who_is_wanted_is_not_among
     cluster = membership(spec, **{"etcd-9": "10.99.0.19"})
     assert joined.unknown(spec, ["10.99.0.11"], cluster, {}) == {"etcd-9": "10.99.0.19"}
     assert asked == [["get", "--prefix", "external-etcd/joined/"]]
+
+
+def test_a_learner_that_was_taken_in_is_in_the_way_and_neither_oneself_nor_a_voter_nor_somebody_elses_is(
+    asked: list[list[str]],
+) -> None:
+    spec = a_spec(member="etcd-3")
+    addresses = ["10.99.0.11"]
+    others = {"etcd-9": "10.99.0.19", "stranger": "10.99.0.20"}
+    assert joined.learners(spec, addresses, membership(spec, ["etcd-3"], **others)) == {}
+    assert asked == []
+    both = membership(spec, ["etcd-9", "stranger"], **others)
+    assert joined.learners(spec, addresses, both) == {"etcd-9": both.members[3]}
+    # One that is wanted, too: it may be this one's turn first.
+    wanted = membership(spec, ["etcd-1"], **others)
+    assert joined.learners(spec, addresses, wanted) == {"etcd-1": wanted.members[0]}
 
 
 def test_who_joins_is_noted_and_who_has_left_is_forgotten(asked: list[list[str]]) -> None:
