@@ -589,7 +589,7 @@ def _join(spec: Spec, ours: identity.Identity, look: Look) -> None:
     running = {name: status.version for name, status in statuses.items() if name != spec.member}
     versions.refuse_version(spec.release.version, running)
     versions.refuse_joining_version(spec.member, spec.release.version, running)
-    if not stale:
+    if not stale and spec.member not in joined.noted(spec, witnesses):
         versions.refuse_mixed(f"{spec.member} would join the cluster", running)
     _have_a_leader_it_can_read(spec, quorum, (voters, statuses), refuse)
 
@@ -603,12 +603,12 @@ def _join(spec: Spec, ours: identity.Identity, look: Look) -> None:
     moved = move_aside(spec, "removed")
     if moved is not None:
         say(f"data moved aside to {moved}")
+    joined.note(spec, witnesses)
     for entry in stale:
         _retry(spec, witnesses, ["member", "remove", f"{entry.id:x}"], "remove its stale entry")
         say(f"removed its stale entry {entry.id:x}")
     identity.save(replace(ours, cluster_id=f"{quorum.cluster_id:x}", member_id=""))
     _make_room(spec, witnesses, quorum)
-    joined.note(spec, witnesses)
     _add_learner(spec, witnesses, peer_url)
     now = etcd.member_list(spec, witnesses)
     initial = {
@@ -667,7 +667,8 @@ def _make_room(spec: Spec, witnesses: list[str], cluster: etcd.Membership) -> No
     """
     for name, entry in joined.learners(spec, witnesses, cluster).items():
         _retry(spec, witnesses, ["member", "remove", f"{entry.id:x}"], f"take the learner {name} out")
-        joined.forget(spec, witnesses, name)
+        if name not in spec.members:
+            joined.forget(spec, witnesses, name)
         say(f"took the learner {name} out, which a run that was cut off has left")
 
 

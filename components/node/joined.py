@@ -54,8 +54,7 @@ def unknown(spec: Spec, addresses: Sequence[str], cluster: etcd.Membership, know
     }
     if all(entry.id in ours for entry in cluster.members):
         return {}
-    noted = _noted(spec, addresses)
-    return {name: address for name, address in noted.items() if name not in {**known, **spec.members}}
+    return {name: address for name, address in noted(spec, addresses).items() if name not in {**known, **spec.members}}
 
 
 def learners(spec: Spec, addresses: Sequence[str], cluster: etcd.Membership) -> dict[str, etcd.Member]:
@@ -74,12 +73,21 @@ def learners(spec: Spec, addresses: Sequence[str], cluster: etcd.Membership) -> 
         return {}
     return {
         name: entry
-        for name, address in _noted(spec, addresses).items()
+        for name, address in noted(spec, addresses).items()
         for entry in cluster.of_slot(name, spec.peer_url(address))
         if entry.learner and entry not in own
     }
 
 
-def _noted(spec: Spec, addresses: Sequence[str]) -> dict[str, str]:
+def noted(spec: Spec, addresses: Sequence[str]) -> dict[str, str]:
+    """Those who were taken in, or were about to be when a run was cut off: name -> address.
+
+    Args:
+        spec: the cluster.
+        addresses: members that reach the quorum.
+
+    Raises:
+        NodeError: the members do not answer.
+    """
     _, found, _ = etcd.etcdctl(spec, addresses, ["get", "--prefix", PREFIX])
     return {text(row["key"])[len(PREFIX) :]: text(row["value"]) for row in (found or {}).get("kvs") or []}

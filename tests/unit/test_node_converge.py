@@ -13,6 +13,8 @@ from components.node import (
     decide,
     etcd,
     files,
+    firewall,
+    identity,
     joined,
     member,
     rollback,
@@ -179,6 +181,51 @@ def test_a_learner_is_waited_for_until_it_is_up_and_not_until_it_votes(
     behind = {"etcd-1": a_status(1, leader=2, index=10), "etcd-2": a_status(2, leader=2, index=1000)}
     monkeypatch.setattr(etcd, "statuses", lambda _, asked: {name: behind[name] for name in asked if name in behind})
     converge._take(step, a_spec(), mock.Mock(), mock.Mock(), _learner())
+
+
+def _joining(monkeypatch: pytest.MonkeyPatch, members: Sequence[etcd.Member], noted: Sequence[str]) -> list[str]:
+    """What `_join` of etcd-1 has etcdctl do, in a cluster in the middle of an upgrade where these have been noted."""
+    _no_machine(monkeypatch)
+    asked: list[str] = []
+
+    def etcdctl(_: Spec, __: Sequence[str], words: Sequence[str], **___: object) -> tuple[int, Any, str]:
+        asked.append(" ".join(words))
+        return 0, {}, ""
+
+    statuses = {"etcd-2": a_status(2, leader=2, version="3.6.16"), "etcd-3": a_status(3, leader=2, version="3.5.35")}
+    monkeypatch.setattr(etcd, "etcdctl", etcdctl)
+    monkeypatch.setattr(etcd, "member_list", lambda *_: etcd.Membership(77, tuple(members)))
+    monkeypatch.setattr(converge, "_voters", lambda *_: ([Voter("etcd-2"), Voter("etcd-3")], statuses))
+    monkeypatch.setattr(joined, "noted", lambda *_: {name: f"10.99.0.1{name[-1]}" for name in noted})
+    monkeypatch.setattr(converge, "move_aside", lambda *_: None)
+    for module, name in ((systemd, "stop"), (identity, "save"), (firewall, "admit"), (member, "begin")):
+        monkeypatch.setattr(module, name, lambda *_, **__: None)
+    known = identity.Identity("dev", "etcd-1", "/var/lib/etcd")
+    converge._join(a_spec(), known, mock.Mock(witnesses=("10.99.0.12",)))
+    return asked
+
+
+def test_a_slot_is_noted_before_its_old_entry_goes_so_that_it_may_come_back_whatever_happens_in_between(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While versions are mixed nobody new may join: a power cut between the two must not make it a new one."""
+    note = "put external-etcd/joined/etcd-1 10.99.0.11"
+    others = (a_member(2), a_member(3))
+    assert _joining(monkeypatch, [a_member(1), *others], noted=[]) == [note, "member remove 1", " ".join(ADD)]
+    assert _joining(monkeypatch, others, noted=["etcd-1"]) == [note, " ".join(ADD)]
+    with pytest.raises(NodeError, match="members are not changed in the middle of a change of version"):
+        _joining(monkeypatch, others, noted=["etcd-4"])
+
+
+def test_a_learner_in_the_way_goes_and_keeps_its_note_if_it_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    mixed = [a_member(1), a_member(2), a_member(3, learner=True), a_member(4, learner=True)]
+    assert _joining(monkeypatch, mixed, noted=["etcd-3", "etcd-4"])[1:] == [
+        "member remove 1",
+        "member remove 3",
+        "member remove 4",
+        "del external-etcd/joined/etcd-4",
+        " ".join(ADD),
+    ]
 
 
 def test_who_is_on_no_list_of_ours_is_not_asked_whether_it_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
