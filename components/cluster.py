@@ -3,7 +3,6 @@
 import hashlib
 import json
 import secrets
-from collections.abc import Mapping
 from typing import Any, NotRequired, TypedDict, TypeVar, cast
 
 import pulumi
@@ -15,7 +14,7 @@ from .member import EtcdMember
 from .node import bundle
 from .operator import new_operator
 from .pki import EARLY_RENEWAL_HOURS, YEAR_HOURS, Authority, ClientCertificate, EtcdPki, EtcdPkiArgs, authorities_of
-from .plan import AuthorityPlan, ClusterPlan, MemberPlan, Spec, member_specs, spec_text, warnings
+from .plan import AuthorityPlan, ClusterPlan, MemberPlan, member_specs, spec_text, warnings
 from .plan.flags import DEFAULT_QUOTA, METRICS_LOOPBACK, PKI_DIRECTORY
 from .plan.guard.state import State, wanted_state
 from .plan.releases import DEFAULT_MIRROR
@@ -76,8 +75,8 @@ class EtcdCluster(pulumi.ComponentResource):
     """An etcd cluster on machines that exist, founded, converged and proved healthy.
 
     Children: `<name>-pki` (`EtcdPki`), `<name>-<member>` (`EtcdMember`) per member, `<name>-founding` (a `pulumi.Stash`
-    that remembers with whom the cluster was founded, and its token), `<name>-change` (one whose ID is another one after
-    every change of what is wanted) and `<name>-health`.
+    that remembers with whom the cluster was founded, and its token), `<name>-change` and `<name>-machines` (two whose
+    ID is another one after every change of what is wanted, and of who the members are) and `<name>-health`.
 
     Raises `plan.PlanError` (a ValueError) on bad arguments, with key, value, rule and remedy, and its subclass
     `ChangeRefusedError` on a change that cannot be made in one update.
@@ -129,10 +128,16 @@ class EtcdCluster(pulumi.ComponentResource):
         # old inputs in the state, and if the configuration is then set back, nothing differs, whatever has happened on
         # the machine. So each change of the wanted state has an ID that never was before, noted before any machine
         # changes and given to every member.
-        change = pulumi.Stash(
-            f"{name}-change",
-            input=_digest(specs),
-            opts=pulumi.ResourceOptions(parent=self, replace_on_changes=["input"]),
+        # The same of what all machines are prepared for: a machine that is being retired when a run is killed has to be
+        # prepared again if it is wanted again.
+        anew = pulumi.ResourceOptions(parent=self, replace_on_changes=["input"])
+        change = pulumi.Stash(f"{name}-change", input=_digest(*map(spec_text, specs.values())), opts=anew)
+        machines = pulumi.Stash(
+            f"{name}-machines",
+            input=_digest(
+                *(json.dumps([each["name"], each["address"], each.get("firewall")]) for each in args["members"])
+            ),
+            opts=anew,
         )
 
         pki = EtcdPki(f"{name}-pki", _pki_args(args), child)
@@ -146,6 +151,7 @@ class EtcdCluster(pulumi.ComponentResource):
                     "operator": operator,
                     "after": [founding, *pki.authorities],
                     "change": change.id,
+                    "machines": machines.id,
                 },
                 child,
             )
@@ -212,8 +218,8 @@ class EtcdCluster(pulumi.ComponentResource):
         )
 
 
-def _digest(specs: Mapping[str, Spec]) -> str:
-    return hashlib.sha256("".join(map(spec_text, specs.values())).encode()).hexdigest()[:12]
+def _digest(*texts: str) -> str:
+    return hashlib.sha256("".join(texts).encode()).hexdigest()[:12]
 
 
 def _after(proof: pulumi.Output[Any], value: pulumi.Output[_T]) -> pulumi.Output[_T]:

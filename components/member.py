@@ -36,6 +36,8 @@ class EtcdMemberArgs(TypedDict):
     """What is deleted only when the machine has been retired: a deletion that fails there must not lose the CA."""
     change: pulumi.Input[str]
     """Of which change of the cluster this wanted state is; another one after every change, also after one undone."""
+    machines: pulumi.Input[str]
+    """The same of who the members are and who may reach them: what machines are prepared for beside their own."""
 
 
 class EtcdMember(pulumi.ComponentResource):
@@ -67,24 +69,28 @@ class EtcdMember(pulumi.ComponentResource):
         self._hooks = pulumi.ResourceHookBinding(before_create=[reachable], before_update=[reachable])
         # The identity travels beside the keys, not in the readable text: it is unknown while a machine is being
         # replaced, and would hide every other change in the preview.
-        self._bundle: pulumi.Output[str] = pulumi.Output.secret(
-            pulumi.Output.json_dumps(
-                {
-                    "identity": machine.get("identity", ""),
-                    "files": args["files"],
-                    "operator": args["operator"],
-                    "change": args["change"],
-                },
-                sort_keys=True,
-            )
-        )
+        identity = machine.get("identity", "")
         self.prepared = self._command(
             "prepare",
             create=self._prepare_line(machine),
             # The program is no secret. Marked as one, previews show it as [secret] and not as pages of base64.
-            stdin=pulumi.Output.secret(pulumi.Output.concat(bundle.program(), "\n", machine.get("identity", ""))),
+            stdin=pulumi.Output.secret(pulumi.Output.concat(bundle.program(), "\n", identity, "\n", args["machines"])),
             delete=self._retire(),
             after=args["after"],
+        )
+        self._bundle: pulumi.Output[str] = pulumi.Output.secret(
+            pulumi.Output.json_dumps(
+                {
+                    "identity": identity,
+                    "files": args["files"],
+                    "operator": args["operator"],
+                    "change": args["change"],
+                    # Says when that was: what a run that was killed has done to a machine that was prepared for
+                    # something else is looked at again, also when this member is then to be what it was.
+                    "prepared": self.prepared.stdout,
+                },
+                sort_keys=True,
+            )
         )
 
     def found(self, founding: pulumi.Output[Any], after: Sequence[pulumi.Resource]) -> remote.Command:

@@ -17,7 +17,7 @@ from .clouds import AwsCloud, EmulatedCloud, HetznerCloud
 from .errors import LabError
 from .lab import REPO, Lab
 from .machine import Machine
-from .probe import Probe, ProbeError, as_json, client_tls
+from .probe import Pace, Probe, ProbeError, as_json, client_tls
 from .timeline import timeline
 
 _A_DAY = 86400.0
@@ -85,6 +85,13 @@ def _parser() -> argparse.ArgumentParser:
     for name, text in (("ca", "CA certificate"), ("cert", "client certificate"), ("key", "its key")):
         probe.add_argument(f"--{name}", metavar="FILE", help=f"{text}, PEM; goes with --endpoints")
     probe.add_argument("--seconds", type=float, metavar="S", help="end by itself after so long")
+    probe.add_argument(
+        "--patience",
+        type=float,
+        default=Pace.request,
+        metavar="S",
+        help="give a request up after so long (%(default)s)",
+    )
     probe.add_argument("--svg", metavar="FILE", help="draw what happened, too")
     probe.add_argument(
         "--log", metavar="FILE", help="mark the steps that `pulumi up --yes | tee FILE` says, in the SVG"
@@ -151,7 +158,7 @@ def _probe(lab: Lab, args: argparse.Namespace) -> int:
             args.endpoints, args.ca, args.cert, args.key = _stack_client(lab, Path(scratch))
         tls = client_tls(args.ca, args.cert, args.key)
     by_address = {f"https://{machine.address}:2379": machine.name for machine in lab.machines.values()}
-    probe = Probe(args.endpoints.split(","), tls, names=by_address)
+    probe = Probe(args.endpoints.split(","), tls, names=by_address, pace=Pace(request=args.patience))
     probe.start()
     if args.log:
         probe.follow(Path(args.log))

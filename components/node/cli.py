@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from . import lock, say, spec
 from .errors import NodeError
@@ -86,47 +87,59 @@ def _run(verb: str, words: list[str]) -> None:
     if not 1 <= len(words) <= most:
         raise NodeError(f"`etcd-node {verb}` takes one argument, not {len(words)}", "See `etcd-node help`.")
     if verb in ("retire", "spare"):
+        leave = _leaving(verb)
         with lock.held(verb), say.deadline(verb, DEADLINES[verb]):
             say.refuse_abandoned()
-            _part(verb, words)
+            leave(*words)
         return
     wanted = spec.parse(words[0])
     say.member(wanted.member, to_stderr=verb == "health")
     given = "" if verb == "prepare" or sys.stdin.isatty() else sys.stdin.read()
+    change = _change(verb)
     with lock.held(verb), say.deadline(verb, DEADLINES[verb]):
         say.refuse_abandoned()
-        _change(verb, wanted, given)
+        _refuse_removed()
+        change(wanted, given)
 
 
-def _part(verb: str, words: list[str]) -> None:
+# Modules are loaded before the lock is waited for: who holds it may be a `retire`, which takes the program away.
+
+
+def _leaving(verb: str) -> Callable[..., None]:
     if verb == "retire":
         from .retire import retire
 
-        retire(*words)
-    else:
-        from .spare import spare
+        return retire
+    from .spare import spare
 
-        spare(*words)
+    return spare
 
 
-def _change(verb: str, wanted: spec.Spec, given: str) -> None:
+def _change(verb: str) -> Callable[[spec.Spec, str], None]:
     if verb == "prepare":
         from .prepare import prepare
 
-        prepare(wanted)
-    elif verb == "health":
+        return lambda wanted, _: prepare(wanted)
+    if verb == "health":
         from .claim import Claim
         from .health import health
 
-        print(health(wanted, Claim(wanted, spec.parse_operator(given))), flush=True)
-    elif verb == "found":
+        return lambda wanted, given: print(health(wanted, Claim(wanted, spec.parse_operator(given))), flush=True)
+    if verb == "found":
         from .found import found
 
-        found(wanted, spec.parse_bundle(given))
-    else:
-        from .converge import converge
+        return lambda wanted, given: found(wanted, spec.parse_bundle(given))
+    from .converge import converge
 
-        converge(wanted, spec.parse_bundle(given))
+    return lambda wanted, given: converge(wanted, spec.parse_bundle(given))
+
+
+def _refuse_removed() -> None:
+    if not Path(__file__).exists():
+        raise NodeError(
+            "a `retire` that an earlier run had begun has ended just now, and took etcd-node away; nothing was changed",
+            "Run again.",
+        )
 
 
 def _status(words: list[str]) -> None:

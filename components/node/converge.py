@@ -57,7 +57,7 @@ _DRAIN_SECONDS = 1.0
 _SNAPSHOT_SECONDS = 20.0
 _READS_NO_V2 = (3, 7)
 """From this minor on, etcd cannot read the entries that etcd 3.5 wrote about its members."""
-_BEGINNINGS = (Step.START, Step.ADOPT, Step.JOIN, Step.REJOIN)
+_BEGINNINGS = (Step.START, Step.ADOPT, Step.JOIN, Step.REJOIN, Step.PROMOTE)
 """How a member begins on a machine that has taken another one's place."""
 
 
@@ -294,22 +294,23 @@ def _restart(spec: Spec, look: Look) -> None:
             f"{decide.remedy(look.situation.silence, 'Bring the other members back first.')} Then run again.",
         )
     quorum = look.situation.quorum
+    everyone = joined.everyone(spec, look.witnesses, quorum)
     learns = look.situation.learns  # whoever does not vote carries no quorum
-    voters, statuses = _voters(spec, quorum) if learns else _wait_to_stop(spec, quorum)
-    if version_change.make_ready(spec, statuses) and not learns:
-        voters, statuses = _wait_to_stop(spec, quorum)
+    voters, statuses = _voters(everyone, quorum) if learns else _wait_to_stop(everyone, quorum)
+    if version_change.make_ready(everyone, statuses) and not learns:
+        voters, statuses = _wait_to_stop(everyone, quorum)
     own = statuses.get(spec.member)
     others = {voter.name for voter in voters if voter.name != spec.member}
     if own is not None and own.leader == own.member_id and others:
         refuse = partial(decide.refuse_stop, spec.member)
         voters, statuses = hand_over(
-            spec, spec.member, quorum, (voters, statuses), refuse, untouched="nothing was restarted"
+            everyone, spec.member, quorum, (voters, statuses), refuse, untouched="nothing was restarted"
         )
     # What a learner has yet to get may take long; it is waited for when it becomes a voter.
     goal = 0 if learns else max((status.raft_index for status in statuses.values()), default=0)
     if _has_entries_too_old(spec):
         _shed_old_entries(spec, look)
-        _wait_in_step(spec, goal, others)
+        _wait_in_step(everyone, goal, others)
         return  # and the next look finds that the restart is still to come
     say(f"restarts for {', '.join(look.situation.differs)}")
     phase("restart")
@@ -323,7 +324,7 @@ def _restart(spec: Spec, look: Look) -> None:
         systemd.restart()
         _wait_gone(before)
         member.wait_ready(spec, _RESTARTED_SECONDS, learner=learns)
-    _wait_in_step(spec, goal, others)
+    _wait_in_step(everyone, goal, others)
     say("is back")
     if still := _differs(spec, systemd.show()):
         raise NodeError(
@@ -575,7 +576,11 @@ def _join(spec: Spec, ours: identity.Identity, look: Look) -> None:
     witnesses = list(look.witnesses)
     # The member list once more, from the quorum and not from one member's memory, before anything is changed by it.
     quorum = etcd.member_list(spec, witnesses)
-    stale = quorum.of_slot(spec.member, peer_url)
+    noted = joined.noted(spec, witnesses)
+    stale = [*quorum.of_slot(spec.member, peer_url)]
+    # One that never started has no name, and may have been taken in at an address that the member has no longer.
+    before = spec.peer_url(noted.get(spec.member, spec.address))
+    stale += [entry for entry in quorum.members if before in entry.peer_urls and not entry.name and entry not in stale]
     foreign = [entry for entry in stale if entry.name not in ("", spec.member)]
     if foreign:
         raise NodeError(
@@ -583,15 +588,16 @@ def _join(spec: Spec, ours: identity.Identity, look: Look) -> None:
             "nothing was changed",
             f"Keep the name {foreign[0].name} for this address, or give {spec.member} another.",
         )
-    voters, statuses = _voters(spec, quorum)
+    everyone = joined.everyone(spec, witnesses, quorum)
+    voters, statuses = _voters(everyone, quorum)
     refuse = partial(decide.refuse_removal, spec.member, removed=sum(1 for entry in stale if not entry.learner))
     refuse(voters)
     running = {name: status.version for name, status in statuses.items() if name != spec.member}
     versions.refuse_version(spec.release.version, running)
     versions.refuse_joining_version(spec.member, spec.release.version, running)
-    if not stale and spec.member not in joined.noted(spec, witnesses):
+    if not stale and spec.member not in noted:
         versions.refuse_mixed(f"{spec.member} would join the cluster", running)
-    _have_a_leader_it_can_read(spec, quorum, (voters, statuses), refuse)
+    _have_a_leader_it_can_read(everyone, quorum, (voters, statuses), refuse)
 
     systemd.stop()
     if wal.exists(spec.data_directory) and wal.owner(spec.data_directory) is not None:
@@ -686,15 +692,16 @@ def _add_learner(spec: Spec, witnesses: list[str], peer_url: str) -> None:
 def _part(spec: Spec, look: Look, claim: Claim) -> bool:
     """Takes those out of the cluster that an edit took off the list; their machines are retired afterwards.
 
-    Only who was on the list that was installed here before, or was taken in by an update that did not reach this
-    machine: what others have added to the cluster is not ours to remove. Whoever restarts first forgets the old list;
-    so this comes before every other step.
+    Only who was on the list that was installed here before, or is one of ours as the cluster remembers it: what others
+    have added to the cluster is not ours to remove. Whoever restarts first forgets the old list; so this comes before
+    every other step. While others are still to join, only who is of no use leaves; the rest is for the last of them, or
+    for a member after it.
 
     Returns:
         Whether anybody was removed.
 
     Raises:
-        NodeError: it is not safe now, or others would have to join in the same edit; nobody was removed.
+        NodeError: it is not safe now; nobody was removed.
     """
     before = files.read_json(paths.INSTALLED) or {}
     recorded = {name: address for name, address in before.get("members", {}).items() if name not in spec.members}
@@ -702,12 +709,13 @@ def _part(spec: Spec, look: Look, claim: Claim) -> bool:
     witnesses = list(look.witnesses)
     if look.situation.quorum is not None:
         gone |= joined.unknown(spec, witnesses, look.situation.quorum, gone)
+    urls = {name: spec.peer_url(address) for name, address in gone.items()}
     removed = False
     for _ in gone:
         refuse_abandoned()
         cluster = etcd.member_list(spec, witnesses)
         leaving = decide.leaving(
-            {name: spec.peer_url(address) for name, address in gone.items()},
+            urls,
             {name: spec.peer_url(address) for name, address in spec.members.items()},
             cluster,
         )
@@ -723,7 +731,10 @@ def _part(spec: Spec, look: Look, claim: Claim) -> bool:
         led = {status.leader for status in statuses.values()}
         leader = next((entry.name for entry in cluster.voters if entry.id in led), "")
         entry = decide.next_to_leave(leaving, voters, leader)
-        decide.refuse_exchange(entry, spec.members, cluster)
+        slot = next(name for name, url in urls.items() if entry in cluster.of_slot(name, url))
+        lost = slot in recorded and any(voter.name == entry.name and voter.trouble for voter in voters)
+        if not lost and decide.stays_for_now(entry, spec.members, cluster):
+            break
         decide.refuse_leaving(entry, list(spec.members), voters)
         if entry.name == leader and leader not in statuses and leader not in recorded:
             # Who has just joined may not reach it, and could not have it hand leadership over: those who stay can.
@@ -737,7 +748,7 @@ def _part(spec: Spec, look: Look, claim: Claim) -> bool:
             # As in `hand_over`: whether those who stay reach each other shows only now.
             gate(everyone, cluster, partial(decide.refuse_leaving, entry, list(spec.members)), _FOLLOW_SECONDS)
         _retry(spec, witnesses, ["member", "remove", f"{entry.id:x}"], f"remove {entry.name}")
-        joined.forget(spec, witnesses, entry.name)
+        joined.forget(spec, witnesses, slot)
         say(f"{entry.name or 'a member that never started'} has left the cluster")
         removed = True
     return removed
@@ -804,6 +815,7 @@ def _retry(
     phase(doing)
     said, told = "", False
     for _ in until(seconds, every=0.3):
+        refuse_abandoned()
         meanwhile()
         code, _, said = etcd.etcdctl(spec, addresses, words, check=False)
         if code == 0:

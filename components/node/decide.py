@@ -293,8 +293,8 @@ def next_to_leave(leaving: Sequence[Member], voters: Sequence[Voter], leader: st
     return min(leaving, key=lambda entry: (entry.name == leader, not entry.learner, entry.name not in sick, -entry.id))
 
 
-def refuse_exchange(entry: Member, wanted: Collection[str], cluster: Membership) -> None:
-    """Refuses to let a voter go before those have joined who are to join in the same edit.
+def stays_for_now(entry: Member, wanted: Collection[str], cluster: Membership) -> bool:
+    """Whether one that leaves has to wait until everybody has joined who is to join in the same edit.
 
     A learner carries nothing, and has to go first: while it is there, etcd takes in no other one.
 
@@ -302,17 +302,8 @@ def refuse_exchange(entry: Member, wanted: Collection[str], cluster: Membership)
         entry: who would go.
         wanted: names of all who are to be in the cluster.
         cluster: the member list.
-
-    Raises:
-        NodeError: nobody was removed.
     """
-    new = sorted(set(wanted) - {each.name for each in cluster.members})
-    if new and not entry.learner:
-        raise NodeError(
-            f"{entry.name or 'a member that never started'} would leave the cluster and {', '.join(new)} join it in "
-            "one edit; it was not removed",
-            f"Put {', '.join(new)} first in the list: who joins does so before anybody leaves.",
-        )
+    return not entry.learner and not set(wanted) <= {each.name for each in cluster.voters}
 
 
 def refuse_leaving(entry: Member, staying: Sequence[str], voters: Sequence[Voter]) -> None:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from . import etcd, versions
 from .claim import Claim
 from .errors import NodeError
-from .say import phase, say, until
+from .say import phase, refuse_abandoned, say, until
 from .spec import Spec
 
 _SECONDS = 40.0
@@ -55,6 +55,7 @@ def _enable(spec: Spec, running: str) -> None:
     now = replace(spec, release=replace(spec.release, version=running))
     target = versions.series(spec.release.version)
     for words in (["downgrade", "validate", target], ["downgrade", "enable", target]):
+        refuse_abandoned()
         phase(f"etcdctl {' '.join(words)}")
         code, _, said = etcd.etcdctl(now, [spec.address], words, check=False)
         if code != 0 and _IN_PROCESS in said.lower():

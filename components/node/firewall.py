@@ -14,7 +14,7 @@ machines before the first member leaves, and who still votes has to be heard. Th
   opens to it, and what the leaving one has to say comes in by requests.
 - A machine whose member leaves keeps the rules that it has.
 
-Whoever joins does so before anybody leaves, so its own update is over by then. So the machine itself looks, once a
+Whoever joins does so before anybody leaves, so its own update may be over by then. So the machine itself looks, once a
 second, whether they are gone (`narrow`, a unit that also runs after a reboot), and closes the ports; `converge` does so
 too, at its end, where it is the later one.
 """

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from . import etcd
+from . import etcd, joined
 from .claim import Claim
 from .errors import NodeError
 from .say import phase, until
@@ -25,7 +25,9 @@ def health(spec: Spec, claim: Claim) -> str:
     for _ in until(_SECONDS, every=0.5):
         report, wrong = examine(spec)
         if not wrong:
-            claim.release(list(spec.members.values()))
+            addresses = list(spec.members.values())
+            joined.settle(spec, addresses)
+            claim.release(addresses)
             return json.dumps(report)
     raise NodeError(
         f"the cluster {spec.cluster} is not healthy:\n" + "\n".join(f"  {line}" for line in wrong) + "\n",

@@ -1,20 +1,21 @@
-"""joined: whom this program has taken into the cluster, as the cluster itself remembers it.
+"""joined: who of the members is this program's, as the cluster itself remembers it.
 
 A machine records who is on the list when an update reaches it. Who joins may be in the cluster before that, and if the
-update ends there and is taken back, no machine that stays has ever heard of the new member. Nobody would dare to remove
-it: it could be somebody else's.
+update ends there and is taken back, no machine that stays has ever heard of the new member; nor has the new one of who
+is to leave for it. Nobody would dare to remove either: it could be somebody else's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from . import etcd
 from .leased import text
 from .spec import Spec
 
 PREFIX = "external-etcd/joined/"
-"""A key of etcd per member that has ever joined and is there; its value is the member's address."""
+"""A key of etcd per member that has joined or is about to; its value is the member's address."""
 
 
 def note(spec: Spec, addresses: Sequence[str]) -> None:
@@ -33,6 +34,38 @@ def note(spec: Spec, addresses: Sequence[str]) -> None:
 def forget(spec: Spec, addresses: Sequence[str], name: str) -> None:
     """Forgets a member that has left."""
     etcd.etcdctl(spec, addresses, ["del", PREFIX + name], check=False)
+
+
+def settle(spec: Spec, addresses: Sequence[str]) -> None:
+    """Makes the notes those of the members that are wanted, and of nobody else: the cluster is as it should be.
+
+    Args:
+        spec: the cluster.
+        addresses: members that reach the quorum.
+
+    Raises:
+        NodeError: they do not answer.
+    """
+    there = noted(spec, addresses)
+    changes = [f"put {PREFIX}{name} {address}" for name, address in spec.members.items() if there.get(name) != address]
+    changes += [f"del {PREFIX}{name}" for name in there if name not in spec.members]
+    if changes:
+        # Three lists, each ended by an empty line: compared is nothing, so the second one is done, as a whole.
+        etcd.etcdctl(spec, addresses, ["txn"], stdin="\n".join(["", *changes, "", "", ""]))
+
+
+def everyone(spec: Spec, addresses: Sequence[str], cluster: etcd.Membership) -> Spec:
+    """The wanted state, with those of ours among the members who are to leave and are still there.
+
+    Args:
+        spec: the wanted state.
+        addresses: members that reach the quorum.
+        cluster: the member list.
+
+    Raises:
+        NodeError: the members do not answer.
+    """
+    return replace(spec, members={**spec.members, **unknown(spec, addresses, cluster, {})})
 
 
 def unknown(spec: Spec, addresses: Sequence[str], cluster: etcd.Membership, known: Mapping[str, str]) -> dict[str, str]:

@@ -7,6 +7,7 @@ at once, but for members that have yet to leave the cluster (see `firewall`).
 from __future__ import annotations
 
 import stat
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def prepare(spec: Spec) -> None:
     _record(spec, known)
     install_release(spec)
     _make_places(spec)
-    say("prepared")
+    say(f"prepared at {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}")
 
 
 def refuse_unknown_data(spec: Spec, known: Identity | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from functools import partial
 
-from . import decide, etcd, files, paths, sparing, spec
+from . import decide, etcd, files, joined, paths, sparing, spec
 from .converge import gate, hand_over
 from .errors import NodeError
 from .say import phase, say
@@ -41,6 +41,7 @@ def spare(name: str) -> None:
     if not any(entry.name == name for entry in cluster.voters):
         say(f"{name} is no voter of the cluster: its machine may go")
         return
+    here = joined.everyone(here, [here.address], cluster)
     refuse = partial(decide.refuse_sparing, name)
     new = sparing.take(here, [here.address], name)
     try:

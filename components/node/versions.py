@@ -135,8 +135,8 @@ def refuse_mixed(doing: str, running: Mapping[str, str]) -> None:
         raise NodeError(
             f"{doing}, and the members run different minor versions ({now}): members are not changed in the middle of "
             "a change of version; nothing was changed",
-            "Put the list of members back as it was, finish the change of version with `pulumi up`, then change the "
-            "list.",
+            "Finish the change of version with the list of members as it was, or end it by putting the version back, "
+            "with `pulumi up`; then change the list.",
         )
 
 

@@ -64,6 +64,7 @@ def test_a_volume_that_is_pulled_while_it_is_written_fails_there_and_keeps_what_
         "exec 3>/mnt/log; while echo x >&3 && sync /mnt/log; do sleep 0.05; done; echo failed >/run/writer; sleep 600"
     )
     one.run(["systemd-run", "--quiet", "bash", "-c", writer])
+    one.run("until test -s /mnt/log; do sleep 0.05; done")
     finish(disk.detach())
     finish(disk.attach(second))
     one.run("for n in $(seq 50); do test -e /run/writer && exit; sleep 0.1; done; exit 1")

@@ -82,7 +82,7 @@ def rules(recorder: Recorder) -> list[tuple[str, str, int | None]]:
 
 def stashes(generations: str) -> list[str]:
     kept = [f"aws-{slot}-generation-{number}" for slot, number in zip(SLOTS, generations, strict=True)]
-    return sorted([*kept, *(f"{name}-first-boot" for name in kept), "aws-change", "aws-founding"])
+    return sorted([*kept, *(f"{name}-first-boot" for name in kept), "aws-change", "aws-founding", "aws-machines"])
 
 
 @PREVIEW_AND_UPDATE

@@ -44,6 +44,7 @@ def test_the_names_of_all_resources_are_an_interface_and_stay_as_they_are(previe
             ("SelfSignedCert", "dev-pki-1-ca"),
             ("Stash", "dev-founding"),
             ("Stash", "dev-change"),
+            ("Stash", "dev-machines"),
             ("Command", "dev-health"),
             *((type_, leaf) for leaf in leaves for type_ in ("PrivateKey", "CertRequest", "LocallySignedCert")),
             *(("EtcdMember", f"dev-{m}") for m in MEMBERS),
@@ -241,6 +242,27 @@ def test_every_change_of_what_is_wanted_has_an_id_of_its_own_that_every_member_i
         converge = after.named(f"dev-{member}-converge")
         assert json.loads(converge.inputs["stdin"]["value"])["change"] == "dev-change-id"
         assert "dev-change" in converge.depends_on
+
+
+def test_every_change_of_who_the_members_are_has_an_id_of_its_own_that_every_machine_is_prepared_with() -> None:
+    before, after = (cluster(preview=False, members=machines(count)) for count in (3, 5))
+    assert before.named("dev-machines").inputs != after.named("dev-machines").inputs
+    filtered = [{**machine, "firewall": {"2379": ["10.0.0.0/24"]}} for machine in machines(3)]
+    assert before.named("dev-machines").inputs != cluster(preview=False, members=filtered).named("dev-machines").inputs
+    same = cluster(preview=False, flags={"max-txn-ops": "256"})
+    assert before.named("dev-machines").inputs == same.named("dev-machines").inputs
+    assert list(after.named("dev-machines").request.replaceOnChanges) == ["input"], "a replacement has another ID"
+    for member in MEMBERS:
+        prepare = after.named(f"dev-{member}-prepare")
+        assert prepare.inputs["stdin"]["value"].endswith("dev-machines-id")
+        assert "dev-machines" in prepare.depends_on
+
+
+def test_a_member_is_looked_at_again_when_its_machine_was_prepared_again() -> None:
+    recorder = cluster(preview=False)
+    for member in MEMBERS:
+        converge = recorder.named(f"dev-{member}-converge")
+        assert json.loads(converge.inputs["stdin"]["value"])["prepared"] == f"dev-{member}-prepare said"
 
 
 def test_an_authority_that_exists_keeps_its_lifetime() -> None:

@@ -40,7 +40,9 @@ def types(recorder: Recorder, type_: str) -> list[str]:
 
 def stashes(generations: str) -> list[str]:
     kept = [f"hetzner-{slot}-generation-{number}" for slot, number in zip(SLOTS, generations, strict=True)]
-    return sorted([*kept, *(f"{name}-first-boot" for name in kept), "hetzner-change", "hetzner-founding"])
+    return sorted(
+        [*kept, *(f"{name}-first-boot" for name in kept), "hetzner-change", "hetzner-founding", "hetzner-machines"]
+    )
 
 
 @PREVIEW_AND_UPDATE

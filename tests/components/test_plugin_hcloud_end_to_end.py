@@ -169,9 +169,11 @@ def test_a_server_that_did_not_get_ready_is_finished_by_the_next_run(cloud: Fake
     cloud.refuse("POST servers/[0-9]+/actions/attach_to_network", "ip_not_available", times=3)
     text = project.pulumi("up", "--yes", "--skip-preview", fails=True)
     assert "no (ip_not_available; POST servers/" in text
-    made = sorted(cloud.rows["servers"])
+    made = set(cloud.rows["servers"])
+    cloud.refusals.clear()  # of those that were not begun any more
     again = project.up()
-    assert sorted(cloud.rows["servers"]) == made == sorted(map(int, again["ids"]))
+    assert made
+    assert made <= set(cloud.rows["servers"]) == set(map(int, again["ids"]))
     assert [len(server["private_net"]) for server in cloud.servers()] == [1, 1, 1]
     project.pulumi("destroy", "--yes", "--skip-preview")
     assert cloud.left() == {}

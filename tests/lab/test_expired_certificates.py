@@ -18,7 +18,11 @@ def _expire(found: list[Machine], authority: OwnAuthority) -> None:
             for suffix, text in (("crt", certificate), ("key", key)):
                 machine.run(f"cat >{PKI}/{kind}.{suffix}", input=text, root=True)
     for machine in found:
-        machine.run("systemctl kill -s KILL etcd; systemctl start --no-block etcd", root=True)
+        machine.run(
+            "old=$(systemctl show -P MainPID etcd); kill -KILL $old; while test -d /proc/$old; do sleep 0.05; done; "
+            "systemctl start --no-block etcd; until ss -ltn | grep -q ':2380 '; do sleep 0.1; done",
+            root=True,
+        )
 
 
 def test_certificates_that_have_all_expired_are_replaced_by_one_update_although_nobody_has_a_quorum(

@@ -36,7 +36,7 @@ def test_five_machines_boot_together(machines: Machines) -> None:
     began = time.monotonic()
     found = machines.fresh(5)
     print(f"five machines: {time.monotonic() - began:.1f} s")
-    assert all(machine.answers() for machine in found)
+    assert all(machine.answers(10) for machine in found)
 
 
 def test_a_machine_is_a_whole_debian_with_systemd_sudo_and_the_names_of_the_others(machines: Machines) -> None:
@@ -136,7 +136,7 @@ def test_a_machine_reboots_by_itself_when_told_to(machines: Machines) -> None:
     first, *_ = machines.fresh(1)
     before = first.run("cat /proc/sys/kernel/random/boot_id").stdout
     first.run("systemctl reboot", root=True, check=False)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     after = before
     while after in {before, ""} and time.monotonic() < deadline:
         time.sleep(0.2)
@@ -158,7 +158,7 @@ def test_an_isolated_machine_reaches_no_other_but_stays_in_the_operators_reach(m
     assert reaches(third, "etcd-1")
     assert {row.name: row.network for row in machines.lab.status()}["etcd-2"] == "cut off"
     machines.lab.heal("etcd-2")
-    assert second.answers()
+    assert second.answers(10)
     assert reaches(first, "etcd-2")
 
 

@@ -50,7 +50,7 @@ def test_make_alone_says_what_there_is(clone: Path) -> None:
 
 
 def test_make_up_in_a_fresh_clone_ends_with_healthy_members_and_lines_that_work(clone: Path) -> None:
-    said = _run(clone, "make up")
+    said = _run(clone, "make up", timeout=900)
     rows = [line.split() for line in said.splitlines() if re.match(r"etcd-\d +3\.", line)]
     assert [row[0] for row in rows] == ["etcd-1", "etcd-2", "etcd-3"], said
     assert {row[-1] for row in rows} == {"healthy"}

@@ -96,3 +96,65 @@ def test_a_new_member_of_a_killed_exchange_leaves_when_the_exchange_is_taken_bac
     assert process_ids([found[0], found[2]]) == before
     assert_serves_all_members(members)
     stack.up("--expect-no-changes")
+
+
+def test_an_exchange_that_was_killed_when_the_old_member_had_left_is_taken_back_and_one_is_finished_with_a_setting(
+    machines: Machines, stacks: Stacks, tmp_path: Path
+) -> None:
+    found = machines.fresh(4)
+    first, second, third, fourth = found
+    stack = stacks.new(found[:3])
+    stack.up()
+    before = process_ids([first, third])
+    members = [first, fourth, third]
+    with probing(stack, [first, third], tmp_path, "An exchange of members killed late") as probe:
+        stack.config["machines"] = [machine_config(machine) for machine in members]
+        probe.mark("pulumi up, etcd-4 for etcd-2")
+        killed_at(stack, "etcd-2 has left the cluster", "etcd-4")
+        stack.config["machines"] = [machine_config(machine) for machine in (first, second, third)]
+        probe.mark("killed; set back, pulumi up")
+        assert "etcd-4 has left the cluster" in stack.up().text
+        assert_serves_all_members([first, second, third])
+        assert process_ids([first, third]) == before
+
+        # Etcd-4 has to restart for the setting, and etcd-2, which is to go, is no stranger to it.
+        stack.config["machines"] = [machine_config(machine) for machine in members]
+        probe.mark("pulumi up, etcd-4 for etcd-2")
+        killed_at(stack, "etcd-4: is a voter", "etcd-4")
+        stack.config["flags"] = {"max-txn-ops": "256"}
+        probe.mark("killed; with a setting, pulumi up")
+        stack.up()
+    assert all("--max-txn-ops=256" in command_line(machine) for machine in members)
+    assert_serves_all_members(members)
+    stack.up("--expect-no-changes")
+
+
+def test_a_machine_that_was_being_retired_when_the_run_was_killed_is_prepared_again(
+    machines: Machines, stacks: Stacks, tmp_path: Path
+) -> None:
+    """Pulumi still has it for prepared, and its program is gone."""
+    found = machines.fresh(5)
+    stack = stacks.new(found)
+    stack.up()
+    before = process_ids(found[:3])
+    retire = "'^python3 -I /usr/local/lib/etcd-node/[^ ]* retire'"
+    with probing(stack, found[:3], tmp_path, "A killed retirement set back") as probe:
+        stack.config["machines"] = [machine_config(machine) for machine in found[:3]]
+        probe.mark("pulumi up, 5 to 3")
+        running = stack.begin_up()
+        try:
+            found[4].run(
+                "renice -n -20 $$ >/dev/null; until test ! -e /etc/etcd/pki; do sleep 0.01; done; "
+                f"pkill -STOP -f {retire} || true",
+                root=True,
+                timeout=120,
+            )
+        finally:
+            running.kill()
+        found[4].run(f"pkill -CONT -f {retire}; while pgrep -f {retire}; do sleep 0.1; done", root=True, timeout=60)
+        found[4].run("test ! -e /usr/local/sbin/etcd-node")
+        stack.config["machines"] = [machine_config(machine) for machine in found]
+        probe.mark("killed; set back, pulumi up")
+        stack.up()
+    assert process_ids(found[:3]) == before
+    assert_serves_all_members(found)

@@ -14,7 +14,7 @@ from lab.clouds import CloudMachine
 from lab.probe import Report
 
 from .etcd import etcdctl, write_client_files
-from .prober import GAP_SECONDS
+from .prober import GAP_SECONDS, PACE
 from .stacks import REPO, Stack
 
 UP_SECONDS = 600
@@ -100,6 +100,7 @@ def probing_from(
     command = ["env", "--default-signal=INT", "nsenter", f"--net=/proc/{machine.guest.init}/ns/net"]
     command += [sys.executable, "-m", "lab", "probe", "--json"]
     command += [f"--endpoints={','.join(endpoints or outputs['endpoints'])}", f"--svg={directory}/probe.svg"]
+    command += [f"--patience={PACE.request}"]
     command += [f"--ca={directory}/ca.crt", f"--cert={directory}/client.crt", f"--key={directory}/client.key"]
     reports: list[Report] = []
     log = directory / "probe.log"

@@ -126,7 +126,8 @@ class _Answers(mocks.Mocks):
         elif args.typ == "tls:index/certRequest:CertRequest":
             state["certRequestPem"] = f"request {args.name}"
         elif args.typ == "command:remote:Command":
-            state |= {"stdout": _health(args.inputs["create"]) if args.name.endswith("-health") else "", "stderr": ""}
+            health = args.name.endswith("-health")
+            state |= {"stdout": _health(args.inputs["create"]) if health else f"{args.name} said", "stderr": ""}
         elif args.typ.startswith("hcloud:"):
             # Its IDs are numbers in texts.
             number = zlib.crc32(f"{args.typ} {args.name}".encode()) % 1_000_000

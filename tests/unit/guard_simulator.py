@@ -60,6 +60,7 @@ class Cluster:
         name: What it is called.
         on_volumes: Where the data are.
         database: How large they are.
+        noted: Members that the cluster itself knows to be the program's.
     """
 
     members: dict[str, Member]
@@ -70,6 +71,7 @@ class Cluster:
     name: str = ""
     on_volumes: bool = False
     database: int = 0
+    noted: set[str] = field(default_factory=set)
 
     @staticmethod
     def founded(state: State, *, gates: bool) -> "Cluster":
@@ -81,6 +83,7 @@ class Cluster:
             name=state.cluster,
             on_volumes=state.on_volumes,
             database=state.database_bytes,
+            noted=set(members),
         )
 
     def running(self, name: str) -> bool:
@@ -182,6 +185,7 @@ def _update(cluster: Cluster, wanted: State, chain: Sequence[str]) -> Iterator[N
     if down or set(cluster.members) != set(wanted.members):
         raise RefusedError(f"health: {down} down, members {list(cluster.members)}, wanted {list(wanted.members)}")
     cluster.client = (frozenset(wanted.trusted), wanted.issuer)
+    cluster.noted = set(wanted.members)
 
 
 def _converge(cluster: Cluster, wanted: State, name: str) -> Iterator[None]:
@@ -202,22 +206,30 @@ def _converge(cluster: Cluster, wanted: State, name: str) -> Iterator[None]:
     cluster.gate(all(wanted.issuer in other.trusts for other in others), "somebody does not trust the issuer")
     here.certificate_of = wanted.issuer
     yield
-    leaving = [other for other in here.listed if other not in wanted.members and other in cluster.members]
+    ours = {*here.listed, *cluster.noted}
+    leaving = [other for other in cluster.members if other in ours and other not in wanted.members]
     for gone in sorted(leaving, key=cluster.running):  # who is not healthy goes first
-        cluster.gate(set(wanted.members) <= set(cluster.members), "joining and leaving at once")
+        lost = gone in here.listed and not cluster.running(gone)
+        if cluster.members[gone].votes and not lost and not set(wanted.members) <= set(cluster.voters):
+            break  # who joins does so before anybody leaves
         staying = [other for other in cluster.voters if other in wanted.members]
         cluster.gate(all(map(cluster.running, staying)), "somebody who stays is not healthy")
         healthy = [other for other in cluster.voters if other != gone and cluster.running(other)]
         cluster.gate(len(healthy) >= (len(cluster.voters) - 1) // 2 + 1, "no quorum without it")
         del cluster.members[gone]
         cluster.broken.discard(gone)
+        cluster.noted.discard(gone)
         yield
     fresh = _member(wanted, name)
     if (here.version, here.flags, here.trusts) != (fresh.version, fresh.flags, fresh.trusts):
         others_voting = [other for other in cluster.voters if other != name]
+        cluster.gate(set(others_voting) <= {*wanted.members, *cluster.noted}, "a stranger")
         cluster.gate(all(map(cluster.running, others_voting)), "another member is not healthy")
         cluster.gate(len(others_voting) != 1, "two voters")
-        cluster.gate(all(each.certificate_of in fresh.trusts for each in cluster.members.values()), "a stranger")
+        cluster.gate(
+            all(each.certificate_of in fresh.trusts for each in cluster.members.values()),
+            "somebody whom it would not trust",
+        )
         up = minor(fresh.version) - minor(here.version)
         cluster.must(abs(up) <= 1, "a skipped minor")
         floor = _FLOORS.get(minor(here.version), 0)
@@ -242,5 +254,11 @@ def _join(cluster: Cluster, wanted: State, name: str) -> Iterator[None]:
         del cluster.members[name]
         yield
     cluster.gate(cluster.spare() >= 0, "no quorum")
+    taken = {member.place[0] for member in cluster.members.values()}
+    cluster.must(wanted.members[name] not in taken, "its address is another member's")
+    cluster.noted.add(name)
+    for learner in [other for other, member in cluster.members.items() if not member.votes]:
+        del cluster.members[learner]  # etcd takes in one at a time, and this one carries nothing
+        yield
     cluster.members[name] = replace(_member(wanted, name), votes=False)
     yield

@@ -1,5 +1,6 @@
 """No sequence of accepted changes brings a cluster into a state without quorum, with and without failures."""
 
+import contextlib
 import json
 from dataclasses import replace
 
@@ -178,6 +179,32 @@ def test_failures_that_the_cluster_tolerates_never_cost_its_quorum_whatever_is_w
 
 @MANY
 @given(st.data())
+def test_a_change_that_was_killed_is_finished_or_taken_back_and_no_machine_refuses_that(data: st.DataObject) -> None:
+    before = following(None, data.draw(states()), ())
+    wanted = data.draw(wishes(before))
+    assume(not judge(before, wanted).refused)
+    cluster = Cluster.founded(before, gates=True)
+    steps = 0
+
+    def kill() -> None:
+        nonlocal steps
+        steps -= 1
+        if steps < 0:
+            raise KilledError
+
+    for goal in data.draw(st.lists(st.sampled_from([wanted, before]), min_size=1, max_size=3)):
+        steps = data.draw(st.integers(0, 30))
+        with contextlib.suppress(KilledError):
+            update(cluster, goal, judge(before, goal).chain, kill)
+        for member in cluster.members.values():
+            member.up = True
+    goal = data.draw(st.sampled_from([wanted, before]))
+    update(cluster, goal, judge(before, goal).chain)
+    assert set(cluster.members) == set(goal.members)
+
+
+@MANY
+@given(st.data())
 def test_the_updates_that_a_refusal_names_are_accepted_one_after_another_and_lead_there(data: st.DataObject) -> None:
     before = following(None, data.draw(states()), ())
     wanted = data.draw(wishes(before))
@@ -275,7 +302,14 @@ NEEDED = [
     ("_versions", state(THREE, "3.5.31"), state(THREE, "3.6.16")),
     ("_versions", state(THREE, "3.7.3"), state(THREE, "3.6.10")),
     ("_one_thing", state(THREE), state(["etcd-1", "etcd-4", "etcd-3"], "3.7.3")),
-    ("_membership", state(THREE), state(["etcd-4", "etcd-5", "etcd-6"])),
+    (
+        "_membership",
+        state(THREE),
+        state(
+            ["etcd-1", "etcd-4", "etcd-3"],
+            members={"etcd-1": "10.0.0.1", "etcd-4": "10.0.0.2", "etcd-3": "10.0.0.3"},
+        ),
+    ),
     ("_generations", state(THREE), state(THREE, generations={"etcd-1": 2, "etcd-2": 2, "etcd-3": 1})),
     ("_trust", state(THREE), state(THREE, trusted={"2": MADE}, issuer="2")),
     ("_trust", state(THREE, trusted=dict.fromkeys("12", MADE)), state(THREE, issuer="2")),

@@ -2,6 +2,7 @@
 
 import os
 import socket
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -54,3 +55,16 @@ def test_a_verb_whose_reader_has_gone_begins_nothing_more(
     monkeypatch.setitem(say._state, "reader", "gone")
     with pytest.raises(NodeError):
         say.refuse_abandoned()
+
+
+def test_a_verb_that_has_waited_for_a_retire_finds_its_modules_and_says_that_the_program_is_gone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for verb in ("prepare", "found", "converge", "health"):
+        assert callable(cli._change(verb))
+    for verb in ("retire", "spare"):
+        assert callable(cli._leaving(verb))
+    cli._refuse_removed()
+    monkeypatch.setattr(cli, "__file__", str(tmp_path / "cli.py"))
+    with pytest.raises(NodeError, match=r"a `retire` that an earlier run had begun .* Run again"):
+        cli._refuse_removed()

@@ -162,6 +162,7 @@ def _no_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         monkeypatch.setattr(module, name, lambda *_: None)
     monkeypatch.setattr(version_change, "make_ready", lambda *_: False)
+    monkeypatch.setattr(joined, "noted", lambda *_: {})
     monkeypatch.setattr(member, "version", lambda: "3.6.16")
     monkeypatch.setattr(rollback, "_before", lambda _: None)
     monkeypatch.setattr(systemd, "show", lambda: systemd.Service("active", "", 1, 0, "", True, False, False))

@@ -73,6 +73,42 @@ def test_a_learner_that_was_taken_in_is_in_the_way_and_neither_oneself_nor_a_vot
     assert joined.learners(spec, addresses, wanted) == {"etcd-1": wanted.members[0]}
 
 
+def test_who_is_to_leave_and_is_there_counts_among_the_members(asked: list[list[str]]) -> None:
+    spec = a_spec()
+    cluster = membership(spec, **{"etcd-9": "10.99.0.19"})
+    there = joined.everyone(spec, ["10.99.0.11"], cluster)
+    assert dict(there.members) == {**spec.members, "etcd-9": "10.99.0.19"}
+    assert joined.everyone(spec, ["10.99.0.11"], membership(spec)) == spec
+
+
+def test_when_all_is_well_the_notes_are_those_of_the_members(
+    asked: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = a_spec()
+    given: list[str] = []
+    ask = etcd.etcdctl
+
+    def etcdctl(at: Spec, to: Sequence[str], words: Sequence[str], stdin: str = "") -> tuple[int, Any, str]:
+        given.append(stdin)
+        return ask(at, to, words)
+
+    monkeypatch.setattr(etcd, "etcdctl", etcdctl)
+    joined.settle(spec, ["10.99.0.11"])
+    assert [words[0] for words in asked] == ["get", "txn"]
+    assert given[1].split("\n") == [
+        "",
+        "put external-etcd/joined/etcd-2 10.99.0.12",
+        "put external-etcd/joined/etcd-3 10.99.0.13",
+        "del external-etcd/joined/etcd-9",
+        "",
+        "",
+        "",
+    ]
+    monkeypatch.setattr(joined, "noted", lambda *_: dict(spec.members))
+    joined.settle(spec, ["10.99.0.11"])
+    assert len(given) == 2, "nothing to write"
+
+
 def test_who_joins_is_noted_and_who_has_left_is_forgotten(asked: list[list[str]]) -> None:
     spec = a_spec()
     joined.note(spec, ["10.99.0.11"])
