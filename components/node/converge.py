@@ -101,13 +101,14 @@ def converge(spec: Spec, bundle: Bundle) -> None:
         known = replace(ours, operator=known.operator)
         identity.save(known)
     wanted = certificates.server_fingerprint(bundle)
-    begun = False
+    begun = fresh = False
     for _ in range(_MOST_STEPS):
         refuse_abandoned()
         look = _look(spec, known)
         if look.ready:
             downgrade.cancel_unwanted(spec, claim)
-            if _part(spec, look, claim):
+            # Who has just joined is not let in by those who leave, where machines filter; others come after it.
+            if not (fresh and spec.member != list(spec.members)[-1]) and _part(spec, look, claim):
                 continue  # they are still in what was seen before
         step = decide.next_step(look.situation)
         if step is Step.DONE and look.ready:
@@ -122,6 +123,7 @@ def converge(spec: Spec, bundle: Bundle) -> None:
         phase(step.value)
         known = _take(step, spec, known, ours, look)
         begun = begun or step in _BEGINNINGS
+        fresh = fresh or step in (Step.JOIN, Step.REJOIN)
     else:
         raise NodeError(
             f"not as wanted after {_MOST_STEPS} steps, the last being: {step.value}",
@@ -588,8 +590,7 @@ def _join(spec: Spec, ours: identity.Identity, look: Look) -> None:
             "nothing was changed",
             f"Keep the name {foreign[0].name} for this address, or give {spec.member} another.",
         )
-    everyone = joined.everyone(spec, witnesses, quorum)
-    voters, statuses = _voters(everyone, quorum)
+    voters, statuses = _voters(spec, quorum)
     refuse = partial(decide.refuse_removal, spec.member, removed=sum(1 for entry in stale if not entry.learner))
     refuse(voters)
     running = {name: status.version for name, status in statuses.items() if name != spec.member}
@@ -597,7 +598,7 @@ def _join(spec: Spec, ours: identity.Identity, look: Look) -> None:
     versions.refuse_joining_version(spec.member, spec.release.version, running)
     if not stale and spec.member not in noted:
         versions.refuse_mixed(f"{spec.member} would join the cluster", running)
-    _have_a_leader_it_can_read(everyone, quorum, (voters, statuses), refuse)
+    _have_a_leader_it_can_read(spec, quorum, (voters, statuses), refuse)
 
     systemd.stop()
     if wal.exists(spec.data_directory) and wal.owner(spec.data_directory) is not None:
@@ -694,8 +695,8 @@ def _part(spec: Spec, look: Look, claim: Claim) -> bool:
 
     Only who was on the list that was installed here before, or is one of ours as the cluster remembers it: what others
     have added to the cluster is not ours to remove. Whoever restarts first forgets the old list; so this comes before
-    every other step. While others are still to join, only who is of no use leaves; the rest is for the last of them, or
-    for a member after it.
+    every other step. While others are still to join, only who is of no use leaves; the rest is for members whose turn
+    is later.
 
     Returns:
         Whether anybody was removed.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,8 @@ from typing import Any
 import pytest
 
 from tests.support.fake_hcloud import TOKEN, FakeHcloud
+from tests.support.stacks import processes_of
+from tests.support.waiting import every
 from tools.pulumi import ensure_pulumi
 
 REPO = Path(__file__).resolve().parents[2]
@@ -69,6 +73,11 @@ class Project:
         self.pulumi("config", "set", "hcloud:endpoint", endpoint)
         self.pulumi("config", "set", "hcloud:pollInterval", "5ms")
         self.pulumi("config", "set", "--secret", "hcloud:token", TOKEN)
+
+    def begin(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Starts it in a session of its own; whoever asks ends it."""
+        command = ["pulumi", "--non-interactive", *arguments]
+        return subprocess.Popen(command, cwd=self.folder, env=self.environ, start_new_session=True)
 
     def pulumi(self, *arguments: str, fails: bool = False, **environ: str) -> str:
         done = subprocess.run(
@@ -177,6 +186,32 @@ def test_a_server_that_did_not_get_ready_is_finished_by_the_next_run(cloud: Fake
     assert [len(server["private_net"]) for server in cloud.servers()] == [1, 1, 1]
     project.pulumi("destroy", "--yes", "--skip-preview")
     assert cloud.left() == {}
+
+
+def test_a_server_whose_making_was_killed_has_its_name_and_is_made_anew_when_it_was_deleted(
+    cloud: FakeHcloud, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As docs/hetzner.md says."""
+    polled = cloud.polled
+    held = {"create_server", "attach_to_network"}
+
+    def goes_on(action: dict[str, Any]) -> dict[str, Any]:
+        return {**action, "status": "running"} if action["command"] in held else polled(action)
+
+    monkeypatch.setattr(cloud, "polled", goes_on)
+    running = project.begin("up", "--yes", "--skip-preview")
+    assert any(len(cloud.rows["servers"]) == 3 for _ in every(0.05, seconds=60))
+    running.kill()
+    for process in processes_of(running.pid):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+    running.wait(30)
+    monkeypatch.undo()
+    project.pulumi("cancel", "--yes")
+    assert "uniqueness_error" in project.pulumi("up", "--yes", "--skip-preview", fails=True)
+    cloud.rows["servers"].clear()
+    assert len(project.up()["ids"]) == 3
+    project.pulumi("destroy", "--yes", "--skip-preview")
 
 
 def test_a_wrong_property_fails_in_the_preview(cloud: FakeHcloud, project: Project) -> None:

@@ -248,7 +248,7 @@ class Background:
         if self.code is None:
             # The engine first: a search through all processes takes longer than some of its steps.
             self._process.kill()
-            for process in _session(self._process.pid):
+            for process in processes_of(self._process.pid):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process, signal.SIGKILL)
             self._process.wait(30)
@@ -256,7 +256,7 @@ class Background:
             self._stack.pulumi("cancel", "--yes", check=False)
 
 
-def _session(leader: int) -> list[int]:
+def processes_of(leader: int) -> list[int]:
     """The processes of a session: the engine gives some of its plugins process groups of their own."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):

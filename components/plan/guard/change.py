@@ -33,7 +33,7 @@ class Change:
     def chain(self) -> list[str]:
         """The order in which members are converged: the list's, but whoever joins goes first when others leave.
 
-        Those that leave do so when everybody has joined, in the turn of the last who joins or of one after it. First of
+        The first member that was there before takes those out that leave; until then everybody has joined. Before them
         all go the slots that have another machine: no member restarts while one is missing, so in the list's order a
         setting that is changed in the same update would wait for a slot that waits for the setting.
         """
