@@ -107,8 +107,9 @@ def learners(spec: Spec, addresses: Sequence[str], cluster: etcd.Membership) -> 
     return {
         name: entry
         for name, address in noted(spec, addresses).items()
+        if name != spec.member
         for entry in cluster.of_slot(name, spec.peer_url(address))
-        if entry.learner and entry not in own
+        if entry.learner
     }
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lab import Machine
-from tests.support.etcd import assert_serves_all_members, command_line, process_ids
+from tests.support.etcd import assert_serves_all_members, command_line, lead, process_ids
 from tests.support.machines import Machines, busy
 from tests.support.prober import probing
 from tests.support.stacks import Stack, Stacks, machine_config
@@ -144,6 +144,28 @@ def test_an_exchange_that_was_killed_when_the_old_member_had_left_is_taken_back_
         stack.up()
     assert all("--max-txn-ops=256" in command_line(machine) for machine in members)
     assert_serves_all_members(members)
+    stack.up("--expect-no-changes")
+
+
+def test_a_lost_machine_that_was_coming_back_when_the_run_was_killed_becomes_a_voter_although_its_identity_is_set_back(
+    machines: Machines, stacks: Stacks, tmp_path: Path
+) -> None:
+    found = machines.fresh(3)
+    stack = stacks.new(found)
+    stack.up()
+    before = process_ids(found[:2])
+    lead(found, found[0])
+    with probing(stack, found[:2], tmp_path, "A killed return set back") as probe:
+        machines.lab.kill("etcd-3")
+        machines.lab.wipe("etcd-3")
+        stack.config["machines"][2]["identity"] = "new"
+        probe.mark("etcd-3 is wiped, pulumi up")
+        killed_at(stack, "etcd-3: removed its stale entry", "etcd-3")
+        del stack.config["machines"][2]["identity"]
+        probe.mark("killed; set back, pulumi up")
+        stack.up()
+    assert process_ids(found[:2]) == before
+    assert_serves_all_members(found)
     stack.up("--expect-no-changes")
 
 

@@ -1,6 +1,6 @@
 """The steps of `converge`: what is tried again, who is waited for, and how long."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from unittest import mock
@@ -184,7 +184,7 @@ def test_a_learner_is_waited_for_until_it_is_up_and_not_until_it_votes(
     converge._take(step, a_spec(), mock.Mock(), mock.Mock(), _learner())
 
 
-def _joining(monkeypatch: pytest.MonkeyPatch, members: Sequence[etcd.Member], noted: Sequence[str]) -> list[str]:
+def _joining(monkeypatch: pytest.MonkeyPatch, members: Sequence[etcd.Member], noted: Mapping[str, str]) -> list[str]:
     """What `_join` of etcd-1 has etcdctl do, in a cluster in the middle of an upgrade where these have been noted."""
     _no_machine(monkeypatch)
     asked: list[str] = []
@@ -197,7 +197,7 @@ def _joining(monkeypatch: pytest.MonkeyPatch, members: Sequence[etcd.Member], no
     monkeypatch.setattr(etcd, "etcdctl", etcdctl)
     monkeypatch.setattr(etcd, "member_list", lambda *_: etcd.Membership(77, tuple(members)))
     monkeypatch.setattr(converge, "_voters", lambda *_: ([Voter("etcd-2"), Voter("etcd-3")], statuses))
-    monkeypatch.setattr(joined, "noted", lambda *_: {name: f"10.99.0.1{name[-1]}" for name in noted})
+    monkeypatch.setattr(joined, "noted", lambda *_: noted)
     monkeypatch.setattr(converge, "move_aside", lambda *_: None)
     for module, name in ((systemd, "stop"), (identity, "save"), (firewall, "admit"), (member, "begin")):
         monkeypatch.setattr(module, name, lambda *_, **__: None)
@@ -212,21 +212,30 @@ def test_a_slot_is_noted_before_its_old_entry_goes_so_that_it_may_come_back_what
     """While versions are mixed nobody new may join: a power cut between the two must not make it a new one."""
     note = "put external-etcd/joined/etcd-1 10.99.0.11"
     others = (a_member(2), a_member(3))
-    assert _joining(monkeypatch, [a_member(1), *others], noted=[]) == [note, "member remove 1", " ".join(ADD)]
-    assert _joining(monkeypatch, others, noted=["etcd-1"]) == [note, " ".join(ADD)]
+    assert _joining(monkeypatch, [a_member(1), *others], noted={}) == [note, "member remove 1", " ".join(ADD)]
+    assert _joining(monkeypatch, others, noted={"etcd-1": "10.99.0.11"}) == [note, " ".join(ADD)]
     with pytest.raises(NodeError, match="members are not changed in the middle of a change of version"):
-        _joining(monkeypatch, others, noted=["etcd-4"])
+        _joining(monkeypatch, others, noted={"etcd-4": "10.99.0.14"})
 
 
 def test_a_learner_in_the_way_goes_and_keeps_its_note_if_it_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
     mixed = [a_member(1), a_member(2), a_member(3, learner=True), a_member(4, learner=True)]
-    assert _joining(monkeypatch, mixed, noted=["etcd-3", "etcd-4"])[1:] == [
+    assert _joining(monkeypatch, mixed, noted={"etcd-3": "10.99.0.13", "etcd-4": "10.99.0.14"})[1:] == [
         "member remove 1",
         "member remove 3",
         "member remove 4",
         "del external-etcd/joined/etcd-4",
         " ".join(ADD),
     ]
+
+
+def test_a_learner_that_never_started_at_an_address_that_the_slot_has_no_longer_goes_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    unstarted = replace(a_member(9), name="", learner=True, client_urls=())
+    old_address = unstarted.peer_urls[0].split("/")[2].split(":")[0]
+    members = [unstarted, a_member(2), a_member(3)]
+    assert _joining(monkeypatch, members, noted={"etcd-1": old_address})[1:] == ["member remove 9", " ".join(ADD)]
 
 
 def test_who_is_on_no_list_of_ours_is_not_asked_whether_it_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
