@@ -748,9 +748,9 @@ def _part(spec: Spec, look: Look, claim: Claim) -> bool:
             say(f"{leader} handed leadership to {heir}")
             # As in `hand_over`: whether those who stay reach each other shows only now.
             gate(everyone, cluster, partial(decide.refuse_leaving, entry, list(spec.members)), _FOLLOW_SECONDS)
-        _retry(spec, witnesses, ["member", "remove", f"{entry.id:x}"], f"remove {entry.name}")
+        _retry(spec, witnesses, ["member", "remove", f"{entry.id:x}"], f"remove {slot}")
         joined.forget(spec, witnesses, slot)
-        say(f"{entry.name or 'a member that never started'} has left the cluster")
+        say(f"{slot} has left the cluster")
         removed = True
     return removed
 

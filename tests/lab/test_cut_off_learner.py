@@ -7,6 +7,7 @@ from tests.support.etcd import assert_serves_all_members, command_line, member_l
 from tests.support.machines import Machines
 from tests.support.prober import probing
 from tests.support.stacks import Stack, Stacks, machine_config
+from tests.support.waiting import every
 
 _CONVERGE = "^python3 -I /usr/local/lib/etcd-node/[^ ]* converge"
 
@@ -25,8 +26,12 @@ def _cut_off(stack: Stack, stay: Machine, new: Machine) -> None:
         assert running.wait().code != 0
     finally:
         running.kill()
-    learners = [row["name"] for row in member_list(stay) if row.get("isLearner")]
-    assert learners == [new.name]
+    # Its name is there when it has begun to learn.
+    assert any(_learners(stay) == [new.name] for _ in every(0.1, seconds=10)), _learners(stay)
+
+
+def _learners(stay: Machine) -> list[str]:
+    return [row.get("name", "") for row in member_list(stay) if row.get("isLearner")]
 
 
 def test_a_learner_that_does_not_run_or_runs_with_other_settings_becomes_a_voter(
