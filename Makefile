@@ -4,7 +4,7 @@ PYTHON := .venv/bin/python
 CODE := components stacks lab tools tests __main__.py
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status test check bench python packages
+.PHONY: help up down status test soak check bench python packages
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -20,6 +20,9 @@ status: python ## show the machines of `make up` and what runs on them
 
 test: python packages ## run all tests, and tell where the time went
 	$(PYTHON) -m tests
+
+soak: python packages ## walk what `make test` leaves out: more seeds, versions, sizes, an hour of random operations
+	$(PYTHON) -m tests --soak
 
 check: python ## look over the code without running it: ruff and mypy
 	$(PYTHON) -m ruff check $(CODE)

@@ -31,20 +31,32 @@ class Disk:
             return self._ready.read_text().split()[0]
         return None
 
-    def create(self, base: Path) -> None:
-        """Make an empty disk on top of `base` and mount it. `complete` must follow once its files are written."""
+    def create(self, base: Path, kept: Path | None = None) -> None:
+        """Make an empty disk on top of `base` and mount it. `complete` must follow once its files are written.
+
+        Args:
+            base: The base tree.
+            kept: What `keep` has kept of a disk on the same base: the new one begins with it, and leaves it as it is.
+        """
         self.destroy()
         self.root.mkdir(parents=True)
         self._disk.mkdir()
-        if not self._mount(base):
+        if not self._mount(base, kept):
             # A lab directory on overlayfs itself (a container's), or on a network's file system.
             self.root.rmdir()
-            host.call("cp", "-a", "--reflink=auto", str(base), str(self.root), timeout=300)
+            host.call("cp", "-a", "--reflink=auto", str(kept or base), str(self.root), timeout=300)
 
-    def complete(self, base: Path) -> None:
+    def complete(self, base: Path, kept: Path | None = None) -> None:
         """Say that the disk has all it needs to boot: from here on an interrupted run keeps it."""
         kind = "overlay" if self.root.is_mount() else "copy"
-        self._ready.write_text(f"{kind} {base}\n")
+        self._ready.write_text(f"{kind} {base}\n{kept or ''}\n")
+
+    def keep(self, target: Path) -> None:
+        """Move what is on the disk of a machine that is off to `target`; the machine has no disk then."""
+        copied = self.kind == "copy"
+        unmount_below(self.root)
+        (self.root if copied else self._disk / "upper").rename(target)
+        self.destroy()
 
     def attach(self) -> None:
         """Mount the disk if it is not (after the computer was started anew).
@@ -52,14 +64,16 @@ class Disk:
         Raises:
             LabError: the base tree below the disk is gone.
         """
-        kind, _, base = self._ready.read_text().strip().partition(" ")
+        first, *rest = self._ready.read_text().splitlines()
+        kind, _, base = first.partition(" ")
+        kept = Path(rest[0]) if rest and rest[0] else None
         if kind == "copy" or self.root.is_mount():
             return
         if not Path(base).is_dir():
             raise LabError(
                 f"the base tree {base}, on which this machine was made, is gone. Use `lab wipe` or `lab down`."
             )
-        if not self._mount(Path(base)):
+        if not self._mount(Path(base), kept):
             raise LabError(f"the disk in {self._disk} cannot be mounted any more. Use `lab wipe` or `lab down`.")
 
     def destroy(self) -> None:
@@ -74,14 +88,15 @@ class Disk:
         for old in self.root.parent.glob("old-*"):
             shutil.rmtree(old)
 
-    def _mount(self, base: Path) -> bool:
+    def _mount(self, base: Path, kept: Path | None) -> bool:
         upper, work = self._disk / "upper", self._disk / "work"
-        if any(mark in f"{base}{upper}" for mark in ",:\\"):
+        lower = [kept, base] if kept else [base]
+        if any(mark in f"{path}" for path in (*lower, upper) for mark in ",:\\"):
             return False  # these have a meaning in the options of an overlay
         upper.mkdir(exist_ok=True)
         work.mkdir(exist_ok=True)
         shutil.copystat(base, upper)
-        options = f"lowerdir={base},upperdir={upper},workdir={work}"
+        options = f"lowerdir={':'.join(map(str, lower))},upperdir={upper},workdir={work}"
         return not host.call("mount", "-t", "overlay", "-o", options, "overlay", str(self.root), check=False).returncode
 
 

@@ -4,6 +4,7 @@ import importlib.metadata
 import json
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -88,11 +89,24 @@ def find_plugins(bin_directory: Path, say: Callable[[str], None] = print) -> lis
     return found
 
 
+def heed_interrupts() -> None:
+    """Gives SIGINT its default back where whoever started this process lets it be ignored; programs inherit that.
+
+    Background jobs of scripts, `nohup` and some CI systems do so. At its end the CLI interrupts plugins and language
+    host, and waits 5 s for each run if they ignore it.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def environment(directory: Path, say: Callable[[str], None] = print) -> dict[str, str]:
     """The environment in which `pulumi` works on stacks whose state lies in `directory`.
 
     The state is in files below `directory`; the passphrase is the empty one, fit for machines of the lab alone.
+
+    Of the calling process it changes one thing, see `heed_interrupts`.
     """
+    heed_interrupts()
     bin_directory = ensure_pulumi()
     stand_ins = directory / "plugins"
     shutil.rmtree(stand_ins, ignore_errors=True)

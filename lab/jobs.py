@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from . import host
@@ -32,11 +33,11 @@ def systemd_runs_the_host() -> bool:
     return Path("/run/systemd/system").is_dir()
 
 
+@dataclass(frozen=True)
 class Job:
     """One process tree of the lab, found again by its name alone."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    name: str
 
     def pids(self) -> list[int]:
         """Host pids of everything in the job's cgroup subtree."""
@@ -61,6 +62,22 @@ class Job:
                     if line.startswith("NSpid:") and len(line.split()) > 2 and line.split()[-1] == "1":
                         return pid
         return None
+
+    def inside(
+        self, *argv: str, stdin: str | None = None, timeout: float = 30, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a program in the job's guest as its root, as by its console: through no network, without a login.
+
+        Raises:
+            LabError: there is no guest, or (unless `check` is False) the program failed, or it took too long.
+        """
+        init = self.guest_init()
+        if init is None:
+            raise LabError(f"{self.name} does not run.")
+        environment = ("env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root")
+        return host.call(
+            "nsenter", "-t", str(init), "-a", *environment, *argv, stdin=stdin, timeout=timeout, check=check
+        )
 
     def command(self, program: str) -> tuple[int, list[str]] | None:
         """Pid and arguments of the job's process whose first arguments hold a file called `program`."""

@@ -89,6 +89,7 @@ class Lab:
                     key_file=self.dir / "ssh" / "id_ed25519",
                     known_hosts=self.dir / "ssh" / "known_hosts",
                     host_key=self._host_key(name),
+                    job=Job(names.job_name(self.id, slot)),
                 )
         return found
 
@@ -125,7 +126,7 @@ class Lab:
 
         def look(machine: Machine) -> MachineStatus:
             state = "stopped"
-            if self._job(machine).alive():
+            if machine.job.alive():
                 state = "running" if machine.answers() else "booting"
             cut = cuts.get(names.cable(self.id, machine.slot), "connected")
             if cut == "cut off" and state == "booting":
@@ -187,7 +188,7 @@ class Lab:
             _parallel(lambda name: self._create(name, int(state["slots"][name]), base), new)
             self._write_lists()
             machines = self.machines
-            todo = [machines[name] for name in asked if not self._job(machines[name]).alive()]
+            todo = [machines[name] for name in asked if not machines[name].job.alive()]
             if todo:
                 disks = " and ".join(sorted({self._disk(machine.name).kind or "" for machine in todo}))
                 self._say(f"starting {', '.join(machine.name for machine in todo)} (disks: {disks})")
@@ -249,7 +250,7 @@ class Lab:
             for machine in machines:
                 if self._disk(machine.name).kind is None:
                     raise LabError(f"{machine.name} has no complete disk. Use `lab wipe {machine.name}`.")
-            self._boot([machine for machine in machines if not self._job(machine).alive()])
+            self._boot([machine for machine in machines if not machine.job.alive()])
             self._wait(machines)
 
     def stop(self, *which: str) -> None:
@@ -262,10 +263,32 @@ class Lab:
         with self._locked():
             _parallel(self._kill, self._which(which))
 
-    def wipe(self, *which: str, new_host_key: bool = False, start: bool = True) -> None:
+    def keep(self, label: str, *which: str) -> None:
+        """Remember under a label what machines that are off have on their disks, for `wipe` with `kept`.
+
+        Raises:
+            LabError: one of them runs.
+        """
+        with self._locked():
+            machines = self._which(which)
+            if running := [machine.name for machine in machines if machine.job.alive()]:
+                raise LabError(f"{', '.join(running)} must be off before what is on the disk is kept: use `lab stop`.")
+            base = image.ensure(self._say)
+            for machine in machines:
+                place = self._kept(machine.name, label)
+                shutil.rmtree(place, ignore_errors=True)
+                place.mkdir(parents=True)
+                for file in _pair(self._key_pair(machine.name)):
+                    shutil.copy(file, place)
+                disk.forget_root(self._disk(machine.name).root)
+                self._disk(machine.name).keep(place / "disk")
+                self._create(machine.name, machine.slot, base, label)
+
+    def wipe(self, *which: str, new_host_key: bool = False, start: bool = True, kept: str = "") -> None:
         """Put new machines into the same slots: new disk and machine id; same name, address and (by default) host key.
 
-        A network cut by `isolate` stays cut. With `start` False the new machines stay off.
+        A network cut by `isolate` stays cut. With `start` False the new machines stay off. With `kept` they are no new
+        ones, but as they were when `keep` was told this label.
         """
         if not which:
             return
@@ -278,7 +301,7 @@ class Lab:
                 disk.forget_root(self._disk(machine.name).root)
                 if new_host_key:
                     self._key_pair(machine.name).unlink(missing_ok=True)
-                self._create(machine.name, machine.slot, base)
+                self._create(machine.name, machine.slot, base, kept)
 
             _parallel(renew, machines)
             self._write_lists()
@@ -312,14 +335,14 @@ class Lab:
     def _mirror_job(self) -> Job:
         return Job(f"{self.id}-mirror")
 
-    def _job(self, machine: Machine) -> Job:
-        return Job(names.job_name(self.id, machine.slot))
-
     def _disk(self, name: str) -> Disk:
         return Disk(self.dir / "machines" / name)
 
     def _key_pair(self, name: str) -> Path:
         return self.dir / "machines" / name / "ssh_host_ed25519_key"
+
+    def _kept(self, name: str, label: str) -> Path:
+        return self.dir / "machines" / name / "kept" / label
 
     def _host_key(self, name: str) -> str:
         return " ".join(self._key_pair(name).with_suffix(".pub").read_text().split()[:2])
@@ -411,13 +434,20 @@ class Lab:
                 raise LabError(f"the release mirror did not start: {_tail(log, 1)}. Free that port, or see {log}.")
             time.sleep(0.02)
 
-    def _create(self, name: str, slot: int, base: Path) -> None:
-        """A new disk with the machine's identity on it."""
+    def _create(self, name: str, slot: int, base: Path, kept: str = "") -> None:
+        """A new disk with the machine's identity on it, or one that was kept under a label."""
         home = self.dir / "machines" / name
         home.mkdir(parents=True, exist_ok=True)
-        key = self._key_pair(name)
+        key, new = self._key_pair(name), self._disk(name)
+        if kept:
+            place = self._kept(name, kept)
+            for file in _pair(key):
+                shutil.copy(place / file.name, file)
+            new.create(base, place / "disk")
+            self._write_hosts(name)
+            new.complete(base, place / "disk")
+            return
         _make_key(key, name)
-        new = self._disk(name)
         new.create(base)
         root, subnet = new.root, ipaddress.IPv4Network(self._require_state()["subnet"])
         (root / "etc/hostname").write_text(f"{name}\n")
@@ -427,8 +457,8 @@ class Lab:
             "[Match]\nName=host0\n\n[Network]\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n"
             f"Address={names.machine_address(subnet, slot)}/{subnet.prefixlen}\n"
         )
-        shutil.copy(key, root / "etc/ssh" / key.name)
-        shutil.copy(key.with_suffix(".pub"), root / "etc/ssh")
+        for file in _pair(key):
+            shutil.copy(file, root / "etc/ssh")
         authorised = root / "home/operator/.ssh/authorized_keys"
         shutil.copy(self.dir / "ssh" / "id_ed25519.pub", authorised)
         owner = authorised.parent.stat()
@@ -482,7 +512,7 @@ class Lab:
         _parallel(self._boot_one, machines)
 
     def _boot_one(self, machine: Machine) -> None:
-        job, its_disk = self._job(machine), self._disk(machine.name)
+        job, its_disk = machine.job, self._disk(machine.name)
         its_disk.attach()
         disk.forget_root(its_disk.root)
         disk.forget_job(job.name)
@@ -497,7 +527,7 @@ class Lab:
         _parallel(self._wait_one, machines)
 
     def _wait_one(self, machine: Machine) -> None:
-        job, log = self._job(machine), self.dir / "logs" / f"{machine.name}.log"
+        job, log = machine.job, self.dir / "logs" / f"{machine.name}.log"
         if names.cable(self.id, machine.slot) in self.network.cuts() and not machine.answers():
             return  # cut off from the host: it can only be believed
         deadline = time.monotonic() + _BOOT_TIMEOUT
@@ -509,7 +539,7 @@ class Lab:
             time.sleep(0.05)
 
     def _stop(self, machine: Machine) -> None:
-        job = self._job(machine)
+        job = machine.job
         nspawn = job.command("systemd-nspawn")
         if nspawn:
             # nspawn hands this on to the guest's init as the signal that means an orderly power off.
@@ -520,7 +550,7 @@ class Lab:
         self._kill(machine)
 
     def _kill(self, machine: Machine) -> None:
-        job = self._job(machine)
+        job = machine.job
         init = job.guest_init()
         if init:
             with contextlib.suppress(ProcessLookupError):
@@ -535,6 +565,10 @@ def _parallel(function: Callable[[Item], Result], items: Sequence[Item]) -> list
         return []
     with ThreadPoolExecutor(max_workers=min(len(items), 16)) as pool:
         return list(pool.map(function, items))
+
+
+def _pair(key: Path) -> tuple[Path, Path]:
+    return key, key.with_suffix(".pub")
 
 
 def _make_key(path: Path, comment: str) -> None:

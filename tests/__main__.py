@@ -1,7 +1,11 @@
-"""Runs all checks and tests: `make test` calls this. Arguments go to pytest (`-k`, `-x`, a path, ...)."""
+"""Runs all checks and tests: `make test` calls this. Arguments go to pytest (`-k`, `-x`, a path, ...).
+
+`make soak` gives `--soak`, which stands first: the walks that `make test` leaves out, see tests/README.md.
+"""
 
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,6 +14,7 @@ from tools.etcd import ensure_etcd
 from tools.kubeadm import ensure_kubeadm
 from tools.pulumi import ensure_pulumi
 
+from .support.spent import table
 from .support.versions import ETCD_VERSIONS
 
 REPO = Path(__file__).resolve().parent.parent
@@ -20,7 +25,10 @@ LABS = ("-n3", "--dist=loadfile", f"--ignore={ALONE}")
 
 def main(arguments: list[str]) -> int:
     """Gets what the tests need, runs every stage, says where the time went; returns 0 when all of them passed."""
+    soak = arguments[:1] == ["--soak"]
+    arguments = arguments[1:] if soak else arguments
     seconds: dict[str, float] = {}
+    spent = Path(tempfile.mkstemp(prefix="external-etcd-spent-")[1])
 
     def stage(name: str, action: Callable[[], int]) -> int:
         print(f"== {name}", flush=True)
@@ -30,10 +38,17 @@ def main(arguments: list[str]) -> int:
         return code
 
     def pytest(*paths: str) -> int:
-        return _run([sys.executable, "-m", "pytest", "--durations=10", *paths, *arguments])
+        return _run([sys.executable, "-m", "pytest", f"--spent={spent}", *paths, *arguments])
 
     stage("get Pulumi, etcd and kubeadm", _get)
-    if any(not argument.startswith("-") for argument in arguments):
+    if soak:
+        codes = [
+            stage("properties, with more examples", lambda: pytest("-n2", "--hypothesis-profile=soak", "tests/unit")),
+            # What `make test` runs as well is not run again.
+            stage("lab and cloud tests", lambda: pytest(*LABS, "--soak", "tests/clouds", "tests/lab")),
+            stage("random operations and faults", lambda: pytest("--soak", "-s", "tests/soak")),
+        ]
+    elif any(not argument.startswith("-") for argument in arguments):
         codes = [stage("the tests named", pytest)]
     else:
         codes = [
@@ -45,8 +60,11 @@ def main(arguments: list[str]) -> int:
             stage("lab and cloud tests", lambda: pytest(*LABS, "tests/clouds", "tests/lab")),
         ]
     print("== where the time went")
-    for name, spent in seconds.items():
-        print(f"{spent:8.0f} s  {name}")
+    for name, taken in seconds.items():
+        print(f"{taken:8.0f} s  {name}")
+    for line in table(spent):
+        print(line)
+    spent.unlink()
     if any(codes):
         print("failed: " + ", ".join(name for name, code in zip(list(seconds)[1:], codes, strict=True) if code))
     return next((code for code in codes if code), 0)

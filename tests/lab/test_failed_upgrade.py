@@ -44,7 +44,7 @@ def _break_release(machine: Machine, version: str) -> None:
         (place / "release.json").write_text(json.dumps(manifest))
         """
     )
-    machine.run(["sudo", "-n", "python3", "-"], input=script, timeout=60)
+    machine.run("python3 -", root=True, input=script, timeout=60)
 
 
 def test_an_upgrade_that_fails_in_the_middle_is_undone_there_and_finished_later(

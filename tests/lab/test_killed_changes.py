@@ -1,4 +1,4 @@
-"""`pulumi up` ended by SIGKILL at ten random moments of each kind of change: it serves on, and the next finishes."""
+"""`pulumi up` ended by SIGKILL at random moments of each kind of change: it serves on, and the next finishes."""
 
 import itertools
 import random
@@ -16,8 +16,9 @@ from tests.support.machines import Machines, busy
 from tests.support.prober import probing
 from tests.support.stacks import Stack, Stacks, machine_config
 
-SEED = 20261121
-KILLS = 10
+KILLS = 2
+"""Of each kind of change, one to a change; `make soak` walks more."""
+SOAK_KILLS = 10
 EARLIEST = 1.0
 """Seconds after its begin at which a run first reaches machines."""
 
@@ -33,7 +34,7 @@ class Kind:
 
     Attributes:
         changes: Given a stack that is up, edits its configuration once per step; each step is a change of its own.
-        kills: How often each change is killed before it may finish.
+        kills: How often each change is killed before it may finish, in `make soak`.
         latest: When a run is killed at the latest, in times of what a founding takes: when it is about done, on a slow
             computer as on a fast one. Measured; one figure per step, and again from the first.
         starts: How often a member that was there before may be started for one change.
@@ -86,14 +87,19 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("change", KINDS)
+WALKS = [pytest.param((change, KILLS), id=change) for change in KINDS]
+WALKS += [pytest.param((change, SOAK_KILLS), id=f"{change}, more", marks=pytest.mark.soak) for change in KINDS]
+
+
+@pytest.mark.parametrize("walk", WALKS)
 def test_a_change_killed_at_random_moments_serves_on_and_is_finished_by_the_next_up(
-    machines: Machines, stacks: Stacks, tmp_path: Path, change: str
+    machines: Machines, stacks: Stacks, tmp_path: Path, seed: str, walk: tuple[str, int]
 ) -> None:
+    change, kills = walk
     kind = KINDS[change]
-    chance = random.Random(f"{SEED} {change}")  # noqa: S311 - the same moments again are the point
+    chance = random.Random(f"{seed} {change}")  # noqa: S311 - the same moments again are the point
     killed = 0
-    while killed < KILLS:
+    while killed < kills:
         found = machines.fresh(kind.machines)
         stack = stacks.new(found[:3], **kind.config)
         founding = stack.up().seconds
@@ -102,7 +108,7 @@ def test_a_change_killed_at_random_moments_serves_on_and_is_finished_by_the_next
             before = {machine.name: starts(machine) for machine in found[:3]}
             # Anew for each change, with the certificates that the outputs had before it, as API servers have them.
             with probing(stack, found[:3], tmp_path, f"Killed, {change}") as probe:
-                for run in range(min(kind.kills, KILLS - killed)):
+                for run in range(min(kind.kills if kills > KILLS else 1, kills - killed)):
                     after = chance.uniform(EARLIEST, latest * founding)
                     probe.mark(f"{after:.1f} s")
                     begin = time.monotonic()
@@ -117,7 +123,7 @@ def test_a_change_killed_at_random_moments_serves_on_and_is_finished_by_the_next
                 assert_serves_all_members(members)
             for machine in found[:3]:
                 assert starts(machine) - before[machine.name] <= kind.starts, machine.name
-            if killed == KILLS:
+            if killed == kills:
                 break
         stack.up("--expect-no-changes")
 

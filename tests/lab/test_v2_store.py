@@ -26,7 +26,7 @@ def _api_v2(machine: Machine, method: str, data: str = "") -> None:
         print(urllib.request.urlopen(request, context=context, timeout=10).read().decode())
         """
     )
-    machine.run(["sudo", "-n", "python3", "-"], input=script)
+    machine.run("python3 -", root=True, input=script)
     machine.run(f"rm {drop_in} && {restart}", root=True)
 
 

@@ -25,7 +25,7 @@ def etcdctl(machine: Machine | CloudMachine, *arguments: str, endpoint: str | No
         f"--key={PKI}/healthcheck-client.key",
         *arguments,
     ]
-    return machine.run(["sudo", "-n", *command], check=check).stdout
+    return machine.run(command, check=check, root=True).stdout
 
 
 def member_list(machine: Machine) -> list[dict[str, Any]]:
@@ -70,7 +70,7 @@ def command_line(machine: Machine) -> str:
 def process_ids(machines: Sequence[Machine]) -> dict[str, str]:
     """Member -> pid and start time of its etcd; a restart changes it."""
     show = "systemctl show etcd.service -p MainPID -p ActiveEnterTimestampMonotonic -p NRestarts --value"
-    return {machine.name: machine.run(show).stdout for machine in machines}
+    return {machine.name: machine.run(show, root=True).stdout for machine in machines}
 
 
 def served(machine: Machine, port: int) -> str:

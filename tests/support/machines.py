@@ -31,20 +31,22 @@ class Machines:
         self.lab = lab
         self._touched: set[str] = set()
 
-    def fresh(self, count: int = 3) -> list[Machine]:
-        """etcd-1 to etcd-`count`, each just installed and connected, with the default mirror; all others are off."""
+    def fresh(self, count: int = 3, *, kept: str = "", of: int = 0) -> list[Machine]:
+        """etcd-1 to etcd-`count`, each just installed and connected, with the default mirror; all others are off.
+
+        With `kept` the first `of` machines are as they were when `Lab.keep` was told this label.
+        """
         wanted = [f"etcd-{n}" for n in range(1, count + 1)]
         there = self.lab.machines
         for name in there:
             self.lab.heal(name)
         if self.lab.mirrored() != host.cache() / "etcd" and there:
             self.lab.mirror()
-        running = {row.name for row in self.lab.status() if row.state != "stopped"}
-        self.lab.kill(*(running - set(wanted)))
         # Down first, then wiped together: leftovers of one test must not talk to the machines of the next.
-        stale = [name for name in wanted if name in there and name in self._touched]
-        self.lab.kill(*stale)
-        self.lab.wipe(*stale)
+        self.lab.kill(*there)
+        again = wanted[:of] if kept else []
+        self.lab.wipe(*again, kept=kept, start=False)
+        self.lab.wipe(*[n for n in wanted if n in there and n in self._touched and n not in again], start=False)
         found = self.lab.up(wanted)
         self._touched.update(wanted)
         return found

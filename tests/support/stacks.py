@@ -7,9 +7,11 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
+import urllib.parse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,8 @@ import pytest
 
 from lab import Machine
 from lab.engine import environment
+
+from .spent import ENGINE, spending
 
 REPO = Path(__file__).resolve().parents[2]
 UP_SECONDS = 300
@@ -50,6 +54,7 @@ class Stack:
         config: key -> value; keys without a namespace are the project's.
         files: name in the folder -> what it links to.
         project: the project's name, which is the namespace of its configuration.
+        like: a stack whose state this one begins with. Default: it has no resources.
     """
 
     def __init__(
@@ -59,6 +64,8 @@ class Stack:
         config: Mapping[str, Any],
         files: Mapping[str, Path],
         project: str,
+        *,
+        like: "Stack | None" = None,
     ) -> None:
         self.directory = directory
         self.log = directory / "up.log"
@@ -69,7 +76,22 @@ class Stack:
         directory.mkdir(parents=True)
         for name, target in files.items():
             (directory / name).symlink_to(target)
-        self.pulumi("stack", "init", directory.name)
+        if like is None:
+            self.pulumi("stack", "init", directory.name)
+        else:
+            # What the CLI's `stack rename` does, without a run of it: the name is part of every URN.
+            old = re.compile(rf"\b{re.escape(like.directory.name)}\b")
+            self._state_file.write_text(old.sub(directory.name, like._state_file.read_text()))
+            shutil.copy(like._config_file, self._config_file)
+
+    @property
+    def _state_file(self) -> Path:
+        backend = urllib.parse.urlsplit(self.environ["PULUMI_BACKEND_URL"]).path
+        return Path(backend, ".pulumi", "stacks", self._project, f"{self.directory.name}.json")
+
+    @property
+    def _config_file(self) -> Path:
+        return self.directory / f"Pulumi.{self.directory.name}.yaml"
 
     def command(self, *arguments: str) -> list[str]:
         """The command line of the CLI for this stack."""
@@ -83,7 +105,7 @@ class Stack:
         command = ["pulumi", "--non-interactive", "--color=never", *arguments]
         if arguments[:2] != ("stack", "init"):
             command += ["-s", self.directory.name]
-        with log.open("w") as out:
+        with log.open("w") as out, spending(ENGINE):
             done = subprocess.run(
                 command,
                 cwd=self.directory,
@@ -99,7 +121,7 @@ class Stack:
 
     def write_config(self) -> None:
         """Writes `config` into the stack's file, beside the encryption salt that the CLI keeps there."""
-        path = self.directory / f"Pulumi.{self.directory.name}.yaml"
+        path = self._config_file
         kept = (
             [line for line in path.read_text().splitlines() if line.startswith("encryptionsalt")]
             if path.exists()
@@ -154,15 +176,16 @@ class Stack:
         self.config["override"] = override_in(self.preview(check=False))
 
     def _stdout(self, *arguments: str) -> str:
-        return subprocess.run(
-            self.command(*arguments),
-            cwd=self.directory,
-            env=self.environ,
-            stdout=subprocess.PIPE,
-            text=True,
-            timeout=60,
-            check=True,
-        ).stdout
+        with spending(ENGINE):
+            return subprocess.run(
+                self.command(*arguments),
+                cwd=self.directory,
+                env=self.environ,
+                stdout=subprocess.PIPE,
+                text=True,
+                timeout=60,
+                check=True,
+            ).stdout
 
     def begin_up(self) -> "Background":
         """Starts `pulumi up`; somebody has to wait for it or kill it."""
@@ -202,7 +225,7 @@ class Background:
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
         self._start = time.monotonic()
-        with stack.log.open("w") as out:
+        with stack.log.open("w") as out, spending(ENGINE):
             self._process = subprocess.Popen(
                 stack.command("up", "--yes", "--skip-preview"),
                 cwd=stack.directory,
@@ -225,10 +248,11 @@ class Background:
     def until(self, seen: Callable[[], bool], within: float = 120) -> None:
         """Waits until `seen()`. Raises AssertionError when the run ends first, or that takes too long."""
         deadline = time.monotonic() + within
-        while not seen():
-            assert self.code is None, f"the run ended before the moment came:\n{self.text}"
-            assert time.monotonic() < deadline, f"the moment did not come:\n{self.text}"
-            time.sleep(0.02)
+        with spending(ENGINE, 0):
+            while not seen():
+                assert self.code is None, f"the run ended before the moment came:\n{self.text}"
+                assert time.monotonic() < deadline, f"the moment did not come:\n{self.text}"
+                time.sleep(0.02)
 
     def until_said(self, text: str, within: float = 120) -> None:
         """Waits until the run has said `text`. Raises AssertionError like `until`."""
@@ -236,7 +260,8 @@ class Background:
 
     def wait(self, timeout: float = UP_SECONDS) -> Run:
         """Waits for its end. Raises subprocess.TimeoutExpired when it does not come."""
-        code = self._process.wait(timeout)
+        with spending(ENGINE, 0):
+            code = self._process.wait(timeout)
         return Run(code, self.text, time.monotonic() - self._start)
 
     def interrupt(self) -> None:
@@ -274,8 +299,11 @@ class Stacks:
         self._environ = environment(directory / "engine")
         self._count = 0
 
-    def new(self, found: Sequence[Machine], /, **config: Any) -> Stack:
-        """A stack for these machines, not yet up. `config` adds to or replaces keys; None takes a key away."""
+    def new(self, found: Sequence[Machine], /, *, like: Stack | None = None, **config: Any) -> Stack:
+        """A stack for these machines, not yet up. `config` adds to or replaces keys; None takes a key away.
+
+        With `like` it is as far as that stack was, whose machines and configuration these are.
+        """
         settings = {
             "platform": "hosts",
             "clusterName": "test",
@@ -285,12 +313,15 @@ class Stacks:
         }
         settings = {key: value for key, value in settings.items() if value is not None}
         names = ("Pulumi.yaml", "__main__.py", "components", "stacks", ".venv", "requirements.txt")
-        return self.of_project("external-etcd", {name: REPO / name for name in names}, settings)
+        return self.of_project("external-etcd", {name: REPO / name for name in names}, settings, like)
 
-    def of_project(self, project: str, files: Mapping[str, Path], config: Mapping[str, Any]) -> Stack:
+    def of_project(
+        self, project: str, files: Mapping[str, Path], config: Mapping[str, Any], like: Stack | None = None
+    ) -> Stack:
         """A stack of another project: its files (name -> where they are) and its configuration."""
         self._count += 1
-        return Stack(self._directory / f"test{self._count}", self._environ, config, files, project)
+        # A name that is no word of anything else in a state.
+        return Stack(self._directory / f"test{self._count}", self._environ, config, files, project, like=like)
 
 
 def machine_config(machine: Machine, **ssh: Any) -> dict[str, Any]:

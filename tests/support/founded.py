@@ -1,0 +1,47 @@
+"""A cluster that `pulumi up` has founded, for tests of what comes later: founded once, and then as it was."""
+
+import pytest
+
+from lab import Machine
+
+from .etcd import PKI
+from .machines import Machines
+from .stacks import Stack, Stacks
+
+_MEMBERS = 3
+_LABEL = "founded"
+_HEALTHY = "for n in $(seq 300); do etcdctl {} endpoint health --cluster && exit; sleep 0.1; done; exit 1"
+
+
+class Founded:
+    """Three members with the default settings, in this session's lab.
+
+    Machines and state are kept when they have been founded for the first time; after that the machines boot from what
+    was kept, and the stack has a copy of the state.
+    """
+
+    def __init__(self, machines: Machines, stacks: Stacks) -> None:
+        self._machines, self._stacks = machines, stacks
+        self._first: Stack | None = None
+
+    def __call__(self, machines: int = _MEMBERS) -> tuple[list[Machine], Stack]:
+        """So many machines, with members on the first three, and the stack of these."""
+        if self._first is None:
+            found = self._machines.fresh(_MEMBERS)
+            self._first = self._stacks.new(found)
+            self._first.up()
+            names = [machine.name for machine in found]
+            self._machines.lab.stop(*names)
+            self._machines.lab.keep(_LABEL, *names)
+        found = self._machines.fresh(machines, kept=_LABEL, of=_MEMBERS)
+        stack = self._stacks.new(found[:_MEMBERS], like=self._first)
+        first = found[0]
+        options = f"--cacert={PKI}/ca.crt --cert={PKI}/healthcheck-client.crt --key={PKI}/healthcheck-client.key"
+        first.run(_HEALTHY.format(f"{options} --endpoints=https://{first.address}:2379"), root=True)
+        return found, stack
+
+
+@pytest.fixture(scope="session")
+def founded(machines: Machines, stacks: Stacks) -> Founded:
+    """Three members that were founded before this test."""
+    return Founded(machines, stacks)
