@@ -2,10 +2,13 @@
 
 import sys
 
+from tests.support.stacks import Stack
+
 from . import changes, clouds, creation
 
 PARTS = {"creation": creation.main, "changes": changes.main, "clouds": clouds.main}
 
 if __name__ == "__main__":
+    Stack.checkpoints = True
     for part in sys.argv[1:] or PARTS:
         PARTS[part]()

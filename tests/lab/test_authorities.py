@@ -11,10 +11,9 @@ from lab import Machine
 from tests.support.authority import OwnAuthority
 from tests.support.clients import IN, OUT, Held, knocking, tls_of
 from tests.support.etcd import assert_serves_all_members, process_ids
-from tests.support.machines import Machines
+from tests.support.founded import Founded
 from tests.support.manual import assert_as_in_the_manual
 from tests.support.prober import probing
-from tests.support.stacks import Stacks
 from tests.support.waiting import every
 
 
@@ -63,11 +62,9 @@ def pair_of(outputs: dict[str, Any]) -> tuple[str, str]:
 
 
 def test_a_ca_of_ones_own_takes_over_in_three_ups_and_every_client_works_exactly_while_it_should(
-    machines: Machines, stacks: Stacks, tmp_path: Path
+    founded: Founded, tmp_path: Path
 ) -> None:
-    found = machines.fresh(3)
-    stack = stacks.new(found)
-    stack.up()
+    found, stack = founded()
     ours = OwnAuthority()
     old_ca, old_pair = stack.outputs()["ca_cert"], pair_of(stack.outputs())
     new_pair = ours.issue("kube-apiserver-etcd-client")
@@ -149,11 +146,9 @@ def test_a_ca_of_ones_own_takes_over_in_three_ups_and_every_client_works_exactly
 
 
 def test_a_rotation_whose_first_and_third_up_are_killed_is_finished_by_the_next_ones(
-    machines: Machines, stacks: Stacks, tmp_path: Path
+    founded: Founded, tmp_path: Path
 ) -> None:
-    found = machines.fresh(3)
-    stack = stacks.new(found)
-    stack.up()
+    found, stack = founded()
     keys = [machine.run("sha256sum </etc/etcd/pki/server.key", root=True).stdout for machine in found]
 
     def killed(title: str, section: str, **config: Any) -> None:

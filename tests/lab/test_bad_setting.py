@@ -3,17 +3,14 @@
 from pathlib import Path
 
 from tests.support.etcd import assert_serves_all_members, process_ids
+from tests.support.founded import Founded
 from tests.support.machines import Machines
 from tests.support.prober import probing
 from tests.support.stacks import Stacks
 
 
-def test_a_value_that_etcd_does_not_take_is_undone_on_the_first_member(
-    machines: Machines, stacks: Stacks, tmp_path: Path
-) -> None:
-    found = machines.fresh(3)
-    stack = stacks.new(found)
-    stack.up()
+def test_a_value_that_etcd_does_not_take_is_undone_on_the_first_member(founded: Founded, tmp_path: Path) -> None:
+    found, stack = founded()
     before = process_ids(found)
     with probing(stack, found, tmp_path, "A setting that etcd does not take") as probe:
         stack.config["flags"] = {"auto-compaction-retention": "soon"}

@@ -10,17 +10,15 @@ import pytest
 
 from lab import Machine
 from tests.support.etcd import etcdctl_here, process_ids, write_client_files
-from tests.support.machines import Machines
+from tests.support.founded import Founded
 from tests.support.manual import assert_as_in_the_manual
 from tests.support.prober import probing
-from tests.support.stacks import Stack, Stacks
+from tests.support.stacks import Stack
 
 
 @pytest.fixture(scope="module")
-def cluster(machines: Machines, stacks: Stacks) -> tuple[list[Machine], Stack]:
-    found = machines.fresh(3)
-    stack = stacks.new(found)
-    stack.up()
+def cluster(founded: Founded) -> tuple[list[Machine], Stack]:
+    found, stack = founded()
     return found, stack
 
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from lab import Machine
 from tests.support.etcd import assert_serves_all_members, command_line, member_list, process_ids
-from tests.support.machines import Machines
+from tests.support.founded import Founded
 from tests.support.prober import probing
-from tests.support.stacks import Stack, Stacks, machine_config
+from tests.support.stacks import Stack, machine_config
 from tests.support.waiting import every
 
 _CONVERGE = "^python3 -I /usr/local/lib/etcd-node/[^ ]* converge"
@@ -35,12 +35,10 @@ def _learners(stay: Machine) -> list[str]:
 
 
 def test_a_learner_that_does_not_run_or_runs_with_other_settings_becomes_a_voter(
-    machines: Machines, stacks: Stacks, tmp_path: Path
+    founded: Founded, tmp_path: Path
 ) -> None:
-    found = machines.fresh(5)
+    found, stack = founded(5)
     stay, fourth, fifth = found[:3], found[3], found[4]
-    stack = stacks.new(stay)
-    stack.up()
     before = process_ids(stay)
     with probing(stack, stay, tmp_path, "A growth cut off") as probe:
         stack.config["machines"] = [machine_config(machine) for machine in found]
@@ -62,13 +60,11 @@ def test_a_learner_that_does_not_run_or_runs_with_other_settings_becomes_a_voter
 
 
 def test_a_learner_that_was_left_gives_way_to_who_joins_before_it_and_joins_later_if_it_is_wanted(
-    machines: Machines, stacks: Stacks, tmp_path: Path
+    founded: Founded, tmp_path: Path
 ) -> None:
     """Etcd takes in one learner at a time, and this one's own machine has no turn before the other's."""
-    found = machines.fresh(5)
+    found, stack = founded(5)
     first, second, third, fourth, fifth = found
-    stack = stacks.new(found[:3])
-    stack.up()
     before = process_ids([first, third])
     with probing(stack, [first, third], tmp_path, "A learner left behind") as probe:
         stack.config["machines"] = [machine_config(machine) for machine in (first, fourth, third)]

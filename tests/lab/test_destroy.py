@@ -4,6 +4,7 @@ import re
 
 from lab import Machine
 from tests.support.etcd import assert_serves_all_members, etcdctl
+from tests.support.founded import Founded
 from tests.support.machines import Machines
 from tests.support.manual import assert_as_in_the_manual
 from tests.support.stacks import Stacks
@@ -69,10 +70,8 @@ def test_destroy_stops_etcd_takes_keys_away_and_keeps_the_data(machines: Machine
     assert etcdctl(found[0], "get", "kept", "--print-value-only") == "", "it is a new cluster"
 
 
-def test_a_destroy_that_fails_at_a_machine_keeps_what_finishing_it_needs(machines: Machines, stacks: Stacks) -> None:
-    found = machines.fresh(3)
-    stack = stacks.new(found)
-    stack.up()
+def test_a_destroy_that_fails_at_a_machine_keeps_what_finishing_it_needs(machines: Machines, founded: Founded) -> None:
+    found, stack = founded()
     machines.lab.kill(found[2].name)
     run = stack.destroy(check=False)
     assert run.code != 0

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from lab import Machine
 from tests.support.etcd import assert_serves_all_members, etcdctl, running_versions
-from tests.support.machines import Machines
+from tests.support.founded import Founded
 from tests.support.manual import assert_as_in_the_manual
 from tests.support.prober import probing
-from tests.support.stacks import Stack, Stacks
+from tests.support.stacks import Stack
 
 
 def _under_way(machine: Machine) -> bool:
@@ -23,11 +23,9 @@ def _up_first(stack: Stack) -> None:
 
 
 def test_a_downgrade_is_cancelled_cut_off_and_made_and_an_upgrade_undone_in_its_middle(
-    machines: Machines, stacks: Stacks, tmp_path: Path
+    founded: Founded, tmp_path: Path
 ) -> None:
-    found = machines.fresh(3)
-    stack = stacks.new(found, version="3.6.16")
-    stack.up()
+    found, stack = founded()
     for number in range(100):
         etcdctl(found[0], "put", f"kept/{number}", "x" * 1000)
 

@@ -3,18 +3,17 @@
 from pathlib import Path
 
 from tests.support.etcd import assert_serves_all_members, member_list, process_ids
+from tests.support.founded import Founded
 from tests.support.machines import Machines
 from tests.support.prober import probing
-from tests.support.stacks import Stacks, machine_config
+from tests.support.stacks import machine_config
 
 
 def test_a_learner_whose_machine_died_gives_its_place_to_another_machine(
-    machines: Machines, stacks: Stacks, tmp_path: Path
+    machines: Machines, founded: Founded, tmp_path: Path
 ) -> None:
-    found = machines.fresh(6)
+    found, stack = founded(6)
     stay, lost, new = found[:3], found[3], found[4:]
-    stack = stacks.new(stay)
-    stack.up()
     before = process_ids(stay)
     # A learner that is quick would be a voter before anybody can take its power: this one stops when it has a log.
     began = "until test -e /var/lib/etcd/member/wal; do sleep 0.01; done; kill -STOP $(systemctl show -P MainPID etcd)"

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from lab import Machine
 from tests.support.etcd import assert_serves_all_members, lead, process_ids
-from tests.support.machines import Machines
+from tests.support.founded import Founded
 from tests.support.prober import probing
-from tests.support.stacks import Background, Stack, Stacks
+from tests.support.stacks import Background, Stack
 
 
 def _in_the_restart_of(stack: Stack, member: Machine) -> Background:
@@ -26,11 +26,9 @@ def _restarted(before: dict[str, str], after: dict[str, str]) -> list[str]:
 
 
 def test_ctrl_c_lets_the_member_in_work_finish_begins_no_other_and_the_next_up_goes_on(
-    machines: Machines, stacks: Stacks, tmp_path: Path
+    founded: Founded, tmp_path: Path
 ) -> None:
-    found = machines.fresh(3)
-    stack = stacks.new(found)
-    stack.up()
+    found, stack = founded()
     outputs, seen = stack.outputs(), [process_ids(found)]
     stack.config["flags"] = {"max-txn-ops": "256"}
     with probing(stack, found, tmp_path, "Interrupted twice") as probe:
@@ -60,11 +58,9 @@ def test_ctrl_c_lets_the_member_in_work_finish_begins_no_other_and_the_next_up_g
 
 
 def test_a_second_ctrl_c_ends_the_run_and_what_waits_on_a_machine_begins_nothing_more(
-    machines: Machines, stacks: Stacks, tmp_path: Path
+    founded: Founded, tmp_path: Path
 ) -> None:
-    found = machines.fresh(3)
-    stack = stacks.new(found)
-    stack.up()
+    found, stack = founded()
     before = process_ids(found)
     hang = "kill -{} $(systemctl show etcd -p MainPID --value)"
     lead(found, found[0])  # so that the one that hangs does not

@@ -12,6 +12,7 @@ import pytest
 
 from lab import Machine
 from tests.support.etcd import assert_serves_all_members, lead
+from tests.support.founded import Founded
 from tests.support.machines import Machines, busy
 from tests.support.prober import probing
 from tests.support.stacks import Stack, Stacks, machine_config
@@ -128,13 +129,9 @@ def test_a_change_killed_at_random_moments_serves_on_and_is_finished_by_the_next
         stack.up("--expect-no-changes")
 
 
-def test_what_a_killed_run_has_left_on_a_machine_begins_nothing_more(
-    machines: Machines, stacks: Stacks, tmp_path: Path
-) -> None:
+def test_what_a_killed_run_has_left_on_a_machine_begins_nothing_more(founded: Founded, tmp_path: Path) -> None:
     """It waits for the third member as the next run does on another machine; both would restart one when it is back."""
-    found = machines.fresh(3)
-    stack = stacks.new(found)
-    stack.up()
+    found, stack = founded()
     before = {machine.name: starts(machine) for machine in found}
     hang = "kill -{} $(systemctl show etcd -p MainPID --value)"
     lead(found, found[1])  # it stays there when the first restarts, so the one that hangs is not the leader

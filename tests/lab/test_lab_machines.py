@@ -31,19 +31,24 @@ def reaches(machine: Machine, name: str, port: int = 22) -> bool:
     return machine.run(line, check=False).returncode == 0
 
 
-def test_five_machines_boot_together(machines: Machines) -> None:
-    machines.fresh(1)  # the base tree is cached from here on
-    began = time.monotonic()
-    found = machines.fresh(5)
-    print(f"five machines: {time.monotonic() - began:.1f} s")
-    assert all(machine.answers(10) for machine in found)
+@pytest.fixture(scope="module")
+def made(machines: Machines) -> None:
+    machines.fresh(3)
 
 
-def test_a_machine_is_a_whole_debian_with_systemd_sudo_and_the_names_of_the_others(machines: Machines) -> None:
-    first, second = machines.fresh(2)
+@pytest.fixture
+def three(made: None, machines: Machines) -> list[Machine]:
+    """Three machines that run and are connected, with whatever an earlier test has left on their disks."""
+    found = machines.lab.up(3)
+    machines.lab.heal(*[machine.name for machine in found])
+    return found
+
+
+def test_a_machine_is_a_whole_debian_with_systemd_sudo_and_the_names_of_the_others(three: list[Machine]) -> None:
+    first, second, _ = three
     assert first.run("hostname").stdout == "etcd-1\n"
     assert first.run("sudo -n id -u").stdout == "0\n"
-    assert first.run("whoami", root=True).stdout == "root\n"
+    assert first.run("whoami", root=True).stdout == "root\n", "by the console"
     assert first.run("ps -p 1 -o comm=").stdout == "systemd\n"
     assert first.run("systemctl is-system-running --wait").stdout == "running\n"
     assert first.run("getent hosts etcd-2").stdout.split() == [second.address, "etcd-2"]
@@ -52,8 +57,8 @@ def test_a_machine_is_a_whole_debian_with_systemd_sudo_and_the_names_of_the_othe
     assert first.run("ip route show default").stdout == "", "a machine has no route out"
 
 
-def test_machines_do_not_share_their_cgroups(machines: Machines) -> None:
-    first, second = machines.fresh(2)
+def test_machines_do_not_share_their_cgroups(three: list[Machine]) -> None:
+    first, second, _ = three
     for machine in (first, second):
         machine.run(f"systemd-run --unit only-{machine.name} sleep 60", root=True)
     seen = first.run("find /sys/fs/cgroup -name 'only-*'", root=True).stdout
@@ -61,8 +66,7 @@ def test_machines_do_not_share_their_cgroups(machines: Machines) -> None:
     assert "only-etcd-2" not in seen
 
 
-def test_the_machines_file_has_what_ssh_needs_and_nothing_secret(machines: Machines) -> None:
-    machines.fresh(2)
+def test_the_machines_file_has_what_ssh_needs_and_nothing_secret(machines: Machines, three: list[Machine]) -> None:
     text = machines.lab.machines_file.read_text()
     row = json.loads(text)["machines"][1]
     first = machines.lab.machine("etcd-2")
@@ -81,16 +85,17 @@ def test_the_machines_file_has_what_ssh_needs_and_nothing_secret(machines: Machi
     assert (machines.lab.dir / "ssh" / "id_ed25519").stat().st_mode & 0o777 == 0o600
 
 
-def test_up_again_leaves_running_machines_alone_and_tells_the_old_ones_of_the_new(machines: Machines) -> None:
-    first, *_ = machines.fresh(2)
+def test_up_again_leaves_running_machines_alone_and_tells_the_old_ones_of_the_new(
+    machines: Machines, three: list[Machine]
+) -> None:
+    first, *_ = three
     before = first.run("cat /proc/sys/kernel/random/boot_id").stdout
     machines.lab.up(["etcd-1", "another"])
     assert first.run("cat /proc/sys/kernel/random/boot_id").stdout == before
     assert first.run("getent hosts another").stdout.split()[0] == machines.lab.machine("another").address
 
 
-def test_a_wiped_machine_is_another_machine_in_the_same_slot(machines: Machines) -> None:
-    machines.fresh(2)
+def test_a_wiped_machine_is_another_machine_in_the_same_slot(machines: Machines, three: list[Machine]) -> None:
     lab = machines.lab
     old = lab.machine("etcd-2")
     old.run("touch /var/lib/mark && sync", root=True)
@@ -111,8 +116,8 @@ def _known_hosts(path: Path, machine: Machine) -> Path:
     return path
 
 
-def test_after_a_power_cut_a_machine_comes_back_with_its_data(machines: Machines) -> None:
-    first, *_ = machines.fresh(1)
+def test_after_a_power_cut_a_machine_comes_back_with_its_data(machines: Machines, three: list[Machine]) -> None:
+    first, *_ = three
     first.run("echo kept >/var/lib/mark", root=True)
     machine_id = first.run("cat /etc/machine-id").stdout
     machines.lab.kill("etcd-1")
@@ -122,8 +127,8 @@ def test_after_a_power_cut_a_machine_comes_back_with_its_data(machines: Machines
     assert first.run("cat /etc/machine-id").stdout == machine_id
 
 
-def test_stop_is_an_orderly_power_off(machines: Machines) -> None:
-    first, *_ = machines.fresh(1)
+def test_stop_is_an_orderly_power_off(machines: Machines, three: list[Machine]) -> None:
+    first, *_ = three
     unit = "[Service]\nExecStart=sleep infinity\nExecStop=sh -c 'echo stopped >/var/lib/mark'\n"
     first.run("cat >/etc/systemd/system/tidy.service && systemctl start tidy", input=unit, root=True)
     machines.lab.stop("etcd-1")
@@ -132,8 +137,8 @@ def test_stop_is_an_orderly_power_off(machines: Machines) -> None:
     assert first.run("cat /var/lib/mark").stdout == "stopped\n"
 
 
-def test_a_machine_reboots_by_itself_when_told_to(machines: Machines) -> None:
-    first, *_ = machines.fresh(1)
+def test_a_machine_reboots_by_itself_when_told_to(three: list[Machine]) -> None:
+    first, *_ = three
     before = first.run("cat /proc/sys/kernel/random/boot_id").stdout
     first.run("systemctl reboot", root=True, check=False)
     deadline = time.monotonic() + 60
@@ -144,8 +149,10 @@ def test_a_machine_reboots_by_itself_when_told_to(machines: Machines) -> None:
     assert after not in {before, ""}
 
 
-def test_an_isolated_machine_reaches_no_other_but_stays_in_the_operators_reach(machines: Machines) -> None:
-    first, second, third = machines.fresh(3)
+def test_an_isolated_machine_reaches_no_other_but_stays_in_the_operators_reach(
+    machines: Machines, three: list[Machine]
+) -> None:
+    first, second, third = three
     assert reaches(first, "etcd-2")
     machines.lab.isolate("etcd-2")
     assert not reaches(first, "etcd-2")
@@ -162,8 +169,8 @@ def test_an_isolated_machine_reaches_no_other_but_stays_in_the_operators_reach(m
     assert reaches(first, "etcd-2")
 
 
-def test_the_mirror_serves_another_directory_when_told_to(machines: Machines) -> None:
-    first, *_ = machines.fresh(1)
+def test_the_mirror_serves_another_directory_when_told_to(machines: Machines, three: list[Machine]) -> None:
+    first, *_ = three
     fetch = (
         "import urllib.request as u; r = u.urlopen('http://releases.lab/v0/x', timeout=5); "
         "print(r.headers['Date'], r.read())"
@@ -172,12 +179,12 @@ def test_the_mirror_serves_another_directory_when_told_to(machines: Machines) ->
     machines.tampered_mirror({"v0/x": b"tampered"})
     answer = first.run(["python3", "-c", fetch]).stdout
     assert "GMT b'tampered'" in answer
-    machines.fresh(1)
+    machines.lab.mirror()
     assert "404" in first.run(["python3", "-c", fetch], check=False).stderr
 
 
-def test_python_on_a_machine_can_be_given_a_wrong_clock_and_the_right_one_back(machines: Machines) -> None:
-    first, *_ = machines.fresh(1)
+def test_python_on_a_machine_can_be_given_a_wrong_clock_and_the_right_one_back(three: list[Machine]) -> None:
+    first, *_ = three
 
     def offset() -> float:
         return (
@@ -193,16 +200,16 @@ def test_python_on_a_machine_can_be_given_a_wrong_clock_and_the_right_one_back(m
     assert abs(offset()) < 5
 
 
-def test_a_machine_can_be_given_a_disk_that_is_soon_full(machines: Machines) -> None:
-    first, *_ = machines.fresh(1)
+def test_a_machine_can_be_given_a_disk_that_is_soon_full(three: list[Machine]) -> None:
+    first, *_ = three
     fill_disk(first)
     full = first.run("dd if=/dev/zero of=/var/lib/etcd/x bs=1M count=4", root=True, check=False)
     assert "No space left on device" in full.stderr
     first.run("umount /var/lib/etcd", root=True)
 
 
-def test_a_hardened_unit_is_confined_for_real(machines: Machines) -> None:
-    first, *_ = machines.fresh(1)
+def test_a_hardened_unit_is_confined_for_real(three: list[Machine]) -> None:
+    first, *_ = three
     options = [
         "ProtectSystem=strict",
         "StateDirectory=confined",
@@ -219,8 +226,7 @@ def test_a_hardened_unit_is_confined_for_real(machines: Machines) -> None:
     assert "OK" in first.run("systemd-analyze security --no-pager ssh | tail -1; echo OK", root=True).stdout
 
 
-def test_the_command_line_does_what_the_library_does(machines: Machines) -> None:
-    machines.fresh(2)
+def test_the_command_line_does_what_the_library_does(machines: Machines, three: list[Machine]) -> None:
     rows = json.loads(lab_command(machines, "status", "--json").stdout)["machines"]
     assert {row["name"]: row["state"] for row in rows}["etcd-2"] == "running"
     assert lab_command(machines, "ssh", "etcd-2", "--", "hostname").stdout == "etcd-2\n"
@@ -240,3 +246,22 @@ def test_the_command_line_does_what_the_library_does(machines: Machines) -> None
     assert wrong.returncode == 1
     assert wrong.stderr.startswith("lab: no machine 'nobody' in the lab")
     assert wrong.stderr.count("\n") == 1
+
+
+def test_what_was_kept_of_a_machine_comes_back_as_often_as_it_is_wanted(
+    machines: Machines, three: list[Machine]
+) -> None:
+    """With its identity: it is the same machine."""
+    lab, third = machines.lab, three[2]
+    third.run("echo kept >/var/lib/mark", root=True)
+    with pytest.raises(LabError, match=r"etcd-3 must be off"):
+        lab.keep("here", "etcd-3")
+    machine_id = third.run("cat /etc/machine-id").stdout
+    lab.stop("etcd-3")
+    lab.keep("here", "etcd-3")
+    for _ in range(2):
+        lab.wipe("etcd-3", kept="here")
+        assert lab.machine("etcd-3").host_key == third.host_key
+        assert third.run("cat /etc/machine-id /var/lib/mark").stdout == f"{machine_id}kept\n"
+        third.run("rm /var/lib/mark", root=True)
+        lab.wipe("etcd-3", new_host_key=True, start=False)

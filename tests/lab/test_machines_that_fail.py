@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from lab import Machine
 from tests.support.etcd import assert_serves_all_members, command_line, process_ids
+from tests.support.founded import Founded
 from tests.support.machines import Machines, fill_disk, right_clock, skew_clock
 from tests.support.stacks import Stack, Stacks, machine_config
 
@@ -108,10 +109,8 @@ def test_each_run_fails_in_time_with_cause_and_remedy_and_without_the_cause_the_
     assert_serves_all_members(found)
 
 
-def test_a_machine_that_dies_later_harms_nobody_and_the_run_says_which(machines: Machines, stacks: Stacks) -> None:
-    found = machines.fresh(3)
-    stack = stacks.new(found)
-    stack.up()
+def test_a_machine_that_dies_later_harms_nobody_and_the_run_says_which(machines: Machines, founded: Founded) -> None:
+    found, stack = founded()
     machines.lab.kill(found[2].name)
     before = process_ids(found[:2])
 

@@ -34,7 +34,7 @@ def elected_at(machines: list[Machine]) -> dict[int, int]:
     return found
 
 
-@pytest.mark.parametrize("count", [3, 5])
+@pytest.mark.parametrize("count", [3, pytest.param(5, marks=pytest.mark.soak)])
 def test_a_changed_setting_restarts_the_members_in_their_order_and_loses_nothing(
     machines: Machines, stacks: Stacks, tmp_path: Path, count: int
 ) -> None:

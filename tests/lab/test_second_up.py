@@ -1,6 +1,7 @@
 """A run with nothing to do does nothing."""
 
 from tests.support.etcd import assert_serves_all_members, etcdctl, member_list, process_ids
+from tests.support.founded import Founded
 from tests.support.machines import Machines
 from tests.support.stacks import Stacks
 
@@ -35,10 +36,9 @@ def test_a_second_up_changes_nothing_and_restarts_nothing_and_neither_does_a_sec
     assert [etcdctl(m, "get", "kept", "--print-value-only", "--consistency=s").strip() for m in found] == ["yes"] * 3
 
 
-def test_a_new_state_that_knows_nothing_of_the_cluster_cannot_take_it_over(machines: Machines, stacks: Stacks) -> None:
+def test_a_new_state_that_knows_nothing_of_the_cluster_cannot_take_it_over(stacks: Stacks, founded: Founded) -> None:
     """The state was lost, or somebody made the same stack twice: another CA must not reach a living cluster."""
-    found = machines.fresh(3)
-    stacks.new(found).up()
+    found, _ = founded()
     etcdctl(found[0], "put", "kept", "yes")
     before = process_ids(found)
     authorities = [machine.run("sha256sum /etc/etcd/pki/ca.crt", root=True).stdout for machine in found]

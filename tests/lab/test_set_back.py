@@ -4,6 +4,7 @@ from pathlib import Path
 
 from lab import Machine
 from tests.support.etcd import assert_serves_all_members, command_line, lead, process_ids
+from tests.support.founded import Founded
 from tests.support.machines import Machines, busy
 from tests.support.prober import probing
 from tests.support.stacks import Stack, Stacks, machine_config
@@ -40,11 +41,9 @@ def killed_when_it_votes(stack: Stack, member: str, following: Machine) -> None:
 
 
 def test_a_setting_that_a_killed_run_brought_to_one_member_is_taken_back_there(
-    machines: Machines, stacks: Stacks, tmp_path: Path
+    founded: Founded, tmp_path: Path
 ) -> None:
-    found = machines.fresh(3)
-    stack = stacks.new(found)
-    stack.up()
+    found, stack = founded()
     before = process_ids(found)
     with probing(stack, found, tmp_path, "A killed change set back") as probe:
         stack.config["flags"] = {"max-txn-ops": "256"}
@@ -82,12 +81,10 @@ def test_members_that_a_killed_run_took_out_of_the_cluster_come_back(
 
 
 def test_a_new_member_of_a_killed_exchange_leaves_when_the_exchange_is_taken_back_or_another_one_is_wanted(
-    machines: Machines, stacks: Stacks, tmp_path: Path
+    founded: Founded, tmp_path: Path
 ) -> None:
     """The new one joins before any other machine hears of it."""
-    found = machines.fresh(5)
-    stack = stacks.new(found[:3])
-    stack.up()
+    found, stack = founded(5)
     before = process_ids([found[0], found[2]])
 
     def exchange(new: Machine) -> list[Machine]:
@@ -117,12 +114,10 @@ def test_a_new_member_of_a_killed_exchange_leaves_when_the_exchange_is_taken_bac
 
 
 def test_an_exchange_that_was_killed_when_the_old_member_had_left_is_taken_back_and_one_is_finished_with_a_setting(
-    machines: Machines, stacks: Stacks, tmp_path: Path
+    founded: Founded, tmp_path: Path
 ) -> None:
-    found = machines.fresh(4)
+    found, stack = founded(4)
     first, second, third, fourth = found
-    stack = stacks.new(found[:3])
-    stack.up()
     before = process_ids([first, third])
     members = [first, fourth, third]
     with probing(stack, [first, third], tmp_path, "An exchange of members killed late") as probe:
@@ -148,11 +143,9 @@ def test_an_exchange_that_was_killed_when_the_old_member_had_left_is_taken_back_
 
 
 def test_a_lost_machine_that_was_coming_back_when_the_run_was_killed_becomes_a_voter_although_its_identity_is_set_back(
-    machines: Machines, stacks: Stacks, tmp_path: Path
+    machines: Machines, founded: Founded, tmp_path: Path
 ) -> None:
-    found = machines.fresh(3)
-    stack = stacks.new(found)
-    stack.up()
+    found, stack = founded()
     before = process_ids(found[:2])
     lead(found, found[0])
     with probing(stack, found[:2], tmp_path, "A killed return set back") as probe:

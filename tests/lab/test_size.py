@@ -6,6 +6,7 @@ import pytest
 
 from lab import Machine
 from tests.support.etcd import PKI, assert_serves_all_members, etcdctl, lead, process_ids
+from tests.support.founded import Founded
 from tests.support.machines import Machines
 from tests.support.manual import assert_as_in_the_manual
 from tests.support.prober import probing
@@ -114,11 +115,9 @@ def _exchange_in_the_order_of_the_list(stack: Stack, found: list[Machine]) -> No
 
 
 def test_members_leave_and_come_back_although_the_only_one_that_stays_did_not_run_when_the_change_began(
-    machines: Machines, stacks: Stacks
+    founded: Founded,
 ) -> None:
-    found = machines.fresh(3)
-    stack = stacks.new(found)
-    stack.up()
+    found, stack = founded()
     found[0].run("systemctl stop etcd", root=True)
     stack.config["machines"] = [machine_config(found[0])]
     run = stack.up()

@@ -6,15 +6,13 @@ import pytest
 
 from lab import Machine
 from tests.support.etcd import assert_serves_all_members
+from tests.support.founded import Founded
 from tests.support.machines import Machines
-from tests.support.stacks import Stacks
 
 
 @pytest.fixture(scope="module")
-def members(machines: Machines, stacks: Stacks) -> list[Machine]:
-    found = machines.fresh(3)
-    stacks.new(found).up()
-    return found
+def members(founded: Founded) -> list[Machine]:
+    return founded()[0]
 
 
 def test_systemd_rates_the_units_exposure_at_most_two_and_a_half(members: list[Machine]) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from lab import Machine
 from tests.support.etcd import assert_serves_all_members, etcdctl, member_list, process_ids
+from tests.support.founded import Founded
 from tests.support.machines import Machines
 from tests.support.manual import assert_as_in_the_manual, manual
 from tests.support.prober import probing
@@ -17,14 +18,8 @@ KEYS = 100  # of what one transaction takes, 128
 
 
 @pytest.fixture(scope="module")
-def cluster(machines: Machines, stacks: Stacks) -> tuple[list[Machine], Stack]:
-    return _cluster(machines, stacks, 3)
-
-
-def _cluster(machines: Machines, stacks: Stacks, count: int) -> tuple[list[Machine], Stack]:
-    found = machines.fresh(count)
-    stack = stacks.new(found)
-    stack.up()
+def cluster(founded: Founded) -> tuple[list[Machine], Stack]:
+    found, stack = founded()
     _write(found[0])
     return found, stack
 
@@ -209,5 +204,8 @@ def test_a_majority_that_lost_its_disks_is_refused_and_comes_back_from_the_survi
 
 
 def test_two_of_five_that_were_wiped_come_back_in_one_run(machines: Machines, stacks: Stacks, tmp_path: Path) -> None:
-    found, stack = _cluster(machines, stacks, 5)
+    found = machines.fresh(5)
+    stack = stacks.new(found)
+    stack.up()
+    _write(found[0])
     _come_back(machines, found, stack, [found[0], found[3]], scratch=tmp_path, title="Two of 5 wiped")
