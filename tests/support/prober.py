@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lab import Machine
-from lab.probe import Pace, Probe, Report, as_json, client_tls
+from lab.probe import Pace, Probe, Report, client_tls
 from lab.timeline import timeline
 
 from .etcd import write_client_files
@@ -40,7 +40,6 @@ class Probing:
         self.report = self._probe.finish()
         name = re.sub(r"\W+", "-", title.lower())
         (directory / f"{name}.svg").write_text(timeline(title, self._probe.records, self.report))
-        (directory / f"{name}.json").write_text(as_json(self.report))
         print(f"{title}: {self.report}")
         return self.report
 
