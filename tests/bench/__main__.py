@@ -9,6 +9,6 @@ from . import changes, clouds, creation
 PARTS = {"creation": creation.main, "changes": changes.main, "clouds": clouds.main}
 
 if __name__ == "__main__":
-    Stack.checkpoints = True
+    Stack.quick = False
     for part in sys.argv[1:] or PARTS:
         PARTS[part]()

@@ -1,0 +1,1 @@
+"""In place of pip, where tests start the engine."""
