@@ -17,6 +17,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     # The date's, so that every day tries other moments, and all machines the same on one day.
     today = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%d")
     parser.addoption("--soak", action="store_true", help="run what is marked `soak`, and nothing else")
+    parser.addoption("--minutes", default="60", help="how long tests/soak goes on; default: %(default)s")
     parser.addoption("--seed", default=today, help="of what is random; default: today's date, %(default)s")
 
 
