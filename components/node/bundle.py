@@ -72,6 +72,7 @@ def _archive() -> bytes:
     return buffer.getvalue()
 
 
+@functools.cache
 def program() -> str:
     """etcd-node as text for the standard input of `INSTALLER`: base64 of bzip2 of a zip."""
     return base64.b64encode(bz2.compress(_archive())).decode()

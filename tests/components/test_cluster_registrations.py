@@ -1,5 +1,6 @@
 """What `EtcdCluster` registers with the engine: parents, names, order, secrets; the same in preview and in update."""
 
+import functools
 import json
 import shlex
 
@@ -28,7 +29,13 @@ def machines(count: int = 3, **changes: object) -> list[dict[str, object]]:
 
 
 def cluster(preview: bool, **args: object) -> Recorder:
-    return record(lambda: EtcdCluster("dev", {"members": machines(), **args}), preview)  # type: ignore[typeddict-item]
+    """What that cluster registers; recorded once, for all tests that look at the same one."""
+    return _cluster(preview, json.dumps({"members": machines(), **args}))
+
+
+@functools.cache
+def _cluster(preview: bool, args: str) -> Recorder:
+    return record(lambda: EtcdCluster("dev", json.loads(args)), preview)
 
 
 @PREVIEW_AND_UPDATE

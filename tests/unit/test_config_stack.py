@@ -9,7 +9,7 @@ import pulumi
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from components.plan import PlanError
@@ -414,7 +414,6 @@ _JSON = st.recursive(
         st.sampled_from([key.path for key in KEYS if "." not in key.path]), _JSON | st.text(max_size=20), max_size=6
     )
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_any_nonsense_is_either_read_or_refused_and_never_breaks(directory: Path, changes: dict[str, Any]) -> None:
     try:
         load(sound(**changes), directory)

@@ -51,6 +51,30 @@ def test_a_refusal_names_the_keys_of_the_configuration() -> None:
     assert "\n  issuer: given '2'." in said
 
 
+def test_a_phase_of_a_ca_rotation_cannot_be_skipped() -> None:
+    said = refusal(stack(authorities=[{"name": "2"}]), left(stack()))
+    for text in (
+        "issuer: given '2'. An authority issues when every member and every client has trusted it for an update",
+        "authorities: given trusted 2, issuer 2. An authority is dropped when none of its certificates is in use",
+        "1. authorities: 1, 2\n",
+        "2. issuer: 2\n",
+        "3. authorities: 2\n",
+    ):
+        assert text in said
+
+
+def test_an_override_is_for_one_change_and_is_said_to_be_when_given_for_another() -> None:
+    before = stack(version="3.5.35")
+    said = refusal(stack(version="3.7.3"), left(before))
+    token = said[said.index("allow-") :].partition(":")[0]
+    guard.compared(stack(version="3.7.3", override=token), left(before))
+    other = refusal(stack(version="3.7.3", authorities=[{"name": "2"}], override=token), left(before))
+    # It was done, undone by hand, and is wanted again: another update, another override.
+    again = refusal(stack(version="3.7.3", override=token), left(before, serial=6))
+    for text in (other, again):
+        assert f"external-etcd:override is '{token}', which was for another change." in text
+
+
 def test_what_may_follow_is_handed_on_with_what_it_was_compared_with() -> None:
     last = left(stack())
     assert guard.compared(stack((2, 1, 1)), last).previous == last["applied"]

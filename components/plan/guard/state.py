@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..authorities import AuthorityPlan
@@ -72,7 +72,7 @@ class State:
 
     def content(self) -> dict[str, Any]:
         """The description alone, as plain data; `members` keeps its order."""
-        data = _plain(asdict(self))
+        data = _plain(vars(self))
         return {key: value for key, value in data.items() if key not in ("serial", "database_bytes", "overridden")} | {
             "members": [list(member) for member in self.members.items()]
         }
@@ -80,7 +80,7 @@ class State:
     def data(self) -> dict[str, Any]:
         """As plain data for an output."""
         # Objects lose their order on the way through the state.
-        return {"format": FORMAT, **_plain(asdict(self)), "order": list(self.members)}
+        return {"format": FORMAT, **_plain(vars(self)), "order": list(self.members)}
 
 
 NOTHING: Mapping[str, Any] = {}

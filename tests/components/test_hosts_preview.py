@@ -1,0 +1,163 @@
+"""Machines that exist already, under the real engine and with none of them there: what a preview says and refuses."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.plan.guard.state import digest
+from stacks import config, guard
+from tests.support.sshd import new_key
+from tests.support.stacks import Run, Stack, Stacks, override_in
+
+HOST_KEY = " ".join(new_key()[1].split()[:2])
+LEFT = "3.5.35"
+"""The release that the last update left."""
+
+
+@pytest.fixture(scope="module")
+def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("key") / "id_ed25519"
+    path.write_text(new_key()[0])
+    path.chmod(0o600)
+    return path
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory, key: Path) -> Stack:
+    """A stack that looks as if an update had made the machines 1 to 3 members of LEFT."""
+    stack = Stacks(tmp_path_factory.mktemp("stacks")).new([], machines=machines(key, 1, 2, 3), version=LEFT)
+    values = {name: each if isinstance(each, str) else json.dumps(each) for name, each in stack.config.items()}
+    wanted = guard.wanted(config.load(stack.directory.name, values))
+    # What the component knows beside that: which machines they are.
+    stack.left(applied={**wanted.data(), "serial": 4, "identities": dict.fromkeys(wanted.members, digest(HOST_KEY))})
+    return stack
+
+
+@pytest.fixture(scope="module")
+def skipped(stack: Stack) -> Run:
+    """The preview of an update that skips a minor version."""
+    return previewed(stack, version="3.7.3")
+
+
+def machines(key: Path, *numbers: int) -> list[dict[str, Any]]:
+    ssh = {"user": "root", "privateKeyFile": str(key), "hostKey": HOST_KEY}
+    return [{"name": f"etcd-{number}", "address": f"192.0.2.{number}", "ssh": ssh} for number in numbers]
+
+
+def previewed(stack: Stack, **given: Any) -> Run:
+    """A preview with these keys added to the configuration."""
+    before = dict(stack.config)
+    stack.config |= given
+    try:
+        return stack.preview(check=False)
+    finally:
+        stack.config = before
+
+
+def diagnostics(run: Run) -> list[str]:
+    """What the preview says at its end, line by line."""
+    part = run.text.partition("Diagnostics:")[2].partition("Resources:")[0]
+    return [line.strip() for line in part.splitlines() if line.strip()]
+
+
+def assert_nothing_was_declared(run: Run) -> None:
+    assert run.code != 0
+    for text in ("Traceback", "EtcdCluster", "to create"):
+        assert text not in run.text
+
+
+def test_all_problems_are_said_at_once_each_with_key_value_rule_and_remedy_and_no_key_is_shown(
+    stack: Stack, key: Path, own_authority: dict[str, str]
+) -> None:
+    first, second = machines(key, 1, 2)
+    other_key = new_key("ecdsa")[0]
+    # The flags of a version that does not exist are not known, so that one is not among these.
+    run = previewed(
+        stack,
+        machines=[first, {**second, "address": first["address"]}],
+        flags={"data-dir": "/elsewhere"},
+        quotta="2GiB",
+        authorities=[{"name": "ours", "certificate": own_authority["certificate"], "privateKey": other_key}],
+    )
+    assert_nothing_was_declared(run)
+    for text in (
+        "machines: given 2 members",
+        "machines[1].address: given '192.0.2.1'",
+        "flags.data-dir",
+        "set `dataDirectory`",
+        "quotta",
+        "'quota'",
+        "authorities[0].privateKey",
+    ):
+        assert text.lower() in run.text.lower(), f"{text!r} is not in:\n{run.text}"
+    assert not any(line in run.text for line in other_key.splitlines() if len(line) > 40)
+    assert json.dumps(other_key) not in run.text
+
+
+def test_a_skipped_minor_is_one_diagnostic_with_the_updates_that_lead_there(skipped: Run) -> None:
+    assert_nothing_was_declared(skipped)
+    said = diagnostics(skipped)
+    assert [line for line in said if line.startswith("error")] == [
+        "error: This change of the cluster test is refused; nothing was touched:"
+    ]
+    start = said.index("error: This change of the cluster test is refused; nothing was touched:")
+    assert said[start + 1 : start + 5] == [
+        "version: given '3.7.3'. etcd goes up one minor version at a time, and the last update left 3.5.35. "
+        "Take the minors between 3.5 and 3.7 one after another.",
+        "These updates lead there, each with its own pulumi up:",
+        "1. version: 3.6.16",
+        "2. version: 3.7.3",
+    ]
+    assert said[start + 5].startswith("Who knows better sets external-etcd:override to allow-")
+
+
+def test_an_overridden_refusal_is_said(stack: Stack, skipped: Run) -> None:
+    token = override_in(skipped)
+    allowed = previewed(stack, version="3.7.3", override=token)
+    assert allowed.code == 0
+    assert f"warning: Overridden once, with {token}:" in diagnostics(allowed)
+    assert "etcd-1 restarts: etcd 3.5.35 -> 3.7.3" in allowed.text
+
+
+def test_an_accepted_change_is_announced_step_by_step(stack: Stack, key: Path) -> None:
+    run = previewed(stack, machines=machines(key, 1, 4, 3))
+    assert run.code == 0, run.text
+    steps = [line for line in diagnostics(run) if line[:1].isdigit()]
+    assert steps == [
+        "1. prepare etcd-1, etcd-4, etcd-3: nothing stops [3 voters, 1 may be lost]",
+        "2. etcd-4 joins as a learner [3 voters, 1 may be lost]",
+        "3. etcd-4 becomes a voter [4 voters, 1 may be lost]",
+        "4. etcd-2 leaves; the leader last [3 voters, 1 may be lost]",
+        "5. check the health of all members [3 voters, 1 may be lost]",
+        "6. retire the machine of etcd-2 [3 voters, 1 may be lost]",
+    ]
+
+
+def test_where_nothing_changes_no_step_is_announced_and_an_override_is_said_to_be_past(
+    stack: Stack, skipped: Run
+) -> None:
+    run = previewed(stack, override=override_in(skipped))
+    assert run.code == 0, run.text
+    assert any("There is nothing to override" in line for line in diagnostics(run))
+    assert "voters" not in run.text
+    assert "compared with nothing" not in run.text
+
+
+def test_an_update_without_a_trace_of_the_last_one_or_with_one_that_cannot_be_read_is_left_to_the_machines(
+    stack: Stack,
+) -> None:
+    """The last test of these: the others need what the stack's last update left."""
+    stack.left(applied=None)
+    run = previewed(stack, version="3.7.3")
+    assert run.code == 0, run.text
+    assert "to create" in run.text
+    assert "start etcd-1, etcd-2, etcd-3 together as a new cluster" in run.text
+    assert "compared with nothing" not in run.text
+
+    stack.left(applied={"format": 99})
+    run = previewed(stack, version="3.7.3")
+    assert run.code == 0, run.text
+    assert any("compared with nothing, and only the machines can refuse it" in line for line in diagnostics(run))
+    assert "as a new cluster" not in run.text
