@@ -20,6 +20,7 @@ from .support.versions import ETCD_VERSIONS
 REPO = Path(__file__).resolve().parent.parent
 
 ALONE = "tests/lab/test_lab_leaves_nothing.py"
+PROPERTIES = ("-n2", "-m", "hypothesis", "--hypothesis-profile=soak", "tests/unit")
 LABS = ("-n3", "--dist=loadfile", f"--ignore={ALONE}")
 
 
@@ -43,7 +44,7 @@ def main(arguments: list[str]) -> int:
     stage("get Pulumi, etcd and kubeadm", _get)
     if soak:
         codes = [
-            stage("properties, with more examples", lambda: pytest("-n2", "--hypothesis-profile=soak", "tests/unit")),
+            stage("properties, with more examples", lambda: pytest(*PROPERTIES)),
             # What `make test` runs as well is not run again.
             stage("lab and cloud tests", lambda: pytest(*LABS, "--soak", "tests/clouds", "tests/lab")),
             stage("random operations and faults", lambda: pytest("--soak", "-s", "tests/soak")),

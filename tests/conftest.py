@@ -21,6 +21,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seed", default=today, help="of what is random; default: today's date, %(default)s")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """pytest's own hook: hypothesis has the same seed."""
+    if config.getoption("hypothesis_seed", None) is None and config.getoption("hypothesis_profile", None):
+        config.option.hypothesis_seed = config.getoption("--seed")
+
+
 def pytest_report_header(config: pytest.Config) -> str:
     """pytest's own hook."""
     return f"seed: {config.getoption('--seed')} (--seed={config.getoption('--seed')} tries the same again)"
