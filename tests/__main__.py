@@ -3,11 +3,12 @@
 `make soak` gives `--soak`, which stands first: the walks that `make test` leaves out, see tests/README.md.
 """
 
+import contextlib
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tools.etcd import ensure_etcd
@@ -52,11 +53,13 @@ def main(arguments: list[str]) -> int:
     elif any(not argument.startswith("-") for argument in arguments):
         codes = [stage("the tests named", pytest)]
     else:
-        codes = [
-            stage("ruff and mypy", lambda: _run(["make", "--no-print-directory", "check"])),
-            stage("unit and component tests", lambda: pytest("-n2", "tests/unit", "tests/components")),
+        # ruff and mypy have one core, and the lab mostly waits.
+        with _begun(["make", "--no-print-directory", "check"]) as check:
             # What the last lab of a computer takes away shows only where there is no other.
-            stage("a lab alone", lambda: pytest(ALONE)),
+            alone = stage("a lab alone", lambda: pytest(ALONE))
+            codes = [alone, stage("ruff and mypy, the rest", check)]
+        codes += [
+            stage("unit and component tests", lambda: pytest("-n2", "tests/unit", "tests/components")),
             # They mostly wait for machines: more workers than cores.
             stage("lab and cloud tests", lambda: pytest(*LABS, "tests/clouds", "tests/lab")),
         ]
@@ -69,6 +72,21 @@ def main(arguments: list[str]) -> int:
     if any(codes):
         print("failed: " + ", ".join(name for name, code in zip(list(seconds)[1:], codes, strict=True) if code))
     return next((code for code in codes if code), 0)
+
+
+@contextlib.contextmanager
+def _begun(command: Sequence[str]) -> Iterator[Callable[[], int]]:
+    """A command that runs meanwhile; what is given waits for its end, prints what it has said and returns its code."""
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(command, cwd=REPO, stdout=said, stderr=subprocess.STDOUT)
+
+        def end() -> int:
+            code = process.wait()
+            said.seek(0)
+            print(said.read(), end="", flush=True)
+            return code
+
+        yield end
 
 
 def _run(command: Sequence[str]) -> int:
