@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -46,7 +46,7 @@ class Command(Resource):
     def create(self, call: Call, inputs: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """Run `create`."""
         state = {**inputs, "stdout": "", "stderr": ""}
-        return call.name + secrets.token_hex(4), self._run(call, inputs.get("create"), state)
+        return call.name + os.urandom(4).hex(), self._run(call, inputs.get("create"), state)
 
     def update(self, call: Call, state: dict[str, Any], inputs: dict[str, Any]) -> dict[str, Any]:
         """Run `update`, or else `create` again."""
