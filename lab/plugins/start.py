@@ -1,11 +1,13 @@
 """The start of a plugin's process: as few imports as possible, then one line with the port on stdout."""
 
+import contextlib
 import gc
 import importlib.util
 import os
 import sys
 import threading
 import types
+from collections.abc import Iterator
 from typing import Any
 
 
@@ -16,6 +18,17 @@ class _Unused(types.ModuleType):
         if name.startswith("__"):
             raise AttributeError(name)
         return type(name, (Exception,), {})
+
+
+@contextlib.contextmanager
+def unused(*names: str) -> Iterator[None]:
+    """Inside, these modules are empty ones: what is imported there wants them, and does not need them here."""
+    before = {name: sys.modules.get(name, None) for name in names}
+    sys.modules |= {name: module or _Unused(name) for name, module in before.items()}
+    yield
+    for name, module in before.items():
+        if module is None:
+            del sys.modules[name]
 
 
 def import_lightly() -> None:
@@ -33,17 +46,12 @@ def import_lightly() -> None:
         package = types.ModuleType(name)
         package.__path__ = [folder + name.removeprefix("pulumi").replace(".", "/")]
         sys.modules[name] = package
-    unused = ["asyncio", "grpc.aio", "grpc.aio._metadata"]
+    names = ["asyncio", "grpc.aio", "grpc.aio._metadata"]
     if importlib.util.find_spec("google._upb") is not None:
         # The messages in Python, for where there are none in C.
-        unused.append("google.protobuf.internal.python_message")
-    sys.modules |= {name: _Unused(name) for name in unused}
-    from pulumi.runtime.proto import plugin_pb2, provider_pb2_grpc, status_pb2  # noqa: F401, PLC0415
-
-    for name in unused:
-        del sys.modules[name]
-    # paramiko's, for a command of ssh's configuration; it does without.
-    sys.modules["invoke"] = None  # type: ignore[assignment]
+        names.append("google.protobuf.internal.python_message")
+    with unused(*names):
+        from pulumi.runtime.proto import plugin_pb2, provider_pb2_grpc, status_pb2  # noqa: F401, PLC0415
 
 
 def main() -> None:
