@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-import secrets
+import os
 import time
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
@@ -109,7 +109,7 @@ def _sign(builder: x509.CertificateBuilder, inputs: Mapping[str, Any], key: Key)
     now, uses, is_authority = time.time_ns(), set(inputs["allowedUses"]), bool(inputs.get("isCaCertificate"))
     start = datetime.fromtimestamp(now // 10**9, timezone.utc)
     life = timedelta(hours=int(inputs["validityPeriodHours"]))
-    serial = secrets.randbelow(2**128 - 1) + 1
+    serial = int.from_bytes(os.urandom(16), "big") or 1
     builder = builder.serial_number(serial).not_valid_before(start).not_valid_after(start + life)
     usages = {usage: usage in uses for usage in _USAGES} | {"key_cert_sign": "cert_signing" in uses}
     if any(usages.values()):
