@@ -1,4 +1,7 @@
-"""An SSH server on the loopback address, inside the test's own process: it runs what it is told with /bin/sh."""
+"""An SSH server on the loopback address, inside the test's own process: it runs what it is told with /bin/sh.
+
+It may be a bastion too.
+"""
 
 from __future__ import annotations
 
@@ -46,15 +49,11 @@ class Sshd:
     Args:
         user_keys: public keys (lines) that may log in.
         host_key: private key of the host, ed25519; None for a new one.
-        forward: whether it may be a bastion.
         port: 0 for a free one.
     """
 
-    def __init__(
-        self, *, user_keys: Sequence[str] = (), host_key: str | None = None, forward: bool = False, port: int = 0
-    ) -> None:
+    def __init__(self, *, user_keys: Sequence[str] = (), host_key: str | None = None, port: int = 0) -> None:
         self.user_keys = {line.split()[1] for line in user_keys}
-        self.forward = forward
         self.commands: list[str] = []
         self.forwarded: list[tuple[str, int]] = []
         self.connections = 0
@@ -134,8 +133,6 @@ class _Session(paramiko.ServerInterface):
         origin: tuple[str, int],  # noqa: ARG002
         destination: tuple[str, int],
     ) -> int:
-        if not self._sshd.forward:
-            return OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED
         try:
             target = socket.create_connection(destination, 5)
         except OSError:

@@ -43,7 +43,7 @@ def sshd() -> Iterator[Sshd]:
 
 @pytest.fixture(scope="module")
 def bastion() -> Iterator[Sshd]:
-    with Sshd(user_keys=[PUBLIC], forward=True) as server:
+    with Sshd(user_keys=[PUBLIC]) as server:
         yield server
 
 
@@ -100,26 +100,10 @@ def test_a_machine_that_comes_up_meanwhile_is_reached(command: PluginClient, fre
     assert results == ["ran"]
 
 
-def test_a_name_that_does_not_exist_is_told(command: PluginClient) -> None:
-    given = inputs(way(22, host="no-such-machine.invalid", dialErrorLimit=0))
-    assert error_of(command, given).endswith("dial tcp: lookup no-such-machine.invalid: no such host")
-
-
 def test_a_server_that_says_nothing_is_given_up_after_the_time_of_one_dial(command: PluginClient) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         text = error_of(command, inputs(way(listener.getsockname()[1], dialErrorLimit=0, perDialTimeout=1)))
     assert text == "after 0 failed attempts: ssh: handshake failed: i/o timeout"
-
-
-def test_a_server_that_hangs_up_is_told(command: PluginClient) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def hang_up() -> None:
-            listener.accept()[0].close()
-
-        threading.Thread(target=hang_up, daemon=True).start()
-        text = error_of(command, inputs(way(listener.getsockname()[1], dialErrorLimit=0)))
-    assert text.startswith("after 0 failed attempts: ssh: handshake failed: ")
 
 
 def test_a_custom_timeout_ends_the_dialling_and_no_running_command(
@@ -182,23 +166,14 @@ def test_a_machine_behind_a_bastion_is_reached(command: PluginClient, sshd: Sshd
     assert bastion.commands == []
 
 
-def test_a_bastion_that_is_not_there_is_told(command: PluginClient, free_port: int) -> None:
-    text = error_of(command, inputs(way(free_port, proxy=way(free_port, dialErrorLimit=0))))
-    assert text.startswith("proxy: after 0 failed attempts: dial tcp 127.0.0.1:")
-
-
-def test_a_machine_that_the_bastion_does_not_reach_is_tried_again(
+def test_a_bastion_that_is_not_there_is_told_and_a_machine_that_it_does_not_reach_is_tried_again(
     command: PluginClient, bastion: Sshd, free_port: int
 ) -> None:
+    given = inputs(way(free_port, proxy=way(free_port, dialErrorLimit=0)))
+    assert error_of(command, given).startswith("proxy: after 0 failed attempts: dial tcp 127.0.0.1:")
     given = inputs(way(free_port, dialErrorLimit=1, proxy=way(bastion.port, bastion.host_key)))
     assert error_of(command, given).startswith("proxy: after 1 failed attempts: ssh: rejected: connect failed (")
     assert [message.message for message in command.messages] == ["Dial from proxy 1/1 failed: retrying"]
-
-
-def test_a_bastion_that_does_not_forward_is_told(command: PluginClient, sshd: Sshd) -> None:
-    given = inputs(way(sshd.port, dialErrorLimit=0, proxy=way(sshd.port, sshd.host_key)))
-    text = "proxy: after 0 failed attempts: ssh: rejected: administratively prohibited"
-    assert error_of(command, given).startswith(text)
 
 
 # -- what runs ------------------------------------------------------------------------------------------------------
@@ -212,14 +187,11 @@ def test_create_runs_the_command_and_keeps_what_it_printed(command: PluginClient
     assert (state["stdout"], state["stderr"]) == (" out\n", "err")
 
 
-def test_stdin_reaches_the_command_to_its_last_byte(command: PluginClient, sshd: Sshd) -> None:
+def test_stdin_reaches_the_command_to_its_last_byte_and_need_not_be_read(command: PluginClient, sshd: Sshd) -> None:
     text = "line\n" * 100_000
     assert run(command, to(sshd, create="wc -c", stdin=Secret(text))).strip() == str(len(text))
     assert run(command, to(sshd, create="cat; echo end")) == "end"
-
-
-def test_a_command_that_does_not_read_its_stdin_succeeds(command: PluginClient, sshd: Sshd) -> None:
-    assert run(command, to(sshd, stdin="x" * 300_000)) == "ran"
+    assert run(command, to(sshd, stdin=text)) == "ran"
 
 
 def test_a_preview_and_a_read_never_dial(command: PluginClient, sshd: Sshd) -> None:
@@ -253,21 +225,17 @@ def test_delete_dials_with_the_connection_of_the_old_state_if_there_is_something
     assert sshd.connections == before
 
 
-def test_a_failure_tells_the_status_the_command_and_everything_it_printed(command: PluginClient, sshd: Sshd) -> None:
+def test_a_failure_tells_status_or_signal_the_command_and_all_it_printed(command: PluginClient, sshd: Sshd) -> None:
     text = error_of(command, to(sshd, create='echo "a\tb"; sleep 0.1; echo no >&2; exit 3', logging="stderr"))
-    assert (
-        text == 'Process exited with status 3: running "echo \\"a\\tb\\"; sleep 0.1; echo no >&2; exit 3":\na\tb\nno\n'
-    )
-
-
-def test_a_command_that_a_signal_ended_says_which(command: PluginClient, sshd: Sshd) -> None:
+    quoted = '"echo \\"a\\tb\\"; sleep 0.1; echo no >&2; exit 3"'
+    assert text == f"Process exited with status 3: running {quoted}:\na\tb\nno\n"
     text = error_of(command, to(sshd, create="kill -KILL $$"))
     assert text == 'Process exited with status 137 from signal KILL: running "kill -KILL $$":\n'
 
 
 @pytest.mark.parametrize(
     ("logging", "shown"),
-    [({}, {"out", "err"}), ({"logging": "stdoutAndStderr"}, {"out", "err"}), ({"logging": "stderr"}, {"err"})],
+    [({}, {"out", "err"}), ({"logging": "stderr"}, {"err"})],
 )
 def test_output_is_logged_as_asked(command: PluginClient, sshd: Sshd, logging: dict[str, str], shown: set[str]) -> None:
     _, state = command.create(to(sshd, create="echo out; echo err >&2", **logging))
@@ -307,19 +275,11 @@ def test_sixteen_commands_run_at_once(command: PluginClient, sshd: Sshd, tmp_pat
 # -- what changes, what is secret, what is refused ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("change", [{"create": "echo 2"}, {"delete": "echo"}, {"stdin": "x"}, {"logging": "stderr"}])
-def test_any_input_that_changes_is_an_update(command: PluginClient, change: dict[str, str]) -> None:
-    old = inputs(way(22))
-    changes = command.diff({}, old, {**old, **change})
-    assert set(changes) == set(change)
-    assert set(changes.values()) <= {Change.ADD, Change.UPDATE}
-
-
-def test_a_connection_that_changes_is_an_update_and_a_default_that_is_spelled_out_is_none(
-    command: PluginClient,
-) -> None:
+def test_any_input_that_changes_is_an_update_and_a_default_that_is_spelled_out_is_none(command: PluginClient) -> None:
     old = inputs(way(22), triggers=["a", 1], stdin=Secret("x"))
-    assert command.diff({}, old, {**old, "connection": Secret(way(23))}) == {"connection": Change.UPDATE}
+    for name, value in {"create": "a", "delete": "a", "stdin": "a", "connection": Secret(way(23))}.items():
+        changes = command.diff({}, old, {**old, name: value})
+        assert changes == {name: Change.ADD if name == "delete" else Change.UPDATE}
     spelled = way(22, dialErrorLimit=10, perDialTimeout=15)
     assert command.diff({}, old, {**old, "connection": Secret(spelled)}) == {}
 
