@@ -1,28 +1,42 @@
-"""The stand-in for the plugin `command`: commands on machines over SSH."""
+"""The stand-in for the plugin `command`: commands on machines over SSH, as the components give them."""
 
 from __future__ import annotations
 
-import secrets
+import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from .schema import Field
+from .schema import Failure, Field, official
 from .server import Call, Plugin, Resource
 from .wire import UNKNOWN, plain
 
 VERSION = "1.2.1"
 
+
+def _no_host_key(text: str) -> str | None:
+    # All keys of this type begin alike: its name again, and the length of the key.
+    if re.fullmatch(r"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI[A-Za-z0-9+/]{43}(\s.*)?", text, re.DOTALL):
+        return None
+    return "must be one line like ssh-ed25519 AAAA..."
+
+
+def _no_private_key(text: str) -> str | None:
+    return None if "-----BEGIN OPENSSH PRIVATE KEY-----" in text else "must be an Ed25519 key in OpenSSH format"
+
+
+def _not_offered(wanted: bool) -> str | None:
+    return "must be false" if wanted else None
+
+
 _BASE: Mapping[str, Field] = {
     "host": Field(required=True),
     "user": Field(default="root"),
     "port": Field("number", default=22),
-    "privateKey": Field(secret=True),
-    "privateKeyPassword": Field(secret=True),
-    "password": Field(secret=True),
-    "agentSocketPath": Field(),
-    "dialErrorLimit": Field("integer", default=10),
-    "perDialTimeout": Field("integer", default=15),
-    "hostKey": Field(),
+    "privateKey": Field(required=True, secret=True, rule=_no_private_key),
+    "hostKey": Field(required=True, rule=_no_host_key),
+    "dialErrorLimit": Field("integer", default=10, minimum=0),
+    "perDialTimeout": Field("integer", default=15, minimum=1),
 }
 
 
@@ -33,25 +47,30 @@ class Command(Resource):
         "connection": Field(
             "object", required=True, secret=True, fields={**_BASE, "proxy": Field("object", fields=_BASE)}
         ),
-        "create": Field(),
-        "update": Field(),
+        "create": Field(required=True),
         "delete": Field(),
         "stdin": Field(),
-        "environment": Field("map", item=Field()),
         "triggers": Field("list", item=Field("any"), replaces=True),
-        "logging": Field(choices=("stdout", "stderr", "stdoutAndStderr", "none")),
-        "addPreviousOutputInEnv": Field("boolean"),
+        "logging": Field(choices=("stderr", "stdoutAndStderr")),
+        "addPreviousOutputInEnv": Field("boolean", required=True, rule=_not_offered),
     }
+
+    def check(self, inputs: Mapping[str, Any]) -> list[Failure]:
+        """What is wrong with the inputs, or not served here."""
+        return official(super().check(inputs))
 
     def create(self, call: Call, inputs: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """Run `create`."""
-        state = {**inputs, "stdout": "", "stderr": ""}
-        return call.name + secrets.token_hex(4), self._run(call, inputs.get("create"), state)
+        return call.name + os.urandom(4).hex(), self._run(call, inputs["create"], inputs)
 
-    def update(self, call: Call, state: dict[str, Any], inputs: dict[str, Any]) -> dict[str, Any]:
-        """Run `update`, or else `create` again."""
-        old = {name: state.get(name, "") for name in ("stdout", "stderr")}
-        return self._run(call, inputs.get("update", inputs.get("create")), {**inputs, **old})
+    def update(
+        self,
+        call: Call,
+        state: dict[str, Any],  # noqa: ARG002
+        inputs: dict[str, Any],
+    ) -> dict[str, Any]:
+        """Run `create` again."""
+        return self._run(call, inputs["create"], inputs)
 
     def delete(self, call: Call, state: dict[str, Any]) -> None:
         """Run `delete`, if there is one, over the connection that the state remembers."""
@@ -61,25 +80,11 @@ class Command(Resource):
     def _run(self, call: Call, command: Any, state: dict[str, Any]) -> dict[str, Any]:
         if call.preview:
             return {**state, "stdout": UNKNOWN, "stderr": UNKNOWN}
-        if command is None:
-            return state
         from .remote import run  # noqa: PLC0415 (a preview never needs it)
 
         values = plain(state)
-        previous = {}
-        if values.get("addPreviousOutputInEnv", True):
-            names = {"PULUMI_COMMAND_STDOUT": values["stdout"], "PULUMI_COMMAND_STDERR": values["stderr"]}
-            previous = {name: value for name, value in names.items() if value}
-        logged = values.get("logging", "stdoutAndStderr")
-        stdout, stderr = run(
-            call,
-            values["connection"],
-            plain(command),
-            stdin=values.get("stdin", ""),
-            environment=values.get("environment", {}),
-            previous=previous,
-            show=(logged in ("stdout", "stdoutAndStderr"), logged in ("stderr", "stdoutAndStderr")),
-        )
+        stdin, quiet = values.get("stdin", ""), values.get("logging") == "stderr"
+        stdout, stderr = run(call, values["connection"], plain(command), stdin, quiet=quiet)
         return {**state, "stdout": stdout, "stderr": stderr}
 
 

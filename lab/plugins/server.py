@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import threading
@@ -390,6 +389,8 @@ def _name(urn: str, old: Mapping[str, Any], seed: bytes) -> dict[str, Any]:
     if "name" in old and "name" in old.get("__defaults", ()):
         name = old["name"]
     else:
+        import hashlib  # noqa: PLC0415 (not for the plugins that make up no names)
+
         name = f"{urn.rpartition('::')[2]}-{hashlib.sha256(seed or os.urandom(8)).hexdigest()[:7]}"
     return {"name": name, "__defaults": ["name"]}
 

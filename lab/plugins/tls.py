@@ -1,4 +1,4 @@
-"""The stand-in for the plugin `tls`: keys, certificate requests, certificates.
+"""The stand-in for the plugin `tls`: the keys, requests and certificates that the components make, and no others.
 
 All of it happens here, on the computer that runs Pulumi; `pki` does the work, this module knows the resources.
 """
@@ -6,44 +6,18 @@ All of it happens here, on the computer that runs Pulumi; `pki` does the work, t
 from __future__ import annotations
 
 import ipaddress
-import time
 from abc import abstractmethod
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
-from urllib.parse import urlsplit
 
-from .schema import Field
-from .server import WARNING, Call, Plugin, ProviderError, Resource
+from .schema import Failure, Field, official
+from .server import Call, Plugin, ProviderError, Resource
 from .wire import UNKNOWN, Change, Secret, is_known, plain
 
 VERSION = "5.6.2"
 
-USES = (
-    "any_extended",
-    "cert_signing",
-    "client_auth",
-    "code_signing",
-    "content_commitment",
-    "crl_signing",
-    "data_encipherment",
-    "decipher_only",
-    "digital_signature",
-    "email_protection",
-    "encipher_only",
-    "ipsec_end_system",
-    "ipsec_tunnel",
-    "ipsec_user",
-    "key_agreement",
-    "key_encipherment",
-    "microsoft_commercial_code_signing",
-    "microsoft_kernel_code_signing",
-    "microsoft_server_gated_crypto",
-    "netscape_server_gated_crypto",
-    "ocsp_signing",
-    "server_auth",
-    "timestamping",
-)
+USES = ("cert_signing", "client_auth", "digital_signature", "key_encipherment", "server_auth")
 
 
 def _no_address(text: str) -> str | None:
@@ -54,48 +28,14 @@ def _no_address(text: str) -> str | None:
     return None
 
 
-def _no_uri(text: str) -> str | None:
-    try:
-        parts = urlsplit(text)
-        _ = parts.port
-    except ValueError as error:
-        return f'Invalid URI: failed to parse "{text}": {error}'
-    return None if text else "Invalid URI: it is empty"
-
-
-def _names() -> dict[str, Field]:
-    return {
-        "subject": Field(
-            "object",
-            replaces=True,
-            fields={
-                "commonName": Field(),
-                "country": Field(),
-                "emailAddress": Field(),
-                "locality": Field(),
-                "organization": Field(),
-                "organizationalUnit": Field(),
-                "postalCode": Field(),
-                "province": Field(),
-                "serialNumber": Field(),
-                "streetAddresses": Field("list", item=Field()),
-            },
-        ),
-        "dnsNames": Field("list", replaces=True, item=Field()),
-        "ipAddresses": Field("list", replaces=True, item=Field(rule=_no_address)),
-        "uris": Field("list", replaces=True, item=Field(rule=_no_uri)),
-    }
-
-
-def _validity() -> dict[str, Field]:
-    return {
-        "allowedUses": Field("list", required=True, replaces=True, item=Field(choices=USES)),
-        "validityPeriodHours": Field("integer", required=True, replaces=True, minimum=0),
-        "earlyRenewalHours": Field("integer", default=0, minimum=0),
-        "isCaCertificate": Field("boolean", default=False, replaces=True),
-        "maxPathLength": Field("integer", replaces=True, minimum=-1),
-        "setSubjectKeyId": Field("boolean", default=False, replaces=True),
-    }
+_PEM = Field(required=True, replaces=True)
+_SECRET_PEM = Field(required=True, secret=True, replaces=True)
+_SUBJECT = Field("object", required=True, replaces=True, fields={"commonName": Field(required=True)})
+_VALIDITY: Mapping[str, Field] = {
+    "allowedUses": Field("list", required=True, replaces=True, item=Field(choices=USES)),
+    "validityPeriodHours": Field("integer", required=True, replaces=True, minimum=0),
+    "earlyRenewalHours": Field("integer", default=0, minimum=0),
+}
 
 
 class _TlsResource(Resource):
@@ -105,12 +45,16 @@ class _TlsResource(Resource):
     secret_outputs: tuple[str, ...] = ()
 
     @abstractmethod
-    def make(self, call: Call, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    def make(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """The outputs, from inputs without marks of secrecy. `id` must be among them."""
 
     def planned(self, inputs: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002 (for overriding)
         """The outputs that are known before anything is made."""
         return {}
+
+    def check(self, inputs: Mapping[str, Any]) -> list[Failure]:
+        """What is wrong with the inputs, or not served here."""
+        return official(super().check(inputs))
 
     def settle(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """The inputs as given, since the official plugin keeps defaults out of them; secret ones marked."""
@@ -130,7 +74,7 @@ class _TlsResource(Resource):
         if call.preview:
             made: dict[str, Any] = {name: UNKNOWN for name in self.outputs if name not in state}
         else:
-            made = self.make(call, plain(state))
+            made = self.make(plain(state))
         for name in self.secret_outputs:
             made[name] = Secret(made[name])
         return str(made.get("id", "")), {**state, **made}
@@ -150,34 +94,37 @@ class PrivateKey(_TlsResource):
     """`tls:index/privateKey:PrivateKey`."""
 
     fields: Mapping[str, Field] = {
-        "algorithm": Field(required=True, replaces=True, choices=("RSA", "ECDSA", "ED25519")),
-        "ecdsaCurve": Field(default="P224", replaces=True, choices=("P224", "P256", "P384", "P521")),
-        "rsaBits": Field("integer", default=2048, replaces=True),
+        "algorithm": Field(required=True, replaces=True, choices=("ECDSA", "ED25519")),
+        "ecdsaCurve": Field(replaces=True, choices=("P256",)),
     }
-    secret_outputs = ("privateKeyPem", "privateKeyPemPkcs8", "privateKeyOpenssh")
-    outputs = (
-        *secret_outputs,
-        "publicKeyPem",
-        "publicKeyOpenssh",
-        "publicKeyFingerprintMd5",
-        "publicKeyFingerprintSha256",
-        "id",
-    )
+    secret_outputs = ("privateKeyPem", "privateKeyOpenssh")
+    outputs = (*secret_outputs, "publicKeyOpenssh", "id")
 
-    def make(self, call: Call, inputs: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+    def check(self, inputs: Mapping[str, Any]) -> list[Failure]:
+        """The official plugin's default is P224, which nothing here uses."""
+        if plain(inputs.get("algorithm")) == "ECDSA" and "ecdsaCurve" not in inputs:
+            inputs = {**inputs, "ecdsaCurve": "P224"}
+        return super().check(inputs)
+
+    def make(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """A new key pair."""
         from . import pki  # noqa: PLC0415 (a preview without changes never needs it)
 
-        return pki.private_key(inputs["algorithm"], inputs["ecdsaCurve"], int(inputs["rsaBits"]))
+        return pki.private_key(inputs["algorithm"])
 
 
 class CertRequest(_TlsResource):
     """`tls:index/certRequest:CertRequest`."""
 
-    fields: Mapping[str, Field] = {"privateKeyPem": Field(required=True, secret=True, replaces=True), **_names()}
+    fields: Mapping[str, Field] = {
+        "privateKeyPem": _SECRET_PEM,
+        "subject": _SUBJECT,
+        "dnsNames": Field("list", replaces=True, item=Field()),
+        "ipAddresses": Field("list", replaces=True, item=Field(rule=_no_address)),
+    }
     outputs = ("certRequestPem", "keyAlgorithm", "id")
 
-    def make(self, call: Call, inputs: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+    def make(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """A signed request."""
         from . import pki  # noqa: PLC0415
 
@@ -231,36 +178,37 @@ class SelfSignedCert(_Certificate):
     """`tls:index/selfSignedCert:SelfSignedCert`."""
 
     fields: Mapping[str, Field] = {
-        "privateKeyPem": Field(required=True, secret=True, replaces=True),
-        **_validity(),
-        **_names(),
-        "setAuthorityKeyId": Field("boolean", default=False, replaces=True),
+        "privateKeyPem": _SECRET_PEM,
+        "subject": _SUBJECT,
+        "isCaCertificate": Field("boolean", default=False, replaces=True),
+        "setSubjectKeyId": Field("boolean", default=False, replaces=True),
+        **_VALIDITY,
     }
     outputs = (*_Certificate.outputs, "keyAlgorithm")
 
-    def make(self, call: Call, inputs: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+    def make(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """A certificate signed by its own key."""
         from . import pki  # noqa: PLC0415
 
-        return pki.self_signed(inputs, time.time_ns())
+        return pki.self_signed(inputs)
 
 
 class LocallySignedCert(_Certificate):
     """`tls:index/locallySignedCert:LocallySignedCert`."""
 
     fields: Mapping[str, Field] = {
-        "certRequestPem": Field(required=True, replaces=True),
-        "caPrivateKeyPem": Field(required=True, secret=True, replaces=True),
-        "caCertPem": Field(required=True, replaces=True),
-        **_validity(),
+        "certRequestPem": _PEM,
+        "caPrivateKeyPem": _SECRET_PEM,
+        "caCertPem": _PEM,
+        **_VALIDITY,
     }
     outputs = (*_Certificate.outputs, "caKeyAlgorithm")
 
-    def make(self, call: Call, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    def make(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """A certificate for a request, signed by an authority."""
         from . import pki  # noqa: PLC0415
 
-        return pki.locally_signed(inputs, time.time_ns(), lambda warning: call.log(WARNING, warning))
+        return pki.locally_signed(inputs)
 
 
 plugin = Plugin(

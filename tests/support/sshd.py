@@ -1,4 +1,7 @@
-"""An SSH server on the loopback address, inside the test's own process: it runs what it is told with /bin/sh."""
+"""An SSH server on the loopback address, inside the test's own process: it runs what it is told with /bin/sh.
+
+It may be a bastion too.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import paramiko
@@ -45,32 +48,16 @@ class Sshd:
 
     Args:
         user_keys: public keys (lines) that may log in.
-        host_keys: private keys of the host; by default a new ed25519 key.
-        password: a password that may log in too.
-        accept_env: the variables a client may set.
-        forward: whether it may be a bastion.
+        host_key: private key of the host, ed25519; None for a new one.
         port: 0 for a free one.
     """
 
-    def __init__(
-        self,
-        *,
-        user_keys: Sequence[str] = (),
-        host_keys: Sequence[str] = (),
-        password: str | None = None,
-        accept_env: Sequence[str] = (),
-        forward: bool = False,
-        port: int = 0,
-    ) -> None:
+    def __init__(self, *, user_keys: Sequence[str] = (), host_key: str | None = None, port: int = 0) -> None:
         self.user_keys = {line.split()[1] for line in user_keys}
-        self.password = password
-        self.accept_env = frozenset(accept_env)
-        self.forward = forward
         self.commands: list[str] = []
         self.forwarded: list[tuple[str, int]] = []
         self.connections = 0
-        texts = list(host_keys) or [new_key()[0]]
-        self._host_keys = [_load(text) for text in texts]
+        self._host_key = paramiko.Ed25519Key.from_private_key(io.StringIO(host_key or new_key()[0]))
         self._transports: list[paramiko.Transport] = []
         self._listener = socket.create_server(("127.0.0.1", port))
         self.port = self._listener.getsockname()[1]
@@ -78,8 +65,8 @@ class Sshd:
 
     @property
     def host_key(self) -> str:
-        """The first key of the host, as one line."""
-        return f"{self._host_keys[0].get_name()} {self._host_keys[0].get_base64()}"
+        """The key of the host, as one line."""
+        return f"{self._host_key.get_name()} {self._host_key.get_base64()}"
 
     def __enter__(self) -> Sshd:
         threading.Thread(target=self._accept, daemon=True).start()
@@ -106,8 +93,7 @@ class Sshd:
     def _serve(self, connection: socket.socket) -> None:
         transport = _Transport(connection)
         self._transports.append(transport)
-        for key in self._host_keys:
-            transport.add_server_key(key)
+        transport.add_server_key(self._host_key)
         with contextlib.suppress(paramiko.SSHException, EOFError, OSError):
             transport.start_server(server=_Session(self, transport))
 
@@ -130,17 +116,12 @@ class _Session(paramiko.ServerInterface):
     def __init__(self, sshd: Sshd, transport: _Transport) -> None:
         self._sshd = sshd
         self._transport = transport
-        self._environment: dict[int, dict[str, str]] = {}
 
     def get_allowed_auths(self, username: str) -> str:  # noqa: ARG002
-        return "publickey,password"
+        return "publickey"
 
     def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:  # noqa: ARG002
         known = key.get_base64() in self._sshd.user_keys
-        return AUTH_SUCCESSFUL if known else AUTH_FAILED
-
-    def check_auth_password(self, username: str, password: str) -> int:  # noqa: ARG002
-        known = self._sshd.password is not None and password == self._sshd.password
         return AUTH_SUCCESSFUL if known else AUTH_FAILED
 
     def check_channel_request(self, kind: str, chanid: int) -> int:  # noqa: ARG002
@@ -152,8 +133,6 @@ class _Session(paramiko.ServerInterface):
         origin: tuple[str, int],  # noqa: ARG002
         destination: tuple[str, int],
     ) -> int:
-        if not self._sshd.forward:
-            return OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED
         try:
             target = socket.create_connection(destination, 5)
         except OSError:
@@ -178,32 +157,25 @@ class _Session(paramiko.ServerInterface):
         threading.Thread(target=copy, args=(channel, target), daemon=True).start()
         copy(target, channel)
 
-    def check_channel_env_request(self, channel: paramiko.Channel, name: bytes, value: bytes) -> bool:
-        if name.decode() not in self._sshd.accept_env:
-            return False
-        self._environment.setdefault(channel.get_id(), {})[name.decode()] = value.decode()
-        return True
-
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
         self._sshd.commands.append(command.decode())
-        environment = {"PATH": os.environ["PATH"], **self._environment.get(channel.get_id(), {})}
         self._transport.answered.clear()
-        threading.Thread(target=self._run, args=(channel, command, environment), daemon=True).start()
+        threading.Thread(target=self._run, args=(channel, command), daemon=True).start()
         return True
 
-    def _run(self, channel: paramiko.Channel, command: bytes, environment: dict[str, str]) -> None:
+    def _run(self, channel: paramiko.Channel, command: bytes) -> None:
         # A command that is over before the request for it was answered would close the channel under the answer.
         self._transport.answered.wait(60)
-        _run(channel, command, environment)
+        _run(channel, command)
 
 
-def _run(channel: paramiko.Channel, command: bytes, environment: dict[str, str]) -> None:
+def _run(channel: paramiko.Channel, command: bytes) -> None:
     process = subprocess.Popen(
         ["/bin/sh", "-c", command],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=environment,
+        env={"PATH": os.environ["PATH"]},
     )
 
     def feed() -> None:
@@ -248,17 +220,3 @@ def _send_exit_signal(channel: Any, name: str) -> None:
     message.add_string("")
     message.add_string("")
     channel.transport._send_user_message(message)
-
-
-def _load(text: str) -> paramiko.PKey:
-    for kind in (paramiko.Ed25519Key, paramiko.ECDSAKey):
-        with contextlib.suppress(paramiko.SSHException):
-            return kind.from_private_key(io.StringIO(text))
-    raise ValueError("not a host key this server can use")
-
-
-@contextlib.contextmanager
-def silent_listener() -> Iterator[int]:
-    """A port that takes connections and never says a word."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        yield listener.getsockname()[1]

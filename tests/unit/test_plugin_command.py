@@ -1,7 +1,8 @@
-"""The stand-in for the plugin `command`: which commands run, when, with what, and what comes out."""
+"""The stand-in for the plugin `command`: how it dials, whom it trusts, what it runs and when, and what comes out."""
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf import empty_pb2
 
 from lab.plugins.command import plugin
 from lab.plugins.wire import UNKNOWN, Change, Secret, plain
@@ -18,190 +20,234 @@ from tests.support.sshd import Sshd, new_key
 
 TOKEN = "command:remote:Command"
 PRIVATE, PUBLIC = new_key()
+OTHER_PRIVATE, OTHER_PUBLIC = new_key()
 
 
 @pytest.fixture(scope="module")
-def sshd() -> Iterator[Sshd]:
-    with Sshd(user_keys=[PUBLIC], accept_env=["COLOUR", "PULUMI_COMMAND_STDOUT"]) as server:
-        yield server
-
-
-@pytest.fixture
-def command() -> Iterator[PluginClient]:
+def client() -> Iterator[PluginClient]:
     with running(plugin, TOKEN) as client:
         yield client
 
 
-def inputs(sshd: Sshd, **more: Any) -> dict[str, Any]:
-    connection = {"host": "127.0.0.1", "port": sshd.port, "user": "operator", "privateKey": PRIVATE}
-    return {"connection": Secret(connection), **more}
+@pytest.fixture
+def command(client: PluginClient) -> PluginClient:
+    client.messages.clear()
+    return client
 
 
-def test_create_runs_the_command_and_keeps_what_it_printed(command: PluginClient, sshd: Sshd) -> None:
-    given = inputs(sshd, create="echo out; echo err >&2")
-    identity, state = command.create(given)
-    assert identity.startswith("thing")
-    assert len(identity) == len("thing") + 8
-    assert (state["stdout"], state["stderr"]) == ("out", "err")
+@pytest.fixture(scope="module")
+def sshd() -> Iterator[Sshd]:
+    with Sshd(user_keys=[PUBLIC]) as server:
+        yield server
 
 
-def test_only_the_last_newline_of_the_output_is_taken_away(command: PluginClient, sshd: Sshd) -> None:
-    assert command.create(inputs(sshd, create="printf ' a\\n\\n'"))[1]["stdout"] == " a\n"
+@pytest.fixture(scope="module")
+def bastion() -> Iterator[Sshd]:
+    with Sshd(user_keys=[PUBLIC]) as server:
+        yield server
 
 
-def test_stdin_reaches_the_command_to_its_last_byte(command: PluginClient, sshd: Sshd) -> None:
-    text = "line\n" * 200_000
-    _, state = command.create(inputs(sshd, create="wc -c", stdin=Secret(text)))
-    assert state["stdout"].strip() == str(len(text))
+@pytest.fixture
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
 
 
-def test_without_stdin_the_command_reads_the_end_of_the_file(command: PluginClient, sshd: Sshd) -> None:
-    assert command.create(inputs(sshd, create="cat; echo end"))[1]["stdout"] == "end"
+def way(port: object, host_key: str = PUBLIC, **more: Any) -> dict[str, Any]:
+    return {"host": "127.0.0.1", "port": port, "user": "u", "privateKey": PRIVATE, "hostKey": host_key, **more}
 
 
-def test_a_command_that_does_not_read_its_stdin_succeeds(command: PluginClient, sshd: Sshd) -> None:
-    assert command.create(inputs(sshd, create="echo done", stdin="x" * 300_000))[1]["stdout"] == "done"
+def inputs(connection: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"connection": Secret(connection), "create": "echo ran", "addPreviousOutputInEnv": False, **more}
 
 
-def test_without_create_nothing_is_dialled(command: PluginClient, sshd: Sshd) -> None:
-    before = sshd.connections
-    _, state = command.create(inputs(sshd))
-    assert (state["stdout"], state["stderr"], sshd.connections) == ("", "", before)
+def to(sshd: Sshd, **more: Any) -> dict[str, Any]:
+    return inputs(way(sshd.port, sshd.host_key), **more)
 
 
-def test_a_preview_never_dials_and_knows_no_output(command: PluginClient, sshd: Sshd) -> None:
-    before = sshd.connections
-    given = inputs(sshd, create="echo 1")
-    identity, state = command.create(given, preview=True)
-    assert identity == ""
-    assert (state["stdout"], state["stderr"]) == (UNKNOWN, UNKNOWN)
-    assert state["create"] == "echo 1"
-    changed = command.update({**state, "stdout": "1", "stderr": ""}, given, {**given, "stdin": "x"}, preview=True)
-    assert (changed["stdout"], changed["stderr"]) == (UNKNOWN, UNKNOWN)
-    assert sshd.connections == before
+def run(command: PluginClient, given: dict[str, Any], *, timeout: float = 0) -> str:
+    return str(command.create(given, timeout=timeout)[1]["stdout"])
 
 
-def test_an_update_runs_create_again_where_there_is_no_update(command: PluginClient, sshd: Sshd) -> None:
-    old = inputs(sshd, create="cat", stdin="one")
-    _, state = command.create(old)
-    assert command.update(state, old, {**old, "stdin": "two"})["stdout"] == "two"
-
-
-def test_an_update_runs_update_where_there_is_one(command: PluginClient, sshd: Sshd) -> None:
-    old = inputs(sshd, create="echo created", update="echo updated")
-    _, state = command.create(old)
-    assert command.update(state, old, {**old, "stdin": "two"})["stdout"] == "updated"
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("create", "echo 2"),
-        ("delete", "echo gone"),
-        ("stdin", "x"),
-        ("logging", "none"),
-        ("environment", {"A": "1"}),
-        ("addPreviousOutputInEnv", False),
-    ],
-)
-def test_any_input_that_changes_is_an_update(command: PluginClient, sshd: Sshd, name: str, value: object) -> None:
-    old = inputs(sshd, create="echo 1")
-    changes = command.diff({}, old, {**old, name: value})
-    assert set(changes) == {name}
-    assert set(changes.values()) <= {Change.ADD, Change.UPDATE}
-
-
-def test_a_connection_that_changes_is_an_update(command: PluginClient, sshd: Sshd) -> None:
-    old = inputs(sshd, create="echo 1")
-    new = {**old, "connection": Secret({**old["connection"].value, "user": "other"})}
-    assert command.diff({}, old, new) == {"connection": Change.UPDATE}
-
-
-def test_the_same_inputs_are_no_change(command: PluginClient, sshd: Sshd) -> None:
-    old = inputs(sshd, create="echo 1", triggers=["a", 1], environment={"A": "1"}, stdin=Secret("x"))
-    assert command.diff({}, old, old) == {}
-
-
-def test_a_default_that_is_spelled_out_is_no_change(command: PluginClient, sshd: Sshd) -> None:
-    old = inputs(sshd, create="echo 1")
-    spelled = {**old["connection"].value, "dialErrorLimit": 10, "perDialTimeout": 15}
-    assert command.diff({}, old, {**old, "connection": Secret(spelled)}) == {}
-
-
-def test_a_trigger_that_changes_is_a_replacement(command: PluginClient, sshd: Sshd) -> None:
-    old = inputs(sshd, create="echo 1", triggers=["a", "b"])
-    assert command.diff({}, old, {**old, "triggers": ["a", "c"]}) == {"triggers[1]": Change.UPDATE_REPLACE}
-    assert command.diff({}, old, inputs(sshd, create="echo 1")) == {"triggers": Change.DELETE_REPLACE}
-
-
-def test_delete_that_is_not_set_dials_nothing(command: PluginClient, sshd: Sshd) -> None:
-    state = {**inputs(sshd, create="echo 1"), "stdout": "", "stderr": ""}
-    before = sshd.connections
-    command.delete(state)
-    assert sshd.connections == before
-
-
-def test_delete_dials_with_the_connection_of_the_old_state(command: PluginClient, sshd: Sshd) -> None:
-    _, state = command.create(inputs(sshd, create="echo 1", delete="echo good-bye"))
-    command.delete(state)
-    assert sshd.commands[-1] == "echo good-bye"
-
-
-def test_a_read_returns_what_it_was_given_and_dials_nothing(command: PluginClient, sshd: Sshd) -> None:
-    given = inputs(sshd, create="echo 1")
-    state = {**command.check(given), "stdout": "old", "stderr": ""}
-    before = sshd.connections
-    assert command.read(state, given) == ("x", state, command.check(given))
-    assert sshd.connections == before
-
-
-def test_a_failure_tells_the_status_the_command_and_everything_it_printed(command: PluginClient, sshd: Sshd) -> None:
+def error_of(command: PluginClient, given: dict[str, Any], *, timeout: float = 0) -> str:
     with pytest.raises(grpc.RpcError) as error:
-        command.create(inputs(sshd, create='echo "a\tb"; sleep 0.2; echo no >&2; exit 3', logging="none"))
-    assert refused(error) == (
-        'Process exited with status 3: running "echo \\"a\tb\\"; sleep 0.2; echo no >&2; exit 3":\na\tb\nno\n'.replace(
-            '\\"a\tb\\"', '\\"a\\tb\\"'
-        )
+        run(command, given, timeout=timeout)
+    return refused(error)
+
+
+# -- dialling -------------------------------------------------------------------------------------------------------
+
+
+def test_a_refused_connection_is_tried_again_as_often_as_asked(command: PluginClient, free_port: int) -> None:
+    started = time.monotonic()
+    text = error_of(command, inputs(way(free_port, dialErrorLimit=2)))
+    assert text == f"after 2 failed attempts: dial tcp 127.0.0.1:{free_port}: connect: connection refused"
+    # 100 ms, then half as much again.
+    assert time.monotonic() - started >= 0.25
+    assert [message.message for message in command.messages] == [f"Dial {n}/2 failed: retrying" for n in (1, 2)]
+    assert all(message.ephemeral for message in command.messages)
+
+
+def test_a_machine_that_comes_up_meanwhile_is_reached(command: PluginClient, free_port: int) -> None:
+    results: list[str] = []
+    given = inputs(way(free_port, OTHER_PUBLIC))
+    thread = threading.Thread(target=lambda: results.append(run(command, given)))
+    thread.start()
+    while not command.messages:
+        time.sleep(0.01)
+    with Sshd(user_keys=[PUBLIC], host_key=OTHER_PRIVATE, port=free_port):
+        thread.join(20)
+    assert results == ["ran"]
+
+
+def test_a_server_that_says_nothing_is_given_up_after_the_time_of_one_dial(command: PluginClient) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        text = error_of(command, inputs(way(listener.getsockname()[1], dialErrorLimit=0, perDialTimeout=1)))
+    assert text == "after 0 failed attempts: ssh: handshake failed: i/o timeout"
+
+
+def test_a_custom_timeout_ends_the_dialling_and_no_running_command(
+    command: PluginClient, sshd: Sshd, free_port: int
+) -> None:
+    assert error_of(command, inputs(way(free_port)), timeout=0.15) == "context deadline exceeded"
+    assert run(command, to(sshd, create="sleep 0.3; echo ran"), timeout=0.15) == "ran"
+
+
+def test_cancel_ends_the_dialling(free_port: int) -> None:
+    with running(plugin, TOKEN) as command:
+        timer = threading.Timer(0.2, lambda: command.stub.Cancel(empty_pb2.Empty(), timeout=10))
+        timer.start()
+        assert error_of(command, inputs(way(free_port))) == "context canceled"
+        timer.join()
+
+
+# -- trust ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_pinned_host_key_is_accepted_with_a_comment_too(command: PluginClient, sshd: Sshd) -> None:
+    assert run(command, inputs(way(sshd.port, sshd.host_key + " root@etcd-1\n"))) == "ran"
+
+
+def test_another_host_key_is_refused_before_anybody_logs_in(command: PluginClient, sshd: Sshd, bastion: Sshd) -> None:
+    ran = len(sshd.commands)
+    mismatch = "after 0 failed attempts: ssh: handshake failed: ssh: host key mismatch"
+    wrong = way(sshd.port, OTHER_PUBLIC, privateKey=OTHER_PRIVATE, dialErrorLimit=0)
+    assert error_of(command, inputs(wrong)) == mismatch
+    proxy = way(bastion.port, OTHER_PUBLIC, dialErrorLimit=0)
+    assert error_of(command, inputs(way(sshd.port, sshd.host_key, proxy=proxy))) == f"proxy: {mismatch}"
+    behind = way(sshd.port, OTHER_PUBLIC, proxy=way(bastion.port, bastion.host_key))
+    assert error_of(command, inputs(behind)) == "proxy: ssh: handshake failed: ssh: host key mismatch"
+    assert len(sshd.commands) == ran
+
+
+def test_a_key_the_machine_does_not_know_is_refused(command: PluginClient, sshd: Sshd) -> None:
+    text = error_of(command, inputs(way(sshd.port, sshd.host_key, privateKey=OTHER_PRIVATE, dialErrorLimit=0)))
+    assert text == (
+        "after 0 failed attempts: ssh: handshake failed: ssh: unable to authenticate, "
+        "attempted methods [none publickey], no supported methods remain"
     )
 
 
-def test_a_command_that_a_signal_ended_says_which(command: PluginClient, sshd: Sshd) -> None:
-    with pytest.raises(grpc.RpcError) as error:
-        command.create(inputs(sshd, create="kill -KILL $$"))
-    assert refused(error) == 'Process exited with status 137 from signal KILL: running "kill -KILL $$":\n'
+def test_a_private_key_of_another_kind_is_refused_without_showing_it(command: PluginClient, sshd: Sshd) -> None:
+    before = sshd.connections
+    for key in (new_key("ecdsa")[0], "-----BEGIN OPENSSH PRIVATE KEY-----\nhunter2\n-----END OPENSSH PRIVATE KEY-----"):
+        text = error_of(command, inputs(way(sshd.port, sshd.host_key, privateKey=key)))
+        assert text.startswith("ssh: no key found")
+        assert "hunter2" not in text
+    assert sshd.connections == before
 
 
-def test_a_failed_update_is_an_error_so_that_the_old_state_stays(command: PluginClient, sshd: Sshd) -> None:
-    old = inputs(sshd, create="cat", stdin="one")
+# -- by way of another machine --------------------------------------------------------------------------------------
+
+
+def test_a_machine_behind_a_bastion_is_reached(command: PluginClient, sshd: Sshd, bastion: Sshd) -> None:
+    assert run(command, inputs(way(sshd.port, sshd.host_key, proxy=way(bastion.port, bastion.host_key)))) == "ran"
+    assert bastion.forwarded[-1] == ("127.0.0.1", sshd.port)
+    assert bastion.commands == []
+
+
+def test_a_bastion_that_is_not_there_is_told_and_a_machine_that_it_does_not_reach_is_tried_again(
+    command: PluginClient, bastion: Sshd, free_port: int
+) -> None:
+    given = inputs(way(free_port, proxy=way(free_port, dialErrorLimit=0)))
+    assert error_of(command, given).startswith("proxy: after 0 failed attempts: dial tcp 127.0.0.1:")
+    given = inputs(way(free_port, dialErrorLimit=1, proxy=way(bastion.port, bastion.host_key)))
+    assert error_of(command, given).startswith("proxy: after 1 failed attempts: ssh: rejected: connect failed (")
+    assert [message.message for message in command.messages] == ["Dial from proxy 1/1 failed: retrying"]
+
+
+# -- what runs ------------------------------------------------------------------------------------------------------
+
+
+def test_create_runs_the_command_and_keeps_what_it_printed(command: PluginClient, sshd: Sshd) -> None:
+    identity, state = command.create(to(sshd, create="printf ' out\\n\\n'; echo err >&2"))
+    assert identity.startswith("thing")
+    assert len(identity) == len("thing") + 8
+    # Only the last newline is taken away.
+    assert (state["stdout"], state["stderr"]) == (" out\n", "err")
+
+
+def test_stdin_reaches_the_command_to_its_last_byte_and_need_not_be_read(command: PluginClient, sshd: Sshd) -> None:
+    text = "line\n" * 100_000
+    assert run(command, to(sshd, create="wc -c", stdin=Secret(text))).strip() == str(len(text))
+    assert run(command, to(sshd, create="cat; echo end")) == "end"
+    assert run(command, to(sshd, stdin=text)) == "ran"
+
+
+def test_a_preview_and_a_read_never_dial(command: PluginClient, sshd: Sshd) -> None:
+    before, given = sshd.connections, to(sshd)
+    identity, state = command.create(given, preview=True)
+    assert (identity, state["create"], state["stdout"], state["stderr"]) == ("", "echo ran", UNKNOWN, UNKNOWN)
+    known = {**state, "stdout": "1", "stderr": ""}
+    changed = command.update(known, given, {**given, "stdin": "x"}, preview=True)
+    assert (changed["stdout"], changed["stderr"]) == (UNKNOWN, UNKNOWN)
+    assert command.read(known, given) == ("x", known, command.check(given))
+    assert sshd.connections == before
+
+
+def test_an_update_runs_create_again_and_fails_when_it_fails(command: PluginClient, sshd: Sshd) -> None:
+    old = to(sshd, create="cat", stdin="one")
     _, state = command.create(old)
+    assert command.update(state, old, {**old, "stdin": "two"})["stdout"] == "two"
     with pytest.raises(grpc.RpcError) as error:
         command.update(state, old, {**old, "create": "exit 1"})
     assert refused(error) == 'Process exited with status 1: running "exit 1":\n'
 
 
+def test_delete_dials_with_the_connection_of_the_old_state_if_there_is_something_to_run(
+    command: PluginClient, sshd: Sshd
+) -> None:
+    _, state = command.create(to(sshd, delete="echo good-bye"))
+    command.delete(state)
+    assert sshd.commands[-1] == "echo good-bye"
+    before = sshd.connections
+    command.delete({name: value for name, value in state.items() if name != "delete"})
+    assert sshd.connections == before
+
+
+def test_a_failure_tells_status_or_signal_the_command_and_all_it_printed(command: PluginClient, sshd: Sshd) -> None:
+    text = error_of(command, to(sshd, create='echo "a\tb"; sleep 0.1; echo no >&2; exit 3', logging="stderr"))
+    quoted = '"echo \\"a\\tb\\"; sleep 0.1; echo no >&2; exit 3"'
+    assert text == f"Process exited with status 3: running {quoted}:\na\tb\nno\n"
+    text = error_of(command, to(sshd, create="kill -KILL $$"))
+    assert text == 'Process exited with status 137 from signal KILL: running "kill -KILL $$":\n'
+
+
 @pytest.mark.parametrize(
-    ("logging", "expected"),
-    [
-        (None, {"out", "err"}),
-        ("stdoutAndStderr", {"out", "err"}),
-        ("stdout", {"out"}),
-        ("stderr", {"err"}),
-        ("none", set()),
-    ],
+    ("logging", "shown"),
+    [({}, {"out", "err"}), ({"logging": "stderr"}, {"err"})],
 )
-def test_output_is_logged_as_asked(command: PluginClient, sshd: Sshd, logging: str | None, expected: set[str]) -> None:
-    chosen = {} if logging is None else {"logging": logging}
-    _, state = command.create(inputs(sshd, create="echo out; echo err >&2", **chosen))
-    assert {message.message for message in command.messages} == expected
-    assert all(message.urn == command.urn and message.ephemeral for message in command.messages)
-    assert all(message.severity == 1 for message in command.messages)
+def test_output_is_logged_as_asked(command: PluginClient, sshd: Sshd, logging: dict[str, str], shown: set[str]) -> None:
+    _, state = command.create(to(sshd, create="echo out; echo err >&2", **logging))
+    assert {message.message for message in command.messages} == shown
+    assert all((each.urn, each.ephemeral, each.severity) == (command.urn, True, 1) for each in command.messages)
     assert (state["stdout"], state["stderr"]) == ("out", "err")
 
 
 def test_a_line_is_logged_as_soon_as_it_is_there(command: PluginClient, sshd: Sshd, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     script = f"echo first; while ! test -e {gate}; do sleep 0.02; done; printf last"
-    thread = threading.Thread(target=command.create, args=(inputs(sshd, create=script),))
+    thread = threading.Thread(target=command.create, args=(to(sshd, create=script),))
     thread.start()
     deadline = time.monotonic() + 20
     while not command.messages and time.monotonic() < deadline:
@@ -212,77 +258,76 @@ def test_a_line_is_logged_as_soon_as_it_is_there(command: PluginClient, sshd: Ss
     assert [message.message for message in command.messages] == ["first", "last"]
 
 
-def test_a_variable_that_the_server_accepts_is_set(command: PluginClient, sshd: Sshd) -> None:
-    _, state = command.create(inputs(sshd, create="echo $COLOUR", environment={"COLOUR": "blue"}))
-    assert state["stdout"] == "blue"
+def test_sixteen_commands_run_at_once(command: PluginClient, sshd: Sshd, tmp_path: Path) -> None:
+    # Each waits for all the others: one after the other they would never end.
+    script = f"touch {tmp_path}/$$; while test $(ls {tmp_path} | wc -l) -lt 16; do sleep 0.1; done; echo all"
+    results: list[str] = []
+    threads = [
+        threading.Thread(target=lambda: results.append(run(command, to(sshd, create=script)))) for _ in range(16)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert results == ["all"] * 16
 
 
-def test_a_variable_that_the_server_refuses_is_an_error(command: PluginClient, sshd: Sshd) -> None:
-    with pytest.raises(grpc.RpcError) as error:
-        command.create(inputs(sshd, create="echo", environment={"SHAPE": "round"}))
-    assert refused(error) == 'could not set environment variable "SHAPE": ssh: setenv failed'
+# -- what changes, what is secret, what is refused ------------------------------------------------------------------
 
 
-def test_the_previous_output_is_offered_and_a_refusal_is_only_a_warning(command: PluginClient, sshd: Sshd) -> None:
-    old = inputs(sshd, create="echo one; echo two >&2", update='echo "was $PULUMI_COMMAND_STDOUT"')
-    _, state = command.create(old)
-    assert command.update(state, old, {**old, "stdin": "x"})["stdout"] == "was one"
-    warnings = [message.message for message in command.messages if message.severity == 2]
-    assert len(warnings) == 1
-    assert "'PULUMI_COMMAND_STDERR'" in warnings[0]
-    assert "AcceptEnv" in warnings[0]
+def test_any_input_that_changes_is_an_update_and_a_default_that_is_spelled_out_is_none(command: PluginClient) -> None:
+    old = inputs(way(22), triggers=["a", 1], stdin=Secret("x"))
+    for name, value in {"create": "a", "delete": "a", "stdin": "a", "connection": Secret(way(23))}.items():
+        changes = command.diff({}, old, {**old, name: value})
+        assert changes == {name: Change.ADD if name == "delete" else Change.UPDATE}
+    spelled = way(22, dialErrorLimit=10, perDialTimeout=15)
+    assert command.diff({}, old, {**old, "connection": Secret(spelled)}) == {}
 
 
-def test_the_previous_output_is_not_offered_when_that_is_switched_off(command: PluginClient, sshd: Sshd) -> None:
-    old = inputs(sshd, create="echo one", update='echo "was $PULUMI_COMMAND_STDOUT"', addPreviousOutputInEnv=False)
-    _, state = command.create(old)
-    assert command.update(state, old, {**old, "stdin": "x"})["stdout"] == "was "
+def test_a_trigger_that_changes_is_a_replacement(command: PluginClient) -> None:
+    old = inputs(way(22), triggers=["a", "b"])
+    assert command.diff({}, old, {**old, "triggers": ["a", "c"]}) == {"triggers[1]": Change.UPDATE_REPLACE}
+    assert command.diff({}, old, inputs(way(22))) == {"triggers": Change.DELETE_REPLACE}
 
 
-def test_secret_inputs_stay_secret_and_the_output_is_plain(command: PluginClient, sshd: Sshd) -> None:
-    _, state = command.create(inputs(sshd, create="cat", stdin=Secret("hidden"), environment=Secret({})))
-    assert state["stdin"] == Secret("hidden")
+def test_secret_inputs_stay_secret_and_the_connection_always_is(command: PluginClient, sshd: Sshd) -> None:
+    _, state = command.create(plain(to(sshd, create="cat")) | {"stdin": Secret("hidden")})
+    assert (state["stdin"], state["stdout"]) == (Secret("hidden"), "hidden")
     assert isinstance(state["connection"], Secret)
-    assert isinstance(state["environment"], Secret)
-    assert state["stdout"] == "hidden"
-
-
-def test_a_connection_is_secret_even_if_the_program_did_not_say_so(command: PluginClient, sshd: Sshd) -> None:
-    given = inputs(sshd)
-    assert isinstance(command.check({"connection": plain(given["connection"])})["connection"], Secret)
-
-
-def test_the_defaults_of_a_connection_are_filled_in(command: PluginClient) -> None:
-    filled = command.check({"connection": {"host": "a", "proxy": {"host": "b"}}})["connection"].value
-    defaults = {"user": "root", "port": 22, "dialErrorLimit": 10, "perDialTimeout": 15}
-    assert filled == {"host": "a", **defaults, "proxy": {"host": "b", **defaults}}
 
 
 def test_what_is_not_known_yet_passes_the_check(command: PluginClient) -> None:
-    assert command.failures({"connection": UNKNOWN, "create": UNKNOWN, "triggers": [UNKNOWN]}) == {}
-    assert command.failures({"connection": {"host": UNKNOWN, "hostKey": Secret(UNKNOWN)}, "stdin": UNKNOWN}) == {}
+    unknown = {"connection": UNKNOWN, "create": UNKNOWN, "triggers": [UNKNOWN], "addPreviousOutputInEnv": False}
+    assert command.failures(unknown) == {}
+    connection = way(22, host=UNKNOWN, hostKey=Secret(UNKNOWN), privateKey=UNKNOWN)
+    assert command.failures({**unknown, "connection": connection, "stdin": UNKNOWN}) == {}
 
 
 @pytest.mark.parametrize(
-    ("given", "path", "reason"),
+    ("more", "path", "reason"),
     [
-        ({}, "connection", "missing"),
-        ({"connection": {}}, "connection.host", "missing"),
-        ({"connection": {"host": "a", "hots": "b"}}, "connection.hots", "no property called 'hots'"),
-        ({"connection": {"host": "a"}, "craete": "b"}, "craete", "no property called 'craete'"),
-        ({"connection": {"host": "a"}, "create": 1}, "create", "must be a string, and a number"),
-        ({"connection": {"host": "a", "port": "22"}}, "connection.port", "must be a number, and a string"),
-        ({"connection": {"host": "a"}, "logging": "all"}, "logging", "must be one of stdout, stderr"),
-        ({"connection": {"host": "a"}, "triggers": "a"}, "triggers", "must be a list, and a string"),
-        ({"connection": {"host": "a"}, "environment": {"A": 1}}, "environment.A", "must be a string"),
+        ({"connection": way(22, hots="b")}, "connection.hots", "no property called 'hots'"),
+        ({"connection": way(22, password="b")}, "connection.password", "no property called 'password'"),
+        ({"connection": way(22, hostKey=None)}, "connection.hostKey", "missing"),
+        ({"connection": way(22, hostKey=new_key("ecdsa")[1])}, "connection.hostKey", "like ssh-ed25519 AAAA"),
+        ({"connection": way(22, privateKey="hunter2")}, "connection.privateKey", "Ed25519 key in OpenSSH format"),
+        ({"connection": way("22")}, "connection.port", "must be a number, and a string"),
+        ({"connection": way(22, dialErrorLimit=-1)}, "connection.dialErrorLimit", "at least 0"),
+        ({"environment": {"A": "1"}}, "environment", "no property called 'environment'"),
+        ({"update": "echo"}, "update", "no property called 'update'"),
+        ({"logging": "none"}, "logging", "must be one of stderr, stdoutAndStderr"),
+        ({"triggers": "a"}, "triggers", "must be a list, and a string"),
+        ({"addPreviousOutputInEnv": True}, "addPreviousOutputInEnv", "must be false"),
     ],
 )
-def test_an_input_that_is_unknown_or_of_the_wrong_type_is_refused(
-    command: PluginClient, given: dict[str, object], path: str, reason: str
+def test_an_input_that_is_wrong_or_not_served_is_refused_with_the_remedy(
+    command: PluginClient, more: dict[str, Any], path: str, reason: str
 ) -> None:
-    failures = command.failures(given)
+    failures = command.failures({**inputs(way(22)), **more})
     assert list(failures) == [path]
     assert reason in failures[path]
+    assert "install the official plugin" in failures[path]
+    assert "hunter2" not in failures[path]
 
 
 def test_a_type_that_is_not_served_is_refused_with_the_remedy(command: PluginClient) -> None:
@@ -290,18 +335,3 @@ def test_a_type_that_is_not_served_is_refused_with_the_remedy(command: PluginCli
         command.of("command:local:Command").check({})
     assert "command:local:Command is not served by this stand-in" in refused(error)
     assert "install the official plugin" in refused(error)
-
-
-def test_sixteen_commands_run_at_once(command: PluginClient, sshd: Sshd, tmp_path: Path) -> None:
-    # Each waits for all the others: one after the other they would never end.
-    script = f"touch {tmp_path}/$$; while test $(ls {tmp_path} | wc -l) -lt 16; do sleep 0.05; done; echo all"
-    results: list[str] = []
-    threads = [
-        threading.Thread(target=lambda: results.append(command.create(inputs(sshd, create=script))[1]["stdout"]))
-        for _ in range(16)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert results == ["all"] * 16
