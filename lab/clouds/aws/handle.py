@@ -1,6 +1,5 @@
 """The emulated AWS as its user sees it."""
 
-import ipaddress
 import urllib.request
 from typing import Any, ClassVar
 
@@ -32,7 +31,7 @@ _IAM = {
 
 
 class AwsCloud(EmulatedCloud):
-    """The emulated AWS in a directory. The account is in the API's memory: when that ends, all of it is gone."""
+    """The emulated AWS in a directory."""
 
     kind: ClassVar[str] = "aws"
 
@@ -82,11 +81,6 @@ class AwsCloud(EmulatedCloud):
                 return self._machine(row)
         raise LabError(f"there is no instance {instance!r} in {region} of the emulated cloud in {self.lab.dir}.")
 
-    @property
-    def public(self) -> ipaddress.IPv4Network:
-        """The range of public addresses; this computer has the first one in it."""
-        return ipaddress.IPv4Network(self._read("public"))
-
     def _instances(self, region: str) -> list[dict[str, Any]]:
         pages = self.client(region=region).get_paginator("describe_instances").paginate()
         rows = [row for page in pages for one in page["Reservations"] for row in one["Instances"]]
@@ -98,10 +92,6 @@ class AwsCloud(EmulatedCloud):
         )
         guest = machine_of(self.lab, row["InstanceId"])
         return CloudMachine(_name(row) or row["InstanceId"], row.get("PublicIpAddress"), private, guest)
-
-    def _clear(self) -> None:
-        if self._home.exists():
-            self.stop()
 
 
 def machine_of(lab: Lab, instance: str) -> Guest:

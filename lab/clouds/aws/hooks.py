@@ -255,5 +255,5 @@ def _volumes(account: Account) -> None:
         changed = modify(self, volume_id, *args, **kwargs)
         file = volume(account.lab, volume_id)
         if file.file.exists():
-            file.resize(changed.size)
+            file.set_size(changed.size)
         return changed

@@ -186,7 +186,7 @@ class Server:
             number = self._disks.setdefault(block.volume_id, next(n for n in range(1, 100) if n not in taken))
             disk = volume(self._account.lab, block.volume_id)
             if not disk.file.exists():
-                disk.create(block.size, None)
+                disk.set_size(block.size)
             loop = disk.attach()
             found.append(BlockDevice(loop, f"/dev/nvme{number}n1", link(block.volume_id)))
         return found

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
 from ..rest import RefusedError
-from ..rest_resource import Account, Difference, RestResource, Values
+from ..rest_resource import Account, Difference, RestResource, Values, dig
 from ..schema import Failure
 from ..server import Call
 from ..wire import UNKNOWN, Change, Secret, plain
@@ -26,19 +26,14 @@ class AwsResource(RestResource):
         prefix: What ids begin with.
         marks: What `TagSpecifications` calls one; empty: it has no tags.
         arn: The kind of its ARN; empty: as `marks`.
-        served: Properties that this stand-in serves; giving another one is refused.
-        about, computed, sent, where: As in RestResource; names of the API are those of the properties, capitalised.
+        sent, where: As in RestResource; names of the API are those of the properties, capitalised.
     """
 
     package = PACKAGE
-    autonamed = False
-    name_kept_first = False
-    put = ()
     title: ClassVar[str] = ""
     plural: ClassVar[str] = ""
     marks: ClassVar[str] = ""
     arn: ClassVar[str] = ""
-    served: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, token: str, cloud: Cloud) -> None:
         super().__init__(token, Account())
@@ -61,13 +56,8 @@ class AwsResource(RestResource):
     # -- inputs ------------------------------------------------------------------------------------------------------
 
     def check(self, inputs: Mapping[str, Any]) -> list[Failure]:
-        """Also that nothing is given which this stand-in would pass over in silence."""
+        """Also that the region is the provider's."""
         failures = super().check(inputs)
-        known = {*self.about, *self.sent, *self.served, "tags", "region"}
-        for name, value in inputs.items():
-            if name in self.fields and (name.partition(".")[0] not in known) and plain(value) not in (None, [], {}):
-                reason = "this stand-in does not serve this property: use the official plugin for it"
-                failures.append(Failure(name, reason))
         region = plain(inputs.get("region"))
         if region not in (None, UNKNOWN, self.cloud.region):
             failures.append(Failure("region", "this stand-in serves the provider's region only"))
@@ -103,9 +93,6 @@ class AwsResource(RestResource):
         """As in RestResource; there are no actions to wait for."""
         self.finish(call, identity, given)
 
-    def finish(self, call: Call, identity: str, given: Values) -> None:
-        """Nothing more."""
-
     def look(self, call: Call, identity: str) -> Values | None:  # noqa: ARG002 - for overriding
         """It, as it is described."""
         ids = {f"{self.title}Ids": [identity]}
@@ -116,9 +103,7 @@ class AwsResource(RestResource):
         """The properties that the API shows, and those that follow."""
         found = {}
         for name in self.outputs:
-            value: Any = thing
-            for part in self.where.get(name, pascal(name)).split("."):
-                value = value.get(part) if isinstance(value, Mapping) else None
+            value = dig(thing, self.where.get(name, pascal(name)))
             if value is not None and not isinstance(value, Mapping):
                 found[name] = value
         found["region"] = self.cloud.region

@@ -15,7 +15,6 @@ _SOURCES = ("cidrIpv4", "cidrIpv6", "prefixListId", "referencedSecurityGroupId")
 
 class SecurityGroup(AwsResource):
     autonamed = True
-    name_kept_first = True
     title, marks = "SecurityGroup", "security-group"
     about: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "name": REPLACES,
