@@ -21,12 +21,6 @@ _KINDS = {
     "internet_gateways": ("describe_internet_gateways", "InternetGateways", "InternetGatewayId"),
     "route_tables": ("describe_route_tables", "RouteTables[?!(Associations[?Main])]", "RouteTableId"),
     "security_groups": ("describe_security_groups", "SecurityGroups[?GroupName != 'default']", "GroupId"),
-    "key_pairs": ("describe_key_pairs", "KeyPairs", "KeyName"),
-    "snapshots": ("describe_snapshots", "Snapshots[?!starts_with(Description, 'Auto-created')]", "SnapshotId"),
-}
-_IAM = {
-    "roles": ("list_roles", "Roles[?!starts_with(Path, '/aws-service-role/')]", "RoleName"),
-    "instance_profiles": ("list_instance_profiles", "InstanceProfiles", "InstanceProfileName"),
 }
 
 
@@ -51,14 +45,11 @@ class AwsCloud(EmulatedCloud):
         """Ids of everything in the account and one region, by kind, but for what every account has from the start."""
         import jmespath  # noqa: PLC0415 - comes with boto3
 
-        found = {}
-        for service, kinds in (("ec2", _KINDS), ("iam", _IAM)):
-            client = self.client(service, region)
-            for kind, (call, path, name) in kinds.items():
-                own = {"OwnerIds": ["self"]} if kind == "snapshots" else {}
-                answer = getattr(client, call)(**own)
-                found[kind] = [row[name] for row in jmespath.search(path, answer)]
-        return found
+        client = self.client(region=region)
+        return {
+            kind: [row[name] for row in jmespath.search(path, getattr(client, call)())]
+            for kind, (call, path, name) in _KINDS.items()
+        }
 
     def reset(self) -> None:
         """Empty the account at once: machines, disks, everything."""

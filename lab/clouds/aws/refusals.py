@@ -90,8 +90,8 @@ def _run_instances(region: Any, given: _Given) -> None:
         refuse("InvalidParameterCombination", text)
     if given.user_data is not None and len(base64.b64decode(str(given.user_data))) > _USER_DATA:
         refuse("InvalidParameterValue", f"User data is limited to {_USER_DATA} bytes")
-    if given.key_name and given.key_name not in region.key_pairs:
-        refuse("InvalidKeyPair.NotFound", f"The key pair '{given.key_name}' does not exist")
+    if given.key_name:
+        refuse("InvalidKeyPair.NotFound", "Key pairs are not emulated: user data say who may log in")
     image = region.amis.get(given.image_id)
     _fits(given.instance_type, image)
     for row in given.block_device_mappings or []:
@@ -195,11 +195,6 @@ def _start_instances(region: Any, instance_ids: list[str]) -> None:
 
 def _stop_instances(region: Any, instance_ids: list[str]) -> None:
     _in_state(region, instance_ids, "running", "stopping", "stopped")
-
-
-def _modify_instance_attribute(region: Any, instance_id: str, key: str) -> None:
-    if key in ("instance_type", "user_data"):
-        _in_state(region, [instance_id], "stopped")
 
 
 # -- networks --------------------------------------------------------------------------------------------------------
@@ -423,7 +418,6 @@ _CHECKS: dict[str, Check] = {
     "run_instances": _run_instances,
     "start_instances": _start_instances,
     "stop_instances": _stop_instances,
-    "modify_instance_attribute": _modify_instance_attribute,
     "create_subnet": _create_subnet,
     "create_network_interface": _create_network_interface,
     "delete_network_interface": _delete_network_interface,
