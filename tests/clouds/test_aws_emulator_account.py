@@ -162,8 +162,6 @@ REFUSALS: dict[str, tuple[str, Callable[[Scene], Any]]] = {
     ),
     # groups
     "a rule that is there": ("InvalidPermission.Duplicate", lambda s: s.rule(22, 22, IpRanges=ANYWHERE)),
-    "ports backwards": (BAD, lambda s: s.rule(90, 80, IpRanges=ANYWHERE)),
-    "a port that is none": (BAD, lambda s: s.rule(1, 65536, IpRanges=ANYWHERE)),
     "a range that is none": (BAD, lambda s: s.rule(1, 2, IpRanges=[{"CidrIp": "10.0.0.0/33"}])),
     "a rule's description": (
         BAD,
@@ -171,7 +169,6 @@ REFUSALS: dict[str, tuple[str, Callable[[Scene], Any]]] = {
     ),
     "a rule for nobody": ("InvalidGroup.NotFound", lambda s: s.rule(1, 2, UserIdGroupPairs=[{"GroupId": NOBODY}])),
     "a group's name that is used": ("InvalidGroup.Duplicate", lambda s: s.group("other")),
-    "a group's wrong name": (BAD, lambda s: s.group("sg-mine")),
     "a group's description": (BAD, lambda s: s.group("new", "it's mine")),
     "a group of an interface": (DEPENDS, lambda s: s.ec2.delete_security_group(GroupId=s.here.group)),
     "the default group": (
@@ -183,10 +180,6 @@ REFUSALS: dict[str, tuple[str, Callable[[Scene], Any]]] = {
         ),
     ),
     # volumes
-    "slow gp3": (BAD, lambda s: s.volume(Iops=2999)),
-    "narrow gp3": (BAD, lambda s: s.volume(Throughput=124)),
-    "fast and small gp3": (BAD, lambda s: s.volume(Size=10, Iops=5001)),
-    "gp3 wider than fast": (BAD, lambda s: s.volume(Iops=3000, Throughput=751)),
     "io2 without a speed": ("InvalidParameterDependency", lambda s: s.volume(VolumeType="io2")),
     "gp2 with a throughput": ("InvalidParameterDependency", lambda s: s.volume(VolumeType="gp2", Throughput=125)),
     "a volume that shrinks": (BAD, lambda s: s.ec2.modify_volume(VolumeId=s.disk, Size=19)),
