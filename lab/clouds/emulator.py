@@ -88,6 +88,8 @@ class CloudMachine:
 class EmulatedCloud(ABC):
     """The emulated cloud in a directory, which is a lab of its own. Making this object changes nothing.
 
+    The account is in the memory of the API's process: when that ends, the next start begins with an empty one.
+
     Args:
         directory: Where everything is kept; default $LAB_DIR, or `.lab` in the repository.
         say: Called with a line of text for each step that takes a while; default: nothing.
@@ -120,9 +122,9 @@ class EmulatedCloud(ABC):
         return self._read("endpoint")
 
     @property
-    @abstractmethod
     def public(self) -> ipaddress.IPv4Network:
         """The range of public addresses; this computer has the first one in it."""
+        return ipaddress.IPv4Network(self._read("public"))
 
     @abstractmethod
     def environment(self) -> dict[str, str]:
@@ -144,15 +146,13 @@ class EmulatedCloud(ABC):
         """
         from .. import image  # noqa: PLC0415
 
-        if not self.running:
-            self._clear()
+        if not self.running and self._home.exists():
+            self.stop()  # the account was in the memory of an API that ended
         self.lab.open()
         if self.running:
             return self
         image.ensure(self._say, image.CLOUD)
         self._home.mkdir(mode=0o755, exist_ok=True)
-        self._prepare()
-        (self._home / "endpoint").unlink(missing_ok=True)
         log = self.lab.dir / "logs" / f"{self.kind}.log"
         argv = ["env", f"--chdir={REPO}", sys.executable]
         self._job.start([*argv, "-m", f"lab.clouds.{self.kind}.program", str(self.lab.dir)], log)
@@ -182,12 +182,6 @@ class EmulatedCloud(ABC):
     def stranger_address(self, machine: Machine) -> str:
         """The address in the public range that `stranger` gave a machine."""
         return str(self.public.network_address + 128 + machine.slot)
-
-    def _clear(self) -> None:  # noqa: B027 - mostly nothing
-        """Remove what an API that ended left behind, where it cannot go on from there."""
-
-    def _prepare(self) -> None:  # noqa: B027 - mostly nothing
-        """Write down in `_home` what the API needs to know."""
 
     def _read(self, name: str) -> str:
         try:

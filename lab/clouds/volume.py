@@ -22,15 +22,6 @@ class Volume:
     def __init__(self, file: Path) -> None:
         self.file = file
 
-    def create(self, gib: int, file_system: str | None) -> None:
-        """Make it, empty or with a file system; it takes no room before something is written."""
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        with self.file.open("wb") as file:
-            file.truncate(gib * _GIB)
-        if file_system:
-            options = ("-q", "-F") if file_system == "ext4" else ("-q",)
-            host.call(f"mkfs.{file_system}", *options, str(self.file), timeout=60)
-
     def loop(self) -> Path | None:
         """Its device on this computer, if it has one. One that goes as soon as its last user does is none any more."""
         for entry in Path("/sys/block").glob("loop*/loop/backing_file"):
@@ -45,9 +36,11 @@ class Volume:
         with _losetup:
             return self.loop() or Path(host.call("losetup", "--find", "--show", str(self.file)).stdout.strip())
 
-    def resize(self, gib: int) -> None:
-        """Make it larger, also while it is in use."""
-        os.truncate(self.file, gib * _GIB)
+    def set_size(self, gib: int) -> None:
+        """Make it, or make it larger, also while it is in use; it takes no room before something is written."""
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        with self.file.open("ab") as file:
+            file.truncate(gib * _GIB)
         if loop := self.loop():
             host.call("losetup", "--set-capacity", str(loop))
 

@@ -35,10 +35,9 @@ class Api:
         endpoint: address of the API with its version, `http://127.0.0.1:4000/v1`.
         token: what to prove oneself with.
         poll: seconds between two looks at an action.
-        exponential: whether each wait for an action is twice as long as the one before.
     """
 
-    def __init__(self, endpoint: str, token: str, *, poll: float = 0.5, exponential: bool = True) -> None:
+    def __init__(self, endpoint: str, token: str, *, poll: float) -> None:
         parts = urlsplit(endpoint)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ProviderError(f"the endpoint {endpoint!r} is not an address such as http://127.0.0.1:4000/v1")
@@ -46,7 +45,7 @@ class Api:
         self._host, self._port, self._base = parts.hostname, parts.port, parts.path.rstrip("/")
         self._endpoint = endpoint
         self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-        self._poll, self._factor = poll, 2 if exponential else 1
+        self._poll = poll
 
     def call(
         self,
@@ -104,12 +103,11 @@ class Api:
         """Wait for every action in an answer. Raises RefusedError when one fails."""
         actions = [answer.get("action"), *answer.get("actions", []), *answer.get("next_actions", [])]
         for action in actions:
-            wait = self._poll
-            current = action
+            wait, current = self._poll, action
             while current is not None and current["status"] == "running":
                 call.wait(wait)
-                wait = min(wait * self._factor, _SECONDS)
-                listed = self.call(call, "GET", f"actions?id={current['id']}&page=1&per_page=50")["actions"]
+                wait = min(wait * 2, _SECONDS)
+                listed = self.call(call, "GET", f"actions?id={current['id']}")["actions"]
                 current = listed[0] if listed else None
             if current is not None and current["status"] == "error":
                 error = current.get("error") or {}
@@ -144,8 +142,5 @@ class Api:
 
 
 def _refusal(what: str, status: int, error: Mapping[str, Any]) -> RefusedError:
-    code = error.get("code") or ("not_found" if status == 404 else f"http_{status}")
-    text = f"{error.get('message') or 'no reason given'} ({code}; {what})"
-    for field in (error.get("details") or {}).get("fields", []):
-        text += f"\n- {field.get('name')}: {', '.join(field.get('messages', []))}"
-    return RefusedError(code, text)
+    code = error.get("code") or f"http_{status}"
+    return RefusedError(code, f"{error.get('message') or 'no reason given'} ({code}; {what})")

@@ -17,13 +17,15 @@ from typing import Any, ClassVar
 
 from . import sdk
 from .rest import Api, RefusedError
-from .schema import Field
+from .schema import Failure, Field
 from .server import Call, PartialError, ProviderError, Resource
 from .wire import UNKNOWN, Change, Secret, is_known, plain, root
 
 Values = dict[str, Any]
-_ADDRESSES = frozenset({"sourceIps", "destinationIps", "ipRange", "destination", "aliasIps", "ip"})
+_ADDRESSES = frozenset({"sourceIps", "destinationIps", "ipRange", "destination", "ip"})
 _TEXTS = frozenset({"publicKey", "userData"})
+_UNSERVED = "this stand-in does not serve this property: use the official plugin for it"
+UNSERVED: Mapping[str, Any] = {"rule": lambda value: _UNSERVED if value else None}
 
 
 @dataclass
@@ -48,28 +50,21 @@ class RestResource(Resource):
     """One type of resource.
 
     Attributes:
-        path: its collection in the API, `networks`.
-        key: its name in the API's answers, `network`.
         about: what the SDK does not say, by property: arguments of `Field`. `rules.port` is a property of each entry.
         computed: properties that stay what they are when the program stops to give them.
-        sent: properties that creation sends.
-        put: properties that change by PUT.
-        where: names in the API that are not the property's own in snake case; dots lead into objects.
+        sent: properties that creation sends as they are.
+        served: further properties that this stand-in serves; giving another one is refused.
+        where: names in the API that are not the property's own; dots lead into objects.
         hidden: properties that the API never shows.
-        name_kept_first: whether the old one has to go first when the program chose the name.
     """
 
-    autonamed = True
     package: ClassVar[str]
-    path: ClassVar[str] = ""
-    key: ClassVar[str] = ""
     about: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     computed: ClassVar[frozenset[str]] = frozenset()
     sent: ClassVar[tuple[str, ...]] = ()
-    put: ClassVar[tuple[str, ...]] = ("name", "labels")
+    served: ClassVar[tuple[str, ...]] = ()
     where: ClassVar[Mapping[str, str]] = {}
     hidden: ClassVar[frozenset[str]] = frozenset()
-    name_kept_first: ClassVar[bool] = True
 
     def __init__(self, token: str, account: Account) -> None:
         self.token = token
@@ -92,61 +87,43 @@ class RestResource(Resource):
 
     # -- for subclasses ----------------------------------------------------------------------------------------------
 
+    @abstractmethod
     def make(self, call: Call, given: Values) -> tuple[str, Mapping[str, Any]]:
-        """Ask for a new one: its id, and the answer with the actions to wait for."""
-        answer = self.api.call(call, "POST", self.path, self.body(given))
-        return str(answer[self.key]["id"]), answer
+        """Ask for a new one: its id, and the answer."""
 
-    def body(self, given: Values) -> Values:
-        """What creation sends."""
-        names = {name: self.where.get(name, sdk.snake(name)).partition(".")[0] for name in self.sent if name in given}
-        return {sent: given[name] for name, sent in names.items()}
-
+    @abstractmethod
     def ready(self, call: Call, identity: str, answer: Mapping[str, Any], given: Values) -> None:
         """Wait until what `make` asked for is there, and do what is left to do."""
-        self.api.settle(call, answer)
-        self.finish(call, identity, given)
 
     def finish(self, call: Call, identity: str, given: Values) -> None:
         """What is left to do once it is there."""
-        if given.get("deleteProtection"):
-            self._protect(call, identity, given)
 
+    @abstractmethod
     def look(self, call: Call, identity: str) -> Values | None:
         """It, as the API shows it, or None."""
-        if not identity.isdigit():
-            raise ProviderError(f"{identity!r} is not an id of {self.path}: ids are whole numbers")
-        found = self.api.find(call, f"{self.path}/{identity}")
-        return None if found is None else dict(found[self.key])
 
     def seen(self, thing: Mapping[str, Any], given: Values) -> Values:  # noqa: ARG002 (for overriding)
         """The properties that the API shows."""
         names = (name for name in self.outputs if name not in self.hidden)
-        found = {name: _dig(thing, self.where.get(name, sdk.snake(name))) for name in names}
+        found = {name: dig(thing, self.where.get(name, sdk.snake(name))) for name in names}
         return {name: value for name, value in found.items() if value is not None}
 
+    @abstractmethod
     def change(self, call: Call, change: Difference) -> None:
         """Bring it from the state to the inputs."""
-        body = {sdk.snake(name): change.wanted(name) for name in self.put if change.at(name)}
-        if body:
-            self.api.call(call, "PUT", f"{self.path}/{change.identity}", body)
-        if change.at("deleteProtection") or change.at("rebuildProtection"):
-            self._protect(call, change.identity, change.new)
 
     @abstractmethod
     def remove(self, call: Call, identity: str, state: Values) -> None:
         """Remove it. RefusedError `not_found` means that it is gone already."""
 
-    def _protect(self, call: Call, identity: str, given: Values) -> None:
-        names = [name for name in ("delete", "rebuild") if f"{name}Protection" in self.fields]
-        body = {name: given.get(f"{name}Protection", False) for name in names}
-        self.api.act(call, f"{self.path}/{identity}/actions/change_protection", body)
-
     # -- for the engine ----------------------------------------------------------------------------------------------
 
-    def delete_first(self, new: Mapping[str, Any]) -> bool:
-        """Names are unique: one that the program chose cannot be had twice."""
-        return self.name_kept_first and "name" in new and "name" not in new.get("__defaults", ())
+    def check(self, inputs: Mapping[str, Any]) -> list[Failure]:
+        """Also that nothing is given which this stand-in would pass over in silence."""
+        known = {name.partition(".")[0] for name in (*self.about, *self.sent, *self.served)}
+        known |= {"name", "labels", "tags", "region"}
+        wrong = [name for name in inputs if name in self.fields and name not in known and plain(inputs[name])]
+        return [*super().check(inputs), *(Failure(name, _UNSERVED) for name in wrong)]
 
     def diff(self, old: Mapping[str, Any], state: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Change]:
         """As for any resource, without what means the same."""
@@ -197,7 +174,7 @@ class RestResource(Resource):
         for name, about in self.fields.items():
             value = found.get(name)
             if name not in inputs:
-                if (name not in self.computed or not inputs) and meaning(name, value):
+                if name not in self.computed and meaning(name, value):
                     kept[name] = value
                 continue
             wanted = _whole(plain(inputs[name]))
@@ -258,11 +235,6 @@ class Difference:
         old = like(wanted, old) if _is_nested(self.kind.fields[name]) else old
         return bool(meaning(name, old) != meaning(name, wanted))
 
-    def wanted(self, name: str) -> Any:
-        """The new value for the API: an empty one where the program gives none."""
-        empty = {"map": {}, "list": [], "string": "", "boolean": False}
-        return self.new.get(name, empty.get(self.kind.fields[name].kind))
-
 
 def meaning(name: str, value: Any) -> Any:
     """`value` in a form that is equal for values that the API takes for the same; nothing, zero and empty are None.
@@ -322,7 +294,7 @@ def _refined(fields: Mapping[str, Field], about: Mapping[str, Mapping[str, Any]]
     return refined
 
 
-def _dig(thing: Mapping[str, Any], path: str) -> Any:
+def dig(thing: Mapping[str, Any], path: str) -> Any:
     value: Any = thing
     for name in path.split("."):
         value = value.get(name) if isinstance(value, Mapping) else None

@@ -57,7 +57,7 @@ def aws(endpoint: str, **settings: Any) -> Iterator[AwsClient]:
     """The plugin, with the account at `endpoint`."""
     with running(make_plugin(), "") as started:
         plugin = AwsClient(started, "ec2/vpc:Vpc")
-        every = [{"ec2": endpoint, "sts": endpoint, "ssm": endpoint}]
+        every = [{"ec2": endpoint}]
         keys = {"accessKey": "key", "secretKey": Secret("secret")}
         plugin.configure(region=REGION, endpoints=every, **keys, **settings)
         yield plugin

@@ -54,16 +54,13 @@ def new_client(cloud: HetznerCloud, token: str | None = None) -> Client:
 def make_empty(client: Client) -> None:
     """Delete everything in the account."""
     for server in client.servers.get_all():
-        finish(server.change_protection(delete=False, rebuild=False))
         finish(server.delete())
     for volume in client.volumes.get_all():
-        finish(volume.change_protection(delete=False))
         volume.delete()
     for firewall in client.firewalls.get_all():
         finish(*firewall.remove_from_resources(firewall.applied_to or []))
         firewall.delete()
     for network in client.networks.get_all():
-        finish(network.change_protection(delete=False))
         network.delete()
     for group in client.placement_groups.get_all():
         group.delete()

@@ -1,4 +1,4 @@
-"""The stand-in plugin hcloud in this process, asked as the engine would, against a cloud of dictionaries."""
+"""The stand-in plugin hcloud in this process, asked as the engine would, against the emulator's account."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pulumi.runtime.proto import provider_pb2
 
 from lab.plugins.hcloud import make_plugin
 from lab.plugins.wire import Change, Secret, from_struct, to_struct
-from tests.support.fake_hcloud import TOKEN, FakeHcloud
+from tests.support.hetzner_account import TOKEN, HetznerAccount
 from tests.support.plugin_client import PluginClient, Properties, running
 
 
@@ -114,9 +114,9 @@ class HcloudClient:
 
 
 @contextlib.contextmanager
-def hcloud(cloud: FakeHcloud) -> Iterator[HcloudClient]:
-    """The plugin, with `cloud` as its account."""
+def hcloud(account: HetznerAccount) -> Iterator[HcloudClient]:
+    """The plugin, with an account."""
     with running(make_plugin(), "") as client:
         plugin = HcloudClient(client, "Network")
-        plugin.configure(endpoint=cloud.endpoint, token=Secret(TOKEN), pollInterval="1ms", pollFunction="constant")
+        plugin.configure(endpoint=account.endpoint, token=Secret(TOKEN), pollInterval="1ms")
         yield plugin

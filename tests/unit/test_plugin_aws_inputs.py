@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -80,7 +79,7 @@ def test_a_wrong_input_is_refused(plugin: AwsClient, kind: str, given: dict[str,
 
 def test_defaults_are_those_of_the_official_plugin(plugin: AwsClient) -> None:
     vpc = plugin.check({"cidrBlock": "10.0.0.0/16"})
-    assert (vpc["enableDnsSupport"], vpc["instanceTenancy"]) == (True, "default")
+    assert vpc["enableDnsSupport"] is True
     group = plugin.of(GROUP).check({"vpcId": "vpc-1"})
     assert group["description"] == "Managed by Pulumi"
     assert group["name"].startswith("thing-")
@@ -94,8 +93,8 @@ def test_defaults_are_those_of_the_official_plugin(plugin: AwsClient) -> None:
         (
             VPC,
             {"cidrBlock": "10.0.0.0/16", "tags": {"a": "b"}},
-            {"cidrBlock": "10.0.0.0/16", "tags": {"a": ""}, "enableDnsHostnames": True},
-            {"tags.a": Change.UPDATE, "enableDnsHostnames": Change.ADD},
+            {"cidrBlock": "10.0.0.0/16", "tags": {"a": ""}},
+            {"tags.a": Change.UPDATE},
         ),
         (
             CARD,
@@ -132,13 +131,6 @@ def test_a_change_is_made_in_place_or_by_replacing_as_the_official_plugin_docume
     assert plugin.of(kind).diff({**old, "id": "x"}, old, new) == changes
 
 
-def test_the_default_tags_of_the_provider_are_on_everything_that_takes_tags() -> None:
-    with aws(NOWHERE, defaultTags=json.dumps({"tags": {"owner": "me", "a": "default"}})) as plugin:
-        assert plugin.check({"cidrBlock": "10.0.0.0/16", "tags": {"a": "own"}})["tags"] == {"owner": "me", "a": "own"}
-        route = {"routeTableId": "rtb-1", "destinationCidrBlock": "0.0.0.0/0", "gatewayId": "igw-1"}
-        assert "tags" not in plugin.of("ec2/route:Route").check(route)
-
-
 def test_a_preview_asks_nothing_of_the_account(plugin: AwsClient) -> None:
     _, state = plugin.of(INSTANCE).create({**MACHINE, "userData": Secret("x")}, preview=True)
     assert (state["id"], state["privateIp"], state["userData"]) == (UNKNOWN, UNKNOWN, Secret("x"))
@@ -148,6 +140,7 @@ def test_a_preview_asks_nothing_of_the_account(plugin: AwsClient) -> None:
     ("settings", "text"),
     [
         ({"region": "eu-central-1", "profile": "mine"}, "aws:profile: this stand-in does not serve it"),
+        ({"region": "eu-central-1", "defaultTags": {"tags": {"a": "b"}}}, "aws:defaultTags: this stand-in does not"),
         ({"endpoints": [{"ec2": NOWHERE}]}, "missing region"),
     ],
 )

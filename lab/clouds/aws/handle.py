@@ -1,6 +1,5 @@
 """The emulated AWS as its user sees it."""
 
-import ipaddress
 import urllib.request
 from typing import Any, ClassVar
 
@@ -22,17 +21,11 @@ _KINDS = {
     "internet_gateways": ("describe_internet_gateways", "InternetGateways", "InternetGatewayId"),
     "route_tables": ("describe_route_tables", "RouteTables[?!(Associations[?Main])]", "RouteTableId"),
     "security_groups": ("describe_security_groups", "SecurityGroups[?GroupName != 'default']", "GroupId"),
-    "key_pairs": ("describe_key_pairs", "KeyPairs", "KeyName"),
-    "snapshots": ("describe_snapshots", "Snapshots[?!starts_with(Description, 'Auto-created')]", "SnapshotId"),
-}
-_IAM = {
-    "roles": ("list_roles", "Roles[?!starts_with(Path, '/aws-service-role/')]", "RoleName"),
-    "instance_profiles": ("list_instance_profiles", "InstanceProfiles", "InstanceProfileName"),
 }
 
 
 class AwsCloud(EmulatedCloud):
-    """The emulated AWS in a directory. The account is in the API's memory: when that ends, all of it is gone."""
+    """The emulated AWS in a directory."""
 
     kind: ClassVar[str] = "aws"
 
@@ -52,14 +45,11 @@ class AwsCloud(EmulatedCloud):
         """Ids of everything in the account and one region, by kind, but for what every account has from the start."""
         import jmespath  # noqa: PLC0415 - comes with boto3
 
-        found = {}
-        for service, kinds in (("ec2", _KINDS), ("iam", _IAM)):
-            client = self.client(service, region)
-            for kind, (call, path, name) in kinds.items():
-                own = {"OwnerIds": ["self"]} if kind == "snapshots" else {}
-                answer = getattr(client, call)(**own)
-                found[kind] = [row[name] for row in jmespath.search(path, answer)]
-        return found
+        client = self.client(region=region)
+        return {
+            kind: [row[name] for row in jmespath.search(path, getattr(client, call)())]
+            for kind, (call, path, name) in _KINDS.items()
+        }
 
     def reset(self) -> None:
         """Empty the account at once: machines, disks, everything."""
@@ -82,11 +72,6 @@ class AwsCloud(EmulatedCloud):
                 return self._machine(row)
         raise LabError(f"there is no instance {instance!r} in {region} of the emulated cloud in {self.lab.dir}.")
 
-    @property
-    def public(self) -> ipaddress.IPv4Network:
-        """The range of public addresses; this computer has the first one in it."""
-        return ipaddress.IPv4Network(self._read("public"))
-
     def _instances(self, region: str) -> list[dict[str, Any]]:
         pages = self.client(region=region).get_paginator("describe_instances").paginate()
         rows = [row for page in pages for one in page["Reservations"] for row in one["Instances"]]
@@ -98,10 +83,6 @@ class AwsCloud(EmulatedCloud):
         )
         guest = machine_of(self.lab, row["InstanceId"])
         return CloudMachine(_name(row) or row["InstanceId"], row.get("PublicIpAddress"), private, guest)
-
-    def _clear(self) -> None:
-        if self._home.exists():
-            self.stop()
 
 
 def machine_of(lab: Lab, instance: str) -> Guest:

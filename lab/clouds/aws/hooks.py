@@ -9,15 +9,12 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from moto.core.parse import default_timestamp_parser
-from moto.core.types import Base64EncodedString
 from moto.ec2.models import EC2Backend, elastic_ip_addresses, elastic_network_interfaces, nat_gateways
 from moto.ec2.models.amis import Ami
 from moto.ec2.models.instances import Instance
 from moto.ec2.models.security_groups import SecurityGroupRule
 from moto.ec2.models.subnets import Subnet
-from moto.ec2.responses import instances
 from moto.ec2.responses.instances import InstanceResponse
-from moto.ssm.models import Parameter, ParameterDict
 
 from .. import wires
 from . import catalog, refusals
@@ -48,7 +45,7 @@ def _instead_of(owner: Any, name: str) -> Callable[[Function], Function]:
 
 
 def _images() -> None:
-    """The catalogue in place of moto's list of images and of public parameters."""
+    """The catalogue in place of moto's list of images."""
 
     @_instead_of(EC2Backend, "_load_amis")
     def load(self: Any) -> None:
@@ -71,20 +68,6 @@ def _images() -> None:
                 region_name=f"{self.region_name}a",
                 boot_mode="uefi" if image.architecture == "arm64" else "uefi-preferred",
             )
-
-    new: Any = Parameter
-    original = ParameterDict._check_loading_status
-
-    @_instead_of(ParameterDict, "_check_loading_status")
-    def check(self: Any, key: str) -> None:
-        if not self.latest_amis_loaded:
-            self.latest_amis_loaded = True
-            for image in catalog.images(self.region_name):
-                for name in image.parameters:
-                    changed = default_timestamp_parser(image.created).timestamp()
-                    facts = (self.account_id, name, image.id, "String", None, None, None, changed, 1, "aws:ec2:image")
-                    dict.__setitem__(self, name, [new(*facts)])
-        original(self, key)
 
 
 def _networks(account: Account) -> None:
@@ -181,13 +164,11 @@ def _instances(account: Account) -> None:
 def _launch(account: Account) -> None:
     """What moto does not take from a request to launch, and a machine for every instance."""
     original = EC2Backend.run_instances
-    parse = instances.parse_user_data  # type: ignore[attr-defined]
     asked: dict[str, Any] = {}
 
     @_instead_of(InstanceResponse, "_parse_block_device_mapping")
     def parsed(self: Any) -> list[dict[str, Any]]:
         # Kept for `run`, which follows.
-        asked["protected"] = self._get_param("DisableApiTermination") or False
         asked["disks"] = self._get_param("BlockDeviceMappings", [])
         rows = [copy.deepcopy(row) for row in asked["disks"] if "Ebs" in row]
         image = self.ec2_backend.amis.get(self._get_param("ImageId"))
@@ -199,17 +180,11 @@ def _launch(account: Account) -> None:
                 row["Ebs"] = {**usual, **row["Ebs"]}
         return rows
 
-    @_instead_of(instances, "parse_user_data")
-    def user_data(value: Any) -> Any:
-        # Bytes come from ModifyInstanceAttribute, and have been decoded once already.
-        return Base64EncodedString.from_raw_bytes(value) if isinstance(value, bytes) else parse(value)
-
     @_instead_of(EC2Backend, "run_instances")
     def run(self: Any, *args: Any, **kwargs: Any) -> Any:
         given = {nic.get("NetworkInterfaceId") for nic in kwargs.get("nics") or []}
         reservation = original(self, *args, **kwargs)
         for instance in reservation.instances:
-            instance.disable_api_termination = asked["protected"]
             for row in asked["disks"]:
                 block = instance.block_device_mapping.get(row["DeviceName"])
                 for key in ("Iops", "Throughput"):
@@ -255,5 +230,5 @@ def _volumes(account: Account) -> None:
         changed = modify(self, volume_id, *args, **kwargs)
         file = volume(account.lab, volume_id)
         if file.file.exists():
-            file.resize(changed.size)
+            file.set_size(changed.size)
         return changed

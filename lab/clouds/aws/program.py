@@ -3,10 +3,10 @@
 import os
 import sys
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from ...lab import Lab
+from ..serving import serve
 
 # moto looks at these when it is imported.
 for _name in ("EC2_ENABLE_INSTANCE_TYPE_VALIDATION", "ENABLE_AMI_VALIDATION", "EC2_LOAD_DEFAULT_AMIS"):
@@ -17,12 +17,7 @@ RESET = "/moto-api/reset"  # what moto calls it
 
 def main(argv: list[str]) -> int:
     """Serve the account in the lab's directory `argv[0]` until killed."""
-    from moto.moto_server.werkzeug_app import (  # noqa: PLC0415
-        DomainDispatcherApplication,
-        MotoRequestHandler,
-        create_backend_app,
-    )
-    from werkzeug.serving import make_server  # noqa: PLC0415
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app  # noqa: PLC0415
 
     from . import hooks  # noqa: PLC0415
     from .account import Account  # noqa: PLC0415
@@ -44,18 +39,8 @@ def main(argv: list[str]) -> int:
             networks.settle()
         return answer
 
-    server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=MotoRequestHandler)
-    home = lab.dir / "aws"
-    _write(home / "public", f"{account.public}\n")
-    _write(home / "endpoint", f"http://127.0.0.1:{server.server_port}\n")
-    server.serve_forever()
+    serve(lab.dir / "aws", account.public, application)
     return 0
-
-
-def _write(path: Path, text: str) -> None:
-    new = path.with_suffix(".new")
-    new.write_text(text)
-    new.replace(path)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from typing import Any
 
 from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models import EC2Backend
-from moto.ec2.models.instance_types import INSTANCE_TYPE_OFFERINGS, INSTANCE_TYPES
+from moto.ec2.models.instance_types import INSTANCE_TYPES
 from moto.ec2.responses import instances
 from moto.iam.exceptions import NotFoundException
 
@@ -25,10 +25,7 @@ _RESERVED_FIRST = 4  # network, router, DNS, future; and the last one of a subne
 _DESCRIPTION = re.compile(r"[a-zA-Z0-9. _\-:/()#,@\[\]+=&;{}!$*]{0,255}")
 _VALID = "Valid are strings less than 256 characters from the following set: a-zA-Z0-9. _-:/()#,@[]+=&;{}!$*"
 _LARGEST_SUBNET, _SMALLEST_SUBNET = 16, 28
-_LAST_PORT = 65535
 _DEVICE = re.compile(r"/dev/(sd[a-z][1-9]?|sd[b-z][1-9][0-5]?|xvd[a-z]{1,2}|hd[a-z])|xvd[a-z]{1,2}")
-_GP3 = {"Iops": (3000, 80000), "Throughput": (125, 2000)}
-_PERFORMANCE_OF = 500  # operations per second for each GiB of gp3, at most
 
 
 class _Given(SimpleNamespace):
@@ -90,8 +87,8 @@ def _run_instances(region: Any, given: _Given) -> None:
         refuse("InvalidParameterCombination", text)
     if given.user_data is not None and len(base64.b64decode(str(given.user_data))) > _USER_DATA:
         refuse("InvalidParameterValue", f"User data is limited to {_USER_DATA} bytes")
-    if given.key_name and given.key_name not in region.key_pairs:
-        refuse("InvalidKeyPair.NotFound", f"The key pair '{given.key_name}' does not exist")
+    if given.key_name:
+        refuse("InvalidKeyPair.NotFound", "Key pairs are not emulated: user data say who may log in")
     image = region.amis.get(given.image_id)
     _fits(given.instance_type, image)
     for row in given.block_device_mappings or []:
@@ -105,13 +102,11 @@ def _run_instances(region: Any, given: _Given) -> None:
             card = region.get_network_interface(identity)
             if card.instance:
                 refuse("InvalidNetworkInterface.InUse", f"Interface: [{identity}] in use.")
-            _offered(region, given.instance_type, card.subnet.availability_zone)
         elif nic.get("SubnetId"):
             subnet = region.get_subnet(nic["SubnetId"])
             _same_network(region, nic.get("Groups") or [], subnet)
             if nic.get("PrivateIpAddress"):
                 _address(region, subnet, nic["PrivateIpAddress"])
-            _offered(region, given.instance_type, subnet.availability_zone)
 
 
 def _fits(instance_type: str, image: Any) -> None:
@@ -126,18 +121,6 @@ def _fits(instance_type: str, image: Any) -> None:
             f"The architecture '{','.join(runs)}' of the specified instance type does not match the architecture "
             f"'{image.architecture}' of the specified AMI. Specify an instance type and an AMI that have matching "
             "architectures, and try again.",
-        )
-
-
-def _offered(region: Any, instance_type: str, zone: str) -> None:
-    offers = INSTANCE_TYPE_OFFERINGS["availability-zone"].get(region.region_name, [])
-    zones = sorted(one["Location"] for one in offers if one["InstanceType"] == instance_type)
-    if zones and zone not in zones:
-        refuse(
-            "Unsupported",
-            f"Your requested instance type ({instance_type}) is not supported in your requested Availability Zone "
-            f"({zone}). Please retry your request by not specifying an Availability Zone or choosing "
-            f"{', '.join(zones)}.",
         )
 
 
@@ -195,11 +178,6 @@ def _start_instances(region: Any, instance_ids: list[str]) -> None:
 
 def _stop_instances(region: Any, instance_ids: list[str]) -> None:
     _in_state(region, instance_ids, "running", "stopping", "stopped")
-
-
-def _modify_instance_attribute(region: Any, instance_id: str, key: str) -> None:
-    if key in ("instance_type", "user_data"):
-        _in_state(region, [instance_id], "stopped")
 
 
 # -- networks --------------------------------------------------------------------------------------------------------
@@ -316,14 +294,6 @@ def _release_address(region: Any, allocation_id: str | None) -> None:
 # -- security groups -------------------------------------------------------------------------------------------------
 
 
-def _create_security_group(region: Any, name: str, description: str) -> None:  # noqa: ARG001
-    if name.startswith("sg-"):
-        refuse("InvalidParameterValue", "Group names may not be in the format sg-*")
-    for text, what in ((name, "group name"), (description, "security group description")):
-        if not _DESCRIPTION.fullmatch(text or ""):
-            refuse("InvalidParameterValue", f"Invalid {what}. {_VALID}")
-
-
 def _delete_security_group(region: Any, group_id: str | None) -> None:
     group = region.get_security_group_from_id(group_id) if group_id else None
     if group is None:
@@ -342,22 +312,23 @@ def _delete_security_group(region: Any, group_id: str | None) -> None:
         refuse("DependencyViolation", f"resource {group_id} has a dependent object")
 
 
+def _describe(what: str, text: str | None) -> None:
+    if not _DESCRIPTION.fullmatch(text or ""):
+        refuse("InvalidParameterValue", f"Invalid {what} description. {_VALID}")
+
+
 def _vpc_goes(region: Any, vpc_id: str) -> bool:
     """Whether moto is just deleting a VPC: then its main route table has gone before its default group."""
     return not any(table.vpc_id == vpc_id for table in region.route_tables.values())
 
 
+def _create_security_group(region: Any, description: str) -> None:  # noqa: ARG001
+    _describe("security group", description)
+
+
 def _authorize(region: Any, given: _Given) -> None:
-    if given.ip_protocol in ("tcp", "udp", "6", "17"):
-        if given.from_port is None or given.to_port is None:
-            text = "Invalid value 'Must specify both from and to ports with TCP/UDP.' for portRange."
-            refuse("InvalidParameterValue", text)
-        first, last = int(given.from_port), int(given.to_port)
-        if not 0 <= first <= last <= _LAST_PORT:
-            refuse("InvalidParameterValue", f"Invalid {given.ip_protocol.upper()} port range: {first}-{last}")
     for row in [*(given.ip_ranges or []), *(given.source_groups or [])]:
-        if not _DESCRIPTION.fullmatch(row.get("Description") or ""):
-            refuse("InvalidParameterValue", f"Invalid rule description. {_VALID}")
+        _describe("rule", row.get("Description"))
     group = region.get_security_group_from_id(given.group_name_or_id)
     for row in given.source_groups or []:
         other = region.get_security_group_from_id(row.get("GroupId", ""))
@@ -366,23 +337,6 @@ def _authorize(region: Any, given: _Given) -> None:
 
 
 # -- volumes ---------------------------------------------------------------------------------------------------------
-
-
-def _create_volume(region: Any, size: Any, volume_type: str | None, iops: Any, throughput: Any) -> None:  # noqa: ARG001
-    if volume_type != "gp3":
-        return
-    for name, value in (("Iops", iops), ("Throughput", throughput)):
-        least, most = _GP3[name]
-        if value is not None and not least <= int(value) <= most:
-            text = f"Volume {name.lower()} of {value} is out of range; it must be between {least} and {most}."
-            refuse("InvalidParameterValue", text)
-    if iops and size and int(iops) > max(int(size) * _PERFORMANCE_OF, _GP3["Iops"][0]):
-        text = f"Iops to volume size ratio of {int(iops) / int(size):f} is too high; maximum is {_PERFORMANCE_OF}"
-        refuse("InvalidParameterValue", text)
-    if throughput and int(throughput) > int(iops or _GP3["Iops"][0]) / 4:
-        refuse(
-            "InvalidParameterValue", "Throughput (MiBps) to iops ratio is too high; maximum is 0.250000 MiBps per iops."
-        )
 
 
 def _modify_volume(region: Any, volume_id: str, target_size: Any) -> None:
@@ -423,7 +377,6 @@ _CHECKS: dict[str, Check] = {
     "run_instances": _run_instances,
     "start_instances": _start_instances,
     "stop_instances": _stop_instances,
-    "modify_instance_attribute": _modify_instance_attribute,
     "create_subnet": _create_subnet,
     "create_network_interface": _create_network_interface,
     "delete_network_interface": _delete_network_interface,
@@ -440,7 +393,6 @@ _CHECKS: dict[str, Check] = {
     "delete_security_group": _delete_security_group,
     "authorize_security_group_ingress": _authorize,
     "authorize_security_group_egress": _authorize,
-    "create_volume": _create_volume,
     "modify_volume": _modify_volume,
     "attach_volume": _attach_volume,
     "detach_volume": _detach_volume,

@@ -13,15 +13,12 @@ from ... import image
 from ...lab import MIRROR_NAME, Lab
 from ..guest import BlockDevice, Nic
 from ..volume import Volume
-from . import catalog
 from .account import Account
 from .handle import machine_of
 
 _STATES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "stopping": 64, "stopped": 80}
 _ON_THE_WAY = {"running": "pending", "stopped": "stopping", "terminated": "shutting-down"}
 _SHUTDOWN_SECONDS = 20
-# What makes the lab's Debian the image that it stands for: who may log in with the key pair.
-_AMI_CONFIG = "etc/cloud/cloud.cfg.d/95-ami.cfg"
 
 
 def set_state(instance: Any, name: str) -> None:
@@ -143,21 +140,13 @@ class Server:
     def _install(self) -> None:
         with self._account.lock:
             instance, hostname = self.instance, self._hostname
-            key = instance.ec2_backend.key_pairs.get(instance.key_name)
-            keys = [key.public_key.strip()] if key else []
             data = base64.b64decode(str(instance.user_data or ""))
-            image_name = instance.image_id
-            images = catalog.images(instance.ec2_backend.region_name)
-            user = next((one.release.user for one in images if one.id == image_name), "ec2-user")
             mirror = self._account.lab.address
         text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode()
-        meta = {"instance-id": instance.id, "local-hostname": hostname, "public-keys": keys}
+        meta = {"instance-id": instance.id, "local-hostname": hostname}
         seed = {"meta-data": json.dumps(meta), "user-data": text, "vendor-data": ""}
         hosts = f"127.0.0.1 localhost\n127.0.1.1 {hostname}\n::1 localhost ip6-localhost ip6-loopback\n"
         self.guest.create(image.ensure(print, image.CLOUD), hostname, seed, hosts + f"{mirror} {MIRROR_NAME}\n")
-        default = {"name": user, "lock_passwd": True, "sudo": "ALL=(ALL) NOPASSWD:ALL", "shell": "/bin/bash"}
-        config = {"users": ["default"], "disable_root": True, "system_info": {"default_user": default}}
-        (self.guest.root / _AMI_CONFIG).write_text(json.dumps(config) + "\n")
 
     # -- what it has -------------------------------------------------------------------------------------------------
 
@@ -186,7 +175,7 @@ class Server:
             number = self._disks.setdefault(block.volume_id, next(n for n in range(1, 100) if n not in taken))
             disk = volume(self._account.lab, block.volume_id)
             if not disk.file.exists():
-                disk.create(block.size, None)
+                disk.set_size(block.size)
             loop = disk.attach()
             found.append(BlockDevice(loop, f"/dev/nvme{number}n1", link(block.volume_id)))
         return found

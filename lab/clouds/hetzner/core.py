@@ -1,27 +1,24 @@
-"""The emulated account: its resources, kept in one file, and the actions on them."""
+"""The emulated account: its resources, in memory, and the actions on them."""
 
 import copy
 import datetime
-import ipaddress
-import json
+import itertools
 import threading
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from ...errors import LabError
-from ...lab import Lab
 from . import labels
 from .errors import ApiError, invalid, missing, not_unique
+from .machines import Machines
 
 Row = dict[str, Any]
-Work = Callable[[Callable[[int], None]], None]
+Work = Callable[[], None]
 KINDS = ("networks", "ssh_keys", "servers", "placement_groups", "firewalls", "volumes", "primary_ips", "actions")
-TITLES = {kind: kind.removesuffix("s").replace("_", " ") for kind in KINDS}
+TITLES = {kind: kind.removesuffix("s").replace("_", " ").replace("ssh", "SSH") for kind in KINDS}
 _FIRST_ID = 1001
-_ACTIONS_KEPT = 1000
 
 
 def now() -> str:
@@ -31,9 +28,9 @@ def now() -> str:
 
 @dataclass
 class Request:
-    """One request: numbers from its path, its query, its JSON."""
+    """One request: the id in its path (0: none), its query, its JSON."""
 
-    path: tuple[int, ...]
+    number: int
     query: dict[str, list[str]]
     body: dict[str, Any] = field(default_factory=dict)
 
@@ -53,54 +50,37 @@ class Request:
             raise invalid(name, f"must be of type {' or '.join(one.__name__ for one in wanted)}")
         return value
 
+    def refuse(self, *names: str) -> None:
+        """Refuse fields that the real API has and the emulator does not, so that none is ignored silently."""
+        for name in names:
+            if self.body.get(name):
+                raise invalid(name, "is not emulated")
+
 
 class Cloud:
-    """The account in a lab. Every use holds `lock`; what takes time is done in actions, which do not."""
+    """The account. Every use holds `lock`; slow work runs in actions, which do not.
 
-    def __init__(self, lab: Lab) -> None:
-        self.lab = lab
+    Args:
+        machines: What servers, networks and volumes are on this computer; by default nothing boots.
+    """
+
+    def __init__(self, machines: Machines | None = None) -> None:
         self.lock = threading.RLock()
-        self._file = lab.dir / "hetzner" / "state.json"
-        self._file.parent.mkdir(exist_ok=True)
-        self._state: dict[str, Any] = {"next": _FIRST_ID, "public": "", **{kind: {} for kind in KINDS}}
-        if self._file.exists():
-            self._state.update(json.loads(self._file.read_text()))
-        for row in self.rows("servers"):
-            row["_actions"] = 0
-        for row in self.rows("actions"):
-            if row["status"] == "running":  # the emulator ended meanwhile
-                self._finish(row, "server_error", "the action was interrupted")
-
-    # --- resources -----------------------------------------------------------------------------------------------
-
-    @property
-    def public(self) -> ipaddress.IPv4Network:
-        """The range of public addresses."""
-        return ipaddress.IPv4Network(self._state["public"])
-
-    @public.setter
-    def public(self, network: ipaddress.IPv4Network) -> None:
-        self._state["public"] = str(network)
-        self.save()
-
-    @property
-    def public_known(self) -> bool:
-        """Whether `public` was chosen already."""
-        return bool(self._state["public"])
+        self.machines = machines or Machines()
+        self._numbers = itertools.count(_FIRST_ID)
+        self._state: dict[str, dict[int, Row]] = {kind: {} for kind in KINDS}
 
     def number(self) -> int:
         """A number that nothing had before."""
-        self._state["next"] += 1
-        return int(self._state["next"]) - 1
+        return next(self._numbers)
 
     def rows(self, kind: str) -> list[Row]:
         """All resources of a kind, by id."""
-        return sorted(self._state[kind].values(), key=lambda row: int(row["id"]))
+        return [row for _, row in sorted(self._state[kind].items())]
 
     def find(self, kind: str, number: object) -> Row | None:
         """The resource of that id."""
-        found: Row | None = self._state[kind].get(str(number))
-        return found
+        return self._state[kind].get(number) if isinstance(number, int) else None
 
     def row(self, kind: str, number: object) -> Row:
         """The resource of that id.
@@ -120,41 +100,33 @@ class Cloud:
     def add(self, kind: str, row: Row) -> Row:
         """Put in a new resource, under a new id unless it has one."""
         row.setdefault("id", self.number())
-        self._state[kind][str(row["id"])] = row
+        self._state[kind][row["id"]] = row
         return row
 
     def remove(self, kind: str, row: Row) -> None:
         """Take a resource away."""
-        self._state[kind].pop(str(row["id"]), None)
-
-    def save(self) -> None:
-        """Write everything down."""
-        new = self._file.with_suffix(".new")
-        new.touch(mode=0o600)
-        new.write_text(json.dumps(self._state, indent=1))
-        new.replace(self._file)
+        self._state[kind].pop(row["id"], None)
 
     def free_name(self, kind: str, name: str, but: Row | None = None) -> None:
-        """Refuse a name that another resource of the kind has.
+        """Refuse an empty name, or one that another resource of the kind has.
 
         Raises:
-            ApiError: `uniqueness_error`.
+            ApiError: `invalid_input`, `uniqueness_error`.
         """
+        if not name:
+            raise invalid("name", "must not be empty")
         if any(row["name"] == name and row is not but for row in self.rows(kind)):
             raise not_unique("name", f"{TITLES[kind]} name is already used")
 
     def update(self, kind: str, request: Request, check_name: Callable[[str], object] = lambda _: None) -> Row:
         """What PUT does to every kind: another name, other labels."""
-        row = self.row(kind, request.path[0])
-        name = request.get("name", str)
-        new_labels = request.body.get("labels")
-        checked = labels.check(new_labels) if new_labels is not None else None
-        if name is not None and name != row["name"]:
+        row = self.row(kind, request.number)
+        name = request.get("name", str, default=row["name"])
+        checked = labels.check(request.body.get("labels") if request.body.get("labels") is not None else row["labels"])
+        if name != row["name"]:
             check_name(name)
             self.free_name(kind, name, but=row)
-            row["name"] = name
-        if checked is not None:
-            row["labels"] = checked
+        row |= {"name": name, "labels": checked}
         return row
 
     # --- actions -------------------------------------------------------------------------------------------------
@@ -182,17 +154,13 @@ class Cloud:
                 "error": None,
             },
         )
-        for old in self.rows("actions")[:-_ACTIONS_KEPT]:
-            if old["status"] != "running":
-                self.remove("actions", old)
         seen = copy.deepcopy(row)
-        if server is not None:
-            server["_actions"] = server.get("_actions", 0) + 1
         if work is None:
             self._finish(row)
-            self._unlock(server)
-        else:
-            threading.Thread(target=self._run, args=(row, work, server), daemon=True).start()
+            return seen
+        if server is not None:
+            server["_actions"] += 1
+        threading.Thread(target=self._run, args=(row, work, server), daemon=True).start()
         return seen
 
     def unlocked(self, server: Row) -> Row:
@@ -201,49 +169,30 @@ class Cloud:
         Raises:
             ApiError: `locked`.
         """
-        if server.get("_actions", 0):
+        if server["_actions"]:
             raise ApiError("locked", "cannot perform operation because server is locked")
         return server
 
     def _run(self, row: Row, work: Work, server: Row | None) -> None:
-        def progress(percent: int) -> None:
-            with self.lock:
-                row["progress"] = percent
-
-        error: tuple[str, str] | None = None
+        error: str | None = None
         try:
-            work(progress)
-        except ApiError as refused:
-            error = (refused.code, str(refused))
-        except (LabError, OSError) as failed:
-            error = ("action_failed", str(failed))
+            work()
+        except (ApiError, LabError, OSError) as failed:
+            error = str(failed)
         except Exception as failed:  # an action must never stay unfinished
             traceback.print_exc()
-            error = ("action_failed", repr(failed))
+            error = repr(failed)
         if error:
-            print(f"action {row['id']} {row['command']} failed: {error[1]}", flush=True)
-        with self.change():
-            self._finish(row, *(error or ()))
-            self._unlock(server)
-
-    @staticmethod
-    def _finish(row: Row, code: str | None = None, message: str | None = None) -> None:
-        row["status"] = "error" if code else "success"
-        row["progress"] = 100
-        row["finished"] = now()
-        row["error"] = {"code": code, "message": message} if code else None
-
-    @staticmethod
-    def _unlock(server: Row | None) -> None:
-        if server is not None:
-            server["_actions"] -= 1
-
-    @contextmanager
-    def change(self) -> Iterator[None]:
-        """Hold the lock, and write everything down at the end."""
+            print(f"action {row['id']} {row['command']} failed: {error}", flush=True)
         with self.lock:
-            yield
-            self.save()
+            self._finish(row, error)
+            if server is not None:
+                server["_actions"] -= 1
+
+    @staticmethod
+    def _finish(row: Row, message: str | None = None) -> None:
+        row |= {"status": "error" if message else "success", "progress": 100, "finished": now()}
+        row["error"] = {"code": "action_failed", "message": message} if message else None
 
 
 def shown(row: Row) -> Row:

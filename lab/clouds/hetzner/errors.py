@@ -11,12 +11,8 @@ _STATUS = {
     "not_found": 404,
     "method_not_allowed": 405,
     "uniqueness_error": 409,
-    "conflict": 409,
     "deprecated_api_endpoint": 410,
-    "resource_unavailable": 412,
     "locked": 423,
-    "protected": 423,
-    "rate_limit_exceeded": 429,
     "server_error": 500,
 }
 

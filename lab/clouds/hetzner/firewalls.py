@@ -4,95 +4,79 @@ import ipaddress
 import re
 from typing import Any
 
-from . import labels, machines
-from .core import Cloud, Request, Row, now
+from . import labels
+from .core import Cloud, Request, Row, now, shown
 from .errors import ApiError, invalid
 
 _PROTOCOLS = ("tcp", "udp", "icmp", "esp", "gre")
 _PORTS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?|any")
-_MOST_RULES, _MOST_IPS, _MOST_PER_SERVER, _LONGEST_NAME = 50, 100, 5, 128
+_MOST_RULES, _MOST_IPS, MOST_PER_SERVER, _LONGEST_NAME = 50, 100, 5, 128
 
 
-def view(cloud: Cloud, row: Row) -> Row:
+def view(_: Cloud, row: Row) -> Row:
     """A firewall as the API shows it."""
-    applied: list[Row] = [{"type": "server", "server": {"id": number}} for number in row["_servers"]]
-    for text in row["_selectors"]:
-        matching = labels.selector(text)
-        servers = [one for one in cloud.rows("servers") if matching(one["labels"]) and machines.applies(row, one)]
-        applied.append(
-            {
-                "type": "label_selector",
-                "label_selector": {"selector": text},
-                "applied_to_resources": [{"type": "server", "server": {"id": one["id"]}} for one in servers],
-            }
-        )
-    return {**{key: value for key, value in row.items() if key[0] != "_"}, "applied_to": applied}
+    return {**shown(row), "applied_to": [{"type": "server", "server": {"id": number}} for number in row["_servers"]]}
+
+
+def of(cloud: Cloud, server: Row) -> list[Row]:
+    """The firewalls that are applied to a server."""
+    return [row for row in cloud.rows("firewalls") if server["id"] in row["_servers"]]
 
 
 def create(cloud: Cloud, request: Request) -> Row:
     """POST /firewalls."""
-    name = _named(request.get("name", str, required=True))
+    name = request.get("name", str, required=True)
+    _check_name(name)
     rules = _rules(request.get("rules", list, default=[]))
     chosen = labels.check(request.get("labels", dict, default={}))
     cloud.free_name("firewalls", name)
-    row: Row = {"name": name, "labels": chosen, "created": now(), "rules": rules, "_servers": [], "_selectors": []}
+    row: Row = {"name": name, "labels": chosen, "created": now(), "rules": rules, "_servers": []}
     _apply(cloud, row, request.get("apply_to", list, default=[]), missing_status=422)
     cloud.add("firewalls", row)
-    machines.filter_all(cloud)
+    cloud.machines.filter(cloud)
     return {"firewall": view(cloud, row), "actions": [_set(cloud, row), *_applied(cloud, row, row["_servers"])]}
 
 
 def update(cloud: Cloud, request: Request) -> Row:
     """PUT /firewalls/{id}."""
-    return {"firewall": view(cloud, cloud.update("firewalls", request, _named))}
+    return {"firewall": view(cloud, cloud.update("firewalls", request, _check_name))}
 
 
 def delete(cloud: Cloud, request: Request) -> None:
     """DELETE /firewalls/{id}."""
-    row = cloud.row("firewalls", request.path[0])
-    if row["_servers"] or row["_selectors"]:
+    row = cloud.row("firewalls", request.number)
+    if row["_servers"]:
         raise ApiError("resource_in_use", "the firewall is still applied to a resource")
     cloud.remove("firewalls", row)
 
 
 def set_rules(cloud: Cloud, request: Request) -> Row:
     """POST /firewalls/{id}/actions/set_rules."""
-    row = cloud.row("firewalls", request.path[0])
+    row = cloud.row("firewalls", request.number)
     row["rules"] = _rules(request.get("rules", list, required=True))
-    machines.filter_all(cloud)
-    servers = [one["id"] for one in cloud.rows("servers") if machines.applies(row, one)]
-    return {"actions": [_set(cloud, row), *_applied(cloud, row, servers)]}
+    cloud.machines.filter(cloud)
+    return {"actions": [_set(cloud, row), *_applied(cloud, row, row["_servers"])]}
 
 
 def apply(cloud: Cloud, request: Request) -> Row:
     """POST /firewalls/{id}/actions/apply_to_resources."""
-    row = cloud.row("firewalls", request.path[0])
+    row = cloud.row("firewalls", request.number)
     servers = _apply(cloud, row, request.get("apply_to", list, required=True), missing_status=404)
-    machines.filter_all(cloud)
+    cloud.machines.filter(cloud)
     return {"actions": _applied(cloud, row, servers)}
 
 
 def remove(cloud: Cloud, request: Request) -> Row:
     """POST /firewalls/{id}/actions/remove_from_resources."""
-    row = cloud.row("firewalls", request.path[0])
-    actions = []
-    for kind, value in _resources(request.get("remove_from", list, required=True)):
-        if kind == "label_selector":
-            if value not in row["_selectors"]:
-                raise ApiError("firewall_resource_not_found", f"not applied to '{value}'", status=404)
-            row["_selectors"].remove(value)
-            actions.append(cloud.action("remove_firewall", ("firewall", row["id"])))
-            continue
-        server = cloud.find("servers", value)
-        if server is None:
-            raise ApiError("firewall_resource_not_found", f"there is no server {value}", status=404)
-        if value not in row["_servers"] and machines.applies(row, server):
-            raise ApiError("firewall_managed_by_label_selector", "the firewall is applied by a label selector")
-        if value in row["_servers"]:
-            row["_servers"].remove(value)
-        actions.append(cloud.action("remove_firewall", ("firewall", row["id"]), ("server", value)))
-    machines.filter_all(cloud)
-    return {"actions": actions}
+    row = cloud.row("firewalls", request.number)
+    servers = _servers(request.get("remove_from", list, required=True))
+    for number in servers:
+        if cloud.find("servers", number) is None:
+            raise ApiError("firewall_resource_not_found", f"there is no server {number}", status=404)
+    row["_servers"] = [number for number in row["_servers"] if number not in servers]
+    cloud.machines.filter(cloud)
+    command = "remove_firewall"
+    return {"actions": [cloud.action(command, ("firewall", row["id"]), ("server", number)) for number in servers]}
 
 
 def _set(cloud: Cloud, row: Row) -> Row:
@@ -105,46 +89,37 @@ def _applied(cloud: Cloud, row: Row, servers: list[int]) -> list[Row]:
 
 def _apply(cloud: Cloud, row: Row, entries: list[Any], *, missing_status: int) -> list[int]:
     """Apply a firewall to all or none of these; returns the servers."""
-    resources = _resources(entries)
-    if len(set(resources)) != len(resources):
-        raise ApiError("server_already_added", "a resource was given more than once")
-    for kind, value in resources:
-        if kind == "label_selector":
-            labels.selector(str(value))
-            if value in row["_selectors"]:
-                raise ApiError("firewall_already_applied", f"already applied to '{value}'")
-            continue
-        server = cloud.find("servers", value)
+    servers = _servers(entries)
+    for number in servers:
+        server = cloud.find("servers", number)
         if server is None:
-            raise ApiError("firewall_resource_not_found", f"there is no server {value}", status=missing_status)
+            raise ApiError("firewall_resource_not_found", f"there is no server {number}", status=missing_status)
         if not (server["public_net"]["ipv4"] or server["public_net"]["ipv6"]):
             raise ApiError("private_net_only_server", "the server has no public interface")
-        if value in row["_servers"]:
-            raise ApiError("firewall_already_applied", f"already applied to server {value}")
-        if len(machines.firewalls_of(cloud, server)) >= _MOST_PER_SERVER:
-            raise ApiError("resource_limit_exceeded", f"a server has at most {_MOST_PER_SERVER} firewalls")
-    row["_servers"] += [value for kind, value in resources if kind == "server"]
-    row["_selectors"] += [value for kind, value in resources if kind == "label_selector"]
-    return [int(value) for kind, value in resources if kind == "server"]
+        if number in row["_servers"]:
+            raise ApiError("firewall_already_applied", f"already applied to server {number}")
+        if len(of(cloud, server)) >= MOST_PER_SERVER:
+            raise ApiError("resource_limit_exceeded", f"a server has at most {MOST_PER_SERVER} firewalls")
+    row["_servers"] += servers
+    return servers
 
 
-def _resources(entries: list[Any]) -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
+def _servers(entries: list[Any]) -> list[int]:
+    found: list[int] = []
     for entry in entries:
         match entry:
             case {"type": "server", "server": {"id": int(number)}}:
-                found.append(("server", number))
-            case {"type": "label_selector", "label_selector": {"selector": str(text)}}:
-                found.append(("label_selector", text))
+                found.append(number)
             case _:
-                raise invalid("apply_to", "must be servers with an id or label selectors")
+                raise invalid("apply_to", "must be servers with an id; label selectors are not emulated")
+    if len(set(found)) != len(found):
+        raise ApiError("server_already_added", "a server was given more than once")
     return found
 
 
-def _named(name: str) -> str:
-    if not 0 < len(name) <= _LONGEST_NAME:
+def _check_name(name: str) -> None:
+    if len(name) > _LONGEST_NAME:
         raise invalid("name", f"must have 1 to {_LONGEST_NAME} characters")
-    return name
 
 
 def _rules(entries: list[Any]) -> list[Row]:
@@ -157,7 +132,7 @@ def _rule(number: int, entry: object) -> Row:
     where = f"rules.{number}"
     if not isinstance(entry, dict):
         raise invalid(where, "must be an object")
-    request = Request((), {}, entry)
+    request = Request(0, {}, entry)
     direction = request.get("direction", str, required=True)
     if direction not in ("in", "out"):
         raise invalid(f"{where}.direction", "must be in or out")

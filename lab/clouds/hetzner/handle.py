@@ -1,21 +1,20 @@
 """The emulated Hetzner Cloud as its user sees it."""
 
-import ipaddress
 import json
-import secrets
 import urllib.error
 import urllib.request
 from typing import Any, ClassVar
 
 from ...errors import LabError
+from ...lab import Lab
 from ..emulator import CloudMachine, EmulatedCloud
 from ..guest import Guest
 
-_TOKEN_LENGTH = 64  # what clients expect of a token
+_KINDS = ("networks", "ssh_keys", "servers", "placement_groups", "firewalls", "volumes", "primary_ips")
 
 
 class HetznerCloud(EmulatedCloud):
-    """The emulated Hetzner Cloud in a directory. An API that ended goes on where it was when it is started again."""
+    """The emulated Hetzner Cloud in a directory."""
 
     kind: ClassVar[str] = "hetzner"
 
@@ -31,10 +30,6 @@ class HetznerCloud(EmulatedCloud):
     def environment(self) -> dict[str, str]:
         """What a client's environment needs: endpoint and token."""
         return {"HCLOUD_ENDPOINT": self.endpoint, "HCLOUD_TOKEN": self.token}
-
-    def interrupt(self) -> None:
-        """End the API alone, as a crash would. Servers run on; `start` serves the same account again."""
-        self._job.kill()
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """One request to the API, for looking at it without a client.
@@ -54,12 +49,11 @@ class HetznerCloud(EmulatedCloud):
 
     def resources(self) -> dict[str, list[str]]:
         """Names of everything in the account, by kind; primary IPs are among them, actions are not."""
-        kinds = ("networks", "ssh_keys", "servers", "placement_groups", "firewalls", "volumes", "primary_ips")
-        return {kind: [row["name"] for row in self._all(kind)] for kind in kinds}
+        return {kind: [row["name"] for row in self._all(kind)] for kind in _KINDS}
 
     def machines(self) -> list[CloudMachine]:
         """All servers."""
-        return [self.machine(row["id"]) for row in self._all("servers")]
+        return [self._machine(row) for row in self._all("servers")]
 
     def machine(self, server: int | str) -> CloudMachine:
         """The server of that id or name.
@@ -68,26 +62,14 @@ class HetznerCloud(EmulatedCloud):
             LabError: there is none.
         """
         for row in self._all("servers"):
-            if str(row["id"]) == str(server) or row["name"] == server:
-                four = row["public_net"]["ipv4"]
-                number = row["id"]
-                return CloudMachine(
-                    row["name"],
-                    four["ip"] if four else None,
-                    tuple(net["ip"] for net in row["private_net"]),
-                    Guest(
-                        f"{self.lab.id}-s{number}",
-                        self.lab.dir / "machines" / f"s{number}",
-                        self.lab.dir / "logs" / f"s{number}.log",
-                    ),
-                )
+            if str(server) in (str(row["id"]), row["name"]):
+                return self._machine(row)
         raise LabError(f"there is no server {server!r} in the emulated cloud in {self.lab.dir}.")
 
-    @property
-    def public(self) -> ipaddress.IPv4Network:
-        """The range of public addresses; this computer has the first one in it."""
-        state = json.loads((self._home / "state.json").read_text())
-        return ipaddress.IPv4Network(state["public"])
+    def _machine(self, row: dict[str, Any]) -> CloudMachine:
+        four = row["public_net"]["ipv4"]
+        private = tuple(net["ip"] for net in row["private_net"])
+        return CloudMachine(row["name"], four["ip"] if four else None, private, guest_of(self.lab, row["id"]))
 
     def _all(self, kind: str) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []
@@ -98,8 +80,8 @@ class HetznerCloud(EmulatedCloud):
             page = found["meta"]["pagination"]["next_page"]
         return rows
 
-    def _prepare(self) -> None:
-        token = self._home / "token"
-        if not token.exists():
-            token.touch(mode=0o600)
-            token.write_text(secrets.token_hex(_TOKEN_LENGTH // 2) + "\n")
+
+def guest_of(lab: Lab, server: int) -> Guest:
+    """The machine of the server of that id."""
+    name = f"s{server}"
+    return Guest(f"{lab.id}-{name}", lab.dir / "machines" / name, lab.dir / "logs" / f"{name}.log")

@@ -1,10 +1,8 @@
 """Networks, their subnets and routes."""
 
 import ipaddress
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
 
-from .. import wires
 from . import catalog, labels
 from .core import Cloud, Request, Row, now
 from .errors import ApiError, invalid
@@ -15,24 +13,6 @@ _PUBLIC_GATEWAY = ipaddress.IPv4Address("172.31.1.1")
 _MOST_SUBNETS, _MOST_ROUTES, MOST_SERVERS = 50, 100, 100
 
 
-def bridge(cloud: Cloud, network: Row) -> str:
-    """The bridge that a network is."""
-    return f"{cloud.lab.id}n{network['id']}"
-
-
-def connect(cloud: Cloud, network: Row) -> None:
-    """Make what is missing of a network on this computer: its bridge, and its router with the network's routes."""
-    wires.add_bridge(bridge(cloud, network))
-    prefix = Network(network["ip_range"]).prefixlen
-    routes = [(route["destination"], route["gateway"]) for route in network["routes"]]
-    _router(cloud, network).set(f"{gateway(network)}/{prefix}", routes)
-
-
-def _router(cloud: Cloud, network: Row) -> wires.Router:
-    lab = cloud.lab.id
-    return wires.Router(f"{lab}-n{network['id']}", f"{lab}v{network['id']}", bridge(cloud, network))
-
-
 def gateway(network: Row) -> ipaddress.IPv4Address:
     """The address in a network that belongs to the cloud's router."""
     return Network(network["ip_range"]).network_address + 1
@@ -40,13 +20,14 @@ def gateway(network: Row) -> ipaddress.IPv4Address:
 
 def view(cloud: Cloud, network: Row) -> Row:
     """A network as the API shows it."""
-    servers = [row["id"] for row in cloud.rows("servers") if _attachment(row, network["id"])]
+    servers = [row["id"] for row in cloud.rows("servers") if attachment(row, network["id"])]
     return {**network, "servers": servers, "load_balancers": [], "expose_routes_to_vswitch": False}
 
 
 def create(cloud: Cloud, request: Request) -> Row:
     """POST /networks."""
-    name = _name(request.get("name", str, required=True))
+    name = request.get("name", str, required=True)
+    request.refuse("subnets", "routes", "expose_routes_to_vswitch")
     ip_range = parse_range("ip_range", request.get("ip_range", str, required=True), longest=24)
     chosen = labels.check(request.get("labels", dict, default={}))
     cloud.free_name("networks", name)
@@ -59,38 +40,26 @@ def create(cloud: Cloud, request: Request) -> Row:
         "labels": chosen,
         "created": now(),
     }
-    for subnet in request.get("subnets", list, default=[]):
-        _add_subnet(row, Request((), {}, subnet))
-    for route in request.get("routes", list, default=[]):
-        _add_route(row, Request((), {}, route))
     cloud.add("networks", row)
-    connect(cloud, row)
+    cloud.machines.connect(row)
     return {"network": view(cloud, row)}
 
 
 def update(cloud: Cloud, request: Request) -> Row:
     """PUT /networks/{id}."""
-    return {"network": view(cloud, cloud.update("networks", request, _name))}
-
-
-def delete(cloud: Cloud, request: Request) -> None:
-    """DELETE /networks/{id}. The dispatcher has detached its servers before."""
-    row = cloud.row("networks", request.path[0])
-    _router(cloud, row).remove()
-    wires.remove_bridge(bridge(cloud, row))
-    cloud.remove("networks", row)
+    return {"network": view(cloud, cloud.update("networks", request))}
 
 
 def add_subnet(cloud: Cloud, request: Request) -> Row:
     """POST /networks/{id}/actions/add_subnet."""
-    row = cloud.row("networks", request.path[0])
+    row = cloud.row("networks", request.number)
     _add_subnet(row, request)
     return {"action": cloud.action("add_subnet", ("network", row["id"]))}
 
 
 def delete_subnet(cloud: Cloud, request: Request) -> Row:
     """POST /networks/{id}/actions/delete_subnet."""
-    row = cloud.row("networks", request.path[0])
+    row = cloud.row("networks", request.number)
     wanted = parse_range("ip_range", request.get("ip_range", str, required=True), longest=30)
     subnet = next((one for one in row["subnets"] if one["ip_range"] == str(wanted)), None)
     if subnet is None:
@@ -103,52 +72,21 @@ def delete_subnet(cloud: Cloud, request: Request) -> Row:
 
 def add_route(cloud: Cloud, request: Request) -> Row:
     """POST /networks/{id}/actions/add_route."""
-    row = cloud.row("networks", request.path[0])
+    row = cloud.row("networks", request.number)
     _add_route(row, request)
-    connect(cloud, row)
+    cloud.machines.connect(row)
     return {"action": cloud.action("add_route", ("network", row["id"]))}
 
 
 def delete_route(cloud: Cloud, request: Request) -> Row:
     """POST /networks/{id}/actions/delete_route."""
-    row = cloud.row("networks", request.path[0])
+    row = cloud.row("networks", request.number)
     wanted = {key: request.get(key, str, required=True) for key in ("destination", "gateway")}
     if wanted not in row["routes"]:
         raise ApiError("not_found", "the network has no such route")
     row["routes"].remove(wanted)
-    connect(cloud, row)
+    cloud.machines.connect(row)
     return {"action": cloud.action("delete_route", ("network", row["id"]))}
-
-
-def change_ip_range(cloud: Cloud, request: Request) -> Row:
-    """POST /networks/{id}/actions/change_ip_range."""
-    row = cloud.row("networks", request.path[0])
-    wanted = parse_range("ip_range", request.get("ip_range", str, required=True), longest=24)
-    before = Network(row["ip_range"])
-    if wanted.network_address != before.network_address or wanted.prefixlen > before.prefixlen:
-        raise invalid("ip_range", f"can only extend {before} at its end")
-    row["ip_range"] = str(wanted)
-    connect(cloud, row)
-    return {"action": cloud.action("change_ip_range", ("network", row["id"]))}
-
-
-def change_protection(cloud: Cloud, request: Request) -> Row:
-    """POST /networks/{id}/actions/change_protection."""
-    row = cloud.row("networks", request.path[0])
-    row["protection"]["delete"] = request.get("delete", bool, default=row["protection"]["delete"])
-    return {"action": cloud.action("change_protection", ("network", row["id"]))}
-
-
-def members(cloud: Cloud, request: Request) -> list[Row]:
-    """What GET /networks/{id}/members lists."""
-    row = cloud.row("networks", request.path[0])
-    found = []
-    for server in cloud.rows("servers"):
-        if net := _attachment(server, row["id"]):
-            subnet = next((str(one) for one in subnets(row) if ipaddress.IPv4Address(net["ip"]) in one), None)
-            about = {"ip": net["ip"], "alias_ips": net["alias_ips"], "subnet": subnet}
-            found.append({"type": "server", "status": "ok", "id": server["id"], **about})
-    return found
 
 
 def parse_range(field: str, text: str, *, longest: int) -> Network:
@@ -175,22 +113,11 @@ def subnets(network: Row, zone: str | None = None) -> list[Network]:
 
 def used(cloud: Cloud, network: Row) -> set[str]:
     """The addresses in a network that servers have."""
-    found = set()
-    for server in cloud.rows("servers"):
-        if net := _attachment(server, network["id"]):
-            found.update([net["ip"], *net["alias_ips"]])
-    return found
+    nets = (attachment(server, network["id"]) for server in cloud.rows("servers"))
+    return {net["ip"] for net in nets if net}
 
 
-def choose(
-    cloud: Cloud,
-    network: Row,
-    zone: str,
-    *,
-    ip: str | None = None,
-    ip_range: str | None = None,
-    aliases: Sequence[Any] = (),
-) -> str:
+def choose(cloud: Cloud, network: Row, zone: str, *, ip: str | None = None, ip_range: str | None = None) -> str:
     """The address of a server that is being attached to a network.
 
     Raises:
@@ -205,11 +132,8 @@ def choose(
     if not here:
         raise ApiError("no_subnet_available", "the network has no subnet in the network zone of the server")
     taken = used(cloud, network)
-    for alias in aliases:
-        _check_address("alias_ips", alias, network, subnets(network), taken)
-        taken.add(alias)
     if ip is not None:
-        _check_address("ip", ip, network, here, taken)
+        _check_address(ip, network, here, taken)
         return ip
     # The last subnet first: what the real service does when it may choose.
     for candidate in (address for one in reversed(here) for address in _free(one, network)):
@@ -222,47 +146,36 @@ def _free(subnet: Network, network: Row) -> Iterator[ipaddress.IPv4Address]:
     return (address for address in subnet.hosts() if address not in (gateway(network), _PUBLIC_GATEWAY))
 
 
-def _check_address(field: str, text: object, network: Row, among: list[Network], taken: set[str]) -> None:
+def _check_address(text: str, network: Row, among: list[Network], taken: set[str]) -> None:
     try:
-        address = ipaddress.IPv4Address(text if isinstance(text, str) else "")
+        address = ipaddress.IPv4Address(text)
     except ValueError:
-        raise invalid(field, f"'{text}' is no address of IPv4") from None
+        raise invalid("ip", f"'{text}' is no address of IPv4") from None
     subnet = next((one for one in among if address in one), None)
     if subnet is None:
-        raise invalid(field, f"{address} is in no subnet that the server can be attached to")
+        raise invalid("ip", f"{address} is in no subnet that the server can be attached to")
     reserved = {subnet.network_address, subnet.broadcast_address, gateway(network), _PUBLIC_GATEWAY}
     if address in reserved or str(address) in taken:
         raise ApiError("ip_not_available", f"the IP {address} is not available")
 
 
-def _attachment(server: Row, network: int) -> Row | None:
+def attachment(server: Row, network: int) -> Row | None:
+    """How a server is attached to the network of that id, if it is."""
     found: Row | None = next((net for net in server["private_net"] if net["network"] == network), None)
     return found
 
 
-def _name(name: str) -> str:
-    if not name:
-        raise invalid("name", "must not be empty")
-    return name
-
-
 def _add_subnet(row: Row, request: Request) -> None:
     kind = request.get("type", str, required=True)
-    if kind not in ("cloud", "server"):
-        raise invalid("type", f"'{kind}' is not emulated; use cloud" if kind == "vswitch" else f"'{kind}' is unknown")
+    if kind != "cloud":
+        raise invalid("type", f"'{kind}' is not emulated; use cloud")
     zone = request.get("network_zone", str, required=True)
     if not catalog.zone_exists(zone):
         raise invalid("network_zone", f"'{zone}' is unknown")
     if len(row["subnets"]) >= _MOST_SUBNETS:
         raise ApiError("resource_limit_exceeded", f"a network has at most {_MOST_SUBNETS} subnets")
-    whole, text = Network(row["ip_range"]), request.get("ip_range", str)
-    if text is None:
-        free = (one for one in whole.subnets(new_prefix=24) if not any(one.overlaps(other) for other in subnets(row)))
-        ip_range = next(free, None)
-        if ip_range is None:
-            raise invalid("ip_range", "no free /24 is left in the network")
-    else:
-        ip_range = parse_range("ip_range", text, longest=30)
+    whole = Network(row["ip_range"])
+    ip_range = parse_range("ip_range", request.get("ip_range", str, required=True), longest=30)
     if not ip_range.subnet_of(whole):
         raise invalid("ip_range", f"{ip_range} is not inside the network's {whole}")
     for other in subnets(row):

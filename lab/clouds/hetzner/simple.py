@@ -21,15 +21,9 @@ _KEY_TYPES = {
 }
 
 
-def _named(name: str) -> str:
-    if not name:
-        raise invalid("name", "must not be empty")
-    return name
-
-
 def create_ssh_key(cloud: Cloud, request: Request) -> Row:
     """POST /ssh_keys."""
-    name = _named(request.get("name", str, required=True))
+    name = request.get("name", str, required=True)
     text = request.get("public_key", str, required=True).strip()
     fingerprint = _fingerprint(text)
     chosen = labels.check(request.get("labels", dict, default={}))
@@ -42,12 +36,12 @@ def create_ssh_key(cloud: Cloud, request: Request) -> Row:
 
 def update_ssh_key(cloud: Cloud, request: Request) -> Row:
     """PUT /ssh_keys/{id}."""
-    return {"ssh_key": cloud.update("ssh_keys", request, _named)}
+    return {"ssh_key": cloud.update("ssh_keys", request)}
 
 
 def delete_ssh_key(cloud: Cloud, request: Request) -> None:
     """DELETE /ssh_keys/{id}."""
-    cloud.remove("ssh_keys", cloud.row("ssh_keys", request.path[0]))
+    cloud.remove("ssh_keys", cloud.row("ssh_keys", request.number))
 
 
 def group_view(cloud: Cloud, group: Row) -> Row:
@@ -72,7 +66,7 @@ def room_in_group(cloud: Cloud, group: Row) -> None:
 
 def create_group(cloud: Cloud, request: Request) -> Row:
     """POST /placement_groups."""
-    name = _named(request.get("name", str, required=True))
+    name = request.get("name", str, required=True)
     kind = request.get("type", str, required=True)
     if kind != "spread":
         raise invalid("type", f"'{kind}' is unknown")
@@ -86,12 +80,12 @@ def create_group(cloud: Cloud, request: Request) -> Row:
 
 def update_group(cloud: Cloud, request: Request) -> Row:
     """PUT /placement_groups/{id}."""
-    return {"placement_group": group_view(cloud, cloud.update("placement_groups", request, _named))}
+    return {"placement_group": group_view(cloud, cloud.update("placement_groups", request))}
 
 
 def delete_group(cloud: Cloud, request: Request) -> None:
     """DELETE /placement_groups/{id}."""
-    row = cloud.row("placement_groups", request.path[0])
+    row = cloud.row("placement_groups", request.number)
     if group_servers(cloud, row["id"]):
         raise ApiError("resource_in_use", "the placement group still has servers", status=422)
     cloud.remove("placement_groups", row)

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from ..server import Plugin
 from .base import AwsResource
 from .cloud import Cloud, settings
-from .functions import functions
 from .groups import EgressRule, IngressRule, SecurityGroup
-from .instance import Eip, EipAssociation, Instance, KeyPair, NetworkInterface
+from .image import get_ami
+from .instance import Eip, Instance, NetworkInterface
 from .network import InternetGateway, NatGateway, Route, RouteTable, RouteTableAssociation, Subnet, Vpc
 from .volume import Volume, VolumeAttachment
 
@@ -29,8 +29,6 @@ _TYPES: Mapping[str, Callable[[str, Cloud], AwsResource]] = {
     "ec2/networkInterface:NetworkInterface": NetworkInterface,
     "ec2/instance:Instance": Instance,
     "ec2/eip:Eip": Eip,
-    "ec2/eipAssociation:EipAssociation": EipAssociation,
-    "ec2/keyPair:KeyPair": KeyPair,
     "ebs/volume:Volume": Volume,
     "ec2/volumeAttachment:VolumeAttachment": VolumeAttachment,
 }
@@ -40,4 +38,4 @@ def make_plugin() -> Plugin:
     """The plugin, without an account yet."""
     cloud = Cloud()
     resources = {f"aws:{name}": kind(f"aws:{name}", cloud) for name, kind in _TYPES.items()}
-    return Plugin("aws", VERSION, resources, settings, cloud.configure, functions(cloud))
+    return Plugin("aws", VERSION, resources, settings, cloud.configure, {"aws:ec2/getAmi:getAmi": get_ami(cloud)})

@@ -7,14 +7,13 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
 from ..rest import RefusedError
-from ..rest_resource import Account, Difference, RestResource, Values
+from ..rest_resource import Account, Difference, RestResource, Values, dig
 from ..schema import Failure
-from ..server import Call
-from ..wire import UNKNOWN, Change, Secret, plain
+from ..server import Call, ProviderError
+from ..wire import UNKNOWN, plain
 from .cloud import PACKAGE, Cloud, patiently
 
 REPLACES: Final[Mapping[str, Any]] = {"replaces": True}
-OFF: Final[Mapping[str, Any]] = {"default": False}
 BUSY: Final = ("DependencyViolation", "InvalidParameterValue.InUse", "VolumeInUse", "IncorrectState")
 
 
@@ -25,20 +24,15 @@ class AwsResource(RestResource):
         title: What the API calls one, `Vpc`: it names the calls and the ids. `plural` where that is not title + s.
         prefix: What ids begin with.
         marks: What `TagSpecifications` calls one; empty: it has no tags.
-        arn: The kind of its ARN; empty: as `marks`.
-        served: Properties that this stand-in serves; giving another one is refused.
-        about, computed, sent, where: As in RestResource; names of the API are those of the properties, capitalised.
+        in_place: Properties that `change` of the subclass takes care of; changing another one but tags is refused.
+        sent, where: As in RestResource; names of the API are those of the properties, capitalised.
     """
 
     package = PACKAGE
-    autonamed = False
-    name_kept_first = False
-    put = ()
     title: ClassVar[str] = ""
     plural: ClassVar[str] = ""
     marks: ClassVar[str] = ""
-    arn: ClassVar[str] = ""
-    served: ClassVar[tuple[str, ...]] = ()
+    in_place: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, token: str, cloud: Cloud) -> None:
         super().__init__(token, Account())
@@ -61,26 +55,12 @@ class AwsResource(RestResource):
     # -- inputs ------------------------------------------------------------------------------------------------------
 
     def check(self, inputs: Mapping[str, Any]) -> list[Failure]:
-        """Also that nothing is given which this stand-in would pass over in silence."""
+        """Also that the region is the provider's."""
         failures = super().check(inputs)
-        known = {*self.about, *self.sent, *self.served, "tags", "region"}
-        for name, value in inputs.items():
-            if name in self.fields and (name.partition(".")[0] not in known) and plain(value) not in (None, [], {}):
-                reason = "this stand-in does not serve this property: use the official plugin for it"
-                failures.append(Failure(name, reason))
         region = plain(inputs.get("region"))
         if region not in (None, UNKNOWN, self.cloud.region):
             failures.append(Failure("region", "this stand-in serves the provider's region only"))
         return failures
-
-    def settle(self, inputs: Mapping[str, Any]) -> Values:
-        """With the provider's default tags, as the official plugin puts them in."""
-        settled = super().settle(inputs)
-        if self.marks and self.cloud.default_tags and settled.get("tags") is not UNKNOWN:
-            tags = settled.get("tags") or {}
-            merged = {**self.cloud.default_tags, **(tags.value if isinstance(tags, Secret) else tags)}
-            settled["tags"] = Secret(merged) if isinstance(tags, Secret) else merged
-        return settled
 
     # -- the life of one ---------------------------------------------------------------------------------------------
 
@@ -103,9 +83,6 @@ class AwsResource(RestResource):
         """As in RestResource; there are no actions to wait for."""
         self.finish(call, identity, given)
 
-    def finish(self, call: Call, identity: str, given: Values) -> None:
-        """Nothing more."""
-
     def look(self, call: Call, identity: str) -> Values | None:  # noqa: ARG002 - for overriding
         """It, as it is described."""
         ids = {f"{self.title}Ids": [identity]}
@@ -116,9 +93,7 @@ class AwsResource(RestResource):
         """The properties that the API shows, and those that follow."""
         found = {}
         for name in self.outputs:
-            value: Any = thing
-            for part in self.where.get(name, pascal(name)).split("."):
-                value = value.get(part) if isinstance(value, Mapping) else None
+            value = dig(thing, self.where.get(name, pascal(name)))
             if value is not None and not isinstance(value, Mapping):
                 found[name] = value
         found["region"] = self.cloud.region
@@ -126,16 +101,11 @@ class AwsResource(RestResource):
             found["tags"] = found["tagsAll"] = tags_of(thing)
         return found
 
-    def state(self, identity: str, thing: Mapping[str, Any], given: Values) -> Values:
-        """With the ARN, where it has one."""
-        state = super().state(identity, thing, given)
-        if "arn" in self.outputs and (self.arn or self.marks):
-            owner = thing.get("OwnerId") or self.cloud.account
-            state["arn"] = f"arn:aws:ec2:{self.cloud.region}:{owner}:{self.arn or self.marks}/{identity}"
-        return state
-
     def change(self, call: Call, change: Difference) -> None:  # noqa: ARG002 - for overriding
         """Its tags."""
+        for name in self.fields:
+            if name not in ("tags", *self.in_place) and change.at(name):
+                raise ProviderError(f"{name}: this stand-in does not change it: use the official plugin for it")
         if change.at("tags"):
             self.retag(change.identity, change.old.get("tags") or {}, change.new.get("tags") or {})
 
@@ -150,10 +120,6 @@ class AwsResource(RestResource):
         """One call, again while something still depends on it."""
         names = {f"{self.title}Id": identity}
         patiently(call, BUSY, lambda: self.ec2(f"delete_{self._snake}", **names))
-
-    def replacing(self, changes: dict[str, Change], name: str) -> dict[str, Change]:
-        """These changes, with every change of the property `name` a replacement."""
-        return {path: kind.replacing() if path.split(".")[0] == name else kind for path, kind in changes.items()}
 
     @property
     def _snake(self) -> str:
@@ -177,5 +143,5 @@ def snake(title: str) -> str:
 
 
 def checksum(text: str) -> int:
-    """The number that the official plugin makes ids of, of what has none in the API."""
+    """A number to make an id of, for what has none in the API; the official plugin makes the same."""
     return zlib.crc32(text.encode())

@@ -21,7 +21,7 @@ _SECONDS: Final = 600.0
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 2.0
 # Settings of which this stand-in needs nothing: there is nothing that it would check beforehand.
 _IGNORED: Final = ("skip", "s3", "retry", "tokenBucket", "max", "sts", "insecure")
-_SERVED: Final = ("region", "accessKey", "secretKey", "token", "endpoints", "defaultTags")
+_SERVED: Final = ("region", "accessKey", "secretKey", "token", "endpoints")
 Found = TypeVar("Found")
 
 
@@ -37,7 +37,6 @@ class Cloud:
         self._settings: dict[str, Any] = {}
         self._clients: dict[str, Any] = {}
         self._lock = threading.Lock()
-        self._account = ""
 
     def configure(self, given: Mapping[str, Any]) -> None:
         """Take the provider's settings; nothing is asked of the account yet."""
@@ -57,18 +56,6 @@ class Cloud:
         if not found or found is UNKNOWN:
             raise ProviderError("missing region: set aws:region in the stack's configuration, or AWS_REGION")
         return str(found)
-
-    @property
-    def default_tags(self) -> dict[str, str]:
-        """Tags that everything gets."""
-        return dict((self._settings.get("defaultTags") or {}).get("tags") or {})
-
-    @property
-    def account(self) -> str:
-        """The account's number."""
-        if not self._account:
-            self._account = str(self.ask("sts", "get_caller_identity")["Account"])
-        return self._account
 
     def client(self, service: str) -> Any:
         """A client of one service."""

@@ -5,26 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from ..rest_resource import Difference, Values
+from ..rest_resource import Values
 from ..server import Call
-from .base import BUSY, OFF, REPLACES, AwsResource, pascal
+from .base import BUSY, REPLACES, AwsResource, pascal
 from .cloud import patiently
 
-_SOURCES = ("cidrIpv4", "cidrIpv6", "prefixListId", "referencedSecurityGroupId")
+_PLACES = {
+    "cidrIpv4": ("IpRanges", "CidrIp"),
+    "cidrIpv6": ("Ipv6Ranges", "CidrIpv6"),
+    "referencedSecurityGroupId": ("UserIdGroupPairs", "GroupId"),
+}
 
 
 class SecurityGroup(AwsResource):
     autonamed = True
-    name_kept_first = True
     title, marks = "SecurityGroup", "security-group"
     about: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "name": REPLACES,
         "description": {"replaces": True, "default": "Managed by Pulumi"},
         "vpcId": REPLACES,
-        "revokeRulesOnDelete": OFF,
+        "revokeRulesOnDelete": {"default": False},
     }
     computed = frozenset({"ingress", "egress", "vpcId", "region", "namePrefix"})
     sent = ("name", "description", "vpcId")
+    in_place = ("revokeRulesOnDelete",)
     where: ClassVar[Mapping[str, str]] = {"name": "GroupName"}
     hidden = frozenset({"revokeRulesOnDelete"})
 
@@ -62,7 +66,7 @@ class SecurityGroup(AwsResource):
 class _Rule(AwsResource):
     marks = "security-group-rule"
     about: ClassVar[Mapping[str, Mapping[str, Any]]] = {"securityGroupId": REPLACES}
-    served = ("ipProtocol", "fromPort", "toPort", "description", *_SOURCES)
+    served = ("ipProtocol", "fromPort", "toPort", "description", *_PLACES)
     computed = frozenset({"region"})
     where: ClassVar[Mapping[str, str]] = {
         "securityGroupId": "GroupId",
@@ -74,13 +78,7 @@ class _Rule(AwsResource):
         told = {"Description": given["description"]} if given.get("description") else {}
         rule: Values = {"IpProtocol": given["ipProtocol"]}
         rule |= {pascal(name): given[name] for name in ("fromPort", "toPort") if name in given}
-        places = {
-            "cidrIpv4": ("IpRanges", "CidrIp"),
-            "cidrIpv6": ("Ipv6Ranges", "CidrIpv6"),
-            "prefixListId": ("PrefixListIds", "PrefixListId"),
-            "referencedSecurityGroupId": ("UserIdGroupPairs", "GroupId"),
-        }
-        for name, (place, key) in places.items():
+        for name, (place, key) in _PLACES.items():
             if given.get(name):
                 rule[place] = [{key: given[name], **told}]
         group = given["securityGroupId"]
@@ -98,19 +96,6 @@ class _Rule(AwsResource):
             if found.get(name) == -1 and name not in given:
                 del found[name]
         return {**found, "securityGroupRuleId": thing["SecurityGroupRuleId"]}
-
-    def change(self, call: Call, change: Difference) -> None:
-        super().change(call, change)
-        if any(change.at(name) for name in self.served):
-            new = change.new
-            rule = {
-                pascal(name): new[name] for name in ("ipProtocol", "fromPort", "toPort", "description") if name in new
-            }
-            rule |= {pascal(name): new[name] for name in _SOURCES[:3] if new.get(name)}
-            if new.get("referencedSecurityGroupId"):
-                rule["ReferencedGroupId"] = new["referencedSecurityGroupId"]
-            one = {"SecurityGroupRuleId": change.identity, "SecurityGroupRule": rule}
-            self.ec2("modify_security_group_rules", GroupId=new["securityGroupId"], SecurityGroupRules=[one])
 
     def remove(self, call: Call, identity: str, state: Values) -> None:  # noqa: ARG002
         operation = f"revoke_security_group_{self.direction}"

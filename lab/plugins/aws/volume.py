@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from ..rest_resource import Difference, Values
-from ..server import Call, ProviderError
+from ..server import Call
 from .base import REPLACES, AwsResource, checksum
 from .cloud import until
 from .instance import wait_for_state
@@ -16,25 +16,19 @@ _CHANGED = {"size": "Size", "type": "VolumeType", "iops": "Iops", "throughput": 
 
 class Volume(AwsResource):
     title, marks = "Volume", "volume"
-    about: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "availabilityZone": REPLACES,
-        "encrypted": REPLACES,
-        "kmsKeyId": REPLACES,
-        "snapshotId": REPLACES,
-        "finalSnapshot": {"default": False, "choices": ()},
-    }
+    about: ClassVar[Mapping[str, Mapping[str, Any]]] = dict.fromkeys(
+        ("availabilityZone", "encrypted", "kmsKeyId"), REPLACES
+    )
+    in_place = tuple(_CHANGED)
     computed = frozenset({"encrypted", "kmsKeyId", "iops", "throughput", "type", "size", "snapshotId", "region"})
-    sent = ("availabilityZone", "size", "type", "iops", "throughput", "encrypted", "kmsKeyId", "snapshotId")
+    sent = ("availabilityZone", *_CHANGED, "encrypted", "kmsKeyId")
     where: ClassVar[Mapping[str, str]] = {"type": "VolumeType"}
-    hidden = frozenset({"finalSnapshot"})
 
     def finish(self, call: Call, identity: str, given: Values) -> None:  # noqa: ARG002
         _wait(self, call, identity, "available")
 
     def seen(self, thing: Mapping[str, Any], given: Values) -> Values:
-        found = super().seen(thing, given)
-        found["createTime"] = thing["CreateTime"].isoformat()
-        return found
+        return {name: value for name, value in super().seen(thing, given).items() if name != "createTime"}
 
     def change(self, call: Call, change: Difference) -> None:
         super().change(call, change)
@@ -42,19 +36,15 @@ class Volume(AwsResource):
         if body:
             self.ec2("modify_volume", VolumeId=change.identity, **body)
 
-    def remove(self, call: Call, identity: str, state: Values) -> None:
-        if state.get("finalSnapshot"):
-            raise ProviderError("finalSnapshot: this stand-in makes none: use the official plugin for it")
-        super().remove(call, identity, state)
-
 
 class VolumeAttachment(AwsResource):
     about: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         **dict.fromkeys(("deviceName", "instanceId", "volumeId"), REPLACES),
-        **{name: {} for name in ("stopInstanceBeforeDetaching", "forceDetach", "skipDestroy")},
+        "stopInstanceBeforeDetaching": {},
     }
+    in_place = ("stopInstanceBeforeDetaching",)
     computed = frozenset({"region"})
-    hidden = frozenset({"stopInstanceBeforeDetaching", "forceDetach", "skipDestroy"})
+    hidden = frozenset({"stopInstanceBeforeDetaching"})
 
     def make(self, call: Call, given: Values) -> tuple[str, Mapping[str, Any]]:
         instance, volume, device = (given[name] for name in ("instanceId", "volumeId", "deviceName"))
@@ -72,18 +62,14 @@ class VolumeAttachment(AwsResource):
                     return {**row, "DeviceName": row["Device"]}
         return None
 
-    def change(self, call: Call, change: Difference) -> None:
-        """Only what the next deletion has to know."""
-
     def remove(self, call: Call, identity: str, state: Values) -> None:
-        if state.get("skipDestroy") or self.look(call, identity) is None:
+        if self.look(call, identity) is None:
             return
         instance, volume = state["instanceId"], state["volumeId"]
         if state.get("stopInstanceBeforeDetaching"):
             self.ec2("stop_instances", InstanceIds=[instance], Force=False)
             wait_for_state(self, call, instance, "stopped")
-        where = {"InstanceId": instance, "VolumeId": volume, "Device": state["deviceName"]}
-        self.ec2("detach_volume", **where, Force=bool(state.get("forceDetach", False)))
+        self.ec2("detach_volume", InstanceId=instance, VolumeId=volume, Device=state["deviceName"])
         _wait(self, call, volume, "available")
 
 

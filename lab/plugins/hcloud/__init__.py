@@ -15,16 +15,23 @@ from ..rest_resource import Account
 from ..schema import Field
 from ..server import Plugin, ProviderError
 from ..wire import UNKNOWN
-from .address import PrimaryIp
-from .attachment import ServerNetwork
-from .base import PACKAGE, Hcloud
-from .firewall import Firewall, FirewallAttachment
-from .network import Network, NetworkRoute, NetworkSubnet, PlacementGroup, SshKey
+from .resources import (
+    PACKAGE,
+    Firewall,
+    Hcloud,
+    Network,
+    NetworkRoute,
+    NetworkSubnet,
+    PlacementGroup,
+    SshKey,
+    Volume,
+    VolumeAttachment,
+)
 from .server import Server
-from .volume import Volume, VolumeAttachment
 
 VERSION = "1.43.3"
 _OFFICIAL = "api.hetzner.cloud"
+_INTERVAL = re.compile(r"(\d+)(ms|s)")
 
 _TYPES: Mapping[str, Callable[[str, Account], Hcloud]] = {
     "network:Network": Network,
@@ -33,12 +40,9 @@ _TYPES: Mapping[str, Callable[[str, Account], Hcloud]] = {
     "sshKey:SshKey": SshKey,
     "placementGroup:PlacementGroup": PlacementGroup,
     "firewall:Firewall": Firewall,
-    "firewallAttachment:FirewallAttachment": FirewallAttachment,
     "server:Server": Server,
-    "serverNetwork:ServerNetwork": ServerNetwork,
     "volume:Volume": Volume,
     "volumeAttachment:VolumeAttachment": VolumeAttachment,
-    "primaryIp:PrimaryIp": PrimaryIp,
 }
 
 
@@ -46,24 +50,15 @@ def _no_token(text: str) -> str | None:
     return None if len(text) == 64 else "entered token is invalid (must be exactly 64 characters long)"
 
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|s)")
-
-
-def _no_duration(text: str) -> str | None:
-    return None if re.fullmatch(rf"(?:{_DURATION.pattern})+", text) else f"invalid duration {text!r}: write 500ms or 2s"
-
-
-def _seconds(text: str) -> float:
-    units = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-    return sum(float(number) * units[unit] for number, unit in _DURATION.findall(text))
+def _no_interval(text: str) -> str | None:
+    return None if _INTERVAL.fullmatch(text) else f"invalid duration {text!r}: write 500ms or 2s"
 
 
 def _settings() -> Mapping[str, Field]:
     fields = sdk.settings(PACKAGE)
     about: Mapping[str, Mapping[str, Any]] = {
         "token": {"secret": True, "rule": _no_token},
-        "pollInterval": {"rule": _no_duration},
-        "pollFunction": {"choices": ("constant", "exponential")},
+        "pollInterval": {"rule": _no_interval},
     }
     return {name: replace(known, **about.get(name, {})) for name, known in fields.items()}
 
@@ -80,8 +75,8 @@ def _api(settings: Mapping[str, Any]) -> Api:
             "this stand-in for the plugin hcloud is for emulated clouds only, so that it can never touch what costs "
             "money: set hcloud:endpoint (or HCLOUD_ENDPOINT) to an emulator, or install the official plugin"
         )
-    exponential = settings.get("pollFunction", "exponential") == "exponential"
-    return Api(endpoint, token, poll=_seconds(settings.get("pollInterval", "500ms")), exponential=exponential)
+    number, unit = _INTERVAL.findall(settings.get("pollInterval", "500ms"))[0]
+    return Api(endpoint, token, poll=int(number) / (1 if unit == "s" else 1000))
 
 
 def make_plugin() -> Plugin:

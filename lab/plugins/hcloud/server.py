@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import secrets
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from ..rest_resource import Difference, Values, meaning
-from ..schema import Failure
+from ..rest import RefusedError
+from ..rest_resource import UNSERVED, Difference, Values
 from ..server import WARNING, Call, ProviderError
-from ..wire import plain
-from .address import assign
-from .attachment import attach, attachments, detach, network_failures, network_of
-from .base import BUSY, OFF, REPLACES, Hcloud
-from .firewall import apply, target
-from .rules import empty, gone, no_address, no_subnet, unserved
+from .resources import BUSY, REPLACES, Hcloud, apply
 
 _SHUTDOWN_SECONDS = 31
 
@@ -24,43 +18,26 @@ _SHUTDOWN_SECONDS = 31
 class Server(Hcloud):
     path, key = "servers", "server"
     about: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "image": {"replaces": True, "rule": empty},
-        "location": REPLACES,
-        "userData": REPLACES,
-        "sshKeys": REPLACES,
-        "sshKeys[]": {"rule": empty},
-        "datacenter": {"rule": gone},
-        "backups": {"default": False, "rule": unserved},
-        "iso": {"rule": unserved},
-        "rescue": {"rule": unserved},
-        "allowDeprecatedImages": OFF,
-        "keepDisk": OFF,
-        "ignoreRemoteFirewallIds": OFF,
-        "deleteProtection": OFF,
-        "rebuildProtection": OFF,
-        "shutdownBeforeDeletion": OFF,
+        **dict.fromkeys(("image", "location", "userData", "sshKeys"), REPLACES),
+        "shutdownBeforeDeletion": {"default": False},
         "publicNets.ipv4Enabled": {"default": True},
         "publicNets.ipv6Enabled": {"default": True},
-        "networks.subnetId": {"rule": no_subnet},
-        "networks.ip": {"rule": no_address},
+        "publicNets.ipv4": UNSERVED,
+        "publicNets.ipv6": UNSERVED,
+        "networks.networkId": UNSERVED,
         "networks.aliasIps": {"default": []},
-        "networks.aliasIps[]": {"rule": no_address},
+        "networks.aliasIps[]": UNSERVED,
     }
-    computed = frozenset({"image", "location", "datacenter", "firewallIds", "networks", "publicNets"})
+    served = ("serverType", "networks", "publicNets", "placementGroupId", "firewallIds")
+    computed = frozenset({"image", "location", "firewallIds", "networks", "publicNets"})
     where: ClassVar[Mapping[str, str]] = {
         "location": "location.name",
         "serverType": "server_type.name",
-        "deleteProtection": "protection.delete",
-        "rebuildProtection": "protection.rebuild",
         "placementGroupId": "placement_group.id",
         "ipv4Address": "public_net.ipv4.ip",
         "ipv6Network": "public_net.ipv6.ip",
     }
     hidden = frozenset({"userData"})
-
-    def check(self, inputs: Mapping[str, Any]) -> list[Failure]:
-        """Also what concerns several properties of a network."""
-        return [*super().check(inputs), *network_failures(plain(inputs.get("networks")))]
 
     def make(self, call: Call, given: Values) -> tuple[str, Mapping[str, Any]]:
         kind = self.api.named(call, "server_types", given["serverType"])
@@ -79,13 +56,8 @@ class Server(Hcloud):
             "labels": given.get("labels", {}),
             "firewalls": [{"firewall": one} for one in given.get("firewallIds", [])],
         }
-        for name, sent in (
-            ("location", "location"),
-            ("userData", "user_data"),
-            ("placementGroupId", "placement_group"),
-        ):
-            if given.get(name):
-                body[sent] = given[name]
+        names = {"location": "location", "userData": "user_data", "placementGroupId": "placement_group"}
+        body |= {sent: given[name] for name, sent in names.items() if given.get(name)}
         for public in given.get("publicNets", []):
             body["public_net"] = _public(public)
         if _private_only(given):
@@ -102,31 +74,39 @@ class Server(Hcloud):
 
     def finish(self, call: Call, identity: str, given: Values) -> None:
         for entry in given.get("networks", []):
-            attach(self.api, call, identity, entry)
+            self._attach(call, identity, entry)
         if _private_only(given):
             self.api.act(call, f"servers/{identity}/actions/poweron", later=BUSY)
-        if given.get("deleteProtection") or given.get("rebuildProtection"):
-            self._protect(call, identity, given)
+
+    def _attach(self, call: Call, server: str, entry: Values) -> None:
+        network, _, ip_range = str(entry["subnetId"]).partition("-")
+        body: Values = {"network": int(network), "ip_range": ip_range}
+        if entry.get("ip"):
+            body["ip"] = entry["ip"]
+        path, later = f"servers/{server}/actions/attach_to_network", ("no_subnet_available", *BUSY)
+        try:
+            self.api.act(call, path, body, later=later)
+        except RefusedError as error:
+            if error.code != "server_already_attached":
+                raise
 
     def seen(self, thing: Mapping[str, Any], given: Values) -> Values:
         found = super().seen(thing, given)
-        public, image = thing["public_net"], thing.get("image")
-        ipv6 = (public.get("ipv6") or {}).get("ip")
+        public, image = thing["public_net"], thing["image"]
+        ipv6 = (public["ipv6"] or {}).get("ip")
+        by_name = str(image["id"]) != given.get("image")
         found |= {
+            "image": image["name"] if by_name else str(image["id"]),
             "placementGroupId": found.get("placementGroupId", 0),
-            "firewallIds": [entry["id"] for entry in public.get("firewalls") or []],
+            "firewallIds": [entry["id"] for entry in public["firewalls"]],
             "ipv4Address": found.get("ipv4Address", ""),
             "ipv6Address": f"{ipv6.partition('/')[0]}1" if ipv6 else "",
             # So it says, of a network that is none.
             "ipv6Network": ipv6 or "<nil>",
             "backupWindow": thing.get("backup_window") or "",
         }
-        found.pop("image", None)
-        if image is not None:
-            by_name = image.get("name") and str(image["id"]) != given.get("image")
-            found["image"] = image["name"] if by_name else str(image["id"])
         if given.get("networks"):
-            found["networks"] = attachments(thing, given["networks"])
+            found["networks"] = _attachments(thing, given["networks"])
         return found
 
     def state(self, identity: str, thing: Mapping[str, Any], given: Values) -> Values:
@@ -137,78 +117,28 @@ class Server(Hcloud):
         return state
 
     def change(self, call: Call, change: Difference) -> None:
+        for name in ("serverType", "publicNets", "placementGroupId"):
+            if change.at(name):
+                raise ProviderError(f"{name}: this stand-in does not change it: use the official plugin for it")
         super().change(call, change)
-        identity, new, server = change.identity, change.new, change.thing
-        actions = f"servers/{identity}/actions"
-        if change.at("serverType"):
-            if server["status"] == "running":
-                self.api.act(call, f"{actions}/poweroff")
-            body = {"server_type": new["serverType"], "upgrade_disk": not new.get("keepDisk", False)}
-            self.api.act(call, f"{actions}/change_type", body)
         if change.at("networks"):
             self._change_networks(call, change)
         if change.at("firewallIds"):
-            attached = [entry["id"] for entry in server["public_net"].get("firewalls") or []]
-            for firewall in sorted({*attached, *new["firewallIds"]}):
-                here = [target({"server": int(identity)})]
-                old = here if firewall in attached else []
-                apply(self.api, call, firewall, old, here if firewall in new["firewallIds"] else [])
-        if change.at("publicNets"):
-            self._change_public(call, change)
-        if change.at("placementGroupId"):
-            if server.get("placement_group") is not None:
-                if server["status"] != "off":
-                    raise ProviderError(
-                        "removing a running server from a placement group is not supported: shut it down, "
-                        "try again, then start it"
-                    )
-                self.api.act(call, f"{actions}/remove_from_placement_group")
-            if new.get("placementGroupId"):
-                body = {"placement_group": new["placementGroupId"]}
-                self.api.act(call, f"{actions}/add_to_placement_group", body)
+            attached = {entry["id"] for entry in change.thing["public_net"]["firewalls"]}
+            for firewall in sorted(attached ^ {*change.new["firewallIds"]}):
+                apply(self.api, call, firewall, int(change.identity), applied=firewall not in attached)
 
     def _change_networks(self, call: Call, change: Difference) -> None:
-        wanted = {network_of(entry): entry for entry in change.new["networks"]}
+        wanted = {_network_of(entry): entry for entry in change.new["networks"]}
         for entry in change.thing["private_net"]:
-            new = wanted.pop(entry["network"], None)
+            new = wanted.get(entry["network"])
             if new is not None and new.get("ip", entry["ip"]) == entry["ip"]:
-                if meaning("aliasIps", new["aliasIps"]) != meaning("aliasIps", entry["alias_ips"]):
-                    body = {"network": entry["network"], "alias_ips": new["aliasIps"]}
-                    self.api.act(call, f"servers/{change.identity}/actions/change_alias_ips", body)
+                del wanted[entry["network"]]
                 continue
-            detach(self.api, call, change.identity, entry["network"])
-            if new is not None:
-                attach(self.api, call, change.identity, new)
+            path = f"servers/{change.identity}/actions/detach_from_network"
+            self.api.act(call, path, {"network": entry["network"]}, later=BUSY)
         for new in wanted.values():
-            attach(self.api, call, change.identity, new)
-
-    def _change_public(self, call: Call, change: Difference) -> None:
-        old, new = ((side.get("publicNets") or [{}])[-1] for side in (change.old, change.new))
-        actions = f"servers/{change.identity}/actions"
-        for family in ("ipv4", "ipv6"):
-            if new.get(family) and not new.get(f"{family}Enabled", True):
-                raise ProviderError(
-                    f"this operation is not allowed: {family}_enabled = false | {family} = {new[family]}"
-                )
-        self.api.act(call, f"{actions}/poweroff")
-        try:
-            for family in ("ipv4", "ipv6"):
-                has = (change.thing["public_net"].get(family) or {}).get("id")
-                chosen, was_chosen, enabled = new.get(family), old.get(family), new.get(f"{family}Enabled", True)
-                if has and (has != chosen if chosen else was_chosen or not enabled):
-                    self.api.act(call, f"primary_ips/{has}/actions/unassign")
-                    if not was_chosen:
-                        self.api.call(call, "DELETE", f"primary_ips/{has}")
-                    has = None
-                if enabled and chosen and has != chosen:
-                    assign(self.api, call, chosen, int(change.identity))
-                elif enabled and not has:
-                    name = f"primary_ip-{secrets.token_hex(4)}"
-                    body = {"name": name, "type": family, "auto_delete": True, "assignee_type": "server"}
-                    answer = self.api.call(call, "POST", "primary_ips", {**body, "assignee_id": int(change.identity)})
-                    self.api.settle(call, answer)
-        finally:
-            self.api.act(call, f"{actions}/poweron", later=BUSY)
+            self._attach(call, change.identity, new)
 
     def remove(self, call: Call, identity: str, state: Values) -> None:
         if state.get("shutdownBeforeDeletion"):
@@ -223,12 +153,25 @@ class Server(Hcloud):
         super().remove(call, identity, state)
 
 
+def _network_of(entry: Mapping[str, Any]) -> int:
+    return int(str(entry["subnetId"]).partition("-")[0])
+
+
+def _attachments(server: Mapping[str, Any], wanted: list[Values]) -> list[Values]:
+    """The networks a server is in, those the program names first and in its order."""
+    there = {entry["network"]: entry for entry in server["private_net"]}
+    named = {_network_of(entry): entry["subnetId"] for entry in wanted}
+    found = []
+    for network in [*(one for one in named if one in there), *(one for one in there if one not in named)]:
+        entry = there[network]
+        subnet = {"subnetId": named[network]} if network in named else {}
+        addresses = {"ip": entry["ip"], "aliasIps": entry["alias_ips"], "macAddress": entry["mac_address"]}
+        found.append({"networkId": network, **subnet, **addresses})
+    return found
+
+
 def _public(entry: Values) -> Values:
-    chosen = {family: entry[family] for family in ("ipv4", "ipv6") if entry.get(family)}
-    return {
-        **{f"enable_{one}": entry.get(f"{one}Enabled", True) or one in chosen for one in ("ipv4", "ipv6")},
-        **chosen,
-    }
+    return {f"enable_{one}": entry.get(f"{one}Enabled", True) for one in ("ipv4", "ipv6")}
 
 
 def _private_only(given: Values) -> bool:

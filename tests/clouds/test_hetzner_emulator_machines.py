@@ -1,0 +1,337 @@
+"""What the Hetzner emulator does with machines: cloud-init, packets, disks, power. One scene serves all tests."""
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hcloud import Client
+from hcloud.firewalls import FirewallResource, FirewallRule
+from hcloud.networks import NetworkRoute
+from hcloud.servers import BoundServer
+from hcloud.servers.domain import ServerCreatePublicNetwork
+from hcloud.volumes import BoundVolume
+
+from lab import Machine
+from lab.clouds import CloudMachine, HetznerCloud
+from tests.support.clouds import (
+    FSN,
+    cloud,
+    finish,
+    listen,
+    make_empty,
+    network,
+    new_client,
+    public_key,
+    reaches,
+    ready,
+    server,
+)
+
+__all__ = ["cloud"]
+
+ANYBODY = ["0.0.0.0/0", "::/0"]
+PRIVATE = ServerCreatePublicNetwork(enable_ipv4=False, enable_ipv6=False)
+ECHO = """
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("{}", 5353))
+while True:
+    s.sendto(*s.recvfrom(99))
+"""
+
+
+@dataclass
+class Scene:
+    """Two servers in one network, one in a network of its own with the same addresses, and a stranger."""
+
+    client: Client
+    cloud: HetznerCloud
+    servers: dict[str, BoundServer]
+    machines: dict[str, CloudMachine]
+    keys: dict[str, tuple[Path, str]]
+    disk: BoundVolume
+    stranger: Machine
+    stranger_address: str
+
+
+@pytest.fixture(scope="module")
+def scene(cloud: HetznerCloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    client = new_client(cloud)
+    make_empty(client)
+    keys = {name: public_key(tmp_path_factory.mktemp("keys"), name) for name in ("mine", "host")}
+    key = client.ssh_keys.create("mine", keys["mine"][1])
+    user = {"name": "ops", "sudo": "ALL=(ALL) NOPASSWD:ALL", "lock_passwd": True}
+    data = {
+        "users": [{**user, "ssh_authorized_keys": [keys["mine"][1]]}],
+        "write_files": [{"path": "/etc/made", "content": "by cloud-config\n", "permissions": "0640"}],
+        "runcmd": [["touch", "/run/ran"]],
+        "ssh_keys": {"ed25519_private": keys["host"][0].read_text(), "ed25519_public": keys["host"][1]},
+    }
+    one, two = network(client, "one"), network(client, "two")
+    servers = {
+        "first": server(client, "first", networks=[one], user_data="#cloud-config\n" + json.dumps(data)),
+        "second": server(client, "second", networks=[one], ssh_keys=[key]),
+        "other": server(client, "other", networks=[two]),
+    }
+    disk = client.volumes.create(10, "data", location=FSN).volume
+    machines = dict(zip(servers, ready(cloud, *servers.values()), strict=True))
+    listen(machines["first"], 2379, 2380, 8080)
+    stranger = cloud.stranger()
+    yield Scene(client, cloud, servers, machines, keys, disk, stranger, cloud.stranger_address(stranger))
+    make_empty(client)
+
+
+@pytest.fixture
+def disk(scene: Scene) -> BoundVolume:
+    """The scene's volume, attached to its second server; the file on it was synced by the first."""
+    disk, first = scene.disk, scene.machines["first"]
+    disk.reload()
+    if disk.size == 10:
+        finish(disk.attach(scene.servers["first"]))
+        assert first.run(f"blkid {disk.linux_device}", check=False).stdout == "", "it is empty"
+        first.run(f"mkfs.ext4 -q {disk.linux_device} && mount {disk.linux_device} /mnt && echo synced >/mnt/file")
+        first.run("sync /mnt/file")
+        finish(disk.resize(12))
+        assert int(first.run(f"blockdev --getsize64 {disk.linux_device}").stdout) == 12 * 1024**3
+        writer = "exec 3>/mnt/log; while echo x >&3 && sync /mnt/log; do sleep 0.05; done; touch /run/failed; sleep 600"
+        first.run(["systemd-run", "--quiet", "bash", "-c", writer])
+        first.run("until test -s /mnt/log; do sleep 0.05; done")
+        finish(disk.detach())
+        finish(disk.attach(scene.servers["second"]))
+    return disk
+
+
+@pytest.fixture
+def walled(scene: Scene) -> Iterator[Scene]:
+    """The scene; firewalls are removed afterwards."""
+    yield scene
+    for firewall in scene.client.firewalls.get_all():
+        finish(*firewall.remove_from_resources(firewall.applied_to or []))
+        firewall.delete()
+
+
+def wall(scene: Scene, *rules: FirewallRule) -> None:
+    made = scene.client.firewalls.create("wall", rules=list(rules)).firewall
+    finish(*made.apply_to_resources([FirewallResource(type="server", server=scene.servers["first"])]))
+
+
+def open_to(scene: Scene, who: str, port: int) -> bool:
+    first = scene.machines["first"]
+    assert first.address
+    if who == "operator":
+        return first.answers(10) if port == 22 else pytest.fail("the operator is asked for ssh only")
+    return reaches(scene.stranger if who == "stranger" else scene.machines[who], first.address, port)
+
+
+def ssh(machine: CloudMachine, user: str, key: Path, known: Path, command: str) -> subprocess.CompletedProcess[str]:
+    host_key = machine.run("cat /etc/ssh/ssh_host_ed25519_key.pub").stdout.split()
+    known.write_text(f"{machine.address} {' '.join(host_key[:2])}\n")
+    options = {"IdentitiesOnly": "yes", "BatchMode": "yes", "StrictHostKeyChecking": "yes", "ConnectTimeout": "5"}
+    argv = ["ssh", "-F", "none", "-i", str(key), "-o", f"UserKnownHostsFile={known}"]
+    for name, value in options.items():
+        argv += ["-o", f"{name}={value}"]
+    argv += [f"{user}@{machine.address}", "--", command]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False, stdin=subprocess.DEVNULL)
+
+
+def addresses(machine: CloudMachine) -> dict[str, list[str]]:
+    rows = json.loads(machine.run("ip -j -4 address").stdout)
+    return {row["ifname"]: [one["local"] for one in row["addr_info"]] for row in rows}
+
+
+def status_becomes(one: BoundServer, status: str) -> None:
+    for _ in range(300):
+        one.reload()
+        if one.status == status:
+            return
+        time.sleep(0.1)
+    pytest.fail(f"{one.name} is {one.status}, not {status}")
+
+
+# -- cloud-init -------------------------------------------------------------------------------------------------------
+
+
+def test_a_server_boots_with_its_user_data_host_key_and_addresses(scene: Scene, tmp_path: Path) -> None:
+    machine, made = scene.machines["first"], scene.servers["first"]
+    seen = machine.run("cat /etc/made; stat -c %a /etc/made; ls /run/ran; hostname").stdout.split("\n")
+    assert seen[:4] == ["by cloud-config", "640", "/run/ran", "first"]
+    assert made.public_net
+    assert made.public_net.ipv4
+    assert made.private_net
+    private = made.private_net[0]
+    assert addresses(machine) | {"lo": []} == {"lo": [], "eth0": [made.public_net.ipv4.ip], "enp7s0": [private.ip]}
+    card = machine.run("cat /sys/class/net/enp7s0/address /sys/class/net/enp7s0/mtu").stdout.split()
+    assert card == [private.mac_address, "1450"]
+    done = ssh(machine, "ops", scene.keys["mine"][0], tmp_path / "known", "sudo id -u")
+    assert (done.stdout, done.returncode) == ("0\n", 0), done.stderr
+    assert scene.keys["host"][1].split()[1] in (tmp_path / "known").read_text()
+    assert ssh(machine, "root", scene.keys["mine"][0], tmp_path / "known", "true").returncode == 255
+
+
+def test_a_server_without_user_data_lets_the_given_ssh_key_in_as_root(scene: Scene, tmp_path: Path) -> None:
+    machine = scene.machines["second"]
+    assert ssh(machine, "root", scene.keys["mine"][0], tmp_path / "known", "hostname").stdout == "second\n"
+    machine.run("timeout 3 bash -c 'exec 3<>/dev/tcp/releases.lab/80'")
+    assert machine.run("getent hosts second").stdout.split()[0] == "127.0.1.1"
+    assert machine.run("systemctl is-system-running --wait").stdout == "running\n"
+
+
+# -- packets ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_firewall_lets_in_only_what_its_rules_say(walled: Scene) -> None:
+    assert open_to(walled, "stranger", 22), "without a firewall the public side is open"
+    operator, second = f"{walled.cloud.public[1]}/32", f"{walled.machines['second'].address}/32"
+    wall(
+        walled,
+        FirewallRule("in", "tcp", [operator], port="22"),
+        FirewallRule("in", "tcp", [second, "2001:db8::/32"], port="2379-2380"),
+    )
+    asked = [("operator", 22), ("stranger", 22), ("second", 22), ("stranger", 2379)]
+    asked += [("second", port) for port in (2379, 2380, 8080)]
+    assert [open_to(walled, who, port) for who, port in asked] == [True, False, False, False, True, True, False]
+
+
+def test_changed_rules_take_effect_at_once_and_a_removed_firewall_opens(walled: Scene) -> None:
+    wall(walled)
+    ping = f"timeout 3 ping -c 1 -W 1 {walled.machines['first'].address}"
+    second = walled.machines["second"]
+    assert not open_to(walled, "stranger", 8080)
+    assert second.run(ping, check=False).returncode != 0
+    firewall = walled.client.firewalls.get_all()[0]
+    here = FirewallRule("in", "tcp", [f"{walled.stranger_address}/32"], port="8080")
+    finish(*firewall.set_rules([here, FirewallRule("in", "icmp", ANYBODY)]))
+    assert open_to(walled, "stranger", 8080)
+    assert not open_to(walled, "second", 8080)
+    assert second.run(ping, check=False).returncode == 0
+    firewall.reload()
+    finish(*firewall.remove_from_resources(firewall.applied_to or []))
+    assert open_to(walled, "second", 8080)
+
+
+def test_answers_to_what_a_server_asks_come_back_through_its_firewall(walled: Scene) -> None:
+    wall(walled)
+    first = walled.machines["first"]
+    assert reaches(first, walled.stranger_address, 22)
+    assert reaches(first, "releases.lab", 80)
+    first.run(f"ping -c 1 -W 2 {walled.stranger_address}")
+    walled.stranger.run(["systemd-run", "--quiet", "python3", "-c", ECHO.format(walled.stranger_address)], root=True)
+    for _ in range(20):
+        done = first.run(f"echo hello | timeout 1 nc -u -w 1 {walled.stranger_address} 5353", check=False)
+        if done.stdout:
+            break
+    assert done.stdout == "hello\n"
+
+
+def test_with_outgoing_rules_nothing_else_gets_out(walled: Scene) -> None:
+    out = FirewallRule("out", "tcp", [], destination_ips=["10.0.0.0/8"], port="80")
+    wall(walled, FirewallRule("in", "tcp", ANYBODY, port="any"), out)
+    first = walled.machines["first"]
+    assert reaches(first, "releases.lab", 80)
+    assert not reaches(first, walled.stranger_address, 22)
+    assert open_to(walled, "stranger", 2379), "answers to what was let in get out"
+
+
+def test_a_private_network_is_not_filtered_and_not_reached_from_outside_it(walled: Scene) -> None:
+    wall(walled)
+    first, second, other = (walled.machines[name] for name in ("first", "second", "other"))
+    assert reaches(second, first.private_addresses[0], 2379)
+    assert reaches(second, first.private_addresses[0], 22)
+    assert first.private_addresses == other.private_addresses, "two networks may have the same range"
+    assert not reaches(walled.stranger, first.private_addresses[0], 22)
+    assert not reaches(other, second.private_addresses[0], 22), "nor from another network"
+
+
+def test_public_addresses_of_ipv6_are_reached_and_filtered(walled: Scene) -> None:
+    public = walled.servers["first"].public_net
+    assert public
+    assert public.ipv6
+    line = f"timeout 2 nc -6 -z -w 2 {public.ipv6.ip.removesuffix('/64')}1 22"
+    second = walled.machines["second"]
+    assert second.run(line, check=False).returncode == 0
+    wall(walled, FirewallRule("in", "tcp", ["0.0.0.0/0"], port="22"))
+    assert second.run(line, check=False).returncode != 0
+
+
+def test_a_private_server_reaches_the_mirror_through_the_networks_route_by_a_bastion(scene: Scene) -> None:
+    client = scene.client
+    net = network(client, "private", "10.7.0.0/16", "10.7.1.0/24")
+    finish(net.add_route(NetworkRoute(destination="0.0.0.0/0", gateway="10.7.1.5")))
+    bastion = scene.servers["other"]
+    finish(bastion.attach_to_network(net, ip="10.7.1.5"))
+    assert addresses(scene.machines["other"])["enp8s0"] == ["10.7.1.5"], "while it runs"
+    scene.machines["other"].run(
+        "sysctl -q -w net.ipv4.ip_forward=1; nft add table ip t; "
+        "nft 'add chain ip t out { type nat hook postrouting priority 100; }'; "
+        "nft add rule ip t out ip saddr 10.7.0.0/16 ip daddr != 10.7.0.0/16 masquerade"
+    )
+    lonely = server(client, "lonely", public_net=PRIVATE, start_after_create=False)
+    assert lonely.status == "off"
+    finish(lonely.attach_to_network(net, ip="10.7.1.30"))
+    finish(lonely.power_on())
+    (machine,) = ready(scene.cloud, lonely)
+    assert addresses(machine) == {"lo": ["127.0.0.1"], "enp7s0": ["10.7.1.30"]}
+    assert machine.address is None
+    machine.run("ip route replace default via 10.7.0.1")
+    assert reaches(machine, "releases.lab", 80)
+    finish(net.delete_route(NetworkRoute(destination="0.0.0.0/0", gateway="10.7.1.5")))
+    assert not reaches(machine, "releases.lab", 80)
+    finish(bastion.detach_from_network(net))
+    assert "enp8s0" not in addresses(scene.machines["other"])
+    finish(lonely.delete())
+
+
+# -- disks and power ---------------------------------------------------------------------------------------------------
+
+
+def test_a_volume_that_is_pulled_while_it_is_written_fails_there_and_keeps_what_was_synced(
+    scene: Scene, disk: BoundVolume
+) -> None:
+    first, second = scene.machines["first"], scene.machines["second"]
+    assert first.run(f"ls {disk.linux_device}", check=False).returncode != 0
+    first.run("for n in $(seq 50); do test -e /run/failed && exit; sleep 0.1; done; exit 1")
+    assert second.run(f"mount {disk.linux_device} /mnt && cat /mnt/file && umount /mnt").stdout == "synced\n"
+
+
+def test_a_server_that_is_off_or_boots_again_keeps_its_disk_its_volume_and_its_cards(
+    scene: Scene, disk: BoundVolume
+) -> None:
+    made, machine = scene.servers["second"], scene.machines["second"]
+    machine.run("echo kept >/etc/kept; sync")
+    finish(made.shutdown())
+    status_becomes(made, "off")
+    finish(made.power_on())
+    ready(scene.cloud, made)
+    assert machine.run(f"mount {disk.linux_device} /mnt && cat /etc/kept /mnt/file").stdout == "kept\nsynced\n"
+    before = machine.guest.init
+    machine.run("systemctl reboot", check=False)
+    deadline = time.monotonic() + 60
+    while machine.guest.init in (None, before):
+        assert time.monotonic() < deadline, "the machine is not back"
+        time.sleep(0.1)
+    ready(scene.cloud, made)
+    made.reload()
+    assert made.status == "running"
+    assert reaches(scene.machines["first"], machine.private_addresses[0], 22), "the cable is plugged in again"
+
+
+def test_a_new_server_has_the_address_and_the_volume_of_one_that_was_deleted(scene: Scene, disk: BoundVolume) -> None:
+    """It is the last test: the scene has lost a server."""
+    client, old = scene.client, scene.servers["second"]
+    machine, address = scene.machines["second"], scene.machines["second"].private_addresses[0]
+    finish(old.delete())
+    assert not machine.guest.running
+    assert not machine.guest.root.exists()
+    net = client.networks.get_by_name("one")
+    assert net
+    new = server(client, "second")
+    finish(new.attach_to_network(net, ip=address))
+    finish(disk.attach(new))
+    (machine,) = ready(scene.cloud, new)
+    assert reaches(scene.machines["first"], address, 22)
+    assert machine.answers(2)
+    assert machine.run(f"mount {disk.linux_device} /mnt && cat /mnt/file").stdout == "synced\n"
