@@ -63,6 +63,18 @@ class Job:
                         return pid
         return None
 
+    @property
+    def init(self) -> int | None:
+        """The same, from when it is the guest's own.
+
+        Before that it is systemd-nspawn, still in this computer's network and tree: what enters it would end up here.
+        """
+        pid = self.guest_init()
+        with contextlib.suppress(OSError):
+            if pid is not None and Path(f"/proc/{pid}/comm").read_text().strip() in ("systemd", "init"):
+                return pid
+        return None
+
     def inside(
         self, *argv: str, stdin: str | None = None, timeout: float = 30, check: bool = True
     ) -> subprocess.CompletedProcess[str]:
@@ -71,7 +83,7 @@ class Job:
         Raises:
             LabError: there is no guest, or (unless `check` is False) the program failed, or it took too long.
         """
-        init = self.guest_init()
+        init = self.init
         if init is None:
             raise LabError(f"{self.name} does not run.")
         environment = ("env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root")

@@ -99,15 +99,8 @@ class Guest:
 
     @property
     def init(self) -> int | None:
-        """The host's number of its first process, from when that is the guest's own.
-
-        Before that it is systemd-nspawn, still in this computer's network and tree: what enters it would end up here.
-        """
-        pid = self._job.guest_init()
-        with contextlib.suppress(OSError):
-            if pid is not None and Path(f"/proc/{pid}/comm").read_text().strip() in ("systemd", "init"):
-                return pid
-        return None
+        """See `Job.init`."""
+        return self._job.init
 
     def wait_for_init(self, seconds: float = _START_SECONDS) -> int | None:
         """Its first process, waited for while it begins to boot; None when it does not run.
@@ -210,13 +203,8 @@ class Guest:
         Raises:
             LabError: the guest does not run, or the program failed or took too long.
         """
-        init = self.wait_for_init()
-        if init is None:
-            raise LabError(f"{self.name} does not run.")
-        environment = ("env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root")
-        return host.call(
-            "nsenter", "-t", str(init), "-a", *environment, *argv, stdin=stdin, timeout=timeout, check=check
-        )
+        self.wait_for_init()
+        return self._job.inside(*argv, stdin=stdin, timeout=timeout, check=check)
 
     def press_power_button(self) -> None:
         """Ask the guest for an orderly power off, without waiting."""
