@@ -1,4 +1,7 @@
-"""The examples of the clouds under the real engine, before anything exists: what a preview says."""
+"""The examples of the clouds under the real engine, before anything exists: what a preview says.
+
+The names of all resources are an interface: the reviewed files have them.
+"""
 
 from typing import Any
 

@@ -7,8 +7,7 @@ import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -131,14 +130,6 @@ class CloudStacks(ABC):
     @abstractmethod
     def terminate(self, stack: Stack, slot: str) -> None:
         """Ends the machine of a slot behind Pulumi's back."""
-
-
-def together(*calls: Callable[[], object]) -> None:
-    """Makes these calls at the same time; the first error of one of them is raised when all have ended."""
-    with ThreadPoolExecutor() as pool:
-        done = [pool.submit(call) for call in calls]
-    for each in done:
-        each.result()
 
 
 def ask(machine: CloudMachine, *words: str) -> str:
