@@ -226,7 +226,7 @@ def test_a_raised_generation_replaces_that_machine_alone_after_its_leadership_we
     kept: Stack, stacks: CloudStacks, client: CloudMachine, tmp_path: Path
 ) -> None:
     slot, machines = next_to_go(kept), stacks.members(kept)
-    old = stacks.machine(kept, slot)
+    old = machines[SLOTS.index(slot)]
     before, servers, had, disk = members(old), kept.outputs()["server_ids"], certificates(old), volume(old)
     if leader(machines) != old:
         ask(leader(machines), "move-leader", f"{before[slot]:x}")
