@@ -1,123 +1,84 @@
 """Stacks of the platform aws on the emulated cloud, for tests."""
 
-import copy
 from pathlib import Path
 from typing import Any
 
-import pytest
-import yaml
-
 from lab.clouds import AwsCloud, CloudMachine
-from lab.engine import environment
 
-from .cloud_stacks import FILES
-from .stacks import REPO, Stack
-
-SLOTS = ("etcd-1", "etcd-2", "etcd-3")
-EXAMPLE: dict[str, Any] = yaml.safe_load((REPO / "Pulumi.aws.yaml").read_text())["config"]
-KEY = "external-etcd:aws"
-_DEBIAN = {"Owners": ["136693071363"], "Filters": [{"Name": "name", "Values": ["debian-12-amd64-*"]}]}
+from .aws_clouds import OTHER_ZONE, SMALL, image, ready, wait_for
+from .cloud_stacks import CloudStacks
+from .stacks import Stack
 
 
-class AwsStacks:
-    """Makes stacks on one emulated cloud.
+class AwsStacks(CloudStacks):
+    """Makes stacks on one emulated AWS.
 
     Attributes:
         cloud: the cloud.
     """
 
+    kind = "aws"
+    package = "aws"
+
     def __init__(self, cloud: AwsCloud, directory: Path) -> None:
+        super().__init__(cloud, directory, environ=cloud.environment())
         self.cloud = cloud
-        self._directory = directory
-        self._environ = {**environment(directory / "engine"), **cloud.environment()}
         self._beside: list[str] = []
         self._groups: list[str] = []
 
-    def new(self, cluster: str, slots: int = 3, keys: dict[str, Any] | None = None, **changes: Any) -> Stack:
-        """The example, changed where the emulated cloud is not the real one: mirror, and who the operator is.
+    def existing(self, *zones: str) -> dict[str, Any]:
+        """A VPC with a subnet in each zone and a way to the internet, as the configuration names them."""
+        ec2 = self.cloud.client()
+        vpc = ec2.create_vpc(CidrBlock="10.7.0.0/16")["Vpc"]["VpcId"]
+        gateway = ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
+        ec2.attach_internet_gateway(InternetGatewayId=gateway, VpcId=vpc)
+        (table,) = ec2.describe_route_tables(Filters=[{"Name": "vpc-id", "Values": [vpc]}])["RouteTables"]
+        ec2.create_route(RouteTableId=table["RouteTableId"], DestinationCidrBlock="0.0.0.0/0", GatewayId=gateway)
+        subnets = []
+        for number, zone in enumerate(zones):
+            range_ = f"10.7.{number}.0/26"
+            row = ec2.create_subnet(VpcId=vpc, CidrBlock=range_, AvailabilityZone=zone)["Subnet"]
+            subnets.append({"zone": zone, "range": range_, "id": row["SubnetId"]})
+        return {"zones": None, "vpcId": vpc, "subnets": subnets}
 
-        Args:
-            cluster: name of the stack and of its cluster.
-            slots: how many.
-            keys: further keys of the program.
-            changes: keys of the object `aws`; None takes one away.
-        """
-        config = copy.deepcopy(EXAMPLE)
-        config["external-etcd:clusterName"] = cluster
-        config["external-etcd:releaseMirror"] = "http://releases.lab"
-        config |= {f"external-etcd:{name}": value for name, value in (keys or {}).items()}
-        wanted = config[KEY] | {"operators": [f"{self.cloud.public[1]}/32"], **changes}
-        wanted["slots"] += [{"name": f"etcd-{n}", "generation": 1} for n in range(4, slots + 1)]
-        config[KEY] = {name: value for name, value in wanted.items() if value is not None}
-        return Stack(self._directory / cluster, self._environ, config, FILES, "external-etcd")
-
-    def machine(self, cluster: str, name: str) -> CloudMachine:
-        """The machine of a slot, or another one of the cluster's."""
-        return self.cloud.machine(f"{cluster}-{name}")
-
-    def members(self, cluster: str) -> list[CloudMachine]:
-        """The machines of the first three slots."""
-        return [self.machine(cluster, slot) for slot in SLOTS]
-
-    def left(self) -> list[str]:
-        """Everything in the account, and every machine."""
-        found = [f"{kind} {name}" for kind, names in self.cloud.resources().items() for name in names]
-        return found + [machine.name for machine in self.cloud.machines()]
-
-    def beside(self, name: str, stack: Stack, zone: str, group: str | None = None) -> CloudMachine:
-        """A new machine in the stack's subnet of a zone that is not the program's.
-
-        Args:
-            name: its name.
-            stack: is up.
-            zone: the zone.
-            group: the one security group that it carries. Default: one that lets nothing in and everything out.
-        """
+    def beside(self, stack: Stack, *who: str) -> list[CloudMachine]:
+        """In the subnet of the second zone; a client carries the clients' group, anybody else one without a rule in."""
         ec2, outputs = self.cloud.client(), stack.outputs()
-        if group is None:
-            made = ec2.create_security_group(GroupName=name, Description=name, VpcId=outputs["network_id"])
-            group = str(made["GroupId"])
-            self._groups.append(group)
-        image = sorted(ec2.describe_images(**_DEBIAN)["Images"], key=lambda row: row["CreationDate"])[-1]
-        (row,) = ec2.run_instances(
-            ImageId=image["ImageId"],
-            InstanceType="t3.micro",
-            MinCount=1,
-            MaxCount=1,
-            SubnetId=outputs["subnets"][zone]["id"],
-            SecurityGroupIds=[group],
-            TagSpecifications=[{"ResourceType": "instance", "Tags": [{"Key": "Name", "Value": name}]}],
-        )["Instances"]
-        self._beside.append(row["InstanceId"])
-        ec2.get_waiter("instance_running").wait(InstanceIds=[row["InstanceId"]], WaiterConfig={"Delay": 1})
-        machine = self.cloud.machine(row["InstanceId"])
-        machine.wait_for_cloud_init()
-        return machine
+        made = []
+        for name in who:
+            group = outputs["clients_security_group"]
+            if name != "client":
+                row = ec2.create_security_group(GroupName=name, Description=name, VpcId=outputs["network_id"])
+                group = str(row["GroupId"])
+                self._groups.append(group)
+            (row,) = ec2.run_instances(
+                ImageId=image(ec2),
+                InstanceType=SMALL,
+                MinCount=1,
+                MaxCount=1,
+                SubnetId=outputs["subnets"][OTHER_ZONE]["id"],
+                SecurityGroupIds=[group],
+                TagSpecifications=[{"ResourceType": "instance", "Tags": [{"Key": "Name", "Value": name}]}],
+            )["Instances"]
+            made.append(row["InstanceId"])
+        self._beside += made
+        for instance in made:
+            wait_for(ec2, instance, "running")
+        return ready(self.cloud, *made)
 
     def remove_beside(self) -> None:
-        """Takes away what `beside` made."""
+        """Also the security groups."""
         ec2 = self.cloud.client()
         if self._beside:
             ec2.terminate_instances(InstanceIds=self._beside)
-            ec2.get_waiter("instance_terminated").wait(InstanceIds=self._beside, WaiterConfig={"Delay": 1})
+        for instance in self._beside:
+            wait_for(ec2, instance, "terminated")
         for group in self._groups:
             ec2.delete_security_group(GroupId=group)
         self._beside, self._groups = [], []
 
     def terminate(self, stack: Stack, slot: str) -> None:
-        """Terminates the machine of a slot behind Pulumi's back, and waits until it is gone."""
-        ec2, number = self.cloud.client(), stack.outputs()["server_ids"][slot]
-        ec2.terminate_instances(InstanceIds=[number])
-        ec2.get_waiter("instance_terminated").wait(InstanceIds=[number], WaiterConfig={"Delay": 1})
-
-
-def raise_generation(stack: Stack, *slots: str, by: int = 1) -> None:
-    """Raises the generation of these slots in the stack's configuration."""
-    for slot in stack.config[KEY]["slots"]:
-        slot["generation"] += by if slot["name"] in slots else 0
-
-
-@pytest.fixture(scope="module")
-def stacks(aws: AwsCloud, tmp_path_factory: pytest.TempPathFactory) -> AwsStacks:
-    """Stacks on the module's emulated cloud."""
-    return AwsStacks(aws, tmp_path_factory.mktemp("stacks"))
+        """Returns when it is gone."""
+        ec2, instance = self.cloud.client(), stack.outputs()["server_ids"][slot]
+        ec2.terminate_instances(InstanceIds=[instance])
+        wait_for(ec2, instance, "terminated")

@@ -1,4 +1,4 @@
-"""The whole program on an emulated cloud, for tests: what is asked of its machines, and a probe from one of them."""
+"""The whole program on an emulated cloud, for tests: its stacks, what is asked of its machines, a probe from one."""
 
 import contextlib
 import json
@@ -6,11 +6,16 @@ import signal
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, ClassVar
+
+import yaml
 
 from lab import Machine
-from lab.clouds import CloudMachine
+from lab.clouds import AwsCloud, CloudMachine, HetznerCloud
+from lab.engine import environment
 from lab.probe import Report
 
 from .etcd import etcdctl, write_client_files
@@ -20,6 +25,111 @@ from .stacks import REPO, Stack
 UP_SECONDS = 600
 """Upper bound of an update that makes machines, on a computer that has much else to do."""
 FILES = {name: REPO / name for name in ("Pulumi.yaml", "__main__.py", "components", "stacks", ".venv")}
+SLOTS = ("etcd-1", "etcd-2", "etcd-3")
+
+
+def example(kind: str) -> dict[str, Any]:
+    """The configuration of the platform's example."""
+    return dict(yaml.safe_load((REPO / f"Pulumi.{kind}.yaml").read_text())["config"])
+
+
+def settings(stack: Stack) -> dict[str, Any]:
+    """The object in a stack's configuration that has its platform's name."""
+    found: dict[str, Any] = stack.config[f"external-etcd:{stack.config['external-etcd:platform']}"]
+    return found
+
+
+def raise_generation(stack: Stack, *slots: str, by: int = 1) -> None:
+    """Raises the generation of these slots in the stack's configuration."""
+    for slot in settings(stack)["slots"]:
+        slot["generation"] += by if slot["name"] in slots else 0
+
+
+class CloudStacks(ABC):
+    """Makes stacks on one emulated cloud, and does what others do there; a stack's name is its cluster's.
+
+    Args:
+        cloud: the cloud.
+        directory: for the stacks and their states.
+        environ: what the engine's environment has beside its own.
+        config: what the configuration of every stack has beside the example's, since this cloud is not the real one.
+    """
+
+    kind: ClassVar[str]
+    """The platform's name."""
+    package: ClassVar[str]
+    """The name of its Pulumi package."""
+
+    def __init__(
+        self,
+        cloud: AwsCloud | HetznerCloud,
+        directory: Path,
+        environ: Mapping[str, str] | None = None,
+        config: Mapping[str, str] | None = None,
+    ) -> None:
+        self._emulated = cloud
+        self._directory = directory
+        self._environ = {**environment(directory / "engine"), **(environ or {})}
+        self._config = {"external-etcd:releaseMirror": "http://releases.lab", **(config or {})}
+
+    def new(self, cluster: str, slots: int = 3, keys: dict[str, Any] | None = None, **changes: Any) -> Stack:
+        """The example, changed where the emulated cloud is not the real one; it is not up.
+
+        Args:
+            cluster: name of the stack and of its cluster.
+            slots: how many.
+            keys: further keys of the program.
+            changes: keys of the platform's object; None takes one away.
+        """
+        config = example(self.kind) | self._config | {"external-etcd:clusterName": cluster}
+        config |= {f"external-etcd:{name}": value for name, value in (keys or {}).items()}
+        wanted = config[f"external-etcd:{self.kind}"] | {"operators": [f"{self._emulated.public[1]}/32"], **changes}
+        wanted["slots"] += [{"name": f"etcd-{n}", "generation": 1} for n in range(4, slots + 1)]
+        config[f"external-etcd:{self.kind}"] = {name: value for name, value in wanted.items() if value is not None}
+        return Stack(self._directory / cluster, self._environ, config, FILES, "external-etcd")
+
+    def machine(self, stack: Stack, name: str) -> CloudMachine:
+        """The machine of a slot, or another one of the cluster's."""
+        return self._emulated.machine(f"{stack.directory.name}-{name}")
+
+    def members(self, stack: Stack) -> list[CloudMachine]:
+        """The machines of all slots, in order."""
+        return [self.machine(stack, slot["name"]) for slot in settings(stack)["slots"]]
+
+    def stranger(self) -> Machine:
+        """A machine on the public network that is none of the cloud's."""
+        return self._emulated.stranger()
+
+    def left(self) -> list[str]:
+        """Everything in the account, and every machine."""
+        found = [f"{kind} {name}" for kind, names in self._emulated.resources().items() for name in names]
+        return found + [machine.name for machine in self._emulated.machines()]
+
+    def counts(self, stack: Stack) -> dict[str, int]:
+        """Type -> how many resources of the cloud's package the state holds."""
+        found: dict[str, int] = {}
+        for resource in stack.export()["deployment"]["resources"]:
+            if resource["type"].startswith(f"{self.package}:"):
+                kind = resource["type"].rpartition(":")[2]
+                found[kind] = found.get(kind, 0) + 1
+        return found
+
+    @abstractmethod
+    def beside(self, stack: Stack, *who: str) -> list[CloudMachine]:
+        """New machines in the cluster's network that are not the program's.
+
+        Args:
+            stack: is up.
+            who: `client` may reach etcd's client port; anybody else may reach nothing.
+        """
+
+    @abstractmethod
+    def remove_beside(self) -> None:
+        """Takes away what `beside` made."""
+
+    @abstractmethod
+    def terminate(self, stack: Stack, slot: str) -> None:
+        """Ends the machine of a slot behind Pulumi's back."""
 
 
 def ask(machine: CloudMachine, *words: str) -> str:
@@ -61,16 +171,6 @@ def open_ports(
 def certificates(machine: CloudMachine) -> str:
     """What certificates and keys a machine has: file and its checksum, a line each."""
     return machine.run("cd /etc/etcd/pki && sha256sum *").stdout
-
-
-def counts(stack: Stack, package: str) -> dict[str, int]:
-    """Type -> how many resources of the cloud's package the state holds."""
-    found: dict[str, int] = {}
-    for resource in stack.export()["deployment"]["resources"]:
-        if resource["type"].startswith(f"{package}:"):
-            kind = resource["type"].rpartition(":")[2]
-            found[kind] = found.get(kind, 0) + 1
-    return found
 
 
 @contextlib.contextmanager

@@ -1,112 +1,63 @@
 """Stacks of the platform hetzner on the emulated cloud, for tests."""
 
-import copy
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import pytest
-import yaml
-from hcloud.networks import NetworkSubnet
+from hcloud.networks import BoundNetwork, NetworkSubnet
+from hcloud.servers import BoundServer
 
 from lab.clouds import CloudMachine, HetznerCloud
-from lab.engine import environment
 
-from .cloud_stacks import FILES
-from .clouds import finish, make_empty, new_client, ready, server
-from .stacks import REPO, Stack
+from .cloud_stacks import CloudStacks
+from .clouds import finish, new_client, ready, server
+from .stacks import Stack
 
-SLOTS = ("etcd-1", "etcd-2", "etcd-3")
-EXAMPLE: dict[str, Any] = yaml.safe_load((REPO / "Pulumi.hetzner.yaml").read_text())["config"]
-KEY = "external-etcd:hetzner"
+_ADDRESSES = {"client": "10.1.2.9", "stranger": "10.1.1.99"}
 
 
-class HetznerStacks:
-    """Makes stacks on one emulated cloud, whose account is empty at first.
+class HetznerStacks(CloudStacks):
+    """Makes stacks on one emulated Hetzner Cloud.
 
     Attributes:
         cloud: the cloud.
+        client: the official client.
     """
 
+    kind = "hetzner"
+    package = "hcloud"
+
     def __init__(self, cloud: HetznerCloud, directory: Path) -> None:
+        config = {"hcloud:endpoint": cloud.endpoint, "hcloud:token": cloud.token, "hcloud:pollInterval": "50ms"}
+        super().__init__(cloud, directory, config=config)
         self.cloud = cloud
-        self._directory = directory
-        self._environ = environment(directory / "engine")
-        make_empty(new_client(cloud))
+        self.client = new_client(cloud)
+        self._beside: list[BoundServer] = []
+        self._subnets: list[tuple[BoundNetwork, NetworkSubnet]] = []
 
-    def new(self, cluster: str, slots: int = 3, keys: dict[str, Any] | None = None, **changes: Any) -> Stack:
-        """The example, changed where the emulated cloud is not the real one: endpoint, token, who the operator is.
-
-        Args:
-            cluster: name of the stack and of its cluster.
-            slots: how many.
-            keys: further keys of the program.
-            changes: keys of the object `hetzner`.
-        """
-        config = copy.deepcopy(EXAMPLE)
-        config["external-etcd:clusterName"] = cluster
-        config["external-etcd:releaseMirror"] = "http://releases.lab"
-        config |= {f"external-etcd:{name}": value for name, value in (keys or {}).items()}
-        config[KEY] |= {"operators": [f"{self.cloud.public[1]}/32"], **changes}
-        config[KEY]["slots"] += [{"name": f"etcd-{n}", "generation": 1} for n in range(4, slots + 1)]
-        config |= {"hcloud:endpoint": self.cloud.endpoint, "hcloud:token": self.cloud.token}
-        config["hcloud:pollInterval"] = "50ms"
-        return Stack(self._directory / cluster, self._environ, config, FILES, "external-etcd")
-
-    def machine(self, cluster: str, name: str) -> CloudMachine:
-        """The machine of a slot, or another one of the cluster's."""
-        return self.cloud.machine(f"{cluster}-{name}")
-
-    def members(self, cluster: str) -> list[CloudMachine]:
-        """The machines of the first three slots."""
-        return [self.machine(cluster, slot) for slot in SLOTS]
-
-    def left(self) -> list[str]:
-        """Everything in the account, and every machine."""
-        found = [f"{kind} {name}" for kind, names in self.cloud.resources().items() for name in names]
-        return found + [machine.name for machine in self.cloud.machines()]
-
-    def beside(self, cluster: str, *addresses: str) -> list[CloudMachine]:
-        """New servers in the cluster's network that are not the program's; a subnet is added where there is none."""
-        client = new_client(self.cloud)
-        network = client.networks.get_by_name(cluster)
+    def beside(self, stack: Stack, *who: str) -> list[CloudMachine]:
+        """A client is in the range of the clients, for which there is a subnet then; who is an address gets that."""
+        network = self.client.networks.get_by_name(stack.directory.name)
         assert network is not None
-        wanted = {f"{address.rpartition('.')[0]}.0/24" for address in addresses}
-        for range_ in sorted(wanted - {str(subnet.ip_range) for subnet in network.subnets or []}):
-            finish(network.add_subnet(NetworkSubnet(type="cloud", network_zone="eu-central", ip_range=range_)))
         made = []
-        for address in addresses:
-            one = server(client, f"beside-{address.replace('.', '-')}")
-            finish(one.attach_to_network(network, ip=address))
-            made.append(one)
+        for address in [_ADDRESSES.get(name, name) for name in who]:
+            range_ = f"{address.rpartition('.')[0]}.0/24"
+            if range_ not in [subnet.ip_range for subnet in network.subnets or []]:
+                subnet = NetworkSubnet(type="cloud", network_zone="eu-central", ip_range=range_)
+                finish(network.add_subnet(subnet))
+                network.reload()
+                self._subnets.append((network, subnet))
+            made.append(server(self.client, f"beside-{address.replace('.', '-')}"))
+            self._beside.append(made[-1])
+            finish(made[-1].attach_to_network(network, ip=address))
         return ready(self.cloud, *made)
 
-    def remove_beside(self, cluster: str) -> None:
-        """Takes away what `beside` made."""
-        client = new_client(self.cloud)
-        for one in client.servers.get_all():
-            if str(one.name).startswith("beside-"):
-                finish(one.delete())
-        network = client.networks.get_by_name(cluster)
-        assert network is not None
-        for subnet in network.subnets or []:
-            if subnet.ip_range != EXAMPLE[KEY]["subnetRange"]:
-                finish(network.delete_subnet(subnet))
+    def remove_beside(self) -> None:
+        """Also the subnets."""
+        for machine in self._beside:
+            finish(machine.delete())
+        for network, subnet in self._subnets:
+            finish(network.delete_subnet(subnet))
+        self._beside, self._subnets = [], []
 
-    def terminate(self, cluster: str, slot: str) -> None:
-        """Deletes the server of a slot behind Pulumi's back."""
-        (number,) = [row["id"] for row in self.cloud.call("GET", f"/servers?name={cluster}-{slot}")["servers"]]
-        self.cloud.call("DELETE", f"/servers/{number}")
-
-
-def raise_generation(stack: Stack, *slots: str, by: int = 1) -> None:
-    """Raises the generation of these slots in the stack's configuration."""
-    for slot in stack.config[KEY]["slots"]:
-        slot["generation"] += by if slot["name"] in slots else 0
-
-
-@pytest.fixture(scope="module")
-def stacks(cloud: HetznerCloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HetznerStacks]:
-    """Stacks on the session's emulated cloud."""
-    yield HetznerStacks(cloud, tmp_path_factory.mktemp("stacks"))
-    make_empty(new_client(cloud))
+    def terminate(self, stack: Stack, slot: str) -> None:
+        """Returns when it is gone."""
+        finish(self.client.servers.get_by_id(int(stack.outputs()["server_ids"][slot])).delete())

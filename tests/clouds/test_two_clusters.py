@@ -1,0 +1,284 @@
+"""Two clusters in one account: five members beside three with their data on volumes, whose machines come and go.
+
+On AWS the five have no public addresses and a bastion of their own, and the three are in a VPC that exists. On Hetzner
+Cloud nobody has public addresses: the three come with a network and a bastion, and the five use them.
+"""
+
+import ipaddress
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.clouds import CloudMachine
+from tests.support.aws_stacks import AwsStacks
+from tests.support.cloud_stacks import (
+    SLOTS,
+    UP_SECONDS,
+    CloudStacks,
+    ask,
+    certificates,
+    leader,
+    members,
+    open_ports,
+    probing_from,
+    raise_generation,
+    settings,
+    unhealthy,
+)
+from tests.support.clouds import reaches
+from tests.support.hetzner_stacks import HetznerStacks
+from tests.support.stacks import Stack, override_in
+from tests.support.waiting import every
+
+ON_AWS = pytest.mark.parametrize("stacks", ["aws"], indirect=True)
+ON_HETZNER = pytest.mark.parametrize("stacks", ["hetzner"], indirect=True)
+ZONES = ("eu-central-1a", "eu-central-1b", "eu-central-1c")
+VOLUME: dict[str, Any] = {"volume": {"size": 10, "protect": False}}
+MARK = "/var/lib/etcd/.etcd-node.json"
+DISK = {
+    "aws": "/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_vol*",
+    "hetzner": "/dev/disk/by-id/scsi-0HC_Volume_*",
+}
+# What only a raised generation may bring to a machine.
+ANOTHER_MACHINE: dict[str, dict[str, Any]] = {
+    "aws": {"instanceType": "t3.large", "image": "ubuntu-24.04", "rootSize": 20},
+    "hetzner": {"image": "debian-13"},
+}
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """Both are up. The bastion is the one's that is `behind` it, or of the first that is."""
+
+    five: Stack
+    kept: Stack
+    behind: Stack
+    before: list[str]
+    """What was in the account before."""
+
+
+@pytest.fixture(scope="module")
+def clusters(stacks: CloudStacks, tmp_path_factory: pytest.TempPathFactory) -> Clusters:
+    if isinstance(stacks, AwsStacks):
+        kept = stacks.new("kept", **VOLUME, **stacks.existing(*ZONES[:2]))
+        before = stacks.left()
+        assert Counter(row.partition(" ")[0] for row in before) == {"vpcs": 1, "subnets": 2, "internet_gateways": 1}
+        five = stacks.new("five", 5, publicIpv4=False, natGateway=True, bastion={"instanceType": "t3.nano"})
+        at_the_same_time = five.begin_up()
+        try:
+            kept.up(timeout=UP_SECONDS)
+        finally:
+            run = at_the_same_time.wait(UP_SECONDS)
+        assert run.code == 0, run.text
+        return Clusters(five, kept, five, before)
+    kept = stacks.new("kept", publicIpv4=False, bastion={}, **VOLUME)
+    kept.up(timeout=UP_SECONDS)
+    five = stacks.new("five", 5, **_in_the_network_of(kept, tmp_path_factory.mktemp("key") / "bastion"))
+    five.up(timeout=UP_SECONDS)
+    return Clusters(five, kept, kept, [])
+
+
+def _in_the_network_of(other: Stack, key: Path) -> dict[str, Any]:
+    """Configuration of a cluster on Hetzner Cloud in the network of another one, behind its bastion."""
+    outputs = other.outputs()
+    key.touch(mode=0o600)
+    key.write_text(outputs["ssh_private_key"])
+    bastion = outputs["bastion"]
+    way = {"host": bastion["host"], "hostKey": bastion["host_key"], "user": bastion["user"], "privateKeyFile": str(key)}
+    return {
+        "keys": {"ssh": {"bastion": way}},
+        "publicIpv4": False,
+        "networkId": outputs["network_id"],
+        "subnetRange": "10.1.3.0/24",
+        "operators": ["10.1.1.5/32"],
+    }
+
+
+@pytest.fixture(scope="module")
+def kept(clusters: Clusters) -> Stack:
+    """The three with volumes."""
+    return clusters.kept
+
+
+@pytest.fixture(scope="module")
+def client(kept: Stack, stacks: CloudStacks) -> CloudMachine:
+    """A machine that may be a client of the three."""
+    (machine,) = stacks.beside(kept, "client")
+    return machine
+
+
+def volume(machine: CloudMachine) -> str:
+    """UUID of the file system in which a machine's data are: another one after a format."""
+    return machine.run("findmnt --noheadings --output UUID,FSTYPE --target /var/lib/etcd/member").stdout.strip()
+
+
+def next_to_go(stack: Stack) -> str:
+    """The slot whose machine is the oldest."""
+    return str(min(settings(stack)["slots"], key=lambda slot: int(slot["generation"]))["name"])
+
+
+def test_five_members_without_public_addresses_and_three_beside_them_are_healthy(
+    clusters: Clusters, stacks: CloudStacks
+) -> None:
+    ours, theirs = stacks.members(clusters.five), stacks.members(clusters.kept)
+    assert set(members(ours[0])) == {f"etcd-{n}" for n in range(1, 6)}
+    assert set(members(theirs[0])) == set(SLOTS)
+    assert (unhealthy(ours[0]), unhealthy(theirs[0])) == ([], [])
+    assert [machine.address for machine in ours] == [None] * 5
+    assert [machine.address is None for machine in theirs] == [stacks.kind == "hetzner"] * 3
+
+
+@ON_AWS
+def test_five_members_are_spread_over_three_zones_and_three_over_the_subnets_that_exist(
+    clusters: Clusters, stacks: AwsStacks
+) -> None:
+    subnets = {zone: ipaddress.ip_network(row["range"]) for zone, row in clusters.five.outputs()["subnets"].items()}
+    addresses = [ipaddress.ip_address(machine.private_addresses[0]) for machine in stacks.members(clusters.five)]
+    zones = Counter(zone for address in addresses for zone, range_ in subnets.items() if address in range_)
+    assert zones == {ZONES[0]: 2, ZONES[1]: 2, ZONES[2]: 1}
+    assert [row["address"] for row in clusters.kept.outputs()["members"]] == ["10.7.0.11", "10.7.1.12", "10.7.0.13"]
+
+
+@ON_HETZNER
+def test_in_a_network_that_exists_a_subnet_is_made_and_its_members_are_strangers_to_the_others(
+    clusters: Clusters, stacks: HetznerStacks
+) -> None:
+    assert stacks.counts(clusters.kept)["NetworkRoute"] == 1
+    assert stacks.counts(clusters.five) == {
+        **dict.fromkeys(("NetworkSubnet", "Firewall", "PlacementGroup", "SshKey"), 1),
+        "Server": 5,
+    }
+    assert not reaches(stacks.machine(clusters.kept, "etcd-1"), "10.1.3.11", 2379)
+
+
+def test_a_second_update_changes_nothing(clusters: Clusters) -> None:
+    assert clusters.five.up("--expect-no-changes").code == 0
+
+
+def test_the_bastion_alone_reaches_ssh_and_nothing_of_etcd(clusters: Clusters, stacks: CloudStacks) -> None:
+    bastion = stacks.machine(clusters.behind, "bastion")
+    first, second = stacks.members(clusters.behind)[:2]
+    (address,) = second.private_addresses
+    assert open_ports(bastion, address) == [22]
+    assert open_ports(first, address) == [2379, 2380]
+    assert bastion.answers(10), "the operator comes from this computer"
+    assert bastion.address
+    assert open_ports(stacks.stranger(), bastion.address) == []
+
+
+def test_one_cluster_is_destroyed_and_the_other_one_stays(clusters: Clusters, stacks: CloudStacks) -> None:
+    clusters.five.destroy()
+    assert not [thing for thing in stacks.left() if "five" in thing]
+    assert unhealthy(stacks.machine(clusters.kept, "etcd-1")) == []
+
+
+@ON_HETZNER
+def test_two_generations_raised_in_one_update_by_an_override_replace_one_machine_and_the_cluster_serves(
+    kept: Stack, stacks: HetznerStacks, client: CloudMachine, tmp_path: Path
+) -> None:
+    ids = kept.outputs()["server_ids"]
+    raise_generation(kept, "etcd-1", "etcd-2")
+    kept.config["external-etcd:override"] = override_in(kept.preview(check=False))
+    with probing_from(client, kept, tmp_path / "probe", planned=True):
+        refused = kept.up(check=False, timeout=UP_SECONDS)
+        assert refused.code != 0
+        said = re.search(r"was let go at \S+ and is not back yet; the machine of (\S+) stays as it is", refused.text)
+        # The gate of etcd-1 asks etcd-2, whose machine may be gone by then and say nothing.
+        stays = "etcd-1" if said is None else said[1]
+        (gone,) = {"etcd-1", "etcd-2"} - {stays}
+        # As the message says.
+        del kept.config["external-etcd:override"]
+        raise_generation(kept, stays, by=-1)
+        kept.up(timeout=UP_SECONDS)
+    after = kept.outputs()["server_ids"]
+    assert [slot for slot in SLOTS if ids[slot] != after[slot]] == [gone]
+    # Its member is back, so the other machine may go at once, as the tests that follow let it.
+    assert unhealthy(stacks.machine(kept, stays)) == []
+
+
+def test_a_machine_is_not_replaced_while_another_member_is_down(kept: Stack, stacks: CloudStacks) -> None:
+    slot = next_to_go(kept)
+    ids, machine = kept.outputs()["server_ids"], stacks.machine(kept, slot)
+    # Not the next one, which is asked.
+    down = stacks.machine(kept, SLOTS[SLOTS.index(slot) - 1])
+    init = machine.guest.init
+    down.run("systemctl stop etcd")
+    raise_generation(kept, slot)
+    try:
+        refused = kept.up(check=False)
+    finally:
+        raise_generation(kept, slot, by=-1)
+        down.run("systemctl start etcd")
+    assert refused.code != 0
+    reason = f"the machine of {slot} is to go, but the other members do not carry the cluster without it"
+    assert reason in refused.text
+    assert f"{down.name.removeprefix('kept-')}: connection refused" in refused.text
+    assert kept.outputs()["server_ids"] == ids
+    assert stacks.machine(kept, slot).guest.init == init
+    assert any(unhealthy(machine) == [] for _ in every(0.5, seconds=30))
+
+
+def test_a_raised_generation_replaces_that_machine_alone_after_its_leadership_went_and_its_data_come_back(
+    kept: Stack, stacks: CloudStacks, client: CloudMachine, tmp_path: Path
+) -> None:
+    slot, machines = next_to_go(kept), stacks.members(kept)
+    old = machines[SLOTS.index(slot)]
+    before, servers, had, disk = members(old), kept.outputs()["server_ids"], certificates(old), volume(old)
+    if leader(machines) != old:
+        ask(leader(machines), "move-leader", f"{before[slot]:x}")
+    assert leader(machines) == old
+    ask(old, "put", "written", "before")
+
+    raise_generation(kept, slot)
+    settings(kept).update(ANOTHER_MACHINE[stacks.kind])
+    with probing_from(client, kept, tmp_path / "probe", planned=True):
+        kept.up(timeout=UP_SECONDS)
+    after = kept.outputs()["server_ids"]
+    assert [each for each in SLOTS if servers[each] != after[each]] == [slot]
+    back = stacks.machine(kept, slot)
+    assert (members(back), certificates(back), volume(back)) == (before, had, disk)
+    assert (back.address, back.private_addresses) == (old.address, old.private_addresses)
+    assert "before" in ask(back, "get", "written")
+    assert kept.up("--expect-no-changes").code == 0
+    assert kept.pulumi("refresh", "--yes", "--skip-preview", "--expect-no-changes").code == 0
+
+
+def test_a_terminated_machine_comes_back_with_its_volume_unless_somebody_elses_data_are_on_it(
+    kept: Stack, stacks: CloudStacks, client: CloudMachine, tmp_path: Path
+) -> None:
+    machine = stacks.machine(kept, "etcd-3")
+    before, had, disk = members(machine), certificates(machine), volume(machine)
+    ask(machine, "put", "written", "before it was lost")
+    with probing_from(client, kept, tmp_path / "probe", planned=False):
+        # Without the mark they are anybody's.
+        machine.run(f"mv {MARK} /var/lib/etcd/precious")
+        stacks.terminate(kept, "etcd-3")
+        kept.pulumi("refresh", "--yes", "--skip-preview")
+        refused = kept.up(check=False, timeout=UP_SECONDS)
+        assert refused.code != 0
+        assert "and nothing on it says that this is data of etcd-3 of kept; it is untouched" in refused.text
+
+        machine = stacks.machine(kept, "etcd-3")
+        machine.run(f"mkdir /mnt/volume && mount {DISK[stacks.kind]} /mnt/volume")
+        there = machine.run("ls -A /mnt/volume").stdout.split()
+        assert {"member", "precious"} <= set(there)
+        machine.run(f"mv /mnt/volume/precious /mnt/volume/$(basename {MARK}) && umount /mnt/volume")
+        kept.up(timeout=UP_SECONDS)
+    assert (members(machine), certificates(machine), volume(machine)) == (before, had, disk)
+    for each in stacks.members(kept):
+        assert "before it was lost" in ask(each, "get", "written")
+    assert unhealthy(machine) == []
+
+
+def test_destroy_takes_the_volumes_too_and_leaves_what_was_there_before(
+    clusters: Clusters, stacks: CloudStacks
+) -> None:
+    stacks.remove_beside()
+    assert stacks.counts(clusters.kept)["Volume"] == 3
+    clusters.kept.destroy()
+    assert sorted(stacks.left()) == sorted(clusters.before)
+    assert clusters.kept.export()["deployment"].get("resources", []) == []

@@ -1,0 +1,99 @@
+"""The examples of the clouds under the real engine, before anything exists: what a preview says.
+
+The names of all resources are an interface: the reviewed files have them.
+"""
+
+from typing import Any
+
+import pytest
+
+from lab.engine import environment
+from tests.support.cloud_stacks import FILES, example, settings
+from tests.support.snapshot import compare, taken
+from tests.support.stacks import Run, Stack
+
+PACKAGES = {"aws": "aws", "hetzner": "hcloud"}
+# Nothing answers there: a preview of what does not exist asks nobody, but for an image of AWS without an ID.
+NOBODY = {
+    "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+    "AWS_ACCESS_KEY_ID": "none",
+    "AWS_SECRET_ACCESS_KEY": "none",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+OFFLINE = {
+    "aws": dict.fromkeys(
+        ("aws:skipCredentialsValidation", "aws:skipRequestingAccountId", "aws:skipMetadataApiCheck"), "true"
+    ),
+    "hetzner": {"hcloud:token": "x" * 64, "hcloud:endpoint": "http://127.0.0.1:9/v1"},
+}
+AMI = "ami-0123456789abcdef0"
+ARM: dict[str, dict[str, Any]] = {
+    "aws": {
+        **{"instanceType": "m7g.large", "architecture": "arm64", "publicIpv4": False, "natGateway": True},
+        "bastion": {"instanceType": "t3.nano", "ami": AMI},
+        "volume": {"size": 20, "iops": 4000, "throughput": 250},
+    },
+    "hetzner": {"serverType": "cax11", "publicIpv4": False, "bastion": {}, "volume": {"size": 10}},
+}
+
+
+class Previews:
+    """The stack of a cloud, of which nothing is ever made."""
+
+    def __init__(self, kind: str, stack: Stack) -> None:
+        self.kind = kind
+        self.stack = stack
+
+    def taken(self, **changes: Any) -> dict[str, Any]:
+        """What a preview would make, with these keys of the platform's object."""
+        self._set(changes)
+        return taken(self.stack, PACKAGES[self.kind])
+
+    def refused(self, **changes: Any) -> Run:
+        """A preview with these keys, which is refused with nothing but the reasons."""
+        self._set(changes)
+        run = self.stack.preview(check=False)
+        assert run.code != 0
+        assert "Traceback" not in run.text
+        assert "Network" not in run.text, "nothing was declared"
+        return run
+
+    def _set(self, changes: dict[str, Any]) -> None:
+        self.stack.config = example(self.kind) | OFFLINE[self.kind]
+        settings(self.stack).update({"ami": AMI} if self.kind == "aws" else {}, **changes)
+
+
+@pytest.fixture(scope="module", params=["aws", "hetzner"])
+def previews(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Previews:
+    directory = tmp_path_factory.mktemp("stacks")
+    environ = {**environment(directory / "engine"), **NOBODY}
+    return Previews(request.param, Stack(directory / request.param, environ, {}, FILES, "external-etcd"))
+
+
+def test_the_preview_of_the_example_is_the_reviewed_one(previews: Previews) -> None:
+    compare(previews.taken(), previews.kind)
+
+
+def test_the_preview_of_private_machines_of_arm_with_volumes_is_the_reviewed_one(previews: Previews) -> None:
+    found = previews.taken(**ARM[previews.kind])
+    kept = [inputs["input"] for urn, inputs in found.items() if urn.endswith("-generation-1")]
+    assert [machine.get("instance_type") or machine["server_type"] for machine in kept] == [
+        {"aws": "m7g.large", "hetzner": "cax11"}[previews.kind]
+    ] * 3
+    compare(found, f"{previews.kind}-private-volumes")
+
+
+@pytest.mark.parametrize("previews", ["aws"], indirect=True)
+def test_what_cannot_be_is_refused_with_nothing_but_the_reasons(previews: Previews) -> None:
+    run = previews.refused(vpcRange="10.2.0.0/28", operators=["0.0.0.0/0"])
+    assert "external-etcd" in run.text
+    assert "aws.vpcRange: given '10.2.0.0/28'. The range of the VPC is /24 or larger" in run.text
+    assert "aws.operators[0]: given '0.0.0.0/0'. 0.0.0.0/0 is everybody" in run.text
+
+
+def test_generations_are_compared_with_the_last_update_before_anything_else_happens(previews: Previews) -> None:
+    previews.stack.left(generations={"etcd-1": 1, "etcd-2": 1, "etcd-3": 1})
+    slots = [{"name": f"etcd-{n}", "generation": 1 + (n < 3)} for n in (1, 2, 3)]
+    run = previews.refused(slots=slots)
+    assert f"{previews.kind}.slots.etcd-2.generation: given etcd-1 from 1 to 2, etcd-2 from 1 to 2" in run.text
+    assert "Raise that of etcd-1 alone, run pulumi up, then raise the next" in run.text

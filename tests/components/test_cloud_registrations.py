@@ -1,0 +1,567 @@
+"""The clouds' platforms as the engine receives them, in a preview and an update: names, parents, order, secrets."""
+
+import functools
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+import pytest
+import yaml
+
+from components.aws import AwsMachines, AwsNetwork
+from components.plan import PlanError
+from stacks import aws, config, hetzner
+from tests.support.cloud_stacks import SLOTS, example
+from tests.support.recording import Recorder, Registration, aws_id, is_secret, plain_text, record
+
+ZONES = ("eu-central-1a", "eu-central-1b", "eu-central-1c")
+EXISTING: dict[str, Any] = {
+    "zones": None,
+    "vpcId": "vpc-0123456789abcdef0",
+    "subnets": [
+        {"zone": zone, "range": f"172.31.{16 * n}.0/20", "id": f"subnet-0123456789abcdef{n}"}
+        for n, zone in enumerate(ZONES)
+    ],
+}
+INSTANCE, CARD, VOLUME_TYPE = (
+    "aws:ec2/instance:Instance",
+    "aws:ec2/networkInterface:NetworkInterface",
+    "aws:ebs/volume:Volume",
+)
+GROUP, INGRESS, EGRESS = (
+    "aws:ec2/securityGroup:SecurityGroup",
+    "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule",
+    "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule",
+)
+FIRST = dict.fromkeys(SLOTS, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Cloud:
+    """A platform, whose example has a cluster of the same name."""
+
+    name: str
+    package: str
+    build: Callable[..., dict[str, Any]]
+    server: str
+    """Type of a machine; so the next ones."""
+    volume: str
+    attachment: str
+    says_whose: str
+    """The input that names the owner."""
+    unsaid: tuple[str, ...]
+    """Types that do not take it."""
+    private: dict[str, Any]
+    """Changes for machines without public addresses."""
+    on_volumes: dict[str, Any]
+    user_data: int
+    """Bytes at most."""
+
+    def wanted(self, generations: str = "111", **changes: Any) -> config.StackConfig:
+        """The example with these changes; None takes a key away."""
+        given = {key.partition(":")[2]: value for key, value in example(self.name).items() if "etcd:" in key}
+        given[self.name] = {key: value for key, value in {**given[self.name], **changes}.items() if value is not None}
+        for slot, generation in zip(given[self.name]["slots"], generations, strict=True):
+            slot["generation"] = int(generation)
+        raw = {key: value if isinstance(value, str) else json.dumps(value) for key, value in given.items()}
+        return config.load(self.name, raw)
+
+    def stack(
+        self, preview: bool, previous: dict[str, Any] | None = None, generations: str = "111", **changes: Any
+    ) -> Recorder:
+        """What was registered; nobody may change it."""
+        return _recorded(self, preview, json.dumps(previous or {}), generations, json.dumps(changes))
+
+    def stashes(self, generations: str) -> list[str]:
+        """Names of everything that is kept from one update to the next."""
+        kept = [f"{self.name}-{slot}-generation-{n}" for slot, n in zip(SLOTS, generations, strict=True)]
+        rest = [f"{self.name}-{what}" for what in ("change", "founding", "machines")]
+        return sorted([*kept, *(f"{each}-first-boot" for each in kept), *rest])
+
+    def of(self, recorder: Recorder) -> list[Registration]:
+        """The resources of the cloud itself."""
+        return [each for each in recorder.registrations if each.type.startswith(f"{self.package}:")]
+
+
+@functools.cache
+def _recorded(cloud: Cloud, preview: bool, previous: str, generations: str, changes: str) -> Recorder:
+    loaded = cloud.wanted(generations, **json.loads(changes))
+    return record(lambda: cloud.build(loaded, json.loads(previous)), preview)
+
+
+AWS = Cloud(
+    name="aws",
+    package="aws",
+    build=aws.build,
+    server=INSTANCE,
+    volume=VOLUME_TYPE,
+    attachment="aws:ec2/volumeAttachment:VolumeAttachment",
+    says_whose="tags",
+    unsaid=("Route", "RouteTableAssociation", "VolumeAttachment"),
+    private={"publicIpv4": False, "natGateway": True, "bastion": {"instanceType": "t3.nano"}},
+    on_volumes={"volume": {"size": 20}},
+    user_data=16 << 10,
+)
+HETZNER = Cloud(
+    name="hetzner",
+    package="hcloud",
+    build=hetzner.build,
+    server="hcloud:index/server:Server",
+    volume="hcloud:index/volume:Volume",
+    attachment="hcloud:index/volumeAttachment:VolumeAttachment",
+    says_whose="labels",
+    unsaid=("NetworkSubnet", "NetworkRoute", "VolumeAttachment"),
+    private={"publicIpv4": False, "bastion": {"serverType": "cx23"}},
+    on_volumes={"volume": {"size": 10}},
+    user_data=32 << 10,
+)
+
+
+@pytest.fixture(params=[AWS, HETZNER], ids=lambda cloud: cloud.name)
+def cloud(request: pytest.FixtureRequest) -> Cloud:
+    return request.param  # type: ignore[no-any-return]
+
+
+@pytest.fixture(params=[True, False], ids=["preview", "update"])
+def preview(request: pytest.FixtureRequest) -> bool:
+    return request.param  # type: ignore[no-any-return]
+
+
+def whole(cloud: Cloud, preview: bool) -> Recorder:
+    """With everything that a cloud can have: volumes, a bastion, no public addresses."""
+    return cloud.stack(preview, **cloud.on_volumes, **cloud.private)
+
+
+def types(recorder: Recorder, type_: str) -> list[str]:
+    return sorted(each.name for each in recorder.registrations if each.type.rsplit(":", 1)[-1] == type_)
+
+
+def rules(recorder: Recorder) -> list[tuple[str, str, int | None]]:
+    """Group, who may, and to which port, of every rule that lets something in."""
+    return sorted(
+        (
+            each.inputs["securityGroupId"],
+            each.inputs.get("cidrIpv4") or each.inputs.get("cidrIpv6") or each.inputs["referencedSecurityGroupId"],
+            int(each.inputs["fromPort"]),
+        )
+        for each in recorder.of_type(INGRESS)
+    )
+
+
+def test_every_resource_hangs_below_the_component_that_makes_it(cloud: Cloud, preview: bool) -> None:
+    parents = [cloud.name, *(f"{cloud.name}-{name}" for name in ("pki", "bastion", *SLOTS))]
+    for each in whole(cloud, preview).registrations:
+        if each.request.custom and "StackReference" not in each.type:
+            assert each.parent in parents, each.name
+
+
+def test_everything_that_can_say_whose_it_is_does_and_has_a_readable_name_on_aws(cloud: Cloud, preview: bool) -> None:
+    recorder = whole(cloud, preview)
+    for each in cloud.of(recorder):
+        if each.type.rsplit(":", 1)[-1] not in cloud.unsaid:
+            said = each.inputs[cloud.says_whose]
+            assert (said["etcd"], said["cluster"], said["environment"]) == ("true", cloud.name, "test"), each.name
+            assert cloud is HETZNER or said["Name"].startswith("aws"), each.name
+    for name, slot in ((f"{cloud.name}-{slot}", slot) for slot in SLOTS):
+        for type_ in (cloud.server, *((CARD, VOLUME_TYPE) if cloud is AWS else ())):
+            assert recorder.named(name, type_).inputs[cloud.says_whose]["member"] == slot
+        if cloud is AWS:
+            assert recorder.named(name, INSTANCE).inputs["rootBlockDevice"]["tags"]["Name"] == name
+
+
+def test_what_must_be_unique_in_an_account_has_the_clusters_name_in_its_own_so_that_no_two_clusters_collide(
+    cloud: Cloud, preview: bool
+) -> None:
+    named = [each for each in cloud.of(whole(cloud, preview)) if "name" in each.inputs]
+    # Nothing on AWS.
+    assert bool(named) == (cloud is HETZNER)
+    for each in named:
+        assert each.inputs["name"].startswith("hetzner"), each.name
+        assert each.request.deleteBeforeReplace, each.name
+
+
+def test_each_port_is_open_to_those_alone_who_have_business_there() -> None:
+    members, clients = (aws_id("sg", f"aws-{name}") for name in ("members", "clients"))
+    recorder = AWS.stack(
+        False, clients=["10.2.64.0/20"], clientGroups=["sg-0123456789abcdef0"], metricsClients=["10.2.9.9"]
+    )
+    assert rules(recorder) == sorted(
+        [
+            (members, "203.0.113.7/32", 22),
+            (members, members, 2379),
+            (members, clients, 2379),
+            (members, "10.2.64.0/20", 2379),
+            (members, "sg-0123456789abcdef0", 2379),
+            (members, members, 2380),
+            (members, "10.2.9.9/32", 2381),
+        ]
+    )
+    for each in recorder.of_type(INGRESS):
+        assert each.inputs["fromPort"] == each.inputs["toPort"]
+        assert each.inputs["ipProtocol"] == "tcp"
+
+
+def test_through_a_bastion_ssh_comes_from_its_group_and_operators_reach_the_bastion_alone() -> None:
+    members, bastion = (aws_id("sg", f"aws-{name}") for name in ("members", "bastion"))
+    found = [rule for rule in rules(whole(AWS, False)) if rule[2] == 22]
+    assert sorted(found) == sorted([(members, bastion, 22), (bastion, "203.0.113.7/32", 22)])
+
+
+def test_the_clients_group_opens_nothing_on_those_who_carry_it_and_lets_them_out_to_etcd_alone() -> None:
+    recorder = AWS.stack(False)
+    clients = aws_id("sg", "aws-clients")
+    assert all(group != clients for group, _, _ in rules(recorder))
+    (rule,) = [each.inputs for each in recorder.of_type(EGRESS) if each.inputs["securityGroupId"] == clients]
+    assert rule["referencedSecurityGroupId"] == aws_id("sg", "aws-members")
+    assert (rule["fromPort"], rule["toPort"]) == (2379, 2379)
+
+
+def test_a_cluster_with_nothing_open_to_everybody_names_everybody_in_no_rule(preview: bool) -> None:
+    for each in whole(AWS, preview).of_type(INGRESS):
+        assert each.inputs.get("cidrIpv4") != "0.0.0.0/0"
+
+
+def test_machines_do_not_wait_for_each_other(cloud: Cloud, preview: bool) -> None:
+    recorder = cloud.stack(preview)
+    for slot in SLOTS:
+        for type_ in (cloud.server, *((CARD,) if cloud is AWS else ())):
+            depends = recorder.named(f"{cloud.name}-{slot}", type_).depends_on
+            assert not {name for name in depends for other in SLOTS if other != slot and f"-{other}" in name}
+
+
+def test_machines_on_hetzner_wait_for_the_subnet(preview: bool) -> None:
+    recorder = HETZNER.stack(preview)
+    assert all("hetzner" in recorder.named(f"hetzner-{slot}", HETZNER.server).depends_on for slot in SLOTS)
+
+
+def test_machines_on_aws_wait_for_their_subnets_routes_and_rules(preview: bool) -> None:
+    recorder = AWS.stack(preview)
+    for slot, zone in zip(SLOTS, ZONES, strict=True):
+        card = recorder.named(f"aws-{slot}", CARD)
+        assert {f"aws-{zone}", "aws", "aws-peers", "aws-ssh-203.0.113.7-32", "aws-members-out"} <= card.depends_on
+        assert any(urn.endswith("aws:ec2/route:Route::aws") for urn in card.request.dependencies)
+
+
+def test_no_property_of_a_machine_comes_from_a_route_or_a_rule_so_that_one_that_changes_replaces_no_machine(
+    preview: bool,
+) -> None:
+    for each in whole(AWS, preview).registrations:
+        if each.type in (INSTANCE, CARD, VOLUME_TYPE):
+            for name, dependency in each.request.propertyDependencies.items():
+                types_ = {urn.split("::")[2].rpartition(":")[2] for urn in dependency.urns}
+                rules = {"Route", "RouteTable", "RouteTableAssociation", "InternetGateway", "NatGateway", "Eip"}
+                assert not types_ & {*rules, "SecurityGroupIngressRule", "SecurityGroupEgressRule"}, (each.name, name)
+
+
+def test_no_private_key_is_outside_a_secret_envelope(cloud: Cloud, preview: bool) -> None:
+    recorder = whole(cloud, preview)
+    for each in recorder.registrations:
+        assert "PRIVATE KEY" not in plain_text(each.inputs), each.name
+    for name, outputs in recorder.outputs.items():
+        assert "PRIVATE KEY" not in plain_text(outputs), name
+    if not preview:
+        assert is_secret(recorder.named(f"{cloud.name}-etcd-1", cloud.server).inputs["userData"])
+
+
+def test_the_first_boot_gives_the_pinned_host_key_and_the_operators_login(cloud: Cloud) -> None:
+    recorder = cloud.stack(False)
+    for name in (f"{cloud.name}-{slot}" for slot in SLOTS):
+        text = recorder.named(name, cloud.server).inputs["userData"]["value"]
+        first, _, rest = text.partition("\n")
+        assert first == "#cloud-config"
+        values = yaml.safe_load(rest)
+        (user,) = values["users"]
+        assert user["name"] == "etcd-operator"
+        assert user["ssh_authorized_keys"] == [f"ssh-ed25519 {cloud.name}"]
+        assert values["ssh_keys"]["ed25519_public"] == f"ssh-ed25519 {name}"
+        assert f"of {name}" in values["ssh_keys"]["ed25519_private"]
+        assert len(text.encode()) < cloud.user_data
+        connection = recorder.named(f"{name}-prepare").inputs["connection"]["value"]
+        assert connection["hostKey"].strip() == values["ssh_keys"]["ed25519_public"]
+        assert connection["host"].startswith("198.51.100.")
+
+
+def test_machines_speak_the_second_version_of_the_metadata_service_and_every_disk_is_encrypted(preview: bool) -> None:
+    recorder = whole(AWS, preview)
+    machines = recorder.of_type(INSTANCE)
+    assert len(machines) == 4
+    for each in machines:
+        assert each.inputs["metadataOptions"] == {
+            "httpEndpoint": "enabled",
+            "httpTokens": "required",
+            "httpPutResponseHopLimit": 1,
+        }
+        assert (each.inputs["rootBlockDevice"]["encrypted"], each.inputs["rootBlockDevice"]["volumeType"]) == (
+            True,
+            "gp3",
+        )
+        assert "iamInstanceProfile" not in each.inputs
+        assert "keyName" not in each.inputs
+    assert all(each.inputs["encrypted"] for each in recorder.of_type(VOLUME_TYPE))
+
+
+def test_the_address_is_that_of_a_card_which_stays_when_its_machine_goes(preview: bool) -> None:
+    recorder = AWS.stack(preview)
+    for slot, address in zip(SLOTS, ("10.2.1.11", "10.2.2.12", "10.2.3.13"), strict=True):
+        card, machine = recorder.named(f"aws-{slot}", CARD), recorder.named(f"aws-{slot}", INSTANCE)
+        assert card.inputs["privateIps"] == [address]
+        assert f"aws-{slot}" in machine.depends_on
+        assert machine.request.deleteBeforeReplace
+        assert "subnetId" not in machine.inputs
+        if not preview:
+            assert machine.inputs["primaryNetworkInterface"] == {"networkInterfaceId": aws_id("eni", f"aws-{slot}")}
+
+
+def test_what_is_on_a_machine_goes_with_its_server(cloud: Cloud, preview: bool) -> None:
+    recorder = whole(cloud, preview)
+    for name in (f"{cloud.name}-{slot}" for slot in SLOTS):
+        on_it = [recorder.named(f"{name}-{suffix}") for suffix in ("reached", "prepare", "found", "converge")]
+        for each in (*on_it, recorder.named(name, cloud.attachment)):
+            assert each.request.deletedWith.endswith(f"{cloud.server}::{name}")
+
+
+def test_a_volume_comes_off_by_the_deletion_of_its_server_after_the_shutdown(preview: bool) -> None:
+    recorder = whole(HETZNER, preview)
+    for slot in SLOTS:
+        attachment = recorder.named(f"hetzner-{slot}", "hcloud:index/volumeAttachment:VolumeAttachment")
+        assert attachment.request.retainOnDelete
+        server = recorder.named(f"hetzner-{slot}", HETZNER.server)
+        assert server.inputs["shutdownBeforeDeletion"]
+        # The other way round at the end: the server goes before its volume does.
+        assert any(urn.endswith(f"Volume::hetzner-{slot}") for urn in server.request.dependencies)
+
+
+def test_before_a_machine_is_replaced_the_next_slots_member_is_asked_and_nobody_when_everything_goes(
+    cloud: Cloud, preview: bool
+) -> None:
+    recorder = cloud.stack(preview)
+    for slot, witness in zip(SLOTS, (*SLOTS[1:], SLOTS[0]), strict=True):
+        name = f"{cloud.name}-{slot}"
+        gate = recorder.named(f"{name}-gate")
+        assert [urn.rpartition("::")[2] for urn in gate.request.replace_with] == [name]
+        assert gate.request.deleteBeforeReplace
+        assert gate.request.deletedWith.endswith(f"tls:index/privateKey:PrivateKey::{name}")
+        assert f"etcd-node spare {slot}" in gate.inputs["delete"]
+        assert gate.inputs["create"] == "true"
+        assert f"{cloud.name}-{witness}-reached" in gate.depends_on
+        if not preview:
+            key = gate.inputs["connection"]["value"]["hostKey"]
+            assert key.strip() == f"ssh-ed25519 {cloud.name}-{witness}"
+        # Nothing waits for it: else the gates of all slots would be a circle.
+        assert not any(gate.name in each.depends_on for each in recorder.registrations)
+
+
+def test_another_server_in_a_slot_is_prepared_and_converged_anew(cloud: Cloud) -> None:
+    recorder = cloud.stack(False)
+    for slot in SLOTS:
+        number = recorder.named(f"{cloud.name}-{slot}-reached").inputs["triggers"][0]
+        assert cloud is HETZNER or number == aws_id("i", f"aws-{slot}")
+        for verb in ("prepare", "converge"):
+            assert number in recorder.named(f"{cloud.name}-{slot}-{verb}").inputs["stdin"]["value"]
+
+
+def test_volumes_are_protected_unless_told_otherwise_and_etcd_is_prepared_on_them(cloud: Cloud) -> None:
+    recorder = whole(cloud, False)
+    open_ = cloud.stack(False, volume={**cloud.on_volumes["volume"], "protect": False})
+    for name in (f"{cloud.name}-{slot}" for slot in SLOTS):
+        assert recorder.named(name, cloud.volume).request.protect
+        assert not open_.named(name, cloud.volume).request.protect
+        device = {
+            "aws": f'nvme-Amazon_Elastic_Block_Store_{aws_id("vol", name).replace("-", "")}"',
+            "hetzner": "volume_",
+        }[cloud.name]
+        assert f'"data_device": "/dev/disk/by-id/{device}' in recorder.named(f"{name}-prepare").inputs["create"]
+        assert "data_device" not in recorder.named(f"{name}-converge").inputs["create"]
+
+
+def test_a_volume_of_aws_is_as_wanted_and_in_the_zone_of_its_machine() -> None:
+    recorder = AWS.stack(False, volume={"size": 20, "iops": 4000, "throughput": 500})
+    for slot, zone in zip(SLOTS, ZONES, strict=True):
+        volume = recorder.named(f"aws-{slot}", VOLUME_TYPE).inputs
+        wanted = {"availabilityZone": zone, "type": "gp3", "iops": 4000, "throughput": 500, "size": 20}
+        assert volume | wanted == volume
+
+
+def test_without_public_addresses_every_connection_goes_through_the_bastion(cloud: Cloud, preview: bool) -> None:
+    recorder = whole(cloud, preview)
+    if cloud is AWS:
+        assert types(recorder, "Eip") == ["aws-bastion", "aws-edge"]
+    for name in (f"{cloud.name}-{slot}" for slot in SLOTS):
+        if cloud is HETZNER:
+            nets = [{"ipv4Enabled": False, "ipv6Enabled": False}]
+            assert recorder.named(name, cloud.server).inputs["publicNets"] == nets
+        for verb in () if preview else ("reached", "prepare", "found", "converge"):
+            connection = recorder.named(f"{name}-{verb}").inputs["connection"]["value"]
+            assert connection["host"].startswith({"aws": "10.2.", "hetzner": "10.1.1.1"}[cloud.name])
+            assert connection["proxy"]["host"].startswith("198.51.100.")
+            assert connection["proxy"]["hostKey"].strip() == f"ssh-ed25519 {cloud.name}-bastion"
+
+
+def test_in_a_vpc_that_exists_no_network_is_made_but_groups_and_cards(preview: bool) -> None:
+    recorder = AWS.stack(preview, **EXISTING)
+    made = {each.type.rsplit(":", 1)[-1] for each in AWS.of(recorder)}
+    assert made == {
+        *("SecurityGroup", "SecurityGroupIngressRule", "SecurityGroupEgressRule"),
+        *("NetworkInterface", "Eip", "Instance"),
+    }
+    assert {each.inputs["vpcId"] for each in recorder.of_type(GROUP)} == {"vpc-0123456789abcdef0"}
+    subnets = [recorder.named(f"aws-{slot}", CARD).inputs["subnetId"] for slot in SLOTS]
+    if not preview:
+        assert subnets == [f"subnet-0123456789abcdef{n}" for n in range(3)]
+
+
+def test_the_public_side_lets_in_ssh_from_the_operator_and_nothing_else() -> None:
+    rules = HETZNER.stack(False).named("hetzner", "hcloud:index/firewall:Firewall").inputs["rules"]
+    assert [(rule["protocol"], rule.get("port"), rule["sourceIps"]) for rule in rules] == [
+        ("tcp", "22", ["203.0.113.7/32"]),
+        ("icmp", None, ["0.0.0.0/0", "::/0"]),
+    ]
+
+
+def test_the_machines_filter_private_traffic_by_the_same_rules() -> None:
+    create = HETZNER.stack(False).named("hetzner-etcd-1-prepare").inputs["create"]
+    spec = json.loads(create[create.index("{") : create.rindex("}") + 1])
+    members = ["10.1.1.11/32", "10.1.1.12/31"]
+    assert spec["firewall"] == {
+        "22": ["203.0.113.7/32"],
+        "2379": [*members, "10.1.2.0/24"],
+        "2380": members,
+        "2381": members,
+    }
+    # So that the machine knows who leaves, and lets them in until then.
+    assert spec["members"] == {"etcd-1": "10.1.1.11", "etcd-2": "10.1.1.12", "etcd-3": "10.1.1.13"}
+
+
+def test_one_generation_is_raised_by_another_stash_of_that_slot_alone(cloud: Cloud, preview: bool) -> None:
+    recorder = cloud.stack(preview, {"generations": FIRST}, generations="121")
+    assert types(recorder, "Stash") == cloud.stashes("121")
+
+
+def test_two_generations_raised_at_once_are_refused_before_anything_is_registered(cloud: Cloud, preview: bool) -> None:
+    loaded = cloud.wanted("122")
+    registered: list[Any] = []
+    with pytest.raises(config.ConfigError, match="One update replaces one machine"):
+        registered += record(lambda: cloud.build(loaded, {"generations": FIRST}), preview).registrations
+    assert registered == []
+
+
+def test_the_guard_of_the_next_update_knows_the_generations_and_where_the_data_are(cloud: Cloud) -> None:
+    for changes, on_volumes in (({}, False), (cloud.on_volumes, True)):
+        recorder = cloud.stack(False, {"generations": FIRST}, generations="121", **changes)
+        applied = json.loads(recorder.named(f"{cloud.name}-health").inputs["stdin"])["changes"]["applied"]
+        assert applied["generations"] == {"etcd-1": 1, "etcd-2": 2, "etcd-3": 1}
+        assert applied["on_volumes"] is on_volumes
+
+
+def test_what_a_running_machine_is_made_with_comes_from_its_stash_and_not_from_the_configuration(
+    cloud: Cloud, preview: bool
+) -> None:
+    recorder = cloud.stack(preview)
+    for name in (f"{cloud.name}-{slot}" for slot in SLOTS):
+        for type_ in (cloud.server, *((CARD,) if cloud is AWS else ())):
+            assert f"{name}-generation-1" in recorder.named(name, type_).depends_on
+        stash = recorder.named(f"{name}-generation-1")
+        assert list(stash.request.ignoreChanges) == ["input"]
+        assert cloud is HETZNER or stash.inputs["input"]["ami"].startswith("ami-")
+
+
+@pytest.mark.parametrize(("instance_type", "architecture"), [("t3.medium", "amd64"), ("m7g.large", "arm64")])
+def test_the_newest_image_for_the_architecture_of_the_machine_is_looked_up(
+    instance_type: str, architecture: str
+) -> None:
+    recorder = AWS.stack(False, instanceType=instance_type)
+    found = {recorder.named(f"aws-{slot}", INSTANCE).inputs["ami"] for slot in SLOTS}
+    asked = {
+        "filters": [
+            {"name": "name", "values": [f"debian-12-{architecture}-*"]},
+            {"name": "architecture", "values": [{"amd64": "x86_64"}.get(architecture, architecture)]},
+        ],
+        "mostRecent": True,
+        "owners": ["136693071363"],
+    }
+    assert found == {aws_id("ami", json.dumps(asked, sort_keys=True))}
+
+
+def test_an_image_by_id_is_not_looked_up() -> None:
+    recorder = AWS.stack(True, ami="ami-0123456789abcdef0")
+    assert {recorder.named(f"aws-{slot}", INSTANCE).inputs["ami"] for slot in SLOTS} == {"ami-0123456789abcdef0"}
+
+
+def test_outputs_name_the_network_the_machines_and_the_parts_for_cluster_api(cloud: Cloud) -> None:
+    outputs: dict[str, Any] = {}
+    found: list[str] = []
+
+    def program() -> None:
+        outputs.update(cloud.build(cloud.wanted(), {}))
+        pulumi.Output.from_input(outputs["cluster_api_infrastructure"]).apply(found.append)
+
+    record(program, False)
+    assert {"network_id", "server_ids", "hosts", "ssh_private_key", "generations"} <= set(outputs)
+    parts = list(yaml.safe_load_all(found[0]))
+    if cloud is AWS:
+        assert list(outputs["subnets"]) == list(ZONES)
+        subnets = [{"id": aws_id("subnet", f"aws-{zone}")} for zone in ZONES]
+        groups = [{"id": aws_id("sg", "aws-clients")}]
+        assert [part["kind"] for part in parts] == ["AWSCluster", "AWSMachineTemplate"]
+        assert parts[0]["spec"]["network"] == {"vpc": {"id": aws_id("vpc", "aws")}, "subnets": subnets}
+        assert parts[1]["spec"]["template"]["spec"] == {"additionalSecurityGroups": groups}
+    else:
+        assert "subnet" in outputs
+        assert [part["kind"] for part in parts] == ["HetznerCluster"]
+        assert parts[0]["spec"]["hcloudNetwork"] == {
+            "enabled": True,
+            "cidrBlock": "10.1.0.0/16",
+            "subnetCidrBlock": "10.1.1.0/24",
+            "networkZone": "eu-central",
+        }
+
+
+@pytest.mark.parametrize(
+    ("change", "key", "rule"),
+    [
+        ({"subnets": []}, "subnets", "at least one zone"),
+        ({"subnets": [("a", "10.2.1.0/24"), ("b", "10.2.1.128/25")]}, "subnets[1].range", "No two ranges overlap"),
+        ({"subnets": [("a", "10.3.1.0/24")]}, "subnets[0].range", "lies in the range of its network"),
+        ({"edge_range": "10.2.1.0/25"}, "edge_range", "No two ranges overlap"),
+        ({"vpc_id": "vpc-0123456789abcdef0"}, "subnets[0].id", "the subnets exist too"),
+        ({"nat_gateway": True}, "edge_range", "A NAT gateway is in a subnet"),
+    ],
+)
+def test_the_network_refuses_what_cannot_be_whoever_asks_for_it(change: dict[str, Any], key: str, rule: str) -> None:
+    subnets = change.pop("subnets", [("a", "10.2.1.0/24")])
+    args: Any = {
+        "cluster_name": "c",
+        "operators": [],
+        "subnets": [{"zone": f"eu-central-1{letter}", "range": range_} for letter, range_ in subnets],
+        **change,
+    }
+    with pytest.raises(PlanError) as refused:
+        record(lambda: AwsNetwork("c", args), True)
+    assert any(each.key == key and rule in each.rule for each in refused.value.problems), str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "key", "rule"),
+    [
+        ({"zone": "eu-central-1b"}, "slots.etcd-1.zone", "The network has subnets in eu-central-1a"),
+        ({"volume": {"size": 20, "type": "st1"}}, "volume.type", "Types of volumes"),
+        ({"public_ipv4": False}, "bastion", "reached through a bastion"),
+        ({"previous_generations": {"etcd-1": 2}}, "slots.etcd-1.generation", "only ever rises"),
+        ({"image": "windows"}, "image", "found by name"),
+    ],
+)
+def test_the_machines_refuse_what_cannot_be_whoever_asks_for_them(change: dict[str, Any], key: str, rule: str) -> None:
+    slot = {"name": "etcd-1", "address": "10.2.1.11", "zone": "eu-central-1a", "instance_type": "t3.medium"}
+    slot |= {name: change.pop(name) for name in ("zone", "image") if name in change}
+    args: Any = {"cluster_name": "c", "slots": [slot], "private_key": "k", "public_key": "p", **change}
+
+    def program() -> None:
+        subnet: Any = {"zone": "eu-central-1a", "range": "10.2.1.0/24"}
+        network = AwsNetwork("c", {"cluster_name": "c", "operators": [], "subnets": [subnet]})
+        AwsMachines("c", network, args)
+
+    with pytest.raises(PlanError) as refused:
+        record(program, True)
+    assert any(each.key == key and rule in each.rule for each in refused.value.problems), str(refused.value)
