@@ -73,10 +73,11 @@ class Project:
         return done.stdout
 
     def state(self) -> dict[str, dict[str, Any]]:
-        """The resources by their types, the last one of each."""
+        """The resources by their types; of each, the last one by its name: their order in the state is any."""
         file = self.folder / "state/.pulumi/stacks/standins/dev.json"
         self.said += file.read_text()
         resources = json.loads(file.read_text())["checkpoint"]["latest"]["resources"]
+        resources.sort(key=lambda resource: str(resource["urn"]))
         return {resource["type"].rpartition(":")[2]: resource for resource in resources}
 
 
