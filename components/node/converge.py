@@ -54,6 +54,10 @@ _PROMOTE_SECONDS = 150.0
 _SLOWEST = 10 << 20
 """Bytes per second at which a learner gets the database at least."""
 _DRAIN_SECONDS = 1.0
+_ANNOUNCED_SECONDS = 0.5
+"""A learner that has everything has announced itself by then, if it ever hears of that: it is one more entry."""
+_METRICS_SECONDS = 5.0
+_AGAIN_SECONDS = 15.0
 _SNAPSHOT_SECONDS = 20.0
 _READS_NO_V2 = (3, 7)
 """From this minor on, etcd cannot read the entries that etcd 3.5 wrote about its members."""
@@ -765,9 +769,56 @@ def _promote(spec: Spec, look: Look) -> None:
     seconds = _PROMOTE_SECONDS + size / _SLOWEST
     # What it gets from the leader may be what ends it, and systemd would start it for ever.
     alive = partial(member.refuse_looping, look.service.restarts)
+    _have_it_announced(spec, seconds, alive)
     words = ["member", "promote", f"{member_id:x}"]
     _retry(spec, witnesses, words, "promote it when it is in step", seconds, meanwhile=alive)
     say("is a voter")
+
+
+def _have_it_announced(spec: Spec, seconds: float, alive: Callable[[], None]) -> None:
+    """Waits until this learner has announced itself, which etcd does before it serves its clients.
+
+    An etcd that is sent a snapshot may find its own announcement in it: then it never hears that it was made, and makes
+    it again after its request timeout, 7 s. One that is started with the data that it has by now makes it at once. A
+    learner carries nothing, so nobody misses it meanwhile; as a voter it would be one that serves nobody.
+
+    Args:
+        spec: this member.
+        seconds: how long to wait; what is left is for the promotion, which waits for the data as well.
+        alive: raises NodeError when the process ends again and again.
+    """
+    phase("wait until it serves its clients")
+    mute = 0.0
+    since: float | None = None
+    for left in until(seconds, every=0.1):
+        refuse_abandoned()
+        alive()
+        with contextlib.suppress(etcd.SilentError, etcd.AlienError):
+            etcd.ready(spec, spec.address, timeout=_ANNOUNCED_SECONDS, learner=True)
+            return
+        has_everything = etcd.has_everything(spec)
+        if has_everything is None:
+            mute = mute or left
+            if mute - left > _METRICS_SECONDS:
+                return  # the promotion finds out
+            continue
+        mute = 0.0
+        since = (since or left) if has_everything else None
+        if since is not None and since - left >= _ANNOUNCED_SECONDS:
+            break
+    else:
+        return
+    say("starts anew: it has all data, and would announce itself only after 7 s")
+    before = systemd.show()
+    systemd.restart()
+    # It serves nobody, so there is no request to wait for.
+    systemd.kill(before.pid)
+    try:
+        member.wait_ready(spec, _AGAIN_SECONDS, learner=True)
+    except member.StartError:
+        raise
+    except NodeError:
+        return  # the promotion finds out
 
 
 # What etcd says while it is not yet time: another learner is being taken in, a member has just been started, or the

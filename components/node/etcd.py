@@ -14,6 +14,7 @@ import json
 import re
 import socket
 import ssl
+import urllib.parse
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ EXPIRED = "certificate has expired"
 
 _CLIENT = "kube-etcd-healthcheck-client"
 """Common name of the certificate with which etcd is asked; with etcd's own authentication on, the name of the user."""
+_READ_SECONDS = 1.0
 _LOCKED_OUT = ("permission denied", "user name is empty")
 
 
@@ -224,6 +226,29 @@ def ready(spec: Spec, address: str, timeout: float = 5.0, place: Path | None = N
     )
     said = "; ".join(line for line in body.decode(errors="replace").splitlines() if not line.startswith("[+]"))
     return Ready(status == http.client.OK, said.strip()[:300], served)
+
+
+def has_everything(spec: Spec) -> bool | None:
+    """Whether this machine's etcd has all that the leader has, whether it serves its clients yet or not.
+
+    It is asked at its port for metrics, which is served from the first moment on; a read through the quorum lasts there
+    until the member has caught up.
+
+    Returns:
+        None when it cannot be asked.
+    """
+    place = urllib.parse.urlsplit(spec.metrics_url)
+    connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=_READ_SECONDS)
+    try:
+        connection.request("GET", "/readyz?exclude=non_learner")
+        status = connection.getresponse().status
+    except (socket.timeout, TimeoutError):
+        return False
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+    return None if status == http.client.NOT_FOUND else status == http.client.OK
 
 
 def peer_view(

@@ -63,6 +63,8 @@ def test_a_learner_whose_etcd_ends_again_and_again_is_stopped(monkeypatch: pytes
     stop = mock.Mock()
     monkeypatch.setattr(etcd, "etcdctl", lambda *_, **__: behind)
     monkeypatch.setattr(etcd, "statuses", lambda *_: {})
+    monkeypatch.setattr(etcd, "ready", _silent)
+    monkeypatch.setattr(etcd, "has_everything", lambda _: False)
     monkeypatch.setattr(systemd, "show", lambda: replace(_SERVICE, restarts=next(restarts)))
     monkeypatch.setattr(systemd, "journal", lambda: "panic")
     monkeypatch.setattr(systemd, "stop", stop)
@@ -94,9 +96,64 @@ def test_a_learner_gets_the_more_time_the_more_data_there_are(monkeypatch: pytes
     monkeypatch.setattr(etcd, "statuses", statuses)
     monkeypatch.setattr(etcd, "etcdctl", lambda *_, **__: (0, None, ""))
     monkeypatch.setattr(converge, "more_time", given.append)
+    monkeypatch.setattr(etcd, "ready", _ready_but_learners)
     monkeypatch.setattr(systemd, "show", lambda: _SERVICE)
     converge._promote(a_spec(), look)
     assert given == [pytest.approx(102.4)]
+
+
+def _silent(*_: object, **__: object) -> etcd.Ready:
+    raise etcd.SilentError("no answer in time")
+
+
+class _Joining:
+    """A learner's etcd: what it says of its data each time it is asked, and what is done to it.
+
+    It serves its clients when it has been started anew, or in the end.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, has_everything: Sequence[bool | None], **limits: float) -> None:
+        self.done: list[str] = []
+        self._left = list(has_everything)
+        monkeypatch.setattr(etcd, "ready", self._ready)
+        monkeypatch.setattr(etcd, "has_everything", lambda _: self._left.pop(0))
+        monkeypatch.setattr(etcd, "statuses", lambda *_: {})
+        monkeypatch.setattr(etcd, "etcdctl", lambda _, __, words, **___: (self.done.append(words[1]), (0, None, ""))[1])
+        monkeypatch.setattr(systemd, "show", lambda: replace(_SERVICE, pid=17))
+        monkeypatch.setattr(systemd, "restart", lambda: self.done.append("restart"))
+        monkeypatch.setattr(systemd, "kill", lambda pid: self.done.append(f"kill {pid}"))
+        for name, seconds in {"_ANNOUNCED_SECONDS": 0.15, **limits}.items():
+            monkeypatch.setattr(converge, name, seconds)
+
+    def _ready(self, *_: object, learner: bool = False, **__: object) -> etcd.Ready:
+        assert learner
+        if self._left and "restart" not in self.done:
+            raise etcd.SilentError("no answer in time")
+        return etcd.Ready(True, "", "")
+
+
+def test_a_learner_that_has_everything_and_serves_nobody_starts_anew_before_it_votes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Etcd would announce it after 7 s, and it would be a voter that serves nobody until then."""
+    etcd_there = _Joining(monkeypatch, [False, False, *[True] * 20])
+    converge._promote(a_spec(), replace(_learner(), service=_SERVICE))
+    assert etcd_there.done == ["restart", "kill 17", "promote"]
+
+
+@pytest.mark.parametrize("has_everything", [[], [False] * 6, [True], [False, True, False, True], [None, False]])
+def test_a_learner_that_is_behind_or_announces_itself_in_time_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch, has_everything: list[bool | None]
+) -> None:
+    etcd_there = _Joining(monkeypatch, has_everything)
+    converge._promote(a_spec(), replace(_learner(), service=_SERVICE))
+    assert etcd_there.done == ["promote"]
+
+
+def test_a_learner_whose_data_cannot_be_asked_for_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    etcd_there = _Joining(monkeypatch, [None] * 99, _METRICS_SECONDS=0.3)
+    converge._promote(a_spec(), replace(_learner(), service=_SERVICE))
+    assert etcd_there.done == ["promote"]
 
 
 @pytest.mark.parametrize(("recorded", "removed"), [(False, []), (True, ["member remove 3"])])
