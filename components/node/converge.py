@@ -57,7 +57,9 @@ _DRAIN_SECONDS = 1.0
 _ANNOUNCED_SECONDS = 0.5
 """A learner that has everything has announced itself by then, if it ever hears of that: it is one more entry."""
 _METRICS_SECONDS = 5.0
+_WAITS_FOR_DATA = "waits until it has everything that the leader has"
 _AGAIN_SECONDS = 15.0
+_LAST_SECONDS = 5.0
 _SNAPSHOT_SECONDS = 20.0
 _READS_NO_V2 = (3, 7)
 """From this minor on, etcd cannot read the entries that etcd 3.5 wrote about its members."""
@@ -769,9 +771,11 @@ def _promote(spec: Spec, look: Look) -> None:
     seconds = _PROMOTE_SECONDS + size / _SLOWEST
     # What it gets from the leader may be what ends it, and systemd would start it for ever.
     alive = partial(member.refuse_looping, look.service.restarts)
+    begin = time.monotonic()
     _have_it_announced(spec, seconds, alive)
     words = ["member", "promote", f"{member_id:x}"]
-    _retry(spec, witnesses, words, "promote it when it is in step", seconds, meanwhile=alive)
+    left = max(seconds - (time.monotonic() - begin), _LAST_SECONDS)
+    _retry(spec, witnesses, words, "promote it when it is in step", left, meanwhile=alive)
     say("is a voter")
 
 
@@ -788,7 +792,8 @@ def _have_it_announced(spec: Spec, seconds: float, alive: Callable[[], None]) ->
         alive: raises NodeError when the process ends again and again.
     """
     phase("wait until it serves its clients")
-    mute = 0.0
+    mute = behind = 0.0
+    told = False
     since: float | None = None
     for left in until(seconds, every=0.1):
         refuse_abandoned()
@@ -803,6 +808,11 @@ def _have_it_announced(spec: Spec, seconds: float, alive: Callable[[], None]) ->
                 return  # the promotion finds out
             continue
         mute = 0.0
+        if not has_everything:
+            behind = behind or left
+            if behind - left > 1 and not told:
+                say(_WAITS_FOR_DATA)
+                told = True
         since = (since or left) if has_everything else None
         if since is not None and since - left >= _ANNOUNCED_SECONDS:
             break
@@ -877,7 +887,7 @@ def _retry(
                 return
             break
         if _BEHIND in said and not told:
-            say("waits until it has everything that the leader has")
+            say(_WAITS_FOR_DATA)
             told = True
     raise NodeError(
         f"etcd did not {doing}: {said}",
