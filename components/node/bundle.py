@@ -72,11 +72,13 @@ def _archive() -> bytes:
     return buffer.getvalue()
 
 
+@functools.cache
 def program() -> str:
     """etcd-node as text for the standard input of `INSTALLER`: base64 of bzip2 of a zip."""
     return base64.b64encode(bz2.compress(_archive())).decode()
 
 
+@functools.cache
 def digest() -> str:
     """12 hex digits that differ whenever etcd-node does; also the name of its directory on a machine."""
     return hashlib.sha256(_archive()).hexdigest()[:12]
