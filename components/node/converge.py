@@ -402,7 +402,7 @@ def gate(
         NodeError: they do not; says which member is in the way.
     """
     refusal: NodeError | None = None
-    for left in until(seconds, every=0.5):
+    for left in until(seconds, every=0.2):
         voters, statuses = _voters(spec, quorum)
         refuse_abandoned()
         try:
