@@ -107,10 +107,10 @@ def converge(spec: Spec, bundle: Bundle) -> None:
         known = replace(ours, operator=known.operator)
         identity.save(known)
     wanted = certificates.server_fingerprint(bundle)
-    begun = fresh = False
+    begun = fresh = learns = False
     for _ in range(_MOST_STEPS):
         refuse_abandoned()
-        look = _look(spec, known)
+        look = _look(spec, known, learns=learns)
         if look.ready:
             downgrade.cancel_unwanted(spec, claim)
             # Who has just joined is not let in by those who leave, where machines filter; others come after it.
@@ -129,7 +129,8 @@ def converge(spec: Spec, bundle: Bundle) -> None:
         phase(step.value)
         known = _take(step, spec, known, ours, look)
         begun = begun or step in _BEGINNINGS
-        fresh = fresh or step in (Step.JOIN, Step.REJOIN)
+        learns = step in (Step.JOIN, Step.REJOIN)
+        fresh = fresh or learns
     else:
         raise NodeError(
             f"not as wanted after {_MOST_STEPS} steps, the last being: {step.value}",
@@ -178,14 +179,22 @@ def _identity(spec: Spec, given: list[str]) -> identity.Identity:
     return known
 
 
-def _look(spec: Spec, known: identity.Identity) -> Look:
+def _look(spec: Spec, known: identity.Identity, *, learns: bool = False) -> Look:
+    """One look.
+
+    Args:
+        spec: the wanted state.
+        known: what this machine knows of itself.
+        learns: it has just joined. It is not asked then: it has nothing to say for the cluster yet, and it may take
+            connections for seconds before it answers the first.
+    """
     service = systemd.show()
     log = wal.owner(spec.data_directory)
     has_data = wal.exists(spec.data_directory)
     quorum: etcd.Membership | None = None
     own_ready, served, silence = False, "", ""
     witnesses: list[str] = []
-    if service.runs and has_data:
+    if service.runs and has_data and not learns:
         try:
             answer = etcd.ready(spec, spec.address)
             served = answer.certificate

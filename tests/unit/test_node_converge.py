@@ -21,6 +21,7 @@ from components.node import (
     systemd,
     unit,
     version_change,
+    wal,
 )
 from components.node.decide import Situation, Step, Voter
 from components.node.errors import NodeError
@@ -148,6 +149,20 @@ def test_a_learner_that_is_behind_or_announces_itself_in_time_is_left_alone(
     etcd_there = _Joining(monkeypatch, has_everything)
     converge._promote(a_spec(), replace(_learner(), service=_SERVICE))
     assert etcd_there.done == ["promote"]
+
+
+def test_who_has_just_joined_is_not_asked_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes a connection at once, and may answer it only after seconds."""
+    quorum = _learner().situation.quorum
+    monkeypatch.setattr(systemd, "show", lambda: _SERVICE)
+    monkeypatch.setattr(wal, "exists", lambda _: True)
+    monkeypatch.setattr(wal, "owner", lambda _: mock.Mock(member_id=1, cluster_id=77))
+    monkeypatch.setattr(etcd, "ready", mock.Mock(side_effect=AssertionError("it was asked")))
+    monkeypatch.setattr(etcd, "with_quorum", lambda *_: ([("10.99.0.12", quorum)], ""))
+    monkeypatch.setattr(converge, "_differs", lambda *_: ())
+    look = converge._look(a_spec(), mock.Mock(bare=False), learns=True)
+    assert decide.next_step(look.situation) is Step.PROMOTE
+    assert look.witnesses == ("10.99.0.12",)
 
 
 def test_a_learner_whose_data_cannot_be_asked_for_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
