@@ -53,7 +53,7 @@ _FOLLOW_SECONDS = 20.0
 _PROMOTE_SECONDS = 150.0
 _SLOWEST = 10 << 20
 """Bytes per second at which a learner gets the database at least."""
-_DRAIN_SECONDS = 1.0
+_DRAIN_SECONDS = 0.5
 _ANNOUNCED_SECONDS = 0.5
 """A learner that has everything has announced itself by then, if it ever hears of that: it is one more entry."""
 _METRICS_SECONDS = 5.0
@@ -532,8 +532,8 @@ def _wait_gone(pid: int) -> None:
     """Waits for the old process: until it is gone, it is the one that answers.
 
     Etcd that was told to stop takes no new connections, and waits 7 s for its open streams. Requests end in
-    milliseconds; watches never do, and an API server always has some. So it gets a second, and is killed: whatever it
-    has acknowledged is in its log.
+    milliseconds; watches never do, and an API server always has some. So it gets half a second, and is killed: whatever
+    it has acknowledged is in its log.
     """
     for left in until(40, every=0.02):
         if not systemd.alive(pid):
