@@ -119,12 +119,16 @@ class _Joining:
         monkeypatch.setattr(etcd, "ready", self._ready)
         monkeypatch.setattr(etcd, "has_everything", lambda _: self._left.pop(0))
         monkeypatch.setattr(etcd, "statuses", lambda *_: {})
-        monkeypatch.setattr(etcd, "etcdctl", lambda _, __, words, **___: (self.done.append(words[1]), (0, None, ""))[1])
+        monkeypatch.setattr(etcd, "etcdctl", self._etcdctl)
         monkeypatch.setattr(systemd, "show", lambda: replace(_SERVICE, pid=17))
         monkeypatch.setattr(systemd, "restart", lambda: self.done.append("restart"))
         monkeypatch.setattr(systemd, "kill", lambda pid: self.done.append(f"kill {pid}"))
         for name, seconds in {"_ANNOUNCED_SECONDS": 0.15, **limits}.items():
             monkeypatch.setattr(converge, name, seconds)
+
+    def _etcdctl(self, _: Spec, __: list[str], words: list[str], **___: object) -> tuple[int, Any, str]:
+        self.done.append(words[1])
+        return 0, None, ""
 
     def _ready(self, *_: object, learner: bool = False, **__: object) -> etcd.Ready:
         assert learner
