@@ -60,6 +60,7 @@ _METRICS_SECONDS = 5.0
 _WAITS_FOR_DATA = "waits until it has everything that the leader has"
 _AGAIN_SECONDS = 15.0
 _LAST_SECONDS = 5.0
+_STOP_SECONDS = 2.0
 _SNAPSHOT_SECONDS = 20.0
 _READS_NO_V2 = (3, 7)
 """From this minor on, etcd cannot read the entries that etcd 3.5 wrote about its members."""
@@ -828,10 +829,14 @@ def _have_it_announced(spec: Spec, seconds: float, alive: Callable[[], None]) ->
     else:
         return
     say("starts anew: it has all data, and would announce itself only after 7 s")
-    before = systemd.show()
+    before = systemd.show().pid
     systemd.restart()
-    # It serves nobody, so there is no request to wait for.
-    systemd.kill(before.pid)
+    # Not before systemd stops it: what ends by itself is started again only after 5 s. Then at once: it serves nobody.
+    for _ in until(_STOP_SECONDS, every=0.02):
+        now = systemd.show()
+        if now.active == "deactivating" or now.pid != before:
+            break
+    systemd.kill(before)
     try:
         member.wait_ready(spec, _AGAIN_SECONDS, learner=True)
     except member.StartError:

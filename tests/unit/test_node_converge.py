@@ -120,11 +120,18 @@ class _Joining:
         monkeypatch.setattr(etcd, "has_everything", lambda _: self._left.pop(0))
         monkeypatch.setattr(etcd, "statuses", lambda *_: {})
         monkeypatch.setattr(etcd, "etcdctl", self._etcdctl)
-        monkeypatch.setattr(systemd, "show", lambda: replace(_SERVICE, pid=17))
+        monkeypatch.setattr(systemd, "show", self._show)
         monkeypatch.setattr(systemd, "restart", lambda: self.done.append("restart"))
         monkeypatch.setattr(systemd, "kill", lambda pid: self.done.append(f"kill {pid}"))
         for name, seconds in {"_ANNOUNCED_SECONDS": 0.15, **limits}.items():
             monkeypatch.setattr(converge, name, seconds)
+
+    def _show(self) -> systemd.Service:
+        # Systemd takes a moment until it stops what it was told to restart.
+        stops = self.done == ["restart", "not yet"]
+        if self.done == ["restart"]:
+            self.done.append("not yet")
+        return replace(_SERVICE, pid=17, active="deactivating" if stops else "active")
 
     def _etcdctl(self, _: Spec, __: list[str], words: list[str], **___: object) -> tuple[int, Any, str]:
         self.done.append(words[1])
@@ -143,7 +150,7 @@ def test_a_learner_that_has_everything_and_serves_nobody_starts_anew_before_it_v
     """Etcd would announce it after 7 s, and it would be a voter that serves nobody until then."""
     etcd_there = _Joining(monkeypatch, [False, False, *[True] * 20])
     converge._promote(a_spec(), replace(_learner(), service=_SERVICE))
-    assert etcd_there.done == ["restart", "kill 17", "promote"]
+    assert etcd_there.done == ["restart", "not yet", "kill 17", "promote"]
 
 
 @pytest.mark.parametrize("has_everything", [[], [False] * 6, [True], [False, True, False, True], [None, False]])
