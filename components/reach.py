@@ -36,24 +36,28 @@ def hook(name: str, machine: str, ssh: Ssh) -> pulumi.ResourceHook:
     door = ssh.get("bastion", ssh)
     what = f"{machine}'s bastion" if "bastion" in ssh else machine
     host, host_key, port = door["host"], door["host_key"], int(door.get("port", 22))
+    compared = False
 
     async def check(_: pulumi.ResourceHookArgs) -> None:
+        nonlocal compared
         if isinstance(host, str) and isinstance(host_key, str):
-            # In a thread: hooks of several machines run at once, and the program goes on meanwhile.
-            await asyncio.to_thread(check_reachable, what, host, port, host_key)
+            # In a thread: hooks of several machines run at once, and the program goes on meanwhile. The key once per
+            # run: to ask for it is as much work as to log in.
+            await asyncio.to_thread(check_reachable, what, host, port, None if compared else host_key)
+            compared = True
 
     callback: Callable[[pulumi.ResourceHookArgs], Awaitable[None]] = check
     return pulumi.ResourceHook(name, callback)
 
 
-def check_reachable(machine: str, host: str, port: int, host_key: str, wait: float = _WAIT_SECONDS) -> None:
+def check_reachable(machine: str, host: str, port: int, host_key: str | None, wait: float = _WAIT_SECONDS) -> None:
     """Waits until an ssh server answers, then compares its host key where ssh-keyscan is at hand.
 
     Args:
         machine: how to call the machine in messages.
         host: name or address.
         port: TCP port.
-        host_key: the public host key that the configuration names.
+        host_key: the public host key that the configuration names; None: it is not compared.
         wait: seconds to wait for an answer; a machine that reboots needs some.
 
     Raises:
@@ -68,6 +72,8 @@ def check_reachable(machine: str, host: str, port: int, host_key: str, wait: flo
                 "then run pulumi up again: it goes on where it stopped."
             )
         time.sleep(1)
+    if host_key is None:
+        return
     kind, key = [*host_key.split(), "", ""][:2]
     presented = _host_key(host, port, kind)
     if presented not in (None, key):

@@ -130,4 +130,6 @@ def environment(directory: Path, say: Callable[[str], None] = print) -> dict[str
         "PULUMI_BACKEND_URL": f"{state.as_uri()}?metadata=skip",
         "PULUMI_CONFIG_PASSPHRASE": "",
         "PULUMI_SKIP_UPDATE_CHECK": "1",
+        # Else every run of the program, and every stand-in, is compiled anew: a fifth of the time of a preview.
+        "PYTHONDONTWRITEBYTECODE": "",
     }

@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import os
 import subprocess
 import sys
 import tempfile
@@ -90,7 +91,8 @@ def _begun(command: Sequence[str]) -> Iterator[Callable[[], int]]:
 
 
 def _run(command: Sequence[str]) -> int:
-    return subprocess.run(command, cwd=REPO, check=False).returncode
+    # Where the environment forbids to keep what is compiled, each of some thousand processes would compile it anew.
+    return subprocess.run(command, cwd=REPO, env={**os.environ, "PYTHONDONTWRITEBYTECODE": ""}, check=False).returncode
 
 
 def _get() -> int:

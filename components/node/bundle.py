@@ -78,6 +78,7 @@ def program() -> str:
     return base64.b64encode(bz2.compress(_archive())).decode()
 
 
+@functools.cache
 def digest() -> str:
     """12 hex digits that differ whenever etcd-node does; also the name of its directory on a machine."""
     return hashlib.sha256(_archive()).hexdigest()[:12]

@@ -53,7 +53,14 @@ _FOLLOW_SECONDS = 20.0
 _PROMOTE_SECONDS = 150.0
 _SLOWEST = 10 << 20
 """Bytes per second at which a learner gets the database at least."""
-_DRAIN_SECONDS = 1.0
+_DRAIN_SECONDS = 0.5
+_ANNOUNCED_SECONDS = 0.5
+"""A learner that has everything has announced itself by then, if it ever hears of that: it is one more entry."""
+_METRICS_SECONDS = 5.0
+_WAITS_FOR_DATA = "waits until it has everything that the leader has"
+_AGAIN_SECONDS = 15.0
+_LAST_SECONDS = 5.0
+_STOP_SECONDS = 2.0
 _SNAPSHOT_SECONDS = 20.0
 _READS_NO_V2 = (3, 7)
 """From this minor on, etcd cannot read the entries that etcd 3.5 wrote about its members."""
@@ -101,10 +108,10 @@ def converge(spec: Spec, bundle: Bundle) -> None:
         known = replace(ours, operator=known.operator)
         identity.save(known)
     wanted = certificates.server_fingerprint(bundle)
-    begun = fresh = False
+    begun = fresh = learns = False
     for _ in range(_MOST_STEPS):
         refuse_abandoned()
-        look = _look(spec, known)
+        look = _look(spec, known, learns=learns)
         if look.ready:
             downgrade.cancel_unwanted(spec, claim)
             # Who has just joined is not let in by those who leave, where machines filter; others come after it.
@@ -123,7 +130,8 @@ def converge(spec: Spec, bundle: Bundle) -> None:
         phase(step.value)
         known = _take(step, spec, known, ours, look)
         begun = begun or step in _BEGINNINGS
-        fresh = fresh or step in (Step.JOIN, Step.REJOIN)
+        learns = step in (Step.JOIN, Step.REJOIN)
+        fresh = fresh or learns
     else:
         raise NodeError(
             f"not as wanted after {_MOST_STEPS} steps, the last being: {step.value}",
@@ -172,14 +180,22 @@ def _identity(spec: Spec, given: list[str]) -> identity.Identity:
     return known
 
 
-def _look(spec: Spec, known: identity.Identity) -> Look:
+def _look(spec: Spec, known: identity.Identity, *, learns: bool = False) -> Look:
+    """One look.
+
+    Args:
+        spec: the wanted state.
+        known: what this machine knows of itself.
+        learns: it has just joined. It is not asked then: it has nothing to say for the cluster yet, and it may take
+            connections for seconds before it answers the first.
+    """
     service = systemd.show()
     log = wal.owner(spec.data_directory)
     has_data = wal.exists(spec.data_directory)
     quorum: etcd.Membership | None = None
     own_ready, served, silence = False, "", ""
     witnesses: list[str] = []
-    if service.runs and has_data:
+    if service.runs and has_data and not learns:
         try:
             answer = etcd.ready(spec, spec.address)
             served = answer.certificate
@@ -396,7 +412,7 @@ def gate(
         NodeError: they do not; says which member is in the way.
     """
     refusal: NodeError | None = None
-    for left in until(seconds, every=0.5):
+    for left in until(seconds, every=0.2):
         voters, statuses = _voters(spec, quorum)
         refuse_abandoned()
         try:
@@ -517,8 +533,8 @@ def _wait_gone(pid: int) -> None:
     """Waits for the old process: until it is gone, it is the one that answers.
 
     Etcd that was told to stop takes no new connections, and waits 7 s for its open streams. Requests end in
-    milliseconds; watches never do, and an API server always has some. So it gets a second, and is killed: whatever it
-    has acknowledged is in its log.
+    milliseconds; watches never do, and an API server always has some. So it gets half a second, and is killed: whatever
+    it has acknowledged is in its log.
     """
     for left in until(40, every=0.02):
         if not systemd.alive(pid):
@@ -765,9 +781,68 @@ def _promote(spec: Spec, look: Look) -> None:
     seconds = _PROMOTE_SECONDS + size / _SLOWEST
     # What it gets from the leader may be what ends it, and systemd would start it for ever.
     alive = partial(member.refuse_looping, look.service.restarts)
+    begin = time.monotonic()
+    _have_it_announced(spec, seconds, alive)
     words = ["member", "promote", f"{member_id:x}"]
-    _retry(spec, witnesses, words, "promote it when it is in step", seconds, meanwhile=alive)
+    left = max(seconds - (time.monotonic() - begin), _LAST_SECONDS)
+    _retry(spec, witnesses, words, "promote it when it is in step", left, meanwhile=alive)
     say("is a voter")
+
+
+def _have_it_announced(spec: Spec, seconds: float, alive: Callable[[], None]) -> None:
+    """Waits until this learner has announced itself, which etcd does before it serves its clients.
+
+    An etcd that is sent a snapshot may find its own announcement in it: then it never hears that it was made, and makes
+    it again after its request timeout, 7 s. One that is started with the data that it has by now makes it at once. A
+    learner carries nothing, so nobody misses it meanwhile; as a voter it would be one that serves nobody.
+
+    Args:
+        spec: this member.
+        seconds: how long to wait; what is left is for the promotion, which waits for the data as well.
+        alive: raises NodeError when the process ends again and again.
+    """
+    phase("wait until it serves its clients")
+    mute = behind = 0.0
+    told = False
+    since: float | None = None
+    for left in until(seconds, every=0.1):
+        refuse_abandoned()
+        alive()
+        with contextlib.suppress(etcd.SilentError, etcd.AlienError):
+            etcd.ready(spec, spec.address, timeout=_ANNOUNCED_SECONDS, learner=True)
+            return
+        has_everything = etcd.has_everything(spec)
+        if has_everything is None:
+            mute = mute or left
+            if mute - left > _METRICS_SECONDS:
+                return  # the promotion finds out
+            continue
+        mute = 0.0
+        if not has_everything:
+            behind = behind or left
+            if behind - left > 1 and not told:
+                say(_WAITS_FOR_DATA)
+                told = True
+        since = (since or left) if has_everything else None
+        if since is not None and since - left >= _ANNOUNCED_SECONDS:
+            break
+    else:
+        return
+    say("starts anew: it has all data, and would announce itself only after 7 s")
+    before = systemd.show().pid
+    systemd.restart()
+    # Not before systemd stops it: what ends by itself is started again only after 5 s. Then at once: it serves nobody.
+    for _ in until(_STOP_SECONDS, every=0.02):
+        now = systemd.show()
+        if now.active == "deactivating" or now.pid != before:
+            break
+    systemd.kill(before)
+    try:
+        member.wait_ready(spec, _AGAIN_SECONDS, learner=True)
+    except member.StartError:
+        raise
+    except NodeError:
+        return  # the promotion finds out
 
 
 # What etcd says while it is not yet time: another learner is being taken in, a member has just been started, or the
@@ -826,7 +901,7 @@ def _retry(
                 return
             break
         if _BEHIND in said and not told:
-            say("waits until it has everything that the leader has")
+            say(_WAITS_FOR_DATA)
             told = True
     raise NodeError(
         f"etcd did not {doing}: {said}",

@@ -1,24 +1,27 @@
-"""Talking to etcd: its own https pages, and etcdctl.
+"""Talking to etcd: its own https pages, its JSON gateway, and etcdctl.
 
 The pages (`/readyz` for clients, `/members` for peers) cost a few milliseconds and answer without a quorum, which is
-what most questions need; etcdctl does the rest.
+what most questions need. What etcdctl is for is asked by the gateway first: the start of etcdctl costs more than its
+question. Only what the gateway has done counts; whatever else it says, etcdctl is asked as if nothing had been.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import http.client
 import json
 import re
 import socket
 import ssl
+import urllib.parse
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from . import certificate, paths
+from . import certificate, gateway, paths
 from .errors import NodeError
 from .run import run
 from .spec import Spec
@@ -38,6 +41,7 @@ EXPIRED = "certificate has expired"
 
 _CLIENT = "kube-etcd-healthcheck-client"
 """Common name of the certificate with which etcd is asked; with etcd's own authentication on, the name of the user."""
+_READ_SECONDS = 1.0
 _LOCKED_OUT = ("permission denied", "user name is empty")
 
 
@@ -136,7 +140,14 @@ def _context(name: str, place: Path) -> ssl.SSLContext:
 
 
 def _get(
-    address: str, port: int, path: str, client: str, limits: tuple[float, float], *, place: Path | None = None
+    address: str,
+    port: int,
+    path: str,
+    client: str,
+    limits: tuple[float, float],
+    *,
+    place: Path | None = None,
+    content: Mapping[str, Any] | None = None,
 ) -> tuple[int, bytes, Mapping[str, str], str]:
     """Status, body, headers and the server certificate's fingerprint.
 
@@ -147,6 +158,7 @@ def _get(
         client: whose certificate is shown.
         limits: seconds for the connection, and for the answer.
         place: where the certificates are. Default: where etcd's own are.
+        content: what is sent, as JSON. Default: nothing, the page is only read.
 
     Raises:
         SilentError: nobody there, or no answer in time.
@@ -162,7 +174,10 @@ def _get(
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.sock = context.wrap_socket(plain, server_hostname=address)
         connection.sock.settimeout(limits[1])
-        connection.request("GET", path)
+        if content is None:
+            connection.request("GET", path)
+        else:
+            connection.request("POST", path, json.dumps(content), {"Content-Type": "application/json"})
         sock = connection.sock
         der = sock.getpeercert(binary_form=True) if isinstance(sock, ssl.SSLSocket) else None
         response = connection.getresponse()
@@ -211,6 +226,29 @@ def ready(spec: Spec, address: str, timeout: float = 5.0, place: Path | None = N
     )
     said = "; ".join(line for line in body.decode(errors="replace").splitlines() if not line.startswith("[+]"))
     return Ready(status == http.client.OK, said.strip()[:300], served)
+
+
+def has_everything(spec: Spec) -> bool | None:
+    """Whether this machine's etcd has all that the leader has, whether it serves its clients yet or not.
+
+    It is asked at its port for metrics, which is served from the first moment on; a read through the quorum lasts there
+    until the member has caught up.
+
+    Returns:
+        None when it cannot be asked.
+    """
+    place = urllib.parse.urlsplit(spec.metrics_url)
+    connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=_READ_SECONDS)
+    try:
+        connection.request("GET", "/readyz?exclude=non_learner")
+        status = connection.getresponse().status
+    except (socket.timeout, TimeoutError):
+        return False
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+    return None if status == http.client.NOT_FOUND else status == http.client.OK
 
 
 def peer_view(
@@ -323,7 +361,7 @@ def etcdctl(
     check: bool = True,
     stdin: str = "",
 ) -> tuple[int, Any, str]:
-    """Runs etcdctl as the machine's health check client.
+    """Does what etcdctl would do as the machine's health check client, and runs it where the gateway does not.
 
     Args:
         spec: which release and which port.
@@ -339,6 +377,13 @@ def etcdctl(
     Raises:
         NodeError: it failed (with `check`) or took too long.
     """
+    asked = None if stdin else gateway.request(words)
+    if asked is not None:
+        answer = None
+        with contextlib.suppress(SilentError, AlienError):
+            answer = _by_gateway(spec, addresses[0], *asked, timeout)
+        if answer is not None:
+            return 0, answer, ""
     program = paths.RELEASES / f"v{spec.release.version}" / "etcdctl"
     argv = [
         str(program),
@@ -360,6 +405,29 @@ def etcdctl(
     except ValueError:
         value = None
     return done.returncode, value, said
+
+
+def _by_gateway(spec: Spec, address: str, page: str, content: Mapping[str, Any], timeout: float) -> Any:
+    """What the gateway answers when it has done what it was asked for; None when it has not, or nobody knows.
+
+    It may be switched off, it knows nothing of etcd's own authentication, and it tries nothing twice: all that is for
+    etcdctl. Each of these commands may be given twice.
+
+    Raises:
+        SilentError, AlienError: it gave no answer.
+    """
+    try:
+        status, body, _, _ = _get(
+            address, spec.client_port, page, "healthcheck-client", (2.0, min(timeout, 5.0)), content=content
+        )
+        value = json.loads(body) if status == http.client.OK else None
+    except (NodeError, ValueError):
+        return None
+    # The answer to a stream (a lease that is kept) is one level deeper; a lease that is gone has no time left.
+    if isinstance(value, dict) and page == gateway.KEEP_ALIVE:
+        value = value.get("result")
+        return value if isinstance(value, dict) and int(value.get("TTL", 0)) > 0 else None
+    return value if isinstance(value, dict) else None
 
 
 def _remedy(said: str) -> str:
@@ -385,15 +453,19 @@ def _last_error(stderr: str) -> str:
 
 def statuses(spec: Spec, addresses: Mapping[str, str], timeout: float = 5.0) -> dict[str, Status]:
     """The status of every member that gives one, by name."""
-    if not addresses:
-        return {}
-    by_url = {spec.client_url(address): name for name, address in addresses.items()}
-    _, rows, _ = etcdctl(spec, list(addresses.values()), ["endpoint", "status"], timeout, check=False)
-    names = {int(row["Status"]["header"]["member_id"]): by_url.get(row["Endpoint"], "") for row in rows or []}
+    raw = each(lambda address: _by_gateway(spec, address, gateway.STATUS, {}, timeout), addresses)
+    rows = {name: status for name, status in raw.items() if isinstance(status, dict)}
+    # Who gives no answer at all has none for etcdctl either.
+    left = {spec.client_url(addresses[name]): name for name, status in raw.items() if status is None}
+    if left:
+        asked = [addresses[name] for name in left.values()]
+        _, told, _ = etcdctl(spec, asked, ["endpoint", "status"], timeout, check=False)
+        rows |= {left[row["Endpoint"]]: row["Status"] for row in told or [] if row["Endpoint"] in left}
+    names = {int(status["header"]["member_id"]): name for name, status in rows.items()}
     found = {}
-    for row in rows or []:
-        name, status = by_url.get(row["Endpoint"]), row["Status"]
-        if name is not None:
+    for name in addresses:
+        status = rows.get(name)
+        if status is not None:
             found[name] = Status(
                 member_id=int(status["header"]["member_id"]),
                 cluster_id=int(status["header"]["cluster_id"]),

@@ -22,7 +22,7 @@ def health(spec: Spec, claim: Claim) -> str:
         NodeError: something is still wrong after 30 s; names every member and what is wrong with it.
     """
     phase("ask every member")
-    for _ in until(_SECONDS, every=0.5):
+    for _ in until(_SECONDS, every=0.2):
         report, wrong = examine(spec)
         if not wrong:
             addresses = list(spec.members.values())

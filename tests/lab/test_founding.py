@@ -16,6 +16,32 @@ PAIRS = [
     pytest.param(*pair, marks=() if pair in ONCE else pytest.mark.soak)
     for pair in itertools.product((1, 3, 5, 7), ETCD_VERSIONS)
 ]
+# As root on a member: each question by etcd's gateway, and by etcdctl.
+GATEWAY_AND_ETCDCTL = """
+import glob, sys
+from dataclasses import replace
+sys.path.insert(0, glob.glob("/usr/local/lib/etcd-node/*")[0])
+from etcd_node import etcd, gateway, joined, leased, spec
+here = spec.parse(open("/var/lib/etcd-node/installed.json").read())
+at = [here.address]
+def answers():
+    lease = int(etcd.etcdctl(here, at, ["lease", "grant", "60"])[1]["ID"])
+    etcd.etcdctl(here, at, ["put", "asked", "an answer"])
+    renewed = leased.renew(here, at, lease)
+    leased.give_back(here, at, lease)
+    states = etcd.statuses(here, here.members)
+    return [
+        etcd.member_list(here, at), etcd.alarms(here, at), joined.noted(here, at), renewed,
+        {name: replace(state, raft_index=0, applied_index=0, revision=0) for name, state in states.items()},
+        leased.find(here, at, "asked"), etcd.etcdctl(here, at, ["del", "asked"])[0], leased.find(here, at, "asked"),
+    ]
+runs, run = [], etcd.run
+etcd.run = lambda *words, **options: runs.append(1) or run(*words, **options)
+by_gateway, processes = answers(), len(runs)
+etcd._by_gateway = lambda *_: None
+assert by_gateway == answers(), (by_gateway, answers())
+assert processes == 0 and len(runs) > 8, (processes, runs)
+"""
 
 
 @pytest.mark.parametrize(("count", "version"), PAIRS)
@@ -29,6 +55,7 @@ def test_a_new_cluster_serves_through_every_member(
     outputs = stack.outputs()
     assert outputs["endpoints"] == [f"https://{machine.address}:2379" for machine in found]
     assert [row["version"] for row in outputs["members"]] == [version] * count
+    found[-1].run("python3 -I -", input=GATEWAY_AND_ETCDCTL, root=True)
     line = outputs["etcdctl"]
     for machine in found:
         assert len(re.findall(rf"[|│]\s*{version}\s*[|│]", machine.run(f"sudo -n {line}").stdout)) == count, line

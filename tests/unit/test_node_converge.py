@@ -21,6 +21,7 @@ from components.node import (
     systemd,
     unit,
     version_change,
+    wal,
 )
 from components.node.decide import Situation, Step, Voter
 from components.node.errors import NodeError
@@ -63,6 +64,8 @@ def test_a_learner_whose_etcd_ends_again_and_again_is_stopped(monkeypatch: pytes
     stop = mock.Mock()
     monkeypatch.setattr(etcd, "etcdctl", lambda *_, **__: behind)
     monkeypatch.setattr(etcd, "statuses", lambda *_: {})
+    monkeypatch.setattr(etcd, "ready", _silent)
+    monkeypatch.setattr(etcd, "has_everything", lambda _: False)
     monkeypatch.setattr(systemd, "show", lambda: replace(_SERVICE, restarts=next(restarts)))
     monkeypatch.setattr(systemd, "journal", lambda: "panic")
     monkeypatch.setattr(systemd, "stop", stop)
@@ -94,9 +97,89 @@ def test_a_learner_gets_the_more_time_the_more_data_there_are(monkeypatch: pytes
     monkeypatch.setattr(etcd, "statuses", statuses)
     monkeypatch.setattr(etcd, "etcdctl", lambda *_, **__: (0, None, ""))
     monkeypatch.setattr(converge, "more_time", given.append)
+    monkeypatch.setattr(etcd, "ready", _ready_but_learners)
     monkeypatch.setattr(systemd, "show", lambda: _SERVICE)
     converge._promote(a_spec(), look)
     assert given == [pytest.approx(102.4)]
+
+
+def _silent(*_: object, **__: object) -> etcd.Ready:
+    raise etcd.SilentError("no answer in time")
+
+
+class _Joining:
+    """A learner's etcd: what it says of its data each time it is asked, and what is done to it.
+
+    It serves its clients when it has been started anew, or in the end.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, has_everything: Sequence[bool | None], **limits: float) -> None:
+        self.done: list[str] = []
+        self._left = list(has_everything)
+        monkeypatch.setattr(etcd, "ready", self._ready)
+        monkeypatch.setattr(etcd, "has_everything", lambda _: self._left.pop(0))
+        monkeypatch.setattr(etcd, "statuses", lambda *_: {})
+        monkeypatch.setattr(etcd, "etcdctl", self._etcdctl)
+        monkeypatch.setattr(systemd, "show", self._show)
+        monkeypatch.setattr(systemd, "restart", lambda: self.done.append("restart"))
+        monkeypatch.setattr(systemd, "kill", lambda pid: self.done.append(f"kill {pid}"))
+        for name, seconds in {"_ANNOUNCED_SECONDS": 0.15, **limits}.items():
+            monkeypatch.setattr(converge, name, seconds)
+
+    def _show(self) -> systemd.Service:
+        # Systemd takes a moment until it stops what it was told to restart.
+        stops = self.done == ["restart", "not yet"]
+        if self.done == ["restart"]:
+            self.done.append("not yet")
+        return replace(_SERVICE, pid=17, active="deactivating" if stops else "active")
+
+    def _etcdctl(self, _: Spec, __: list[str], words: list[str], **___: object) -> tuple[int, Any, str]:
+        self.done.append(words[1])
+        return 0, None, ""
+
+    def _ready(self, *_: object, learner: bool = False, **__: object) -> etcd.Ready:
+        assert learner
+        if self._left and "restart" not in self.done:
+            raise etcd.SilentError("no answer in time")
+        return etcd.Ready(True, "", "")
+
+
+def test_a_learner_that_has_everything_and_serves_nobody_starts_anew_before_it_votes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Etcd would announce it after 7 s, and it would be a voter that serves nobody until then."""
+    etcd_there = _Joining(monkeypatch, [False, False, *[True] * 20])
+    converge._promote(a_spec(), replace(_learner(), service=_SERVICE))
+    assert etcd_there.done == ["restart", "not yet", "kill 17", "promote"]
+
+
+@pytest.mark.parametrize("has_everything", [[], [False] * 6, [True], [False, True, False, True], [None, False]])
+def test_a_learner_that_is_behind_or_announces_itself_in_time_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch, has_everything: list[bool | None]
+) -> None:
+    etcd_there = _Joining(monkeypatch, has_everything)
+    converge._promote(a_spec(), replace(_learner(), service=_SERVICE))
+    assert etcd_there.done == ["promote"]
+
+
+def test_who_has_just_joined_is_not_asked_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes a connection at once, and may answer it only after seconds."""
+    quorum = _learner().situation.quorum
+    monkeypatch.setattr(systemd, "show", lambda: _SERVICE)
+    monkeypatch.setattr(wal, "exists", lambda _: True)
+    monkeypatch.setattr(wal, "owner", lambda _: mock.Mock(member_id=1, cluster_id=77))
+    monkeypatch.setattr(etcd, "ready", mock.Mock(side_effect=AssertionError("it was asked")))
+    monkeypatch.setattr(etcd, "with_quorum", lambda *_: ([("10.99.0.12", quorum)], ""))
+    monkeypatch.setattr(converge, "_differs", lambda *_: ())
+    look = converge._look(a_spec(), mock.Mock(bare=False), learns=True)
+    assert decide.next_step(look.situation) is Step.PROMOTE
+    assert look.witnesses == ("10.99.0.12",)
+
+
+def test_a_learner_whose_data_cannot_be_asked_for_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    etcd_there = _Joining(monkeypatch, [None] * 99, _METRICS_SECONDS=0.3)
+    converge._promote(a_spec(), replace(_learner(), service=_SERVICE))
+    assert etcd_there.done == ["promote"]
 
 
 @pytest.mark.parametrize(("recorded", "removed"), [(False, []), (True, ["member remove 3"])])
