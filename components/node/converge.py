@@ -37,7 +37,7 @@ from . import (
 )
 from .claim import Claim
 from .decide import Situation, Step
-from .errors import NodeError
+from .errors import NodeError, OverdueError
 from .say import more_time, phase, refuse_abandoned, say, until
 from .spec import Bundle, Spec
 
@@ -125,6 +125,7 @@ def converge(spec: Spec, bundle: Bundle) -> None:
             if not _wait_ready(spec, look):
                 member.install_unit(spec)
                 return
+            learns = False  # it has answered: somebody else has promoted it
             continue
         claim.hold(look.witnesses)
         phase(step.value)
@@ -782,22 +783,25 @@ def _promote(spec: Spec, look: Look) -> None:
     # What it gets from the leader may be what ends it, and systemd would start it for ever.
     alive = partial(member.refuse_looping, look.service.restarts)
     begin = time.monotonic()
-    _have_it_announced(spec, seconds, alive)
+    _have_it_announced(spec, member_id or 0, seconds, alive)
+    # Systemd counts from 0 again where it was started anew.
+    alive = partial(member.refuse_looping, min(look.service.restarts, systemd.show().restarts))
     words = ["member", "promote", f"{member_id:x}"]
     left = max(seconds - (time.monotonic() - begin), _LAST_SECONDS)
     _retry(spec, witnesses, words, "promote it when it is in step", left, meanwhile=alive)
     say("is a voter")
 
 
-def _have_it_announced(spec: Spec, seconds: float, alive: Callable[[], None]) -> None:
+def _have_it_announced(spec: Spec, member_id: int, seconds: float, alive: Callable[[], None]) -> None:
     """Waits until this learner has announced itself, which etcd does before it serves its clients.
 
     An etcd that is sent a snapshot may find its own announcement in it: then it never hears that it was made, and makes
-    it again after its request timeout, 7 s. One that is started with the data that it has by now makes it at once. A
-    learner carries nothing, so nobody misses it meanwhile; as a voter it would be one that serves nobody.
+    it again after its request timeout, 7 s with etcd's own timers. One that is started with the data that it has by now
+    makes it at once. A learner carries nothing, so nobody misses it meanwhile; as a voter it would serve nobody.
 
     Args:
         spec: this member.
+        member_id: its ID.
         seconds: how long to wait; what is left is for the promotion, which waits for the data as well.
         alive: raises NodeError when the process ends again and again.
     """
@@ -828,18 +832,30 @@ def _have_it_announced(spec: Spec, seconds: float, alive: Callable[[], None]) ->
             break
     else:
         return
-    say("starts anew: it has all data, and would announce itself only after 7 s")
+    _start_anew(spec, member_id)
+
+
+def _start_anew(spec: Spec, member_id: int) -> None:
+    """Restarts a learner at once, and waits for it; a member that votes by now is left alone."""
+    with contextlib.suppress(etcd.SilentError, etcd.AlienError):
+        # Its peer port answers before its clients are served. A voter is not stopped here.
+        own = etcd.peer_view(spec, spec.address).by_id(member_id)
+        if own is not None and not own.learner:
+            return
+    say("starts anew: it has all data, and would announce itself only after etcd's request timeout")
     before = systemd.show().pid
     systemd.restart()
     # Not before systemd stops it: what ends by itself is started again only after 5 s. Then at once: it serves nobody.
     for _ in until(_STOP_SECONDS, every=0.02):
         now = systemd.show()
-        if now.active == "deactivating" or now.pid != before:
+        if now.pid != before:
             break
-    systemd.kill(before)
+        if now.active == "deactivating":
+            systemd.kill(before)
+            break
     try:
         member.wait_ready(spec, _AGAIN_SECONDS, learner=True)
-    except member.StartError:
+    except (member.StartError, OverdueError):
         raise
     except NodeError:
         return  # the promotion finds out

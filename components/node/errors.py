@@ -15,3 +15,7 @@ class NodeError(Exception):
         super().__init__(f"{cause}{remedy}" if cause.endswith("\n") else f"{cause}. {remedy}")
         self.cause = cause
         self.remedy = remedy
+
+
+class OverdueError(NodeError):
+    """The time of a verb is over. It may come out of any call, and who tries something else instead lets it pass."""

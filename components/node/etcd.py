@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from . import certificate, gateway, paths
-from .errors import NodeError
+from .errors import NodeError, OverdueError
 from .run import run
 from .spec import Spec
 from .versions import Seen
@@ -377,7 +377,7 @@ def etcdctl(
     Raises:
         NodeError: it failed (with `check`) or took too long.
     """
-    asked = None if stdin else gateway.request(words)
+    asked = gateway.request(words) if addresses and not stdin else None
     if asked is not None:
         answer = None
         with contextlib.suppress(SilentError, AlienError):
@@ -411,7 +411,8 @@ def _by_gateway(spec: Spec, address: str, page: str, content: Mapping[str, Any],
     """What the gateway answers when it has done what it was asked for; None when it has not, or nobody knows.
 
     It may be switched off, it knows nothing of etcd's own authentication, and it tries nothing twice: all that is for
-    etcdctl. Each of these commands may be given twice.
+    etcdctl. Each of these commands may be given twice: what
+    etcdctl then says of what is done already is known to who asks.
 
     Raises:
         SilentError, AlienError: it gave no answer.
@@ -421,6 +422,8 @@ def _by_gateway(spec: Spec, address: str, page: str, content: Mapping[str, Any],
             address, spec.client_port, page, "healthcheck-client", (2.0, min(timeout, 5.0)), content=content
         )
         value = json.loads(body) if status == http.client.OK else None
+    except OverdueError:
+        raise
     except (NodeError, ValueError):
         return None
     # The answer to a stream (a lease that is kept) is one level deeper; a lease that is gone has no time left.
@@ -484,7 +487,7 @@ def statuses(spec: Spec, addresses: Mapping[str, str], timeout: float = 5.0) -> 
 
 def _alarm_of(error: str, names: Mapping[int, str]) -> str:
     """An alarm with the name of its member instead of its number; every member tells of every alarm."""
-    alarm = re.match(r"memberID:(\d+) alarm:(\w+)", error)
+    alarm = re.match(r"memberID:(\d+)\s+alarm:(\w+)", error)
     if alarm is None:
         return error
     return f"alarm {alarm[2]} of {names.get(int(alarm[1])) or format(int(alarm[1]), 'x')}"

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from types import FrameType
 
-from .errors import NodeError
+from .errors import NodeError, OverdueError
 
 _state = {"member": "", "phase": "start", "stream": "stdout", "reader": "there"}
 
@@ -71,11 +71,11 @@ def current_phase() -> str:
 
 @contextlib.contextmanager
 def deadline(verb: str, seconds: float) -> Iterator[None]:
-    """Ends the block with a NodeError that names the phase when it takes longer than `seconds` and `more_time`."""
+    """Ends the block with an OverdueError that names the phase when it takes longer than `seconds` and `more_time`."""
     begin = time.monotonic()
 
     def over(_signal: int, _frame: FrameType | None) -> None:
-        raise NodeError(
+        raise OverdueError(
             f"{verb} was not done within {time.monotonic() - begin:.0f} s; it was at: {_state['phase']}",
             "Nothing has to be undone: run again, and look at this phase when it happens twice.",
         )

@@ -94,7 +94,9 @@ def alive(pid: int) -> bool:
 
 
 def kill(pid: int) -> None:
-    """Ends a process at once; one that is gone is no error."""
+    """Ends a process at once; one that is gone is no error, and 0 is none (it would be our own group)."""
+    if pid <= 0:
+        return
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
 

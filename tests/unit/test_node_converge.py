@@ -113,18 +113,21 @@ class _Joining:
     It serves its clients when it has been started anew, or in the end.
     """
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, has_everything: Sequence[bool | None], **limits: float) -> None:
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, has_everything: Sequence[bool | None], *, votes: bool = False
+    ) -> None:
         self.done: list[str] = []
         self._left = list(has_everything)
         monkeypatch.setattr(etcd, "ready", self._ready)
         monkeypatch.setattr(etcd, "has_everything", lambda _: self._left.pop(0))
         monkeypatch.setattr(etcd, "statuses", lambda *_: {})
+        own = mock.Mock(learner=not votes)
+        monkeypatch.setattr(etcd, "peer_view", lambda *_: mock.Mock(by_id=lambda _: own))
         monkeypatch.setattr(etcd, "etcdctl", self._etcdctl)
         monkeypatch.setattr(systemd, "show", self._show)
         monkeypatch.setattr(systemd, "restart", lambda: self.done.append("restart"))
         monkeypatch.setattr(systemd, "kill", lambda pid: self.done.append(f"kill {pid}"))
-        for name, seconds in {"_ANNOUNCED_SECONDS": 0.15, **limits}.items():
-            monkeypatch.setattr(converge, name, seconds)
+        monkeypatch.setattr(converge, "_ANNOUNCED_SECONDS", 0.15)
 
     def _show(self) -> systemd.Service:
         # Systemd takes a moment until it stops what it was told to restart.
@@ -153,6 +156,14 @@ def test_a_learner_that_has_everything_and_serves_nobody_starts_anew_before_it_v
     assert etcd_there.done == ["restart", "not yet", "kill 17", "promote"]
 
 
+def test_a_member_that_somebody_else_has_promoted_meanwhile_is_not_started_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    etcd_there = _Joining(monkeypatch, [True] * 20, votes=True)
+    converge._promote(a_spec(), replace(_learner(), service=_SERVICE))
+    assert etcd_there.done == ["promote"]
+
+
 @pytest.mark.parametrize("has_everything", [[], [False] * 6, [True], [False, True, False, True], [None, False]])
 def test_a_learner_that_is_behind_or_announces_itself_in_time_is_left_alone(
     monkeypatch: pytest.MonkeyPatch, has_everything: list[bool | None]
@@ -177,7 +188,8 @@ def test_who_has_just_joined_is_not_asked_itself(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_learner_whose_data_cannot_be_asked_for_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    etcd_there = _Joining(monkeypatch, [None] * 99, _METRICS_SECONDS=0.3)
+    etcd_there = _Joining(monkeypatch, [None] * 99)
+    monkeypatch.setattr(converge, "_METRICS_SECONDS", 0.3)
     converge._promote(a_spec(), replace(_learner(), service=_SERVICE))
     assert etcd_there.done == ["promote"]
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from components.node import etcd, gateway, leased
+from components.node.errors import OverdueError
 
 from .node_support import a_spec
 
@@ -58,6 +59,14 @@ def test_what_it_has_not_done_is_for_etcdctl_as_if_it_had_not_been_asked(
     asked = _etcd(monkeypatch, lambda _: said, {"told": "etcdctl"})
     assert etcd.etcdctl(a_spec(), ["10.99.0.11", "10.99.0.12"], words)[:2] == (0, {"told": "etcdctl"})
     assert asked[1] == " ".join(word for word in words if not word.startswith("--"))
+
+
+def test_the_end_of_a_verbs_time_is_no_silence_of_the_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes once, out of whatever is under way; taken for an error of the gateway it would never come again."""
+    asked = _etcd(monkeypatch, lambda _: OverdueError("converge was not done within 600 s", "Run again."))
+    with pytest.raises(OverdueError):
+        etcd.etcdctl(a_spec(), ["10.99.0.12"], ["member", "list"])
+    assert asked == ["10.99.0.12/v3/cluster/member/list"]
 
 
 def test_a_lease_that_is_gone_is_no_lease_that_was_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
