@@ -23,7 +23,7 @@ status: python ## show the machines of `make up` and what runs on them
 test: python packages ## run all tests, and tell where the time went
 	$(PYTHON) -m tests
 
-soak: python packages ## walk what `make test` leaves out: more seeds, versions, sizes, an hour of random operations
+soak: python packages ## run what `make test` leaves out: more seeds, versions, sizes, an hour of random operations
 	$(PYTHON) -m tests --soak
 
 check: python ## look over the code without running it: ruff and mypy

@@ -96,7 +96,8 @@ class Disk:
         upper.mkdir(exist_ok=True)
         work.mkdir(exist_ok=True)
         shutil.copystat(base, upper)
-        options = f"lowerdir={':'.join(map(str, lower))},upperdir={upper},workdir={work}"
+        # redirect_dir: directories of what was kept can be renamed, as those of a real disk can.
+        options = f"redirect_dir=on,lowerdir={':'.join(map(str, lower))},upperdir={upper},workdir={work}"
         return not host.call("mount", "-t", "overlay", "-o", options, "overlay", str(self.root), check=False).returncode
 
 

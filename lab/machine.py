@@ -72,7 +72,7 @@ class Machine:
             root: By the console, which takes no network, no sshd and a tenth of the time.
 
         Raises:
-            LabError: it failed (with its output) or took too long.
+            LabError: it failed (with its output), or took too long; or (root) the machine is off.
         """
         line = command if isinstance(command, str) else shlex.join(command)
         if root:

@@ -30,8 +30,12 @@ def main(arguments: list[str]) -> int:
     """Gets what the tests need, runs every stage, says where the time went; returns 0 when all of them passed."""
     soak = arguments[:1] == ["--soak"]
     arguments = arguments[1:] if soak else arguments
+    with tempfile.TemporaryDirectory() as scratch:
+        return _all(soak, arguments, Path(scratch, "spent"))
+
+
+def _all(soak: bool, arguments: list[str], spent: Path) -> int:
     seconds: dict[str, float] = {}
-    spent = Path(tempfile.mkstemp(prefix="external-etcd-spent-")[1])
 
     def stage(name: str, action: Callable[[], int]) -> int:
         print(f"== {name}", flush=True)
@@ -67,9 +71,8 @@ def main(arguments: list[str]) -> int:
     print("== where the time went")
     for name, taken in seconds.items():
         print(f"{taken:8.0f} s  {name}")
-    for line in table(spent):
+    for line in table(spent) if spent.exists() else ():
         print(line)
-    spent.unlink()
     if any(codes):
         print("failed: " + ", ".join(name for name, code in zip(list(seconds)[1:], codes, strict=True) if code))
     return next((code for code in codes if code), 0)
@@ -87,7 +90,10 @@ def _begun(command: Sequence[str]) -> Iterator[Callable[[], int]]:
             print(said.read(), end="", flush=True)
             return code
 
-        yield end
+        try:
+            yield end
+        finally:
+            process.kill()
 
 
 def _run(command: Sequence[str]) -> int:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 from . import ranges
 from .access import ARCHITECTURES, check_access
-from .addresses import check_name
 from .errors import Problem, did_you_mean, shown
 from .slots import SlotAddress, check_addresses, plan_addresses
 
@@ -252,8 +251,3 @@ def _check_labels(labels: Mapping[str, str], key: str) -> list[Problem]:
             rule = "Name and value of a label have up to 63 of A-Z, a-z, 0-9, -, _ and ., none of the three at an end"
             problems.append(Problem(at, shown(value), rule, "Write it with those characters"))
     return problems
-
-
-def check_slot_names(slots: Sequence[HetznerSlot], key: str) -> list[Problem]:
-    """Why slots cannot have these names; empty when they can."""
-    return [problem for index, slot in enumerate(slots) for problem in check_name(slot.name, f"{key}[{index}].name")]

@@ -93,6 +93,7 @@ def test_each_run_fails_in_time_with_cause_and_remedy_and_without_the_cause_the_
     found = machines.fresh(3)
     stack = stacks.new(found)
     broken, others = found[1], [found[0], found[2]]
+    over = ""
     for name, case in FAULTS.items():
         case.cause(machines, broken, stack)
         run = stack.up(check=False)
@@ -104,6 +105,8 @@ def test_each_run_fails_in_time_with_cause_and_remedy_and_without_the_cause_the_
         for machine in others:
             assert machine.run("systemctl is-active etcd", check=False, root=True).stdout.strip() != "active", name
             assert machine.run("test -e /var/lib/etcd/member", check=False, root=True).returncode != 0, name
+        assert not over or over not in run.text, f"it still fails as before {name}:\n{run.text}"
+        over = case.says[0]
         case.cure(machines, broken, stack)
     stack.up()
     assert_serves_all_members(found)

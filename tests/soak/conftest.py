@@ -1,8 +1,6 @@
 """As tests of the lab, these have the session's machines, and stacks under the real engine."""
 
-from tests.support.authority import own_authority
-from tests.support.founded import founded
 from tests.support.machines import machines
 from tests.support.stacks import stacks
 
-__all__ = ["founded", "machines", "own_authority", "stacks"]
+__all__ = ["machines", "stacks"]

@@ -31,13 +31,6 @@ def aws() -> Iterator[AwsCloud]:
             cloud.stop()
 
 
-@pytest.fixture
-def ec2(aws: AwsCloud) -> Any:
-    """boto3's client, for an account with nothing in it."""
-    aws.reset()
-    return aws.client()
-
-
 @contextlib.contextmanager
 def refused(code: str) -> Iterator[None]:
     """What is done inside must be refused with this documented code."""

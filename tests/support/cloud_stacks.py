@@ -132,9 +132,9 @@ class CloudStacks(ABC):
         """Ends the machine of a slot behind Pulumi's back."""
 
 
-def ask(machine: CloudMachine, *words: str) -> str:
+def ask(machine: CloudMachine, *words: str, check: bool = True) -> str:
     """Runs etcdctl on a machine against its own member, as root; returns stdout."""
-    return etcdctl(machine, *words, endpoint=f"https://{machine.private_addresses[0]}:2379")
+    return etcdctl(machine, *words, endpoint=f"https://{machine.private_addresses[0]}:2379", check=check)
 
 
 def members(machine: CloudMachine) -> dict[str, int]:
@@ -146,8 +146,11 @@ def members(machine: CloudMachine) -> dict[str, int]:
 
 def unhealthy(machine: CloudMachine) -> list[str]:
     """What etcd itself says of every member, asked on one of the machines: the endpoints that are not healthy."""
-    found = json.loads(ask(machine, "endpoint", "health", "--cluster", "--write-out=json"))
-    return [each["endpoint"] for each in found if not each["health"]]
+    # It exits with 1 when one of them is not; and says nothing when it cannot have the list.
+    said = ask(machine, "endpoint", "health", "--cluster", "--write-out=json", check=False)
+    if not said.startswith("["):
+        return [machine.name]
+    return [each["endpoint"] for each in json.loads(said) if not each["health"]]
 
 
 def leader(machines: Sequence[CloudMachine]) -> CloudMachine:

@@ -1,6 +1,6 @@
 """An emulated cloud for tests: one per pytest session, its account emptied before each test that asks.
 
-The fixtures `cloud`, `client` and `empty` are imported by the modules that want them.
+The fixture `cloud` is imported by the modules that want it.
 """
 
 import contextlib
@@ -27,23 +27,15 @@ DEBIAN = Image(name="debian-12")
 FSN = Location(name="fsn1")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cloud() -> Iterator[HetznerCloud]:
-    """The session's emulated Hetzner Cloud."""
+    """The module's emulated Hetzner Cloud."""
     with temporary_lab("hetzner") as lab:
         cloud = HetznerCloud(lab.dir).start()
         try:
             yield cloud
         finally:
             cloud.stop()
-
-
-@pytest.fixture
-def client(cloud: HetznerCloud) -> Client:
-    """The official client, for an account with nothing in it."""
-    client = new_client(cloud)
-    make_empty(client)
-    return client
 
 
 def new_client(cloud: HetznerCloud, token: str | None = None) -> Client:

@@ -28,16 +28,16 @@ class Founded:
         """So many machines, with members on the first three, and the stack of these."""
         if self._first is None:
             found = self._machines.fresh(_MEMBERS)
-            self._first = self._stacks.new(found)
-            self._first.up()
+            first = self._stacks.new(found)
+            first.up()
             names = [machine.name for machine in found]
             self._machines.lab.stop(*names)
             self._machines.lab.keep(_LABEL, *names)
+            self._first = first
         found = self._machines.fresh(machines, kept=_LABEL, of=_MEMBERS)
         stack = self._stacks.new(found[:_MEMBERS], like=self._first)
-        first = found[0]
         options = f"--cacert={PKI}/ca.crt --cert={PKI}/healthcheck-client.crt --key={PKI}/healthcheck-client.key"
-        first.run(_HEALTHY.format(f"{options} --endpoints=https://{first.address}:2379"), root=True)
+        found[0].run(_HEALTHY.format(f"{options} --endpoints=https://{found[0].address}:2379"), root=True)
         return found, stack
 
 

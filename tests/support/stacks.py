@@ -60,7 +60,8 @@ class Stack:
 
     quick: ClassVar[bool] = True
     """Whether runs do without what takes half of their CPU time and makes no difference to what is tested: pip's list
-    of packages, and, where nobody ends the run, the state after every step."""
+    of packages, and, where nobody ends the run, the state after every step. The CLI runs at
+    lower priority, so that it does not disturb the machines and the client that measures them."""
 
     def __init__(
         self,
@@ -91,7 +92,7 @@ class Stack:
 
     @property
     def _state_file(self) -> Path:
-        backend = urllib.parse.urlsplit(self.environ["PULUMI_BACKEND_URL"]).path
+        backend = urllib.parse.unquote(urllib.parse.urlsplit(self.environ["PULUMI_BACKEND_URL"]).path)
         return Path(backend, ".pulumi", "stacks", self._project, f"{self.directory.name}.json")
 
     @property
@@ -100,19 +101,18 @@ class Stack:
 
     def command(self, *arguments: str) -> list[str]:
         """The command line of the CLI for this stack."""
-        return ["pulumi", "--non-interactive", "--color=never", "-s", self.directory.name, *arguments]
+        named = [] if arguments[:2] == ("stack", "init") else ["-s", self.directory.name]
+        nice = ["nice", "-n", "10"] if self.quick else []
+        return [*nice, "pulumi", "--non-interactive", "--color=never", *named, *arguments]
 
     def pulumi(self, *arguments: str, check: bool = True, timeout: float = UP_SECONDS) -> Run:
         """Runs the CLI. Raises AssertionError when it fails and `check` is set."""
         self.write_config()
         start = time.monotonic()
         log = self.log if arguments[0] == "up" else self.directory / "run.log"
-        command = ["pulumi", "--non-interactive", "--color=never", *arguments]
-        if arguments[:2] != ("stack", "init"):
-            command += ["-s", self.directory.name]
         with log.open("w") as out, spending(ENGINE):
             done = subprocess.run(
-                command,
+                self.command(*arguments),
                 cwd=self.directory,
                 env=self._environ("PULUMI_SKIP_CHECKPOINTS"),
                 stdout=out,
