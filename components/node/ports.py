@@ -63,12 +63,16 @@ def _owners(inodes: set[str]) -> dict[str, int]:
         if not process.name.isdigit():
             continue
         try:
-            for descriptor in (process / "fd").iterdir():
-                link = str(descriptor.readlink())
-                if link.startswith("socket:[") and link[8:-1] in inodes:
-                    found[link[8:-1]] = int(process.name)
+            descriptors = list((process / "fd").iterdir())
         except OSError:
             continue  # it has ended, or is none of ours to see
+        for descriptor in descriptors:
+            try:
+                link = str(descriptor.readlink())
+            except OSError:
+                continue  # closed meanwhile: an etcd with clients opens and closes connections all the time
+            if link.startswith("socket:[") and link[8:-1] in inodes:
+                found[link[8:-1]] = int(process.name)
     return found
 
 

@@ -63,7 +63,7 @@ FAULTS = {
         cause=lambda machines, _, __: machines.tampered_mirror({ARCHIVE: b"not the archive"}),
         cure=lambda machines, _, __: machines.lab.mirror(),
         within=90,
-        says=("SHA-256", "releaseMirror|releaseSha256|mirror"),
+        says=("nothing was installed", "SHA-256", "releaseSha256"),
     ),
     "wrong clock": Fault(
         cause=lambda _, machine, __: skew_clock(machine, -7200),
@@ -75,7 +75,7 @@ FAULTS = {
         cause=lambda _, machine, __: fill_disk(machine, size="64m"),
         cure=lambda _, machine, __: machine.run("umount /var/lib/etcd", root=True),
         within=90,
-        says=("/var/lib/etcd", "free"),
+        says=("a new member needs", "/var/lib/etcd", "free"),
     ),
     "foreign etcd on the client port": Fault(
         cause=_foreign_etcd,

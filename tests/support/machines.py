@@ -18,6 +18,8 @@ from lab import Lab, Machine, host
 from .needs import leave_out
 
 _PREFIX = "external-etcd-tests-"
+_MEMORY = 12 << 30
+"""Bytes in memory that all labs of a run of the tests fit into."""
 
 
 class Machines:
@@ -124,11 +126,23 @@ def require_a_lab() -> None:
         leave_out(reason)
 
 
+def _place() -> Path:
+    """Where labs lie: in memory where there is room, else in the folder for temporary files.
+
+    On one disk a machine waits with each fsync for what all others have to write, now and then for longer than a
+    second. To the machines it makes no difference: what they are told to keep outlives their power cuts, not this
+    computer's.
+    """
+    memory = Path("/dev/shm")
+    roomy = memory.is_dir() and shutil.disk_usage(memory).free > _MEMORY
+    return memory if roomy else Path(tempfile.gettempdir())
+
+
 @contextlib.contextmanager
 def temporary_lab(label: str = "") -> Iterator[Lab]:
     """A lab in a directory of its own, gone afterwards. Labs of test runs that were killed go first."""
     require_a_lab()
-    parent = Path(tempfile.gettempdir())
+    parent = _place()
     with (parent / f"{_PREFIX}lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # of pytest's workers, one clears away
         for old in parent.glob(f"{_PREFIX}*"):

@@ -47,6 +47,21 @@ def test_a_listener_is_found_with_its_process() -> None:
     assert ports.foreign_listeners([port], ["127.0.0.1"]) == []
 
 
+def test_a_descriptor_that_is_closed_meanwhile_hides_no_other_of_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An etcd with clients closes connections all the time; it was taken for a process that nobody knows."""
+    read = Path.readlink
+
+    def readlink(path: Path) -> Path:
+        if path.name in ("0", "1", "2"):
+            raise FileNotFoundError(path)
+        return read(path)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setattr(Path, "readlink", readlink)
+        (found,) = ports.foreign_listeners([server.getsockname()[1]], ["127.0.0.1"])
+    assert found.pid == os.getpid()
+
+
 def test_a_listener_on_all_addresses_is_in_the_way_everywhere() -> None:
     with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as server:
         (found,) = ports.foreign_listeners([server.getsockname()[1]], ["192.0.2.1"])
