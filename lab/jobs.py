@@ -121,14 +121,19 @@ class Job:
             LabError: something is still there after `timeout` seconds.
         """
         deadline = time.monotonic() + timeout
-        while pids := self.pids():
+        # Until its cgroups are gone, too: who was to start the job and was killed may have left a shell that only now
+        # joins them.
+        while (pids := self.pids()) or any(place.exists() for place in self._places()):
             for pid in pids:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             if time.monotonic() > deadline:
                 raise LabError(
-                    f"{self.name}: processes {pids} do not end. They may hang in the kernel: see `ps -o stat,wchan`."
+                    f"{self.name}: processes {pids} do not end, or its cgroups cannot be removed. They may hang in the "
+                    "kernel: see `ps -o stat,wchan`."
                 )
+            if not pids:
+                self.clean()
             time.sleep(0.02)
         self.clean()
 
