@@ -15,9 +15,9 @@ from tests.support.stacks import Stack, Stacks, machine_config
 
 VERSIONS = ("3.6.16", "3.7.3")
 MACHINES = 6
-UNPLANNED_GAP = 6.0
-"""Seconds without an acknowledgement where a member may die or be cut off unannounced: etcd's election, and a client's
-patience with each of the others."""
+UNPLANNED_GAP = 20.0
+"""Seconds without an acknowledgement where a member may die or be cut off unannounced. Mostly it is etcd's election; but
+a machine that loses its power just while another member restarts takes the quorum along until one of them is back."""
 
 
 class Cluster:
