@@ -16,8 +16,8 @@ from tests.support.stacks import Stack, Stacks, machine_config
 VERSIONS = ("3.6.16", "3.7.3")
 MACHINES = 6
 UNPLANNED_GAP = 20.0
-"""Seconds without an acknowledgement where a member may die or be cut off unannounced. Mostly it is etcd's election; but
-a machine that loses its power just while another member restarts takes the quorum along until one of them is back."""
+"""Seconds without an acknowledgement where a member may die or be cut off unannounced. Mostly it is etcd's election.
+But a machine that loses its power while another member restarts takes the quorum along until one of them is back."""
 
 
 class Cluster:
