@@ -355,7 +355,8 @@ class Probe:
         """
         self._stop.set()
         self.records.ended = self._now()
-        deadline = time.monotonic() + 3
+        # What the watch has yet to deliver is late on a busy computer, and missing only when it does not come at all.
+        deadline = time.monotonic() + _READ_BACK_SECONDS
         while self._unwatched() and time.monotonic() < deadline:
             time.sleep(0.05)
         self._halt()
