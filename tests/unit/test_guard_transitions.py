@@ -91,6 +91,14 @@ TABLE: list[Transition] = [
         "Raise election_timeout_ms first",
     ),
     ("more members with other times", {"members": "1"}, {"members": "123", **TIMES_SLOW}, 1, ""),
+    ("fewer members with a setting", {}, {"members": "1", "flags": {"max-txn-ops": "256"}}, 1, ""),
+    (
+        "fewer members with a setting, taken back by a new one that comes first",
+        {"members": "213"},
+        {"members": "1", "flags": {"max-txn-ops": "256"}},
+        2,
+        "Each step of taking it back does, too; this one would not: etcd-1 restarts",
+    ),
     (
         "other times and two minors",
         {"version": "3.5.35"},

@@ -14,6 +14,11 @@ class Change:
     before: State
     after: State
 
+    @property
+    def undone(self) -> "Change":
+        """The way back."""
+        return Change(self.after, self.before)
+
     @cached_property
     def joining(self) -> list[str]:
         """Members that are new, in their order."""

@@ -256,16 +256,21 @@ def _volumes(change: Change, spelled: Spelled) -> Iterator[Problem]:
 
 
 def _quorum(change: Change, spelled: Spelled) -> Iterator[Problem]:
-    """No step is without a quorum, in the order in which the program takes them."""
-    for step in steps(change):
-        if step.spare < 0 and not step.only_member:
-            yield Problem(
-                spelled("members"),
-                ", ".join(change.after.members),
-                f"Each step leaves a quorum; this one would not: {step}",
-                "Put new members at the end of the list, or change the settings in an update of their own",
-            )
-            return
+    """No step is without a quorum, in the order in which the program takes them; nor on the way back.
+
+    A run that is killed may be taken back by the old wish. Where two members have left, it finds two voters when the
+    first of them has come again, and neither could restart for a setting then.
+    """
+    for way, kept in ((change, "Each step leaves a quorum"), (change.undone, "Each step of taking it back does, too")):
+        for step in steps(way):
+            if step.spare < 0 and not step.only_member:
+                yield Problem(
+                    spelled("members"),
+                    ", ".join(change.after.members),
+                    f"{kept}; this one would not: {step}",
+                    "Put new members at the end of the list, or change the settings in an update of their own",
+                )
+                return
 
 
 _RULES: tuple[Callable[[Change, Spelled], Iterator[Problem]], ...] = (
