@@ -76,9 +76,8 @@ def test_a_python_that_only_root_can_run_refuses_nobody() -> None:
 
 
 def test_an_output_file_that_a_policy_forbids_refuses_nobody() -> None:
-    assert (
-        rehearsal.explain(a_spec(), Outcome("exit-code", 209, "", [STEP.format("STDOUT", "Permission denied")])) is None
-    )
+    forbidden = STEP.format("STDOUT", "Permission denied")
+    assert rehearsal.explain(a_spec(), Outcome("exit-code", 209, "", [forbidden])) is None
 
 
 def test_a_member_is_not_refused_for_a_disk_that_it_has_filled_itself(monkeypatch: pytest.MonkeyPatch) -> None:
