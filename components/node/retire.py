@@ -83,7 +83,8 @@ def _put_data_aside(known: Identity) -> None:
     kept = snapshot.put_aside(known.data_directory, f"{known.cluster}-retired")
     if kept is not None:
         say(f"snapshots moved aside to {kept}")
-    if known.data_directory_before is not None:
+    lost = data.is_symlink() and not data.exists()
+    if known.data_directory_before is not None and not lost:
         mode, uid, gid = known.data_directory_before
         files.directory(data, mode, uid, gid)
         # Etcd's user may have been given the directory without being its owner before.

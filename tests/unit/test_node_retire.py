@@ -28,7 +28,13 @@ def taken_away(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
 ALL = ["_stop", "_put_data_aside", "firewall", "_remove_installed", "_remove_program"]
 
 
-REMOVE_INSTALLED = retire._remove_installed
+REMOVE_INSTALLED, PUT_DATA_ASIDE = retire._remove_installed, retire._put_data_aside
+
+
+def test_a_machine_whose_data_disk_is_gone_can_be_retired(tmp_path: Path) -> None:
+    (tmp_path / "etcd").symlink_to(tmp_path / "disk")
+    PUT_DATA_ASIDE(Identity("dev", "etcd-1", str(tmp_path / "etcd"), data_directory_before=(0o755, 0, 0)))
+    assert (tmp_path / "etcd").is_symlink()
 
 
 def test_what_lies_beside_the_releases_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
