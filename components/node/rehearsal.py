@@ -198,6 +198,7 @@ def _perform(spec: Spec) -> Outcome | None:
         values = dict(line.partition("=")[::2] for line in run(asked, 20).stdout.splitlines())
         run(["journalctl", "--sync"], 20, check=False)
         log = run(["journalctl", "--no-pager", "-q", "-o", "cat", "-n", "20", "-u", path.name], 20, check=False).stdout
+        run(["systemctl", "reset-failed", path.name], 20, check=False)
         return Outcome(
             result=values.get("Result", ""),
             status=int(values.get("ExecMainStatus", "0") or 0),
@@ -205,7 +206,6 @@ def _perform(spec: Spec) -> Outcome | None:
             told=[*log.splitlines(), *done.stderr.splitlines()],
         )
     finally:
-        run(["systemctl", "reset-failed", path.name], 20, check=False)
         for each in (path, output):
             files.remove(each)
         files.remove_empty([paths.RUN])
