@@ -342,7 +342,14 @@ KEYS: tuple[Key, ...] = (
     ),
     *_AWS,
     *_HETZNER,
-    Key("dataDirectory", TEXT, "Directory of etcd's data, absolute, best on a disk of its own.", "/var/lib/etcd"),
+    Key(
+        "dataDirectory",
+        TEXT,
+        "Directory of etcd's data, absolute, best on a disk of its own. It must not be where this program keeps its "
+        "own files, below `/home`, `/root` or another directory that etcd's unit hides, or where a boot empties it. "
+        "Where it is a link, what it points to counts.",
+        "/var/lib/etcd",
+    ),
     Key(
         "releaseMirror",
         TEXT,
@@ -360,7 +367,8 @@ KEYS: tuple[Key, ...] = (
         "quota",
         TEXT,
         "Size of the database at which etcd stops taking writes. More than 8GiB is not suggested; more than the "
-        "machine's memory is refused there.",
+        "memory with which a machine is sold is refused: at preview where a cloud says how much its type has, else on "
+        "the machine, before etcd starts.",
         "2GiB",
         "bytes, or KiB, MiB, GiB",
     ),

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import grp
 import pwd
 from dataclasses import dataclass
 
 from . import paths
 from .errors import NodeError
 from .run import run
+from .say import until
+
+_BUSY_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -39,25 +43,38 @@ def get() -> Account:
     return account
 
 
+def group() -> int | None:
+    """Number of the group of the user's name; None when there is none."""
+    try:
+        return grp.getgrnam(paths.USER).gr_gid
+    except KeyError:
+        return None
+
+
 def create() -> None:
-    """Makes the user and its group: no home, no shell, no password."""
-    run(
-        [
-            "useradd",
-            "--system",
-            "--user-group",
-            "--no-create-home",
-            "--home-dir",
-            "/nonexistent",
-            "--shell",
-            "/usr/sbin/nologin",
-            paths.USER,
-        ],
-        30,
-    )
+    """Makes the user: no home, no shell, no password. Its group is the one of its name, which is made if it is missing.
+
+    Raises:
+        NodeError: useradd failed, or others kept the accounts locked for 10 s.
+    """
+    own = ["--user-group"] if group() is None else ["--gid", paths.USER]
+    place = ["--no-create-home", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin"]
+    command = ["useradd", "--system", *own, *place, paths.USER]
+    for left in until(_BUSY_SECONDS, every=0.5):
+        done = run(command, 30, check=False)
+        if done.returncode == 0 or find() is not None:
+            return
+        # Packages that are installed meanwhile make users of their own.
+        if "cannot lock" not in done.stderr or left == 0:
+            break
+    run(command, 30)
 
 
-def delete() -> None:
-    """Removes the user and its group."""
+def delete(*, keep_group: bool) -> None:
+    """Removes the user, and its group unless that is to be kept (userdel takes it along)."""
+    number = group()
     run(["userdel", paths.USER], 30, check=False)
-    run(["groupdel", paths.USER], 30, check=False)
+    if not keep_group:
+        run(["groupdel", paths.USER], 30, check=False)
+    elif number is not None and group() is None:
+        run(["groupadd", "--gid", str(number), paths.USER], 30)

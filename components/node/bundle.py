@@ -18,7 +18,7 @@ INSTALLER = """\
 import sys
 if sys.version_info < (3, 9):
     sys.exit("etcd-node: this machine has Python %d.%d. Install 3.9 or later, then run again." % sys.version_info[:2])
-import base64, bz2, hashlib, io, os, shutil, time, zipfile
+import base64, bz2, glob, hashlib, io, marshal, os, shutil, time, zipfile
 if os.geteuid() != 0:
     sys.exit("etcd-node: installing needs root. Give the ssh user password-less sudo, or log in as root.")
 os.umask(0o022)
@@ -26,21 +26,40 @@ program = bz2.decompress(base64.b64decode(sys.stdin.readline()))
 home, wrapper = "/usr/local/lib/etcd-node", "/usr/local/sbin/etcd-node"
 place = os.path.join(home, hashlib.sha256(program).hexdigest()[:12])
 text = "#!/bin/sh\\n# etcd-node of external-etcd; try: etcd-node status\\nexec python3 -I %s \\"$@\\"\\n" % place
-before = open(wrapper).read() if os.path.exists(wrapper) else ""
-if not os.path.isdir(place):
-    fresh = "%s.%d" % (place, os.getpid())
-    zipfile.ZipFile(io.BytesIO(program)).extractall(fresh)
+before = open(wrapper, errors="replace").read() if os.path.exists(wrapper) else ""
+changed = set()
+def put(path, data, mode):
     try:
-        os.rename(fresh, place)
+        with open(path, "rb") as file:
+            if file.read() == data and os.stat(path).st_mode & 0o777 == mode:
+                return
     except OSError:
-        shutil.rmtree(fresh)
+        pass
+    above = os.path.dirname(path)
+    os.makedirs(above, exist_ok=True)
+    fresh = "%s.%d" % (path, os.getpid())
+    with open(fresh, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fchmod(file.fileno(), mode)
+        os.fsync(file.fileno())
+    os.rename(fresh, path)
+    changed.update((above, os.path.dirname(above)))
+archive = zipfile.ZipFile(io.BytesIO(program))
+for name in archive.namelist():
+    put(os.path.join(place, name), archive.read(name), 0o644)
+for cache in glob.glob(os.path.join(place, "*", "__pycache__", "*.pyc")):
+    try:
+        with open(cache, "rb") as file:
+            marshal.loads(file.read()[16:])
+    except Exception:
+        os.unlink(cache)
+put(wrapper, text.encode(), 0o755)
+for path in sorted(changed):
+    directory = os.open(path, os.O_RDONLY)
+    os.fsync(directory)
+    os.close(directory)
 if before != text:
-    os.makedirs(os.path.dirname(wrapper), exist_ok=True)
-    fresh = "%s.%d" % (wrapper, os.getpid())
-    with open(fresh, "w") as file:
-        file.write(text)
-    os.chmod(fresh, 0o755)
-    os.rename(fresh, wrapper)
     for name in os.listdir(home):
         old = os.path.join(home, name)
         if old != place and old not in before and os.path.getmtime(old) < time.time() - 600:
@@ -49,8 +68,10 @@ os.execv(wrapper, [wrapper] + sys.argv[1:])
 """
 """Python program for `python3 -c`: installs what `program` returns, from stdin, and runs it with its arguments.
 
-The first line of stdin is the program; what follows only makes the input differ for another machine. It keeps the
-program that was in use before, and any that is younger than ten minutes (another run may just be unpacking it).
+The first line of stdin is the program; what follows only makes the input differ for another machine. Each file that is
+not as it should be is written anew, and on the disk before anything is run from it: a power cut may have emptied some,
+or bytecode that Python itself has written beside them. It keeps the program that was in use before, and any that is
+younger than ten minutes (another run may just be unpacking it).
 """
 
 

@@ -7,6 +7,7 @@ It looks, takes one step, and looks again, until there is nothing left to do. Ev
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -162,7 +163,8 @@ def _prove(spec: Spec, known: identity.Identity, certificate: str) -> None:
     member.settle(spec)
     firewall.settle(spec)
     rollback.forget()
-    identity.record(known)
+    # Data that have been moved to another disk belong there from now on.
+    identity.record(replace(known, data_mount=machine.mount_of(Path(spec.data_directory))))
 
 
 def _identity(spec: Spec, given: list[str]) -> identity.Identity:
@@ -172,7 +174,7 @@ def _identity(spec: Spec, given: list[str]) -> identity.Identity:
     identity.refuse_other_authority(known, given)
     if known is None:
         raise NodeError("this machine was not prepared", "Run `pulumi up`: prepare comes first.")
-    machine.check_mount(spec, known.data_mount)
+    machine.check_mount(spec, known.data_mount, begun=not known.bare)
     unit_file = systemd.foreign_unit()
     if unit_file is not None:
         raise NodeError(
@@ -939,12 +941,17 @@ def move_data_aside(data: Path, label: str) -> Path | None:
     if not data.is_dir() or not (data / "member").exists():
         return None
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    if machine.mount_of(data) == str(data):
+    # A link stays, and with it the disk that it leads to.
+    real = Path(os.path.realpath(data))
+    if machine.mount_of(real) == str(real):
         # The directory is a file system of its own: beside it would be another one.
-        target = data / f"{label}-{stamp}"
+        target = real / f"{label}-{stamp}"
         target.mkdir(mode=0o700)
-        (data / "member").rename(target / "member")
+        (real / "member").rename(target / "member")
     else:
-        target = data.with_name(f"{data.name}.{label}-{stamp}")
-        data.rename(target)
+        before = real.stat()
+        target = real.with_name(f"{real.name}.{label}-{stamp}")
+        real.rename(target)
+        if data.is_symlink():
+            files.directory(real, 0o700, before.st_uid, before.st_gid)
     return target

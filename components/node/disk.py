@@ -54,6 +54,7 @@ def attach(spec: Spec, known: Identity | None) -> Identity | None:
         return replace(
             brought,
             user_created=False,
+            group_before=False,
             directories_created=(),
             data_directory_before=None,
             data_mount=str(place),
@@ -170,7 +171,7 @@ def _inspect(spec: Spec, device: Path) -> None:
         NodeError: it holds them.
     """
     with _looked_at(device) as root:
-        found = sorted(path.name for path in root.iterdir() if path.name not in ("lost+found", identity.MARK))
+        found = sorted(path.name for path in root.iterdir() if path.name not in identity.NO_DATA)
         mark = identity.read(root / identity.MARK)
     if mark is None:
         if found:

@@ -144,6 +144,7 @@ def symlink(path: Path, target: Path) -> None:
         temporary.unlink()
     temporary.symlink_to(target)
     temporary.rename(path)
+    sync_directory(path.parent)
 
 
 def remove(path: Path) -> None:

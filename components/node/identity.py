@@ -15,6 +15,8 @@ from .spec import Operator, Spec
 
 MARK = ".etcd-node.json"
 """At the top of a disk of its own: a copy of the identity of whoever's data are on it."""
+NO_DATA = ("lost+found", MARK, ".etcd-rehearsal", ".etcd-rehearsal.new")
+"""What may lie at the top of a data directory without being anybody's data; the last two are of `rehearsal`."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class Identity:
     """ID of the operator whose run was the last to found or converge the member; empty when it was nobody's."""
     user_created: bool = False
     """The user etcd did not exist before."""
+    group_before: bool = False
+    """The group etcd existed before, without that user."""
     directories_created: tuple[str, ...] = ()
     """Directories that did not exist before, in the order of their making."""
     data_directory_before: tuple[int, int, int] | None = None

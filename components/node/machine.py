@@ -9,13 +9,16 @@ import shutil
 import socket
 from pathlib import Path
 
-from . import ports, systemd, wal
+from . import paths, ports, systemd, wal
 from .errors import NodeError
 from .run import run
 from .say import phase, say, until
 from .spec import Spec
 
 _LEAST_FREE = 512 << 20
+_IN_MEMORY = ("tmpfs", "ramfs")
+# Of the memory that a machine was sold with, firmware, kernel and kdump keep up to so much; the rest is MemTotal.
+_KEPT_SHARE, _KEPT = 1 / 8, 128 << 20
 _CARD_SECONDS = 30.0
 _CLOCK_ERROR = 5  # adjtimex: TIME_ERROR, not synchronised
 _TIME_SERVICES = ("systemd-timesyncd", "chrony", "chronyd", "ntp", "ntpd", "ntpsec", "openntpd")
@@ -51,7 +54,8 @@ def check_memory(spec: Spec) -> None:
     for line in Path("/proc/meminfo").read_text().splitlines():
         if line.startswith("MemTotal:"):
             total = int(line.split()[1]) * 1024
-            if spec.quota_bytes > total:
+            # As it was sold: a quota of 8GiB is for a machine of 8 GB, which shows 7.6 GiB.
+            if spec.quota_bytes * (1 - _KEPT_SHARE) - _KEPT > total:
                 raise NodeError(
                     f"the quota is {_size(spec.quota_bytes)}, and this machine has {_size(total)} of memory; the "
                     "database must fit into memory",
@@ -138,18 +142,86 @@ def check_disk(spec: Spec) -> None:
         )
 
 
-def check_mount(spec: Spec, known: str) -> None:
-    """The data directory is on the file system where it has been before; a disk not mounted is not lost."""
-    now = mount_of(Path(spec.data_directory))
-    if known and now != known and known.startswith(now):
+def check_place(spec: Spec) -> None:
+    """The data directory is where data outlive a reboot and a `retire`. What a link points to is what counts.
+
+    Raises:
+        NodeError: it is not, or that cannot be seen now because what it points to is not there.
+    """
+    place = Path(spec.data_directory)
+    _refuse_dangling(place)
+    real = Path(os.path.realpath(place))
+    for own in (paths.RELEASES, paths.PKI.parent, paths.STATE, paths.PROGRAM, paths.RUN):
+        if own in (real, *real.parents) or real in own.parents:
+            raise NodeError(
+                f"{place} leads to {real}, which is not apart from {own}: what this program has made there is removed "
+                "by `pulumi destroy`",
+                "Let it lead to a directory that is for etcd's data alone.",
+            )
+    # Members whose data are there already are not stopped for it.
+    kind = file_system_of(mount_of(place))
+    if kind in _IN_MEMORY and not wal.exists(spec.data_directory):
+        raise NodeError(
+            f"{place} is on a file system in memory ({kind} at {mount_of(place)}), which every reboot empties; a "
+            "member that loses its data has to be replaced",
+            "Put the data directory on a disk, then run again.",
+        )
+
+
+def _refuse_dangling(place: Path) -> None:
+    for path in [*reversed(place.parents), place]:
+        if path.is_symlink() and not path.exists():
+            raise NodeError(
+                f"{path} is a link to {os.path.realpath(path)}, which is not there",
+                "Mount the disk that holds it, or make that directory, then run again. If that disk is lost, mount a "
+                "new one in its place.",
+            )
+
+
+def file_system_of(mount: str) -> str:
+    """Type of the file system that is mounted at a mount point, such as `ext4`; empty when nobody says."""
+    kind = ""
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        before, _, after = line.partition(" - ")
+        # Blanks in paths are \040. What was mounted there last is what is seen.
+        if before.split()[4].encode().decode("unicode_escape") == mount:
+            kind = after.split()[0]
+    return kind
+
+
+def check_mount(spec: Spec, known: str, *, begun: bool) -> None:
+    """The data directory is on the file system where it has been before; a disk not mounted is not lost.
+
+    Args:
+        spec: the wanted state.
+        known: the mount point below which the data were; empty when nobody knows.
+        begun: a member has had data here.
+
+    Raises:
+        NodeError: it is on another one. Where the data have been moved to another one, they are found there.
+    """
+    place = Path(spec.data_directory)
+    _refuse_dangling(place)
+    now = mount_of(place)
+    if not known or now == known:
+        return
+    if Path(now) in Path(known).parents:
         raise NodeError(
             f"the data of {spec.member} are on the file system at {known}, which is not mounted now",
             "Mount it, then run again. If that disk is lost, make a new one and mount it there.",
         )
+    if begun and not wal.exists(spec.data_directory):
+        raise NodeError(
+            f"the data of {spec.member} were on the file system at {known}; {place} is on the one at {now} now, which "
+            "holds none of them",
+            f"If they are still there, unmount {now} or move them, with owner and modes. If they are lost: "
+            f"`etcd-node retire {spec.cluster}` on this machine, then run again with another `identity` for it.",
+        )
 
 
 def mount_of(path: Path) -> str:
-    """The mount point below which the path is, or will be."""
+    """The mount point below which the path is, or will be. What a link points to is what counts."""
+    path = Path(os.path.realpath(path))
     while not os.path.ismount(path):
         path = path.parent
     return str(path)

@@ -11,7 +11,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from . import account, disk, files, firewall, identity, machine, paths, release, systemd, version_change, wal
+from . import account, disk, files, firewall, identity, machine, paths, rehearsal, release, systemd, version_change, wal
 from .errors import NodeError
 from .identity import Identity
 from .say import phase, say
@@ -19,7 +19,7 @@ from .spec import Spec
 
 
 def prepare(spec: Spec) -> None:
-    """Runs all checks, then makes user, directories and release.
+    """Runs all checks, makes user, directories and release, and proves that etcd can work with them in its unit.
 
     Raises:
         NodeError: the machine is not fit; it says why, and what was there is as it was.
@@ -40,14 +40,16 @@ def prepare(spec: Spec) -> None:
         # A disk may bring along what the machine did not know.
         identity.refuse_another(known, spec)
     if known is not None:
-        machine.check_mount(spec, known.data_mount)
+        machine.check_mount(spec, known.data_mount, begun=not known.bare)
     refuse_unknown_data(spec, known)
     # Converge asks again, and the other members too. Here it is said before anything is changed on any machine.
     version_change.refuse(spec, {})
     machine.check_disk(spec)
+    machine.check_place(spec)
     _record(spec, known)
     install_release(spec)
     _make_places(spec)
+    rehearsal.rehearse(spec)
     say(f"prepared at {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}")
 
 
@@ -62,7 +64,7 @@ def refuse_unknown_data(spec: Spec, known: Identity | None) -> None:
         return
     if not place.is_dir():
         raise NodeError(f"{place} is not a directory", "Move it away or choose another data directory.")
-    found = sorted(path.name for path in place.iterdir() if path.name not in ("lost+found", identity.MARK))
+    found = sorted(path.name for path in place.iterdir() if path.name not in identity.NO_DATA)
     if found:
         holds = "data of an etcd" if wal.exists(spec.data_directory) else "something else"
         raise NodeError(
@@ -95,15 +97,16 @@ def install_release(spec: Spec) -> None:
 def _record(spec: Spec, known: Identity | None) -> None:
     """Writes down what is about to be made, so that `retire` unmakes it wherever this run is cut off."""
     data = Path(spec.data_directory)
+    now = machine.mount_of(data)
     if known is None or known.bare:
         before = known or Identity(spec.cluster, spec.member, spec.data_directory)
         known = replace(before, cluster=spec.cluster, member=spec.member, data_directory=spec.data_directory)
         if data.exists() and str(data) not in known.directories_created:
-            now = data.stat()
+            found = data.stat()
             known = replace(
                 known,
                 data_directory_before=known.data_directory_before
-                or (stat.S_IMODE(now.st_mode), now.st_uid, now.st_gid),
+                or (stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid),
             )
     places = (paths.RELEASES, paths.LINKS, paths.PKI, paths.UNIT_WANTED.parent, data)
     missing = [str(path) for place in places for path in files.missing_directories(place)]
@@ -112,8 +115,9 @@ def _record(spec: Spec, known: Identity | None) -> None:
         replace(
             known,
             user_created=known.user_created or account.find() is None,
+            group_before=known.group_before or (account.find() is None and account.group() is not None),
             directories_created=(*known.directories_created, *new),
-            data_mount=known.data_mount or machine.mount_of(data),
+            data_mount=now if known.bare or wal.exists(spec.data_directory) else known.data_mount or now,
             data_device=spec.data_device or known.data_device,
         )
     )

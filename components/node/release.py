@@ -333,7 +333,8 @@ def _put(fresh: Path, place: Path) -> None:
     """
     if not place.exists():
         fresh.rename(place)
-        files.sync_directory(place.parent)
+        for above in (place.parent, place.parent.parent):
+            files.sync_directory(above)
         return
     place.chmod(0o755)
     for name in (*PROGRAMS, MANIFEST):  # the manifest last: until then the release counts as damaged

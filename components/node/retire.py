@@ -83,7 +83,8 @@ def _put_data_aside(known: Identity) -> None:
     kept = snapshot.put_aside(known.data_directory, f"{known.cluster}-retired")
     if kept is not None:
         say(f"snapshots moved aside to {kept}")
-    if known.data_directory_before is not None:
+    lost = data.is_symlink() and not data.exists()
+    if known.data_directory_before is not None and not lost:
         mode, uid, gid = known.data_directory_before
         files.directory(data, mode, uid, gid)
         # Etcd's user may have been given the directory without being its owner before.
@@ -95,14 +96,12 @@ def _remove_installed(known: Identity) -> None:
     for name in release.PROGRAMS:
         if release.ours(paths.LINKS / name):
             files.remove(paths.LINKS / name)
-    if str(paths.RELEASES) in known.directories_created:
-        files.remove_tree(paths.RELEASES)
-    else:
-        for place in [*paths.RELEASES.glob("v*"), *paths.RELEASES.glob(".v*")]:
-            if (place / release.MANIFEST).exists() or place.name.startswith("."):
-                files.remove_tree(place)
+    # Release by release: whatever else is in there is not ours, and may be what was moved aside just now.
+    for place in [*paths.RELEASES.glob("v*"), *paths.RELEASES.glob(".v*")]:
+        if (place / release.MANIFEST).exists() or place.name.startswith("."):
+            files.remove_tree(place)
     if known.user_created and account.find() is not None:
-        account.delete()
+        account.delete(keep_group=known.group_before)
     files.remove_empty([Path(path) for path in known.directories_created])
     files.remove_tree(paths.RUN)
     files.remove_tree(paths.STATE)

@@ -16,6 +16,8 @@ So etcd never begins with an empty data directory by itself. The flags for that 
 
 from __future__ import annotations
 
+import os
+
 from . import paths
 from .spec import Spec
 
@@ -69,7 +71,7 @@ Description=etcd, member {spec.member} of the cluster {spec.cluster}
 Documentation=https://github.com/external-etcd/external-etcd https://etcd.io/docs/
 Wants=network-online.target
 After=network-online.target time-sync.target
-RequiresMountsFor={data}
+RequiresMountsFor={mounts(data)}
 # Only with data, or with a permission that `etcd-node` gives for one start: a member without its data that starts
 # again under its old ID has forgotten its votes and what it confirmed.
 ConditionPathExists=|{data}/member/wal
@@ -90,8 +92,16 @@ Environment={TRUSTED}={trusted}
 EnvironmentFile=-{paths.BOOTSTRAP}
 ExecStart={lines}
 ExecStopPost=-+/bin/rm -f {paths.BOOTSTRAP}
+{limits(spec)}
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def limits(spec: Spec) -> str:
+    """As whom etcd runs and what it can reach: the part of the unit that a rehearsal has in common with it."""
+    return f"""\
 User={paths.USER}
-Group={paths.USER}
 UMask=0077
 
 # A heartbeat that comes late costs an election: etcd goes before others for CPU, disk and memory.
@@ -104,7 +114,7 @@ MemorySwapMax=0
 OOMScoreAdjust=-900
 
 # It reads its certificates, writes its data and speaks TCP; nothing else.
-ReadWritePaths={data}
+ReadWritePaths={spec.data_directory}
 ProtectSystem=strict
 ProtectHome=yes
 ProtectProc=invisible
@@ -132,10 +142,12 @@ SystemCallArchitectures=native
 SystemCallFilter=@system-service
 SystemCallFilter=~@privileged @resources
 SystemCallErrorNumber=EPERM
-
-[Install]
-WantedBy=multi-user.target
 """
+
+
+def mounts(data: str) -> str:
+    """What has to be mounted: systemd knows the directories above a path, and not where a link leads."""
+    return " ".join(dict.fromkeys((data, _quote(os.path.realpath(data)))))
 
 
 def _quote(word: str) -> str:

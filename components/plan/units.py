@@ -36,16 +36,33 @@ def check_bytes(size: object, key: str) -> list[Problem]:
     return []
 
 
+# Directory -> why etcd's data cannot be in it.
+_OWN = "`pulumi destroy` removes what this program has made there"
+_HIDDEN = "etcd's unit hides it from etcd"
+_EMPTIED = "every boot empties it"
+_SYSTEM = "it belongs to the operating system"
+NO_DATA_BELOW = {
+    **dict.fromkeys(("/opt/etcd", "/etc/etcd", "/var/lib/etcd-node", "/usr/local/lib/etcd-node"), _OWN),
+    **dict.fromkeys(("/home", "/root", "/tmp", "/var/tmp", "/dev", "/proc", "/sys"), _HIDDEN),  # noqa: S108
+    **dict.fromkeys(("/run", "/var/run", "/var/lock"), _EMPTIED),
+    **dict.fromkeys(("/etc", "/usr", "/boot", "/efi", "/bin", "/sbin", "/lib", "/lib64"), _SYSTEM),
+}
+"""What a data directory must not be below; nor may one of the program's own directories be below it."""
+
+
 def check_directory(path: object, key: str) -> list[Problem]:
     """Why etcd's data cannot be in this directory; empty when they can."""
-    # It is moved aside as a whole, which a directory at the top, often a disk of its own, cannot be.
-    rule = "The data directory is an absolute path below another directory, of letters, digits, dots, - and _"
-    if (
-        isinstance(path, str)
-        # Anything else would need quoting in the unit of systemd.
-        and re.fullmatch(r"(/[A-Za-z0-9_-][A-Za-z0-9._-]*){2,}", path)
-        # The system has its own use for these.
-        and not path.startswith(("/dev/", "/proc/", "/sys/", "/run/", "/tmp/", "/etc/", "/usr/"))  # noqa: S108
-    ):
-        return []
-    return [Problem(key, shown(path), rule, "Write it like /var/lib/etcd")]
+    remedy = "Write it like /var/lib/etcd"
+    # Anything else would need quoting in the unit of systemd. It is moved aside as a whole, which a directory at the
+    # top, often a disk of its own, cannot be.
+    if not isinstance(path, str) or not re.fullmatch(r"(/[A-Za-z0-9_-][A-Za-z0-9._-]*){2,}", path):
+        rule = "The data directory is an absolute path below another directory, of letters, digits, dots, - and _"
+        return [Problem(key, shown(path), rule, remedy)]
+    for place, why in NO_DATA_BELOW.items():
+        if f"{path}/".startswith(f"{place}/"):
+            rule = f"The data directory must not be {place} or below it: {why}"
+            return [Problem(key, shown(path), rule, f"{remedy}, or like /data/etcd on a disk of its own")]
+        if place.startswith(f"{path}/"):
+            rule = f"The data directory must hold nothing but etcd's data, and {place} is below this one"
+            return [Problem(key, shown(path), rule, f"{remedy}, or like /data/etcd on a disk of its own")]
+    return []

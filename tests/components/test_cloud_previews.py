@@ -19,6 +19,7 @@ NOBODY = {
     "AWS_ACCESS_KEY_ID": "none",
     "AWS_SECRET_ACCESS_KEY": "none",
     "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_MAX_ATTEMPTS": "1",
 }
 OFFLINE = {
     "aws": dict.fromkeys(

@@ -1,11 +1,12 @@
 """Which member a machine holds, and who may change that."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from components.node import converge, health, identity, machine, prepare
+from components.node import converge, health, identity, machine, paths, prepare
 from components.node.errors import NodeError
 from components.node.etcd import Membership
 from components.node.identity import Identity
@@ -80,9 +81,78 @@ def test_data_on_a_file_system_of_their_own_stay_on_it(tmp_path: Path, monkeypat
 def test_a_disk_that_is_not_mounted_is_not_a_lost_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "mount_of", lambda _: "/")
     with pytest.raises(NodeError, match="not mounted now"):
-        machine.check_mount(a_spec(), "/var/lib/etcd")
-    machine.check_mount(a_spec(), "/")
-    machine.check_mount(a_spec(), "")
+        machine.check_mount(a_spec(), "/var/lib/etcd", begun=True)
+    machine.check_mount(a_spec(), "/", begun=True)
+    machine.check_mount(a_spec(), "", begun=True)
+
+
+def test_data_below_a_mount_that_came_later_are_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "mount_of", lambda _: str(tmp_path))
+    spec = a_spec(data_directory=str(tmp_path / "etcd"))
+    with pytest.raises(NodeError, match=r"were on the file system at /; .* which holds none of them"):
+        machine.check_mount(spec, "/", begun=True)
+    machine.check_mount(spec, "/", begun=False)
+    (tmp_path / "etcd" / "member" / "wal").mkdir(parents=True)
+    machine.check_mount(spec, "/", begun=True)
+
+
+@pytest.fixture
+def linked(tmp_path: Path) -> Path:
+    """A data directory that is a link, and leads to a disk."""
+    (tmp_path / "disk" / "etcd").mkdir(parents=True)
+    (tmp_path / "lib").mkdir()
+    link = tmp_path / "lib" / "etcd"
+    link.symlink_to(tmp_path / "disk" / "etcd")
+    return link
+
+
+def test_what_a_link_points_to_is_what_counts(linked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = linked.resolve().parent
+    monkeypatch.setattr(os.path, "ismount", lambda path: str(path) in ("/", str(disk)))
+    assert machine.mount_of(linked) == str(disk)
+    monkeypatch.setattr(os.path, "ismount", lambda path: str(path) == "/")
+    with pytest.raises(NodeError, match=f"on the file system at {disk}, which is not mounted now"):
+        machine.check_mount(a_spec(data_directory=str(linked)), str(disk), begun=True)
+
+
+def test_a_link_to_what_is_not_there_is_no_empty_data_directory(linked: Path) -> None:
+    linked.resolve().rmdir()
+    spec = a_spec(data_directory=str(linked))
+    for look in (machine.check_place, lambda spec: machine.check_mount(spec, "", begun=True)):
+        with pytest.raises(NodeError, match=r"is a link to .*/disk/etcd, which is not there.*Mount the disk"):
+            look(spec)
+
+
+def test_data_behind_a_link_are_moved_aside_on_their_disk_and_the_link_stays(linked: Path) -> None:
+    (linked / "member").mkdir()
+    moved = converge.move_data_aside(linked, "dev-removed")
+    assert moved is not None
+    assert moved.parent == linked.resolve().parent
+    assert (moved / "member").is_dir()
+    assert linked.is_symlink()
+    assert list(linked.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["tmpfs", "ramfs"])
+def test_a_new_member_in_memory_is_refused(linked: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.setattr(machine, "file_system_of", lambda _: kind)
+    with pytest.raises(NodeError, match=rf"on a file system in memory \({kind} at "):
+        machine.check_place(a_spec(data_directory=str(linked)))
+    (linked / "member" / "wal").mkdir(parents=True)
+    machine.check_place(a_spec(data_directory=str(linked)))
+
+
+def test_a_link_into_the_programs_own_directories_is_refused(linked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "file_system_of", lambda _: "ext4")
+    for own in (linked.resolve(), linked.resolve().parent, linked.resolve() / "v3"):
+        monkeypatch.setattr(paths, "RELEASES", own)
+        with pytest.raises(NodeError, match="is not apart from"):
+            machine.check_place(a_spec(data_directory=str(linked)))
+
+
+def test_the_file_system_that_is_mounted_somewhere_is_known() -> None:
+    assert machine.file_system_of("/proc") == "proc"
+    assert machine.file_system_of("/nowhere") == ""
 
 
 WANTED = {"etcd-1": "10.99.0.11", "etcd-2": "10.99.0.12"}

@@ -1,5 +1,6 @@
 """Checks of a machine, its lock, its files and its certificates."""
 
+import contextlib
 import datetime
 import fcntl
 import json
@@ -35,6 +36,20 @@ def test_a_quota_larger_than_the_memory_is_refused() -> None:
     with pytest.raises(NodeError, match="must fit into memory"):
         machine.check_memory(a_spec(quota_bytes=1 << 49))
     machine.check_memory(a_spec(quota_bytes=1 << 20))
+
+
+@pytest.mark.parametrize(
+    ("sold", "shown", "fits"),
+    [(8 << 30, 7953432, True), (2 << 30, 1763328, True), (1 << 30, 966656, True), (8 << 30, 3995152, False)],
+    ids=["8 GB", "t3.small with a kernel for crashes", "t3.micro", "4 GB"],
+)
+def test_a_quota_as_large_as_the_memory_with_which_a_machine_is_sold_fits(
+    monkeypatch: pytest.MonkeyPatch, sold: int, shown: int, fits: bool
+) -> None:
+    monkeypatch.setattr(Path, "read_text", lambda _: f"MemTotal:       {shown} kB\n")
+    expected = contextlib.nullcontext() if fits else pytest.raises(NodeError, match="must fit into memory")
+    with expected:
+        machine.check_memory(a_spec(quota_bytes=sold))
 
 
 def test_a_listener_is_found_with_its_process() -> None:

@@ -28,6 +28,33 @@ def taken_away(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
 ALL = ["_stop", "_put_data_aside", "firewall", "_remove_installed", "_remove_program"]
 
 
+REMOVE_INSTALLED, PUT_DATA_ASIDE = retire._remove_installed, retire._put_data_aside
+
+
+def test_a_machine_whose_data_disk_is_gone_can_be_retired(tmp_path: Path) -> None:
+    (tmp_path / "etcd").symlink_to(tmp_path / "disk")
+    PUT_DATA_ASIDE(Identity("dev", "etcd-1", str(tmp_path / "etcd"), data_directory_before=(0o755, 0, 0)))
+    assert (tmp_path / "etcd").is_symlink()
+
+
+def test_what_lies_beside_the_releases_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What was moved aside there just now was deleted with them, where the program had made their directory."""
+    for name in ("PKI", "RELEASES", "LINKS", "RUN", "STATE"):
+        monkeypatch.setattr(paths, name, tmp_path / name)
+    release = tmp_path / "RELEASES" / "v3.6.16"
+    aside = tmp_path / "RELEASES" / "data.dev-retired-20261128T000000Z" / "member"
+    for place in (release, aside):
+        place.mkdir(parents=True)
+    (release / "release.json").write_text("{}")
+    REMOVE_INSTALLED(Identity("dev", "etcd-1", "/d", directories_created=(str(tmp_path / "RELEASES"),)))
+    assert not release.exists()
+    assert aside.is_dir()
+    aside.rmdir()
+    aside.parent.rmdir()
+    REMOVE_INSTALLED(Identity("dev", "etcd-1", "/d", directories_created=(str(tmp_path / "RELEASES"),)))
+    assert not (tmp_path / "RELEASES").exists()
+
+
 @pytest.mark.parametrize(
     ("known", "operator", "taken"),
     [

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from components.node import paths
 from components.node import spec as node_spec
 from components.plan import (
     ClusterPlan,
@@ -16,6 +17,7 @@ from components.plan import (
     client_urls,
     member_specs,
     spec_text,
+    units,
     warnings,
     with_founding,
 )
@@ -146,6 +148,40 @@ def test_a_directory_that_cannot_hold_the_data_is_refused(path: str) -> None:
     members = [MemberPlan("a", "10.0.0.1", path)]
     [problem] = check_plan(replace(PLAN, members=members))
     assert problem.key == "members[0].data_directory"
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("/opt/etcd", "removes what this program has made there"),
+        ("/opt/etcd/data", "removes what this program has made there"),
+        ("/var/lib/etcd-node/data", "removes what this program has made there"),
+        ("/home/etcd/data", "unit hides it"),
+        ("/root/etcd", "unit hides it"),
+        ("/var/tmp/etcd", "unit hides it"),
+        ("/tmp/etcd", "unit hides it"),
+        ("/dev/shm/etcd", "unit hides it"),
+        ("/run/etcd", "every boot empties it"),
+        ("/var/run/etcd", "every boot empties it"),
+        ("/usr/share/etcd", "operating system"),
+        ("/var/lib", "/var/lib/etcd-node is below this one"),
+    ],
+)
+def test_a_directory_that_is_the_programs_own_hidden_or_emptied_is_refused_with_the_reason(path: str, why: str) -> None:
+    [problem] = check_plan(replace(PLAN, members=[MemberPlan("a", "10.0.0.1", path)]))
+    assert problem.key == "members[0].data_directory"
+    assert why in problem.rule
+    assert "/data/etcd" in problem.remedy
+
+
+@pytest.mark.parametrize("path", ["/var/lib/etcd", "/var/lib/etcd-node2", "/opt/etcd-data/x", "/homes/etcd"])
+def test_a_directory_beside_those_is_accepted(path: str) -> None:
+    assert check_plan(replace(PLAN, members=[MemberPlan("a", "10.0.0.1", path)])) == []
+
+
+def test_the_programs_own_directories_on_a_machine_are_all_known() -> None:
+    for own in (paths.RELEASES, paths.PKI, paths.STATE, paths.RUN, paths.PROGRAM, paths.LINKS, paths.UNIT_FILE.parent):
+        assert units.check_directory(f"{own}/data", "dataDirectory") != [], own
 
 
 @pytest.mark.parametrize(

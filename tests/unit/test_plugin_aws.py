@@ -221,12 +221,18 @@ def test_a_refusal_of_the_api_is_told_with_its_code(plugin: AwsClient) -> None:
     assert "EC2: create_subnet: api error InvalidVpcID.NotFound" in refused(error)
 
 
+def test_a_type_of_instance_says_how_much_memory_it_has(plugin: AwsClient) -> None:
+    about = call(plugin, "aws:ec2/getInstanceType:getInstanceType", instanceType="t3.small")
+    assert (about["instanceType"], about["memorySize"]) == ("t3.small", 2048)
+
+
 @pytest.mark.parametrize(
     ("function", "given", "text"),
     [
         ("aws:ec2/getAmi:getAmi", {"owners": ["amazon"]}, "more than one result"),
         ("aws:ec2/getAmi:getAmi", {"filters": [{"name": "name", "values": ["x"]}]}, "returned no results"),
         ("aws:ec2/getAmi:getAmi", {"nameRegex": "x"}, "does not serve it"),
+        ("aws:ec2/getInstanceType:getInstanceType", {"instanceType": "t3.none"}, "api error InvalidInstanceType"),
         ("aws:ec2/getVpc:getVpc", {}, "is no function of this stand-in"),
     ],
 )

@@ -7,8 +7,9 @@ from typing import Any
 
 import grpc
 import pytest
+from pulumi.runtime.proto import provider_pb2
 
-from lab.plugins.wire import UNKNOWN, Change, Secret
+from lab.plugins.wire import UNKNOWN, Change, Secret, from_struct, to_struct
 from tests.support.hcloud_client import HcloudClient, hcloud
 from tests.support.hetzner_account import HetznerAccount, account, served
 from tests.support.plugin_client import refused
@@ -271,3 +272,23 @@ def test_a_secret_input_is_secret_in_the_state(plugin: HcloudClient) -> None:
     assert isinstance(seen["userData"], Secret)
     assert inputs["userData"] == Secret("#cloud-config")
     assert servers.diff(seen, inputs, given) == {}
+
+
+# -- functions --------------------------------------------------------------------------------------------------------
+
+
+def _server_type(plugin: HcloudClient, **given: Any) -> Any:
+    request = provider_pb2.InvokeRequest(tok="hcloud:index/getServerType:getServerType", args=to_struct(given))
+    return from_struct(getattr(plugin._stub.Invoke(request, timeout=60), "return"))
+
+
+def test_a_server_type_says_how_much_memory_it_has(plugin: HcloudClient) -> None:
+    about = _server_type(plugin, name="cx33")
+    assert (about["name"], about["memory"], about["architecture"]) == ("cx33", 8, "x86")
+
+
+@pytest.mark.parametrize(("given", "text"), [({"name": "none"}, "not found"), ({"id": 1}, "by its name")])
+def test_a_server_type_that_is_not_found_fails(plugin: HcloudClient, given: dict[str, Any], text: str) -> None:
+    with pytest.raises(grpc.RpcError) as error:
+        _server_type(plugin, **given)
+    assert text in refused(error)

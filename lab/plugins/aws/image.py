@@ -1,4 +1,4 @@
-"""The one function that components ask: which image is the newest."""
+"""The functions that the program asks: which image is the newest, and what a type of instance has."""
 
 from __future__ import annotations
 
@@ -30,5 +30,16 @@ def get_ami(cloud: Cloud) -> Callable[[dict[str, Any]], dict[str, Any]]:
             )
         row = found[-1]
         return {**given, "id": row["ImageId"], "imageId": row["ImageId"], "name": row["Name"], "region": cloud.region}
+
+    return ask
+
+
+def get_instance_type(cloud: Cloud) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """`aws.ec2.getInstanceType`, of what it says the memory alone."""
+
+    def ask(given: dict[str, Any]) -> dict[str, Any]:
+        name = given["instanceType"]
+        (row,) = cloud.ask("ec2", "describe_instance_types", InstanceTypes=[name])["InstanceTypes"]
+        return {**given, "id": name, "memorySize": row["MemoryInfo"]["SizeInMiB"], "region": cloud.region}
 
     return ask

@@ -1,0 +1,119 @@
+"""What would keep etcd from starting, or from its data, is said by `prepare`, before any etcd starts."""
+
+from dataclasses import dataclass
+
+from components.plan import ClusterPlan, MemberPlan, member_specs, spec_text
+from lab import Machine
+from tests.support.etcd import assert_serves_all_members
+from tests.support.machines import Machines
+from tests.support.stacks import Stacks
+
+PROGRAM = "/opt/etcd/v3.6.16/etcd"
+DROP_IN = "/etc/systemd/system/etcd.service.d/others.conf"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that keeps etcd from starting with this data directory."""
+
+    cause: str
+    """Shell lines."""
+    cure: str
+    says: tuple[str, ...]
+    data: str = "/var/lib/etcd"
+
+
+def _others(setting: str) -> str:
+    place = DROP_IN.rpartition("/")[0]
+    return f"mkdir -p {place}; printf '[Service]\n{setting}\n' >{DROP_IN}; systemctl daemon-reload"
+
+
+NO_OTHERS = f"rm {DROP_IN}; systemctl daemon-reload"
+FAULTS = {
+    "a directory above is closed": Fault(
+        "mkdir -m 0700 /data", "rm -r /data", ("cannot enter /data", "mode 0700", "chmod o+x /data"), "/data/etcd"
+    ),
+    "a link leads where the unit hides it": Fault(
+        "mkdir -p /home/etcd; ln -s /home/etcd /srv/link",
+        "rm /srv/link",
+        ("/srv/link, which leads to /home/etcd", "the unit hides /home"),
+        "/srv/link/data",
+    ),
+    "a link leads into the program's own directory": Fault(
+        "mkdir /opt/etcd/data; ln -s /opt/etcd/data /srv/link",
+        "rm -r /srv/link /opt/etcd/data",
+        ("leads to /opt/etcd/data", "pulumi destroy"),
+        "/srv/link",
+    ),
+    "a link leads to a disk that is not mounted": Fault(
+        "ln -s /mnt/disk/etcd /srv/link",
+        "rm /srv/link",
+        ("/srv/link is a link to /mnt/disk/etcd, which is not there", "Mount the disk"),
+        "/srv/link",
+    ),
+    "a file system in memory": Fault(
+        "mount -t tmpfs -o size=3g memory /mnt", "umount /mnt", ("in memory (tmpfs at /mnt)", "reboot"), "/mnt/etcd"
+    ),
+    "the program must not be executed": Fault(
+        "mount --bind /opt/etcd /opt/etcd; mount -o remount,bind,noexec /opt/etcd",
+        "umount /opt/etcd",
+        (f"may not execute {PROGRAM}", "noexec"),
+    ),
+    "a directory above the program is closed": Fault(
+        "chmod 0700 /opt", "chmod 0755 /opt", (f"cannot execute {PROGRAM}", "/opt is closed", "chmod o+x /opt")
+    ),
+    "a group that is missing": Fault(_others("Group=missing"), NO_OTHERS, ("does not find", "getent group")),
+    "others made the data directory read-only": Fault(
+        _others("ReadWritePaths=\\nReadOnlyPaths=/var/lib"), NO_OTHERS, ("cannot write to /var/lib/etcd", "read-only")
+    ),
+}
+
+
+def _prepare(machine: Machine, data: str) -> tuple[int, str]:
+    """Code and words of `etcd-node prepare`, as `pulumi up` calls it."""
+    plan = ClusterPlan(
+        name="test",
+        members=[MemberPlan(machine.name, machine.address, data)],
+        program="",
+        release_mirror="http://releases.lab",
+    )
+    spec = spec_text({**member_specs(plan)[machine.name], "flags": {}})
+    done = machine.run(["etcd-node", "prepare", spec], root=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_prepare_names_what_would_keep_etcd_from_starting_and_starts_it_when_that_is_gone(
+    machines: Machines, stacks: Stacks
+) -> None:
+    """One machine with one fault after another; it had a group etcd without its user before, which stays."""
+    (machine,) = machines.fresh(1)
+    machine.run("groupadd etcd", root=True)
+    before = machine.run("getent group etcd", root=True).stdout
+    stack = stacks.new([machine])
+    for number, (name, fault) in enumerate(FAULTS.items()):
+        machine.run(fault.cause, root=True)
+        if number == 0:
+            stack.config["dataDirectory"] = fault.data
+            run = stack.up(check=False)
+            code, text = run.code, run.text
+        else:
+            code, text = _prepare(machine, fault.data)
+        assert code != 0, name
+        for words in (machine.name, *fault.says):
+            assert words in text, f"{name}: no {words!r} in\n{text}"
+        assert "226/NAMESPACE" not in text, name
+        assert machine.run("pgrep -x etcd", root=True, check=False).stdout == "", name
+        machine.run(fault.cure, root=True)
+
+    del stack.config["dataDirectory"]
+    # As a power cut leaves what was not on the disk: the next prepare mends it.
+    machine.run(f": >{PROGRAM}; for f in /usr/local/lib/etcd-node/*/*main__.py; do : >$f; done", root=True)
+    stack.up()
+    assert_serves_all_members([machine])
+    assert machine.run("ls -A /var/lib/etcd; ls /run/systemd/system", root=True).stdout.split() == ["member"]
+    pid = machine.run("systemctl show etcd -p MainPID --value", root=True).stdout
+    code, text = _prepare(machine, "/var/lib/etcd")
+    assert code == 0, text
+    assert machine.run("systemctl show etcd -p MainPID --value", root=True).stdout == pid
+    stack.destroy()
+    assert machine.run("getent group etcd; getent passwd etcd", root=True, check=False).stdout == before

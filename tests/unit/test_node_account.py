@@ -1,0 +1,69 @@
+"""The user of etcd on machines that have a part of it already."""
+
+import subprocess
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from components.node import account
+from components.node.account import Account
+from components.node.errors import NodeError
+
+
+class Accounts:
+    """What useradd and the others would do."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, group: int | None, refusals: Sequence[str] = ()) -> None:
+        self.ran: list[str] = []
+        self.number = group
+        self.user: Account | None = None
+        self._refusals = list(refusals)
+        monkeypatch.setattr(account, "run", self._run)
+        monkeypatch.setattr(account, "group", lambda: self.number)
+        monkeypatch.setattr(account, "find", lambda: self.user)
+        monkeypatch.setattr(account, "_BUSY_SECONDS", 0.2)
+        monkeypatch.setattr(account, "until", lambda seconds, **_: iter((seconds, seconds / 2, 0.0)))
+
+    def _run(self, argv: Sequence[str], _: float, *, check: bool = True) -> Any:
+        self.ran.append(" ".join(argv))
+        if self._refusals:
+            said = self._refusals.pop(0)
+            if check:
+                raise NodeError(said, "")
+            return subprocess.CompletedProcess(argv, 1, "", said)
+        if argv[0] == "useradd":
+            self.number = self.number or 990
+            self.user = Account(990, self.number)
+        if argv[0] in ("userdel", "groupdel"):
+            self.number = None  # userdel takes the group of the user's name along
+        if argv[0] == "groupadd":
+            self.number = int(argv[2])
+        return subprocess.CompletedProcess(argv, 0, "", "")
+
+
+def test_a_group_without_its_user_is_taken_and_is_there_again_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    accounts = Accounts(monkeypatch, group=777)
+    account.create()
+    assert "--gid etcd" in accounts.ran[0]
+    assert "--user-group" not in accounts.ran[0]
+    account.delete(keep_group=True)
+    assert accounts.number == 777
+
+
+def test_without_a_group_both_are_made_and_both_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    accounts = Accounts(monkeypatch, group=None)
+    account.create()
+    assert "--user-group" in accounts.ran[0]
+    account.delete(keep_group=False)
+    assert accounts.number is None
+
+
+def test_accounts_that_others_hold_for_a_moment_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    locked = "useradd: cannot lock /etc/passwd; try again later."
+    accounts = Accounts(monkeypatch, group=None, refusals=[locked])
+    account.create()
+    assert accounts.user is not None
+    Accounts(monkeypatch, group=None, refusals=[locked] * 9)
+    with pytest.raises(NodeError, match="cannot lock"):
+        account.create()

@@ -1,0 +1,141 @@
+"""What a rehearsal of etcd's unit says: the directory or the limit by its name, and the remedy."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from components.node import paths, rehearsal, systemd, unit, wal
+from components.node.errors import NodeError
+from components.node.rehearsal import Outcome
+
+from .node_support import a_spec
+
+STEP = "etcd-rehearsal-9.service: Failed at step {} spawning /opt/etcd/v3.6.16/etcd: {}"
+VERSION = "etcd Version: 3.6.16\n"
+
+
+def _words(outcome: Outcome) -> str:
+    error = rehearsal.explain(a_spec(), outcome)
+    assert error is not None
+    return str(error)
+
+
+@pytest.mark.parametrize(
+    ("status", "step", "why", "says"),
+    [
+        (203, "EXEC", "Permission denied", "may not execute /opt/etcd/v3.6.16/etcd .*noexec.*SELinux"),
+        (205, "LIMITS", "Operation not permitted", r"cannot give etcd the number of open files \(LimitNOFILE\)"),
+        (216, "GROUP", "No such process", "does not find the user etcd, or not its group.*getent group etcd"),
+        (217, "USER", "No such process", "does not find the user etcd, or not itself"),
+        (226, "NAMESPACE", "Operation not permitted", "no mount namespaces for services. In a container"),
+        (228, "SECCOMP", "Invalid argument", r"cannot give etcd the filter of system calls \(SystemCallFilter\)"),
+        (
+            243,
+            "CREDENTIALS",
+            "No such file or directory",
+            "cannot give etcd one of the limits.*CREDENTIALS",
+        ),
+    ],
+)
+def test_an_exit_code_of_systemd_is_told_in_words(status: int, step: str, why: str, says: str) -> None:
+    text = _words(Outcome("exit-code", status, "", [STEP.format(step, why)]))
+    assert re.search(says, text), text
+    assert str(status) not in text
+    assert text.lower().endswith("then run again.")
+
+
+def test_a_directory_that_cannot_be_made_visible_is_named() -> None:
+    why = "Failed to set up mount namespacing: /run/systemd/unit-root/home/etcd: No such file or directory"
+    text = _words(Outcome("exit-code", 226, "", [f"x.service: {why}"]))
+    assert "/home/etcd: No such file" in text
+    assert "unit-root" not in text
+    assert "let the data directory lead to another place" in text
+
+
+@pytest.mark.parametrize(
+    ("outcome", "says"),
+    [
+        (Outcome("signal", 4, "", []), "ended by signal 4 on this machine. Does the processor fit the release"),
+        (Outcome("exit-code", 1, "error while loading shared libraries\n", []), "fails .*shared libraries"),
+        (Outcome("timeout", 0, "", ["Job timed out."]), r"cannot run etcd's unit on this machine \(timeout: Job timed"),
+        (Outcome("", 0, "", ["A dependency job failed."]), "dependency job failed.*others have added"),
+    ],
+)
+def test_an_end_of_another_kind_is_told_with_its_words(outcome: Outcome, says: str) -> None:
+    assert re.search(says, _words(outcome))
+
+
+def test_a_python_that_only_root_can_run_refuses_nobody() -> None:
+    assert rehearsal.explain(a_spec(), Outcome("exit-code", 203, VERSION, [])) is None
+    assert rehearsal.explain(a_spec(), Outcome("exit-code", 1, f"{VERSION}Fatal Python error: init\n", [])) is None
+
+
+def test_an_output_file_that_a_policy_forbids_refuses_nobody() -> None:
+    forbidden = STEP.format("STDOUT", "Permission denied")
+    assert rehearsal.explain(a_spec(), Outcome("exit-code", 209, "", [forbidden])) is None
+
+
+def test_a_member_is_not_refused_for_a_disk_that_it_has_filled_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = json.dumps({"doing": "write to", "path": "/var/lib/etcd", "errno": 28, "error": "No space left on device"})
+    full = Outcome("exit-code", 1, f"{VERSION}{rehearsal._BEGAN}\n{line}\n", [])
+    assert "cannot write to /var/lib/etcd (No space left on device). Make room there" in _words(full)
+    monkeypatch.setattr(wal, "exists", lambda _: True)
+    assert rehearsal.explain(a_spec(), full) is None
+
+
+def _tried(data: Path, certificates: Path) -> str:
+    argv = [sys.executable, "-I", "-", str(data), str(certificates)]
+    return subprocess.run(argv, input=rehearsal._SCRIPT, capture_output=True, text=True, check=False).stdout
+
+
+def test_what_runs_in_the_rehearsal_leaves_nothing_and_names_what_it_cannot_do(tmp_path: Path) -> None:
+    data, certificates = tmp_path / "data", tmp_path / "pki"
+    data.mkdir()
+    assert _tried(data, certificates).count(f'"path": "{certificates}"') == 1
+    certificates.mkdir()
+    assert _tried(data, certificates) == f"{rehearsal._BEGAN}\n"
+    assert list(data.iterdir()) == []
+    (data / ".etcd-rehearsal.new").mkdir()
+    assert '"doing": "write to"' in _tried(data, certificates)
+
+
+def test_the_unit_that_is_rehearsed_has_the_limits_of_the_real_one_and_nothing_of_others_comes_after() -> None:
+    spec = a_spec(data_directory="/srv/etcd")
+    text = rehearsal.render(spec, ["[Service]\nExecStart=\nExecStart=/bin/other"], Path("/run/out"))
+    assert unit.limits(spec) in text
+    assert unit.limits(spec) in unit.render(spec)
+    last = text.rpartition("ExecStart=/bin/other")[2]
+    assert last.count("ExecStart=\n") == 1, "what others start is taken away"
+    assert "Type=oneshot" in last
+    assert text.index("ReadWritePaths=/srv/etcd") < text.index("/bin/other")
+
+
+def test_nothing_is_rehearsed_beside_an_etcd_that_runs_with_this_very_unit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    performed: list[str] = []
+    monkeypatch.setattr(paths, "UNIT_FILE", tmp_path / "etcd.service")
+    service = systemd.Service("active", "running", os.getpid(), 0, "", True, False, False)
+    monkeypatch.setattr(systemd, "show", lambda: service)
+    monkeypatch.setattr(rehearsal, "_perform", lambda spec: performed.append(spec.release.version))
+    paths.UNIT_FILE.write_text(unit.render(a_spec()))
+    rehearsal.rehearse(a_spec())
+    assert performed == []
+    rehearsal.rehearse(a_spec(release={"version": "3.6.17", "mirror": "http://x.example", "sha256": {}}))
+    assert performed == ["3.6.17"], "a new release is tried before the member stops for it"
+    paths.UNIT_FILE.write_text(unit.render(a_spec()).replace("UMask=0077", "UMask=0022"))
+    rehearsal.rehearse(a_spec())
+    assert performed == ["3.6.17", "3.6.16"], "new limits too"
+
+
+def test_a_limit_error_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    idle = systemd.Service("inactive", "dead", 0, 0, "", False, False, False)
+    monkeypatch.setattr(systemd, "show", lambda: idle)
+    monkeypatch.setattr(rehearsal, "_perform", lambda _: Outcome("exit-code", 217, "", []))
+    with pytest.raises(NodeError, match="does not find the user etcd"):
+        rehearsal.rehearse(a_spec())
