@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from . import (
     joined,
     machine,
     member,
+    network,
     paths,
     prepare,
     rollback,
@@ -117,6 +118,8 @@ def converge(spec: Spec, bundle: Bundle) -> None:
             # Who has just joined is not let in by those who leave, where machines filter; others come after it.
             if not (fresh and spec.member != list(spec.members)[-1]) and _part(spec, look, claim):
                 continue  # they are still in what was seen before
+        if not look.situation.has_data:
+            network.refuse_closed(spec)
         step = decide.next_step(look.situation)
         if step is Step.DONE and look.ready:
             break
@@ -633,13 +636,13 @@ def _join(spec: Spec, ours: identity.Identity, look: Look) -> None:
         say(f"removed its stale entry {entry.id:x}")
     identity.save(replace(ours, cluster_id=f"{quorum.cluster_id:x}", member_id=""))
     _make_room(spec, witnesses, quorum)
-    _add_learner(spec, witnesses, peer_url)
+    healthy = [voter.name for voter in voters if not voter.trouble]
+    _add_learner(spec, witnesses, peer_url, {name: spec.others[name] for name in healthy if name in spec.others})
     now = etcd.member_list(spec, witnesses)
     initial = {
         entry.name or (spec.member if peer_url in entry.peer_urls else f"unstarted-{entry.id:x}"): entry.peer_urls[0]
         for entry in now.members
     }
-    firewall.admit(spec, now)
     phase("start as a learner")
     member.begin(spec, unit.bootstrap(initial), seconds=30)
     say("joined as a learner")
@@ -696,15 +699,39 @@ def _make_room(spec: Spec, witnesses: list[str], cluster: etcd.Membership) -> No
         say(f"took the learner {name} out, which a run that was cut off has left")
 
 
-def _add_learner(spec: Spec, witnesses: list[str], peer_url: str) -> None:
+def _add_learner(spec: Spec, witnesses: list[str], peer_url: str, expected: Mapping[str, str]) -> None:
+    """Adds this member as a learner, and takes it out again if the members cannot reach it.
+
+    Args:
+        spec: this member.
+        witnesses: members that reach the quorum.
+        peer_url: its peer URL.
+        expected: healthy members, name -> address; each dials a new member at once.
+
+    Raises:
+        NodeError: etcd does not add it, or one of them cannot reach it.
+    """
     words = ["member", "add", spec.member, "--learner", f"--peer-urls={peer_url}"]
+    doorbell = network.Doorbell(spec)
     try:
         _retry(spec, witnesses, words, "add it as a learner")
+        firewall.admit(spec, etcd.member_list(spec, witnesses))
+        unheard = doorbell.unheard(expected)
     except NodeError as error:
         if _FULL not in error.cause:
             raise
         decide.refuse_another_learner(spec.member, etcd.member_list(spec, witnesses))
         raise
+    finally:
+        doorbell.close()
+    if unheard:
+        for entry in etcd.member_list(spec, witnesses).of_slot(spec.member, peer_url):
+            _retry(spec, witnesses, ["member", "remove", f"{entry.id:x}"], "remove it again")
+        raise NodeError(
+            f"{spec.member} was not added to the cluster: {'; '.join(unheard)}",
+            f"On every member, ports {spec.client_port} and {spec.peer_port} must be open to all members. Then run "
+            "again.",
+        )
 
 
 def _part(spec: Spec, look: Look, claim: Claim) -> bool:

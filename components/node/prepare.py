@@ -11,7 +11,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from . import account, disk, files, firewall, identity, machine, paths, release, systemd, version_change, wal
+from . import account, disk, files, firewall, identity, machine, network, paths, release, systemd, version_change, wal
 from .errors import NodeError
 from .identity import Identity
 from .say import phase, say
@@ -45,9 +45,15 @@ def prepare(spec: Spec) -> None:
     # Converge asks again, and the other members too. Here it is said before anything is changed on any machine.
     version_change.refuse(spec, {})
     machine.check_disk(spec)
+    # A machine with a member has its etcd on these ports.
+    begins = not wal.exists(spec.data_directory) and not systemd.show().runs
+    if begins:
+        network.listen(spec)
     _record(spec, known)
     install_release(spec)
     _make_places(spec)
+    if begins:
+        network.wait_until_it_listens(spec)
     say(f"prepared at {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}")
 
 
