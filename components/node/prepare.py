@@ -33,12 +33,15 @@ def prepare(spec: Spec) -> None:
     machine.check_address(spec)
     machine.check_memory(spec)
     machine.check_foreign_etcd(spec)
+    machine.check_settings()
     if spec.firewall is not None:
         firewall.install(spec)
     if spec.data_device:
         known = disk.attach(spec, known)
         # A disk may bring along what the machine did not know.
         identity.refuse_another(known, spec)
+    elif known is None or known.bare:
+        known = _known_by_its_data(spec) or known
     if known is not None:
         machine.check_mount(spec, known.data_mount)
     refuse_unknown_data(spec, known)
@@ -55,6 +58,15 @@ def prepare(spec: Spec) -> None:
     if begins:
         network.wait_until_it_listens(spec)
     say(f"prepared at {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}")
+
+
+def _known_by_its_data(spec: Spec) -> Identity | None:
+    """The identity that is in this member's data: the system was installed anew, and its data disk was kept."""
+    there = identity.brought(Path(spec.data_directory)) if wal.exists(spec.data_directory) else None
+    if there is None or (there.cluster, there.member) != (spec.cluster, spec.member):
+        return None
+    say(f"{spec.data_directory} holds this member's data, from before this system was installed")
+    return there
 
 
 def refuse_unknown_data(spec: Spec, known: Identity | None) -> None:
@@ -133,5 +145,4 @@ def _make_places(spec: Spec) -> None:
     files.directory(paths.LINKS)
     files.directory(paths.PKI, 0o750, 0, user.gid)
     files.directory(Path(spec.data_directory), 0o700, user.uid, user.gid)
-    if spec.data_device:
-        disk.own(Path(spec.data_directory), user.uid, user.gid)
+    disk.own(Path(spec.data_directory), user.uid, user.gid)

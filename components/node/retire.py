@@ -47,9 +47,9 @@ def retire(cluster: str, operator: str = "") -> None:
         network.end()
         _stop()
         phase("move the data aside")
+        files.remove(Path(known.data_directory) / identity.MARK)
         _put_data_aside(known)
         if known.data_device:
-            files.remove(Path(known.data_directory) / identity.MARK)
             disk.detach(known.data_directory)
         firewall.remove()
         phase("remove what was installed")

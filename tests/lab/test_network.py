@@ -29,12 +29,12 @@ def _open(machine: Machine) -> None:
     machine.run("nft delete table inet fw", root=True)
 
 
-def _other_source(machine: Machine) -> str:
-    """Gives the machine a second address, from which it then comes; returns that."""
+def _come_from(machine: Machine, source: str) -> None:
+    """Lets the machine reach others from that address, which may be a second one of its own."""
     net = machine.address.rpartition(".")[0]
-    other = f"{net}.222"
-    machine.run(f"ip addr add {other}/24 dev host0 && ip route replace {net}.0/24 dev host0 src {other}", root=True)
-    return other
+    machine.run(
+        f"ip addr replace {source}/24 dev host0 && ip route replace {net}.0/24 dev host0 src {source}", root=True
+    )
 
 
 def _states(machines: Sequence[Machine]) -> set[str]:
@@ -50,7 +50,8 @@ def test_what_is_closed_and_who_comes_from_another_address_is_named_before_any_e
     for machine in found:
         machine.run(_PROXIES, root=True)
     _close(second, "2379, 2380", _REJECT)
-    other = _other_source(third)
+    other = f"{third.address.rpartition('.')[0]}.222"
+    _come_from(third, other)
     stack = stacks.new(found)
 
     run = stack.up(check=False)
@@ -66,7 +67,7 @@ def test_what_is_closed_and_who_comes_from_another_address_is_named_before_any_e
     assert not any(machine.run("ls /var/lib/etcd", root=True).stdout for machine in found)
 
     _open(second)
-    third.run(f"ip addr del {other}/24 dev host0", root=True)
+    _come_from(third, third.address)
     stack.up()
     assert_serves_all_members(found)
     environ = first.run("cat /proc/$(systemctl show -P MainPID etcd)/environ", root=True).stdout
