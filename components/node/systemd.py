@@ -179,6 +179,7 @@ def _essence(line: str) -> tuple[str, str]:
 
 
 _SETS = re.compile(r"""(?:^|[\s"'])(ETCD_[A-Z0-9_]+)=""")
+_SET_HERE = re.compile(r"^\s*(ETCD_[A-Z0-9_]+)=")
 _PASSES = re.compile(r"\bETCD_[A-Z0-9_]+")
 _NO_SETTING = ("ETCD_UNSUPPORTED_ARCH",)
 
@@ -206,9 +207,8 @@ def _variables(text: str) -> list[str]:
             names += _PASSES.findall(value)
         elif key.strip() == "EnvironmentFile":
             for path in glob.glob(value.strip().strip("\"'").lstrip("-")):  # noqa: PTH207  an absolute pattern
-                content = files.read_bytes(Path(path)) or b""
-                lines = content.decode(errors="replace").splitlines()
-                names += [name for line in lines for name in _SETS.findall(line.removeprefix("export "))]
+                content = (files.read_bytes(Path(path)) or b"").decode(errors="replace")
+                names += [name for line in content.splitlines() for name in _SET_HERE.findall(line)]
     return names
 
 
