@@ -88,4 +88,4 @@ def _in_unit(pid: int) -> bool:
         lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
     except OSError:
         return False
-    return any(line.endswith((f"/{paths.UNIT}", f"/{paths.REHEARSAL_UNIT}")) for line in lines)
+    return any(line.endswith((f"/{paths.UNIT}", f"/{paths.NETWORK_UNIT}")) for line in lines)

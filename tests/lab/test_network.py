@@ -73,7 +73,7 @@ def test_what_is_closed_and_who_comes_from_another_address_is_named_before_any_e
     environ = first.run("cat /proc/$(systemctl show -P MainPID etcd)/environ", root=True).stdout
     assert "10.9.9.9" not in environ
     assert not any(
-        machine.run("systemctl -q is-active etcd-rehearsal", check=False).returncode == 0 for machine in found
+        machine.run("systemctl -q is-active etcd-network-rehearsal", check=False).returncode == 0 for machine in found
     )
     stack.up("--expect-no-changes")
 

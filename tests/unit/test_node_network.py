@@ -5,6 +5,7 @@ import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 from unittest import mock
 
@@ -136,6 +137,18 @@ def test_every_founder_names_a_member_that_comes_from_another_address(machines: 
             said = "etcd-3 reaches the others from 127.0.0.21, not from its address 127.0.0.13"
             # As a stranger it gets no report, and needs none.
             assert f"{said}: its certificate will be refused" in machines.rehearse(member)
+
+
+def test_an_etcd_that_binds_its_connections_to_its_address_may_run_where_others_would_come_from_another_one(
+    machines: _Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = {"--feature-gates": "InitialCorruptCheck=true,SetMemberLocalAddr=true"}
+    machines.sources["etcd-3"] = "127.0.0.21"
+    with machines.up(*MEMBERS):
+        for member in MEMBERS:
+            network.rehearse(replace(_founder(member, machines.ports), flags=flags))
+    _newcomer(monkeypatch, {}, source="10.99.0.222")
+    network.refuse_closed(a_spec(flags=flags))
 
 
 def test_an_etcd_that_runs_already_was_started_by_who_saw_that_all_is_open(machines: _Machines) -> None:
