@@ -157,7 +157,7 @@ def _from_here(member: str, ports: Sequence[int], members: Mapping[str, str], qu
     """
     others = {name: address for name, address in members.items() if name != member}
     with ThreadPoolExecutor(len(others)) as pool:
-        found = list(pool.map(lambda each: _of_one(member, ports, *each, question), others.items()))
+        found = list(pool.map(lambda each: _of_one(member, ports, each[0], each[1], question), others.items()))
     faults = [line for _, lines in found for line in lines]
     return [*_of_sources(member, members[member], dict(zip(others, (source for source, _ in found)))), *faults]
 
@@ -375,7 +375,7 @@ def refuse_closed(spec: Spec) -> None:
         NodeError: a port is closed, or this machine comes from another address than its own; nothing was changed.
     """
     with ThreadPoolExecutor(max(len(spec.others), 1)) as pool:
-        found = dict(zip(spec.others, pool.map(lambda each: _ways_to(spec, *each), spec.others.items())))
+        found = dict(zip(spec.others, pool.map(lambda each: _ways_to(spec, each[0], each[1]), spec.others.items())))
     faults = _of_sources(spec.member, spec.address, {name: source for name, (source, _) in found.items()})
     faults = _judged(spec, [*faults, *(line for _, lines in found.values() for line in lines)])
     if faults:

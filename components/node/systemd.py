@@ -186,7 +186,7 @@ _NO_SETTING = ("ETCD_UNSUPPORTED_ARCH",)
 
 def foreign_variables() -> dict[str, str]:
     """Variables that etcd would read as settings, and that somebody else gives its unit: name -> where that is said."""
-    found = {}
+    found: dict[str, str] = {}
     for directory in paths.UNIT_DIRECTORIES:
         for drop_in in sorted((directory / f"{paths.UNIT}.d").glob("*.conf")):
             text = (files.read_bytes(drop_in) or b"").decode(errors="replace").replace("\\\n", " ")

@@ -55,7 +55,7 @@ class _Machines:
             return of_one(member, *rest)
 
         monkeypatch.setattr(network, "_of_one", as_member)
-        monkeypatch.setattr(network.socket, "create_connection", self._connect)
+        monkeypatch.setattr(socket, "create_connection", self._connect)
         monkeypatch.setattr(network, "_PATIENCE_SECONDS", 0.3)
 
     def _connect(self, target: tuple[str, int], timeout: float) -> socket.socket:
