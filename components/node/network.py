@@ -45,6 +45,8 @@ _REPORT_SECONDS = 30.0
 _FRESH_SECONDS = 1.0
 _KNOCK_SECONDS = 10.0
 _NOBODY = 65534
+_TASKS = 100
+"""Threads of who answers, whoever connects: those for seven members, some times over."""
 _HELLO, _REPORT = b"external-etcd hello\n", b"external-etcd report\n"
 _MOST = 1 << 16
 _REFUSED = "refused: nothing listens there, or a firewall on {} rejects it"
@@ -200,7 +202,8 @@ def listen(spec: Spec) -> None:
     # Names, addresses and numbers alone: systemd expands what has a $ or a %.
     given = {"member": spec.member, "members": dict(spec.members), "ports": [spec.client_port, spec.peer_port]}
     options = [f"--unit={paths.NETWORK_UNIT}", "--collect", "--quiet", "--no-block"]
-    options += [f"--property=RuntimeMaxSec={LISTEN_SECONDS}"]
+    options += [f"--property=RuntimeMaxSec={LISTEN_SECONDS}", "--property=NoNewPrivileges=yes"]
+    options += [f"--property=TasksMax={_TASKS}"]
     run(["systemd-run", *options, str(paths.WRAPPER), "answer", json.dumps(given)], 30)
 
 
@@ -360,7 +363,10 @@ def _accept(listener: socket.socket, serve: Callable[[socket.socket, str], None]
             line, source = listener.accept()
         except OSError:
             return  # closed
-        threading.Thread(target=serve, args=(line, str(source[0])), daemon=True).start()
+        try:
+            threading.Thread(target=serve, args=(line, str(source[0])), daemon=True).start()
+        except RuntimeError:
+            line.close()  # too many at once
 
 
 # -- before a member joins ---------------------------------------------------------------------------------------------

@@ -49,6 +49,8 @@ def test_what_is_closed_and_who_comes_from_another_address_is_named_before_any_e
     first, second, third = found
     for machine in found:
         machine.run(_PROXIES, root=True)
+    # Where variables of etcd for all units would be seen, too.
+    assert "10.9.9.9" in first.run("systemctl show-environment", root=True).stdout
     _close(second, "2379, 2380", _REJECT)
     other = f"{third.address.rpartition('.')[0]}.222"
     _come_from(third, other)
@@ -68,6 +70,9 @@ def test_what_is_closed_and_who_comes_from_another_address_is_named_before_any_e
 
     _open(second)
     _come_from(third, third.address)
+    for machine in found:
+        # As after half an hour: no machine that is prepared is prepared again.
+        machine.run("systemctl stop etcd-network-rehearsal", root=True)
     stack.up()
     assert_serves_all_members(found)
     environ = first.run("cat /proc/$(systemctl show -P MainPID etcd)/environ", root=True).stdout
