@@ -84,7 +84,7 @@ def _reason(error: OSError, seconds: float) -> str:
     if isinstance(error, (socket.timeout, TimeoutError)):
         return "dropped: a firewall on {} or between the two?"
     if error.errno in (errno.EPERM, errno.EACCES):
-        return "forbidden by a firewall on this machine itself"
+        return "forbidden by its own firewall"
     if error.errno == errno.EHOSTUNREACH and seconds < _PROMPT_SECONDS:
         return "rejected: a firewall on {}?"
     if error.errno == errno.EHOSTUNREACH:
@@ -114,12 +114,10 @@ def _ask(address: str, port: int, question: bytes, patience: float) -> tuple[str
         return str(answer.get("you") or own), answer
 
 
-def _read(line: socket.socket, end: bytes = b"") -> bytes:
+def _read(line: socket.socket) -> bytes:
+    """All that comes until the other side ends it."""
     data = b""
-    while len(data) < _MOST and not (end and end in data):
-        more = line.recv(4096)
-        if not more:
-            break
+    while len(data) < _MOST and (more := line.recv(4096)):
         data += more
     return data
 
@@ -128,13 +126,14 @@ def _of_one(member: str, ports: Sequence[int], name: str, address: str, question
     """From which address this machine reaches another one (empty: it does not), and what is wrong, a line each."""
     client, peer = ports
     faults = []
-    source, answer = "", {"you": ""}
+    source, answer, patience = "", {"you": ""}, _PATIENCE_SECONDS
     for port in (peer, client):
         try:
             # The client port of an etcd that runs already may be mute: it is served when there is a leader.
             asked = question if port == peer else _HELLO if answer else b""
-            came, said = _ask(address, port, asked, _PATIENCE_SECONDS)
+            came, said = _ask(address, port, asked, patience)
         except _ClosedError as error:
+            patience = 0.0  # it has been waited for
             faults.append(f"{member} cannot reach {name}:{port} ({str(error).format(name)})")
             continue
         if port == peer:

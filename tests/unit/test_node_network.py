@@ -109,7 +109,7 @@ def test_nothing_is_said_where_all_members_reach_each_other_from_their_addresses
         (TimeoutError(), "dropped: a firewall on etcd-2 or between the two?"),
         (ConnectionRefusedError(), "refused: nothing listens there, or a firewall on etcd-2 rejects it"),
         (OSError(errno.ENETUNREACH, "Network is unreachable"), "there is no route to etcd-2"),
-        (PermissionError(errno.EPERM, "Operation not permitted"), "forbidden by a firewall on this machine itself"),
+        (PermissionError(errno.EPERM, "Operation not permitted"), "forbidden by its own firewall"),
     ],
 )
 def test_every_founder_names_a_closed_pair_whichever_pair_it_is(machines: _Machines, error: OSError, said: str) -> None:
