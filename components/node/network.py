@@ -47,7 +47,9 @@ _KNOCK_SECONDS = 10.0
 _NOBODY = 65534
 _TASKS = 100
 """Threads of who answers, whoever connects: those for seven members, some times over."""
-_HELLO, _REPORT = b"external-etcd hello\n", b"external-etcd report\n"
+_OPEN_SECONDS = 60.0
+"""How long it counts that a founder has seen all pairs open."""
+_HELLO, _REPORT, _OPEN = (b"external-etcd " + word + b"\n" for word in (b"hello", b"report", b"open"))
 _MOST = 1 << 16
 _REFUSED = "refused: nothing listens there, or a firewall on {} rejects it"
 _SOURCE = "its certificate will be refused"
@@ -67,13 +69,19 @@ class _ClosedError(Exception):
 # -- dialling ----------------------------------------------------------------------------------------------------------
 
 
-def _connect(address: str, port: int, patience: float) -> socket.socket:
+Settled = Callable[[], bool]
+"""Says whether another founder has seen that all pairs are open: then it is about to start its etcd, and its ports may
+be closed for a moment."""
+
+
+def _connect(address: str, port: int, patience: float, settled: Settled) -> socket.socket:
     for _ in until(patience, every=0.05):
         begin = time.monotonic()
         try:
             return socket.create_connection((address, port), _CONNECT_SECONDS)
         except ConnectionRefusedError:
-            continue
+            if settled():
+                break
         except OSError as error:
             raise _ClosedError(_reason(error, time.monotonic() - begin)) from None
     raise _ClosedError(_REFUSED)
@@ -94,7 +102,9 @@ def _reason(error: OSError, seconds: float) -> str:
     return error.strerror or str(error)
 
 
-def _ask(address: str, port: int, question: bytes, patience: float) -> tuple[str, dict[str, Any]]:
+def _ask(
+    address: str, port: int, question: bytes, patience: float = 0.0, settled: Settled = lambda: False
+) -> tuple[str, dict[str, Any]]:
     """The address from which this machine comes, and the answer.
 
     An answer is empty where an etcd runs already: whoever started it there has seen that all pairs are open.
@@ -102,7 +112,7 @@ def _ask(address: str, port: int, question: bytes, patience: float) -> tuple[str
     Raises:
         _ClosedError: the port cannot be reached.
     """
-    with _connect(address, port, patience) as line:
+    with _connect(address, port, patience, settled) as line:
         own = str(line.getsockname()[0])
         answer: dict[str, Any] = {}
         if question:
@@ -122,8 +132,11 @@ def _read(line: socket.socket) -> bytes:
     return data
 
 
-def _of_one(member: str, ports: Sequence[int], name: str, address: str, question: bytes) -> tuple[str, list[str]]:
+def _of_one(
+    member: str, ports: Sequence[int], other: tuple[str, str], question: bytes, settled: Settled
+) -> tuple[str, list[str]]:
     """From which address this machine reaches another one (empty: it does not), and what is wrong, a line each."""
+    name, address = other
     client, peer = ports
     faults = []
     source, answer, patience = "", {"you": ""}, _PATIENCE_SECONDS
@@ -131,8 +144,10 @@ def _of_one(member: str, ports: Sequence[int], name: str, address: str, question
         try:
             # The client port of an etcd that runs already may be mute: it is served when there is a leader.
             asked = question if port == peer else _HELLO if answer else b""
-            came, said = _ask(address, port, asked, patience)
+            came, said = _ask(address, port, asked, patience, settled)
         except _ClosedError as error:
+            if str(error) == _REFUSED and settled():
+                continue
             patience = 0.0  # it has been waited for
             faults.append(f"{member} cannot reach {name}:{port} ({str(error).format(name)})")
             continue
@@ -147,7 +162,9 @@ def _printable(text: object) -> str:
     return "".join(char for char in str(text)[:400] if char.isprintable())
 
 
-def _from_here(member: str, ports: Sequence[int], members: Mapping[str, str], question: bytes) -> list[str]:
+def _from_here(
+    member: str, ports: Sequence[int], members: Mapping[str, str], question: bytes, settled: Settled
+) -> list[str]:
     """What is wrong with the network as this machine sees it, a line each.
 
     Args:
@@ -155,10 +172,11 @@ def _from_here(member: str, ports: Sequence[int], members: Mapping[str, str], qu
         ports: client port and peer port.
         members: name -> address of all.
         question: `_HELLO`, or `_REPORT` for what the others see as well.
+        settled: see `Settled`.
     """
     others = {name: address for name, address in members.items() if name != member}
     with ThreadPoolExecutor(len(others)) as pool:
-        found = list(pool.map(lambda each: _of_one(member, ports, each[0], each[1], question), others.items()))
+        found = list(pool.map(lambda each: _of_one(member, ports, each, question, settled), others.items()))
     faults = [line for _, lines in found for line in lines]
     return [*_of_sources(member, members[member], dict(zip(others, (source for source, _ in found)))), *faults]
 
@@ -240,19 +258,31 @@ def rehearse(spec: Spec) -> None:
         return
     phase("rehearse the network between the members")
     ports = (spec.client_port, spec.peer_port)
+
+    def settled() -> bool:
+        with contextlib.suppress(_ClosedError):
+            return _ask(spec.address, spec.peer_port, _HELLO)[1].get("open") is True
+        return False
+
     try:
-        _ask(spec.address, spec.peer_port, b"", 0)
+        _ask(spec.address, spec.peer_port, b"")
     except _ClosedError:
         # It was prepared by a run before this one, too long ago.
         listen(spec)
         wait_until_it_listens(spec)
-    faults = _judged(spec, sorted(set(_from_here(spec.member, ports, members, _REPORT))))
+    if settled():
+        return
+    faults = _judged(spec, sorted(set(_from_here(spec.member, ports, members, _REPORT, settled))))
     if faults:
         raise NodeError(
             "the members do not reach each other as etcd needs it; no etcd was started:\n"
             + "".join(f"  {line}\n" for line in faults),
             _remedy(ports, faults, len(members)),
         )
+    for name, address in members.items():
+        if name != spec.member:
+            with contextlib.suppress(_ClosedError, OSError), _connect(address, spec.peer_port, 0, settled) as line:
+                line.sendall(_OPEN)
 
 
 def _judged(spec: Spec, faults: Sequence[str]) -> list[str]:
@@ -279,7 +309,8 @@ def answer(text: str) -> None:
     """Answers on this machine's ports until it is ended.
 
     A hello is answered with the address from which it comes. A report, for members alone, says what this machine sees
-    of the others. Nothing else is answered, and nothing is done for anybody.
+    of the others. A founder that has seen all pairs open says so before it starts its etcd, and those that come later
+    need not look. Nothing else is answered, and nothing is done for anybody.
 
     Args:
         text: what `listen` gives.
@@ -301,17 +332,25 @@ def serve(member: str, members: Mapping[str, str], ports: Sequence[int], sockets
         ports: client port and peer port of each.
         sockets: where to answer.
     """
-    report = _Report(lambda: _from_here(member, ports, members, _HELLO))
+    opened: list[float] = []
+
+    def settled() -> bool:
+        return bool(opened) and time.monotonic() - opened[-1] < _OPEN_SECONDS
+
+    report = _Report(lambda: _from_here(member, ports, members, _HELLO, settled))
     allowed = {_address(address) for address in members.values()}
 
     def one(line: socket.socket, source: str) -> None:
         with contextlib.suppress(OSError), line:
             line.settimeout(_HELLO_SECONDS)
             asked = _read_question(line)
+            known = _address(source) in allowed
+            if asked == _OPEN and known:
+                opened.append(time.monotonic())
             if asked not in (_HELLO, _REPORT):
                 return
-            said: dict[str, Any] = {"member": member, "you": str(_address(source))}
-            if asked == _REPORT and _address(source) in allowed:
+            said: dict[str, Any] = {"member": member, "you": str(_address(source)), "open": settled()}
+            if asked == _REPORT and known:
                 said["faults"] = report.now()
             line.sendall(json.dumps(said).encode() + b"\n")
 
@@ -328,7 +367,7 @@ def _read_question(line: socket.socket) -> bytes:
     while len(data) < len(_REPORT) and not data.endswith(b"\n"):
         more = line.recv(len(_REPORT) - len(data))
         data += more
-        if not more or not (_HELLO.startswith(data) or _REPORT.startswith(data)):
+        if not more or not any(each.startswith(data) for each in (_HELLO, _REPORT, _OPEN)):
             break
     return data
 
@@ -405,7 +444,7 @@ def _ways_to(spec: Spec, name: str, address: str) -> tuple[str, list[str]]:
 def _way_to(address: str, port: int) -> tuple[str, str]:
     """From which address this machine reaches that port, else why it does not."""
     try:
-        return _ask(address, port, b"", 0)[0], ""
+        return _ask(address, port, b"")[0], ""
     except _ClosedError as error:
         return "", str(error)
 

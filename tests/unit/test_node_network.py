@@ -164,6 +164,31 @@ def test_an_etcd_that_runs_already_was_started_by_who_saw_that_all_is_open(machi
         each.close()
 
 
+def test_who_comes_when_another_founder_has_seen_all_pairs_open_does_not_wait_for_its_etcd(
+    machines: _Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with machines.up("etcd-2", "etcd-3"):
+        with machines.up("etcd-1"):
+            assert machines.rehearse("etcd-1") == ""
+        # Its ports are closed now, and no etcd is there yet.
+        look = mock.Mock(side_effect=AssertionError)
+        with monkeypatch.context() as patched:
+            patched.setattr(network, "_from_here", look)
+            assert machines.rehearse("etcd-2") == ""
+        monkeypatch.setattr(network, "_OPEN_SECONDS", 0.0)
+        assert "etcd-2 cannot reach etcd-1" in machines.rehearse("etcd-2"), "it was open then"
+
+
+def test_who_waits_for_a_port_is_told_that_another_founder_has_seen_it_open(machines: _Machines) -> None:
+    told = iter([False, False, True])
+    with pytest.raises(network._ClosedError):
+        network._connect(MEMBERS["etcd-1"], machines.ports[1], 10.0, lambda: next(told))
+    assert next(told, None) is None
+    assert network._of_one("etcd-2", machines.ports, ("etcd-1", MEMBERS["etcd-1"]), b"", lambda: True) == ("", [])
+    machines.closed["etcd-2", "etcd-1", machines.ports[1]] = TimeoutError()
+    assert network._of_one("etcd-2", machines.ports, ("etcd-1", MEMBERS["etcd-1"]), b"", lambda: True)[1] != []
+
+
 def test_a_member_that_listens_a_little_later_is_waited_for(
     machines: _Machines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,8 +207,9 @@ def test_a_stranger_gets_no_report_and_what_is_no_question_no_answer(machines: _
         patched.setattr(network, "_from_here", look)
         with machines.up("etcd-1"):
             for question, answer in (
-                (network._REPORT, b'{"member": "etcd-1", "you": "127.0.0.99"}\n'),
-                (network._HELLO, b'{"member": "etcd-1", "you": "127.0.0.99"}\n'),
+                (network._REPORT, b'{"member": "etcd-1", "you": "127.0.0.99", "open": false}\n'),
+                (network._OPEN, b""),
+                (network._HELLO, b'{"member": "etcd-1", "you": "127.0.0.99", "open": false}\n'),
                 (b"GET / HTTP/1.1\r\n\r\n", b""),
                 (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b""),
             ):
