@@ -160,13 +160,12 @@ class EtcdMember(pulumi.ComponentResource):
 
     def _prepare_line(self, machine: Machine) -> pulumi.Input[str]:
         """What prepare reads of the spec; a changed flag or CA is no reason to prepare again, a changed list of members
-        only where the machine filters who reaches it: those who leave it are let in until they have left."""
+        is: a machine answers the other members, and may filter who reaches it."""
         kept = {key: value for key, value in self._spec.items() if key not in ("trusted", "issuer")}
-        spec: Spec = {**kept, "members": {machine["name"]: machine["address"]}, "flags": {}}
+        everybody = self._spec["members"]
+        # Their order is for converge.
+        spec: Spec = {**kept, "members": {name: everybody[name] for name in sorted(everybody)}, "flags": {}}
         if "firewall" in machine:
-            everybody = self._spec["members"]
-            # Their order is for converge.
-            spec = {**spec, "members": {name: everybody[name] for name in sorted(everybody)}}
             spec["firewall"] = machine["firewall"]
         program = f"python3 -c {shlex.quote(bundle.INSTALLER)}"
         device = machine.get("data_device")

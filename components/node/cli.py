@@ -29,6 +29,7 @@ For `pulumi up` (SPEC is the wanted state as JSON; certificates and keys come on
   etcd-node spare MEMBER      prove that the cluster can do without that member's machine, or refuse
 
 For systemd:
+  etcd-node answer MEMBERS    answer the other members on etcd's ports, before etcd runs
   etcd-node narrow            close the ports of etcd to members that have left, when they have
 """
 
@@ -70,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(verb: str, words: list[str]) -> None:
-    if verb not in (*DEADLINES, "narrow"):
+    if verb not in (*DEADLINES, "narrow", "answer"):
         raise NodeError(f"there is no verb {verb!r}", "See `etcd-node help`.")
     if os.geteuid() != 0:
         raise NodeError(f"`etcd-node {verb}` needs root", f"Run `sudo etcd-node {' '.join([verb, *words])[:60]}`.")
@@ -81,6 +82,11 @@ def _run(verb: str, words: list[str]) -> None:
         from .firewall import narrow
 
         narrow()
+        return
+    if verb == "answer" and len(words) == 1:
+        from .network import answer
+
+        answer(words[0])
         return
     # `pulumi destroy` says besides whose stack goes.
     most = 2 if verb == "retire" else 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from . import (
     joined,
     machine,
     member,
+    network,
     paths,
     prepare,
     rollback,
@@ -109,28 +110,31 @@ def converge(spec: Spec, bundle: Bundle) -> None:
         known = replace(ours, operator=known.operator)
         identity.save(known)
     wanted = certificates.server_fingerprint(bundle)
-    begun = fresh = learns = False
+    begun = fresh = learns = forgets = False
     for _ in range(_MOST_STEPS):
         refuse_abandoned()
-        look = _look(spec, known, learns=learns)
+        look = _look(spec, known, learns=learns, forgets=forgets)
         if look.ready:
             downgrade.cancel_unwanted(spec, claim)
             # Who has just joined is not let in by those who leave, where machines filter; others come after it.
             if not (fresh and spec.member != list(spec.members)[-1]) and _part(spec, look, claim):
                 continue  # they are still in what was seen before
+        if not look.situation.has_data:
+            network.refuse_closed(spec)
         step = decide.next_step(look.situation)
         if step is Step.DONE and look.ready:
             break
-        if step is Step.DONE:
-            # On the first creation the others may still be coming up.
-            if not _wait_ready(spec, look):
-                member.install_unit(spec)
-                return
-            learns = False  # it has answered: somebody else has promoted it
+        if step is not Step.DONE:
+            claim.hold(look.witnesses)
+        try:
+            after = _take(step, spec, known, ours, look)
+        except member.OldDataError:
+            forgets = _gives_up_data(known, bundle, forgets=forgets)
             continue
-        claim.hold(look.witnesses)
-        phase(step.value)
-        known = _take(step, spec, known, ours, look)
+        if after is None:
+            member.install_unit(spec)
+            return
+        known, forgets = after, False
         begun = begun or step in _BEGINNINGS
         learns = step in (Step.JOIN, Step.REJOIN)
         fresh = fresh or learns
@@ -141,11 +145,28 @@ def converge(spec: Spec, bundle: Bundle) -> None:
         )
 
     # A new certificate shows with the next connection.
-    _prove(spec, replace(known, operator=ours.operator), "" if look.served == wanted else wanted)
+    known = replace(known, operator=ours.operator, machine=bundle.identity)
+    _prove(spec, known, "" if look.served == wanted else wanted)
     if begun:
         # The next machine may go.
         sparing.give_back(spec, [spec.address], spec.member)
     say("as wanted" if not renewed else "as wanted, with the new certificates")
+
+
+def _gives_up_data(known: identity.Identity, bundle: Bundle, *, forgets: bool) -> bool:
+    """Whether data that have proved to be old are given up: the configuration names another machine than before.
+
+    Called while their error is handled, which it lets pass where they are not.
+
+    Args:
+        known: what this machine knows of itself.
+        bundle: what the configuration names.
+        forgets: they were to be given up before, and nobody could have the member join.
+    """
+    if forgets or bundle.identity == known.machine:
+        raise  # noqa: PLE0704  the caller handles it
+    say("its data are older than what it has confirmed, and its machine is said to be another one")
+    return True
 
 
 def _prove(spec: Spec, known: identity.Identity, certificate: str) -> None:
@@ -175,6 +196,7 @@ def _identity(spec: Spec, given: list[str]) -> identity.Identity:
     if known is None:
         raise NodeError("this machine was not prepared", "Run `pulumi up`: prepare comes first.")
     machine.check_mount(spec, known.data_mount, begun=not known.bare)
+    machine.check_settings()
     unit_file = systemd.foreign_unit()
     if unit_file is not None:
         raise NodeError(
@@ -183,7 +205,7 @@ def _identity(spec: Spec, given: list[str]) -> identity.Identity:
     return known
 
 
-def _look(spec: Spec, known: identity.Identity, *, learns: bool = False) -> Look:
+def _look(spec: Spec, known: identity.Identity, *, learns: bool = False, forgets: bool = False) -> Look:
     """One look.
 
     Args:
@@ -191,6 +213,7 @@ def _look(spec: Spec, known: identity.Identity, *, learns: bool = False) -> Look
         known: what this machine knows of itself.
         learns: it has just joined. It is not asked then: it has nothing to say for the cluster yet, and it may take
             connections for seconds before it answers the first.
+        forgets: its data are older than what it has confirmed, and are to be given up.
     """
     service = systemd.show()
     log = wal.owner(spec.data_directory)
@@ -223,6 +246,7 @@ def _look(spec: Spec, known: identity.Identity, *, learns: bool = False) -> Look
         differs=_differs(spec, service),
         quorum=quorum,
         silence=silence,
+        forgets=forgets,
     )
     return Look(situation, service, own_ready, served, tuple(witnesses))
 
@@ -280,7 +304,18 @@ def _differs(spec: Spec, service: systemd.Service) -> tuple[str, ...]:
     return (*program, *flags, *authorities)
 
 
-def _take(step: Step, spec: Spec, known: identity.Identity, ours: identity.Identity, look: Look) -> identity.Identity:
+def _take(
+    step: Step, spec: Spec, known: identity.Identity, ours: identity.Identity, look: Look
+) -> identity.Identity | None:
+    """Takes one step.
+
+    Returns:
+        What this machine knows of itself then; None when its being ready is for later (see `_wait_ready`).
+    """
+    if step is Step.DONE:
+        # On the first creation the others may still be coming up.
+        return known if _wait_ready(spec, look) else None
+    phase(step.value)
     if step is Step.ADOPT:
         say("the data are this member's: its cluster knows their ID")
         known = ours
@@ -622,7 +657,8 @@ def _join(spec: Spec, ours: identity.Identity, look: Look) -> None:
     systemd.stop()
     if wal.exists(spec.data_directory) and wal.owner(spec.data_directory) is not None:
         owner = wal.owner(spec.data_directory)
-        if owner is not None and quorum.by_id(owner.member_id) is not None:
+        lives = owner is not None and quorum.by_id(owner.member_id) is not None
+        if lives and not look.situation.forgets:
             raise NodeError(
                 f"{spec.member}: the data directory holds a living member now; nothing was changed", "Run again."
             )
@@ -635,13 +671,13 @@ def _join(spec: Spec, ours: identity.Identity, look: Look) -> None:
         say(f"removed its stale entry {entry.id:x}")
     identity.save(replace(ours, cluster_id=f"{quorum.cluster_id:x}", member_id=""))
     _make_room(spec, witnesses, quorum)
-    _add_learner(spec, witnesses, peer_url)
+    healthy = [voter.name for voter in voters if not voter.trouble]
+    _add_learner(spec, witnesses, peer_url, {name: spec.others[name] for name in healthy if name in spec.others})
     now = etcd.member_list(spec, witnesses)
     initial = {
         entry.name or (spec.member if peer_url in entry.peer_urls else f"unstarted-{entry.id:x}"): entry.peer_urls[0]
         for entry in now.members
     }
-    firewall.admit(spec, now)
     phase("start as a learner")
     member.begin(spec, unit.bootstrap(initial), seconds=30)
     say("joined as a learner")
@@ -698,15 +734,39 @@ def _make_room(spec: Spec, witnesses: list[str], cluster: etcd.Membership) -> No
         say(f"took the learner {name} out, which a run that was cut off has left")
 
 
-def _add_learner(spec: Spec, witnesses: list[str], peer_url: str) -> None:
+def _add_learner(spec: Spec, witnesses: list[str], peer_url: str, expected: Mapping[str, str]) -> None:
+    """Adds this member as a learner, and takes it out again if the members cannot reach it.
+
+    Args:
+        spec: this member.
+        witnesses: members that reach the quorum.
+        peer_url: its peer URL.
+        expected: healthy members, name -> address; each dials a new member at once.
+
+    Raises:
+        NodeError: etcd does not add it, or one of them cannot reach it.
+    """
     words = ["member", "add", spec.member, "--learner", f"--peer-urls={peer_url}"]
+    doorbell = network.Doorbell(spec)
     try:
         _retry(spec, witnesses, words, "add it as a learner")
+        firewall.admit(spec, etcd.member_list(spec, witnesses))
+        unheard = doorbell.unheard(expected)
     except NodeError as error:
         if _FULL not in error.cause:
             raise
         decide.refuse_another_learner(spec.member, etcd.member_list(spec, witnesses))
         raise
+    finally:
+        doorbell.close()
+    if unheard:
+        for entry in etcd.member_list(spec, witnesses).of_slot(spec.member, peer_url):
+            _retry(spec, witnesses, ["member", "remove", f"{entry.id:x}"], "remove it again")
+        raise NodeError(
+            f"{spec.member} was not added to the cluster: {'; '.join(unheard)}",
+            f"On every member, ports {spec.client_port} and {spec.peer_port} must be open to all members. Then run "
+            "again.",
+        )
 
 
 def _part(spec: Spec, look: Look, claim: Claim) -> bool:

@@ -17,7 +17,7 @@ class Step(Enum):
     """The steps of `converge`; each leaves the cluster whole, and after each the member is looked at anew."""
 
     JOIN = "join the cluster"
-    REJOIN = "move the data of a removed member aside and join"
+    REJOIN = "move the old data aside and join"
     ADOPT = "take the data for this member's own"
     START = "start"
     RESTART = "restart"
@@ -45,6 +45,8 @@ class Situation:
     """The members as somebody says who reads through the quorum; None when nobody does."""
     silence: str = ""
     """Why nobody does: what the other members said."""
+    forgets: bool = False
+    """The data are known to be older than what the member has confirmed, and are to be given up."""
 
     @property
     def mine(self) -> Member | None:
@@ -79,7 +81,7 @@ def next_step(now: Situation) -> Step:
         return Step.JOIN
     if now.quorum is not None:
         _refuse_another_cluster(now, now.quorum)
-        if now.member_id is not None and now.quorum.by_id(now.member_id) is None:
+        if now.forgets or (now.member_id is not None and now.quorum.by_id(now.member_id) is None):
             return Step.REJOIN
     if not now.identified:
         if now.quorum is None or now.member_id is None:

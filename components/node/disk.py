@@ -45,21 +45,12 @@ def attach(spec: Spec, known: Identity | None) -> Identity | None:
             kind = "ext4"
         _inspect(spec, device)
         _mount(spec, place, kind)
-    brought = identity.read(place / identity.MARK)
+    brought = identity.brought(place)
     if known is not None and not known.bare:
         return replace(known, data_device=spec.data_device)
-    if brought is not None and not brought.bare:
+    if brought is not None:
         say("the disk brought this member's data along")
-        # The user and the directories of the machine before are not this machine's.
-        return replace(
-            brought,
-            user_created=False,
-            group_before=False,
-            directories_created=(),
-            data_directory_before=None,
-            data_mount=str(place),
-            data_device=spec.data_device,
-        )
+        return replace(brought, data_mount=str(place), data_device=spec.data_device)
     return known
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import certificates, decide, etcd, identity, member, release, rotation, systemd, unit, wal
+from . import certificates, decide, etcd, identity, member, network, release, rotation, systemd, unit, wal
 from .converge import move_aside
 from .errors import NodeError
 from .prepare import refuse_unknown_data
@@ -14,7 +14,8 @@ def found(spec: Spec, bundle: Bundle) -> None:
     """Starts this member if it is a founder and nothing speaks against a new cluster; does not wait for a quorum.
 
     Raises:
-        NodeError: this machine or another member belongs to another cluster, or etcd does not start.
+        NodeError: this machine or another member belongs to another cluster, the members do not reach each other, or
+            etcd does not start.
     """
     if spec.member not in spec.founders:
         say("not a founder: converge will join it")
@@ -57,16 +58,18 @@ def found(spec: Spec, bundle: Bundle) -> None:
         say(f"the cluster exists ({', '.join(views)} answered): converge will join it")
         return
 
-    phase("start etcd as a founder")
     missing = [name for name in spec.founders if name not in spec.members]
     if missing:
         raise NodeError(
             f"the cluster was to be founded with {', '.join(missing)}, which is no longer one of its members",
             "Put it back until the cluster exists, then take it out; or `pulumi destroy` and begin anew.",
         )
+    network.rehearse(spec)
+    phase("start etcd as a founder")
     ours = identity.of_member(known, given, bundle.operator)
     identity.save(ours)
     initial = {name: spec.peer_url(spec.members[name]) for name in spec.founders}
+    network.end()
     try:
         member.begin(spec, unit.bootstrap(initial, token=spec.token))
     except NodeError:

@@ -14,7 +14,7 @@ from .errors import NodeError
 from .spec import Operator, Spec
 
 MARK = ".etcd-node.json"
-"""At the top of a disk of its own: a copy of the identity of whoever's data are on it."""
+"""In the data directory: a copy of the identity of whoever's data are in it."""
 NO_DATA = ("lost+found", MARK, ".etcd-rehearsal", ".etcd-rehearsal.new")
 """What may lie at the top of a data directory without being anybody's data; the last two are of `rehearsal`."""
 
@@ -34,6 +34,8 @@ class Identity:
     """Hex, empty until known."""
     operator: str = ""
     """ID of the operator whose run was the last to found or converge the member; empty when it was nobody's."""
+    machine: str = ""
+    """What the configuration named the machine (`identity`) when the member was last as wanted."""
     user_created: bool = False
     """The user etcd did not exist before."""
     group_before: bool = False
@@ -87,9 +89,35 @@ def save(identity: Identity) -> None:
     text = json.dumps(asdict(identity), indent=2) + "\n"
     files.write(paths.IDENTITY, text, 0o600)
     data = Path(identity.data_directory)
-    if identity.data_device and os.path.ismount(data):
-        # So that the next machine to which this disk is given knows whose data these are.
+    if os.path.ismount(data) if identity.data_device else wal.exists(identity.data_directory):
+        # So that the next machine to which this disk is given, or the next system on this one, knows whose data these
+        # are.
         files.write(data / MARK, text, 0o600)
+
+
+def brought(place: Path) -> Identity | None:
+    """The identity of the member whose data are there, as far as it is this machine's; None where nothing says it.
+
+    Args:
+        place: the data directory.
+
+    Raises:
+        NodeError: what says it is damaged, or of a newer etcd-node.
+    """
+    mark = read(place / MARK)
+    if mark is None or mark.bare:
+        return None
+    # The user and the directories of the machine before, or of its system before, are not those of this one.
+    return replace(
+        mark,
+        data_directory=str(place),
+        user_created=False,
+        group_before=False,
+        directories_created=(),
+        data_directory_before=None,
+        data_mount="",
+        data_device="",
+    )
 
 
 def record(identity: Identity) -> None:

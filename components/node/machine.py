@@ -120,6 +120,18 @@ def check_foreign_etcd(spec: Spec) -> None:
         )
 
 
+def check_settings() -> None:
+    """Nobody else gives etcd settings: it reads them from its environment, too, and nothing here would know of them."""
+    found = systemd.foreign_variables()
+    if found:
+        said = ", ".join(f"{name} ({where})" for name, where in found.items())
+        raise NodeError(
+            f"etcd's settings would come from somebody else as well: {said}; nothing was changed",
+            "Take these variables away there (after a change of a file `systemctl daemon-reload`), then run again. "
+            "What etcd is to be set to belongs into the configuration, under `flags`.",
+        )
+
+
 def check_disk(spec: Spec) -> None:
     """The data directory has room. A member that holds data already is never refused for what it has filled itself."""
     if wal.exists(spec.data_directory):

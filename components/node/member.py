@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,15 @@ _CRASHES = 2
 
 class StartError(NodeError):
     """Etcd ended instead of starting, and is stopped."""
+
+
+class OldDataError(StartError):
+    """Etcd ended because its data are older than what it has confirmed to the others; it is stopped."""
+
+
+# The leader tells a member up to where the cluster has committed of what this member has confirmed. When that is beyond
+# the end of its log, raft ends it. (A leader that was elected since does not know, and fills it up.)
+_OLD_DATA = re.compile(r"tocommit\((\d+)\) is out of range \[lastIndex\((\d+)\)\]")
 
 
 def install_unit(spec: Spec) -> None:
@@ -132,6 +142,16 @@ def refuse_looping(restarts: int) -> None:
 
 def _ended() -> StartError:
     said = systemd.journal()
+    old = _OLD_DATA.search("\n".join(said.splitlines()[-2:]))
+    if old is not None:
+        return OldDataError(
+            f"its data are older than what it has confirmed to the other members: they count on its log up to entry "
+            f"{old[1]}, and it ends at {old[2]}, as after a snapshot of the machine or of its disk was restored; etcd "
+            "is stopped, and the data are untouched",
+            "A member that has forgotten must not vote. Give its machine another `identity` in the configuration, and "
+            'run again: its data are moved aside, and it joins with those of the others (docs/operations.md, "A '
+            'machine that was lost, or whose disk was").',
+        )
     return StartError(
         f"etcd ended instead of starting; its last words:\n{said}\n",
         "Remove the cause, then run again; it is stopped now.",

@@ -47,5 +47,8 @@ FIREWALL_UNIT_FILE = Path("/etc/systemd/system") / FIREWALL_UNIT
 FIREWALL_WANTED = Path("/etc/systemd/system/sysinit.target.wants") / FIREWALL_UNIT
 FIREWALL_DROP_IN = Path("/etc/systemd/system") / f"{UNIT}.d" / "firewall.conf"
 
+NETWORK_UNIT = "etcd-network-rehearsal.service"
+"""Transient: answers on etcd's ports until etcd is started; see `network`."""
+
 PROGRAM = Path("/usr/local/lib/etcd-node")
 WRAPPER = Path("/usr/local/sbin/etcd-node")

@@ -24,7 +24,7 @@ class Listener:
 
 
 def foreign_listeners(ports: Iterable[int], addresses: Iterable[str]) -> list[Listener]:
-    """Processes outside our unit that listen on one of the ports at one of the addresses, or at all addresses."""
+    """Processes outside our units that listen on one of the ports at one of the addresses, or at all addresses."""
     wanted = set(ports)
     hosts = {ipaddress.ip_address(address) for address in addresses}
     taken: dict[str, tuple[str, int]] = {}
@@ -88,4 +88,4 @@ def _in_unit(pid: int) -> bool:
         lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
     except OSError:
         return False
-    return any(line.endswith(f"/{paths.UNIT}") for line in lines)
+    return any(line.endswith((f"/{paths.UNIT}", f"/{paths.NETWORK_UNIT}")) for line in lines)

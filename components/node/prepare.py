@@ -11,7 +11,21 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from . import account, disk, files, firewall, identity, machine, paths, rehearsal, release, systemd, version_change, wal
+from . import (
+    account,
+    disk,
+    files,
+    firewall,
+    identity,
+    machine,
+    network,
+    paths,
+    rehearsal,
+    release,
+    systemd,
+    version_change,
+    wal,
+)
 from .errors import NodeError
 from .identity import Identity
 from .say import phase, say
@@ -33,12 +47,15 @@ def prepare(spec: Spec) -> None:
     machine.check_address(spec)
     machine.check_memory(spec)
     machine.check_foreign_etcd(spec)
+    machine.check_settings()
     if spec.firewall is not None:
         firewall.install(spec)
     if spec.data_device:
         known = disk.attach(spec, known)
         # A disk may bring along what the machine did not know.
         identity.refuse_another(known, spec)
+    elif known is None or known.bare:
+        known = _known_by_its_data(spec) or known
     if known is not None:
         machine.check_mount(spec, known.data_mount, begun=not known.bare)
     refuse_unknown_data(spec, known)
@@ -46,11 +63,26 @@ def prepare(spec: Spec) -> None:
     version_change.refuse(spec, {})
     machine.check_disk(spec)
     machine.check_place(spec)
+    # A machine with a member has its etcd on these ports.
+    begins = not wal.exists(spec.data_directory) and not systemd.show().runs
+    if begins:
+        network.listen(spec)
     _record(spec, known)
     install_release(spec)
     _make_places(spec)
     rehearsal.rehearse(spec)
+    if begins:
+        network.wait_until_it_listens(spec)
     say(f"prepared at {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}")
+
+
+def _known_by_its_data(spec: Spec) -> Identity | None:
+    """The identity that is in this member's data: the system was installed anew, and its data disk was kept."""
+    there = identity.brought(Path(spec.data_directory)) if wal.exists(spec.data_directory) else None
+    if there is None or (there.cluster, there.member) != (spec.cluster, spec.member):
+        return None
+    say(f"{spec.data_directory} holds this member's data, from before this system was installed")
+    return there
 
 
 def refuse_unknown_data(spec: Spec, known: Identity | None) -> None:
@@ -131,5 +163,4 @@ def _make_places(spec: Spec) -> None:
     files.directory(paths.LINKS)
     files.directory(paths.PKI, 0o750, 0, user.gid)
     files.directory(Path(spec.data_directory), 0o700, user.uid, user.gid)
-    if spec.data_device:
-        disk.own(Path(spec.data_directory), user.uid, user.gid)
+    disk.own(Path(spec.data_directory), user.uid, user.gid)

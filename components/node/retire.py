@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from . import account, disk, files, firewall, identity, paths, release, snapshot, systemd, unit
+from . import account, disk, files, firewall, identity, network, paths, release, snapshot, systemd, unit
 from .converge import move_data_aside
 from .errors import NodeError
 from .identity import Identity
@@ -44,11 +44,12 @@ def retire(cluster: str, operator: str = "") -> None:
         )
         return
     if known is not None:
+        network.end()
         _stop()
         phase("move the data aside")
+        files.remove(Path(known.data_directory) / identity.MARK)
         _put_data_aside(known)
         if known.data_device:
-            files.remove(Path(known.data_directory) / identity.MARK)
             disk.detach(known.data_directory)
         firewall.remove()
         phase("remove what was installed")

@@ -41,6 +41,8 @@ def undone(wanted: Spec) -> Iterator[None]:
     """
     try:
         yield
+    except member.OldDataError:
+        raise  # no other program or setting could do better
     except member.StartError as error:
         before = _before(wanted)
         if before is None:

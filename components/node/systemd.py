@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import os
+import re
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -174,6 +176,40 @@ def _essence(line: str) -> tuple[str, str]:
         return entry["level"], f"{entry['level']}: {entry['msg']}{f' ({extra})' if extra else ''}"
     except (ValueError, KeyError, TypeError, AttributeError):
         return "plain" if "flag provided but not defined" in line or line.startswith(("panic:", "error ")) else "", line
+
+
+_SETS = re.compile(r"""(?:^|[\s"'])(ETCD_[A-Z0-9_]+)=""")
+_SET_HERE = re.compile(r"^\s*(ETCD_[A-Z0-9_]+)=")
+_PASSES = re.compile(r"\bETCD_[A-Z0-9_]+")
+_NO_SETTING = ("ETCD_UNSUPPORTED_ARCH",)
+
+
+def foreign_variables() -> dict[str, str]:
+    """Variables that etcd would read as settings, and that somebody else gives its unit: name -> where that is said."""
+    found: dict[str, str] = {}
+    for directory in paths.UNIT_DIRECTORIES:
+        for drop_in in sorted((directory / f"{paths.UNIT}.d").glob("*.conf")):
+            text = (files.read_bytes(drop_in) or b"").decode(errors="replace").replace("\\\n", " ")
+            found |= dict.fromkeys(_variables(text), str(drop_in))
+    # Systemd's own, for all units (DefaultEnvironment=).
+    said = run(["systemctl", "show-environment"], 20, check=False).stdout
+    found |= dict.fromkeys(_SETS.findall(said), "`systemctl show-environment`")
+    return {name: where for name, where in found.items() if name not in _NO_SETTING}
+
+
+def _variables(text: str) -> list[str]:
+    """The variables of etcd that the lines of a unit file set, or have read from a file."""
+    names = []
+    for key, _, value in (line.strip().partition("=") for line in text.splitlines()):
+        if key.strip() == "Environment":
+            names += _SETS.findall(value)
+        elif key.strip() == "PassEnvironment":
+            names += _PASSES.findall(value)
+        elif key.strip() == "EnvironmentFile":
+            for path in glob.glob(value.strip().strip("\"'").lstrip("-")):  # noqa: PTH207  an absolute pattern
+                content = (files.read_bytes(Path(path)) or b"").decode(errors="replace")
+                names += [name for line in content.splitlines() for name in _SET_HERE.findall(line)]
+    return names
 
 
 def foreign_unit() -> Path | None:

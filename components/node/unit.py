@@ -25,6 +25,9 @@ MARK = "# Written by etcd-node (external-etcd)"
 """First line of the unit; without it, it is not ours."""
 
 _BASE_FLAG = "--initial-cluster-state=existing"
+_PROXIES = tuple(
+    name for each in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY") for name in (each, each.lower())
+)
 
 
 def command(spec: Spec) -> list[str]:
@@ -90,6 +93,8 @@ RestartSec=5
 Environment=BOOTSTRAP_FLAGS=
 Environment={TRUSTED}={trusted}
 EnvironmentFile=-{paths.BOOTSTRAP}
+# Members reach each other directly. Etcd would take a proxy that is meant for all units of this machine.
+UnsetEnvironment={" ".join(_PROXIES)}
 ExecStart={lines}
 ExecStopPost=-+/bin/rm -f {paths.BOOTSTRAP}
 {limits(spec)}

@@ -29,7 +29,7 @@ def test_a_value_that_etcd_does_not_take_is_undone_on_the_first_member(founded: 
     assert process_ids(found) == after
 
 
-def test_what_somebody_else_adds_to_the_command_line_restarts_a_member_once_and_is_named(
+def test_what_somebody_else_adds_to_the_command_line_or_environment_is_named(
     machines: Machines, stacks: Stacks
 ) -> None:
     found = machines.fresh(1)
@@ -51,6 +51,14 @@ def test_what_somebody_else_adds_to_the_command_line_restarts_a_member_once_and_
     assert "still runs with other than what is wanted (--log-level, --max-txn-ops)" in failed.text
     starts = "journalctl -u etcd -o cat | grep -c '^Started etcd'"
     assert found[0].run(starts, root=True).stdout.strip() == "2", "the founding, and one restart"
+
+    # Etcd reads its environment, too.
+    variable = 'printf \'[Service]\\nEnvironment="A=b" "ETCD_MAX_REQUEST_BYTES=1"\\n\''
+    found[0].run(f"cd {drop_in} && {variable} >mine.conf && systemctl daemon-reload", root=True)
+    failed = stack.up(check=False)
+    assert failed.code != 0
+    assert f"ETCD_MAX_REQUEST_BYTES ({drop_in}/mine.conf)" in failed.text
+    assert found[0].run(starts, root=True).stdout.strip() == "2"
 
     found[0].run(f"rm -r {drop_in}", root=True)
     stack.up()

@@ -17,6 +17,7 @@ from components.node import (
     identity,
     joined,
     member,
+    network,
     rollback,
     systemd,
     unit,
@@ -279,10 +280,23 @@ def test_a_learner_is_waited_for_until_it_is_up_and_not_until_it_votes(
     converge._take(step, a_spec(), mock.Mock(), mock.Mock(), _learner())
 
 
-def _joining(monkeypatch: pytest.MonkeyPatch, members: Sequence[etcd.Member], noted: Mapping[str, str]) -> list[str]:
-    """What `_join` of etcd-1 has etcdctl do, in a cluster in the middle of an upgrade where these have been noted."""
+def _joining(
+    monkeypatch: pytest.MonkeyPatch,
+    members: Sequence[etcd.Member],
+    noted: Mapping[str, str],
+    *,
+    unheard: Sequence[str] = (),
+) -> list[str]:
+    """What `_join` of etcd-1 has etcdctl do, in a cluster in the middle of an upgrade where these have been noted.
+
+    With `unheard`, members cannot reach it, as these lines say.
+    """
     _no_machine(monkeypatch)
     asked: list[str] = []
+
+    def rings(expected: Mapping[str, str]) -> list[str]:
+        assert expected == {"etcd-2": "10.99.0.12", "etcd-3": "10.99.0.13"}, "those that are healthy"
+        return list(unheard)
 
     def etcdctl(_: Spec, __: Sequence[str], words: Sequence[str], **___: object) -> tuple[int, Any, str]:
         asked.append(" ".join(words))
@@ -294,11 +308,26 @@ def _joining(monkeypatch: pytest.MonkeyPatch, members: Sequence[etcd.Member], no
     monkeypatch.setattr(converge, "_voters", lambda *_: ([Voter("etcd-2"), Voter("etcd-3")], statuses))
     monkeypatch.setattr(joined, "noted", lambda *_: noted)
     monkeypatch.setattr(converge, "move_aside", lambda *_: None)
+    monkeypatch.setattr(network, "Doorbell", lambda _: mock.Mock(unheard=rings))
     for module, name in ((systemd, "stop"), (identity, "save"), (firewall, "admit"), (member, "begin")):
         monkeypatch.setattr(module, name, lambda *_, **__: None)
     known = identity.Identity("dev", "etcd-1", "/var/lib/etcd")
-    converge._join(a_spec(), known, mock.Mock(witnesses=("10.99.0.12",)))
+    look = mock.Mock(witnesses=("10.99.0.12",))
+    if unheard:
+        with pytest.raises(NodeError, match=f"etcd-1 was not added to the cluster: {unheard[0]}"):
+            converge._join(a_spec(), known, look)
+    else:
+        converge._join(a_spec(), known, look)
     return asked
+
+
+def test_who_cannot_be_reached_by_a_member_is_taken_out_before_its_etcd_starts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It keeps its note: it may have had an entry before, and may come back."""
+    entry = replace(a_member(1), name="", learner=True, client_urls=())
+    asked = _joining(monkeypatch, [entry, a_member(2), a_member(3)], {}, unheard=["etcd-3 cannot reach etcd-1:2380"])
+    assert asked[-2:] == [" ".join(ADD), "member remove 1"]
 
 
 def test_a_slot_is_noted_before_its_old_entry_goes_so_that_it_may_come_back_whatever_happens_in_between(

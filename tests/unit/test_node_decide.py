@@ -58,6 +58,11 @@ def test_data_of_a_removed_member_are_moved_aside() -> None:
     assert decide.next_step(now(member_id=9)) is Step.REJOIN
 
 
+def test_data_that_have_proved_to_be_old_are_moved_aside_when_the_cluster_can_take_their_member_anew() -> None:
+    assert decide.next_step(now(forgets=True, runs=False)) is Step.REJOIN
+    assert decide.next_step(now(forgets=True, runs=False, quorum=None)) is Step.START
+
+
 def test_nobody_is_taken_for_removed_on_the_word_of_a_member_without_quorum() -> None:
     assert decide.next_step(now(member_id=9, quorum=None)) is Step.DONE
 
@@ -103,6 +108,7 @@ situations = st.builds(
     runs=st.booleans(),
     differs=st.sampled_from([(), ("--x",)]),
     quorum=st.sampled_from([None, THREE, Membership(77, THREE.members[:2])]),
+    forgets=st.booleans(),
 )
 
 
@@ -116,7 +122,7 @@ def test_no_step_that_gives_up_data_or_begins_empty_is_taken_without_a_quorum_th
         return
     if step in (Step.JOIN, Step.REJOIN, Step.ADOPT):
         assert situation.quorum is not None
-    if step is Step.REJOIN:
+    if step is Step.REJOIN and not situation.forgets:
         assert situation.member_id not in [entry.id for entry in situation.quorum.members]  # type: ignore[union-attr]
     if step in (Step.START, Step.RESTART, Step.DONE, Step.PROMOTE):
         assert situation.has_data

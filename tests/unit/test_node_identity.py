@@ -55,6 +55,29 @@ def test_data_that_nothing_vouches_for_are_refused_and_left_alone(tmp_path: Path
     assert (data / "member" / "wal").is_dir()
 
 
+def test_data_on_a_kept_disk_say_whose_they_are_to_a_system_that_was_installed_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("components.node.files.os.fchown", lambda *_: None)
+    monkeypatch.setattr("components.node.files.os.chown", lambda *_: None)
+    for name, path in (("STATE", tmp_path / "state"), ("IDENTITY", tmp_path / "state" / "identity.json")):
+        monkeypatch.setattr(paths, name, path)
+    data = tmp_path / "etcd"
+    spec = a_spec(data_directory=str(data))
+    there = replace(HELD, data_directory=str(data), user_created=True, directories_created=("/",), data_mount="/a")
+    identity.save(there)
+    assert not data.exists(), "only data are marked"
+    (data / "member" / "wal").mkdir(parents=True)
+    assert prepare._known_by_its_data(spec) is None
+    identity.save(there)
+
+    known = prepare._known_by_its_data(spec)
+    assert known == replace(HELD, data_directory=str(data)), "what the machine made before is not this system's"
+    prepare.refuse_unknown_data(spec, known)
+    assert prepare._known_by_its_data(a_spec(data_directory=str(data), cluster="prod")) is None
+    assert prepare._known_by_its_data(a_spec(data_directory=str(data), member="etcd-2")) is None
+
+
 def test_data_are_moved_aside_under_a_dated_name_and_never_deleted(tmp_path: Path) -> None:
     data = tmp_path / "etcd"
     assert converge.move_data_aside(data, "dev-removed") is None

@@ -50,6 +50,24 @@ def test_a_unit_that_nobody_starts_any_more_has_ended(
         member.wait_ready(a_spec(), 5)
 
 
+OLD = "  | panic: tocommit(17) is out of range [lastIndex(9)]. Was the raft log corrupted, truncated, or lost?"
+
+
+@pytest.mark.parametrize(
+    ("said", "old"), [(f"  | fatal: x\n{OLD}\n{OLD}", True), (f"{OLD}\n{OLD}\n  | error: one\n  | fatal: two", False)]
+)
+def test_data_that_are_older_than_they_were_are_told_from_what_ended_etcd_before_or_since(
+    monkeypatch: pytest.MonkeyPatch, answers: list[etcd.Ready | etcd.SilentError], said: str, old: bool
+) -> None:
+    monkeypatch.setattr(systemd, "show", lambda: _service("failed", has_job=False))
+    monkeypatch.setattr(systemd, "journal", lambda: said)
+    answers.append(etcd.SilentError("connection refused"))
+    with pytest.raises(member.StartError) as ended:
+        member.wait_ready(a_spec(), 5)
+    assert isinstance(ended.value, member.OldDataError) is old
+    assert ("log up to entry 17, and it ends at 9" in str(ended.value)) is old
+
+
 def test_who_was_on_the_list_is_remembered_until_the_change_is_settled(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -64,3 +64,24 @@ def test_a_unit_that_a_run_wrote_and_did_not_tell_systemd_of_is_told_by_the_next
     stale = True
     systemd.install("[Unit]")
     assert len(told) == 2
+
+
+def test_variables_that_etcd_would_read_are_found_wherever_somebody_has_set_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    drop_ins = tmp_path / "etcd.service.d"
+    drop_ins.mkdir()
+    settings = tmp_path / "default"
+    settings.write_text("# ETCD_NAME=no\nETCD_DATA_DIR=/x\n  ETCD_DEBUG=1\nETCDCTL_API=3\n")
+    (drop_ins / "a.conf").write_text(
+        '[Service]\n# Environment=ETCD_NO=1\nEnvironment=GOGC=50 \\\n  "ETCD_A=1 2" MY_ETCD_B=2 ETCDCTL_API=3\n'
+        "PassEnvironment=PATH ETCD_C\nExecStartPre=/bin/echo ETCD_D=4\nEnvironment=ETCD_UNSUPPORTED_ARCH=arm64\n"
+    )
+    (drop_ins / "b.conf").write_text(f"[Service]\nEnvironmentFile=-{settings}\nEnvironmentFile=-/nowhere/*\n")
+    monkeypatch.setattr(paths, "UNIT_DIRECTORIES", (tmp_path, tmp_path / "none"))
+    monkeypatch.setattr(systemd, "run", lambda *_, **__: SimpleNamespace(stdout="LANG=C\nETCD_E=5\nHOME=/root\n"))
+    assert systemd.foreign_variables() == {
+        **dict.fromkeys(("ETCD_A", "ETCD_C"), str(drop_ins / "a.conf")),
+        **dict.fromkeys(("ETCD_DATA_DIR", "ETCD_DEBUG"), str(drop_ins / "b.conf")),
+        "ETCD_E": "`systemctl show-environment`",
+    }

@@ -1,0 +1,501 @@
+"""The network between members, rehearsed before it is needed.
+
+Etcd waits without a word for a member that it cannot reach, and refuses one whose connection comes from an address
+that is not in its certificate. So both are tried before an etcd depends on them.
+
+Before the founders start: `prepare` has each machine answer on its client and peer ports for a while (`listen`: a
+transient unit that runs `answer`). `found` begins when all machines are prepared. It asks every other machine from
+which address this one comes, and whom that machine reaches itself. So each founder knows of every pair of machines,
+whichever of them the engine starts first, and none starts its etcd when one pair is closed.
+
+Before a member joins: this machine must reach the members (`refuse_closed`), and they must reach it (`Doorbell`): it
+listens on its peer port before it is added as a learner, because etcd dials a new member the moment it hears of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import ipaddress
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from . import paths
+from .errors import NodeError
+from .run import run
+from .say import phase, until
+from .spec import Spec
+
+LISTEN_SECONDS = 1800
+"""How long a prepared machine answers: longer than the slowest of the other machines takes until it is prepared."""
+_PATIENCE_SECONDS = 10.0
+"""How long a refused connection is tried again: the other machine may be about to listen, or to start its etcd."""
+_CONNECT_SECONDS = 3.5
+"""Longer than TCP takes for a second retry."""
+_PROMPT_SECONDS = 0.8
+"""A firewall rejects at once; that no machine has an address is known after three questions, one per second."""
+_HELLO_SECONDS = 2.0
+_REPORT_SECONDS = 30.0
+_FRESH_SECONDS = 1.0
+_KNOCK_SECONDS = 10.0
+_NOBODY = 65534
+_TASKS = 100
+"""Threads of who answers, whoever connects: those for seven members, some times over."""
+_OPEN_SECONDS = 60.0
+"""How long it counts that a founder has seen all pairs open."""
+_HELLO, _REPORT, _OPEN = (b"external-etcd " + word + b"\n" for word in (b"hello", b"report", b"open"))
+_MOST = 1 << 16
+_REFUSED = "refused: nothing listens there, or a firewall on {} rejects it"
+_SOURCE = "its certificate will be refused"
+_REMEDY_SOURCE = (
+    "A member must reach the others from its own address: correct the source address of its route (`ip route get "
+    "ADDRESS` shows it), or give the slot the address from which the machine comes, or, with etcd 3.6 and later, set "
+    "the flag `feature-gates: SetMemberLocalAddr=true`."
+)
+_CHOOSES_SOURCE = "SetMemberLocalAddr=true"
+"""With this gate etcd itself binds its connections to the member's address."""
+
+
+class _ClosedError(Exception):
+    """A connection could not be made; the text says why, with {} for the machine at the other end."""
+
+
+# -- dialling ----------------------------------------------------------------------------------------------------------
+
+
+Settled = Callable[[], bool]
+"""Says whether another founder has seen that all pairs are open: then it is about to start its etcd, and its ports may
+be closed for a moment."""
+
+
+def _connect(address: str, port: int, patience: float, settled: Settled) -> socket.socket:
+    for _ in until(patience, every=0.05):
+        begin = time.monotonic()
+        try:
+            return socket.create_connection((address, port), _CONNECT_SECONDS)
+        except ConnectionRefusedError:
+            if settled():
+                break
+        except OSError as error:
+            raise _ClosedError(_reason(error, time.monotonic() - begin)) from None
+    raise _ClosedError(_REFUSED)
+
+
+def _reason(error: OSError, seconds: float) -> str:
+    """Why a connection could not be made, in words."""
+    if isinstance(error, (socket.timeout, TimeoutError)):
+        return "dropped: a firewall on {} or between the two?"
+    if error.errno in (errno.EPERM, errno.EACCES):
+        return "forbidden by its own firewall"
+    if error.errno == errno.EHOSTUNREACH and seconds < _PROMPT_SECONDS:
+        return "rejected: a firewall on {}?"
+    if error.errno == errno.EHOSTUNREACH:
+        return "no machine answers at the address of {}: is it off, or in another network?"
+    if error.errno == errno.ENETUNREACH:
+        return "there is no route to {}"
+    return error.strerror or str(error)
+
+
+def _ask(
+    address: str, port: int, question: bytes, patience: float = 0.0, settled: Settled = lambda: False
+) -> tuple[str, dict[str, Any]]:
+    """The address from which this machine comes, and the answer.
+
+    An answer is empty where an etcd runs already: whoever started it there has seen that all pairs are open.
+
+    Raises:
+        _ClosedError: the port cannot be reached.
+    """
+    with _connect(address, port, patience, settled) as line:
+        own = str(line.getsockname()[0])
+        answer: dict[str, Any] = {}
+        if question:
+            line.settimeout(_REPORT_SECONDS if question == _REPORT else _HELLO_SECONDS)
+            with contextlib.suppress(OSError, ValueError, TypeError):
+                line.sendall(question)
+                found = json.loads(_read(line))
+                answer = found if isinstance(found, dict) else {}
+        return str(answer.get("you") or own), answer
+
+
+def _read(line: socket.socket) -> bytes:
+    """All that comes until the other side ends it."""
+    data = b""
+    while len(data) < _MOST and (more := line.recv(4096)):
+        data += more
+    return data
+
+
+def _of_one(
+    member: str, ports: Sequence[int], other: tuple[str, str], question: bytes, settled: Settled
+) -> tuple[str, list[str]]:
+    """From which address this machine reaches another one (empty: it does not), and what is wrong, a line each."""
+    name, address = other
+    client, peer = ports
+    faults = []
+    source, answer, patience = "", {"you": ""}, _PATIENCE_SECONDS
+    for port in (peer, client):
+        try:
+            # The client port of an etcd that runs already may be mute: it is served when there is a leader.
+            asked = question if port == peer else _HELLO if answer else b""
+            came, said = _ask(address, port, asked, patience, settled)
+        except _ClosedError as error:
+            if str(error) == _REFUSED and settled():
+                continue
+            patience = 0.0  # it has been waited for
+            faults.append(f"{member} cannot reach {name}:{port} ({str(error).format(name)})")
+            continue
+        if port == peer:
+            source, answer = came, said
+            faults += [_printable(each) for each in answer.get("faults") or ()]
+    return source, faults
+
+
+def _printable(text: object) -> str:
+    """A line that came over the network."""
+    return "".join(char for char in str(text)[:400] if char.isprintable())
+
+
+def _from_here(
+    member: str, ports: Sequence[int], members: Mapping[str, str], question: bytes, settled: Settled
+) -> list[str]:
+    """What is wrong with the network as this machine sees it, a line each.
+
+    Args:
+        member: this machine's member.
+        ports: client port and peer port.
+        members: name -> address of all.
+        question: `_HELLO`, or `_REPORT` for what the others see as well.
+        settled: see `Settled`.
+    """
+    others = {name: address for name, address in members.items() if name != member}
+    with ThreadPoolExecutor(len(others)) as pool:
+        found = list(pool.map(lambda each: _of_one(member, ports, each, question, settled), others.items()))
+    faults = [line for _, lines in found for line in lines]
+    return [*_of_sources(member, members[member], dict(zip(others, (source for source, _ in found)))), *faults]
+
+
+def _of_sources(member: str, address: str, sources: Mapping[str, str]) -> list[str]:
+    """The lines about other addresses than its own from which a member reaches others (name -> address, or empty)."""
+    wrong = {source for source in sources.values() if source and not _same(source, address)}
+    lines = []
+    for source in sorted(wrong):
+        reached = [name for name, each in sources.items() if each == source]
+        who = "the others" if len(reached) == len(sources) > 1 else ", ".join(reached)
+        lines.append(f"{member} reaches {who} from {_printable(source)}, not from its address {address}: {_SOURCE}")
+    return lines
+
+
+def _same(one: str, other: str) -> bool:
+    try:
+        return _address(one) == _address(other)
+    except ValueError:
+        return False
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    found = ipaddress.ip_address(text.partition("%")[0])
+    return getattr(found, "ipv4_mapped", None) or found
+
+
+# -- before the founders start -----------------------------------------------------------------------------------------
+
+
+def listen(spec: Spec) -> None:
+    """Has this machine answer on its client and peer ports for a while, in a unit of its own; does not wait for it.
+
+    Args:
+        spec: with all members; a cluster of one has nobody to answer.
+    """
+    if not spec.others:
+        return
+    end()
+    # Names, addresses and numbers alone: systemd expands what has a $ or a %.
+    given = {"member": spec.member, "members": dict(spec.members), "ports": [spec.client_port, spec.peer_port]}
+    options = [f"--unit={paths.NETWORK_UNIT}", "--collect", "--quiet", "--no-block"]
+    options += [f"--property=RuntimeMaxSec={LISTEN_SECONDS}", "--property=NoNewPrivileges=yes"]
+    options += [f"--property=TasksMax={_TASKS}"]
+    run(["systemd-run", *options, str(paths.WRAPPER), "answer", json.dumps(given)], 30)
+
+
+def wait_until_it_listens(spec: Spec) -> None:
+    """Waits until this machine answers.
+
+    Raises:
+        NodeError: it does not.
+    """
+    if not spec.others:
+        return
+    phase("wait until this machine answers the other members")
+    try:
+        _ask(spec.address, spec.peer_port, b"", _PATIENCE_SECONDS)
+    except _ClosedError as error:
+        raise NodeError(
+            f"this machine does not answer on its own port {spec.peer_port} ({str(error).format(spec.member)})",
+            f"See `journalctl -u {paths.NETWORK_UNIT}` on the machine, then run again.",
+        ) from None
+
+
+def end() -> None:
+    """Ends what `listen` has begun: etcd needs the ports."""
+    run(["systemctl", "stop", paths.NETWORK_UNIT], 60, check=False)
+
+
+def rehearse(spec: Spec) -> None:
+    """Refuses to start a founder before all founders reach each other, each from its own address.
+
+    Raises:
+        NodeError: they do not; says which pair is closed and why. No etcd was started on any machine.
+    """
+    members = {name: spec.members[name] for name in spec.founders if name in spec.members}
+    if len(members) < 2:
+        return
+    phase("rehearse the network between the members")
+    ports = (spec.client_port, spec.peer_port)
+
+    def settled() -> bool:
+        with contextlib.suppress(_ClosedError):
+            return _ask(spec.address, spec.peer_port, _HELLO)[1].get("open") is True
+        return False
+
+    try:
+        _ask(spec.address, spec.peer_port, b"")
+    except _ClosedError:
+        # It was prepared by a run before this one, too long ago.
+        listen(spec)
+        wait_until_it_listens(spec)
+    if settled():
+        return
+    faults = _judged(spec, sorted(set(_from_here(spec.member, ports, members, _REPORT, settled))))
+    if faults:
+        raise NodeError(
+            "the members do not reach each other as etcd needs it; no etcd was started:\n"
+            + "".join(f"  {line}\n" for line in faults),
+            _remedy(ports, faults, len(members)),
+        )
+    for name, address in members.items():
+        if name != spec.member:
+            with contextlib.suppress(_ClosedError, OSError), _connect(address, spec.peer_port, 0, settled) as line:
+                line.sendall(_OPEN)
+
+
+def _judged(spec: Spec, faults: Sequence[str]) -> list[str]:
+    """Those of the faults that keep etcd from working, as it is set."""
+    bound = _CHOOSES_SOURCE in spec.flags.get("--feature-gates", "").split(",")
+    return [line for line in faults if not (bound and line.endswith(_SOURCE))]
+
+
+def _remedy(ports: Sequence[int], faults: Iterable[str], count: int) -> str:
+    text = " ".join(faults)
+    said = []
+    if "cannot reach" in text:
+        said.append(f"On every member, ports {ports[0]} and {ports[1]} must be open to all members.")
+    if _REFUSED.partition("{}")[0] in text:
+        said.append(
+            f"Where no firewall rejects, the other machine was not ready: run again, with `--parallel {count}` or more."
+        )
+    if _SOURCE in text:
+        said.append(_REMEDY_SOURCE)
+    return " ".join([*said, "Then run again."])
+
+
+def answer(text: str) -> None:
+    """Answers on this machine's ports until it is ended.
+
+    A hello is answered with the address from which it comes. A report, for members alone, says what this machine sees
+    of the others. A founder that has seen all pairs open says so before it starts its etcd, and those that come later
+    need not look. Nothing else is answered, and nothing is done for anybody.
+
+    Args:
+        text: what `listen` gives.
+    """
+    given = json.loads(text)
+    sockets = [_listener(given["members"][given["member"]], port) for port in given["ports"]]
+    os.setgroups([])
+    os.setgid(_NOBODY)
+    os.setuid(_NOBODY)
+    serve(given["member"], given["members"], given["ports"], sockets)
+
+
+def serve(member: str, members: Mapping[str, str], ports: Sequence[int], sockets: Sequence[socket.socket]) -> None:
+    """Answers at these sockets until they are closed.
+
+    Args:
+        member: this machine's member.
+        members: name -> address of all.
+        ports: client port and peer port of each.
+        sockets: where to answer.
+    """
+    opened: list[float] = []
+
+    def settled() -> bool:
+        return bool(opened) and time.monotonic() - opened[-1] < _OPEN_SECONDS
+
+    report = _Report(lambda: _from_here(member, ports, members, _HELLO, settled))
+    allowed = {_address(address) for address in members.values()}
+
+    def one(line: socket.socket, source: str) -> None:
+        with contextlib.suppress(OSError), line:
+            line.settimeout(_HELLO_SECONDS)
+            asked = _read_question(line)
+            known = _address(source) in allowed
+            if asked == _OPEN and known:
+                opened.append(time.monotonic())
+            if asked not in (_HELLO, _REPORT):
+                return
+            said: dict[str, Any] = {"member": member, "you": str(_address(source)), "open": settled()}
+            if asked == _REPORT and known:
+                said["faults"] = report.now()
+            line.sendall(json.dumps(said).encode() + b"\n")
+
+    threads = [threading.Thread(target=_accept, args=(each, one)) for each in sockets]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def _read_question(line: socket.socket) -> bytes:
+    data = b""
+    # Whatever does not begin like a question (a TLS handshake) is not waited for.
+    while len(data) < len(_REPORT) and not data.endswith(b"\n"):
+        more = line.recv(len(_REPORT) - len(data))
+        data += more
+        if not more or not any(each.startswith(data) for each in (_HELLO, _REPORT, _OPEN)):
+            break
+    return data
+
+
+class _Report:
+    """What this machine sees of the others, looked at once for all who ask at about the same time."""
+
+    def __init__(self, look: Callable[[], list[str]]) -> None:
+        self._look = look
+        self._lock = threading.Lock()
+        self._seen: list[str] = []
+        self._at = -_FRESH_SECONDS
+
+    def now(self) -> list[str]:
+        """The lines."""
+        with self._lock:
+            if time.monotonic() - self._at >= _FRESH_SECONDS:
+                self._seen = self._look()
+                self._at = time.monotonic()
+            return self._seen
+
+
+def _listener(address: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    return socket.create_server((address, port), family=family, backlog=64)
+
+
+def _accept(listener: socket.socket, serve: Callable[[socket.socket, str], None]) -> None:
+    while True:
+        try:
+            line, source = listener.accept()
+        except OSError:
+            return  # closed
+        try:
+            threading.Thread(target=serve, args=(line, str(source[0])), daemon=True).start()
+        except RuntimeError:
+            line.close()  # too many at once
+
+
+# -- before a member joins ---------------------------------------------------------------------------------------------
+
+
+def refuse_closed(spec: Spec) -> None:
+    """Refuses to go on where this machine, which has no data yet, is kept from reaching members that run.
+
+    Who is silent on both ports may be off, or have no etcd: that is for those who count members.
+
+    Raises:
+        NodeError: a port is closed, or this machine comes from another address than its own; nothing was changed.
+    """
+    with ThreadPoolExecutor(max(len(spec.others), 1)) as pool:
+        found = dict(zip(spec.others, pool.map(lambda each: _ways_to(spec, each[0], each[1]), spec.others.items())))
+    faults = _of_sources(spec.member, spec.address, {name: source for name, (source, _) in found.items()})
+    faults = _judged(spec, [*faults, *(line for _, lines in found.values() for line in lines)])
+    if faults:
+        raise NodeError(
+            f"{spec.member} cannot join: {'; '.join(faults)}; nothing was changed",
+            _remedy((spec.client_port, spec.peer_port), faults, len(spec.members)),
+        )
+
+
+def _ways_to(spec: Spec, name: str, address: str) -> tuple[str, list[str]]:
+    """From which address this machine reaches a member's peer port (empty: it does not), and what is closed."""
+    source, peer = _way_to(address, spec.peer_port)
+    _, client = _way_to(address, spec.client_port)
+    closed = {port: text for port, text in ((spec.peer_port, peer), (spec.client_port, client)) if text}
+    # A machine that rejects, or that answers at one port, is there.
+    there = len(closed) == 1 or any(text.startswith(("rejected", "forbidden")) for text in closed.values())
+    return source, [
+        f"{spec.member} cannot reach {name}:{port} ({text.format(name)})" for port, text in closed.items() if there
+    ]
+
+
+def _way_to(address: str, port: int) -> tuple[str, str]:
+    """From which address this machine reaches that port, else why it does not."""
+    try:
+        return _ask(address, port, b"")[0], ""
+    except _ClosedError as error:
+        return "", str(error)
+
+
+class Doorbell:
+    """Listens on this machine's peer port, and remembers who has knocked.
+
+    Raises:
+        NodeError: the port is taken.
+    """
+
+    def __init__(self, spec: Spec) -> None:
+        self._spec = spec
+        self._came: set[str] = set()
+        end()
+        try:
+            self._listener = _listener(spec.address, spec.peer_port)
+        except OSError as error:
+            raise NodeError(
+                f"port {spec.peer_port} of {spec.address} cannot be used ({error.strerror})",
+                "Stop what has it (`ss -tlnp`), then run again.",
+            ) from None
+        threading.Thread(target=_accept, args=(self._listener, self._knock), daemon=True).start()
+
+    def _knock(self, line: socket.socket, source: str) -> None:
+        line.close()
+        self._came.add(str(_address(source)))
+
+    def unheard(self, expected: Mapping[str, str]) -> list[str]:
+        """Waits a little for connections of all these members (name -> address).
+
+        Returns:
+            A line for each that did not come; empty: all are there.
+        """
+        phase("wait until the other members knock")
+        for _ in until(_KNOCK_SECONDS, every=0.01):
+            late = [name for name, address in expected.items() if str(_address(address)) not in self._came]
+            if not late:
+                return []
+        strangers = sorted(self._came - {str(_address(address)) for address in self._spec.members.values()})
+        also = f"; connections came from {', '.join(strangers)}" if strangers else ""
+        return [
+            f"{name} cannot reach {self._spec.member}:{self._spec.peer_port} (no connection came from "
+            f"{expected[name]} within {_KNOCK_SECONDS:.0f} s{also}: a firewall on {self._spec.member} or between the "
+            "two?)"
+            for name in late
+        ]
+
+    def close(self) -> None:
+        """Frees the port."""
+        # Closing alone would not wake the thread that waits in it.
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()

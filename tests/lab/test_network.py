@@ -1,0 +1,112 @@
+"""The network between members is rehearsed: a closed port, or another source address, is named before etcd needs it."""
+
+from collections.abc import Sequence
+
+from lab import Machine
+from tests.support.etcd import assert_serves_all_members, member_list, process_ids
+from tests.support.founded import Founded
+from tests.support.machines import Machines
+from tests.support.stacks import Stacks, machine_config
+
+_FIREWALL = (
+    "nft 'add table inet fw; add chain inet fw in {{ type filter hook input priority 0; }}; "
+    "add rule inet fw in {}iif != lo tcp dport {{ {} }} {}'"
+)
+_REJECT = "reject with icmpx type admin-prohibited"
+_PROXIES = (
+    "mkdir -p /etc/systemd/system.conf.d && printf '[Manager]\\nDefaultEnvironment=HTTPS_PROXY=http://10.9.9.9:3128 "
+    "https_proxy=http://10.9.9.9:3128 ALL_PROXY=http://10.9.9.9:3128\\n' >/etc/systemd/system.conf.d/proxy.conf && "
+    "systemctl daemon-reexec"
+)
+
+
+def _close(machine: Machine, ports: str, how: str, *, to: Machine | None = None) -> None:
+    """A firewall on the machine, for all others or for one."""
+    machine.run(_FIREWALL.format(f"ip saddr {to.address} " if to else "", ports, how), root=True)
+
+
+def _open(machine: Machine) -> None:
+    machine.run("nft delete table inet fw", root=True)
+
+
+def _come_from(machine: Machine, source: str) -> None:
+    """Lets the machine reach others from that address, which may be a second one of its own."""
+    net = machine.address.rpartition(".")[0]
+    machine.run(
+        f"ip addr replace {source}/24 dev host0 && ip route replace {net}.0/24 dev host0 src {source}", root=True
+    )
+
+
+def _states(machines: Sequence[Machine]) -> set[str]:
+    return {machine.run("systemctl is-active etcd", check=False, root=True).stdout.strip() for machine in machines}
+
+
+def test_what_is_closed_and_who_comes_from_another_address_is_named_before_any_etcd_starts(
+    machines: Machines, stacks: Stacks
+) -> None:
+    """A proxy for all of systemd's units is there from the beginning, and in nobody's way."""
+    found = machines.fresh(3)
+    first, second, third = found
+    for machine in found:
+        machine.run(_PROXIES, root=True)
+    # Where variables of etcd for all units would be seen, too.
+    assert "10.9.9.9" in first.run("systemctl show-environment", root=True).stdout
+    _close(second, "2379, 2380", _REJECT)
+    other = f"{third.address.rpartition('.')[0]}.222"
+    _come_from(third, other)
+    stack = stacks.new(found)
+
+    run = stack.up(check=False)
+
+    assert run.code != 0
+    assert run.seconds < 60
+    for port in (2379, 2380):
+        assert f"{first.name} cannot reach {second.name}:{port} (rejected: a firewall on {second.name}?)" in run.text
+    said = f"{third.name} reaches {first.name} from {other}, not from its address {third.address}: its certificate will"
+    assert said in run.text
+    assert "no etcd was started" in run.text
+    assert _states(found) == {"inactive"}
+    assert not any(machine.run("ls /var/lib/etcd", root=True).stdout for machine in found)
+
+    _open(second)
+    _come_from(third, third.address)
+    for machine in found:
+        # As after half an hour: no machine that is prepared is prepared again.
+        machine.run("systemctl stop etcd-network-rehearsal", root=True)
+    stack.up()
+    assert_serves_all_members(found)
+    environ = first.run("cat /proc/$(systemctl show -P MainPID etcd)/environ", root=True).stdout
+    assert "10.9.9.9" not in environ
+    assert not any(
+        machine.run("systemctl -q is-active etcd-network-rehearsal", check=False).returncode == 0 for machine in found
+    )
+    stack.up("--expect-no-changes")
+
+
+def test_a_machine_that_cannot_reach_the_members_or_that_they_cannot_reach_does_not_join(founded: Founded) -> None:
+    found, stack = founded(4)
+    first, second, third, fourth = found
+    before = process_ids(found[:3])
+    listed = member_list(first)
+    stack.config["machines"] = [machine_config(machine) for machine in (first, second, fourth)]
+    _close(second, "2380", _REJECT, to=fourth)
+    _close(fourth, "2380", "drop", to=third)
+
+    inward = stack.up(check=False)
+    assert f"{fourth.name} cannot reach {second.name}:2380 (rejected: a firewall on {second.name}?)" in inward.text
+    assert "nothing was changed" in inward.text
+
+    _open(second)
+    _close(fourth, "2380", "drop", to=second)
+    outward = stack.up(check=False)
+    assert f"{second.name} cannot reach {fourth.name}:2380 (no connection came from {second.address}" in outward.text
+    # The third one leaves in the same edit; whether it reaches the new one does not matter.
+    assert f"{third.name} cannot reach" not in outward.text
+    assert _states([fourth]) == {"inactive"}
+    assert member_list(first) == listed
+    assert process_ids(found[:3]) == before
+
+    _open(fourth)
+    stack.up()
+    assert process_ids(found[:2]) == {name: before[name] for name in (first.name, second.name)}
+    assert_serves_all_members([first, second, fourth])

@@ -1,0 +1,322 @@
+"""The network between members is rehearsed: what is closed, from which address who comes, and what is not judged."""
+
+import errno
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from components.node import network
+from components.node.errors import NodeError
+from components.node.spec import Spec
+
+from .node_support import a_spec
+
+MEMBERS = {"etcd-1": "127.0.0.11", "etcd-2": "127.0.0.12", "etcd-3": "127.0.0.13"}
+_connect = socket.create_connection
+
+
+def _ports() -> tuple[int, int]:
+    """Two ports that are free at all addresses."""
+    with socket.socket() as one, socket.socket() as two:
+        one.bind(("", 0))
+        two.bind(("", 0))
+        return one.getsockname()[1], two.getsockname()[1]
+
+
+def _founder(member: str, ports: tuple[int, int]) -> Spec:
+    return a_spec(
+        member=member, members=MEMBERS, founders=list(MEMBERS), token="t-1", client_port=ports[0], peer_port=ports[1]
+    )
+
+
+class _Machines:
+    """The three machines on this one: each answers at an address of its own, and comes from it, or from another.
+
+    Attributes:
+        closed: (from, to, port) -> the error that a connection ends with.
+        sources: member -> address from which it comes, where that is another one than its own.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.ports = _ports()
+        self.closed: dict[tuple[str, str, int], OSError] = {}
+        self.sources: dict[str, str] = {}
+        self._local = threading.local()
+        of_one = network._of_one
+
+        def as_member(member: str, *rest: Any) -> Any:
+            self._local.member = member
+            return of_one(member, *rest)
+
+        monkeypatch.setattr(network, "_of_one", as_member)
+        monkeypatch.setattr(socket, "create_connection", self._connect)
+        monkeypatch.setattr(network, "_PATIENCE_SECONDS", 0.3)
+
+    def _connect(self, target: tuple[str, int], timeout: float) -> socket.socket:
+        member = getattr(self._local, "member", "")
+        to = next(name for name, address in MEMBERS.items() if address == target[0])
+        if (member, to, target[1]) in self.closed:
+            raise self.closed[member, to, target[1]]
+        own = self.sources.get(member, MEMBERS.get(member, target[0]))
+        return _connect(target, timeout, source_address=(own, 0))
+
+    @contextmanager
+    def up(self, *members: str) -> Iterator[None]:
+        threads, listeners = [], []
+        for member in members:
+            sockets = [network._listener(MEMBERS[member], port) for port in self.ports]
+            listeners += sockets
+            threads.append(threading.Thread(target=network.serve, args=(member, MEMBERS, self.ports, sockets)))
+            threads[-1].start()
+        try:
+            yield
+        finally:
+            for each in listeners:
+                each.shutdown(socket.SHUT_RDWR)
+                each.close()
+            for thread in threads:
+                thread.join(5)
+
+    def rehearse(self, member: str) -> str:
+        """What the rehearsal of this member refuses with; empty: it does not."""
+        try:
+            network.rehearse(_founder(member, self.ports))
+        except NodeError as error:
+            return str(error)
+        return ""
+
+
+@pytest.fixture
+def machines(monkeypatch: pytest.MonkeyPatch) -> _Machines:
+    return _Machines(monkeypatch)
+
+
+def test_nothing_is_said_where_all_members_reach_each_other_from_their_addresses(machines: _Machines) -> None:
+    with machines.up(*MEMBERS):
+        assert [machines.rehearse(member) for member in MEMBERS] == ["", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.EHOSTUNREACH, "No route to host"), "rejected: a firewall on etcd-2?"),
+        (TimeoutError(), "dropped: a firewall on etcd-2 or between the two?"),
+        (ConnectionRefusedError(), "refused: nothing listens there, or a firewall on etcd-2 rejects it"),
+        (OSError(errno.ENETUNREACH, "Network is unreachable"), "there is no route to etcd-2"),
+        (PermissionError(errno.EPERM, "Operation not permitted"), "forbidden by its own firewall"),
+    ],
+)
+def test_every_founder_names_a_closed_pair_whichever_pair_it_is(machines: _Machines, error: OSError, said: str) -> None:
+    """Nobody starts an etcd, neither those to whom all ports are open."""
+    peer = machines.ports[1]
+    machines.closed["etcd-1", "etcd-2", peer] = error
+    with machines.up(*MEMBERS):
+        for member in MEMBERS:
+            refusal = machines.rehearse(member)
+            assert f"etcd-1 cannot reach etcd-2:{peer} ({said})" in refusal
+            assert "no etcd was started" in refusal
+            assert f"ports {machines.ports[0]} and {peer} must be open" in refusal
+
+
+def test_an_address_without_a_machine_is_no_firewall(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network, "_PROMPT_SECONDS", -1.0)
+    said = network._reason(OSError(errno.EHOSTUNREACH, "No route to host"), 3.1)
+    assert said.format("etcd-2") == "no machine answers at the address of etcd-2: is it off, or in another network?"
+
+
+def test_every_founder_names_a_member_that_comes_from_another_address(machines: _Machines) -> None:
+    machines.sources["etcd-3"] = "127.0.0.21"
+    with machines.up(*MEMBERS):
+        for member in MEMBERS:
+            said = "etcd-3 reaches the others from 127.0.0.21, not from its address 127.0.0.13"
+            # As a stranger it gets no report, and needs none.
+            assert f"{said}: its certificate will be refused" in machines.rehearse(member)
+
+
+def test_an_etcd_that_binds_its_connections_to_its_address_may_run_where_others_would_come_from_another_one(
+    machines: _Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = {"--feature-gates": "InitialCorruptCheck=true,SetMemberLocalAddr=true"}
+    machines.sources["etcd-3"] = "127.0.0.21"
+    with machines.up(*MEMBERS):
+        for member in MEMBERS:
+            network.rehearse(replace(_founder(member, machines.ports), flags=flags))
+    _newcomer(monkeypatch, {}, source="10.99.0.222")
+    network.refuse_closed(a_spec(flags=flags))
+
+
+def test_an_etcd_that_runs_already_was_started_by_who_saw_that_all_is_open(machines: _Machines) -> None:
+    client, peer = (network._listener(MEMBERS["etcd-2"], port) for port in machines.ports)
+    accepted: list[socket.socket] = []
+    # The peer port ends what is no TLS, the client port is mute until there is a leader.
+    threading.Thread(target=network._accept, args=(peer, lambda line, _: line.close()), daemon=True).start()
+    threading.Thread(target=network._accept, args=(client, lambda line, _: accepted.append(line)), daemon=True).start()
+    with machines.up("etcd-1", "etcd-3"):
+        assert machines.rehearse("etcd-1") == ""
+        assert machines.rehearse("etcd-3") == ""
+    for each in (client, peer, *accepted):
+        each.close()
+
+
+def test_who_comes_when_another_founder_has_seen_all_pairs_open_does_not_wait_for_its_etcd(
+    machines: _Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with machines.up("etcd-2", "etcd-3"):
+        with machines.up("etcd-1"):
+            assert machines.rehearse("etcd-1") == ""
+        # Its ports are closed now, and no etcd is there yet.
+        look = mock.Mock(side_effect=AssertionError)
+        with monkeypatch.context() as patched:
+            patched.setattr(network, "_from_here", look)
+            assert machines.rehearse("etcd-2") == ""
+        monkeypatch.setattr(network, "_OPEN_SECONDS", 0.0)
+        assert "etcd-2 cannot reach etcd-1" in machines.rehearse("etcd-2"), "it was open then"
+
+
+def test_who_waits_for_a_port_is_told_that_another_founder_has_seen_it_open(machines: _Machines) -> None:
+    told = iter([False, False, True])
+    with pytest.raises(network._ClosedError):
+        network._connect(MEMBERS["etcd-1"], machines.ports[1], 10.0, lambda: next(told))
+    assert next(told, None) is None
+    assert network._of_one("etcd-2", machines.ports, ("etcd-1", MEMBERS["etcd-1"]), b"", lambda: True) == ("", [])
+    machines.closed["etcd-2", "etcd-1", machines.ports[1]] = TimeoutError()
+    assert network._of_one("etcd-2", machines.ports, ("etcd-1", MEMBERS["etcd-1"]), b"", lambda: True)[1] != []
+
+
+def test_a_member_that_listens_a_little_later_is_waited_for(
+    machines: _Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(network, "_PATIENCE_SECONDS", 10.0)
+    with ExitStack() as stack:
+        stack.enter_context(machines.up("etcd-1", "etcd-3"))
+        late = threading.Timer(0.2, lambda: stack.enter_context(machines.up("etcd-2")))
+        late.start()
+        assert machines.rehearse("etcd-1") == ""
+        late.join()
+
+
+def test_a_stranger_gets_no_report_and_what_is_no_question_no_answer(machines: _Machines) -> None:
+    look = mock.Mock(return_value=[])
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(network, "_from_here", look)
+        with machines.up("etcd-1"):
+            for question, answer in (
+                (network._REPORT, b'{"member": "etcd-1", "you": "127.0.0.99", "open": false}\n'),
+                (network._OPEN, b""),
+                (network._HELLO, b'{"member": "etcd-1", "you": "127.0.0.99", "open": false}\n'),
+                (b"GET / HTTP/1.1\r\n\r\n", b""),
+                (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b""),
+            ):
+                with _connect(("127.0.0.11", machines.ports[1]), 5, source_address=("127.0.0.99", 0)) as line:
+                    line.sendall(question)
+                    got = b""
+                    with suppress(ConnectionResetError):
+                        got = network._read(line)
+                assert got == answer, question
+    look.assert_not_called()
+
+
+def test_a_cluster_of_one_rehearses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network, "run", mock.Mock(side_effect=AssertionError))
+    alone = a_spec(members={"etcd-1": "127.0.0.11"}, founders=["etcd-1"], token="t-1")
+    network.listen(alone)
+    network.wait_until_it_listens(alone)
+    network.rehearse(alone)
+
+
+def test_what_systemd_is_told_has_nothing_that_it_would_expand(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[list[str]] = []
+    monkeypatch.setattr(network, "run", lambda words, *_, **__: said.append(list(words)))
+    network.listen(a_spec(release={"version": "3.6.16", "mirror": "https://a.example/$HOME%h", "sha256": {}}))
+    assert not any(char in word for word in said[-1] for char in "$%")
+    assert f"--property=RuntimeMaxSec={network.LISTEN_SECONDS}" in said[-1]
+
+
+# -- before a member joins ---------------------------------------------------------------------------------------------
+
+
+def _newcomer(monkeypatch: pytest.MonkeyPatch, ways: Mapping[tuple[str, int], str], source: str = "10.99.0.11") -> None:
+    """This machine's connections: (address, port) -> why it is closed; all others are open."""
+
+    def ask(address: str, port: int, *_: object) -> tuple[str, dict[str, Any]]:
+        if (address, port) in ways:
+            raise network._ClosedError(ways[address, port])
+        return source, {}
+
+    monkeypatch.setattr(network, "_ask", ask)
+
+
+REJECTED, DROPPED, REFUSED = "rejected: a firewall on {}?", "dropped: a firewall on {} or between the two?", "refused"
+
+
+@pytest.mark.parametrize(
+    ("ways", "said"),
+    [
+        ({}, None),
+        ({("10.99.0.12", 2380): REJECTED}, "etcd-1 cannot reach etcd-2:2380 (rejected: a firewall on etcd-2?)"),
+        ({("10.99.0.12", 2380): DROPPED}, "etcd-1 cannot reach etcd-2:2380 (dropped"),
+        ({("10.99.0.12", 2379): DROPPED}, "etcd-1 cannot reach etcd-2:2379 (dropped"),
+        ({("10.99.0.12", 2380): REJECTED, ("10.99.0.12", 2379): REJECTED}, "etcd-2:2379"),
+        # Off, or without an etcd: how many members are left is judged elsewhere.
+        ({("10.99.0.12", 2380): DROPPED, ("10.99.0.12", 2379): DROPPED}, None),
+        ({("10.99.0.12", 2380): REFUSED, ("10.99.0.12", 2379): REFUSED}, None),
+    ],
+)
+def test_who_cannot_reach_a_member_that_runs_does_not_join(
+    monkeypatch: pytest.MonkeyPatch, ways: dict[tuple[str, int], str], said: str | None
+) -> None:
+    _newcomer(monkeypatch, ways)
+    if said is None:
+        network.refuse_closed(a_spec())
+        return
+    with pytest.raises(NodeError) as refused:
+        network.refuse_closed(a_spec())
+    assert said in str(refused.value)
+    assert "nothing was changed" in str(refused.value)
+
+
+def test_who_comes_from_another_address_does_not_join(monkeypatch: pytest.MonkeyPatch) -> None:
+    _newcomer(monkeypatch, {}, source="10.99.0.222")
+    with pytest.raises(NodeError, match=r"reaches the others from 10\.99\.0\.222, not from its address 10\.99\.0\.11"):
+        network.refuse_closed(a_spec())
+
+
+def test_an_address_is_the_same_however_it_is_written() -> None:
+    assert network._same("::ffff:10.0.0.1", "10.0.0.1")
+    assert network._same("fd00::1%eth0", "FD00:0::1")
+    assert not network._same("fd00::1", "fd00::2")
+    assert not network._same("nonsense", "10.0.0.1")
+
+
+def test_members_that_do_not_knock_at_a_new_one_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network, "end", lambda: None)
+    monkeypatch.setattr(network, "_KNOCK_SECONDS", 0.5)
+    port = _ports()[0]
+    spec = a_spec(member="etcd-1", members=MEMBERS, peer_port=port)
+    bell = network.Doorbell(spec)
+    expected = {name: MEMBERS[name] for name in ("etcd-2", "etcd-3")}
+    try:
+        for source in ("127.0.0.12", "127.0.0.99"):
+            _connect((MEMBERS["etcd-1"], port), 5, source_address=(source, 0)).close()
+        late = bell.unheard(expected)
+        assert len(late) == 1
+        assert f"etcd-3 cannot reach etcd-1:{port} (no connection came from 127.0.0.13 within" in late[0]
+        assert "connections came from 127.0.0.99" in late[0]
+        _connect((MEMBERS["etcd-1"], port), 5, source_address=("127.0.0.13", 0)).close()
+        assert bell.unheard(expected) == []
+    finally:
+        bell.close()
+    network._listener(MEMBERS["etcd-1"], port).close()
+
+
+def test_a_peer_port_that_is_taken_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network, "end", lambda: None)
+    port = _ports()[0]
+    with network._listener(MEMBERS["etcd-1"], port), pytest.raises(NodeError, match=f"port {port} of 127.0.0.11"):
+        network.Doorbell(a_spec(members=MEMBERS, peer_port=port))
