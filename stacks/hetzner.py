@@ -22,7 +22,7 @@ from components.plan.hetzner import HetznerPlan
 from . import hetzner_config, hosts
 from .config import StackConfig
 from .hetzner_config import HetznerConfig
-from .outputs import cluster_args, cluster_outputs
+from .outputs import cluster_args, cluster_outputs, machines_file
 from .previous import allowed_generations
 
 
@@ -70,6 +70,7 @@ def build(stack: StackConfig, last: Mapping[str, Any]) -> dict[str, Any]:
         "subnet": {"id": network.subnet_id, "range": plan.subnet_range, "zone": plan.zone},
         "server_ids": machines.server_ids,
         "hosts": machines.hosts,
+        "machines_file": machines_file(machines.machines),
         "ssh_private_key": pulumi.Output.secret(key.private_key),
         "generations": machines.generations,
         "cluster_api_infrastructure": cluster_api.hetzner_cluster(
