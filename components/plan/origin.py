@@ -41,27 +41,27 @@ def hetzner_machine(network: Origin, *, location: str, volume: int | None) -> di
     return on_volume({**network, "location": location}, volume)
 
 
-def aws_network(*, vpc_id: str | None, vpc_range: str) -> dict[str, str]:
+def aws_network(*, vpc_id: object, vpc_range: str) -> dict[str, str]:
     """What all machines of a cluster on AWS have in common.
 
     Args:
-        vpc_id: that of a VPC that exists; None: it is made.
+        vpc_id: that of a VPC that exists, left out unless it is a text by now; None: it is made.
         vpc_range: its range.
     """
-    vpc = {"vpc_id": MADE, "vpc_range": vpc_range} if vpc_id is None else {"vpc_id": vpc_id}
+    vpc = {"vpc_id": MADE, "vpc_range": vpc_range} if vpc_id is None else _known("vpc_id", vpc_id)
     return {PLATFORM: "aws", **vpc}
 
 
-def aws_subnet(network: Origin, *, zone: str, subnet_id: str | None, subnet_range: str) -> dict[str, str]:
+def aws_subnet(network: Origin, *, zone: str, subnet_id: object, subnet_range: str) -> dict[str, str]:
     """What those of one zone have in common.
 
     Args:
         network: what all have in common.
         zone: availability zone, whose name begins with its region.
-        subnet_id: ID of the subnet there, if it exists; None: it is made.
+        subnet_id: ID of the subnet there, if it exists, left out unless it is a text by now; None: it is made.
         subnet_range: its range.
     """
-    return {**network, "zone": zone, "subnets": subnet_id or subnet_range}
+    return {**network, "zone": zone, **_known("subnets", subnet_range if subnet_id is None else subnet_id)}
 
 
 def on_volume(origin: Origin, size: int | None) -> dict[str, str]:
@@ -72,3 +72,7 @@ def on_volume(origin: Origin, size: int | None) -> dict[str, str]:
         size: of the volume, in GB or GiB as its cloud has it; None: there is none.
     """
     return {**origin, "volume": "" if size is None else str(int(size))}
+
+
+def _known(fact: str, value: object) -> dict[str, str]:
+    return {fact: value} if isinstance(value, str) else {}

@@ -113,9 +113,8 @@ def test_neither_another_platform_at_the_same_addresses_nor_another_network_take
     previews: Previews,
 ) -> None:
     state = previews.left_by_the_example()
-    network = {"aws": {"vpcRange": "10.2.0.0/17"}, "hetzner": {"networkId": 4711}}[previews.kind]
-    run = previews.refused(**network)
-    key = next(iter(network))
+    key, value = {"aws": ("vpcRange", "10.2.0.0/17"), "hetzner": ("networkId", 4711)}[previews.kind]
+    run = previews.refused(**{key: value})
     assert f"{previews.kind}.{key}: given" in run.text
     assert "with other machines" in run.text or "there are other machines" in run.text
     private, public = new_key()

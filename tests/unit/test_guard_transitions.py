@@ -60,7 +60,7 @@ def cluster(
         origins=dict.fromkeys(names, origin or EXISTS),
     )
     # An older program has not noted where its machines come from.
-    return replace(state, database_bytes=database, **({"origins": {}} if older else {}))
+    return replace(state, database_bytes=database, origins={} if older else state.origins)
 
 
 # What it is, from, to (what is not said is as in `cluster`), in how many updates (0: in none), what the refusal says
