@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from ..errors import Problem
-from ..origin import PLATFORM, Origin
+from ..origin import MADE, PLATFORM, Origin
 from .change import Change
 from .state import State
 
@@ -122,7 +122,7 @@ def _may(fact: str, before: Origin, after: Origin) -> bool:
 
 def _values(state: State, fact: str, slots: list[str]) -> list[str]:
     found = dict.fromkeys(state.origins[slot].get(fact, "") for slot in slots)
-    return [f"one that is {value}" if value == "made" else value for value in found]
+    return [f"one that is {value}" if value == MADE else value for value in found]
 
 
 def _key(change: Change, name: str, fact: _Fact, slot: str, spelled: Callable[[str], str]) -> str:
