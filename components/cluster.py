@@ -266,6 +266,7 @@ def _wanted(plan: ClusterPlan, args: EtcdClusterArgs) -> State:
         identities=identities,
         certificates={name: text for name, text in certificates.items() if isinstance(text, str)},
         on_volumes=all("data_device" in each for each in args["members"]),
+        origins={each["name"]: each["origin"] for each in args["members"] if "origin" in each},
     )
 
 

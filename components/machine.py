@@ -59,6 +59,9 @@ class Machine(TypedDict):
     """Directory of etcd's data on the machine, absolute. Default: `/var/lib/etcd`."""
     data_device: NotRequired[pulumi.Input[str]]
     """Disk that holds that directory and nothing else; it is formatted if it is empty. Default: none of its own."""
+    origin: NotRequired[dict[str, str]]
+    """Where the machine comes from, as far as Pulumi would delete it for another value (`plan.origin`): the next update
+    compares. Default: it exists already."""
     firewall: NotRequired[dict[str, list[str]]]
     """Port -> ranges that may reach it; the machine drops all else that comes to these ports. Default: left alone."""
 

@@ -27,7 +27,7 @@ from . import aws_config, hosts
 from .aws_config import AwsConfig
 from .config import StackConfig
 from .memory import check_memory
-from .outputs import cluster_args, cluster_outputs
+from .outputs import cluster_args, cluster_outputs, machines_file
 from .previous import allowed_generations
 
 
@@ -74,6 +74,7 @@ def build(stack: StackConfig, last: Mapping[str, Any]) -> dict[str, Any]:
         "clients_security_group": network.clients_group_id,
         "server_ids": machines.server_ids,
         "hosts": machines.hosts,
+        "machines_file": machines_file(machines.machines),
         "ssh_private_key": pulumi.Output.secret(key.private_key),
         "generations": machines.generations,
         "cluster_api_infrastructure": _infrastructure(stack, network),

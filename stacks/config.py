@@ -156,6 +156,13 @@ class StackConfig:
         return {} if cloud is None else {slot.name: slot.generation for slot in cloud.plan.slots}
 
     @property
+    def origins(self) -> dict[str, dict[str, str]]:
+        """Slot -> where its machine comes from; nothing where machines exist already."""
+        if self.aws is not None:
+            return self.aws.plan.origins
+        return {} if self.hetzner is None else self.hetzner.plan.origins(self.hetzner.network_id)
+
+    @property
     def on_volumes(self) -> bool:
         """Whether etcd's data are on volumes that are made for them, and outlive their machines."""
         if self.aws is not None:

@@ -42,4 +42,5 @@ def wanted(stack: StackConfig) -> State:
         identities={},
         certificates={each.name: each.certificate for each in stack.authorities if each.certificate is not None},
         on_volumes=stack.on_volumes,
+        origins=stack.origins,
     )

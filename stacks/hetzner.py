@@ -25,7 +25,7 @@ from . import hetzner_config, hosts
 from .config import StackConfig
 from .hetzner_config import HetznerConfig
 from .memory import check_memory
-from .outputs import cluster_args, cluster_outputs
+from .outputs import cluster_args, cluster_outputs, machines_file
 from .previous import allowed_generations
 
 
@@ -75,6 +75,7 @@ def build(stack: StackConfig, last: Mapping[str, Any]) -> dict[str, Any]:
         "subnet": {"id": network.subnet_id, "range": plan.subnet_range, "zone": plan.zone},
         "server_ids": machines.server_ids,
         "hosts": machines.hosts,
+        "machines_file": machines_file(machines.machines),
         "ssh_private_key": pulumi.Output.secret(key.private_key),
         "generations": machines.generations,
         "cluster_api_infrastructure": cluster_api.hetzner_cluster(

@@ -101,12 +101,22 @@ _HETZNER: tuple[Key, ...] = (
     Key("hetzner.slots[].location", TEXT, "Its location, in the same network zone.", "`hetzner.location`"),
     Key("hetzner.slots[].serverType", TEXT, "Its server type.", "`hetzner.serverType`"),
     Key("hetzner.slots[].image", TEXT, "Its image.", "`hetzner.image`"),
-    Key("hetzner.networkRange", TEXT, "Range of the private network, /24 or larger.", hetzner_rules.DEFAULT_NETWORK),
-    Key("hetzner.networkId", INTEGER, "A network that exists, in which the subnet is made.", "one is made"),
+    Key(
+        "hetzner.networkRange",
+        TEXT,
+        "Range of the private network, /24 or larger. It cannot change later.",
+        hetzner_rules.DEFAULT_NETWORK,
+    ),
+    Key(
+        "hetzner.networkId",
+        INTEGER,
+        "A network that exists, in which the subnet is made. It cannot change later.",
+        "one is made",
+    ),
     Key(
         "hetzner.subnetRange",
         TEXT,
-        "Range of the subnet, inside that of the network, /28 or larger.",
+        "Range of the subnet, inside that of the network, /28 or larger. It cannot change later.",
         hetzner_rules.DEFAULT_SUBNET,
     ),
     Key(
@@ -222,9 +232,23 @@ _AWS: tuple[Key, ...] = (
     Key("aws.slots[].instanceType", TEXT, "Its instance type.", "`aws.instanceType`"),
     Key("aws.slots[].image", TEXT, "Its image.", "`aws.image`"),
     Key("aws.slots[].ami", TEXT, "Its image, by ID.", "`aws.ami`"),
-    Key("aws.vpcRange", TEXT, "Range of the VPC that is made, /16 to /24.", aws_rules.DEFAULT_VPC),
-    Key("aws.vpcId", TEXT, "A VPC that exists, whose subnets are in `aws.subnets`.", "one is made"),
-    Key("aws.subnets", LIST, "The subnets, one per zone, where they exist or their ranges matter."),
+    Key(
+        "aws.vpcRange",
+        TEXT,
+        "Range of the VPC that is made, /16 to /24. It cannot change later.",
+        aws_rules.DEFAULT_VPC,
+    ),
+    Key(
+        "aws.vpcId",
+        TEXT,
+        "A VPC that exists, whose subnets are in `aws.subnets`. It cannot change later.",
+        "one is made",
+    ),
+    Key(
+        "aws.subnets",
+        LIST,
+        "The subnets, one per zone, where they exist or their ranges matter. One in which a member is cannot change.",
+    ),
     Key("aws.subnets[].zone", TEXT, "Its zone.", required=True),
     Key(
         "aws.subnets[].range",
@@ -283,7 +307,8 @@ KEYS: tuple[Key, ...] = (
     Key(
         "platform",
         TEXT,
-        "Where the machines come from: `hosts`, machines that exist, or `aws` or `hetzner`, which make them there.",
+        "Where the machines come from: `hosts`, machines that exist, or `aws` or `hetzner`, which make them there. It "
+        "cannot change later.",
         required=True,
     ),
     Key(

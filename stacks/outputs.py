@@ -1,12 +1,14 @@
 """What every platform has in common: the cluster's arguments from the configuration, and the stack's outputs."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pulumi
 
-from components import Authority, EtcdCluster, EtcdClusterArgs, Machine
+from components import Authority, Bastion, EtcdCluster, EtcdClusterArgs, Machine, Ssh
 from components.change import OUTPUT
 from components.kubernetes import cluster_api
+from components.plan.spec import DEFAULT_DATA_DIRECTORY
 
 from .config import AuthorityConfig, StackConfig
 
@@ -63,6 +65,37 @@ def cluster_outputs(stack: StackConfig, cluster: EtcdCluster) -> dict[str, Any]:
         "certificates": cluster.certificates,
         "etcdctl": cluster.etcdctl,
         OUTPUT: cluster.applied,
+    }
+
+
+def machines_file(machines: Sequence[Machine]) -> pulumi.Output[dict[str, Any]]:
+    """The machines as the key `machinesFile` of the platform `hosts` has them; their private keys are not among it.
+
+    Args:
+        machines: what a cloud has made.
+    """
+    entries = [
+        {
+            "name": machine["name"],
+            "address": machine["address"],
+            "dataDirectory": machine.get("data_directory", DEFAULT_DATA_DIRECTORY),
+            "ssh": {**_way(machine["ssh"]), **({"bastion": _way(bastion)} if (bastion := _bastion(machine)) else {})},
+        }
+        for machine in machines
+    ]
+    return pulumi.Output.from_input({"machines": entries})
+
+
+def _bastion(machine: Machine) -> Bastion | None:
+    return machine["ssh"].get("bastion")
+
+
+def _way(ssh: Ssh | Bastion) -> dict[str, Any]:
+    return {
+        "host": ssh["host"],
+        "hostKey": pulumi.Output.from_input(ssh["host_key"]).apply(str.strip),
+        "user": ssh.get("user", "root"),
+        "port": int(ssh.get("port", 22)),
     }
 
 

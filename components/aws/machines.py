@@ -14,6 +14,7 @@ from ..plan import aws_types, cloud_init
 from ..plan.aws import DEFAULT_ROOT_SIZE, DEFAULT_USER
 from ..plan.errors import Problem, refuse
 from ..plan.generations import check_generations
+from ..plan.origin import on_volume
 from ..plan.spec import DEFAULT_DATA_DIRECTORY
 from ..reached import reached
 from .images import Images
@@ -199,6 +200,9 @@ class AwsMachines(pulumi.ComponentResource):
             "identity": server.id,
             "generation": int(slot.get("generation", 1)),
             "data_directory": args.get("data_directory", DEFAULT_DATA_DIRECTORY),
+            "origin": on_volume(
+                self._network.origins[slot["zone"]], args["volume"]["size"] if "volume" in args else None
+            ),
             "server": server,
         }
         device = self._volume(child, made["zone"], server, marked)

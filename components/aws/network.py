@@ -10,6 +10,7 @@ from ..plan.aws import DEFAULT_VPC
 from ..plan.aws_zones import SMALLEST
 from ..plan.errors import Problem, refuse
 from ..plan.firewall import SSH_PORT
+from ..plan.origin import aws_network, aws_subnet
 from ..plan.ranges import check_inside, check_overlaps, check_private_range
 from .rules import Rules
 from .tags import tags
@@ -82,6 +83,8 @@ class AwsNetwork(pulumi.ComponentResource):
     """ID of the security group of the members."""
     clients_group_id: pulumi.Output[str]
     """ID of the security group whose machines may reach port 2379 of the members."""
+    origins: dict[str, dict[str, str]]
+    """Zone -> what machines there have in common for the guard of the next update, but for their volumes."""
     ready: list[pulumi.Resource]
     """Routes and rules, for `depends_on` of what is made in the network: it waits for them, and goes before they do.
 
@@ -98,6 +101,11 @@ class AwsNetwork(pulumi.ComponentResource):
         self._child = pulumi.ResourceOptions(parent=self, delete_before_replace=True)
         self.edge_subnet_id = None
         self.ready = []
+        vpc = aws_network(vpc_id=args.get("vpc_id"), vpc_range=args.get("vpc_range", DEFAULT_VPC))
+        self.origins = {
+            each["zone"]: aws_subnet(vpc, zone=each["zone"], subnet_id=each.get("id"), subnet_range=each["range"])
+            for each in args["subnets"]
+        }
         if "vpc_id" in args:
             self.vpc_id = pulumi.Output.from_input(args["vpc_id"])
             self.subnet_ids = {each["zone"]: pulumi.Output.from_input(each.get("id", "")) for each in args["subnets"]}

@@ -13,6 +13,7 @@ from ..plan import cloud_init
 from ..plan.errors import Problem, refuse
 from ..plan.generations import check_generations
 from ..plan.hetzner import DEFAULT_IMAGE, DEFAULT_USER, SPREAD_LIMIT
+from ..plan.origin import hetzner_machine
 from ..plan.spec import DEFAULT_DATA_DIRECTORY
 from ..reached import reached
 from .network import HetznerNetwork
@@ -198,6 +199,11 @@ class HetznerMachines(pulumi.ComponentResource):
             "generation": int(slot.get("generation", 1)),
             "data_directory": self._args.get("data_directory", DEFAULT_DATA_DIRECTORY),
             "firewall": self._args["firewall"],
+            "origin": hetzner_machine(
+                self._network.origin,
+                location=slot["location"],
+                volume=self._args["volume"]["size"] if "volume" in self._args else None,
+            ),
             "server": server,
         }
         if volume is not None:

@@ -8,6 +8,7 @@ import pulumi_hcloud as hcloud
 from ..plan.errors import Problem, refuse
 from ..plan.firewall import SSH_PORT
 from ..plan.hetzner import DEFAULT_NETWORK, DEFAULT_SUBNET, ZONES
+from ..plan.origin import hetzner_network
 from ..plan.ranges import check_inside, check_private_range
 
 
@@ -46,6 +47,8 @@ class HetznerNetwork(pulumi.ComponentResource):
     """ID of the subnet; what is attached to it waits for it."""
     firewall_id: pulumi.Output[int]
     """ID of the firewall."""
+    origin: dict[str, str]
+    """What machines in it have in common for the guard of the next update."""
 
     def __init__(self, name: str, args: HetznerNetworkArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("external-etcd:index:HetznerNetwork", name, None, opts)
@@ -58,6 +61,9 @@ class HetznerNetwork(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self, delete_before_replace=True)
 
         existing = args.get("network_id")
+        self.origin = hetzner_network(
+            network_id=existing, network_range=network_range, subnet_range=subnet_range, zone=args["zone"]
+        )
         if existing is None:
             network = hcloud.Network(name, name=cluster, ip_range=network_range, labels=labels, opts=child)
             self.network_id = network.id.apply(int)

@@ -20,6 +20,7 @@ from .aws_types import (
     check_volume,
 )
 from .errors import Problem, shown
+from .origin import aws_network, aws_subnet, on_volume
 from .slots import SlotAddress, check_addresses, plan_addresses
 
 DEFAULT_VPC = "10.2.0.0/16"
@@ -143,6 +144,17 @@ class AwsPlan:
             if subnet is not None:
                 found |= plan_addresses(subnet, [SlotAddress(slot.name, slot.address)])
         return found
+
+    @property
+    def origins(self) -> dict[str, dict[str, str]]:
+        """Slot -> where its machine comes from, for a plan without problems."""
+        vpc = aws_network(vpc_id=self.vpc_id, vpc_range=self.vpc_range)
+        subnets = {
+            each.zone: aws_subnet(vpc, zone=each.zone, subnet_id=each.id, subnet_range=str(self.ranges[each.zone]))
+            for each in self.subnets
+        }
+        size = None if self.volume is None else self.volume.size
+        return {slot: on_volume(subnets[zone], size) for slot, zone in self.slot_zones.items()}
 
 
 def check_aws(plan: AwsPlan, spelled: Callable[[str], str] = str) -> list[Problem]:

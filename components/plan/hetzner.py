@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from . import ranges
 from .access import ARCHITECTURES, check_access
 from .errors import Problem, did_you_mean, shown
+from .origin import hetzner_machine, hetzner_network
 from .slots import SlotAddress, check_addresses, plan_addresses
 
 ZONES = {
@@ -105,6 +106,19 @@ class HetznerPlan:
     def zone(self) -> str:
         """The network zone of its locations."""
         return ZONES[self.slots[0].location]
+
+    def origins(self, network_id: int | None) -> dict[str, dict[str, str]]:
+        """Slot -> where its machine comes from, for a plan without problems.
+
+        Args:
+            network_id: that of a network that exists; None: it is made.
+        """
+        network = hetzner_network(
+            network_id=network_id, network_range=self.network_range, subnet_range=self.subnet_range, zone=self.zone
+        )
+        return {
+            slot.name: hetzner_machine(network, location=slot.location, volume=self.volume_size) for slot in self.slots
+        }
 
     @property
     def gateway(self) -> str:

@@ -71,6 +71,8 @@ def test_the_example_makes_three_healthy_members(example: Stack, stacks: CloudSt
     outputs = example.outputs()
     assert [member["address"] for member in outputs["members"]] == ADDRESSES[stacks.kind]
     assert set(outputs["server_ids"]) == set(SLOTS)
+    listed = outputs["machines_file"]["machines"]
+    assert {row["name"]: row["ssh"]["host"] for row in listed} == outputs["hosts"]
 
 
 @ON_AWS

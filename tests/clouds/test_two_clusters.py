@@ -30,7 +30,9 @@ from tests.support.cloud_stacks import (
     unhealthy,
 )
 from tests.support.clouds import reaches
+from tests.support.etcd import process_ids
 from tests.support.hetzner_stacks import HetznerStacks
+from tests.support.manual import manual_lines
 from tests.support.stacks import Stack, override_in
 from tests.support.waiting import every
 
@@ -274,6 +276,52 @@ def test_a_terminated_machine_comes_back_with_its_volume_unless_somebody_elses_d
     for each in stacks.members(kept):
         assert "before it was lost" in ask(each, "get", "written")
     assert unhealthy(machine) == []
+
+
+@ON_HETZNER
+def test_a_living_cluster_is_handed_over_to_a_stack_of_existing_machines_as_the_manual_says_and_nobody_notices(
+    kept: Stack, stacks: HetznerStacks, client: CloudMachine, tmp_path: Path
+) -> None:
+    machines, outputs = stacks.members(kept), kept.outputs()
+    ask(machines[0], "put", "written", "before the hand-over")
+    before, pids, boots = members(machines[0]), process_ids(machines), [machine.guest.init for machine in machines]
+    in_the_cloud, stamps = sorted(stacks.left()), [certificates(machine) for machine in machines]
+
+    lines = manual_lines("Hand a cluster over to `hosts`").replace("test-pki-1-ca", "kept-pki-1-ca")
+    kept.shell(lines)
+    place = kept.directory / "handed-over"
+    authority = {"certificate": (place / "ca.crt").read_text(), "privateKey": (place / "ca.key").read_text()}
+    config = {key: each for key, each in kept.config.items() if key != "external-etcd:hetzner" and "hcloud:" not in key}
+    new = kept.beside(
+        "handed-over-kept",
+        config
+        | {
+            "external-etcd:platform": "hosts",
+            "external-etcd:machinesFile": str(place / "machines.json"),
+            "external-etcd:ssh": {"privateKeyFile": str(place / "ssh")},
+            "external-etcd:authorities": [{"name": "1", **authority}],
+        },
+    )
+    with probing_from(client, kept, tmp_path / "probe", planned=True):
+        new.up(timeout=UP_SECONDS)
+        kept.pulumi("stack", "rm", "--force", "--preserve-config", "--yes")
+    assert "no stack named 'kept' found" in kept.pulumi("preview", check=False).text
+
+    assert (members(machines[0]), process_ids(machines)) == (before, pids)
+    assert [machine.guest.init for machine in machines] == boots
+    assert sorted(stacks.left()) == in_the_cloud
+    assert all(certificates(machine) != had for machine, had in zip(machines, stamps, strict=True))
+    assert "before the hand-over" in ask(machines[2], "get", "written")
+    assert unhealthy(machines[1]) == []
+    # What the machines themselves let in stays as it was.
+    assert open_ports(client, machines[0].private_addresses[0]) == [2379]
+    assert new.up("--expect-no-changes").code == 0
+    assert [row["id"] for row in new.outputs()["members"]] == [row["id"] for row in outputs["members"]]
+
+    # The way back, and the old stack has all that it had made.
+    kept.pulumi("stack", "init", "kept")
+    kept.pulumi("stack", "import", "--file", str(place / "state.json"))
+    assert kept.outputs()["server_ids"] == outputs["server_ids"]
 
 
 def test_destroy_takes_the_volumes_too_and_leaves_what_was_there_before(

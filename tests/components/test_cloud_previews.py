@@ -3,13 +3,17 @@
 The names of all resources are an interface: the reviewed files have them.
 """
 
+import json
 from typing import Any
 
 import pytest
 
+from components.plan.guard import State
 from lab.engine import environment
+from stacks import config, guard
 from tests.support.cloud_stacks import FILES, example, settings
 from tests.support.snapshot import compare, taken
+from tests.support.sshd import new_key
 from tests.support.stacks import Run, Stack
 
 PACKAGES = {"aws": "aws", "hetzner": "hcloud"}
@@ -53,11 +57,25 @@ class Previews:
     def refused(self, **changes: Any) -> Run:
         """A preview with these keys, which is refused with nothing but the reasons."""
         self._set(changes)
+        return self.refused_as_it_is()
+
+    def refused_as_it_is(self) -> Run:
+        """A preview of the present configuration, which is refused with nothing but the reasons."""
         run = self.stack.preview(check=False)
         assert run.code != 0
         assert "Traceback" not in run.text
         assert "Network" not in run.text, "nothing was declared"
         return run
+
+    def left_by_the_example(self) -> State:
+        """Makes it look as if the example was up; what the update has noted."""
+        self._set({})
+        given = {key: each for key, each in self.stack.config.items() if key.startswith("external-etcd:")}
+        values = {key.partition(":")[2]: each for key, each in given.items()}
+        texts = {key: each if isinstance(each, str) else json.dumps(each) for key, each in values.items()}
+        state = guard.wanted(config.load(self.stack.directory.name, texts))
+        self.stack.left(applied={**state.data(), "serial": 1}, generations=dict(state.generations))
+        return state
 
     def _set(self, changes: dict[str, Any]) -> None:
         self.stack.config = example(self.kind) | OFFLINE[self.kind]
@@ -92,8 +110,31 @@ def test_what_cannot_be_is_refused_with_nothing_but_the_reasons(previews: Previe
     assert "aws.operators[0]: given '0.0.0.0/0'. 0.0.0.0/0 is everybody" in run.text
 
 
+def test_neither_another_platform_at_the_same_addresses_nor_another_network_takes_the_machines_away(
+    previews: Previews,
+) -> None:
+    state = previews.left_by_the_example()
+    key, value = {"aws": ("vpcRange", "10.2.0.0/17"), "hetzner": ("networkId", 4711)}[previews.kind]
+    run = previews.refused(**{key: value})
+    assert f"{previews.kind}.{key}: given" in run.text
+    assert "with other machines" in run.text or "there are other machines" in run.text
+    private, public = new_key()
+    host_key = " ".join(public.split()[:2])
+    previews.stack.config = {
+        "platform": "hosts",
+        "clusterName": state.cluster,
+        "sshPrivateKey": private,
+        "machines": [
+            {"name": name, "address": address, "ssh": {"hostKey": host_key}} for name, address in state.members.items()
+        ],
+    }
+    run = previews.refused_as_it_is()
+    assert "platform: given hosts. Another platform means other machines, and Pulumi deletes those that" in run.text
+    assert "to delete" not in run.text
+
+
 def test_generations_are_compared_with_the_last_update_before_anything_else_happens(previews: Previews) -> None:
-    previews.stack.left(generations={"etcd-1": 1, "etcd-2": 1, "etcd-3": 1})
+    previews.stack.left(applied=None, generations={"etcd-1": 1, "etcd-2": 1, "etcd-3": 1})
     slots = [{"name": f"etcd-{n}", "generation": 1 + (n < 3)} for n in (1, 2, 3)]
     run = previews.refused(slots=slots)
     assert f"{previews.kind}.slots.etcd-2.generation: given etcd-1 from 1 to 2, etcd-2 from 1 to 2" in run.text

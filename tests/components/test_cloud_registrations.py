@@ -12,7 +12,7 @@ import yaml
 
 from components.aws import AwsMachines, AwsNetwork
 from components.plan import PlanError
-from stacks import aws, config, hetzner
+from stacks import aws, config, guard, hetzner
 from tests.support.cloud_stacks import SLOTS, example
 from tests.support.recording import Recorder, Registration, aws_id, is_secret, plain_text, record
 
@@ -460,12 +460,15 @@ def test_a_quota_larger_than_the_memory_of_a_type_is_refused_before_anything_is_
     assert record(lambda: cloud.build(fits, {}), preview).registrations != []
 
 
-def test_the_guard_of_the_next_update_knows_the_generations_and_where_the_data_are(cloud: Cloud) -> None:
-    for changes, on_volumes in (({}, False), (cloud.on_volumes, True)):
+def test_the_guard_of_the_next_update_knows_the_generations_and_where_machines_and_data_are(cloud: Cloud) -> None:
+    existing = {"networkId": 4711} if cloud is HETZNER else EXISTING
+    for changes, on_volumes in (({}, False), (cloud.on_volumes, True), (existing, False)):
         recorder = cloud.stack(False, {"generations": FIRST}, generations="121", **changes)
         applied = json.loads(recorder.named(f"{cloud.name}-health").inputs["stdin"])["changes"]["applied"]
         assert applied["generations"] == {"etcd-1": 1, "etcd-2": 2, "etcd-3": 1}
         assert applied["on_volumes"] is on_volumes
+        # The component has noted what the stack compares before it.
+        assert applied["origins"] == guard.wanted(cloud.wanted("121", **changes)).origins
 
 
 def test_what_a_running_machine_is_made_with_comes_from_its_stash_and_not_from_the_configuration(

@@ -67,7 +67,7 @@ def command_line(machine: Machine) -> str:
     return machine.run(read, root=True, check=False).stdout
 
 
-def process_ids(machines: Sequence[Machine]) -> dict[str, str]:
+def process_ids(machines: Sequence[Machine] | Sequence[CloudMachine]) -> dict[str, str]:
     """Member -> pid and start time of its etcd; a restart changes it."""
     show = "systemctl show etcd.service -p MainPID -p ActiveEnterTimestampMonotonic -p NRestarts --value"
     return {machine.name: machine.run(show, root=True).stdout for machine in machines}

@@ -27,6 +27,11 @@ def _blocks(title: str, language: str) -> list[list[str]]:
     return [block.splitlines() for block in re.findall(rf"```{language}\n(.*?)```", _section(title), re.DOTALL)]
 
 
+def manual_lines(section: str) -> str:
+    """The first block of shell lines of a section of docs/operations.md."""
+    return "\n".join(_blocks(section, "sh")[0])
+
+
 def manual(section: str, machines: Sequence[Machine]) -> str:
     """The first block of shell lines of a section of docs/operations.md, with these machines in the example's place.
 
@@ -34,7 +39,7 @@ def manual(section: str, machines: Sequence[Machine]) -> str:
         section: the section's title.
         machines: those on which, or about which, the lines are to be run; the first one fills in for the example's one.
     """
-    lines = "\n".join(_blocks(section, "sh")[0])
+    lines = manual_lines(section)
     endpoints = ",".join(f"https://{machine.address}:2379" for machine in machines)
     lines = re.sub(r"--endpoints=\S+", f"--endpoints={endpoints}", lines)
     lines = re.sub(r"(?m)^NAME=\S+ ADDRESS=\S+", f"NAME={machines[0].name} ADDRESS={machines[0].address}", lines)

@@ -142,6 +142,17 @@ class Stack:
         lines = [f"  {key}: {json.dumps(value)}" for key, value in full.items()]
         path.write_text("\n".join([*kept, "config:", *lines]) + "\n")
 
+    def shell(self, lines: str) -> None:
+        """Runs shell lines in the stack's folder, with this stack selected. Raises when one of them fails."""
+        environ = {**self._environ(), "PULUMI_STACK": self.directory.name}
+        with spending(ENGINE):
+            subprocess.run(["bash", "-euc", lines], cwd=self.directory, env=environ, timeout=120, check=True)
+
+    def beside(self, name: str, config: Mapping[str, Any]) -> "Stack":
+        """Another stack of the same project and state, with a configuration of its own; it is not up."""
+        files = {path.name: path.resolve() for path in self.directory.iterdir() if path.is_symlink()}
+        return Stack(self.directory.with_name(name), self.environ, config, files, self._project)
+
     def up(self, *arguments: str, check: bool = True, timeout: float = UP_SECONDS) -> Run:
         """`pulumi up` without a preview before it."""
         return self.pulumi("up", "--yes", "--skip-preview", *arguments, check=check, timeout=timeout)

@@ -2,7 +2,7 @@
 
 It counts what the guard promises: at every moment a majority of the voters runs and talks to each other, no two
 members are more than one minor version apart, a client of the last update reaches every member that runs, and finds
-room there.
+room there. Pulumi is in it as well: it deletes machines, and makes others.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -32,6 +32,8 @@ class Member:
     """Its address, and the directory of its data."""
     listed: list[str]
     """The list that its machine got last."""
+    stands_on: dict[str, str]
+    """What Pulumi made its machine from."""
     up: bool = True
     has_data: bool = True
     votes: bool = True
@@ -145,6 +147,7 @@ def _member(state: State, name: str) -> Member:
         generation=state.generations.get(name, 0),
         place=(state.members[name], state.data_directories[name]),
         listed=list(state.members),
+        stands_on=dict(state.origins.get(name, {})),
     )
 
 
@@ -170,22 +173,65 @@ def update(cluster: Cluster, wanted: State, chain: Sequence[str], between: Calla
 def _update(cluster: Cluster, wanted: State, chain: Sequence[str]) -> Iterator[None]:
     cluster.must(cluster.name == wanted.cluster, "machines of another cluster")
     cluster.must(cluster.on_volumes == wanted.on_volumes, "the data are somewhere else")
+    stay = [name for name in cluster.members if name in wanted.members]
+    # What stands on something else goes with that, before all else and all of it at once; what nobody asks for any more
+    # goes last.
+    first, last = (
+        [name for name in stay if _differs(cluster, wanted, name, facts)] for facts in (_GROUND, ("platform",))
+    )
+    yield from _delete(cluster, first)
+    for name in stay:
+        _volume(cluster, wanted, name)
     for name, generation in wanted.generations.items():
         if name in cluster.members and generation != cluster.members[name].generation:
             others = [other for other in cluster.voters if other != name]
             cluster.gate(all(map(cluster.running, others)), "another member is not healthy")
             # A run that was cut off may have left fewer: without the entry of a machine that was replaced.
             cluster.gate(len(others) > len(cluster.voters) // 2, "no quorum without it")
-            cluster.members[name].has_data = False
+            cluster.members[name].has_data = cluster.on_volumes
+            cluster.members[name].up = False
             cluster.members[name].generation = generation
+            cluster.members[name].stands_on = dict(wanted.origins.get(name, {}))
             yield
     for name in chain:
         yield from _converge(cluster, wanted, name)
     down = [name for name in wanted.members if not cluster.running(name)]
     if down or set(cluster.members) != set(wanted.members):
         raise RefusedError(f"health: {down} down, members {list(cluster.members)}, wanted {list(wanted.members)}")
+    yield from _delete(cluster, last)
     cluster.client = (frozenset(wanted.trusted), wanted.issuer)
     cluster.noted = set(wanted.members)
+
+
+_GROUND = ("network_id", "network_range", "subnet_range", "network_zone", "vpc_id", "vpc_range", "zone", "subnets")
+
+
+def _differs(cluster: Cluster, wanted: State, name: str, facts: Sequence[str]) -> bool:
+    old, new = cluster.members[name].stands_on, wanted.origins.get(name, {})
+    return any(old[fact] != new[fact] for fact in facts if fact in old and fact in new)
+
+
+def _volume(cluster: Cluster, wanted: State, name: str) -> None:
+    """What clouds do with a volume."""
+    here, new = cluster.members[name], wanted.origins.get(name, {})
+    size = here.stands_on.get("volume", "")
+    if "volume" not in here.stands_on or "volume" not in new:
+        return
+    cluster.must(bool(new["volume"]) == bool(size), "the data are somewhere else")
+    cluster.must(int(new["volume"] or 0) >= int(size or 0), "a volume does not shrink")
+    if wanted.generations.get(name, 0) != here.generation:
+        there = new.get("location") == here.stands_on.get("location")
+        cluster.must(there or not size, "the volume is somewhere else than the machine")
+    here.stands_on["volume"] = new["volume"]
+
+
+def _delete(cluster: Cluster, names: Sequence[str]) -> Iterator[None]:
+    for name in names:
+        cluster.members[name].has_data = False
+        cluster.members[name].up = False
+    cluster.must(any(member.has_data for member in cluster.members.values()), "the data are gone")
+    if names:
+        yield
 
 
 def _converge(cluster: Cluster, wanted: State, name: str) -> Iterator[None]:
@@ -238,7 +284,9 @@ def _converge(cluster: Cluster, wanted: State, name: str) -> Iterator[None]:
         cluster.must(up >= 0 or patch(fresh.version) >= floor, "no way forward again")
         here.up = False
         yield
-        cluster.members[name] = here = replace(fresh, generation=here.generation, listed=here.listed)
+        cluster.members[name] = here = replace(
+            fresh, generation=here.generation, listed=here.listed, stands_on=here.stands_on
+        )
         yield
     here.listed = list(wanted.members)
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from components.plan.guard import State, Verdict, judge, read_state, rules
 from components.plan.guard.change import Change
+from components.plan.guard.origins import aligned
 from components.plan.guard.state import MADE, following
 from components.plan.guard.updates import updates
 
@@ -40,6 +41,39 @@ def state(names: list[str], version: str = "3.6.16", **changes: object) -> State
     return State(**made)  # type: ignore[arg-type]
 
 
+def hetzner(size: str = "", location: str = "fsn1", **facts: str) -> dict[str, str]:
+    """A machine that Pulumi has made on Hetzner Cloud."""
+    network = {"network_id": "made", "network_range": "10.0.0.0/16", "subnet_range": "10.0.0.0/24"}
+    zone = {"network_zone": "eu-central", "location": location}
+    return {"platform": "hetzner", **network, **zone, "volume": size, **facts}
+
+
+def aws(size: str = "", **facts: str) -> dict[str, str]:
+    """One on AWS."""
+    zone = {"zone": "eu-central-1a", "subnets": "10.0.0.0/24"}
+    return {"platform": "aws", "vpc_id": "made", "vpc_range": "10.0.0.0/16", **zone, "volume": size, **facts}
+
+
+HOST = {"platform": "hosts"}
+# None: an older program has noted nothing.
+ORIGINS = [
+    None,
+    HOST,
+    *(hetzner(size, location) for size in ("", "10", "20") for location in ("fsn1", "nbg1")),
+    hetzner(network_id="4711"),
+    hetzner(subnet_range="10.0.0.0/25"),
+    *(aws(size) for size in ("", "10")),
+    aws(vpc_range="10.0.0.0/8"),
+    aws(zone="eu-central-1b"),
+]
+
+
+def stands_on(before: State, origin: dict[str, str] | None) -> State:
+    """The same cluster on machines of this origin."""
+    origins = {} if origin is None else {name: dict(origin) for name in before.members}
+    return replace(before, origins=origins, on_volumes=bool(origin and origin.get("volume")))
+
+
 _LISTS = [list(some) for count in (1, 3, 3, 5, 7) for start in range(9) for some in _rotations(count, start)]
 TIMES: list[dict[str, str]] = [
     {},
@@ -60,7 +94,8 @@ def states(draw: st.DrawFn) -> State:
     flags = draw(_flags)
     used = draw(st.integers(0, int(flags["--quota-backend-bytes"])))
     names, version = draw(st.sampled_from(_LISTS)), draw(st.sampled_from(VERSIONS))
-    return state(names, version, trusted=trusted, issuer=issuer, flags=flags, database_bytes=used)
+    there = state(names, version, trusted=trusted, issuer=issuer, flags=flags, database_bytes=used)
+    return stands_on(there, draw(st.sampled_from(ORIGINS)))
 
 
 def _left(before: State, verdict: Verdict) -> State:
@@ -68,7 +103,7 @@ def _left(before: State, verdict: Verdict) -> State:
     return replace(verdict.state, database_bytes=before.database_bytes)
 
 
-KINDS = ["members", "one", "order", "version", "generation", "trust", "flags"]
+KINDS = ["members", "one", "order", "version", "generation", "trust", "flags", "origin"]
 
 
 @st.composite
@@ -94,6 +129,8 @@ def wishes(draw: st.DrawFn, before: State) -> State:
         elif kind == "trust":
             trusted, issuer = draw(st.sampled_from(TRUST))
             after = replace(after, trusted=trusted, issuer=issuer)
+        elif kind == "origin":
+            after = stands_on(after, draw(st.sampled_from(ORIGINS[1:])))
         else:
             after = replace(after, flags=draw(_flags))
     return after
@@ -101,7 +138,11 @@ def wishes(draw: st.DrawFn, before: State) -> State:
 
 def _with_members(after: State, names: list[str]) -> State:
     fresh = state(names, generations={name: after.generations.get(name, 1) for name in names})
-    return replace(after, members=fresh.members, data_directories=fresh.data_directories, generations=fresh.generations)
+    after = replace(
+        after, members=fresh.members, data_directories=fresh.data_directories, generations=fresh.generations
+    )
+    origin = next(iter(after.origins.values()), None)
+    return stands_on(after, None if origin is None else dict(origin))
 
 
 @MANY
@@ -184,6 +225,8 @@ def test_a_change_that_was_killed_is_finished_or_taken_back_and_no_machine_refus
     before = following(None, data.draw(states()), ())
     wanted = data.draw(wishes(before))
     assume(not judge(before, wanted).refused)
+    # What has grown in a cloud is never taken back.
+    assume(_sizes(wanted) == _sizes(before))
     cluster = Cluster.founded(before, gates=True)
     steps = 0
 
@@ -204,13 +247,17 @@ def test_a_change_that_was_killed_is_finished_or_taken_back_and_no_machine_refus
     assert set(cluster.members) == set(goal.members)
 
 
+def _sizes(of: State) -> set[str]:
+    return {origin.get("volume", "") for origin in of.origins.values()}
+
+
 @MANY
 @given(st.data())
 def test_the_updates_that_a_refusal_names_are_accepted_one_after_another_and_lead_there(data: st.DataObject) -> None:
     before = following(None, data.draw(states()), ())
     wanted = data.draw(wishes(before))
     verdict = judge(before, wanted)
-    way = updates(before, wanted)
+    way = updates(*aligned(before, wanted))
     assume(way)
     assert verdict.refused == (len(way) > 1)
     for each in way:
@@ -218,7 +265,7 @@ def test_the_updates_that_a_refusal_names_are_accepted_one_after_another_and_lea
         assert step.problems == ()
         assert set(each.members) == set(each.generations) == set(each.data_directories)
         before = _left(before, step)
-    assert before.same(wanted)
+    assert before.same(aligned(before, wanted)[1])
 
 
 @MANY
@@ -240,6 +287,7 @@ def test_nothing_of_a_state_is_lost_on_that_way_and_its_format_is_the_one_that_s
         trusted=TRUST[1][0],
         issuer="2",
         on_volumes=True,
+        origins={"etcd-1": hetzner("20")},
         serial=7,
         database_bytes=5,
         overridden=("what was refused",),
@@ -248,7 +296,9 @@ def test_nothing_of_a_state_is_lost_on_that_way_and_its_format_is_the_one_that_s
     assert data["format"] == 1
     assert read_state(json.loads(json.dumps(data))) == full
     for key in data:
-        assert read_state({name: value for name, value in data.items() if name != key}) is None
+        left = read_state({name: value for name, value in data.items() if name != key})
+        # Older programs have not noted it.
+        assert left == (replace(full, origins={}) if key == "origins" else None)
 
 
 @MANY
@@ -294,7 +344,31 @@ def test_the_number_of_an_update_rises_with_every_change_and_what_was_overridden
 
 # Which rule, and a change that only this rule refuses.
 THREE = ["etcd-1", "etcd-2", "etcd-3"]
+ONES = dict.fromkeys(THREE, 1)
+
+
+def on(origin: dict[str, str], names: list[str] | None = None, **changes: object) -> State:
+    """A cluster on machines of one origin."""
+    return stands_on(state(names or THREE, **changes), origin)  # type: ignore[arg-type]
+
+
 NEEDED = [
+    ("keeps_machines", on(hetzner()), on(HOST)),
+    ("keeps_machines", on(HOST), on(hetzner())),
+    ("keeps_machines", on(hetzner()), on(aws())),
+    ("keeps_machines", on(hetzner()), on(hetzner(network_id="4711"))),
+    ("keeps_machines", on(hetzner(network_id="4711")), on(hetzner(network_id="4712"))),
+    ("keeps_machines", on(hetzner()), on(hetzner(network_range="10.0.0.0/8"))),
+    ("keeps_machines", on(hetzner()), on(hetzner(subnet_range="10.0.0.0/25"))),
+    ("keeps_machines", on(hetzner()), on(hetzner(network_zone="us-east"))),
+    ("keeps_machines", on(hetzner("10")), on(hetzner("10", "nbg1"), generations={**ONES, "etcd-2": 2})),
+    ("keeps_machines", on(hetzner("20")), on(hetzner("10"))),
+    ("keeps_machines", on(aws()), on(aws(vpc_id="vpc-1"))),
+    ("keeps_machines", on(aws()), on(aws(vpc_range="10.0.0.0/8"))),
+    ("keeps_machines", on(aws()), on(aws(zone="eu-central-1b"))),
+    ("keeps_machines", on(aws()), on(aws(subnets="10.0.0.0/25"))),
+    ("keeps_machines", on(aws(), ["etcd-1"]), on(aws(subnets="10.0.0.0/25"), ["etcd-1"])),
+    ("_volumes", on(hetzner("10")), on(hetzner(), ["etcd-1", "etcd-4", "etcd-3"])),
     ("_identity", state(THREE), state(THREE, cluster="other")),
     ("_identity", state(THREE), state(THREE, members={**state(THREE).members, "etcd-2": "10.0.0.99"})),
     ("_identity", state(THREE), state(THREE, data_directories=dict.fromkeys(THREE, "/srv/etcd"))),

@@ -7,14 +7,18 @@ import pytest
 
 from components.plan import AuthorityPlan, ClusterPlan, MemberPlan
 from components.plan.guard import State, judge, wanted_state
+from components.plan.guard.origins import aligned
 from components.plan.guard.state import MADE, following
 from components.plan.guard.updates import updates
+from components.plan.origin import EXISTS
 
 Transition = tuple[str, dict[str, Any], dict[str, Any], int, str]
 
 OLD, NEW = {"etcd-2": "a machine"}, {"etcd-2": "another machine"}
 TIMES_OWN = {"heartbeat_interval_ms": 100, "election_timeout_ms": 1000}
 TIMES_SLOW = {"heartbeat_interval_ms": 1500, "election_timeout_ms": 10000}
+CLOUD = {"platform": "hetzner", "network_id": "made", "location": "fsn1", "volume": ""}
+OTHER = {**CLOUD, "network_id": "4711"}
 G111 = {"etcd-1": 1, "etcd-2": 1, "etcd-3": 1}
 
 
@@ -31,9 +35,11 @@ def cluster(
     data_directory: str = "/var/lib/etcd",
     identities: dict[str, str] | None = None,
     on_volumes: bool = False,
+    origin: dict[str, str] | None = None,
+    older: bool = False,
     **plan: Any,
 ) -> State:
-    """A cluster with the members etcd-<digit>, as the program would describe it."""
+    """A cluster with the members etcd-<digit>, as the program would describe it; all machines have one origin."""
     names = [f"etcd-{digit}" for digit in members]
     where = {f"etcd-{digit}": f"10.0.0.{digit}" for digit in members} | (addresses or {})
     members_plan = [MemberPlan(each, where[each], data_directory) for each in names]
@@ -51,8 +57,10 @@ def cluster(
         identities=identities or {},
         certificates={},
         on_volumes=on_volumes,
+        origins=dict.fromkeys(names, origin or EXISTS),
     )
-    return replace(state, database_bytes=database)
+    # An older program has not noted where its machines come from.
+    return replace(state, database_bytes=database, origins={} if older else state.origins)
 
 
 # What it is, from, to (what is not said is as in `cluster`), in how many updates (0: in none), what the refusal says
@@ -259,6 +267,62 @@ TABLE: list[Transition] = [
     ),
     ("machines that have generations from now on", {}, {"generations": {**G111, "etcd-2": 2}}, 1, ""),
     ("machines that have none any more", {"generations": {**G111, "etcd-2": 2}}, {}, 1, ""),
+    (
+        "machines that exist for those that Pulumi made",
+        {"generations": G111, "origin": CLOUD},
+        {},
+        0,
+        "Pulumi deletes those that it has made; in the last update the platform of etcd-1, etcd-2, etcd-3 was hetzner",
+    ),
+    (
+        "the same after an older program",
+        {"generations": G111, "older": True},
+        {},
+        0,
+        "was one whose machines Pulumi makes",
+    ),
+    ("machines that Pulumi made for those that exist", {}, {"generations": G111, "origin": CLOUD}, 0, "was hosts"),
+    (
+        "another network and a minor",
+        {"origin": CLOUD},
+        {"origin": {**CLOUD, "network_id": "4711"}, "version": "3.7.3"},
+        0,
+        "In another network there are other machines",
+    ),
+    (
+        "all members but one in another network",
+        {"origin": CLOUD},
+        {"members": "145", "origin": OTHER},
+        0,
+        "of etcd-1 was",
+    ),
+    ("where machines come from is known from now on", {"older": True, "origin": CLOUD}, {"origin": CLOUD}, 0, ""),
+    (
+        "the same, with a setting",
+        {"older": True, "origin": CLOUD},
+        {"origin": CLOUD, "flags": {"max-txn-ops": "256"}},
+        1,
+        "",
+    ),
+    (
+        "a fact more and one less is known",
+        {"origin": {**CLOUD, "fact of yesterday": "a"}},
+        {"origin": {**CLOUD, "vpc_id": "b"}},
+        1,
+        "",
+    ),
+    (
+        "a larger volume, two machines replaced and a minor",
+        {"generations": G111, "origin": {**CLOUD, "volume": "10"}, "on_volumes": True},
+        {
+            "generations": {**G111, "etcd-1": 2, "etcd-2": 2},
+            "origin": {**CLOUD, "volume": "20"},
+            "on_volumes": True,
+            "version": "3.7.3",
+        },
+        3,
+        "not both",
+    ),
     ("a machine that is known from now on", {}, {"identities": NEW, "members": "245"}, 1, ""),
     ("a machine that is not known any more", {"identities": OLD}, {"members": "245"}, 1, ""),
     ("an authority and more members", {}, {"trusted": "12", "members": "12345"}, 2, "not both"),
@@ -287,7 +351,7 @@ def test_each_change_takes_that_many_updates_or_is_refused_with_its_reason(trans
     assert verdict.refused == bool(says), verdict.problems
     assert bool(verdict.override) == bool(verdict.problems) == bool(says)
     assert not verdict.overridden
-    assert len(updates(previous, wanted)) == count, verdict.updates
+    assert len(updates(*aligned(previous, wanted))) == count, verdict.updates
     if says:
         assert any(says in str(problem) for problem in verdict.problems), verdict.problems
         assert len(verdict.updates) == count

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from ..errors import Problem
 from .change import Change
+from .origins import aligned
 from .rules import Spelled, check
 from .state import State, following
 from .steps import Step, founding, steps
@@ -61,6 +62,7 @@ def judge(previous: State | None, wanted: State, override: str = "", spelled: Sp
             state=following(None, wanted, ()),
             unused_override=bool(override),
         )
+    previous, wanted = aligned(previous, wanted)
     change = Change(previous, wanted)
     problems = tuple(check(change, spelled))
     token = _token(previous, wanted) if problems else ""

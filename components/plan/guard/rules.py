@@ -8,6 +8,7 @@ from ..flags import LEAST_BEATS
 from ..generations import check_generations
 from ..versions import newest, upgrade_floor
 from .change import Change
+from .origins import elsewhere, keeps_machines, other_place
 from .steps import steps
 
 Spelled = Callable[[str], str]
@@ -43,7 +44,8 @@ def _identity(change: Change, spelled: Spelled) -> Iterator[Problem]:
         if name not in before.members:
             continue
         at = f"{spelled('members')}[{index}]"
-        if after.members[name] != before.members[name]:
+        # With another network or platform it would be another machine, which is said once.
+        if after.members[name] != before.members[name] and not elsewhere(change, name):
             yield Problem(
                 f"{at}.{spelled('address')}",
                 shown(after.members[name]),
@@ -245,7 +247,8 @@ def _volumes(change: Change, spelled: Spelled) -> Iterator[Problem]:
     """Data do not move by themselves: an empty volume would hide them, and one that is taken away has them."""
     before, after = change.before.on_volumes, change.after.on_volumes
     # Members that exchange their names may bring volumes along, one after another.
-    if before != after and not change.membership:
+    moved = any(other_place(change, name) for name in change.staying)
+    if before != after and (moved or not change.membership):
         where = {True: "on volumes of their own", False: "on the disks of their machines"}
         yield Problem(
             spelled("members"),
@@ -274,6 +277,7 @@ def _quorum(change: Change, spelled: Spelled) -> Iterator[Problem]:
 
 
 _RULES: tuple[Callable[[Change, Spelled], Iterator[Problem]], ...] = (
+    keeps_machines,
     _identity,
     _versions,
     _one_thing,

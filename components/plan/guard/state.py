@@ -7,6 +7,7 @@ from typing import Any
 
 from ..authorities import AuthorityPlan
 from ..flags import OWN_ELECTION_MS, OWN_HEARTBEAT_MS
+from ..origin import EXISTS, Origin
 from ..spec import ClusterPlan, member_specs
 
 FORMAT = 1
@@ -44,6 +45,8 @@ class State:
     """etcd's flags as far as they are the same on all members."""
     on_volumes: bool = False
     """The data are on volumes, which outlive their machines."""
+    origins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Slot -> where its machine comes from (`plan.origin`); older programs have not noted it."""
     serial: int = 0
     """How many updates have changed any of this; what an override is good for ends with it."""
     database_bytes: int = 0
@@ -107,6 +110,7 @@ def read_state(data: Mapping[str, Any] | None) -> State | None:
             issuer=data["issuer"],
             flags=dict(data["flags"]),
             on_volumes=bool(data["on_volumes"]),
+            origins={name: dict(origin) for name, origin in data.get("origins", {}).items()},
             serial=int(data["serial"]),
             database_bytes=int(data["database_bytes"]),
             overridden=tuple(data["overridden"]),
@@ -122,6 +126,7 @@ def wanted_state(
     identities: Mapping[str, str],
     certificates: Mapping[str, str],
     on_volumes: bool = False,
+    origins: Mapping[str, Origin] | None = None,
 ) -> State:
     """What a plan wants, in the guard's terms.
 
@@ -131,6 +136,7 @@ def wanted_state(
         identities: slot -> text that differs when its machine does, as far as it is known now.
         certificates: authority -> its certificate, PEM, as far as the user's own are known now.
         on_volumes: the data are on volumes, which outlive their machines.
+        origins: slot -> where its machine comes from. Default, and what is left out: it exists already.
 
     Raises:
         PlanError: the cluster cannot be made; holds every reason.
@@ -149,6 +155,7 @@ def wanted_state(
         issuer=plan.issuer,
         flags={flag: value.replace(_ANY_ADDRESS, "ADDRESS") for flag, value in flags.items() if flag not in _OWN_FLAGS},
         on_volumes=on_volumes,
+        origins={member.name: dict((origins or {}).get(member.name, EXISTS)) for member in plan.members},
     )
 
 

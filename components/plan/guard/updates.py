@@ -1,7 +1,8 @@
 """The sequence of updates that leads where one update cannot."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from typing import TypeVar
 
 from ..addresses import check_count
 from ..versions import EtcdVersion, newest, parse, upgrade_floor
@@ -9,6 +10,7 @@ from .change import Change
 from .rules import MOST_VOTERS, Spelled, check
 from .state import ELECTION, HEARTBEAT, State
 
+_T = TypeVar("_T")
 _MOST = 24
 """More updates than any change that can be made takes."""
 
@@ -112,16 +114,17 @@ def _members(now: State, wanted: State) -> State:
 
 
 def _with_members(now: State, wanted: State, names: list[str]) -> State:
-    def pick(of: Callable[[State], dict[str, str]]) -> dict[str, str]:
+    def pick(of: Callable[[State], Mapping[str, _T]]) -> dict[str, _T]:
         both = {**of(wanted), **of(now)}
         return {name: both[name] for name in names if name in both}
 
     generations = {**wanted.generations, **now.generations}
     return replace(
         now,
-        members=pick(lambda state: dict(state.members)),
-        data_directories=pick(lambda state: dict(state.data_directories)),
-        identities=pick(lambda state: dict(state.identities)),
+        members=pick(lambda state: state.members),
+        data_directories=pick(lambda state: state.data_directories),
+        identities=pick(lambda state: state.identities),
+        origins=pick(lambda state: state.origins),
         generations={name: generations[name] for name in names if name in generations},
     )
 
@@ -130,7 +133,8 @@ def _generation(now: State, wanted: State) -> State:
     """One machine is replaced."""
     for name, generation in wanted.generations.items():
         if now.generations.get(name, generation) < generation:
-            return replace(now, generations={**now.generations, name: generation})
+            origins = {**now.origins, **({name: wanted.origins[name]} if name in wanted.origins else {})}
+            return replace(now, generations={**now.generations, name: generation}, origins=origins)
     return now
 
 
@@ -150,4 +154,5 @@ def _rest(now: State, wanted: State) -> State:
     """What no rule holds back."""
     done = replace(now, identities=wanted.identities, data_directories=wanted.data_directories, trusted=wanted.trusted)
     done = replace(done, generations=wanted.generations, members=wanted.members, on_volumes=wanted.on_volumes)
+    done = replace(done, origins=wanted.origins)
     return wanted if done.same(wanted) else now
