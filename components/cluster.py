@@ -20,6 +20,7 @@ from .plan.guard.state import State, wanted_state
 from .plan.releases import DEFAULT_MIRROR
 from .plan.spec import DEFAULT_DATA_DIRECTORY, client_urls
 from .plan.versions import DEFAULT_VERSION
+from .whole import proved, refuse_parts
 
 _T = TypeVar("_T")
 
@@ -76,7 +77,8 @@ class EtcdCluster(pulumi.ComponentResource):
 
     Children: `<name>-pki` (`EtcdPki`), `<name>-<member>` (`EtcdMember`) per member, `<name>-founding` (a `pulumi.Stash`
     that remembers with whom the cluster was founded, and its token), `<name>-change` and `<name>-machines` (two whose
-    ID is another one after every change of what is wanted, and of who the members are) and `<name>-health`.
+    ID is another one after every change of what is wanted, and of who the members are), `<name>-health` and
+    `<name>-whole` (a command whose deletion fails unless the whole cluster is deleted).
 
     Raises `plan.PlanError` (a ValueError) on bad arguments, with key, value, rule and remedy, and its subclass
     `ChangeRefusedError` on a change that cannot be made in one update.
@@ -160,6 +162,7 @@ class EtcdCluster(pulumi.ComponentResource):
         # Two barriers and a chain: nothing starts before every machine is prepared; nobody waits for a quorum before
         # all founders have been started; after that one member at a time.
         prepared = [member.prepared for member in members]
+        refuse_parts(name, plan.name, args["members"][0], founding=founding, prepared=prepared, parent=self)
         # A cluster that an update has proved healthy is never founded again, by nobody: a slot that comes later, also
         # under a founder's name, and finds no member that answers, must not begin another one.
         existed = args.get("previous") is not None
@@ -180,7 +183,8 @@ class EtcdCluster(pulumi.ComponentResource):
 
         # Everything that a consumer connects with passes through the health check, so that nothing downstream
         # starts on a sick cluster, or is given certificates that not every member takes yet.
-        report = health.stdout.apply(json.loads)
+        proof = pulumi.Output.from_input(proved(name, list(named), health))
+        report = _after(proof, health.stdout).apply(json.loads)
         endpoints = client_urls(plan)
         addresses = {member.name: member.address for member in plan.members}
         self.endpoints = report.apply(lambda _: endpoints)
