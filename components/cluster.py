@@ -8,6 +8,7 @@ from typing import Any, NotRequired, TypedDict, TypeVar, cast
 import pulumi
 
 from .change import accept, announce
+from .kept import keep
 from .kubernetes import kubeadm
 from .machine import Machine
 from .member import EtcdMember
@@ -116,14 +117,14 @@ class EtcdCluster(pulumi.ComponentResource):
         # Remembers what the first update put in. The token differs at every founding, so that a machine that was away
         # while its cluster was destroyed and founded anew belongs to another cluster, and etcd keeps the two apart. The
         # operator is the same in every run from this state; a second checkout with a state of its own has another.
-        founding = pulumi.Stash(
+        founding = keep(
             f"{name}-founding",
-            input={
+            {
                 "members": [machine["name"] for machine in args["members"]],
                 "token": f"{plan.name}-{secrets.token_hex(4)}",
                 "operator": new_operator(),
             },
-            opts=pulumi.ResourceOptions(parent=self, ignore_changes=["input"]),
+            self,
         )
         operator = founding.output.apply(lambda known: known["operator"])
         # Pulumi notes what a command was given when the command has ended. A run that is killed in between leaves the

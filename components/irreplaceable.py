@@ -39,6 +39,18 @@ def irreplaceable(name: str, refusal: Callable[[str], str]) -> pulumi.ResourceHo
     return pulumi.ResourceHook(name, callback, pulumi.ResourceHookOptions(on_dry_run=True))
 
 
+def volume_refusal(volume: str) -> str:
+    """Why a slot's volume is not replaced.
+
+    Args:
+        volume: name of the resource.
+    """
+    return (
+        f"The volume {volume} holds the data of a member, and they would be deleted with it: it is not made anew, and "
+        "nothing was changed. A member with another volume is one of another name: exchange the slot in the list."
+    )
+
+
 # Of each run of a program, which has an event loop of its own.
 _looks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Future[frozenset[str]]] = WeakKeyDictionary()
 
