@@ -7,10 +7,14 @@ refuse it too, and `pulumi destroy` with it; this hook runs before a creation al
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
 from weakref import WeakKeyDictionary
 
 import pulumi
+from google.protobuf.struct_pb2 import Struct
+from pulumi.runtime import settings
+from pulumi.runtime.proto import resource_pb2
+
+from .aside import aside
 
 
 class ReplacementRefusedError(Exception):
@@ -64,7 +68,13 @@ async def urns_in_state() -> frozenset[str]:
 
 
 async def _look() -> frozenset[str]:
-    # No SDK has a function for it: it is the invoke behind `StackReference`, for resources in place of outputs.
-    own = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
-    found: Any = await pulumi.runtime.invoke_async("pulumi:pulumi:readStackResourceOutputs", {"stackName": own})
-    return frozenset(found["outputs"])
+    # No SDK has a function for it: it is the invoke behind `StackReference`, for resources in place of outputs. Sent
+    # here and not by `pulumi.runtime.invoke_async`, which needs a thread of the event loop (see `aside`); and of the
+    # answer only the names are looked at, not what is secret.
+    arguments = Struct()
+    arguments["stackName"] = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
+    request = resource_pb2.ResourceInvokeRequest(tok="pulumi:pulumi:readStackResourceOutputs", args=arguments)
+    answer = await aside(settings.get_monitor().Invoke, request)
+    if answer.failures:
+        raise pulumi.RunError(f"The stack's state cannot be read: {answer.failures[0].reason}")
+    return frozenset(getattr(answer, "return")["outputs"])
