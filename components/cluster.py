@@ -8,6 +8,7 @@ from typing import Any, NotRequired, TypedDict, TypeVar, cast
 import pulumi
 
 from .change import accept, announce
+from .kept import keep
 from .kubernetes import kubeadm
 from .machine import Machine
 from .member import EtcdMember
@@ -20,6 +21,7 @@ from .plan.guard.state import State, wanted_state
 from .plan.releases import DEFAULT_MIRROR
 from .plan.spec import DEFAULT_DATA_DIRECTORY, client_urls
 from .plan.versions import DEFAULT_VERSION
+from .whole import proved, refuse_parts
 
 _T = TypeVar("_T")
 
@@ -76,7 +78,8 @@ class EtcdCluster(pulumi.ComponentResource):
 
     Children: `<name>-pki` (`EtcdPki`), `<name>-<member>` (`EtcdMember`) per member, `<name>-founding` (a `pulumi.Stash`
     that remembers with whom the cluster was founded, and its token), `<name>-change` and `<name>-machines` (two whose
-    ID is another one after every change of what is wanted, and of who the members are) and `<name>-health`.
+    ID is another one after every change of what is wanted, and of who the members are), `<name>-health` and
+    `<name>-whole` (a command whose deletion fails unless the whole cluster is deleted).
 
     Raises `plan.PlanError` (a ValueError) on bad arguments, with key, value, rule and remedy, and its subclass
     `ChangeRefusedError` on a change that cannot be made in one update.
@@ -114,14 +117,14 @@ class EtcdCluster(pulumi.ComponentResource):
         # Remembers what the first update put in. The token differs at every founding, so that a machine that was away
         # while its cluster was destroyed and founded anew belongs to another cluster, and etcd keeps the two apart. The
         # operator is the same in every run from this state; a second checkout with a state of its own has another.
-        founding = pulumi.Stash(
+        founding = keep(
             f"{name}-founding",
-            input={
+            {
                 "members": [machine["name"] for machine in args["members"]],
                 "token": f"{plan.name}-{secrets.token_hex(4)}",
                 "operator": new_operator(),
             },
-            opts=pulumi.ResourceOptions(parent=self, ignore_changes=["input"]),
+            self,
         )
         operator = founding.output.apply(lambda known: known["operator"])
         # Pulumi notes what a command was given when the command has ended. A run that is killed in between leaves the
@@ -160,6 +163,7 @@ class EtcdCluster(pulumi.ComponentResource):
         # Two barriers and a chain: nothing starts before every machine is prepared; nobody waits for a quorum before
         # all founders have been started; after that one member at a time.
         prepared = [member.prepared for member in members]
+        refuse_parts(name, plan.name, args["members"][0], founding=founding, prepared=prepared, parent=self)
         # A cluster that an update has proved healthy is never founded again, by nobody: a slot that comes later, also
         # under a founder's name, and finds no member that answers, must not begin another one.
         existed = args.get("previous") is not None
@@ -180,7 +184,8 @@ class EtcdCluster(pulumi.ComponentResource):
 
         # Everything that a consumer connects with passes through the health check, so that nothing downstream
         # starts on a sick cluster, or is given certificates that not every member takes yet.
-        report = health.stdout.apply(json.loads)
+        proof = pulumi.Output.from_input(proved(name, list(named), health))
+        report = _after(proof, health.stdout).apply(json.loads)
         endpoints = client_urls(plan)
         addresses = {member.name: member.address for member in plan.members}
         self.endpoints = report.apply(lambda _: endpoints)

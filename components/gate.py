@@ -16,7 +16,7 @@ _SECONDS = 240
 def gates(
     name: str,
     machines: Sequence[Machine],
-    servers: Mapping[str, pulumi.CustomResource],
+    servers: Mapping[str, Sequence[pulumi.CustomResource]],
     slots: Mapping[str, pulumi.Resource],
     parent: pulumi.Resource,
 ) -> None:
@@ -32,7 +32,9 @@ def gates(
         name: the cluster's; the gates are `<name>-<slot>-gate`.
         machines: of all slots, in order. The state keeps the way to a witness, so that a new one counts only from the
             next update on.
-        servers: slot -> what is replaced.
+        servers: slot -> the server, and after it everything else whose replacement takes it away, its disk or its
+            network: Pulumi deletes what depends on a resource before that resource, and looks for gates of that one
+            resource alone. What all slots have in common asks at all gates, and at most one lets its machine go.
         slots: slot -> a resource that is never replaced and goes when the slot does, such as the host key.
         parent: the component.
     """
@@ -46,8 +48,8 @@ def gates(
             add_previous_output_in_env=False,
             opts=pulumi.ResourceOptions(
                 parent=parent,
-                depends_on=[servers[slot]],
-                replace_with=[servers[slot]],
+                depends_on=[servers[slot][0]],
+                replace_with=list(servers[slot]),
                 delete_before_replace=True,
                 deleted_with=slots[slot],
             ),

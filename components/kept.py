@@ -4,9 +4,11 @@ from typing import Any
 
 import pulumi
 
+from .irreplaceable import irreplaceable
+
 
 def kept(name: str, value: pulumi.Input[Any], parent: pulumi.Resource) -> pulumi.Output[Any]:
-    """The value as it was when the `Stash` of this name was made.
+    """The value as it was when the `Stash` of this name was made; it is not made anew while it is in the state.
 
     Args:
         name: name of the resource; where it holds a slot's generation, the next generation begins with what is wanted
@@ -14,8 +16,23 @@ def kept(name: str, value: pulumi.Input[Any], parent: pulumi.Resource) -> pulumi
         value: what is wanted now.
         parent: the component.
     """
-    options = pulumi.ResourceOptions(parent=parent, ignore_changes=["input"])
-    return pulumi.Stash(name, input=value, opts=options).output
+    return keep(name, value, parent).output
+
+
+def keep(name: str, value: pulumi.Input[Any], parent: pulumi.Resource) -> pulumi.Stash:
+    """The `Stash` itself. Arguments as for `kept`."""
+    # A replacement ignores no changes: it would begin with what is wanted now.
+    hook = irreplaceable(
+        f"{name}-in-use",
+        lambda resource: (
+            f"{resource} keeps what was decided when it was made, and what runs was made with it: it is not made anew, "
+            "and nothing was changed."
+        ),
+    )
+    options = pulumi.ResourceOptions(
+        parent=parent, ignore_changes=["input"], hooks=pulumi.ResourceHookBinding(before_create=[hook])
+    )
+    return pulumi.Stash(name, input=value, opts=options)
 
 
 def generation_name(child: str, generation: int) -> str:

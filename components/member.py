@@ -9,6 +9,7 @@ import pulumi
 from pulumi_command import remote
 
 from . import reach
+from .irreplaceable import irreplaceable
 from .machine import Machine, connection, lives_on
 from .node import bundle
 from .plan import Spec, spec_text, with_founding
@@ -67,6 +68,7 @@ class EtcdMember(pulumi.ComponentResource):
         reachable = reach.hook(f"{name}-reachable", machine["name"], machine["ssh"])
         # Not before deletions: those must work without the program that defines the hook.
         self._hooks = pulumi.ResourceHookBinding(before_create=[reachable], before_update=[reachable])
+        anew = irreplaceable(f"{name}-in-use", lambda resource: _refusal(machine["name"], resource))
         # The identity travels beside the keys, not in the readable text: it is unknown while a machine is being
         # replaced, and would hide every other change in the preview.
         identity = machine.get("identity", "")
@@ -77,6 +79,7 @@ class EtcdMember(pulumi.ComponentResource):
             stdin=pulumi.Output.secret(pulumi.Output.concat(bundle.program(), "\n", identity, "\n", args["machines"])),
             delete=self._retire(),
             after=args["after"],
+            hooks=pulumi.ResourceHookBinding(before_create=[anew, reachable], before_update=[reachable]),
         )
         self._bundle: pulumi.Output[str] = pulumi.Output.secret(
             pulumi.Output.json_dumps(
@@ -196,6 +199,7 @@ class EtcdMember(pulumi.ComponentResource):
         delete: pulumi.Input[str] | None = None,
         after: Sequence[pulumi.Resource] = (),
         ignore_changes: list[str] | None = None,
+        hooks: pulumi.ResourceHookBinding | None = None,
     ) -> remote.Command:
         return remote.Command(
             f"{self._name}-{suffix}",
@@ -208,7 +212,15 @@ class EtcdMember(pulumi.ComponentResource):
                 parent=self,
                 depends_on=list(after),
                 ignore_changes=ignore_changes,
-                hooks=self._hooks,
+                hooks=hooks or self._hooks,
                 deleted_with=self._server,
             ),
         )
+
+
+def _refusal(member: str, resource: str) -> str:
+    return (
+        f"{resource} is not replaced, because the deletion of the old one would retire the machine of {member}, on "
+        f"which the cluster counts; no machine was touched. Where {member} has another machine or disk, change its "
+        "`identity`; a `pulumi up` after any change prepares it again by itself."
+    )

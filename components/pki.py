@@ -10,6 +10,7 @@ from typing import NotRequired, TypedDict
 import pulumi
 import pulumi_tls as tls
 
+from .irreplaceable import irreplaceable
 from .plan import DEFAULT_AUTHORITY, AuthorityPlan, check_authority
 from .plan.authorities import bundle, check_authorities
 from .plan.authority import check_different
@@ -101,6 +102,7 @@ class EtcdPki(pulumi.ComponentResource):
         self._expiry: dict[str, pulumi.Input[str]] = {}
         self._files: dict[str, dict[str, pulumi.Input[str]]] = {}
         self.authorities = []
+        self._made = pulumi.ResourceHookBinding(before_create=[irreplaceable(f"{name}-ca-in-use", _refusal)])
 
         authorities = authorities_of(args.get("authorities"))
         issuer = args.get("issuer", authorities[0]["name"] if authorities else "")
@@ -154,7 +156,12 @@ class EtcdPki(pulumi.ComponentResource):
 
     def _make_authority(self, name: str, validity_hours: int) -> tuple[pulumi.Output[str], pulumi.Output[str]]:
         child = f"{self._name}-{name}-ca"
-        key = tls.PrivateKey(child, algorithm="ECDSA", ecdsa_curve="P256", opts=pulumi.ResourceOptions(parent=self))
+        key = tls.PrivateKey(
+            child,
+            algorithm="ECDSA",
+            ecdsa_curve="P256",
+            opts=pulumi.ResourceOptions(parent=self, delete_before_replace=False, hooks=self._made),
+        )
         certificate = tls.SelfSignedCert(
             child,
             private_key_pem=key.private_key_pem,
@@ -165,7 +172,12 @@ class EtcdPki(pulumi.ComponentResource):
             set_subject_key_id=True,
             validity_period_hours=validity_hours,
             # Another lifetime would make another certificate of the same name at once, everywhere.
-            opts=pulumi.ResourceOptions(parent=self, ignore_changes=["validityPeriodHours"]),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                ignore_changes=["validityPeriodHours"],
+                delete_before_replace=False,
+                hooks=self._made,
+            ),
         )
         self.authorities.append(certificate)
         self._expiry[f"ca-{name}"] = certificate.validity_end_time
@@ -231,6 +243,14 @@ class EtcdPki(pulumi.ComponentResource):
         )
         self._expiry[expiry_key or suffix] = certificate.validity_end_time
         return certificate.cert_pem, key.private_key_pem
+
+
+def _refusal(name: str) -> str:
+    return (
+        f"The CA {name} is trusted by the members, and none of them would accept another one in its place: it is not "
+        "made anew, and nothing was changed. A CA is replaced by one of another name beside it in `authorities`, in "
+        'three updates (docs/operations.md, "Replace the CA").'
+    )
 
 
 def _trusted(certificates: dict[str, str]) -> str:

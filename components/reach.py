@@ -4,7 +4,6 @@ pulumi-command's own errors name an address and a cause; a person needs the mach
 needed for safety: the host key is pinned by the connection itself.
 """
 
-import asyncio
 import shutil
 import socket
 import subprocess
@@ -13,6 +12,7 @@ from collections.abc import Awaitable, Callable
 
 import pulumi
 
+from .aside import aside
 from .machine import Ssh
 
 _WAIT_SECONDS = 30.0
@@ -43,7 +43,7 @@ def hook(name: str, machine: str, ssh: Ssh) -> pulumi.ResourceHook:
         if isinstance(host, str) and isinstance(host_key, str):
             # In a thread: hooks of several machines run at once, and the program goes on meanwhile. The key once per
             # run: to ask for it is as much work as to log in.
-            await asyncio.to_thread(check_reachable, what, host, port, None if compared else host_key)
+            await aside(check_reachable, what, host, port, None if compared else host_key)
             compared = True
 
     callback: Callable[[pulumi.ResourceHookArgs], Awaitable[None]] = check

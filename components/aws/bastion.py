@@ -4,7 +4,6 @@ from typing import NotRequired, TypedDict
 
 import pulumi
 import pulumi_aws as aws
-import pulumi_tls as tls
 
 from ..machine import Bastion, Ssh
 from ..plan import cloud_init
@@ -12,6 +11,7 @@ from ..plan.aws import DEFAULT_ROOT_SIZE, DEFAULT_USER
 from ..plan.aws_types import DEFAULT_IMAGE
 from ..plan.firewall import SSH_PORT
 from ..reached import reached
+from ..ssh_key import ssh_key
 from .images import Images
 from .network import AwsNetwork
 from .rules import Rules
@@ -85,7 +85,7 @@ class AwsBastion(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, depends_on=[*network.ready, *opened]),
         )
         address = aws.ec2.Eip(name, domain="vpc", network_interface=interface.id, tags=marked, opts=child)
-        host_key = tls.PrivateKey(name, algorithm="ED25519", opts=child)
+        host_key = ssh_key(name, "the bastion's host key", self)
         template = pulumi.Output.from_input(args["public_key"]).apply(lambda key: cloud_init.template(user, [key], 1))
         server = aws.ec2.Instance(
             name,

@@ -1,7 +1,8 @@
 """AwsKey: the operator's ssh key, made here."""
 
 import pulumi
-import pulumi_tls as tls
+
+from ..ssh_key import ssh_key
 
 
 class AwsKey(pulumi.ComponentResource):
@@ -17,7 +18,7 @@ class AwsKey(pulumi.ComponentResource):
 
     def __init__(self, name: str, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("external-etcd:index:AwsKey", name, None, opts)
-        key = tls.PrivateKey(name, algorithm="ED25519", opts=pulumi.ResourceOptions(parent=self))
+        key = ssh_key(name, "the operator's", self)
         self.private_key = pulumi.Output.secret(key.private_key_openssh)
         self.public_key = key.public_key_openssh.apply(str.strip)
         self.register_outputs({"private_key": self.private_key, "public_key": self.public_key})

@@ -8,6 +8,7 @@ import pulumi_aws as aws
 import pulumi_tls as tls
 
 from ..gate import gates
+from ..irreplaceable import irreplaceable, volume_refusal
 from ..kept import generation_name, kept
 from ..machine import Bastion, CloudMachine, Machine, Ssh
 from ..plan import aws_types, cloud_init
@@ -17,6 +18,7 @@ from ..plan.generations import check_generations
 from ..plan.origin import on_volume
 from ..plan.spec import DEFAULT_DATA_DIRECTORY
 from ..reached import reached
+from ..ssh_key import ssh_key
 from .images import Images
 from .network import AwsNetwork
 from .server import METADATA, first_boot, root_volume
@@ -127,10 +129,14 @@ class AwsMachines(pulumi.ComponentResource):
         self._private_key = pulumi.Output.secret(args["private_key"])
         self._images = Images(self)
         self._host_keys: dict[str, tls.PrivateKey] = {}
+        # Slot -> what cannot be replaced without its machine: its card, and what ties its volume to it.
+        self._carriers: dict[str, list[pulumi.CustomResource]] = {}
+        self._volumes = irreplaceable(f"{name}-volumes-in-use", volume_refusal)
         servers = {slot["name"]: self._server(slot) for slot in args["slots"]}
         self.machines = [servers[slot["name"]][0] for slot in args["slots"]]
         instances = {slot: server for slot, (_, server) in servers.items()}
-        gates(name, self.machines, instances, self._host_keys, self)
+        gone_with = {slot: [server, *self._carriers[slot], *network.ground] for slot, server in instances.items()}
+        gates(name, self.machines, gone_with, self._host_keys, self)
         self.server_ids = pulumi.Output.all(**{slot: instance.id for slot, instance in instances.items()})
         self.hosts = pulumi.Output.all(**{slot: machine["ssh"]["host"] for slot, (machine, _) in servers.items()})
         self.generations = _generations(args)
@@ -147,7 +153,7 @@ class AwsMachines(pulumi.ComponentResource):
         child = f"{self._name}-{slot_name}"
         marked = tags(self._cluster, args.get("tags", {}), f"{self._cluster}-{slot_name}", member=slot_name)
         options = pulumi.ResourceOptions(parent=self, delete_before_replace=True)
-        host_key = tls.PrivateKey(child, algorithm="ED25519", opts=pulumi.ResourceOptions(parent=self))
+        host_key = ssh_key(child, f"the host key of {slot_name}", self)
         self._host_keys[slot_name] = host_key
         made, template = self._kept(child, slot)
         # The address belongs to the card, and the card to the slot: machines come and go on it.
@@ -160,6 +166,7 @@ class AwsMachines(pulumi.ComponentResource):
             tags=marked,
             opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True, depends_on=self._network.ready),
         )
+        self._carriers[slot_name] = [interface]
         host: pulumi.Input[str] = slot["address"]
         if args.get("public_ipv4", True):
             public = aws.ec2.Eip(
@@ -205,7 +212,7 @@ class AwsMachines(pulumi.ComponentResource):
             ),
             "server": server,
         }
-        device = self._volume(child, made["zone"], server, marked)
+        device = self._volume(slot_name, made["zone"], server, marked)
         if device is not None:
             machine["data_device"] = device
         return machine, server
@@ -236,10 +243,10 @@ class AwsMachines(pulumi.ComponentResource):
         return kept(stash, wanted, self), kept(f"{stash}-first-boot", template, self)
 
     def _volume(
-        self, child: str, zone: pulumi.Output[str], server: aws.ec2.Instance, marked: Mapping[str, str]
+        self, slot_name: str, zone: pulumi.Output[str], server: aws.ec2.Instance, marked: Mapping[str, str]
     ) -> pulumi.Output[str] | None:
         """The volume of a slot, attached to its machine: the device's path there; None without volumes."""
-        wanted = self._args.get("volume")
+        wanted, child = self._args.get("volume"), f"{self._name}-{slot_name}"
         if wanted is None:
             return None
         volume = aws.ebs.Volume(
@@ -254,7 +261,9 @@ class AwsMachines(pulumi.ComponentResource):
             tags=dict(marked),
             opts=pulumi.ResourceOptions(
                 parent=self,
-                delete_before_replace=True,
+                # The old one stays as it is when the hook refuses another one.
+                delete_before_replace=False,
+                hooks=pulumi.ResourceHookBinding(before_create=[self._volumes]),
                 protect=bool(wanted.get("protect", True)),
                 # Each of these would be another volume, and the data are not thrown away for it.
                 ignore_changes=["availabilityZone", "kmsKeyId"],
@@ -269,6 +278,7 @@ class AwsMachines(pulumi.ComponentResource):
             stop_instance_before_detaching=True,
             opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True, deleted_with=server),
         )
+        self._carriers[slot_name].append(attachment)
         return pulumi.Output.all(volume.id, attachment.id).apply(lambda both: _DEVICE + both[0].replace("-", ""))
 
 

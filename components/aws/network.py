@@ -91,6 +91,8 @@ class AwsNetwork(pulumi.ComponentResource):
     Not in the IDs above: what is replaced before it is made anew takes along what has a property from it, and a route
     that changes must not take the machines along.
     """
+    ground: list[pulumi.CustomResource]
+    """What was made here that cannot be replaced without the machines."""
 
     def __init__(self, name: str, args: AwsNetworkArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("external-etcd:index:AwsNetwork", name, None, opts)
@@ -106,6 +108,7 @@ class AwsNetwork(pulumi.ComponentResource):
             each["zone"]: aws_subnet(vpc, zone=each["zone"], subnet_id=each.get("id"), subnet_range=each["range"])
             for each in args["subnets"]
         }
+        self.ground = []
         if "vpc_id" in args:
             self.vpc_id = pulumi.Output.from_input(args["vpc_id"])
             self.subnet_ids = {each["zone"]: pulumi.Output.from_input(each.get("id", "")) for each in args["subnets"]}
@@ -134,6 +137,7 @@ class AwsNetwork(pulumi.ComponentResource):
             opts=child,
         )
         self.vpc_id = vpc.id
+        self.ground.append(vpc)
         public, edge_range = args.get("internet", True), args.get("edge_range")
         table = aws.ec2.RouteTable(name, vpc_id=vpc.id, tags=self._tags(self._cluster), opts=child)
         if public or edge_range is not None:
@@ -179,6 +183,7 @@ class AwsNetwork(pulumi.ComponentResource):
             tags=self._tags(self._cluster + name.removeprefix(self._name)),
             opts=self._child,
         )
+        self.ground.append(subnet)
         self.ready.append(
             aws.ec2.RouteTableAssociation(name, route_table_id=table.id, subnet_id=subnet.id, opts=self._child)
         )

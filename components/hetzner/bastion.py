@@ -4,12 +4,12 @@ from typing import NotRequired, TypedDict
 
 import pulumi
 import pulumi_hcloud as hcloud
-import pulumi_tls as tls
 
 from ..machine import Bastion, Ssh
 from ..plan import cloud_init
 from ..plan.hetzner import DEFAULT_IMAGE, DEFAULT_USER
 from ..reached import reached
+from ..ssh_key import ssh_key
 from .network import HetznerNetwork
 
 
@@ -54,7 +54,7 @@ class HetznerBastion(pulumi.ComponentResource):
     ) -> None:
         super().__init__("external-etcd:index:HetznerBastion", name, None, opts)
         user = args.get("user", DEFAULT_USER)
-        host_key = tls.PrivateKey(name, algorithm="ED25519", opts=pulumi.ResourceOptions(parent=self))
+        host_key = ssh_key(name, "the bastion's host key", self)
         units = cloud_init.translation(args["network_range"])
         keys = pulumi.Output.all(args["public_key"], host_key.private_key_openssh, host_key.public_key_openssh)
         first_boot: pulumi.Output[str] = pulumi.Output.secret(

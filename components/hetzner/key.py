@@ -4,7 +4,8 @@ from typing import NotRequired, TypedDict
 
 import pulumi
 import pulumi_hcloud as hcloud
-import pulumi_tls as tls
+
+from ..ssh_key import ssh_key
 
 
 class HetznerKeyArgs(TypedDict):
@@ -31,7 +32,7 @@ class HetznerKey(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: HetznerKeyArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("external-etcd:index:HetznerKey", name, None, opts)
-        key = tls.PrivateKey(name, algorithm="ED25519", opts=pulumi.ResourceOptions(parent=self))
+        key = ssh_key(name, "the operator's", self)
         uploaded = hcloud.SshKey(
             name,
             name=args["cluster_name"],

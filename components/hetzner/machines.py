@@ -7,6 +7,7 @@ import pulumi_hcloud as hcloud
 import pulumi_tls as tls
 
 from ..gate import gates
+from ..irreplaceable import irreplaceable, volume_refusal
 from ..kept import generation_name, kept
 from ..machine import Bastion, CloudMachine, Machine, Ssh
 from ..plan import cloud_init
@@ -16,6 +17,7 @@ from ..plan.hetzner import DEFAULT_IMAGE, DEFAULT_USER, SPREAD_LIMIT
 from ..plan.origin import hetzner_machine
 from ..plan.spec import DEFAULT_DATA_DIRECTORY
 from ..reached import reached
+from ..ssh_key import ssh_key
 from .network import HetznerNetwork
 
 
@@ -117,6 +119,7 @@ class HetznerMachines(pulumi.ComponentResource):
         self._labels = {**args.get("labels", {}), "etcd": "true", "cluster": self._cluster}
         self._private_key = pulumi.Output.secret(args["private_key"])
         self._host_keys: dict[str, tls.PrivateKey] = {}
+        self._volumes = irreplaceable(f"{name}-volumes-in-use", volume_refusal)
         self._group = hcloud.PlacementGroup(
             name,
             name=self._cluster,
@@ -127,7 +130,8 @@ class HetznerMachines(pulumi.ComponentResource):
         servers = {slot["name"]: self._server(slot) for slot in args["slots"]}
         self.machines = [servers[slot["name"]][0] for slot in args["slots"]]
         instances = {slot: server for slot, (_, server) in servers.items()}
-        gates(name, self.machines, instances, self._host_keys, self)
+        gone_with = {slot: [server, *network.ground] for slot, server in instances.items()}
+        gates(name, self.machines, gone_with, self._host_keys, self)
         self.server_ids = pulumi.Output.all(**{slot: instance.id for slot, instance in instances.items()})
         self.hosts = pulumi.Output.all(**{slot: machine["ssh"]["host"] for slot, (machine, _) in servers.items()})
         self.generations = _generations(args)
@@ -142,7 +146,7 @@ class HetznerMachines(pulumi.ComponentResource):
     def _server(self, slot: HetznerSlot) -> tuple[Machine, hcloud.Server]:
         slot_name = slot["name"]
         child = f"{self._name}-{slot_name}"
-        host_key = tls.PrivateKey(child, algorithm="ED25519", opts=pulumi.ResourceOptions(parent=self))
+        host_key = ssh_key(child, f"the host key of {slot_name}", self)
         self._host_keys[slot_name] = host_key
         made, first_boot_kept = self._kept(child, slot)
         keys = pulumi.Output.all(host_key.private_key_openssh, host_key.public_key_openssh)
@@ -249,7 +253,9 @@ class HetznerMachines(pulumi.ComponentResource):
             labels={**self._labels, "member": slot_name},
             opts=pulumi.ResourceOptions(
                 parent=self,
-                delete_before_replace=True,
+                # The old one stays as it is when the hook refuses another one.
+                delete_before_replace=False,
+                hooks=pulumi.ResourceHookBinding(before_create=[self._volumes]),
                 protect=bool(wanted.get("protect", True)),
                 # A machine that is replaced somewhere else cannot take it along: that is said by Hetzner, and the
                 # data are not thrown away for it.

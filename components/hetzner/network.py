@@ -49,6 +49,8 @@ class HetznerNetwork(pulumi.ComponentResource):
     """ID of the firewall."""
     origin: dict[str, str]
     """What machines in it have in common for the guard of the next update."""
+    ground: list[pulumi.CustomResource]
+    """What was made here that cannot be replaced without the machines."""
 
     def __init__(self, name: str, args: HetznerNetworkArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("external-etcd:index:HetznerNetwork", name, None, opts)
@@ -60,6 +62,7 @@ class HetznerNetwork(pulumi.ComponentResource):
         # Names are unique in a project at Hetzner: the new one cannot be there before the old one is gone.
         child = pulumi.ResourceOptions(parent=self, delete_before_replace=True)
 
+        self.ground = []
         existing = args.get("network_id")
         self.origin = hetzner_network(
             network_id=existing, network_range=network_range, subnet_range=subnet_range, zone=args["zone"]
@@ -67,6 +70,7 @@ class HetznerNetwork(pulumi.ComponentResource):
         if existing is None:
             network = hcloud.Network(name, name=cluster, ip_range=network_range, labels=labels, opts=child)
             self.network_id = network.id.apply(int)
+            self.ground.append(network)
         else:
             self.network_id = pulumi.Output.from_input(int(existing))
         subnet = hcloud.NetworkSubnet(
@@ -78,6 +82,7 @@ class HetznerNetwork(pulumi.ComponentResource):
             opts=child,
         )
         self.subnet_id = subnet.id
+        self.ground.append(subnet)
         operators = args["operators"]
         ssh = hcloud.FirewallRuleArgs(
             direction="in",

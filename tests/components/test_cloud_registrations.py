@@ -179,7 +179,8 @@ def test_what_must_be_unique_in_an_account_has_the_clusters_name_in_its_own_so_t
     assert bool(named) == (cloud is HETZNER)
     for each in named:
         assert each.inputs["name"].startswith("hetzner"), each.name
-        assert each.request.deleteBeforeReplace, each.name
+        # A volume is not replaced at all.
+        assert each.request.deleteBeforeReplace != (each.type == cloud.volume), each.name
 
 
 def test_each_port_is_open_to_those_alone_who_have_business_there() -> None:
@@ -340,7 +341,11 @@ def test_before_a_machine_is_replaced_the_next_slots_member_is_asked_and_nobody_
     for slot, witness in zip(SLOTS, (*SLOTS[1:], SLOTS[0]), strict=True):
         name = f"{cloud.name}-{slot}"
         gate = recorder.named(f"{name}-gate")
-        assert [urn.rpartition("::")[2] for urn in gate.request.replace_with] == [name]
+        # Also before what takes the machine along: what it stands on alone, and what it shares with the others.
+        with_it = [urn.split("::")[-2].rpartition(":")[2] for urn in gate.request.replace_with]
+        shared = {"aws": ["NetworkInterface", "Vpc", *["Subnet"] * len(SLOTS)], "hetzner": ["Network", "NetworkSubnet"]}
+        assert with_it == [cloud.server.rpartition(":")[2], *shared[cloud.name]]
+        assert gate.request.replace_with[0].endswith(f"::{name}")
         assert gate.request.deleteBeforeReplace
         assert gate.request.deletedWith.endswith(f"tls:index/privateKey:PrivateKey::{name}")
         assert f"etcd-node spare {slot}" in gate.inputs["delete"]

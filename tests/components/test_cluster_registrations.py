@@ -53,6 +53,7 @@ def test_the_names_of_all_resources_are_an_interface_and_stay_as_they_are(previe
             ("Stash", "dev-change"),
             ("Stash", "dev-machines"),
             ("Command", "dev-health"),
+            ("Command", "dev-whole"),
             *((type_, leaf) for leaf in leaves for type_ in ("PrivateKey", "CertRequest", "LocallySignedCert")),
             *(("EtcdMember", f"dev-{m}") for m in MEMBERS),
             *(("Command", f"dev-{m}-{verb}") for m in MEMBERS for verb in ("prepare", "found", "converge")),
@@ -128,6 +129,14 @@ def test_a_machine_is_retired_for_this_operator_before_the_authority_goes(previe
         prepare = recorder.named(f"dev-{member}-prepare")
         assert {"dev-founding", "dev-pki-1-ca"} <= prepare.depends_on
         assert f"etcd-node retire dev {OPERATOR['id']}; fi" in prepare.inputs["delete"]
+
+
+@PREVIEW_AND_UPDATE
+def test_only_the_whole_cluster_is_deleted_without_being_refused(preview: bool) -> None:
+    whole = cluster(preview).named("dev-whole")
+    assert whole.request.deletedWith.endswith("::dev-founding")
+    assert whole.inputs["delete"].endswith("exit 1")
+    assert {f"dev-{member}-prepare" for member in MEMBERS} <= whole.depends_on
 
 
 @PREVIEW_AND_UPDATE

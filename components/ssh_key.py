@@ -1,0 +1,27 @@
+"""Ssh keys that are made here: once, because the machines that run know no other one."""
+
+import pulumi
+import pulumi_tls as tls
+
+from .irreplaceable import irreplaceable
+
+
+def ssh_key(name: str, of: str, parent: pulumi.Resource) -> tls.PrivateKey:
+    """An Ed25519 key, private half in the state alone.
+
+    Args:
+        name: name of the resource.
+        of: whose key it is, for the message that refuses to make another one.
+        parent: the component.
+    """
+    hook = irreplaceable(
+        f"{name}-key-in-use",
+        lambda resource: (
+            f"The ssh key {resource} is {of}: with another one nobody could log in to the machines that run any more. "
+            "It is not made anew, and nothing was changed."
+        ),
+    )
+    options = pulumi.ResourceOptions(
+        parent=parent, delete_before_replace=False, hooks=pulumi.ResourceHookBinding(before_create=[hook])
+    )
+    return tls.PrivateKey(name, algorithm="ED25519", opts=options)

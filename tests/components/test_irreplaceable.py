@@ -1,0 +1,80 @@
+"""What is in use and must not be made anew, under the real engine: `--replace`, a taint, and what comes after."""
+
+from typing import Any
+
+import pytest
+
+from tests.support.stacks import REPO, Stack, Stacks
+
+PROGRAM = """
+import pulumi
+from components.pki import EtcdPki
+
+names = pulumi.Config().require_object("authorities")
+pki = EtcdPki("dev", {
+    "members": [{"name": "etcd-1", "address": "192.0.2.1"}],
+    "authorities": [{"name": name} for name in names],
+    "issuer": names[0],
+})
+pulumi.export("ca", pki.ca_certificate)
+"""
+CA = "SelfSignedCert::dev-1-ca"
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Stack:
+    """The certificates of a cluster, after the first update."""
+    folder = tmp_path_factory.mktemp("irreplaceable")
+    (folder / "__main__.py").write_text(PROGRAM)
+    (folder / "Pulumi.yaml").write_text("name: authorities\nruntime: python\n")
+    files = {name: folder / name for name in ("Pulumi.yaml", "__main__.py")}
+    files |= {name: REPO / name for name in ("components", ".venv")}
+    stack = Stacks(folder / "stacks").of_project("authorities", files, {"authorities": ["1"]})
+    stack.up()
+    return stack
+
+
+def resources(stack: Stack) -> list[dict[str, Any]]:
+    return list(stack.export()["deployment"]["resources"])
+
+
+def authority(stack: Stack) -> list[tuple[str, str]]:
+    """What tells this CA's key and certificate from all others."""
+    found = [resource for resource in resources(stack) if resource["urn"].endswith("::dev-1-ca")]
+    return [(each["id"], each["outputs"].get("certPem", each["outputs"].get("publicKeyPem"))) for each in found]
+
+
+@pytest.mark.parametrize("end", [CA, "PrivateKey::dev-1-ca"], ids=["certificate", "key"])
+def test_a_ca_that_is_to_be_made_anew_is_refused_at_preview_and_in_the_update(stack: Stack, end: str) -> None:
+    before = authority(stack)
+    for run in (
+        stack.preview("--replace", f"**{end}", check=False),
+        stack.up("--replace", f"**{end}", check=False),
+        stack.up("--replace", f"**{end}", "--continue-on-error", check=False),
+    ):
+        assert run.code != 0
+        assert "The CA dev-1-ca is trusted by the members" in run.text, run.text
+        assert "three updates" in run.text
+    assert authority(stack) == before
+    assert not any(resource.get("delete") for resource in resources(stack))
+    stack.up("--expect-no-changes")
+
+
+def test_a_ca_that_is_tainted_is_refused_until_it_is_no_more(stack: Stack) -> None:
+    urn = next(str(resource["urn"]) for resource in resources(stack) if resource["urn"].endswith(CA))
+    stack.pulumi("state", "taint", urn, "--yes")
+    run = stack.up(check=False)
+    assert run.code != 0
+    assert f"`pulumi state untaint '{urn}'`" in run.text
+    stack.pulumi("state", "untaint", urn, "--yes")
+    stack.up("--expect-no-changes")
+
+
+def test_another_ca_is_made_beside_it_and_goes_again(stack: Stack) -> None:
+    before = authority(stack)
+    stack.config["authorities"] = ["1", "2"]
+    stack.up()
+    assert authority(stack) == before
+    stack.config["authorities"] = ["1"]
+    stack.up()
+    stack.up("--expect-no-changes")
