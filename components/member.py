@@ -14,6 +14,7 @@ from .node import bundle
 from .plan import Spec, spec_text, with_founding
 
 _ETCD_NODE = "/usr/local/sbin/etcd-node"
+_CAS = ("trusted", "issuer", "peer_trusted", "peer_issuer")
 
 # Upper bounds in seconds on what runs on the machine. etcd-node keeps its own deadlines and says what it was
 # doing; these are the net below it, because pulumi-command never gives up on a command that hangs. Converge takes a
@@ -161,7 +162,7 @@ class EtcdMember(pulumi.ComponentResource):
     def _prepare_line(self, machine: Machine) -> pulumi.Input[str]:
         """What prepare reads of the spec; a changed flag or CA is no reason to prepare again, a changed list of members
         only where the machine filters who reaches it: those who leave it are let in until they have left."""
-        kept = {key: value for key, value in self._spec.items() if key not in ("trusted", "issuer")}
+        kept = {key: value for key, value in self._spec.items() if key not in _CAS}
         spec: Spec = {**kept, "members": {machine["name"]: machine["address"]}, "flags": {}}
         if "firewall" in machine:
             everybody = self._spec["members"]

@@ -437,6 +437,23 @@ KEYS: tuple[Key, ...] = (
         secret=True,
     ),
     Key("issuer", TEXT, "Name of the authority that issues the certificates.", "the first"),
+    Key(
+        "peerAuthorities",
+        LIST,
+        "The certificate authorities that members trust among each other, on port 2380; replaced in three updates like "
+        "`authorities`. The name alone stands for the one of that name in `authorities`.",
+        "a new cluster has one that is made, named `peer-1`, or the same as `authorities` where these are one's own; a "
+        "cluster that exists keeps what it has",
+    ),
+    Key("peerAuthorities[].name", TEXT, "As in `authorities`.", required=True),
+    Key("peerAuthorities[].certificate", TEXT, "As in `authorities`.", "a CA is made"),
+    Key(
+        "peerAuthorities[].privateKey",
+        TEXT,
+        "As in `authorities`: `pulumi config set --path --secret 'peerAuthorities[0].privateKey' < FILE`.",
+        secret=True,
+    ),
+    Key("peerIssuer", TEXT, "Name of the authority that issues the peer certificates.", "the first"),
     Key("clusterApi", OBJECT, "The workload cluster for which the output `cluster_api` is made."),
     Key("clusterApi.clusterName", TEXT, "Name of the `Cluster` object.", "`clusterName`"),
     Key("clusterApi.namespace", TEXT, "Its namespace in the management cluster.", "default"),

@@ -13,7 +13,7 @@ from typing import Any
 from .errors import NodeError
 
 FORMAT = 1
-CERTIFICATES = ("ca.crt", "server.crt", "peer.crt", "healthcheck-client.crt")
+CERTIFICATES = ("ca.crt", "peer-ca.crt", "server.crt", "peer.crt", "healthcheck-client.crt")
 KEYS = ("server.key", "peer.key", "healthcheck-client.key")
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -44,7 +44,7 @@ _REQUIRED = (
 _FOUNDING = ("token", "founders")
 # The first two only in what `prepare` gets, each where the platform has it. The others are for those who read: a
 # changed CA is seen in a preview by its name. What is done is decided by the certificates themselves.
-_OPTIONAL = ("data_device", "firewall", "trusted", "issuer")
+_OPTIONAL = ("data_device", "firewall", "trusted", "issuer", "peer_trusted", "peer_issuer")
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,8 @@ class Spec:
     """Port -> ranges that may reach it; None: ports are left alone. Only `prepare` gets it."""
     issuer: str
     """Name of the CA that issues the certificates; for messages. Only `converge` and `health` get it."""
+    peer_issuer: str
+    """The same of the peer certificates; empty where it is the same CA."""
     raw: Mapping[str, Any] = field(repr=False)
     """The JSON object as it arrived."""
 
@@ -226,6 +228,7 @@ def parse(text: str) -> Spec:
         data_device=_device(raw.get("data_device", "")),
         firewall=_firewall(raw["firewall"]) if "firewall" in raw else None,
         issuer=_label(raw["issuer"], "issuer") if "issuer" in raw else "",
+        peer_issuer=_label(raw["peer_issuer"], "peer_issuer") if "peer_issuer" in raw else "",
         raw=raw,
     )
 
