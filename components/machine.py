@@ -61,6 +61,8 @@ class Machine(TypedDict):
     """Disk that holds that directory and nothing else; it is formatted if it is empty. Default: none of its own."""
     firewall: NotRequired[dict[str, list[str]]]
     """Port -> ranges that may reach it; the machine drops all else that comes to these ports. Default: left alone."""
+    root_only: NotRequired[list[str]]
+    """Addresses that only root on the machine may reach: those of a metadata service. Default: none."""
 
 
 class CloudMachine(Machine):

@@ -169,6 +169,8 @@ class EtcdMember(pulumi.ComponentResource):
             # Their order is for converge.
             spec = {**spec, "members": {name: everybody[name] for name in sorted(everybody)}}
             spec["firewall"] = machine["firewall"]
+        if "root_only" in machine:
+            spec = {**spec, "root_only": machine["root_only"]}
         program = f"python3 -c {shlex.quote(bundle.INSTALLER)}"
         device = machine.get("data_device")
         if device is None:

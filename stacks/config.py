@@ -27,6 +27,7 @@ from components.plan.authority import check_authority, check_different
 from components.plan.errors import did_you_mean, shown
 from components.plan.flags import DEFAULT_QUOTA, METRICS_LOOPBACK
 from components.plan.hetzner import DEFAULT_USER
+from components.plan.ranges import check_sources
 from components.plan.spec import DEFAULT_DATA_DIRECTORY
 from components.plan.units import check_directory
 
@@ -88,6 +89,14 @@ class MachineConfig:
 
 
 @dataclass(frozen=True)
+class FirewallConfig:
+    """Who reaches the ports of machines that exist, beside the members; in ranges."""
+
+    clients: tuple[str, ...]
+    metrics_clients: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class CertificatesConfig:
     """Lifetimes of certificates, in hours."""
 
@@ -144,6 +153,8 @@ class StackConfig:
     peer_issuer: str
     cluster_api: ClusterApiConfig
     data_directory: str = DEFAULT_DATA_DIRECTORY
+    firewall: FirewallConfig | None = None
+    """None: machines that exist filter nothing."""
     aws: AwsConfig | None = None
     hetzner: HetznerConfig | None = None
     bastion: BastionConfig | None = None
@@ -266,6 +277,7 @@ class _Loader:
             peer_issuer=peer_issuer,
             cluster_api=self._cluster_api(name),
             data_directory=given.get("dataDirectory", DEFAULT_DATA_DIRECTORY),
+            firewall=self._firewall(),
             aws=aws,
             hetzner=hetzner,
             bastion=bastion,
@@ -284,6 +296,7 @@ class _Loader:
         for key, of in (
             ("machines", "hosts"),
             ("machinesFile", "hosts"),
+            ("firewall", "hosts"),
             ("aws", "aws"),
             ("hetzner", "hetzner"),
         ):
@@ -551,6 +564,21 @@ class _Loader:
             if not found:
                 own[f"{at}.certificate"] = authority.certificate
         self.problems += check_different(own)
+
+    def _firewall(self) -> FirewallConfig | None:
+        given = self._given.get("firewall")
+        if given is None:
+            return None
+        lists = {"clients": "2379", "metricsClients": "2381"}
+        for name, port in lists.items():
+            self.problems += check_sources(
+                given.get(name, ()),
+                f"firewall.{name}",
+                ports=f"port {port}",
+                world=given.get("openToTheWorld", False),
+                world_key="firewall.openToTheWorld",
+            )
+        return FirewallConfig(*(tuple(given.get(name, ())) for name in lists))
 
     def _cluster_api(self, cluster_name: str) -> ClusterApiConfig:
         given = self._given.get("clusterApi", {})

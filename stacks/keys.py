@@ -392,6 +392,17 @@ KEYS: tuple[Key, ...] = (
         "know one, or the program sets it.",
     ),
     Key(
+        "firewall",
+        OBJECT,
+        "Has machines that exist filter their ports 2379, 2380 and 2381 themselves, by an nftables table of their own: "
+        "members reach all three, and who is named here. Ssh and all other ports stay as they are. For the platform "
+        "`hosts`; on the clouds ports are always filtered.",
+        "the ports are left alone",
+    ),
+    Key("firewall.clients", TEXTS, "Ranges that may reach port 2379: those of the control planes.", required=True),
+    Key("firewall.metricsClients", TEXTS, "Ranges that may reach port 2381, when `metrics` is `private`.", "none"),
+    Key("firewall.openToTheWorld", BOOLEAN, "Must be true for `0.0.0.0/0` or `::/0` among those ranges.", "false"),
+    Key(
         "override",
         TEXT,
         "What the refusal of a change printed, to make exactly that change all the same, once; see "

@@ -7,6 +7,7 @@ import pulumi
 import pulumi_aws as aws
 import pulumi_tls as tls
 
+from ..first_boot import FOR_ROOT
 from ..gate import gates
 from ..kept import generation_name, kept
 from ..machine import Bastion, CloudMachine, Machine, Ssh
@@ -199,6 +200,7 @@ class AwsMachines(pulumi.ComponentResource):
             "identity": server.id,
             "generation": int(slot.get("generation", 1)),
             "data_directory": args.get("data_directory", DEFAULT_DATA_DIRECTORY),
+            "root_only": list(cloud_init.METADATA),
             "server": server,
         }
         device = self._volume(child, made["zone"], server, marked)
@@ -215,7 +217,7 @@ class AwsMachines(pulumi.ComponentResource):
         generation = int(slot.get("generation", 1))
         # Public even where it came with a secret.
         template = pulumi.Output.unsecret(pulumi.Output.from_input(args["public_key"])).apply(
-            lambda key: cloud_init.template(args.get("user", DEFAULT_USER), [key.strip()], generation)
+            lambda key: cloud_init.template(args.get("user", DEFAULT_USER), [key.strip()], generation, FOR_ROOT)
         )
         wanted = {
             "address": slot["address"],

@@ -6,6 +6,7 @@ import pulumi
 import pulumi_hcloud as hcloud
 import pulumi_tls as tls
 
+from ..first_boot import FOR_ROOT
 from ..gate import gates
 from ..kept import generation_name, kept
 from ..machine import Bastion, CloudMachine, Machine, Ssh
@@ -198,6 +199,7 @@ class HetznerMachines(pulumi.ComponentResource):
             "generation": int(slot.get("generation", 1)),
             "data_directory": self._args.get("data_directory", DEFAULT_DATA_DIRECTORY),
             "firewall": self._args["firewall"],
+            "root_only": list(cloud_init.METADATA),
             "server": server,
         }
         if volume is not None:
@@ -213,7 +215,7 @@ class HetznerMachines(pulumi.ComponentResource):
         generation = int(slot.get("generation", 1))
         gateway = args.get("default_gateway")
         public = bool(args.get("public_ipv4", True) or args.get("public_ipv6", False))
-        units = {} if gateway is None or public else cloud_init.default_route(gateway)
+        units = FOR_ROOT | ({} if gateway is None or public else cloud_init.default_route(gateway))
         # Public even where it came with a secret.
         first_boot = pulumi.Output.unsecret(pulumi.Output.from_input(args["public_key"])).apply(
             lambda key: cloud_init.template(args.get("user", DEFAULT_USER), [key.strip()], generation, units)

@@ -47,5 +47,9 @@ FIREWALL_UNIT_FILE = Path("/etc/systemd/system") / FIREWALL_UNIT
 FIREWALL_WANTED = Path("/etc/systemd/system/sysinit.target.wants") / FIREWALL_UNIT
 FIREWALL_DROP_IN = Path("/etc/systemd/system") / f"{UNIT}.d" / "firewall.conf"
 
+METADATA_UNIT = "etcd-metadata.service"
+METADATA_UNIT_FILE = Path("/etc/systemd/system") / METADATA_UNIT
+METADATA_WANTED = Path("/etc/systemd/system/sysinit.target.wants") / METADATA_UNIT
+
 PROGRAM = Path("/usr/local/lib/etcd-node")
 WRAPPER = Path("/usr/local/sbin/etcd-node")

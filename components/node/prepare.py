@@ -11,7 +11,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from . import account, disk, files, firewall, identity, machine, paths, release, systemd, version_change, wal
+from . import account, disk, files, firewall, identity, machine, metadata, paths, release, systemd, version_change, wal
 from .errors import NodeError
 from .identity import Identity
 from .say import phase, say
@@ -35,6 +35,10 @@ def prepare(spec: Spec) -> None:
     machine.check_foreign_etcd(spec)
     if spec.firewall is not None:
         firewall.install(spec)
+    else:
+        firewall.remove()
+    if spec.root_only:
+        metadata.close(spec.root_only)
     if spec.data_device:
         known = disk.attach(spec, known)
         # A disk may bring along what the machine did not know.

@@ -27,6 +27,7 @@ _ORDER = (
     "data_directory",
     "data_device",
     "firewall",
+    "root_only",
     "client_port",
     "peer_port",
     "metrics_url",

@@ -216,9 +216,8 @@ def test_a_cluster_of_an_earlier_version_is_left_as_it_is_and_its_peers_get_a_ca
 
     # On the machine, whatever was refused before: every member first has to trust the CA of the peers.
     stranger = OwnAuthority("peers")
-    said = refused(
-        found[0], files_for(found[0], [stack.outputs()["ca_cert"], stranger.certificate], stranger, ["peer"]), found
-    )
+    theirs = files_for(found[0], [stack.outputs()["ca_cert"], stranger.certificate], stranger, ["peer"])
+    said = refused(found[0], theirs, found)
     assert "are not accepted everywhere yet" in said
     assert "list it in `peerAuthorities` beside the old one" in said
 

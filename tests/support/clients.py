@@ -115,7 +115,7 @@ def speaks_to_peers(machine: Machine, certificate: Path, key: Path) -> bool:
     try:
         connection.request("GET", "/members")
         return connection.getresponse().status == http.client.OK
-    except ssl.SSLError:
+    except (ssl.SSLError, ConnectionResetError):
         return False
     finally:
         connection.close()
