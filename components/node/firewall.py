@@ -308,7 +308,8 @@ def _load(asked: Rules, kept: Rules) -> None:
 
 def remove() -> None:
     """Takes all of it away; who reaches the ports is no affair of this machine any more."""
-    if not paths.FIREWALL_UNIT_FILE.exists():
+    # Somebody may have a unit of that name who is not we.
+    if not (files.read_bytes(paths.FIREWALL_UNIT_FILE) or b"").startswith(_UNIT.splitlines()[0].encode()):
         return
     # First: an etcd that goes on without rules must not stop with their unit.
     files.remove(paths.FIREWALL_DROP_IN)

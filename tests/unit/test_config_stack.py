@@ -344,6 +344,20 @@ def test_what_cannot_be_a_clusters_authorities_is_refused(
     assert said in str(refused)
 
 
+def test_machines_that_exist_filter_who_reaches_etcd_where_it_is_said(directory: Path) -> None:
+    assert load(sound(), directory).firewall is None
+    stack = load(sound(firewall={"clients": ["10.1.2.0/24"]}), directory)
+    assert stack.firewall == config.FirewallConfig(("10.1.2.0/24",))
+    for wanted, key, said in (
+        ({}, "firewall.clients", "required"),
+        ({"clients": ["10.1.2.3/24"]}, "firewall.clients[0]", "Write 10.1.2.0/24"),
+        ({"clients": ["0.0.0.0/0"]}, "firewall.clients[0]", "set firewall.openToTheWorld to true"),
+    ):
+        refused = refusal(sound(firewall=wanted), directory)
+        assert (refused.key, said in str(refused)) == (key, True)
+    assert load(sound(firewall={"clients": ["0.0.0.0/0"], "openToTheWorld": True}), directory).firewall
+
+
 def test_an_authority_in_both_lists_is_one_and_is_given_once(directory: Path, own_authority: dict[str, str]) -> None:
     ours = {"name": "ours", "certificate": own_authority["certificate"], "privateKey": own_authority["private_key"]}
     stack = load(sound(authorities=[ours], peerAuthorities=[{"name": "ours"}]), directory)
