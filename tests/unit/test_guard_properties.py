@@ -99,8 +99,8 @@ def wishes(draw: st.DrawFn, before: State) -> State:
             trusted, issuer = draw(st.sampled_from(TRUST))
             after = replace(after, trusted=trusted, issuer=issuer)
         elif kind == "peers":
-            trusted, issuer = draw(st.sampled_from([(after.trusted, after.issuer), *TRUST]))
-            after = replace(after, peer_trusted=trusted, peer_issuer=issuer)
+            peers = draw(st.sampled_from([(after.trusted, after.issuer), *TRUST]))
+            after = replace(after, peer_trusted=peers[0], peer_issuer=peers[1])
         else:
             after = replace(after, flags=draw(_flags))
     return after
