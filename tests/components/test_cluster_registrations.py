@@ -246,6 +246,18 @@ def _names(recorder: Recorder) -> list[str]:
     return sorted(registration.name for registration in recorder.registrations)
 
 
+def test_peers_may_have_a_ca_of_ones_own_too(own_authority: dict[str, str]) -> None:
+    recorder = cluster(preview=False, peer_authorities=[{"name": "ours", **own_authority}])
+    leaf = recorder.named("dev-pki-a-peer", "tls:index/locallySignedCert:LocallySignedCert")
+    assert leaf.inputs["caCertPem"] == own_authority["certificate"]
+    assert is_secret(leaf.inputs["caPrivateKeyPem"])
+    files = json.loads(recorder.named("dev-a-converge").inputs["stdin"]["value"])["files"]
+    assert (files["ca.crt"], files["peer-ca.crt"]) == (
+        f"{certificate('dev-pki-1-ca')}\n",
+        own_authority["certificate"],
+    )
+
+
 def test_where_one_ca_is_for_all_it_is_in_both_files() -> None:
     files = json.loads(cluster(preview=False).named("dev-a-converge").inputs["stdin"]["value"])["files"]
     assert files["peer-ca.crt"] == files["ca.crt"]
