@@ -14,8 +14,18 @@ from .machine import Machine
 from .member import EtcdMember
 from .node import bundle
 from .operator import new_operator
-from .pki import EARLY_RENEWAL_HOURS, YEAR_HOURS, Authority, ClientCertificate, EtcdPki, EtcdPkiArgs, authorities_of
-from .plan import AuthorityPlan, ClusterPlan, MemberPlan, member_specs, spec_text, warnings
+from .pki import (
+    EARLY_RENEWAL_HOURS,
+    YEAR_HOURS,
+    Authority,
+    ClientCertificate,
+    EtcdPki,
+    EtcdPkiArgs,
+    authorities_of,
+    plan_of,
+)
+from .plan import ClusterPlan, MemberPlan, member_specs, spec_text, warnings
+from .plan.authorities import DEFAULT_PEER_AUTHORITY, peers_have_their_own
 from .plan.flags import DEFAULT_QUOTA, METRICS_LOOPBACK, PKI_DIRECTORY
 from .plan.guard.state import State, wanted_state
 from .plan.releases import DEFAULT_MIRROR
@@ -66,6 +76,12 @@ class EtcdClusterArgs(TypedDict):
     """The CAs that are trusted; one is replaced by another in three updates. Default: one that is made, named `1`."""
     issuer: NotRequired[str]
     """Name of the CA that issues the certificates. Default: the first."""
+    peer_authorities: NotRequired[list[Authority]]
+    """The CAs that members trust among each other; the name alone stands for the one of that name in `authorities`.
+    Default: for a new cluster (`previous` is given as None) one that is made, named `peer-1`, unless `authorities` has
+    a CA of one's own; a cluster that exists keeps what it has; without `previous` the same as `authorities`."""
+    peer_issuer: NotRequired[str]
+    """Name of the CA that issues the peer certificates. Default: the first of `peer_authorities`."""
     previous: NotRequired[dict[str, Any] | None]
     """What the last update left in the output `applied`, as `previous_update` reads it: a change that cannot be made in
     one update is refused. Default, and None: nothing is compared, and the machines alone refuse."""
@@ -105,6 +121,7 @@ class EtcdCluster(pulumi.ComponentResource):
     """What this update has done, to be `previous` of the next; resolves when the cluster has been proved healthy."""
 
     def __init__(self, name: str, args: EtcdClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        args = _with_peers(args)
         plan = _plan(name, args)
         specs = member_specs(plan)
         verdict = accept(args.get("previous"), _wanted(plan, args), args.get("override", ""))
@@ -232,8 +249,17 @@ def _after(proof: pulumi.Output[Any], value: pulumi.Output[_T]) -> pulumi.Output
     return pulumi.Output.all(proof, value).apply(lambda both: cast(_T, both[1]))
 
 
+def _with_peers(args: EtcdClusterArgs) -> EtcdClusterArgs:
+    """The arguments with the CA of the peers, where its default is one of their own."""
+    plans = [plan_of(each) for each in authorities_of(args.get("authorities"))]
+    # Who compares with nothing says nothing of whether the cluster exists.
+    if "peer_authorities" in args or "previous" not in args or not peers_have_their_own(args["previous"], plans):
+        return args
+    return {**args, "peer_authorities": [{"name": DEFAULT_PEER_AUTHORITY}]}
+
+
 def _plan(name: str, args: EtcdClusterArgs) -> ClusterPlan:
-    authorities = authorities_of(args.get("authorities"))
+    authorities, peers = authorities_of(args.get("authorities")), args.get("peer_authorities")
     heartbeat, election = args.get("heartbeat_interval_ms"), args.get("election_timeout_ms")
     return ClusterPlan(
         name=args.get("cluster_name", name),
@@ -251,14 +277,17 @@ def _plan(name: str, args: EtcdClusterArgs) -> ClusterPlan:
         # Numbers come as floats when the component is used from another language.
         heartbeat_interval_ms=None if heartbeat is None else int(heartbeat),
         election_timeout_ms=None if election is None else int(election),
-        authorities=[AuthorityPlan(each["name"], "certificate" in each, "private_key" in each) for each in authorities],
+        authorities=[plan_of(each) for each in authorities],
         issuer=args.get("issuer", authorities[0]["name"] if authorities else ""),
+        peer_authorities=None if peers is None else [plan_of(each) for each in peers],
+        peer_issuer=args.get("peer_issuer", peers[0]["name"] if peers else ""),
     )
 
 
 def _wanted(plan: ClusterPlan, args: EtcdClusterArgs) -> State:
     """What is wanted, in the guard's terms; what is known only during the update is left out."""
-    certificates = {each["name"]: each.get("certificate", "") for each in authorities_of(args.get("authorities"))}
+    authorities = [*args.get("peer_authorities", ()), *authorities_of(args.get("authorities"))]
+    certificates = {each["name"]: each.get("certificate", "") for each in authorities}
     identities = {}
     for machine in args["members"]:
         # A machine that was installed anew has another host key.
@@ -293,6 +322,10 @@ def _pki_args(args: EtcdClusterArgs) -> EtcdPkiArgs:
         pki["authorities"] = args["authorities"]
     if "issuer" in args:
         pki["issuer"] = args["issuer"]
+    if "peer_authorities" in args:
+        pki["peer_authorities"] = args["peer_authorities"]
+    if "peer_issuer" in args:
+        pki["peer_issuer"] = args["peer_issuer"]
     return pki
 
 

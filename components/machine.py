@@ -64,6 +64,8 @@ class Machine(TypedDict):
     compares. Default: it exists already."""
     firewall: NotRequired[dict[str, list[str]]]
     """Port -> ranges that may reach it; the machine drops all else that comes to these ports. Default: left alone."""
+    root_only: NotRequired[list[str]]
+    """Addresses that only root on the machine may reach: those of a metadata service. Default: none."""
 
 
 class CloudMachine(Machine):

@@ -15,6 +15,7 @@ from .node import bundle
 from .plan import Spec, spec_text, with_founding
 
 _ETCD_NODE = "/usr/local/sbin/etcd-node"
+_CAS = ("trusted", "issuer", "peer_trusted", "peer_issuer")
 
 # Upper bounds in seconds on what runs on the machine. etcd-node keeps its own deadlines and says what it was
 # doing; these are the net below it, because pulumi-command never gives up on a command that hangs. Converge takes a
@@ -164,12 +165,14 @@ class EtcdMember(pulumi.ComponentResource):
     def _prepare_line(self, machine: Machine) -> pulumi.Input[str]:
         """What prepare reads of the spec; a changed flag or CA is no reason to prepare again, a changed list of members
         is: a machine answers the other members, and may filter who reaches it."""
-        kept = {key: value for key, value in self._spec.items() if key not in ("trusted", "issuer")}
+        kept = {key: value for key, value in self._spec.items() if key not in _CAS}
         everybody = self._spec["members"]
         # Their order is for converge.
         spec: Spec = {**kept, "members": {name: everybody[name] for name in sorted(everybody)}, "flags": {}}
         if "firewall" in machine:
             spec["firewall"] = machine["firewall"]
+        if "root_only" in machine:
+            spec = {**spec, "root_only": machine["root_only"]}
         program = f"python3 -c {shlex.quote(bundle.INSTALLER)}"
         device = machine.get("data_device")
         if device is None:

@@ -5,6 +5,7 @@ https://etcd.io/docs/v3.6/op-guide/security/. All keys are ECDSA P-256; they exi
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NotRequired, TypedDict
 
 import pulumi
@@ -12,7 +13,7 @@ import pulumi_tls as tls
 
 from .irreplaceable import irreplaceable
 from .plan import DEFAULT_AUTHORITY, AuthorityPlan, check_authority
-from .plan.authorities import bundle, check_authorities
+from .plan.authorities import bundle, check_authorities, check_peer_authorities
 from .plan.authority import check_different
 from .plan.errors import refuse
 
@@ -58,9 +59,23 @@ class EtcdPkiArgs(TypedDict):
     ca_validity_hours: NotRequired[int]
     """Lifetime of a CA that is made, in hours; one that exists keeps its own. Default: 87600 (ten years)."""
     authorities: NotRequired[list[Authority]]
-    """The CAs that are trusted. Default: one that is made, named `1`."""
+    """The CAs that clients and servers trust. Default: one that is made, named `1`."""
     issuer: NotRequired[str]
-    """Name of the CA that issues the certificates. Default: the first."""
+    """Name of the CA that issues their certificates. Default: the first."""
+    peer_authorities: NotRequired[list[Authority]]
+    """The CAs that members trust among each other; the name alone stands for the one of that name in `authorities`.
+    Default: the same as `authorities`, with the same issuer; every client certificate then speaks to the peer port."""
+    peer_issuer: NotRequired[str]
+    """Name of the CA that issues the peer certificates. Default: the first of `peer_authorities`."""
+
+
+@dataclass(frozen=True)
+class _Issuer:
+    """A CA that issues."""
+
+    name: str
+    key: pulumi.Output[str]
+    certificate: pulumi.Output[str]
 
 
 class ClientCertificate(TypedDict):
@@ -77,6 +92,11 @@ def authorities_of(given: Sequence[Authority] | None) -> Sequence[Authority]:
     return [{"name": DEFAULT_AUTHORITY}] if given is None else given
 
 
+def plan_of(authority: Authority) -> AuthorityPlan:
+    """What is known of an authority without its certificate."""
+    return AuthorityPlan(authority["name"], "certificate" in authority, "private_key" in authority)
+
+
 class EtcdPki(pulumi.ComponentResource):
     """The CAs, per member a server, a peer and a healthcheck-client certificate, and that of the API servers.
 
@@ -86,7 +106,9 @@ class EtcdPki(pulumi.ComponentResource):
     """
 
     ca_certificate: pulumi.Output[str]
-    """Certificates of all CAs that clients and members trust, in the order of `authorities`, PEM."""
+    """Certificates of all CAs that clients and servers trust, in the order of `authorities`, PEM."""
+    peer_ca_certificate: pulumi.Output[str]
+    """Certificates of all CAs that members trust among each other, in the order of `peer_authorities`, PEM."""
     apiserver_etcd_client: pulumi.Output[ClientCertificate]
     """Client certificate for kube-apiserver, without an Organization (secret)."""
     certificates: pulumi.Output[dict[str, str]]
@@ -106,21 +128,29 @@ class EtcdPki(pulumi.ComponentResource):
 
         authorities = authorities_of(args.get("authorities"))
         issuer = args.get("issuer", authorities[0]["name"] if authorities else "")
-        plans = [AuthorityPlan(each["name"], "certificate" in each, "private_key" in each) for each in authorities]
-        refuse(check_authorities(plans, issuer))
+        peers = args.get("peer_authorities", authorities)
+        own_peers = "peer_authorities" in args
+        peer_issuer = args.get("peer_issuer", peers[0]["name"] if peers else "") if own_peers else issuer
+        plans = [plan_of(each) for each in authorities]
+        problems = check_authorities(plans, issuer)
+        if own_peers:
+            problems += check_peer_authorities([plan_of(each) for each in peers], peer_issuer, plans)
+        refuse(problems)
         trusted: dict[str, pulumi.Output[str]] = {}
-        for authority in authorities:
+        issuers: dict[str, _Issuer] = {}
+        for authority in {each["name"]: each for each in [*peers, *authorities]}.values():
+            name_of, issues = authority["name"], authority["name"] in (issuer, peer_issuer)
             if "certificate" in authority:
-                key, certificate = self._own_authority(authority, issues=authority["name"] == issuer)
+                where = "authorities" if authority in authorities else "peer_authorities"
+                key, certificate = self._own_authority(authority, where, issues=issues)
             else:
-                key, certificate = self._make_authority(
-                    authority["name"], int(args.get("ca_validity_hours", 10 * YEAR_HOURS))
-                )
-            trusted[authority["name"]] = certificate
-            if authority["name"] == issuer:
-                self._issuer_key, self._issuer_certificate = key, certificate
-        self._issuer = issuer
-        self.ca_certificate = pulumi.Output.all(**trusted).apply(_trusted)
+                key, certificate = self._make_authority(name_of, int(args.get("ca_validity_hours", 10 * YEAR_HOURS)))
+            trusted[name_of] = certificate
+            issuers[name_of] = _Issuer(name_of, key, certificate)
+        self._issuer, self._peer_issuer = issuers[issuer], issuers[peer_issuer]
+        everything = pulumi.Output.all(**trusted).apply(_checked)
+        self.ca_certificate = everything.apply(lambda known: bundle([known[each["name"]] for each in authorities]))
+        self.peer_ca_certificate = everything.apply(lambda known: bundle([known[each["name"]] for each in peers]))
 
         for member in args["members"]:
             self._issue_member(member)
@@ -141,12 +171,14 @@ class EtcdPki(pulumi.ComponentResource):
         """File name -> PEM of everything that goes to `member`'s machine (secret); the CA's key is not among it."""
         return pulumi.Output.secret(pulumi.Output.all(**self._files[member]))
 
-    def _own_authority(self, given: Authority, *, issues: bool) -> tuple[pulumi.Output[str], pulumi.Output[str]]:
+    def _own_authority(
+        self, given: Authority, where: str, *, issues: bool
+    ) -> tuple[pulumi.Output[str], pulumi.Output[str]]:
         """Key and certificate of the user's authority; they fail with PlanError when it cannot do what is asked."""
 
         def checked(pair: list[str | None]) -> list[str]:
             certificate, private_key = pair[0] or "", pair[1]
-            key = f"authorities.{given['name']}"
+            key = f"{where}.{given['name']}"
             refuse(check_authority(certificate, private_key, self._validity_hours, key=key, issues=issues))
             return [certificate, private_key or ""]
 
@@ -185,7 +217,10 @@ class EtcdPki(pulumi.ComponentResource):
 
     def _issue_member(self, member: PkiMember) -> None:
         name, address = member["name"], member["address"]
-        files: dict[str, pulumi.Input[str]] = {"ca.crt": self.ca_certificate}
+        files: dict[str, pulumi.Input[str]] = {
+            "ca.crt": self.ca_certificate,
+            "peer-ca.crt": self.peer_ca_certificate,
+        }
         # The names of this member alone: a stolen key speaks for one machine. 127.0.0.1 and localhost are how its
         # own tools reach it; peers only ever meet it under its name and address.
         for kind, common_name, uses, dns_names, addresses in (
@@ -200,6 +235,7 @@ class EtcdPki(pulumi.ComponentResource):
                 dns_names=dns_names,
                 addresses=addresses,
                 expiry_key=f"{name}/{kind}",
+                issuer=self._peer_issuer if kind == "peer" else self._issuer,
             )
         self._files[name] = files
 
@@ -212,16 +248,18 @@ class EtcdPki(pulumi.ComponentResource):
         dns_names: list[str] | None = None,
         addresses: list[str] | None = None,
         expiry_key: str | None = None,
+        issuer: _Issuer | None = None,
     ) -> tuple[pulumi.Output[str], pulumi.Output[str]]:
         """Makes one certificate with a key of its own; returns (certificate, key), both PEM."""
         child = f"{self._name}-{suffix}"
+        issuer = issuer or self._issuer
         options = pulumi.ResourceOptions(parent=self)
         # Under another CA with another key: who replaces a CA because something has leaked need not ask what it was.
         key = tls.PrivateKey(
             child,
             algorithm="ECDSA",
             ecdsa_curve="P256",
-            opts=pulumi.ResourceOptions(parent=self, replacement_trigger=self._issuer),
+            opts=pulumi.ResourceOptions(parent=self, replacement_trigger=issuer.name),
         )
         request = tls.CertRequest(
             child,
@@ -234,8 +272,8 @@ class EtcdPki(pulumi.ComponentResource):
         certificate = tls.LocallySignedCert(
             child,
             cert_request_pem=request.cert_request_pem,
-            ca_private_key_pem=self._issuer_key,
-            ca_cert_pem=self._issuer_certificate,
+            ca_private_key_pem=issuer.key,
+            ca_cert_pem=issuer.certificate,
             allowed_uses=uses,
             validity_period_hours=self._validity_hours,
             early_renewal_hours=self._early_renewal_hours,
@@ -253,7 +291,7 @@ def _refusal(name: str) -> str:
     )
 
 
-def _trusted(certificates: dict[str, str]) -> str:
-    """The bundle; raises PlanError when two authorities have one certificate."""
+def _checked(certificates: dict[str, str]) -> dict[str, str]:
+    """The certificates; raises PlanError when two authorities have the same one."""
     refuse(check_different({f"authorities.{name}.certificate": pem for name, pem in certificates.items()}))
-    return bundle(list(certificates.values()))
+    return certificates

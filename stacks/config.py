@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from components.plan.authority import check_authority, check_different
 from components.plan.errors import did_you_mean, shown
 from components.plan.flags import DEFAULT_QUOTA, METRICS_LOOPBACK
 from components.plan.hetzner import DEFAULT_USER
+from components.plan.ranges import check_sources
 from components.plan.spec import DEFAULT_DATA_DIRECTORY
 from components.plan.units import check_directory
 
@@ -88,6 +89,14 @@ class MachineConfig:
 
 
 @dataclass(frozen=True)
+class FirewallConfig:
+    """Who reaches the ports of machines that exist, beside the members; in ranges."""
+
+    clients: tuple[str, ...]
+    metrics_clients: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class CertificatesConfig:
     """Lifetimes of certificates, in hours."""
 
@@ -105,6 +114,11 @@ class AuthorityConfig:
     """PEM."""
     private_key: str | None = field(default=None, repr=False)
     """PEM."""
+
+    @property
+    def plan(self) -> AuthorityPlan:
+        """What is known of it without its certificate."""
+        return AuthorityPlan(self.name, self.certificate is not None, self.private_key is not None)
 
 
 @dataclass(frozen=True)
@@ -134,8 +148,13 @@ class StackConfig:
     certificates: CertificatesConfig
     authorities: tuple[AuthorityConfig, ...]
     issuer: str
+    peer_authorities: tuple[AuthorityConfig, ...] | None
+    """None: as the configuration does not say it, the guard does, which knows whether the cluster exists."""
+    peer_issuer: str
     cluster_api: ClusterApiConfig
     data_directory: str = DEFAULT_DATA_DIRECTORY
+    firewall: FirewallConfig | None = None
+    """None: machines that exist filter nothing."""
     aws: AwsConfig | None = None
     hetzner: HetznerConfig | None = None
     bastion: BastionConfig | None = None
@@ -238,9 +257,14 @@ class _Loader:
         else:
             machines, list_key = self._machines()
         certificates = self._certificates()
-        authorities = self._authorities()
+        authorities = self._authorities("authorities")
         issuer = given.get("issuer", authorities[0].name if authorities else "")
-        self._check_own_authorities(authorities, issuer, certificates.validity_hours)
+        peers = self._authorities("peerAuthorities") if "peerAuthorities" in given else None
+        peer_issuer = given.get("peerIssuer", peers[0].name if peers else "")
+        if peers is None and peer_issuer:
+            rule = "The CA that issues the peer certificates must be one of peerAuthorities"
+            self._refuse("peerIssuer", shown(peer_issuer), rule, "Set peerAuthorities, or remove it")
+        self._check_own_authorities(authorities, peers or (), {issuer, peer_issuer}, certificates.validity_hours)
         config = StackConfig(
             platform=platform,
             cluster_name=name,
@@ -256,14 +280,17 @@ class _Loader:
             certificates=certificates,
             authorities=authorities,
             issuer=issuer,
+            peer_authorities=peers,
+            peer_issuer=peer_issuer,
             cluster_api=self._cluster_api(name),
             data_directory=given.get("dataDirectory", DEFAULT_DATA_DIRECTORY),
+            firewall=self._firewall(),
             aws=aws,
             hetzner=hetzner,
             bastion=bastion,
             members_key=list_key,
             override=given.get("override", ""),
-            warnings=self._warnings(authorities),
+            warnings=self._warnings([*authorities, *(peers or ())]),
         )
         # What could not even be read is a problem already.
         known = {problem.key for problem in self.problems}
@@ -276,6 +303,7 @@ class _Loader:
         for key, of in (
             ("machines", "hosts"),
             ("machinesFile", "hosts"),
+            ("firewall", "hosts"),
             ("aws", "aws"),
             ("hetzner", "hetzner"),
         ):
@@ -502,37 +530,62 @@ class _Loader:
             rule = f"Renewal begins within the lifetime: {early} hours before the end of {validity}"
             remedy = "Set earlyRenewalHours to a third of validityHours or less"
             self._refuse("certificates.earlyRenewalHours", shown(early), rule, remedy)
-        made = any("certificate" not in each for each in self._given.get("authorities", [{}]))
+        given_authorities = [*self._given.get("authorities", [{}]), *self._given.get("peerAuthorities", [])]
+        made = any("certificate" not in each for each in given_authorities)
         if made and lifetimes.ca_validity_hours <= validity:
             rule = f"The authority outlives the certificates that it issues, valid for {validity} hours"
             self._refuse("certificates.caValidityHours", shown(lifetimes.ca_validity_hours), rule, "Set it higher")
         return lifetimes
 
-    def _authorities(self) -> tuple[AuthorityConfig, ...]:
-        given = self._given.get("authorities", [{"name": DEFAULT_AUTHORITY}])
+    def _authorities(self, key: str) -> tuple[AuthorityConfig, ...]:
+        given = self._given.get(key, [{"name": DEFAULT_AUTHORITY}])
         return tuple(
             AuthorityConfig(each.get("name", ""), each.get("certificate"), each.get("privateKey")) for each in given
         )
 
-    def _check_own_authorities(self, authorities: Sequence[AuthorityConfig], issuer: str, validity_hours: int) -> None:
+    def _check_own_authorities(
+        self,
+        authorities: Sequence[AuthorityConfig],
+        peers: Sequence[AuthorityConfig],
+        issuers: Collection[str],
+        validity_hours: int,
+    ) -> None:
         """Checks what is in the user's certificates; who is missing what is a question of the plan."""
         own: dict[str, str] = {}
-        for index, authority in enumerate(authorities):
+        given = [(f"authorities[{index}]", each) for index, each in enumerate(authorities)]
+        # That one is given twice is for the plan to say.
+        names = {each.name for each in authorities}
+        given += [(f"peerAuthorities[{index}]", each) for index, each in enumerate(peers) if each.name not in names]
+        for at, authority in given:
             if authority.certificate is None:
                 continue
-            at = f"authorities[{index}]"
             found = check_authority(
                 authority.certificate,
                 authority.private_key,
                 validity_hours,
                 key=at,
-                issues=authority.name == issuer,
+                issues=authority.name in issuers,
                 private_key_name="privateKey",
             )
             self.problems += found
             if not found:
                 own[f"{at}.certificate"] = authority.certificate
         self.problems += check_different(own)
+
+    def _firewall(self) -> FirewallConfig | None:
+        given = self._given.get("firewall")
+        if given is None:
+            return None
+        lists = {"clients": "2379", "metricsClients": "2381"}
+        for name, port in lists.items():
+            self.problems += check_sources(
+                given.get(name, ()),
+                f"firewall.{name}",
+                ports=f"port {port}",
+                world=given.get("openToTheWorld", False),
+                world_key="firewall.openToTheWorld",
+            )
+        return FirewallConfig(*(tuple(given.get(name, ())) for name in lists))
 
     def _cluster_api(self, cluster_name: str) -> ClusterApiConfig:
         given = self._given.get("clusterApi", {})
@@ -570,11 +623,10 @@ def cluster_plan(config: StackConfig) -> ClusterPlan:
         flags=config.flags,
         heartbeat_interval_ms=config.heartbeat_interval_ms,
         election_timeout_ms=config.election_timeout_ms,
-        authorities=[
-            AuthorityPlan(each.name, each.certificate is not None, each.private_key is not None)
-            for each in config.authorities
-        ],
+        authorities=[each.plan for each in config.authorities],
         issuer=config.issuer,
+        peer_authorities=None if config.peer_authorities is None else [each.plan for each in config.peer_authorities],
+        peer_issuer=config.peer_issuer,
     )
 
 

@@ -5,9 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 from components.change import OUTPUT, accept
+from components.plan.authorities import DEFAULT_PEER_AUTHORITY, peers_have_their_own
 from components.plan.guard.state import State, read_state, wanted_state
 
-from .config import NAMESPACE, StackConfig, cluster_plan, spelled
+from .config import NAMESPACE, AuthorityConfig, StackConfig, cluster_plan, spelled
 
 
 def compared(stack: StackConfig, last: Mapping[str, Any]) -> StackConfig:
@@ -25,6 +26,9 @@ def compared(stack: StackConfig, last: Mapping[str, Any]) -> StackConfig:
         return f"{NAMESPACE}:override" if name == "override" else spelled(stack, name)
 
     previous = last.get(OUTPUT)
+    if stack.peer_authorities is None and peers_have_their_own(previous, [each.plan for each in stack.authorities]):
+        peers = (AuthorityConfig(DEFAULT_PEER_AUTHORITY),)
+        stack = replace(stack, peer_authorities=peers, peer_issuer=DEFAULT_PEER_AUTHORITY)
     accept(previous, wanted(stack), stack.override, key)
     return replace(stack, previous=previous)
 
@@ -40,7 +44,11 @@ def wanted(stack: StackConfig) -> State:
         cluster_plan(stack),
         generations=stack.generations,
         identities={},
-        certificates={each.name: each.certificate for each in stack.authorities if each.certificate is not None},
+        certificates={
+            each.name: each.certificate
+            for each in [*(stack.peer_authorities or ()), *stack.authorities]
+            if each.certificate is not None
+        },
         on_volumes=stack.on_volumes,
         origins=stack.origins,
     )

@@ -6,6 +6,7 @@ from typing import Any
 import pulumi
 
 from components import Bastion, EtcdCluster, Machine, Ssh
+from components.plan.firewall import member_rules
 
 from .config import BastionConfig, MachineConfig, SshConfig, StackConfig
 from .outputs import cluster_args, cluster_outputs
@@ -19,6 +20,14 @@ def build(stack: StackConfig, last: Mapping[str, Any]) -> dict[str, Any]:  # noq
         last: what the last update left in the outputs that `previous` was asked for.
     """
     machines = [_machine(machine) for machine in stack.machines]
+    if stack.firewall is not None:
+        rules = member_rules(
+            [machine["address"] for machine in machines],
+            operators=None,
+            clients=stack.firewall.clients,
+            metrics=stack.firewall.metrics_clients,
+        )
+        machines = [{**machine, "firewall": rules} for machine in machines]
     return cluster_outputs(stack, EtcdCluster(stack.cluster_name, cluster_args(stack, machines)))
 
 

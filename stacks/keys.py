@@ -425,6 +425,17 @@ KEYS: tuple[Key, ...] = (
         "know one, or the program sets it.",
     ),
     Key(
+        "firewall",
+        OBJECT,
+        "Has machines that exist filter their ports 2379, 2380 and 2381 themselves, by an nftables table of their own: "
+        "members reach all three, and who is named here. Ssh and all other ports stay as they are. For the platform "
+        "`hosts`; on the clouds ports are always filtered.",
+        "the ports are left alone",
+    ),
+    Key("firewall.clients", TEXTS, "Ranges that may reach port 2379: those of the control planes.", required=True),
+    Key("firewall.metricsClients", TEXTS, "Ranges that may reach port 2381, when `metrics` is `private`.", "none"),
+    Key("firewall.openToTheWorld", BOOLEAN, "Must be true for `0.0.0.0/0` or `::/0` among those ranges.", "false"),
+    Key(
         "override",
         TEXT,
         "What the refusal of a change printed, to make exactly that change all the same, once; see "
@@ -470,6 +481,23 @@ KEYS: tuple[Key, ...] = (
         secret=True,
     ),
     Key("issuer", TEXT, "Name of the authority that issues the certificates.", "the first"),
+    Key(
+        "peerAuthorities",
+        LIST,
+        "The certificate authorities that members trust among each other, on port 2380; replaced in three updates like "
+        "`authorities`. The name alone stands for the one of that name in `authorities`.",
+        "a new cluster has one that is made, named `peer-1`, or the same as `authorities` where these are one's own; a "
+        "cluster that exists keeps what it has",
+    ),
+    Key("peerAuthorities[].name", TEXT, "As in `authorities`.", required=True),
+    Key("peerAuthorities[].certificate", TEXT, "As in `authorities`.", "a CA is made"),
+    Key(
+        "peerAuthorities[].privateKey",
+        TEXT,
+        "As in `authorities`: `pulumi config set --path --secret 'peerAuthorities[0].privateKey' < FILE`.",
+        secret=True,
+    ),
+    Key("peerIssuer", TEXT, "Name of the authority that issues the peer certificates.", "the first"),
     Key("clusterApi", OBJECT, "The workload cluster for which the output `cluster_api` is made."),
     Key("clusterApi.clusterName", TEXT, "Name of the `Cluster` object.", "`clusterName`"),
     Key("clusterApi.namespace", TEXT, "Its namespace in the management cluster.", "default"),

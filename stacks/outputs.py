@@ -32,6 +32,9 @@ def cluster_args(stack: StackConfig, machines: list[Machine]) -> EtcdClusterArgs
         "authorities": [_authority(authority) for authority in stack.authorities],
         "issuer": stack.issuer,
     }
+    if stack.peer_authorities is not None:
+        args["peer_authorities"] = [_authority(authority) for authority in stack.peer_authorities]
+        args["peer_issuer"] = stack.peer_issuer
     if stack.heartbeat_interval_ms is not None:
         args["heartbeat_interval_ms"] = stack.heartbeat_interval_ms
     if stack.election_timeout_ms is not None:

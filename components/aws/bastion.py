@@ -5,6 +5,7 @@ from typing import NotRequired, TypedDict
 import pulumi
 import pulumi_aws as aws
 
+from ..first_boot import FOR_ROOT
 from ..machine import Bastion, Ssh
 from ..plan import cloud_init
 from ..plan.aws import DEFAULT_ROOT_SIZE, DEFAULT_USER
@@ -86,7 +87,9 @@ class AwsBastion(pulumi.ComponentResource):
         )
         address = aws.ec2.Eip(name, domain="vpc", network_interface=interface.id, tags=marked, opts=child)
         host_key = ssh_key(name, "the bastion's host key", self)
-        template = pulumi.Output.from_input(args["public_key"]).apply(lambda key: cloud_init.template(user, [key], 1))
+        template = pulumi.Output.from_input(args["public_key"]).apply(
+            lambda key: cloud_init.template(user, [key], 1, FOR_ROOT)
+        )
         server = aws.ec2.Instance(
             name,
             ami=Images(self).id_of(args.get("image", DEFAULT_IMAGE), args.get("ami"), args["instance_type"]),

@@ -7,6 +7,7 @@ import pulumi
 import pulumi_aws as aws
 import pulumi_tls as tls
 
+from ..first_boot import FOR_ROOT
 from ..gate import gates
 from ..irreplaceable import irreplaceable, volume_refusal
 from ..kept import generation_name, kept
@@ -210,6 +211,7 @@ class AwsMachines(pulumi.ComponentResource):
             "origin": on_volume(
                 self._network.origins[slot["zone"]], args["volume"]["size"] if "volume" in args else None
             ),
+            "root_only": list(cloud_init.METADATA),
             "server": server,
         }
         device = self._volume(slot_name, made["zone"], server, marked)
@@ -226,7 +228,7 @@ class AwsMachines(pulumi.ComponentResource):
         generation = int(slot.get("generation", 1))
         # Public even where it came with a secret.
         template = pulumi.Output.unsecret(pulumi.Output.from_input(args["public_key"])).apply(
-            lambda key: cloud_init.template(args.get("user", DEFAULT_USER), [key.strip()], generation)
+            lambda key: cloud_init.template(args.get("user", DEFAULT_USER), [key.strip()], generation, FOR_ROOT)
         )
         wanted = {
             "address": slot["address"],

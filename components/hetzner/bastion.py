@@ -5,6 +5,7 @@ from typing import NotRequired, TypedDict
 import pulumi
 import pulumi_hcloud as hcloud
 
+from ..first_boot import FOR_ROOT
 from ..machine import Bastion, Ssh
 from ..plan import cloud_init
 from ..plan.hetzner import DEFAULT_IMAGE, DEFAULT_USER
@@ -55,7 +56,7 @@ class HetznerBastion(pulumi.ComponentResource):
         super().__init__("external-etcd:index:HetznerBastion", name, None, opts)
         user = args.get("user", DEFAULT_USER)
         host_key = ssh_key(name, "the bastion's host key", self)
-        units = cloud_init.translation(args["network_range"])
+        units = FOR_ROOT | cloud_init.translation(args["network_range"])
         keys = pulumi.Output.all(args["public_key"], host_key.private_key_openssh, host_key.public_key_openssh)
         first_boot: pulumi.Output[str] = pulumi.Output.secret(
             keys.apply(lambda all_: cloud_init.user_data(cloud_init.template(user, [all_[0]], 1, units), *all_[1:]))

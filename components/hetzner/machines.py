@@ -6,6 +6,7 @@ import pulumi
 import pulumi_hcloud as hcloud
 import pulumi_tls as tls
 
+from ..first_boot import FOR_ROOT
 from ..gate import gates
 from ..irreplaceable import irreplaceable, volume_refusal
 from ..kept import generation_name, kept
@@ -208,6 +209,7 @@ class HetznerMachines(pulumi.ComponentResource):
                 location=slot["location"],
                 volume=self._args["volume"]["size"] if "volume" in self._args else None,
             ),
+            "root_only": list(cloud_init.METADATA),
             "server": server,
         }
         if volume is not None:
@@ -223,7 +225,7 @@ class HetznerMachines(pulumi.ComponentResource):
         generation = int(slot.get("generation", 1))
         gateway = args.get("default_gateway")
         public = bool(args.get("public_ipv4", True) or args.get("public_ipv6", False))
-        units = {} if gateway is None or public else cloud_init.default_route(gateway)
+        units = FOR_ROOT | ({} if gateway is None or public else cloud_init.default_route(gateway))
         # Public even where it came with a secret.
         first_boot = pulumi.Output.unsecret(pulumi.Output.from_input(args["public_key"])).apply(
             lambda key: cloud_init.template(args.get("user", DEFAULT_USER), [key.strip()], generation, units)

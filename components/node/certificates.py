@@ -20,38 +20,51 @@ _EARLY_SECONDS = 10.0
 
 
 def authority(bundle: Bundle) -> list[str]:
-    """Fingerprints of the CA certificates in the bundle.
+    """Fingerprints of the CA certificates of clients and servers in the bundle.
 
     Raises:
-        NodeError: there are none.
+        NodeError: there are none, or none of peers.
     """
-    try:
-        found = certificate.fingerprints(bundle.files["ca.crt"])
-    except ValueError:
-        found = []
-    if not found:
-        raise NodeError(
-            "ca.crt on standard input holds no certificate", "Run it by `pulumi up`; the certificates come from there."
-        )
-    return found
+    found: dict[str, list[str]] = {}
+    for name in ("ca.crt", "peer-ca.crt"):
+        try:
+            found[name] = certificate.fingerprints(bundle.files[name])
+        except ValueError:
+            found[name] = []
+        if not found[name]:
+            raise NodeError(
+                f"{name} on standard input holds no certificate",
+                "Run it by `pulumi up`; the certificates come from there.",
+            )
+    return found["ca.crt"]
 
 
 def installed() -> dict[str, str]:
-    """What is on this machine: file name -> PEM; without the keys, and without what is not there."""
-    found = {name: files.read_bytes(paths.PKI / name) for name in CERTIFICATES}
-    return {name: content.decode(errors="replace") for name, content in found.items() if content is not None}
+    """What is on this machine: file name -> PEM; without the keys, and without what is not there.
+
+    Peers without CAs of their own have those of all others: they had no file before there could be two lists.
+    """
+    read = {name: files.read_bytes(paths.PKI / name) for name in CERTIFICATES}
+    found = {name: content.decode(errors="replace") for name, content in read.items() if content is not None}
+    if "ca.crt" in found:
+        found.setdefault("peer-ca.crt", found["ca.crt"])
+    return found
 
 
 def trusted() -> str:
     """Digest of the CA certificates on this machine, whatever their order; empty when there are none."""
-    fingerprints = certificate.fingerprints(installed().get("ca.crt", ""))
-    return hashlib.sha256("".join(fingerprints).encode()).hexdigest()[:16] if fingerprints else ""
+    here = installed()
+    clients, peers = (certificate.fingerprints(here.get(name, "")) for name in ("ca.crt", "peer-ca.crt"))
+    # One list for all has the digest that it had when there was one file.
+    words = clients if clients == peers else [*clients, "peers", *peers]
+    return hashlib.sha256("".join(words).encode()).hexdigest()[:16] if words else ""
 
 
 def _contents(bundle: Bundle) -> dict[Path, bytes | str]:
     # Key and certificate of a pair are neighbours in this order, so they are renamed into place back to back.
     names = [
         "ca.crt",
+        "peer-ca.crt",
         *(f"{pair}.{kind}" for pair in ("server", "peer", "healthcheck-client") for kind in ("key", "crt")),
     ]
     return {paths.PKI / name: bundle.files[name] for name in names}

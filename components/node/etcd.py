@@ -129,8 +129,12 @@ class Ready:
 
 def _context(name: str, place: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    authorities = place / "peer-ca.crt"
+    # A machine that an earlier version of this program looked after has one file for both.
+    if name != "peer" or not authorities.exists():
+        authorities = place / "ca.crt"
     try:
-        context.load_verify_locations(place / "ca.crt")
+        context.load_verify_locations(authorities)
         context.load_cert_chain(place / f"{name}.crt", place / f"{name}.key")
     except (OSError, ssl.SSLError) as error:
         raise NodeError(

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from . import etcd, files, lock, paths
+from . import etcd, files, lock, paths, ports
 from . import spec as specification
 from .errors import NodeError
 from .run import run
@@ -158,6 +158,8 @@ def install(spec: Spec) -> None:
     """
     phase("load the firewall")
     rules = spec.firewall or {}
+    if not paths.FIREWALL_RULES.exists():
+        _refuse_to_cut_off(spec, rules)
     installed = (files.read_json(paths.INSTALLED) or {}).get("members", {}).values()
     kept = keep(spec, rules, installed, files.read_json(paths.FIREWALL_RULES) or {}, _kept())
     files.directory(paths.FIREWALL.parent)
@@ -166,6 +168,24 @@ def install(spec: Spec) -> None:
     # Last, as it says who is known: a run that was cut off before it begins with the same.
     asked = {"rules": rules, "members": sorted(spec.members.values())}
     files.write(paths.FIREWALL_RULES, json.dumps(asked, indent=2) + "\n", 0o600)
+
+
+def _refuse_to_cut_off(spec: Spec, rules: Rules) -> None:
+    """Refuses the first rules of a machine whose etcd is in use by somebody whom they would cut off.
+
+    Raises:
+        NodeError: it is; nothing was loaded.
+    """
+    if str(spec.client_port) not in rules:
+        return
+    admitted = [*rules[str(spec.client_port)], f"{spec.address}/{128 if ':' in spec.address else 32}"]
+    cut_off = [each for each in ports.connected(spec.client_port) if not _admits(admitted, each)]
+    if cut_off:
+        raise NodeError(
+            f"{', '.join(cut_off)} is connected to port {spec.client_port} of this machine and would be cut off: the "
+            "firewall does not let it in; nothing was loaded",
+            "Add it to the clients of the firewall; or end these connections, then run again.",
+        )
 
 
 def admit(spec: Spec, cluster: etcd.Membership) -> None:
@@ -287,9 +307,13 @@ def _load(asked: Rules, kept: Rules) -> None:
 
 
 def remove() -> None:
-    """Takes all of it away; not before etcd is stopped."""
-    if not paths.FIREWALL_UNIT_FILE.exists():
+    """Takes all of it away; who reaches the ports is no affair of this machine any more."""
+    # Somebody may have a unit of that name who is not we.
+    if not (files.read_bytes(paths.FIREWALL_UNIT_FILE) or b"").startswith(_UNIT.splitlines()[0].encode()):
         return
+    # First: an etcd that goes on without rules must not stop with their unit.
+    files.remove(paths.FIREWALL_DROP_IN)
+    run(["systemctl", "daemon-reload"], 60)
     run(["systemctl", "stop", paths.NARROW_UNIT, paths.FIREWALL_UNIT], 60, check=False)
     for path in (
         *(paths.NARROW_WANTED, paths.NARROW_UNIT_FILE, paths.FIREWALL_KEPT, paths.FIREWALL_RULES),

@@ -50,5 +50,9 @@ FIREWALL_DROP_IN = Path("/etc/systemd/system") / f"{UNIT}.d" / "firewall.conf"
 NETWORK_UNIT = "etcd-network-rehearsal.service"
 """Transient: answers on etcd's ports until etcd is started; see `network`."""
 
+METADATA_UNIT = "etcd-metadata.service"
+METADATA_UNIT_FILE = Path("/etc/systemd/system") / METADATA_UNIT
+METADATA_WANTED = Path("/etc/systemd/system/sysinit.target.wants") / METADATA_UNIT
+
 PROGRAM = Path("/usr/local/lib/etcd-node")
 WRAPPER = Path("/usr/local/sbin/etcd-node")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from . import paths
 
-_LISTEN = "0A"
+_LISTEN, _ESTABLISHED = "0A", "01"
 
 
 @dataclass(frozen=True)
@@ -28,17 +29,12 @@ def foreign_listeners(ports: Iterable[int], addresses: Iterable[str]) -> list[Li
     wanted = set(ports)
     hosts = {ipaddress.ip_address(address) for address in addresses}
     taken: dict[str, tuple[str, int]] = {}
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        try:
-            lines = Path(table).read_text().splitlines()[1:]
-        except OSError:
-            continue
-        for line in lines:
-            fields = line.split()
-            host, _, port = fields[1].partition(":")
-            address = _address(host)
-            if fields[3] == _LISTEN and int(port, 16) in wanted and (address.is_unspecified or address in hosts):
-                taken[fields[9]] = (str(address), int(port, 16))
+    for line in _sockets():
+        fields = line.split()
+        host, _, port = fields[1].partition(":")
+        address = _address(host)
+        if fields[3] == _LISTEN and int(port, 16) in wanted and (address.is_unspecified or address in hosts):
+            taken[fields[9]] = (str(address), int(port, 16))
     if not taken:
         return []
     owners = _owners(set(taken))
@@ -47,6 +43,24 @@ def foreign_listeners(ports: Iterable[int], addresses: Iterable[str]) -> list[Li
         for inode, (address, port) in taken.items()
         if not _in_unit(owners.get(inode, 0))
     ]
+
+
+def connected(port: int) -> list[str]:
+    """Addresses of other machines that are connected to this port here, each once."""
+    found = set()
+    for line in _sockets():
+        fields = line.split()
+        here, there = (_address(fields[at].partition(":")[0]) for at in (1, 2))
+        if fields[3] == _ESTABLISHED and int(fields[1].partition(":")[2], 16) == port and here != there:
+            found.add(there)
+    return sorted(str(address) for address in found if not address.is_loopback)
+
+
+def _sockets() -> Iterator[str]:
+    """The lines of the kernel's tables of TCP sockets."""
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with contextlib.suppress(OSError):
+            yield from Path(table).read_text().splitlines()[1:]
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:

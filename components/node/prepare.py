@@ -18,6 +18,7 @@ from . import (
     firewall,
     identity,
     machine,
+    metadata,
     network,
     paths,
     rehearsal,
@@ -50,6 +51,10 @@ def prepare(spec: Spec) -> None:
     machine.check_settings()
     if spec.firewall is not None:
         firewall.install(spec)
+    else:
+        firewall.remove()
+    if spec.root_only:
+        metadata.close(spec.root_only)
     if spec.data_device:
         known = disk.attach(spec, known)
         # A disk may bring along what the machine did not know.

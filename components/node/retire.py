@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from . import account, disk, files, firewall, identity, network, paths, release, snapshot, systemd, unit
+from . import account, disk, files, firewall, identity, metadata, network, paths, release, snapshot, systemd, unit
 from .converge import move_data_aside
 from .errors import NodeError
 from .identity import Identity
@@ -52,6 +52,7 @@ def retire(cluster: str, operator: str = "") -> None:
         if known.data_device:
             disk.detach(known.data_directory)
         firewall.remove()
+        metadata.remove()
         phase("remove what was installed")
         _remove_installed(known)
         say("retired")

@@ -5,6 +5,9 @@ certificate; the old one is trusted no more. Etcd reads certificates anew for ev
 trusts only when it starts. So whoever presents a certificate of the new CA to a member that was started before the
 first phase is refused, and whoever trusts the new CA alone refuses a member before the second.
 
+There are two lists of CAs: of clients and servers, and of the members among each other. Each is replaced like this, by
+itself or in the same updates. A cluster that has one CA for both gets another one for its peers in the same way.
+
 Nothing here is remembered: the members are asked, with the new certificates, before these are installed.
 """
 
@@ -12,7 +15,8 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Union
 
@@ -21,6 +25,24 @@ from .errors import NodeError
 from .say import phase, until
 from .spec import Bundle, Spec
 
+
+@dataclass(frozen=True)
+class _Use:
+    """One of the two lists of CAs."""
+
+    file: str
+    pair: str
+    """The certificate of the member itself that such a CA issues."""
+    authorities: str
+    """The key of the configuration that is the list."""
+    issuer: str
+    """The key of the configuration that names who issues."""
+
+
+_USES = (
+    _Use("ca.crt", "server", "authorities", "issuer"),
+    _Use("peer-ca.crt", "peer", "peerAuthorities", "peerIssuer"),
+)
 _Answer = Union[bool, etcd.SilentError, etcd.AlienError]
 
 _NO_CHECK_TIME = 0x200000
@@ -35,24 +57,36 @@ def refuse_too_early(spec: Spec, bundle: Bundle) -> None:
         NodeError: a member is not there yet, or cannot be asked; nothing was changed.
     """
     here = certificates.installed()
-    trusted = set(certificate.fingerprints(bundle.files["ca.crt"]))
-    before = set(certificate.fingerprints(here.get("ca.crt", "")))
-    if trusted == before and here.get("server.crt") == bundle.files["server.crt"]:
+    changed = [use for use in _USES if _differs(use, here, bundle)]
+    if not changed:
         return
     phase("ask whether every member is ready for these certificates")
     with certificates.laid_out(bundle) as place:
-        if not _verifies(place, bundle.files["ca.crt"]):
-            raise NodeError(
-                "whoever trusts the CAs in ca.crt would refuse server.crt; nothing was changed",
-                "Run `pulumi up` again; both come from there. Two CAs with the same subject need a subject "
-                "key identifier each.",
-            )
+        for use in changed:
+            if not _verifies(place, use.pair, bundle.files[use.file]):
+                raise NodeError(
+                    f"whoever trusts the CAs in {use.file} would refuse {use.pair}.crt; nothing was changed",
+                    "Run `pulumi up` again; both come from there. Two CAs with the same subject need a subject "
+                    "key identifier each.",
+                )
         known = "server.crt" in here
-        if known and before <= trusted:
-            issuer = _issuer(place, bundle.files["ca.crt"])
-            if issuer is not None and issuer == _issuer(paths.PKI, here.get("ca.crt", "")):
-                return  # a renewal, or one more CA to trust: nobody refuses that
-        _refuse(spec, _answers(spec, place, patient=known), must_answer=known)
+        asked = [use for use in changed if not known or not _nobodys_business(use, here, bundle, place)]
+        if asked:
+            _refuse(spec, asked, _answers(spec, place, patient=known), must_answer=known)
+
+
+def _differs(use: _Use, here: Mapping[str, str], bundle: Bundle) -> bool:
+    trusted, before = (set(certificate.fingerprints(files.get(use.file, ""))) for files in (bundle.files, here))
+    return trusted != before or here.get(f"{use.pair}.crt") != bundle.files[f"{use.pair}.crt"]
+
+
+def _nobodys_business(use: _Use, here: Mapping[str, str], bundle: Bundle, place: Path) -> bool:
+    """Whether it is a renewal, or one more CA to trust: nobody refuses that."""
+    trusted, before = (set(certificate.fingerprints(files.get(use.file, ""))) for files in (bundle.files, here))
+    if not before <= trusted:
+        return False
+    issuer = _issuer(place, use.pair, bundle.files[use.file])
+    return issuer is not None and issuer == _issuer(paths.PKI, use.pair, here.get(use.file, ""))
 
 
 def runs_with_other_cas(pid: int) -> bool:
@@ -83,41 +117,43 @@ def _answers(spec: Spec, place: Path, *, patient: bool) -> Mapping[str, _Answer]
     return answers
 
 
-def _refuse(spec: Spec, answers: Mapping[str, _Answer], *, must_answer: bool) -> None:
+def _refuse(spec: Spec, asked: Sequence[_Use], answers: Mapping[str, _Answer], *, must_answer: bool) -> None:
     def said(kind: type[Exception]) -> str:
         return "; ".join(f"{name}: {answer}" for name, answer in answers.items() if type(answer) is kind)
 
-    issuer = f"the CA {spec.issuer}" if spec.issuer else "the new CA"
+    name = (spec.peer_issuer or spec.issuer) if asked[0].pair == "peer" else spec.issuer
+    issuer = f"the CA {name}" if name else "the new CA"
+    listed, issues = f"`{asked[0].authorities}`", f"`{asked[0].issuer}`"
     if refused := said(etcd.RefusedError):
         raise NodeError(
             f"certificates of {issuer} are not accepted everywhere yet ({refused}); nothing was changed",
-            "Let every member trust it first: list it in `authorities` beside the old one, leave `issuer` as it was, "
-            "and run `pulumi up`; change `issuer` after that.",
+            f"Let every member trust it first: list it in {listed} beside the old one, leave {issues} as it was, "
+            f"and run `pulumi up`; change {issues} after that.",
         )
     if unknown := said(etcd.AlienError):
         raise NodeError(
             f"a CA that is to be trusted no more is still in use ({unknown}); nothing was changed",
-            "Give every member a certificate of another one first: list both in `authorities`, set `issuer` to the one "
+            f"Give every member a certificate of another one first: list both in {listed}, set {issues} to the one "
             "that stays, and run `pulumi up`; take the old one off the list after that.",
         )
     silent = said(etcd.SilentError)
     if must_answer and silent:
         raise NodeError(
             f"the CA is replaced only while every member can be asked ({silent}); nothing was changed",
-            "Set `authorities` and `issuer` back to what they were, bring it back with `pulumi up`, then go on.",
+            f"Set {listed} and {issues} back to what they were, bring it back with `pulumi up`, then go on.",
         )
 
 
-def _issuer(place: Path, authorities: str) -> str | None:
-    """Fingerprint of the CA that has issued the server certificate in a directory; None when it is not among them."""
+def _issuer(place: Path, pair: str, authorities: str) -> str | None:
+    """Fingerprint of the CA that has issued this certificate in a directory; None when it is not among them."""
     for der in certificate.der_of(authorities):
-        if _verifies(place, ssl.DER_cert_to_PEM_cert(der)):
+        if _verifies(place, pair, ssl.DER_cert_to_PEM_cert(der)):
             return certificate.fingerprint(der)
     return None
 
 
-def _verifies(place: Path, authorities: str) -> bool:
-    """Whether a client that trusts these CAs takes the server certificate, whatever the time is.
+def _verifies(place: Path, pair: str, authorities: str) -> bool:
+    """Whether a client that trusts these CAs takes this certificate, whatever the time is.
 
     Python verifies a certificate in a handshake only; this one is held in memory, with oneself.
     """
@@ -125,7 +161,7 @@ def _verifies(place: Path, authorities: str) -> bool:
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.check_hostname = False
     try:
-        server.load_cert_chain(place / "server.crt", place / "server.key")
+        server.load_cert_chain(place / f"{pair}.crt", place / f"{pair}.key")
         client.load_verify_locations(cadata=authorities)
     except (OSError, ssl.SSLError):
         return False

@@ -13,7 +13,7 @@ from typing import Any
 from .errors import NodeError
 
 FORMAT = 1
-CERTIFICATES = ("ca.crt", "server.crt", "peer.crt", "healthcheck-client.crt")
+CERTIFICATES = ("ca.crt", "peer-ca.crt", "server.crt", "peer.crt", "healthcheck-client.crt")
 KEYS = ("server.key", "peer.key", "healthcheck-client.key")
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -42,9 +42,9 @@ _REQUIRED = (
 )
 # Only in what `found` gets, both of them.
 _FOUNDING = ("token", "founders")
-# The first two only in what `prepare` gets, each where the platform has it. The others are for those who read: a
+# The first three only in what `prepare` gets, each where the platform has it. The others are for those who read: a
 # changed CA is seen in a preview by its name. What is done is decided by the certificates themselves.
-_OPTIONAL = ("data_device", "firewall", "trusted", "issuer")
+_OPTIONAL = ("data_device", "firewall", "root_only", "trusted", "issuer", "peer_trusted", "peer_issuer")
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,12 @@ class Spec:
     """The disk that holds the data directory and nothing else; empty: none of its own. Only `prepare` gets it."""
     firewall: Mapping[str, tuple[str, ...]] | None
     """Port -> ranges that may reach it; None: ports are left alone. Only `prepare` gets it."""
+    root_only: tuple[str, ...]
+    """Addresses that only root on the machine may reach: a metadata service. Only `prepare` gets it."""
     issuer: str
     """Name of the CA that issues the certificates; for messages. Only `converge` and `health` get it."""
+    peer_issuer: str
+    """The same of the peer certificates; empty where it is the same CA."""
     raw: Mapping[str, Any] = field(repr=False)
     """The JSON object as it arrived."""
 
@@ -159,6 +163,12 @@ def _address(value: object, key: str) -> str:
         raise _refuse(key, value, "it must be an IP address") from None
 
 
+def _addresses(value: object, key: str) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise _refuse(key, value, "it must be a list of IP addresses")
+    return tuple(_address(address, key) for address in value)
+
+
 def _number(value: object, key: str, low: int, high: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
         raise _refuse(key, value, f"it must be a whole number from {low} to {high}")
@@ -225,7 +235,9 @@ def parse(text: str) -> Spec:
         token=_text(raw.get("token", "-"), "token", re.compile(r"[!-~]{1,200}"), "it must be a text without spaces"),
         data_device=_device(raw.get("data_device", "")),
         firewall=_firewall(raw["firewall"]) if "firewall" in raw else None,
+        root_only=_addresses(raw.get("root_only", []), "root_only"),
         issuer=_label(raw["issuer"], "issuer") if "issuer" in raw else "",
+        peer_issuer=_label(raw["peer_issuer"], "peer_issuer") if "peer_issuer" in raw else "",
         raw=raw,
     )
 

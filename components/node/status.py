@@ -64,7 +64,7 @@ def _report(known: identity.Identity, wanted: spec.Spec | None) -> dict[str, Any
         if row["seconds_left"] < _SOON.total_seconds():
             remedy = (
                 "replace the CA by another, in three updates"
-                if row["file"] == "ca.crt"
+                if row["file"] in ("ca.crt", "peer-ca.crt")
                 else "run `pulumi up`, which renews it inside its renewal window"
             )
             hints.append(f"{row['file']} expires {row['expires']}: {remedy}.")

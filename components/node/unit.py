@@ -140,6 +140,8 @@ LockPersonality=yes
 MemoryDenyWriteExecute=yes
 RemoveIPC=yes
 RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
+# The metadata service of a cloud, where there is one: it has nothing for etcd, and secrets of others.
+IPAddressDeny=169.254.169.254 fd00:ec2::254
 RestrictNamespaces=yes
 RestrictRealtime=yes
 RestrictSUIDSGID=yes

@@ -48,6 +48,9 @@ ExecStart=/usr/sbin/nft "table ip external_etcd_nat; delete table ip external_et
 WantedBy=multi-user.target
 """
 
+METADATA = ("169.254.169.254", "fd00:ec2::254")
+"""Where machines read their user data: both clouds, and AWS over IPv6."""
+
 
 def template(
     user: str, authorized_keys: Sequence[str], generation: int, units: Mapping[str, str] | None = None

@@ -12,18 +12,18 @@ Firewall = dict[str, list[str]]
 
 
 def member_rules(
-    members: Sequence[str], *, operators: Sequence[str], clients: Sequence[str], metrics: Sequence[str]
+    members: Sequence[str], *, operators: Sequence[str] | None, clients: Sequence[str], metrics: Sequence[str]
 ) -> Firewall:
     """The rules for every member of one cluster.
 
     Args:
         members: private addresses of all members.
-        operators: ranges from which ssh comes, that of a bastion included.
+        operators: ranges from which ssh comes, that of a bastion included. None: ssh is left alone.
         clients: ranges of those who use etcd: the control planes.
         metrics: ranges of those who read metrics.
     """
-    return {
-        str(SSH_PORT): _sorted(operators),
+    ssh = {} if operators is None else {str(SSH_PORT): _sorted(operators)}
+    return ssh | {
         str(CLIENT_PORT): _sorted([*members, *clients]),
         str(PEER_PORT): _sorted(members),
         str(METRICS_PORT): _sorted([*members, *metrics]),

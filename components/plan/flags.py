@@ -29,7 +29,9 @@ _GATES = "feature-gates"
 _OUR_GATES = {"InitialCorruptCheck": "true", "CompactHashCheck": "true"}
 
 _LISTENS = "it follows from the member's address; change the address of the machine"
-_CERTIFICATES = "certificates are made and renewed by this program; see `certificates` and `authorities`"
+_CERTIFICATES = (
+    "certificates are made and renewed by this program; see `certificates`, `authorities` and `peerAuthorities`"
+)
 _TLS_ALWAYS = "clients and peers always show a certificate of the cluster's own authority; leave it out"
 _FOUNDING = "how a cluster is founded or joined is decided on the machine; leave it out"
 _QUORUM = "it protects the quorum and is always on; leave it out"
@@ -98,6 +100,7 @@ def render_flags(
     heartbeat_interval_ms: int | None = None,
     election_timeout_ms: int | None = None,
     user: Mapping[str, str] | None = None,
+    peer_authorities: str = "ca.crt",
 ) -> dict[str, str]:
     """All flags of one member in order, with their dashes; without those that found or join a cluster.
 
@@ -122,7 +125,7 @@ def render_flags(
         "client-cert-auth": "true",
         "peer-cert-file": f"{PKI_DIRECTORY}/peer.crt",
         "peer-key-file": f"{PKI_DIRECTORY}/peer.key",
-        "peer-trusted-ca-file": f"{PKI_DIRECTORY}/ca.crt",
+        "peer-trusted-ca-file": f"{PKI_DIRECTORY}/{peer_authorities}",
         "peer-client-cert-auth": "true",
         "tls-min-version": "TLS1.2",
         "strict-reconfig-check": "true",

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import addresses, flags, releases, units
-from .authorities import DEFAULT_AUTHORITY, AuthorityPlan, check_authorities
+from .authorities import DEFAULT_AUTHORITY, AuthorityPlan, check_authorities, check_peer_authorities
 from .errors import Problem, refuse
 from .versions import DEFAULT_VERSION, MINORS, EtcdVersion, check_version, parse, version_warnings
 
@@ -27,6 +27,7 @@ _ORDER = (
     "data_directory",
     "data_device",
     "firewall",
+    "root_only",
     "client_port",
     "peer_port",
     "metrics_url",
@@ -34,6 +35,8 @@ _ORDER = (
     "flags",
     "trusted",
     "issuer",
+    "peer_trusted",
+    "peer_issuer",
     "program",
 )
 
@@ -77,9 +80,25 @@ class ClusterPlan:
     election_timeout_ms: int | None = None
     """Time without heartbeat before an election, in milliseconds. None: etcd's default, 1000."""
     authorities: Sequence[AuthorityPlan] = (AuthorityPlan(DEFAULT_AUTHORITY),)
-    """The certificate authorities that are trusted."""
+    """The certificate authorities that clients and servers trust."""
     issuer: str = DEFAULT_AUTHORITY
-    """Name of the authority that issues the certificates."""
+    """Name of the authority that issues their certificates."""
+    peer_authorities: Sequence[AuthorityPlan] | None = None
+    """The certificate authorities that members trust among each other. None: the same, and the same issuer."""
+    peer_issuer: str = ""
+    """Name of the authority that issues the peer certificates. Of no meaning without `peer_authorities`."""
+
+    @property
+    def peers(self) -> tuple[list[str], str]:
+        """Names of the authorities that members trust among each other, and of the one that issues."""
+        if self.peer_authorities is None:
+            return [each.name for each in self.authorities], self.issuer
+        return [each.name for each in self.peer_authorities], self.peer_issuer
+
+    @property
+    def shares_authorities(self) -> bool:
+        """Whether peers trust the authorities of clients and servers, no other and no fewer."""
+        return set(self.peers[0]) == {each.name for each in self.authorities}
 
 
 def check_plan(cluster: ClusterPlan, spelled: Callable[[str], str] = str) -> list[Problem]:
@@ -107,6 +126,8 @@ def check_plan(cluster: ClusterPlan, spelled: Callable[[str], str] = str) -> lis
         spelled("election_timeout_ms"),
     )
     problems += check_authorities(cluster.authorities, cluster.issuer, spelled)
+    if cluster.peer_authorities is not None:
+        problems += check_peer_authorities(cluster.peer_authorities, cluster.peer_issuer, cluster.authorities, spelled)
     version = parse(cluster.version)
     # Which flags there are is not known without a version.
     if version is not None and version.series in MINORS:
@@ -151,6 +172,10 @@ def _version(cluster: ClusterPlan) -> EtcdVersion:
 
 
 def _member_spec(cluster: ClusterPlan, member: MemberPlan, version: EtcdVersion) -> Spec:
+    trusted, issuer = [authority.name for authority in cluster.authorities], cluster.issuer
+    # What is the same is said once, as it was before peers could have others.
+    differ = cluster.peers != (trusted, issuer)
+    peers = dict(zip(("peer_trusted", "peer_issuer"), cluster.peers, strict=True)) if differ else {}
     return {
         "format": FORMAT,
         "cluster": cluster.name,
@@ -176,9 +201,12 @@ def _member_spec(cluster: ClusterPlan, member: MemberPlan, version: EtcdVersion)
             heartbeat_interval_ms=cluster.heartbeat_interval_ms,
             election_timeout_ms=cluster.election_timeout_ms,
             user=cluster.flags,
+            # Where the lists are the same, it is the file that it was before there was another: no restart for a name.
+            peer_authorities="ca.crt" if cluster.shares_authorities else "peer-ca.crt",
         ),
-        "trusted": [authority.name for authority in cluster.authorities],
-        "issuer": cluster.issuer,
+        "trusted": trusted,
+        "issuer": issuer,
+        **peers,
         "program": cluster.program,
     }
 

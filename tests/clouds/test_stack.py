@@ -24,6 +24,7 @@ from tests.support.cloud_stacks import (
 from tests.support.clouds import finish, reaches
 from tests.support.hetzner_stacks import HetznerStacks
 from tests.support.stacks import Stack
+from tests.support.waiting import every
 
 ON_AWS = pytest.mark.parametrize("stacks", ["aws"], indirect=True)
 ON_HETZNER = pytest.mark.parametrize("stacks", ["hetzner"], indirect=True)
@@ -63,6 +64,20 @@ def lead(machines: list[CloudMachine], machine: CloudMachine, name: str) -> None
     if now != machine:
         ask(now, "move-leader", f"{members(machine)[name]:x}")
     assert leader(machines) == machine
+
+
+def metadata_for(machine: CloudMachine, user: str) -> str:
+    """What a process of this user on the machine gets from the metadata service: the status, or why there is none."""
+    script = (
+        "import http.client, os\n"
+        "try:\n"
+        "    there = http.client.HTTPConnection('169.254.169.254', timeout=5)\n"
+        "    there.request('GET', '/')\n"
+        "    print(there.getresponse().status)\n"
+        "except OSError as error:\n"
+        "    print(os.strerror(error.errno) if error.errno else error)\n"
+    )
+    return machine.run(["runuser", "-u", user, "--", "python3", "-I", "-c", script]).stdout.strip()
 
 
 def test_the_example_makes_three_healthy_members(example: Stack, stacks: CloudStacks) -> None:
@@ -118,6 +133,33 @@ def test_the_clients_group_opens_nothing_on_who_carries_it(
     example: Stack, inside: list[CloudMachine], stacks: AwsStacks
 ) -> None:
     assert open_ports(stacks.machine(example, "etcd-2"), inside[0].private_addresses[0]) == []
+
+
+def test_the_metadata_service_is_for_root_alone_whatever_becomes_of_nftables_and_the_network(
+    example: Stack, stacks: CloudStacks
+) -> None:
+    machine = stacks.machine(example, "etcd-3")
+    # The emulated clouds have none; this one is as far away as the real one.
+    machine.run(
+        "set -e; ip netns add cloud; ip link add tocloud type veth peer name card netns cloud;"
+        "ip addr add 169.254.169.1/30 dev tocloud; ip link set tocloud up; ip route add 169.254.169.254 dev tocloud;"
+        "ip -n cloud addr add 169.254.169.254/32 dev card; ip -n cloud link set card up; ip -n cloud link set lo up;"
+        "ip -n cloud route add 169.254.169.1 dev card;"
+        "systemd-run -q --unit=cloud ip netns exec cloud python3 -m http.server --bind 169.254.169.254 80",
+    )
+    try:
+        assert any(metadata_for(machine, "root") == "200" for _ in every(0.2, seconds=20))
+        for disturb in ("true", "nft flush ruleset", "systemctl try-restart systemd-networkd"):
+            machine.run(disturb)
+            said = [metadata_for(machine, user) for user in ("nobody", "etcd")]
+            assert said == ["Permission denied"] * 2, disturb
+        assert metadata_for(machine, "root") == "200"
+    finally:
+        machine.run("systemctl stop cloud; ip netns del cloud; systemctl try-restart etcd-firewall; true")
+    show = "systemctl show {} -p {} --value"
+    closed = machine.run(show.format("etcd-metadata.service", "ActiveEnterTimestampMonotonic")).stdout
+    started = machine.run(show.format("etcd.service", "ExecMainStartTimestampMonotonic")).stdout
+    assert 0 < int(closed) < int(started)
 
 
 @ON_HETZNER

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from components.aws import AwsMachines, AwsNetwork
+from components.first_boot import FOR_ROOT
 from components.plan import PlanError
 from stacks import aws, config, guard, hetzner
 from tests.support.cloud_stacks import SLOTS, example
@@ -282,6 +283,21 @@ def test_the_first_boot_gives_the_pinned_host_key_and_the_operators_login(cloud:
         connection = recorder.named(f"{name}-prepare").inputs["connection"]["value"]
         assert connection["hostKey"].strip() == values["ssh_keys"]["ed25519_public"]
         assert connection["host"].startswith("198.51.100.")
+
+
+def test_user_data_are_for_root_alone_on_every_machine_from_its_first_boot(cloud: Cloud) -> None:
+    recorder = whole(cloud, preview=False)
+    machines = recorder.of_type(cloud.server)
+    assert len(machines) == 4, "the bastion among them"
+    for machine in machines:
+        values = json.loads(machine.inputs["userData"]["value"].removeprefix("#cloud-config\n"))
+        units = {file["path"].rpartition("/")[2]: file["content"] for file in values["write_files"]}
+        assert units.items() >= FOR_ROOT.items()
+        assert ["systemctl", "enable", "--now", "--no-block", "etcd-metadata.service"] in values["runcmd"]
+    # And on machines of earlier generations, whose user data stay as they are.
+    for slot in SLOTS:
+        create = recorder.named(f"{cloud.name}-{slot}-prepare").inputs["create"]
+        assert '"root_only": [' in plain_text(create)
 
 
 def test_machines_speak_the_second_version_of_the_metadata_service_and_every_disk_is_encrypted(preview: bool) -> None:

@@ -234,6 +234,57 @@ def test_every_authority_is_trusted_in_the_given_order_and_the_issuer_signs(
     assert _leaf(recorder).inputs["caPrivateKeyPem"]["value"] == private_key(f"dev-pki-{issuer}-ca")
 
 
+def test_a_new_cluster_has_a_ca_of_its_own_for_peers_that_vouches_for_peer_certificates_alone() -> None:
+    recorder = cluster(preview=False, previous=None)
+    files = json.loads(recorder.named("dev-a-converge").inputs["stdin"]["value"])["files"]
+    assert files["ca.crt"] == f"{certificate('dev-pki-1-ca')}\n" == recorder.outputs["dev"]["ca_certificate"]
+    assert files["peer-ca.crt"] == f"{certificate('dev-pki-peer-1-ca')}\n"
+    for registration in recorder.of_type("tls:index/locallySignedCert:LocallySignedCert"):
+        authority = "peer-1" if registration.name.endswith("-peer") else "1"
+        assert registration.inputs["caCertPem"] == certificate(f"dev-pki-{authority}-ca"), registration.name
+    assert {"ca-1", "ca-peer-1"} <= set(recorder.outputs["dev"]["certificates"])
+    # It is the CA of all later updates, and of none of a cluster that had one for all.
+    again = cluster(preview=False, previous=recorder.outputs["dev"]["applied"])
+    assert _names(again) == _names(recorder)
+    shared = cluster(preview=False)
+    assert _names(cluster(preview=False, previous=shared.outputs["dev"]["applied"])) == _names(shared)
+    assert set(_names(recorder)) - set(_names(shared)) == {"dev-pki-peer-1-ca"}
+
+
+def _names(recorder: Recorder) -> list[str]:
+    return sorted(registration.name for registration in recorder.registrations)
+
+
+def test_peers_may_have_a_ca_of_ones_own_too(own_authority: dict[str, str]) -> None:
+    recorder = cluster(preview=False, peer_authorities=[{"name": "ours", **own_authority}])
+    leaf = recorder.named("dev-pki-a-peer", "tls:index/locallySignedCert:LocallySignedCert")
+    assert leaf.inputs["caCertPem"] == own_authority["certificate"]
+    assert is_secret(leaf.inputs["caPrivateKeyPem"])
+    files = json.loads(recorder.named("dev-a-converge").inputs["stdin"]["value"])["files"]
+    assert (files["ca.crt"], files["peer-ca.crt"]) == (
+        f"{certificate('dev-pki-1-ca')}\n",
+        own_authority["certificate"],
+    )
+
+
+def test_where_one_ca_is_for_all_it_is_in_both_files() -> None:
+    files = json.loads(cluster(preview=False).named("dev-a-converge").inputs["stdin"]["value"])["files"]
+    assert files["peer-ca.crt"] == files["ca.crt"]
+
+
+def test_peers_get_another_ca_with_keys_of_its_own_and_nobody_else_does() -> None:
+    both = {"peer_authorities": [{"name": "1"}, {"name": "peer-1"}]}
+    before, after = (cluster(preview=False, **both, peer_issuer=name) for name in ("1", "peer-1"))
+    assert before.named("dev-a-prepare").inputs == after.named("dev-a-prepare").inputs
+    keys = before.of_type("tls:index/privateKey:PrivateKey")
+    anew = [
+        key.name
+        for key in keys
+        if key.request.replacement_trigger != after.of_type(key.type)[keys.index(key)].request.replacement_trigger
+    ]
+    assert sorted(anew) == [f"dev-pki-{member}-peer" for member in MEMBERS]
+
+
 def test_a_preview_shows_which_authorities_are_trusted_and_which_one_issues() -> None:
     create = cluster(preview=True, authorities=[{"name": "1"}, {"name": "2"}], issuer="2").named("dev-a-converge")
     text = create.inputs["create"]

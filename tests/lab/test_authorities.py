@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from components.node.spec import CERTIFICATES, KEYS
 from lab import Machine
 from tests.support.authority import OwnAuthority
-from tests.support.clients import IN, OUT, Held, knocking, tls_of
-from tests.support.etcd import assert_serves_all_members, process_ids
+from tests.support.clients import IN, OUT, Held, knocking, speaks_to_peers, tls_of
+from tests.support.etcd import PKI, assert_serves_all_members, process_ids, write_client_files
 from tests.support.founded import Founded
+from tests.support.machines import Machines
 from tests.support.manual import assert_as_in_the_manual
 from tests.support.prober import probing
+from tests.support.stacks import Stacks
 from tests.support.waiting import every
 
 
@@ -23,10 +26,19 @@ def restarts(machines: Sequence[Machine]) -> dict[str, int]:
     return {machine.name: int(machine.run(count, root=True).stdout) for machine in machines}
 
 
-def files_for(machine: Machine, bundle: Sequence[str], issuer: OwnAuthority) -> dict[str, str]:
-    """What `converge` gets on standard input, of a CA that the test has."""
-    files = {"ca.crt": "".join(bundle)}
-    for kind in ("server", "peer", "healthcheck-client"):
+def files_for(
+    machine: Machine,
+    bundle: Sequence[str],
+    issuer: OwnAuthority,
+    kinds: Sequence[str] = ("server", "healthcheck-client"),
+) -> dict[str, str]:
+    """What `converge` gets on standard input: what is there, and of a CA that the test has certificates of these kinds.
+
+    The CA's list is that of clients and servers, or, for a certificate of kind `peer`, that of peers.
+    """
+    files = {name: machine.run(f"cat {PKI}/{name}", root=True).stdout for name in (*CERTIFICATES, *KEYS)}
+    files["peer-ca.crt" if "peer" in kinds else "ca.crt"] = "".join(bundle)
+    for kind in kinds:
         files[f"{kind}.crt"], files[f"{kind}.key"] = issuer.issue(
             machine.name, [machine.name, "localhost"], [machine.address, "127.0.0.1"]
         )
@@ -178,4 +190,59 @@ def test_a_rotation_whose_first_and_third_up_are_killed_is_finished_by_the_next_
     killed("CA rotation, killed: drop the old one", "3. Drop the old one", authorities=[{"name": "2"}])
 
     assert stack.outputs()["ca_cert"].count("BEGIN CERTIFICATE") == 1
+    stack.up("--expect-no-changes")
+
+
+def test_a_cluster_of_an_earlier_version_is_left_as_it_is_and_its_peers_get_a_ca_of_their_own_in_three_ups(
+    machines: Machines, stacks: Stacks, tmp_path: Path
+) -> None:
+    found = machines.fresh(3)
+    stack = stacks.new(found, peerAuthorities=[{"name": "1"}])
+    stack.up()
+    # As an earlier version of the program has left it: it knew one list of CAs, in one file.
+    del stack.config["peerAuthorities"]
+    applied = stack.outputs()["applied"]
+    stack.left(applied={key: value for key, value in applied.items() if not key.startswith("peer_")})
+    for machine in found:
+        machine.run(f"rm {PKI}/peer-ca.crt", root=True)
+    before = process_ids(found)
+    stack.up("--replace=**-converge")
+    assert process_ids(found) == before
+    stack.up("--expect-no-changes")
+
+    write_client_files(tmp_path, stack.outputs())
+    client = (tmp_path / "client.crt", tmp_path / "client.key")
+    assert all(speaks_to_peers(machine, *client) for machine in found), "one CA for all lets every client in"
+
+    # On the machine, whatever was refused before: every member first has to trust the CA of the peers.
+    stranger = OwnAuthority("peers")
+    theirs = files_for(found[0], [stack.outputs()["ca_cert"], stranger.certificate], stranger, ["peer"])
+    said = refused(found[0], theirs, found)
+    assert "are not accepted everywhere yet" in said
+    assert "list it in `peerAuthorities` beside the old one" in said
+
+    def phase(title: str, restarted: int, *, open_to_clients: bool, **config: Any) -> None:
+        begun = restarts(found)
+        stack.config.update(config)
+        with probing(stack, found, tmp_path, title) as probe:
+            stack.up()
+        assert restarts(found) == {name: count + restarted for name, count in begun.items()}
+        assert probe.report is not None
+        assert probe.report.most_down <= restarted
+        assert [speaks_to_peers(machine, *client) for machine in found] == [open_to_clients] * 3
+
+    both = [{"name": "1"}, {"name": "peer-1"}]
+    stack.config.update(peerAuthorities=both)
+    assert_as_in_the_manual(stack, "A CA of their own for the peers")
+    pair = pair_of(stack.outputs())
+    phase("A CA for peers: trust both", 1, open_to_clients=True, peerAuthorities=both)
+    phase("A CA for peers: the new one issues", 0, open_to_clients=True, peerIssuer="peer-1")
+    phase("A CA for peers: drop the old one", 1, open_to_clients=False, peerAuthorities=both[1:])
+    assert_serves_all_members(found)
+    assert pair_of(stack.outputs()) == pair, "clients have nothing to do with it"
+    for machine in found:
+        status = machine.run("etcd-node status", root=True).stdout
+        assert "peer-ca.crt" in status
+    # And then it is what a new cluster has.
+    del stack.config["peerAuthorities"], stack.config["peerIssuer"]
     stack.up("--expect-no-changes")

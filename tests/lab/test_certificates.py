@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from lab import Machine
+from tests.support.clients import speaks_to_peers
 from tests.support.etcd import etcdctl_here, process_ids, write_client_files
 from tests.support.founded import Founded
 from tests.support.manual import assert_as_in_the_manual
@@ -104,7 +105,7 @@ def test_the_authority_lives_ten_years_and_what_it_issues_one(cluster: tuple[lis
 def test_the_output_certificates_says_when_everything_expires(cluster: tuple[list[Machine], Stack]) -> None:
     found, stack = cluster
     kinds = [f"{machine.name}/{kind}" for machine in found for kind in ("server", "peer", "healthcheck-client")]
-    assert set(stack.outputs()["certificates"]) == {"ca-1", "apiserver-etcd-client", *kinds}
+    assert set(stack.outputs()["certificates"]) == {"ca-1", "ca-peer-1", "apiserver-etcd-client", *kinds}
 
 
 @pytest.mark.parametrize("port", [2379, 2380])
@@ -126,6 +127,21 @@ def test_a_client_of_another_authority_is_refused(
         answer = _openssl(target, "GET /members HTTP/1.0\r\n\r\n")
         assert re.search("unknown ca|bad certificate|unknown certificate authority", answer), answer
         assert "HTTP/" not in answer
+
+
+def test_no_client_certificate_speaks_to_the_peer_port(cluster: tuple[list[Machine], Stack], tmp_path: Path) -> None:
+    """That one does where one CA is for all, tests/lab/test_authorities.py sees."""
+    found, stack = cluster
+    write_client_files(tmp_path, stack.outputs())
+    for end in ("crt", "key"):
+        text = found[0].run(f"cat /etc/etcd/pki/healthcheck-client.{end}", root=True).stdout
+        (tmp_path / f"healthcheck-client.{end}").write_text(text)
+    for machine in found:
+        for kind in ("client", "healthcheck-client"):
+            assert not speaks_to_peers(machine, tmp_path / f"{kind}.crt", tmp_path / f"{kind}.key"), kind
+    unit = found[0].run("cat /etc/systemd/system/etcd.service").stdout
+    assert "--peer-trusted-ca-file=/etc/etcd/pki/peer-ca.crt" in unit
+    assert found[0].run("cat /etc/etcd/pki/peer-ca.crt", root=True).stdout.count("BEGIN CERTIFICATE") == 1
 
 
 def test_the_same_request_with_the_exported_certificate_is_answered(

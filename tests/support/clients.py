@@ -103,3 +103,19 @@ def _knock(machine: Machine, tls: ssl.SSLContext) -> str | None:
         return None
     finally:
         connection.close()
+
+
+def speaks_to_peers(machine: Machine, certificate: Path, key: Path) -> bool:
+    """Whether the member's peer port answers somebody who shows this certificate, as it answers a peer."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # It is the member that is asked whom it trusts; that it is the member is known.
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.load_cert_chain(certificate, key)
+    connection = http.client.HTTPSConnection(machine.address, 2380, timeout=5, context=context)
+    try:
+        connection.request("GET", "/members")
+        return connection.getresponse().status == http.client.OK
+    except (ssl.SSLError, ConnectionResetError):
+        return False
+    finally:
+        connection.close()

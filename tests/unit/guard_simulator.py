@@ -26,6 +26,8 @@ class Member:
     version: str
     trusts: frozenset[str]
     certificate_of: str
+    peers_trust: frozenset[str]
+    peer_certificate_of: str
     flags: tuple[tuple[str, str], ...]
     generation: int
     place: tuple[str, str]
@@ -97,7 +99,7 @@ class Cluster:
         return [name for name, member in self.members.items() if member.votes]
 
     def _talk(self, one: Member, other: Member) -> bool:
-        return one.certificate_of in other.trusts and other.certificate_of in one.trusts
+        return one.peer_certificate_of in other.peers_trust and other.peer_certificate_of in one.peers_trust
 
     def spare(self) -> int:
         """How many more voters may go; below 0: there is no quorum."""
@@ -143,6 +145,8 @@ def _member(state: State, name: str) -> Member:
         version=state.version,
         trusts=frozenset(state.trusted),
         certificate_of=state.issuer,
+        peers_trust=frozenset(state.peer_trusted),
+        peer_certificate_of=state.peer_issuer,
         flags=tuple(sorted(state.flags.items())),
         generation=state.generations.get(name, 0),
         place=(state.members[name], state.data_directories[name]),
@@ -250,7 +254,9 @@ def _converge(cluster: Cluster, wanted: State, name: str) -> Iterator[None]:
     # A new certificate is served at once, the authorities are read at the next start.
     others = [member for other, member in cluster.members.items() if other != name]
     cluster.gate(all(wanted.issuer in other.trusts for other in others), "somebody does not trust the issuer")
-    here.certificate_of = wanted.issuer
+    trusted = all(wanted.peer_issuer in other.peers_trust for other in others)
+    cluster.gate(trusted, "a peer does not trust the issuer")
+    here.certificate_of, here.peer_certificate_of = wanted.issuer, wanted.peer_issuer
     yield
     ours = {*here.listed, *cluster.noted}
     leaving = [other for other in cluster.members if other in ours and other not in wanted.members]
@@ -267,7 +273,7 @@ def _converge(cluster: Cluster, wanted: State, name: str) -> Iterator[None]:
         cluster.noted.discard(gone)
         yield
     fresh = _member(wanted, name)
-    if (here.version, here.flags, here.trusts) != (fresh.version, fresh.flags, fresh.trusts):
+    if any(getattr(here, part) != getattr(fresh, part) for part in ("version", "flags", "trusts", "peers_trust")):
         others_voting = [other for other in cluster.voters if other != name]
         cluster.gate(set(others_voting) <= {*wanted.members, *cluster.noted}, "a stranger")
         cluster.gate(all(map(cluster.running, others_voting)), "another member is not healthy")
@@ -275,6 +281,10 @@ def _converge(cluster: Cluster, wanted: State, name: str) -> Iterator[None]:
         cluster.gate(
             all(each.certificate_of in fresh.trusts for each in cluster.members.values()),
             "somebody whom it would not trust",
+        )
+        cluster.gate(
+            all(each.peer_certificate_of in fresh.peers_trust for each in cluster.members.values()),
+            "a peer whom it would not trust",
         )
         up = minor(fresh.version) - minor(here.version)
         cluster.must(abs(up) <= 1, "a skipped minor")

@@ -332,6 +332,10 @@ def test_two_authorities_may_be_trusted_and_either_may_issue(directory: Path, ow
         ({"authorities": [{"name": "1"}], "issuer": "2"}, "issuer", "trusted: 1"),
         ({"issuer": "old"}, "issuer", "trusted: 1"),
         ({"authorities": [{"name": "1", "privateKey": "x"}]}, "authorities[0].certificate", "comes with"),
+        ({"peerAuthorities": []}, "peerAuthorities", "at least one"),
+        ({"peerAuthorities": [{"name": "One"}]}, "peerAuthorities[0].name", "DNS label"),
+        ({"peerAuthorities": [{"name": "p"}], "peerIssuer": "q"}, "peerIssuer", "trusted: p"),
+        ({"peerIssuer": "1"}, "peerIssuer", "one of peerAuthorities"),
     ],
 )
 def test_what_cannot_be_a_clusters_authorities_is_refused(
@@ -340,6 +344,47 @@ def test_what_cannot_be_a_clusters_authorities_is_refused(
     refused = refusal(sound(**changes), directory)
     assert refused.key == key
     assert said in str(refused)
+
+
+def test_machines_that_exist_filter_who_reaches_etcd_where_it_is_said(directory: Path) -> None:
+    assert load(sound(), directory).firewall is None
+    stack = load(sound(firewall={"clients": ["10.1.2.0/24"]}), directory)
+    assert stack.firewall == config.FirewallConfig(("10.1.2.0/24",))
+    for wanted, key, said in (
+        ({}, "firewall.clients", "required"),
+        ({"clients": ["10.1.2.3/24"]}, "firewall.clients[0]", "Write 10.1.2.0/24"),
+        ({"clients": ["0.0.0.0/0"]}, "firewall.clients[0]", "set firewall.openToTheWorld to true"),
+    ):
+        refused = refusal(sound(firewall=wanted), directory)
+        assert (refused.key, said in str(refused)) == (key, True)
+    assert load(sound(firewall={"clients": ["0.0.0.0/0"], "openToTheWorld": True}), directory).firewall
+
+
+def test_an_authority_in_both_lists_is_one_and_is_given_once(directory: Path, own_authority: dict[str, str]) -> None:
+    ours = {"name": "ours", "certificate": own_authority["certificate"], "privateKey": own_authority["private_key"]}
+    stack = load(sound(authorities=[ours], peerAuthorities=[{"name": "ours"}]), directory)
+    assert (stack.peer_authorities, stack.peer_issuer) == ((config.AuthorityConfig("ours"),), "ours")
+    refused = refusal(sound(authorities=[ours], peerAuthorities=[ours]), directory)
+    assert refused.key == "peerAuthorities[0].certificate"
+    assert "the name ours is enough" in str(refused)
+    # Under another name it is the same certificate all the same.
+    refused = refusal(sound(authorities=[ours], peerAuthorities=[{**ours, "name": "peers"}]), directory)
+    assert refused.key == "peerAuthorities[0].certificate"
+    assert "authorities[0]" in str(refused)
+
+
+def test_an_authority_that_only_issues_for_peers_needs_its_private_key_too(
+    directory: Path, own_authority: dict[str, str]
+) -> None:
+    ours = {"name": "ours", "certificate": own_authority["certificate"]}
+    for changes, key in (
+        ({"peerAuthorities": [ours]}, "peerAuthorities[0].privateKey"),
+        (
+            {"authorities": [{"name": "1"}, ours], "peerAuthorities": [{"name": "ours"}]},
+            "peerAuthorities[0].privateKey",
+        ),
+    ):
+        assert [problem.key for problem in refusal(sound(**changes), directory).problems] == [key]
 
 
 def test_an_authority_that_issues_needs_its_private_key(directory: Path, own_authority: dict[str, str]) -> None:

@@ -30,7 +30,7 @@ def stack(generations: tuple[int, int, int] = (1, 1, 1), **top: Any) -> config.S
 
 
 def left(before: config.StackConfig, **changes: Any) -> dict[str, Any]:
-    """The outputs of an update with that configuration."""
+    """The outputs of an update with that configuration; it has one CA for all unless it says otherwise."""
     applied = {**guard.wanted(before).data(), "serial": 1, **changes}
     return {"applied": applied, "generations": before.generations}
 
@@ -114,3 +114,57 @@ def test_what_an_update_leaves_is_read_as_it_was() -> None:
     before = read_state(left(stack())["applied"])
     assert before is not None
     assert before.same(guard.wanted(stack()))
+
+
+PEERS = [{"name": "peer-1"}]
+
+
+def test_a_new_cluster_has_a_ca_of_its_own_for_its_peers_and_keeps_it() -> None:
+    new = guard.compared(stack(), {})
+    assert new.peer_authorities == (config.AuthorityConfig("peer-1"),)
+    assert (guard.wanted(new).trusted, guard.wanted(new).peer_trusted) == ({"1": "made"}, {"peer-1": "made"})
+    later = guard.compared(stack(authorities=[{"name": "1"}, {"name": "2"}], issuer="1"), left(new))
+    assert later.peer_authorities == new.peer_authorities
+    assert guard.compared(stack(peerAuthorities=PEERS), left(new)).peer_authorities == new.peer_authorities
+
+
+def test_a_cluster_that_exists_keeps_one_ca_for_all_also_one_of_an_earlier_version() -> None:
+    last = left(stack())
+    earlier = {key: value for key, value in last["applied"].items() if not key.startswith("peer_")}
+    assert len(earlier) == len(last["applied"]) - 2
+    for applied in (last["applied"], earlier):
+        same = guard.compared(stack(), {**last, "applied": applied})
+        assert same.peer_authorities is None
+        before = read_state(applied)
+        assert before is not None
+        assert before.same(guard.wanted(same))
+        # It is replaced for both, as before.
+        assert guard.compared(stack(authorities=[{"name": "1"}, {"name": "2"}]), last).peer_authorities is None
+
+
+def test_a_ca_of_ones_own_is_for_peers_too_unless_they_have_another(own_authority: dict[str, str]) -> None:
+    """Else the cluster could not be taken back when the state is lost."""
+    ours = {"name": "ours", "certificate": own_authority["certificate"], "privateKey": own_authority["private_key"]}
+    assert guard.compared(stack(authorities=[ours]), {}).peer_authorities is None
+    both = guard.wanted(stack(authorities=[{"name": "1"}], peerAuthorities=[ours]))
+    assert both.peer_trusted == {"ours": digest(own_authority["certificate"])}
+
+
+def test_peers_get_a_ca_of_their_own_in_three_updates() -> None:
+    said = refusal(stack(peerAuthorities=PEERS), left(stack()))
+    for text in (
+        "peerIssuer: given 'peer-1'. An authority issues when every member",
+        "peerAuthorities: given trusted peer-1, issuer peer-1. An authority is dropped when none of",
+        "1. peerAuthorities: 1, peer-1\n",
+        "2. peerIssuer: peer-1\n",
+        "3. peerAuthorities: peer-1\n",
+    ):
+        assert text in said
+    both = [{"name": "1"}, *PEERS]
+    steps = ({"peerAuthorities": both}, {"peerAuthorities": both, "peerIssuer": "peer-1"}, {"peerAuthorities": PEERS})
+    last = left(stack())
+    for step in steps:
+        guard.compared(stack(**step), last)
+        last = left(stack(**step))
+    # And then it is what a new cluster has, without a word.
+    assert guard.compared(stack(), last).peer_authorities == (config.AuthorityConfig("peer-1"),)

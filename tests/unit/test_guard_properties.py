@@ -36,6 +36,8 @@ def state(names: list[str], version: str = "3.6.16", **changes: object) -> State
         "data_directories": dict.fromkeys(names, "/var/lib/etcd"),
         "generations": dict.fromkeys(names, 1),
         "flags": {"--quota-backend-bytes": "8"},
+        # One CA for all, unless the peers' own is said.
+        **{f"peer_{key}": changes[key] for key in ("trusted", "issuer") if key in changes},
         **changes,
     }
     return State(**made)  # type: ignore[arg-type]
@@ -91,10 +93,12 @@ _flags = st.builds(
 @st.composite
 def states(draw: st.DrawFn) -> State:
     trusted, issuer = draw(st.sampled_from(TRUST))
+    peers = draw(st.sampled_from([(trusted, issuer), *TRUST]))
     flags = draw(_flags)
     used = draw(st.integers(0, int(flags["--quota-backend-bytes"])))
     names, version = draw(st.sampled_from(_LISTS)), draw(st.sampled_from(VERSIONS))
-    there = state(names, version, trusted=trusted, issuer=issuer, flags=flags, database_bytes=used)
+    trust = {"trusted": trusted, "issuer": issuer, "peer_trusted": peers[0], "peer_issuer": peers[1]}
+    there = state(names, version, flags=flags, database_bytes=used, **trust)
     return stands_on(there, draw(st.sampled_from(ORIGINS)))
 
 
@@ -103,7 +107,7 @@ def _left(before: State, verdict: Verdict) -> State:
     return replace(verdict.state, database_bytes=before.database_bytes)
 
 
-KINDS = ["members", "one", "order", "version", "generation", "trust", "flags", "origin"]
+KINDS = ["members", "one", "order", "version", "generation", "trust", "peers", "flags", "origin"]
 
 
 @st.composite
@@ -131,6 +135,9 @@ def wishes(draw: st.DrawFn, before: State) -> State:
             after = replace(after, trusted=trusted, issuer=issuer)
         elif kind == "origin":
             after = stands_on(after, draw(st.sampled_from(ORIGINS[1:])))
+        elif kind == "peers":
+            peers = draw(st.sampled_from([(after.trusted, after.issuer), *TRUST]))
+            after = replace(after, peer_trusted=peers[0], peer_issuer=peers[1])
         else:
             after = replace(after, flags=draw(_flags))
     return after
@@ -286,6 +293,8 @@ def test_nothing_of_a_state_is_lost_on_that_way_and_its_format_is_the_one_that_s
         identities={"etcd-1": "aa"},
         trusted=TRUST[1][0],
         issuer="2",
+        peer_trusted={"peer-1": MADE},
+        peer_issuer="peer-1",
         on_volumes=True,
         origins={"etcd-1": hetzner("20")},
         serial=7,
@@ -297,8 +306,17 @@ def test_nothing_of_a_state_is_lost_on_that_way_and_its_format_is_the_one_that_s
     assert read_state(json.loads(json.dumps(data))) == full
     for key in data:
         left = read_state({name: value for name, value in data.items() if name != key})
-        # Older programs have not noted it.
-        assert left == (replace(full, origins={}) if key == "origins" else None)
+        # Older programs have noted neither.
+        if key == "origins":
+            assert left == replace(full, origins={})
+        else:
+            assert (left is None) == (not key.startswith("peer_")), key
+
+
+def test_a_state_of_a_version_without_authorities_of_peers_had_the_same_for_all() -> None:
+    before = state(THREE, trusted=TRUST[1][0], issuer="2")
+    data = {key: value for key, value in before.data().items() if not key.startswith("peer_")}
+    assert read_state(data) == before
 
 
 @MANY
@@ -388,6 +406,7 @@ NEEDED = [
     ("_generations", state(THREE), state(THREE, generations={"etcd-1": 2, "etcd-2": 2, "etcd-3": 1})),
     ("_trust", state(THREE), state(THREE, trusted={"2": MADE}, issuer="2")),
     ("_trust", state(THREE, trusted=dict.fromkeys("12", MADE)), state(THREE, issuer="2")),
+    ("_trust", state(THREE), state(THREE, peer_trusted={"2": MADE}, peer_issuer="2")),
     ("_quota", state(THREE, database_bytes=6), state(THREE, flags={"--quota-backend-bytes": "5"})),
     ("_timing", state(THREE), state(THREE, flags={"--quota-backend-bytes": "8", **TIMES[2]})),
     ("_timing", state(THREE, flags={"--quota-backend-bytes": "8", **TIMES[2]}), state(THREE)),

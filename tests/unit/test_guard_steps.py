@@ -134,6 +134,27 @@ ANNOUNCED: dict[str, tuple[State, State, list[str]]] = {
             HEALTH,
         ],
     ),
+    "one more authority, for peers alone": (
+        cluster(),
+        cluster(peer_trusted=TRUST[1][0]),
+        [
+            PREPARED,
+            *(
+                f"{name} restarts: trusts the authorities 1, 2 for peers [2 of 3 voters serve, none more may be lost]"
+                for name in THREE
+            ),
+            HEALTH,
+        ],
+    ),
+    "another one issues for peers alone": (
+        cluster(peer_trusted=TRUST[1][0]),
+        cluster(peer_trusted=TRUST[1][0], peer_issuer="2"),
+        [
+            PREPARED,
+            "the certificates of peers are issued by 2: read again without a restart [3 voters, 1 may be lost]",
+            HEALTH,
+        ],
+    ),
     "another one issues": (
         cluster(trusted=TRUST[1][0]),
         cluster(trusted=TRUST[1][0], issuer="2"),

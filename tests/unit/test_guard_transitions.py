@@ -29,6 +29,8 @@ def cluster(
     generations: dict[str, int] | None = None,
     trusted: str = "1",
     issuer: str = "1",
+    peers: str = "",
+    peer_issuer: str = "1",
     addresses: dict[str, str] | None = None,
     database: int = 0,
     name: str = "test",
@@ -51,6 +53,8 @@ def cluster(
             version=version,
             authorities=[AuthorityPlan(each) for each in trusted],
             issuer=issuer,
+            peer_authorities=[AuthorityPlan(each) for each in peers] or None,
+            peer_issuer=peer_issuer,
             **plan,
         ),
         generations={each: count for each, count in (generations or {}).items() if each in names},
@@ -250,6 +254,24 @@ TABLE: list[Transition] = [
         2,
         "in the last update 1 issued",
     ),
+    ("a second authority trusted among peers", {}, {"peers": "12"}, 1, ""),
+    ("the second one issues for peers", {"peers": "12"}, {"peers": "12", "peer_issuer": "2"}, 1, ""),
+    ("peers without the first one", {"peers": "12", "peer_issuer": "2"}, {"peers": "2", "peer_issuer": "2"}, 1, ""),
+    (
+        "another authority for peers at once",
+        {},
+        {"peers": "2", "peer_issuer": "2"},
+        3,
+        "dropped when none of its certificates is in use",
+    ),
+    (
+        "another authority for peers and another for all others at once",
+        {},
+        {"trusted": "3", "issuer": "3", "peers": "2", "peer_issuer": "2"},
+        3,
+        "dropped when none of its certificates is in use",
+    ),
+    ("an authority for peers and a minor", {}, {"peers": "12", "version": "3.7.3"}, 2, "not both"),
     ("an authority and a minor", {}, {"trusted": "12", "version": "3.7.3"}, 2, "not both"),
     (
         "another issuer and a minor",
@@ -372,7 +394,10 @@ def test_each_change_takes_that_many_updates_or_is_refused_with_its_reason(trans
     ],
 )
 def test_an_authority_keeps_its_certificate_as_far_as_both_are_known(before: str, after: str, refused: bool) -> None:
-    known, wanted = (replace(cluster(), trusted={"1": certificate}) for certificate in (before, after))
+    known, wanted = (
+        replace(cluster(), trusted={"1": certificate}, peer_trusted={"1": certificate})
+        for certificate in (before, after)
+    )
     said = [str(problem) for problem in judge(following(None, known, ()), wanted).problems]
     assert (
         said
@@ -382,6 +407,11 @@ def test_an_authority_keeps_its_certificate_as_far_as_both_are_known(before: str
         ]
         * refused
     )
+
+
+def test_where_peers_have_cas_of_their_own_is_no_setting_that_changes() -> None:
+    """Etcd reads them from another file then; whether it restarts is decided by the CAs."""
+    assert cluster(peers="2", peer_issuer="2").flags == cluster().flags
 
 
 def test_each_reason_is_said_once() -> None:
@@ -427,6 +457,12 @@ WAYS = {
         "members: etcd-1, etcd-2, etcd-3, etcd-8, etcd-9, etcd-6, etcd-7",
     ],
     "another machine and one member by another name": ["the machine of etcd-2", "members: etcd-2, etcd-4, etcd-5"],
+    "another authority for peers at once": ["peer_authorities: 1, 2", "peer_issuer: 2", "peer_authorities: 2"],
+    "another authority for peers and another for all others at once": [
+        "authorities: 1, 3; peer_authorities: 1, 2",
+        "issuer: 3; peer_issuer: 2",
+        "authorities: 3; peer_authorities: 2",
+    ],
     "everything at once": [
         "version: 3.5.35",
         "version: 3.6.16",

@@ -26,7 +26,7 @@ def pki(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 def a_bundle(begins: datetime.timedelta) -> Bundle:
     """Its peer certificate is valid from then on."""
-    files = {"ca.crt": CA.certificate}
+    files = {"ca.crt": CA.certificate, "peer-ca.crt": CA.certificate}
     for kind in ("server", "peer", "healthcheck-client"):
         when = begins if kind == "peer" else datetime.timedelta()
         files[f"{kind}.crt"], files[f"{kind}.key"] = CA.issue("etcd-1", begins=when)

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from components.node import etcd, firewall, lock, paths
+from components.node import etcd, firewall, lock, paths, ports
+from components.node.errors import NodeError
 from components.node.etcd import Membership
 from components.node.spec import Spec
 
@@ -84,6 +85,38 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Machine
 
 def cluster(*numbers: int) -> Membership:
     return Membership(77, tuple(a_member(number) for number in numbers))
+
+
+def test_the_first_rules_of_a_machine_cut_off_nobody_who_uses_its_etcd(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    using = [ONE, TWO, "10.99.7.8"]
+    monkeypatch.setattr(ports, "connected", lambda _: using)
+    firewall.install(a_wanted(ONE, TWO))
+    firewall.remove()
+    using.append("10.99.8.1")
+    with pytest.raises(NodeError, match=r"10\.99\.8\.1 is connected to port 2379 of this machine and would be cut off"):
+        firewall.install(a_wanted(ONE, TWO))
+    assert not machine.file.exists()
+    # What is closed later is closed on purpose.
+    using.pop()
+    firewall.install(a_wanted(ONE, TWO))
+    using.append("10.99.8.1")
+    firewall.install(a_wanted(ONE, TWO))
+
+
+def test_rules_go_without_stopping_etcd_and_a_unit_of_somebody_else_stays(machine: Machine) -> None:
+    paths.FIREWALL_UNIT_FILE.parent.mkdir(parents=True)
+    paths.FIREWALL_UNIT_FILE.write_text("[Unit]\nDescription=ours\n")
+    firewall.remove()
+    assert paths.FIREWALL_UNIT_FILE.exists()
+    assert machine.calls == []
+    firewall.install(a_wanted(ONE))
+    machine.calls.clear()
+    firewall.remove()
+    # Without the drop-in first, etcd would stop with what it requires.
+    assert machine.calls[0] == ["systemctl", "daemon-reload"]
+    assert not any(path.exists() for path in (paths.FIREWALL_UNIT_FILE, paths.FIREWALL_DROP_IN, machine.file))
 
 
 def test_who_is_not_wanted_any_more_keeps_etcd_s_two_ports_until_it_has_left_and_nothing_else(machine: Machine) -> None:

@@ -77,6 +77,25 @@ def test_a_descriptor_that_is_closed_meanwhile_hides_no_other_of_its_process(mon
     assert found.pid == os.getpid()
 
 
+def test_who_is_connected_to_a_port_is_found_in_the_tables_of_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    def line(here: str, there: str, state: str = "01") -> str:
+        return f"   0: {here} {there} {state} 00000000:00000000 00:00000000 00000000     0        0 4711 1"
+
+    own, other, third = "0B63630A", "0C63630A", "0000000000000000FFFF00000D63630A"
+    lines = [
+        line(f"{own}:094B", f"{other}:C001"),
+        line(f"{own}:094B", f"{other}:C002"),
+        line(f"0000000000000000FFFF0000{own}:094B", f"{third}:C003"),
+        line(f"{own}:094B", f"{own}:C004"),
+        line("0100007F:094B", "0100007F:C005"),
+        line(f"{own}:094C", "0E63630A:C006"),
+        line(f"{own}:094B", "0F63630A:C007", "06"),
+        line(f"{own}:C008", "1063630A:094B"),
+    ]
+    monkeypatch.setattr(ports, "_sockets", lambda: iter(lines))
+    assert ports.connected(2379) == ["10.99.99.12", "10.99.99.13"]
+
+
 def test_a_listener_on_all_addresses_is_in_the_way_everywhere() -> None:
     with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as server:
         (found,) = ports.foreign_listeners([server.getsockname()[1]], ["192.0.2.1"])

@@ -1,12 +1,13 @@
 """What a member asks the others before it takes certificates of another CA."""
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from components.node import certificates, etcd, paths, rotation, systemd
+from components.node import certificate, certificates, etcd, paths, rotation, systemd
 from components.node.errors import NodeError
 from components.node.spec import Bundle
 from tests.support.authority import OwnAuthority
@@ -14,14 +15,22 @@ from tests.support.authority import OwnAuthority
 from .node_support import a_spec
 
 OLD, NEW = OwnAuthority("old"), OwnAuthority("new")
-SPEC = a_spec(issuer="2")
+SPEC = a_spec(issuer="2", peer_issuer="peer-1")
 READY = etcd.Ready(ok=True, said="", certificate="")
 
 
-def a_bundle(trusted: list[OwnAuthority], issuer: OwnAuthority) -> Bundle:
-    files = {"ca.crt": "".join(authority.certificate for authority in trusted)}
+def a_bundle(
+    trusted: list[OwnAuthority],
+    issuer: OwnAuthority,
+    peers: list[OwnAuthority] | None = None,
+    peer_issuer: OwnAuthority | None = None,
+) -> Bundle:
+    """What arrives; without `peers` they have the same CAs."""
+    lists = {"ca.crt": trusted, "peer-ca.crt": trusted if peers is None else peers}
+    files = {name: "".join(each.certificate for each in authorities) for name, authorities in lists.items()}
     for kind in ("server", "peer", "healthcheck-client"):
-        files[f"{kind}.crt"], files[f"{kind}.key"] = issuer.issue("etcd-1")
+        by = peer_issuer or issuer if kind == "peer" else issuer
+        files[f"{kind}.crt"], files[f"{kind}.key"] = by.issue("etcd-1")
     return Bundle("", files)
 
 
@@ -121,3 +130,52 @@ def test_the_digest_of_what_is_trusted_knows_no_order(monkeypatch: pytest.Monkey
         (tmp_path / "ca.crt").write_text(bundle.files["ca.crt"])
         seen.append(certificates.trusted())
     assert seen[0] == seen[1] != seen[2]
+
+
+def test_the_digest_of_one_list_for_all_is_that_of_the_one_file_of_earlier_versions(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Another digest would be a restart of every member by an upgrade of the program."""
+    monkeypatch.setattr(paths, "PKI", tmp_path)
+    (tmp_path / "ca.crt").write_text(OLD.certificate + NEW.certificate)
+    one_file = certificates.trusted()
+    words = "".join(certificate.fingerprints(OLD.certificate + NEW.certificate))
+    assert one_file == hashlib.sha256(words.encode()).hexdigest()[:16]
+    (tmp_path / "peer-ca.crt").write_text(NEW.certificate + OLD.certificate)
+    assert certificates.trusted() == one_file
+    (tmp_path / "peer-ca.crt").write_text(NEW.certificate)
+    assert certificates.trusted() != one_file
+
+
+def _as_an_earlier_version_left_it(bundle: Bundle) -> Bundle:
+    return Bundle("", {name: text for name, text in bundle.files.items() if name != "peer-ca.crt"})
+
+
+def test_a_machine_of_an_earlier_version_is_asked_nothing_by_the_same_certificates(ask: Ask) -> None:
+    now = a_bundle([OLD], OLD)
+    assert ask(now, _as_an_earlier_version_left_it(now), STALE) == []
+
+
+def test_peers_get_another_ca_in_the_same_three_phases(ask: Ask) -> None:
+    one = a_bundle([OLD], OLD)
+    trusts = a_bundle([OLD], OLD, [OLD, NEW])
+    issues = a_bundle([OLD], OLD, [OLD, NEW], NEW)
+    drops = a_bundle([OLD], OLD, [NEW], NEW)
+    refused = {"etcd-2 peer": etcd.RefusedError("it refuses")}
+    # One more CA is nobody's business; the other two phases are everybody's.
+    assert ask(trusts, _as_an_earlier_version_left_it(one), refused) == []
+    assert ask(issues, trusts, {}) == EVERYBODY
+    assert ask(drops, issues, {}) == EVERYBODY
+    for early, now in ((issues, one), (drops, one), (drops, trusts)):
+        with pytest.raises(NodeError, match="certificates of the CA peer-1 are not accepted everywhere yet") as caught:
+            ask(early, now, refused)
+        assert "list it in `peerAuthorities` beside the old one, leave `peerIssuer` as it was" in str(caught.value)
+    with pytest.raises(NodeError, match=r"trusted no more is still in use .etcd-2: it presents"):
+        ask(drops, issues, {"etcd-2 peer": etcd.AlienError("it presents")})
+    # A renewal of the other certificates asks nobody.
+    assert ask(a_bundle([OLD], OLD, [NEW], NEW), drops, STALE) == []
+
+
+def test_peer_certificates_that_their_own_cas_do_not_vouch_for_are_refused(ask: Ask) -> None:
+    with pytest.raises(NodeError, match=r"peer-ca.crt would refuse peer.crt"):
+        ask(a_bundle([OLD], OLD, [NEW], OLD), a_bundle([OLD], OLD), {})

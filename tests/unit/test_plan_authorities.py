@@ -1,12 +1,13 @@
 """Which certificate authorities a cluster may trust, and which of them may issue."""
 
 import time
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from components.plan import AuthorityPlan, check_authority
-from components.plan.authorities import bundle, check_authorities
+from components.plan.authorities import bundle, check_authorities, check_peer_authorities, peers_have_their_own
 from components.plan.authority import check_different
 from tests.support.authority import OwnAuthority
 
@@ -34,6 +35,39 @@ def test_what_is_accepted_has_one_issuer_that_can_sign_and_no_name_twice(
     sound = len(issuers) == 1 and issuers[0].certificate == issuers[0].private_key and len(set(names)) == len(names)
     assert sound or problems
     assert all(problem.key.startswith(("authorities", "issuer")) for problem in problems)
+
+
+@given(st.lists(PLANS, max_size=4), st.lists(PLANS, min_size=1, max_size=3), st.data())
+def test_what_is_accepted_for_peers_has_one_issuer_that_can_sign_and_nothing_is_given_twice(
+    plans: list[AuthorityPlan], others: list[AuthorityPlan], data: st.DataObject
+) -> None:
+    issuer = data.draw(st.sampled_from([*(plan.name for plan in [*plans, *others]), "-"]))
+    named = {plan.name: plan for plan in others}
+    peers = [
+        AuthorityPlan(plan.name) if plan.name in named and data.draw(st.booleans()) else plan
+        for plan in [*plans, *data.draw(st.lists(st.sampled_from(others), max_size=2))]
+    ]
+    problems = check_peer_authorities(peers, issuer, others)
+    resolved = [named.get(plan.name, plan) for plan in peers]
+    issuers = [plan for plan in resolved if plan.name == issuer]
+    sound = len(issuers) == 1 and issuers[0].certificate == issuers[0].private_key
+    sound = sound and not any(plan.name in named and (plan.certificate or plan.private_key) for plan in peers)
+    assert sound or problems
+    assert all(problem.key.startswith("peer_") for problem in problems)
+
+
+HISTORIES = st.fixed_dictionaries(
+    {"trusted": st.dictionaries(NAMES, st.just("made"), min_size=1, max_size=2), "issuer": NAMES},
+    optional={"peer_trusted": st.dictionaries(NAMES, st.just("made"), min_size=1, max_size=2), "peer_issuer": NAMES},
+)
+
+
+@given(HISTORIES, st.lists(PLANS, max_size=3))
+def test_what_a_cluster_has_that_exists_is_not_changed_by_what_authorities_it_is_given(
+    before: dict[str, Any], plans: list[AuthorityPlan]
+) -> None:
+    differs = any(before.get(f"peer_{key}", before[key]) != before[key] for key in ("trusted", "issuer"))
+    assert peers_have_their_own(before, plans) == differs
 
 
 @given(st.permutations([A, B]))

@@ -30,6 +30,12 @@ def test_without_operators_nobody_comes_by_ssh() -> None:
     assert member_rules(MEMBERS, operators=[], clients=[], metrics=[])["22"] == []
 
 
+def test_where_ssh_is_left_alone_there_is_no_rule_for_it() -> None:
+    rules = member_rules(MEMBERS, operators=None, clients=[], metrics=[])
+    assert set(rules) == {"2379", "2380", "2381"}
+    assert " 22" not in on_machine.render(rules)
+
+
 def test_ranges_of_both_families_stand_beside_each_other() -> None:
     rules = member_rules(
         MEMBERS, operators=["2001:db8::/32", "203.0.113.0/24", "2001:db8:1::/48"], clients=[], metrics=[]

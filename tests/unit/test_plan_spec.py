@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from components.node import paths
 from components.node import spec as node_spec
 from components.plan import (
+    AuthorityPlan,
     ClusterPlan,
     MemberPlan,
     PlanError,
@@ -46,6 +47,21 @@ def test_the_specification_has_the_shape_that_the_machine_reads() -> None:
     }
     assert flags["--name"] == "etcd-2"
     assert not {"--initial-cluster", "--initial-cluster-state", "--initial-cluster-token"} & flags.keys()
+
+
+def test_peers_with_cas_of_their_own_read_them_from_a_file_of_their_own() -> None:
+    own = replace(PLAN, peer_authorities=[AuthorityPlan("peer-1")], peer_issuer="peer-1")
+    spec = member_specs(own)["etcd-1"]
+    assert (spec["peer_trusted"], spec["peer_issuer"]) == (["peer-1"], "peer-1")
+    assert spec["flags"]["--trusted-ca-file"] == "/etc/etcd/pki/ca.crt"
+    assert spec["flags"]["--peer-trusted-ca-file"] == "/etc/etcd/pki/peer-ca.crt"
+
+
+def test_peers_with_the_cas_of_all_others_run_as_before_there_could_be_others() -> None:
+    """Another flag would be a restart of every member by an upgrade of the program."""
+    before = member_specs(PLAN)["etcd-1"]
+    assert before["flags"]["--peer-trusted-ca-file"] == "/etc/etcd/pki/ca.crt"
+    assert member_specs(replace(PLAN, peer_authorities=[AuthorityPlan("1")], peer_issuer="1"))["etcd-1"] == before
 
 
 def test_specifications_are_in_the_order_of_the_members_and_hold_no_founders() -> None:

@@ -1,10 +1,46 @@
 """The difference between two states, in the terms in which rules and steps are written."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 from ..versions import EtcdVersion, parse
 from .state import State
+
+
+@dataclass(frozen=True)
+class Trust:
+    """One list of authorities and who issues, before and after."""
+
+    authorities: str
+    """The argument of `EtcdCluster` that is the list."""
+    issuer: str
+    """The argument of `EtcdCluster` that names who issues."""
+    whose: str
+    """Of what they are, in words; empty where there is one list for all."""
+    before: Mapping[str, str]
+    after: Mapping[str, str]
+    issuers: tuple[str, str]
+
+    @property
+    def trusts(self) -> list[str]:
+        """Authorities that are trusted anew."""
+        return [name for name in self.after if name not in self.before]
+
+    @property
+    def drops(self) -> list[str]:
+        """Authorities that are not trusted any more."""
+        return [name for name in self.before if name not in self.after]
+
+    @property
+    def restarts(self) -> bool:
+        """Whether others are trusted: etcd reads them only when it starts."""
+        return bool(self.trusts or self.drops)
+
+    @property
+    def issues(self) -> bool:
+        """Whether another authority issues."""
+        return self.issuers[0] != self.issuers[1]
 
 
 @dataclass(frozen=True)
@@ -60,14 +96,21 @@ class Change:
         return [name for name in both if self.before.identities[name] != self.after.identities[name]]
 
     @cached_property
-    def trusts(self) -> list[str]:
-        """Authorities that are trusted anew."""
-        return [name for name in self.after.trusted if name not in self.before.trusted]
-
-    @cached_property
-    def drops(self) -> list[str]:
-        """Authorities that are not trusted any more."""
-        return [name for name in self.before.trusted if name not in self.after.trusted]
+    def trust(self) -> tuple[Trust, ...]:
+        """The lists of authorities: one where peers have and had the same as all others."""
+        before, after = self.before, self.after
+        shared = all(
+            (state.peer_trusted, state.peer_issuer) == (state.trusted, state.issuer) for state in (before, after)
+        )
+        issuers = before.issuer, after.issuer
+        all_others = Trust(
+            "authorities", "issuer", "" if shared else "clients and servers", before.trusted, after.trusted, issuers
+        )
+        if shared:
+            return (all_others,)
+        issuers = before.peer_issuer, after.peer_issuer
+        peers = Trust("peer_authorities", "peer_issuer", "peers", before.peer_trusted, after.peer_trusted, issuers)
+        return all_others, peers
 
     @property
     def membership(self) -> bool:
@@ -77,7 +120,7 @@ class Change:
     @property
     def authorities(self) -> bool:
         """Whether another authority issues, or others are trusted."""
-        return bool(self.trusts or self.drops or self.before.issuer != self.after.issuer)
+        return any(each.restarts or each.issues for each in self.trust)
 
     @property
     def version(self) -> bool:
@@ -109,8 +152,10 @@ class Change:
             found.append(f"etcd {self.before.version} -> {self.after.version}")
         elif self.flags:
             found.append(", ".join(self.flags))
-        if self.trusts or self.drops:
-            found.append(f"trusts the authorities {', '.join(self.after.trusted)}")
+        for each in self.trust:
+            if each.restarts:
+                whose = f" for {each.whose}" if each.whose else ""
+                found.append(f"trusts the authorities {', '.join(each.after)}{whose}")
         return found
 
 

@@ -7,7 +7,7 @@ from ..errors import Problem, shown
 from ..flags import LEAST_BEATS
 from ..generations import check_generations
 from ..versions import newest, upgrade_floor
-from .change import Change
+from .change import Change, Trust
 from .origins import elsewhere, keeps_machines, other_place
 from .steps import steps
 
@@ -100,7 +100,7 @@ def _one_thing(change: Change, spelled: Spelled) -> Iterator[Problem]:
         "version": (change.version, spelled("version"), shown(change.after.version)),
         "members": (change.membership, spelled("members"), _members(change)),
         "machines that are replaced": (bool(change.replaced), spelled("generation"), ", ".join(change.replaced)),
-        "authorities": (change.authorities, spelled("authorities"), _authorities(change)),
+        "authorities": (change.authorities, *_authorities(change, spelled)),
     }
     present = [(name, key, value) for name, (here, key, value) in kinds.items() if here]
     for name, key, value in present[1:]:
@@ -177,30 +177,35 @@ def _generations(change: Change, spelled: Spelled) -> Iterator[Problem]:
 
 def _trust(change: Change, spelled: Spelled) -> Iterator[Problem]:
     """Another authority in three updates: trust both, issue by the new one, drop the old one."""
-    before, after = change.before, change.after
-    key = spelled("authorities")
-    if after.issuer not in after.trusted:
-        rule = f"Who issues is trusted: {', '.join(after.trusted)}"
-        yield Problem(spelled("issuer"), shown(after.issuer), rule, "Add it, or set another one")
-    if after.issuer not in before.trusted:
+    for each in change.trust:
+        yield from _trust_of(each, spelled)
+
+
+def _trust_of(change: Trust, spelled: Spelled) -> Iterator[Problem]:
+    key, issuer_key = spelled(change.authorities), spelled(change.issuer)
+    issued, issues = change.issuers
+    if issues not in change.after:
+        rule = f"Who issues is trusted: {', '.join(change.after)}"
+        yield Problem(issuer_key, shown(issues), rule, "Add it, or set another one")
+    if issues not in change.before:
         yield Problem(
-            spelled("issuer"),
-            shown(after.issuer),
+            issuer_key,
+            shown(issues),
             "An authority issues when every member and every client has trusted it for an update; in the last one they "
-            f"trusted {', '.join(before.trusted)}",
-            f"Trust it first: leave {spelled('issuer')} at {before.issuer}",
+            f"trusted {', '.join(change.before)}",
+            f"Trust it first: leave {issuer_key} at {issued}",
         )
     for name in change.drops:
-        if name == before.issuer:
+        if name == issued:
             yield Problem(
                 key,
-                _authorities(change),
+                _trusted(change),
                 "An authority is dropped when none of its certificates is in use, and in the last update "
                 f"{name} issued them",
                 "Let another one issue first",
             )
-    for name, certificate in after.trusted.items():
-        known = before.trusted.get(name, certificate)
+    for name, certificate in change.after.items():
+        known = change.before.get(name, certificate)
         if "" not in (known, certificate) and known != certificate:
             yield Problem(
                 key,
@@ -297,5 +302,11 @@ def _members(change: Change) -> str:
     return " and ".join(said)
 
 
-def _authorities(change: Change) -> str:
-    return f"trusted {', '.join(change.after.trusted)}, issuer {change.after.issuer}"
+def _authorities(change: Change, spelled: Spelled) -> tuple[str, str]:
+    """Key and value of what changes in the lists of authorities; those of clients and servers where nothing does."""
+    found = next((each for each in change.trust if each.restarts or each.issues), change.trust[0])
+    return spelled(found.authorities), _trusted(found)
+
+
+def _trusted(change: Trust) -> str:
+    return f"trusted {', '.join(change.after)}, issuer {change.issuers[1]}"

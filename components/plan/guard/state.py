@@ -41,6 +41,10 @@ class State:
     """Authority that members and clients trust -> fingerprint of its certificate, `made`, or empty: not known."""
     issuer: str = "1"
     """The authority that issues the certificates."""
+    peer_trusted: Mapping[str, str] = field(default_factory=lambda: {"1": MADE})
+    """The same of the authorities that members trust among each other."""
+    peer_issuer: str = "1"
+    """The authority that issues the peer certificates."""
     flags: Mapping[str, str] = field(default_factory=dict)
     """etcd's flags as far as they are the same on all members."""
     on_volumes: bool = False
@@ -108,6 +112,9 @@ def read_state(data: Mapping[str, Any] | None) -> State | None:
             identities=dict(data["identities"]),
             trusted=dict(data["trusted"]),
             issuer=data["issuer"],
+            # Before there were two lists, there was one for both.
+            peer_trusted=dict(data.get("peer_trusted", data["trusted"])),
+            peer_issuer=data.get("peer_issuer", data["issuer"]),
             flags=dict(data["flags"]),
             on_volumes=bool(data["on_volumes"]),
             origins={name: dict(origin) for name, origin in data.get("origins", {}).items()},
@@ -143,7 +150,11 @@ def wanted_state(
     """
     member_specs(plan)
     anybody = replace(plan.members[0], address=_ANY_ADDRESS)
-    flags = member_specs(replace(plan, members=[anybody]))[anybody.name]["flags"]
+    # Where the CAs of the peers are follows from who they are, which has rules of its own.
+    flags = member_specs(replace(plan, members=[anybody], peer_authorities=None))[anybody.name]["flags"]
+    plans = {each.name: each for each in [*(plan.peer_authorities or ()), *plan.authorities]}
+    known = {name: _certificate(each, certificates.get(name, "")) for name, each in plans.items()}
+    peers, peer_issuer = plan.peers
     return State(
         cluster=plan.name,
         version=plan.version,
@@ -151,8 +162,10 @@ def wanted_state(
         data_directories={member.name: member.data_directory for member in plan.members},
         generations=dict(generations),
         identities={name: digest(text) for name, text in identities.items()},
-        trusted={each.name: _certificate(each, certificates.get(each.name, "")) for each in plan.authorities},
+        trusted={each.name: known[each.name] for each in plan.authorities},
         issuer=plan.issuer,
+        peer_trusted={name: known[name] for name in peers},
+        peer_issuer=peer_issuer,
         flags={flag: value.replace(_ANY_ADDRESS, "ADDRESS") for flag, value in flags.items() if flag not in _OWN_FLAGS},
         on_volumes=on_volumes,
         origins={member.name: dict((origins or {}).get(member.name, EXISTS)) for member in plan.members},

@@ -92,13 +92,18 @@ def _steps(change: Change) -> Iterator[Step]:
             yield Step(f"{name} is looked at: it joins anew if its disk is empty", voters, voters - missing)
         if change.reasons and name not in change.replaced:
             yield Step(f"{name} restarts: {'; '.join(change.reasons)}", voters, voters - missing - 1)
-    if change.before.issuer != change.after.issuer:
-        yield Step(
-            f"all certificates are issued by {change.after.issuer}: read again without a restart", voters, voters
-        )
+    for text in _issued(change):
+        yield Step(text, voters, voters)
     yield Step("check the health of all members", voters, voters)
     for name in change.leaving:
         yield Step(f"retire the machine of {name}", voters, voters)
+
+
+def _issued(change: Change) -> Iterator[str]:
+    for each in change.trust:
+        if each.issues:
+            whose = f"the certificates of {each.whose}" if each.whose else "all certificates"
+            yield f"{whose} are issued by {each.issuers[1]}: read again without a restart"
 
 
 def _names(members: Iterable[str]) -> str:

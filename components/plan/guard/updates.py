@@ -48,10 +48,11 @@ def _said(change: Change, spelled: Spelled) -> Iterator[str]:
         yield f"{spelled('members')}: {', '.join(after.members)}"
     for name in change.replaced:
         yield f"{spelled('members')}.{name}.{spelled('generation')}: {after.generations[name]}"
-    if change.trusts or change.drops:
-        yield f"{spelled('authorities')}: {', '.join(after.trusted)}"
-    if after.issuer != change.before.issuer:
-        yield f"{spelled('issuer')}: {after.issuer}"
+    for each in change.trust:
+        if each.restarts:
+            yield f"{spelled(each.authorities)}: {', '.join(each.after)}"
+        if each.issues:
+            yield f"{spelled(each.issuer)}: {each.issuers[1]}"
     # Another release brings flags of its own along; the times are never among them.
     if flags := [flag for flag in change.flags if not change.version or flag in (ELECTION, HEARTBEAT)]:
         yield f"the settings ({', '.join(flags)})"
@@ -139,20 +140,24 @@ def _generation(now: State, wanted: State) -> State:
 
 
 def _trust(now: State, wanted: State) -> State:
-    return replace(now, trusted={**now.trusted, **wanted.trusted})
+    peers = {**now.peer_trusted, **wanted.peer_trusted}
+    return replace(now, trusted={**now.trusted, **wanted.trusted}, peer_trusted=peers)
 
 
 def _issue(now: State, wanted: State) -> State:
-    return replace(now, issuer=wanted.issuer)
+    return replace(now, issuer=wanted.issuer, peer_issuer=wanted.peer_issuer)
 
 
 def _drop(now: State, wanted: State) -> State:
-    return replace(now, trusted=wanted.trusted) if now.issuer == wanted.issuer else now
+    trusted = wanted.trusted if now.issuer == wanted.issuer else now.trusted
+    peers = wanted.peer_trusted if now.peer_issuer == wanted.peer_issuer else now.peer_trusted
+    return replace(now, trusted=trusted, peer_trusted=peers)
 
 
 def _rest(now: State, wanted: State) -> State:
     """What no rule holds back."""
     done = replace(now, identities=wanted.identities, data_directories=wanted.data_directories, trusted=wanted.trusted)
+    done = replace(done, peer_trusted=wanted.peer_trusted)
     done = replace(done, generations=wanted.generations, members=wanted.members, on_volumes=wanted.on_volumes)
     done = replace(done, origins=wanted.origins)
     return wanted if done.same(wanted) else now

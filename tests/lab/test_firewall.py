@@ -1,0 +1,55 @@
+"""Machines that exist filter who reaches etcd, when the configuration says so, and stop when it does not any more."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from lab import Machine
+from tests.support.cloud_stacks import open_ports
+from tests.support.etcd import assert_serves_all_members, process_ids
+from tests.support.founded import Founded
+from tests.support.machines import Machines
+from tests.support.prober import probing
+
+
+@contextlib.contextmanager
+def connected(machine: Machine, address: str) -> Iterator[None]:
+    """The machine holds a connection to etcd's port for clients at the address while the block runs."""
+    hold = f"exec 3<>/dev/tcp/{address}/2379; sleep infinity"
+    machine.run(["systemd-run", "-q", "--unit=client", "bash", "-c", hold], root=True)
+    try:
+        machine.run(f"until ss -Htn state established dst {address}:2379 | grep -q .; do sleep 0.1; done")
+        yield
+    finally:
+        machine.run("systemctl stop client", root=True)
+
+
+def test_the_ports_are_open_to_those_alone_who_are_named_without_a_restart_or_a_lost_write(
+    machines: Machines, founded: Founded, tmp_path: Path
+) -> None:
+    (*found, stranger), stack = founded(4)
+    processes = process_ids(found)
+    assert all(open_ports(stranger, machine.address) == [22, 2379, 2380] for machine in found)
+    here = f"{machines.lab.address}/32"
+
+    # Nobody who uses the cluster is cut off by the edit that turns the firewall on.
+    stack.config["firewall"] = {"clients": [here]}
+    with connected(stranger, found[1].address):
+        run = stack.up(check=False)
+    assert run.code != 0
+    assert f"{stranger.address} is connected to port 2379 of this machine and would be cut off" in run.text
+    assert 2379 in open_ports(stranger, found[1].address)
+
+    with probing(stack, found, tmp_path, "A firewall on machines that exist"):
+        stack.up()
+        for machine in found:
+            assert open_ports(stranger, machine.address) == [22], "ssh stays as it was"
+            others = [other for other in found if other != machine]
+            assert all(open_ports(other, machine.address) == [22, 2379, 2380] for other in others)
+    stack.up("--expect-no-changes")
+
+    del stack.config["firewall"]
+    stack.up()
+    assert open_ports(stranger, found[0].address) == [22, 2379, 2380]
+    assert process_ids(found) == processes
+    assert_serves_all_members(found)

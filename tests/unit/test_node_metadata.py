@@ -1,0 +1,78 @@
+"""The metadata service of a cloud is closed to all but root: which unit does it, and when it is loaded."""
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from components.first_boot import FOR_ROOT
+from components.node import metadata, paths
+from components.plan import cloud_init
+
+ADDRESSES = ["169.254.169.254", "fd00:ec2::254"]
+CLOSED = "1:\tfrom all to 169.254.169.254 uidrange 1-4294967294 prohibit"
+
+
+class Machine:
+    """A folder for its units, and what its programs were asked.
+
+    Attributes:
+        shown: What `ip rule show` prints.
+        ran: Command lines of `systemctl`.
+    """
+
+    def __init__(self) -> None:
+        self.shown = ""
+        self.ran: list[str] = []
+
+    def run(self, argv: Sequence[str], _timeout: float, *, check: bool = True) -> subprocess.CompletedProcess[str]:
+        assert check or argv[0] == "ip" or argv[1] == "stop"
+        if argv[0] == "systemctl":
+            self.ran.append(" ".join(argv[1:]))
+        return subprocess.CompletedProcess(list(argv), 0, self.shown if argv[0] == "ip" else "", "")
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
+    made = Machine()
+    monkeypatch.setattr(paths, "METADATA_UNIT_FILE", tmp_path / paths.METADATA_UNIT)
+    monkeypatch.setattr(paths, "METADATA_WANTED", tmp_path / "wants" / paths.METADATA_UNIT)
+    monkeypatch.setattr(metadata, "run", made.run)
+    return made
+
+
+def test_it_is_closed_once_and_looked_at_every_time(machine: Machine) -> None:
+    metadata.close(ADDRESSES)
+    assert machine.ran == ["daemon-reload", "restart etcd-metadata.service"]
+    assert paths.METADATA_WANTED.resolve() == paths.METADATA_UNIT_FILE
+    machine.ran.clear()
+    machine.shown = CLOSED
+    metadata.close(ADDRESSES)
+    assert machine.ran == []
+    machine.shown = ""
+    metadata.close(ADDRESSES)
+    assert machine.ran == ["restart etcd-metadata.service"], "somebody has taken the rule away"
+
+
+def test_retired_it_is_open_again(machine: Machine) -> None:
+    metadata.remove()
+    assert machine.ran == []
+    metadata.close(ADDRESSES)
+    metadata.remove()
+    assert machine.ran[-2:] == ["stop etcd-metadata.service", "daemon-reload"]
+    assert not paths.METADATA_UNIT_FILE.exists()
+    assert not paths.METADATA_WANTED.is_symlink()
+
+
+def test_etcd_does_not_start_before_it_and_a_machine_without_ipv6_closes_the_other() -> None:
+    text = metadata.unit_text(ADDRESSES)
+    assert "Before=network-pre.target etcd.service" in text
+    adds = [line for line in text.splitlines() if " rule add " in line]
+    assert [line.partition("/")[0] for line in adds] == ["ExecStart=", "ExecStart=-"]
+    assert all("uidrange 1-4294967294 prohibit protocol kernel" in line for line in adds)
+
+
+def test_a_new_machine_has_it_from_its_first_boot_as_prepare_would_write_it() -> None:
+    assert {"etcd-metadata.service": metadata.unit_text(ADDRESSES)} == FOR_ROOT
+    assert list(cloud_init.METADATA) == ADDRESSES
