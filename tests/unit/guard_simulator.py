@@ -191,7 +191,8 @@ def _update(cluster: Cluster, wanted: State, chain: Sequence[str]) -> Iterator[N
             others = [other for other in cluster.voters if other != name]
             cluster.gate(all(map(cluster.running, others)), "another member is not healthy")
             # A run that was cut off may have left fewer: without the entry of a machine that was replaced.
-            cluster.gate(len(others) > len(cluster.voters) // 2, "no quorum without it")
+            # Nobody is asked for the only one.
+            cluster.gate(not others or len(others) > len(cluster.voters) // 2, "no quorum without it")
             cluster.members[name].has_data = cluster.on_volumes
             cluster.members[name].up = False
             cluster.members[name].generation = generation

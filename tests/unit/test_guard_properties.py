@@ -134,7 +134,9 @@ def wishes(draw: st.DrawFn, before: State) -> State:
             trusted, issuer = draw(st.sampled_from(TRUST))
             after = replace(after, trusted=trusted, issuer=issuer)
         elif kind == "origin":
-            after = stands_on(after, draw(st.sampled_from(ORIGINS[1:])))
+            elsewhere = stands_on(after, draw(st.sampled_from(ORIGINS[1:])))
+            # Where an older program has noted no origins, the machines alone know whether data would have to move.
+            after = elsewhere if before.origins or elsewhere.on_volumes == before.on_volumes else after
         elif kind == "peers":
             peers = draw(st.sampled_from([(after.trusted, after.issuer), *TRUST]))
             after = replace(after, peer_trusted=peers[0], peer_issuer=peers[1])
