@@ -11,15 +11,16 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from . import account, disk, files, firewall, identity, machine, paths, rehearsal, release, systemd, version_change, wal
+from . import account, disk, files, firewall, identity, machine, paths, release, systemd, version_change, wal
 from .errors import NodeError
 from .identity import Identity
+from .rehearsal import rehearse
 from .say import phase, say
 from .spec import Spec
 
 
 def prepare(spec: Spec) -> None:
-    """Runs all checks, makes user, directories and release, and proves that etcd can work with them in its unit.
+    """Runs all checks, then makes user, directories and release.
 
     Raises:
         NodeError: the machine is not fit; it says why, and what was there is as it was.
@@ -49,7 +50,7 @@ def prepare(spec: Spec) -> None:
     _record(spec, known)
     install_release(spec)
     _make_places(spec)
-    rehearsal.rehearse(spec)
+    rehearse(spec)
     say(f"prepared at {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}")
 
 
