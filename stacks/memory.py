@@ -29,16 +29,15 @@ def check(stack: StackConfig, last: Mapping[str, Any]) -> None:
     before = read_state(stack.previous)
     raised = before is None or quota > before.quota_bytes
     known = {} if raised else {slot: int(number) for slot, number in (last.get("generations") or {}).items()}
+    new = [slot for slot, number in stack.generations.items() if known.get(slot) != number]
+    problems: list[Problem] = []
     if stack.hetzner is not None:
-        key, memory_of = f"{hetzner_config.KEY}.serverType", _of_server
-        types = {slot.name: slot.server_type for slot in stack.hetzner.plan.slots}
+        servers = {slot.name: slot.server_type for slot in stack.hetzner.plan.slots if slot.name in new}
+        problems = _problems(stack.quota, servers, f"{hetzner_config.KEY}.serverType", _of_server)
     elif stack.aws is not None:
-        key, memory_of = f"{aws_config.KEY}.instanceType", _of_instance
-        types = {slot.name: slot.instance_type for slot in stack.aws.plan.slots}
-    else:
-        return
-    made = {slot: each for slot, each in types.items() if known.get(slot) != stack.generations[slot]}
-    if problems := _problems(stack.quota, made, key, memory_of):
+        instances = {slot.name: slot.instance_type for slot in stack.aws.plan.slots if slot.name in new}
+        problems = _problems(stack.quota, instances, f"{aws_config.KEY}.instanceType", _of_instance)
+    if problems:
         raise ConfigError(stack.cluster_name, problems)
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pulumi
 import pytest
 
 from lab.engine import environment
@@ -52,7 +53,7 @@ def test_aws_says_how_much_memory_an_instance_type_has(tmp_path: Path) -> None:
 
 def test_a_cloud_that_cannot_be_asked_refuses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    monkeypatch.setattr(memory.pulumi.log, "warn", said.append)
+    monkeypatch.setattr(pulumi.log, "warn", said.append)
 
     def nobody(_: str) -> int:
         raise ValueError("no\nnetwork")
