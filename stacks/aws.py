@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pulumi
-import pulumi_aws as aws
 
 from components import Bastion, EtcdCluster
 from components.aws import (
@@ -21,12 +20,10 @@ from components.aws import (
     AwsVolume,
 )
 from components.kubernetes import cluster_api
-from components.plan.units import MIB
 
 from . import aws_config, hosts
 from .aws_config import AwsConfig
 from .config import StackConfig
-from .memory import check_memory
 from .outputs import cluster_args, cluster_outputs, machines_file
 from .previous import allowed_generations
 
@@ -54,8 +51,6 @@ def build(stack: StackConfig, last: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(f"the stack's platform is {stack.platform}")
     wanted = {slot.name: slot.generation for slot in config.plan.slots}
     before = allowed_generations(stack, last, wanted, f"{aws_config.KEY}.slots")
-    types = {slot.name: slot.instance_type for slot in config.plan.slots}
-    check_memory(stack, types, f"{aws_config.KEY}.instanceType", _memory_of)
     name = stack.cluster_name
     network = AwsNetwork(name, _network_args(config))
     key = _key(name, config)
@@ -79,10 +74,6 @@ def build(stack: StackConfig, last: Mapping[str, Any]) -> dict[str, Any]:
         "generations": machines.generations,
         "cluster_api_infrastructure": _infrastructure(stack, network),
     }
-
-
-def _memory_of(instance_type: str) -> int:
-    return aws.ec2.get_instance_type(instance_type=instance_type).memory_size * MIB
 
 
 def _network_args(config: AwsConfig) -> AwsNetworkArgs:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pulumi
-import pulumi_hcloud as hcloud
 
 from components import Bastion, EtcdCluster
 from components.hetzner import (
@@ -19,12 +18,10 @@ from components.hetzner import (
 from components.kubernetes import cluster_api
 from components.plan.firewall import Firewall, member_rules
 from components.plan.hetzner import HetznerPlan
-from components.plan.units import GIB
 
 from . import hetzner_config, hosts
 from .config import StackConfig
 from .hetzner_config import HetznerConfig
-from .memory import check_memory
 from .outputs import cluster_args, cluster_outputs, machines_file
 from .previous import allowed_generations
 
@@ -55,8 +52,6 @@ def build(stack: StackConfig, last: Mapping[str, Any]) -> dict[str, Any]:
     wanted = {slot.name: slot.generation for slot in hetzner.plan.slots}
     before = allowed_generations(stack, last, wanted, f"{hetzner_config.KEY}.slots")
     plan, name = hetzner.plan, stack.cluster_name
-    types = {slot.name: slot.server_type for slot in plan.slots}
-    check_memory(stack, types, f"{hetzner_config.KEY}.serverType", _memory_of)
     network = HetznerNetwork(name, _network_args(hetzner))
     key = _key(name, hetzner)
     bastion = _bastion(stack, hetzner, network, key)
@@ -86,10 +81,6 @@ def build(stack: StackConfig, last: Mapping[str, Any]) -> dict[str, Any]:
             zone=plan.zone,
         ),
     }
-
-
-def _memory_of(server_type: str) -> int:
-    return hcloud.get_server_type(name=server_type).memory * GIB
 
 
 def _network_args(hetzner: HetznerConfig) -> HetznerNetworkArgs:

@@ -14,6 +14,8 @@ from pathlib import Path
 
 _MAIN = "import sys\n\nfrom etcd_node.cli import main\n\nsys.exit(main())\n"
 
+# Each file that is not as it should be is written anew, and is on the disk before anything is run from it: a power cut
+# may have emptied some of them, or the bytecode that Python itself has written beside them.
 INSTALLER = """\
 import sys
 if sys.version_info < (3, 9):
@@ -26,7 +28,7 @@ program = bz2.decompress(base64.b64decode(sys.stdin.readline()))
 home, wrapper = "/usr/local/lib/etcd-node", "/usr/local/sbin/etcd-node"
 place = os.path.join(home, hashlib.sha256(program).hexdigest()[:12])
 text = "#!/bin/sh\\n# etcd-node of external-etcd; try: etcd-node status\\nexec python3 -I %s \\"$@\\"\\n" % place
-before = open(wrapper, errors="replace").read() if os.path.exists(wrapper) else ""
+before = open(wrapper).read() if os.path.exists(wrapper) else ""
 changed = set()
 def put(path, data, mode):
     try:
@@ -68,10 +70,8 @@ os.execv(wrapper, [wrapper] + sys.argv[1:])
 """
 """Python program for `python3 -c`: installs what `program` returns, from stdin, and runs it with its arguments.
 
-The first line of stdin is the program; what follows only makes the input differ for another machine. Each file that is
-not as it should be is written anew, and on the disk before anything is run from it: a power cut may have emptied some,
-or bytecode that Python itself has written beside them. It keeps the program that was in use before, and any that is
-younger than ten minutes (another run may just be unpacking it).
+The first line of stdin is the program; what follows only makes the input differ for another machine. It keeps the
+program that was in use before, and any that is younger than ten minutes (another run may just be unpacking it).
 """
 
 

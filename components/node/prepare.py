@@ -21,7 +21,6 @@ from . import (
     metadata,
     network,
     paths,
-    rehearsal,
     release,
     systemd,
     version_change,
@@ -29,12 +28,13 @@ from . import (
 )
 from .errors import NodeError
 from .identity import Identity
+from .rehearsal import rehearse
 from .say import phase, say
 from .spec import Spec
 
 
 def prepare(spec: Spec) -> None:
-    """Runs all checks, makes user, directories and release, and proves that etcd can work with them in its unit.
+    """Runs all checks, then makes user, directories and release.
 
     Raises:
         NodeError: the machine is not fit; it says why, and what was there is as it was.
@@ -75,7 +75,7 @@ def prepare(spec: Spec) -> None:
     _record(spec, known)
     install_release(spec)
     _make_places(spec)
-    rehearsal.rehearse(spec)
+    rehearse(spec)
     if begins:
         network.wait_until_it_listens(spec)
     say(f"prepared at {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}")

@@ -72,7 +72,7 @@ class Api:
         attempt = 0
         while True:
             try:
-                return self.once(method, path, body)
+                return self._once(method, path, body)
             except RefusedError as error:
                 if attempt == _RETRIES or not (error.code in _LATER or error.code in later):
                     raise
@@ -114,8 +114,7 @@ class Api:
                 code, message = error.get("code", "action_failed"), error.get("message", "Action failed")
                 raise RefusedError(code, f"{message} ({code}, {current['command']}, action {current['id']})")
 
-    def once(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Ask once. Raises as `call` does."""
+    def _once(self, method: str, path: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
         import http.client  # noqa: PLC0415 (a preview never needs it)
 
         kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection

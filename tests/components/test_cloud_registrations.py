@@ -3,7 +3,7 @@
 import functools
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pulumi
@@ -466,19 +466,6 @@ def test_two_generations_raised_at_once_are_refused_before_anything_is_registere
     with pytest.raises(config.ConfigError, match="One update replaces one machine"):
         registered += record(lambda: cloud.build(loaded, {"generations": FIRST}), preview).registrations
     assert registered == []
-
-
-def test_a_quota_larger_than_the_memory_of_a_type_is_refused_before_anything_is_registered(
-    cloud: Cloud, preview: bool
-) -> None:
-    """The mocks' machines have 8 GiB, whatever their type."""
-    larger = replace(cloud.wanted(), quota="9GiB")
-    registered: list[Any] = []
-    with pytest.raises(config.ConfigError, match=r"quota: given '9GiB'\. The database .* has 8GiB\. Set quota"):
-        registered += record(lambda: cloud.build(larger, {}), preview).registrations
-    assert registered == []
-    fits = replace(cloud.wanted(), quota="8GiB")
-    assert record(lambda: cloud.build(fits, {}), preview).registrations != []
 
 
 def test_the_guard_of_the_next_update_knows_the_generations_and_where_machines_and_data_are(cloud: Cloud) -> None:

@@ -110,7 +110,7 @@ def test_prepare_names_what_would_keep_etcd_from_starting_and_starts_it_when_tha
     machine.run(f": >{PROGRAM}; for f in /usr/local/lib/etcd-node/*/*main__.py; do : >$f; done", root=True)
     stack.up()
     assert_serves_all_members([machine])
-    assert machine.run("ls -A /var/lib/etcd; ls /run/systemd/system", root=True).stdout.split() == ["member"]
+    assert "rehearsal" not in machine.run("ls -A /var/lib/etcd /run/systemd/system /run", root=True).stdout
     pid = machine.run("systemctl show etcd -p MainPID --value", root=True).stdout
     code, text = _prepare(machine, "/var/lib/etcd")
     assert code == 0, text

@@ -105,10 +105,6 @@ class _Answers(mocks.Mocks):
         if args.token == "aws:ec2/getAmi:getAmi":
             # Another one for another image.
             return {"id": aws_id("ami", json.dumps(args.args, sort_keys=True))}
-        if args.token == "aws:ec2/getInstanceType:getInstanceType":
-            return {"memorySize": 8192}
-        if args.token == "hcloud:index/getServerType:getServerType":
-            return {"memory": 8}
         raise AssertionError(f"the program must not call {args.token}")
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:

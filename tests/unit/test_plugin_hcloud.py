@@ -287,7 +287,7 @@ def test_a_server_type_says_how_much_memory_it_has(plugin: HcloudClient) -> None
     assert (about["name"], about["memory"], about["architecture"]) == ("cx33", 8, "x86")
 
 
-@pytest.mark.parametrize(("given", "text"), [({"name": "none"}, "not found"), ({"id": 1}, "by its name")])
+@pytest.mark.parametrize(("given", "text"), [({"name": "none"}, "No server type found for name none")])
 def test_a_server_type_that_is_not_found_fails(plugin: HcloudClient, given: dict[str, Any], text: str) -> None:
     with pytest.raises(grpc.RpcError) as error:
         _server_type(plugin, **given)

@@ -8,8 +8,9 @@ from ..server import Plugin
 from .base import AwsResource
 from .cloud import Cloud, settings
 from .groups import EgressRule, IngressRule, SecurityGroup
-from .image import get_ami, get_instance_type
+from .image import get_ami, get_offerings
 from .instance import Eip, Instance, NetworkInterface
+from .instance_type import get_instance_type
 from .network import InternetGateway, NatGateway, Route, RouteTable, RouteTableAssociation, Subnet, Vpc
 from .volume import Volume, VolumeAttachment
 
@@ -40,6 +41,7 @@ def make_plugin() -> Plugin:
     resources = {f"aws:{name}": kind(f"aws:{name}", cloud) for name, kind in _TYPES.items()}
     functions = {
         "aws:ec2/getAmi:getAmi": get_ami(cloud),
+        "aws:ec2/getInstanceTypeOfferings:getInstanceTypeOfferings": get_offerings(cloud),
         "aws:ec2/getInstanceType:getInstanceType": get_instance_type(cloud),
     }
     return Plugin("aws", VERSION, resources, settings, cloud.configure, functions)

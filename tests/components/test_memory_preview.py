@@ -1,0 +1,62 @@
+"""A quota that does not fit into the memory of a type of machine is refused at preview, because the cloud says so."""
+
+from pathlib import Path
+
+import pulumi
+import pytest
+
+from lab.engine import environment
+from stacks import memory
+from tests.components.test_cloud_previews import AMI, NOBODY, OFFLINE
+from tests.support.aws_client import ENVIRON, moto
+from tests.support.cloud_stacks import FILES, example, settings
+from tests.support.hetzner_account import TOKEN, HetznerAccount, account, served
+from tests.support.stacks import Run, Stack
+
+__all__ = ["account", "served"]
+
+
+def _assert_refused(run: Run, *words: str) -> None:
+    assert run.code != 0
+    for each in words:
+        assert each in run.text, run.text
+    assert "Traceback" not in run.text
+    assert "Network" not in run.text, "nothing was declared"
+
+
+def test_hetzner_says_how_much_memory_a_server_type_has(account: HetznerAccount, tmp_path: Path) -> None:
+    config = {"hcloud:endpoint": account.endpoint, "hcloud:token": TOKEN, "external-etcd:quota": "8GiB"}
+    stack = Stack(tmp_path / "hetzner", environment(tmp_path / "engine"), {}, FILES, "external-etcd")
+    stack.config = example("hetzner") | config
+    settings(stack)["serverType"] = "cpx32"  # sold with 8 GB
+    stack.preview()
+    settings(stack)["slots"][1]["serverType"] = "cpx22"
+    _assert_refused(
+        stack.preview(check=False),
+        "quota: given '8GiB'. The database must fit into memory, and a machine of type cpx22 (etcd-2) has 4GiB.",
+        "Set quota to 4GiB or less, or choose a larger hetzner.serverType.",
+    )
+
+
+def test_aws_says_how_much_memory_an_instance_type_has(tmp_path: Path) -> None:
+    with moto() as endpoint:
+        environ = {**environment(tmp_path / "engine"), **NOBODY, **ENVIRON, "AWS_ENDPOINT_URL": endpoint}
+        stack = Stack(tmp_path / "aws", environ, {}, FILES, "external-etcd")
+        stack.config = example("aws") | OFFLINE["aws"]
+        settings(stack).update(ami=AMI, instanceType="t3.small")
+        stack.preview()  # with the default quota, 2GiB
+        settings(stack)["instanceType"] = "t3.micro"
+        _assert_refused(
+            stack.preview(check=False), "a machine of type t3.micro (etcd-1, etcd-2, etcd-3) has 1GiB", "Set quota to"
+        )
+
+
+def test_a_cloud_that_cannot_be_asked_refuses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(pulumi.log, "warn", said.append)
+
+    def nobody(_: str) -> int:
+        raise ValueError("no\nnetwork")
+
+    assert memory._problems("8GiB", {"etcd-1": "a", "etcd-2": "a"}, "serverType", nobody) == []
+    assert said == ["How much memory a has could not be asked: no network"]

@@ -1,0 +1,84 @@
+"""The installer of etcd-node and a power cut: what it writes is on the disk, and what is damaged is written anew."""
+
+import base64
+import bz2
+import io
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+from components.node import bundle
+
+
+class _Installed:
+    """What the installer makes below a directory."""
+
+    def __init__(self, place: Path) -> None:
+        self.library, self.wrapper = place / "lib" / "etcd-node", place / "sbin" / "etcd-node"
+        text = bundle.INSTALLER.replace("/usr/local/lib/etcd-node", str(self.library))
+        text = text.replace("/usr/local/sbin/etcd-node", str(self.wrapper))
+        self._text = text.replace("os.geteuid() != 0", "False")
+
+    @property
+    def program(self) -> Path:
+        return self.library / bundle.digest()
+
+    def run(self, before: str = "") -> None:
+        done = subprocess.run(
+            [sys.executable, "-c", before + self._text, "help"],
+            input=bundle.program(),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "etcd-node keeps this machine's member" in done.stdout
+
+
+def test_what_a_power_cut_has_emptied_is_written_anew(tmp_path: Path) -> None:
+    installed = _Installed(tmp_path)
+    installed.run()
+    module, main = installed.program / "etcd_node" / "say.py", installed.program / "__main__.py"
+    whole = module.read_bytes()
+    (cache,) = (installed.program / "etcd_node" / "__pycache__").glob("say.*.pyc")
+    untouched = installed.program / "etcd_node" / "cli.py"
+    before = untouched.stat().st_ino
+    main.write_bytes(b"")
+    module.write_bytes(whole[:100])
+    cache.write_bytes(cache.read_bytes()[:40])
+    installed.wrapper.write_bytes(b"")
+    installed.run()
+    assert main.read_text() == bundle._MAIN
+    assert module.read_bytes() == whole
+    assert untouched.stat().st_ino == before
+    assert [path for path in installed.program.rglob("*") if path.suffix not in ("", ".py", ".pyc")] == []
+
+
+def test_all_that_the_installer_writes_is_on_the_disk_before_it_is_run(tmp_path: Path) -> None:
+    """The order of its calls: each file before it gets its name, each directory before the program starts."""
+    log = tmp_path / "calls"
+    spy = f"""\
+import os
+calls = open({str(log)!r}, "w", buffering=1)
+def spied(name, path, real=None):
+    real = getattr(os, name)
+    def call(*args):
+        calls.write(name + " " + path(*args) + "\\n")
+        return real(*args)
+    setattr(os, name, call)
+spied("fsync", lambda fd: os.readlink("/proc/self/fd/%d" % fd))
+spied("rename", lambda fresh, place: place + " " + fresh)
+spied("execv", lambda *_: "")
+"""
+    installed = _Installed(tmp_path)
+    installed.run(spy)
+    names = zipfile.ZipFile(io.BytesIO(bz2.decompress(base64.b64decode(bundle.program())))).namelist()
+    calls = [line.split(" ") for line in log.read_text().splitlines()]
+    synced = {words[1]: number for number, words in enumerate(calls) if words[0] == "fsync"}
+    renamed = [(number, words) for number, words in enumerate(calls) if words[0] == "rename"]
+    assert len(renamed) == len(names) + 1
+    for number, (_, place, fresh) in renamed:
+        assert synced[fresh] < number < synced[str(Path(place).parent)], place
+    assert calls[-1][0] == "execv"
