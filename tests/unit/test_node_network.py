@@ -2,6 +2,7 @@
 
 import errno
 import socket
+import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -244,6 +245,14 @@ def test_a_stranger_gets_no_report_and_what_is_no_question_no_answer(machines: _
                         got = network._read(line)
                 assert got == answer, question
     look.assert_not_called()
+
+
+def test_a_machine_that_only_answers_is_taken_for_one_without_an_etcd(
+    machines: _Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(etcd, "_context", lambda *_: ssl.create_default_context())
+    with machines.up("etcd-1"), pytest.raises(etcd.SilentError, match=etcd.RESET):
+        etcd._get(MEMBERS["etcd-1"], machines.ports[1], "/members", "peer", (5, 5))
 
 
 def test_a_cluster_of_one_rehearses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
