@@ -246,13 +246,15 @@ def listen(spec: Spec) -> None:
     """
     if not spec.others:
         return
-    end()
     # Names, addresses and numbers alone: systemd expands what has a $ or a %.
     given = {"member": spec.member, "members": dict(spec.members), "ports": [spec.client_port, spec.peer_port]}
     options = [f"--unit={paths.NETWORK_UNIT}", "--collect", "--quiet", "--no-block"]
     options += [f"--property=RuntimeMaxSec={LISTEN_SECONDS}", "--property=NoNewPrivileges=yes"]
     options += [f"--property=TasksMax={_TASKS}"]
-    run(["systemd-run", *options, str(paths.WRAPPER), "answer", json.dumps(given)], 30)
+    command = ["systemd-run", *options, str(paths.WRAPPER), "answer", json.dumps(given)]
+    if run(command, 30, check=False).returncode != 0:
+        end()  # it answers still, for a run before this one
+        run(command, 30)
 
 
 def wait_until_it_listens(spec: Spec) -> None:

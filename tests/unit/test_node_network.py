@@ -265,8 +265,14 @@ def test_a_cluster_of_one_rehearses_nothing(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_what_systemd_is_told_has_nothing_that_it_would_expand(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[list[str]] = []
-    monkeypatch.setattr(network, "run", lambda words, *_, **__: said.append(list(words)))
+
+    def run(words: list[str], *_: object, **__: object) -> mock.Mock:
+        said.append(words)
+        return mock.Mock(returncode=len(said) == 1)
+
+    monkeypatch.setattr(network, "run", run)
     network.listen(a_spec(release={"version": "3.6.16", "mirror": "https://a.example/$HOME%h", "sha256": {}}))
+    assert [words[0] for words in said] == ["systemd-run", "systemctl", "systemd-run"], "the one before is ended"
     assert not any(char in word for word in said[-1] for char in "$%")
     assert f"--property=RuntimeMaxSec={network.LISTEN_SECONDS}" in said[-1]
 
