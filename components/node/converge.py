@@ -463,7 +463,7 @@ def gate(
             say("waits for the other members to be healthy")
         if any("alarm " in voter.trouble for voter in voters):
             break  # no alarm goes away by itself
-        absent = all(voter.trouble in ("", etcd.REFUSED, etcd.UNREACHED) for voter in voters)
+        absent = all(voter.trouble in ("", etcd.REFUSED, etcd.RESET, etcd.UNREACHED) for voter in voters)
         if absent and left < seconds - _NOBODY_THERE_SECONDS:
             break
     assert refusal is not None  # noqa: S101  until yields at least once

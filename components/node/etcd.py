@@ -33,6 +33,9 @@ REFUSED = "connection refused"
 """What a machine says on which no etcd runs."""
 
 
+RESET = "the connection was reset"
+"""How a machine ends what is no question for it, on which no etcd runs yet; see `network`."""
+
 UNREACHED = "the machine cannot be reached"
 """What is said of a machine that is off, or to which the network is cut."""
 
@@ -202,6 +205,8 @@ def _get(
         raise SilentError("no answer in time" if connected else UNREACHED) from None
     except ConnectionRefusedError:
         raise SilentError(REFUSED) from None
+    except ConnectionResetError:
+        raise SilentError(RESET) from None
     except (OSError, http.client.HTTPException) as error:
         if isinstance(error, OSError) and error.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH):
             raise SilentError(UNREACHED) from None

@@ -24,9 +24,10 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
-from . import paths
+from . import etcd, paths
 from .errors import NodeError
 from .run import run
 from .say import phase, until
@@ -49,7 +50,9 @@ _TASKS = 100
 """Threads of who answers, whoever connects: those for seven members, some times over."""
 _OPEN_SECONDS = 60.0
 """How long it counts that a founder has seen all pairs open."""
-_HELLO, _REPORT, _OPEN = (b"external-etcd " + word + b"\n" for word in (b"hello", b"report", b"open"))
+_HELLO, _REPORT, _OPEN = "hello", "report", "open"
+_GREETING = b"external-etcd "
+_LONGEST = 128
 _MOST = 1 << 16
 _REFUSED = "refused: nothing listens there, or a firewall on {} rejects it"
 _SOURCE = "its certificate will be refused"
@@ -64,6 +67,27 @@ _CHOOSES_SOURCE = "SetMemberLocalAddr=true"
 
 class _ClosedError(Exception):
     """A connection could not be made; the text says why, with {} for the machine at the other end."""
+
+
+@dataclass(frozen=True)
+class Here:
+    """This machine among those that are to reach each other."""
+
+    member: str
+    members: Mapping[str, str]
+    """Name -> address of all."""
+    ports: tuple[int, int]
+    """Client port and peer port of each."""
+
+    @property
+    def address(self) -> str:
+        """This machine's own address."""
+        return self.members[self.member]
+
+    @property
+    def others(self) -> dict[str, str]:
+        """The other members, name -> address."""
+        return {name: address for name, address in self.members.items() if name != self.member}
 
 
 # -- dialling ----------------------------------------------------------------------------------------------------------
@@ -105,7 +129,7 @@ def _reason(error: OSError, seconds: float) -> str:
 def _ask(
     address: str, port: int, question: bytes, patience: float = 0.0, settled: Settled = lambda: False
 ) -> tuple[str, dict[str, Any]]:
-    """The address from which this machine comes, and the answer.
+    """The address from which this machine comes, and the answer to a question (empty: only the connection is tried).
 
     An answer is empty where an etcd runs already: whoever started it there has seen that all pairs are open.
 
@@ -116,12 +140,16 @@ def _ask(
         own = str(line.getsockname()[0])
         answer: dict[str, Any] = {}
         if question:
-            line.settimeout(_REPORT_SECONDS if question == _REPORT else _HELLO_SECONDS)
+            line.settimeout(_REPORT_SECONDS if _REPORT.encode() in question else _HELLO_SECONDS)
             with contextlib.suppress(OSError, ValueError, TypeError):
                 line.sendall(question)
                 found = json.loads(_read(line))
                 answer = found if isinstance(found, dict) else {}
         return str(answer.get("you") or own), answer
+
+
+def _question(word: str, member: str) -> bytes:
+    return _GREETING + f"{word} {member}\n".encode()
 
 
 def _read(line: socket.socket) -> bytes:
@@ -132,27 +160,29 @@ def _read(line: socket.socket) -> bytes:
     return data
 
 
-def _of_one(
-    member: str, ports: Sequence[int], other: tuple[str, str], question: bytes, settled: Settled
-) -> tuple[str, list[str]]:
-    """From which address this machine reaches another one (empty: it does not), and what is wrong, a line each."""
+def _of_one(here: Here, other: tuple[str, str], word: str, settled: Settled) -> tuple[str, list[str]]:
+    """What is wrong between this machine and another one.
+
+    Returns:
+        The address from which this one comes, if it is refused there for it; and what else is wrong, a line each.
+    """
     name, address = other
-    client, peer = ports
+    client, peer = here.ports
     faults = []
     source, answer, patience = "", {"you": ""}, _PATIENCE_SECONDS
     for port in (peer, client):
+        # The client port of an etcd that runs already may be mute: it is served when there is a leader.
+        asked = _question(word if port == peer else _HELLO, here.member) if answer else b""
         try:
-            # The client port of an etcd that runs already may be mute: it is served when there is a leader.
-            asked = question if port == peer else _HELLO if answer else b""
             came, said = _ask(address, port, asked, patience, settled)
         except _ClosedError as error:
             if str(error) == _REFUSED and settled():
                 continue
             patience = 0.0  # it has been waited for
-            faults.append(f"{member} cannot reach {name}:{port} ({str(error).format(name)})")
+            faults.append(f"{here.member} cannot reach {name}:{port} ({str(error).format(name)})")
             continue
         if port == peer:
-            source, answer = came, said
+            source, answer = "" if _same(came, here.address) or said.get("takes") is True else came, said
             faults += [_printable(each) for each in answer.get("faults") or ()]
     return source, faults
 
@@ -162,30 +192,31 @@ def _printable(text: object) -> str:
     return "".join(char for char in str(text)[:400] if char.isprintable())
 
 
-def _from_here(
-    member: str, ports: Sequence[int], members: Mapping[str, str], question: bytes, settled: Settled
-) -> list[str]:
+def _from_here(here: Here, word: str, settled: Settled) -> list[str]:
     """What is wrong with the network as this machine sees it, a line each.
 
     Args:
-        member: this machine's member.
-        ports: client port and peer port.
-        members: name -> address of all.
-        question: `_HELLO`, or `_REPORT` for what the others see as well.
+        here: this machine.
+        word: `_HELLO`, or `_REPORT` for what the others see as well.
         settled: see `Settled`.
     """
-    others = {name: address for name, address in members.items() if name != member}
+    others = here.others
     with ThreadPoolExecutor(len(others)) as pool:
-        found = list(pool.map(lambda each: _of_one(member, ports, each, question, settled), others.items()))
-    faults = [line for _, lines in found for line in lines]
-    return [*_of_sources(member, members[member], dict(zip(others, (source for source, _ in found)))), *faults]
+        found = dict(zip(others, pool.map(lambda each: _of_one(here, each, word, settled), others.items())))
+    sources = {name: source for name, (source, _) in found.items()}
+    return [*_of_sources(here.member, here.address, sources), *(line for _, lines in found.values() for line in lines)]
 
 
 def _of_sources(member: str, address: str, sources: Mapping[str, str]) -> list[str]:
-    """The lines about other addresses than its own from which a member reaches others (name -> address, or empty)."""
-    wrong = {source for source in sources.values() if source and not _same(source, address)}
+    """The lines about other addresses than its own from which a member reaches others.
+
+    Args:
+        member: the member.
+        address: its own address.
+        sources: name of another one -> address from which it is reached and refuses the member; empty: it does not.
+    """
     lines = []
-    for source in sorted(wrong):
+    for source in sorted(set(sources.values()) - {""}):
         reached = [name for name, each in sources.items() if each == source]
         who = "the others" if len(reached) == len(sources) > 1 else ", ".join(reached)
         lines.append(f"{member} reaches {who} from {_printable(source)}, not from its address {address}: {_SOURCE}")
@@ -215,13 +246,15 @@ def listen(spec: Spec) -> None:
     """
     if not spec.others:
         return
-    end()
     # Names, addresses and numbers alone: systemd expands what has a $ or a %.
     given = {"member": spec.member, "members": dict(spec.members), "ports": [spec.client_port, spec.peer_port]}
     options = [f"--unit={paths.NETWORK_UNIT}", "--collect", "--quiet", "--no-block"]
     options += [f"--property=RuntimeMaxSec={LISTEN_SECONDS}", "--property=NoNewPrivileges=yes"]
     options += [f"--property=TasksMax={_TASKS}"]
-    run(["systemd-run", *options, str(paths.WRAPPER), "answer", json.dumps(given)], 30)
+    command = ["systemd-run", *options, str(paths.WRAPPER), "answer", json.dumps(given)]
+    if run(command, 30, check=False).returncode != 0:
+        end()  # it answers still, for a run before this one
+        run(command, 30)
 
 
 def wait_until_it_listens(spec: Spec) -> None:
@@ -257,11 +290,11 @@ def rehearse(spec: Spec) -> None:
     if len(members) < 2:
         return
     phase("rehearse the network between the members")
-    ports = (spec.client_port, spec.peer_port)
+    here = Here(spec.member, members, (spec.client_port, spec.peer_port))
 
     def settled() -> bool:
         with contextlib.suppress(_ClosedError):
-            return _ask(spec.address, spec.peer_port, _HELLO)[1].get("open") is True
+            return _ask(spec.address, spec.peer_port, _question(_HELLO, spec.member))[1].get("open") is True
         return False
 
     try:
@@ -272,17 +305,16 @@ def rehearse(spec: Spec) -> None:
         wait_until_it_listens(spec)
     if settled():
         return
-    faults = _judged(spec, sorted(set(_from_here(spec.member, ports, members, _REPORT, settled))))
+    faults = _judged(spec, sorted(set(_from_here(here, _REPORT, settled))))
     if faults:
         raise NodeError(
             "the members do not reach each other as etcd needs it; no etcd was started:\n"
             + "".join(f"  {line}\n" for line in faults),
-            _remedy(ports, faults, len(members)),
+            _remedy(here.ports, faults, len(members)),
         )
-    for name, address in members.items():
-        if name != spec.member:
-            with contextlib.suppress(_ClosedError, OSError), _connect(address, spec.peer_port, 0, settled) as line:
-                line.sendall(_OPEN)
+    for address in here.others.values():
+        with contextlib.suppress(_ClosedError, OSError), _connect(address, spec.peer_port, 0, settled) as line:
+            line.sendall(_question(_OPEN, spec.member))
 
 
 def _judged(spec: Spec, faults: Sequence[str]) -> list[str]:
@@ -308,49 +340,44 @@ def _remedy(ports: Sequence[int], faults: Iterable[str], count: int) -> str:
 def answer(text: str) -> None:
     """Answers on this machine's ports until it is ended.
 
-    A hello is answered with the address from which it comes. A report, for members alone, says what this machine sees
-    of the others. A founder that has seen all pairs open says so before it starts its etcd, and those that come later
-    need not look. Nothing else is answered, and nothing is done for anybody.
+    A hello is answered with the address from which it comes, and whether etcd takes that for the member's. A report,
+    for members alone, says what this machine sees of the others. A founder that has seen all pairs open says so before
+    it starts its etcd, and those that come later need not look. Nothing else is answered, and nothing is done for
+    anybody.
 
     Args:
         text: what `listen` gives.
     """
     given = json.loads(text)
-    sockets = [_listener(given["members"][given["member"]], port) for port in given["ports"]]
+    client, peer = given["ports"]
+    here = Here(given["member"], given["members"], (client, peer))
+    sockets = [_listener(here.address, port) for port in here.ports]
     os.setgroups([])
     os.setgid(_NOBODY)
     os.setuid(_NOBODY)
-    serve(given["member"], given["members"], given["ports"], sockets)
+    serve(here, sockets)
 
 
-def serve(member: str, members: Mapping[str, str], ports: Sequence[int], sockets: Sequence[socket.socket]) -> None:
-    """Answers at these sockets until they are closed.
-
-    Args:
-        member: this machine's member.
-        members: name -> address of all.
-        ports: client port and peer port of each.
-        sockets: where to answer.
-    """
+def serve(here: Here, sockets: Sequence[socket.socket]) -> None:
+    """Answers at these sockets until they are closed."""
     opened: list[float] = []
 
     def settled() -> bool:
         return bool(opened) and time.monotonic() - opened[-1] < _OPEN_SECONDS
 
-    report = _Report(lambda: _from_here(member, ports, members, _HELLO, settled))
-    allowed = {_address(address) for address in members.values()}
+    report = _Report(lambda: _from_here(here, _HELLO, settled))
 
     def one(line: socket.socket, source: str) -> None:
         with contextlib.suppress(OSError), line:
             line.settimeout(_HELLO_SECONDS)
-            asked = _read_question(line)
-            known = _address(source) in allowed
-            if asked == _OPEN and known:
+            word, name = _read_question(line)
+            takes = name in here.members and (_same(source, here.members[name]) or _has_name(source, name))
+            if word == _OPEN and takes:
                 opened.append(time.monotonic())
-            if asked not in (_HELLO, _REPORT):
+            if word not in (_HELLO, _REPORT):
                 return
-            said: dict[str, Any] = {"member": member, "you": str(_address(source)), "open": settled()}
-            if asked == _REPORT and known:
+            said: dict[str, Any] = {"you": str(_address(source)), "takes": takes, "open": settled()}
+            if word == _REPORT and takes:
                 said["faults"] = report.now()
             line.sendall(json.dumps(said).encode() + b"\n")
 
@@ -361,15 +388,25 @@ def serve(member: str, members: Mapping[str, str], ports: Sequence[int], sockets
         thread.join()
 
 
-def _read_question(line: socket.socket) -> bytes:
+def _read_question(line: socket.socket) -> tuple[str, str]:
+    """A question's word and who asks; both empty when it is none."""
     data = b""
     # Whatever does not begin like a question (a TLS handshake) is not waited for.
-    while len(data) < len(_REPORT) and not data.endswith(b"\n"):
-        more = line.recv(len(_REPORT) - len(data))
+    while len(data) < _LONGEST and not data.endswith(b"\n") and (_GREETING.startswith(data[: len(_GREETING)])):
+        more = line.recv(_LONGEST - len(data))
         data += more
-        if not more or not any(each.startswith(data) for each in (_HELLO, _REPORT, _OPEN)):
+        if not more:
             break
-    return data
+    words = data.decode(errors="replace").split()
+    return (words[1], words[2]) if data.startswith(_GREETING) and len(words) == 3 else ("", "")
+
+
+def _has_name(source: str, name: str) -> bool:
+    """Whether a member's name leads to that address here: its certificate has the name, and etcd looks it up, too."""
+    try:
+        return any(_same(source, str(found[4][0])) for found in socket.getaddrinfo(name, None))
+    except OSError:
+        return False
 
 
 class _Report:
@@ -430,8 +467,10 @@ def refuse_closed(spec: Spec) -> None:
 
 
 def _ways_to(spec: Spec, name: str, address: str) -> tuple[str, list[str]]:
-    """From which address this machine reaches a member's peer port (empty: it does not), and what is closed."""
+    """What is wrong between this machine and a member, as `_of_one` says it."""
     source, peer = _way_to(address, spec.peer_port)
+    if source and (_same(source, spec.address) or _takes(spec, address)):
+        source = ""
     _, client = _way_to(address, spec.client_port)
     closed = {port: text for port, text in ((spec.peer_port, peer), (spec.client_port, client)) if text}
     # A machine that rejects, or that answers at one port, is there.
@@ -439,6 +478,15 @@ def _ways_to(spec: Spec, name: str, address: str) -> tuple[str, list[str]]:
     return source, [
         f"{spec.member} cannot reach {name}:{port} ({text.format(name)})" for port, text in closed.items() if there
     ]
+
+
+def _takes(spec: Spec, address: str) -> bool:
+    """Whether a member's etcd takes this machine's connection for its member's."""
+    try:
+        etcd.peer_view(spec, address)
+    except (etcd.SilentError, etcd.AlienError):
+        return False
+    return True
 
 
 def _way_to(address: str, port: int) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 import errno
 import socket
+import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -11,7 +12,7 @@ from unittest import mock
 
 import pytest
 
-from components.node import network
+from components.node import etcd, network
 from components.node.errors import NodeError
 from components.node.spec import Spec
 
@@ -50,9 +51,9 @@ class _Machines:
         self._local = threading.local()
         of_one = network._of_one
 
-        def as_member(member: str, *rest: Any) -> Any:
-            self._local.member = member
-            return of_one(member, *rest)
+        def as_member(here: network.Here, *rest: Any) -> Any:
+            self._local.member = here.member
+            return of_one(here, *rest)
 
         monkeypatch.setattr(network, "_of_one", as_member)
         monkeypatch.setattr(socket, "create_connection", self._connect)
@@ -72,7 +73,7 @@ class _Machines:
         for member in members:
             sockets = [network._listener(MEMBERS[member], port) for port in self.ports]
             listeners += sockets
-            threads.append(threading.Thread(target=network.serve, args=(member, MEMBERS, self.ports, sockets)))
+            threads.append(threading.Thread(target=network.serve, args=(self.here(member), sockets)))
             threads[-1].start()
         try:
             yield
@@ -83,8 +84,12 @@ class _Machines:
             for thread in threads:
                 thread.join(5)
 
+    def here(self, member: str) -> network.Here:
+        return network.Here(member, MEMBERS, self.ports)
+
     def rehearse(self, member: str) -> str:
         """What the rehearsal of this member refuses with; empty: it does not."""
+        self._local.member = member
         try:
             network.rehearse(_founder(member, self.ports))
         except NodeError as error:
@@ -135,8 +140,23 @@ def test_every_founder_names_a_member_that_comes_from_another_address(machines: 
     with machines.up(*MEMBERS):
         for member in MEMBERS:
             said = "etcd-3 reaches the others from 127.0.0.21, not from its address 127.0.0.13"
-            # As a stranger it gets no report, and needs none.
             assert f"{said}: its certificate will be refused" in machines.rehearse(member)
+
+
+def test_an_address_to_which_the_members_name_leads_is_taken_as_etcd_takes_it(
+    machines: _Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machines.sources["etcd-3"] = "127.0.0.21"
+    with monkeypatch.context() as patched:
+        found = [(2, 1, 6, "", ("127.0.1.1", 0)), (2, 1, 6, "", ("127.0.0.21", 0))]
+        patched.setattr(socket, "getaddrinfo", lambda *_: found)
+        assert network._has_name("127.0.0.21", "etcd-3")
+        assert not network._has_name("127.0.0.13", "etcd-3")
+        patched.setattr(socket, "getaddrinfo", mock.Mock(side_effect=socket.gaierror))
+        assert not network._has_name("127.0.0.21", "etcd-3")
+    monkeypatch.setattr(network, "_has_name", lambda source, name: (source, name) == ("127.0.0.21", "etcd-3"))
+    with machines.up(*MEMBERS):
+        assert [machines.rehearse(member) for member in MEMBERS] == ["", "", ""]
 
 
 def test_an_etcd_that_binds_its_connections_to_its_address_may_run_where_others_would_come_from_another_one(
@@ -148,6 +168,7 @@ def test_an_etcd_that_binds_its_connections_to_its_address_may_run_where_others_
         for member in MEMBERS:
             network.rehearse(replace(_founder(member, machines.ports), flags=flags))
     _newcomer(monkeypatch, {}, source="10.99.0.222")
+    monkeypatch.setattr(etcd, "peer_view", mock.Mock(side_effect=etcd.SilentError("the connection was reset")))
     network.refuse_closed(a_spec(flags=flags))
 
 
@@ -180,13 +201,13 @@ def test_who_comes_when_another_founder_has_seen_all_pairs_open_does_not_wait_fo
 
 
 def test_who_waits_for_a_port_is_told_that_another_founder_has_seen_it_open(machines: _Machines) -> None:
-    told = iter([False, False, True])
+    told, first = iter([False, False, True]), ("etcd-1", MEMBERS["etcd-1"])
     with pytest.raises(network._ClosedError):
         network._connect(MEMBERS["etcd-1"], machines.ports[1], 10.0, lambda: next(told))
     assert next(told, None) is None
-    assert network._of_one("etcd-2", machines.ports, ("etcd-1", MEMBERS["etcd-1"]), b"", lambda: True) == ("", [])
+    assert network._of_one(machines.here("etcd-2"), first, "hello", lambda: True) == ("", [])
     machines.closed["etcd-2", "etcd-1", machines.ports[1]] = TimeoutError()
-    assert network._of_one("etcd-2", machines.ports, ("etcd-1", MEMBERS["etcd-1"]), b"", lambda: True)[1] != []
+    assert network._of_one(machines.here("etcd-2"), first, "hello", lambda: True)[1] != []
 
 
 def test_a_member_that_listens_a_little_later_is_waited_for(
@@ -203,13 +224,17 @@ def test_a_member_that_listens_a_little_later_is_waited_for(
 
 def test_a_stranger_gets_no_report_and_what_is_no_question_no_answer(machines: _Machines) -> None:
     look = mock.Mock(return_value=[])
+    stranger = b'{"you": "127.0.0.99", "takes": false, "open": false}\n'
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(network, "_from_here", look)
         with machines.up("etcd-1"):
             for question, answer in (
-                (network._REPORT, b'{"member": "etcd-1", "you": "127.0.0.99", "open": false}\n'),
-                (network._OPEN, b""),
-                (network._HELLO, b'{"member": "etcd-1", "you": "127.0.0.99", "open": false}\n'),
+                (b"external-etcd report etcd-2\n", stranger),
+                (b"external-etcd report nobody\n", stranger),
+                (b"external-etcd open etcd-2\n", b""),
+                (b"external-etcd hello etcd-2\n", stranger),
+                (b"external-etcd hello etcd-2 more\n", b""),
+                (b"external-etcd hell" + b"o" * 200, b""),
                 (b"GET / HTTP/1.1\r\n\r\n", b""),
                 (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b""),
             ):
@@ -222,6 +247,14 @@ def test_a_stranger_gets_no_report_and_what_is_no_question_no_answer(machines: _
     look.assert_not_called()
 
 
+def test_a_machine_that_only_answers_is_taken_for_one_without_an_etcd(
+    machines: _Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(etcd, "_context", lambda *_: ssl.create_default_context())
+    with machines.up("etcd-1"), pytest.raises(etcd.SilentError, match=etcd.RESET):
+        etcd._get(MEMBERS["etcd-1"], machines.ports[1], "/members", "peer", (5, 5))
+
+
 def test_a_cluster_of_one_rehearses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(network, "run", mock.Mock(side_effect=AssertionError))
     alone = a_spec(members={"etcd-1": "127.0.0.11"}, founders=["etcd-1"], token="t-1")
@@ -232,8 +265,14 @@ def test_a_cluster_of_one_rehearses_nothing(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_what_systemd_is_told_has_nothing_that_it_would_expand(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[list[str]] = []
-    monkeypatch.setattr(network, "run", lambda words, *_, **__: said.append(list(words)))
+
+    def run(words: list[str], *_: object, **__: object) -> mock.Mock:
+        said.append(words)
+        return mock.Mock(returncode=len(said) == 1)
+
+    monkeypatch.setattr(network, "run", run)
     network.listen(a_spec(release={"version": "3.6.16", "mirror": "https://a.example/$HOME%h", "sha256": {}}))
+    assert [words[0] for words in said] == ["systemd-run", "systemctl", "systemd-run"], "the one before is ended"
     assert not any(char in word for word in said[-1] for char in "$%")
     assert f"--property=RuntimeMaxSec={network.LISTEN_SECONDS}" in said[-1]
 
@@ -283,8 +322,12 @@ def test_who_cannot_reach_a_member_that_runs_does_not_join(
 
 def test_who_comes_from_another_address_does_not_join(monkeypatch: pytest.MonkeyPatch) -> None:
     _newcomer(monkeypatch, {}, source="10.99.0.222")
+    view = mock.Mock(side_effect=etcd.SilentError("the connection was reset"))
+    monkeypatch.setattr(etcd, "peer_view", view)
     with pytest.raises(NodeError, match=r"reaches the others from 10\.99\.0\.222, not from its address 10\.99\.0\.11"):
         network.refuse_closed(a_spec())
+    view.side_effect = None  # it has the member's name
+    network.refuse_closed(a_spec())
 
 
 def test_an_address_is_the_same_however_it_is_written() -> None:
