@@ -75,7 +75,8 @@ def _check_fields(fields: Mapping[str, Field], inputs: Mapping[str, Any], prefix
             failures.append(Failure(prefix + name, f"there is no property called {name!r}; there are: {known}"))
     for name, field in fields.items():
         value = inputs.get(name)
-        if value is not None:
+        # A secret of nothing is nothing, too: so the engine sends what a step that failed would have made.
+        if plain(value) is not None:
             failures += _check_value(field, value, prefix + name)
         elif field.required:
             failures.append(Failure(prefix + name, "missing: this property is required"))

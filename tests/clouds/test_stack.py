@@ -247,6 +247,29 @@ def test_two_of_three_leave_with_their_machines_the_leader_among_them_and_client
     assert example.up("--expect-no-changes").code == 0
 
 
+@ON_AWS
+def test_no_option_of_pulumi_takes_the_network_or_the_keys_from_machines_that_run(
+    example: Stack, stacks: AwsStacks
+) -> None:
+    machines, ids = stacks.members(example), example.outputs()["server_ids"]
+    init = [machine.guest.init for machine in machines]
+    for resources, reason in (
+        ("**PrivateKey::aws-etcd-1", "The ssh key aws-etcd-1 is the host key of etcd-1"),
+        ("**PrivateKey::**", "nobody could log in to the machines that run any more"),
+        ("**Stash::aws-etcd-*", "keeps what was decided when it was made"),
+        # Two of them let go would be one too many, so the second gate refuses, and no machine has gone by then.
+        ("**Vpc::**", "stays as it is"),
+    ):
+        run = example.up("--replace", resources, check=False, timeout=UP_SECONDS)
+        assert run.code != 0
+        assert reason in run.text
+    example.up(timeout=UP_SECONDS)
+    assert example.outputs()["server_ids"] == ids
+    assert [machine.guest.init for machine in machines] == init
+    assert unhealthy(machines[0]) == []
+    assert example.up("--expect-no-changes").code == 0
+
+
 def test_destroy_leaves_no_resource_and_no_machine(example: Stack, stacks: CloudStacks) -> None:
     stacks.remove_beside()
     example.destroy()
