@@ -105,6 +105,8 @@ class EtcdCluster(pulumi.ComponentResource):
     """Client URL of every member; resolves only when the cluster has been proved healthy."""
     ca_certificate: pulumi.Output[str]
     """Certificates of the CAs that clients trust, PEM; as `endpoints`, when every member is healthy with them."""
+    peer_ca_certificate: pulumi.Output[str]
+    """Certificates of the CAs that members trust among each other, PEM; of no use to clients."""
     apiserver_etcd_client: pulumi.Output[ClientCertificate]
     """Client certificate and key for kube-apiserver, PEM (secret); when every member is healthy and accepts it."""
     kubeadm: pulumi.Output[str]
@@ -207,6 +209,7 @@ class EtcdCluster(pulumi.ComponentResource):
         addresses = {member.name: member.address for member in plan.members}
         self.endpoints = report.apply(lambda _: endpoints)
         self.ca_certificate = _after(report, pki.ca_certificate)
+        self.peer_ca_certificate = _after(report, pki.peer_ca_certificate)
         self.apiserver_etcd_client = _after(report, pki.apiserver_etcd_client)
         self.kubeadm = self.endpoints.apply(kubeadm.cluster_configuration)
         self.kubeadm_files = pulumi.Output.secret(
@@ -229,6 +232,7 @@ class EtcdCluster(pulumi.ComponentResource):
             {
                 "endpoints": self.endpoints,
                 "ca_certificate": self.ca_certificate,
+                "peer_ca_certificate": self.peer_ca_certificate,
                 "apiserver_etcd_client": self.apiserver_etcd_client,
                 "kubeadm": self.kubeadm,
                 "kubeadm_files": self.kubeadm_files,

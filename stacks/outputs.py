@@ -60,6 +60,7 @@ def cluster_outputs(stack: StackConfig, cluster: EtcdCluster) -> dict[str, Any]:
     return {
         "endpoints": cluster.endpoints,
         "ca_cert": cluster.ca_certificate,
+        "peer_ca_cert": cluster.peer_ca_certificate,
         "apiserver_etcd_client": cluster.apiserver_etcd_client,
         "kubeadm": cluster.kubeadm,
         "kubeadm_files": cluster.kubeadm_files,

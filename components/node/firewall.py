@@ -85,6 +85,7 @@ RestartSec=5
 WantedBy=multi-user.target
 """
 _LOOK_SECONDS = 1.0
+_SSH_PORT = "22"
 
 Rules = Mapping[str, Sequence[str]]
 """Port -> ranges, or addresses, that may reach it."""
@@ -304,6 +305,16 @@ def _load(asked: Rules, kept: Rules) -> None:
         run(["systemctl", "start", paths.FIREWALL_UNIT], 60)
         run(["systemctl", "reload", paths.FIREWALL_UNIT], 60)
         say("firewall loaded: " + ", ".join(f"{port} from {len(sources)} ranges" for port, sources in rules.items()))
+
+
+def leaves_ssh_alone() -> bool:
+    """Whether the rules here are those of a machine that existed: it judges etcd's ports alone.
+
+    Rules that judge ssh too are a cloud's. They stay when nobody asks for rules any more: a cluster that was handed
+    over to another stack is not opened by that.
+    """
+    asked = files.read_json(paths.FIREWALL_RULES)
+    return asked is not None and _SSH_PORT not in asked["rules"]
 
 
 def remove() -> None:

@@ -51,7 +51,7 @@ def prepare(spec: Spec) -> None:
     machine.check_settings()
     if spec.firewall is not None:
         firewall.install(spec)
-    else:
+    elif firewall.leaves_ssh_alone():
         firewall.remove()
     if spec.root_only:
         metadata.close(spec.root_only)

@@ -239,6 +239,7 @@ def test_a_new_cluster_has_a_ca_of_its_own_for_peers_that_vouches_for_peer_certi
     files = json.loads(recorder.named("dev-a-converge").inputs["stdin"]["value"])["files"]
     assert files["ca.crt"] == f"{certificate('dev-pki-1-ca')}\n" == recorder.outputs["dev"]["ca_certificate"]
     assert files["peer-ca.crt"] == f"{certificate('dev-pki-peer-1-ca')}\n"
+    assert recorder.outputs["dev"]["peer_ca_certificate"] == files["peer-ca.crt"]
     for registration in recorder.of_type("tls:index/locallySignedCert:LocallySignedCert"):
         authority = "peer-1" if registration.name.endswith("-peer") else "1"
         assert registration.inputs["caCertPem"] == certificate(f"dev-pki-{authority}-ca"), registration.name

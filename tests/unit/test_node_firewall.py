@@ -105,6 +105,15 @@ def test_the_first_rules_of_a_machine_cut_off_nobody_who_uses_its_etcd(
     firewall.install(a_wanted(ONE, TWO))
 
 
+def test_only_rules_that_leave_ssh_alone_are_those_of_a_machine_that_existed(machine: Machine) -> None:
+    """Others are a cloud's, and stay when the cluster is handed over."""
+    assert not firewall.leaves_ssh_alone()
+    firewall.install(a_wanted(ONE, firewall={"22": [], "2379": [f"{ONE}/32"]}))
+    assert not firewall.leaves_ssh_alone()
+    firewall.install(a_wanted(ONE, firewall={"2379": [f"{ONE}/32"]}))
+    assert firewall.leaves_ssh_alone()
+
+
 def test_rules_go_without_stopping_etcd_and_a_unit_of_somebody_else_stays(machine: Machine) -> None:
     paths.FIREWALL_UNIT_FILE.parent.mkdir(parents=True)
     paths.FIREWALL_UNIT_FILE.write_text("[Unit]\nDescription=ours\n")
