@@ -49,3 +49,6 @@ FIREWALL_DROP_IN = Path("/etc/systemd/system") / f"{UNIT}.d" / "firewall.conf"
 
 PROGRAM = Path("/usr/local/lib/etcd-node")
 WRAPPER = Path("/usr/local/sbin/etcd-node")
+
+ANSWERED = 93
+"""Exit status of a verb that was asked to mark its answer and has done what it was told; nothing else ends with it."""

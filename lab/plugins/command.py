@@ -47,7 +47,7 @@ class Command(Resource):
         "connection": Field(
             "object", required=True, secret=True, fields={**_BASE, "proxy": Field("object", fields=_BASE)}
         ),
-        "create": Field(required=True),
+        "create": Field(),
         "delete": Field(),
         "stdin": Field(),
         "triggers": Field("list", item=Field("any"), replaces=True),
@@ -61,15 +61,18 @@ class Command(Resource):
 
     def create(self, call: Call, inputs: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """Run `create`."""
-        return call.name + os.urandom(4).hex(), self._run(call, inputs["create"], inputs)
+        return call.name + os.urandom(4).hex(), self._run(call, inputs.get("create"), inputs)
 
     def update(
         self,
         call: Call,
-        state: dict[str, Any],  # noqa: ARG002
+        state: dict[str, Any],
         inputs: dict[str, Any],
     ) -> dict[str, Any]:
         """Run `create` again."""
+        if "create" not in inputs:
+            # Nothing is run; what was said before stays.
+            return {**inputs, "stdout": state.get("stdout", ""), "stderr": state.get("stderr", "")}
         return self._run(call, inputs["create"], inputs)
 
     def delete(self, call: Call, state: dict[str, Any]) -> None:
@@ -80,6 +83,8 @@ class Command(Resource):
     def _run(self, call: Call, command: Any, state: dict[str, Any]) -> dict[str, Any]:
         if call.preview:
             return {**state, "stdout": UNKNOWN, "stderr": UNKNOWN}
+        if command is None:
+            return {**state, "stdout": "", "stderr": ""}
         from .remote import run  # noqa: PLC0415 (a preview never needs it)
 
         values = plain(state)

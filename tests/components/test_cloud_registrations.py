@@ -343,8 +343,8 @@ def test_before_a_machine_is_replaced_the_next_slots_member_is_asked_and_nobody_
         assert [urn.rpartition("::")[2] for urn in gate.request.replace_with] == [name]
         assert gate.request.deleteBeforeReplace
         assert gate.request.deletedWith.endswith(f"tls:index/privateKey:PrivateKey::{name}")
-        assert f"etcd-node spare {slot}" in gate.inputs["delete"]
-        assert gate.inputs["create"] == "true"
+        assert f"etcd-node --answer spare {slot}" in gate.inputs["delete"]
+        assert "create" not in gate.inputs, "nobody is asked before"
         assert f"{cloud.name}-{witness}-reached" in gate.depends_on
         if not preview:
             key = gate.inputs["connection"]["value"]["hostKey"]

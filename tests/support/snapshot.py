@@ -84,5 +84,5 @@ def _unset(name: str, value: Any) -> bool:
 def _verb(text: str) -> str:
     """What a command does, without the program and the specification that it takes along."""
     text = text.replace(_UNKNOWN, "(not known yet)")
-    found = re.search(r"(?:/usr/local/sbin/etcd-node|python3 -c '.*') (\w+) '?(\w[\w-]*)?", text, re.DOTALL)
+    found = re.search(r"--answer (\w+) '?(\w[\w-]*)?", text)
     return " ".join(["etcd-node", *(part for part in found.groups() if part)]) if found else text[:_SHOWN]
