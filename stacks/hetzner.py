@@ -16,6 +16,7 @@ from components.hetzner import (
     HetznerNetworkArgs,
 )
 from components.kubernetes import cluster_api
+from components.machine import Login, login
 from components.plan.firewall import Firewall, member_rules
 from components.plan.hetzner import HetznerPlan
 
@@ -30,7 +31,8 @@ from .previous import allowed_generations
 class _Key:
     """The operator's key."""
 
-    private_key: pulumi.Input[str]
+    login: Login
+    """With which one logs in."""
     public_key: pulumi.Input[str]
     known_as: list[pulumi.Input[str]]
     """Names and IDs of keys in the project that Hetzner is told of."""
@@ -70,7 +72,7 @@ def build(stack: StackConfig, last: Mapping[str, Any]) -> dict[str, Any]:
         "subnet": {"id": network.subnet_id, "range": plan.subnet_range, "zone": plan.zone},
         "server_ids": machines.server_ids,
         "hosts": machines.hosts,
-        "ssh_private_key": pulumi.Output.secret(key.private_key),
+        **({"ssh_private_key": key.login["private_key"]} if "private_key" in key.login else {}),
         "generations": machines.generations,
         "cluster_api_infrastructure": cluster_api.hetzner_cluster(
             stack.cluster_api.cluster_name,
@@ -98,11 +100,12 @@ def _network_args(hetzner: HetznerConfig) -> HetznerNetworkArgs:
 
 
 def _key(name: str, hetzner: HetznerConfig) -> _Key:
-    if hetzner.private_key:
+    if hetzner.public_key:
+        own = login(hetzner.private_key or None, hetzner.passphrase or None)
         # Not uploaded: Hetzner takes each key once per project, and two clusters may have the same operator.
-        return _Key(pulumi.Output.secret(hetzner.private_key), hetzner.public_key, list(hetzner.ssh_keys))
+        return _Key(own, hetzner.public_key, list(hetzner.ssh_keys))
     made = HetznerKey(name, {"cluster_name": hetzner.plan.cluster, "labels": dict(hetzner.plan.labels)})
-    return _Key(made.private_key, made.public_key, [*hetzner.ssh_keys, made.key_id])
+    return _Key(login(made.private_key, None), made.public_key, [*hetzner.ssh_keys, made.key_id])
 
 
 def _bastion(stack: StackConfig, hetzner: HetznerConfig, network: HetznerNetwork, key: _Key) -> Bastion | None:
@@ -120,7 +123,7 @@ def _bastion(stack: StackConfig, hetzner: HetznerConfig, network: HetznerNetwork
             "server_type": plan.bastion.server_type,
             "address": _bastion_address(plan),
             "network_range": plan.network_range,
-            "private_key": key.private_key,
+            **key.login,
             "public_key": key.public_key,
             "image": plan.bastion.image,
             "user": hetzner.user,
@@ -162,7 +165,7 @@ def _machines_args(
             for slot in plan.slots
         ],
         "firewall": _firewall(plan),
-        "private_key": key.private_key,
+        **key.login,
         "public_key": key.public_key,
         "user": hetzner.user,
         "ssh_keys": key.known_as,

@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-import pulumi
-
 from components import Bastion, EtcdCluster, Machine, Ssh
+from components.machine import login
 
 from .config import BastionConfig, MachineConfig, SshConfig, StackConfig
 from .outputs import cluster_args, cluster_outputs
@@ -38,7 +37,7 @@ def _ssh(ssh: SshConfig) -> Ssh:
         "port": ssh.port,
         "user": ssh.user,
         "host_key": ssh.host_key,
-        "private_key": pulumi.Output.secret(ssh.private_key),
+        **login(ssh.private_key or None, ssh.passphrase or None),
     }
     if ssh.bastion is not None:
         way["bastion"] = bastion(ssh.bastion)
@@ -52,5 +51,5 @@ def bastion(given: BastionConfig) -> Bastion:
         port=given.port,
         user=given.user,
         host_key=given.host_key,
-        private_key=pulumi.Output.secret(given.private_key),
+        **login(given.private_key or None, given.passphrase or None),
     )

@@ -6,7 +6,7 @@ import pulumi
 import pulumi_aws as aws
 import pulumi_tls as tls
 
-from ..machine import Bastion, Ssh
+from ..machine import Bastion, Ssh, login
 from ..plan import cloud_init
 from ..plan.aws import DEFAULT_ROOT_SIZE, DEFAULT_USER
 from ..plan.aws_types import DEFAULT_IMAGE
@@ -30,8 +30,10 @@ class AwsBastionArgs(TypedDict):
     """Its subnet, with a route to an internet gateway: `edge_subnet_id` of the network."""
     operators: list[str]
     """Ranges from which ssh comes."""
-    private_key: pulumi.Input[str]
-    """The operator's private ssh key (secret)."""
+    private_key: NotRequired[pulumi.Input[str]]
+    """The operator's private ssh key (secret). Default: those in the ssh agent of whoever runs Pulumi."""
+    private_key_password: NotRequired[pulumi.Input[str]]
+    """Its passphrase (secret). Default: it has none."""
     public_key: pulumi.Input[str]
     """Its public half, one line."""
     image: NotRequired[str]
@@ -104,16 +106,17 @@ class AwsBastion(pulumi.ComponentResource):
                 ignore_changes=["ami", "instanceType", "userData"],
             ),
         )
+        key = login(args.get("private_key"), args.get("private_key_password"))
         way: Ssh = {
             "host": address.public_ip,
             "host_key": host_key.public_key_openssh,
-            "private_key": args["private_key"],
             "user": user,
+            **key,
         }
         self.bastion = {
             "host": reached(f"{name}-reached", way, address.public_ip, server, self),
             "host_key": way["host_key"],
-            "private_key": way["private_key"],
             "user": user,
+            **key,
         }
         self.register_outputs({})

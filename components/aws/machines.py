@@ -9,7 +9,7 @@ import pulumi_tls as tls
 
 from ..gate import gates
 from ..kept import generation_name, kept
-from ..machine import Bastion, CloudMachine, Machine, Ssh
+from ..machine import Bastion, CloudMachine, Machine, Ssh, login
 from ..plan import aws_types, cloud_init
 from ..plan.aws import DEFAULT_ROOT_SIZE, DEFAULT_USER
 from ..plan.errors import Problem, refuse
@@ -69,8 +69,11 @@ class AwsMachinesArgs(TypedDict):
     """Name of the cluster: part of all names, and the tag `cluster`."""
     slots: list[AwsSlot]
     """The slots, in the order in which changes go through them."""
-    private_key: pulumi.Input[str]
-    """The operator's private ssh key (secret); `AwsKey` makes one."""
+    private_key: NotRequired[pulumi.Input[str]]
+    """The operator's private ssh key (secret); `AwsKey` makes one. Default: those in the ssh agent of whoever runs
+    Pulumi."""
+    private_key_password: NotRequired[pulumi.Input[str]]
+    """Its passphrase (secret). Default: it has none."""
     public_key: pulumi.Input[str]
     """Its public half, one line."""
     user: NotRequired[str]
@@ -123,7 +126,7 @@ class AwsMachines(pulumi.ComponentResource):
         refuse(_check(args, network))
         self._name, self._args, self._network = name, args, network
         self._cluster = args["cluster_name"]
-        self._private_key = pulumi.Output.secret(args["private_key"])
+        self._login = login(args.get("private_key"), args.get("private_key_password"))
         self._images = Images(self)
         self._host_keys: dict[str, tls.PrivateKey] = {}
         servers = {slot["name"]: self._server(slot) for slot in args["slots"]}
@@ -186,7 +189,7 @@ class AwsMachines(pulumi.ComponentResource):
         ssh: Ssh = {
             "host": host,
             "host_key": host_key.public_key_openssh,
-            "private_key": self._private_key,
+            **self._login,
             "user": args.get("user", DEFAULT_USER),
         }
         if "bastion" in args:

@@ -6,7 +6,7 @@ import pulumi
 import pulumi_hcloud as hcloud
 import pulumi_tls as tls
 
-from ..machine import Bastion, Ssh
+from ..machine import Bastion, Ssh, login
 from ..plan import cloud_init
 from ..plan.hetzner import DEFAULT_IMAGE, DEFAULT_USER
 from ..reached import reached
@@ -26,8 +26,10 @@ class HetznerBastionArgs(TypedDict):
     """Private address in the subnet."""
     network_range: str
     """Range of the network: whose way out this machine is."""
-    private_key: pulumi.Input[str]
-    """The operator's private ssh key (secret)."""
+    private_key: NotRequired[pulumi.Input[str]]
+    """The operator's private ssh key (secret). Default: those in the ssh agent of whoever runs Pulumi."""
+    private_key_password: NotRequired[pulumi.Input[str]]
+    """Its passphrase (secret). Default: it has none."""
     public_key: pulumi.Input[str]
     """Its public half, one line."""
     image: NotRequired[str]
@@ -86,16 +88,17 @@ class HetznerBastion(pulumi.ComponentResource):
             gateway=server.id.apply(lambda _: args["address"]),
             opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True),
         )
+        key = login(args.get("private_key"), args.get("private_key_password"))
         way: Ssh = {
             "host": server.ipv4_address,
             "host_key": host_key.public_key_openssh,
-            "private_key": args["private_key"],
             "user": user,
+            **key,
         }
         self.bastion = {
             "host": reached(f"{name}-reached", way, server.ipv4_address, server, self),
             "host_key": way["host_key"],
-            "private_key": way["private_key"],
             "user": user,
+            **key,
         }
         self.register_outputs({})

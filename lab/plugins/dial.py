@@ -59,14 +59,14 @@ class _Login:
         self.timeout = float(connection["perDialTimeout"])
         self._user = str(connection["user"])
         self._host_key = connection["hostKey"].split()[1]
-        try:
-            self._key = paramiko.Ed25519Key.from_private_key(io.StringIO(connection["privateKey"]))
-        except Exception:
-            # Never the cause: it may show some of the key.
-            raise ProviderError(
-                "ssh: no key found: privateKey is no Ed25519 key without a passphrase; install the official plugin "
-                "for other kinds"
-            ) from None
+        self._keys: list[paramiko.PKey] = []
+        if "privateKey" in connection:
+            self._keys = [_private_key(connection["privateKey"], connection.get("privateKeyPassword"))]
+        # The agent is dialled whenever the environment names one, and asked only where there is no key: each way of
+        # logging in is tried once.
+        if path := os.environ.get("SSH_AUTH_SOCK"):
+            _dial_agent(path)
+            self._keys = self._keys or list(paramiko.Agent().get_keys())
 
     def connect(self) -> Transport:
         """Dial and log in. Raises DialError."""
@@ -88,8 +88,7 @@ class _Login:
         transport = Transport(connection)
         try:
             self._greet(transport)
-            if transport.auth_publickey(self._user, self._key):
-                raise paramiko.AuthenticationException("more is asked for")
+            self._log_in(transport)
         except paramiko.AuthenticationException:
             cause = "ssh: unable to authenticate, attempted methods [none publickey], no supported methods remain"
         except (DialError, *LOST) as error:
@@ -98,6 +97,13 @@ class _Login:
             return transport
         transport.close()
         raise DialError(f"ssh: handshake failed: {cause}")
+
+    def _log_in(self, transport: Transport) -> None:
+        for key in self._keys:
+            with contextlib.suppress(paramiko.AuthenticationException):
+                if not transport.auth_publickey(self._user, key):
+                    return
+        raise paramiko.AuthenticationException("none is accepted")
 
     def _greet(self, transport: Transport) -> None:
         transport.daemon = True
@@ -111,6 +117,27 @@ class _Login:
             raise DialError("i/o timeout")
         if transport.get_remote_server_key().get_base64() != self._host_key:
             raise DialError("ssh: host key mismatch")
+
+
+def _private_key(text: str, passphrase: str | None) -> paramiko.PKey:
+    try:
+        return paramiko.Ed25519Key.from_private_key(io.StringIO(text), passphrase)
+    except paramiko.PasswordRequiredException:
+        raise ProviderError("ssh: this private key is passphrase protected") from None
+    except Exception:
+        # Never the cause: it may show some of the key.
+        raise ProviderError(
+            "ssh: no key found: privateKey is no Ed25519 key with this passphrase; install the official plugin for "
+            "other kinds"
+        ) from None
+
+
+def _dial_agent(path: str) -> None:
+    try:
+        with socket.socket(socket.AF_UNIX) as agent:
+            agent.connect(path)
+    except OSError as error:
+        raise ProviderError(f"dial unix {path}: connect: {os.strerror(error.errno or 0).lower()}") from None
 
 
 def _cause(error: Exception) -> str:

@@ -198,6 +198,20 @@ def test_a_bastion_is_the_proxy_of_every_connection() -> None:
         assert command.inputs["connection"]["value"]["proxy"]["hostKey"] == "ssh-ed25519 BBBB"
 
 
+def test_a_passphrase_goes_along_as_a_secret_and_a_key_in_an_agent_leaves_nothing_behind() -> None:
+    way = {"host": "10.0.0.1", "host_key": "ssh-ed25519 AAAA"}
+    key = {"private_key": "PRIVATE KEY of ssh", "private_key_password": "hunter2"}
+    recorder = cluster(preview=True, members=machines(ssh={**way, **key}))
+    for command in recorder.of_type("command:remote:Command"):
+        assert command.inputs["connection"]["value"]["privateKeyPassword"] == "hunter2"
+        assert "hunter2" not in plain_text(command.inputs)
+    # Whose agent it is differs between operators: nothing of it is an input, so that no command runs again for it.
+    recorder = cluster(preview=True, members=machines(ssh=way))
+    for command in recorder.of_type("command:remote:Command"):
+        connection = command.inputs["connection"]["value"]
+        assert set(connection) == {"host", "hostKey", "user", "port", "dialErrorLimit", "perDialTimeout"}
+
+
 def test_root_needs_no_sudo_and_others_do_not_wait_for_a_password() -> None:
     ssh = {"host": "10.0.0.1", "host_key": "ssh-ed25519 AAAA", "private_key": "PRIVATE KEY of ssh"}
     assert cluster(preview=False).named("dev-a-converge").inputs["create"].startswith("sudo -n ")

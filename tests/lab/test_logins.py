@@ -1,5 +1,9 @@
 """Logins and machines as people have them: shells that print, a Python of another name, a program that is damaged."""
 
+from pathlib import Path
+
+from lab import Machine
+from tests.support.agent import agent
 from tests.support.etcd import assert_serves_all_members, command_line, process_ids
 from tests.support.machines import Machines
 from tests.support.stacks import Stacks
@@ -8,27 +12,51 @@ _PRINTS = "sed -i '1i echo hello from bashrc; printf no-line' ~/.bashrc"
 _EMPTY = "for file in $(find /usr/local/lib/etcd-node -name __main__.py); do : >$file; done"
 
 
-def test_a_login_that_prints_and_a_python_of_another_name_are_no_matter_and_an_emptied_program_is_no_success(
-    machines: Machines, stacks: Stacks
+def _left_early(machine: Machine) -> int:
+    """How often somebody has come to sshd and gone without having logged in."""
+    return int(machine.run("journalctl -q -u ssh | grep -c preauth || true", root=True).stdout)
+
+
+def test_what_logins_and_machines_bring_along_is_no_matter_and_an_emptied_program_is_no_success(
+    machines: Machines, stacks: Stacks, tmp_path: Path
 ) -> None:
+    """A shell that prints, an agent that is dead, a Python of another name; then keys in an agent, not in a file."""
     found = machines.fresh(3)
     for machine in found:
         machine.run(_PRINTS)
     found[1].run("mv /usr/bin/python3 /usr/bin/python3.gone", root=True)
     stack = stacks.new(found)
+    stack.environ["SSH_AUTH_SOCK"] = str(tmp_path / "gone" / "agent")
+    before = [_left_early(machine) for machine in found]
     run = stack.up()
+    assert [_left_early(machine) for machine in found] == before, "what sshd and fail2ban punish"
     assert "hello from bashrc" not in run.text
     assert [row["name"] for row in stack.outputs()["members"]] == [machine.name for machine in found]
-    stack.up("--expect-no-changes")
+    ran = process_ids(found)
+
+    # Of two operators each has an agent with the key; to the second one it is no change.
+    for entry in stack.config["machines"]:
+        del entry["ssh"]["privateKeyFile"]
+    stack.config["ssh"] = {"agent": True}
+    refused = stack.up(check=False)
+    assert refused.code != 0
+    assert "nobody answers at" in refused.text
+    for operator, arguments in (("alice", ()), ("bob", ("--expect-no-changes",))):
+        (tmp_path / operator).mkdir()
+        with agent(tmp_path / operator, found[0].key_file.read_text()) as path:
+            stack.environ["SSH_AUTH_SOCK"] = str(path)
+            stack.up(*arguments)
+    assert process_ids(found) == ran
 
     # As a power cut leaves it.
-    before = process_ids(found)
     found[1].run(_EMPTY, root=True)
     stack.config["flags"] = {"max-txn-ops": "256"}
-    run = stack.up(check=False)
+    with agent(tmp_path, found[0].key_file.read_text()) as path:
+        stack.environ["SSH_AUTH_SOCK"] = str(path)
+        run = stack.up(check=False)
     assert run.code != 0
     assert "etcd-2: what was run here ended without an answer" in run.text
     after = process_ids(found)
-    assert [after[name] == before[name] for name in ("etcd-1", "etcd-2", "etcd-3")] == [False, True, True]
+    assert [after[name] == ran[name] for name in ("etcd-1", "etcd-2", "etcd-3")] == [False, True, True]
     assert "--max-txn-ops" not in command_line(found[1])
     assert_serves_all_members(found)
