@@ -17,7 +17,7 @@ from components.hetzner import (
 )
 from components.kubernetes import cluster_api
 from components.machine import Login, login
-from components.plan.firewall import Firewall, member_rules
+from components.plan.firewall import Firewall, member_rules, outside
 from components.plan.hetzner import HetznerPlan
 
 from . import hetzner_config, hosts
@@ -140,8 +140,14 @@ def _bastion_address(plan: HetznerPlan) -> str:
 
 def _firewall(plan: HetznerPlan) -> Firewall:
     """The rules of the machines themselves, which see private and public traffic alike."""
-    # Through a bastion that is made here, ssh comes from its private address, and from nowhere else.
-    operators = [_bastion_address(plan)] if plan.bastion is not None else plan.operators
+    operators = list(plan.operators)
+    if plan.bastion is not None:
+        # Ssh comes from its private address, and from nowhere else.
+        operators = [_bastion_address(plan)]
+    elif not plan.through_another_bastion:
+        # Who comes to the public address is the firewall of Hetzner's business alone. Else an operator whose address
+        # has changed could open that one, and would stand before the machine's own.
+        operators += outside(plan.network_range)
     return member_rules(
         list(plan.addresses.values()), operators=operators, clients=plan.clients, metrics=plan.metrics_clients
     )
