@@ -88,7 +88,9 @@ class AwsBastion(pulumi.ComponentResource):
         )
         address = aws.ec2.Eip(name, domain="vpc", network_interface=interface.id, tags=marked, opts=child)
         host_key = tls.PrivateKey(name, algorithm="ED25519", opts=child)
-        template = pulumi.Output.from_input(args["public_key"]).apply(lambda key: cloud_init.template(user, [key], 1))
+        template = pulumi.Output.from_input(args["public_key"]).apply(
+            lambda key: cloud_init.template(user, [key], 1, bastion=True)
+        )
         server = aws.ec2.Instance(
             name,
             ami=Images(self).id_of(args.get("image", DEFAULT_IMAGE), args.get("ami"), args["instance_type"]),

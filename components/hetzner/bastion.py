@@ -60,7 +60,11 @@ class HetznerBastion(pulumi.ComponentResource):
         units = cloud_init.translation(args["network_range"])
         keys = pulumi.Output.all(args["public_key"], host_key.private_key_openssh, host_key.public_key_openssh)
         first_boot: pulumi.Output[str] = pulumi.Output.secret(
-            keys.apply(lambda all_: cloud_init.user_data(cloud_init.template(user, [all_[0]], 1, units), *all_[1:]))
+            keys.apply(
+                lambda all_: cloud_init.user_data(
+                    cloud_init.template(user, [all_[0]], 1, units, bastion=True), *all_[1:]
+                )
+            )
         )
         server = hcloud.Server(
             name,

@@ -7,11 +7,14 @@ import os
 import select
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from types import FrameType
 
 from .errors import NodeError, OverdueError
+
+_STILL_SECONDS = 60.0
 
 _state = {"member": "", "phase": "start", "reader": "there"}
 
@@ -84,11 +87,20 @@ def deadline(verb: str, seconds: float) -> Iterator[None]:
 
     before = signal.signal(signal.SIGALRM, over)
     signal.setitimer(signal.ITIMER_REAL, seconds)
+    done = threading.Event()
+    threading.Thread(target=_still, args=(done,), daemon=True).start()
     try:
         yield
     finally:
+        done.set()
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+def _still(done: threading.Event) -> None:
+    """Says what is being done, again and again: on the way to the operator silence may be taken for death."""
+    while not done.wait(_STILL_SECONDS):
+        say(f"still at: {_state['phase']}")
 
 
 def more_time(seconds: float) -> None:

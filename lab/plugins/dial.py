@@ -22,6 +22,14 @@ Reached = TypeVar("Reached")
 LOST = (paramiko.SSHException, EOFError, OSError)
 """What a connection ends with when it ends by itself."""
 
+KEEPALIVE = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 15),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 9),
+)
+"""As Go sets it on what it dials: whoever is dialled and dies is given up after 150 s."""
+
 # What goes wrong on a connection is told by its error; paramiko would print it a second time, with a stack trace.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 logging.getLogger("paramiko").propagate = False
@@ -81,6 +89,8 @@ class _Login:
             cause = os.strerror(error.errno).lower() if error.errno else str(error)
             raise DialError(f"dial tcp {endpoint}: connect: {cause}") from None
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for level, option, value in KEEPALIVE:
+            connection.setsockopt(level, option, value)
         return self.handshake(connection)
 
     def handshake(self, connection: Any) -> Transport:

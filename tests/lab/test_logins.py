@@ -6,10 +6,16 @@ from lab import Machine
 from tests.support.agent import agent
 from tests.support.etcd import assert_serves_all_members, command_line, process_ids
 from tests.support.machines import Machines
-from tests.support.stacks import Stacks
+from tests.support.stacks import Stacks, machine_config
 
 _PRINTS = "sed -i '1i echo hello from bashrc; printf no-line' ~/.bashrc"
 _EMPTY = "for file in $(find /usr/local/lib/etcd-node -name __main__.py); do : >$file; done"
+
+
+_CHANNELS = (
+    "echo ChannelTimeout direct-tcpip=10 >/etc/ssh/sshd_config.d/channels.conf; "
+    "/usr/sbin/sshd -t && systemctl reload ssh"
+)
 
 
 def _left_early(machine: Machine) -> int:
@@ -60,3 +66,25 @@ def test_what_logins_and_machines_bring_along_is_no_matter_and_an_emptied_progra
     assert [after[name] == ran[name] for name in ("etcd-1", "etcd-2", "etcd-3")] == [False, True, True]
     assert "--max-txn-ops" not in command_line(found[1])
     assert_serves_all_members(found)
+
+
+def test_a_machine_that_dies_behind_a_bastion_while_it_is_waited_for_ends_the_run(
+    machines: Machines, stacks: Stacks
+) -> None:
+    """The sshd of the bastion has what a bastion that is made gets, with less patience."""
+    machine, bastion = machines.fresh(2)
+    bastion.run(_CHANNELS, root=True)
+    way = {"host": bastion.address, "user": "operator", "hostKey": bastion.host_key}
+    stack = stacks.new([machine], machines=[machine_config(machine, bastion=way)])
+    machine.run("systemd-run --unit=busy flock /run/etcd-node.lock sleep infinity", root=True)
+    running = stack.begin_up()
+    try:
+        running.until_said("waits up to 120 s for")
+        machines.lab.kill(machine.name)
+        run = running.wait(60)
+    finally:
+        running.kill()
+    assert run.code != 0
+    assert "exited without exit status" in run.text
+    machines.lab.start(machine.name)
+    stack.up()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from google.protobuf import empty_pb2
 from lab.plugins.command import plugin
 from lab.plugins.wire import UNKNOWN, Change, Secret, plain
 from tests.support.agent import agent
+from tests.support.needs import require_program
 from tests.support.plugin_client import PluginClient, refused, running
 from tests.support.sshd import Sshd, new_key
 
@@ -120,6 +122,20 @@ def test_cancel_ends_the_dialling(free_port: int) -> None:
         timer.start()
         assert error_of(command, inputs(way(free_port))) == "context canceled"
         timer.join()
+
+
+def test_who_is_dialled_is_asked_whether_it_is_there(command: PluginClient, sshd: Sshd) -> None:
+    """As often as Go does: else a bastion that dies would be waited for without an end."""
+    require_program("ss")
+    thread = threading.Thread(target=command.create, args=(to(sshd, create="sleep 1"),))
+    thread.start()
+    said = ""
+    while "keepalive" not in said:
+        assert thread.is_alive()
+        line = ["ss", "-tno", "state", "established", f"( dport = :{sshd.port} )"]
+        said = subprocess.run(line, capture_output=True, text=True, check=True, timeout=20).stdout
+    thread.join(20)
+    assert "timer:(keepalive" in said
 
 
 # -- trust ----------------------------------------------------------------------------------------------------------
