@@ -3,12 +3,14 @@
 A platform (existing hosts, a cloud) makes one `Machine` per slot; `EtcdCluster` uses nothing else of the platform.
 """
 
-from typing import NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict, TypeVar, cast
 
 import pulumi
 from pulumi_command import remote
 
 from . import agent
+
+_Way = TypeVar("_Way")
 
 
 class Login(TypedDict):
@@ -28,6 +30,11 @@ def login(private_key: pulumi.Input[str] | None, password: pulumi.Input[str] | N
     if password is not None:
         found["private_key_password"] = pulumi.Output.secret(password)
     return found
+
+
+def with_login(way: _Way, key: Login) -> _Way:
+    """A way in, or arguments that hold one, with the key for it."""
+    return cast(_Way, {**cast(dict[str, Any], way), **key})
 
 
 class Bastion(TypedDict):

@@ -20,7 +20,7 @@ from components.aws import (
     AwsVolume,
 )
 from components.kubernetes import cluster_api
-from components.machine import Login, login
+from components.machine import Login, login, with_login
 
 from . import aws_config, hosts
 from .aws_config import AwsConfig
@@ -121,7 +121,6 @@ def _bastion(stack: StackConfig, config: AwsConfig, network: AwsNetwork, key: _K
         "instance_type": plan.bastion.instance_type,
         "subnet_id": plan.bastion.subnet_id or network.edge_subnet_id or "",
         "operators": list(plan.operators),
-        **key.login,
         "public_key": key.public_key,
         "image": plan.bastion.image,
         "user": config.user,
@@ -129,7 +128,7 @@ def _bastion(stack: StackConfig, config: AwsConfig, network: AwsNetwork, key: _K
     }
     if plan.bastion.ami is not None:
         args["ami"] = plan.bastion.ami
-    return AwsBastion(f"{stack.cluster_name}-bastion", network, args).bastion
+    return AwsBastion(f"{stack.cluster_name}-bastion", network, with_login(args, key.login)).bastion
 
 
 def _machines_args(
@@ -139,7 +138,6 @@ def _machines_args(
     args: AwsMachinesArgs = {
         "cluster_name": plan.cluster,
         "slots": _slots(config),
-        **key.login,
         "public_key": key.public_key,
         "user": config.user,
         "public_ipv4": plan.public_ipv4,
@@ -154,7 +152,7 @@ def _machines_args(
         args["instance_profile"] = config.instance_profile
     if plan.volume is not None:
         args["volume"] = _volume(config)
-    return args
+    return with_login(args, key.login)
 
 
 def _slots(config: AwsConfig) -> list[AwsSlot]:

@@ -9,6 +9,7 @@ import pulumi
 from components import Bastion, EtcdCluster
 from components.hetzner import (
     HetznerBastion,
+    HetznerBastionArgs,
     HetznerKey,
     HetznerMachines,
     HetznerMachinesArgs,
@@ -16,7 +17,7 @@ from components.hetzner import (
     HetznerNetworkArgs,
 )
 from components.kubernetes import cluster_api
-from components.machine import Login, login
+from components.machine import Login, login, with_login
 from components.plan.firewall import Firewall, member_rules, outside
 from components.plan.hetzner import HetznerPlan
 
@@ -114,24 +115,19 @@ def _bastion(stack: StackConfig, hetzner: HetznerConfig, network: HetznerNetwork
         return hosts.bastion(stack.bastion)
     if plan.bastion is None:
         return None
-    made = HetznerBastion(
-        f"{stack.cluster_name}-bastion",
-        network,
-        {
-            "cluster_name": plan.cluster,
-            "location": plan.bastion.location,
-            "server_type": plan.bastion.server_type,
-            "address": _bastion_address(plan),
-            "network_range": plan.network_range,
-            **key.login,
-            "public_key": key.public_key,
-            "image": plan.bastion.image,
-            "user": hetzner.user,
-            "ssh_keys": key.known_as,
-            "labels": dict(plan.labels),
-        },
-    )
-    return made.bastion
+    args: HetznerBastionArgs = {
+        "cluster_name": plan.cluster,
+        "location": plan.bastion.location,
+        "server_type": plan.bastion.server_type,
+        "address": _bastion_address(plan),
+        "network_range": plan.network_range,
+        "public_key": key.public_key,
+        "image": plan.bastion.image,
+        "user": hetzner.user,
+        "ssh_keys": key.known_as,
+        "labels": dict(plan.labels),
+    }
+    return HetznerBastion(f"{stack.cluster_name}-bastion", network, with_login(args, key.login)).bastion
 
 
 def _bastion_address(plan: HetznerPlan) -> str:
@@ -171,7 +167,6 @@ def _machines_args(
             for slot in plan.slots
         ],
         "firewall": _firewall(plan),
-        **key.login,
         "public_key": key.public_key,
         "user": hetzner.user,
         "ssh_keys": key.known_as,
@@ -187,4 +182,4 @@ def _machines_args(
         args["bastion"] = bastion
     if plan.volume_size is not None:
         args["volume"] = {"size": plan.volume_size, "protect": hetzner.protect_volume}
-    return args
+    return with_login(args, key.login)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from components import Bastion, EtcdCluster, Machine, Ssh
-from components.machine import login
+from components.machine import login, with_login
 
 from .config import BastionConfig, MachineConfig, SshConfig, StackConfig
 from .outputs import cluster_args, cluster_outputs
@@ -32,13 +32,8 @@ def _machine(machine: MachineConfig) -> Machine:
 
 
 def _ssh(ssh: SshConfig) -> Ssh:
-    way: Ssh = {
-        "host": ssh.host,
-        "port": ssh.port,
-        "user": ssh.user,
-        "host_key": ssh.host_key,
-        **login(ssh.private_key or None, ssh.passphrase or None),
-    }
+    way: Ssh = {"host": ssh.host, "port": ssh.port, "user": ssh.user, "host_key": ssh.host_key}
+    way = with_login(way, login(ssh.private_key or None, ssh.passphrase or None))
     if ssh.bastion is not None:
         way["bastion"] = bastion(ssh.bastion)
     return way
@@ -46,10 +41,5 @@ def _ssh(ssh: SshConfig) -> Ssh:
 
 def bastion(given: BastionConfig) -> Bastion:
     """A bastion that exists, as the components want it."""
-    return Bastion(
-        host=given.host,
-        port=given.port,
-        user=given.user,
-        host_key=given.host_key,
-        **login(given.private_key or None, given.passphrase or None),
-    )
+    way: Bastion = {"host": given.host, "port": given.port, "user": given.user, "host_key": given.host_key}
+    return with_login(way, login(given.private_key or None, given.passphrase or None))

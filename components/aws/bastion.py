@@ -6,7 +6,7 @@ import pulumi
 import pulumi_aws as aws
 import pulumi_tls as tls
 
-from ..machine import Bastion, Ssh, login
+from ..machine import Bastion, Ssh, login, with_login
 from ..plan import cloud_init
 from ..plan.aws import DEFAULT_ROOT_SIZE, DEFAULT_USER
 from ..plan.aws_types import DEFAULT_IMAGE
@@ -113,12 +113,12 @@ class AwsBastion(pulumi.ComponentResource):
             "host": address.public_ip,
             "host_key": host_key.public_key_openssh,
             "user": user,
-            **key,
         }
-        self.bastion = {
+        way = with_login(way, key)
+        through: Bastion = {
             "host": reached(f"{name}-reached", way, address.public_ip, server, self),
             "host_key": way["host_key"],
             "user": user,
-            **key,
         }
+        self.bastion = with_login(through, key)
         self.register_outputs({})

@@ -9,7 +9,7 @@ import pulumi_tls as tls
 
 from ..gate import gates
 from ..kept import generation_name, kept
-from ..machine import Bastion, CloudMachine, Machine, Ssh, login
+from ..machine import Bastion, CloudMachine, Machine, Ssh, login, with_login
 from ..plan import aws_types, cloud_init
 from ..plan.aws import DEFAULT_ROOT_SIZE, DEFAULT_USER
 from ..plan.errors import Problem, refuse
@@ -189,9 +189,9 @@ class AwsMachines(pulumi.ComponentResource):
         ssh: Ssh = {
             "host": host,
             "host_key": host_key.public_key_openssh,
-            **self._login,
             "user": args.get("user", DEFAULT_USER),
         }
+        ssh = with_login(ssh, self._login)
         if "bastion" in args:
             ssh["bastion"] = args["bastion"]
         ssh["host"] = reached(f"{child}-reached", {**ssh}, host, server, self)

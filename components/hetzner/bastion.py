@@ -6,7 +6,7 @@ import pulumi
 import pulumi_hcloud as hcloud
 import pulumi_tls as tls
 
-from ..machine import Bastion, Ssh, login
+from ..machine import Bastion, Ssh, login, with_login
 from ..plan import cloud_init
 from ..plan.hetzner import DEFAULT_IMAGE, DEFAULT_USER
 from ..reached import reached
@@ -97,12 +97,12 @@ class HetznerBastion(pulumi.ComponentResource):
             "host": server.ipv4_address,
             "host_key": host_key.public_key_openssh,
             "user": user,
-            **key,
         }
-        self.bastion = {
+        way = with_login(way, key)
+        through: Bastion = {
             "host": reached(f"{name}-reached", way, server.ipv4_address, server, self),
             "host_key": way["host_key"],
             "user": user,
-            **key,
         }
+        self.bastion = with_login(through, key)
         self.register_outputs({})

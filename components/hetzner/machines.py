@@ -8,7 +8,7 @@ import pulumi_tls as tls
 
 from ..gate import gates
 from ..kept import generation_name, kept
-from ..machine import Bastion, CloudMachine, Machine, Ssh, login
+from ..machine import Bastion, CloudMachine, Machine, Ssh, login, with_login
 from ..plan import cloud_init
 from ..plan.errors import Problem, refuse
 from ..plan.generations import check_generations
@@ -187,9 +187,9 @@ class HetznerMachines(pulumi.ComponentResource):
         ssh: Ssh = {
             "host": host,
             "host_key": host_key.public_key_openssh,
-            **self._login,
             "user": self._args.get("user", DEFAULT_USER),
         }
+        ssh = with_login(ssh, self._login)
         if bastion is not None:
             ssh["bastion"] = bastion
         ssh["host"] = reached(f"{child}-reached", {**ssh}, host, server, self)

@@ -121,6 +121,7 @@ def test_an_operator_with_another_address_comes_in_without_the_old_one(
     run = example.up()
     assert "1 updated" in run.text, "nobody has to reach the machines for it"
     second = stacks.machine(example, "etcd-2")
+    assert second.address
     assert not second.answers(2)
 
     settings(example)["operators"] = here

@@ -18,6 +18,9 @@ _CHANNELS = (
 )
 
 
+_STRICT = "echo MaxStartups 3:100:3 >/etc/ssh/sshd_config.d/startups.conf; /usr/sbin/sshd -t && systemctl reload ssh"
+
+
 def _left_early(machine: Machine) -> int:
     """How often somebody has come to sshd and gone without having logged in."""
     return int(machine.run("journalctl -q -u ssh | grep -c preauth || true", root=True).stdout)
@@ -40,10 +43,14 @@ def test_what_logins_and_machines_bring_along_is_no_matter_and_an_emptied_progra
     assert [row["name"] for row in stack.outputs()["members"]] == [machine.name for machine in found]
     ran = process_ids(found)
 
-    # Of two operators each has an agent with the key; to the second one it is no change.
+    # Of two operators each has an agent with the key; to the second one it is no change. All go through one bastion,
+    # which lets in as many at once as there are members.
+    found[2].run(_STRICT, root=True)
     for entry in stack.config["machines"]:
         del entry["ssh"]["privateKeyFile"]
-    stack.config["ssh"] = {"agent": True}
+    bastion = {"host": found[2].address, "user": "operator", "hostKey": found[2].host_key}
+    stack.config["ssh"] = {"agent": True, "bastion": bastion}
+    before = [_left_early(machine) for machine in found]
     refused = stack.up(check=False)
     assert refused.code != 0
     assert "nobody answers at" in refused.text
@@ -53,6 +60,8 @@ def test_what_logins_and_machines_bring_along_is_no_matter_and_an_emptied_progra
             stack.environ["SSH_AUTH_SOCK"] = str(path)
             stack.up(*arguments)
     assert process_ids(found) == ran
+    assert [_left_early(machine) for machine in found] == before
+    assert "drop connection" not in found[2].run("journalctl -q -u ssh", root=True).stdout
 
     # As a power cut leaves it.
     found[1].run(_EMPTY, root=True)

@@ -126,7 +126,7 @@ def test_cancel_ends_the_dialling(free_port: int) -> None:
 
 def test_who_is_dialled_is_asked_whether_it_is_there(command: PluginClient, sshd: Sshd) -> None:
     """As often as Go does: else a bastion that dies would be waited for without an end."""
-    require_program("ss")
+    require_program("ss", "iproute2")
     thread = threading.Thread(target=command.create, args=(to(sshd, create="sleep 1"),))
     thread.start()
     said = ""
