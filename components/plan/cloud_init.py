@@ -50,8 +50,8 @@ WantedBy=multi-user.target
 
 
 # A machine that dies while somebody waits for its answer says nothing any more, and sshd on the bastion never asks: the
-# one who waits would wait for ever. etcd-node says something once a minute; the wait for a first boot is silent for up to
-# 330 s. Not every sshd knows the setting.
+# one who waits would wait for ever. etcd-node says something once a minute; the wait for a first boot is silent for
+# 330 s at most. Not every sshd knows the setting.
 _CHANNEL_SECONDS = 420
 _CHANNELS = (
     "file=/etc/ssh/sshd_config.d/external-etcd.conf; "
