@@ -65,7 +65,7 @@ class EtcdMember(pulumi.ComponentResource):
         self._host_key = pulumi.Output.from_input(machine["ssh"]["host_key"])
         # A machine that goes takes everything on it along; nobody dials it to clean it up.
         self._server = lives_on(machine)
-        self._hooks = reach.hooks(f"{name}-way", machine["name"], machine["ssh"])
+        self._hooks = reach.hooks(f"{name}-way", machine["name"])
         # The identity travels beside the keys, not in the readable text: it is unknown while a machine is being
         # replaced, and would hide every other change in the preview.
         identity = machine.get("identity", "")

@@ -13,12 +13,12 @@ import subprocess
 import sys
 import time
 import weakref
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pulumi
-
-from .machine import Ssh
 
 # pulumi-command tries a machine that refuses for 11 s, and one that is silent for a minute.
 _PATIENCE_SECONDS = 4.0
@@ -49,7 +49,7 @@ class Door:
 _settled: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, set[tuple[str, int, str]]] = weakref.WeakKeyDictionary()
 
 
-def hooks(name: str, machine: str, ssh: Ssh) -> pulumi.ResourceHookBinding:
+def hooks(name: str, machine: str) -> pulumi.ResourceHookBinding:
     """Hooks for the commands of one machine: a warning with a remedy when it, or its bastion, does not let them in.
 
     Not for deletions: those must work without the program that defines the hooks.
@@ -57,26 +57,29 @@ def hooks(name: str, machine: str, ssh: Ssh) -> pulumi.ResourceHookBinding:
     Args:
         name: unique name; the hooks' begin with it.
         machine: name of the slot.
-        ssh: the way to it. A host or key that only the update itself finds out is not looked at.
     """
-    way = ssh.get("bastion", ssh)
-    host, host_key = way["host"], way["host_key"]
-    if not isinstance(host, str) or not isinstance(host_key, str):
-        return pulumi.ResourceHookBinding()
-    door = Door(f"{machine}'s bastion" if "bastion" in ssh else machine, host, int(way.get("port", 22)), host_key)
 
-    def begins(_: pulumi.ResourceHookArgs) -> None:
-        loop = asyncio.get_running_loop()
+    async def begins(args: pulumi.ResourceHookArgs) -> None:
+        door, loop = await _door(machine, args), asyncio.get_running_loop()
         if not _is_settled(loop, door):
             loop.call_later(_PATIENCE_SECONDS, lambda: asyncio.ensure_future(_look(door)))
 
-    def ended(_: pulumi.ResourceHookArgs) -> None:
-        _settle(asyncio.get_running_loop(), door)
+    async def ended(args: pulumi.ResourceHookArgs) -> None:
+        _settle(asyncio.get_running_loop(), await _door(machine, args))
 
     before, after = pulumi.ResourceHook(f"{name}-begins", begins), pulumi.ResourceHook(f"{name}-ended", ended)
     return pulumi.ResourceHookBinding(
         before_create=[before], before_update=[before], after_create=[after], after_update=[after]
     )
+
+
+async def _door(machine: str, args: pulumi.ResourceHookArgs) -> Door:
+    """Where the command of that machine begins, as the update has found out."""
+    given = (args.new_inputs or {})["connection"]
+    connection: Mapping[str, Any] = await given.future() if isinstance(given, pulumi.Output) else given
+    proxy = connection.get("proxy")
+    way = proxy or connection
+    return Door(f"{machine}'s bastion" if proxy else machine, way["host"], int(way["port"]), way["hostKey"])
 
 
 def _is_settled(loop: asyncio.AbstractEventLoop, door: Door) -> bool:

@@ -46,7 +46,9 @@ def reached(
         parent: the component.
     """
     machine = name.removesuffix("-reached")
-    hooks = reach.hooks(f"{name}-way", machine, ssh)
+    # Nobody answers at a machine that is just being made; but a bastion that exists may be a wrong one.
+    exists = "bastion" in ssh and isinstance(ssh["bastion"]["host"], str)
+    hooks = reach.hooks(f"{name}-way", machine) if exists else pulumi.ResourceHookBinding()
     # The whole way anew each time: through a bastion, pulumi-command tries the last step of it only once.
     hooks.on_error = [_again(f"{name}-again")]
     command = remote.Command(

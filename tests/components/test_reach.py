@@ -4,11 +4,12 @@ import asyncio
 import socket
 import threading
 from collections.abc import Iterator
+from typing import Any
 
+import pulumi
 import pytest
 
 from components import reach
-from components.machine import Ssh
 from tests.support.recording import record
 from tests.support.sshd import Sshd
 
@@ -94,34 +95,33 @@ def test_an_address_is_found_in_the_tables_of_the_kernel(
     assert reach._hexadecimal(address) == shown
 
 
-async def _a_run(ssh: Ssh, monkeypatch: pytest.MonkeyPatch, *, ends: bool) -> list[str]:
-    """The doors that are looked at in a run of three machines behind `ssh`, whose commands end in time or do not."""
+async def _a_run(connection: Any, monkeypatch: pytest.MonkeyPatch, *, ends: bool) -> list[str]:
+    """The doors that are looked at in a run of three machines, whose commands end in time or do not."""
     looked: list[str] = []
     monkeypatch.setattr(reach, "_PATIENCE_SECONDS", 0.05)
-    monkeypatch.setattr(reach, "wrong_with", lambda door: looked.append(door.what))
-    bindings = [reach.hooks(f"etcd-{n}", f"etcd-{n}", ssh) for n in (1, 2, 3)]
+    monkeypatch.setattr(reach, "wrong_with", lambda door: looked.append(f"{door.what} {door.host}:{door.port}"))
+    args: Any = pulumi.ResourceHookArgs("urn", "id", "name", "type", new_inputs={"connection": connection})
+    bindings = [reach.hooks(f"etcd-{n}", f"etcd-{n}") for n in (1, 2, 3)]
     for _ in range(2):
         for binding in bindings:
-            assert binding.before_create is not None
-            binding.before_create[0](None)  # type: ignore[arg-type]
-            if ends:
-                assert binding.after_update is not None
-                binding.after_update[0](None)  # type: ignore[arg-type]
+            for hook in [*(binding.before_create or []), *((binding.after_update or []) if ends else [])]:
+                await hook(args)  # type: ignore[misc]
         await asyncio.sleep(0.2)
     return looked
 
 
+@pytest.mark.parametrize("secret", [True, False])
 @pytest.mark.parametrize("ends", [True, False], ids=["works", "hangs"])
 def test_a_door_is_looked_at_once_in_a_run_and_never_where_a_command_has_ended(
-    ends: bool, monkeypatch: pytest.MonkeyPatch
+    ends: bool, secret: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bastion = {"host": "127.0.0.1", "port": 1, "host_key": KEY, "private_key": ""}
-    ssh: Ssh = {"host": "10.0.0.1", "host_key": KEY, "private_key": "", "bastion": bastion}  # type: ignore[typeddict-item]
-
+    bastion = {"host": "198.51.100.1", "port": 22.0, "hostKey": KEY}
+    connection = {"host": "10.0.0.1", "port": 22.0, "hostKey": KEY, "proxy": bastion}
     looked: list[list[str]] = []
 
     async def program() -> None:
-        looked.append(await _a_run(ssh, monkeypatch, ends=ends))
+        given = pulumi.Output.secret(connection) if secret else connection
+        looked.append(await _a_run(given, monkeypatch, ends=ends))
 
     record(program, preview=False)
-    assert looked == [[] if ends else ["etcd-1's bastion"]]
+    assert looked == [[] if ends else ["etcd-1's bastion 198.51.100.1:22"]]
