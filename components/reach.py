@@ -13,7 +13,6 @@ import subprocess
 import sys
 import time
 import weakref
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,7 +75,7 @@ def hooks(name: str, machine: str) -> pulumi.ResourceHookBinding:
 async def _door(machine: str, args: pulumi.ResourceHookArgs) -> Door:
     """Where the command of that machine begins, as the update has found out."""
     given = (args.new_inputs or {})["connection"]
-    connection: Mapping[str, Any] = await given.future() if isinstance(given, pulumi.Output) else given
+    connection: Any = await given.future() if isinstance(given, pulumi.Output) else given
     proxy = connection.get("proxy")
     way = proxy or connection
     return Door(f"{machine}'s bastion" if proxy else machine, way["host"], int(way["port"]), way["hostKey"])
