@@ -20,8 +20,8 @@ _SCRIPT = (
     f'echo; echo "{_BEGIN}"; "$@"; s=$?; '
     f'if [ $s = {ANSWERED} ]; then echo; echo "{_END}"; exit 0; fi; '
     "if [ $s = 0 ]; then s=1; "
-    'echo "$0: ended without an answer: etcd-node is damaged here, as a power cut leaves it, and has done nothing. Have '
-    'the machine prepared again (another identity, on a cloud another generation)." >&2; fi; exit $s'
+    'echo "$0: ended without an answer: etcd-node is damaged here, as a power cut leaves it, and has done nothing. '
+    'Have the machine prepared again (another identity, on a cloud another generation)." >&2; fi; exit $s'
 )
 
 
