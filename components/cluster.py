@@ -191,7 +191,7 @@ class EtcdCluster(pulumi.ComponentResource):
         named = {machine["name"]: member for machine, member in zip(args["members"], members, strict=True)}
         for slot in verdict.chain:
             done = [*done[: len(members)], named[slot].converge(done)]
-        health = members[0].health(
+        health, healthy = members[0].health(
             f"{name}-health",
             changes={
                 "applied": verdict.state.data(),
@@ -204,7 +204,7 @@ class EtcdCluster(pulumi.ComponentResource):
         # Everything that a consumer connects with passes through the health check, so that nothing downstream
         # starts on a sick cluster, or is given certificates that not every member takes yet.
         proof = pulumi.Output.from_input(proved(name, list(named), health))
-        report = _after(proof, health.stdout).apply(json.loads)
+        report = _after(proof, healthy).apply(json.loads)
         endpoints = client_urls(plan)
         addresses = {member.name: member.address for member in plan.members}
         self.endpoints = report.apply(lambda _: endpoints)

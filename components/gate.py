@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import pulumi
 from pulumi_command import remote
 
+from .answers import asked
 from .machine import Machine, connection
 
 _ETCD_NODE = "/usr/local/sbin/etcd-node"
@@ -43,7 +44,6 @@ def gates(
         remote.Command(
             f"{name}-{slot}-gate",
             connection=connection(witness["ssh"]),
-            create="true",
             delete=None if witness is machine else _ask(slot, witness),
             add_previous_output_in_env=False,
             opts=pulumi.ResourceOptions(
@@ -57,13 +57,12 @@ def gates(
 
 
 def _ask(name: str, witness: Machine) -> str:
-    sudo = "" if witness["ssh"].get("user", "root") == "root" else "sudo -n "
     missing = (
         f"{witness['name']} cannot tell whether the cluster can spare {name}: it has no etcd-node; the machine of "
         f"{name} stays as it is. Put its generation back and run pulumi up first."
     )
     script = (
-        f"if [ -x {_ETCD_NODE} ]; then exec {_ETCD_NODE} spare {shlex.quote(name)}; fi; "
+        f"if [ -x {_ETCD_NODE} ]; then exec {_ETCD_NODE} --answer spare {shlex.quote(name)}; fi; "
         f"echo {shlex.quote(missing)} >&2; exit 1"
     )
-    return f"{sudo}timeout --kill-after=10 {_SECONDS} sh -c {shlex.quote(script)}"
+    return asked(witness["ssh"], witness["name"], _SECONDS, "sh", "-c", script)

@@ -3,10 +3,38 @@
 A platform (existing hosts, a cloud) makes one `Machine` per slot; `EtcdCluster` uses nothing else of the platform.
 """
 
-from typing import NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict, TypeVar, cast
 
 import pulumi
 from pulumi_command import remote
+
+from . import agent
+
+_Way = TypeVar("_Way")
+
+
+class Login(TypedDict):
+    """With which key somebody logs in; with none: with those in the ssh agent."""
+
+    private_key: NotRequired[pulumi.Input[str]]
+    """Private ssh key (secret)."""
+    private_key_password: NotRequired[pulumi.Input[str]]
+    """Its passphrase (secret)."""
+
+
+def login(private_key: pulumi.Input[str] | None, password: pulumi.Input[str] | None) -> Login:
+    """The part of a way in that says with which key; None for what there is not."""
+    found: Login = {}
+    if private_key is not None:
+        found["private_key"] = pulumi.Output.secret(private_key)
+    if password is not None:
+        found["private_key_password"] = pulumi.Output.secret(password)
+    return found
+
+
+def with_login(way: _Way, key: Login) -> _Way:
+    """A way in, or arguments that hold one, with the key for it."""
+    return cast(_Way, {**cast(dict[str, Any], way), **key})
 
 
 class Bastion(TypedDict):
@@ -16,8 +44,10 @@ class Bastion(TypedDict):
     """Name or address of the bastion as the operator reaches it."""
     host_key: pulumi.Input[str]
     """Public host key of the bastion, one line like `ssh-ed25519 AAAA...`; any other key is refused."""
-    private_key: pulumi.Input[str]
-    """Private ssh key in PEM or OpenSSH format (secret)."""
+    private_key: NotRequired[pulumi.Input[str]]
+    """Private ssh key in PEM or OpenSSH format (secret). Default: those in the ssh agent of whoever runs Pulumi."""
+    private_key_password: NotRequired[pulumi.Input[str]]
+    """Its passphrase (secret). Default: it has none."""
     user: NotRequired[str]
     """Login on the bastion. Default: `root`."""
     port: NotRequired[int]
@@ -31,8 +61,10 @@ class Ssh(TypedDict):
     """Name or address of the machine as the operator (or the bastion) reaches it."""
     host_key: pulumi.Input[str]
     """Public host key of the machine, one line like `ssh-ed25519 AAAA...`; any other key is refused."""
-    private_key: pulumi.Input[str]
-    """Private ssh key in PEM or OpenSSH format (secret)."""
+    private_key: NotRequired[pulumi.Input[str]]
+    """Private ssh key in PEM or OpenSSH format (secret). Default: those in the ssh agent of whoever runs Pulumi."""
+    private_key_password: NotRequired[pulumi.Input[str]]
+    """Its passphrase (secret). Default: it has none."""
     user: NotRequired[str]
     """Login: `root`, or a user with password-less sudo. Default: `root`."""
     port: NotRequired[int]
@@ -90,16 +122,21 @@ DIAL_TIMEOUT_SECONDS = 5
 def connection(ssh: Ssh, attempts: int = DIAL_ATTEMPTS) -> remote.ConnectionArgs:
     """The pulumi-command connection to a machine; host keys are always pinned.
 
+    Raises `AgentError` if the key is in an ssh agent, and none answers.
+
     Args:
         ssh: the way in.
         attempts: how often to dial; more for a machine that has just been made.
     """
     bastion = ssh.get("bastion")
+    ways = [ssh] if bastion is None else [ssh, bastion]
+    agent.ready(needed=any("private_key" not in way for way in ways))
     return remote.ConnectionArgs(
         host=ssh["host"],
         port=int(ssh.get("port", 22)),
         user=ssh.get("user", "root"),
-        private_key=ssh["private_key"],
+        private_key=ssh.get("private_key"),
+        private_key_password=ssh.get("private_key_password"),
         host_key=ssh["host_key"],
         dial_error_limit=attempts,
         per_dial_timeout=DIAL_TIMEOUT_SECONDS,
@@ -109,7 +146,8 @@ def connection(ssh: Ssh, attempts: int = DIAL_ATTEMPTS) -> remote.ConnectionArgs
             host=bastion["host"],
             port=int(bastion.get("port", 22)),
             user=bastion.get("user", "root"),
-            private_key=bastion["private_key"],
+            private_key=bastion.get("private_key"),
+            private_key_password=bastion.get("private_key_password"),
             host_key=bastion["host_key"],
             dial_error_limit=attempts,
             per_dial_timeout=DIAL_TIMEOUT_SECONDS,

@@ -1,7 +1,7 @@
 """EtcdMember: the few remote commands of one machine."""
 
+import copy
 import hashlib
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
@@ -9,9 +9,11 @@ import pulumi
 from pulumi_command import remote
 
 from . import reach
+from .answers import answer, asked
 from .irreplaceable import irreplaceable
 from .machine import Machine, connection, lives_on
 from .node import bundle
+from .node.paths import ANSWERED
 from .plan import Spec, spec_text, with_founding
 
 _ETCD_NODE = "/usr/local/sbin/etcd-node"
@@ -61,14 +63,12 @@ class EtcdMember(pulumi.ComponentResource):
         self._spec = args["spec"]
         self._operator = args["operator"]
         machine = args["machine"]
-        self._sudo = "" if machine["ssh"].get("user", "root") == "root" else "sudo -n "
+        self._machine = machine
         self._connection = connection(machine["ssh"])
         self._host_key = pulumi.Output.from_input(machine["ssh"]["host_key"])
         # A machine that goes takes everything on it along; nobody dials it to clean it up.
         self._server = lives_on(machine)
-        reachable = reach.hook(f"{name}-reachable", machine["name"], machine["ssh"])
-        # Not before deletions: those must work without the program that defines the hook.
-        self._hooks = pulumi.ResourceHookBinding(before_create=[reachable], before_update=[reachable])
+        self._hooks = reach.hooks(f"{name}-way", machine["name"])
         anew = irreplaceable(f"{name}-in-use", lambda resource: _refusal(machine["name"], resource))
         # The identity travels beside the keys, not in the readable text: it is unknown while a machine is being
         # replaced, and would hide every other change in the preview.
@@ -80,7 +80,7 @@ class EtcdMember(pulumi.ComponentResource):
             stdin=pulumi.Output.secret(pulumi.Output.concat(bundle.program(), "\n", identity, "\n", args["machines"])),
             delete=self._retire(),
             after=args["after"],
-            hooks=pulumi.ResourceHookBinding(before_create=[anew, reachable], before_update=[reachable]),
+            anew=anew,
         )
         self._bundle: pulumi.Output[str] = pulumi.Output.secret(
             pulumi.Output.json_dumps(
@@ -91,7 +91,7 @@ class EtcdMember(pulumi.ComponentResource):
                     "change": args["change"],
                     # Says when that was: what a run that was killed has done to a machine that was prepared for
                     # something else is looked at again, also when this member is then to be what it was.
-                    "prepared": self.prepared.stdout,
+                    "prepared": answer(self.prepared, machine["name"]),
                 },
                 sort_keys=True,
             )
@@ -113,7 +113,7 @@ class EtcdMember(pulumi.ComponentResource):
             create=create,
             stdin=self._bundle,
             after=after,
-            ignore_changes=["connection", "create", "stdin"],
+            ignore_changes=["connection", "create", "stdin", "logging"],
         )
 
     def converge(self, after: Sequence[pulumi.Resource]) -> remote.Command:
@@ -132,8 +132,8 @@ class EtcdMember(pulumi.ComponentResource):
         changes: Mapping[str, Any],
         after: Sequence[pulumi.Resource],
         parent: pulumi.Resource,
-    ) -> remote.Command:
-        """Asks every member, from this machine; stdout is one JSON object, as `etcd-node health` describes it.
+    ) -> tuple[remote.Command, pulumi.Output[str]]:
+        """Asks every member, from this machine; the answer is one JSON object, as `etcd-node health` describes it.
 
         Args:
             name: name of the resource.
@@ -142,7 +142,7 @@ class EtcdMember(pulumi.ComponentResource):
             after: what must have succeeded before: every member converged.
             parent: the cluster.
         """
-        return remote.Command(
+        command = remote.Command(
             name,
             connection=self._connection,
             create=self._line("health", {**self._spec, "flags": {}}),
@@ -151,6 +151,7 @@ class EtcdMember(pulumi.ComponentResource):
             add_previous_output_in_env=False,
             opts=pulumi.ResourceOptions(parent=parent, depends_on=list(after), hooks=self._hooks),
         )
+        return command, answer(command, self._machine["name"])
 
     @property
     def changes(self) -> pulumi.Output[str]:
@@ -173,23 +174,26 @@ class EtcdMember(pulumi.ComponentResource):
             spec["firewall"] = machine["firewall"]
         if "root_only" in machine:
             spec = {**spec, "root_only": machine["root_only"]}
-        program = f"python3 -c {shlex.quote(bundle.INSTALLER)}"
+        # Whatever Python the machine has; the wrapper is not there yet, or is that of another release of the program.
+        program = ("sh", "-c", bundle.FIND, machine["name"], "-c", bundle.INSTALLER)
         device = machine.get("data_device")
         if device is None:
-            return self._line("prepare", spec, program)
+            return self._line("prepare", spec, *program)
         return pulumi.Output.from_input(device).apply(
-            lambda path: self._line("prepare", {**spec, "data_device": path}, program)
+            lambda path: self._line("prepare", {**spec, "data_device": path}, *program)
         )
 
-    def _line(self, verb: str, spec: Spec, program: str = _ETCD_NODE) -> str:
-        return f"{self._sudo}timeout --kill-after=10 {_TIMEOUTS[verb]} {program} {verb} {shlex.quote(spec_text(spec))}"
+    def _line(self, verb: str, spec: Spec, *program: str) -> str:
+        return self._asked(verb, *(program or (_ETCD_NODE,)), "--answer", verb, spec_text(spec))
+
+    def _asked(self, verb: str, *words: str) -> str:
+        return asked(self._machine["ssh"], self._machine["name"], _TIMEOUTS[verb], *words)
 
     def _retire(self) -> pulumi.Output[str]:
         def line(operator: Mapping[str, str]) -> str:
-            whose = f"{shlex.quote(str(self._spec['cluster']))} {shlex.quote(operator['id'])}"
             # A machine that was never prepared (its first run failed early) has no etcd-node and nothing to take away.
-            script = f"if [ -x {_ETCD_NODE} ]; then exec {_ETCD_NODE} retire {whose}; fi"
-            return f"{self._sudo}timeout --kill-after=10 {_TIMEOUTS['retire']} sh -c {shlex.quote(script)}"
+            script = f'[ -x {_ETCD_NODE} ] || exit {ANSWERED}; exec {_ETCD_NODE} --answer retire "$@"'
+            return self._asked("retire", "sh", "-c", script, "retire", str(self._spec["cluster"]), operator["id"])
 
         return pulumi.Output.from_input(self._operator).apply(line)
 
@@ -202,20 +206,25 @@ class EtcdMember(pulumi.ComponentResource):
         delete: pulumi.Input[str] | None = None,
         after: Sequence[pulumi.Resource] = (),
         ignore_changes: list[str] | None = None,
-        hooks: pulumi.ResourceHookBinding | None = None,
+        anew: pulumi.ResourceHook | None = None,
     ) -> remote.Command:
+        hooks = copy.copy(self._hooks)
+        if anew is not None:
+            # Refused before anybody looks at the way.
+            hooks.before_create = [anew, *(hooks.before_create or [])]
         return remote.Command(
             f"{self._name}-{suffix}",
             connection=self._connection,
             create=create,
             delete=delete,
             stdin=stdin,
+            logging=remote.Logging.STDERR,
             add_previous_output_in_env=False,
             opts=pulumi.ResourceOptions(
                 parent=self,
                 depends_on=list(after),
                 ignore_changes=ignore_changes,
-                hooks=hooks or self._hooks,
+                hooks=hooks,
                 deleted_with=self._server,
             ),
         )

@@ -1,90 +1,165 @@
-"""Says what is wrong with the way to a machine, before pulumi-command says it in the words of its ssh library.
+"""Says what is wrong with the way to a machine, where pulumi-command says it in the words of its ssh library.
 
-pulumi-command's own errors name an address and a cause; a person needs the machine, and what to do. Nothing here is
-needed for safety: the host key is pinned by the connection itself.
+A connection that works is not looked at: sshd counts those that come and do not log in (`MaxStartups`,
+`PerSourcePenalties`), and so does fail2ban. A way that has not led anywhere after some seconds is tried once in a run,
+while pulumi-command goes on trying. Nothing here is needed for safety: the host key is pinned by the connection itself.
 """
 
+import asyncio
+import contextlib
 import shutil
 import socket
 import subprocess
+import sys
 import time
-from collections.abc import Awaitable, Callable
+import weakref
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pulumi
 
 from .aside import aside
-from .machine import Ssh
 
-_WAIT_SECONDS = 30.0
+# pulumi-command tries a machine that refuses for 11 s, and one that is silent for a minute.
+_PATIENCE_SECONDS = 4.0
 _ANSWER_SECONDS = 5.0
+# Two looks this far apart tell a connection that lasts from an attempt.
+_LASTS_SECONDS = 0.5
+_TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
+_ESTABLISHED = "01"
 # Type of a host key -> what ssh-keyscan calls it.
-_SCANNED = {"ssh-ed25519": "ed25519", "ssh-rsa": "rsa", "ecdsa-sha2-nistp256": "ecdsa"}
+_SCANNED = {
+    "ssh-ed25519": "ed25519",
+    **{f"ecdsa-sha2-nistp{bits}": "ecdsa" for bits in (256, 384, 521)},
+}
 
 
-class UnreachableError(Exception):
-    """There is no way to a machine. The text says which machine, why, and what to do."""
+@dataclass(frozen=True)
+class Door:
+    """Where ssh knocks first on the way to a machine: at the machine, or at its bastion."""
+
+    what: str
+    """How to call it in messages."""
+    host: str
+    port: int
+    host_key: str
 
 
-def hook(name: str, machine: str, ssh: Ssh) -> pulumi.ResourceHook:
-    """A hook for the commands of one machine: fails with a remedy when the machine, or its bastion, does not answer.
+# Doors that nobody looks at any more, of each run: they work, or what is wrong with them was said.
+_settled: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, set[tuple[str, int, str]]] = weakref.WeakKeyDictionary()
+
+
+def hooks(name: str, machine: str) -> pulumi.ResourceHookBinding:
+    """Hooks for the commands of one machine: a warning with a remedy when it, or its bastion, does not let them in.
+
+    Not for deletions: those must work without the program that defines the hooks.
 
     Args:
-        name: unique name of the hook.
+        name: unique name; the hooks' begin with it.
         machine: name of the slot.
-        ssh: the way to it. A host or key that only the update itself finds out is not looked at.
     """
-    door = ssh.get("bastion", ssh)
-    what = f"{machine}'s bastion" if "bastion" in ssh else machine
-    host, host_key, port = door["host"], door["host_key"], int(door.get("port", 22))
-    compared = False
 
-    async def check(_: pulumi.ResourceHookArgs) -> None:
-        nonlocal compared
-        if isinstance(host, str) and isinstance(host_key, str):
-            # In a thread: hooks of several machines run at once, and the program goes on meanwhile. The key once per
-            # run: to ask for it is as much work as to log in.
-            await aside(check_reachable, what, host, port, None if compared else host_key)
-            compared = True
+    async def begins(args: pulumi.ResourceHookArgs) -> None:
+        door, loop = await _door(machine, args), asyncio.get_running_loop()
+        if not _is_settled(loop, door):
+            loop.call_later(_PATIENCE_SECONDS, lambda: asyncio.ensure_future(_look(door)))
 
-    callback: Callable[[pulumi.ResourceHookArgs], Awaitable[None]] = check
-    return pulumi.ResourceHook(name, callback)
+    async def ended(args: pulumi.ResourceHookArgs) -> None:
+        _settle(asyncio.get_running_loop(), await _door(machine, args))
+
+    before, after = pulumi.ResourceHook(f"{name}-begins", begins), pulumi.ResourceHook(f"{name}-ended", ended)
+    return pulumi.ResourceHookBinding(
+        before_create=[before], before_update=[before], after_create=[after], after_update=[after]
+    )
 
 
-def check_reachable(machine: str, host: str, port: int, host_key: str | None, wait: float = _WAIT_SECONDS) -> None:
-    """Waits until an ssh server answers, then compares its host key where ssh-keyscan is at hand.
+async def _door(machine: str, args: pulumi.ResourceHookArgs) -> Door:
+    """Where the command of that machine begins, as the update has found out."""
+    given = (args.new_inputs or {})["connection"]
+    connection: Any = await given.future() if isinstance(given, pulumi.Output) else given
+    proxy = connection.get("proxy")
+    way = proxy or connection
+    return Door(f"{machine}'s bastion" if proxy else machine, way["host"], int(way["port"]), way["hostKey"])
 
-    Args:
-        machine: how to call the machine in messages.
-        host: name or address.
-        port: TCP port.
-        host_key: the public host key that the configuration names; None: it is not compared.
-        wait: seconds to wait for an answer; a machine that reboots needs some.
 
-    Raises:
-        UnreachableError: no answer in time, or another host key.
-    """
-    deadline = time.monotonic() + wait
-    while (cause := _try(host, port)) is not None:
-        if time.monotonic() > deadline:
-            raise UnreachableError(
-                f"{machine}: no ssh server answers at {host} port {port} ({cause}). "
-                "Start the machine, open the port to this computer, or correct `ssh` of this machine; "
-                "then run pulumi up again: it goes on where it stopped."
-            )
-        time.sleep(1)
-    if host_key is None:
+def _is_settled(loop: asyncio.AbstractEventLoop, door: Door) -> bool:
+    return (door.host, door.port, door.host_key) in _settled.setdefault(loop, set())
+
+
+def _settle(loop: asyncio.AbstractEventLoop, door: Door) -> None:
+    _settled.setdefault(loop, set()).add((door.host, door.port, door.host_key))
+
+
+async def _look(door: Door) -> None:
+    loop = asyncio.get_running_loop()
+    if _is_settled(loop, door):
         return
-    kind, key = [*host_key.split(), "", ""][:2]
-    presented = _host_key(host, port, kind)
+    _settle(loop, door)
+    # In a thread: the program goes on meanwhile.
+    wrong = await aside(wrong_with, door)
+    if wrong:
+        pulumi.log.warn(wrong)
+
+
+def wrong_with(door: Door) -> str | None:
+    """What is wrong with a door, with the remedy; None if nothing is, or a connection to it lasts already.
+
+    It is asked for its host key where ssh-keyscan is at hand; else it is seen only whether it greets.
+    """
+    if connected(door.host, door.port):
+        return None
+    kind, key = [*door.host_key.split(), "", ""][:2]
+    at = f"{door.host} port {door.port}"
+    presented = _host_key(door.host, door.port, kind)
+    if presented is None and (cause := _no_greeting(door.host, door.port)) is not None:
+        return (
+            f"{door.what}: no ssh server answers at {at} ({cause}). Start the machine, open the port to this computer, "
+            "or correct `ssh` of this machine; then run pulumi up again: it goes on where it stopped."
+        )
     if presented not in (None, key):
-        raise UnreachableError(
-            f"{machine}: {host} port {port} presents another host key than hostKey says. Given: {kind} {key}. "
+        return (
+            f"{door.what}: {at} presents another host key than hostKey says. Given: {kind} {key}. "
             f"Presented: {kind} {presented}. "
             "If the machine was installed anew, put its new key into hostKey; if not, somebody else answers there."
         )
+    return None
 
 
-def _try(host: str, port: int) -> str | None:
+def connected(host: str, port: int) -> bool:
+    """Whether a connection from this computer to that place lasts; False where the system does not show it."""
+    try:
+        addresses = {str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
+    except OSError:
+        return False
+    places = {f"{_hexadecimal(address)}:{port:04X}" for address in addresses}
+    first = _connections(places)
+    if not first:
+        return False
+    # An attempt that is being refused is over by then.
+    time.sleep(_LASTS_SECONDS)
+    return bool(first & _connections(places))
+
+
+def _connections(places: set[str]) -> set[str]:
+    """The local ends of established connections to these remote ends."""
+    found = set()
+    for table in _TABLES:
+        with contextlib.suppress(OSError):
+            rows = [line.split() for line in table.read_text().splitlines()[1:]]
+            found |= {row[1] for row in rows if row[2] in places and row[3] == _ESTABLISHED}
+    return found
+
+
+def _hexadecimal(address: str) -> str:
+    """An address as the kernel's tables have it: words in the order of this computer's bytes."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    packed = socket.inet_pton(family, address.partition("%")[0])
+    words = [packed[start : start + 4] for start in range(0, len(packed), 4)]
+    return "".join(f"{int.from_bytes(word, sys.byteorder):08X}" for word in words)
+
+
+def _no_greeting(host: str, port: int) -> str | None:
     """None when an ssh server greets, else why not."""
     try:
         with socket.create_connection((host, port), timeout=_ANSWER_SECONDS) as connection:

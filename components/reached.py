@@ -8,7 +8,9 @@ import pulumi
 from pulumi_command import remote
 
 from . import reach
+from .answers import answer, asked
 from .machine import Ssh, connection
+from .node.paths import ANSWERED
 
 # Once in a machine's life: it boots, and cloud-init does what it was told.
 _SECONDS = 420.0
@@ -16,8 +18,10 @@ _PAUSE_SECONDS = 2.0
 # Cloud-init starts sshd anew, some releases more than once: what comes later must not meet that. A first boot that
 # failed is ended too; `etcd-node prepare` looks at it and says so.
 _FIRST_BOOT = (
-    "command -v cloud-init >/dev/null && timeout --kill-after=10 300 cloud-init status --wait >/dev/null; true"
+    "command -v cloud-init >/dev/null && timeout --kill-after=10 300 cloud-init status --wait >/dev/null; "
+    f"exit {ANSWERED}"
 )
+_FIRST_BOOT_SECONDS = 330
 # What pulumi-command says while there is no sshd yet, or one that is just being started anew.
 _NOT_YET = re.compile(r"dial|handshake|connection|EOF|timed? ?out|exited without exit status", re.IGNORECASE)
 # Another machine answers, or somebody in between: waiting makes it no better.
@@ -41,23 +45,26 @@ def reached(
         server: the machine; another one is waited for anew.
         parent: the component.
     """
+    machine = name.removesuffix("-reached")
+    # Nobody answers at a machine that is just being made; but a bastion that exists may be a wrong one.
+    exists = "bastion" in ssh and isinstance(ssh["bastion"]["host"], str)
+    hooks = reach.hooks(f"{name}-way", machine) if exists else pulumi.ResourceHookBinding()
+    # The whole way anew each time: through a bastion, pulumi-command tries the last step of it only once.
+    hooks.on_error = [_again(f"{name}-again")]
     command = remote.Command(
         name,
         connection=connection(ssh),
-        create=_FIRST_BOOT,
+        create=asked(ssh, machine, _FIRST_BOOT_SECONDS, "sh", "-c", _FIRST_BOOT, root=False),
         triggers=[server.id],
+        logging=remote.Logging.STDERR,
         add_previous_output_in_env=False,
         opts=pulumi.ResourceOptions(
             parent=parent,
             deleted_with=server,
-            # The whole way anew each time: through a bastion, pulumi-command tries the last step of it only once.
-            hooks=pulumi.ResourceHookBinding(
-                before_create=[reach.hook(f"{name}-way", name.removesuffix("-reached"), ssh)],
-                on_error=[_again(f"{name}-again")],
-            ),
+            hooks=hooks,
         ),
     )
-    return pulumi.Output.all(host, command.stdout).apply(lambda both: str(both[0]))
+    return pulumi.Output.all(host, answer(command, machine)).apply(lambda both: str(both[0]))
 
 
 def _again(name: str) -> pulumi.ErrorHook:

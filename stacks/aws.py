@@ -20,6 +20,7 @@ from components.aws import (
     AwsVolume,
 )
 from components.kubernetes import cluster_api
+from components.machine import Login, login, with_login
 
 from . import aws_config, hosts
 from .aws_config import AwsConfig
@@ -32,7 +33,8 @@ from .previous import allowed_generations
 class _Key:
     """The operator's key."""
 
-    private_key: pulumi.Input[str]
+    login: Login
+    """With which one logs in."""
     public_key: pulumi.Input[str]
 
 
@@ -70,7 +72,7 @@ def build(stack: StackConfig, last: Mapping[str, Any]) -> dict[str, Any]:
         "server_ids": machines.server_ids,
         "hosts": machines.hosts,
         "machines_file": machines_file(machines.machines),
-        "ssh_private_key": pulumi.Output.secret(key.private_key),
+        **({"ssh_private_key": key.login["private_key"]} if "private_key" in key.login else {}),
         "generations": machines.generations,
         "cluster_api_infrastructure": _infrastructure(stack, network),
     }
@@ -103,10 +105,10 @@ def _subnet(zone: str, range_: str, existing: str | None) -> AwsSubnet:
 
 
 def _key(name: str, config: AwsConfig) -> _Key:
-    if config.private_key:
-        return _Key(pulumi.Output.secret(config.private_key), config.public_key)
+    if config.public_key:
+        return _Key(login(config.private_key or None, config.passphrase or None), config.public_key)
     made = AwsKey(name)
-    return _Key(made.private_key, made.public_key)
+    return _Key(login(made.private_key, None), made.public_key)
 
 
 def _bastion(stack: StackConfig, config: AwsConfig, network: AwsNetwork, key: _Key) -> Bastion | None:
@@ -120,7 +122,6 @@ def _bastion(stack: StackConfig, config: AwsConfig, network: AwsNetwork, key: _K
         "instance_type": plan.bastion.instance_type,
         "subnet_id": plan.bastion.subnet_id or network.edge_subnet_id or "",
         "operators": list(plan.operators),
-        "private_key": key.private_key,
         "public_key": key.public_key,
         "image": plan.bastion.image,
         "user": config.user,
@@ -128,7 +129,7 @@ def _bastion(stack: StackConfig, config: AwsConfig, network: AwsNetwork, key: _K
     }
     if plan.bastion.ami is not None:
         args["ami"] = plan.bastion.ami
-    return AwsBastion(f"{stack.cluster_name}-bastion", network, args).bastion
+    return AwsBastion(f"{stack.cluster_name}-bastion", network, with_login(args, key.login)).bastion
 
 
 def _machines_args(
@@ -138,7 +139,6 @@ def _machines_args(
     args: AwsMachinesArgs = {
         "cluster_name": plan.cluster,
         "slots": _slots(config),
-        "private_key": key.private_key,
         "public_key": key.public_key,
         "user": config.user,
         "public_ipv4": plan.public_ipv4,
@@ -153,7 +153,7 @@ def _machines_args(
         args["instance_profile"] = config.instance_profile
     if plan.volume is not None:
         args["volume"] = _volume(config)
-    return args
+    return with_login(args, key.login)
 
 
 def _slots(config: AwsConfig) -> list[AwsSlot]:

@@ -32,8 +32,11 @@ class AwsConfig:
     instance_profile: str | None = None
     user: str = ""
     private_key: str = field(default="", repr=False)
-    """The operator's own key; empty: one is made."""
+    """The operator's own key; empty: one is made, or it is in an agent."""
     public_key: str = ""
+    """The operator's own public key; empty: one is made."""
+    passphrase: str = field(default="", repr=False)
+    """Of the operator's own key; empty: it has none."""
 
 
 def read_aws(

@@ -36,9 +36,18 @@ from .aws_config import AwsConfig
 from .hetzner_config import HetznerConfig
 from .keys import KEYS
 from .reading import read, read_machines
-from .ssh import check_host_key, check_private_key, is_host, public_key, read_private_key
+from .ssh import (
+    check_host_key,
+    check_private_key,
+    check_public_key,
+    has_passphrase,
+    is_host,
+    public_key,
+    read_private_key,
+)
 
 NAMESPACE = "external-etcd"
+_LOGIN = ("privateKeyFile", "privateKeyPassphrase", "agent")
 PLATFORMS = ("hosts", "aws", "hetzner")
 
 
@@ -61,8 +70,11 @@ class BastionConfig:
     host: str
     host_key: str
     private_key: str = field(repr=False)
+    """Empty: in the ssh agent."""
     user: str = "root"
     port: int = 22
+    passphrase: str = field(default="", repr=False)
+    """Of the private key; empty: it has none."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +84,11 @@ class SshConfig:
     host: str
     host_key: str
     private_key: str = field(repr=False)
+    """Empty: in the ssh agent."""
     user: str = "root"
     port: int = 22
+    passphrase: str = field(default="", repr=False)
+    """Of the private key; empty: it has none."""
     bastion: BastionConfig | None = None
 
 
@@ -233,7 +248,7 @@ class _Loader:
     def __init__(self, stack: str, values: Mapping[str, str], directory: Path, region: str | None) -> None:
         self._directory = directory
         self._region = region
-        self._key_files: dict[Path, str] = {}
+        self._key_files: dict[tuple[Path, str], str] = {}
         self.problems: list[Problem] = []
         self._given = read(values, self.problems)
         self._stack = stack
@@ -319,7 +334,7 @@ class _Loader:
                 rule = "The platform aws needs zones, an instance type and slots"
                 self._refuse("aws", "nothing", rule, "Copy it from Pulumi.aws.yaml")
             return None, None
-        private, public, bastion = self._operator()
+        key, bastion = self._operator()
         plan = aws_config.read_aws(
             given, cluster, region=self._region, other_bastion=bastion is not None, problems=self.problems
         )
@@ -334,8 +349,7 @@ class _Loader:
             kms_key_id=volume.get("kmsKeyId"),
             instance_profile=given.get("instanceProfile"),
             user=self._given.get("ssh", {}).get("user", DEFAULT_USER),
-            private_key=private,
-            public_key=public,
+            **key,
         )
         return config, bastion
 
@@ -346,7 +360,7 @@ class _Loader:
                 rule = "The platform hetzner needs a location, a server type and slots"
                 self._refuse("hetzner", "nothing", rule, "Copy it from Pulumi.hetzner.yaml")
             return None, None
-        private, public, bastion = self._operator()
+        key, bastion = self._operator()
         plan = hetzner_config.read_hetzner(given, cluster, other_bastion=bastion is not None, problems=self.problems)
         config = HetznerConfig(
             plan=plan,
@@ -354,20 +368,22 @@ class _Loader:
             protect_volume=given.get("volume", {}).get("protect", True),
             ssh_keys=tuple(given.get("sshKeys", ())),
             user=self._given.get("ssh", {}).get("user", DEFAULT_USER),
-            private_key=private,
-            public_key=public,
+            **key,
         )
         return config, bastion
 
-    def _operator(self) -> tuple[str, str, BastionConfig | None]:
-        """Private and public key of the operator of machines that a cloud makes, and the bastion that exists."""
+    def _operator(self) -> tuple[dict[str, str], BastionConfig | None]:
+        """The operator's own key for machines that a cloud makes, as fields of the cloud's configuration.
+
+        And the bastion that exists.
+        """
         self.problems += check_directory(self._given.get("dataDirectory", DEFAULT_DATA_DIRECTORY), "dataDirectory")
         defaults = self._given.get("ssh", {})
         self._check_way(defaults, "ssh")
         self._check_shared_key(defaults)
         own = "privateKeyFile" in defaults or "sshPrivateKey" in self._given
-        private = self._private_key(defaults, "ssh") if own else ""
-        public = public_key(private) if private else None
+        private, passphrase = self._login(defaults, "ssh") if own else ("", "")
+        public = public_key(private) if private else self._public_key(defaults)
         if private and public is None:
             key = "ssh.privateKeyFile" if "privateKeyFile" in defaults else "sshPrivateKey"
             rule = "The operator's key for machines that are made is in OpenSSH format, which holds its public half"
@@ -375,13 +391,32 @@ class _Loader:
         if "port" in defaults:
             rule = "Machines that are made here have sshd at port 22"
             self._refuse("ssh.port", shown(defaults["port"]), rule, "Remove it")
-        bastion = self._bastion(defaults["bastion"], private) if "bastion" in defaults else None
-        return private, public or "", bastion
+        bastion = self._bastion(defaults["bastion"], defaults) if "bastion" in defaults else None
+        return {"private_key": private, "passphrase": passphrase, "public_key": public or ""}, bastion
 
-    def _bastion(self, given: Mapping[str, Any], private_key: str) -> BastionConfig:
-        if "privateKeyFile" in given:
-            private_key = self._private_key(given, "ssh.bastion")
-        elif not private_key:
+    def _public_key(self, way: Mapping[str, Any]) -> str:
+        """The public half of the operator's key in an agent; empty without one."""
+        given: str = way.get("publicKey", "").strip()
+        if not way.get("agent"):
+            if given:
+                rule = "The public half of a key that is not in an agent is in the key, or made with it"
+                self._refuse("ssh.publicKey", shown(given), rule, "Remove it, or set ssh.agent to true")
+            return ""
+        if not given:
+            rule = "Machines that are made here are told the public half of the operator's key in the agent"
+            self._refuse("ssh.publicKey", "nothing", rule, "Set it to its line of: ssh-add -L")
+        else:
+            self.problems += check_public_key(given, "ssh.publicKey")
+        return given
+
+    def _bastion(self, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> BastionConfig:
+        """A bastion that exists, for machines that a cloud makes."""
+        way = _merged({name: defaults[name] for name in _LOGIN if name in defaults}, given)
+        private_key = passphrase = ""
+        if way.get("agent") or "privateKeyFile" in way or "sshPrivateKey" in self._given:
+            own = "privateKeyFile" in given or "agent" in given
+            private_key, passphrase = self._login(way, "ssh.bastion" if own else "ssh")
+        else:
             rule = "A bastion that exists is reached with a key that it knows"
             self._refuse("ssh.bastion.privateKeyFile", "nothing", rule, "Set it, or ssh.privateKeyFile for all")
         return BastionConfig(
@@ -390,6 +425,7 @@ class _Loader:
             private_key=private_key,
             user=given.get("user", "root"),
             port=given.get("port", 22),
+            passphrase=passphrase,
         )
 
     def _machines(self) -> tuple[tuple[MachineConfig, ...], str]:
@@ -442,38 +478,56 @@ class _Loader:
     def _ssh(self, machine: Mapping[str, Any], defaults: Mapping[str, Any], at: str) -> SshConfig:
         own = machine.get("ssh", {})
         self._check_way(own, f"{at}.ssh")
-        way = {**defaults, **own}
-        key = self._private_key(way, f"{at}.ssh" if "privateKeyFile" in own else "ssh")
+        way = _merged(defaults, own)
+        key, passphrase = self._login(way, f"{at}.ssh" if "privateKeyFile" in own or "agent" in own else "ssh")
         bastion = way.get("bastion")
+        if bastion is not None:
+            where = f"{at}.ssh.bastion" if "bastion" in own else "ssh.bastion"
+            to_bastion = _merged({name: way[name] for name in _LOGIN if name in way}, bastion)
+            bastion_key, bastion_passphrase = self._login(to_bastion, where)
         return SshConfig(
             host=own.get("host", machine.get("address", "")),
             host_key=own.get("hostKey", "").strip(),
             private_key=key,
             user=way.get("user", "root"),
             port=way.get("port", 22),
+            passphrase=passphrase,
             bastion=None
             if bastion is None
             else BastionConfig(
                 host=bastion.get("host", ""),
                 host_key=bastion.get("hostKey", "").strip(),
-                private_key=self._private_key(
-                    {"privateKeyFile": bastion.get("privateKeyFile", way.get("privateKeyFile"))},
-                    f"{at}.ssh.bastion" if "bastion" in own else "ssh.bastion",
-                ),
+                private_key=bastion_key,
                 user=bastion.get("user", "root"),
                 port=bastion.get("port", 22),
+                passphrase=bastion_passphrase,
             ),
         )
 
     def _check_shared_key(self, defaults: Mapping[str, Any]) -> None:
         if "sshPrivateKey" not in self._given:
             return
-        self.problems += check_private_key(self._given["sshPrivateKey"], "sshPrivateKey")
+        passphrase = defaults.get("privateKeyPassphrase", "")
+        self.problems += check_private_key(self._given["sshPrivateKey"], "sshPrivateKey", passphrase)
+        if defaults.get("agent"):
+            rule = "The key for all machines is in sshPrivateKey or in the agent"
+            self._refuse("ssh.agent", "true", rule, "Remove one of the two")
         if "privateKeyFile" in defaults:
             rule = "The key for all machines is in sshPrivateKey or in ssh.privateKeyFile"
             self._refuse("ssh.privateKeyFile", shown(defaults["privateKeyFile"]), rule, "Remove one of the two")
 
-    def _private_key(self, way: Mapping[str, Any], at: str) -> str:
+    def _login(self, way: Mapping[str, Any], at: str) -> tuple[str, str]:
+        """The private key of a way in and its passphrase; both empty where it is in the agent."""
+        if way.get("agent"):
+            if "privateKeyFile" in way:
+                rule = "A private key is in a file or in the agent"
+                self._refuse(f"{at}.agent", "true", rule, "Remove it, or privateKeyFile")
+            return "", ""
+        passphrase = way.get("privateKeyPassphrase", "")
+        key = self._private_key(way, at, passphrase)
+        return key, passphrase if has_passphrase(key) else ""
+
+    def _private_key(self, way: Mapping[str, Any], at: str, passphrase: str) -> str:
         file = way.get("privateKeyFile")
         if file is None:
             shared: str | None = self._given.get("sshPrivateKey")
@@ -486,11 +540,12 @@ class _Loader:
                 self._refuse("ssh.privateKeyFile", "nothing", rule, "Set it, or sshPrivateKey, or that of each machine")
             return shared or ""
         path = self._path(file)
-        if path not in self._key_files:
+        if (path, passphrase) not in self._key_files:
             # Once, however many machines share the file.
-            self._key_files[path], found = read_private_key(path, file, f"{at}.privateKeyFile")
+            text, found = read_private_key(path, file, f"{at}.privateKeyFile", passphrase)
+            self._key_files[path, passphrase] = text
             self.problems += found
-        return self._key_files[path]
+        return self._key_files[path, passphrase]
 
     def _check_way(self, way: Mapping[str, Any], at: str) -> None:
         """Checks what is given at one place about a way in."""
@@ -607,6 +662,17 @@ class _Loader:
 
     def _refuse(self, key: str, value: str, rule: str, remedy: str) -> None:
         self.problems.append(Problem(key, value, rule, remedy))
+
+
+def _merged(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """A way in with what it does not say itself; a key of its own is not the default's, and has another passphrase."""
+    inherited = dict(defaults)
+    if own.get("agent"):
+        inherited.pop("privateKeyFile", None)
+    if "privateKeyFile" in own:
+        for name in ("agent", "privateKeyPassphrase"):
+            inherited.pop(name, None)
+    return {**inherited, **own}
 
 
 def cluster_plan(config: StackConfig) -> ClusterPlan:

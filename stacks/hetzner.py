@@ -9,6 +9,7 @@ import pulumi
 from components import Bastion, EtcdCluster
 from components.hetzner import (
     HetznerBastion,
+    HetznerBastionArgs,
     HetznerKey,
     HetznerMachines,
     HetznerMachinesArgs,
@@ -16,7 +17,8 @@ from components.hetzner import (
     HetznerNetworkArgs,
 )
 from components.kubernetes import cluster_api
-from components.plan.firewall import Firewall, member_rules
+from components.machine import Login, login, with_login
+from components.plan.firewall import Firewall, member_rules, outside
 from components.plan.hetzner import HetznerPlan
 
 from . import hetzner_config, hosts
@@ -30,7 +32,8 @@ from .previous import allowed_generations
 class _Key:
     """The operator's key."""
 
-    private_key: pulumi.Input[str]
+    login: Login
+    """With which one logs in."""
     public_key: pulumi.Input[str]
     known_as: list[pulumi.Input[str]]
     """Names and IDs of keys in the project that Hetzner is told of."""
@@ -71,7 +74,7 @@ def build(stack: StackConfig, last: Mapping[str, Any]) -> dict[str, Any]:
         "server_ids": machines.server_ids,
         "hosts": machines.hosts,
         "machines_file": machines_file(machines.machines),
-        "ssh_private_key": pulumi.Output.secret(key.private_key),
+        **({"ssh_private_key": key.login["private_key"]} if "private_key" in key.login else {}),
         "generations": machines.generations,
         "cluster_api_infrastructure": cluster_api.hetzner_cluster(
             stack.cluster_api.cluster_name,
@@ -99,11 +102,12 @@ def _network_args(hetzner: HetznerConfig) -> HetznerNetworkArgs:
 
 
 def _key(name: str, hetzner: HetznerConfig) -> _Key:
-    if hetzner.private_key:
+    if hetzner.public_key:
+        own = login(hetzner.private_key or None, hetzner.passphrase or None)
         # Not uploaded: Hetzner takes each key once per project, and two clusters may have the same operator.
-        return _Key(pulumi.Output.secret(hetzner.private_key), hetzner.public_key, list(hetzner.ssh_keys))
+        return _Key(own, hetzner.public_key, list(hetzner.ssh_keys))
     made = HetznerKey(name, {"cluster_name": hetzner.plan.cluster, "labels": dict(hetzner.plan.labels)})
-    return _Key(made.private_key, made.public_key, [*hetzner.ssh_keys, made.key_id])
+    return _Key(login(made.private_key, None), made.public_key, [*hetzner.ssh_keys, made.key_id])
 
 
 def _bastion(stack: StackConfig, hetzner: HetznerConfig, network: HetznerNetwork, key: _Key) -> Bastion | None:
@@ -112,24 +116,19 @@ def _bastion(stack: StackConfig, hetzner: HetznerConfig, network: HetznerNetwork
         return hosts.bastion(stack.bastion)
     if plan.bastion is None:
         return None
-    made = HetznerBastion(
-        f"{stack.cluster_name}-bastion",
-        network,
-        {
-            "cluster_name": plan.cluster,
-            "location": plan.bastion.location,
-            "server_type": plan.bastion.server_type,
-            "address": _bastion_address(plan),
-            "network_range": plan.network_range,
-            "private_key": key.private_key,
-            "public_key": key.public_key,
-            "image": plan.bastion.image,
-            "user": hetzner.user,
-            "ssh_keys": key.known_as,
-            "labels": dict(plan.labels),
-        },
-    )
-    return made.bastion
+    args: HetznerBastionArgs = {
+        "cluster_name": plan.cluster,
+        "location": plan.bastion.location,
+        "server_type": plan.bastion.server_type,
+        "address": _bastion_address(plan),
+        "network_range": plan.network_range,
+        "public_key": key.public_key,
+        "image": plan.bastion.image,
+        "user": hetzner.user,
+        "ssh_keys": key.known_as,
+        "labels": dict(plan.labels),
+    }
+    return HetznerBastion(f"{stack.cluster_name}-bastion", network, with_login(args, key.login)).bastion
 
 
 def _bastion_address(plan: HetznerPlan) -> str:
@@ -138,8 +137,14 @@ def _bastion_address(plan: HetznerPlan) -> str:
 
 def _firewall(plan: HetznerPlan) -> Firewall:
     """The rules of the machines themselves, which see private and public traffic alike."""
-    # Through a bastion that is made here, ssh comes from its private address, and from nowhere else.
-    operators = [_bastion_address(plan)] if plan.bastion is not None else plan.operators
+    operators = list(plan.operators)
+    if plan.bastion is not None:
+        # Ssh comes from its private address, and from nowhere else.
+        operators = [_bastion_address(plan)]
+    elif not plan.through_another_bastion:
+        # Who comes to the public address is the firewall of Hetzner's business alone. Else an operator whose address
+        # has changed could open that one, and would stand before the machine's own.
+        operators += outside(plan.network_range)
     return member_rules(
         list(plan.addresses.values()), operators=operators, clients=plan.clients, metrics=plan.metrics_clients
     )
@@ -163,7 +168,6 @@ def _machines_args(
             for slot in plan.slots
         ],
         "firewall": _firewall(plan),
-        "private_key": key.private_key,
         "public_key": key.public_key,
         "user": hetzner.user,
         "ssh_keys": key.known_as,
@@ -179,4 +183,4 @@ def _machines_args(
         args["bastion"] = bastion
     if plan.volume_size is not None:
         args["volume"] = {"size": plan.volume_size, "protect": hetzner.protect_volume}
-    return args
+    return with_login(args, key.login)

@@ -31,8 +31,11 @@ class HetznerConfig:
     ssh_keys: tuple[str, ...] = ()
     user: str = ""
     private_key: str = field(default="", repr=False)
-    """The operator's own key; empty: one is made."""
+    """The operator's own key; empty: one is made, or it is in an agent."""
     public_key: str = ""
+    """The operator's own public key; empty: one is made."""
+    passphrase: str = field(default="", repr=False)
+    """Of the operator's own key; empty: it has none."""
 
 
 def read_hetzner(

@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-import pulumi
-
 from components import Bastion, EtcdCluster, Machine, Ssh
+from components.machine import login, with_login
 from components.plan.firewall import member_rules
 
 from .config import BastionConfig, MachineConfig, SshConfig, StackConfig
@@ -42,13 +41,8 @@ def _machine(machine: MachineConfig) -> Machine:
 
 
 def _ssh(ssh: SshConfig) -> Ssh:
-    way: Ssh = {
-        "host": ssh.host,
-        "port": ssh.port,
-        "user": ssh.user,
-        "host_key": ssh.host_key,
-        "private_key": pulumi.Output.secret(ssh.private_key),
-    }
+    way: Ssh = {"host": ssh.host, "port": ssh.port, "user": ssh.user, "host_key": ssh.host_key}
+    way = with_login(way, login(ssh.private_key or None, ssh.passphrase or None))
     if ssh.bastion is not None:
         way["bastion"] = bastion(ssh.bastion)
     return way
@@ -56,10 +50,5 @@ def _ssh(ssh: SshConfig) -> Ssh:
 
 def bastion(given: BastionConfig) -> Bastion:
     """A bastion that exists, as the components want it."""
-    return Bastion(
-        host=given.host,
-        port=given.port,
-        user=given.user,
-        host_key=given.host_key,
-        private_key=pulumi.Output.secret(given.private_key),
-    )
+    way: Bastion = {"host": given.host, "port": given.port, "user": given.user, "host_key": given.host_key}
+    return with_login(way, login(given.private_key or None, given.passphrase or None))

@@ -40,9 +40,22 @@ def _ssh(prefix: str) -> tuple[Key, ...]:
         Key(
             f"{prefix}.privateKeyFile",
             TEXT,
-            "File with the private ssh key, relative to the project's directory, `~` allowed; without a passphrase, "
-            "readable by its owner alone.",
+            "File with the private ssh key, relative to the project's directory, `~` allowed; readable by its owner "
+            "alone.",
             inherits or "`sshPrivateKey`",
+        ),
+        Key(
+            f"{prefix}.privateKeyPassphrase",
+            TEXT,
+            "Passphrase of the private key: `pulumi config set --path --secret ssh.privateKeyPassphrase`.",
+            inherits,
+            secret=True,
+        ),
+        Key(
+            f"{prefix}.agent",
+            BOOLEAN,
+            "Whether the private key is in the ssh agent of whoever runs Pulumi (`SSH_AUTH_SOCK`), and not given here.",
+            inherits or "false",
         ),
         Key(f"{prefix}.bastion", OBJECT, "Host through which the machines are reached.", inherits or "none"),
         Key(f"{prefix}.bastion.host", TEXT, "Name or address of the bastion.", required=True),
@@ -50,6 +63,19 @@ def _ssh(prefix: str) -> tuple[Key, ...]:
         Key(f"{prefix}.bastion.user", TEXT, "Login on the bastion.", "root"),
         Key(f"{prefix}.bastion.port", INTEGER, "TCP port of its sshd.", "22"),
         Key(f"{prefix}.bastion.privateKeyFile", TEXT, "File with the key for the bastion.", "the machine's key"),
+        Key(
+            f"{prefix}.bastion.privateKeyPassphrase",
+            TEXT,
+            "Passphrase of the key for the bastion.",
+            "the machine's",
+            secret=True,
+        ),
+        Key(
+            f"{prefix}.bastion.agent",
+            BOOLEAN,
+            "Whether the key for the bastion is in the ssh agent.",
+            "as for the machine",
+        ),
     )
 
 
@@ -359,6 +385,11 @@ KEYS: tuple[Key, ...] = (
     ),
     Key("ssh", OBJECT, "The way in, for all machines that do not say otherwise."),
     *_ssh("ssh"),
+    Key(
+        "ssh.publicKey",
+        TEXT,
+        "Public half of a key in an agent, one line: what machines that a cloud makes are told of their operator.",
+    ),
     Key(
         "sshPrivateKey",
         TEXT,

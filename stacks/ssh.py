@@ -13,7 +13,11 @@ _BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]*)PRIVATE KEY-----(.*?)-----END \1PRI
 _HOST_KEY = re.compile(
     r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(?:256|384|521)) ([A-Za-z0-9+/]+={0,3})(?: [^\r\n]*)?", re.ASCII
 )
-_UNUSABLE = "An ssh key is a private key in PEM or OpenSSH format, without a passphrase"
+_UNUSABLE = "An ssh key is a private key in PEM or OpenSSH format"
+_AGENT = "load it into an ssh agent (ssh-add) and set agent: true instead"
+_MAGIC = b"openssh-key-v1\0"
+# What pulumi-command can decrypt of the OpenSSH format.
+_CIPHERS = ("aes256-ctr", "aes256-cbc")
 
 
 def is_host(text: str) -> bool:
@@ -26,8 +30,14 @@ def is_host(text: str) -> bool:
     return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", text, re.ASCII) is not None
 
 
-def check_private_key(text: str, key: str) -> list[Problem]:
-    """Why ssh cannot use this private key; empty when it can. The message holds none of it."""
+def check_private_key(text: str, key: str, passphrase: str = "") -> list[Problem]:
+    """Why ssh cannot use this private key; empty when it can. The message holds none of it.
+
+    Args:
+        text: the key.
+        key: the config key that holds or names it.
+        passphrase: its passphrase; a key that has none ignores it.
+    """
     block = _BLOCK.search(text)
     if block is None:
         remedy = (
@@ -36,24 +46,58 @@ def check_private_key(text: str, key: str) -> list[Problem]:
             else "Make one with: ssh-keygen -t ed25519"
         )
         return [Problem(key, "a text that is none", _UNUSABLE, remedy)]
-    if _has_passphrase(block[1], block[2]):
-        remedy = "Make one for this purpose, or remove the passphrase of a copy with: ssh-keygen -p -f COPY"
-        return [Problem(key, "a private key with a passphrase (not shown)", _UNUSABLE, remedy)]
+    if (public_key(text) or "").startswith("sk-"):
+        rule = "A key on a security key (FIDO) is used through an ssh agent: what is in the file is only its handle"
+        return [Problem(key, "a FIDO key", rule, _AGENT.capitalize())]
+    return _check_encryption(text, block[1], key, passphrase)
+
+
+def _check_encryption(text: str, kind: str, key: str, passphrase: str) -> list[Problem]:
+    given = "a private key with a passphrase (not shown)"
+    if kind.startswith("ENCRYPTED"):
+        rule = "pulumi-command decrypts keys in OpenSSH format"
+        return [Problem(key, given, rule, "Convert a copy with: ssh-keygen -p -f COPY")]
+    if not has_passphrase(text):
+        return []
+    if not passphrase:
+        remedy = f"Set privateKeyPassphrase beside it (a secret), or {_AGENT}"
+        return [Problem(key, given, "A key that has a passphrase is given with it", remedy)]
+    cipher = _cipher(text)
+    if cipher is not None and cipher not in _CIPHERS:
+        rule = f"pulumi-command decrypts {' and '.join(_CIPHERS)}, not {cipher}"
+        return [Problem(key, given, rule, "Encrypt a copy anew with: ssh-keygen -p -Z aes256-ctr -f COPY")]
     return []
 
 
-def _has_passphrase(kind: str, body: str) -> bool:
-    if kind.startswith("ENCRYPTED") or "Proc-Type: 4,ENCRYPTED" in body:
-        return True
-    if not kind.startswith("OPENSSH"):
+def has_passphrase(private_key: str) -> bool:
+    """Whether that private key is encrypted."""
+    block = _BLOCK.search(private_key)
+    if block is None:
         return False
+    return "Proc-Type: 4,ENCRYPTED" in block[2] or _cipher(private_key) not in (None, "none")
+
+
+def _cipher(private_key: str) -> str | None:
+    """How a private key in OpenSSH format is encrypted, `none` if it is not; None for other formats."""
+    decoded = _decoded(private_key)
+    if decoded is None:
+        return None
     try:
-        decoded = base64.b64decode("".join(body.split()))
+        return _field(decoded)[0].decode("ascii")
     except ValueError:
-        return False
-    # The cipher's name follows the magic: a length of four bytes and, without a passphrase, `none`.
-    magic = b"openssh-key-v1\0"
-    return decoded.startswith(magic) and decoded[len(magic) : len(magic) + 8] != b"\0\0\0\4none"
+        return None
+
+
+def _decoded(private_key: str) -> bytes | None:
+    """What follows the magic of a private key in OpenSSH format; None for other formats."""
+    block = _BLOCK.search(private_key)
+    if block is None or not block[1].startswith("OPENSSH"):
+        return None
+    try:
+        decoded = base64.b64decode("".join(block[2].split()))
+    except ValueError:
+        return None
+    return decoded.removeprefix(_MAGIC) if decoded.startswith(_MAGIC) else None
 
 
 def public_key(private_key: str) -> str | None:
@@ -61,11 +105,10 @@ def public_key(private_key: str) -> str | None:
 
     There it stands in the clear: a magic, three texts about encryption, the number of keys, the public key.
     """
-    block = _BLOCK.search(private_key)
-    if block is None or not block[1].startswith("OPENSSH"):
+    rest = _decoded(private_key)
+    if rest is None:
         return None
     try:
-        rest = base64.b64decode("".join(block[2].split())).removeprefix(b"openssh-key-v1\0")
         for _ in range(3):
             _, rest = _field(rest)
         blob, _ = _field(rest[4:])
@@ -83,13 +126,14 @@ def _field(data: bytes) -> tuple[bytes, bytes]:
     return data[4:end], data[end:]
 
 
-def read_private_key(path: Path, given: str, key: str) -> tuple[str, list[Problem]]:
+def read_private_key(path: Path, given: str, key: str, passphrase: str = "") -> tuple[str, list[Problem]]:
     """The private key in a file, and why it cannot be used; the text is empty when there is a problem.
 
     Args:
         path: the file.
         given: the path as the user wrote it.
         key: the config key that names it.
+        passphrase: its passphrase; a key that has none ignores it.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -102,9 +146,27 @@ def read_private_key(path: Path, given: str, key: str) -> tuple[str, list[Proble
         rule = f"A private key is readable by its owner alone; this file has mode {stat.S_IMODE(mode):04o}"
         return "", [Problem(key, shown(given), rule, f"Run: chmod 600 {given}")]
     problems = [
-        Problem(key, f"{shown(given)}, {each.value}", each.rule, each.remedy) for each in check_private_key(text, key)
+        Problem(key, f"{shown(given)}, {each.value}", each.rule, each.remedy)
+        for each in check_private_key(text, key, passphrase)
     ]
     return ("" if problems else text), problems
+
+
+def _check_offered(kind: str, text: str, key: str) -> list[Problem]:
+    """Why a server does not show this host key to pulumi-command, which asks for a key by its very type."""
+    if kind != "ssh-rsa":
+        return []
+    rule = "Servers sign with an RSA host key as rsa-sha2-512 or rsa-sha2-256, which pulumi-command does not ask for"
+    remedy = "Give the Ed25519 one, from its type on, of: ssh-keyscan -t ed25519 HOST"
+    return [Problem(key, shown(text), rule, remedy)]
+
+
+def check_public_key(text: str, key: str) -> list[Problem]:
+    """Why this is no public key of a login, one line; empty when it is one."""
+    if re.fullmatch(r"(?:ssh|ecdsa|sk-ssh|sk-ecdsa)-[a-z0-9@.-]+ [A-Za-z0-9+/]+={0,3}(?: [^\r\n]*)?", text.strip()):
+        return []
+    rule = "A public key is one line: its type and its base64, like ssh-ed25519 AAAA..."
+    return [Problem(key, shown(text), rule, "Copy it from the file with .pub, or from: ssh-add -L")]
 
 
 def check_host_key(text: str, key: str) -> list[Problem]:
@@ -117,7 +179,7 @@ def check_host_key(text: str, key: str) -> list[Problem]:
             decoded = b""
         name = match[1].encode()
         if decoded.startswith(len(name).to_bytes(4, "big") + name):
-            return []
+            return _check_offered(match[1], text, key)
     rule = "A host key is one line: its type and its base64, like ssh-ed25519 AAAA..."
     remedy = "Copy it from /etc/ssh/ssh_host_ed25519_key.pub on the machine"
     if _HOST_KEY.search(text) and match is None:

@@ -6,7 +6,7 @@ import pulumi
 import pulumi_aws as aws
 
 from ..first_boot import FOR_ROOT
-from ..machine import Bastion, Ssh
+from ..machine import Bastion, Ssh, login, with_login
 from ..plan import cloud_init
 from ..plan.aws import DEFAULT_ROOT_SIZE, DEFAULT_USER
 from ..plan.aws_types import DEFAULT_IMAGE
@@ -31,8 +31,10 @@ class AwsBastionArgs(TypedDict):
     """Its subnet, with a route to an internet gateway: `edge_subnet_id` of the network."""
     operators: list[str]
     """Ranges from which ssh comes."""
-    private_key: pulumi.Input[str]
-    """The operator's private ssh key (secret)."""
+    private_key: NotRequired[pulumi.Input[str]]
+    """The operator's private ssh key (secret). Default: those in the ssh agent of whoever runs Pulumi."""
+    private_key_password: NotRequired[pulumi.Input[str]]
+    """Its passphrase (secret). Default: it has none."""
     public_key: pulumi.Input[str]
     """Its public half, one line."""
     image: NotRequired[str]
@@ -88,7 +90,7 @@ class AwsBastion(pulumi.ComponentResource):
         address = aws.ec2.Eip(name, domain="vpc", network_interface=interface.id, tags=marked, opts=child)
         host_key = ssh_key(name, "the bastion's host key", self)
         template = pulumi.Output.from_input(args["public_key"]).apply(
-            lambda key: cloud_init.template(user, [key], 1, FOR_ROOT)
+            lambda key: cloud_init.template(user, [key], 1, FOR_ROOT, bastion=True)
         )
         server = aws.ec2.Instance(
             name,
@@ -107,16 +109,17 @@ class AwsBastion(pulumi.ComponentResource):
                 ignore_changes=["ami", "instanceType", "userData"],
             ),
         )
+        key = login(args.get("private_key"), args.get("private_key_password"))
         way: Ssh = {
             "host": address.public_ip,
             "host_key": host_key.public_key_openssh,
-            "private_key": args["private_key"],
             "user": user,
         }
-        self.bastion = {
+        way = with_login(way, key)
+        through: Bastion = {
             "host": reached(f"{name}-reached", way, address.public_ip, server, self),
             "host_key": way["host_key"],
-            "private_key": way["private_key"],
             "user": user,
         }
+        self.bastion = with_login(through, key)
         self.register_outputs({})

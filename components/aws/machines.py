@@ -11,7 +11,7 @@ from ..first_boot import FOR_ROOT
 from ..gate import gates
 from ..irreplaceable import irreplaceable, volume_refusal
 from ..kept import generation_name, kept
-from ..machine import Bastion, CloudMachine, Machine, Ssh
+from ..machine import Bastion, CloudMachine, Machine, Ssh, login, with_login
 from ..plan import aws_types, cloud_init
 from ..plan.aws import DEFAULT_ROOT_SIZE, DEFAULT_USER
 from ..plan.errors import Problem, refuse
@@ -73,8 +73,11 @@ class AwsMachinesArgs(TypedDict):
     """Name of the cluster: part of all names, and the tag `cluster`."""
     slots: list[AwsSlot]
     """The slots, in the order in which changes go through them."""
-    private_key: pulumi.Input[str]
-    """The operator's private ssh key (secret); `AwsKey` makes one."""
+    private_key: NotRequired[pulumi.Input[str]]
+    """The operator's private ssh key (secret); `AwsKey` makes one. Default: those in the ssh agent of whoever runs
+    Pulumi."""
+    private_key_password: NotRequired[pulumi.Input[str]]
+    """Its passphrase (secret). Default: it has none."""
     public_key: pulumi.Input[str]
     """Its public half, one line."""
     user: NotRequired[str]
@@ -127,7 +130,7 @@ class AwsMachines(pulumi.ComponentResource):
         refuse(_check(args, network))
         self._name, self._args, self._network = name, args, network
         self._cluster = args["cluster_name"]
-        self._private_key = pulumi.Output.secret(args["private_key"])
+        self._login = login(args.get("private_key"), args.get("private_key_password"))
         self._images = Images(self)
         self._host_keys: dict[str, tls.PrivateKey] = {}
         # Slot -> what cannot be replaced without its machine: its card, and what ties its volume to it.
@@ -195,9 +198,9 @@ class AwsMachines(pulumi.ComponentResource):
         ssh: Ssh = {
             "host": host,
             "host_key": host_key.public_key_openssh,
-            "private_key": self._private_key,
             "user": args.get("user", DEFAULT_USER),
         }
+        ssh = with_login(ssh, self._login)
         if "bastion" in args:
             ssh["bastion"] = args["bastion"]
         ssh["host"] = reached(f"{child}-reached", {**ssh}, host, server, self)

@@ -6,7 +6,7 @@ import pulumi
 import pulumi_hcloud as hcloud
 
 from ..first_boot import FOR_ROOT
-from ..machine import Bastion, Ssh
+from ..machine import Bastion, Ssh, login, with_login
 from ..plan import cloud_init
 from ..plan.hetzner import DEFAULT_IMAGE, DEFAULT_USER
 from ..reached import reached
@@ -27,8 +27,10 @@ class HetznerBastionArgs(TypedDict):
     """Private address in the subnet."""
     network_range: str
     """Range of the network: whose way out this machine is."""
-    private_key: pulumi.Input[str]
-    """The operator's private ssh key (secret)."""
+    private_key: NotRequired[pulumi.Input[str]]
+    """The operator's private ssh key (secret). Default: those in the ssh agent of whoever runs Pulumi."""
+    private_key_password: NotRequired[pulumi.Input[str]]
+    """Its passphrase (secret). Default: it has none."""
     public_key: pulumi.Input[str]
     """Its public half, one line."""
     image: NotRequired[str]
@@ -59,7 +61,11 @@ class HetznerBastion(pulumi.ComponentResource):
         units = FOR_ROOT | cloud_init.translation(args["network_range"])
         keys = pulumi.Output.all(args["public_key"], host_key.private_key_openssh, host_key.public_key_openssh)
         first_boot: pulumi.Output[str] = pulumi.Output.secret(
-            keys.apply(lambda all_: cloud_init.user_data(cloud_init.template(user, [all_[0]], 1, units), *all_[1:]))
+            keys.apply(
+                lambda all_: cloud_init.user_data(
+                    cloud_init.template(user, [all_[0]], 1, units, bastion=True), *all_[1:]
+                )
+            )
         )
         server = hcloud.Server(
             name,
@@ -87,16 +93,17 @@ class HetznerBastion(pulumi.ComponentResource):
             gateway=server.id.apply(lambda _: args["address"]),
             opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True),
         )
+        key = login(args.get("private_key"), args.get("private_key_password"))
         way: Ssh = {
             "host": server.ipv4_address,
             "host_key": host_key.public_key_openssh,
-            "private_key": args["private_key"],
             "user": user,
         }
-        self.bastion = {
+        way = with_login(way, key)
+        through: Bastion = {
             "host": reached(f"{name}-reached", way, server.ipv4_address, server, self),
             "host_key": way["host_key"],
-            "private_key": way["private_key"],
             "user": user,
         }
+        self.bastion = with_login(through, key)
         self.register_outputs({})

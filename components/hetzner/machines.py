@@ -10,7 +10,7 @@ from ..first_boot import FOR_ROOT
 from ..gate import gates
 from ..irreplaceable import irreplaceable, volume_refusal
 from ..kept import generation_name, kept
-from ..machine import Bastion, CloudMachine, Machine, Ssh
+from ..machine import Bastion, CloudMachine, Machine, Ssh, login, with_login
 from ..plan import cloud_init
 from ..plan.errors import Problem, refuse
 from ..plan.generations import check_generations
@@ -57,8 +57,11 @@ class HetznerMachinesArgs(TypedDict):
     """The slots, in the order in which changes go through them; at most 10."""
     firewall: dict[str, list[str]]
     """Port -> ranges that may reach it; the machines drop all else that comes to these ports."""
-    private_key: pulumi.Input[str]
-    """The operator's private ssh key (secret); `HetznerKey` makes one."""
+    private_key: NotRequired[pulumi.Input[str]]
+    """The operator's private ssh key (secret); `HetznerKey` makes one. Default: those in the ssh agent of whoever runs
+    Pulumi."""
+    private_key_password: NotRequired[pulumi.Input[str]]
+    """Its passphrase (secret). Default: it has none."""
     public_key: pulumi.Input[str]
     """Its public half, one line."""
     user: NotRequired[str]
@@ -118,7 +121,7 @@ class HetznerMachines(pulumi.ComponentResource):
         self._name, self._args, self._network = name, args, network
         self._cluster = args["cluster_name"]
         self._labels = {**args.get("labels", {}), "etcd": "true", "cluster": self._cluster}
-        self._private_key = pulumi.Output.secret(args["private_key"])
+        self._login = login(args.get("private_key"), args.get("private_key_password"))
         self._host_keys: dict[str, tls.PrivateKey] = {}
         self._volumes = irreplaceable(f"{name}-volumes-in-use", volume_refusal)
         self._group = hcloud.PlacementGroup(
@@ -190,9 +193,9 @@ class HetznerMachines(pulumi.ComponentResource):
         ssh: Ssh = {
             "host": host,
             "host_key": host_key.public_key_openssh,
-            "private_key": self._private_key,
             "user": self._args.get("user", DEFAULT_USER),
         }
+        ssh = with_login(ssh, self._login)
         if bastion is not None:
             ssh["bastion"] = bastion
         ssh["host"] = reached(f"{child}-reached", {**ssh}, host, server, self)

@@ -12,6 +12,20 @@ import io
 import zipfile
 from pathlib import Path
 
+# Finds a Python that etcd-node can run with, whatever it is called, and runs it with the arguments; `NAME` is the
+# machine. A distribution may leave out parts of the standard library.
+_FIND = """\
+for p in python3 /usr/bin/python3.* /usr/local/bin/python3* /usr/libexec/platform-python; do
+  if "$p" -I -c "import sys, bz2, json, ssl, zipfile; sys.exit(sys.version_info < (3, 9))" </dev/null >/dev/null 2>&1
+  then exec "$p" -I "$@"; fi
+done
+echo "NAME: there is no Python 3.9 or later with its whole standard library (python3 here: $(python3 -V 2>&1)). \
+Install one, for example by apt-get install python3 or dnf install python3.11, then run again." >&2
+exit 1
+"""
+FIND = _FIND.replace("NAME", "$0")
+"""Script for `sh -c`; its `$0` is the machine's name."""
+
 _MAIN = "import sys\n\nfrom etcd_node.cli import main\n\nsys.exit(main())\n"
 
 # Each file that is not as it should be is written anew, and is on the disk before anything is run from it: a power cut
@@ -27,7 +41,10 @@ os.umask(0o022)
 program = bz2.decompress(base64.b64decode(sys.stdin.readline()))
 home, wrapper = "/usr/local/lib/etcd-node", "/usr/local/sbin/etcd-node"
 place = os.path.join(home, hashlib.sha256(program).hexdigest()[:12])
-text = "#!/bin/sh\\n# etcd-node of external-etcd; try: etcd-node status\\nexec python3 -I %s \\"$@\\"\\n" % place
+python, text = sys.executable, "#!/bin/sh\\n# etcd-node of external-etcd; try: etcd-node status\\n"
+text += "[ -x %s ] && exec %s -I %s \\"$@\\"\\n" % (python, python, place)
+# That one is gone: the system was upgraded.
+text += "set -- %s \\"$@\\"\\n" % place + FIND
 before = open(wrapper).read() if os.path.exists(wrapper) else ""
 changed = set()
 def put(path, data, mode):
@@ -67,8 +84,8 @@ if before != text:
         if old != place and old not in before and os.path.getmtime(old) < time.time() - 600:
             shutil.rmtree(old, ignore_errors=True)
 os.execv(wrapper, [wrapper] + sys.argv[1:])
-"""
-"""Python program for `python3 -c`: installs what `program` returns, from stdin, and runs it with its arguments.
+""".replace("FIND", repr(_FIND.replace("NAME", "etcd-node: $(uname -n)")))
+"""Python program for `python3 -I -c`: installs what `program` returns, from stdin, and runs it with its arguments.
 
 The first line of stdin is the program; what follows only makes the input differ for another machine. It keeps the
 program that was in use before, and any that is younger than ten minutes (another run may just be unpacking it).

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from . import lock, say, spec
+from . import lock, paths, say, spec
 from .errors import NodeError
 
 _USAGE = """\
@@ -46,8 +46,14 @@ DEADLINES = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one verb; returns 0, or 1 with a sentence on stderr."""
+    """Runs one verb; returns 0, or 1 with a sentence on stderr.
+
+    With `--answer` before the verb it returns `ANSWERED` instead of 0: whoever asks wants to tell it from silence.
+    """
     words = list(sys.argv[1:] if argv is None else argv)
+    marked = words[:1] == ["--answer"]
+    if marked:
+        del words[0]
     if not words or words[0] in ("help", "-h", "--help"):
         print(_USAGE, end="")
         return 0 if words else 1
@@ -67,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("etcd-node: interrupted; run again, it goes on from here", file=sys.stderr)
         return 1
-    return 0
+    return paths.ANSWERED if marked else 0
 
 
 def _run(verb: str, words: list[str]) -> None:
@@ -99,7 +105,7 @@ def _run(verb: str, words: list[str]) -> None:
             leave(*words)
         return
     wanted = spec.parse(words[0])
-    say.member(wanted.member, to_stderr=verb == "health")
+    say.member(wanted.member)
     given = "" if verb == "prepare" or sys.stdin.isatty() else sys.stdin.read()
     change = _change(verb)
     with lock.held(verb), say.deadline(verb, DEADLINES[verb]):
@@ -125,7 +131,7 @@ def _change(verb: str) -> Callable[[spec.Spec, str], None]:
     if verb == "prepare":
         from .prepare import prepare
 
-        return lambda wanted, _: prepare(wanted)
+        return lambda wanted, _: print(prepare(wanted), flush=True)
     if verb == "health":
         from .claim import Claim
         from .health import health

@@ -56,3 +56,6 @@ METADATA_WANTED = Path("/etc/systemd/system/sysinit.target.wants") / METADATA_UN
 
 PROGRAM = Path("/usr/local/lib/etcd-node")
 WRAPPER = Path("/usr/local/sbin/etcd-node")
+
+ANSWERED = 93
+"""Exit status of a verb that was asked to mark its answer and has done what it was told; nothing else ends with it."""

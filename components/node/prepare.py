@@ -33,8 +33,8 @@ from .say import phase, say
 from .spec import Spec
 
 
-def prepare(spec: Spec) -> None:
-    """Runs all checks, then makes user, directories and release.
+def prepare(spec: Spec) -> str:
+    """Runs all checks, then makes user, directories and release; returns when that was, for the next step to differ.
 
     Raises:
         NodeError: the machine is not fit; it says why, and what was there is as it was.
@@ -78,7 +78,8 @@ def prepare(spec: Spec) -> None:
     rehearse(spec)
     if begins:
         network.wait_until_it_listens(spec)
-    say(f"prepared at {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}")
+    say("prepared")
+    return time.strftime("prepared at %Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def _known_by_its_data(spec: Spec) -> Identity | None:

@@ -7,19 +7,21 @@ import os
 import select
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from types import FrameType
 
 from .errors import NodeError, OverdueError
 
-_state = {"member": "", "phase": "start", "stream": "stdout", "reader": "there"}
+_STILL_SECONDS = 60.0
+
+_state = {"member": "", "phase": "start", "reader": "there"}
 
 
-def member(name: str, *, to_stderr: bool = False) -> None:
-    """Sets the name that starts every line, and where lines go (health keeps stdout for its JSON)."""
+def member(name: str) -> None:
+    """Sets the name that starts every line."""
     _state["member"] = name
-    _state["stream"] = "stderr" if to_stderr else "stdout"
 
 
 def current_member() -> str:
@@ -28,15 +30,18 @@ def current_member() -> str:
 
 
 def say(text: str) -> None:
-    """One short line of progress. A reader who went away (the operator's run was cut off) stops nothing."""
+    """One short line of progress, on stderr: stdout is for answers.
+
+    A reader who went away (the operator's run was cut off) stops nothing.
+    """
     prefix = f"{_state['member']}: " if _state["member"] else ""
     try:
-        print(f"{prefix}{text}", file=getattr(sys, _state["stream"]), flush=True)
+        print(f"{prefix}{text}", file=sys.stderr, flush=True)
     except OSError:
         _state["reader"] = "gone"
         # Python would try to flush it again at its end, and fail.
         with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), getattr(sys, _state["stream"]).fileno())
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def refuse_abandoned() -> None:
@@ -82,11 +87,20 @@ def deadline(verb: str, seconds: float) -> Iterator[None]:
 
     before = signal.signal(signal.SIGALRM, over)
     signal.setitimer(signal.ITIMER_REAL, seconds)
+    done = threading.Event()
+    threading.Thread(target=_still, args=(done,), daemon=True).start()
     try:
         yield
     finally:
+        done.set()
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+def _still(done: threading.Event) -> None:
+    """Says what is being done, again and again: on the way to the operator silence may be taken for death."""
+    while not done.wait(_STILL_SECONDS):
+        say(f"still at: {_state['phase']}")
 
 
 def more_time(seconds: float) -> None:

@@ -52,8 +52,25 @@ METADATA = ("169.254.169.254", "fd00:ec2::254")
 """Where machines read their user data: both clouds, and AWS over IPv6."""
 
 
+# A machine that dies while somebody waits for its answer says nothing any more, and sshd on the bastion never asks: the
+# one who waits would wait for ever. etcd-node says something once a minute; the wait for a first boot is silent for
+# 330 s at most. Not every sshd knows the setting.
+_CHANNEL_SECONDS = 420
+_CHANNELS = (
+    "file=/etc/ssh/sshd_config.d/external-etcd.conf; "
+    f"echo ChannelTimeout direct-tcpip={_CHANNEL_SECONDS} >$file; "
+    "/usr/sbin/sshd -t || { rm $file; exit 0; }; "
+    "for service in ssh sshd; do ! systemctl -q is-active $service || systemctl reload $service; done"
+)
+
+
 def template(
-    user: str, authorized_keys: Sequence[str], generation: int, units: Mapping[str, str] | None = None
+    user: str,
+    authorized_keys: Sequence[str],
+    generation: int,
+    units: Mapping[str, str] | None = None,
+    *,
+    bastion: bool = False,
 ) -> dict[str, Any]:
     """Everything about a machine's first boot but its host key, which is a secret.
 
@@ -62,6 +79,7 @@ def template(
         authorized_keys: public keys with which to log in.
         generation: that of the slot: another one is another user data, so the machine is replaced.
         units: name -> text of systemd units to start.
+        bastion: others are reached through this machine.
     """
     found: dict[str, Any] = {
         "users": [
@@ -87,6 +105,8 @@ def template(
             for name, text in units.items()
         ]
     found["runcmd"] = [*(["systemctl", "enable", "--now", "--no-block", name] for name in units), ["sh", "-c", _CLOCK]]
+    if bastion:
+        found["runcmd"].append(["sh", "-c", _CHANNELS])
     return found
 
 

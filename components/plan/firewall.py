@@ -30,6 +30,12 @@ def member_rules(
     }
 
 
+def outside(network: str) -> list[str]:
+    """Every address that is not in that private IPv4 network."""
+    everywhere = ipaddress.IPv4Network("0.0.0.0/0")
+    return [*map(str, everywhere.address_exclude(ipaddress.IPv4Network(network))), "::/0"]
+
+
 def _sorted(sources: Sequence[str]) -> list[str]:
     """As ranges, without those that another one contains, in the order of addresses."""
     found = {range_ for text in sources if (range_ := parse_range(text)) is not None}

@@ -33,7 +33,8 @@ _BASE: Mapping[str, Field] = {
     "host": Field(required=True),
     "user": Field(default="root"),
     "port": Field("number", default=22),
-    "privateKey": Field(required=True, secret=True, rule=_no_private_key),
+    "privateKey": Field(secret=True, rule=_no_private_key),
+    "privateKeyPassword": Field(secret=True),
     "hostKey": Field(required=True, rule=_no_host_key),
     "dialErrorLimit": Field("integer", default=10, minimum=0),
     "perDialTimeout": Field("integer", default=15, minimum=1),
@@ -47,7 +48,7 @@ class Command(Resource):
         "connection": Field(
             "object", required=True, secret=True, fields={**_BASE, "proxy": Field("object", fields=_BASE)}
         ),
-        "create": Field(required=True),
+        "create": Field(),
         "delete": Field(),
         "stdin": Field(),
         "triggers": Field("list", item=Field("any"), replaces=True),
@@ -61,15 +62,18 @@ class Command(Resource):
 
     def create(self, call: Call, inputs: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """Run `create`."""
-        return call.name + os.urandom(4).hex(), self._run(call, inputs["create"], inputs)
+        return call.name + os.urandom(4).hex(), self._run(call, inputs.get("create"), inputs)
 
     def update(
         self,
         call: Call,
-        state: dict[str, Any],  # noqa: ARG002
+        state: dict[str, Any],
         inputs: dict[str, Any],
     ) -> dict[str, Any]:
         """Run `create` again."""
+        if "create" not in inputs:
+            # Nothing is run; what was said before stays.
+            return {**inputs, "stdout": state.get("stdout", ""), "stderr": state.get("stderr", "")}
         return self._run(call, inputs["create"], inputs)
 
     def delete(self, call: Call, state: dict[str, Any]) -> None:
@@ -80,6 +84,8 @@ class Command(Resource):
     def _run(self, call: Call, command: Any, state: dict[str, Any]) -> dict[str, Any]:
         if call.preview:
             return {**state, "stdout": UNKNOWN, "stderr": UNKNOWN}
+        if command is None:
+            return {**state, "stdout": "", "stderr": ""}
         from .remote import run  # noqa: PLC0415 (a preview never needs it)
 
         values = plain(state)

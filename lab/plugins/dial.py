@@ -22,6 +22,14 @@ Reached = TypeVar("Reached")
 LOST = (paramiko.SSHException, EOFError, OSError)
 """What a connection ends with when it ends by itself."""
 
+KEEPALIVE = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 15),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 9),
+)
+"""As Go sets it on what it dials: whoever is dialled and dies is given up after 150 s."""
+
 # What goes wrong on a connection is told by its error; paramiko would print it a second time, with a stack trace.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 logging.getLogger("paramiko").propagate = False
@@ -59,14 +67,14 @@ class _Login:
         self.timeout = float(connection["perDialTimeout"])
         self._user = str(connection["user"])
         self._host_key = connection["hostKey"].split()[1]
-        try:
-            self._key = paramiko.Ed25519Key.from_private_key(io.StringIO(connection["privateKey"]))
-        except Exception:
-            # Never the cause: it may show some of the key.
-            raise ProviderError(
-                "ssh: no key found: privateKey is no Ed25519 key without a passphrase; install the official plugin "
-                "for other kinds"
-            ) from None
+        self._keys: list[paramiko.PKey] = []
+        if "privateKey" in connection:
+            self._keys = [_private_key(connection["privateKey"], connection.get("privateKeyPassword"))]
+        # The agent is dialled whenever the environment names one, and asked only where there is no key: each way of
+        # logging in is tried once.
+        if path := os.environ.get("SSH_AUTH_SOCK"):
+            _dial_agent(path)
+            self._keys = self._keys or list(paramiko.Agent().get_keys())
 
     def connect(self) -> Transport:
         """Dial and log in. Raises DialError."""
@@ -81,6 +89,8 @@ class _Login:
             cause = os.strerror(error.errno).lower() if error.errno else str(error)
             raise DialError(f"dial tcp {endpoint}: connect: {cause}") from None
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for level, option, value in KEEPALIVE:
+            connection.setsockopt(level, option, value)
         return self.handshake(connection)
 
     def handshake(self, connection: Any) -> Transport:
@@ -88,8 +98,7 @@ class _Login:
         transport = Transport(connection)
         try:
             self._greet(transport)
-            if transport.auth_publickey(self._user, self._key):
-                raise paramiko.AuthenticationException("more is asked for")
+            self._log_in(transport)
         except paramiko.AuthenticationException:
             cause = "ssh: unable to authenticate, attempted methods [none publickey], no supported methods remain"
         except (DialError, *LOST) as error:
@@ -98,6 +107,13 @@ class _Login:
             return transport
         transport.close()
         raise DialError(f"ssh: handshake failed: {cause}")
+
+    def _log_in(self, transport: Transport) -> None:
+        for key in self._keys:
+            with contextlib.suppress(paramiko.AuthenticationException):
+                if not transport.auth_publickey(self._user, key):
+                    return
+        raise paramiko.AuthenticationException("none is accepted")
 
     def _greet(self, transport: Transport) -> None:
         transport.daemon = True
@@ -111,6 +127,27 @@ class _Login:
             raise DialError("i/o timeout")
         if transport.get_remote_server_key().get_base64() != self._host_key:
             raise DialError("ssh: host key mismatch")
+
+
+def _private_key(text: str, passphrase: str | None) -> paramiko.PKey:
+    try:
+        return paramiko.Ed25519Key.from_private_key(io.StringIO(text), passphrase)
+    except paramiko.PasswordRequiredException:
+        raise ProviderError("ssh: this private key is passphrase protected") from None
+    except Exception:
+        # Never the cause: it may show some of the key.
+        raise ProviderError(
+            "ssh: no key found: privateKey is no Ed25519 key with this passphrase; install the official plugin for "
+            "other kinds"
+        ) from None
+
+
+def _dial_agent(path: str) -> None:
+    try:
+        with socket.socket(socket.AF_UNIX) as agent:
+            agent.connect(path)
+    except OSError as error:
+        raise ProviderError(f"dial unix {path}: connect: {os.strerror(error.errno or 0).lower()}") from None
 
 
 def _cause(error: Exception) -> str:

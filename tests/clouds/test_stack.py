@@ -128,6 +128,28 @@ def test_every_port_is_open_to_those_alone_who_have_business_there(
     assert open_ports(first, address) == [2379, 2380]
 
 
+@ON_HETZNER
+def test_an_operator_with_another_address_comes_in_without_the_old_one(
+    example: Stack, inside: list[CloudMachine], stacks: HetznerStacks
+) -> None:
+    """All is as a colleague at another address has left it; only the configuration says where the operator is now."""
+    here = settings(example)["operators"]
+    settings(example)["operators"] = ["203.0.113.9/32"]
+    run = example.up()
+    assert "1 updated" in run.text, "nobody has to reach the machines for it"
+    second = stacks.machine(example, "etcd-2")
+    assert second.address
+    assert not second.answers(2)
+
+    settings(example)["operators"] = here
+    example.config["external-etcd:flags"] = {"max-txn-ops": "256"}
+    example.up()
+    assert "--max-txn-ops=256" in second.run("tr '\\0' ' ' </proc/$(pgrep -x etcd)/cmdline").stdout
+    (address,) = second.private_addresses
+    assert [open_ports(machine, address, [22]) for machine in inside] == [[], []], "the network is still closed to ssh"
+    assert open_ports(stacks.stranger(), second.address, [22]) == []
+
+
 @ON_AWS
 def test_the_clients_group_opens_nothing_on_who_carries_it(
     example: Stack, inside: list[CloudMachine], stacks: AwsStacks

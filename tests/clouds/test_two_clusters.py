@@ -169,6 +169,7 @@ def test_the_bastion_alone_reaches_ssh_and_nothing_of_etcd(clusters: Clusters, s
     assert open_ports(bastion, address) == [22]
     assert open_ports(first, address) == [2379, 2380]
     assert bastion.answers(10), "the operator comes from this computer"
+    assert "channeltimeout direct-tcpip=" in bastion.run("/usr/sbin/sshd -T").stdout, "who dies behind it is noticed"
     assert bastion.address
     assert open_ports(stacks.stranger(), bastion.address) == []
 

@@ -4,6 +4,7 @@ import functools
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pulumi
@@ -13,9 +14,11 @@ import yaml
 from components.aws import AwsMachines, AwsNetwork
 from components.first_boot import FOR_ROOT
 from components.plan import PlanError
+from components.plan.firewall import member_rules, outside
 from stacks import aws, config, guard, hetzner
 from tests.support.cloud_stacks import SLOTS, example
 from tests.support.recording import Recorder, Registration, aws_id, is_secret, plain_text, record
+from tests.support.sshd import new_key
 
 ZONES = ("eu-central-1a", "eu-central-1b", "eu-central-1c")
 EXISTING: dict[str, Any] = {
@@ -364,8 +367,8 @@ def test_before_a_machine_is_replaced_the_next_slots_member_is_asked_and_nobody_
         assert gate.request.replace_with[0].endswith(f"::{name}")
         assert gate.request.deleteBeforeReplace
         assert gate.request.deletedWith.endswith(f"tls:index/privateKey:PrivateKey::{name}")
-        assert f"etcd-node spare {slot}" in gate.inputs["delete"]
-        assert gate.inputs["create"] == "true"
+        assert f"etcd-node --answer spare {slot}" in gate.inputs["delete"]
+        assert "create" not in gate.inputs, "nobody is asked before"
         assert f"{cloud.name}-{witness}-reached" in gate.depends_on
         if not preview:
             key = gate.inputs["connection"]["value"]["hostKey"]
@@ -445,8 +448,11 @@ def test_the_machines_filter_private_traffic_by_the_same_rules() -> None:
     create = HETZNER.stack(False).named("hetzner-etcd-1-prepare").inputs["create"]
     spec = json.loads(create[create.index("{") : create.rindex("}") + 1])
     members = ["10.1.1.11/32", "10.1.1.12/31"]
+    # Hetzner's firewall judges the public side, and lets an operator with another address in without the machines.
+    assert (
+        spec["firewall"].pop("22") == member_rules([], operators=outside("10.1.0.0/16"), clients=[], metrics=[])["22"]
+    )
     assert spec["firewall"] == {
-        "22": ["203.0.113.7/32"],
         "2379": [*members, "10.1.2.0/24"],
         "2380": members,
         "2381": members,
@@ -458,6 +464,37 @@ def test_the_machines_filter_private_traffic_by_the_same_rules() -> None:
 def test_one_generation_is_raised_by_another_stash_of_that_slot_alone(cloud: Cloud, preview: bool) -> None:
     recorder = cloud.stack(preview, {"generations": FIRST}, generations="121")
     assert types(recorder, "Stash") == cloud.stashes("121")
+
+
+@pytest.mark.parametrize("where", ["agent", "passphrase"])
+def test_the_operators_own_key_may_be_in_an_agent_or_have_a_passphrase(
+    cloud: Cloud, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    private, public = new_key(passphrase="hunter2")
+    (tmp_path / "key").write_text(private)
+    (tmp_path / "key").chmod(0o600)
+    way = {
+        "agent": {"agent": True, "publicKey": public},
+        "passphrase": {"privateKeyFile": str(tmp_path / "key"), "privateKeyPassphrase": "hunter2"},
+    }[where]
+    given = {key.partition(":")[2]: value for key, value in example(cloud.name).items() if "etcd:" in key}
+    given |= {"ssh": way, cloud.name: {**given[cloud.name], **cloud.private}}
+    raw = {key: value if isinstance(value, str) else json.dumps(value) for key, value in given.items()}
+    loaded = config.load(cloud.name, raw)
+    monkeypatch.setattr("components.agent.ready", lambda **_: None)
+    recorder = record(lambda: cloud.build(loaded, {}), preview=False)
+    commands = recorder.of_type("command:remote:Command")
+    for connection in [command.inputs["connection"]["value"] for command in commands]:
+        for door in [connection, *([connection["proxy"]] if "proxy" in connection else [])]:
+            assert door.get("privateKey") == (None if where == "agent" else private)
+            assert door.get("privateKeyPassword") == (None if where == "agent" else "hunter2")
+    kept = [each.inputs for each in recorder.registrations if each.name.endswith("-first-boot")]
+    assert kept
+    assert all(public.split()[1] in json.dumps(each) for each in kept)
+    if where == "agent":
+        del given["ssh"]["publicKey"]
+        with pytest.raises(config.ConfigError, match=r"ssh\.publicKey.*ssh-add -L"):
+            config.load(cloud.name, {**raw, "ssh": json.dumps(given["ssh"])})
 
 
 def test_two_generations_raised_at_once_are_refused_before_anything_is_registered(cloud: Cloud, preview: bool) -> None:

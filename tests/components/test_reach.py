@@ -1,12 +1,16 @@
-"""What is said about the way to a machine before any command is run there."""
+"""What is said about a way that has led nowhere, and how little is done to find it out."""
 
+import asyncio
 import socket
 import threading
 from collections.abc import Iterator
+from typing import Any
 
+import pulumi
 import pytest
 
-from components.reach import UnreachableError, check_reachable
+from components import reach
+from tests.support.recording import record
 from tests.support.sshd import Sshd
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFh"
@@ -41,47 +45,83 @@ def greeter() -> Iterator[int]:
 
 
 @pytest.fixture
-def sshd() -> Iterator[tuple[int, str]]:
-    """An ssh server on loopback: port and public host key."""
+def sshd() -> Iterator[Sshd]:
+    """An ssh server on loopback."""
     with Sshd() as server:
-        yield server.port, " ".join(server.host_key.split()[:2])
+        yield server
+
+
+def door(port: int, host_key: str = KEY) -> reach.Door:
+    return reach.Door("etcd-2", "127.0.0.1", port, host_key)
 
 
 def test_a_machine_that_does_not_answer_is_named_with_cause_and_remedy(free_port: int) -> None:
-    with pytest.raises(
-        UnreachableError, match=r"(?s)etcd-2: .*127\.0\.0\.1 port \d+ \(connection refused\).*Start the machine"
-    ):
-        check_reachable("etcd-2", "127.0.0.1", free_port, KEY, wait=0)
+    said = reach.wrong_with(door(free_port)) or ""
+    assert said.startswith(f"etcd-2: no ssh server answers at 127.0.0.1 port {free_port} (connection refused)")
+    assert "Start the machine" in said
 
 
 def test_a_server_that_is_no_ssh_server_is_told_apart(greeter: int) -> None:
-    with pytest.raises(UnreachableError, match="something else than an ssh server"):
-        check_reachable("etcd-2", "127.0.0.1", greeter, KEY, wait=0)
+    assert "something else than an ssh server" in (reach.wrong_with(door(greeter)) or "")
 
 
-def test_another_host_key_is_shown_beside_the_configured_one(sshd: tuple[int, str]) -> None:
-    port, key = sshd
-    with pytest.raises(UnreachableError) as caught:
-        check_reachable("etcd-2", "127.0.0.1", port, KEY, wait=0)
-    assert KEY in str(caught.value)
-    assert key in str(caught.value)
-    assert "installed anew" in str(caught.value)
+def test_another_host_key_is_shown_beside_the_configured_one(sshd: Sshd) -> None:
+    said = reach.wrong_with(door(sshd.port)) or ""
+    assert KEY in said
+    assert sshd.host_key in said
+    assert "installed anew" in said
+    assert sshd.connections == 1, "one look is enough"
 
 
-def test_the_configured_host_key_is_accepted(sshd: tuple[int, str]) -> None:
-    port, key = sshd
-    check_reachable("etcd-2", "127.0.0.1", port, key, wait=0)
-    check_reachable("etcd-2", "127.0.0.1", port, f"{key} with a comment", wait=0)
+def test_the_configured_host_key_is_accepted(sshd: Sshd) -> None:
+    assert reach.wrong_with(door(sshd.port, sshd.host_key)) is None
+    assert reach.wrong_with(door(sshd.port, f"{sshd.host_key} with a comment")) is None
 
 
-def test_a_machine_that_is_just_booting_is_waited_for(free_port: int) -> None:
-    def boot() -> None:
-        threading.Event().wait(1)
-        with socket.create_server(("127.0.0.1", free_port)) as server:
-            for _ in range(3):
-                connection, _ = server.accept()
-                with connection:
-                    connection.sendall(b"SSH-2.0-test\r\n")
+def test_a_connection_that_lasts_is_left_alone(sshd: Sshd) -> None:
+    with socket.create_connection(("127.0.0.1", sshd.port)):
+        assert reach.wrong_with(door(sshd.port)) is None
+    assert sshd.connections == 1
 
-    threading.Thread(target=boot, daemon=True).start()
-    check_reachable("etcd-2", "127.0.0.1", free_port, "unknown-kind AAAA", wait=20)
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [("127.0.0.1", "0100007F"), ("10.99.0.12", "0C00630A"), ("2001:db8::1", "B80D0120000000000000000001000000")],
+)
+def test_an_address_is_found_in_the_tables_of_the_kernel(
+    address: str, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.byteorder", "little")
+    assert reach._hexadecimal(address) == shown
+
+
+async def _a_run(connection: Any, monkeypatch: pytest.MonkeyPatch, *, ends: bool) -> list[str]:
+    """The doors that are looked at in a run of three machines, whose commands end in time or do not."""
+    looked: list[str] = []
+    monkeypatch.setattr(reach, "_PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(reach, "wrong_with", lambda door: looked.append(f"{door.what} {door.host}:{door.port}"))
+    args: Any = pulumi.ResourceHookArgs("urn", "id", "name", "type", new_inputs={"connection": connection})
+    bindings = [reach.hooks(f"etcd-{n}", f"etcd-{n}") for n in (1, 2, 3)]
+    for _ in range(2):
+        for binding in bindings:
+            for hook in [*(binding.before_create or []), *((binding.after_update or []) if ends else [])]:
+                await hook(args)  # type: ignore[misc]
+        await asyncio.sleep(0.2)
+    return looked
+
+
+@pytest.mark.parametrize("secret", [True, False])
+@pytest.mark.parametrize("ends", [True, False], ids=["works", "hangs"])
+def test_a_door_is_looked_at_once_in_a_run_and_never_where_a_command_has_ended(
+    ends: bool, secret: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bastion = {"host": "198.51.100.1", "port": 22.0, "hostKey": KEY}
+    connection = {"host": "10.0.0.1", "port": 22.0, "hostKey": KEY, "proxy": bastion}
+    looked: list[list[str]] = []
+
+    async def program() -> None:
+        given = pulumi.Output.secret(connection) if secret else connection
+        looked.append(await _a_run(given, monkeypatch, ends=ends))
+
+    record(program, preview=False)
+    assert looked == [[] if ends else ["etcd-1's bastion 198.51.100.1:22"]]

@@ -9,7 +9,7 @@ from tests.support.prober import probing
 from tests.support.stacks import Stack, machine_config
 from tests.support.waiting import every
 
-_CONVERGE = "^python3 -I /usr/local/lib/etcd-node/[^ ]* converge"
+_CONVERGE = "^/usr/bin/python3 -I /usr/local/lib/etcd-node/[^ ]* --answer converge"
 
 
 def _cut_off(stack: Stack, stay: Machine, new: Machine) -> None:

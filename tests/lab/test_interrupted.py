@@ -80,7 +80,7 @@ def test_a_second_ctrl_c_ends_the_run_and_what_waits_on_a_machine_begins_nothing
         assert ended.code not in (0, 1)
         (pending,) = stack.export()["deployment"]["pending_operations"]
         assert pending["resource"]["urn"].endswith("::test-etcd-1-converge")
-        found[0].run("while pgrep -f '[e]tcd-node converge'; do sleep 0.2; done", root=True, timeout=90)
+        found[0].run("while pgrep -f '[e]tcd-node --answer converge'; do sleep 0.2; done", root=True, timeout=90)
         assert process_ids(found) == before
 
         # The state is not locked: no `pulumi cancel` before this.

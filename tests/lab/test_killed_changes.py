@@ -149,7 +149,7 @@ def test_what_a_killed_run_has_left_on_a_machine_begins_nothing_more(founded: Fo
         finally:
             running.kill()
         found[2].run(hang.format("CONT"), root=True)
-        found[1].run("while pgrep -f '[e]tcd-node converge'; do sleep 0.2; done", root=True, timeout=90)
+        found[1].run("while pgrep -f '[e]tcd-node --answer converge'; do sleep 0.2; done", root=True, timeout=90)
         assert {machine.name: starts(machine) - before[machine.name] for machine in found} == {
             found[0].name: 1,
             found[1].name: 0,

@@ -170,7 +170,7 @@ def test_a_machine_that_was_being_retired_when_the_run_was_killed_is_prepared_ag
     stack = stacks.new(found)
     stack.up()
     before = process_ids(found[:3])
-    retire = "'^python3 -I /usr/local/lib/etcd-node/[^ ]* retire'"
+    retire = "'^/usr/bin/python3 -I /usr/local/lib/etcd-node/[^ ]* --answer retire'"
     with probing(stack, found[:3], tmp_path, "A killed retirement set back") as probe:
         stack.config["machines"] = [machine_config(machine) for machine in found[:3]]
         probe.mark("pulumi up, 5 to 3")

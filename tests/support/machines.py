@@ -105,6 +105,11 @@ def busy(machine: Machine) -> Iterator[None]:
         machine.run("systemctl stop busy", root=True)
 
 
+def turned_away(machine: Machine) -> int:
+    """How often somebody has come to sshd and gone without having logged in, or was not let in for too many others."""
+    return int(machine.run("journalctl -q -u ssh | grep -cE 'preauth|drop connection' || true", root=True).stdout)
+
+
 def fill_disk(machine: Machine, path: str = "/var/lib/etcd", size: str = "2m") -> None:
     """Mount a tmpfs of `size` on `path`: a disk that is soon full. `umount` ends it."""
     machine.run(f"mkdir -p {path} && mount -t tmpfs -o size={size},mode=0755 lab-small-disk {path}", root=True)

@@ -13,6 +13,8 @@ from pulumi.runtime import mocks
 
 SECRET_KEY = "4dabf18193072939515e22adb298388d"
 SECRET_SIGNATURE = "1b47061264138c4ac30d75fd1eb44270"
+LOGIN = "printed by the shell of the login"
+"""Stands before every answer."""
 OPERATOR = {"id": "0123456789abcdef", "by": "alice@desk"}
 
 
@@ -127,7 +129,8 @@ class _Answers(mocks.Mocks):
             state["certRequestPem"] = f"request {args.name}"
         elif args.typ == "command:remote:Command":
             health = args.name.endswith("-health")
-            state |= {"stdout": _health(args.inputs["create"]) if health else f"{args.name} said", "stderr": ""}
+            said = _health(args.inputs["create"]) if health else f"{args.name} said"
+            state |= {"stdout": f"{LOGIN}\nexternal-etcd: answer\n{said}\n\nexternal-etcd: done", "stderr": ""}
         elif args.typ.startswith("hcloud:"):
             # Its IDs are numbers in texts.
             number = zlib.crc32(f"{args.typ} {args.name}".encode()) % 1_000_000
@@ -179,7 +182,7 @@ def record(program: Callable[[], object], preview: bool, previous: Mapping[str, 
     """Runs `program` against mocks and returns what it registered.
 
     Args:
-        program: builds resources.
+        program: builds resources; it may be a coroutine function.
         preview: as `pulumi preview` would: outputs that a provider computes are unknown.
         previous: the stack's outputs in its last update, for a program that asks for them.
     """
@@ -190,8 +193,8 @@ def record(program: Callable[[], object], preview: bool, previous: Mapping[str, 
         answers, project="external-etcd", stack="test", preview=preview, monitor=_Monitor(answers, recorder)
     )
 
-    def run() -> None:
-        program()
+    def run() -> object:
+        return program()
 
     pulumi.runtime.test(run)()  # type: ignore[no-untyped-call]
     return recorder

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 from typing import Any
 
 import pytest
@@ -84,5 +85,7 @@ def _unset(name: str, value: Any) -> bool:
 def _verb(text: str) -> str:
     """What a command does, without the program and the specification that it takes along."""
     text = text.replace(_UNKNOWN, "(not known yet)")
-    found = re.search(r"(?:/usr/local/sbin/etcd-node|python3 -c '.*') (\w+) '?(\w[\w-]*)?", text, re.DOTALL)
-    return " ".join(["etcd-node", *(part for part in found.groups() if part)]) if found else text[:_SHOWN]
+    found = re.search(r"--answer (\w+) '?(\w[\w-]*)?", text)
+    if found is None:
+        return (shlex.split(text)[-1] if "timeout " in text else text)[:_SHOWN]
+    return " ".join(["etcd-node", *(part for part in found.groups() if part)])

@@ -1,5 +1,6 @@
 """The configuration of a stack: what is read, and how everything wrong with it is said before anything is done."""
 
+import base64
 import json
 import re
 from pathlib import Path
@@ -82,7 +83,7 @@ def test_a_minimal_configuration_gets_every_default(directory: Path) -> None:
     assert [each.name for each in stack.machines] == ["etcd-1", "etcd-2", "etcd-3"]
     first = stack.machines[0]
     assert (first.identity, first.data_directory) == ("", "/var/lib/etcd")
-    assert first.ssh == config.SshConfig("10.0.0.11", HOST_KEY, PLAIN_KEY, "root", 22, None)
+    assert first.ssh == config.SshConfig("10.0.0.11", HOST_KEY, PLAIN_KEY, "root", 22)
 
 
 def test_every_value_arrives_where_it_belongs(directory: Path) -> None:
@@ -304,6 +305,84 @@ def test_a_file_without_a_usable_private_key_is_refused(text: str, expected: str
     refused = refusal(sound(), directory)
     assert (refused.key, len(refused.problems)) == ("ssh.privateKeyFile", 1)
     assert expected in str(refused)
+
+
+def openssh(kind: str, cipher: str = "none") -> str:
+    """A private key in OpenSSH format as far as it is read: kind of the public key, and how it is encrypted."""
+
+    def field(text: bytes) -> bytes:
+        return len(text).to_bytes(4, "big") + text
+
+    public = field(field(kind.encode()) + field(b"AAAA"))
+    body = b"openssh-key-v1\0" + field(cipher.encode()) + field(b"bcrypt") + field(b"") + b"\0\0\0\1" + public
+    lines = base64.b64encode(body).decode()
+    return f"-----BEGIN OPENSSH PRIVATE KEY-----\n{lines}\n-----END OPENSSH PRIVATE KEY-----\n"
+
+
+PASSPHRASE = {"privateKeyFile": "id_ed25519", "privateKeyPassphrase": "hunter2"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (openssh("sk-ssh-ed25519@openssh.com"), "agent: true"),
+        (openssh("sk-ecdsa-sha2-nistp256@openssh.com", "aes256-ctr"), "agent: true"),
+        (openssh("ssh-ed25519", "aes256-gcm@openssh.com"), "ssh-keygen -p -Z aes256-ctr"),
+        ("-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n", "ssh-keygen -p -f COPY"),
+    ],
+)
+def test_a_key_that_the_plugin_cannot_use_even_with_its_passphrase_is_refused_with_the_way(
+    text: str, expected: str, directory: Path
+) -> None:
+    (directory / "id_ed25519").write_text(text)
+    refused = refusal(sound(ssh=PASSPHRASE), directory)
+    assert (refused.key, len(refused.problems)) == ("ssh.privateKeyFile", 1)
+    assert expected in refused.remedy
+    assert "hunter2" not in str(refused)
+
+
+def test_a_key_with_a_passphrase_is_given_with_it_and_one_without_is_not(directory: Path) -> None:
+    (directory / "id_ed25519").write_text(ssh_key(b"hunter2"))
+    (directory / "plain").write_text(PLAIN_KEY)
+    (directory / "plain").chmod(0o600)
+    others = {"ssh": {"hostKey": HOST_KEY, "privateKeyFile": "plain"}}
+    bastion = {"host": "198.51.100.1", "hostKey": HOST_KEY}
+    stack = load(
+        sound(ssh={**PASSPHRASE, "bastion": bastion}, machines=[machine(1), machine(2, **others), machine(3)]),
+        directory,
+    )
+    assert [each.ssh.passphrase for each in stack.machines] == ["hunter2", "", "hunter2"]
+    assert stack.machines[0].ssh.bastion is not None
+    assert stack.machines[0].ssh.bastion.passphrase == "hunter2"
+    assert "hunter2" not in repr(stack)
+
+
+def test_a_key_in_an_agent_is_given_nowhere(directory: Path) -> None:
+    own = {"ssh": {"hostKey": HOST_KEY, "privateKeyFile": "id_ed25519"}}
+    bastion = {"host": "198.51.100.1", "hostKey": HOST_KEY, "privateKeyFile": "id_ed25519"}
+    machines = [machine(1), machine(2, **own), machine(3)]
+    stack = load(sound(ssh={"agent": True, "bastion": bastion}, machines=machines), directory)
+    assert [each.ssh.private_key for each in stack.machines] == ["", PLAIN_KEY, ""]
+    assert all(each.ssh.bastion and each.ssh.bastion.private_key == PLAIN_KEY for each in stack.machines)
+
+
+@pytest.mark.parametrize(
+    "more", [{"ssh": {"agent": True, "privateKeyFile": "id_ed25519"}}, {"sshPrivateKey": PLAIN_KEY}]
+)
+def test_a_key_that_is_given_and_in_an_agent_too_is_refused(more: dict[str, Any], directory: Path) -> None:
+    assert refusal(sound(**{"ssh": {"agent": True}, **more}), directory).key == "ssh.agent"
+
+
+def test_an_rsa_host_key_is_refused_with_the_way_to_another(directory: Path) -> None:
+    rsa = "ssh-rsa " + base64.b64encode(b"\0\0\0\x07ssh-rsa" + bytes(300)).decode()
+    bastion = {"host": "198.51.100.1", "hostKey": rsa}
+    given = sound(
+        ssh={"privateKeyFile": "id_ed25519", "bastion": bastion},
+        machines=[machine(1, ssh={"hostKey": rsa}), machine(2), machine(3)],
+    )
+    problems = refusal(given, directory).problems
+    assert {problem.key for problem in problems} == {"ssh.bastion.hostKey", "machines[0].ssh.hostKey"}
+    assert all("ssh-keyscan -t ed25519" in problem.remedy for problem in problems)
 
 
 def test_an_authority_that_cannot_issue_is_refused_without_showing_its_key(directory: Path) -> None:

@@ -87,3 +87,9 @@ def test_the_installer_installs_repeatedly_and_runs_what_it_installed(tmp_path: 
     assert [path.name for path in library.iterdir()] == [bundle.digest()]
     assert str(library / bundle.digest()) in programs.read_text()
     assert programs.stat().st_mode & 0o777 == 0o755
+
+    # An upgrade of the system has taken the Python along with which it was installed.
+    programs.write_text(programs.read_text().replace(sys.executable, str(tmp_path / "gone")))
+    done = subprocess.run([str(programs), "help"], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "etcd-node keeps this machine's member" in done.stdout

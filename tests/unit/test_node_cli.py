@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,6 +10,7 @@ import pytest
 
 from components.node import cli, etcd, say
 from components.node.errors import NodeError
+from components.plan import cloud_init
 
 from .node_support import a_spec
 
@@ -68,3 +70,19 @@ def test_a_verb_that_has_waited_for_a_retire_finds_its_modules_and_says_that_the
     monkeypatch.setattr(cli, "__file__", str(tmp_path / "cli.py"))
     with pytest.raises(NodeError, match=r"a `retire` that an earlier run had begun .* Run again"):
         cli._refuse_removed()
+
+
+def test_a_verb_that_takes_long_says_again_and_again_what_it_is_at(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And so oftener than a bastion takes silence for death."""
+    assert 2 * say._STILL_SECONDS < cloud_init._CHANNEL_SECONDS
+    monkeypatch.setattr(say, "_STILL_SECONDS", 0.05)
+    said = ""
+    with say.deadline("converge", 20):
+        say.phase("wait for the others")
+        while said.count("still at: wait for the others") < 2:
+            said += capsys.readouterr().err
+    capsys.readouterr()
+    time.sleep(0.2)
+    assert capsys.readouterr().err == ""

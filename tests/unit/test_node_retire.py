@@ -73,6 +73,6 @@ def test_a_stack_takes_away_what_is_its_own(
     retire.retire("dev", operator)
     assert taken_away == taken
     if not taken:
-        said = capsys.readouterr().out
+        said = capsys.readouterr().err
         assert "another stack looks after the member etcd-1 of dev on this machine: left alone" in said
         assert "etcd-node retire dev" in said

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.node import firewall as on_machine
-from components.plan.firewall import member_rules
+from components.plan.firewall import member_rules, outside
 from tests.support.needs import require_program
 
 RANGES = st.lists(
@@ -70,3 +70,17 @@ def test_nft_understands_the_rules(tmp_path: Path) -> None:
     file.write_text(on_machine.render(rules))
     done = subprocess.run(["nft", "-c", "-f", file], capture_output=True, text=True, timeout=20, check=False)
     assert done.returncode == 0 or "not permitted" in done.stderr.lower(), done.stderr
+
+
+def test_outside_of_a_network_is_every_address_but_its_own() -> None:
+    rules = member_rules(MEMBERS, operators=["203.0.113.7/32", *outside("10.1.0.0/16")], clients=[], metrics=[])
+    ranges = [ipaddress.ip_network(text) for text in rules["22"]]
+    assert sum(each.num_addresses for each in ranges if each.version == 4) == 2**32 - 2**16
+    for address, inside in (("10.0.255.255", False), ("10.1.0.0", True), ("10.1.255.255", True), ("10.2.0.0", False)):
+        assert any(ipaddress.ip_address(address) in each for each in ranges) != inside
+    assert any(ipaddress.ip_address("2001:db8::7") in each for each in ranges)
+    # An operator inside it is let in by name.
+    assert (
+        "10.1.9.9/32"
+        in member_rules(MEMBERS, operators=["10.1.9.9/32", *outside("10.1.0.0/16")], clients=[], metrics=[])["22"]
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ from google.protobuf import empty_pb2
 
 from lab.plugins.command import plugin
 from lab.plugins.wire import UNKNOWN, Change, Secret, plain
+from tests.support.agent import agent
+from tests.support.needs import require_program
 from tests.support.plugin_client import PluginClient, refused, running
 from tests.support.sshd import Sshd, new_key
 
@@ -121,6 +124,20 @@ def test_cancel_ends_the_dialling(free_port: int) -> None:
         timer.join()
 
 
+def test_who_is_dialled_is_asked_whether_it_is_there(command: PluginClient, sshd: Sshd) -> None:
+    """As often as Go does: else a bastion that dies would be waited for without an end."""
+    require_program("ss", "iproute2")
+    thread = threading.Thread(target=command.create, args=(to(sshd, create="sleep 1"),))
+    thread.start()
+    said = ""
+    while "keepalive" not in said:
+        assert thread.is_alive()
+        line = ["ss", "-tno", "state", "established", f"( dport = :{sshd.port} )"]
+        said = subprocess.run(line, capture_output=True, text=True, check=True, timeout=20).stdout
+    thread.join(20)
+    assert "timer:(keepalive" in said
+
+
 # -- trust ----------------------------------------------------------------------------------------------------------
 
 
@@ -155,6 +172,32 @@ def test_a_private_key_of_another_kind_is_refused_without_showing_it(command: Pl
         assert text.startswith("ssh: no key found")
         assert "hunter2" not in text
     assert sshd.connections == before
+
+
+def test_a_key_with_a_passphrase_opens_with_it_alone(command: PluginClient, sshd: Sshd) -> None:
+    private, public = new_key(passphrase="right")
+    sshd.user_keys.add(public.split()[1])
+    assert run(command, inputs(way(sshd.port, sshd.host_key, privateKey=private, privateKeyPassword="right"))) == "ran"
+    text = error_of(command, inputs(way(sshd.port, sshd.host_key, privateKey=private, privateKeyPassword="wrong")))
+    assert text.startswith("ssh: no key found")
+    text = error_of(command, inputs(way(sshd.port, sshd.host_key, privateKey=private)))
+    assert text == "ssh: this private key is passphrase protected"
+
+
+def test_an_agent_is_asked_where_there_is_no_key_and_has_to_answer_in_any_case(
+    command: PluginClient, sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = way(sshd.port, sshd.host_key, privateKey=None, dialErrorLimit=0)
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    assert "unable to authenticate" in error_of(command, inputs(given))
+    with agent(tmp_path, OTHER_PRIVATE, PRIVATE) as path:
+        monkeypatch.setenv("SSH_AUTH_SOCK", str(path))
+        assert run(command, inputs(given)) == "ran"
+        # A key that is given and refused is followed by none of the agent's.
+        assert "unable to authenticate" in error_of(command, inputs({**given, "privateKey": OTHER_PRIVATE}))
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "gone"))
+    text = error_of(command, to(sshd))
+    assert text == f"dial unix {tmp_path}/gone: connect: no such file or directory"
 
 
 # -- by way of another machine --------------------------------------------------------------------------------------
@@ -310,6 +353,7 @@ def test_what_is_not_known_yet_passes_the_check(command: PluginClient) -> None:
         ({"connection": way(22, password="b")}, "connection.password", "no property called 'password'"),
         ({"connection": way(22, hostKey=None)}, "connection.hostKey", "missing"),
         ({"connection": way(22, hostKey=new_key("ecdsa")[1])}, "connection.hostKey", "like ssh-ed25519 AAAA"),
+        ({"connection": way(22, agentSocketPath="b")}, "connection.agentSocketPath", "no property called"),
         ({"connection": way(22, privateKey="hunter2")}, "connection.privateKey", "Ed25519 key in OpenSSH format"),
         ({"connection": way("22")}, "connection.port", "must be a number, and a string"),
         ({"connection": way(22, dialErrorLimit=-1)}, "connection.dialErrorLimit", "at least 0"),

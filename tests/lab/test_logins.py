@@ -1,0 +1,98 @@
+"""Logins and machines as people have them: shells that print, a Python of another name, a program that is damaged."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.agent import agent
+from tests.support.etcd import assert_serves_all_members, command_line, process_ids
+from tests.support.machines import Machines, turned_away
+from tests.support.stacks import Stacks, machine_config
+
+_PRINTS = "sed -i '1i echo hello from bashrc; printf no-line' ~/.bashrc"
+_EMPTY = "for file in $(find /usr/local/lib/etcd-node -name __main__.py); do : >$file; done"
+
+
+_CHANNELS = (
+    "echo ChannelTimeout direct-tcpip=10 >/etc/ssh/sshd_config.d/channels.conf; "
+    "/usr/sbin/sshd -t && systemctl reload ssh"
+)
+
+
+_STRICT = "echo MaxStartups 3:100:3 >/etc/ssh/sshd_config.d/startups.conf; /usr/sbin/sshd -t && systemctl reload ssh"
+
+
+def test_what_logins_and_machines_bring_along_is_no_matter_and_an_emptied_program_is_no_success(
+    machines: Machines, stacks: Stacks, tmp_path: Path
+) -> None:
+    """A shell that prints, an agent that is dead, a Python of another name; then keys in an agent, not in a file."""
+    found = machines.fresh(3)
+    for machine in found:
+        machine.run(_PRINTS)
+    found[1].run("mv /usr/bin/python3 /usr/bin/python3.gone", root=True)
+    stack = stacks.new(found)
+    stack.environ["SSH_AUTH_SOCK"] = str(tmp_path / "gone" / "agent")
+    before = [turned_away(machine) for machine in found]
+    run = stack.up()
+    assert [turned_away(machine) for machine in found] == before, "what sshd and fail2ban punish"
+    assert "hello from bashrc" not in run.text
+    assert [row["name"] for row in stack.outputs()["members"]] == [machine.name for machine in found]
+    ran = process_ids(found)
+
+    # Of two operators each has an agent with the key; to the second one it is no change. All go through one bastion,
+    # which lets in as many at once as there are members.
+    found[2].run(_STRICT, root=True)
+    for entry in stack.config["machines"]:
+        del entry["ssh"]["privateKeyFile"]
+    bastion = {"host": found[2].address, "user": "operator", "hostKey": found[2].host_key}
+    stack.config["ssh"] = {"agent": True, "bastion": bastion}
+    before = [turned_away(machine) for machine in found]
+    refused = stack.up(check=False)
+    assert refused.code != 0
+    assert "nobody answers at" in refused.text
+    for operator, arguments in (("alice", ()), ("bob", ("--expect-no-changes",))):
+        (tmp_path / operator).mkdir()
+        with agent(tmp_path / operator, found[0].key_file.read_text()) as path:
+            stack.environ["SSH_AUTH_SOCK"] = str(path)
+            stack.up(*arguments)
+    assert process_ids(found) == ran
+    assert [turned_away(machine) for machine in found] == before
+
+    # As a power cut leaves it.
+    found[1].run(_EMPTY, root=True)
+    stack.config["flags"] = {"max-txn-ops": "256"}
+    with agent(tmp_path, found[0].key_file.read_text()) as path:
+        stack.environ["SSH_AUTH_SOCK"] = str(path)
+        run = stack.up(check=False)
+    assert run.code != 0
+    assert "etcd-2: ended without an answer" in run.text
+    after = process_ids(found)
+    assert [after[name] == ran[name] for name in ("etcd-1", "etcd-2", "etcd-3")] == [False, True, True]
+    assert "--max-txn-ops" not in command_line(found[1])
+    assert_serves_all_members(found)
+
+
+@pytest.mark.parametrize("with_bastion", [False, pytest.param(True, marks=pytest.mark.soak)], ids=["alone", "both"])
+def test_a_machine_that_dies_behind_a_bastion_while_it_is_waited_for_ends_the_run(
+    machines: Machines, stacks: Stacks, with_bastion: bool
+) -> None:
+    """The sshd of the bastion has what a bastion that is made gets, with less patience.
+
+    If it dies too it takes the 150 s after which this computer gives up a connection that nobody answers.
+    """
+    machine, bastion = machines.fresh(2)
+    bastion.run(_CHANNELS, root=True)
+    way = {"host": bastion.address, "user": "operator", "hostKey": bastion.host_key}
+    stack = stacks.new([machine], machines=[machine_config(machine, bastion=way)])
+    machine.run("systemd-run --unit=busy flock /run/etcd-node.lock sleep infinity", root=True)
+    running = stack.begin_up()
+    try:
+        running.until_said("waits up to 120 s for")
+        machines.lab.kill(machine.name, *([bastion.name] if with_bastion else []))
+        run = running.wait(210 if with_bastion else 60)
+    finally:
+        running.kill()
+    assert run.code != 0
+    assert "exited without exit status" in run.text
+    machines.lab.start(machine.name, bastion.name)
+    stack.up()
