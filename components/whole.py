@@ -13,7 +13,6 @@ from collections.abc import Collection, Sequence
 import pulumi
 from pulumi_command import remote
 
-from . import reach
 from .irreplaceable import irreplaceable, urns_in_state
 from .machine import Machine, connection
 
@@ -47,21 +46,17 @@ def refuse_parts(
         f"`etcd-node retire {cluster}` there, as root. Now run `pulumi up`: it restores what this run has taken out of "
         "the state."
     )
-    hooks = [
-        reach.hook(f"{name}-whole-reachable", machine["name"], machine["ssh"]),
-        irreplaceable(f"{name}-whole-in-use", lambda resource: f"{resource} guards the cluster and is not made anew."),
-    ]
+    anew = irreplaceable(f"{name}-whole-in-use", lambda resource: f"{resource} guards the cluster and is not made anew.")
     remote.Command(
         f"{name}-whole",
         connection=connection(machine["ssh"]),
-        create="true",
         delete=f"echo {shlex.quote(refusal)} >&2; exit 1",
         add_previous_output_in_env=False,
         opts=pulumi.ResourceOptions(
             parent=parent,
             depends_on=[founding, *prepared],
             deleted_with=founding,
-            hooks=pulumi.ResourceHookBinding(before_create=hooks, before_update=hooks[:1]),
+            hooks=pulumi.ResourceHookBinding(before_create=[anew]),
         ),
     )
 
