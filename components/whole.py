@@ -47,10 +47,8 @@ def refuse_parts(
         f"`etcd-node retire {cluster}` there, as root. Now run `pulumi up`: it restores what this run has taken out of "
         "the state."
     )
-    hooks = [
-        reach.hook(f"{name}-whole-reachable", machine["name"], machine["ssh"]),
-        irreplaceable(f"{name}-whole-in-use", lambda resource: f"{resource} guards the cluster and is not made anew."),
-    ]
+    reachable = reach.hook(f"{name}-whole-reachable", machine["name"], machine["ssh"])
+    anew = irreplaceable(f"{name}-whole-in-use", lambda resource: f"{resource} guards the cluster: it is not replaced.")
     remote.Command(
         f"{name}-whole",
         connection=connection(machine["ssh"]),
@@ -61,13 +59,13 @@ def refuse_parts(
             parent=parent,
             depends_on=[founding, *prepared],
             deleted_with=founding,
-            hooks=pulumi.ResourceHookBinding(before_create=hooks, before_update=hooks[:1]),
+            hooks=pulumi.ResourceHookBinding(before_create=[anew, reachable], before_update=[reachable]),
         ),
     )
 
 
-async def proved(name: str, members: Collection[str], health: remote.Command) -> None:
-    """Returns when this update has proved the cluster healthy with these members, or has nothing to delete.
+async def proved(name: str, members: Collection[str], health: remote.Command) -> bool:
+    """True when this update has proved the cluster healthy with these members, or has nothing to delete.
 
     What fails here ends the program, and Pulumi deletes nothing then; the stack's outputs stay as they were.
 
@@ -80,7 +78,7 @@ async def proved(name: str, members: Collection[str], health: remote.Command) ->
         pulumi.RunError: it has not.
     """
     if pulumi.runtime.is_dry_run():
-        return
+        return True
     if not await health.stdout.is_known():
         raise pulumi.RunError(
             f"This run has not proved the cluster {name} healthy: a step before that has failed, or was left out "
@@ -89,7 +87,7 @@ async def proved(name: str, members: Collection[str], health: remote.Command) ->
         )
     asked = json.loads(str(await health.stdin.future() or "{}"))
     if set(asked.get("changes", {}).get("members", {})) == set(members):
-        return
+        return True
     prepared = {f"{name}-{member}-prepare" for member in members}
     there = {urn.rsplit("::", 1)[1] for urn in await urns_in_state() if "EtcdMember$command:remote:Command::" in urn}
     gone = sorted(
@@ -103,3 +101,4 @@ async def proved(name: str, members: Collection[str], health: remote.Command) ->
             f"has not proved the cluster {name} healthy without them. So nothing of them is deleted. Run `pulumi up` "
             "without --target."
         )
+    return True
