@@ -203,7 +203,7 @@ class EtcdCluster(pulumi.ComponentResource):
 
         # Everything that a consumer connects with passes through the health check, so that nothing downstream
         # starts on a sick cluster, or is given certificates that not every member takes yet.
-        proof = pulumi.Output.from_input(proved(name, list(named), health))
+        proof: pulumi.Output[bool] = pulumi.Output.from_input(proved(name, list(named), health))
         report = _after(proof, healthy).apply(json.loads)
         endpoints = client_urls(plan)
         addresses = {member.name: member.address for member in plan.members}

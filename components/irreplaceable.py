@@ -71,10 +71,13 @@ async def _look() -> frozenset[str]:
     # No SDK has a function for it: it is the invoke behind `StackReference`, for resources in place of outputs. Sent
     # here and not by `pulumi.runtime.invoke_async`, which needs a thread of the event loop (see `aside`); and of the
     # answer only the names are looked at, not what is secret.
+    monitor = settings.get_monitor()
+    if monitor is None:
+        return frozenset()
     arguments = Struct()
     arguments["stackName"] = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
     request = resource_pb2.ResourceInvokeRequest(tok="pulumi:pulumi:readStackResourceOutputs", args=arguments)
-    answer = await aside(settings.get_monitor().Invoke, request)
+    answer = await aside(monitor.Invoke, request)
     if answer.failures:
         raise pulumi.RunError(f"The stack's state cannot be read: {answer.failures[0].reason}")
     return frozenset(getattr(answer, "return")["outputs"])

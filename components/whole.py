@@ -46,7 +46,7 @@ def refuse_parts(
         f"`etcd-node retire {cluster}` there, as root. Now run `pulumi up`: it restores what this run has taken out of "
         "the state."
     )
-    anew = irreplaceable(f"{name}-whole-in-use", lambda resource: f"{resource} guards the cluster and is not made anew.")
+    anew = irreplaceable(f"{name}-whole-in-use", lambda resource: f"{resource} guards the cluster: it is not replaced.")
     remote.Command(
         f"{name}-whole",
         connection=connection(machine["ssh"]),
@@ -61,8 +61,8 @@ def refuse_parts(
     )
 
 
-async def proved(name: str, members: Collection[str], health: remote.Command) -> None:
-    """Returns when this update has proved the cluster healthy with these members, or has nothing to delete.
+async def proved(name: str, members: Collection[str], health: remote.Command) -> bool:
+    """True when this update has proved the cluster healthy with these members, or has nothing to delete.
 
     What fails here ends the program, and Pulumi deletes nothing then; the stack's outputs stay as they were.
 
@@ -75,7 +75,7 @@ async def proved(name: str, members: Collection[str], health: remote.Command) ->
         pulumi.RunError: it has not.
     """
     if pulumi.runtime.is_dry_run():
-        return
+        return True
     if not await health.stdout.is_known():
         raise pulumi.RunError(
             f"This run has not proved the cluster {name} healthy: a step before that has failed, or was left out "
@@ -84,7 +84,7 @@ async def proved(name: str, members: Collection[str], health: remote.Command) ->
         )
     asked = json.loads(str(await health.stdin.future() or "{}"))
     if set(asked.get("changes", {}).get("members", {})) == set(members):
-        return
+        return True
     prepared = {f"{name}-{member}-prepare" for member in members}
     there = {urn.rsplit("::", 1)[1] for urn in await urns_in_state() if "EtcdMember$command:remote:Command::" in urn}
     gone = sorted(
@@ -98,3 +98,4 @@ async def proved(name: str, members: Collection[str], health: remote.Command) ->
             f"has not proved the cluster {name} healthy without them. So nothing of them is deleted. Run `pulumi up` "
             "without --target."
         )
+    return True
