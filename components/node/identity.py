@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Sequence
@@ -89,10 +90,12 @@ def save(identity: Identity) -> None:
     text = json.dumps(asdict(identity), indent=2) + "\n"
     files.write(paths.IDENTITY, text, 0o600)
     data = Path(identity.data_directory)
-    if os.path.ismount(data) if identity.data_device else wal.exists(identity.data_directory):
-        # So that the next machine to which this disk is given, or the next system on this one, knows whose data these
-        # are.
+    # So that the next machine to which this disk is given, or the next system on this one, knows whose data these are.
+    if identity.data_device and os.path.ismount(data):
         files.write(data / MARK, text, 0o600)
+    elif wal.exists(identity.data_directory):
+        with contextlib.suppress(OSError):  # a full disk is for others to complain of
+            files.write(data / MARK, text, 0o600)
 
 
 def brought(place: Path) -> Identity | None:

@@ -342,6 +342,7 @@ def test_every_change_of_who_the_members_are_has_an_id_of_its_own_that_every_mac
     for member in MEMBERS:
         prepare = after.named(f"dev-{member}-prepare")
         assert prepare.inputs["stdin"]["value"].endswith("dev-machines-id")
+        assert all(str(machine["address"]) in prepare.inputs["create"] for machine in machines(5)), "it answers them"
         assert "dev-machines" in prepare.depends_on
 
 
