@@ -123,6 +123,8 @@ class EtcdMember(pulumi.ComponentResource):
             after: what must have succeeded before: the founding, and the member before this one in the chain.
         """
         command = self._command("converge", create=self._line("converge", self._spec), stdin=self._bundle, after=after)
+        # Nobody reads it, but without one nothing has been done.
+        answer(command, self._machine["name"])
         self.register_outputs({})
         return command
 

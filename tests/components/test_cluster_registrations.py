@@ -7,8 +7,11 @@ import shlex
 import pytest
 
 from components import ChangeRefusedError, EtcdCluster
+from components.answers import AnswerError
 from components.plan import PlanError
+from tests.support import recording
 from tests.support.recording import (
+    LOGIN,
     OPERATOR,
     Recorder,
     Registration,
@@ -219,6 +222,15 @@ def test_a_passphrase_goes_along_as_a_secret_and_a_key_in_an_agent_leaves_nothin
     for command in recorder.of_type("command:remote:Command"):
         connection = command.inputs["connection"]["value"]
         assert set(connection) == {"host", "hostKey", "user", "port", "dialErrorLimit", "perDialTimeout"}
+
+
+@pytest.mark.parametrize("silent", ["dev-b-prepare", "dev-b-converge", "dev-health"])
+def test_a_command_without_an_answer_fails_the_update(silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = recording.marked
+    monkeypatch.setattr(recording, "marked", lambda name, text: LOGIN if name == silent else said(name, text))
+    who = "a" if silent == "dev-health" else "b"
+    with pytest.raises(AnswerError, match=f"{who}: the login there ended without running"):
+        record(lambda: EtcdCluster("dev", json.loads(json.dumps({"members": machines()}))), preview=False)
 
 
 def test_root_needs_no_sudo_and_others_do_not_wait_for_a_password() -> None:

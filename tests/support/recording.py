@@ -130,7 +130,7 @@ class _Answers(mocks.Mocks):
         elif args.typ == "command:remote:Command":
             health = args.name.endswith("-health")
             said = _health(args.inputs["create"]) if health else f"{args.name} said"
-            state |= {"stdout": f"{LOGIN}\nexternal-etcd: answer\n{said}\n\nexternal-etcd: done", "stderr": ""}
+            state |= {"stdout": marked(args.name, said), "stderr": ""}
         elif args.typ.startswith("hcloud:"):
             # Its IDs are numbers in texts.
             number = zlib.crc32(f"{args.typ} {args.name}".encode()) % 1_000_000
@@ -144,6 +144,11 @@ class _Answers(mocks.Mocks):
         elif args.typ == "pulumi:pulumi:StackReference":
             state |= {"outputs": self._previous}
         return f"{args.name}-id", state
+
+
+def marked(name: str, said: str) -> str:
+    """The standard output of the command of that name, which has answered."""
+    return f"{LOGIN}\nexternal-etcd: answer\n{said}\n\nexternal-etcd: done"
 
 
 def _health(create: str) -> str:
