@@ -46,11 +46,15 @@ TIMES: list[dict[str, str]] = [
     {"--election-timeout": "10000"},
     {"--heartbeat-interval": "1500", "--election-timeout": "10000"},
 ]
+TLS: list[dict[str, str]] = [{}, {}, {"--tls-max-version": "TLS1.2"}, {"--tls-min-version": "TLS1.3"}]
 TRUST = [(dict.fromkeys(names, MADE), issuer) for names in ("1", "12", "2", "23", "123") for issuer in names]
 
 
 _flags = st.builds(
-    lambda quota, times: {"--quota-backend-bytes": quota, **times}, st.sampled_from(["4", "8"]), st.sampled_from(TIMES)
+    lambda quota, times, tls: {"--quota-backend-bytes": quota, **times, **tls},
+    st.sampled_from(["4", "8"]),
+    st.sampled_from(TIMES),
+    st.sampled_from(TLS),
 )
 
 
@@ -317,6 +321,10 @@ NEEDED = [
     ("_quota", state(THREE, database_bytes=6), state(THREE, flags={"--quota-backend-bytes": "5"})),
     ("_timing", state(THREE), state(THREE, flags={"--quota-backend-bytes": "8", **TIMES[2]})),
     ("_timing", state(THREE, flags={"--quota-backend-bytes": "8", **TIMES[2]}), state(THREE)),
+    *(
+        ("_tls", *(state(THREE, flags={"--quota-backend-bytes": "8", **tls}) for tls in two))
+        for two in (TLS[2:], TLS[:1:-1])
+    ),
     ("_volumes", state(THREE), state(THREE, on_volumes=True)),
     ("_quorum", state(["etcd-1"]), state(["etcd-4", "etcd-1", "etcd-5"], flags={"--quota-backend-bytes": "9"})),
 ]
