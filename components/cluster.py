@@ -64,6 +64,9 @@ class EtcdClusterArgs(TypedDict):
     """The CAs that are trusted; one is replaced by another in three updates. Default: one that is made, named `1`."""
     issuer: NotRequired[str]
     """Name of the CA that issues the certificates. Default: the first."""
+    extra_names: NotRequired[list[str]]
+    """DNS names and IP addresses that the server certificate of every member has beside its own, such as those of a
+    load balancer. Default: none."""
     previous: NotRequired[dict[str, Any] | None]
     """What the last update left in the output `applied`, as `previous_update` reads it: a change that cannot be made in
     one update is refused. Default, and None: nothing is compared, and the machines alone refuse."""
@@ -233,7 +236,12 @@ def _plan(name: str, args: EtcdClusterArgs) -> ClusterPlan:
     return ClusterPlan(
         name=args.get("cluster_name", name),
         members=[
-            MemberPlan(machine["name"], machine["address"], machine.get("data_directory", DEFAULT_DATA_DIRECTORY))
+            MemberPlan(
+                machine["name"],
+                machine["address"],
+                machine.get("data_directory", DEFAULT_DATA_DIRECTORY),
+                machine.get("extra_names", []),
+            )
             for machine in args["members"]
         ],
         program=bundle.digest(),
@@ -248,6 +256,7 @@ def _plan(name: str, args: EtcdClusterArgs) -> ClusterPlan:
         election_timeout_ms=None if election is None else int(election),
         authorities=[AuthorityPlan(each["name"], "certificate" in each, "private_key" in each) for each in authorities],
         issuer=args.get("issuer", authorities[0]["name"] if authorities else ""),
+        extra_names=args.get("extra_names", []),
     )
 
 
@@ -278,7 +287,11 @@ def _applied(asked: str, report: dict[str, Any]) -> dict[str, Any]:
 def _pki_args(args: EtcdClusterArgs) -> EtcdPkiArgs:
     lifetimes = args.get("certificates", {})
     pki: EtcdPkiArgs = {
-        "members": [{"name": machine["name"], "address": machine["address"]} for machine in args["members"]],
+        "members": [
+            {"name": each["name"], "address": each["address"], "extra_names": each.get("extra_names", [])}
+            for each in args["members"]
+        ],
+        "extra_names": args.get("extra_names", []),
         "validity_hours": lifetimes.get("validity_hours", YEAR_HOURS),
         "early_renewal_hours": lifetimes.get("early_renewal_hours", EARLY_RENEWAL_HOURS),
         "ca_validity_hours": lifetimes.get("ca_validity_hours", 10 * YEAR_HOURS),

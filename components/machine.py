@@ -59,6 +59,8 @@ class Machine(TypedDict):
     """Directory of etcd's data on the machine, absolute. Default: `/var/lib/etcd`."""
     data_device: NotRequired[pulumi.Input[str]]
     """Disk that holds that directory and nothing else; it is formatted if it is empty. Default: none of its own."""
+    extra_names: NotRequired[list[str]]
+    """DNS names and IP addresses that its server and peer certificates have beside its own. Default: none."""
     firewall: NotRequired[dict[str, list[str]]]
     """Port -> ranges that may reach it; the machine drops all else that comes to these ports. Default: left alone."""
 

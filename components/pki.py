@@ -14,6 +14,7 @@ from .plan import DEFAULT_AUTHORITY, AuthorityPlan, check_authority
 from .plan.authorities import bundle, check_authorities
 from .plan.authority import check_different
 from .plan.errors import refuse
+from .plan.names import check_extra_names, split
 
 # Server certificates need clientAuth as well: etcd's gRPC gateway dials its own client port with them
 # (etcd-io/etcd#9785). Peers dial each other with the certificate that they serve.
@@ -43,6 +44,8 @@ class PkiMember(TypedDict):
     """Member name: common name and DNS name of its certificates."""
     address: str
     """Private IP address of the member."""
+    extra_names: NotRequired[list[str]]
+    """DNS names and IP addresses that its server and peer certificates have beside its own. Default: none."""
 
 
 class EtcdPkiArgs(TypedDict):
@@ -60,6 +63,8 @@ class EtcdPkiArgs(TypedDict):
     """The CAs that are trusted. Default: one that is made, named `1`."""
     issuer: NotRequired[str]
     """Name of the CA that issues the certificates. Default: the first."""
+    extra_names: NotRequired[list[str]]
+    """DNS names and IP addresses that every server certificate has beside its own. Default: none."""
 
 
 class ClientCertificate(TypedDict):
@@ -105,7 +110,9 @@ class EtcdPki(pulumi.ComponentResource):
         authorities = authorities_of(args.get("authorities"))
         issuer = args.get("issuer", authorities[0]["name"] if authorities else "")
         plans = [AuthorityPlan(each["name"], "certificate" in each, "private_key" in each) for each in authorities]
-        refuse(check_authorities(plans, issuer))
+        self._shared_names = args.get("extra_names", [])
+        named = [(each["name"], each["address"], each.get("extra_names", [])) for each in args["members"]]
+        refuse(check_authorities(plans, issuer) + check_extra_names(named, self._shared_names))
         trusted: dict[str, pulumi.Output[str]] = {}
         for authority in authorities:
             if "certificate" in authority:
@@ -174,11 +181,20 @@ class EtcdPki(pulumi.ComponentResource):
     def _issue_member(self, member: PkiMember) -> None:
         name, address = member["name"], member["address"]
         files: dict[str, pulumi.Input[str]] = {"ca.crt": self.ca_certificate}
+        own_names, own_addresses = split(member.get("extra_names", []))
+        all_names, all_addresses = split(self._shared_names)
         # The names of this member alone: a stolen key speaks for one machine. 127.0.0.1 and localhost are how its
-        # own tools reach it; peers only ever meet it under its name and address.
+        # own tools reach it; peers only ever meet it under its name and address. What leads to all members is for
+        # clients, whom any of them may serve.
         for kind, common_name, uses, dns_names, addresses in (
-            ("server", name, _SERVER_AND_CLIENT, [name, "localhost"], [address, "127.0.0.1"]),
-            ("peer", name, _SERVER_AND_CLIENT, [name], [address]),
+            (
+                "server",
+                name,
+                _SERVER_AND_CLIENT,
+                [name, "localhost", *own_names, *all_names],
+                [address, "127.0.0.1", *own_addresses, *all_addresses],
+            ),
+            ("peer", name, _SERVER_AND_CLIENT, [name, *own_names], [address, *own_addresses]),
             ("healthcheck-client", "kube-etcd-healthcheck-client", _CLIENT, [], []),
         ):
             files[f"{kind}.crt"], files[f"{kind}.key"] = self._issue(

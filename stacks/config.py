@@ -85,6 +85,7 @@ class MachineConfig:
     ssh: SshConfig
     identity: str = ""
     data_directory: str = DEFAULT_DATA_DIRECTORY
+    extra_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,8 @@ class StackConfig:
     issuer: str
     cluster_api: ClusterApiConfig
     data_directory: str = DEFAULT_DATA_DIRECTORY
+    extra_names: tuple[str, ...] = ()
+    """Names in every server certificate beside the member's own."""
     aws: AwsConfig | None = None
     hetzner: HetznerConfig | None = None
     bastion: BastionConfig | None = None
@@ -251,6 +254,7 @@ class _Loader:
             issuer=issuer,
             cluster_api=self._cluster_api(name),
             data_directory=given.get("dataDirectory", DEFAULT_DATA_DIRECTORY),
+            extra_names=tuple(given.get("extraNames", ())),
             aws=aws,
             hetzner=hetzner,
             bastion=bastion,
@@ -386,6 +390,7 @@ class _Loader:
                 ssh=self._ssh(machine, defaults, f"{at}[{index}]"),
                 identity=machine.get("identity", ""),
                 data_directory=machine.get("dataDirectory", DEFAULT_DATA_DIRECTORY if wrong else directory),
+                extra_names=tuple(machine.get("extraNames", ())),
             )
             for index, machine in enumerate(given)
         )
@@ -568,6 +573,7 @@ def cluster_plan(config: StackConfig) -> ClusterPlan:
             for each in config.authorities
         ],
         issuer=config.issuer,
+        extra_names=config.extra_names,
     )
 
 
@@ -579,10 +585,16 @@ def spelled(config: StackConfig, name: str) -> str:
 def _members(config: StackConfig) -> list[MemberPlan]:
     cloud = config.aws or config.hetzner
     if cloud is None:
-        return [MemberPlan(machine.name, machine.address, machine.data_directory) for machine in config.machines]
+        return [
+            MemberPlan(machine.name, machine.address, machine.data_directory, machine.extra_names)
+            for machine in config.machines
+        ]
     addresses = cloud.plan.addresses
     # Why a slot has no address is a problem already.
-    return [MemberPlan(slot.name, addresses.get(slot.name, ""), config.data_directory) for slot in cloud.plan.slots]
+    return [
+        MemberPlan(slot.name, addresses.get(slot.name, ""), config.data_directory, slot.extra_names)
+        for slot in cloud.plan.slots
+    ]
 
 
 def _camel_case(name: str) -> str:

@@ -31,6 +31,9 @@ class Key:
     """Whether its value must never be shown."""
 
 
+_EXTRA_NAMES = "DNS names and IP addresses that its server and peer certificates have beside its own."
+
+
 def _ssh(prefix: str) -> tuple[Key, ...]:
     """What both the defaults and a machine may say about the way in."""
     inherits = "the one of `ssh`" if prefix.startswith("machines") else ""
@@ -101,6 +104,7 @@ _HETZNER: tuple[Key, ...] = (
     Key("hetzner.slots[].location", TEXT, "Its location, in the same network zone.", "`hetzner.location`"),
     Key("hetzner.slots[].serverType", TEXT, "Its server type.", "`hetzner.serverType`"),
     Key("hetzner.slots[].image", TEXT, "Its image.", "`hetzner.image`"),
+    Key("hetzner.slots[].extraNames", TEXTS, _EXTRA_NAMES, "none"),
     Key("hetzner.networkRange", TEXT, "Range of the private network, /24 or larger.", hetzner_rules.DEFAULT_NETWORK),
     Key("hetzner.networkId", INTEGER, "A network that exists, in which the subnet is made.", "one is made"),
     Key(
@@ -222,6 +226,7 @@ _AWS: tuple[Key, ...] = (
     Key("aws.slots[].instanceType", TEXT, "Its instance type.", "`aws.instanceType`"),
     Key("aws.slots[].image", TEXT, "Its image.", "`aws.image`"),
     Key("aws.slots[].ami", TEXT, "Its image, by ID.", "`aws.ami`"),
+    Key("aws.slots[].extraNames", TEXTS, _EXTRA_NAMES, "none"),
     Key("aws.vpcRange", TEXT, "Range of the VPC that is made, /16 to /24.", aws_rules.DEFAULT_VPC),
     Key("aws.vpcId", TEXT, "A VPC that exists, whose subnets are in `aws.subnets`.", "one is made"),
     Key("aws.subnets", LIST, "The subnets, one per zone, where they exist or their ranges matter."),
@@ -318,6 +323,7 @@ KEYS: tuple[Key, ...] = (
         "empty",
     ),
     Key("machines[].dataDirectory", TEXT, "Directory of etcd's data on this machine.", "`dataDirectory`"),
+    Key("machines[].extraNames", TEXTS, _EXTRA_NAMES, "none"),
     Key("machines[].ssh", OBJECT, "The way in, as far as it differs from `ssh`.", required=True),
     Key("machines[].ssh.host", TEXT, "Name or address at which the operator reaches it.", "`address`"),
     Key(
@@ -437,6 +443,13 @@ KEYS: tuple[Key, ...] = (
         secret=True,
     ),
     Key("issuer", TEXT, "Name of the authority that issues the certificates.", "the first"),
+    Key(
+        "extraNames",
+        TEXTS,
+        "DNS names and IP addresses that the server certificate of every member has beside its own: those of a load "
+        "balancer. A change issues the certificates anew, without a restart.",
+        "none",
+    ),
     Key("clusterApi", OBJECT, "The workload cluster for which the output `cluster_api` is made."),
     Key("clusterApi.clusterName", TEXT, "Name of the `Cluster` object.", "`clusterName`"),
     Key("clusterApi.namespace", TEXT, "Its namespace in the management cluster.", "default"),

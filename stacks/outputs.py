@@ -29,6 +29,7 @@ def cluster_args(stack: StackConfig, machines: list[Machine]) -> EtcdClusterArgs
         },
         "authorities": [_authority(authority) for authority in stack.authorities],
         "issuer": stack.issuer,
+        "extra_names": list(stack.extra_names),
     }
     if stack.heartbeat_interval_ms is not None:
         args["heartbeat_interval_ms"] = stack.heartbeat_interval_ms

@@ -41,6 +41,8 @@ class AwsSlot(TypedDict):
     """`debian-12`, `ubuntu-24.04` or `al2023`. Default: `debian-12`."""
     ami: NotRequired[str]
     """ID of any other image. Default: the newest of `image`, when the generation begins."""
+    extra_names: NotRequired[list[str]]
+    """DNS names and IP addresses that its certificates have beside its own. Default: none."""
     generation: NotRequired[int]
     """Raise it to have the machine replaced by one with the present image, type and user data. Default: 1."""
 
@@ -199,6 +201,7 @@ class AwsMachines(pulumi.ComponentResource):
             "identity": server.id,
             "generation": int(slot.get("generation", 1)),
             "data_directory": args.get("data_directory", DEFAULT_DATA_DIRECTORY),
+            "extra_names": list(slot.get("extra_names", [])),
             "server": server,
         }
         device = self._volume(child, made["zone"], server, marked)

@@ -8,6 +8,7 @@ from typing import Any
 from . import addresses, flags, releases, units
 from .authorities import DEFAULT_AUTHORITY, AuthorityPlan, check_authorities
 from .errors import Problem, refuse
+from .names import check_extra_names
 from .versions import DEFAULT_VERSION, MINORS, EtcdVersion, check_version, parse, version_warnings
 
 Spec = dict[str, Any]
@@ -48,6 +49,8 @@ class MemberPlan:
     """Private IP address of the member."""
     data_directory: str = DEFAULT_DATA_DIRECTORY
     """Directory of etcd's data on the machine, absolute."""
+    extra_names: Sequence[str] = ()
+    """DNS names and IP addresses that its server and peer certificates have beside its own."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,8 @@ class ClusterPlan:
     """The certificate authorities that are trusted."""
     issuer: str = DEFAULT_AUTHORITY
     """Name of the authority that issues the certificates."""
+    extra_names: Sequence[str] = ()
+    """DNS names and IP addresses that the server certificate of every member has beside its own."""
 
 
 def check_plan(cluster: ClusterPlan, spelled: Callable[[str], str] = str) -> list[Problem]:
@@ -95,6 +100,8 @@ def check_plan(cluster: ClusterPlan, spelled: Callable[[str], str] = str) -> lis
     for index, member in enumerate(cluster.members):
         key = f"{members}[{index}].{spelled('data_directory')}"
         problems += units.check_directory(member.data_directory, key)
+    named = [(member.name, member.address, member.extra_names) for member in cluster.members]
+    problems += check_extra_names(named, cluster.extra_names, members, spelled("extra_names"))
     problems += check_version(cluster.version, spelled("version"))
     problems += releases.check_mirror(cluster.release_mirror, spelled("release_mirror"))
     problems += releases.check_sha256(cluster.release_sha256, spelled("release_sha256"))

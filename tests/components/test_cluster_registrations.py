@@ -325,3 +325,25 @@ def test_who_joins_is_converged_first_when_another_one_leaves(preview: bool) -> 
         for name in "abd"
     }
     assert before == {"d": set(), "a": {"dev-d-converge"}, "b": {"dev-a-converge"}}
+
+
+def test_names_of_one_member_are_in_its_certificates_and_names_of_all_in_those_for_clients() -> None:
+    members = machines()
+    members[1]["extra_names"] = ["b.example.com", "10.9.0.2"]
+    recorder = cluster(False, members=members, extra_names=["etcd.example.com", "10.9.9.9"])
+    for name, address, names, addresses in (
+        ("a", "10.0.0.11", [], []),
+        ("b", "10.0.0.12", ["b.example.com"], ["10.9.0.2"]),
+    ):
+        server, peer = (
+            recorder.named(f"dev-pki-{name}-{kind}", "tls:index/certRequest:CertRequest").inputs
+            for kind in ("server", "peer")
+        )
+        assert server["dnsNames"] == [name, "localhost", *names, "etcd.example.com"]
+        assert server["ipAddresses"] == [address, "127.0.0.1", *addresses, "10.9.9.9"]
+        assert (peer["dnsNames"], peer["ipAddresses"]) == ([name, *names], [address, *addresses])
+
+
+def test_names_that_no_certificate_can_have_are_refused_before_anything_is_registered() -> None:
+    with pytest.raises(PlanError, match=r"members\[0\]\.extra_names\[0\]: given 'b'"):
+        record(lambda: EtcdCluster("dev", {"members": machines(extra_names=["b"])}), preview=True)  # type: ignore[typeddict-item]
