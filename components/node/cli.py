@@ -30,6 +30,7 @@ For `pulumi up` (SPEC is the wanted state as JSON; certificates and keys come on
 
 For systemd:
   etcd-node narrow            close the ports of etcd to members that have left, when they have
+  etcd-node watch-firewall    load the rules of who may reach etcd again when somebody has taken them away
 """
 
 # Seconds that each verb may take once it has the machine's lock.
@@ -70,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(verb: str, words: list[str]) -> None:
-    if verb not in (*DEADLINES, "narrow"):
+    if verb not in (*DEADLINES, "narrow", "watch-firewall"):
         raise NodeError(f"there is no verb {verb!r}", "See `etcd-node help`.")
     if os.geteuid() != 0:
         raise NodeError(f"`etcd-node {verb}` needs root", f"Run `sudo etcd-node {' '.join([verb, *words])[:60]}`.")
@@ -81,6 +82,11 @@ def _run(verb: str, words: list[str]) -> None:
         from .firewall import narrow
 
         narrow()
+        return
+    if verb == "watch-firewall":
+        from .firewall_watch import watch
+
+        watch()
         return
     # `pulumi destroy` says besides whose stack goes.
     most = 2 if verb == "retire" else 1
