@@ -15,9 +15,10 @@ from .node import bundle
 from .operator import new_operator
 from .pki import EARLY_RENEWAL_HOURS, YEAR_HOURS, Authority, ClientCertificate, EtcdPki, EtcdPkiArgs, authorities_of
 from .plan import AuthorityPlan, ClusterPlan, MemberPlan, member_specs, spec_text, warnings
+from .plan.errors import refuse
 from .plan.flags import DEFAULT_QUOTA, METRICS_LOOPBACK, PKI_DIRECTORY
 from .plan.guard.state import State, wanted_state
-from .plan.releases import DEFAULT_MIRROR
+from .plan.releases import DEFAULT_MIRROR, check_headers
 from .plan.spec import DEFAULT_DATA_DIRECTORY, client_urls
 from .plan.versions import DEFAULT_VERSION
 
@@ -58,6 +59,11 @@ class EtcdClusterArgs(TypedDict):
     """Where machines fetch releases from: `<mirror>/v<version>/<archive>`. Default: etcd's releases on GitHub."""
     release_sha256: NotRequired[dict[str, str]]
     """Architecture (`amd64`, `arm64`) -> SHA-256 of the archive. Default: the mirror's SHA256SUMS are believed."""
+    release_proxy: NotRequired[str]
+    """The proxy through which machines fetch releases, `http://host:port`. Default: that of their environment."""
+    release_headers: NotRequired[dict[str, pulumi.Input[str]]]
+    """Headers that the mirror wants, such as `Authorization`; for the proxy `Proxy-Authorization` (secret). Default:
+    none."""
     certificates: NotRequired[Certificates]
     """Lifetimes of the certificates. Default: each field's own."""
     authorities: NotRequired[list[Authority]]
@@ -106,6 +112,7 @@ class EtcdCluster(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: EtcdClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         plan = _plan(name, args)
+        refuse(check_headers(args.get("release_headers", {})))
         specs = member_specs(plan)
         verdict = accept(args.get("previous"), _wanted(plan, args), args.get("override", ""))
         super().__init__("external-etcd:index:EtcdCluster", name, None, opts)
@@ -155,6 +162,7 @@ class EtcdCluster(pulumi.ComponentResource):
                     "after": [founding, *pki.authorities],
                     "change": change.id,
                     "machines": machines.id,
+                    "headers": args.get("release_headers", {}),
                 },
                 child,
             )
@@ -248,6 +256,7 @@ def _plan(name: str, args: EtcdClusterArgs) -> ClusterPlan:
         version=args.get("version", DEFAULT_VERSION),
         release_mirror=args.get("release_mirror", DEFAULT_MIRROR),
         release_sha256=args.get("release_sha256", {}),
+        release_proxy=args.get("release_proxy"),
         quota=args.get("quota", DEFAULT_QUOTA),
         metrics=args.get("metrics", METRICS_LOOPBACK),
         flags=args.get("flags", {}),

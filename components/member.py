@@ -3,7 +3,7 @@
 import hashlib
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import pulumi
 from pulumi_command import remote
@@ -38,6 +38,8 @@ class EtcdMemberArgs(TypedDict):
     """Of which change of the cluster this wanted state is; another one after every change, also after one undone."""
     machines: pulumi.Input[str]
     """The same of who the members are and who may reach them: what machines are prepared for beside their own."""
+    headers: NotRequired[Mapping[str, pulumi.Input[str]]]
+    """Headers that the release mirror wants, name -> value (secret). Default: none."""
 
 
 class EtcdMember(pulumi.ComponentResource):
@@ -70,14 +72,22 @@ class EtcdMember(pulumi.ComponentResource):
         # The identity travels beside the keys, not in the readable text: it is unknown while a machine is being
         # replaced, and would hide every other change in the preview.
         identity = machine.get("identity", "")
+        headers = {**args.get("headers", {})}
+        # Its last line, where there are any.
+        told: list[pulumi.Input[str]] = []
+        if headers:
+            told = ["\n", pulumi.Output.json_dumps({"headers": headers}, sort_keys=True)]
         self.prepared = self._command(
             "prepare",
             create=self._prepare_line(machine),
             # The program is no secret. Marked as one, previews show it as [secret] and not as pages of base64.
-            stdin=pulumi.Output.secret(pulumi.Output.concat(bundle.program(), "\n", identity, "\n", args["machines"])),
+            stdin=pulumi.Output.secret(
+                pulumi.Output.concat(bundle.program(), "\n", identity, "\n", args["machines"], *told)
+            ),
             delete=self._retire(),
             after=args["after"],
         )
+        self.prepared.stdout.apply(self._pass_on_warnings)
         self._bundle: pulumi.Output[str] = pulumi.Output.secret(
             pulumi.Output.json_dumps(
                 {
@@ -88,6 +98,7 @@ class EtcdMember(pulumi.ComponentResource):
                     # Says when that was: what a run that was killed has done to a machine that was prepared for
                     # something else is looked at again, also when this member is then to be what it was.
                     "prepared": self.prepared.stdout,
+                    **({"headers": headers} if headers else {}),
                 },
                 sort_keys=True,
             )
@@ -175,6 +186,13 @@ class EtcdMember(pulumi.ComponentResource):
         return pulumi.Output.from_input(device).apply(
             lambda path: self._line("prepare", {**spec, "data_device": path}, program)
         )
+
+    def _pass_on_warnings(self, said: str) -> None:
+        """Output of commands scrolls by; what `prepare` warns of is shown at the end, until it is prepared again."""
+        for line in said.splitlines():
+            member, mark, warning = line.partition(": warning: ")
+            if mark:
+                pulumi.log.warn(f"{member}, when it was prepared: {warning}", resource=self)
 
     def _line(self, verb: str, spec: Spec, program: str = _ETCD_NODE) -> str:
         return f"{self._sudo}timeout --kill-after=10 {_TIMEOUTS[verb]} {program} {verb} {shlex.quote(spec_text(spec))}"

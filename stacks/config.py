@@ -27,6 +27,7 @@ from components.plan.authority import check_authority, check_different
 from components.plan.errors import did_you_mean, shown
 from components.plan.flags import DEFAULT_QUOTA, METRICS_LOOPBACK
 from components.plan.hetzner import DEFAULT_USER
+from components.plan.releases import check_headers
 from components.plan.spec import DEFAULT_DATA_DIRECTORY
 from components.plan.units import check_directory
 
@@ -137,6 +138,8 @@ class StackConfig:
     issuer: str
     cluster_api: ClusterApiConfig
     data_directory: str = DEFAULT_DATA_DIRECTORY
+    release_proxy: str | None = None
+    release_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     extra_names: tuple[str, ...] = ()
     """Names in every server certificate beside the member's own."""
     aws: AwsConfig | None = None
@@ -255,6 +258,8 @@ class _Loader:
             cluster_api=self._cluster_api(name),
             data_directory=given.get("dataDirectory", DEFAULT_DATA_DIRECTORY),
             extra_names=tuple(given.get("extraNames", ())),
+            release_proxy=given.get("releaseProxy"),
+            release_headers=given.get("releaseHeaders", {}),
             aws=aws,
             hetzner=hetzner,
             bastion=bastion,
@@ -262,6 +267,7 @@ class _Loader:
             override=given.get("override", ""),
             warnings=self._warnings(authorities),
         )
+        self.problems += check_headers(config.release_headers, "releaseHeaders")
         # What could not even be read is a problem already.
         known = {problem.key for problem in self.problems}
         found = check_plan(cluster_plan(config), lambda name: spelled(config, name))
@@ -563,6 +569,7 @@ def cluster_plan(config: StackConfig) -> ClusterPlan:
         version=config.version,
         release_mirror=config.release_mirror,
         release_sha256=config.release_sha256,
+        release_proxy=config.release_proxy,
         quota=config.quota,
         metrics=config.metrics,
         flags=config.flags,

@@ -357,6 +357,20 @@ KEYS: tuple[Key, ...] = (
         DEFAULT_MIRROR,
     ),
     Key(
+        "releaseProxy",
+        TEXT,
+        "The proxy through which machines download releases: `http://host:port`.",
+        "that of their environment, if any",
+    ),
+    Key(
+        "releaseHeaders",
+        MAP,
+        "Headers that the mirror wants, and `Proxy-Authorization` for the proxy: `pulumi config set --path --secret "
+        "releaseHeaders.Authorization 'Bearer ...'`. Who the mirror redirects to does not get them.",
+        "none",
+        secret=True,
+    ),
+    Key(
         "releaseSha256",
         MAP,
         "SHA-256 of the archive per architecture, `amd64` and `arm64`.",

@@ -35,6 +35,10 @@ def cluster_args(stack: StackConfig, machines: list[Machine]) -> EtcdClusterArgs
         args["heartbeat_interval_ms"] = stack.heartbeat_interval_ms
     if stack.election_timeout_ms is not None:
         args["election_timeout_ms"] = stack.election_timeout_ms
+    if stack.release_proxy is not None:
+        args["release_proxy"] = stack.release_proxy
+    if stack.release_headers:
+        args["release_headers"] = {name: pulumi.Output.secret(text) for name, text in stack.release_headers.items()}
     if stack.previous is not None:
         args["previous"] = dict(stack.previous)
     if stack.override:

@@ -100,7 +100,7 @@ def _run(verb: str, words: list[str]) -> None:
         return
     wanted = spec.parse(words[0])
     say.member(wanted.member, to_stderr=verb == "health")
-    given = "" if verb == "prepare" or sys.stdin.isatty() else sys.stdin.read()
+    given = "" if sys.stdin.isatty() else sys.stdin.read()
     change = _change(verb)
     with lock.held(verb), say.deadline(verb, DEADLINES[verb]):
         say.refuse_abandoned()
@@ -125,7 +125,7 @@ def _change(verb: str) -> Callable[[spec.Spec, str], None]:
     if verb == "prepare":
         from .prepare import prepare
 
-        return lambda wanted, _: prepare(wanted)
+        return lambda wanted, given: prepare(spec.with_headers(wanted, spec.parse_headers(given)))
     if verb == "health":
         from .claim import Claim
         from .health import health
@@ -137,7 +137,11 @@ def _change(verb: str) -> Callable[[spec.Spec, str], None]:
         return lambda wanted, given: found(wanted, spec.parse_bundle(given))
     from .converge import converge
 
-    return lambda wanted, given: converge(wanted, spec.parse_bundle(given))
+    def change(wanted: spec.Spec, given: str) -> None:
+        bundle = spec.parse_bundle(given)
+        converge(spec.with_headers(wanted, bundle.headers), bundle)
+
+    return change
 
 
 def _refuse_removed() -> None:

@@ -39,6 +39,11 @@ def say(text: str) -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), getattr(sys, _state["stream"]).fileno())
 
 
+def warn(text: str) -> None:
+    """A line that the operator should see when all is done: the program's log has it as a warning."""
+    say(f"warning: {text}")
+
+
 def refuse_abandoned() -> None:
     """Refuses to begin anything more when the run that began this verb is gone.
 

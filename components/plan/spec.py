@@ -69,6 +69,8 @@ class ClusterPlan:
     """Address under which `v<version>/etcd-v<version>-linux-<arch>.tar.gz` is found, https or http."""
     release_sha256: Mapping[str, str] = field(default_factory=dict)
     """SHA-256 of the archive per architecture, `amd64` and `arm64`; without one, the release's SHA256SUMS holds."""
+    release_proxy: str | None = None
+    """The proxy through which machines download releases: `http://host:port`. None: that of their environment."""
     quota: str | int = flags.DEFAULT_QUOTA
     """Size of the database at which etcd stops taking writes: bytes, or a number with KiB, MiB or GiB."""
     metrics: str = flags.METRICS_LOOPBACK
@@ -105,6 +107,7 @@ def check_plan(cluster: ClusterPlan, spelled: Callable[[str], str] = str) -> lis
     problems += check_version(cluster.version, spelled("version"))
     problems += releases.check_mirror(cluster.release_mirror, spelled("release_mirror"))
     problems += releases.check_sha256(cluster.release_sha256, spelled("release_sha256"))
+    problems += releases.check_proxy(cluster.release_proxy, spelled("release_proxy"))
     problems += units.check_bytes(cluster.quota, spelled("quota"))
     problems += flags.check_metrics(cluster.metrics, spelled("metrics"))
     problems += flags.check_timing(
@@ -167,6 +170,7 @@ def _member_spec(cluster: ClusterPlan, member: MemberPlan, version: EtcdVersion)
             "version": cluster.version,
             "mirror": cluster.release_mirror.rstrip("/"),
             "sha256": {arch: digest.lower() for arch, digest in sorted(cluster.release_sha256.items())},
+            **({"proxy": cluster.release_proxy} if cluster.release_proxy else {}),
         },
         "data_directory": member.data_directory,
         "client_port": addresses.CLIENT_PORT,
