@@ -298,7 +298,8 @@ class _Loader:
         plan = aws_config.read_aws(
             given, cluster, region=self._region, other_bastion=bastion is not None, problems=self.problems
         )
-        if not (plan.public_ipv4 or plan.nat_gateway or plan.vpc_id or "releaseMirror" in self._given):
+        elsewhere = {"releaseMirror", "releaseProxy"} & set(self._given)
+        if not (plan.public_ipv4 or plan.nat_gateway or plan.vpc_id or elsewhere):
             rule = "Machines without a way out fetch etcd from a mirror within reach"
             remedy = "Set it to one in the VPC, or aws.natGateway to true"
             self._refuse("releaseMirror", "nothing", rule, remedy)
@@ -323,6 +324,12 @@ class _Loader:
             return None, None
         private, public, bastion = self._operator()
         plan = hetzner_config.read_hetzner(given, cluster, other_bastion=bastion is not None, problems=self.problems)
+        if plan.public_ipv6 and not plan.public_ipv4 and not {"releaseMirror", "releaseProxy"} & set(self._given):
+            rule = "Machines whose only public address is IPv6 do not reach GitHub, which has none"
+            remedy = (
+                "Set it to a mirror that has one or is in the network, or releaseProxy, or hetzner.publicIpv4: true"
+            )
+            self._refuse("releaseMirror", "nothing", rule, remedy)
         config = HetznerConfig(
             plan=plan,
             network_id=given.get("networkId"),

@@ -47,6 +47,11 @@ def snake(name: str) -> str:
     return re.sub(r"(?<!^)([A-Z])", r"_\1", name).lower()
 
 
+def camel(name: str) -> str:
+    """`ip_range` as `ipRange`."""
+    return re.sub(r"_([a-z])", lambda match: match[1].upper(), name)
+
+
 def _kind(token: str) -> str:
     return token.rpartition(":")[2]
 

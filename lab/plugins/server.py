@@ -188,7 +188,7 @@ class Plugin:
     resources: Mapping[str, Resource]
     settings: Callable[[], Mapping[str, Field]] | None = None
     configure: Callable[[Mapping[str, Any]], None] | None = None
-    functions: Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]] = field(default_factory=dict)
+    functions: Mapping[str, Callable[[Call, dict[str, Any]], dict[str, Any]]] = field(default_factory=dict)
 
 
 class Service(provider_pb2_grpc.ResourceProviderServicer):
@@ -263,7 +263,9 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):
             )
             _fail(context, ProviderError(text))
         try:
-            return provider_pb2.InvokeResponse(**{"return": to_struct(function(plain(from_struct(request.args))))})
+            call = Call("", True, None, self._cancelled, self._engine)
+            answer = function(call, plain(from_struct(request.args)))
+            return provider_pb2.InvokeResponse(**{"return": to_struct(answer)})
         except Exception as error:
             _fail(context, error)
 

@@ -8,7 +8,7 @@ from ..server import Plugin
 from .base import AwsResource
 from .cloud import Cloud, settings
 from .groups import EgressRule, IngressRule, SecurityGroup
-from .image import get_ami
+from .image import get_ami, get_offerings
 from .instance import Eip, Instance, NetworkInterface
 from .network import InternetGateway, NatGateway, Route, RouteTable, RouteTableAssociation, Subnet, Vpc
 from .volume import Volume, VolumeAttachment
@@ -38,4 +38,8 @@ def make_plugin() -> Plugin:
     """The plugin, without an account yet."""
     cloud = Cloud()
     resources = {f"aws:{name}": kind(f"aws:{name}", cloud) for name, kind in _TYPES.items()}
-    return Plugin("aws", VERSION, resources, settings, cloud.configure, {"aws:ec2/getAmi:getAmi": get_ami(cloud)})
+    functions = {
+        "aws:ec2/getAmi:getAmi": get_ami(cloud),
+        "aws:ec2/getInstanceTypeOfferings:getInstanceTypeOfferings": get_offerings(cloud),
+    }
+    return Plugin("aws", VERSION, resources, settings, cloud.configure, functions)

@@ -1,20 +1,21 @@
-"""The one function that components ask: which image is the newest."""
+"""The functions that a program asks: which image is the newest, and where a type of instances is sold."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from ..server import ProviderError
+from ..server import Call, ProviderError
 from .cloud import Cloud
 
 _SERVED = ("mostRecent", "owners", "filters")
+Function = Callable[[Call, dict[str, Any]], dict[str, Any]]
 
 
-def get_ami(cloud: Cloud) -> Callable[[dict[str, Any]], dict[str, Any]]:
+def get_ami(cloud: Cloud) -> Function:
     """`aws.ec2.getAmi` of an account."""
 
-    def ask(given: dict[str, Any]) -> dict[str, Any]:
+    def ask(_: Call, given: dict[str, Any]) -> dict[str, Any]:
         for name, value in given.items():
             if name not in _SERVED and value:
                 raise ProviderError(f"{name}: this stand-in does not serve it: use the official plugin for it")
@@ -30,5 +31,25 @@ def get_ami(cloud: Cloud) -> Callable[[dict[str, Any]], dict[str, Any]]:
             )
         row = found[-1]
         return {**given, "id": row["ImageId"], "imageId": row["ImageId"], "name": row["Name"], "region": cloud.region}
+
+    return ask
+
+
+def get_offerings(cloud: Cloud) -> Function:
+    """`aws.ec2.getInstanceTypeOfferings` of an account."""
+
+    def ask(_: Call, given: dict[str, Any]) -> dict[str, Any]:
+        filters = [{"Name": row["name"], "Values": row["values"]} for row in given.get("filters") or []]
+        kind = given.get("locationType") or "region"
+        rows = cloud.ask("ec2", "describe_instance_type_offerings", LocationType=kind, Filters=filters)
+        found = rows["InstanceTypeOfferings"]
+        return {
+            **given,
+            "id": cloud.region,
+            "region": cloud.region,
+            "instanceTypes": [row["InstanceType"] for row in found],
+            "locations": [row["Location"] for row in found],
+            "locationTypes": [row["LocationType"] for row in found],
+        }
 
     return ask

@@ -13,7 +13,7 @@ from .. import sdk
 from ..rest import Api
 from ..rest_resource import Account
 from ..schema import Field
-from ..server import Plugin, ProviderError
+from ..server import Call, Plugin, ProviderError
 from ..wire import UNKNOWN
 from .resources import (
     PACKAGE,
@@ -79,8 +79,27 @@ def _api(settings: Mapping[str, Any]) -> Api:
     return Api(endpoint, token, poll=int(number) / (1 if unit == "s" else 1000))
 
 
+def _server_type(account: Account) -> Callable[[Call, dict[str, Any]], dict[str, Any]]:
+    """`hcloud.getServerType` by name."""
+
+    def ask(call: Call, given: dict[str, Any]) -> dict[str, Any]:
+        row = account.api.named(call, "server_types", str(given.get("name") or ""))
+        if row is None:
+            # By its source: hcloudutil.NotFoundDiagnostic.
+            raise ProviderError(f"Resource (server type) not found: No server type found for name {given.get('name')}")
+        plain = ("id", "name", "description", "category", "cores", "memory", "disk", "architecture")
+        found = {sdk.camel(name): row[name] for name in (*plain, "cpu_type", "storage_type")}
+        dates = {"isDeprecated": False, "deprecationAnnounced": "", "unavailableAfter": ""}
+        places = ("id", "name", "available", "recommended")
+        locations = [{**{name: one[name] for name in places}, **dates} for one in row["locations"]]
+        return {**found, **dates, "includedTraffic": 0, "locations": locations}
+
+    return ask
+
+
 def make_plugin() -> Plugin:
     """The plugin, without an account yet."""
     account = Account()
     resources = {f"hcloud:index/{name}": kind(f"hcloud:index/{name}", account) for name, kind in _TYPES.items()}
-    return Plugin("hcloud", VERSION, resources, _settings, lambda settings: account.use(_api(settings)))
+    functions = {"hcloud:index/getServerType:getServerType": _server_type(account)}
+    return Plugin("hcloud", VERSION, resources, _settings, lambda settings: account.use(_api(settings)), functions)
