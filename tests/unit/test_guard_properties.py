@@ -298,6 +298,12 @@ def test_the_number_of_an_update_rises_with_every_change_and_what_was_overridden
 
 # Which rule, and a change that only this rule refuses.
 THREE = ["etcd-1", "etcd-2", "etcd-3"]
+
+
+def speaks(tls: dict[str, str]) -> State:
+    return state(THREE, flags={"--quota-backend-bytes": "8", **tls})
+
+
 NEEDED = [
     ("_identity", state(THREE), state(THREE, cluster="other")),
     ("_identity", state(THREE), state(THREE, members={**state(THREE).members, "etcd-2": "10.0.0.99"})),
@@ -321,10 +327,8 @@ NEEDED = [
     ("_quota", state(THREE, database_bytes=6), state(THREE, flags={"--quota-backend-bytes": "5"})),
     ("_timing", state(THREE), state(THREE, flags={"--quota-backend-bytes": "8", **TIMES[2]})),
     ("_timing", state(THREE, flags={"--quota-backend-bytes": "8", **TIMES[2]}), state(THREE)),
-    *(
-        ("_tls", *(state(THREE, flags={"--quota-backend-bytes": "8", **tls}) for tls in two))
-        for two in (TLS[2:], TLS[:1:-1])
-    ),
+    ("_tls", speaks(TLS[2]), speaks(TLS[3])),
+    ("_tls", speaks(TLS[3]), speaks(TLS[2])),
     ("_volumes", state(THREE), state(THREE, on_volumes=True)),
     ("_quorum", state(["etcd-1"]), state(["etcd-4", "etcd-1", "etcd-5"], flags={"--quota-backend-bytes": "9"})),
 ]

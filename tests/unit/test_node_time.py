@@ -1,6 +1,7 @@
 """Whether a machine's clock is kept: what counts as synchronised, and what is said where nobody keeps it."""
 
 import ctypes
+import shutil
 import struct
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +22,7 @@ class Clock:
         self.active, self.leap = "", "Not synchronised"
         monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: self)
         monkeypatch.setattr(machine, "run", self.run)
-        monkeypatch.setattr(machine.shutil, "which", lambda *_, **__: "/usr/bin/chronyc")
+        monkeypatch.setattr(shutil, "which", lambda *_, **__: "/usr/bin/chronyc")
 
     def adjtimex(self, timex: Any) -> int:
         struct.pack_into("@q", timex, 24, self.maxerror)

@@ -131,9 +131,9 @@ def etcd(version: str, certificates: Path, data: Path, user: Flags) -> Iterator[
         # As the program has them.
         **{"tls-min-version": "TLS1.2"},
     }
-    words = [f"--{flag}={value}" for flag, value in {**own, **user}.items()]
+    words = [str(etcd_binary(version, "etcd")), *(f"--{flag}={value}" for flag, value in {**own, **user}.items())]
     log = data.with_suffix(".log").open("w")
-    with log, subprocess.Popen([etcd_binary(version, "etcd"), *words], stdout=log, stderr=log, text=True) as process:
+    with log, subprocess.Popen(words, stdout=log, stderr=log, text=True) as process:
         try:
             yield process, client
         finally:
@@ -142,7 +142,7 @@ def etcd(version: str, certificates: Path, data: Path, user: Flags) -> Iterator[
 
 def healthy(version: str, certificates: Path, url: str) -> bool:
     ways = [f"--cacert={certificates}/ca.crt", f"--cert={certificates}/tls.crt", f"--key={certificates}/tls.key"]
-    command = [etcd_binary(version, "etcdctl"), f"--endpoints={url}", *ways, "--command-timeout=2s"]
+    command = [str(etcd_binary(version, "etcdctl")), f"--endpoints={url}", *ways, "--command-timeout=2s"]
     done = subprocess.run([*command, "endpoint", "health"], capture_output=True, timeout=20, check=False)
     return done.returncode == 0
 
