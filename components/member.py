@@ -12,6 +12,7 @@ from . import reach
 from .machine import Machine, connection, lives_on
 from .node import bundle
 from .plan import Spec, spec_text, with_founding
+from .plan.flag_values import files_read
 
 _ETCD_NODE = "/usr/local/sbin/etcd-node"
 
@@ -174,6 +175,8 @@ class EtcdMember(pulumi.ComponentResource):
         only where the machine filters who reaches it: those who leave it are let in until they have left."""
         kept = {key: value for key, value in self._spec.items() if key not in ("trusted", "issuer")}
         spec: Spec = {**kept, "members": {machine["name"]: machine["address"]}, "flags": {}}
+        if reads := files_read(self._spec["flags"]):
+            spec["reads"] = reads
         if "firewall" in machine:
             everybody = self._spec["members"]
             # Their order is for converge.

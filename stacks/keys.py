@@ -409,7 +409,7 @@ KEYS: tuple[Key, ...] = (
         "flags",
         MAP,
         "Further flags of etcd, name without dashes and value: `max-txn-ops: 256`. Refused when the version does not "
-        "know one, or the program sets it.",
+        "know one, the program sets it, or etcd cannot work with the value.",
     ),
     Key(
         "override",

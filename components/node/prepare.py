@@ -33,6 +33,7 @@ def prepare(spec: Spec) -> None:
     machine.check_address(spec)
     machine.check_memory(spec)
     machine.check_foreign_etcd(spec)
+    account.check_readable(spec.reads)
     if spec.firewall is not None:
         firewall.install(spec)
     if spec.data_device:

@@ -42,9 +42,9 @@ _REQUIRED = (
 )
 # Only in what `found` gets, both of them.
 _FOUNDING = ("token", "founders")
-# The first two only in what `prepare` gets, each where the platform has it. The others are for those who read: a
+# The first three only in what `prepare` gets, each where there is one. The others are for those who read: a
 # changed CA is seen in a preview by its name. What is done is decided by the certificates themselves.
-_OPTIONAL = ("data_device", "firewall", "trusted", "issuer")
+_OPTIONAL = ("data_device", "firewall", "reads", "trusted", "issuer")
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,8 @@ class Spec:
     """The disk that holds the data directory and nothing else; empty: none of its own. Only `prepare` gets it."""
     firewall: Mapping[str, tuple[str, ...]] | None
     """Port -> ranges that may reach it; None: ports are left alone. Only `prepare` gets it."""
+    reads: tuple[str, ...]
+    """Files of somebody else's that etcd is going to read; only `prepare` gets them."""
     issuer: str
     """Name of the CA that issues the certificates; for messages. Only `converge` and `health` get it."""
     raw: Mapping[str, Any] = field(repr=False)
@@ -231,6 +233,7 @@ def parse(text: str) -> Spec:
         token=_text(raw.get("token", "-"), "token", re.compile(r"[!-~]{1,200}"), "it must be a text without spaces"),
         data_device=_device(raw.get("data_device", "")),
         firewall=_firewall(raw["firewall"]) if "firewall" in raw else None,
+        reads=_reads(raw.get("reads", [])),
         issuer=_label(raw["issuer"], "issuer") if "issuer" in raw else "",
         raw=raw,
     )
@@ -259,6 +262,13 @@ def _device(value: object) -> str:
     if value == "":
         return ""
     return _text(value, "data_device", _DEVICE, "it must be a path like /dev/disk/by-id/scsi-0HC_Volume_1")
+
+
+def _reads(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise _refuse("reads", value, "it must be a list of paths")
+    path = re.compile(r"/[^\x00-\x1f\x7f]+")
+    return tuple(_text(each, "reads", path, "it must be an absolute path") for each in value)
 
 
 def _firewall(value: object) -> dict[str, tuple[str, ...]]:

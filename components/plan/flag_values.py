@@ -138,6 +138,13 @@ def _readable(value: str) -> Refusal:
     )
 
 
+def files_read(flags: Mapping[str, str]) -> list[str]:
+    """The files of their own that these flags have etcd read, sorted; flags with or without dashes."""
+    plain = {flag.lstrip("-"): value for flag, value in flags.items()}
+    found = {plain[flag] for flag, check in _CHECKS.items() if check is _readable and flag in plain}
+    return sorted(found | set(re.findall(r"-key=(/[^,=]+)", plain.get("auth-token", ""))))
+
+
 def check_together(flags: Mapping[str, str], gates: Mapping[str, str], at: str) -> list[Problem]:
     """Why etcd cannot work with these flags together; empty when it can. Each of them has been accepted by itself.
 

@@ -28,6 +28,7 @@ _ORDER = (
     "data_directory",
     "data_device",
     "firewall",
+    "reads",
     "client_port",
     "peer_port",
     "metrics_url",

@@ -382,3 +382,10 @@ def test_what_prepare_warns_of_is_a_warning_of_the_program(monkeypatch: pytest.M
     record(lambda: EtcdCluster("dev", {"members": machines(1)}), False, said={"dev-a-prepare": said})  # type: ignore[typeddict-item]
     assert "a, when it was prepared: no time service runs here" in logged
     assert not [text for text in logged if "unpacked" in text]
+
+
+def test_machines_are_prepared_for_the_files_that_flags_have_etcd_read() -> None:
+    flags = {"client-crl-file": "/etc/ssl/crl.pem", "auth-token": "jwt,pub-key=/etc/jwt.pub,sign-method=ES256"}
+    prepare = cluster(False, flags=flags).named("dev-a-prepare").inputs["create"]
+    assert '"reads": [\n    "/etc/jwt.pub",\n    "/etc/ssl/crl.pem"\n  ]' in prepare
+    assert '"reads"' not in cluster(False).named("dev-a-prepare").inputs["create"]
