@@ -6,7 +6,7 @@ from typing import Any
 import pulumi
 
 from components.change import OUTPUT
-from stacks import config, guard, memory
+from stacks import config, guard, memory, offers
 from stacks.previous import previous
 
 # Exit status with which Pulumi's own runner says that everything has been said: no line about it follows the error.
@@ -31,6 +31,7 @@ async def build() -> dict[str, Any]:
     # Before any resource is declared: what is refused here has touched nothing.
     stack = guard.compared(stack, last)
     memory.check(stack, last)
+    offers.check(stack, last)
     # Only the platform in use: each loads the SDK of its cloud.
     platform = importlib.import_module(f"stacks.{stack.platform}")
     outputs: dict[str, Any] = platform.build(stack, guard.rest(stack, last))

@@ -26,9 +26,10 @@ from .pki import (
 )
 from .plan import ClusterPlan, MemberPlan, member_specs, spec_text, warnings
 from .plan.authorities import DEFAULT_PEER_AUTHORITY, peers_have_their_own
+from .plan.errors import refuse
 from .plan.flags import DEFAULT_QUOTA, METRICS_LOOPBACK, PKI_DIRECTORY
 from .plan.guard.state import State, wanted_state
-from .plan.releases import DEFAULT_MIRROR
+from .plan.releases import DEFAULT_MIRROR, check_headers
 from .plan.spec import DEFAULT_DATA_DIRECTORY, client_urls
 from .plan.versions import DEFAULT_VERSION
 from .whole import proved, refuse_parts
@@ -70,6 +71,11 @@ class EtcdClusterArgs(TypedDict):
     """Where machines fetch releases from: `<mirror>/v<version>/<archive>`. Default: etcd's releases on GitHub."""
     release_sha256: NotRequired[dict[str, str]]
     """Architecture (`amd64`, `arm64`) -> SHA-256 of the archive. Default: the mirror's SHA256SUMS are believed."""
+    release_proxy: NotRequired[str]
+    """The proxy through which machines fetch releases, `http://host:port`. Default: that of their environment."""
+    release_headers: NotRequired[dict[str, pulumi.Input[str]]]
+    """Headers that the mirror wants, such as `Authorization`; for the proxy `Proxy-Authorization` (secret). Default:
+    none."""
     certificates: NotRequired[Certificates]
     """Lifetimes of the certificates. Default: each field's own."""
     authorities: NotRequired[list[Authority]]
@@ -82,6 +88,9 @@ class EtcdClusterArgs(TypedDict):
     a CA of one's own; a cluster that exists keeps what it has; without `previous` the same as `authorities`."""
     peer_issuer: NotRequired[str]
     """Name of the CA that issues the peer certificates. Default: the first of `peer_authorities`."""
+    extra_names: NotRequired[list[str]]
+    """DNS names and IP addresses that the server certificate of every member has beside its own, such as those of a
+    load balancer. Default: none."""
     previous: NotRequired[dict[str, Any] | None]
     """What the last update left in the output `applied`, as `previous_update` reads it: a change that cannot be made in
     one update is refused. Default, and None: nothing is compared, and the machines alone refuse."""
@@ -125,6 +134,7 @@ class EtcdCluster(pulumi.ComponentResource):
     def __init__(self, name: str, args: EtcdClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         args = _with_peers(args)
         plan = _plan(name, args)
+        refuse(check_headers(args.get("release_headers", {})))
         specs = member_specs(plan)
         verdict = accept(args.get("previous"), _wanted(plan, args), args.get("override", ""))
         super().__init__("external-etcd:index:EtcdCluster", name, None, opts)
@@ -174,6 +184,7 @@ class EtcdCluster(pulumi.ComponentResource):
                     "after": [founding, *pki.authorities],
                     "change": change.id,
                     "machines": machines.id,
+                    "headers": args.get("release_headers", {}),
                 },
                 child,
             )
@@ -268,13 +279,19 @@ def _plan(name: str, args: EtcdClusterArgs) -> ClusterPlan:
     return ClusterPlan(
         name=args.get("cluster_name", name),
         members=[
-            MemberPlan(machine["name"], machine["address"], machine.get("data_directory", DEFAULT_DATA_DIRECTORY))
+            MemberPlan(
+                machine["name"],
+                machine["address"],
+                machine.get("data_directory", DEFAULT_DATA_DIRECTORY),
+                machine.get("extra_names", []),
+            )
             for machine in args["members"]
         ],
         program=bundle.digest(),
         version=args.get("version", DEFAULT_VERSION),
         release_mirror=args.get("release_mirror", DEFAULT_MIRROR),
         release_sha256=args.get("release_sha256", {}),
+        release_proxy=args.get("release_proxy"),
         quota=args.get("quota", DEFAULT_QUOTA),
         metrics=args.get("metrics", METRICS_LOOPBACK),
         flags=args.get("flags", {}),
@@ -285,6 +302,7 @@ def _plan(name: str, args: EtcdClusterArgs) -> ClusterPlan:
         issuer=args.get("issuer", authorities[0]["name"] if authorities else ""),
         peer_authorities=None if peers is None else [plan_of(each) for each in peers],
         peer_issuer=args.get("peer_issuer", peers[0]["name"] if peers else ""),
+        extra_names=args.get("extra_names", []),
     )
 
 
@@ -317,7 +335,11 @@ def _applied(asked: str, report: dict[str, Any]) -> dict[str, Any]:
 def _pki_args(args: EtcdClusterArgs) -> EtcdPkiArgs:
     lifetimes = args.get("certificates", {})
     pki: EtcdPkiArgs = {
-        "members": [{"name": machine["name"], "address": machine["address"]} for machine in args["members"]],
+        "members": [
+            {"name": each["name"], "address": each["address"], "extra_names": each.get("extra_names", [])}
+            for each in args["members"]
+        ],
+        "extra_names": args.get("extra_names", []),
         "validity_hours": lifetimes.get("validity_hours", YEAR_HOURS),
         "early_renewal_hours": lifetimes.get("early_renewal_hours", EARLY_RENEWAL_HOURS),
         "ca_validity_hours": lifetimes.get("ca_validity_hours", 10 * YEAR_HOURS),

@@ -91,6 +91,8 @@ class Machine(TypedDict):
     """Directory of etcd's data on the machine, absolute. Default: `/var/lib/etcd`."""
     data_device: NotRequired[pulumi.Input[str]]
     """Disk that holds that directory and nothing else; it is formatted if it is empty. Default: none of its own."""
+    extra_names: NotRequired[list[str]]
+    """DNS names and IP addresses that its server and peer certificates have beside its own. Default: none."""
     origin: NotRequired[dict[str, str]]
     """Where the machine comes from, as far as Pulumi would delete it for another value (`plan.origin`): the next update
     compares. Default: it exists already."""

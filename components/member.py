@@ -3,7 +3,7 @@
 import copy
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import pulumi
 from pulumi_command import remote
@@ -15,6 +15,7 @@ from .machine import Machine, connection, lives_on
 from .node import bundle
 from .node.paths import ANSWERED
 from .plan import Spec, spec_text, with_founding
+from .plan.flag_values import files_read
 
 _ETCD_NODE = "/usr/local/sbin/etcd-node"
 _CAS = ("trusted", "issuer", "peer_trusted", "peer_issuer")
@@ -42,6 +43,8 @@ class EtcdMemberArgs(TypedDict):
     """Of which change of the cluster this wanted state is; another one after every change, also after one undone."""
     machines: pulumi.Input[str]
     """The same of who the members are and who may reach them: what machines are prepared for beside their own."""
+    headers: NotRequired[Mapping[str, pulumi.Input[str]]]
+    """Headers that the release mirror wants, name -> value (secret). Default: none."""
 
 
 class EtcdMember(pulumi.ComponentResource):
@@ -73,15 +76,24 @@ class EtcdMember(pulumi.ComponentResource):
         # The identity travels beside the keys, not in the readable text: it is unknown while a machine is being
         # replaced, and would hide every other change in the preview.
         identity = machine.get("identity", "")
+        headers = {**args.get("headers", {})}
+        # Its last line, where there are any.
+        told: list[pulumi.Input[str]] = []
+        if headers:
+            told = ["\n", pulumi.Output.json_dumps({"headers": headers}, sort_keys=True)]
         self.prepared = self._command(
             "prepare",
             create=self._prepare_line(machine),
             # The program is no secret. Marked as one, previews show it as [secret] and not as pages of base64.
-            stdin=pulumi.Output.secret(pulumi.Output.concat(bundle.program(), "\n", identity, "\n", args["machines"])),
+            stdin=pulumi.Output.secret(
+                pulumi.Output.concat(bundle.program(), "\n", identity, "\n", args["machines"], *told)
+            ),
             delete=self._retire(),
             after=args["after"],
             anew=anew,
         )
+        prepared = answer(self.prepared, machine["name"])
+        prepared.apply(self._pass_on_warnings)
         self._bundle: pulumi.Output[str] = pulumi.Output.secret(
             pulumi.Output.json_dumps(
                 {
@@ -91,7 +103,8 @@ class EtcdMember(pulumi.ComponentResource):
                     "change": args["change"],
                     # Says when that was: what a run that was killed has done to a machine that was prepared for
                     # something else is looked at again, also when this member is then to be what it was.
-                    "prepared": answer(self.prepared, machine["name"]),
+                    "prepared": prepared,
+                    **({"headers": headers} if headers else {}),
                 },
                 sort_keys=True,
             )
@@ -172,6 +185,8 @@ class EtcdMember(pulumi.ComponentResource):
         everybody = self._spec["members"]
         # Their order is for converge.
         spec: Spec = {**kept, "members": {name: everybody[name] for name in sorted(everybody)}, "flags": {}}
+        if reads := files_read(self._spec["flags"]):
+            spec["reads"] = reads
         if "firewall" in machine:
             spec["firewall"] = machine["firewall"]
         if "root_only" in machine:
@@ -184,6 +199,13 @@ class EtcdMember(pulumi.ComponentResource):
         return pulumi.Output.from_input(device).apply(
             lambda path: self._line("prepare", {**spec, "data_device": path}, *program)
         )
+
+    def _pass_on_warnings(self, said: str) -> None:
+        """Output of commands scrolls by; what `prepare` warns of is shown at the end, until it is prepared again."""
+        for line in said.splitlines():
+            _, mark, warning = line.partition("warning: ")
+            if mark:
+                pulumi.log.warn(f"{self._machine['name']}, when it was prepared: {warning}", resource=self)
 
     def _line(self, verb: str, spec: Spec, *program: str) -> str:
         return self._asked(verb, *(program or (_ETCD_NODE,)), "--answer", verb, spec_text(spec))

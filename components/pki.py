@@ -16,6 +16,7 @@ from .plan import DEFAULT_AUTHORITY, AuthorityPlan, check_authority
 from .plan.authorities import bundle, check_authorities, check_peer_authorities
 from .plan.authority import check_different
 from .plan.errors import refuse
+from .plan.names import check_extra_names, split
 
 # Server certificates need clientAuth as well: etcd's gRPC gateway dials its own client port with them
 # (etcd-io/etcd#9785). Peers dial each other with the certificate that they serve.
@@ -45,6 +46,8 @@ class PkiMember(TypedDict):
     """Member name: common name and DNS name of its certificates."""
     address: str
     """Private IP address of the member."""
+    extra_names: NotRequired[list[str]]
+    """DNS names and IP addresses that its server and peer certificates have beside its own. Default: none."""
 
 
 class EtcdPkiArgs(TypedDict):
@@ -67,6 +70,8 @@ class EtcdPkiArgs(TypedDict):
     Default: the same as `authorities`, with the same issuer; every client certificate then speaks to the peer port."""
     peer_issuer: NotRequired[str]
     """Name of the CA that issues the peer certificates. Default: the first of `peer_authorities`."""
+    extra_names: NotRequired[list[str]]
+    """DNS names and IP addresses that every server certificate has beside its own. Default: none."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +140,9 @@ class EtcdPki(pulumi.ComponentResource):
         problems = check_authorities(plans, issuer)
         if own_peers:
             problems += check_peer_authorities([plan_of(each) for each in peers], peer_issuer, plans)
-        refuse(problems)
+        self._shared_names = args.get("extra_names", [])
+        named = [(each["name"], each["address"], each.get("extra_names", [])) for each in args["members"]]
+        refuse(problems + check_extra_names(named, self._shared_names))
         trusted: dict[str, pulumi.Output[str]] = {}
         issuers: dict[str, _Issuer] = {}
         for authority in {each["name"]: each for each in [*peers, *authorities]}.values():
@@ -221,11 +228,20 @@ class EtcdPki(pulumi.ComponentResource):
             "ca.crt": self.ca_certificate,
             "peer-ca.crt": self.peer_ca_certificate,
         }
+        own_names, own_addresses = split(member.get("extra_names", []))
+        all_names, all_addresses = split(self._shared_names)
         # The names of this member alone: a stolen key speaks for one machine. 127.0.0.1 and localhost are how its
-        # own tools reach it; peers only ever meet it under its name and address.
+        # own tools reach it; peers only ever meet it under its name and address. What leads to all members is for
+        # clients, whom any of them may serve.
         for kind, common_name, uses, dns_names, addresses in (
-            ("server", name, _SERVER_AND_CLIENT, [name, "localhost"], [address, "127.0.0.1"]),
-            ("peer", name, _SERVER_AND_CLIENT, [name], [address]),
+            (
+                "server",
+                name,
+                _SERVER_AND_CLIENT,
+                [name, "localhost", *own_names, *all_names],
+                [address, "127.0.0.1", *own_addresses, *all_addresses],
+            ),
+            ("peer", name, _SERVER_AND_CLIENT, [name, *own_names], [address, *own_addresses]),
             ("healthcheck-client", "kube-etcd-healthcheck-client", _CLIENT, [], []),
         ):
             files[f"{kind}.crt"], files[f"{kind}.key"] = self._issue(

@@ -167,6 +167,7 @@ def _slots(config: AwsConfig) -> list[AwsSlot]:
             "instance_type": slot.instance_type,
             "image": slot.image,
             "generation": slot.generation,
+            "extra_names": list(slot.extra_names),
         }
         if slot.ami is not None:
             made["ami"] = slot.ami

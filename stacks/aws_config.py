@@ -96,6 +96,7 @@ def _slots(given: Mapping[str, Any]) -> list[AwsSlot]:
             zone=slot.get("zone"),
             address=slot.get("address"),
             generation=slot.get("generation", 1),
+            extra_names=tuple(slot.get("extraNames", ())),
         )
         for slot in given.get("slots", [])
     ]

@@ -28,6 +28,7 @@ from components.plan.errors import did_you_mean, shown
 from components.plan.flags import DEFAULT_QUOTA, METRICS_LOOPBACK
 from components.plan.hetzner import DEFAULT_USER
 from components.plan.ranges import check_sources
+from components.plan.releases import check_headers
 from components.plan.spec import DEFAULT_DATA_DIRECTORY
 from components.plan.units import check_directory
 
@@ -101,6 +102,7 @@ class MachineConfig:
     ssh: SshConfig
     identity: str = ""
     data_directory: str = DEFAULT_DATA_DIRECTORY
+    extra_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -170,6 +172,10 @@ class StackConfig:
     data_directory: str = DEFAULT_DATA_DIRECTORY
     firewall: FirewallConfig | None = None
     """None: machines that exist filter nothing."""
+    release_proxy: str | None = None
+    release_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    extra_names: tuple[str, ...] = ()
+    """Names in every server certificate beside the member's own."""
     aws: AwsConfig | None = None
     hetzner: HetznerConfig | None = None
     bastion: BastionConfig | None = None
@@ -300,6 +306,9 @@ class _Loader:
             cluster_api=self._cluster_api(name),
             data_directory=given.get("dataDirectory", DEFAULT_DATA_DIRECTORY),
             firewall=self._firewall(),
+            extra_names=tuple(given.get("extraNames", ())),
+            release_proxy=given.get("releaseProxy"),
+            release_headers=given.get("releaseHeaders", {}),
             aws=aws,
             hetzner=hetzner,
             bastion=bastion,
@@ -307,6 +316,7 @@ class _Loader:
             override=given.get("override", ""),
             warnings=self._warnings([*authorities, *(peers or ())]),
         )
+        self.problems += check_headers(config.release_headers, "releaseHeaders")
         # What could not even be read is a problem already.
         known = {problem.key for problem in self.problems}
         found = check_plan(cluster_plan(config), lambda name: spelled(config, name))
@@ -338,7 +348,8 @@ class _Loader:
         plan = aws_config.read_aws(
             given, cluster, region=self._region, other_bastion=bastion is not None, problems=self.problems
         )
-        if not (plan.public_ipv4 or plan.nat_gateway or plan.vpc_id or "releaseMirror" in self._given):
+        elsewhere = {"releaseMirror", "releaseProxy"} & set(self._given)
+        if not (plan.public_ipv4 or plan.nat_gateway or plan.vpc_id or elsewhere):
             rule = "Machines without a way out fetch etcd from a mirror within reach"
             remedy = "Set it to one in the VPC, or aws.natGateway to true"
             self._refuse("releaseMirror", "nothing", rule, remedy)
@@ -362,6 +373,12 @@ class _Loader:
             return None, None
         key, bastion = self._operator()
         plan = hetzner_config.read_hetzner(given, cluster, other_bastion=bastion is not None, problems=self.problems)
+        if plan.public_ipv6 and not plan.public_ipv4 and not {"releaseMirror", "releaseProxy"} & set(self._given):
+            rule = "Machines whose only public address is IPv6 do not reach GitHub, which has none"
+            remedy = (
+                "Set it to a mirror that has one or is in the network, or releaseProxy, or hetzner.publicIpv4: true"
+            )
+            self._refuse("releaseMirror", "nothing", rule, remedy)
         config = HetznerConfig(
             plan=plan,
             network_id=given.get("networkId"),
@@ -457,6 +474,7 @@ class _Loader:
                 ssh=self._ssh(machine, defaults, f"{at}[{index}]"),
                 identity=machine.get("identity", ""),
                 data_directory=machine.get("dataDirectory", DEFAULT_DATA_DIRECTORY if wrong else directory),
+                extra_names=tuple(machine.get("extraNames", ())),
             )
             for index, machine in enumerate(given)
         )
@@ -684,6 +702,7 @@ def cluster_plan(config: StackConfig) -> ClusterPlan:
         version=config.version,
         release_mirror=config.release_mirror,
         release_sha256=config.release_sha256,
+        release_proxy=config.release_proxy,
         quota=config.quota,
         metrics=config.metrics,
         flags=config.flags,
@@ -693,6 +712,7 @@ def cluster_plan(config: StackConfig) -> ClusterPlan:
         issuer=config.issuer,
         peer_authorities=None if config.peer_authorities is None else [each.plan for each in config.peer_authorities],
         peer_issuer=config.peer_issuer,
+        extra_names=config.extra_names,
     )
 
 
@@ -704,10 +724,16 @@ def spelled(config: StackConfig, name: str) -> str:
 def _members(config: StackConfig) -> list[MemberPlan]:
     cloud = config.aws or config.hetzner
     if cloud is None:
-        return [MemberPlan(machine.name, machine.address, machine.data_directory) for machine in config.machines]
+        return [
+            MemberPlan(machine.name, machine.address, machine.data_directory, machine.extra_names)
+            for machine in config.machines
+        ]
     addresses = cloud.plan.addresses
     # Why a slot has no address is a problem already.
-    return [MemberPlan(slot.name, addresses.get(slot.name, ""), config.data_directory) for slot in cloud.plan.slots]
+    return [
+        MemberPlan(slot.name, addresses.get(slot.name, ""), config.data_directory, slot.extra_names)
+        for slot in cloud.plan.slots
+    ]
 
 
 def _camel_case(name: str) -> str:

@@ -164,6 +164,7 @@ def _machines_args(
                 "server_type": slot.server_type,
                 "image": slot.image,
                 "generation": slot.generation,
+                "extra_names": list(slot.extra_names),
             }
             for slot in plan.slots
         ],

@@ -59,6 +59,7 @@ def read_hetzner(
             image=slot.get("image", image),
             address=slot.get("address"),
             generation=slot.get("generation", 1),
+            extra_names=tuple(slot.get("extraNames", ())),
         )
         for slot in given.get("slots", [])
     ]

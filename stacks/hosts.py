@@ -37,6 +37,7 @@ def _machine(machine: MachineConfig) -> Machine:
         "ssh": _ssh(machine.ssh),
         "identity": machine.identity,
         "data_directory": machine.data_directory,
+        "extra_names": list(machine.extra_names),
     }
 
 

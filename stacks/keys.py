@@ -31,6 +31,9 @@ class Key:
     """Whether its value must never be shown."""
 
 
+_EXTRA_NAMES = "DNS names and IP addresses that its server and peer certificates have beside its own."
+
+
 def _ssh(prefix: str) -> tuple[Key, ...]:
     """What both the defaults and a machine may say about the way in."""
     inherits = "the one of `ssh`" if prefix.startswith("machines") else ""
@@ -127,6 +130,7 @@ _HETZNER: tuple[Key, ...] = (
     Key("hetzner.slots[].location", TEXT, "Its location, in the same network zone.", "`hetzner.location`"),
     Key("hetzner.slots[].serverType", TEXT, "Its server type.", "`hetzner.serverType`"),
     Key("hetzner.slots[].image", TEXT, "Its image.", "`hetzner.image`"),
+    Key("hetzner.slots[].extraNames", TEXTS, _EXTRA_NAMES, "none"),
     Key(
         "hetzner.networkRange",
         TEXT,
@@ -258,6 +262,7 @@ _AWS: tuple[Key, ...] = (
     Key("aws.slots[].instanceType", TEXT, "Its instance type.", "`aws.instanceType`"),
     Key("aws.slots[].image", TEXT, "Its image.", "`aws.image`"),
     Key("aws.slots[].ami", TEXT, "Its image, by ID.", "`aws.ami`"),
+    Key("aws.slots[].extraNames", TEXTS, _EXTRA_NAMES, "none"),
     Key(
         "aws.vpcRange",
         TEXT,
@@ -369,6 +374,7 @@ KEYS: tuple[Key, ...] = (
         "empty",
     ),
     Key("machines[].dataDirectory", TEXT, "Directory of etcd's data on this machine.", "`dataDirectory`"),
+    Key("machines[].extraNames", TEXTS, _EXTRA_NAMES, "none"),
     Key("machines[].ssh", OBJECT, "The way in, as far as it differs from `ssh`.", required=True),
     Key("machines[].ssh.host", TEXT, "Name or address at which the operator reaches it.", "`address`"),
     Key(
@@ -414,6 +420,20 @@ KEYS: tuple[Key, ...] = (
         DEFAULT_MIRROR,
     ),
     Key(
+        "releaseProxy",
+        TEXT,
+        "The proxy through which machines download releases: `http://host:port`.",
+        "that of their environment, if any",
+    ),
+    Key(
+        "releaseHeaders",
+        MAP,
+        "Headers that the mirror wants, and `Proxy-Authorization` for the proxy: `pulumi config set --path --secret "
+        "releaseHeaders.Authorization 'Bearer ...'`. Who the mirror redirects to does not get them.",
+        "none",
+        secret=True,
+    ),
+    Key(
         "releaseSha256",
         MAP,
         "SHA-256 of the archive per architecture, `amd64` and `arm64`.",
@@ -453,7 +473,7 @@ KEYS: tuple[Key, ...] = (
         "flags",
         MAP,
         "Further flags of etcd, name without dashes and value: `max-txn-ops: 256`. Refused when the version does not "
-        "know one, or the program sets it.",
+        "know one, the program sets it, or etcd cannot work with the value.",
     ),
     Key(
         "firewall",
@@ -529,6 +549,13 @@ KEYS: tuple[Key, ...] = (
         secret=True,
     ),
     Key("peerIssuer", TEXT, "Name of the authority that issues the peer certificates.", "the first"),
+    Key(
+        "extraNames",
+        TEXTS,
+        "DNS names and IP addresses that the server certificate of every member has beside its own: those of a load "
+        "balancer. A change issues the certificates anew, without a restart.",
+        "none",
+    ),
     Key("clusterApi", OBJECT, "The workload cluster for which the output `cluster_api` is made."),
     Key("clusterApi.clusterName", TEXT, "Name of the `Cluster` object.", "`clusterName`"),
     Key("clusterApi.namespace", TEXT, "Its namespace in the management cluster.", "default"),

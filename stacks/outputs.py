@@ -31,6 +31,7 @@ def cluster_args(stack: StackConfig, machines: list[Machine]) -> EtcdClusterArgs
         },
         "authorities": [_authority(authority) for authority in stack.authorities],
         "issuer": stack.issuer,
+        "extra_names": list(stack.extra_names),
     }
     if stack.peer_authorities is not None:
         args["peer_authorities"] = [_authority(authority) for authority in stack.peer_authorities]
@@ -39,6 +40,10 @@ def cluster_args(stack: StackConfig, machines: list[Machine]) -> EtcdClusterArgs
         args["heartbeat_interval_ms"] = stack.heartbeat_interval_ms
     if stack.election_timeout_ms is not None:
         args["election_timeout_ms"] = stack.election_timeout_ms
+    if stack.release_proxy is not None:
+        args["release_proxy"] = stack.release_proxy
+    if stack.release_headers:
+        args["release_headers"] = {name: pulumi.Output.secret(text) for name, text in stack.release_headers.items()}
     if stack.previous is not None:
         args["previous"] = dict(stack.previous)
     if stack.override:

@@ -5,5 +5,5 @@ Run as `python3 -m tools NAME` from the root of the repository. Standard library
 
 import sys
 
-if sys.version_info < (3, 10):  # noqa: UP036 (this is the place that tells it to an older Python)
-    sys.exit(f"Python {sys.version.split()[0]} is too old: the project needs Python 3.10 or newer as python3 on PATH.")
+if sys.version_info < (3, 11):  # This is the place that tells it to an older Python.
+    sys.exit(f"Python {sys.version.split()[0]} is too old: the project needs Python 3.11 or newer as python3 on PATH.")

@@ -45,6 +45,8 @@ class AwsSlot(TypedDict):
     """`debian-12`, `ubuntu-24.04` or `al2023`. Default: `debian-12`."""
     ami: NotRequired[str]
     """ID of any other image. Default: the newest of `image`, when the generation begins."""
+    extra_names: NotRequired[list[str]]
+    """DNS names and IP addresses that its certificates have beside its own. Default: none."""
     generation: NotRequired[int]
     """Raise it to have the machine replaced by one with the present image, type and user data. Default: 1."""
 
@@ -215,6 +217,7 @@ class AwsMachines(pulumi.ComponentResource):
                 self._network.origins[slot["zone"]], args["volume"]["size"] if "volume" in args else None
             ),
             "root_only": list(cloud_init.METADATA),
+            "extra_names": list(slot.get("extra_names", [])),
             "server": server,
         }
         device = self._volume(slot_name, made["zone"], server, marked)

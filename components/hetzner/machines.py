@@ -35,6 +35,8 @@ class HetznerSlot(TypedDict):
     """Server type, such as `cax11`."""
     image: NotRequired[str]
     """Image, name or ID. Default: `debian-12`."""
+    extra_names: NotRequired[list[str]]
+    """DNS names and IP addresses that its certificates have beside its own. Default: none."""
     generation: NotRequired[int]
     """Raise it to have the machine replaced by one with the present image, type and user data. Default: 1."""
 
@@ -206,6 +208,7 @@ class HetznerMachines(pulumi.ComponentResource):
             "identity": server.id,
             "generation": int(slot.get("generation", 1)),
             "data_directory": self._args.get("data_directory", DEFAULT_DATA_DIRECTORY),
+            "extra_names": list(slot.get("extra_names", [])),
             "firewall": self._args["firewall"],
             "origin": hetzner_machine(
                 self._network.origin,

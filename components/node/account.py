@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import grp
 import pwd
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from . import paths
 from .errors import NodeError
@@ -68,6 +70,43 @@ def create() -> None:
         if "cannot lock" not in done.stderr or left == 0:
             break
     run(command, 30)
+
+
+def check_readable(files: Sequence[str]) -> None:
+    """The user, which may not exist yet, can read these files.
+
+    Raises:
+        NodeError: it cannot; etcd would refuse every connection with a list of revoked certificates that it cannot
+            read.
+    """
+    account = find()
+    for file in files:
+        path = Path(file)
+        try:
+            real = path.resolve(strict=True)
+            if not real.is_file():
+                raise NodeError(f"{file}, which etcd is to read, is no file", "Put one there, or remove the flag.")
+            missing = [place for place in (*real.parents, real) if not _may(place, account, 4 if place == real else 1)]
+        except OSError as error:
+            raise NodeError(
+                f"{file}, which etcd is to read, cannot be opened ({error.strerror})",
+                "Put it there on every machine, or remove the flag.",
+            ) from None
+        if missing:
+            raise NodeError(
+                f"{file} cannot be read by the user {paths.USER}: {missing[0]} does not let it",
+                f"Let others read it, as in: chmod o+{'r' if missing[0] == real else 'x'} {missing[0]}",
+            )
+
+
+def _may(place: Path, account: Account | None, bit: int) -> bool:
+    """Whether the user has a right, one of 4 (read) and 1 (enter), at a place."""
+    found = place.stat()
+    if account is not None and found.st_uid == account.uid:
+        bit <<= 6
+    elif account is not None and found.st_gid == account.gid:
+        bit <<= 3
+    return bool(found.st_mode & bit)
 
 
 def delete(*, keep_group: bool) -> None:

@@ -83,12 +83,18 @@ if before != text:
         old = os.path.join(home, name)
         if old != place and old not in before and os.path.getmtime(old) < time.time() - 600:
             shutil.rmtree(old, ignore_errors=True)
+# What Python has read ahead is lost for who comes after it.
+reader, writer = os.pipe()
+os.write(writer, sys.stdin.read().encode())
+os.close(writer)
+os.dup2(reader, 0)
 os.execv(wrapper, [wrapper] + sys.argv[1:])
 """.replace("FIND", repr(_FIND.replace("NAME", "etcd-node: $(uname -n)")))
 """Python program for `python3 -I -c`: installs what `program` returns, from stdin, and runs it with its arguments.
 
-The first line of stdin is the program; what follows only makes the input differ for another machine. It keeps the
-program that was in use before, and any that is younger than ten minutes (another run may just be unpacking it).
+The first line of stdin is the program; what follows, less than a pipe holds (64 KiB), is the program's own stdin. It
+keeps the program that was in use before, and any that is younger than ten minutes (another run may just be unpacking
+it).
 """
 
 

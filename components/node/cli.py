@@ -31,6 +31,7 @@ For `pulumi up` (SPEC is the wanted state as JSON; certificates and keys come on
 For systemd:
   etcd-node answer MEMBERS    answer the other members on etcd's ports, before etcd runs
   etcd-node narrow            close the ports of etcd to members that have left, when they have
+  etcd-node watch-firewall    load the rules of who may reach etcd again when somebody has taken them away
 """
 
 # Seconds that each verb may take once it has the machine's lock.
@@ -77,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(verb: str, words: list[str]) -> None:
-    if verb not in (*DEADLINES, "narrow", "answer"):
+    if verb not in (*DEADLINES, "narrow", "answer", "watch-firewall"):
         raise NodeError(f"there is no verb {verb!r}", "See `etcd-node help`.")
     if os.geteuid() != 0:
         raise NodeError(f"`etcd-node {verb}` needs root", f"Run `sudo etcd-node {' '.join([verb, *words])[:60]}`.")
@@ -94,6 +95,11 @@ def _run(verb: str, words: list[str]) -> None:
 
         answer(words[0])
         return
+    if verb == "watch-firewall":
+        from .firewall_watch import watch
+
+        watch()
+        return
     # `pulumi destroy` says besides whose stack goes.
     most = 2 if verb == "retire" else 1
     if not 1 <= len(words) <= most:
@@ -106,7 +112,7 @@ def _run(verb: str, words: list[str]) -> None:
         return
     wanted = spec.parse(words[0])
     say.member(wanted.member)
-    given = "" if verb == "prepare" or sys.stdin.isatty() else sys.stdin.read()
+    given = "" if sys.stdin.isatty() else sys.stdin.read()
     change = _change(verb)
     with lock.held(verb), say.deadline(verb, DEADLINES[verb]):
         say.refuse_abandoned()
@@ -131,7 +137,9 @@ def _change(verb: str) -> Callable[[spec.Spec, str], None]:
     if verb == "prepare":
         from .prepare import prepare
 
-        return lambda wanted, _: print(prepare(wanted), flush=True)
+        return lambda wanted, given: print(
+            prepare(spec.with_headers(wanted, spec.parse_headers(given))), flush=True
+        )
     if verb == "health":
         from .claim import Claim
         from .health import health
@@ -143,7 +151,11 @@ def _change(verb: str) -> Callable[[spec.Spec, str], None]:
         return lambda wanted, given: found(wanted, spec.parse_bundle(given))
     from .converge import converge
 
-    return lambda wanted, given: converge(wanted, spec.parse_bundle(given))
+    def change(wanted: spec.Spec, given: str) -> None:
+        bundle = spec.parse_bundle(given)
+        converge(spec.with_headers(wanted, bundle.headers), bundle)
+
+    return change
 
 
 def _refuse_removed() -> None:

@@ -46,8 +46,6 @@ Documentation=man:nft(8)
 DefaultDependencies=no
 # A rule set of the distribution's own begins with a flush.
 After=local-fs.target nftables.service
-PartOf=nftables.service
-ReloadPropagatedFrom=nftables.service
 Before=network-pre.target {paths.UNIT} shutdown.target
 Wants=network-pre.target
 Conflicts=shutdown.target
@@ -62,12 +60,31 @@ ExecReload=/usr/sbin/nft -f {paths.FIREWALL}
 WantedBy=sysinit.target
 """
 _DROP_IN = f"""\
-# Written by etcd-node (external-etcd): etcd does not listen without the rules of who may reach it.
+# Written by etcd-node (external-etcd): etcd does not start without the rules of who may reach it. It does not stop when
+# somebody takes them away: then they are loaded again.
 [Unit]
-Requires={paths.FIREWALL_UNIT}
+Wants={paths.FIREWALL_UNIT} {paths.FIREWALL_WATCH_UNIT}
 After={paths.FIREWALL_UNIT}
+
+[Service]
+ExecStartPre=+/usr/sbin/nft -f {paths.FIREWALL}
 """
 
+_WATCH_UNIT = f"""\
+# Written by etcd-node (external-etcd); changes here are overwritten.
+[Unit]
+Description=Loads the rules of who may reach etcd again when somebody has taken them away
+After={paths.FIREWALL_UNIT}
+ConditionPathExists={paths.FIREWALL}
+
+[Service]
+ExecStart={paths.WRAPPER} watch-firewall
+Restart=on-failure
+RestartSec=1
+
+[Install]
+WantedBy=multi-user.target
+"""
 
 _NARROW_UNIT = f"""\
 # Written by etcd-node (external-etcd); changes here are overwritten.
@@ -298,6 +315,9 @@ def _load(asked: Rules, kept: Rules) -> None:
     units.append(files.write(paths.FIREWALL_DROP_IN, _DROP_IN))
     files.directory(paths.FIREWALL_WANTED.parent)
     files.symlink(paths.FIREWALL_WANTED, paths.FIREWALL_UNIT_FILE)
+    units.append(files.write(paths.FIREWALL_WATCH_UNIT_FILE, _WATCH_UNIT))
+    files.directory(paths.FIREWALL_WATCH_WANTED.parent)
+    files.symlink(paths.FIREWALL_WATCH_WANTED, paths.FIREWALL_WATCH_UNIT_FILE)
     if any(units):
         run(["systemctl", "daemon-reload"], 60)
     loaded = run(["nft", "list", "table", "inet", TABLE], 20, check=False).returncode == 0
@@ -305,6 +325,7 @@ def _load(asked: Rules, kept: Rules) -> None:
         run(["systemctl", "start", paths.FIREWALL_UNIT], 60)
         run(["systemctl", "reload", paths.FIREWALL_UNIT], 60)
         say("firewall loaded: " + ", ".join(f"{port} from {len(sources)} ranges" for port, sources in rules.items()))
+    run(["systemctl", "start", "--no-block", paths.FIREWALL_WATCH_UNIT], 60)
 
 
 def leaves_ssh_alone() -> bool:
@@ -325,8 +346,10 @@ def remove() -> None:
     # First: an etcd that goes on without rules must not stop with their unit.
     files.remove(paths.FIREWALL_DROP_IN)
     run(["systemctl", "daemon-reload"], 60)
-    run(["systemctl", "stop", paths.NARROW_UNIT, paths.FIREWALL_UNIT], 60, check=False)
+    units = (paths.NARROW_UNIT, paths.FIREWALL_WATCH_UNIT, paths.FIREWALL_UNIT)
+    run(["systemctl", "stop", *units], 60, check=False)
     for path in (
+        *(paths.FIREWALL_WATCH_WANTED, paths.FIREWALL_WATCH_UNIT_FILE),
         *(paths.NARROW_WANTED, paths.NARROW_UNIT_FILE, paths.FIREWALL_KEPT, paths.FIREWALL_RULES),
         *(paths.FIREWALL_WANTED, paths.FIREWALL_UNIT_FILE, paths.FIREWALL_DROP_IN, paths.FIREWALL),
     ):

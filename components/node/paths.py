@@ -46,6 +46,9 @@ NARROW_WANTED = Path("/etc/systemd/system/multi-user.target.wants") / NARROW_UNI
 FIREWALL_UNIT_FILE = Path("/etc/systemd/system") / FIREWALL_UNIT
 FIREWALL_WANTED = Path("/etc/systemd/system/sysinit.target.wants") / FIREWALL_UNIT
 FIREWALL_DROP_IN = Path("/etc/systemd/system") / f"{UNIT}.d" / "firewall.conf"
+FIREWALL_WATCH_UNIT = "etcd-firewall-watch.service"
+FIREWALL_WATCH_UNIT_FILE = Path("/etc/systemd/system") / FIREWALL_WATCH_UNIT
+FIREWALL_WATCH_WANTED = Path("/etc/systemd/system/multi-user.target.wants") / FIREWALL_WATCH_UNIT
 
 NETWORK_UNIT = "etcd-network-rehearsal.service"
 """Transient: answers on etcd's ports until etcd is started; see `network`."""

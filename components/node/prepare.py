@@ -29,7 +29,7 @@ from . import (
 from .errors import NodeError
 from .identity import Identity
 from .rehearsal import rehearse
-from .say import phase, say
+from .say import phase, say, warned
 from .spec import Spec
 
 
@@ -49,6 +49,7 @@ def prepare(spec: Spec) -> str:
     machine.check_memory(spec)
     machine.check_foreign_etcd(spec)
     machine.check_settings()
+    account.check_readable(spec.reads)
     if spec.firewall is not None:
         firewall.install(spec)
     elif firewall.leaves_ssh_alone():
@@ -79,7 +80,7 @@ def prepare(spec: Spec) -> str:
     if begins:
         network.wait_until_it_listens(spec)
     say("prepared")
-    return time.strftime("prepared at %Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return "\n".join([*warned(), time.strftime("prepared at %Y-%m-%dT%H:%M:%SZ", time.gmtime())])
 
 
 def _known_by_its_data(spec: Spec) -> Identity | None:

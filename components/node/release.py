@@ -2,41 +2,31 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import http.client
 import json
 import os
 import shutil
-import socket
 import tarfile
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import IO, Any, cast
 
 from . import files, paths
 from .errors import NodeError
-from .say import phase, say, until
+from .mirror import Clock, open_url
+from .say import phase, say
 from .spec import Release
 
 PROGRAMS = ("etcd", "etcdctl", "etcdutl")
 MANIFEST = "release.json"
 """What was unpacked, beside it."""
-_STALL_SECONDS = 20
-_NETWORK_SECONDS = 30.0
 _CHUNK = 1 << 20
 _MOST_ARCHIVE = 300 << 20
 _MOST_PROGRAM = 300 << 20
 _MOST_SUMS = 1 << 20
-# Certificates are valid from the second they were made, and a leader's leases run by the clock.
-CLOCK_TOLERANCE_SECONDS = 5.0
 
 Digest = Any
-Clock = Callable[[], float]
 
 
 def architecture() -> str:
@@ -105,7 +95,7 @@ def install(release: Release, clock: Clock = time.time, *, gently: bool = False)
     if wanted is None:
         source = f"{release.mirror}/v{release.version}/SHA256SUMS"
         phase(f"fetch {source}")
-        with _open(source, clock) as answer:
+        with open_url(source, release, clock) as answer:
             wanted = _listed(answer.read(_MOST_SUMS).decode(errors="replace"), f"{folder}.tar.gz", source)
     paths.RELEASES.mkdir(mode=0o755, parents=True, exist_ok=True)
     for left_over in paths.RELEASES.glob(".v*.new"):
@@ -114,7 +104,7 @@ def install(release: Release, clock: Clock = time.time, *, gently: bool = False)
     fresh.mkdir(mode=0o700)
     phase(f"fetch {url}")
     try:
-        with _open(url, clock) as answer:
+        with open_url(url, release, clock) as answer:
             stream = _Hashed(answer, url, gently)
             programs = _unpack(stream, folder, fresh)
             stream.drain()
@@ -164,66 +154,6 @@ def _sha256(path: Path) -> str:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def _open(url: str, clock: Clock) -> http.client.HTTPResponse:
-    remedy = f"Check that this machine reaches {url} (proxy, route, name), or set another mirror (`releaseMirror`)."
-    try:
-        answer = _ask(url)
-    except urllib.error.HTTPError as error:
-        if error.code == http.client.NOT_FOUND:
-            remedy = (
-                "Check the version and the mirror: below it lies v<version>/etcd-v<version>-linux-<arch>.tar.gz, "
-                "with SHA256SUMS beside it."
-            )
-        raise NodeError(f"{url} answers {error.code} {error.reason}", remedy) from None
-    except (OSError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", error)
-        raise NodeError(f"{url} cannot be reached ({reason})", remedy) from None
-    check_clock(answer.headers.get("Date", ""), url, clock())
-    return answer
-
-
-def _ask(url: str) -> http.client.HTTPResponse:
-    """The answer; a machine that has just booted may get its routes and its name servers only now."""
-    for left in until(_NETWORK_SECONDS, every=1.0):
-        try:
-            return cast(http.client.HTTPResponse, urllib.request.urlopen(url, timeout=_STALL_SECONDS))  # noqa: S310  http(s), checked with the specification
-        except urllib.error.URLError as error:  # noqa: PERF203  one connection a second
-            unreachable = error
-            number = error.reason.errno if isinstance(error.reason, OSError) else None
-            if number not in (errno.ENETUNREACH, socket.EAI_AGAIN):
-                raise
-            if left == _NETWORK_SECONDS:
-                say(f"waits for the network ({error.reason})")
-    raise unreachable
-
-
-def check_clock(date: str, url: str, now: float) -> None:
-    """Compares this machine's clock with what a server says.
-
-    Args:
-        date: the server's Date header; empty or senseless: nothing is compared.
-        url: who said it.
-        now: this machine's time, in seconds since 1970.
-
-    Raises:
-        NodeError: they are more than 5 s apart.
-    """
-    try:
-        theirs = parsedate_to_datetime(date).timestamp()
-    except (TypeError, ValueError, IndexError):
-        return
-    # The header has whole seconds, cut off.
-    if theirs - CLOCK_TOLERANCE_SECONDS <= now <= theirs + 1 + CLOCK_TOLERANCE_SECONDS:
-        return
-    shown = [time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(each)) for each in (now, theirs)]
-    raise NodeError(
-        f"the clock of this machine says {shown[0]}, that of {url.split('/')[2]} says {shown[1]}; certificates "
-        "need clocks that agree within "
-        f"{CLOCK_TOLERANCE_SECONDS:.0f} s",
-        "Set up chrony or systemd-timesyncd on this machine, wait until it is synchronised, then run again.",
-    )
 
 
 def _listed(sums: str, name: str, source: str) -> str:

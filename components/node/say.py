@@ -16,6 +16,7 @@ from .errors import NodeError, OverdueError
 
 _STILL_SECONDS = 60.0
 
+_warnings: list[str] = []
 _state = {"member": "", "phase": "start", "reader": "there"}
 
 
@@ -42,6 +43,17 @@ def say(text: str) -> None:
         # Python would try to flush it again at its end, and fail.
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
+def warn(text: str) -> None:
+    """A line that the operator should see when all is done: the answer has it as well, and the program shows it."""
+    _warnings.append(f"warning: {text}")
+    say(_warnings[-1])
+
+
+def warned() -> list[str]:
+    """What `warn` was told, a line each."""
+    return list(_warnings)
 
 
 def refuse_abandoned() -> None:

@@ -6,7 +6,7 @@ import ipaddress
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +42,9 @@ _REQUIRED = (
 )
 # Only in what `found` gets, both of them.
 _FOUNDING = ("token", "founders")
-# The first three only in what `prepare` gets, each where the platform has it. The others are for those who read: a
+# The first four only in what `prepare` gets, each where the platform has it. The others are for those who read: a
 # changed CA is seen in a preview by its name. What is done is decided by the certificates themselves.
-_OPTIONAL = ("data_device", "firewall", "root_only", "trusted", "issuer", "peer_trusted", "peer_issuer")
+_OPTIONAL = ("data_device", "firewall", "root_only", "reads", "trusted", "issuer", "peer_trusted", "peer_issuer")
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,10 @@ class Release:
     mirror: str
     sha256: Mapping[str, str]
     """Architecture (amd64, arm64) -> SHA-256 of the archive, 64 lower-case hex digits; may be empty."""
+    proxy: str = ""
+    """The proxy through which it is downloaded; empty: that of the environment, if any."""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What the mirror wants to be told, name -> value. Secret: it comes on standard input, and is written nowhere."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,8 @@ class Spec:
     """Port -> ranges that may reach it; None: ports are left alone. Only `prepare` gets it."""
     root_only: tuple[str, ...]
     """Addresses that only root on the machine may reach: a metadata service. Only `prepare` gets it."""
+    reads: tuple[str, ...]
+    """Files of somebody else's that etcd is going to read; only `prepare` gets them."""
     issuer: str
     """Name of the CA that issues the certificates; for messages. Only `converge` and `health` get it."""
     peer_issuer: str
@@ -128,6 +134,8 @@ class Bundle:
     """File name -> PEM."""
     operator: Operator | None = None
     """Who gives it; None when it does not say."""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Headers for the mirror; see `Release`."""
 
 
 def bracketed(address: str) -> str:
@@ -236,6 +244,7 @@ def parse(text: str) -> Spec:
         data_device=_device(raw.get("data_device", "")),
         firewall=_firewall(raw["firewall"]) if "firewall" in raw else None,
         root_only=_addresses(raw.get("root_only", []), "root_only"),
+        reads=_reads(raw.get("reads", [])),
         issuer=_label(raw["issuer"], "issuer") if "issuer" in raw else "",
         peer_issuer=_label(raw["peer_issuer"], "peer_issuer") if "peer_issuer" in raw else "",
         raw=raw,
@@ -267,6 +276,13 @@ def _device(value: object) -> str:
     return _text(value, "data_device", _DEVICE, "it must be a path like /dev/disk/by-id/scsi-0HC_Volume_1")
 
 
+def _reads(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise _refuse("reads", value, "it must be a list of paths")
+    path = re.compile(r"/[^\x00-\x1f\x7f]+")
+    return tuple(_text(each, "reads", path, "it must be an absolute path") for each in value)
+
+
 def _firewall(value: object) -> dict[str, tuple[str, ...]]:
     rules = {}
     for port, sources in _object(value, "firewall").items():
@@ -286,7 +302,7 @@ def _range(value: object, key: str) -> str:
 
 def _release(value: object) -> Release:
     raw = _object(value, "release")
-    _known_keys(raw, ("version", "mirror", "sha256"), (), "'s release")
+    _known_keys(raw, ("version", "mirror", "sha256"), ("proxy",), "'s release")
     sums = _object(raw["sha256"], "release.sha256")
     for architecture, digest in sums.items():
         _text(digest, f"release.sha256.{architecture}", re.compile(r"[0-9a-fA-F]{64}"), "it must be 64 hex digits")
@@ -295,7 +311,38 @@ def _release(value: object) -> Release:
         version=_text(raw["version"], "release.version", _VERSION, "it must be like 3.6.16"),
         mirror=mirror.rstrip("/"),
         sha256={architecture: digest.lower() for architecture, digest in sums.items()},
+        proxy=_proxy(raw.get("proxy", "")),
     )
+
+
+def _proxy(value: object) -> str:
+    if value == "":
+        return ""
+    return _text(value, "release.proxy", re.compile(r"http://[!-~]+"), "it must be an http address")
+
+
+def with_headers(spec: Spec, headers: Mapping[str, str]) -> Spec:
+    """The same, with what the mirror wants to be told."""
+    return replace(spec, release=replace(spec.release, headers=headers))
+
+
+def parse_headers(text: str) -> Mapping[str, str]:
+    """The headers on the standard input of `prepare`, an object in its last line; none when there is no such line.
+
+    Raises:
+        NodeError: they are no headers.
+    """
+    line = text.rstrip("\n").rpartition("\n")[2]
+    try:
+        return _headers(json.loads(line).get("headers", {})) if line.startswith("{") else {}
+    except ValueError:
+        raise _refuse("headers", "(not shown)", "standard input must have them as JSON") from None
+
+
+def _headers(raw: object) -> Mapping[str, str]:
+    if not isinstance(raw, dict) or not all(isinstance(each, str) for pair in raw.items() for each in pair):
+        raise _refuse("headers", "(not shown)", "it must be an object of texts")
+    return raw
 
 
 def parse_bundle(text: str) -> Bundle:
@@ -319,7 +366,8 @@ def parse_bundle(text: str) -> Bundle:
         kind = "CERTIFICATE" if name in CERTIFICATES else "PRIVATE KEY"
         if not isinstance(content, str) or f"{kind}-----" not in content:
             raise NodeError(f"standard input has a {name} that is no {kind.lower()} in PEM", remedy)
-    return Bundle(identity=identity, files=files, operator=_operator(raw.get("operator"), remedy))
+    operator, headers = _operator(raw.get("operator"), remedy), _headers(raw.get("headers", {}))
+    return Bundle(identity=identity, files=files, operator=operator, headers=headers)
 
 
 def parse_operator(text: str) -> Operator | None:

@@ -71,7 +71,7 @@ def render(spec: Spec, trusted: str = "") -> str:
     return f"""{MARK}; changes here are overwritten. Yours go to {paths.UNIT}.d/*.conf.
 [Unit]
 Description=etcd, member {spec.member} of the cluster {spec.cluster}
-Documentation=https://github.com/external-etcd/external-etcd https://etcd.io/docs/
+Documentation=https://etcd.io/docs/
 Wants=network-online.target
 After=network-online.target time-sync.target
 RequiresMountsFor={mounts(data)}

@@ -56,6 +56,8 @@ class AwsSlot:
     address: str | None = None
     """None: it follows from the name's number."""
     generation: int = 1
+    extra_names: Sequence[str] = ()
+    """Names in its certificates beside its own; `check_plan` judges them."""
 
 
 @dataclass(frozen=True)

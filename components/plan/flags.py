@@ -7,7 +7,7 @@ ignores unknown settings in the other two (an upgrade to 3.7 would switch the co
 import re
 from collections.abc import Mapping
 
-from . import addresses, known_flags
+from . import addresses, flag_values, known_flags
 from .errors import Problem, did_you_mean, shown
 from .units import GIB
 from .versions import MINORS, EtcdVersion
@@ -37,6 +37,12 @@ _FOUNDING = "how a cluster is founded or joined is decided on the machine; leave
 _QUORUM = "it protects the quorum and is always on; leave it out"
 _DANGER = "it breaks the guarantees of the consensus protocol; leave it out"
 _ONE_DIRECTORY = "a member's data live in one directory, which is moved aside as a whole"
+_NAMES = (
+    "every certificate of this program has names of its own, those of clients have none, and the program asks members "
+    "at both ports; leave it out"
+)
+_JOURNAL = "its log goes to the journal, which keeps it within limits; leave it out"
+_NO_SWAP = "its unit keeps its memory from being swapped out; leave it out"
 _NOT_A_MEMBER = "it belongs to the v2 proxy, which is no member; leave it out"
 
 # Flag -> why it is not the user's to set, and what to use instead.
@@ -66,6 +72,11 @@ _OWNED = {
     **dict.fromkeys(("peer-cert-file", "peer-key-file", "peer-trusted-ca-file"), _CERTIFICATES),
     **dict.fromkeys(("peer-client-cert-file", "peer-client-key-file", "self-signed-cert-validity"), _CERTIFICATES),
     **dict.fromkeys(("client-cert-auth", "peer-client-cert-auth", "auto-tls", "peer-auto-tls"), _TLS_ALWAYS),
+    **dict.fromkeys(("peer-cert-allowed-cn", "peer-cert-allowed-hostname", "client-cert-allowed-hostname"), _NAMES),
+    **dict.fromkeys(("enable-log-rotation", "log-rotation-config-json"), _JOURNAL),
+    **dict.fromkeys(("memory-mlock", "experimental-memory-mlock"), _NO_SWAP),
+    "v2-deprecation": "with it etcd starts over data of its v2 store and loses them; leave it out",
+    "enable-grpc-gateway": "the program itself asks members through it; leave it out",
     **dict.fromkeys(
         ("peer-skip-client-san-verification", "experimental-peer-skip-client-san-verification"), _TLS_ALWAYS
     ),
@@ -81,7 +92,9 @@ _VALUES = {
 # etcd takes any text for these on its command line and fails, or falls back, later.
 _CHOICES = {
     "auto-compaction-mode": ("periodic", "revision"),
+    "backend-bbolt-freelist-type": ("array", "map"),
     "log-format": ("json", "console"),
+    "logger": ("zap",),
     "log-level": ("debug", "info", "warn", "error", "panic", "fatal"),
     "metrics": ("basic", "extensive"),
     "tls-min-version": ("TLS1.2", "TLS1.3"),
@@ -199,6 +212,10 @@ def check_flags(version: EtcdVersion, user: Mapping[str, object], key: str = "fl
                 rule = f"It is the same setting as {seen[name]!r}, which is given too"
                 found.append(Problem(at, shown(value), rule, "Keep one of the two"))
         problems += found
+    if not problems:
+        texts = {flag: str(value) for flag, value in user.items()}
+        gates = {known_flags.BECAME_GATES[flag]: texts[flag] for flag in texts if flag in known_flags.BECAME_GATES}
+        problems += flag_values.check_together(texts, {**_gates(texts.get(_GATES, "")), **gates}, key)
     return problems
 
 
@@ -247,6 +264,9 @@ def _check_value(version: EtcdVersion, flag: str, value: object, at: str) -> lis
                 at, shown(value), f"The value of {flag!r} is {listed}", did_you_mean(value, choices) or f"Give {listed}"
             )
         ]
+    refusal = flag_values.check_value(flag, known_flags.FLAGS[version.series][flag], value)
+    if refusal is not None:
+        return [Problem(at, shown(value), *refusal)]
     if flag != _GATES:
         return []
     known = known_flags.GATES[version.series]

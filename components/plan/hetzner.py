@@ -51,6 +51,8 @@ class HetznerSlot:
     address: str | None = None
     """None: it follows from the name's number."""
     generation: int = 1
+    extra_names: Sequence[str] = ()
+    """Names in its certificates beside its own; `check_plan` judges them."""
 
 
 @dataclass(frozen=True)

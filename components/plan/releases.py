@@ -35,6 +35,38 @@ def check_mirror(mirror: object, key: str = "release_mirror") -> list[Problem]:
     return [Problem(key, shown(mirror), rule, remedy)]
 
 
+def check_proxy(proxy: object, key: str = "release_proxy") -> list[Problem]:
+    """Why nothing can be downloaded through this proxy; empty when it can. None: there is none."""
+    if proxy is None:
+        return []
+    rule = "A proxy is an http:// address with its port, without credentials and path"
+    remedy = "Write it like http://proxy.example.com:3128; credentials go to releaseHeaders, as Proxy-Authorization"
+    if isinstance(proxy, str) and "@" in proxy:
+        return [Problem(key, "an address with credentials", rule, remedy)]
+    host = r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9][A-Za-z0-9.-]*)"
+    if isinstance(proxy, str) and re.fullmatch(rf"http://{host}:[1-9]\d{{0,4}}", proxy, re.ASCII):
+        return []
+    return [Problem(key, shown(proxy), rule, remedy)]
+
+
+def check_headers(headers: Mapping[str, object], key: str = "release_headers") -> list[Problem]:
+    """Why these are no headers for a mirror; empty when they are. Values are never shown, and may not be known yet."""
+    problems = []
+    for name, value in headers.items():
+        at, hidden = f"{key}.{name}", "a value (not shown)"
+        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}", name, re.ASCII):
+            rule = "The name of a header has letters, digits and -"
+            problems.append(Problem(at, shown(name), rule, "Write it like Authorization"))
+        elif name.lower() in ("host", "content-length", "transfer-encoding", "connection"):
+            problems.append(Problem(at, shown(name), "This header is part of HTTP itself", "Remove it"))
+        elif isinstance(value, str) and not re.fullmatch(r"[!-~]([ -~]{0,8000}[!-~])?", value, re.ASCII):
+            rule = "The value of a header is one line of ASCII, at most 8000 characters"
+            problems.append(Problem(at, hidden, rule, "Look for a line break at its end"))
+    if len(headers) > 5:
+        problems.append(Problem(key, f"{len(headers)} headers", "There are at most 5", "Remove some"))
+    return problems
+
+
 def check_sha256(digests: Mapping[str, object], key: str = "release_sha256") -> list[Problem]:
     """Why these are no checksums of archives; empty when they are."""
     problems = []

@@ -8,6 +8,7 @@ from typing import Any
 from . import addresses, flags, releases, units
 from .authorities import DEFAULT_AUTHORITY, AuthorityPlan, check_authorities, check_peer_authorities
 from .errors import Problem, refuse
+from .names import check_extra_names
 from .versions import DEFAULT_VERSION, MINORS, EtcdVersion, check_version, parse, version_warnings
 
 Spec = dict[str, Any]
@@ -28,6 +29,7 @@ _ORDER = (
     "data_device",
     "firewall",
     "root_only",
+    "reads",
     "client_port",
     "peer_port",
     "metrics_url",
@@ -51,6 +53,8 @@ class MemberPlan:
     """Private IP address of the member."""
     data_directory: str = DEFAULT_DATA_DIRECTORY
     """Directory of etcd's data on the machine, absolute."""
+    extra_names: Sequence[str] = ()
+    """DNS names and IP addresses that its server and peer certificates have beside its own."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,8 @@ class ClusterPlan:
     """Address under which `v<version>/etcd-v<version>-linux-<arch>.tar.gz` is found, https or http."""
     release_sha256: Mapping[str, str] = field(default_factory=dict)
     """SHA-256 of the archive per architecture, `amd64` and `arm64`; without one, the release's SHA256SUMS holds."""
+    release_proxy: str | None = None
+    """The proxy through which machines download releases: `http://host:port`. None: that of their environment."""
     quota: str | int = flags.DEFAULT_QUOTA
     """Size of the database at which etcd stops taking writes: bytes, or a number with KiB, MiB or GiB."""
     metrics: str = flags.METRICS_LOOPBACK
@@ -87,6 +93,8 @@ class ClusterPlan:
     """The certificate authorities that members trust among each other. None: the same, and the same issuer."""
     peer_issuer: str = ""
     """Name of the authority that issues the peer certificates. Of no meaning without `peer_authorities`."""
+    extra_names: Sequence[str] = ()
+    """DNS names and IP addresses that the server certificate of every member has beside its own."""
 
     @property
     def peers(self) -> tuple[list[str], str]:
@@ -114,9 +122,12 @@ def check_plan(cluster: ClusterPlan, spelled: Callable[[str], str] = str) -> lis
     for index, member in enumerate(cluster.members):
         key = f"{members}[{index}].{spelled('data_directory')}"
         problems += units.check_directory(member.data_directory, key)
+    named = [(member.name, member.address, member.extra_names) for member in cluster.members]
+    problems += check_extra_names(named, cluster.extra_names, members, spelled("extra_names"))
     problems += check_version(cluster.version, spelled("version"))
     problems += releases.check_mirror(cluster.release_mirror, spelled("release_mirror"))
     problems += releases.check_sha256(cluster.release_sha256, spelled("release_sha256"))
+    problems += releases.check_proxy(cluster.release_proxy, spelled("release_proxy"))
     problems += units.check_bytes(cluster.quota, spelled("quota"))
     problems += flags.check_metrics(cluster.metrics, spelled("metrics"))
     problems += flags.check_timing(
@@ -185,6 +196,7 @@ def _member_spec(cluster: ClusterPlan, member: MemberPlan, version: EtcdVersion)
             "version": cluster.version,
             "mirror": cluster.release_mirror.rstrip("/"),
             "sha256": {arch: digest.lower() for arch, digest in sorted(cluster.release_sha256.items())},
+            **({"proxy": cluster.release_proxy} if cluster.release_proxy else {}),
         },
         "data_directory": member.data_directory,
         "client_port": addresses.CLIENT_PORT,

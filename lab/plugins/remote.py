@@ -59,7 +59,9 @@ def _follow(call: Call, channel: Any, stdin: bytes, said: str, *, quiet: bool) -
             show(rest)
 
     def show(line: bytes) -> None:
-        call.log(INFO, line.removesuffix(b"\r").decode(errors="replace"), status=True)
+        # The official one sends it under a context that the cancellation has ended.
+        if not call.cancelled.is_set():
+            call.log(INFO, line.removesuffix(b"\r").decode(errors="replace"), status=True)
 
     def feed() -> None:
         # A command may end without having read everything.

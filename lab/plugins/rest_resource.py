@@ -56,6 +56,7 @@ class RestResource(Resource):
         served: further properties that this stand-in serves; giving another one is refused.
         where: names in the API that are not the property's own; dots lead into objects.
         hidden: properties that the API never shows.
+        gone_is_removed: whether the official plugin takes what is gone already for removed; else it fails.
     """
 
     package: ClassVar[str]
@@ -65,6 +66,7 @@ class RestResource(Resource):
     served: ClassVar[tuple[str, ...]] = ()
     where: ClassVar[Mapping[str, str]] = {}
     hidden: ClassVar[frozenset[str]] = frozenset()
+    gone_is_removed: ClassVar[bool] = True
 
     def __init__(self, token: str, account: Account) -> None:
         self.token = token
@@ -186,12 +188,12 @@ class RestResource(Resource):
         return _sealed(found, {**state, **inputs}), kept
 
     def delete(self, call: Call, state: Values) -> None:
-        """Remove it; what is gone already is fine."""
+        """Remove it; what is gone already is fine where the official plugin says so."""
         values = _whole(plain(state))
         try:
             self.remove(call, str(values["id"]), values)
         except RefusedError as error:
-            if error.code != "not_found":
+            if error.code != "not_found" or not self.gone_is_removed:
                 raise
 
     def state(self, identity: str, thing: Mapping[str, Any], given: Values) -> Values:

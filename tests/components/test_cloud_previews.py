@@ -17,7 +17,7 @@ from tests.support.sshd import new_key
 from tests.support.stacks import Run, Stack
 
 PACKAGES = {"aws": "aws", "hetzner": "hcloud"}
-# Nothing answers there: a preview of what does not exist asks nobody, but for an image of AWS without an ID.
+# Nothing answers there: what a preview asks, types of machines and images without an ID, is asked in vain.
 NOBODY = {
     "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
     "AWS_ACCESS_KEY_ID": "none",

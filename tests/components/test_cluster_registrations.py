@@ -418,3 +418,67 @@ def test_who_joins_is_converged_first_when_another_one_leaves(preview: bool) -> 
         for name in "abd"
     }
     assert before == {"d": set(), "a": {"dev-d-converge"}, "b": {"dev-a-converge"}}
+
+
+def test_names_of_one_member_are_in_its_certificates_and_names_of_all_in_those_for_clients() -> None:
+    members = machines()
+    members[1]["extra_names"] = ["b.example.com", "10.9.0.2"]
+    recorder = cluster(False, members=members, extra_names=["etcd.example.com", "10.9.9.9"])
+    for name, address, names, addresses in (
+        ("a", "10.0.0.11", [], []),
+        ("b", "10.0.0.12", ["b.example.com"], ["10.9.0.2"]),
+    ):
+        server, peer = (
+            recorder.named(f"dev-pki-{name}-{kind}", "tls:index/certRequest:CertRequest").inputs
+            for kind in ("server", "peer")
+        )
+        assert server["dnsNames"] == [name, "localhost", *names, "etcd.example.com"]
+        assert server["ipAddresses"] == [address, "127.0.0.1", *addresses, "10.9.9.9"]
+        assert (peer["dnsNames"], peer["ipAddresses"]) == ([name, *names], [address, *addresses])
+
+
+def test_names_that_no_certificate_can_have_are_refused_before_anything_is_registered() -> None:
+    with pytest.raises(PlanError, match=r"members\[0\]\.extra_names\[0\]: given 'b'"):
+        record(lambda: EtcdCluster("dev", {"members": machines(extra_names=["b"])}), preview=True)  # type: ignore[typeddict-item]
+
+
+def test_headers_of_the_mirror_come_on_standard_input_and_the_proxy_in_the_specification() -> None:
+    token = "Bearer of-nobody-else"
+    recorder = cluster(False, release_proxy="http://proxy.example.com:3128", release_headers={"Authorization": token})
+    for verb in ("prepare", "converge", "found"):
+        inputs = recorder.named(f"dev-a-{verb}").inputs
+        assert '"proxy": "http://proxy.example.com:3128"' in inputs["create"]
+        assert is_secret(inputs["stdin"])
+    assert (
+        recorder.named("dev-a-prepare")
+        .inputs["stdin"]["value"]
+        .endswith('\n{"headers": {"Authorization": "Bearer of-nobody-else"}}')
+    )
+    assert json.loads(recorder.named("dev-a-converge").inputs["stdin"]["value"])["headers"] == {"Authorization": token}
+    for registration in recorder.registrations:
+        assert token not in plain_text(registration.inputs), registration.name
+
+
+def test_a_header_that_is_none_is_refused_without_its_value() -> None:
+    with pytest.raises(PlanError, match=r"release_headers\.Authorization: given a value \(not shown\)") as caught:
+        record(
+            lambda: EtcdCluster("dev", {"members": machines(), "release_headers": {"Authorization": "secret\n"}}),  # type: ignore[typeddict-item]
+            preview=True,
+        )
+    assert "secret" not in str(caught.value)
+
+
+def test_what_prepare_warns_of_is_a_warning_of_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    logged: list[str] = []
+    monkeypatch.setattr("pulumi.log.warn", lambda text, *_, **__: logged.append(text))
+    said = "a: release 3.6.16 unpacked\na: warning: no time service runs here\na: prepared at 2026-11-29T03:00:00Z\n"
+    record(lambda: EtcdCluster("dev", {"members": machines(1)}), False, said={"dev-a-prepare": said})  # type: ignore[typeddict-item]
+    assert "a, when it was prepared: no time service runs here" in logged
+    assert not [text for text in logged if "unpacked" in text]
+
+
+def test_machines_are_prepared_for_the_files_that_flags_have_etcd_read() -> None:
+    flags = {"client-crl-file": "/etc/ssl/crl.pem", "auth-token": "jwt,pub-key=/etc/jwt.pub,sign-method=ES256"}
+    prepare = cluster(False, flags=flags).named("dev-a-prepare").inputs["create"]
+    assert '"reads": [\n    "/etc/jwt.pub",\n    "/etc/ssl/crl.pem"\n  ]' in prepare
+    assert '"reads"' not in cluster(False).named("dev-a-prepare").inputs["create"]

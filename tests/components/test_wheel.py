@@ -1,13 +1,48 @@
 """The components as a wheel: built, installed into an environment of its own, imported as external_etcd."""
 
+import email
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from lab.engine import environment
+from tests.components.test_cloud_previews import AMI, NOBODY, OFFLINE
+from tests.support.stacks import Stack
 from tests.support.wheel import REPO, installed_wheel
+
+EXAMPLES = REPO / "examples"
+_KEY = Ed25519PrivateKey.generate()
+PRIVATE_KEY = _KEY.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
+PUBLIC_KEY = _KEY.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+# Example -> its project, what its configuration has to say, and types of resources that a preview makes there.
+LIBRARIES: dict[str, tuple[str, dict[str, Any], set[str]]] = {
+    "library": (
+        "etcd-in-my-own-program",
+        {
+            "machines": [{"name": f"etcd-{n}", "address": f"10.0.0.1{n}", "host_key": PUBLIC_KEY} for n in (1, 2, 3)],
+            "ssh_key": PRIVATE_KEY,
+        },
+        {"command:remote:Command", "tls:index/locallySignedCert:LocallySignedCert"},
+    ),
+    "library-hetzner": (
+        "etcd-on-hetzner",
+        {"operators": ["203.0.113.7/32"], **OFFLINE["hetzner"]},
+        {"hcloud:index/server:Server", "hcloud:index/firewall:Firewall", "command:remote:Command"},
+    ),
+    "library-aws": (
+        "etcd-on-aws",
+        {"operators": ["203.0.113.7/32"], "ami": AMI, "aws:region": "eu-central-1", **OFFLINE["aws"]},
+        {"aws:ec2/instance:Instance", "aws:ec2/vpc:Vpc", "command:remote:Command"},
+    ),
+}
 
 
 @pytest.fixture(scope="module")
@@ -42,3 +77,48 @@ def test_the_wheel_holds_the_same_program_for_the_machines_as_the_checkout(pytho
 def test_the_wheel_tells_type_checkers_that_it_is_typed(python: Path, tmp_path: Path) -> None:
     code = "import external_etcd, pathlib; print((pathlib.Path(external_etcd.__file__).parent / 'py.typed').exists())"
     assert _run(python, code, tmp_path).strip() == "True"
+
+
+def test_every_module_of_the_checkout_is_in_the_wheel_and_can_be_imported(python: Path, tmp_path: Path) -> None:
+    files = sorted(path.relative_to(REPO / "components") for path in (REPO / "components").rglob("*.py"))
+    modules = [".".join(("external_etcd", *path.with_suffix("").parts)).removesuffix(".__init__") for path in files]
+    assert len(modules) > 60
+    assert "external_etcd.aws.machines" in modules
+    code = f"import importlib; print(sum(bool(importlib.import_module(name)) for name in {modules!r}))"
+    assert int(_run(python, code, tmp_path)) == len(modules)
+
+
+def test_machines_that_exist_need_no_sdk_of_a_cloud(python: Path, tmp_path: Path) -> None:
+    code = "import external_etcd, sys; print([name for name in ('pulumi_aws', 'pulumi_hcloud') if name in sys.modules])"
+    assert _run(python, code, tmp_path).strip() == "[]"
+
+
+def test_the_wheel_says_which_python_it_needs_and_leaves_clouds_to_extras(python: Path, tmp_path: Path) -> None:
+    code = "import importlib.metadata as m; print(m.distribution('external-etcd').read_text('METADATA'))"
+    said = email.message_from_string(_run(python, code, tmp_path))
+    # typing.NotRequired came with it.
+    assert said["Requires-Python"] == ">=3.11"
+    assert sorted(said.get_all("Provides-Extra", [])) == ["aws", "hetzner"]
+    needed = {re.split("[<>=;]", text)[0]: text.partition(";")[2].strip() for text in said.get_all("Requires-Dist", [])}
+    assert {name for name, when in needed.items() if not when} == {"pulumi", "pulumi-tls", "pulumi-command"}
+    assert needed["pulumi-aws"] == 'extra == "aws"'
+    assert needed["pulumi-hcloud"] == 'extra == "hetzner"'
+    assert "Typing :: Typed" in said.get_all("Classifier", [])
+    assert all("external-etcd" not in url for url in said.get_all("Project-URL", [])), "it has no address yet"
+
+
+@pytest.mark.parametrize("example", LIBRARIES)
+def test_the_example_of_each_platform_is_previewed_with_the_wheel_alone(
+    python: Path, tmp_path: Path, example: str
+) -> None:
+    project, config, made = LIBRARIES[example]
+    folder = EXAMPLES / example
+    files = {name: folder / name for name in ("Pulumi.yaml", "__main__.py")} | {".venv": python.parent.parent}
+    environ = {**environment(tmp_path / "engine"), **NOBODY}
+    stack = Stack(tmp_path / "wheel", environ, config, files, project)
+    steps = json.loads(stack.preview_json())["steps"]
+    # `read`: what the last update left.
+    assert {step["op"] for step in steps} == {"create", "read"}
+    assert made <= {step["newState"]["type"] for step in steps}
+    # Three members, each converged.
+    assert sum(step["urn"].endswith("-converge") for step in steps) == 3

@@ -10,7 +10,7 @@ import pytest
 
 from lab import Machine
 from tests.support.clients import speaks_to_peers
-from tests.support.etcd import etcdctl_here, process_ids, write_client_files
+from tests.support.etcd import assert_serves_all_members, etcdctl_here, process_ids, write_client_files
 from tests.support.founded import Founded
 from tests.support.manual import assert_as_in_the_manual
 from tests.support.prober import probing
@@ -179,3 +179,19 @@ def test_all_leaves_are_issued_anew_without_a_restart_and_without_a_gap(
     assert probe.downs == []
     assert probe.report is not None
     assert probe.report.leader_moves == 0
+
+
+def test_further_names_are_in_new_certificates_without_a_restart(cluster: tuple[list[Machine], Stack]) -> None:
+    found, stack = cluster
+    processes = process_ids(found)
+    stack.config["extraNames"] = ["etcd.example.com", "10.9.9.9"]
+    stack.config["machines"][0]["extraNames"] = ["etcd-a.example.com"]
+    stack.up()
+    for machine in found:
+        server, peer = (_names(_presented(machine, port)) for port in (2379, 2380))
+        own = {"DNS:etcd-a.example.com"} if machine is found[0] else set()
+        assert peer == {f"DNS:{machine.name}", f"IP Address:{machine.address}", *own}
+        shared = {"DNS:localhost", "IP Address:127.0.0.1", "DNS:etcd.example.com", "IP Address:10.9.9.9"}
+        assert server == peer | shared
+    assert process_ids(found) == processes
+    assert_serves_all_members(found)

@@ -1,15 +1,23 @@
 """Private keys are in the state's secrets and in files of etcd's user, and nowhere else."""
 
+import functools
+import http.server
 import json
 import re
+import secrets
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
 
 from lab import Machine
 from tests.support.machines import Machines
 from tests.support.stacks import Stacks
+from tools.base import cache
 
 
 @contextmanager
@@ -35,14 +43,52 @@ def _sampled_processes(machines: list[Machine]) -> Iterator[list[str]]:
 
 
 def _bodies(pem: str) -> list[str]:
-    """The base64 lines of a PEM key that tell it from any other."""
+    """The base64 lines of a PEM key, or of another secret, that tell it from any other."""
     return [line for line in pem.splitlines() if len(line) > 40]
+
+
+@contextmanager
+def _proxy(address: str, header: str) -> Iterator[str]:
+    """A proxy that alone knows the mirror `mirror.invalid`, and lets in who shows the header; its URL.
+
+    Args:
+        address: of this computer, where the machines reach it.
+        header: the value of `Authorization`.
+    """
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def send_head(self) -> Any:
+            host, path = urlsplit(self.path)[1:3]
+            if host != "mirror.invalid" or self.headers.get("Authorization") != header:
+                self.send_error(403)
+                return None
+            self.path = path
+            return super().send_head()
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            pass
+
+    served = functools.partial(Handler, directory=str(cache() / "etcd"))
+    with http.server.ThreadingHTTPServer((address, 0), served) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://{address}:{server.server_port}"
+        finally:
+            server.shutdown()
 
 
 def test_no_private_key_is_seen_anywhere_but_in_files_of_etcds_user(machines: Machines, stacks: Stacks) -> None:
     found = machines.fresh(3)
     stack = stacks.new(found)
-    with _sampled_processes(found) as samples:
+    token = f"Bearer {secrets.token_hex(32)}"
+    here = found[0].run("getent hosts releases.lab").stdout.split()[0]
+    with _proxy(here, token) as proxy, _sampled_processes(found) as samples:
+        stack.config |= {"releaseMirror": "http://mirror.invalid", "releaseProxy": proxy}
+        # As docs/reference.md says; what the CLI writes is kept for the runs that follow.
+        stack.pulumi("config", "set", "--path", "--secret", "releaseHeaders.Authorization", token)
+        written = yaml.safe_load((stack.directory / f"Pulumi.{stack.directory.name}.yaml").read_text())
+        stack.config["releaseHeaders"] = written["config"]["external-etcd:releaseHeaders"]
+        assert token not in json.dumps(stack.config)
         texts = [stack.preview("--diff").text, stack.preview("--json").text, stack.up("--diff").text]
     texts += [stack.preview("--diff").text, stack.preview("--json").text]
     stack.config["flags"] = {"max-txn-ops": "256"}
@@ -57,6 +103,7 @@ def test_no_private_key_is_seen_anywhere_but_in_files_of_etcds_user(machines: Ma
     }
     keys["apiserver-etcd-client"] = stack.outputs()["apiserver_etcd_client"]["private_key"]
     keys["ssh"] = found[0].key_file.read_text()
+    keys["mirror"] = token
     plain = stack.pulumi("stack", "export", "--show-secrets").text
     for resource in json.loads(plain)["deployment"]["resources"]:
         if resource["type"] == "tls:index/privateKey:PrivateKey":
@@ -82,6 +129,8 @@ def test_no_private_key_is_seen_anywhere_but_in_files_of_etcds_user(machines: Ma
         search = "grep -rlFf - /etc /var /opt /usr/local /root /home /tmp /run || true"
         anywhere = machine.run(search, input=_bodies(authority)[0] + "\n", root=True, timeout=120)
         assert anywhere.stdout == "", "the CA's key is on no machine"
+        anywhere = machine.run(search, input=f"{token}\n", root=True, timeout=120)
+        assert anywhere.stdout == "", "what the mirror wants to be told is on no machine"
         modes = machine.run("stat -c '%a %U:%G %n' /etc/etcd/pki/*.key", root=True).stdout.splitlines()
         assert len(modes) == 3
         assert all(line.startswith("600 etcd:etcd ") for line in modes), modes

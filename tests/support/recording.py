@@ -99,8 +99,9 @@ class _Monitor(mocks.MockMonitor):
 class _Answers(mocks.Mocks):
     """Plausible outputs for the resources of this project. In a preview, what only a provider knows stays unknown."""
 
-    def __init__(self, preview: bool, previous: Mapping[str, Any]) -> None:
+    def __init__(self, preview: bool, previous: Mapping[str, Any], said: Mapping[str, str]) -> None:
         self._preview = preview
+        self._said = said
         self._previous = dict(previous)
 
     def call(self, args: mocks.MockCallArgs) -> Any:
@@ -129,8 +130,8 @@ class _Answers(mocks.Mocks):
             state["certRequestPem"] = f"request {args.name}"
         elif args.typ == "command:remote:Command":
             health = args.name.endswith("-health")
-            said = _health(args.inputs["create"]) if health else f"{args.name} said"
-            state |= {"stdout": marked(args.name, said), "stderr": ""}
+            said = self._said.get(args.name, f"{args.name} said")
+            state |= {"stdout": marked(args.name, _health(args.inputs["create"]) if health else said), "stderr": ""}
         elif args.typ.startswith("hcloud:"):
             # Its IDs are numbers in texts.
             number = zlib.crc32(f"{args.typ} {args.name}".encode()) % 1_000_000
@@ -183,16 +184,22 @@ def certificate(name: str) -> str:
     return f"-----BEGIN CERTIFICATE----- of {name}"
 
 
-def record(program: Callable[[], object], preview: bool, previous: Mapping[str, Any] | None = None) -> Recorder:
+def record(
+    program: Callable[[], object],
+    preview: bool,
+    previous: Mapping[str, Any] | None = None,
+    said: Mapping[str, str] | None = None,
+) -> Recorder:
     """Runs `program` against mocks and returns what it registered.
 
     Args:
         program: builds resources; it may be a coroutine function.
         preview: as `pulumi preview` would: outputs that a provider computes are unknown.
         previous: the stack's outputs in its last update, for a program that asks for them.
+        said: name of a command -> its output.
     """
     recorder = Recorder()
-    answers = _Answers(preview, previous or {})
+    answers = _Answers(preview, previous or {}, said or {})
     asyncio.set_event_loop(asyncio.new_event_loop())
     pulumi.runtime.set_mocks(
         answers, project="external-etcd", stack="test", preview=preview, monitor=_Monitor(answers, recorder)

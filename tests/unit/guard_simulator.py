@@ -128,6 +128,10 @@ class Cluster:
         waits = [int(each.get("--election-timeout", 1000)) for each in flags]
         if not self.gates and len(runs) > 1 and min(waits) < 5 * max(beats):
             raise BrokenError(f"elections without need: heartbeats {beats} ms, timeouts {waits} ms")
+        oldest = max(each.get("--tls-min-version", "TLS1.2") for each in flags) if flags else ""
+        newest = min(each.get("--tls-max-version", "TLS1.3") for each in flags) if flags else ""
+        if not self.gates and oldest > newest:
+            raise BrokenError(f"no version of TLS that all speak: {flags}")
 
     def gate(self, may: bool, why: str) -> None:
         """What a machine looks at; whether the cluster bears the step without it, `look` says."""

@@ -187,3 +187,12 @@ def test_a_key_without_a_public_half_is_refused(tmp_path: Path) -> None:
     file.chmod(0o600)
     with pytest.raises(config.ConfigError, match="OpenSSH format"):
         load({**EXAMPLE, "ssh": {"privateKeyFile": "key"}}, tmp_path)
+
+
+def test_machines_that_have_only_ipv6_do_not_reach_the_default_mirror() -> None:
+    only = changed({"publicIpv4": False, "publicIpv6": True})
+    with pytest.raises(config.ConfigError, match=r"releaseMirror: given nothing\. .*do not reach GitHub"):
+        load(only)
+    load({**only, "releaseMirror": "https://mirror.example.com/etcd"})
+    load({**only, "releaseProxy": "http://[fd00::1]:3128"})
+    load(changed({"publicIpv4": True, "publicIpv6": True}))

@@ -82,11 +82,15 @@ TIMES: list[dict[str, str]] = [
     {"--election-timeout": "10000"},
     {"--heartbeat-interval": "1500", "--election-timeout": "10000"},
 ]
+TLS: list[dict[str, str]] = [{}, {}, {"--tls-max-version": "TLS1.2"}, {"--tls-min-version": "TLS1.3"}]
 TRUST = [(dict.fromkeys(names, MADE), issuer) for names in ("1", "12", "2", "23", "123") for issuer in names]
 
 
 _flags = st.builds(
-    lambda quota, times: {"--quota-backend-bytes": quota, **times}, st.sampled_from(["4", "8"]), st.sampled_from(TIMES)
+    lambda quota, times, tls: {"--quota-backend-bytes": quota, **times, **tls},
+    st.sampled_from(["4", "8"]),
+    st.sampled_from(TIMES),
+    st.sampled_from(TLS),
 )
 
 
@@ -372,6 +376,10 @@ def on(origin: dict[str, str], names: list[str] | None = None, **changes: object
     return stands_on(state(names or THREE, **changes), origin)  # type: ignore[arg-type]
 
 
+def speaks(tls: dict[str, str]) -> State:
+    return state(THREE, flags={"--quota-backend-bytes": "8", **tls})
+
+
 NEEDED = [
     ("keeps_machines", on(hetzner()), on(HOST)),
     ("keeps_machines", on(HOST), on(hetzner())),
@@ -412,6 +420,8 @@ NEEDED = [
     ("_quota", state(THREE, database_bytes=6), state(THREE, flags={"--quota-backend-bytes": "5"})),
     ("_timing", state(THREE), state(THREE, flags={"--quota-backend-bytes": "8", **TIMES[2]})),
     ("_timing", state(THREE, flags={"--quota-backend-bytes": "8", **TIMES[2]}), state(THREE)),
+    ("_tls", speaks(TLS[2]), speaks(TLS[3])),
+    ("_tls", speaks(TLS[3]), speaks(TLS[2])),
     ("_volumes", state(THREE), state(THREE, on_volumes=True)),
     ("_quorum", state(["etcd-1"]), state(["etcd-4", "etcd-1", "etcd-5"], flags={"--quota-backend-bytes": "9"})),
 ]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from components.node import etcd, firewall, lock, paths, ports
+from components.node import etcd, firewall, firewall_watch, lock, paths, ports
 from components.node.errors import NodeError
 from components.node.etcd import Membership
 from components.node.spec import Spec
@@ -228,3 +228,47 @@ def test_where_ports_are_left_alone_nobody_is_let_in(machine: Machine) -> None:
     firewall.settle(a_spec())
     assert machine.calls == []
     assert not machine.file.exists()
+
+
+class Kernel:
+    """What is loaded; `nft -f` loads the file."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.loads = 0
+        self.table = ""
+
+    def run(self, argv: list[str], *_: object, **__: object) -> SimpleNamespace:
+        if argv[:2] == ["nft", "-f"]:
+            self.loads += 1
+            self.table = self.machine.file.read_text()
+        return SimpleNamespace(returncode=0 if self.table else 1, stdout=self.table, stderr="")
+
+
+def test_rules_that_are_gone_or_others_are_loaded_again_and_those_that_are_there_are_left_alone(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    firewall.install(a_wanted(ONE, TWO, THREE))
+    assert ["systemctl", "start", "--no-block", "etcd-firewall-watch.service"] in machine.calls
+    kernel = Kernel(machine)
+    monkeypatch.setattr(firewall_watch, "run", kernel.run)
+    loaded = firewall_watch.restored("")
+    assert (kernel.loads, firewall_watch.restored(loaded), kernel.loads) == (1, loaded, 1)
+    for table in ("", "table inet external_etcd {\n}\n"):
+        kernel.table = table
+        loaded = firewall_watch.restored(loaded)
+        assert kernel.table == machine.file.read_text()
+    assert kernel.loads == 3
+    # An update has loaded others: they become what is kept.
+    firewall.install(a_wanted(ONE))
+    kernel.table = machine.file.read_text()
+    assert firewall_watch.restored(loaded) == kernel.table
+
+
+def test_etcd_does_not_start_without_the_rules_and_does_not_stop_with_their_unit(machine: Machine) -> None:
+    firewall.install(a_wanted(ONE))
+    drop_in, unit = paths.FIREWALL_DROP_IN.read_text(), paths.FIREWALL_UNIT_FILE.read_text()
+    assert "\nExecStartPre=+/usr/sbin/nft -f " in drop_in
+    for word in ("Requires=", "BindsTo=", "PartOf=", "Requisite="):
+        assert word not in drop_in
+        assert word not in unit

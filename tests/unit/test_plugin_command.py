@@ -138,6 +138,22 @@ def test_who_is_dialled_is_asked_whether_it_is_there(command: PluginClient, sshd
     assert "timer:(keepalive" in said
 
 
+def test_a_running_command_goes_on_after_cancel_and_what_it_says_then_is_not_shown(sshd: Sshd, tmp_path: Path) -> None:
+    with running(plugin, TOKEN) as command:
+        begun, go_on = tmp_path / "begun", tmp_path / "go-on"
+        text = f"echo first; touch {begun}; while [ ! -e {go_on} ]; do sleep 0.05; done; echo last"
+        results: list[Any] = []
+        thread = threading.Thread(target=lambda: results.append(command.create(to(sshd, create=text))[1]["stdout"]))
+        thread.start()
+        while not (begun.exists() and command.messages):
+            time.sleep(0.01)
+        command.stub.Cancel(empty_pb2.Empty(), timeout=10)
+        go_on.touch()
+        thread.join(20)
+        assert results == ["first\nlast"]
+        assert [message.message for message in command.messages] == ["first"]
+
+
 # -- trust ----------------------------------------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 from ..addresses import MAX_MEMBERS
 from ..errors import Problem, shown
+from ..flag_values import OURS
 from ..flags import LEAST_BEATS
 from ..generations import check_generations
 from ..versions import newest, upgrade_floor
@@ -248,6 +249,20 @@ def _timing(change: Change, spelled: Spelled) -> Iterator[Problem]:
     )
 
 
+def _tls(change: Change, spelled: Spelled) -> Iterator[Problem]:
+    """While members restart one after another, those of before and those of afterwards speak one version of TLS."""
+    (old_least, old_most), (least, most) = change.before.tls, change.after.tls
+    alone = list(change.before.members) == change.chain[:1] and not change.leaving
+    if alone or (old_least <= most and least <= old_most):
+        return
+    yield Problem(
+        spelled("flags"),
+        f"TLS from {least} to {most}",
+        f"Members restart one after another, and until the last one has, some speak TLS from {old_least} to {old_most}",
+        f"Allow both for an update: tls-min-version TLS1.2, no tls-max-version, and {OURS} among any cipher-suites",
+    )
+
+
 def _volumes(change: Change, spelled: Spelled) -> Iterator[Problem]:
     """Data do not move by themselves: an empty volume would hide them, and one that is taken away has them."""
     before, after = change.before.on_volumes, change.after.on_volumes
@@ -291,6 +306,7 @@ _RULES: tuple[Callable[[Change, Spelled], Iterator[Problem]], ...] = (
     _trust,
     _quota,
     _timing,
+    _tls,
     _volumes,
 )
 

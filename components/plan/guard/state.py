@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..authorities import AuthorityPlan
+from ..flag_values import OURS
 from ..flags import OWN_ELECTION_MS, OWN_HEARTBEAT_MS
 from ..origin import EXISTS, Origin
 from ..spec import ClusterPlan, member_specs
@@ -14,6 +15,7 @@ FORMAT = 1
 MADE = "made"
 """Stands for the certificate of an authority that the program makes itself."""
 HEARTBEAT, ELECTION = "--heartbeat-interval", "--election-timeout"
+TLS_LEAST, TLS_MOST, TLS_SUITES = "--tls-min-version", "--tls-max-version", "--cipher-suites"
 
 # They hold the member's own name or directory, which have rules of their own.
 _OWN_FLAGS = ("--name", "--data-dir")
@@ -72,6 +74,14 @@ class State:
     def election_ms(self) -> int:
         """Time without a heartbeat until an election."""
         return int(self.flags.get(ELECTION, OWN_ELECTION_MS))
+
+    @property
+    def tls(self) -> tuple[str, str]:
+        """The oldest and the newest version of TLS that a member speaks with another one, `TLS1.2` or `TLS1.3`."""
+        suites = self.flags.get(TLS_SUITES, OURS).split(",")
+        # Without a suite for our keys TLS 1.2 is allowed, and of no use.
+        least = self.flags.get(TLS_LEAST, "TLS1.2") if OURS in suites else "TLS1.3"
+        return least, self.flags.get(TLS_MOST) or "TLS1.3"
 
     def same(self, other: "State") -> bool:
         """Whether both describe the same cluster, whichever updates led there."""

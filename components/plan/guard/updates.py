@@ -5,10 +5,11 @@ from dataclasses import replace
 from typing import TypeVar
 
 from ..addresses import check_count
+from ..flag_values import OURS
 from ..versions import EtcdVersion, newest, parse, upgrade_floor
 from .change import Change
 from .rules import MOST_VOTERS, Spelled, check
-from .state import ELECTION, HEARTBEAT, State
+from .state import ELECTION, HEARTBEAT, TLS_LEAST, TLS_MOST, TLS_SUITES, State
 
 _T = TypeVar("_T")
 _MOST = 24
@@ -89,8 +90,14 @@ def _settings(now: State, wanted: State) -> State:
 
 
 def _patience(now: State, wanted: State) -> State:
-    """The flags, but more patience before longer silence, and shorter silence before less patience."""
+    """The flags, but more patience before longer silence, shorter silence before less patience, and both TLS versions
+    before another one."""
     flags = {**wanted.flags}
+    if now.tls[0] > wanted.tls[1] or wanted.tls[0] > now.tls[1]:
+        flags.pop(TLS_MOST, None)
+        flags[TLS_LEAST] = "TLS1.2"
+        if OURS not in flags.get(TLS_SUITES, OURS).split(","):
+            flags[TLS_SUITES] += f",{OURS}"
     for flag, waits in (
         (ELECTION, wanted.election_ms < now.election_ms),
         (HEARTBEAT, wanted.heartbeat_ms > now.heartbeat_ms),

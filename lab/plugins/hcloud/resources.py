@@ -115,6 +115,7 @@ class SshKey(Hcloud):
 
 class PlacementGroup(Hcloud):
     path, key = "placement_groups", "placement_group"
+    gone_is_removed = False
     about: ClassVar[Mapping[str, Mapping[str, Any]]] = {"type": REPLACES}
     sent = ("name", "type", "labels")
 

@@ -38,6 +38,7 @@ class Server(Hcloud):
         "ipv6Network": "public_net.ipv6.ip",
     }
     hidden = frozenset({"userData"})
+    gone_is_removed = False
 
     def make(self, call: Call, given: Values) -> tuple[str, Mapping[str, Any]]:
         kind = self.api.named(call, "server_types", given["serverType"])

@@ -1,0 +1,145 @@
+"""How a mirror is asked: through a proxy, with headers, and with a cache on the way."""
+
+import base64
+import http.server
+import threading
+import time
+from collections.abc import Iterator
+from email.utils import formatdate
+
+import pytest
+
+from components.node import mirror
+from components.node.errors import NodeError
+from components.node.spec import Release
+
+TOKEN = "Bearer very-secret"
+
+
+class Server:
+    """A web server, or a proxy, that notes what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str, dict[str, str]]] = []
+        self.answers: dict[str, str] = {}
+        self.location = ""
+        self.wants: dict[str, str] = {}
+        self.offset, self.age, self.fresh = 0.0, "", True
+        server = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                given = {name.lower(): value for name, value in self.headers.items()}
+                server.asked.append((self.command, self.path, given))
+                refused = any(given.get(name.lower()) != value for name, value in server.wants.items())
+                self.stale = not (server.fresh and given.get("cache-control") == "no-cache")
+                self.send_response(403 if refused else 302 if server.location else 200)
+                if server.location:
+                    self.send_header("Location", server.location)
+                elif server.age and self.stale:
+                    self.send_header("Age", server.age)
+                self.send_header("Content-Length", "2")
+                self.end_headers()
+                if self.command == "GET":
+                    self.wfile.write(b"ok")
+
+            do_HEAD = do_GET  # noqa: N815
+
+            def do_CONNECT(self) -> None:
+                server.asked.append((self.command, self.path, {k.lower(): v for k, v in self.headers.items()}))
+                self.send_error(502)
+
+            stale = True
+
+            def date_time_string(self, timestamp: float | None = None) -> str:  # noqa: ARG002
+                return formatdate(time.time() + (server.offset if self.stale else 0.0), usegmt=True)
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+                pass
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def servers() -> Iterator[tuple[Server, Server]]:
+    made = Server(), Server()
+    yield made
+    for server in made:
+        server.close()
+
+
+def read(url: str, **release: object) -> bytes:
+    made = Release("3.6.16", "http://unused", {}, **release)  # type: ignore[arg-type]
+    with mirror.open_url(url, made, time.time) as answer:
+        return answer.read()
+
+
+def test_a_mirror_that_wants_a_header_gets_it_and_says_so_without_it(servers: tuple[Server, Server]) -> None:
+    server, _ = servers
+    server.wants = {"Authorization": TOKEN}
+    with pytest.raises(NodeError, match=r"answers 403.*releaseHeaders") as caught:
+        read(server.url, headers={"Authorization": "Bearer wrong"})
+    assert "Bearer" not in str(caught.value)
+    assert read(server.url, headers={"Authorization": TOKEN}) == b"ok"
+
+
+def test_whoever_the_mirror_redirects_to_does_not_get_its_header_unless_it_is_the_mirror_itself(
+    servers: tuple[Server, Server],
+) -> None:
+    first, other = servers
+    first.location = f"{other.url}/signed"
+    assert read(f"{first.url}/v", headers={"Authorization": TOKEN}) == b"ok"
+    assert other.asked[-1][1] == "/signed"
+    assert "authorization" not in other.asked[-1][2]
+    other.location, first.location = f"{first.url}/again", ""
+    read(f"{other.url}/v", headers={"X-Token": TOKEN})
+    assert "x-token" not in first.asked[-1][2]
+    first.wants = {"Authorization": TOKEN}
+    first.location = f"{first.url}/loop"
+    with pytest.raises(NodeError):
+        read(f"{first.url}/v", headers={"Authorization": TOKEN})
+    assert first.asked[-1][1:] == ("/loop", {**first.asked[-1][2], "authorization": TOKEN})
+
+
+def test_a_proxy_is_the_only_way_out_and_gets_its_own_header(servers: tuple[Server, Server]) -> None:
+    proxy, _ = servers
+    credentials = "Basic " + base64.b64encode(b"user:password").decode()
+    headers = {"Authorization": TOKEN, "Proxy-Authorization": credentials}
+    assert read("http://mirror.invalid/v3", proxy=proxy.url, headers=headers) == b"ok"
+    verb, path, given = proxy.asked[-1]
+    assert (verb, path) == ("GET", "http://mirror.invalid/v3")
+    assert (given["proxy-authorization"], given["authorization"]) == (credentials, TOKEN)
+    with pytest.raises(NodeError, match=f"cannot be reached through {proxy.url}.*releaseProxy"):
+        read("https://mirror.invalid/v3", proxy=proxy.url, headers=headers)
+    verb, path, given = proxy.asked[-1]
+    assert (verb, path, given["proxy-authorization"]) == ("CONNECT", "mirror.invalid:443", credentials)
+    assert "authorization" not in given, "what is for the mirror goes through the tunnel"
+
+
+@pytest.mark.parametrize("age", ["7200", ""])
+def test_an_answer_from_a_cache_is_no_wrong_clock(servers: tuple[Server, Server], age: str) -> None:
+    """Age says how old it is; a cache that does not say is asked for a fresh answer."""
+    server, _ = servers
+    server.offset, server.age = -7200.0, age
+    assert read(server.url) == b"ok"
+    assert [verb for verb, _, _ in server.asked] == (["GET"] if age else ["GET", "HEAD"])
+
+
+def test_a_cache_that_gives_its_own_date_beside_an_age_is_no_wrong_clock(servers: tuple[Server, Server]) -> None:
+    servers[0].age = "86400"
+    assert read(servers[0].url) == b"ok"
+    assert len(servers[0].asked) == 1
+
+
+@pytest.mark.parametrize("offset", [-3600.0, 3600.0])
+def test_a_wrong_clock_is_refused_behind_a_cache_too(servers: tuple[Server, Server], offset: float) -> None:
+    server, _ = servers
+    server.offset, server.age, server.fresh = offset, "60", False
+    with pytest.raises(NodeError, match="clock of this machine says"):
+        read(server.url)

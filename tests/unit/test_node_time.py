@@ -1,0 +1,76 @@
+"""Whether a machine's clock is kept: what counts as synchronised, and what is said where nobody keeps it."""
+
+import ctypes
+import shutil
+import struct
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from components.node import machine
+from components.node.errors import NodeError
+
+TRACKING = "Reference ID    : A9FEA97B (169.254.169.123)\nStratum         : 4\nLeap status     : {}\n"
+
+
+class Clock:
+    """What the kernel and the programs of a machine say."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.state, self.maxerror = 5, 16_000_000
+        self.active, self.leap = "", "Not synchronised"
+        monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: self)
+        monkeypatch.setattr(machine, "run", self.run)
+        monkeypatch.setattr(shutil, "which", lambda *_, **__: "/usr/bin/chronyc")
+
+    def adjtimex(self, timex: Any) -> int:
+        struct.pack_into("@q", timex, 24, self.maxerror)
+        return self.state
+
+    def run(self, argv: list[str], *_: object, **__: object) -> SimpleNamespace:
+        if argv[0] == "chronyc":
+            return SimpleNamespace(stdout=TRACKING.format(self.leap))
+        states = ["active" if name == self.active else "inactive" for name in argv[2:]]
+        return SimpleNamespace(stdout="\n".join(states))
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "active", "leap"),
+    [
+        ((0, 16_000_000), "systemd-timesyncd", ""),
+        # chrony without rtcsync: the flag stays, the error is known.
+        ((5, 31_250), "chrony", "Normal"),
+        ((5, 15_999_999), "", ""),
+        # chrony that may not set the clock: -x, in a container.
+        ((5, 16_000_000), "chronyd", "Normal"),
+    ],
+)
+def test_what_is_synchronised_is_synchronised(
+    clock: Clock, capsys: pytest.CaptureFixture[str], kernel: tuple[int, int], active: str, leap: str
+) -> None:
+    clock.state, clock.maxerror = kernel
+    clock.active, clock.leap = active, leap
+    machine.check_time_service(0)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("active", ["chrony", "systemd-timesyncd", "ntpsec"])
+def test_a_time_service_that_has_not_synchronised_is_refused_by_its_name(clock: Clock, active: str) -> None:
+    clock.active = active
+    with pytest.raises(NodeError, match=f"{active} has not synchronised the clock"):
+        machine.check_time_service(0)
+
+
+def test_no_time_service_is_a_warning(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.check_time_service(0)
+    assert "warning: no time service runs here" in capsys.readouterr().out
+
+
+def test_the_kernel_of_this_computer_is_asked_without_an_error() -> None:
+    assert machine._synchronised() in (True, False)
