@@ -69,7 +69,7 @@ def test_a_time_service_that_has_not_synchronised_is_refused_by_its_name(clock: 
 
 def test_no_time_service_is_a_warning(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     machine.check_time_service(0)
-    assert "warning: no time service runs here" in capsys.readouterr().out
+    assert "warning: no time service runs here" in capsys.readouterr().err
 
 
 def test_the_kernel_of_this_computer_is_asked_without_an_error() -> None:
