@@ -12,7 +12,8 @@ from components.plan.errors import Problem, shown
 from . import aws_config, hetzner_config
 from .config import ConfigError, StackConfig
 
-_UNKNOWN = re.compile(r"not found|invalid.*instance ?type|does not exist", re.IGNORECASE | re.DOTALL)
+# How the provider of Hetzner says that there is no such type; that of AWS lists what there is.
+_UNKNOWN = re.compile(r"Resource \(server type\) was not found")
 
 
 @dataclass(frozen=True)

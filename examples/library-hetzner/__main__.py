@@ -30,9 +30,7 @@ async def main() -> pulumi.Inputs:
                 {"name": name, "address": address, "location": "fsn1", "server_type": "cx23"}
                 for name, address in ADDRESSES.items()
             ],
-            "firewall": member_rules(
-                list(ADDRESSES.values()), operators=operators, clients=CONTROL_PLANES, metrics=[]
-            ),
+            "firewall": member_rules(list(ADDRESSES.values()), operators=operators, clients=CONTROL_PLANES, metrics=[]),
             "private_key": key.private_key,
             "public_key": key.public_key,
             "ssh_keys": [key.key_id],

@@ -85,8 +85,7 @@ def _server_type(account: Account) -> Callable[[Call, dict[str, Any]], dict[str,
     def ask(call: Call, given: dict[str, Any]) -> dict[str, Any]:
         row = account.api.named(call, "server_types", str(given.get("name") or ""))
         if row is None:
-            # By its source: hcloudutil.NotFoundDiagnostic.
-            raise ProviderError(f"Resource (server type) not found: No server type found for name {given.get('name')}")
+            raise ProviderError(f"Resource (server type) was not found: name={given.get('name')}")
         plain = ("id", "name", "description", "category", "cores", "memory", "disk", "architecture")
         found = {sdk.camel(name): row[name] for name in (*plain, "cpu_type", "storage_type")}
         dates = {"isDeprecated": False, "deprecationAnnounced": "", "unavailableAfter": ""}
