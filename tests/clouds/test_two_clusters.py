@@ -172,6 +172,10 @@ def test_the_bastion_alone_reaches_ssh_and_nothing_of_etcd(clusters: Clusters, s
     assert "channeltimeout direct-tcpip=" in bastion.run("/usr/sbin/sshd -T").stdout, "who dies behind it is noticed"
     assert bastion.address
     assert open_ports(stacks.stranger(), bastion.address) == []
+    # Its user data hold a host key as well.
+    for user, said in (("nobody", "prohibited|Permission denied"), ("root", "via|dev")):
+        route = bastion.run(f"ip route get 169.254.169.254 uid $(id -u {user}) 2>&1", check=False).stdout
+        assert re.search(said, route), (user, route)
 
 
 def test_one_cluster_is_destroyed_and_the_other_one_stays(clusters: Clusters, stacks: CloudStacks) -> None:
