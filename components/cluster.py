@@ -14,7 +14,16 @@ from .member import EtcdMember
 from .node import bundle
 from .operator import new_operator
 from .pki import EARLY_RENEWAL_HOURS, YEAR_HOURS, Authority, ClientCertificate, EtcdPki, EtcdPkiArgs, authorities_of
-from .plan import AuthorityPlan, ClusterPlan, MemberPlan, member_specs, spec_text, warnings
+from .plan import (
+    AuthorityPlan,
+    ClusterPlan,
+    MemberPlan,
+    UserPlan,
+    member_specs,
+    spec_text,
+    warnings,
+    with_users,
+)
 from .plan.flags import DEFAULT_QUOTA, METRICS_LOOPBACK, PKI_DIRECTORY
 from .plan.guard.state import State, wanted_state
 from .plan.releases import DEFAULT_MIRROR
@@ -33,6 +42,17 @@ class Certificates(TypedDict):
     """A certificate with less than this many hours left is renewed by the next `pulumi up`. Default: 720 (30 days)."""
     ca_validity_hours: NotRequired[int]
     """Lifetime of a CA that is made, in hours; one that exists keeps its own. Default: 87600 (ten years)."""
+
+
+class User(TypedDict):
+    """A client beside the API servers: a user of etcd with a client certificate, a role and keys."""
+
+    name: str
+    """Its name, a DNS label: the common name of its certificate."""
+    prefix: str
+    """It reaches the keys that begin with this text, and no others."""
+    permission: str
+    """What it can do with them: `read`, `write` or `readwrite`."""
 
 
 class EtcdClusterArgs(TypedDict):
@@ -64,6 +84,11 @@ class EtcdClusterArgs(TypedDict):
     """The CAs that are trusted; one is replaced by another in three updates. Default: one that is made, named `1`."""
     issuer: NotRequired[str]
     """Name of the CA that issues the certificates. Default: the first."""
+    authentication: NotRequired[bool]
+    """Whether etcd asks which user a client is, by the common name of its certificate; API servers and this program
+    are root. Default: false, every client certificate can do everything."""
+    users: NotRequired[list[User]]
+    """Users beside those, with `authentication`. Default: none."""
     previous: NotRequired[dict[str, Any] | None]
     """What the last update left in the output `applied`, as `previous_update` reads it: a change that cannot be made in
     one update is refused. Default, and None: nothing is compared, and the machines alone refuse."""
@@ -88,6 +113,8 @@ class EtcdCluster(pulumi.ComponentResource):
     """Certificates of the CAs that clients trust, PEM; as `endpoints`, when every member is healthy with them."""
     apiserver_etcd_client: pulumi.Output[ClientCertificate]
     """Client certificate and key for kube-apiserver, PEM (secret); when every member is healthy and accepts it."""
+    users: pulumi.Output[dict[str, ClientCertificate]]
+    """User -> its client certificate and key, PEM (secret); when etcd has the user."""
     kubeadm: pulumi.Output[str]
     """ClusterConfiguration (kubeadm.k8s.io/v1beta4) with `etcd.external`."""
     kubeadm_files: pulumi.Output[dict[str, str]]
@@ -104,6 +131,7 @@ class EtcdCluster(pulumi.ComponentResource):
     def __init__(self, name: str, args: EtcdClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         plan = _plan(name, args)
         specs = member_specs(plan)
+        first = with_users(next(iter(specs.values())), plan)
         verdict = accept(args.get("previous"), _wanted(plan, args), args.get("override", ""))
         super().__init__("external-etcd:index:EtcdCluster", name, None, opts)
         announce(verdict, self)
@@ -131,7 +159,8 @@ class EtcdCluster(pulumi.ComponentResource):
         # The same of what all machines are prepared for: a machine that is being retired when a run is killed has to be
         # prepared again if it is wanted again.
         anew = pulumi.ResourceOptions(parent=self, replace_on_changes=["input"])
-        change = pulumi.Stash(f"{name}-change", input=_digest(*map(spec_text, specs.values())), opts=anew)
+        texts = map(spec_text, [first, *list(specs.values())[1:]])
+        change = pulumi.Stash(f"{name}-change", input=_digest(*texts), opts=anew)
         machines = pulumi.Stash(
             f"{name}-machines",
             input=_digest(
@@ -170,6 +199,7 @@ class EtcdCluster(pulumi.ComponentResource):
             done = [*done[: len(members)], named[slot].converge(done)]
         health = members[0].health(
             f"{name}-health",
+            first,
             changes={
                 "applied": verdict.state.data(),
                 "members": {slot: member.changes for slot, member in named.items()},
@@ -186,6 +216,7 @@ class EtcdCluster(pulumi.ComponentResource):
         self.endpoints = report.apply(lambda _: endpoints)
         self.ca_certificate = _after(report, pki.ca_certificate)
         self.apiserver_etcd_client = _after(report, pki.apiserver_etcd_client)
+        self.users = _after(report, pki.users)
         self.kubeadm = self.endpoints.apply(kubeadm.cluster_configuration)
         self.kubeadm_files = pulumi.Output.secret(
             pulumi.Output.all(ca=self.ca_certificate, client=self.apiserver_etcd_client).apply(
@@ -208,6 +239,7 @@ class EtcdCluster(pulumi.ComponentResource):
                 "endpoints": self.endpoints,
                 "ca_certificate": self.ca_certificate,
                 "apiserver_etcd_client": self.apiserver_etcd_client,
+                "users": self.users,
                 "kubeadm": self.kubeadm,
                 "kubeadm_files": self.kubeadm_files,
                 "members": self.members,
@@ -248,6 +280,8 @@ def _plan(name: str, args: EtcdClusterArgs) -> ClusterPlan:
         election_timeout_ms=None if election is None else int(election),
         authorities=[AuthorityPlan(each["name"], "certificate" in each, "private_key" in each) for each in authorities],
         issuer=args.get("issuer", authorities[0]["name"] if authorities else ""),
+        authentication=args.get("authentication", False),
+        users=[UserPlan(each["name"], each["prefix"], each["permission"]) for each in args.get("users", [])],
     )
 
 
@@ -287,6 +321,8 @@ def _pki_args(args: EtcdClusterArgs) -> EtcdPkiArgs:
         pki["authorities"] = args["authorities"]
     if "issuer" in args:
         pki["issuer"] = args["issuer"]
+    if "users" in args:
+        pki["users"] = [user["name"] for user in args["users"]]
     return pki
 
 

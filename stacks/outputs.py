@@ -29,6 +29,8 @@ def cluster_args(stack: StackConfig, machines: list[Machine]) -> EtcdClusterArgs
         },
         "authorities": [_authority(authority) for authority in stack.authorities],
         "issuer": stack.issuer,
+        "authentication": stack.authentication,
+        "users": [{"name": user.name, "prefix": user.prefix, "permission": user.permission} for user in stack.users],
     }
     if stack.heartbeat_interval_ms is not None:
         args["heartbeat_interval_ms"] = stack.heartbeat_interval_ms
@@ -56,6 +58,7 @@ def cluster_outputs(stack: StackConfig, cluster: EtcdCluster) -> dict[str, Any]:
         "endpoints": cluster.endpoints,
         "ca_cert": cluster.ca_certificate,
         "apiserver_etcd_client": cluster.apiserver_etcd_client,
+        **({"users": cluster.users} if stack.users else {}),
         "kubeadm": cluster.kubeadm,
         "kubeadm_files": cluster.kubeadm_files,
         "cluster_api": _cluster_api(stack, cluster),

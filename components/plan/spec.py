@@ -8,6 +8,7 @@ from typing import Any
 from . import addresses, flags, releases, units
 from .authorities import DEFAULT_AUTHORITY, AuthorityPlan, check_authorities
 from .errors import Problem, refuse
+from .users import UserPlan, check_users
 from .versions import DEFAULT_VERSION, MINORS, EtcdVersion, check_version, parse, version_warnings
 
 Spec = dict[str, Any]
@@ -34,6 +35,7 @@ _ORDER = (
     "flags",
     "trusted",
     "issuer",
+    "users",
     "program",
 )
 
@@ -80,6 +82,10 @@ class ClusterPlan:
     """The certificate authorities that are trusted."""
     issuer: str = DEFAULT_AUTHORITY
     """Name of the authority that issues the certificates."""
+    authentication: bool = False
+    """Whether etcd's own authentication is on: a client reaches what the user of its certificate's name may reach."""
+    users: Sequence[UserPlan] = ()
+    """The users beside API servers and this program, which may do everything."""
 
 
 def check_plan(cluster: ClusterPlan, spelled: Callable[[str], str] = str) -> list[Problem]:
@@ -107,6 +113,8 @@ def check_plan(cluster: ClusterPlan, spelled: Callable[[str], str] = str) -> lis
         spelled("election_timeout_ms"),
     )
     problems += check_authorities(cluster.authorities, cluster.issuer, spelled)
+    names = [member.name for member in cluster.members]
+    problems += check_users(cluster.users, names, authentication=cluster.authentication, spelled=spelled)
     version = parse(cluster.version)
     # Which flags there are is not known without a version.
     if version is not None and version.series in MINORS:
@@ -186,6 +194,14 @@ def _member_spec(cluster: ClusterPlan, member: MemberPlan, version: EtcdVersion)
 def client_urls(cluster: ClusterPlan) -> list[str]:
     """The client URL of every member, in order: what an API server is given."""
     return [addresses.url(member.address, addresses.CLIENT_PORT) for member in cluster.members]
+
+
+def with_users(spec: Mapping[str, Any], cluster: ClusterPlan) -> Spec:
+    """The specification that `health` reads: with the users, when authentication is on."""
+    if not cluster.authentication:
+        return {**spec}
+    users = {user.name: {"prefix": user.prefix, "permission": user.permission} for user in cluster.users}
+    return {**spec, "users": users}
 
 
 def with_founding(spec: Mapping[str, Any], founders: Sequence[str], token: str) -> Spec:

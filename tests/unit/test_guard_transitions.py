@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from components.plan import AuthorityPlan, ClusterPlan, MemberPlan
+from components.plan import AuthorityPlan, ClusterPlan, MemberPlan, UserPlan
 from components.plan.guard import State, judge, wanted_state
 from components.plan.guard.state import MADE, following
 from components.plan.guard.updates import updates
@@ -15,6 +15,7 @@ Transition = tuple[str, dict[str, Any], dict[str, Any], int, str]
 OLD, NEW = {"etcd-2": "a machine"}, {"etcd-2": "another machine"}
 TIMES_OWN = {"heartbeat_interval_ms": 100, "election_timeout_ms": 1000}
 TIMES_SLOW = {"heartbeat_interval_ms": 1500, "election_timeout_ms": 10000}
+READER = [UserPlan("reader", "/x/", "read")]
 G111 = {"etcd-1": 1, "etcd-2": 1, "etcd-3": 1}
 
 
@@ -62,6 +63,15 @@ TABLE: list[Transition] = [
     ("another order of the list", {}, {"members": "321"}, 1, ""),
     ("a setting", {}, {"flags": {"max-txn-ops": "256"}}, 1, ""),
     ("a higher quota", {}, {"quota": "4GiB"}, 1, ""),
+    ("authentication on", {}, {"authentication": True, "users": READER}, 1, ""),
+    ("authentication off", {"authentication": True}, {}, 1, ""),
+    (
+        "authentication off and a user's certificate is still valid",
+        {"authentication": True, "users": READER},
+        {},
+        2,
+        "those of reader remain valid until they expire",
+    ),
     ("a lower quota with room", {"quota": "4GiB", "database": 2**20}, {"quota": "2GiB"}, 1, ""),
     (
         "a quota below the database",
@@ -355,6 +365,7 @@ WAYS = {
         "members: etcd-1, etcd-2, etcd-3, etcd-8, etcd-9, etcd-6, etcd-7",
     ],
     "another machine and one member by another name": ["the machine of etcd-2", "members: etcd-2, etcd-4, etcd-5"],
+    "authentication off and a user's certificate is still valid": ["users: none", "authentication: false"],
     "everything at once": [
         "version: 3.5.35",
         "version: 3.6.16",

@@ -44,6 +44,10 @@ class State:
     """etcd's flags as far as they are the same on all members."""
     on_volumes: bool = False
     """The data are on volumes, which outlive their machines."""
+    authentication: bool = False
+    """Whether etcd asks which user a client is."""
+    users: Mapping[str, str] = field(default_factory=dict)
+    """User beside API servers and the program -> what it may do: `read /backup/`."""
     serial: int = 0
     """How many updates have changed any of this; what an override is good for ends with it."""
     database_bytes: int = 0
@@ -107,6 +111,9 @@ def read_state(data: Mapping[str, Any] | None) -> State | None:
             issuer=data["issuer"],
             flags=dict(data["flags"]),
             on_volumes=bool(data["on_volumes"]),
+            # Updates of earlier versions of this program have not left these.
+            authentication=bool(data.get("authentication", False)),
+            users=dict(data.get("users", {})),
             serial=int(data["serial"]),
             database_bytes=int(data["database_bytes"]),
             overridden=tuple(data["overridden"]),
@@ -149,6 +156,8 @@ def wanted_state(
         issuer=plan.issuer,
         flags={flag: value.replace(_ANY_ADDRESS, "ADDRESS") for flag, value in flags.items() if flag not in _OWN_FLAGS},
         on_volumes=on_volumes,
+        authentication=plan.authentication,
+        users={user.name: f"{user.permission} {user.prefix}" for user in plan.users},
     )
 
 
