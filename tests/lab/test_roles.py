@@ -17,6 +17,7 @@ from tests.support.etcd import (
 )
 from tests.support.founded import Founded
 from tests.support.machines import Machines
+from tests.support.manual import assert_as_in_the_manual
 from tests.support.stacks import Stack, Stacks, machine_config
 
 BACKUP = {"name": "backup-tool", "prefix": "/backup/", "permission": "read"}
@@ -58,8 +59,10 @@ def test_authentication_is_turned_on_lived_with_and_turned_off_while_a_client_wo
     etcdctl(found[0], "role", "add", "theirs")
     before = process_ids(first)
 
+    stack.config |= {"authentication": True, "users": [BACKUP]}
+    assert_as_in_the_manual(stack, "Clients with a part of the keys (etcd's authentication)")
     with api_server.running(tmp_path, first) as client:
-        _changed(stack, authentication=True, users=[BACKUP, WRITER])
+        _changed(stack, users=[BACKUP, WRITER])
     assert len(client.failed) < len(client.acknowledged) / 20, client.failed
     assert process_ids(first) == before
     assert _enabled(found[0])
