@@ -40,7 +40,8 @@ def _message(*fields: tuple[int, int | bytes]) -> bytes:
 
 def _fields(message: bytes) -> list[tuple[int, Any]]:
     """The fields of a message, in their order."""
-    found, at = [], 0
+    found: list[tuple[int, Any]] = []
+    at = 0
 
     def number() -> int:
         nonlocal at
@@ -140,7 +141,7 @@ class ApiServer:
             try:
                 answer = self._call(at, "KV/Txn", self._create(key.encode()))
             except grpc.RpcError as error:
-                self.failed.append(f"{at}: {error.code()}: {error.details()}")  # type: ignore[attr-defined]
+                self.failed.append(f"{at}: {error.code()}: {error.details()}")
                 rests[at] = time.monotonic() + _REST_SECONDS
                 continue
             assert _all(answer, 2) == [1]

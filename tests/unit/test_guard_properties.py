@@ -233,6 +233,9 @@ def test_a_state_survives_the_way_through_the_stack_s_outputs_also_as_floats(bef
     assert list(back.members) == list(before.members)
 
 
+LATER = {"authentication", "users"}
+
+
 def test_nothing_of_a_state_is_lost_on_that_way_and_its_format_is_the_one_that_stacks_have() -> None:
     full = state(
         ["etcd-3", "etcd-1", "etcd-2"],
@@ -240,6 +243,8 @@ def test_nothing_of_a_state_is_lost_on_that_way_and_its_format_is_the_one_that_s
         trusted=TRUST[1][0],
         issuer="2",
         on_volumes=True,
+        authentication=True,
+        users={"reader": "read /x/"},
         serial=7,
         database_bytes=5,
         overridden=("what was refused",),
@@ -247,7 +252,11 @@ def test_nothing_of_a_state_is_lost_on_that_way_and_its_format_is_the_one_that_s
     data = full.data()
     assert data["format"] == 1
     assert read_state(json.loads(json.dumps(data))) == full
-    for key in data:
+    # Two that came later: before, nobody had them.
+    assert read_state({name: value for name, value in data.items() if name not in LATER}) == replace(
+        full, authentication=False, users={}
+    )
+    for key in set(data) - LATER:
         assert read_state({name: value for name, value in data.items() if name != key}) is None
 
 
@@ -318,6 +327,7 @@ NEEDED = [
     ("_timing", state(THREE), state(THREE, flags={"--quota-backend-bytes": "8", **TIMES[2]})),
     ("_timing", state(THREE, flags={"--quota-backend-bytes": "8", **TIMES[2]}), state(THREE)),
     ("_volumes", state(THREE), state(THREE, on_volumes=True)),
+    ("_authentication", state(THREE, authentication=True, users={"reader": "read /x/"}), state(THREE)),
     ("_quorum", state(["etcd-1"]), state(["etcd-4", "etcd-1", "etcd-5"], flags={"--quota-backend-bytes": "9"})),
 ]
 
