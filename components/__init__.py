@@ -1,7 +1,7 @@
 """Pulumi components for the etcd that a Kubernetes control plane leans on."""
 
 from .change import ChangeRefusedError, previous_update
-from .cluster import Certificates, EtcdCluster, EtcdClusterArgs
+from .cluster import Certificates, EtcdCluster, EtcdClusterArgs, User
 from .machine import Bastion, Machine, Ssh
 from .member import EtcdMember, EtcdMemberArgs
 from .pki import Authority, ClientCertificate, EtcdPki, EtcdPkiArgs, PkiMember
@@ -21,5 +21,6 @@ __all__ = [
     "Machine",
     "PkiMember",
     "Ssh",
+    "User",
     "previous_update",
 ]

@@ -24,7 +24,7 @@ from .pki import (
     authorities_of,
     plan_of,
 )
-from .plan import ClusterPlan, MemberPlan, member_specs, spec_text, warnings
+from .plan import ClusterPlan, MemberPlan, UserPlan, member_specs, spec_text, warnings, with_users
 from .plan.authorities import DEFAULT_PEER_AUTHORITY, peers_have_their_own
 from .plan.errors import refuse
 from .plan.flags import DEFAULT_QUOTA, METRICS_LOOPBACK, PKI_DIRECTORY
@@ -46,6 +46,17 @@ class Certificates(TypedDict):
     """A certificate with less than this many hours left is renewed by the next `pulumi up`. Default: 720 (30 days)."""
     ca_validity_hours: NotRequired[int]
     """Lifetime of a CA that is made, in hours; one that exists keeps its own. Default: 87600 (ten years)."""
+
+
+class User(TypedDict):
+    """A client beside the API servers: a user of etcd with a client certificate, a role and keys."""
+
+    name: str
+    """Its name, a DNS label: the common name of its certificate."""
+    prefix: str
+    """It reaches the keys that begin with this text, and no others."""
+    permission: str
+    """What it can do with them: `read`, `write` or `readwrite`."""
 
 
 class EtcdClusterArgs(TypedDict):
@@ -91,6 +102,11 @@ class EtcdClusterArgs(TypedDict):
     extra_names: NotRequired[list[str]]
     """DNS names and IP addresses that the server certificate of every member has beside its own, such as those of a
     load balancer. Default: none."""
+    authentication: NotRequired[bool]
+    """Whether etcd asks which user a client is, by the common name of its certificate; API servers and this program
+    are root. Default: false, every client certificate can do everything."""
+    users: NotRequired[list[User]]
+    """Users beside those, with `authentication`. Default: none."""
     previous: NotRequired[dict[str, Any] | None]
     """What the last update left in the output `applied`, as `previous_update` reads it: a change that cannot be made in
     one update is refused. Default, and None: nothing is compared, and the machines alone refuse."""
@@ -118,6 +134,8 @@ class EtcdCluster(pulumi.ComponentResource):
     """Certificates of the CAs that members trust among each other, PEM; of no use to clients."""
     apiserver_etcd_client: pulumi.Output[ClientCertificate]
     """Client certificate and key for kube-apiserver, PEM (secret); when every member is healthy and accepts it."""
+    users: pulumi.Output[dict[str, ClientCertificate]]
+    """User -> its client certificate and key, PEM (secret); when etcd has the user."""
     kubeadm: pulumi.Output[str]
     """ClusterConfiguration (kubeadm.k8s.io/v1beta4) with `etcd.external`."""
     kubeadm_files: pulumi.Output[dict[str, str]]
@@ -136,6 +154,7 @@ class EtcdCluster(pulumi.ComponentResource):
         plan = _plan(name, args)
         refuse(check_headers(args.get("release_headers", {})))
         specs = member_specs(plan)
+        first = with_users(next(iter(specs.values())), plan)
         verdict = accept(args.get("previous"), _wanted(plan, args), args.get("override", ""))
         super().__init__("external-etcd:index:EtcdCluster", name, None, opts)
         announce(verdict, self)
@@ -163,7 +182,8 @@ class EtcdCluster(pulumi.ComponentResource):
         # The same of what all machines are prepared for: a machine that is being retired when a run is killed has to be
         # prepared again if it is wanted again.
         anew = pulumi.ResourceOptions(parent=self, replace_on_changes=["input"])
-        change = pulumi.Stash(f"{name}-change", input=_digest(*map(spec_text, specs.values())), opts=anew)
+        texts = map(spec_text, [first, *list(specs.values())[1:]])
+        change = pulumi.Stash(f"{name}-change", input=_digest(*texts), opts=anew)
         machines = pulumi.Stash(
             f"{name}-machines",
             input=_digest(
@@ -204,6 +224,7 @@ class EtcdCluster(pulumi.ComponentResource):
             done = [*done[: len(members)], named[slot].converge(done)]
         health, healthy = members[0].health(
             f"{name}-health",
+            first,
             changes={
                 "applied": verdict.state.data(),
                 "members": {slot: member.changes for slot, member in named.items()},
@@ -222,6 +243,7 @@ class EtcdCluster(pulumi.ComponentResource):
         self.ca_certificate = _after(report, pki.ca_certificate)
         self.peer_ca_certificate = _after(report, pki.peer_ca_certificate)
         self.apiserver_etcd_client = _after(report, pki.apiserver_etcd_client)
+        self.users = _after(report, pki.users)
         self.kubeadm = self.endpoints.apply(kubeadm.cluster_configuration)
         self.kubeadm_files = pulumi.Output.secret(
             pulumi.Output.all(ca=self.ca_certificate, client=self.apiserver_etcd_client).apply(
@@ -245,6 +267,7 @@ class EtcdCluster(pulumi.ComponentResource):
                 "ca_certificate": self.ca_certificate,
                 "peer_ca_certificate": self.peer_ca_certificate,
                 "apiserver_etcd_client": self.apiserver_etcd_client,
+                "users": self.users,
                 "kubeadm": self.kubeadm,
                 "kubeadm_files": self.kubeadm_files,
                 "members": self.members,
@@ -303,6 +326,8 @@ def _plan(name: str, args: EtcdClusterArgs) -> ClusterPlan:
         peer_authorities=None if peers is None else [plan_of(each) for each in peers],
         peer_issuer=args.get("peer_issuer", peers[0]["name"] if peers else ""),
         extra_names=args.get("extra_names", []),
+        authentication=args.get("authentication", False),
+        users=[UserPlan(each["name"], each["prefix"], each["permission"]) for each in args.get("users", [])],
     )
 
 
@@ -352,6 +377,8 @@ def _pki_args(args: EtcdClusterArgs) -> EtcdPkiArgs:
         pki["peer_authorities"] = args["peer_authorities"]
     if "peer_issuer" in args:
         pki["peer_issuer"] = args["peer_issuer"]
+    if "users" in args:
+        pki["users"] = [user["name"] for user in args["users"]]
     return pki
 
 

@@ -144,6 +144,7 @@ class EtcdMember(pulumi.ComponentResource):
     def health(
         self,
         name: str,
+        spec: Spec,
         changes: Mapping[str, Any],
         after: Sequence[pulumi.Resource],
         parent: pulumi.Resource,
@@ -152,6 +153,7 @@ class EtcdMember(pulumi.ComponentResource):
 
         Args:
             name: name of the resource.
+            spec: this member's, with the users of the cluster.
             changes: what differs whenever any member's wanted state does, so that health is asked again; its output
                 `stdin` has it under `changes`, as it was when health was asked.
             after: what must have succeeded before: every member converged.
@@ -160,7 +162,7 @@ class EtcdMember(pulumi.ComponentResource):
         command = remote.Command(
             name,
             connection=self._connection,
-            create=self._line("health", {**self._spec, "flags": {}}),
+            create=self._line("health", {**spec, "flags": {}}),
             stdin=pulumi.Output.json_dumps({"changes": dict(changes), "operator": self._operator}, sort_keys=True),
             logging=remote.Logging.STDERR,
             add_previous_output_in_env=False,

@@ -17,6 +17,7 @@ from .plan.authorities import bundle, check_authorities, check_peer_authorities
 from .plan.authority import check_different
 from .plan.errors import refuse
 from .plan.names import check_extra_names, split
+from .plan.users import API_SERVERS, PROGRAM
 
 # Server certificates need clientAuth as well: etcd's gRPC gateway dials its own client port with them
 # (etcd-io/etcd#9785). Peers dial each other with the certificate that they serve.
@@ -72,6 +73,8 @@ class EtcdPkiArgs(TypedDict):
     """Name of the CA that issues the peer certificates. Default: the first of `peer_authorities`."""
     extra_names: NotRequired[list[str]]
     """DNS names and IP addresses that every server certificate has beside its own. Default: none."""
+    users: NotRequired[list[str]]
+    """Names of etcd's users that get a client certificate of that common name. Default: none."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +109,8 @@ class EtcdPki(pulumi.ComponentResource):
     """The CAs, per member a server, a peer and a healthcheck-client certificate, and that of the API servers.
 
     Children: `<name>-<authority>-ca` (PrivateKey, SelfSignedCert; absent for a CA of one's own),
-    `<name>-<member>-server`, `<name>-<member>-peer`, `<name>-<member>-healthcheck-client` and
-    `<name>-apiserver-etcd-client` (PrivateKey, CertRequest, LocallySignedCert each).
+    `<name>-<member>-server`, `<name>-<member>-peer`, `<name>-<member>-healthcheck-client`,
+    `<name>-apiserver-etcd-client` and `<name>-<user>-user` (PrivateKey, CertRequest, LocallySignedCert each).
     """
 
     ca_certificate: pulumi.Output[str]
@@ -116,6 +119,8 @@ class EtcdPki(pulumi.ComponentResource):
     """Certificates of all CAs that members trust among each other, in the order of `peer_authorities`, PEM."""
     apiserver_etcd_client: pulumi.Output[ClientCertificate]
     """Client certificate for kube-apiserver, without an Organization (secret)."""
+    users: pulumi.Output[dict[str, ClientCertificate]]
+    """User -> its client certificate, without an Organization (secret)."""
     certificates: pulumi.Output[dict[str, str]]
     """When each certificate expires: `ca-1`, `apiserver-etcd-client`, `<member>/server`, ... -> RFC 3339 time."""
     authorities: list[pulumi.Resource]
@@ -161,15 +166,16 @@ class EtcdPki(pulumi.ComponentResource):
 
         for member in args["members"]:
             self._issue_member(member)
-        certificate, key = self._issue("apiserver-etcd-client", "kube-apiserver-etcd-client", _CLIENT)
-        self.apiserver_etcd_client = pulumi.Output.secret(
-            pulumi.Output.all(certificate, key).apply(lambda pair: {"certificate": pair[0], "private_key": pair[1]})
+        self.apiserver_etcd_client = self._issue_client("apiserver-etcd-client", API_SERVERS)
+        self.users = pulumi.Output.secret(
+            pulumi.Output.all(**{user: self._issue_client(f"{user}-user", user) for user in args.get("users", [])})
         )
         self.certificates = pulumi.Output.all(**self._expiry)
         self.register_outputs(
             {
                 "ca_certificate": self.ca_certificate,
                 "apiserver_etcd_client": self.apiserver_etcd_client,
+                "users": self.users,
                 "certificates": self.certificates,
             }
         )
@@ -242,7 +248,7 @@ class EtcdPki(pulumi.ComponentResource):
                 [address, "127.0.0.1", *own_addresses, *all_addresses],
             ),
             ("peer", name, _SERVER_AND_CLIENT, [name, *own_names], [address, *own_addresses]),
-            ("healthcheck-client", "kube-etcd-healthcheck-client", _CLIENT, [], []),
+            ("healthcheck-client", PROGRAM, _CLIENT, [], []),
         ):
             files[f"{kind}.crt"], files[f"{kind}.key"] = self._issue(
                 f"{name}-{kind}",
@@ -254,6 +260,11 @@ class EtcdPki(pulumi.ComponentResource):
                 issuer=self._peer_issuer if kind == "peer" else self._issuer,
             )
         self._files[name] = files
+
+    def _issue_client(self, suffix: str, common_name: str) -> pulumi.Output[ClientCertificate]:
+        certificate, key = self._issue(suffix, common_name, _CLIENT)
+        pair = pulumi.Output.all(certificate, key)
+        return pulumi.Output.secret(pair.apply(lambda both: {"certificate": both[0], "private_key": both[1]}))
 
     def _issue(
         self,

@@ -20,6 +20,7 @@ from components.plan import (
     MemberPlan,
     PlanError,
     Problem,
+    UserPlan,
     check_plan,
 )
 from components.plan.addresses import check_name
@@ -184,6 +185,10 @@ class StackConfig:
     """The key at which the members are given."""
     override: str = ""
     """What a refusal of the guard printed, to make that change all the same; empty: nothing."""
+    authentication: bool = False
+    """Whether etcd asks which user a client is."""
+    users: tuple[UserPlan, ...] = ()
+    """Clients beside the API servers."""
     previous: Mapping[str, Any] | None = None
     """What the last update left for this one; None before the first. Not from the configuration."""
     warnings: tuple[str, ...] = ()
@@ -314,6 +319,11 @@ class _Loader:
             bastion=bastion,
             members_key=list_key,
             override=given.get("override", ""),
+            authentication=given.get("authentication", False),
+            users=tuple(
+                UserPlan(each.get("name", ""), each.get("prefix", ""), each.get("permission", ""))
+                for each in given.get("users", [])
+            ),
             warnings=self._warnings([*authorities, *(peers or ())]),
         )
         self.problems += check_headers(config.release_headers, "releaseHeaders")
@@ -713,6 +723,8 @@ def cluster_plan(config: StackConfig) -> ClusterPlan:
         peer_authorities=None if config.peer_authorities is None else [each.plan for each in config.peer_authorities],
         peer_issuer=config.peer_issuer,
         extra_names=config.extra_names,
+        authentication=config.authentication,
+        users=config.users,
     )
 
 

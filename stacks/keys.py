@@ -556,6 +556,27 @@ KEYS: tuple[Key, ...] = (
         "balancer. A change issues the certificates anew, without a restart.",
         "none",
     ),
+    Key(
+        "authentication",
+        BOOLEAN,
+        "Whether etcd asks which user a client is, by the common name of its certificate. API servers and this program "
+        "are root, each of `users` has its keys, every other certificate reaches nothing.",
+        "false: every client certificate of the CAs can do everything",
+    ),
+    Key(
+        "users",
+        LIST,
+        "Clients beside the API servers, with `authentication`; the output `users` has the certificate of each.",
+        "none",
+    ),
+    Key("users[].name", TEXT, "Its name, a DNS label: the common name of its certificate.", required=True),
+    Key(
+        "users[].prefix",
+        TEXT,
+        "It reaches the keys that begin with this text, and no others: `/x` covers `/xy`, `/x/` does not.",
+        required=True,
+    ),
+    Key("users[].permission", TEXT, "What it can do with them: `read`, `write` or `readwrite`.", required=True),
     Key("clusterApi", OBJECT, "The workload cluster for which the output `cluster_api` is made."),
     Key("clusterApi.clusterName", TEXT, "Name of the `Cluster` object.", "`clusterName`"),
     Key("clusterApi.namespace", TEXT, "Its namespace in the management cluster.", "default"),

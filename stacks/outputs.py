@@ -32,6 +32,8 @@ def cluster_args(stack: StackConfig, machines: list[Machine]) -> EtcdClusterArgs
         "authorities": [_authority(authority) for authority in stack.authorities],
         "issuer": stack.issuer,
         "extra_names": list(stack.extra_names),
+        "authentication": stack.authentication,
+        "users": [{"name": user.name, "prefix": user.prefix, "permission": user.permission} for user in stack.users],
     }
     if stack.peer_authorities is not None:
         args["peer_authorities"] = [_authority(authority) for authority in stack.peer_authorities]
@@ -67,6 +69,7 @@ def cluster_outputs(stack: StackConfig, cluster: EtcdCluster) -> dict[str, Any]:
         "ca_cert": cluster.ca_certificate,
         "peer_ca_cert": cluster.peer_ca_certificate,
         "apiserver_etcd_client": cluster.apiserver_etcd_client,
+        **({"users": cluster.users} if stack.users else {}),
         "kubeadm": cluster.kubeadm,
         "kubeadm_files": cluster.kubeadm_files,
         "cluster_api": _cluster_api(stack, cluster),

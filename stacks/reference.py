@@ -16,7 +16,7 @@ FILE = ROOT / "docs" / "reference.md"
 
 # Module below components -> TypedDicts whose fields are documented.
 ARGUMENTS = {
-    "cluster": ("EtcdClusterArgs", "Certificates"),
+    "cluster": ("EtcdClusterArgs", "User", "Certificates"),
     "machine": ("Machine", "Ssh", "Bastion"),
     "pki": ("Authority",),
     "aws/network": ("AwsNetworkArgs", "AwsSubnet"),

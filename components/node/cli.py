@@ -137,9 +137,7 @@ def _change(verb: str) -> Callable[[spec.Spec, str], None]:
     if verb == "prepare":
         from .prepare import prepare
 
-        return lambda wanted, given: print(
-            prepare(spec.with_headers(wanted, spec.parse_headers(given))), flush=True
-        )
+        return lambda wanted, given: print(prepare(spec.with_headers(wanted, spec.parse_headers(given))), flush=True)
     if verb == "health":
         from .claim import Claim
         from .health import health

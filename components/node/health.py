@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from . import etcd, joined
+from . import etcd, joined, users
 from .claim import Claim
 from .errors import NodeError
 from .say import phase, until
@@ -18,6 +18,8 @@ _SECONDS = 30.0
 def health(spec: Spec, claim: Claim) -> str:
     """Asks every member until all is well; returns the report as JSON text. The change is over: its claim ends.
 
+    All members are there and run the same version then: the time to turn etcd's authentication on or off.
+
     Raises:
         NodeError: something is still wrong after 30 s; names every member and what is wrong with it.
     """
@@ -27,6 +29,7 @@ def health(spec: Spec, claim: Claim) -> str:
         if not wrong:
             addresses = list(spec.members.values())
             joined.settle(spec, addresses)
+            users.settle(spec, addresses)
             claim.release(addresses)
             return json.dumps(report)
     raise NodeError(

@@ -22,6 +22,8 @@ _FLAG = re.compile(r"--[a-z][a-z0-9-]*")
 # Conservative on purpose: these become words of a unit file, and what is moved aside is this directory as a whole.
 _DIRECTORY = re.compile(r"(/[A-Za-z0-9_+@-][A-Za-z0-9._+@-]*){2,}")
 _OPERATOR = re.compile(r"[A-Za-z0-9._@-]{1,200}")
+_PREFIX = re.compile(r"(?!-)[!-~]{1,200}")
+_PERMISSION = re.compile(r"read|write|readwrite")
 _DEVICE = re.compile(r"/dev(/[A-Za-z0-9_.:+@-]+)+")
 _REMEDY = (
     "Run `pulumi up` with the external-etcd that wrote it; by hand, compare with /var/lib/etcd-node/installed.json."
@@ -42,9 +44,20 @@ _REQUIRED = (
 )
 # Only in what `found` gets, both of them.
 _FOUNDING = ("token", "founders")
-# The first four only in what `prepare` gets, each where the platform has it. The others are for those who read: a
-# changed CA is seen in a preview by its name. What is done is decided by the certificates themselves.
-_OPTIONAL = ("data_device", "firewall", "root_only", "reads", "trusted", "issuer", "peer_trusted", "peer_issuer")
+# The first four only in what `prepare` gets, each where the platform has it, the last one only in what `health` gets,
+# with authentication on. The others are for those who read: a changed CA is seen in a preview by its name. What is done
+# is decided by the certificates themselves.
+_OPTIONAL = (
+    "data_device",
+    "firewall",
+    "root_only",
+    "reads",
+    "trusted",
+    "issuer",
+    "peer_trusted",
+    "peer_issuer",
+    "users",
+)
 
 
 @dataclass(frozen=True)
@@ -59,6 +72,16 @@ class Release:
     """The proxy through which it is downloaded; empty: that of the environment, if any."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """What the mirror wants to be told, name -> value. Secret: it comes on standard input, and is written nowhere."""
+
+
+@dataclass(frozen=True)
+class User:
+    """A user of etcd's own authentication."""
+
+    prefix: str
+    """The keys that begin with it are the user's."""
+    permission: str
+    """`read`, `write` or `readwrite`."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +116,8 @@ class Spec:
     """Name of the CA that issues the certificates; for messages. Only `converge` and `health` get it."""
     peer_issuer: str
     """The same of the peer certificates; empty where it is the same CA."""
+    users: Mapping[str, User] | None
+    """Who has which keys, by name, when etcd's authentication is on; None: it is not. Only `health` gets it."""
     raw: Mapping[str, Any] = field(repr=False)
     """The JSON object as it arrived."""
 
@@ -247,6 +272,7 @@ def parse(text: str) -> Spec:
         reads=_reads(raw.get("reads", [])),
         issuer=_label(raw["issuer"], "issuer") if "issuer" in raw else "",
         peer_issuer=_label(raw["peer_issuer"], "peer_issuer") if "peer_issuer" in raw else "",
+        users=_users(raw["users"]) if "users" in raw else None,
         raw=raw,
     )
 
@@ -291,6 +317,16 @@ def _firewall(value: object) -> dict[str, tuple[str, ...]]:
             raise _refuse(f"firewall.{port}", sources, "it must be a list of ranges")
         rules[port] = tuple(_range(source, f"firewall.{port}") for source in sources)
     return rules
+
+
+def _users(value: object) -> dict[str, User]:
+    return {
+        _label(name, "users"): User(
+            _text(_object(user, f"users.{name}").get("prefix"), f"users.{name}.prefix", _PREFIX, "it must be ASCII"),
+            _text(user.get("permission"), f"users.{name}.permission", _PERMISSION, "it must be one that etcd knows"),
+        )
+        for name, user in _object(value, "users").items()
+    }
 
 
 def _range(value: object, key: str) -> str:

@@ -19,7 +19,9 @@ from .spec import (
     spec_text,
     warnings,
     with_founding,
+    with_users,
 )
+from .users import UserPlan
 from .versions import DEFAULT_VERSION
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "PlanError",
     "Problem",
     "Spec",
+    "UserPlan",
     "check_authority",
     "check_plan",
     "client_urls",
@@ -42,4 +45,5 @@ __all__ = [
     "tolerated",
     "warnings",
     "with_founding",
+    "with_users",
 ]

@@ -9,6 +9,7 @@ from . import addresses, flags, releases, units
 from .authorities import DEFAULT_AUTHORITY, AuthorityPlan, check_authorities, check_peer_authorities
 from .errors import Problem, refuse
 from .names import check_extra_names
+from .users import UserPlan, check_users
 from .versions import DEFAULT_VERSION, MINORS, EtcdVersion, check_version, parse, version_warnings
 
 Spec = dict[str, Any]
@@ -39,6 +40,7 @@ _ORDER = (
     "issuer",
     "peer_trusted",
     "peer_issuer",
+    "users",
     "program",
 )
 
@@ -95,6 +97,10 @@ class ClusterPlan:
     """Name of the authority that issues the peer certificates. Of no meaning without `peer_authorities`."""
     extra_names: Sequence[str] = ()
     """DNS names and IP addresses that the server certificate of every member has beside its own."""
+    authentication: bool = False
+    """Whether etcd's own authentication is on: a client reaches what the user of its certificate's name may reach."""
+    users: Sequence[UserPlan] = ()
+    """The users beside API servers and this program, which may do everything."""
 
     @property
     def peers(self) -> tuple[list[str], str]:
@@ -139,6 +145,8 @@ def check_plan(cluster: ClusterPlan, spelled: Callable[[str], str] = str) -> lis
     problems += check_authorities(cluster.authorities, cluster.issuer, spelled)
     if cluster.peer_authorities is not None:
         problems += check_peer_authorities(cluster.peer_authorities, cluster.peer_issuer, cluster.authorities, spelled)
+    names = [member.name for member in cluster.members]
+    problems += check_users(cluster.users, names, authentication=cluster.authentication, spelled=spelled)
     version = parse(cluster.version)
     # Which flags there are is not known without a version.
     if version is not None and version.series in MINORS:
@@ -226,6 +234,14 @@ def _member_spec(cluster: ClusterPlan, member: MemberPlan, version: EtcdVersion)
 def client_urls(cluster: ClusterPlan) -> list[str]:
     """The client URL of every member, in order: what an API server is given."""
     return [addresses.url(member.address, addresses.CLIENT_PORT) for member in cluster.members]
+
+
+def with_users(spec: Mapping[str, Any], cluster: ClusterPlan) -> Spec:
+    """The specification that `health` reads: with the users, when authentication is on."""
+    if not cluster.authentication:
+        return {**spec}
+    users = {user.name: {"prefix": user.prefix, "permission": user.permission} for user in cluster.users}
+    return {**spec, "users": users}
 
 
 def with_founding(spec: Mapping[str, Any], founders: Sequence[str], token: str) -> Spec:

@@ -179,6 +179,44 @@ def test_keys_are_secret_outputs() -> None:
     assert is_secret(outputs["apiserver_etcd_client"])
 
 
+USERS = [{"name": "reader", "prefix": "/x/", "permission": "read"}]
+
+
+@PREVIEW_AND_UPDATE
+def test_a_user_has_a_certificate_of_its_name_and_the_health_check_makes_it_known_to_etcd(preview: bool) -> None:
+    recorder = cluster(preview, authentication=True, users=USERS)
+    assert recorder.named("dev-pki-reader-user", "tls:index/certRequest:CertRequest").inputs["subject"] == {
+        "commonName": "reader"
+    }
+    spec = json.loads(shlex.split(recorder.named("dev-health").inputs["create"])[-1])
+    assert spec["users"] == {"reader": {"prefix": "/x/", "permission": "read"}}
+    for verb in ("prepare", "found", "converge"):
+        assert "reader" not in json.dumps(recorder.named(f"dev-a-{verb}").inputs.get("create", "")), verb
+    for registration in recorder.registrations:
+        assert "PRIVATE KEY" not in plain_text(registration.inputs), registration.name
+    for name, outputs in recorder.outputs.items():
+        assert "PRIVATE KEY" not in plain_text(outputs), name
+
+
+def test_a_users_certificate_is_a_secret_output_that_comes_when_etcd_has_the_user() -> None:
+    known, unknown = (cluster(preview, authentication=True, users=USERS).outputs["dev"] for preview in (False, True))
+    assert is_secret(known["users"])
+    assert private_key("dev-pki-reader-user") in json.dumps(known["users"])
+    assert unknown.get("users") != known["users"]
+
+
+def test_another_change_of_users_is_another_change_so_that_one_that_was_killed_is_finished_or_taken_back() -> None:
+    off, on, other = (
+        cluster(preview=False, **args)
+        for args in (
+            {},
+            {"authentication": True, "users": USERS},
+            {"authentication": True, "users": [{**USERS[0], "permission": "write"}]},
+        )
+    )
+    assert len({json.dumps(each.named("dev-change").inputs) for each in (off, on, other)}) == 3
+
+
 def test_outputs_that_a_consumer_connects_with_are_unknown_until_health_is_proved() -> None:
     outputs = cluster(preview=True).outputs["dev"]
     known = cluster(preview=False).outputs["dev"]

@@ -65,6 +65,7 @@ class Cluster:
         on_volumes: Where the data are.
         database: How large they are.
         noted: Members that the cluster itself knows to be the program's.
+        users: Who was given a certificate for some of the keys.
     """
 
     members: dict[str, Member]
@@ -76,6 +77,7 @@ class Cluster:
     on_volumes: bool = False
     database: int = 0
     noted: set[str] = field(default_factory=set)
+    users: frozenset[str] = frozenset()
 
     @staticmethod
     def founded(state: State, *, gates: bool) -> "Cluster":
@@ -88,6 +90,7 @@ class Cluster:
             on_volumes=state.on_volumes,
             database=state.database_bytes,
             noted=set(members),
+            users=frozenset(state.users),
         )
 
     def running(self, name: str) -> bool:
@@ -207,6 +210,8 @@ def _update(cluster: Cluster, wanted: State, chain: Sequence[str]) -> Iterator[N
     down = [name for name in wanted.members if not cluster.running(name)]
     if down or set(cluster.members) != set(wanted.members):
         raise RefusedError(f"health: {down} down, members {list(cluster.members)}, wanted {list(wanted.members)}")
+    cluster.must(wanted.authentication or not cluster.users, "a certificate for some keys is one for all")
+    cluster.users = frozenset(wanted.users)
     yield from _delete(cluster, last)
     cluster.client = (frozenset(wanted.trusted), wanted.issuer)
     cluster.noted = set(wanted.members)

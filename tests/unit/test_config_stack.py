@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.plan import PlanError
+from components.plan import PlanError, UserPlan
 from stacks import config
 from stacks.keys import KEYS
 
@@ -101,6 +101,8 @@ def test_every_value_arrives_where_it_belongs(directory: Path) -> None:
             flags={"max-txn-ops": 256, "enable-pprof": True, "log-level": "warn"},
             certificates={"validityHours": 100, "earlyRenewalHours": 10, "caValidityHours": 200},
             clusterApi={"clusterName": "workload", "namespace": "clusters"},
+            authentication=True,
+            users=[{"name": "reader", "prefix": "/x/", "permission": "read"}],
         ),
         directory,
     )
@@ -109,6 +111,7 @@ def test_every_value_arrives_where_it_belongs(directory: Path) -> None:
     assert stack.flags == {"max-txn-ops": "256", "enable-pprof": "true", "log-level": "warn"}
     assert stack.certificates == config.CertificatesConfig(100, 10, 200)
     assert stack.cluster_api == config.ClusterApiConfig("workload", "clusters")
+    assert (stack.authentication, stack.users) == (True, (UserPlan("reader", "/x/", "read"),))
     assert stack.machines[2].data_directory == "/srv/etcd/data"
     assert (stack.release_mirror, stack.release_sha256) == ("http://mirror", {"amd64": "A" * 64})
 
@@ -232,6 +235,20 @@ REFUSED = [
         "within",
     ),
     ("CA lifetime", {"certificates": {"caValidityHours": 8760}}, "certificates.caValidityHours", "8760", "outlives"),
+    (
+        "a prefix without authentication",
+        {"users": [{"name": "reader", "prefix": "/x/", "permission": "read"}]},
+        "users",
+        "reader",
+        "Without authentication every certificate",
+    ),
+    (
+        "a user's prefix",
+        {"authentication": True, "users": [{"name": "reader", "prefix": "a b", "permission": "read"}]},
+        "users[0].prefix",
+        "'a b'",
+        "A prefix must have",
+    ),
     ("cluster api", {"clusterApi": {"namespace": "A"}}, "clusterApi.namespace", "A", "DNS label"),
 ]
 

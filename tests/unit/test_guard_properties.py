@@ -303,6 +303,8 @@ def test_nothing_of_a_state_is_lost_on_that_way_and_its_format_is_the_one_that_s
         peer_issuer="peer-1",
         on_volumes=True,
         origins={"etcd-1": hetzner("20")},
+        authentication=True,
+        users={"reader": "read /x/"},
         serial=7,
         database_bytes=5,
         overridden=("what was refused",),
@@ -312,9 +314,10 @@ def test_nothing_of_a_state_is_lost_on_that_way_and_its_format_is_the_one_that_s
     assert read_state(json.loads(json.dumps(data))) == full
     for key in data:
         left = read_state({name: value for name, value in data.items() if name != key})
-        # Older programs have noted neither.
-        if key == "origins":
-            assert left == replace(full, origins={})
+        # Older programs have not noted these.
+        older = {"origins": {}, "authentication": False, "users": {}}
+        if key in older:
+            assert left == replace(full, **{key: older[key]})
         else:
             assert (left is None) == (not key.startswith("peer_")), key
 
@@ -423,6 +426,7 @@ NEEDED = [
     ("_tls", speaks(TLS[2]), speaks(TLS[3])),
     ("_tls", speaks(TLS[3]), speaks(TLS[2])),
     ("_volumes", state(THREE), state(THREE, on_volumes=True)),
+    ("_authentication", state(THREE, authentication=True, users={"reader": "read /x/"}), state(THREE)),
     ("_quorum", state(["etcd-1"]), state(["etcd-4", "etcd-1", "etcd-5"], flags={"--quota-backend-bytes": "9"})),
 ]
 

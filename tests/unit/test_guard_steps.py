@@ -28,6 +28,37 @@ ANNOUNCED: dict[str, tuple[State, State, list[str]]] = {
         cluster(flags=LARGER),
         [PREPARED, *(f"{name} {RESTART}" for name in THREE), HEALTH],
     ),
+    "authentication on": (
+        cluster(["etcd-1"]),
+        cluster(["etcd-1"], authentication=True, users={"reader": "read /x/"}),
+        [
+            "prepare etcd-1: nothing stops [1 voter, none may be lost]",
+            "check the health of all members [1 voter, none may be lost]",
+            "the user reader gets: read /x/ [1 voter, none may be lost]",
+            "turn authentication on: root for API servers and this program, its keys for each user; every other "
+            "certificate reaches nothing [1 voter, none may be lost]",
+        ],
+    ),
+    "other users": (
+        cluster(["etcd-1"], authentication=True, users={"reader": "read /x/", "writer": "write /x/"}),
+        cluster(["etcd-1"], authentication=True, users={"reader": "read /y/"}),
+        [
+            "prepare etcd-1: nothing stops [1 voter, none may be lost]",
+            "check the health of all members [1 voter, none may be lost]",
+            "remove the user writer: its certificate reaches no key any more [1 voter, none may be lost]",
+            "the user reader gets: read /y/, instead of: read /x/ [1 voter, none may be lost]",
+        ],
+    ),
+    "authentication off": (
+        cluster(["etcd-1"], authentication=True),
+        cluster(["etcd-1"]),
+        [
+            "prepare etcd-1: nothing stops [1 voter, none may be lost]",
+            "check the health of all members [1 voter, none may be lost]",
+            "turn authentication off: every certificate of the CAs can do everything, also those of former users "
+            "[1 voter, none may be lost]",
+        ],
+    ),
     "a downgrade": (
         cluster(),
         cluster(version="3.5.35"),

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from components.plan import AuthorityPlan, ClusterPlan, MemberPlan
+from components.plan import AuthorityPlan, ClusterPlan, MemberPlan, UserPlan
 from components.plan.guard import State, judge, wanted_state
 from components.plan.guard.origins import aligned
 from components.plan.guard.state import MADE, following
@@ -19,6 +19,7 @@ TIMES_OWN = {"heartbeat_interval_ms": 100, "election_timeout_ms": 1000}
 TIMES_SLOW = {"heartbeat_interval_ms": 1500, "election_timeout_ms": 10000}
 CLOUD = {"platform": "hetzner", "network_id": "made", "location": "fsn1", "volume": ""}
 OTHER = {**CLOUD, "network_id": "4711"}
+READER = [UserPlan("reader", "/x/", "read")]
 G111 = {"etcd-1": 1, "etcd-2": 1, "etcd-3": 1}
 
 
@@ -74,6 +75,15 @@ TABLE: list[Transition] = [
     ("another order of the list", {}, {"members": "321"}, 1, ""),
     ("a setting", {}, {"flags": {"max-txn-ops": "256"}}, 1, ""),
     ("a higher quota", {}, {"quota": "4GiB"}, 1, ""),
+    ("authentication on", {}, {"authentication": True, "users": READER}, 1, ""),
+    ("authentication off", {"authentication": True}, {}, 1, ""),
+    (
+        "authentication off and a user's certificate is still valid",
+        {"authentication": True, "users": READER},
+        {},
+        2,
+        "those of reader remain valid until they expire",
+    ),
     ("a lower quota with room", {"quota": "4GiB", "database": 2**20}, {"quota": "2GiB"}, 1, ""),
     (
         "a quota below the database",
@@ -478,6 +488,7 @@ WAYS = {
         "issuer: 3; peer_issuer: 2",
         "authorities: 3; peer_authorities: 2",
     ],
+    "authentication off and a user's certificate is still valid": ["users: none", "authentication: false"],
     "everything at once": [
         "version: 3.5.35",
         "version: 3.6.16",

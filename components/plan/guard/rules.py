@@ -278,6 +278,20 @@ def _volumes(change: Change, spelled: Spelled) -> Iterator[Problem]:
         )
 
 
+def _authentication(change: Change, spelled: Spelled) -> Iterator[Problem]:
+    """A certificate that was made for some keys does not become one for all of them by the way."""
+    if change.before.users and not change.after.authentication:
+        names = ", ".join(change.before.users)
+        yield Problem(
+            spelled("authentication"),
+            "false",
+            f"Without authentication every certificate of the CA can do everything, and those of {names} remain valid "
+            "until they expire",
+            f"Take them off {spelled('users')} first; turn it off when their certificates have expired, or when their "
+            "CA has been replaced",
+        )
+
+
 def _quorum(change: Change, spelled: Spelled) -> Iterator[Problem]:
     """No step is without a quorum, in the order in which the program takes them; nor on the way back.
 
@@ -308,6 +322,7 @@ _RULES: tuple[Callable[[Change, Spelled], Iterator[Problem]], ...] = (
     _timing,
     _tls,
     _volumes,
+    _authentication,
 )
 
 

@@ -53,6 +53,10 @@ class State:
     """The data are on volumes, which outlive their machines."""
     origins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Slot -> where its machine comes from (`plan.origin`); older programs have not noted it."""
+    authentication: bool = False
+    """Whether etcd asks which user a client is."""
+    users: Mapping[str, str] = field(default_factory=dict)
+    """User beside API servers and the program -> what it may do: `read /backup/`."""
     serial: int = 0
     """How many updates have changed any of this; what an override is good for ends with it."""
     database_bytes: int = 0
@@ -128,6 +132,9 @@ def read_state(data: Mapping[str, Any] | None) -> State | None:
             flags=dict(data["flags"]),
             on_volumes=bool(data["on_volumes"]),
             origins={name: dict(origin) for name, origin in data.get("origins", {}).items()},
+            # Updates of earlier versions of this program have not left these.
+            authentication=bool(data.get("authentication", False)),
+            users=dict(data.get("users", {})),
             serial=int(data["serial"]),
             database_bytes=int(data["database_bytes"]),
             overridden=tuple(data["overridden"]),
@@ -179,6 +186,8 @@ def wanted_state(
         flags={flag: value.replace(_ANY_ADDRESS, "ADDRESS") for flag, value in flags.items() if flag not in _OWN_FLAGS},
         on_volumes=on_volumes,
         origins={member.name: dict((origins or {}).get(member.name, EXISTS)) for member in plan.members},
+        authentication=plan.authentication,
+        users={user.name: f"{user.permission} {user.prefix}" for user in plan.users},
     )
 
 

@@ -1,6 +1,6 @@
 """The steps of a change, as the program does them, with the quorum at each."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from ..quorum import quorum
@@ -49,6 +49,7 @@ def founding(wanted: State) -> list[Step]:
         Step(f"prepare {names}: nothing starts", count, count),
         Step(f"start {names} together as a new cluster", count, count),
         Step("check the health of all members", count, count),
+        *(Step(text, count, count) for text in access({}, wanted, was=False)),
     ]
 
 
@@ -95,6 +96,8 @@ def _steps(change: Change) -> Iterator[Step]:
     for text in _issued(change):
         yield Step(text, voters, voters)
     yield Step("check the health of all members", voters, voters)
+    texts = access(change.before.users, change.after, was=change.before.authentication)
+    yield from (Step(text, voters, voters) for text in texts)
     for name in change.leaving:
         yield Step(f"retire the machine of {name}", voters, voters)
 
@@ -104,6 +107,29 @@ def _issued(change: Change) -> Iterator[str]:
         if each.issues:
             whose = f"the certificates of {each.whose}" if each.whose else "all certificates"
             yield f"{whose} are issued by {each.issuers[1]}: read again without a restart"
+
+
+def access(before: Mapping[str, str], after: State, *, was: bool) -> Iterator[str]:
+    """What becomes of etcd's users, and of authentication, which is turned on last and off first.
+
+    Args:
+        before: the users that there were.
+        after: what is wanted.
+        was: whether authentication was on.
+    """
+    if was and not after.authentication:
+        yield "turn authentication off: every certificate of the CAs can do everything, also those of former users"
+    for name in before:
+        if name not in after.users:
+            yield f"remove the user {name}: its certificate reaches no key any more"
+    for name, keys in after.users.items():
+        if before.get(name) != keys:
+            yield f"the user {name} gets: {keys}" + (f", instead of: {before[name]}" if name in before else "")
+    if after.authentication and not was:
+        yield (
+            "turn authentication on: root for API servers and this program, its keys for each user; every other "
+            "certificate reaches nothing"
+        )
 
 
 def _names(members: Iterable[str]) -> str:

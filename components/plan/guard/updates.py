@@ -22,7 +22,7 @@ def updates(before: State, wanted: State) -> list[State]:
     now = before
     while not now.same(wanted) and len(found) < _MOST:
         following = now
-        for part in (_machines, _version, _settings, _patience, _members, _generation, _trust, _issue, _drop, _rest):
+        for part in _PARTS:
             candidate = part(following, wanted)
             if not candidate.same(following) and not check(Change(now, candidate)):
                 following = candidate
@@ -57,6 +57,10 @@ def _said(change: Change, spelled: Spelled) -> Iterator[str]:
     # Another release brings flags of its own along; the times are never among them.
     if flags := [flag for flag in change.flags if not change.version or flag in (ELECTION, HEARTBEAT)]:
         yield f"the settings ({', '.join(flags)})"
+    if change.before.users != after.users:
+        yield f"{spelled('users')}: {', '.join(after.users) or 'none'}"
+    if change.before.authentication != after.authentication:
+        yield f"{spelled('authentication')}: {str(after.authentication).lower()}"
     if change.other_machine:
         yield f"the machine of {', '.join(change.other_machine)}"
 
@@ -161,6 +165,12 @@ def _drop(now: State, wanted: State) -> State:
     return replace(now, trusted=trusted, peer_trusted=peers)
 
 
+def _users(now: State, wanted: State) -> State:
+    """The users with authentication, but none before it is turned off."""
+    off = bool(now.users) and not wanted.authentication
+    return replace(now, users=wanted.users, authentication=now.authentication if off else wanted.authentication)
+
+
 def _rest(now: State, wanted: State) -> State:
     """What no rule holds back."""
     done = replace(now, identities=wanted.identities, data_directories=wanted.data_directories, trusted=wanted.trusted)
@@ -168,3 +178,18 @@ def _rest(now: State, wanted: State) -> State:
     done = replace(done, generations=wanted.generations, members=wanted.members, on_volumes=wanted.on_volumes)
     done = replace(done, origins=wanted.origins)
     return wanted if done.same(wanted) else now
+
+
+_PARTS: tuple[Callable[[State, State], State], ...] = (
+    _machines,
+    _version,
+    _settings,
+    _patience,
+    _members,
+    _generation,
+    _trust,
+    _issue,
+    _drop,
+    _users,
+    _rest,
+)

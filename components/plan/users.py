@@ -1,0 +1,73 @@
+"""Etcd's own users: clients beyond the API servers, each with the keys that it may read or write."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from .addresses import check_name
+from .errors import Problem, did_you_mean, shown
+
+PERMISSIONS = ("read", "write", "readwrite")
+API_SERVERS, PROGRAM = "kube-apiserver-etcd-client", "kube-etcd-healthcheck-client"
+"""Common names of the certificates of the API servers and of this program: root when authentication is on."""
+ROOTS = ("root", API_SERVERS, PROGRAM)
+OWN_KEYS = "external-etcd/"
+"""Prefix of the keys that this program has in etcd."""
+
+_MOST = 200
+
+
+@dataclass(frozen=True)
+class UserPlan:
+    """One user of etcd."""
+
+    name: str
+    """Its name, a DNS label: the common name of its certificate."""
+    prefix: str
+    """The keys that begin with it are the user's."""
+    permission: str
+    """What it may do with them: one of PERMISSIONS."""
+
+
+def check_users(
+    users: Sequence[UserPlan], members: Sequence[str], *, authentication: bool, spelled: Callable[[str], str] = str
+) -> list[Problem]:
+    """Why these cannot be the users of a cluster; empty when they can.
+
+    Args:
+        users: in the user's order.
+        members: names of the members, which are the common names of their certificates.
+        authentication: whether etcd asks who a client is.
+        spelled: the user's spelling of an argument, for the keys of the problems.
+    """
+    key, problems = spelled("users"), []
+    if users and not authentication:
+        rule = "Without authentication every certificate of the CA can do everything, whatever prefix it was made for"
+        problems.append(
+            Problem(key, ", ".join(user.name for user in users), rule, f"Set {spelled('authentication')} to true")
+        )
+    names = [user.name for user in users]
+    for index, user in enumerate(users):
+        at = f"{key}[{index}]"
+        problems += check_name(user.name, f"{at}.name")
+        if user.name in names[:index]:
+            rule = "No two users can have the same name"
+            problems.append(Problem(f"{at}.name", shown(user.name), rule, "Give another name"))
+        if user.name in (*ROOTS, *members):
+            rule = "The names root, of this program's certificates and of members are taken"
+            problems.append(Problem(f"{at}.name", shown(user.name), rule, "Give another name"))
+        problems += _check_prefix(user.prefix, f"{at}.prefix")
+        if user.permission not in PERMISSIONS:
+            rule = f"A permission must be one of {', '.join(PERMISSIONS)}"
+            remedy = did_you_mean(user.permission, PERMISSIONS) or "Set one of them"
+            problems.append(Problem(f"{at}.permission", shown(user.permission), rule, remedy))
+    return problems
+
+
+def _check_prefix(prefix: str, key: str) -> list[Problem]:
+    if not 0 < len(prefix) <= _MOST or prefix[0] == "-" or not all("!" <= char <= "~" for char in prefix):
+        rule = f"A prefix must have 1 to {_MOST} printable ASCII characters, no spaces, and not begin with a dash"
+        return [Problem(key, shown(prefix), rule, "Set it to the beginning of the user's keys, like /backup/")]
+    if OWN_KEYS.startswith(prefix) or prefix.startswith(OWN_KEYS):
+        rule = f"The keys {OWN_KEYS}... belong to this program, and no user can have them"
+        return [Problem(key, shown(prefix), rule, "Set a prefix that does not cover them, like /backup/")]
+    return []

@@ -1,0 +1,121 @@
+"""Etcd's own users: turned on, changed, kept through changes of the cluster, and turned off, while a client works."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lab import Machine
+from tests.support import api_server
+from tests.support.etcd import (
+    assert_serves_all_members,
+    etcdctl,
+    etcdctl_here,
+    process_ids,
+    running_versions,
+    write_client_files,
+)
+from tests.support.founded import Founded
+from tests.support.machines import Machines
+from tests.support.manual import assert_as_in_the_manual
+from tests.support.stacks import Stack, Stacks, machine_config
+
+BACKUP = {"name": "backup-tool", "prefix": "/backup/", "permission": "read"}
+WRITER = {"name": "writer", "prefix": "/writer/", "permission": "readwrite"}
+
+
+class User:
+    """What one of the users gets from etcd, on this computer with the certificate of the output."""
+
+    def __init__(self, directory: Path, outputs: Mapping[str, Any], pair: Mapping[str, str]) -> None:
+        directory.mkdir()
+        files = {"apiserver_etcd_client": pair, "ca_cert": outputs["ca_cert"]}
+        self._options = [*write_client_files(directory, files), f"--endpoints={outputs['endpoints'][0]}"]
+
+    def may(self, *words: str) -> bool:
+        """Whether etcd does it; all other refusals than for want of a permission are errors."""
+        done = etcdctl_here(*self._options, *words)
+        assert done.returncode == 0 or "permission denied" in done.stderr, done.stderr
+        return done.returncode == 0
+
+
+def _enabled(machine: Machine) -> bool:
+    return bool(json.loads(etcdctl(machine, "auth", "status", "--write-out=json")).get("enabled"))
+
+
+def _changed(stack: Stack, **config: Any) -> None:
+    stack.config |= config
+    stack.up()
+
+
+def test_authentication_is_turned_on_lived_with_and_turned_off_while_a_client_works(
+    machines: Machines, founded: Founded, tmp_path: Path
+) -> None:
+    found, stack = founded(5)
+    first = found[:3]
+    write_client_files(tmp_path, stack.outputs())
+    etcdctl(found[0], "put", "/backup/1", "1")
+    # What somebody else has made stays.
+    etcdctl(found[0], "role", "add", "theirs")
+    before = process_ids(first)
+
+    stack.config |= {"authentication": True, "users": [BACKUP]}
+    assert_as_in_the_manual(stack, "Clients with a part of the keys (etcd's authentication)")
+    with api_server.running(tmp_path, first) as client:
+        _changed(stack, users=[BACKUP, WRITER])
+    assert len(client.failed) < len(client.acknowledged) / 20, client.failed
+    assert process_ids(first) == before
+    assert _enabled(found[0])
+    outputs = stack.outputs()
+    pairs = outputs["users"]
+    backup, writer = (User(tmp_path / name, outputs, pairs[name]) for name in ("backup-tool", "writer"))
+    assert backup.may("get", "/backup/1")
+    assert not backup.may("put", "/backup/1", "2")
+    assert not backup.may("get", "/registry/", "--prefix")
+    assert not backup.may("get", "external-etcd/", "--prefix")
+    assert not backup.may("user", "list")
+    assert writer.may("put", "/writer/1", "1")
+    assert not writer.may("get", "/backup/1")
+    stack.up("--expect-no-changes")
+
+    # A version, a user's keys and another user, all in one edit.
+    with api_server.running(tmp_path, first):
+        _changed(stack, version="3.7.3", users=[{**BACKUP, "prefix": "/other/"}])
+    assert running_versions(first) == ["3.7.3"] * 3
+    assert backup.may("get", "/other/1")
+    assert not backup.may("get", "/backup/1")
+    assert not writer.may("get", "/writer/1")
+    assert etcdctl(found[0], "role", "list").split() == ["external-etcd/backup-tool", "root", "theirs"]
+
+    # With a user in the last update it is not turned off: its certificate could do everything.
+    kept = dict(stack.config)
+    stack.config |= {"authentication": False, "users": []}
+    assert "those of backup-tool remain valid until they expire" in stack.preview(check=False).text
+    stack.config = kept
+
+    # A disk is lost, the cluster grows, and the last user goes, all in one edit.
+    machines.lab.wipe(found[0].name)
+    found[0] = machines.lab.machine(found[0].name)
+    entries = [machine_config(machine) for machine in found]
+    entries[0]["identity"] = "another"
+    with api_server.running(tmp_path, first[1:]):
+        _changed(stack, machines=entries, users=[])
+    assert_serves_all_members(found)
+    assert not backup.may("get", "/other/1")
+
+    with api_server.running(tmp_path, found):
+        _changed(stack, authentication=False)
+    assert not _enabled(found[0])
+    assert etcdctl(found[0], "role", "list").split() == ["root", "theirs"]
+    assert etcdctl(found[0], "get", "external-etcd/authentication") == ""
+
+
+def test_a_cluster_of_3_5_is_founded_with_authentication_on(machines: Machines, stacks: Stacks, tmp_path: Path) -> None:
+    found = machines.fresh(1)
+    stack = stacks.new(found, version="3.5.35", authentication=True, users=[BACKUP])
+    stack.up()
+    outputs = stack.outputs()
+    backup = User(tmp_path / "backup-tool", outputs, outputs["users"]["backup-tool"])
+    assert backup.may("get", "/backup/1")
+    assert not backup.may("get", "/registry/1")
+    assert _enabled(found[0])
