@@ -84,10 +84,10 @@ if before != text:
         if old != place and old not in before and os.path.getmtime(old) < time.time() - 600:
             shutil.rmtree(old, ignore_errors=True)
 # What Python has read ahead is lost for who comes after it.
-reader, writer = os.pipe()
-os.write(writer, sys.stdin.read().encode())
-os.close(writer)
-os.dup2(reader, 0)
+outlet, inlet = os.pipe()
+os.write(inlet, sys.stdin.read().encode())
+os.close(inlet)
+os.dup2(outlet, 0)
 os.execv(wrapper, [wrapper] + sys.argv[1:])
 """.replace("FIND", repr(_FIND.replace("NAME", "etcd-node: $(uname -n)")))
 """Python program for `python3 -I -c`: installs what `program` returns, from stdin, and runs it with its arguments.

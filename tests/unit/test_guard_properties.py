@@ -3,6 +3,7 @@
 import contextlib
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import assume, given, settings
@@ -315,7 +316,7 @@ def test_nothing_of_a_state_is_lost_on_that_way_and_its_format_is_the_one_that_s
     for key in data:
         left = read_state({name: value for name, value in data.items() if name != key})
         # Older programs have not noted these.
-        older = {"origins": {}, "authentication": False, "users": {}}
+        older: dict[str, Any] = {"origins": {}, "authentication": False, "users": {}}
         if key in older:
             assert left == replace(full, **{key: older[key]})
         else:
