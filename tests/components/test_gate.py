@@ -26,7 +26,8 @@ slots = {SLOTS}
 servers = {{slot: thing(slot, triggers=[network.id]) for slot in slots}}
 kept = {{slot: pulumi.Stash(slot, input=slot) for slot in slots}}
 machines = [{{"name": slot, "address": "192.0.2.1", "ssh": ssh}} for slot in slots]
-gates("dev", machines, {{slot: [server, network] for slot, server in servers.items()}}, kept, pulumi.ComponentResource("gates:index:Parent", "parent"))
+gates("dev", machines, {{slot: [server, network] for slot, server in servers.items()}}, kept,
+    pulumi.ComponentResource("gates:index:Parent", "parent"))
 """
 
 
