@@ -88,11 +88,15 @@ def test_a_machine_that_dies_behind_a_bastion_while_it_is_waited_for_ends_the_ru
     running = stack.begin_up()
     try:
         running.until_said("waits up to 120 s for")
-        machines.lab.kill(machine.name, *([bastion.name] if with_bastion else []))
+        # A machine whose power is cut in the lab still closes its connections: its kernel is this computer's.
+        machines.lab.isolate(machine.name)
+        if with_bastion:
+            machines.lab.isolate(bastion.name, host_too=True)
         run = running.wait(210 if with_bastion else 60)
     finally:
         running.kill()
     assert run.code != 0
     assert "exited without exit status" in run.text
-    machines.lab.start(machine.name, bastion.name)
+    machine.run("systemctl stop busy", root=True)
+    machines.lab.heal(machine.name, bastion.name)
     stack.up()
