@@ -298,7 +298,7 @@ def test_no_option_of_pulumi_takes_the_network_or_the_keys_from_machines_that_ru
     init = [machine.guest.init for machine in machines]
     for resources, reason in (
         ("**PrivateKey::plain-etcd-1", "The ssh key plain-etcd-1 is the host key of etcd-1"),
-        ("**PrivateKey::**", "nobody could log in to the machines that run any more"),
+        ("**AwsKey$tls:index/privateKey:PrivateKey::*", "nobody could log in to the machines that run any more"),
         ("**Stash::plain-etcd-*", "keeps what was decided when it was made"),
         # Two of them let go would be one too many, so the second gate refuses, and no machine has gone by then.
         ("**Vpc::**", "stays as it is"),
