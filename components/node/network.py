@@ -58,8 +58,8 @@ _REFUSED = "refused: nothing listens there, or a firewall on {} rejects it"
 _SOURCE = "its certificate will be refused"
 _REMEDY_SOURCE = (
     "A member must reach the others from its own address: correct the source address of its route (`ip route get "
-    "ADDRESS` shows it), or give the slot the address from which the machine comes, or, with etcd 3.6 and later, set "
-    "the flag `feature-gates: SetMemberLocalAddr=true`."
+    "ADDRESS` shows it), or give the slot the address from which the machine comes, or put that into its "
+    "`extraNames`, or, with etcd 3.6 and later, set the flag `feature-gates: SetMemberLocalAddr=true`."
 )
 _CHOOSES_SOURCE = "SetMemberLocalAddr=true"
 """With this gate etcd itself binds its connections to the member's address."""
@@ -78,6 +78,8 @@ class Here:
     """Name -> address of all."""
     ports: tuple[int, int]
     """Client port and peer port of each."""
+    extra: tuple[str, ...] = ()
+    """Addresses that this machine's certificate has beside its own."""
 
     @property
     def address(self) -> str:
@@ -182,7 +184,8 @@ def _of_one(here: Here, other: tuple[str, str], word: str, settled: Settled) -> 
             faults.append(f"{here.member} cannot reach {name}:{port} ({str(error).format(name)})")
             continue
         if port == peer:
-            source, answer = "" if _same(came, here.address) or said.get("takes") is True else came, said
+            fits = said.get("takes") is True or any(_same(came, each) for each in (here.address, *here.extra))
+            source, answer = "" if fits else came, said
             faults += [_printable(each) for each in answer.get("faults") or ()]
     return source, faults
 
@@ -248,6 +251,7 @@ def listen(spec: Spec) -> None:
         return
     # Names, addresses and numbers alone: systemd expands what has a $ or a %.
     given = {"member": spec.member, "members": dict(spec.members), "ports": [spec.client_port, spec.peer_port]}
+    given["extra"] = list(spec.extra_addresses)
     options = [f"--unit={paths.NETWORK_UNIT}", "--collect", "--quiet", "--no-block"]
     options += [f"--property=RuntimeMaxSec={LISTEN_SECONDS}", "--property=NoNewPrivileges=yes"]
     options += [f"--property=TasksMax={_TASKS}"]
@@ -290,7 +294,7 @@ def rehearse(spec: Spec) -> None:
     if len(members) < 2:
         return
     phase("rehearse the network between the members")
-    here = Here(spec.member, members, (spec.client_port, spec.peer_port))
+    here = Here(spec.member, members, (spec.client_port, spec.peer_port), spec.extra_addresses)
 
     def settled() -> bool:
         with contextlib.suppress(_ClosedError):
@@ -350,7 +354,7 @@ def answer(text: str) -> None:
     """
     given = json.loads(text)
     client, peer = given["ports"]
-    here = Here(given["member"], given["members"], (client, peer))
+    here = Here(given["member"], given["members"], (client, peer), tuple(given["extra"]))
     sockets = [_listener(here.address, port) for port in here.ports]
     os.setgroups([])
     os.setgid(_NOBODY)

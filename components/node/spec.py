@@ -56,6 +56,7 @@ _OPTIONAL = (
     "issuer",
     "peer_trusted",
     "peer_issuer",
+    "extra_addresses",
     "users",
 )
 
@@ -116,6 +117,8 @@ class Spec:
     """Name of the CA that issues the certificates; for messages. Only `converge` and `health` get it."""
     peer_issuer: str
     """The same of the peer certificates; empty where it is the same CA."""
+    extra_addresses: tuple[str, ...]
+    """Addresses that the member's peer certificate has beside its own."""
     users: Mapping[str, User] | None
     """Who has which keys, by name, when etcd's authentication is on; None: it is not. Only `health` gets it."""
     raw: Mapping[str, Any] = field(repr=False)
@@ -272,6 +275,7 @@ def parse(text: str) -> Spec:
         reads=_reads(raw.get("reads", [])),
         issuer=_label(raw["issuer"], "issuer") if "issuer" in raw else "",
         peer_issuer=_label(raw["peer_issuer"], "peer_issuer") if "peer_issuer" in raw else "",
+        extra_addresses=_addresses(raw.get("extra_addresses", []), "extra_addresses"),
         users=_users(raw["users"]) if "users" in raw else None,
         raw=raw,
     )

@@ -8,7 +8,7 @@ from typing import Any
 from . import addresses, flags, releases, units
 from .authorities import DEFAULT_AUTHORITY, AuthorityPlan, check_authorities, check_peer_authorities
 from .errors import Problem, refuse
-from .names import check_extra_names
+from .names import check_extra_names, split
 from .users import UserPlan, check_users
 from .versions import DEFAULT_VERSION, MINORS, EtcdVersion, check_version, parse, version_warnings
 
@@ -30,6 +30,7 @@ _ORDER = (
     "data_device",
     "firewall",
     "root_only",
+    "extra_addresses",
     "reads",
     "client_port",
     "peer_port",
@@ -195,6 +196,7 @@ def _member_spec(cluster: ClusterPlan, member: MemberPlan, version: EtcdVersion)
     # What is the same is said once, as it was before peers could have others.
     differ = cluster.peers != (trusted, issuer)
     peers = dict(zip(("peer_trusted", "peer_issuer"), cluster.peers, strict=True)) if differ else {}
+    _, extra = split(member.extra_names)
     return {
         "format": FORMAT,
         "cluster": cluster.name,
@@ -227,6 +229,7 @@ def _member_spec(cluster: ClusterPlan, member: MemberPlan, version: EtcdVersion)
         "trusted": trusted,
         "issuer": issuer,
         **peers,
+        **({"extra_addresses": extra} if extra else {}),
         "program": cluster.program,
     }
 

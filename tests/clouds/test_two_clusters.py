@@ -292,10 +292,13 @@ def test_a_living_cluster_is_handed_over_to_a_stack_of_existing_machines_as_the_
     before, pids, boots = members(machines[0]), process_ids(machines), [machine.guest.init for machine in machines]
     in_the_cloud, stamps = sorted(stacks.left()), [certificates(machine) for machine in machines]
 
-    lines = manual_lines("Hand a cluster over to `hosts`").replace("test-pki-1-ca", "kept-pki-1-ca")
+    lines = manual_lines("Hand a cluster over to `hosts`").replace("test-pki-", "kept-pki-")
     kept.shell(lines)
     place = kept.directory / "handed-over"
-    authority = {"certificate": (place / "ca.crt").read_text(), "privateKey": (place / "ca.key").read_text()}
+    authority, peers = [
+        {"certificate": (place / f"{name}.crt").read_text(), "privateKey": (place / f"{name}.key").read_text()}
+        for name in ("ca", "peer-ca")
+    ]
     config = {key: each for key, each in kept.config.items() if key != "external-etcd:hetzner" and "hcloud:" not in key}
     new = kept.beside(
         "handed-over-kept",
@@ -305,6 +308,7 @@ def test_a_living_cluster_is_handed_over_to_a_stack_of_existing_machines_as_the_
             "external-etcd:machinesFile": str(place / "machines.json"),
             "external-etcd:ssh": {"privateKeyFile": str(place / "ssh")},
             "external-etcd:authorities": [{"name": "1", **authority}],
+            "external-etcd:peerAuthorities": [{"name": "peer-1", **peers}],
         },
     )
     with probing_from(client, kept, tmp_path / "probe", planned=True):
