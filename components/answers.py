@@ -60,6 +60,7 @@ def _marked(said: str, machine: str) -> str:
         raise AnswerError(
             f"{machine}: the login there ended without running what it was told to. Something ends its shell early "
             "(`exit` in ~/.bashrc, a forced command in ~/.ssh/authorized_keys): remove that. Then give the machine "
-            "another `identity`, so that it is prepared again, and run pulumi up."
+            "another `identity`, so that it is prepared again, and run pulumi up. Was this the first run of a newer "
+            "program, with --target? Then run it without."
         )
     return text.strip("\n")

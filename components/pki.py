@@ -314,7 +314,8 @@ def _refusal(name: str) -> str:
     return (
         f"The CA {name} is trusted by the members, and none of them would accept another one in its place: it is not "
         "made anew, and nothing was changed. A CA is replaced by one of another name beside it in `authorities`, in "
-        'three updates (docs/operations.md, "Replace the CA").'
+        'three updates (docs/operations.md, "Replace the CA"). If it has expired and another one issues, '
+        "take it off the list."
     )
 
 

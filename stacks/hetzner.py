@@ -139,8 +139,9 @@ def _firewall(plan: HetznerPlan) -> Firewall:
     """The rules of the machines themselves, which see private and public traffic alike."""
     operators = list(plan.operators)
     if plan.bastion is not None:
-        # Ssh comes from its private address, and from nowhere else.
-        operators = [_bastion_address(plan)]
+        # Ssh comes from its private address. Operators of the private network, too: a bastion that is to go needs
+        # another way beside it first.
+        operators = [_bastion_address(plan), *operators]
     elif not plan.through_another_bastion:
         # Who comes to the public address is the firewall of Hetzner's business alone. Else an operator whose address
         # has changed could open that one, and would stand before the machine's own.

@@ -82,7 +82,7 @@ class HetznerBastion(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(
                 parent=self,
                 delete_before_replace=True,
-                ignore_changes=["image", "serverType", "sshKeys", "userData"],
+                ignore_changes=["image", "serverType", "location", "sshKeys", "userData"],
             ),
         )
         hcloud.NetworkRoute(

@@ -163,7 +163,8 @@ def _gives_up_data(known: identity.Identity, bundle: Bundle, *, forgets: bool) -
         bundle: what the configuration names.
         forgets: they were to be given up before, and nobody could have the member join.
     """
-    if forgets or bundle.identity == known.machine:
+    # An older program has not noted which machine it was.
+    if forgets or bundle.identity == known.machine or known.machine is None:
         raise  # noqa: PLE0704  the caller handles it
     say("its data are older than what it has confirmed, and its machine is said to be another one")
     return True

@@ -194,16 +194,22 @@ def _refuse_to_cut_off(spec: Spec, rules: Rules) -> None:
     Raises:
         NodeError: it is; nothing was loaded.
     """
-    if str(spec.client_port) not in rules:
-        return
-    admitted = [*rules[str(spec.client_port)], f"{spec.address}/{128 if ':' in spec.address else 32}"]
-    cut_off = [each for each in ports.connected(spec.client_port) if not _admits(admitted, each)]
-    if cut_off:
-        raise NodeError(
-            f"{', '.join(cut_off)} is connected to port {spec.client_port} of this machine and would be cut off: the "
-            "firewall does not let it in; nothing was loaded",
-            "Add it to the clients of the firewall; or end these connections, then run again.",
-        )
+    remedies = {
+        spec.client_port: "Add it to the clients of the firewall; or end these connections, then run again.",
+        spec.peer_port: "It is no member's address. A member that comes from another address than its own needs that "
+        "corrected first (`ip route get ADDRESS` on its machine shows from which it comes).",
+    }
+    for port, remedy in remedies.items():
+        if str(port) not in rules:
+            continue
+        admitted = [*rules[str(port)], f"{spec.address}/{128 if ':' in spec.address else 32}"]
+        cut_off = [each for each in ports.connected(port) if not _admits(admitted, each)]
+        if cut_off:
+            raise NodeError(
+                f"{', '.join(cut_off)} is connected to port {port} of this machine and would be cut off: the firewall "
+                "does not let it in; nothing was loaded",
+                remedy,
+            )
 
 
 def admit(spec: Spec, cluster: etcd.Membership) -> None:
@@ -350,10 +356,13 @@ def remove() -> None:
     run(["systemctl", "stop", *units], 60, check=False)
     for path in (
         *(paths.FIREWALL_WATCH_WANTED, paths.FIREWALL_WATCH_UNIT_FILE),
-        *(paths.NARROW_WANTED, paths.NARROW_UNIT_FILE, paths.FIREWALL_KEPT, paths.FIREWALL_RULES),
-        *(paths.FIREWALL_WANTED, paths.FIREWALL_UNIT_FILE, paths.FIREWALL_DROP_IN, paths.FIREWALL),
+        *(paths.NARROW_WANTED, paths.NARROW_UNIT_FILE, paths.FIREWALL_KEPT),
+        *(paths.FIREWALL_WANTED, paths.FIREWALL_DROP_IN, paths.FIREWALL),
     ):
         files.remove(Path(path))
-    files.remove_empty([paths.FIREWALL_DROP_IN.parent, paths.FIREWALL.parent])
     run(["nft", "delete", "table", "inet", TABLE], 20, check=False)
+    # Last: they say that there is something to remove.
+    files.remove(paths.FIREWALL_RULES)
+    files.remove(paths.FIREWALL_UNIT_FILE)
+    files.remove_empty([paths.FIREWALL_DROP_IN.parent, paths.FIREWALL.parent])
     run(["systemctl", "daemon-reload"], 60)

@@ -35,8 +35,8 @@ class Identity:
     """Hex, empty until known."""
     operator: str = ""
     """ID of the operator whose run was the last to found or converge the member; empty when it was nobody's."""
-    machine: str = ""
-    """What the configuration named the machine (`identity`) when the member was last as wanted."""
+    machine: str | None = None
+    """What the configuration named the machine (`identity`) when the member was last as wanted; None: not known."""
     user_created: bool = False
     """The user etcd did not exist before."""
     group_before: bool = False

@@ -251,7 +251,7 @@ def listen(spec: Spec) -> None:
         return
     # Names, addresses and numbers alone: systemd expands what has a $ or a %.
     given = {"member": spec.member, "members": dict(spec.members), "ports": [spec.client_port, spec.peer_port]}
-    given["extra"] = list(spec.extra_addresses)
+    given["extra"] = list(spec.extra_addresses.get(spec.member, ()))
     options = [f"--unit={paths.NETWORK_UNIT}", "--collect", "--quiet", "--no-block"]
     options += [f"--property=RuntimeMaxSec={LISTEN_SECONDS}", "--property=NoNewPrivileges=yes"]
     options += [f"--property=TasksMax={_TASKS}"]
@@ -294,7 +294,7 @@ def rehearse(spec: Spec) -> None:
     if len(members) < 2:
         return
     phase("rehearse the network between the members")
-    here = Here(spec.member, members, (spec.client_port, spec.peer_port), spec.extra_addresses)
+    here = Here(spec.member, members, (spec.client_port, spec.peer_port), spec.extra_addresses.get(spec.member, ()))
 
     def settled() -> bool:
         with contextlib.suppress(_ClosedError):
@@ -533,7 +533,7 @@ class Doorbell:
         """
         phase("wait until the other members knock")
         for _ in until(_KNOCK_SECONDS, every=0.01):
-            late = [name for name, address in expected.items() if str(_address(address)) not in self._came]
+            late = [name for name, address in expected.items() if not self._has_come(name, address)]
             if not late:
                 return []
         strangers = sorted(self._came - {str(_address(address)) for address in self._spec.members.values()})
@@ -544,6 +544,12 @@ class Doorbell:
             "two?)"
             for name in late
         ]
+
+    def _has_come(self, name: str, address: str) -> bool:
+        """From an address that etcd takes for this member's."""
+        came = list(self._came)
+        taken = (address, *self._spec.extra_addresses.get(name, ()))
+        return any(_same(each, one) for each in came for one in taken) or any(_has_name(each, name) for each in came)
 
     def close(self) -> None:
         """Frees the port."""

@@ -50,12 +50,6 @@ def prepare(spec: Spec) -> str:
     machine.check_foreign_etcd(spec)
     machine.check_settings()
     account.check_readable(spec.reads)
-    if spec.firewall is not None:
-        firewall.install(spec)
-    elif firewall.leaves_ssh_alone():
-        firewall.remove()
-    if spec.root_only:
-        metadata.close(spec.root_only)
     if spec.data_device:
         known = disk.attach(spec, known)
         # A disk may bring along what the machine did not know.
@@ -69,11 +63,18 @@ def prepare(spec: Spec) -> str:
     version_change.refuse(spec, {})
     machine.check_disk(spec)
     machine.check_place(spec)
+    # From here on `retire` has something to take back.
+    _record(spec, known)
+    if spec.firewall is not None:
+        firewall.install(spec)
+    elif firewall.leaves_ssh_alone():
+        firewall.remove()
+    if spec.root_only:
+        metadata.close(spec.root_only)
     # A machine with a member has its etcd on these ports.
     begins = not wal.exists(spec.data_directory) and not systemd.show().runs
     if begins:
         network.listen(spec)
-    _record(spec, known)
     install_release(spec)
     _make_places(spec)
     rehearse(spec)

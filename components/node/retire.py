@@ -51,12 +51,19 @@ def retire(cluster: str, operator: str = "") -> None:
         _put_data_aside(known)
         if known.data_device:
             disk.detach(known.data_directory)
-        firewall.remove()
-        metadata.remove()
+        _open_ports()
         phase("remove what was installed")
         _remove_installed(known)
         say("retired")
+    else:
+        # A first `prepare` may have failed after it had closed them.
+        _open_ports()
     _remove_program()
+
+
+def _open_ports() -> None:
+    firewall.remove()
+    metadata.remove()
 
 
 def _stop() -> None:

@@ -117,8 +117,8 @@ class Spec:
     """Name of the CA that issues the certificates; for messages. Only `converge` and `health` get it."""
     peer_issuer: str
     """The same of the peer certificates; empty where it is the same CA."""
-    extra_addresses: tuple[str, ...]
-    """Addresses that the member's peer certificate has beside its own."""
+    extra_addresses: Mapping[str, tuple[str, ...]]
+    """Member -> addresses that its peer certificate has beside its own, where there are any."""
     users: Mapping[str, User] | None
     """Who has which keys, by name, when etcd's authentication is on; None: it is not. Only `health` gets it."""
     raw: Mapping[str, Any] = field(repr=False)
@@ -275,7 +275,9 @@ def parse(text: str) -> Spec:
         reads=_reads(raw.get("reads", [])),
         issuer=_label(raw["issuer"], "issuer") if "issuer" in raw else "",
         peer_issuer=_label(raw["peer_issuer"], "peer_issuer") if "peer_issuer" in raw else "",
-        extra_addresses=_addresses(raw.get("extra_addresses", []), "extra_addresses"),
+        extra_addresses={
+            name: _addresses(found, f"extra_addresses.{name}") for name, found in raw.get("extra_addresses", {}).items()
+        },
         users=_users(raw["users"]) if "users" in raw else None,
         raw=raw,
     )

@@ -164,6 +164,11 @@ def warnings(cluster: ClusterPlan) -> list[str]:
     version = _version(cluster)
     found = version_warnings(version) + flags.flag_warnings(version, cluster.flags)
     found += flags.quota_warnings(units.parse_bytes(cluster.quota))
+    if cluster.users and cluster.shares_authorities:
+        found.append(
+            "Peers trust the CA of the clients, so the certificate of each of the users speaks to the peer port, where "
+            "nobody asks for permissions: keep them from it by a firewall, or give the peers a CA of their own."
+        )
     if len(cluster.members) == 1:
         found.append("One member stands the loss of none; three stand the loss of one.")
     if cluster.release_mirror.startswith("http:") and not cluster.release_sha256:
@@ -196,7 +201,8 @@ def _member_spec(cluster: ClusterPlan, member: MemberPlan, version: EtcdVersion)
     # What is the same is said once, as it was before peers could have others.
     differ = cluster.peers != (trusted, issuer)
     peers = dict(zip(("peer_trusted", "peer_issuer"), cluster.peers, strict=True)) if differ else {}
-    _, extra = split(member.extra_names)
+    extra = {each.name: split(each.extra_names)[1] for each in cluster.members}
+    extra = {name: found for name, found in extra.items() if found}
     return {
         "format": FORMAT,
         "cluster": cluster.name,

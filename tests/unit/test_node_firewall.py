@@ -91,13 +91,19 @@ def test_the_first_rules_of_a_machine_cut_off_nobody_who_uses_its_etcd(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     using = [ONE, TWO, "10.99.7.8"]
-    monkeypatch.setattr(ports, "connected", lambda _: using)
+    peers = [ONE, TWO]
+    monkeypatch.setattr(ports, "connected", lambda port: using if port == 2379 else peers)
     firewall.install(a_wanted(ONE, TWO))
     firewall.remove()
     using.append("10.99.8.1")
     with pytest.raises(NodeError, match=r"10\.99\.8\.1 is connected to port 2379 of this machine and would be cut off"):
         firewall.install(a_wanted(ONE, TWO))
     assert not machine.file.exists()
+    peers.append(using.pop())
+    with pytest.raises(NodeError, match=r"10\.99\.8\.1 is connected to port 2380 .* no member's address"):
+        firewall.install(a_wanted(ONE, TWO))
+    assert not machine.file.exists()
+    using.append(peers.pop())
     # What is closed later is closed on purpose.
     using.pop()
     firewall.install(a_wanted(ONE, TWO))
