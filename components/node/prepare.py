@@ -75,11 +75,17 @@ def prepare(spec: Spec) -> str:
     begins = not wal.exists(spec.data_directory) and not systemd.show().runs
     if begins:
         network.listen(spec)
-    install_release(spec)
-    _make_places(spec)
-    rehearse(spec)
-    if begins:
-        network.wait_until_it_listens(spec)
+    try:
+        install_release(spec)
+        _make_places(spec)
+        rehearse(spec)
+        if begins:
+            network.wait_until_it_listens(spec)
+    except NodeError:
+        # Nobody is kept from these ports by a machine that is not going to be a member yet.
+        if begins:
+            network.end()
+        raise
     say("prepared")
     return "\n".join([*warned(), time.strftime("prepared at %Y-%m-%dT%H:%M:%SZ", time.gmtime())])
 

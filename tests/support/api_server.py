@@ -99,7 +99,7 @@ class ApiServer:
 
     def start(self) -> None:
         """Takes a lease and begins."""
-        granted = self._call(0, "Lease/LeaseGrant", _message((1, 60)), seconds=5)
+        granted = self._call(0, "Lease/LeaseGrant", _message((1, 60)), seconds=30)
         self._lease = _all(granted, 2)[0]
         for thread in self._threads:
             thread.start()
