@@ -65,31 +65,3 @@ def test_the_modules_are_python_3_9() -> None:
 def test_the_installer_is_python_that_old_interpreters_can_read_up_to_its_check() -> None:
     ast.parse(bundle.INSTALLER, feature_version=(3, 4))
     assert bundle.INSTALLER.splitlines()[1].startswith("if sys.version_info < (3, 9)")
-
-
-def test_the_installer_installs_repeatedly_and_runs_what_it_installed(tmp_path: Path) -> None:
-    library, programs = tmp_path / "lib" / "etcd-node", tmp_path / "sbin" / "etcd-node"
-    text = bundle.INSTALLER.replace("/usr/local/lib/etcd-node", str(library)).replace(
-        "/usr/local/sbin/etcd-node", str(programs)
-    )
-    text = text.replace("os.geteuid() != 0", "False")
-    for _ in range(2):
-        done = subprocess.run(
-            [sys.executable, "-c", text, "help"],
-            input=bundle.program(),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        assert done.returncode == 0, done.stderr
-        assert "etcd-node keeps this machine's member" in done.stdout
-    assert [path.name for path in library.iterdir()] == [bundle.digest()]
-    assert str(library / bundle.digest()) in programs.read_text()
-    assert programs.stat().st_mode & 0o777 == 0o755
-
-    # An upgrade of the system has taken the Python along with which it was installed.
-    programs.write_text(programs.read_text().replace(sys.executable, str(tmp_path / "gone")))
-    done = subprocess.run([str(programs), "help"], capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 0, done.stderr
-    assert "etcd-node keeps this machine's member" in done.stdout

@@ -15,14 +15,14 @@ class _Installed:
     """What the installer makes below a directory."""
 
     def __init__(self, place: Path) -> None:
-        self.library, self.wrapper = place / "lib" / "etcd-node", place / "sbin" / "etcd-node"
-        text = bundle.INSTALLER.replace("/usr/local/lib/etcd-node", str(self.library))
+        self.home, self.wrapper = place / "lib" / "etcd-node", place / "sbin" / "etcd-node"
+        text = bundle.INSTALLER.replace("/usr/local/lib/etcd-node", str(self.home))
         text = text.replace("/usr/local/sbin/etcd-node", str(self.wrapper))
         self._text = text.replace("os.geteuid() != 0", "False")
 
     @property
     def program(self) -> Path:
-        return self.library / bundle.digest()
+        return self.home / bundle.digest()
 
     def run(self, before: str = "") -> None:
         done = subprocess.run(
@@ -35,6 +35,22 @@ class _Installed:
         )
         assert done.returncode == 0, done.stderr
         assert "etcd-node keeps this machine's member" in done.stdout
+
+
+def test_it_installs_repeatedly_and_runs_what_it_installed(tmp_path: Path) -> None:
+    installed = _Installed(tmp_path)
+    for _ in range(2):
+        installed.run()
+    programs = installed.wrapper
+    assert [path.name for path in installed.home.iterdir()] == [bundle.digest()]
+    assert str(installed.program) in programs.read_text()
+    assert programs.stat().st_mode & 0o777 == 0o755
+
+    # An upgrade of the system has taken the Python along with which it was installed.
+    programs.write_text(programs.read_text().replace(sys.executable, str(tmp_path / "gone")))
+    done = subprocess.run([str(programs), "help"], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "etcd-node keeps this machine's member" in done.stdout
 
 
 def test_what_a_power_cut_has_emptied_is_written_anew(tmp_path: Path) -> None:
