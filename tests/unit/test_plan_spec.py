@@ -14,6 +14,7 @@ from components.plan import (
     ClusterPlan,
     MemberPlan,
     PlanError,
+    UserPlan,
     check_plan,
     client_urls,
     member_specs,
@@ -274,3 +275,17 @@ def test_specifications_differ_between_members_only_in_their_own_and_the_machine
         assert (read.member, read.quota_bytes, read.founders, read.token) == (member.name, quota, ("m0",), "x-1")
         texts.add(spec_text(spec).replace(f"{member.address}:", "ADDRESS:").replace(f'": "{member.name}"', '": NAME'))
     assert len(texts) == 1
+
+
+def test_every_machine_knows_the_addresses_that_the_certificates_of_others_have_beside_their_own() -> None:
+    named = replace(MEMBERS[1], extra_names=("etcd.example", "10.9.0.2"))
+    specs = member_specs(replace(PLAN, members=(MEMBERS[0], named, MEMBERS[2])))
+    assert [spec["extra_addresses"] for spec in specs.values()] == [{"etcd-2": ["10.9.0.2"]}] * 3
+    assert node_spec.parse(spec_text(specs["etcd-1"])).extra_addresses == {"etcd-2": ("10.9.0.2",)}
+
+
+def test_users_beside_a_ca_that_peers_share_with_clients_are_a_warning() -> None:
+    users = replace(PLAN, authentication=True, users=[UserPlan("reader", "/x/", "read")])
+    assert any("speaks to the peer port" in text for text in warnings(users))
+    own = replace(users, peer_authorities=[AuthorityPlan("peer-1")], peer_issuer="peer-1")
+    assert not any("peer port" in text for text in warnings(own))
