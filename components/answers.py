@@ -11,7 +11,7 @@ import pulumi
 from pulumi_command import remote
 
 from .machine import Ssh
-from .node.paths import ANSWERED
+from .node.shared.paths import ANSWERED
 
 _BEGIN = "external-etcd: answer"
 _END = "external-etcd: done"

@@ -7,12 +7,12 @@ from typing import Any, NotRequired, TypedDict, TypeVar, cast
 
 import pulumi
 
+from . import bundle
 from .change import accept, announce
 from .kept import keep
 from .kubernetes import kubeadm
 from .machine import Machine
 from .member import EtcdMember
-from .node import bundle
 from .operator import new_operator
 from .pki import (
     EARLY_RENEWAL_HOURS,

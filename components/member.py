@@ -8,12 +8,11 @@ from typing import Any, NotRequired, TypedDict
 import pulumi
 from pulumi_command import remote
 
-from . import reach
+from . import bundle, reach
 from .answers import answer, asked
 from .irreplaceable import irreplaceable
 from .machine import Machine, connection, lives_on
-from .node import bundle
-from .node.paths import ANSWERED
+from .node.shared.paths import ANSWERED
 from .plan import Spec, spec_text, with_founding
 from .plan.flag_values import files_read
 

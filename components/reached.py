@@ -10,7 +10,7 @@ from pulumi_command import remote
 from . import reach
 from .answers import answer, asked
 from .machine import Ssh, connection
-from .node.paths import ANSWERED
+from .node.shared.paths import ANSWERED
 
 # Once in a machine's life: it boots, and cloud-init does what it was told.
 _SECONDS = 420.0

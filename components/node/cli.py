@@ -11,8 +11,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from . import lock, paths, say, spec
-from .errors import NodeError
+from .shared import lock, paths, say, spec
+from .shared.errors import NodeError
 
 _USAGE = """\
 etcd-node keeps this machine's member of an etcd cluster as external-etcd wants it.
@@ -86,17 +86,17 @@ def _run(verb: str, words: list[str]) -> None:
         _status(words)
         return
     if verb == "narrow":
-        from .firewall import narrow
+        from .machine.firewall import narrow
 
         narrow()
         return
     if verb == "answer" and len(words) == 1:
-        from .network import answer
+        from .machine.network import answer
 
         answer(words[0])
         return
     if verb == "watch-firewall":
-        from .firewall_watch import watch
+        from .machine.firewall_watch import watch
 
         watch()
         return
@@ -125,29 +125,29 @@ def _run(verb: str, words: list[str]) -> None:
 
 def _leaving(verb: str) -> Callable[..., None]:
     if verb == "retire":
-        from .retire import retire
+        from .verbs.retire import retire
 
         return retire
-    from .spare import spare
+    from .verbs.spare import spare
 
     return spare
 
 
 def _change(verb: str) -> Callable[[spec.Spec, str], None]:
     if verb == "prepare":
-        from .prepare import prepare
+        from .verbs.prepare import prepare
 
         return lambda wanted, given: print(prepare(spec.with_headers(wanted, spec.parse_headers(given))), flush=True)
     if verb == "health":
-        from .claim import Claim
-        from .health import health
+        from .cluster.claim import Claim
+        from .verbs.health import health
 
         return lambda wanted, given: print(health(wanted, Claim(wanted, spec.parse_operator(given))), flush=True)
     if verb == "found":
-        from .found import found
+        from .verbs.found import found
 
         return lambda wanted, given: found(wanted, spec.parse_bundle(given))
-    from .converge import converge
+    from .verbs.converge import converge
 
     def change(wanted: spec.Spec, given: str) -> None:
         bundle = spec.parse_bundle(given)
@@ -165,7 +165,7 @@ def _refuse_removed() -> None:
 
 
 def _status(words: list[str]) -> None:
-    from .status import status
+    from .verbs.status import status
 
     if words not in ([], ["--json"]):
         raise NodeError("`etcd-node status` knows only --json", "See `etcd-node help`.")

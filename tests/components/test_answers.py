@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from components import bundle
 from components.answers import AnswerError, _marked, asked
-from components.node import bundle
-from components.node.paths import ANSWERED
+from components.node.shared.paths import ANSWERED
 
 ROOT = {"host": "192.0.2.1", "host_key": "", "private_key": ""}
 

@@ -68,7 +68,7 @@ def test_the_wheel_is_imported_as_external_etcd_from_anywhere(python: Path, tmp_
 
 
 def test_the_wheel_holds_the_same_program_for_the_machines_as_the_checkout(python: Path, tmp_path: Path) -> None:
-    digest = "from {}.node import bundle; print(bundle.digest(), len(bundle.program()))"
+    digest = "from {} import bundle; print(bundle.digest(), len(bundle.program()))"
     assert _run(python, digest.format("external_etcd"), tmp_path) == _run(
         Path(sys.executable), digest.format("components"), REPO
     )

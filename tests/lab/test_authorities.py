@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from components.node.spec import CERTIFICATES, KEYS
+from components.node.shared.spec import CERTIFICATES, KEYS
 from lab import Machine
 from tests.support.authority import OwnAuthority
 from tests.support.clients import IN, OUT, Held, knocking, speaks_to_peers, tls_of

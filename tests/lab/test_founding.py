@@ -23,7 +23,9 @@ GATEWAY_AND_ETCDCTL = """
 import glob, sys
 from dataclasses import replace
 sys.path.insert(0, glob.glob("/usr/local/lib/etcd-node/*")[0])
-from etcd_node import etcd, gateway, joined, leased, spec
+from etcd_node.cluster import joined, leased
+from etcd_node.protocol import etcd, gateway
+from etcd_node.shared import spec
 here = spec.parse(open("/var/lib/etcd-node/installed.json").read())
 at = [here.address]
 def answers():

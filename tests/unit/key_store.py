@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from components.node.spec import Spec
+from components.node.shared.spec import Spec
 
 
 class Store:

@@ -4,7 +4,8 @@ import copy
 import json
 from typing import Any
 
-from components.node import etcd, spec
+from components.node.protocol import etcd
+from components.node.shared import spec
 
 SPEC: dict[str, Any] = {
     "format": 1,

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from components.node import account
-from components.node.account import Account
-from components.node.errors import NodeError
+from components.node.machine import account
+from components.node.machine.account import Account
+from components.node.shared.errors import NodeError
 
 
 class Accounts:

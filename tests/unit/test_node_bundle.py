@@ -9,7 +9,9 @@ import sys
 import zipfile
 from pathlib import Path
 
-from components.node import bundle
+from components import bundle
+
+_MODULES = sorted(bundle.SOURCES.rglob("*.py"))
 
 
 def _archive() -> zipfile.ZipFile:
@@ -17,7 +19,7 @@ def _archive() -> zipfile.ZipFile:
 
 
 def test_the_program_is_the_same_in_another_process() -> None:
-    code = "from components.node import bundle; print(bundle.digest(), bundle.program())"
+    code = "from components import bundle; print(bundle.digest(), bundle.program())"
     repo = Path(__file__).resolve().parents[2]
     other = subprocess.run(
         [sys.executable, "-c", code], cwd=repo, capture_output=True, text=True, check=True, timeout=60
@@ -32,7 +34,8 @@ def test_the_archive_is_uncompressed_sorted_and_dated_the_same() -> None:
     assert {entry.date_time for entry in entries} == {(2020, 1, 1, 0, 0, 0)}
     assert {entry.compress_type for entry in entries} == {zipfile.ZIP_STORED}
     assert "etcd_node/cli.py" in names
-    assert "etcd_node/bundle.py" not in names
+    shipped = {f"etcd_node/{path.relative_to(bundle.SOURCES).as_posix()}" for path in _MODULES}
+    assert set(names) == {"__main__.py", *shipped}
 
 
 def test_the_unpacked_program_runs_in_isolated_mode(tmp_path: Path) -> None:
@@ -45,7 +48,7 @@ def test_the_unpacked_program_runs_in_isolated_mode(tmp_path: Path) -> None:
 
 
 def test_the_modules_need_nothing_but_the_standard_library() -> None:
-    for path in (Path(bundle.__file__).parent).glob("*.py"):
+    for path in _MODULES:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
@@ -54,11 +57,11 @@ def test_the_modules_need_nothing_but_the_standard_library() -> None:
             else:
                 continue
             for name in names:
-                assert name.split(".")[0] in sys.stdlib_module_names, f"{path.name} imports {name}"
+                assert name.split(".")[0] in sys.stdlib_module_names, f"{path} imports {name}"
 
 
 def test_the_modules_are_python_3_9() -> None:
-    for path in (Path(bundle.__file__).parent).glob("*.py"):
+    for path in _MODULES:
         ast.parse(path.read_text(), feature_version=(3, 9))
 
 

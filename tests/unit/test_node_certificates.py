@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from components.node import account, certificates, paths
-from components.node.errors import NodeError
-from components.node.spec import Bundle
+from components.node.machine import account
+from components.node.service import certificates
+from components.node.shared import paths
+from components.node.shared.errors import NodeError
+from components.node.shared.spec import Bundle
 from tests.support.authority import OwnAuthority
 
 CA = OwnAuthority()
@@ -42,7 +44,7 @@ def test_certificates_that_are_not_valid_yet_by_the_clock_of_the_machine_are_not
 
 def test_a_clock_that_is_a_little_behind_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
-    monkeypatch.setattr("components.node.certificates.time.sleep", slept.append)
+    monkeypatch.setattr("components.node.service.certificates.time.sleep", slept.append)
     assert "peer.crt" in certificates.install(a_bundle(datetime.timedelta(seconds=4)))
     assert 2 < slept[0] <= 4
     assert certificates.install(a_bundle(datetime.timedelta()))

@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.node import claim, cli, etcd
-from components.node.claim import KEY, LEASE_SECONDS, Claim
-from components.node.errors import NodeError
-from components.node.spec import Operator
+from components.node import cli
+from components.node.cluster import claim
+from components.node.cluster.claim import KEY, LEASE_SECONDS, Claim
+from components.node.protocol import etcd
+from components.node.shared.errors import NodeError
+from components.node.shared.spec import Operator
 
 from .key_store import Store
 from .node_support import a_spec

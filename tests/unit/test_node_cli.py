@@ -8,8 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from components.node import cli, etcd, say
-from components.node.errors import NodeError
+from components.node import cli
+from components.node.protocol import etcd
+from components.node.shared import say
+from components.node.shared.errors import NodeError
 from components.plan import cloud_init
 
 from .node_support import a_spec

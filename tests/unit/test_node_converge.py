@@ -7,26 +7,17 @@ from unittest import mock
 
 import pytest
 
-from components.node import (
-    certificates,
-    converge,
-    decide,
-    etcd,
-    files,
-    firewall,
-    identity,
-    joined,
-    member,
-    network,
-    rollback,
-    systemd,
-    unit,
-    version_change,
-    wal,
-)
-from components.node.decide import Situation, Step, Voter
-from components.node.errors import NodeError
-from components.node.spec import Spec
+from components.node.cluster import decide, joined
+from components.node.cluster.decide import Situation, Step, Voter
+from components.node.data import identity
+from components.node.machine import firewall, network
+from components.node.protocol import etcd, wal
+from components.node.service import certificates, member, systemd, unit
+from components.node.shared import files
+from components.node.shared.errors import NodeError
+from components.node.shared.spec import Spec
+from components.node.upgrade import rollback, version_change
+from components.node.verbs import converge
 
 from .node_support import a_member, a_spec, a_status
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.node import decide
-from components.node.decide import Founding, Situation, Step, Voter
-from components.node.errors import NodeError
-from components.node.etcd import Member, Membership
+from components.node.cluster import decide
+from components.node.cluster.decide import Founding, Situation, Step, Voter
+from components.node.protocol.etcd import Member, Membership
+from components.node.shared.errors import NodeError
 
 from .node_support import a_member, a_status
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from components.node import disk
-from components.node.errors import NodeError
+from components.node.data import disk
+from components.node.shared.errors import NodeError
 from tests.support.needs import require_program
 
 SIZE = 16 << 20

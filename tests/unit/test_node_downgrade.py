@@ -6,10 +6,11 @@ from unittest import mock
 
 import pytest
 
-from components.node import downgrade, etcd
-from components.node.errors import NodeError
-from components.node.spec import Spec
-from components.node.versions import Seen
+from components.node.protocol import etcd
+from components.node.protocol.versions import Seen
+from components.node.shared.errors import NodeError
+from components.node.shared.spec import Spec
+from components.node.upgrade import downgrade
 
 from .node_support import a_spec, a_status
 

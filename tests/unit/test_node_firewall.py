@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
-from components.node import etcd, firewall, firewall_watch, lock, paths, ports
-from components.node.errors import NodeError
-from components.node.etcd import Membership
-from components.node.spec import Spec
+from components.node.machine import firewall, firewall_watch, ports
+from components.node.protocol import etcd
+from components.node.protocol.etcd import Membership
+from components.node.shared import lock, paths
+from components.node.shared.errors import NodeError
+from components.node.shared.spec import Spec
 
 from .node_support import a_member, a_spec
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from components.node import etcd, gateway, leased
-from components.node.errors import OverdueError
+from components.node.cluster import leased
+from components.node.protocol import etcd, gateway
+from components.node.shared.errors import OverdueError
 
 from .node_support import a_spec
 

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from components.node import converge, health, identity, machine, paths, prepare
-from components.node.errors import NodeError
-from components.node.etcd import Membership
-from components.node.identity import Identity
+from components.node.data import identity
+from components.node.data.identity import Identity
+from components.node.protocol.etcd import Membership
+from components.node.service import machine
+from components.node.shared import paths
+from components.node.shared.errors import NodeError
+from components.node.verbs import converge, health, prepare
 
 from .node_support import a_member, a_spec, a_status
 
@@ -58,8 +61,8 @@ def test_data_that_nothing_vouches_for_are_refused_and_left_alone(tmp_path: Path
 def test_data_on_a_kept_disk_say_whose_they_are_to_a_system_that_was_installed_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("components.node.files.os.fchown", lambda *_: None)
-    monkeypatch.setattr("components.node.files.os.chown", lambda *_: None)
+    monkeypatch.setattr("components.node.shared.files.os.fchown", lambda *_: None)
+    monkeypatch.setattr("components.node.shared.files.os.chown", lambda *_: None)
     for name, path in (("STATE", tmp_path / "state"), ("IDENTITY", tmp_path / "state" / "identity.json")):
         monkeypatch.setattr(paths, name, path)
     data = tmp_path / "etcd"

@@ -8,7 +8,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-from components.node import bundle
+from components import bundle
 
 
 class _Installed:
@@ -56,9 +56,9 @@ def test_it_installs_repeatedly_and_runs_what_it_installed(tmp_path: Path) -> No
 def test_what_a_power_cut_has_emptied_is_written_anew(tmp_path: Path) -> None:
     installed = _Installed(tmp_path)
     installed.run()
-    module, main = installed.program / "etcd_node" / "say.py", installed.program / "__main__.py"
+    module, main = installed.program / "etcd_node" / "shared" / "say.py", installed.program / "__main__.py"
     whole = module.read_bytes()
-    (cache,) = (installed.program / "etcd_node" / "__pycache__").glob("say.*.pyc")
+    (cache,) = (module.parent / "__pycache__").glob("say.*.pyc")
     untouched = installed.program / "etcd_node" / "cli.py"
     before = untouched.stat().st_ino
     main.write_bytes(b"")

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from components.node import etcd, joined
-from components.node.etcd import Member, Membership
-from components.node.spec import Spec
+from components.node.cluster import joined
+from components.node.protocol import etcd
+from components.node.protocol.etcd import Member, Membership
+from components.node.shared.spec import Spec
 
 from .node_support import a_spec
 

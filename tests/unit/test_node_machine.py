@@ -17,8 +17,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from components.node import certificate, files, lock, machine, paths, ports, say, systemd, wal
-from components.node.errors import NodeError
+from components.node.machine import ports
+from components.node.protocol import certificate, wal
+from components.node.service import machine, systemd
+from components.node.shared import files, lock, paths, say
+from components.node.shared.errors import NodeError
 
 from .node_support import a_spec
 

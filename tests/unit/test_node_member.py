@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from components.node import certificates, etcd, member, paths, release, systemd
-from components.node.errors import NodeError
+from components.node.protocol import etcd
+from components.node.service import certificates, member, release, systemd
+from components.node.shared import paths
+from components.node.shared.errors import NodeError
 
 from .node_support import a_spec
 
@@ -75,8 +77,8 @@ def test_who_was_on_the_list_is_remembered_until_the_change_is_settled(
     monkeypatch.setattr(systemd, "install", lambda _: None)
     monkeypatch.setattr(release, "link", lambda _: None)
     monkeypatch.setattr(certificates, "trusted", lambda: "")
-    monkeypatch.setattr("components.node.files.os.fchown", lambda *_: None)
-    monkeypatch.setattr("components.node.files.os.chown", lambda *_: None)
+    monkeypatch.setattr("components.node.shared.files.os.fchown", lambda *_: None)
+    monkeypatch.setattr("components.node.shared.files.os.chown", lambda *_: None)
 
     def remembered() -> list[str]:
         return list(json.loads(paths.INSTALLED.read_text())["members"])

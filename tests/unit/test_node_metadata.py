@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from components.first_boot import FOR_ROOT
-from components.node import metadata, paths
+from components.node.machine import metadata
+from components.node.shared import paths
 from components.plan import cloud_init
 
 ADDRESSES = ["169.254.169.254", "fd00:ec2::254"]

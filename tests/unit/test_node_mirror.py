@@ -9,9 +9,9 @@ from email.utils import formatdate
 
 import pytest
 
-from components.node import mirror
-from components.node.errors import NodeError
-from components.node.spec import Release
+from components.node.service import mirror
+from components.node.shared.errors import NodeError
+from components.node.shared.spec import Release
 
 TOKEN = "Bearer very-secret"
 

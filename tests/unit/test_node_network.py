@@ -12,9 +12,10 @@ from unittest import mock
 
 import pytest
 
-from components.node import etcd, network
-from components.node.errors import NodeError
-from components.node.spec import Spec
+from components.node.machine import network
+from components.node.protocol import etcd
+from components.node.shared.errors import NodeError
+from components.node.shared.spec import Spec
 
 from .node_support import a_spec
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from components.node import account
-from components.node.errors import NodeError
+from components.node.machine import account
+from components.node.shared.errors import NodeError
 
 
 @pytest.fixture

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from components.node import paths, rehearsal, systemd, unit, wal
-from components.node.errors import NodeError
-from components.node.rehearsal import Outcome
+from components.node.protocol import wal
+from components.node.service import rehearsal, systemd, unit
+from components.node.service.rehearsal import Outcome
+from components.node.shared import paths
+from components.node.shared.errors import NodeError
 
 from .node_support import a_spec
 

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from components.node import files, paths, release
-from components.node import mirror as mirrors
-from components.node.errors import NodeError
-from components.node.spec import Release
+from components.node.service import mirror as mirrors
+from components.node.service import release
+from components.node.shared import files, paths
+from components.node.shared.errors import NodeError
+from components.node.shared.spec import Release
 
 VERSION = "3.6.16"
 

@@ -5,8 +5,11 @@ from typing import Any
 
 import pytest
 
-from components.node import firewall, identity, paths, retire
-from components.node.identity import Identity
+from components.node.data import identity
+from components.node.data.identity import Identity
+from components.node.machine import firewall
+from components.node.shared import paths
+from components.node.verbs import retire
 
 
 @pytest.fixture(autouse=True)

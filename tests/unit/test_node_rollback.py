@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from components.node import etcd, member, paths, release, rollback, spec, systemd, unit, versions
-from components.node.errors import NodeError
+from components.node.protocol import etcd, versions
+from components.node.service import member, release, systemd, unit
+from components.node.shared import paths, spec
+from components.node.shared.errors import NodeError
+from components.node.upgrade import rollback
 
 from .node_support import a_spec
 
@@ -35,8 +38,8 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(member, "wait_ready", lambda *_: done.append("ready"))
     monkeypatch.setattr(release, "distrust", lambda version: done.append(f"distrust {version}"))
     monkeypatch.setattr(etcd, "seen", lambda *_: versions.Seen("3.5.35", "3.5.0"))
-    monkeypatch.setattr("components.node.files.os.chown", lambda *_: None)
-    monkeypatch.setattr("components.node.files.os.fchown", lambda *_: None)
+    monkeypatch.setattr("components.node.shared.files.os.chown", lambda *_: None)
+    monkeypatch.setattr("components.node.shared.files.os.fchown", lambda *_: None)
     return done
 
 

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from components.node import certificate, certificates, etcd, paths, rotation, systemd
-from components.node.errors import NodeError
-from components.node.spec import Bundle
+from components.node.cluster import rotation
+from components.node.protocol import certificate, etcd
+from components.node.service import certificates, systemd
+from components.node.shared import paths
+from components.node.shared.errors import NodeError
+from components.node.shared.spec import Bundle
 from tests.support.authority import OwnAuthority
 
 from .node_support import a_spec

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
-from components.node import etcd, snapshot, spec
-from components.node.errors import NodeError
+from components.node.data import snapshot
+from components.node.protocol import etcd
+from components.node.shared import spec
+from components.node.shared.errors import NodeError
 
 from .node_support import a_spec, a_status
 
@@ -43,7 +45,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Etcd:
     fake = Etcd()
     monkeypatch.setattr(etcd, "etcdctl", fake.etcdctl)
     monkeypatch.setattr(snapshot, "run", fake.run)
-    monkeypatch.setattr("components.node.files.os.chown", lambda *_: None)
+    monkeypatch.setattr("components.node.shared.files.os.chown", lambda *_: None)
     return fake
 
 

@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 
-from components.node import converge, etcd, files, spare, sparing
-from components.node.decide import Voter
-from components.node.errors import NodeError
-from components.node.sparing import KEY, LEASE_SECONDS
+from components.node.cluster import sparing
+from components.node.cluster.decide import Voter
+from components.node.cluster.sparing import KEY, LEASE_SECONDS
+from components.node.protocol import etcd
+from components.node.shared import files
+from components.node.shared.errors import NodeError
+from components.node.verbs import converge, spare
 
 from .key_store import Store
 from .node_support import a_member, a_spec, a_status, raw_spec

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from components.node import spec
-from components.node.errors import NodeError
+from components.node.shared import spec
+from components.node.shared.errors import NodeError
 
 from .node_support import SPEC, a_spec, raw_spec
 

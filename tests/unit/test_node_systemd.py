@@ -8,7 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from components.node import paths, systemd
+from components.node.service import systemd
+from components.node.shared import paths
 
 
 @pytest.fixture
@@ -55,8 +56,8 @@ def test_a_unit_that_a_run_wrote_and_did_not_tell_systemd_of_is_told_by_the_next
     monkeypatch.setattr(systemd, "run", run)
     monkeypatch.setattr(paths, "UNIT_FILE", tmp_path / "etcd.service")
     monkeypatch.setattr(paths, "UNIT_WANTED", tmp_path / "wants" / "etcd.service")
-    monkeypatch.setattr("components.node.files.os.fchown", lambda *_: None)
-    monkeypatch.setattr("components.node.files.os.chown", lambda *_: None)
+    monkeypatch.setattr("components.node.shared.files.os.fchown", lambda *_: None)
+    monkeypatch.setattr("components.node.shared.files.os.chown", lambda *_: None)
     systemd.install("[Unit]")
     assert len(told) == 1
     systemd.install("[Unit]")

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from components.node import machine
-from components.node.errors import NodeError
+from components.node.service import machine
+from components.node.shared.errors import NodeError
 
 TRACKING = "Reference ID    : A9FEA97B (169.254.169.123)\nStratum         : 4\nLeap status     : {}\n"
 

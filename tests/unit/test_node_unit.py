@@ -1,6 +1,6 @@
 """The systemd unit of etcd, and the permission to begin with an empty data directory."""
 
-from components.node import unit
+from components.node.service import unit
 
 from .node_support import a_spec
 

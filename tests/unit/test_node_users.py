@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.node import etcd, users
-from components.node.errors import NodeError
-from components.node.spec import Spec, User
+from components.node.cluster import users
+from components.node.protocol import etcd
+from components.node.shared.errors import NodeError
+from components.node.shared.spec import Spec, User
 from components.plan.users import OWN_KEYS, ROOTS
 
 from .node_support import a_spec

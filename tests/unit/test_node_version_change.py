@@ -4,10 +4,13 @@ from collections.abc import Mapping
 
 import pytest
 
-from components.node import etcd, member, snapshot, version_change
-from components.node.errors import NodeError
-from components.node.spec import Spec
-from components.node.versions import Seen
+from components.node.data import snapshot
+from components.node.protocol import etcd
+from components.node.protocol.versions import Seen
+from components.node.service import member
+from components.node.shared.errors import NodeError
+from components.node.shared.spec import Spec
+from components.node.upgrade import version_change
 
 from .node_support import a_spec, a_status
 

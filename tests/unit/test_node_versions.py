@@ -6,9 +6,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from components.node import versions
-from components.node.errors import NodeError
-from components.node.versions import Seen
+from components.node.protocol import versions
+from components.node.protocol.versions import Seen
+from components.node.shared.errors import NodeError
 
 A_VERSION = st.builds("3.{}.{}".format, st.integers(4, 8), st.integers(0, 40))
 

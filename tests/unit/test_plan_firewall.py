@@ -7,7 +7,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.node import firewall as on_machine
+from components.node.machine import firewall as on_machine
 from components.plan.firewall import member_rules, outside
 from tests.support.needs import require_program
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.node import paths
-from components.node import spec as node_spec
+from components.node.shared import paths
+from components.node.shared import spec as node_spec
 from components.plan import (
     AuthorityPlan,
     ClusterPlan,

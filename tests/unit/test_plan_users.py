@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.node import spec as node_spec
-from components.node.errors import NodeError
+from components.node.shared import spec as node_spec
+from components.node.shared.errors import NodeError
 from components.plan.users import OWN_KEYS, UserPlan, check_users
 
 from .node_support import a_spec

@@ -1,0 +1,161 @@
+"""claim: one operator at a time changes a cluster, whichever machines their runs are at.
+
+The claim is a key in the cluster itself, so whoever may change the cluster can see it, and nothing else has to be
+there. It hangs on a lease: what a run that was cut off has left lapses by itself. The machine's own lock (`lock`) keeps
+two verbs apart on one machine, for minutes; this one keeps two operators apart, for a whole update.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..protocol import etcd
+from ..service import certificates, systemd
+from ..shared.errors import NodeError
+from ..shared.say import phase
+from ..shared.spec import Bundle, Operator, Spec
+from . import leased
+
+KEY = "external-etcd/operator"
+LEASE_SECONDS = 240
+"""Longer than a verb that changes the cluster usually may take: who claims at its beginning holds it until its end.
+What takes longer (a snapshot of much data) is bridged by renewals meanwhile."""
+_RENEWAL_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds the claim."""
+
+    operator: Operator
+    since: str
+    """When this holder's change began, RFC 3339."""
+    lease: int
+
+    def __str__(self) -> str:
+        return f"{self.operator.by} (operator {self.operator.id}) since {self.since}"
+
+
+class Claim:
+    """The claim of this operator on the cluster that the specification names.
+
+    Args:
+        spec: the cluster.
+        operator: whose run this is; None: nobody who could be told apart, so nothing is claimed.
+    """
+
+    def __init__(self, spec: Spec, operator: Operator | None) -> None:
+        self._spec = spec
+        self._operator = operator
+        self._held = False
+
+    def before_writing(self, bundle: Bundle) -> None:
+        """Claims the cluster if other certificates than those that are there are about to reach a living member.
+
+        Raises:
+            NodeError: somebody else holds it; nothing was written.
+        """
+        if self._operator is None or not certificates.differ(bundle) or not systemd.show().runs:
+            return
+        try:
+            answering, _ = etcd.with_quorum(self._spec, self._spec.members)
+        except NodeError:
+            return  # what is there is no certificate that anybody could ask with: it has to be replaced
+        self.hold([address for address, _ in answering])
+
+    def hold(self, addresses: Sequence[str]) -> None:
+        """Claims the cluster for this operator, or renews the claim; once per verb is enough.
+
+        Without a quorum there is nothing to claim: no step that restarts or changes membership is taken without one.
+        The same holds when the database is full: etcd takes no key, and the members' health forbids every such step.
+
+        Args:
+            addresses: members that read through the quorum.
+
+        Raises:
+            NodeError: somebody else holds it; nothing was changed.
+        """
+        if self._operator is None or self._held or not addresses:
+            return
+        phase("claim the cluster")
+        holder = holder_of(self._spec, addresses)
+        if holder is None or (self._is_mine(holder) and not leased.renew(self._spec, addresses, holder.lease)):
+            holder = self._take(addresses)
+        if holder is not None and not self._is_mine(holder):
+            raise NodeError(
+                f"another operator is changing this cluster: {holder}; nothing was changed",
+                "Wait until that run has ended, then run again. What a run that was cut off has left lapses by "
+                f"itself: {_time_left(self._spec, addresses, holder)}.",
+            )
+        self._held = True
+        if holder is not None:
+            _keep_alive(self._spec, holder.lease)
+
+    def release(self, addresses: Sequence[str]) -> None:
+        """Gives the claim back if it is this operator's."""
+        if self._operator is None or not addresses:
+            return
+        holder = holder_of(self._spec, addresses)
+        if holder is not None and self._is_mine(holder):
+            leased.give_back(self._spec, addresses, holder.lease)
+
+    def _is_mine(self, holder: Holder) -> bool:
+        return self._operator is not None and holder.operator.id == self._operator.id
+
+    def _take(self, addresses: Sequence[str]) -> Holder | None:
+        """Makes the claim; returns who holds it now, None when the database is too full for one."""
+        assert self._operator is not None  # noqa: S101  hold has seen to it
+        value = {
+            "operator": self._operator.id,
+            "by": self._operator.by,
+            "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        }
+        try:
+            return _holder(leased.take(self._spec, addresses, KEY, value, LEASE_SECONDS))
+        except leased.FullError:
+            return None
+
+
+def _keep_alive(spec: Spec, lease: int) -> None:
+    """Renews the lease now and then for as long as this process lives."""
+
+    def renew() -> None:
+        while True:
+            time.sleep(_RENEWAL_SECONDS)
+            with contextlib.suppress(NodeError):
+                leased.renew(spec, list(spec.members.values()), lease)
+
+    threading.Thread(target=renew, daemon=True).start()
+
+
+def holder_of(spec: Spec, addresses: Sequence[str]) -> Holder | None:
+    """Who holds the claim now, None when nobody does.
+
+    Args:
+        spec: the cluster.
+        addresses: members that read through the quorum.
+
+    Raises:
+        NodeError: they do not answer.
+    """
+    held = leased.find(spec, addresses, KEY)
+    return _holder(held) if held is not None else None
+
+
+def _holder(held: leased.Held) -> Holder:
+    try:
+        operator = Operator(str(held.value["operator"]), str(held.value["by"]))
+        return Holder(operator, str(held.value["since"]), held.lease)
+    except KeyError:
+        return Holder(Operator("", "somebody unknown"), "an unknown time", held.lease)
+
+
+def _time_left(spec: Spec, addresses: Sequence[str], holder: Holder) -> str:
+    if not holder.lease:
+        return f"this one does not, as it has no lease (`etcdctl del {KEY}`)"
+    left = leased.seconds_left(spec, addresses, holder.lease, LEASE_SECONDS)
+    return f"this one in {left} s, if that run does no more until then"

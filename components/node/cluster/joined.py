@@ -1,0 +1,127 @@
+"""joined: who of the members is this program's, as the cluster itself remembers it.
+
+A machine records who is on the list when an update reaches it. Who joins may be in the cluster before that, and if the
+update ends there and is taken back, no machine that stays has ever heard of the new member; nor has the new one of who
+is to leave for it. Nobody would dare to remove either: it could be somebody else's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from ..protocol import etcd
+from ..shared.spec import Spec
+from .leased import text
+
+PREFIX = "external-etcd/joined/"
+"""A key of etcd per member that has joined or is about to; its value is the member's address."""
+
+
+def note(spec: Spec, addresses: Sequence[str]) -> None:
+    """Notes that this member is about to join.
+
+    Args:
+        spec: this member.
+        addresses: members that reach the quorum.
+
+    Raises:
+        NodeError: they do not answer.
+    """
+    etcd.etcdctl(spec, addresses, ["put", PREFIX + spec.member, spec.address])
+
+
+def forget(spec: Spec, addresses: Sequence[str], name: str) -> None:
+    """Forgets a member that has left."""
+    etcd.etcdctl(spec, addresses, ["del", PREFIX + name], check=False)
+
+
+def settle(spec: Spec, addresses: Sequence[str]) -> None:
+    """Makes the notes those of the members that are wanted, and of nobody else: the cluster is as it should be.
+
+    Args:
+        spec: the cluster.
+        addresses: members that reach the quorum.
+
+    Raises:
+        NodeError: they do not answer.
+    """
+    there = noted(spec, addresses)
+    changes = [f"put {PREFIX}{name} {address}" for name, address in spec.members.items() if there.get(name) != address]
+    changes += [f"del {PREFIX}{name}" for name in there if name not in spec.members]
+    if changes:
+        # Three lists, each ended by an empty line: compared is nothing, so the second one is done, as a whole.
+        etcd.etcdctl(spec, addresses, ["txn"], stdin="\n".join(["", *changes, "", "", ""]))
+
+
+def everyone(spec: Spec, addresses: Sequence[str], cluster: etcd.Membership) -> Spec:
+    """The wanted state, with those of ours among the members who are to leave and are still there.
+
+    Args:
+        spec: the wanted state.
+        addresses: members that reach the quorum.
+        cluster: the member list.
+
+    Raises:
+        NodeError: the members do not answer.
+    """
+    return replace(spec, members={**spec.members, **unknown(spec, addresses, cluster, {})})
+
+
+def unknown(spec: Spec, addresses: Sequence[str], cluster: etcd.Membership, known: Mapping[str, str]) -> dict[str, str]:
+    """Those who were taken in and of whom this machine has not heard: name -> address.
+
+    Args:
+        spec: the wanted state.
+        addresses: members that reach the quorum.
+        cluster: the member list.
+        known: name -> address of those of whom it has, besides those who are wanted.
+
+    Raises:
+        NodeError: the members do not answer.
+    """
+    ours = {
+        entry.id
+        for name, address in {**known, **spec.members}.items()
+        for entry in cluster.of_slot(name, spec.peer_url(address))
+    }
+    if all(entry.id in ours for entry in cluster.members):
+        return {}
+    return {name: address for name, address in noted(spec, addresses).items() if name not in {**known, **spec.members}}
+
+
+def learners(spec: Spec, addresses: Sequence[str], cluster: etcd.Membership) -> dict[str, etcd.Member]:
+    """Those of the others who were taken in and do not vote yet: name -> entry.
+
+    Args:
+        spec: this member.
+        addresses: members that reach the quorum.
+        cluster: the member list.
+
+    Raises:
+        NodeError: the members do not answer.
+    """
+    own = cluster.of_slot(spec.member, spec.peer_url(spec.address))
+    if not any(entry.learner and entry not in own for entry in cluster.members):
+        return {}
+    return {
+        name: entry
+        for name, address in noted(spec, addresses).items()
+        if name != spec.member
+        for entry in cluster.of_slot(name, spec.peer_url(address))
+        if entry.learner
+    }
+
+
+def noted(spec: Spec, addresses: Sequence[str]) -> dict[str, str]:
+    """Those who were taken in, or were about to be when a run was cut off: name -> address.
+
+    Args:
+        spec: the cluster.
+        addresses: members that reach the quorum.
+
+    Raises:
+        NodeError: the members do not answer.
+    """
+    _, found, _ = etcd.etcdctl(spec, addresses, ["get", "--prefix", PREFIX])
+    return {text(row["key"])[len(PREFIX) :]: text(row["value"]) for row in (found or {}).get("kvs") or []}

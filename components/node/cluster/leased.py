@@ -1,0 +1,123 @@
+"""leased: a key of etcd that only one can have at a time, that everybody sees, and that lapses by itself.
+
+It hangs on a lease: what a run that was cut off has left is gone after a while, whoever looks or does not.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..protocol import etcd
+from ..shared.errors import NodeError
+from ..shared.spec import Spec
+
+_NOT_THERE = "lease not found"
+_NO_SPACE = "database space exceeded"
+
+
+class FullError(NodeError):
+    """The database is full: etcd takes no key."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """A key that somebody has."""
+
+    value: Mapping[str, Any]
+    """What they have written; empty when nobody understands it."""
+    lease: int
+    """ID of the lease; 0: none, so it does not lapse."""
+
+
+def find(spec: Spec, addresses: Sequence[str], key: str) -> Held | None:
+    """Who has the key now, None when nobody has.
+
+    Args:
+        spec: the cluster.
+        addresses: members that read through the quorum.
+        key: the key.
+
+    Raises:
+        NodeError: they do not answer.
+    """
+    _, found, _ = etcd.etcdctl(spec, addresses, ["get", key])
+    rows = (found or {}).get("kvs") or []
+    if not rows:
+        return None
+    try:
+        value = json.loads(text(rows[0]["value"]))
+    except ValueError:
+        value = None
+    return Held(value if isinstance(value, dict) else {}, int(rows[0].get("lease", 0)))
+
+
+def take(spec: Spec, addresses: Sequence[str], key: str, value: Mapping[str, str], seconds: int) -> Held:
+    """Takes the key if nobody has it; returns who has it now.
+
+    Args:
+        spec: the cluster.
+        addresses: members that read through the quorum.
+        key: the key.
+        value: what to write.
+        seconds: after which it lapses.
+
+    Raises:
+        FullError: the database is full.
+        NodeError: etcd refuses for another reason, or does not answer.
+    """
+    code, granted, said = etcd.etcdctl(spec, addresses, ["lease", "grant", str(seconds)], check=False)
+    if code != 0:
+        kind = FullError if _NO_SPACE in said else NodeError
+        raise kind(f"etcd takes no key {key}: {said}; nothing was changed", "Run again.")
+    lease = int(granted["ID"])
+    # If there is no such key, put it; all or nothing, whoever else tries at the same moment.
+    transaction = f'create("{key}") = "0"\n\nput {key} \'{json.dumps(value)}\' --lease={lease:x}\n\n\n'
+    _, done, _ = etcd.etcdctl(spec, addresses, ["txn"], stdin=transaction)
+    if done.get("succeeded"):
+        return Held(value, lease)
+    give_back(spec, addresses, lease)
+    # Whoever was faster may be done by now.
+    return find(spec, addresses, key) or take(spec, addresses, key, value, seconds)
+
+
+def renew(spec: Spec, addresses: Sequence[str], lease: int) -> bool:
+    """Lets a key last as long again from now on; returns whether it was still there.
+
+    Raises:
+        NodeError: etcd refuses, or does not answer.
+    """
+    code, _, said = etcd.etcdctl(spec, addresses, ["lease", "keep-alive", "--once", f"{lease:x}"], check=False)
+    if code != 0 and _NOT_THERE not in said:
+        raise NodeError(f"a lease could not be renewed: {said}; nothing was changed", "Run again.")
+    return code == 0
+
+
+def give_back(spec: Spec, addresses: Sequence[str], lease: int) -> None:
+    """Ends a lease, and so removes its key."""
+    etcd.etcdctl(spec, addresses, ["lease", "revoke", f"{lease:x}"], check=False)
+
+
+def seconds_left(spec: Spec, addresses: Sequence[str], lease: int, otherwise: int) -> int:
+    """How many seconds a lease has left.
+
+    Args:
+        spec: the cluster.
+        addresses: members that read through the quorum.
+        lease: its ID.
+        otherwise: what to say when they do not.
+    """
+    _, found, _ = etcd.etcdctl(spec, addresses, ["lease", "timetolive", f"{lease:x}"], check=False)
+    return max(int((found or {}).get("ttl", otherwise)), 0)
+
+
+def text(encoded: str) -> str:
+    """What etcdctl prints in base64; empty when it is no text."""
+    try:
+        return base64.b64decode(encoded).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return ""

@@ -1,0 +1,179 @@
+"""Replacing a CA: what must have reached every member before the next phase may begin on any.
+
+A CA is replaced in three updates: every member trusts the new one beside the old one; the new one issues every
+certificate; the old one is trusted no more. Etcd reads certificates anew for every connection, but the CAs that it
+trusts only when it starts. So whoever presents a certificate of the new CA to a member that was started before the
+first phase is refused, and whoever trusts the new CA alone refuses a member before the second.
+
+There are two lists of CAs: of clients and servers, and of the members among each other. Each is replaced like this, by
+itself or in the same updates. A cluster that has one CA for both gets another one for its peers in the same way.
+
+Nothing here is remembered: the members are asked, with the new certificates, before these are installed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Union
+
+from ..protocol import certificate, etcd
+from ..service import certificates, systemd, unit
+from ..shared import paths
+from ..shared.errors import NodeError
+from ..shared.say import phase, until
+from ..shared.spec import Bundle, Spec
+
+
+@dataclass(frozen=True)
+class _Use:
+    """One of the two lists of CAs."""
+
+    file: str
+    pair: str
+    """The certificate of the member itself that such a CA issues."""
+    authorities: str
+    """The key of the configuration that is the list."""
+    issuer: str
+    """The key of the configuration that names who issues."""
+
+
+_USES = (
+    _Use("ca.crt", "server", "authorities", "issuer"),
+    _Use("peer-ca.crt", "peer", "peerAuthorities", "peerIssuer"),
+)
+_Answer = Union[bool, etcd.SilentError, etcd.AlienError]
+
+_NO_CHECK_TIME = 0x200000
+"""X509_V_FLAG_NO_CHECK_TIME of OpenSSL, for which Python has no name."""
+_SILENCE_SECONDS = 5.0
+
+
+def refuse_too_early(spec: Spec, bundle: Bundle) -> None:
+    """Refuses certificates that a member would refuse, and to trust less than what members present.
+
+    Raises:
+        NodeError: a member is not there yet, or cannot be asked; nothing was changed.
+    """
+    here = certificates.installed()
+    changed = [use for use in _USES if _differs(use, here, bundle)]
+    if not changed:
+        return
+    phase("ask whether every member is ready for these certificates")
+    with certificates.laid_out(bundle) as place:
+        for use in changed:
+            if not _verifies(place, use.pair, bundle.files[use.file]):
+                raise NodeError(
+                    f"whoever trusts the CAs in {use.file} would refuse {use.pair}.crt; nothing was changed",
+                    "Run `pulumi up` again; both come from there. Two CAs with the same subject need a subject "
+                    "key identifier each.",
+                )
+        known = "server.crt" in here
+        asked = [use for use in changed if not known or not _nobodys_business(use, here, bundle, place)]
+        if asked:
+            _refuse(spec, asked, _answers(spec, place, patient=known), must_answer=known)
+
+
+def _differs(use: _Use, here: Mapping[str, str], bundle: Bundle) -> bool:
+    trusted, before = (set(certificate.fingerprints(files.get(use.file, ""))) for files in (bundle.files, here))
+    return trusted != before or here.get(f"{use.pair}.crt") != bundle.files[f"{use.pair}.crt"]
+
+
+def _nobodys_business(use: _Use, here: Mapping[str, str], bundle: Bundle, place: Path) -> bool:
+    """Whether it is a renewal, or one more CA to trust: nobody refuses that."""
+    trusted, before = (set(certificate.fingerprints(files.get(use.file, ""))) for files in (bundle.files, here))
+    if not before <= trusted:
+        return False
+    issuer = _issuer(place, use.pair, bundle.files[use.file])
+    return issuer is not None and issuer == _issuer(paths.PKI, use.pair, here.get(use.file, ""))
+
+
+def runs_with_other_cas(pid: int) -> bool:
+    """Whether etcd was started with other CAs than those that are installed now."""
+    return systemd.variable_of(pid, unit.TRUSTED) != certificates.trusted()
+
+
+def _answers(spec: Spec, place: Path, *, patient: bool) -> Mapping[str, _Answer]:
+    """Member -> whether, on both ports, it takes the new certificates and presents one that the new CAs vouch for.
+
+    Args:
+        spec: the members; this one is asked too when it runs.
+        place: where the new certificates are.
+        patient: ask again for a little while when one is silent, as when it has just been restarted.
+    """
+
+    def ask(address: str) -> bool:
+        etcd.ready(spec, address, place=place)
+        etcd.peer_view(spec, address, place=place)
+        return True
+
+    members = spec.members if systemd.show().runs else spec.others
+    answers: dict[str, _Answer] = {}
+    for _ in until(_SILENCE_SECONDS if patient else 0, every=0.5):
+        answers = etcd.each(ask, members)
+        if not any(isinstance(answer, etcd.SilentError) for answer in answers.values()):
+            break
+    return answers
+
+
+def _refuse(spec: Spec, asked: Sequence[_Use], answers: Mapping[str, _Answer], *, must_answer: bool) -> None:
+    def said(kind: type[Exception]) -> str:
+        return "; ".join(f"{name}: {answer}" for name, answer in answers.items() if type(answer) is kind)
+
+    name = (spec.peer_issuer or spec.issuer) if asked[0].pair == "peer" else spec.issuer
+    issuer = f"the CA {name}" if name else "the new CA"
+    listed, issues = f"`{asked[0].authorities}`", f"`{asked[0].issuer}`"
+    if refused := said(etcd.RefusedError):
+        raise NodeError(
+            f"certificates of {issuer} are not accepted everywhere yet ({refused}); nothing was changed",
+            f"Let every member trust it first: list it in {listed} beside the old one, leave {issues} as it was, "
+            f"and run `pulumi up`; change {issues} after that.",
+        )
+    if unknown := said(etcd.AlienError):
+        raise NodeError(
+            f"a CA that is to be trusted no more is still in use ({unknown}); nothing was changed",
+            f"Give every member a certificate of another one first: list both in {listed}, set {issues} to the one "
+            "that stays, and run `pulumi up`; take the old one off the list after that.",
+        )
+    silent = said(etcd.SilentError)
+    if must_answer and silent:
+        raise NodeError(
+            f"the CA is replaced only while every member can be asked ({silent}); nothing was changed",
+            f"Set {listed} and {issues} back to what they were, bring it back with `pulumi up`, then go on.",
+        )
+
+
+def _issuer(place: Path, pair: str, authorities: str) -> str | None:
+    """Fingerprint of the CA that has issued this certificate in a directory; None when it is not among them."""
+    for der in certificate.der_of(authorities):
+        if _verifies(place, pair, ssl.DER_cert_to_PEM_cert(der)):
+            return certificate.fingerprint(der)
+    return None
+
+
+def _verifies(place: Path, pair: str, authorities: str) -> bool:
+    """Whether a client that trusts these CAs takes this certificate, whatever the time is.
+
+    Python verifies a certificate in a handshake only; this one is held in memory, with oneself.
+    """
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname = False
+    try:
+        server.load_cert_chain(place / f"{pair}.crt", place / f"{pair}.key")
+        client.load_verify_locations(cadata=authorities)
+    except (OSError, ssl.SSLError):
+        return False
+    client.verify_flags = ssl.VerifyFlags(client.verify_flags | _NO_CHECK_TIME)
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    hello, answer = client.wrap_bio(back, there), server.wrap_bio(there, back, server_side=True)
+    try:
+        for end in (hello, answer, hello):
+            with contextlib.suppress(ssl.SSLWantReadError):
+                end.do_handshake()
+    except ssl.SSLError:
+        return False
+    return True

@@ -1,0 +1,69 @@
+"""sparing: one machine at a time is let go.
+
+Whoever is asked judges by who is healthy now. Two that are asked at the same moment would each see the other's machine,
+which is about to go, and the two together are one too many. So what was let go is noted in the cluster itself, until
+its member is back, or for as long as it takes a machine to go: from then on the others see that it is not healthy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+
+from ..shared.errors import NodeError
+from ..shared.spec import Spec
+from . import leased
+
+KEY = "external-etcd/sparing"
+LEASE_SECONDS = 300
+"""Longer than any cloud takes to shut a machine down."""
+
+
+def take(spec: Spec, addresses: Sequence[str], name: str) -> bool:
+    """Notes that the machine of this member is to go.
+
+    Args:
+        spec: the cluster.
+        addresses: members that read through the quorum.
+        name: the member.
+
+    Returns:
+        Whether that is new; not where the same was noted before, which counts anew from now on.
+
+    Raises:
+        NodeError: that of another one is about to go.
+    """
+    held = leased.find(spec, addresses, KEY)
+    again = held is not None and held.value.get("member") == name
+    if held is not None and again and leased.renew(spec, addresses, held.lease):
+        return False
+    if held is None or again:
+        value = {"member": name, "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+        held = leased.take(spec, addresses, KEY, value, LEASE_SECONDS)
+    if held.value.get("member") == name:
+        return True
+    other = held.value.get("member", "another member")
+    lapses = f"does not lapse by itself, as it has no lease (`etcdctl del {KEY}`)"
+    if held.lease:
+        lapses = f"lapses by itself in {leased.seconds_left(spec, addresses, held.lease, LEASE_SECONDS)} s"
+    raise NodeError(
+        f"the machine of {other} was let go at {held.value.get('since', 'an unknown time')} and is not back yet; the "
+        f"machine of {name} stays as it is",
+        f"One machine at a time: put the generation of {name} back and run `pulumi up`, and raise it again when "
+        f"{other} is back. If {other} was not replaced after all: this {lapses}.",
+    )
+
+
+def give_back(spec: Spec, addresses: Sequence[str], name: str) -> None:
+    """Takes the note back if it is of this member; if that fails, it lapses.
+
+    Args:
+        spec: the cluster.
+        addresses: members that read through the quorum.
+        name: the member.
+    """
+    with contextlib.suppress(NodeError):
+        held = leased.find(spec, addresses, KEY)
+        if held is not None and held.value.get("member") == name:
+            leased.give_back(spec, addresses, held.lease)

@@ -1,0 +1,145 @@
+"""users: etcd's own authentication as the configuration has it: who is root, and who has which keys.
+
+A client is the user whose name is the common name of its certificate. What is ours carries our name: a user is this
+program's when a role `external-etcd/<user>` exists, and authentication is when a key of etcd says so. All others are
+left alone. Each step can be done again: a run that was killed anywhere is completed by the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ..protocol import etcd
+from ..shared.errors import NodeError
+from ..shared.spec import Spec, User
+from .leased import text
+
+MARK = "external-etcd/authentication"
+"""A key of etcd that is there while this program has authentication on, or turns it on or off."""
+ROLES = "external-etcd/"
+"""Begins the names of this program's roles."""
+ROOTS = ("root", "kube-apiserver-etcd-client", "kube-etcd-healthcheck-client")
+"""Who may do everything: etcd does not turn authentication on without `root`; API servers, and this program."""
+
+_KINDS = ("read", "write", "readwrite")  # in the order of etcd's numbers
+
+Permission = tuple[str, str, str]
+"""Kind, first key, and the key behind the last one; empty: that one key alone."""
+
+
+def settle(spec: Spec, addresses: Sequence[str]) -> None:
+    """Turns authentication on with the users that are wanted, or off if it was this program that turned it on.
+
+    To be called when all members are healthy and run the same version.
+
+    Args:
+        spec: the cluster; `users` is None without authentication.
+        addresses: members that reach the quorum.
+
+    Raises:
+        NodeError: they do not answer, or a user of that name is somebody else's.
+    """
+    _, found, _ = etcd.etcdctl(spec, addresses, ["get", MARK])
+    marked = bool((found or {}).get("kvs"))
+    if spec.users is None and not marked:
+        return
+
+    def told(*words: str) -> Mapping[str, Any]:
+        _, value, _ = etcd.etcdctl(spec, addresses, list(words))
+        return value or {}
+
+    users, roles = told("user", "list").get("users") or [], told("role", "list").get("roles") or []
+    ours = {role[len(ROLES) :] for role in roles if role.startswith(ROLES)}
+    wanted = spec.users or {}
+    refuse_others(wanted, users, ours)
+    on = bool(told("auth", "status").get("enabled"))
+    if spec.users is None and on:
+        # First: as long as it is on, everybody is somebody.
+        told("auth", "disable")
+    if spec.users is not None:
+        if not marked:
+            told("put", MARK, "on")
+        for step in _roots(told, users, roles):
+            told(*step)
+    for name in sorted(ours - set(wanted)):
+        for step in removed(name, users):
+            told(*step)
+    for name, user in wanted.items():
+        there = told("role", "get", ROLES + name).get("perm") or [] if name in ours else None
+        holds = told("user", "get", name).get("roles") or [] if name in users else None
+        for step in changed(name, user, None if there is None else [_permission(each) for each in there], holds):
+            told(*step)
+    if spec.users is None:
+        told("del", MARK)
+    elif not on:
+        # Last: from now on who is nobody reaches nothing.
+        told("auth", "enable")
+
+
+def refuse_others(wanted: Mapping[str, User], users: Sequence[str], ours: set[str]) -> None:
+    """Raises NodeError when a user that is wanted exists already and this program did not make it."""
+    taken = [name for name in wanted if name in users and name not in ours]
+    if taken:
+        raise NodeError(
+            f"etcd has a user {taken[0]} that this program did not make; its users and roles were not changed",
+            f"Give the user in the configuration another name, or remove the other one: `etcdctl user delete "
+            f"{taken[0]}`. Then run again.",
+        )
+
+
+def removed(name: str, users: Sequence[str]) -> Iterator[list[str]]:
+    """What to tell etcdctl to remove a user of ours; the role goes last, because it says whose the user is."""
+    if name in users:
+        yield ["user", "delete", name]
+    yield ["role", "delete", ROLES + name]
+
+
+def changed(
+    name: str, user: User, permissions: Sequence[Permission] | None, roles: Sequence[str] | None
+) -> Iterator[list[str]]:
+    """What to tell etcdctl to make a user of ours what is wanted; what it has before and after, it has all the time.
+
+    Args:
+        name: the user.
+        user: its keys.
+        permissions: what its role may do now; None: there is no such role.
+        roles: which roles it has now; None: there is no such user.
+    """
+    role = ROLES + name
+    if permissions is None:
+        yield ["role", "add", role]
+    now = (user.permission, user.prefix, end_of(user.prefix))
+    if now not in (permissions or ()):
+        yield ["role", "grant-permission", role, user.permission, user.prefix, "--prefix"]
+    for _, first, end in permissions or ():
+        # A range has one permission: what was granted above is already another kind for the same range.
+        if (first, end) != now[1:]:
+            yield ["role", "revoke-permission", role, first, *([end] if end else [])]
+    if roles is None:
+        yield ["user", "add", name, "--no-password"]
+    if role not in (roles or ()):
+        yield ["user", "grant-role", name, role]
+    for other in roles or ():
+        if other != role:
+            yield ["user", "revoke-role", name, other]
+
+
+def end_of(prefix: str) -> str:
+    """The first key behind all that begin with a prefix."""
+    return prefix[:-1] + chr(ord(prefix[-1]) + 1)
+
+
+def _roots(told: Any, users: Sequence[str], roles: Sequence[str]) -> Iterator[list[str]]:
+    if "root" not in roles:
+        yield ["role", "add", "root"]
+    for name in ROOTS:
+        if name not in users:
+            yield ["user", "add", name, "--no-password"]
+        if name not in users or "root" not in (told("user", "get", name).get("roles") or []):
+            yield ["user", "grant-role", name, "root"]
+
+
+def _permission(raw: Mapping[str, Any]) -> Permission:
+    kind = _KINDS[int(raw.get("permType", 0))]
+    return kind, text(raw.get("key", "")), text(raw.get("range_end", ""))

@@ -1,0 +1,1 @@
+"""The machine around etcd: account, network, firewall, ports, metadata."""

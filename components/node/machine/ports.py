@@ -1,0 +1,105 @@
+"""Who listens on the ports that etcd needs."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..shared import paths
+
+_LISTEN, _ESTABLISHED = "0A", "01"
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A socket that is taken, and by whom."""
+
+    address: str
+    port: int
+    pid: int
+    """0 when the process cannot be found."""
+    program: str
+
+
+def foreign_listeners(ports: Iterable[int], addresses: Iterable[str]) -> list[Listener]:
+    """Processes outside our units that listen on one of the ports at one of the addresses, or at all addresses."""
+    wanted = set(ports)
+    hosts = {ipaddress.ip_address(address) for address in addresses}
+    taken: dict[str, tuple[str, int]] = {}
+    for line in _sockets():
+        fields = line.split()
+        host, _, port = fields[1].partition(":")
+        address = _address(host)
+        if fields[3] == _LISTEN and int(port, 16) in wanted and (address.is_unspecified or address in hosts):
+            taken[fields[9]] = (str(address), int(port, 16))
+    if not taken:
+        return []
+    owners = _owners(set(taken))
+    return [
+        Listener(address, port, owners.get(inode, 0), _program(owners.get(inode, 0)))
+        for inode, (address, port) in taken.items()
+        if not _in_unit(owners.get(inode, 0))
+    ]
+
+
+def connected(port: int) -> list[str]:
+    """Addresses of other machines that are connected to this port here, each once."""
+    found = set()
+    for line in _sockets():
+        fields = line.split()
+        here, there = (_address(fields[at].partition(":")[0]) for at in (1, 2))
+        if fields[3] == _ESTABLISHED and int(fields[1].partition(":")[2], 16) == port and here != there:
+            found.add(there)
+    return sorted(str(address) for address in found if not address.is_loopback)
+
+
+def _sockets() -> Iterator[str]:
+    """The lines of the kernel's tables of TCP sockets."""
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with contextlib.suppress(OSError):
+            yield from Path(table).read_text().splitlines()[1:]
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """The kernel's notation: groups of four bytes, each in the byte order of amd64 and arm64."""
+    raw = b"".join(bytes.fromhex(text[at : at + 8])[::-1] for at in range(0, len(text), 8))
+    address = ipaddress.ip_address(raw)
+    mapped = getattr(address, "ipv4_mapped", None)
+    return mapped or address
+
+
+def _owners(inodes: set[str]) -> dict[str, int]:
+    found = {}
+    for process in Path("/proc").iterdir():
+        if not process.name.isdigit():
+            continue
+        try:
+            descriptors = list((process / "fd").iterdir())
+        except OSError:
+            continue  # it has ended, or is none of ours to see
+        for descriptor in descriptors:
+            try:
+                link = str(descriptor.readlink())
+            except OSError:
+                continue  # closed meanwhile: an etcd with clients opens and closes connections all the time
+            if link.startswith("socket:[") and link[8:-1] in inodes:
+                found[link[8:-1]] = int(process.name)
+    return found
+
+
+def _program(pid: int) -> str:
+    try:
+        return str(Path(f"/proc/{pid}/exe").readlink())
+    except OSError:
+        return "unknown"
+
+
+def _in_unit(pid: int) -> bool:
+    try:
+        lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+    except OSError:
+        return False
+    return any(line.endswith((f"/{paths.UNIT}", f"/{paths.NETWORK_UNIT}")) for line in lines)

@@ -1,0 +1,1 @@
+"""How etcd speaks and writes: its API, certificates, log and versions."""

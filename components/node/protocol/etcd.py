@@ -1,0 +1,531 @@
+"""Talking to etcd: its own https pages, its JSON gateway, and etcdctl.
+
+The pages (`/readyz` for clients, `/members` for peers) cost a few milliseconds and answer without a quorum, which is
+what most questions need. What etcdctl is for is asked by the gateway first: the start of etcdctl costs more than its
+question. Only what the gateway has done counts; whatever else it says, etcdctl is asked as if nothing had been.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import http.client
+import json
+import re
+import socket
+import ssl
+import urllib.parse
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ..shared import paths
+from ..shared.errors import NodeError, OverdueError
+from ..shared.run import run
+from ..shared.spec import Spec
+from . import certificate, gateway
+from .versions import Seen
+
+_R = TypeVar("_R")
+
+REFUSED = "connection refused"
+"""What a machine says on which no etcd runs."""
+
+
+RESET = "the connection was reset"
+"""How a machine ends what is no question for it, on which no etcd runs yet; see `network`."""
+
+UNREACHED = "the machine cannot be reached"
+"""What is said of a machine that is off, or to which the network is cut."""
+
+EXPIRED = "certificate has expired"
+"""How OpenSSL says that a certificate was good once."""
+
+_CLIENT = "kube-etcd-healthcheck-client"
+"""Common name of the certificate with which etcd is asked; with etcd's own authentication on, the name of the user."""
+_READ_SECONDS = 1.0
+_LOCKED_OUT = ("permission denied", "user name is empty")
+
+
+class SilentError(Exception):
+    """A member did not answer; the text says how that looked."""
+
+
+class AlienError(Exception):
+    """Something answers at a member's address that this CA does not vouch for, or that refuses our certificate."""
+
+
+class RefusedError(AlienError):
+    """It refuses our certificate."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """An entry of the member list."""
+
+    id: int
+    name: str
+    """Empty until the member has been started once."""
+    peer_urls: tuple[str, ...]
+    client_urls: tuple[str, ...]
+    """Empty until the member has been started once."""
+    learner: bool
+
+    @property
+    def started(self) -> bool:
+        """Whether it has ever run as a member of the cluster."""
+        return bool(self.client_urls)
+
+
+@dataclass(frozen=True)
+class Membership:
+    """The cluster as one member knows it."""
+
+    cluster_id: int
+    members: tuple[Member, ...]
+
+    def by_id(self, member_id: int) -> Member | None:
+        """The member with that ID."""
+        return next((member for member in self.members if member.id == member_id), None)
+
+    def of_slot(self, name: str, peer_url: str) -> tuple[Member, ...]:
+        """The entries that have this name or this peer URL."""
+        return tuple(member for member in self.members if member.name == name or peer_url in member.peer_urls)
+
+    @property
+    def voters(self) -> tuple[Member, ...]:
+        """The members that vote."""
+        return tuple(member for member in self.members if not member.learner)
+
+
+@dataclass(frozen=True)
+class Status:
+    """A member's own account of itself."""
+
+    member_id: int
+    cluster_id: int
+    version: str
+    leader: int
+    """0 when it knows none."""
+    raft_index: int
+    applied_index: int
+    db_size: int
+    learner: bool
+    errors: tuple[str, ...]
+    """`alarm <kind> of <member>`, and the lack of a leader in etcd's words."""
+    revision: int = 0
+    """Of the newest write that it has applied."""
+    downgrade_to: str = ""
+    """The version to which the cluster goes back; empty when it does not, and always with etcd 3.5."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What /readyz said."""
+
+    ok: bool
+    said: str
+    certificate: str
+    """SHA-256 fingerprint of the server certificate that was presented."""
+
+
+def _context(name: str, place: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    authorities = place / "peer-ca.crt"
+    # A machine that an earlier version of this program looked after has one file for both.
+    if name != "peer" or not authorities.exists():
+        authorities = place / "ca.crt"
+    try:
+        context.load_verify_locations(authorities)
+        context.load_cert_chain(place / f"{name}.crt", place / f"{name}.key")
+    except (OSError, ssl.SSLError) as error:
+        raise NodeError(
+            f"the certificates in {place} cannot be used ({error})", "Run `pulumi up`: converge writes them anew."
+        ) from None
+    return context
+
+
+def _get(
+    address: str,
+    port: int,
+    path: str,
+    client: str,
+    limits: tuple[float, float],
+    *,
+    place: Path | None = None,
+    content: Mapping[str, Any] | None = None,
+) -> tuple[int, bytes, Mapping[str, str], str]:
+    """Status, body, headers and the server certificate's fingerprint.
+
+    Args:
+        address: the member.
+        port: its client or peer port.
+        path: the page.
+        client: whose certificate is shown.
+        limits: seconds for the connection, and for the answer.
+        place: where the certificates are. Default: where etcd's own are.
+        content: what is sent, as JSON. Default: nothing, the page is only read.
+
+    Raises:
+        SilentError: nobody there, or no answer in time.
+        AlienError: somebody else is there.
+    """
+    context = _context(client, place or paths.PKI)
+    connection = http.client.HTTPSConnection(address, port, timeout=limits[0], context=context)
+    connected = False
+    try:
+        # In two steps: a machine may be there whose etcd does not take the connection, as one that waits for a quorum.
+        plain = socket.create_connection((address, port), limits[0])
+        connected = True
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.sock = context.wrap_socket(plain, server_hostname=address)
+        connection.sock.settimeout(limits[1])
+        if content is None:
+            connection.request("GET", path)
+        else:
+            connection.request("POST", path, json.dumps(content), {"Content-Type": "application/json"})
+        sock = connection.sock
+        der = sock.getpeercert(binary_form=True) if isinstance(sock, ssl.SSLSocket) else None
+        response = connection.getresponse()
+        body = response.read(4 << 20)
+        return response.status, body, dict(response.headers), certificate.fingerprint(der or b"")
+    except ssl.SSLCertVerificationError as error:
+        raise AlienError(
+            f"it presents a certificate that this CA does not vouch for ({error.verify_message})"
+        ) from None
+    except ssl.SSLError as error:
+        # With TLS 1.3 a refused client certificate shows only when the answer is read.
+        if ("alert" in str(error).lower() and "certificate" in str(error).lower()) or "unknown_ca" in str(
+            error
+        ).lower():
+            raise RefusedError(f"it refuses this member's certificate ({error.reason})") from None
+        raise SilentError(f"TLS failed ({error.reason or error})") from None
+    except (socket.timeout, TimeoutError):
+        raise SilentError("no answer in time" if connected else UNREACHED) from None
+    except ConnectionRefusedError:
+        raise SilentError(REFUSED) from None
+    except ConnectionResetError:
+        raise SilentError(RESET) from None
+    except (OSError, http.client.HTTPException) as error:
+        if isinstance(error, OSError) and error.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH):
+            raise SilentError(UNREACHED) from None
+        raise SilentError(str(error) or type(error).__name__) from None
+    finally:
+        connection.close()
+
+
+def ready(spec: Spec, address: str, timeout: float = 5.0, place: Path | None = None, *, learner: bool = False) -> Ready:
+    """Asks a member whether it is ready: it has a leader and reads through the quorum.
+
+    Args:
+        spec: which port.
+        address: the member.
+        timeout: limit in seconds.
+        place: where the certificates are. Default: where etcd's own are.
+        learner: it does not vote yet, which alone makes etcd say that it is not ready; and a read through the quorum
+            lasts until it has all that the leader has. So it is asked for what it has itself.
+
+    Raises:
+        SilentError, AlienError: it gave no answer.
+    """
+    page = "/readyz?verbose" + ("&exclude=non_learner&exclude=linearizable_read" if learner else "")
+    status, body, _, served = _get(
+        address, spec.client_port, page, "healthcheck-client", (timeout, timeout), place=place
+    )
+    said = "; ".join(line for line in body.decode(errors="replace").splitlines() if not line.startswith("[+]"))
+    return Ready(status == http.client.OK, said.strip()[:300], served)
+
+
+def has_everything(spec: Spec) -> bool | None:
+    """Whether this machine's etcd has all that the leader has, whether it serves its clients yet or not.
+
+    It is asked at its port for metrics, which is served from the first moment on; a read through the quorum lasts there
+    until the member has caught up.
+
+    Returns:
+        None when it cannot be asked.
+    """
+    place = urllib.parse.urlsplit(spec.metrics_url)
+    connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=_READ_SECONDS)
+    try:
+        connection.request("GET", "/readyz?exclude=non_learner")
+        status = connection.getresponse().status
+    except (socket.timeout, TimeoutError):
+        return False
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+    return None if status == http.client.NOT_FOUND else status == http.client.OK
+
+
+def peer_view(
+    spec: Spec, address: str, timeout: float = 5.0, connect: float = 2.0, place: Path | None = None
+) -> Membership:
+    """Asks a member, as its peer, for the member list as it knows it itself; it answers without a quorum, too.
+
+    Args:
+        spec: which port.
+        address: the member.
+        timeout: limit for its answer, in seconds.
+        connect: limit for the connection, in seconds; an etcd that is still starting takes none.
+        place: where the certificates are. Default: where etcd's own are.
+
+    Raises:
+        SilentError, AlienError: it gave no answer.
+    """
+    status, body, headers, _ = _get(address, spec.peer_port, "/members", "peer", (connect, timeout), place=place)
+    if status != http.client.OK:
+        raise SilentError(f"/members: status {status}")
+    try:
+        cluster_id = int(headers["X-Etcd-Cluster-Id"], 16)
+        return Membership(cluster_id, tuple(_member(each, "id") for each in json.loads(body)))
+    except (KeyError, ValueError, TypeError):
+        raise SilentError("/members: an answer that is not etcd's") from None
+
+
+def seen(spec: Spec, address: str) -> Seen:
+    """Asks a member for the versions of its program, of the cluster and of its data.
+
+    Raises:
+        SilentError, AlienError: it gave no answer, or the cluster has not decided on a version yet.
+    """
+    status, body, _, _ = _get(address, spec.client_port, "/version", "healthcheck-client", (2.0, 5.0))
+    try:
+        raw = json.loads(body)
+        storage = str(raw.get("storage", ""))
+        answer = Seen(str(raw["etcdserver"]), str(raw["etcdcluster"]), "" if storage == "unknown" else storage)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise SilentError(f"/version: status {status}") from None
+    if answer.cluster == "not_decided":
+        raise SilentError("the cluster has not decided on its version yet")
+    return answer
+
+
+def goes_back(spec: Spec, address: str) -> bool:
+    """Asks a member, as its peer, whether a downgrade of the cluster is under way; it asks the quorum.
+
+    Raises:
+        SilentError, AlienError: it gave no answer.
+    """
+    status, body, _, _ = _get(address, spec.peer_port, "/downgrade/enabled", "peer", (2.0, 5.0))
+    said = body.decode(errors="replace").strip()
+    if status != http.client.OK or said not in ("true", "false"):
+        raise SilentError(f"/downgrade/enabled: status {status}")
+    return said == "true"
+
+
+def _member(raw: Mapping[str, Any], id_key: str) -> Member:
+    return Member(
+        id=int(raw[id_key]),
+        name=raw.get("name") or "",
+        peer_urls=tuple(raw.get("peerURLs") or ()),
+        client_urls=tuple(raw.get("clientURLs") or ()),
+        learner=bool(raw.get("isLearner", False)),
+    )
+
+
+def each(ask: Callable[[str], _R], addresses: Mapping[str, str]) -> dict[str, _R | SilentError | AlienError]:
+    """Asks all members at once; name -> the answer, or why there is none."""
+
+    def one(address: str) -> _R | SilentError | AlienError:
+        try:
+            return ask(address)
+        except (SilentError, AlienError) as error:
+            return error
+
+    if not addresses:
+        return {}
+    with ThreadPoolExecutor(len(addresses)) as pool:
+        return dict(zip(addresses, pool.map(one, addresses.values())))
+
+
+def with_quorum(spec: Spec, members: Mapping[str, str]) -> tuple[list[tuple[str, Membership]], str]:
+    """(address, member list) of those of the members that read through the quorum, and what the rest said.
+
+    Args:
+        spec: which ports.
+        members: name -> address.
+    """
+
+    def ask(address: str) -> Membership:
+        answer = ready(spec, address)
+        if not answer.ok:
+            raise SilentError(answer.said or "it is not ready")
+        return peer_view(spec, address)
+
+    answers = each(ask, members)
+    good = [(members[name], answer) for name, answer in answers.items() if isinstance(answer, Membership)]
+    silence = "; ".join(f"{name}: {answer}" for name, answer in answers.items() if not isinstance(answer, Membership))
+    return good, silence
+
+
+def etcdctl(
+    spec: Spec,
+    addresses: Sequence[str],
+    words: Sequence[str],
+    timeout: float = 10.0,
+    *,
+    check: bool = True,
+    stdin: str = "",
+) -> tuple[int, Any, str]:
+    """Does what etcdctl would do as the machine's health check client, and runs it where the gateway does not.
+
+    Args:
+        spec: which release and which port.
+        addresses: the members it may talk to.
+        words: the command.
+        timeout: limit in seconds.
+        check: fail when etcdctl does.
+        stdin: what etcdctl reads.
+
+    Returns:
+        Exit code, what it printed as JSON (None if nothing), and what it said on stderr.
+
+    Raises:
+        NodeError: it failed (with `check`) or took too long.
+    """
+    asked = gateway.request(words) if addresses and not stdin else None
+    if asked is not None:
+        answer = None
+        with contextlib.suppress(SilentError, AlienError):
+            answer = _by_gateway(spec, addresses[0], *asked, timeout)
+        if answer is not None:
+            return 0, answer, ""
+    program = paths.RELEASES / f"v{spec.release.version}" / "etcdctl"
+    argv = [
+        str(program),
+        f"--endpoints={','.join(spec.client_url(address) for address in addresses)}",
+        f"--cacert={paths.PKI / 'ca.crt'}",
+        f"--cert={paths.PKI / 'healthcheck-client.crt'}",
+        f"--key={paths.PKI / 'healthcheck-client.key'}",
+        f"--command-timeout={max(timeout - 1, 1):.0f}s",
+        "--dial-timeout=2s",
+        "--write-out=json",
+        *words,
+    ]
+    done = run(argv, timeout * max(len(addresses), 1) + 2, check=False, env={"ETCDCTL_API": "3"}, stdin=stdin)
+    said = _last_error(done.stderr)
+    if check and done.returncode != 0:
+        raise NodeError(f"etcdctl {' '.join(words[:2])} failed: {said}", _remedy(said))
+    try:
+        value = json.loads(done.stdout) if done.stdout.strip() else None
+    except ValueError:
+        value = None
+    return done.returncode, value, said
+
+
+def _by_gateway(spec: Spec, address: str, page: str, content: Mapping[str, Any], timeout: float) -> Any:
+    """What the gateway answers when it has done what it was asked for; None when it has not, or nobody knows.
+
+    It may be switched off, it knows nothing of etcd's own authentication, and it tries nothing twice: all that is for
+    etcdctl. Each of these commands may be given twice: what
+    etcdctl then says of what is done already is known to who asks.
+
+    Raises:
+        SilentError, AlienError: it gave no answer.
+    """
+    try:
+        status, body, _, _ = _get(
+            address, spec.client_port, page, "healthcheck-client", (2.0, min(timeout, 5.0)), content=content
+        )
+        value = json.loads(body) if status == http.client.OK else None
+    except OverdueError:
+        raise
+    except (NodeError, ValueError):
+        return None
+    # The answer to a stream (a lease that is kept) is one level deeper; a lease that is gone has no time left.
+    if isinstance(value, dict) and page == gateway.KEEP_ALIVE:
+        value = value.get("result")
+        return value if isinstance(value, dict) and int(value.get("TTL", 0)) > 0 else None
+    return value if isinstance(value, dict) else None
+
+
+def _remedy(said: str) -> str:
+    if any(words in said for words in _LOCKED_OUT):
+        return (
+            f"Etcd's own authentication is on, and the user {_CLIENT} has to be root there: as etcd's root, `etcdctl "
+            f"user add {_CLIENT} --no-password`, `etcdctl user grant-role {_CLIENT} root`, then run again."
+        )
+    return "Run again; when it fails again, `etcd-node status` on the members shows more."
+
+
+def _last_error(stderr: str) -> str:
+    """The words of etcdctl's complaint; its log lines are JSON with an error field, its last line is plain."""
+    lines = [line for line in stderr.splitlines() if line.strip()]
+    plain = [line for line in lines if not line.startswith("{")]
+    if plain:
+        return plain[-1][:400]
+    try:
+        return str(json.loads(lines[-1])["error"])[:400]
+    except (ValueError, KeyError, TypeError, IndexError):
+        return "it said nothing"
+
+
+def statuses(spec: Spec, addresses: Mapping[str, str], timeout: float = 5.0) -> dict[str, Status]:
+    """The status of every member that gives one, by name."""
+    raw = each(lambda address: _by_gateway(spec, address, gateway.STATUS, {}, timeout), addresses)
+    rows = {name: status for name, status in raw.items() if isinstance(status, dict)}
+    # Who gives no answer at all has none for etcdctl either.
+    left = {spec.client_url(addresses[name]): name for name, status in raw.items() if status is None}
+    if left:
+        asked = [addresses[name] for name in left.values()]
+        _, told, _ = etcdctl(spec, asked, ["endpoint", "status"], timeout, check=False)
+        rows |= {left[row["Endpoint"]]: row["Status"] for row in told or [] if row["Endpoint"] in left}
+    names = {int(status["header"]["member_id"]): name for name, status in rows.items()}
+    found = {}
+    for name in addresses:
+        status = rows.get(name)
+        if status is not None:
+            found[name] = Status(
+                member_id=int(status["header"]["member_id"]),
+                cluster_id=int(status["header"]["cluster_id"]),
+                version=str(status.get("version", "")),
+                leader=int(status.get("leader", 0)),
+                raft_index=int(status.get("raftIndex", 0)),
+                applied_index=int(status.get("raftAppliedIndex", 0)),
+                db_size=int(status.get("dbSize", 0)),
+                learner=bool(status.get("isLearner", False)),
+                errors=tuple(_alarm_of(error, names) for error in status.get("errors") or ()),
+                revision=int(status["header"].get("revision", 0)),
+                downgrade_to=str((status.get("downgradeInfo") or {}).get("targetVersion", "")),
+            )
+    return found
+
+
+def _alarm_of(error: str, names: Mapping[int, str]) -> str:
+    """An alarm with the name of its member instead of its number; every member tells of every alarm."""
+    alarm = re.match(r"memberID:(\d+)\s+alarm:(\w+)", error)
+    if alarm is None:
+        return error
+    return f"alarm {alarm[2]} of {names.get(int(alarm[1])) or format(int(alarm[1]), 'x')}"
+
+
+def member_list(spec: Spec, addresses: Sequence[str]) -> Membership:
+    """The member list as the quorum knows it.
+
+    Raises:
+        NodeError: nobody with a quorum answers.
+    """
+    _, value, _ = etcdctl(spec, addresses, ["member", "list"])
+    return _membership(value)
+
+
+def _membership(value: Any) -> Membership:
+    return Membership(int(value["header"]["cluster_id"]), tuple(_member(raw, "ID") for raw in value["members"]))
+
+
+def alarms(spec: Spec, addresses: Sequence[str]) -> list[tuple[int, str]]:
+    """Active alarms: (member ID, kind).
+
+    Raises:
+        NodeError: nobody with a quorum answers.
+    """
+    _, value, _ = etcdctl(spec, addresses, ["alarm", "list"])
+    kinds = {1: "NOSPACE", 2: "CORRUPT"}
+    return [
+        (int(raw["memberID"]), kinds.get(raw.get("alarm", 0), str(raw.get("alarm"))))
+        for raw in (value or {}).get("alarms") or []
+    ]

@@ -1,0 +1,176 @@
+"""Which etcd may run beside, and after, which: pure functions over versions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..shared.errors import NodeError
+
+# From which patch of the minor before it etcd allows each minor (etcd.io/docs, upgrade guides). These are also the
+# minors from which etcd knows a way back.
+_UPGRADE_FROM = {(3, 6): 32, (3, 7): 11}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a member says of versions."""
+
+    server: str
+    """Of its program."""
+    cluster: str
+    """Of the rules by which the cluster works: the lowest minor of all members, or the target of a downgrade."""
+    storage: str = ""
+    """Of the form of its data; empty: its etcd does not say (3.5), or has not decided."""
+
+
+def minor(version: str) -> tuple[int, int]:
+    """Major and minor of a version."""
+    return _parts(version)[:2]
+
+
+def series(version: str) -> str:
+    """`X.Y`, as etcd writes the target of a downgrade."""
+    return "{}.{}".format(*minor(version))
+
+
+def _parts(version: str) -> tuple[int, int, int]:
+    major, minor, patch = (
+        int("".join(char for char in part if char.isdigit()) or 0)
+        for part in version.split("-", maxsplit=1)[0].split(".")[:3]
+    )
+    return major, minor, patch
+
+
+def refuse_version(wanted: str, running: Mapping[str, str]) -> None:
+    """Refuses a binary that etcd's rules do not allow beside, or after, those that run.
+
+    Args:
+        wanted: the version that is to run.
+        running: name -> version of the members that run, this one included.
+
+    Raises:
+        NodeError: a minor is skipped, or a member is too old for the next minor; nothing was changed.
+    """
+    new = _parts(wanted)
+    for name, version in running.items():
+        old = _parts(version)
+        if new[:2] == old[:2]:
+            continue
+        if new[:2] < old[:2]:
+            _refuse_way_back(name, version, wanted)
+            continue
+        if new[0] != old[0] or new[1] > old[1] + 1:
+            raise NodeError(
+                f"{name} runs etcd {version}, and {wanted} would skip a minor version; nothing was changed",
+                f"Set the version to the newest {old[0]}.{old[1] + 1} first, then to {wanted}.",
+            )
+        floor = _UPGRADE_FROM.get(new[:2], 0)
+        if old[2] < floor:
+            raise NodeError(
+                f"{name} runs etcd {version}, and every member must have at least {old[0]}.{old[1]}.{floor} "
+                f"before {wanted}; nothing was changed",
+                f"Set the version to the newest {old[0]}.{old[1]} first, then to {wanted}.",
+            )
+
+
+def _refuse_way_back(name: str, version: str, wanted: str) -> None:
+    """Refuses to go back further than etcd can, or to where no way would lead forward again."""
+    new, old = _parts(wanted), _parts(version)
+    if old[:2] not in _UPGRADE_FROM or new[:2] != (old[0], old[1] - 1):
+        below = f"{old[0]}.{old[1] - 1}"
+        known = old[:2] in _UPGRADE_FROM
+        raise NodeError(
+            f"{name} runs etcd {version}, and {wanted} would go back by more than etcd can: "
+            + (f"from there it goes back to {below} and no further" if known else "from there it cannot go back")
+            + "; nothing was changed",
+            f"Set the version to the newest {below} first."
+            if known
+            else f"Set the version to {version} or a later patch of {old[0]}.{old[1]}.",
+        )
+    floor = _UPGRADE_FROM[old[:2]]
+    if new[2] < floor:
+        raise NodeError(
+            f"{name} runs etcd {version}, and from {wanted} there would be no way forward again: that takes at least "
+            f"{new[0]}.{new[1]}.{floor}; nothing was changed",
+            f"Set the version to {new[0]}.{new[1]}.{floor} or a later patch.",
+        )
+
+
+def refuse_joining_version(member: str, wanted: str, running: Mapping[str, str]) -> None:
+    """Refuses to join with a minor version that no member runs: membership and version are never changed together.
+
+    Args:
+        member: this member's name.
+        wanted: the version that it would run.
+        running: name -> version of the other members that run.
+
+    Raises:
+        NodeError: nobody runs that minor; nothing was changed.
+    """
+    if running and all(minor(version) != minor(wanted) for version in running.values()):
+        now = next(iter(running.values()))
+        raise NodeError(
+            f"{member} has to join, and the others run etcd {now}, not {wanted}: members are not changed together with "
+            "the minor version; nothing was changed",
+            f"Set the version to {now}, run `pulumi up`, then set it to {wanted}.",
+        )
+
+
+def refuse_mixed(doing: str, running: Mapping[str, str]) -> None:
+    """Refuses to make the cluster larger or smaller while its members run different minor versions.
+
+    A slot that has lost its data is another matter: until it is back no other member may stop, and the change of
+    version could neither go on nor back.
+
+    Args:
+        doing: who would join or leave, in words.
+        running: name -> version of the members that run.
+
+    Raises:
+        NodeError: they do; nothing was changed.
+    """
+    if len({minor(version) for version in running.values()}) > 1:
+        now = ", ".join(f"{name} {version}" for name, version in running.items())
+        raise NodeError(
+            f"{doing}, and the members run different minor versions ({now}): members are not changed in the middle of "
+            "a change of version; nothing was changed",
+            "Finish the change of version with the list of members as it was, or end it by putting the version back, "
+            "with `pulumi up`; then change the list.",
+        )
+
+
+def needs_permission(wanted: str, seen: Mapping[str, Seen]) -> bool:
+    """Whether the cluster must be told to go back before a member may run the wanted version.
+
+    It must not while the cluster still works by the rules of that version: an upgrade that has not reached every
+    member is undone by the older program alone, and a downgrade that was begun has told it already.
+
+    Args:
+        wanted: the version that is to run.
+        seen: name -> what the member says; all members.
+
+    Raises:
+        NodeError: the members disagree; nothing was changed.
+    """
+    clusters = {minor(each.cluster) for each in seen.values()}
+    if len(clusters) != 1:
+        said = ", ".join(f"{name}: {each.cluster}" for name, each in seen.items())
+        raise NodeError(
+            f"the members disagree on the version of the cluster ({said}); nothing was restarted", "Run again."
+        )
+    return clusters.pop() > minor(wanted)
+
+
+def may_run(wanted: str, seen: Seen) -> bool:
+    """Whether the wanted program can read what this member has: neither cluster nor data are of a later minor."""
+    return minor(seen.cluster) <= minor(wanted) and (not seen.storage or minor(seen.storage) <= minor(wanted))
+
+
+def may_follow(wanted: str, seen: Seen) -> bool:
+    """Whether the cluster works by the rules of the minor before the wanted one already.
+
+    Etcd takes some seconds for that after the last member runs it; until then a further upgrade would skip a minor.
+    """
+    major, last = minor(wanted)
+    return minor(seen.cluster) >= (major, last - 1)

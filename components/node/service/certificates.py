@@ -1,0 +1,147 @@
+"""Certificates and keys on the machine: checked before they are written, written so that no pair is ever half."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import hashlib
+import ssl
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..machine import account
+from ..protocol import certificate
+from ..shared import files, paths
+from ..shared.errors import NodeError
+from ..shared.spec import CERTIFICATES, KEYS, Bundle
+
+_EARLY_SECONDS = 10.0
+"""So far the clock of whoever issues may be ahead: that is waited for."""
+
+
+def authority(bundle: Bundle) -> list[str]:
+    """Fingerprints of the CA certificates of clients and servers in the bundle.
+
+    Raises:
+        NodeError: there are none, or none of peers.
+    """
+    found: dict[str, list[str]] = {}
+    for name in ("ca.crt", "peer-ca.crt"):
+        try:
+            found[name] = certificate.fingerprints(bundle.files[name])
+        except ValueError:
+            found[name] = []
+        if not found[name]:
+            raise NodeError(
+                f"{name} on standard input holds no certificate",
+                "Run it by `pulumi up`; the certificates come from there.",
+            )
+    return found["ca.crt"]
+
+
+def installed() -> dict[str, str]:
+    """What is on this machine: file name -> PEM; without the keys, and without what is not there.
+
+    Peers without CAs of their own have those of all others: they had no file before there could be two lists.
+    """
+    read = {name: files.read_bytes(paths.PKI / name) for name in CERTIFICATES}
+    found = {name: content.decode(errors="replace") for name, content in read.items() if content is not None}
+    if "ca.crt" in found:
+        found.setdefault("peer-ca.crt", found["ca.crt"])
+    return found
+
+
+def trusted() -> str:
+    """Digest of the CA certificates on this machine, whatever their order; empty when there are none."""
+    here = installed()
+    clients, peers = (certificate.fingerprints(here.get(name, "")) for name in ("ca.crt", "peer-ca.crt"))
+    # One list for all has the digest that it had when there was one file.
+    words = clients if clients == peers else [*clients, "peers", *peers]
+    return hashlib.sha256("".join(words).encode()).hexdigest()[:16] if words else ""
+
+
+def _contents(bundle: Bundle) -> dict[Path, bytes | str]:
+    # Key and certificate of a pair are neighbours in this order, so they are renamed into place back to back.
+    names = [
+        "ca.crt",
+        "peer-ca.crt",
+        *(f"{pair}.{kind}" for pair in ("server", "peer", "healthcheck-client") for kind in ("key", "crt")),
+    ]
+    return {paths.PKI / name: bundle.files[name] for name in names}
+
+
+def differ(bundle: Bundle) -> bool:
+    """Whether `install` would change a file."""
+    return any(files.read_bytes(path) != str(content).encode() for path, content in _contents(bundle).items())
+
+
+def install(bundle: Bundle) -> list[str]:
+    """Writes what differs from what is there; etcd reads the files again for every new connection.
+
+    Returns:
+        Names of the files that changed.
+
+    Raises:
+        NodeError: a key does not belong to its certificate, or a certificate is not valid yet by the clock of this
+            machine; nothing was written.
+    """
+    user = account.get()
+    files.directory(paths.PKI, 0o750, 0, user.gid)
+    rights = {paths.PKI / name: (0o644, 0, 0) for name in CERTIFICATES}
+    rights.update({paths.PKI / name: (0o600, user.uid, user.gid) for name in KEYS})
+    if differ(bundle):
+        _check_pairs(bundle)
+        _wait_until_valid(bundle)
+    return [path.name for path in files.write_together(_contents(bundle), rights)]
+
+
+def server_fingerprint(bundle: Bundle) -> str:
+    """Fingerprint of the server certificate that etcd should present."""
+    return certificate.fingerprint(certificate.der_of(bundle.files["server.crt"])[0])
+
+
+@contextlib.contextmanager
+def laid_out(bundle: Bundle) -> Iterator[Path]:
+    """A directory with the bundle's files, readable to root alone, in memory, gone afterwards.
+
+    OpenSSL reads keys from files only.
+    """
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as directory:  # noqa: S108
+        place = Path(directory)
+        for name, content in bundle.files.items():
+            (place / name).touch(mode=0o600)
+            (place / name).write_text(content)
+        yield place
+
+
+def _check_pairs(bundle: Bundle) -> None:
+    pair = ""
+    with laid_out(bundle) as place:
+        try:
+            for pair in ("server", "peer", "healthcheck-client"):
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(place / f"{pair}.crt", place / f"{pair}.key")
+        except (ssl.SSLError, OSError) as error:
+            reason = getattr(error, "reason", "") or "unreadable"
+            raise NodeError(
+                f"{pair}.key does not belong to {pair}.crt ({reason}); nothing was written",
+                "Run `pulumi up` again; both come from there.",
+            ) from None
+
+
+def _wait_until_valid(bundle: Bundle) -> None:
+    """Etcd reads certificates the moment they are there, and who reads one too early refuses it."""
+    begin = max(
+        certificate.validity(certificate.der_of(bundle.files[f"{pair}.crt"])[0])[0]
+        for pair in ("server", "peer", "healthcheck-client")
+    )
+    early = begin.timestamp() - time.time()
+    if early > _EARLY_SECONDS:
+        now = datetime.datetime.now(datetime.timezone.utc)
+        raise NodeError(
+            f"the certificates are valid from {begin:%Y-%m-%dT%H:%M:%SZ} on, and the clock of this machine says "
+            f"{now:%Y-%m-%dT%H:%M:%SZ}; nothing was written",
+            "Set right the clock of this machine, or that of the computer on which `pulumi up` runs, and run again.",
+        )
+    time.sleep(max(early, 0))

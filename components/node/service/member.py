@@ -1,0 +1,218 @@
+"""Starting, watching and stopping this machine's etcd: what founding and converging share."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..machine import account
+from ..protocol import etcd, wal
+from ..shared import files, paths
+from ..shared.errors import NodeError
+from ..shared.say import until
+from ..shared.spec import Spec
+from . import certificates, release, systemd, unit
+
+_CRASHES = 2
+"""So many ends of the process within one wait, and it is no accident."""
+
+
+class StartError(NodeError):
+    """Etcd ended instead of starting, and is stopped."""
+
+
+class OldDataError(StartError):
+    """Etcd ended because its data are older than what it has confirmed to the others; it is stopped."""
+
+
+# The leader tells a member up to where the cluster has committed of what this member has confirmed. When that is beyond
+# the end of its log, raft ends it. (A leader that was elected since does not know, and fills it up.)
+_OLD_DATA = re.compile(r"tocommit\((\d+)\) is out of range \[lastIndex\((\d+)\)\]")
+
+
+def install_unit(spec: Spec) -> None:
+    """Unit, links and the record of what is wanted; nothing is started or stopped.
+
+    The record keeps who was on the list of members and is not any more: until `settle` they may still have to leave the
+    cluster, and nothing else knows that they were ours.
+    """
+    systemd.install(unit.render(spec, certificates.trusted()))
+    release.link(spec.release.version)
+    before = (files.read_json(paths.INSTALLED) or {}).get("members", {})
+    _record({**spec.raw, "members": {**before, **spec.members}})
+
+
+def settle(spec: Spec) -> None:
+    """The record is what is wanted, and no more: nobody has to leave the cluster."""
+    _record(spec.raw)
+
+
+def _record(raw: Mapping[str, Any]) -> None:
+    files.write(paths.INSTALLED, json.dumps(raw, indent=2) + "\n", 0o600)
+
+
+def version() -> str:
+    """The version of etcd that runs here, or ran last; empty when none ever did."""
+    live = systemd.command_of(systemd.show().pid)
+    if live:
+        return Path(live[0]).parent.name[1:]
+    installed = files.read_json(paths.INSTALLED)
+    return str(installed["release"]["version"]) if installed is not None else ""
+
+
+def permit(text: str) -> None:
+    """Gives the permission for one start with an empty data directory."""
+    files.directory(paths.RUN, 0o700)
+    files.write(paths.BOOTSTRAP, text, 0o600)
+
+
+def begin_with(flag: str) -> None:
+    """Starts etcd, which has data and is stopped, with one more flag for this one start; it is not waited for."""
+    permit(f'# For one start of etcd.\nBOOTSTRAP_FLAGS="{flag}"\n')
+    systemd.start()
+
+
+def forbid() -> None:
+    """Takes the permission back."""
+    files.remove(paths.BOOTSTRAP)
+    files.remove_empty([paths.RUN])
+
+
+def make_data_directory(spec: Spec) -> None:
+    """The data directory, empty or not, with its owner and mode."""
+    user = account.get()
+    files.directory(Path(spec.data_directory), 0o700, user.uid, user.gid)
+
+
+def begin(spec: Spec, permission: str, seconds: float = 20) -> None:
+    """Starts etcd with an empty data directory and waits until it has a log; not for a quorum.
+
+    Args:
+        spec: the wanted state.
+        permission: what `unit.bootstrap` made.
+        seconds: how long to wait for the log.
+
+    Raises:
+        NodeError: the process ended, or made no log in time. It is stopped; nothing tries again by itself.
+    """
+    make_data_directory(spec)
+    permit(permission)
+    try:
+        install_unit(spec)
+        systemd.start()
+        _wait_for_log(spec, seconds)
+    except BaseException:
+        # Also when the time is over: whatever runs now without a log would run without anybody watching.
+        forbid()
+        if not wal.exists(spec.data_directory):
+            systemd.stop()
+        raise
+    forbid()
+
+
+def _wait_for_log(spec: Spec, seconds: float) -> None:
+    pid = 0
+    for _ in until(seconds, every=0.05):
+        if not systemd.alive(pid):
+            now = systemd.show()
+            if now.restarts > 0 or now.active == "failed" or (pid and now.pid != pid):
+                raise _ended()
+            pid = now.pid
+        if pid and wal.exists(spec.data_directory):
+            return
+    raise NodeError(
+        f"etcd has made no log in {spec.data_directory} within {seconds:.0f} s:\n{systemd.journal()}",
+        "See `journalctl -u etcd` on the machine.",
+    )
+
+
+def refuse_looping(restarts: int) -> None:
+    """Stops a process that ends again and again.
+
+    Args:
+        restarts: how often systemd had restarted it when it was looked at first.
+
+    Raises:
+        StartError: it does; it is stopped.
+    """
+    if systemd.show().restarts - restarts >= _CRASHES:
+        systemd.stop()
+        raise _ended()
+
+
+def _ended() -> StartError:
+    said = systemd.journal()
+    old = _OLD_DATA.search("\n".join(said.splitlines()[-2:]))
+    if old is not None:
+        return OldDataError(
+            f"its data are older than what it has confirmed to the other members: they count on its log up to entry "
+            f"{old[1]}, and it ends at {old[2]}, as after a snapshot of the machine or of its disk was restored; etcd "
+            "is stopped, and the data are untouched",
+            "A member that has forgotten must not vote. Give its machine another `identity` in the configuration, and "
+            'run again: its data are moved aside, and it joins with those of the others (docs/operations.md, "A '
+            'machine that was lost, or whose disk was").',
+        )
+    return StartError(
+        f"etcd ended instead of starting; its last words:\n{said}\n",
+        "Remove the cause, then run again; it is stopped now.",
+    )
+
+
+def wait_ready(spec: Spec, seconds: float, *, certificate: str = "", learner: bool = False) -> None:
+    """Waits until this member is ready: it has a leader, and reads through the quorum.
+
+    Args:
+        spec: the wanted state.
+        seconds: how long to wait.
+        certificate: fingerprint of the server certificate that it must present.
+        learner: it does not vote yet: it is ready when it answers, which etcd begins when the leader knows of it.
+
+    Raises:
+        StartError: its process ends again and again.
+        NodeError: it is not ready in time.
+    """
+    said, served = "", ""
+    first = None
+    look = 0.0
+    for left in until(seconds, every=0.05):
+        try:
+            answer = etcd.ready(spec, spec.address, timeout=6, learner=learner)
+            said, served = answer.said, answer.certificate
+            if answer.ok and certificate in ("", served):
+                return
+        except (etcd.SilentError, etcd.AlienError) as error:
+            said = str(error)
+        if seconds - left >= look:
+            look = seconds - left + 0.5
+            now = systemd.show()
+            first = first or now
+            if now.restarts - first.restarts >= _CRASHES or (now.active == "failed" and not now.has_job):
+                systemd.stop()
+                raise _ended()
+            # With a job it is on its way: between the two halves of a restart whose old process had to be killed, the
+            # unit has failed for a moment.
+            if now.active == "inactive" and not now.has_job:
+                raise _ended()
+    if certificate and served not in ("", certificate):
+        raise NodeError(
+            f"etcd presents the server certificate {served[:16]}..., not {certificate[:16]}... "
+            f"which was written to {paths.PKI}",
+            "See `journalctl -u etcd` on the machine.",
+        )
+    others = etcd.each(lambda address: etcd.ready(spec, address, timeout=2), spec.others)
+    report = "".join(f"; {name}: {_words(answer)}" for name, answer in others.items())
+    raise NodeError(
+        f"not ready after {seconds:.0f} s ({said or 'no answer'}{report})",
+        "A member is ready only when a majority runs and reaches each other: bring the others back, then run again. "
+        "See `journalctl -u etcd`. If a majority is lost for good, restore from a snapshot or from a survivor's data "
+        'as docs/operations.md says ("A majority was lost").',
+    )
+
+
+def _words(answer: etcd.Ready | etcd.SilentError | etcd.AlienError) -> str:
+    if isinstance(answer, etcd.Ready):
+        return "ready" if answer.ok else answer.said or "not ready"
+    return str(answer)

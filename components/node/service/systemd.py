@@ -1,0 +1,223 @@
+"""systemctl and journalctl, and what /proc says of the process."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import json
+import os
+import re
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..shared import files, paths
+from ..shared.errors import NodeError
+from ..shared.run import run
+from . import unit
+
+_PROPERTIES = (
+    "ActiveState",
+    "SubState",
+    "MainPID",
+    "NRestarts",
+    "Result",
+    "LoadState",
+    "NeedDaemonReload",
+    "Job",
+)
+
+
+@dataclass(frozen=True)
+class Service:
+    """The unit as it is now."""
+
+    active: str
+    """inactive, activating, active, deactivating or failed."""
+    sub: str
+    pid: int
+    """0 when no process runs."""
+    restarts: int
+    """How often systemd has restarted it by itself since it was started."""
+    result: str
+    loaded: bool
+    needs_reload: bool
+    has_job: bool
+    """systemd is about to start or stop it."""
+
+    @property
+    def runs(self) -> bool:
+        """Whether there is a process."""
+        return self.pid > 0 and self.active in ("active", "activating", "reloading")
+
+
+def show() -> Service:
+    """One look at etcd.service."""
+    said = run(["systemctl", "show", paths.UNIT, f"--property={','.join(_PROPERTIES)}"], 20).stdout
+    values = dict(line.partition("=")[::2] for line in said.splitlines())
+    return Service(
+        active=values.get("ActiveState", ""),
+        sub=values.get("SubState", ""),
+        pid=int(values.get("MainPID", "0") or 0),
+        restarts=int(values.get("NRestarts", "0") or 0),
+        result=values.get("Result", ""),
+        loaded=values.get("LoadState") == "loaded",
+        needs_reload=values.get("NeedDaemonReload") == "yes",
+        has_job=values.get("Job", "0") not in ("", "0"),
+    )
+
+
+def command_of(pid: int) -> list[str]:
+    """The command line of a process; empty when it is gone.
+
+    Its program is what the kernel knows, under the name by which it was started: /opt may be a link to elsewhere.
+    """
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
+        program = str(Path(f"/proc/{pid}/exe").readlink())
+    except OSError:
+        return []
+    named = words[0] if words else ""
+    return [named if os.path.realpath(named) == program else program, *words[1:]]
+
+
+def variable_of(pid: int, name: str) -> str:
+    """A variable in the environment with which a process was started; empty when it has none, or is gone."""
+    try:
+        words = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return ""
+    return dict(word.partition("=")[::2] for word in words).get(name, "")
+
+
+def alive(pid: int) -> bool:
+    """Whether the process exists."""
+    return pid > 0 and Path(f"/proc/{pid}").exists()
+
+
+def kill(pid: int) -> None:
+    """Ends a process at once; one that is gone is no error, and 0 is none (it would be our own group)."""
+    if pid <= 0:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def install(text: str) -> None:
+    """Writes and enables the unit; tells systemd of what it does not know yet. Restarts nothing.
+
+    That may be more than what changes here: a run that was cut off has written and not told, and somebody has taken a
+    file away below the unit's directory.
+    """
+    changed = files.write(paths.UNIT_FILE, text)
+    if not paths.UNIT_WANTED.is_symlink():
+        # What `systemctl enable` does, without its own reload of all units.
+        files.directory(paths.UNIT_WANTED.parent)
+        files.symlink(paths.UNIT_WANTED, paths.UNIT_FILE)
+        changed = True
+    if changed or show().needs_reload:
+        run(["systemctl", "daemon-reload"], 60)
+
+
+def start() -> None:
+    """Starts the unit without waiting; a unit that had failed too often is forgiven."""
+    run(["systemctl", "reset-failed", paths.UNIT], 20, check=False)
+    run(["systemctl", "start", "--no-block", paths.UNIT], 20)
+
+
+def restart() -> None:
+    """Stops and starts the unit without waiting."""
+    run(["systemctl", "reset-failed", paths.UNIT], 20, check=False)
+    run(["systemctl", "restart", "--no-block", paths.UNIT], 20)
+
+
+def begin_stop() -> None:
+    """Stops the unit without waiting."""
+    run(["systemctl", "stop", "--no-block", paths.UNIT], 20)
+
+
+def stop() -> None:
+    """Stops the unit and waits until no process of it is left.
+
+    Raises:
+        NodeError: a process is still there; nothing may be done to its data.
+    """
+    run(["systemctl", "stop", paths.UNIT], 60, check=False)
+    run(["systemctl", "reset-failed", paths.UNIT], 20, check=False)
+    now = show()
+    if alive(now.pid) or now.active in ("active", "activating", "deactivating", "reloading"):
+        raise NodeError(
+            f"{paths.UNIT} could not be stopped ({now.active}, pid {now.pid})",
+            f"See `systemctl status {paths.UNIT}`, then run again.",
+        )
+
+
+def journal(lines: int = 8) -> str:
+    """What the unit last complained of, else its last lines; for an error message."""
+    said = run(["journalctl", "--no-pager", "-q", "-o", "cat", "-n", "150", "-u", paths.UNIT], 20, check=False).stdout
+    return "\n".join(f"  | {line}" for line in telling(said.splitlines(), lines))
+
+
+def telling(log: Sequence[str], count: int) -> list[str]:
+    """The lines of a log that say why etcd ended: its last complaints if there are any, else its last lines.
+
+    A wrong flag is followed by pages of usage, a crash by systemd's own account.
+    """
+    read = [_essence(line) for line in log if line.strip()]
+    complaints = [text for level, text in read if level in ("error", "fatal", "panic", "plain")]
+    return [text[:400] for text in (complaints or [text for _, text in read])[-count:]]
+
+
+def _essence(line: str) -> tuple[str, str]:
+    """Level and text of a line; what etcd says before it has a log is plain."""
+    try:
+        entry = json.loads(line)
+        extra = entry.get("error", "")
+        return entry["level"], f"{entry['level']}: {entry['msg']}{f' ({extra})' if extra else ''}"
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return "plain" if "flag provided but not defined" in line or line.startswith(("panic:", "error ")) else "", line
+
+
+_SETS = re.compile(r"""(?:^|[\s"'])(ETCD_[A-Z0-9_]+)=""")
+_SET_HERE = re.compile(r"^\s*(ETCD_[A-Z0-9_]+)=")
+_PASSES = re.compile(r"\bETCD_[A-Z0-9_]+")
+_NO_SETTING = ("ETCD_UNSUPPORTED_ARCH",)
+
+
+def foreign_variables() -> dict[str, str]:
+    """Variables that etcd would read as settings, and that somebody else gives its unit: name -> where that is said."""
+    found: dict[str, str] = {}
+    for directory in paths.UNIT_DIRECTORIES:
+        for drop_in in sorted((directory / f"{paths.UNIT}.d").glob("*.conf")):
+            text = (files.read_bytes(drop_in) or b"").decode(errors="replace").replace("\\\n", " ")
+            found |= dict.fromkeys(_variables(text), str(drop_in))
+    # Systemd's own, for all units (DefaultEnvironment=).
+    said = run(["systemctl", "show-environment"], 20, check=False).stdout
+    found |= dict.fromkeys(_SETS.findall(said), "`systemctl show-environment`")
+    return {name: where for name, where in found.items() if name not in _NO_SETTING}
+
+
+def _variables(text: str) -> list[str]:
+    """The variables of etcd that the lines of a unit file set, or have read from a file."""
+    names = []
+    for key, _, value in (line.strip().partition("=") for line in text.splitlines()):
+        if key.strip() == "Environment":
+            names += _SETS.findall(value)
+        elif key.strip() == "PassEnvironment":
+            names += _PASSES.findall(value)
+        elif key.strip() == "EnvironmentFile":
+            for path in glob.glob(value.strip().strip("\"'").lstrip("-")):  # noqa: PTH207  an absolute pattern
+                content = (files.read_bytes(Path(path)) or b"").decode(errors="replace")
+                names += [name for line in content.splitlines() for name in _SET_HERE.findall(line)]
+    return names
+
+
+def foreign_unit() -> Path | None:
+    """A unit file for etcd that was not written here."""
+    for directory in paths.UNIT_DIRECTORIES:
+        path = directory / paths.UNIT
+        text = files.read_bytes(path) if not path.is_dir() else None
+        if text is not None and not text.startswith(unit.MARK.encode()):
+            return path
+    return None

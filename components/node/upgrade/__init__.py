@@ -1,0 +1,1 @@
+"""What another version of etcd needs before, during and after a restart."""

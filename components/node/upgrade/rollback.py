@@ -1,0 +1,102 @@
+"""A restart that fails is undone: this member goes on with what it ran before.
+
+What that was is written down before the process is stopped, so that the next run can undo it when this one is cut off
+in between. Only a start that never became ready is undone; from then on the member may have promised the others things
+that the older program does not know.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+
+from ..protocol import etcd, versions
+from ..service import member, release, systemd, unit
+from ..shared import files, paths, spec
+from ..shared.errors import NodeError
+from ..shared.say import phase, say
+from ..shared.spec import Spec
+
+_READY_SECONDS = 60.0
+
+
+def remember(wanted: Spec, pid: int) -> None:
+    """Writes down what the process, which is ready, runs with."""
+    words = unit.permanent(systemd.command_of(pid))
+    before = spec.of_command(wanted, words)
+    if before is not None and unit.command(before) == words:
+        files.write(paths.BEFORE, json.dumps(before.raw, indent=2) + "\n", 0o600)
+
+
+def forget() -> None:
+    """The member is as wanted: there is nothing left to go back to."""
+    files.remove(paths.BEFORE)
+
+
+@contextlib.contextmanager
+def undone(wanted: Spec) -> Iterator[None]:
+    """Around the start of etcd as wanted, until it is ready: when it fails, the member gets what it ran with before.
+
+    Raises:
+        NodeError: the start failed; says why, and what runs now.
+    """
+    try:
+        yield
+    except member.OldDataError:
+        raise  # no other program or setting could do better
+    except member.StartError as error:
+        before = _before(wanted)
+        if before is None:
+            raise
+        raise _put_back(wanted, before, error) from None
+
+
+def _before(wanted: Spec) -> Spec | None:
+    raw = files.read_json(paths.BEFORE)
+    if raw is None:
+        return None
+    before = spec.parse(json.dumps(raw))
+    same = unit.command(before) == unit.command(wanted)
+    there = (release.directory(before.release.version) / "etcd").exists()
+    return before if there and not same and before.member == wanted.member else None
+
+
+def _put_back(wanted: Spec, before: Spec, error: NodeError) -> NodeError:
+    changed = wanted.release.version != before.release.version
+    new = f"etcd {wanted.release.version}" if changed else "etcd with the new settings"
+    old = f"etcd {before.release.version}" if changed else "the settings that it had"
+    if not _can_read(before):
+        return NodeError(
+            f"{new} did not start ({error.cause.strip()}), and the cluster works as a later version than {old} already",
+            f"{error.remedy} To go back is not possible here.",
+        )
+    phase(f"put back {old}")
+    say(f"{new} does not start: puts back {old}")
+    if changed:
+        # Whatever it was, a broken archive is among the causes, and the next run looks again.
+        release.distrust(wanted.release.version)
+    try:
+        systemd.stop()
+        member.install_unit(before)
+        systemd.start()
+        member.wait_ready(before, _READY_SECONDS)
+    except NodeError as second:
+        return NodeError(
+            f"{new} did not start ({error.cause.strip()}), and neither does {old} again ({second.cause.strip()})",
+            second.remedy,
+        )
+    return NodeError(
+        f"{new} did not start, and this member runs with {old} again; why it did not:\n{error.cause.strip()}\n",
+        "Remove the cause, then run again; members before this one keep what they have, those after it were not "
+        "touched.",
+    )
+
+
+def _can_read(before: Spec) -> bool:
+    """Whether the cluster still works by rules that the older program knows; the other members say so."""
+    if not before.others:
+        return True
+    seen = etcd.each(lambda address: etcd.seen(before, address), before.others).values()
+    known = [each for each in seen if isinstance(each, versions.Seen)]
+    return bool(known) and all(versions.minor(each.cluster) <= versions.minor(before.release.version) for each in known)

@@ -1,0 +1,118 @@
+"""What must hold, and what has to be done once, before a member may run another version of etcd."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ..data import snapshot
+from ..protocol import etcd, versions
+from ..service import member
+from ..shared.errors import NodeError
+from ..shared.say import phase, until
+from ..shared.spec import Spec
+from . import downgrade, v2store
+
+# The leader looks at the members' versions every 4 s.
+_SETTLED_SECONDS = 30.0
+
+
+def refuse(spec: Spec, others: Mapping[str, str]) -> None:
+    """Refuses a version that etcd's rules do not allow after what ran here and beside what runs elsewhere.
+
+    Args:
+        spec: the wanted state.
+        others: name -> address of the members that are asked for what they run; those that do not answer do not count
+            here, because nothing is restarted without them.
+
+    Raises:
+        NodeError: it is refused; nothing was changed, not even a certificate.
+    """
+    here, wanted = member.version(), spec.release.version
+    if here in ("", wanted):
+        return
+    running = {name: status.version for name, status in etcd.statuses(spec, others).items()}
+    versions.refuse_version(wanted, {spec.member: here, **running})
+    if v2store.applies(versions.minor(here), versions.minor(wanted)):
+        v2store.refuse_dirty(spec, here)
+
+
+def make_ready(spec: Spec, statuses: Mapping[str, etcd.Status]) -> bool:
+    """Does what comes before the restart of this member, which may run another version afterwards.
+
+    Before the first member changes, a snapshot; before a way back, etcd's own procedure.
+
+    Args:
+        spec: the wanted state.
+        statuses: name -> what the voters say that are healthy, this one among them if it is.
+
+    Returns:
+        Whether it did anything that takes its time; the others must be looked at again then.
+
+    Raises:
+        NodeError: the version is refused, or the cluster cannot be made ready for it; nothing was restarted.
+    """
+    running = {name: status.version for name, status in statuses.items()}
+    wanted, here, own = spec.release.version, member.version(), statuses.get(spec.member)
+    versions.refuse_version(wanted, running)
+    if here in ("", wanted):
+        return False
+    if own is None:
+        # It hangs, or is a learner: it can neither be asked for a snapshot nor lead the way back.
+        make_ready_to_start(spec, [spec.members[name] for name in statuses])
+        return True
+    if wanted not in running.values():
+        snapshot.keep(spec, here, spec.address, own)
+    voters = {name: address for name, address in spec.members.items() if name in statuses}
+    if versions.minor(wanted) < versions.minor(here):
+        downgrade.open_way(spec, here, voters)
+    elif versions.minor(wanted) > versions.minor(here):
+        _wait_for_last_change(spec, voters)
+    return True
+
+
+def _wait_for_last_change(spec: Spec, voters: Mapping[str, str]) -> None:
+    wanted = spec.release.version
+    phase("wait until the cluster works as the version that it has")
+    late: dict[str, str] = {}
+    for _ in until(_SETTLED_SECONDS, every=0.5):
+        seen = downgrade.all_seen(spec, voters)
+        late = {name: each.cluster for name, each in seen.items() if not versions.may_follow(wanted, each)}
+        if not late:
+            return
+    raise NodeError(
+        f"the cluster still works as an earlier version than the members have "
+        f"({', '.join(f'{name}: {cluster}' for name, cluster in late.items())}), and {wanted} would skip a minor "
+        "version; nothing was restarted",
+        "Every member must be reachable for the leader; run again then.",
+    )
+
+
+def make_ready_to_start(spec: Spec, witnesses: Sequence[str]) -> None:
+    """Does the same for a member that has data, and does not run or is no voter that answers.
+
+    Args:
+        spec: the wanted state.
+        witnesses: addresses of other members, which read through the quorum.
+
+    Raises:
+        NodeError: it must come back with the version that it had first; nothing was started or stopped.
+    """
+    here, wanted = member.version(), spec.release.version
+    if here in ("", wanted):
+        return
+    others = {name: address for name, address in spec.others.items() if address in witnesses}
+    seen = downgrade.all_seen(spec, others)
+    back = versions.minor(wanted) < versions.minor(here)
+    if versions.minor(wanted) != versions.minor(here) and (
+        not seen or (back and versions.needs_permission(wanted, seen))
+    ):
+        raise NodeError(
+            f"this member is no healthy voter, and {wanted} would be another minor version than the {here} that it "
+            "had; etcd was neither started nor stopped here",
+            f"Set the version back to {here}, and run again; when all members are healthy, set it to {wanted}. An etcd "
+            "that hangs (`etcd-node status`) is helped by `systemctl restart etcd`.",
+        )
+    statuses = etcd.statuses(spec, others)
+    if statuses and wanted not in {each.server for each in seen.values()}:
+        name, status = next(iter(statuses.items()))
+        snapshot.keep(spec, here, others[name], status)

@@ -1,0 +1,1 @@
+"""What an operator or `pulumi up` asks for: one module per verb."""

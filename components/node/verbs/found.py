@@ -1,0 +1,111 @@
+"""found: begins a cluster that has never existed, together with the other founders."""
+
+from __future__ import annotations
+
+from ..cluster import decide, rotation
+from ..data import identity
+from ..machine import network
+from ..protocol import etcd, wal
+from ..service import certificates, member, release, systemd, unit
+from ..shared.errors import NodeError
+from ..shared.say import phase, say
+from ..shared.spec import Bundle, Spec
+from .converge import move_aside
+from .prepare import refuse_unknown_data
+
+
+def found(spec: Spec, bundle: Bundle) -> None:
+    """Starts this member if it is a founder and nothing speaks against a new cluster; does not wait for a quorum.
+
+    Raises:
+        NodeError: this machine or another member belongs to another cluster, the members do not reach each other, or
+            etcd does not start.
+    """
+    if spec.member not in spec.founders:
+        say("not a founder: converge will join it")
+        return
+    known = identity.load()
+    identity.refuse_another(known, spec)
+    given = certificates.authority(bundle)
+    identity.refuse_other_authority(known, given)
+    refuse_unknown_data(spec, known)
+    if known is None:
+        raise NodeError("this machine was not prepared", "Run `pulumi up`: prepare comes first.")
+    _refuse_missing_release(spec)
+    member.forbid()
+    if wal.exists(spec.data_directory):
+        if systemd.show().runs:
+            # Its certificates are for converge to write, which sees to it that nobody else is changing the cluster.
+            say("has been founded before and runs")
+            return
+        rotation.refuse_too_early(spec, bundle)
+        certificates.install(bundle)
+        member.install_unit(spec)
+        systemd.start()
+        say("has been founded before, started")
+        return
+
+    if known.cluster_id:
+        # It has been a member; whatever has become of its data, a second founding would be a second cluster.
+        say("has been a member before, and has no data: converge decides")
+        return
+    now = systemd.show()
+    if now.runs or now.active == "activating":
+        systemd.stop()  # what an interrupted run has left: a process without a log
+    unfinished = move_aside(spec, "unfinished")
+    if unfinished is not None:
+        say(f"what an unfinished start has left was moved aside to {unfinished}")
+    certificates.install(bundle)
+    phase("ask the other members")
+    views = _views(spec)
+    if decide.founding(spec.member, spec.peer_url(spec.address), views) is decide.Founding.LEAVE:
+        say(f"the cluster exists ({', '.join(views)} answered): converge will join it")
+        return
+
+    missing = [name for name in spec.founders if name not in spec.members]
+    if missing:
+        raise NodeError(
+            f"the cluster was to be founded with {', '.join(missing)}, which is no longer one of its members",
+            "Put it back until the cluster exists, then take it out; or `pulumi destroy` and begin anew.",
+        )
+    network.rehearse(spec)
+    phase("start etcd as a founder")
+    ours = identity.of_member(known, given, bundle.operator)
+    identity.save(ours)
+    initial = {name: spec.peer_url(spec.members[name]) for name in spec.founders}
+    network.end()
+    try:
+        member.begin(spec, unit.bootstrap(initial, token=spec.token))
+    except NodeError:
+        if not wal.exists(spec.data_directory):
+            identity.save(known)  # no member has begun here, so nothing holds this machine to this cluster
+        raise
+    identity.record(ours)
+    say("started")
+
+
+def _refuse_missing_release(spec: Spec) -> None:
+    if not (release.directory(spec.release.version) / "etcd").exists():
+        raise NodeError(
+            f"etcd {spec.release.version} is not installed on this machine", "Run `pulumi up`: prepare installs it."
+        )
+
+
+def _views(spec: Spec) -> dict[str, etcd.Membership]:
+    """What the other members that answer know.
+
+    Raises:
+        NodeError: somebody with another CA answers at a member's address.
+    """
+    views = {}
+    for name, answer in etcd.each(lambda address: etcd.peer_view(spec, address, connect=1.0), spec.others).items():
+        if isinstance(answer, etcd.AlienError):
+            raise NodeError(
+                f"{name} ({spec.members[name]}) runs an etcd that does not belong to this stack: {answer}; "
+                "nothing was started",
+                "If the cluster there is to stay, run from the stack that made it; if not, retire it there first "
+                "(`etcd-node retire`).",
+            )
+        if isinstance(answer, etcd.Membership):
+            views[name] = answer
+    return views

@@ -1,0 +1,171 @@
+"""prepare: checks the machine and installs what a member needs; no member that runs notices.
+
+Where the machine filters who reaches it, the wanted rules take effect here: whoever is taken off the lists is cut off
+at once, but for members that have yet to leave the cluster (see `firewall`).
+"""
+
+from __future__ import annotations
+
+import stat
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from ..data import disk, identity
+from ..data.identity import Identity
+from ..machine import account, firewall, metadata, network
+from ..protocol import wal
+from ..service import machine, release, systemd
+from ..service.rehearsal import rehearse
+from ..shared import files, paths
+from ..shared.errors import NodeError
+from ..shared.say import phase, say, warned
+from ..shared.spec import Spec
+from ..upgrade import version_change
+
+
+def prepare(spec: Spec) -> str:
+    """Runs all checks, then makes user, directories and release; returns when that was, for the next step to differ.
+
+    Raises:
+        NodeError: the machine is not fit; it says why, and what was there is as it was.
+    """
+    phase("check the machine")
+    machine.check_systemd()
+    machine.wait_for_first_boot()
+    phase("check the machine")
+    known = identity.load()
+    identity.refuse_another(known, spec)
+    machine.check_address(spec)
+    machine.check_memory(spec)
+    machine.check_foreign_etcd(spec)
+    machine.check_settings()
+    account.check_readable(spec.reads)
+    if spec.data_device:
+        known = disk.attach(spec, known)
+        # A disk may bring along what the machine did not know.
+        identity.refuse_another(known, spec)
+    elif known is None or known.bare:
+        known = _known_by_its_data(spec) or known
+    if known is not None:
+        machine.check_mount(spec, known.data_mount, begun=not known.bare)
+    refuse_unknown_data(spec, known)
+    # Converge asks again, and the other members too. Here it is said before anything is changed on any machine.
+    version_change.refuse(spec, {})
+    machine.check_disk(spec)
+    machine.check_place(spec)
+    # From here on `retire` has something to take back.
+    _record(spec, known)
+    if spec.firewall is not None:
+        firewall.install(spec)
+    elif firewall.leaves_ssh_alone():
+        firewall.remove()
+    if spec.root_only:
+        metadata.close(spec.root_only)
+    # A machine with a member has its etcd on these ports.
+    begins = not wal.exists(spec.data_directory) and not systemd.show().runs
+    if begins:
+        network.listen(spec)
+    try:
+        install_release(spec)
+        _make_places(spec)
+        rehearse(spec)
+        if begins:
+            network.wait_until_it_listens(spec)
+    except NodeError:
+        # Nobody is kept from these ports by a machine that is not going to be a member yet.
+        if begins:
+            network.end()
+        raise
+    say("prepared")
+    return "\n".join([*warned(), time.strftime("prepared at %Y-%m-%dT%H:%M:%SZ", time.gmtime())])
+
+
+def _known_by_its_data(spec: Spec) -> Identity | None:
+    """The identity that is in this member's data: the system was installed anew, and its data disk was kept."""
+    there = identity.brought(Path(spec.data_directory)) if wal.exists(spec.data_directory) else None
+    if there is None or (there.cluster, there.member) != (spec.cluster, spec.member):
+        return None
+    say(f"{spec.data_directory} holds this member's data, from before this system was installed")
+    return there
+
+
+def refuse_unknown_data(spec: Spec, known: Identity | None) -> None:
+    """Refuses a data directory that holds something which nothing here vouches for.
+
+    Raises:
+        NodeError: it does; the data are untouched.
+    """
+    place = Path(spec.data_directory)
+    if (known is not None and not known.bare) or not place.exists():
+        return
+    if not place.is_dir():
+        raise NodeError(f"{place} is not a directory", "Move it away or choose another data directory.")
+    found = sorted(path.name for path in place.iterdir() if path.name not in identity.NO_DATA)
+    if found:
+        holds = "data of an etcd" if wal.exists(spec.data_directory) else "something else"
+        raise NodeError(
+            f"{place} holds {holds} ({', '.join(found[:3])}) that this machine does not know as a member of "
+            f"{spec.cluster}; it is untouched",
+            "If it is not needed, move it away and run again; if it is, choose another data directory or another "
+            "machine.",
+        )
+
+
+def install_release(spec: Spec) -> None:
+    """Installs the release unless it is there and whole.
+
+    Raises:
+        NodeError: there is no room, no time service that works, or no such archive.
+    """
+    phase("install the release")
+    if release.installed(spec.release):
+        return
+    machine.check_time_service()
+    needed, free = release.room_needed(paths.RELEASES)
+    if free < needed:
+        raise NodeError(
+            f"the file system of {paths.RELEASES} has {free >> 20} MiB free; a release needs {needed >> 20} MiB",
+            "Make room there, then run again.",
+        )
+    release.install(spec.release, gently=systemd.show().runs)
+
+
+def _record(spec: Spec, known: Identity | None) -> None:
+    """Writes down what is about to be made, so that `retire` unmakes it wherever this run is cut off."""
+    data = Path(spec.data_directory)
+    now = machine.mount_of(data)
+    if known is None or known.bare:
+        before = known or Identity(spec.cluster, spec.member, spec.data_directory)
+        known = replace(before, cluster=spec.cluster, member=spec.member, data_directory=spec.data_directory)
+        if data.exists() and str(data) not in known.directories_created:
+            found = data.stat()
+            known = replace(
+                known,
+                data_directory_before=known.data_directory_before
+                or (stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid),
+            )
+    places = (paths.RELEASES, paths.LINKS, paths.PKI, paths.UNIT_WANTED.parent, data)
+    missing = [str(path) for place in places for path in files.missing_directories(place)]
+    new = [path for path in dict.fromkeys(missing) if path not in known.directories_created]
+    identity.save(
+        replace(
+            known,
+            user_created=known.user_created or account.find() is None,
+            group_before=known.group_before or (account.find() is None and account.group() is not None),
+            directories_created=(*known.directories_created, *new),
+            data_mount=now if known.bare or wal.exists(spec.data_directory) else known.data_mount or now,
+            data_device=spec.data_device or known.data_device,
+        )
+    )
+
+
+def _make_places(spec: Spec) -> None:
+    phase("make user and directories")
+    if account.find() is None:
+        account.create()
+    user = account.get()
+    files.directory(paths.LINKS)
+    files.directory(paths.PKI, 0o750, 0, user.gid)
+    files.directory(Path(spec.data_directory), 0o700, user.uid, user.gid)
+    disk.own(Path(spec.data_directory), user.uid, user.gid)

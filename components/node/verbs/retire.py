@@ -1,0 +1,126 @@
+"""retire: this machine holds no member any more, and is otherwise as it was before."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ..data import disk, identity, snapshot
+from ..data.identity import Identity
+from ..machine import account, firewall, metadata, network
+from ..service import release, systemd, unit
+from ..shared import files, paths
+from ..shared.errors import NodeError
+from ..shared.run import run
+from ..shared.say import phase, say
+from .converge import move_data_aside
+
+
+def retire(cluster: str, operator: str = "") -> None:
+    """Stops and removes the member and all that was installed with it; its data are moved aside, never deleted.
+
+    Every part is done only as far as it is still there, and the record of what was made goes last: a run that was
+    cut off is finished by the next. A member that another operator looks after is left alone.
+
+    Args:
+        cluster: name of the cluster.
+        operator: ID of the operator whose stack goes; empty: whoever asks knows what they do.
+
+    Raises:
+        NodeError: the machine holds a member of another cluster, or etcd does not stop.
+    """
+    known = identity.load()
+    if known is not None and known.cluster != cluster and not known.bare:
+        raise NodeError(
+            f"this machine holds member {known.member} of the cluster {known.cluster}, not of {cluster}; nothing "
+            "was touched",
+            f"If it is to go: `etcd-node retire {known.cluster}`.",
+        )
+    if known is not None and known.cluster != cluster:
+        say(f"prepared for {known.cluster} and not for {cluster}: left alone")
+        return
+    if known is not None and operator not in ("", known.operator or operator):
+        # A stack that came upon a cluster of another one was refused, and what it destroys is not its own.
+        say(
+            f"another stack looks after the member {known.member} of {cluster} on this machine: left alone. If it is "
+            f"to go: `pulumi destroy` there, or `etcd-node retire {cluster}` here."
+        )
+        return
+    if known is not None:
+        network.end()
+        _stop()
+        phase("move the data aside")
+        files.remove(Path(known.data_directory) / identity.MARK)
+        _put_data_aside(known)
+        if known.data_device:
+            disk.detach(known.data_directory)
+        _open_ports()
+        phase("remove what was installed")
+        _remove_installed(known)
+        say("retired")
+    else:
+        # A first `prepare` may have failed after it had closed them.
+        _open_ports()
+    _remove_program()
+
+
+def _open_ports() -> None:
+    firewall.remove()
+    metadata.remove()
+
+
+def _stop() -> None:
+    phase("stop etcd")
+    ours = (files.read_bytes(paths.UNIT_FILE) or b"").startswith(unit.MARK.encode())
+    if ours:
+        systemd.stop()
+        files.remove(paths.UNIT_WANTED)
+        files.remove(paths.UNIT_FILE)
+        run(["systemctl", "daemon-reload"], 60)
+        say("etcd stopped and disabled")
+    elif systemd.show().runs and systemd.foreign_unit() is None:
+        # Cut off between the removal of the unit and the reload.
+        systemd.stop()
+    files.remove(paths.BOOTSTRAP)
+
+
+def _put_data_aside(known: Identity) -> None:
+    data = Path(known.data_directory)
+    moved = move_data_aside(data, f"{known.cluster}-retired")
+    if moved is not None:
+        # The user goes, and its number may be given to another one.
+        os.chown(moved, 0, 0)
+        moved.chmod(0o700)
+        say(f"data moved aside to {moved}")
+    kept = snapshot.put_aside(known.data_directory, f"{known.cluster}-retired")
+    if kept is not None:
+        say(f"snapshots moved aside to {kept}")
+    lost = data.is_symlink() and not data.exists()
+    if known.data_directory_before is not None and not lost:
+        mode, uid, gid = known.data_directory_before
+        files.directory(data, mode, uid, gid)
+        # Etcd's user may have been given the directory without being its owner before.
+        os.chown(data, uid, gid)
+
+
+def _remove_installed(known: Identity) -> None:
+    files.remove_tree(paths.PKI)
+    for name in release.PROGRAMS:
+        if release.ours(paths.LINKS / name):
+            files.remove(paths.LINKS / name)
+    # Release by release: whatever else is in there is not ours, and may be what was moved aside just now.
+    for place in [*paths.RELEASES.glob("v*"), *paths.RELEASES.glob(".v*")]:
+        if (place / release.MANIFEST).exists() or place.name.startswith("."):
+            files.remove_tree(place)
+    if known.user_created and account.find() is not None:
+        account.delete(keep_group=known.group_before)
+    files.remove_empty([Path(path) for path in known.directories_created])
+    files.remove_tree(paths.RUN)
+    files.remove_tree(paths.STATE)
+
+
+def _remove_program() -> None:
+    phase("remove etcd-node")
+    files.remove(paths.WRAPPER)
+    files.remove_tree(paths.PROGRAM)
+    files.remove(paths.LOCK)

@@ -1,0 +1,66 @@
+"""spare: may the machine of another member go? Proves it, and takes the leadership from that member."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+
+from ..cluster import decide, joined, sparing
+from ..protocol import etcd
+from ..shared import files, paths, spec
+from ..shared.errors import NodeError
+from ..shared.say import phase, say
+from .converge import gate, hand_over
+
+
+def spare(name: str) -> None:
+    """Lets the machine of a member go, or refuses; changes nothing but who leads, and notes that it may go.
+
+    Args:
+        name: the member's name. A member that is not this one.
+
+    Raises:
+        NodeError: the cluster cannot spare it now, or nobody here can tell.
+    """
+    installed = files.read_json(paths.INSTALLED)
+    if installed is None or installed.get("member") == name:
+        why = "it has no member itself" if installed is None else "it is the one"
+        raise NodeError(
+            f"this machine cannot tell whether the cluster can spare {name}: {why}; the machine of {name} stays as "
+            "it is",
+            "Put its generation back and run `pulumi up`: when that has made the cluster whole, raise it again.",
+        )
+    here = spec.parse(json.dumps(installed))
+    phase(f"ask whether the cluster can spare {name}")
+    try:
+        answer = etcd.ready(here, here.address)
+        trouble = "" if answer.ok else answer.said or "not ready"
+    except (etcd.SilentError, etcd.AlienError) as error:
+        trouble = str(error)
+    if trouble:
+        raise _stays(name, f"{here.member}, which was asked, has no quorum itself ({trouble})")
+    cluster = etcd.member_list(here, [here.address])
+    if not any(entry.name == name for entry in cluster.voters):
+        say(f"{name} is no voter of the cluster: its machine may go")
+        return
+    here = joined.everyone(here, [here.address], cluster)
+    refuse = partial(decide.refuse_sparing, name)
+    new = sparing.take(here, [here.address], name)
+    try:
+        voters, statuses = gate(here, cluster, refuse)
+        leaving = statuses.get(name)
+        if leaving is not None and leaving.leader == leaving.member_id:
+            untouched = f"the machine of {name} stays as it is"
+            hand_over(here, name, cluster, (voters, statuses), refuse, untouched=untouched)
+    except NodeError:
+        if new:
+            sparing.give_back(here, [here.address], name)
+        raise
+    say(f"the cluster can spare {name}: its machine may go")
+
+
+def _stays(name: str, cause: str) -> NodeError:
+    return NodeError(
+        f"{cause}; the machine of {name} stays as it is",
+        "Look at the members named (`etcd-node status` and `journalctl -u etcd` there), then run again.",
+    )

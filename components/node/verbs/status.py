@@ -1,0 +1,169 @@
+"""status: what a person on the machine wants to know."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from ..cluster import claim
+from ..data import identity
+from ..protocol import certificate, etcd, wal
+from ..service import release, systemd
+from ..shared import files, paths, spec
+from ..shared.errors import NodeError
+from . import health
+
+_SOON = datetime.timedelta(days=30)
+
+
+def status(*, as_json: bool) -> str:
+    """Reads what is installed and asks the members; changes nothing and takes no lock.
+
+    Raises:
+        NodeError: this machine holds no member.
+    """
+    known, wanted = identity.load(), files.read_json(paths.INSTALLED)
+    if known is None:
+        raise NodeError("no member of external-etcd is on this machine", "`pulumi up` puts one here.")
+    report = _report(known, spec.parse(json.dumps(wanted)) if wanted is not None else None)
+    return json.dumps(report, indent=2) if as_json else _text(report)
+
+
+def _report(known: identity.Identity, wanted: spec.Spec | None) -> dict[str, Any]:
+    service = systemd.show()
+    live = systemd.command_of(service.pid)
+    report: dict[str, Any] = {
+        "member": known.member,
+        "cluster": known.cluster,
+        "unit": f"{service.active} ({service.sub})",
+        "pid": service.pid,
+        "restarts": service.restarts,
+        "version_running": Path(live[0]).parent.name.lstrip("v") if live else "",
+        "version_installed": wanted.release.version if wanted else "",
+        "ports": {"client": wanted.client_port, "peer": wanted.peer_port, "metrics": wanted.metrics_url}
+        if wanted
+        else {},
+        "data": _data(known),
+        "certificates": _certificates(),
+        "members": [],
+        "alarms": [],
+        "hints": [],
+    }
+    hints = report["hints"]
+    if wanted is None:
+        hints.append("The machine is prepared, and etcd has not been started: run `pulumi up` to its end.")
+    else:
+        _add_cluster(report, wanted)
+        if not release.installed(wanted.release):
+            hints.append(
+                f"The release {wanted.release.version} is damaged or gone: the next `etcd-node prepare` repairs it."
+            )
+    if not service.runs:
+        hints.append("etcd does not run: see `journalctl -u etcd`, then run `pulumi up`.")
+    if service.restarts:
+        hints.append(f"systemd has restarted etcd {service.restarts} times by itself: see `journalctl -u etcd`.")
+    for row in report["certificates"]:
+        if row["seconds_left"] < _SOON.total_seconds():
+            remedy = (
+                "replace the CA by another, in three updates"
+                if row["file"] in ("ca.crt", "peer-ca.crt")
+                else "run `pulumi up`, which renews it inside its renewal window"
+            )
+            hints.append(f"{row['file']} expires {row['expires']}: {remedy}.")
+    if report["data"]["free_bytes"] < report["data"]["total_bytes"] // 10:
+        hints.append("Less than a tenth of the data directory's file system is free.")
+    return report
+
+
+def _data(known: identity.Identity) -> dict[str, Any]:
+    data = Path(known.data_directory)
+    usage = shutil.disk_usage(data if data.exists() else "/")
+    size = sum(path.stat().st_size for path in data.rglob("*") if path.is_file()) if data.exists() else 0
+    return {
+        "directory": known.data_directory,
+        "holds_member": wal.exists(known.data_directory),
+        "size_bytes": size,
+        "free_bytes": usage.free,
+        "total_bytes": usage.total,
+    }
+
+
+def _certificates() -> list[dict[str, Any]]:
+    now = datetime.datetime.now(datetime.timezone.utc)
+    rows = []
+    for name in spec.CERTIFICATES:
+        pem = files.read_bytes(paths.PKI / name)
+        for der in certificate.der_of(pem.decode()) if pem is not None else []:
+            ends = certificate.expires(der)
+            rows.append(
+                {
+                    "file": name,
+                    "expires": f"{ends:%Y-%m-%dT%H:%M:%SZ}",
+                    "seconds_left": int((ends - now).total_seconds()),
+                }
+            )
+    return rows
+
+
+def _add_cluster(report: dict[str, Any], wanted: spec.Spec) -> None:
+    try:
+        found, wrong = health.examine(wanted)
+        reached = [wanted.members[row["name"]] for row in found.get("members", [])]
+        raised = etcd.alarms(wanted, reached) if reached else []
+        holder = claim.holder_of(wanted, reached) if reached else None
+    except NodeError as error:
+        found, wrong, raised, holder = {}, [error.cause], [], None
+    report["members"] = found.get("members", [])
+    report["alarms"] = [f"{kind} on {member_id:x}" for member_id, kind in raised]
+    report["hints"] += wrong
+    if holder is not None:
+        report["hints"].append(f"An operator is changing this cluster, or was cut off doing so: {holder}.")
+
+
+def _text(report: dict[str, Any]) -> str:
+    data = report["data"]
+    version = report["version_running"] or "not running"
+    if report["version_installed"] not in ("", version):
+        version += f" (installed: {report['version_installed']})"
+    ports = ", ".join(f"{name} {value}" for name, value in report["ports"].items())
+    size, free, total = (_size(data[key]) for key in ("size_bytes", "free_bytes", "total_bytes"))
+    lines = [
+        f"member   {report['member']} of the cluster {report['cluster']}",
+        f"etcd     {version}, unit {report['unit']}, pid {report['pid'] or '-'}",
+        f"ports    {ports or '-'}",
+        f"data     {data['directory']}, {size}; {free} of {total} free",
+        f"alarms   {', '.join(report['alarms']) or 'none'}",
+        "",
+        *_table(
+            ["MEMBER", "ROLE", "VERSION", "DB SIZE", "ENDPOINT"],
+            [
+                [row["name"], row["role"], row["version"], _size(row["db_size_bytes"]), row["endpoint"]]
+                for row in report["members"]
+            ],
+        ),
+        "",
+        *_table(
+            ["CERTIFICATE", "EXPIRES", "DAYS LEFT"],
+            [[row["file"], row["expires"], str(row["seconds_left"] // 86400)] for row in report["certificates"]],
+        ),
+    ]
+    if report["hints"]:
+        lines += ["", "To look at:", *(f"- {hint}" for hint in report["hints"])]
+    return "\n".join(lines)
+
+
+def _table(head: list[str], rows: list[list[str]]) -> list[str]:
+    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in [head, *rows]]
+
+
+def _size(count: int) -> str:
+    value = float(count)
+    for unit in ("B", "KiB", "MiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}"
+        value /= 1024
+    return f"{value:.1f} GiB"
