@@ -91,7 +91,7 @@ def accept(previous: Mapping[str, Any] | None, wanted: State, override: str = ""
     state = read_state(previous)
     verdict = judge(state, wanted, override, spelled)
     if previous and state is None:
-        # There was an update, so these steps are not those of a founding.
+        # There was an update, so these steps are not those of a bootstrap.
         return replace(verdict, steps=(), compared=False)
     if verdict.refused:
         raise ChangeRefusedError(verdict, wanted.cluster, spelled("override"), override)

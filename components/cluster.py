@@ -1,4 +1,4 @@
-"""EtcdCluster: PKI, members, founding, health, and what Kubernetes needs of them."""
+"""EtcdCluster: PKI, members, bootstrap, health, and what Kubernetes needs of them."""
 
 import hashlib
 import json
@@ -115,12 +115,13 @@ class EtcdClusterArgs(TypedDict):
 
 
 class EtcdCluster(pulumi.ComponentResource):
-    """An etcd cluster on machines that exist, founded, converged and proved healthy.
+    """An etcd cluster on machines that exist, bootstrapped, converged and proved healthy.
 
-    Children: `<name>-pki` (`EtcdPki`), `<name>-<member>` (`EtcdMember`) per member, `<name>-founding` (a `pulumi.Stash`
-    that remembers with whom the cluster was founded, and its token), `<name>-change` and `<name>-machines` (two whose
-    ID is another one after every change of what is wanted, and of who the members are), `<name>-health` and
-    `<name>-whole` (a command whose deletion fails unless the whole cluster is deleted).
+    Children: `<name>-pki` (`EtcdPki`), `<name>-<member>` (`EtcdMember`) per member, `<name>-bootstrap`
+    (a `pulumi.Stash` that remembers the members with which the cluster was bootstrapped, and its token),
+    `<name>-change` and `<name>-machines` (two whose ID is another one after every change of what is wanted, and of who
+    the members are), `<name>-health` and `<name>-whole` (a command whose deletion fails unless the whole cluster is
+    deleted).
 
     Raises `plan.PlanError` (a ValueError) on bad arguments, with key, value, rule and remedy, and its subclass
     `ChangeRefusedError` on a change that cannot be made in one update.
@@ -162,11 +163,11 @@ class EtcdCluster(pulumi.ComponentResource):
             pulumi.log.warn(warning, resource=self)
         child = pulumi.ResourceOptions(parent=self)
 
-        # Remembers what the first update put in. The token differs at every founding, so that a machine that was away
-        # while its cluster was destroyed and founded anew belongs to another cluster, and etcd keeps the two apart. The
+        # Remembers what the first update put in. The token differs at every bootstrap, so that a machine that was away
+        # while its cluster was destroyed and made anew belongs to another cluster, and etcd keeps the two apart. The
         # operator is the same in every run from this state; a second checkout with a state of its own has another.
-        founding = keep(
-            f"{name}-founding",
+        initial_cluster = keep(
+            f"{name}-bootstrap",
             {
                 "members": [machine["name"] for machine in args["members"]],
                 "token": f"{plan.name}-{secrets.token_hex(4)}",
@@ -174,7 +175,7 @@ class EtcdCluster(pulumi.ComponentResource):
             },
             self,
         )
-        operator = founding.output.apply(lambda known: known["operator"])
+        operator = initial_cluster.output.apply(lambda known: known["operator"])
         # Pulumi notes what a command was given when the command has ended. A run that is killed in between leaves the
         # old inputs in the state, and if the configuration is then set back, nothing differs, whatever has happened on
         # the machine. So each change of the wanted state has an ID that never was before, noted before any machine
@@ -201,7 +202,7 @@ class EtcdCluster(pulumi.ComponentResource):
                     "spec": specs[machine["name"]],
                     "files": pki.files(machine["name"]),
                     "operator": operator,
-                    "after": [founding, *pki.authorities],
+                    "after": [initial_cluster, *pki.authorities],
                     "change": change.id,
                     "machines": machines.id,
                     "headers": args.get("release_headers", {}),
@@ -211,14 +212,16 @@ class EtcdCluster(pulumi.ComponentResource):
             for machine in args["members"]
         ]
         # Two barriers and a chain: nothing starts before every machine is prepared; nobody waits for a quorum before
-        # all founders have been started; after that one member at a time.
+        # all initial members have been started; after that one member at a time.
         prepared = [member.prepared for member in members]
-        refuse_parts(name, plan.name, args["members"][0], founding=founding, prepared=prepared, parent=self)
-        # A cluster that an update has proved healthy is never founded again, by nobody: a slot that comes later, also
-        # under a founder's name, and finds no member that answers, must not begin another one.
+        refuse_parts(
+            name, plan.name, args["members"][0], initial_cluster=initial_cluster, prepared=prepared, parent=self
+        )
+        # A cluster that an update has proved healthy is never bootstrapped again: a slot that comes later, also
+        # under an initial member's name, and finds no member that answers, must not begin another one.
         existed = args.get("previous") is not None
-        founded = founding.output.apply(lambda known: {**known, "members": []} if existed else known)
-        done = [member.found(founded, prepared) for member in members]
+        bootstrap = initial_cluster.output.apply(lambda known: {**known, "members": []} if existed else known)
+        done = [member.bootstrap(bootstrap, prepared) for member in members]
         named = {machine["name"]: member for machine, member in zip(args["members"], members, strict=True)}
         for slot in verdict.chain:
             done = [*done[: len(members)], named[slot].converge(done)]

@@ -21,10 +21,10 @@ def gates(
     slots: Mapping[str, pulumi.Resource],
     parent: pulumi.Resource,
 ) -> None:
-    """Puts a gate before the replacement of each machine: while its server stands, the cluster has to spare it.
+    """Puts a gate before the replacement of each machine: the cluster must tolerate its loss, while its server stands.
 
     A gate is the deletion of a command which is replaced together with the server, and so deleted before it: on the
-    witness, the machine of the next slot, `etcd-node spare` proves that the other members are healthy and carry the
+    witness, the machine of the next slot, `etcd-node drain` proves that the other members are healthy and carry the
     quorum, and takes the leadership away. If it refuses, nothing was touched. Nobody is asked when a machine is made
     for the first time, or comes back after it was deleted behind Pulumi's back (nothing is deleted then), or when the
     slot goes, or everything, or where there is no other machine.
@@ -58,11 +58,11 @@ def gates(
 
 def _ask(name: str, witness: Machine) -> str:
     missing = (
-        f"{witness['name']} cannot tell whether the cluster can spare {name}: it has no etcd-node; the machine of "
-        f"{name} stays as it is. Put its generation back and run pulumi up first."
+        f"{witness['name']} cannot tell whether the cluster tolerates the loss of {name}: it has no etcd-node; "
+        f"the machine of {name} stays as it is. Put its generation back and run pulumi up first."
     )
     script = (
-        f"if [ -x {_ETCD_NODE} ]; then exec {_ETCD_NODE} --answer spare {shlex.quote(name)}; fi; "
+        f"if [ -x {_ETCD_NODE} ]; then exec {_ETCD_NODE} --answer drain {shlex.quote(name)}; fi; "
         f"echo {shlex.quote(missing)} >&2; exit 1"
     )
     return asked(witness["ssh"], witness["name"], _SECONDS, "sh", "-c", script)

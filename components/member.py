@@ -8,12 +8,12 @@ from typing import Any, NotRequired, TypedDict
 import pulumi
 from pulumi_command import remote
 
-from . import bundle, reach
+from . import bundle, ssh_diagnosis
 from .answers import answer, asked
 from .irreplaceable import irreplaceable
 from .machine import Machine, connection, lives_on
 from .node.shared.paths import ANSWERED
-from .plan import Spec, spec_text, with_founding
+from .plan import Spec, spec_text, with_initial_cluster
 from .plan.flag_values import files_read
 
 _ETCD_NODE = "/usr/local/sbin/etcd-node"
@@ -22,7 +22,7 @@ _CAS = ("trusted", "issuer", "peer_trusted", "peer_issuer")
 # Upper bounds in seconds on what runs on the machine. etcd-node keeps its own deadlines and says what it was
 # doing; these are the net below it, because pulumi-command never gives up on a command that hangs. Converge takes a
 # snapshot before the version changes, of up to 8 GiB.
-_TIMEOUTS = {"prepare": 420, "found": 240, "converge": 3600, "health": 240, "retire": 240}
+_TIMEOUTS = {"prepare": 420, "bootstrap": 240, "converge": 3600, "health": 240, "retire": 240}
 
 
 class EtcdMemberArgs(TypedDict):
@@ -47,13 +47,13 @@ class EtcdMemberArgs(TypedDict):
 
 
 class EtcdMember(pulumi.ComponentResource):
-    """One member: `prepare` disturbs no member, `found` starts a cluster that never was, `converge` does all the rest.
+    """One member: `prepare` disturbs no member, `bootstrap` starts a cluster that never was, `converge` does the rest.
 
     The three are separate because their order crosses members: all machines are prepared before the first etcd
-    starts, founders start together, and later changes go through the members one after another. `EtcdCluster`
+    starts, initial members start together, and later changes go through the members one after another. `EtcdCluster`
     makes them in that order.
 
-    Children: `<name>-prepare` (its deletion retires the machine), `<name>-found`, `<name>-converge`.
+    Children: `<name>-prepare` (its deletion retires the machine), `<name>-bootstrap`, `<name>-converge`.
     """
 
     prepared: remote.Command
@@ -70,7 +70,7 @@ class EtcdMember(pulumi.ComponentResource):
         self._host_key = pulumi.Output.from_input(machine["ssh"]["host_key"])
         # A machine that goes takes everything on it along; nobody dials it to clean it up.
         self._server = lives_on(machine)
-        self._hooks = reach.hooks(f"{name}-way", machine["name"])
+        self._hooks = ssh_diagnosis.hooks(f"{name}-way", machine["name"])
         anew = irreplaceable(f"{name}-in-use", lambda resource: _refusal(machine["name"], resource))
         # The identity travels beside the keys, not in the readable text: it is unknown while a machine is being
         # replaced, and would hide every other change in the preview.
@@ -109,19 +109,19 @@ class EtcdMember(pulumi.ComponentResource):
             )
         )
 
-    def found(self, founding: pulumi.Output[Any], after: Sequence[pulumi.Resource]) -> remote.Command:
-        """Starts this member if it is a founder and the cluster never existed; runs once in the slot's life.
+    def bootstrap(self, initial_cluster: pulumi.Output[Any], after: Sequence[pulumi.Resource]) -> remote.Command:
+        """Starts this member if it is an initial one and the cluster never existed; runs once in the slot's life.
 
         Args:
-            founding: `members`, the names of those with whom the cluster is (or was) founded, and its `token`.
+            initial_cluster: `members`, the names of those with which the cluster is bootstrapped, and its `token`.
             after: what must have succeeded before: every machine prepared.
         """
-        create = founding.apply(
-            lambda known: self._line("found", with_founding(self._spec, known["members"], known["token"]))
+        create = initial_cluster.apply(
+            lambda known: self._line("bootstrap", with_initial_cluster(self._spec, known["members"], known["token"]))
         )
-        # Nothing that changes later may run the founding again, so every input is frozen when it has succeeded.
+        # Nothing that changes later may bootstrap again, so every input is frozen when it has succeeded.
         return self._command(
-            "found",
+            "bootstrap",
             create=create,
             stdin=self._bundle,
             after=after,
@@ -132,7 +132,7 @@ class EtcdMember(pulumi.ComponentResource):
         """Brings this member to its wanted state; refuses a step that would cost the quorum.
 
         Args:
-            after: what must have succeeded before: the founding, and the member before this one in the chain.
+            after: what must have succeeded before: the bootstrap, and the member before this one in the chain.
         """
         command = self._command("converge", create=self._line("converge", self._spec), stdin=self._bundle, after=after)
         # Nobody reads it, but without one nothing has been done.

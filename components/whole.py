@@ -22,7 +22,7 @@ def refuse_parts(
     cluster: str,
     machine: Machine,
     *,
-    founding: pulumi.Resource,
+    initial_cluster: pulumi.Resource,
     prepared: Sequence[pulumi.Resource],
     parent: pulumi.Resource,
 ) -> None:
@@ -35,7 +35,7 @@ def refuse_parts(
         name: the component's; the command is `<name>-whole`.
         cluster: name of the cluster.
         machine: where it refuses.
-        founding: what is deleted only with the whole.
+        initial_cluster: what is deleted only with the whole.
         prepared: the members' commands whose deletion retires their machines.
         parent: the component.
     """
@@ -54,8 +54,8 @@ def refuse_parts(
         add_previous_output_in_env=False,
         opts=pulumi.ResourceOptions(
             parent=parent,
-            depends_on=[founding, *prepared],
-            deleted_with=founding,
+            depends_on=[initial_cluster, *prepared],
+            deleted_with=initial_cluster,
             hooks=pulumi.ResourceHookBinding(before_create=[anew]),
         ),
     )

@@ -31,7 +31,7 @@ from components.plan.hetzner import DEFAULT_USER
 from components.plan.ranges import check_sources
 from components.plan.releases import check_headers
 from components.plan.spec import DEFAULT_DATA_DIRECTORY
-from components.plan.units import check_directory
+from components.plan.sizes import check_directory
 
 from . import aws_config, hetzner_config
 from .aws_config import AwsConfig

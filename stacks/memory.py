@@ -7,7 +7,7 @@ import pulumi
 
 from components.plan.errors import Problem, shown
 from components.plan.guard.state import read_state
-from components.plan.units import GIB, MIB, parse_bytes
+from components.plan.sizes import GIB, MIB, parse_bytes
 
 from . import aws_config, hetzner_config
 from .config import ConfigError, StackConfig

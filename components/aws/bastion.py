@@ -11,8 +11,8 @@ from ..plan import cloud_init
 from ..plan.aws import DEFAULT_ROOT_SIZE, DEFAULT_USER
 from ..plan.aws_types import DEFAULT_IMAGE
 from ..plan.firewall import SSH_PORT
-from ..reached import reached
 from ..ssh_key import ssh_key
+from ..wait_for_ssh import wait_for_ssh
 from .images import Images
 from .network import AwsNetwork
 from .rules import Rules
@@ -50,7 +50,7 @@ class AwsBastionArgs(TypedDict):
 class AwsBastion(pulumi.ComponentResource):
     """A small machine with a public address, from which alone ssh reaches the members.
 
-    Children: `<name>` (Instance, NetworkInterface, Eip, SecurityGroup, its host key's PrivateKey), `<name>-reached`,
+    Children: `<name>` (Instance, NetworkInterface, Eip, SecurityGroup, its host key's PrivateKey), `<name>-ssh`,
     and rules: `<name>-ssh-<range>`, `<name>-out`, `<name>-members` (on the members' group).
     """
 
@@ -117,7 +117,7 @@ class AwsBastion(pulumi.ComponentResource):
         }
         way = with_login(way, key)
         through: Bastion = {
-            "host": reached(f"{name}-reached", way, address.public_ip, server, self),
+            "host": wait_for_ssh(f"{name}-ssh", way, address.public_ip, server, self),
             "host_key": way["host_key"],
             "user": user,
         }

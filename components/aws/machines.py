@@ -18,8 +18,8 @@ from ..plan.errors import Problem, refuse
 from ..plan.generations import check_generations
 from ..plan.origin import on_volume
 from ..plan.spec import DEFAULT_DATA_DIRECTORY
-from ..reached import reached
 from ..ssh_key import ssh_key
+from ..wait_for_ssh import wait_for_ssh
 from .images import Images
 from .network import AwsNetwork
 from .server import METADATA, first_boot, root_volume
@@ -110,8 +110,9 @@ class AwsMachines(pulumi.ComponentResource):
 
     Children per slot: `<name>-<slot>` (Instance, NetworkInterface, PrivateKey of its host key, Eip with a public
     address, Volume and VolumeAttachment if there are volumes), `<name>-<slot>-generation-<n>` and
-    `<name>-<slot>-generation-<n>-first-boot` (Stash), `<name>-<slot>-reached` (a command that waits for its first boot)
-    and `<name>-<slot>-gate` (one whose deletion asks the next slot's member whether the cluster can spare the machine).
+    `<name>-<slot>-generation-<n>-first-boot` (Stash), `<name>-<slot>-ssh` (a command that waits for its first boot)
+    and `<name>-<slot>-gate` (one whose deletion asks the next slot's member whether the cluster tolerates the loss of
+    the machine).
 
     Raises `plan.PlanError` (a ValueError) on bad arguments, with key, value, rule and remedy.
     """
@@ -205,7 +206,7 @@ class AwsMachines(pulumi.ComponentResource):
         ssh = with_login(ssh, self._login)
         if "bastion" in args:
             ssh["bastion"] = args["bastion"]
-        ssh["host"] = reached(f"{child}-reached", {**ssh}, host, server, self)
+        ssh["host"] = wait_for_ssh(f"{child}-ssh", {**ssh}, host, server, self)
         machine: CloudMachine = {
             "name": slot_name,
             "address": slot["address"],

@@ -9,8 +9,8 @@ from ..first_boot import FOR_ROOT
 from ..machine import Bastion, Ssh, login, with_login
 from ..plan import cloud_init
 from ..plan.hetzner import DEFAULT_IMAGE, DEFAULT_USER
-from ..reached import reached
 from ..ssh_key import ssh_key
+from ..wait_for_ssh import wait_for_ssh
 from .network import HetznerNetwork
 
 
@@ -46,7 +46,7 @@ class HetznerBastionArgs(TypedDict):
 class HetznerBastion(pulumi.ComponentResource):
     """A small server with a public address in the cluster's network.
 
-    Children: `<name>` (Server, its host key's PrivateKey, the network's default route) and `<name>-reached`.
+    Children: `<name>` (Server, its host key's PrivateKey, the network's default route) and `<name>-ssh`.
     """
 
     bastion: Bastion
@@ -101,7 +101,7 @@ class HetznerBastion(pulumi.ComponentResource):
         }
         way = with_login(way, key)
         through: Bastion = {
-            "host": reached(f"{name}-reached", way, server.ipv4_address, server, self),
+            "host": wait_for_ssh(f"{name}-ssh", way, server.ipv4_address, server, self),
             "host_key": way["host_key"],
             "user": user,
         }

@@ -17,8 +17,8 @@ from ..plan.generations import check_generations
 from ..plan.hetzner import DEFAULT_IMAGE, DEFAULT_USER, SPREAD_LIMIT
 from ..plan.origin import hetzner_machine
 from ..plan.spec import DEFAULT_DATA_DIRECTORY
-from ..reached import reached
 from ..ssh_key import ssh_key
+from ..wait_for_ssh import wait_for_ssh
 from .network import HetznerNetwork
 
 
@@ -96,8 +96,8 @@ class HetznerMachines(pulumi.ComponentResource):
 
     Children: `<name>` (PlacementGroup), and per slot `<name>-<slot>` (Server, PrivateKey of its host key, Volume and
     VolumeAttachment if there are volumes), `<name>-<slot>-generation-<n>` and `<name>-<slot>-generation-<n>-first-boot`
-    (Stash), `<name>-<slot>-reached` (a command that waits for its first boot) and `<name>-<slot>-gate` (one whose
-    deletion asks the next slot's member whether the cluster can spare the machine).
+    (Stash), `<name>-<slot>-ssh` (a command that waits for its first boot) and `<name>-<slot>-gate` (one whose
+    deletion asks the next slot's member whether the cluster tolerates the loss of the machine).
 
     Raises `plan.PlanError` (a ValueError) on bad arguments, with key, value, rule and remedy.
     """
@@ -200,7 +200,7 @@ class HetznerMachines(pulumi.ComponentResource):
         ssh = with_login(ssh, self._login)
         if bastion is not None:
             ssh["bastion"] = bastion
-        ssh["host"] = reached(f"{child}-reached", {**ssh}, host, server, self)
+        ssh["host"] = wait_for_ssh(f"{child}-ssh", {**ssh}, host, server, self)
         machine: CloudMachine = {
             "name": slot_name,
             "address": slot["address"],

@@ -23,10 +23,10 @@ For people:
 
 For `pulumi up` (SPEC is the wanted state as JSON; certificates and keys come on standard input):
   etcd-node prepare SPEC      check the machine, install; no member that runs notices
-  etcd-node found SPEC        begin a cluster that has never existed
+  etcd-node bootstrap SPEC    start a cluster that has never existed
   etcd-node converge SPEC     bring the member to its wanted state
   etcd-node health SPEC       examine the whole cluster
-  etcd-node spare MEMBER      prove that the cluster can do without that member's machine, or refuse
+  etcd-node drain MEMBER      prove that the cluster tolerates the loss of that member's machine, or refuse
 
 For systemd:
   etcd-node answer MEMBERS    answer the other members on etcd's ports, before etcd runs
@@ -37,11 +37,11 @@ For systemd:
 # Seconds that each verb may take once it has the machine's lock.
 DEADLINES = {
     "prepare": 300.0,
-    "found": 60.0,
+    "bootstrap": 60.0,
     "converge": 180.0,
     "health": 60.0,
     "retire": 90.0,
-    "spare": 90.0,
+    "drain": 90.0,
     "status": 30.0,
 }
 
@@ -104,7 +104,7 @@ def _run(verb: str, words: list[str]) -> None:
     most = 2 if verb == "retire" else 1
     if not 1 <= len(words) <= most:
         raise NodeError(f"`etcd-node {verb}` takes one argument, not {len(words)}", "See `etcd-node help`.")
-    if verb in ("retire", "spare"):
+    if verb in ("retire", "drain"):
         leave = _leaving(verb)
         with lock.held(verb), say.deadline(verb, DEADLINES[verb]):
             say.refuse_abandoned()
@@ -128,9 +128,9 @@ def _leaving(verb: str) -> Callable[..., None]:
         from .verbs.retire import retire
 
         return retire
-    from .verbs.spare import spare
+    from .verbs.drain import drain
 
-    return spare
+    return drain
 
 
 def _change(verb: str) -> Callable[[spec.Spec, str], None]:
@@ -143,10 +143,10 @@ def _change(verb: str) -> Callable[[spec.Spec, str], None]:
         from .verbs.health import health
 
         return lambda wanted, given: print(health(wanted, Claim(wanted, spec.parse_operator(given))), flush=True)
-    if verb == "found":
-        from .verbs.found import found
+    if verb == "bootstrap":
+        from .verbs.bootstrap import bootstrap
 
-        return lambda wanted, given: found(wanted, spec.parse_bundle(given))
+        return lambda wanted, given: bootstrap(wanted, spec.parse_bundle(given))
     from .verbs.converge import converge
 
     def change(wanted: spec.Spec, given: str) -> None:

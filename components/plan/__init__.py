@@ -18,7 +18,7 @@ from .spec import (
     member_specs,
     spec_text,
     warnings,
-    with_founding,
+    with_initial_cluster,
     with_users,
 )
 from .users import UserPlan
@@ -44,6 +44,6 @@ __all__ = [
     "spec_text",
     "tolerated",
     "warnings",
-    "with_founding",
+    "with_initial_cluster",
     "with_users",
 ]

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from . import addresses, flag_values, known_flags
 from .errors import Problem, did_you_mean, shown
-from .units import GIB
+from .sizes import GIB
 from .versions import MINORS, EtcdVersion
 
 PKI_DIRECTORY = "/etc/etcd/pki"
@@ -33,7 +33,7 @@ _CERTIFICATES = (
     "certificates are made and renewed by this program; see `certificates`, `authorities` and `peerAuthorities`"
 )
 _TLS_ALWAYS = "clients and peers always show a certificate of the cluster's own authority; leave it out"
-_FOUNDING = "how a cluster is founded or joined is decided on the machine; leave it out"
+_INITIAL = "how a cluster is bootstrapped or joined is decided on the machine; leave it out"
 _QUORUM = "it protects the quorum and is always on; leave it out"
 _DANGER = "it breaks the guarantees of the consensus protocol; leave it out"
 _ONE_DIRECTORY = "a member's data live in one directory, which is moved aside as a whole"
@@ -81,7 +81,7 @@ _OWNED = {
         ("peer-skip-client-san-verification", "experimental-peer-skip-client-san-verification"), _TLS_ALWAYS
     ),
 }
-_OWNED_PREFIXES = {"initial-cluster": _FOUNDING, "discovery": _FOUNDING, "proxy": _NOT_A_MEMBER}
+_OWNED_PREFIXES = {"initial-cluster": _INITIAL, "discovery": _INITIAL, "proxy": _NOT_A_MEMBER}
 
 _VALUES = {
     "boolean": (re.compile(r"true|false"), "true or false"),

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import addresses, flags, releases, units
+from . import addresses, flags, releases, sizes
 from .authorities import DEFAULT_AUTHORITY, AuthorityPlan, check_authorities, check_peer_authorities
 from .errors import Problem, refuse
 from .names import check_extra_names, split
@@ -23,7 +23,7 @@ _ORDER = (
     "cluster",
     "member",
     "members",
-    "founders",
+    "initial_members",
     "token",
     "release",
     "data_directory",
@@ -128,14 +128,14 @@ def check_plan(cluster: ClusterPlan, spelled: Callable[[str], str] = str) -> lis
     problems += addresses.check_members([(member.name, member.address) for member in cluster.members], members)
     for index, member in enumerate(cluster.members):
         key = f"{members}[{index}].{spelled('data_directory')}"
-        problems += units.check_directory(member.data_directory, key)
+        problems += sizes.check_directory(member.data_directory, key)
     named = [(member.name, member.address, member.extra_names) for member in cluster.members]
     problems += check_extra_names(named, cluster.extra_names, members, spelled("extra_names"))
     problems += check_version(cluster.version, spelled("version"))
     problems += releases.check_mirror(cluster.release_mirror, spelled("release_mirror"))
     problems += releases.check_sha256(cluster.release_sha256, spelled("release_sha256"))
     problems += releases.check_proxy(cluster.release_proxy, spelled("release_proxy"))
-    problems += units.check_bytes(cluster.quota, spelled("quota"))
+    problems += sizes.check_bytes(cluster.quota, spelled("quota"))
     problems += flags.check_metrics(cluster.metrics, spelled("metrics"))
     problems += flags.check_timing(
         cluster.heartbeat_interval_ms,
@@ -163,7 +163,7 @@ def warnings(cluster: ClusterPlan) -> list[str]:
     """
     version = _version(cluster)
     found = version_warnings(version) + flags.flag_warnings(version, cluster.flags)
-    found += flags.quota_warnings(units.parse_bytes(cluster.quota))
+    found += flags.quota_warnings(sizes.parse_bytes(cluster.quota))
     if cluster.users and cluster.shares_authorities:
         found.append(
             "Peers trust the CA of the clients, so the certificate of each of the users speaks to the peer port, where "
@@ -180,7 +180,7 @@ def warnings(cluster: ClusterPlan) -> list[str]:
 
 
 def member_specs(cluster: ClusterPlan) -> dict[str, Spec]:
-    """The specification of every member, name -> specification, in the order of the members and without founders.
+    """The specification of every member, name -> specification, in the order of the members; without initial members.
 
     Raises:
         PlanError: the cluster cannot be made; holds every reason.
@@ -218,13 +218,13 @@ def _member_spec(cluster: ClusterPlan, member: MemberPlan, version: EtcdVersion)
         "client_port": addresses.CLIENT_PORT,
         "peer_port": addresses.PEER_PORT,
         "metrics_url": flags.METRICS_URL,
-        "quota_bytes": units.parse_bytes(cluster.quota),
+        "quota_bytes": sizes.parse_bytes(cluster.quota),
         "flags": flags.render_flags(
             version,
             member.name,
             member.address,
             data_directory=member.data_directory,
-            quota_bytes=units.parse_bytes(cluster.quota),
+            quota_bytes=sizes.parse_bytes(cluster.quota),
             metrics=cluster.metrics,
             heartbeat_interval_ms=cluster.heartbeat_interval_ms,
             election_timeout_ms=cluster.election_timeout_ms,
@@ -253,15 +253,15 @@ def with_users(spec: Mapping[str, Any], cluster: ClusterPlan) -> Spec:
     return {**spec, "users": users}
 
 
-def with_founding(spec: Mapping[str, Any], founders: Sequence[str], token: str) -> Spec:
+def with_initial_cluster(spec: Mapping[str, Any], members: Sequence[str], token: str) -> Spec:
     """The specification that `found` reads.
 
     Args:
         spec: the member's specification.
-        founders: names of the members with which the cluster is founded.
-        token: etcd's initial cluster token; no two foundings share one.
+        members: names of the members with which the cluster is bootstrapped.
+        token: etcd's initial cluster token; no two clusters share one.
     """
-    return {**spec, "founders": list(founders), "token": token}
+    return {**spec, "initial_members": list(members), "token": token}
 
 
 def spec_text(spec: Mapping[str, Any]) -> str:

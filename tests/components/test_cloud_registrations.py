@@ -81,7 +81,7 @@ class Cloud:
     def stashes(self, generations: str) -> list[str]:
         """Names of everything that is kept from one update to the next."""
         kept = [f"{self.name}-{slot}-generation-{n}" for slot, n in zip(SLOTS, generations, strict=True)]
-        rest = [f"{self.name}-{what}" for what in ("change", "founding", "machines")]
+        rest = [f"{self.name}-{what}" for what in ("change", "bootstrap", "machines")]
         return sorted([*kept, *(f"{each}-first-boot" for each in kept), *rest])
 
     def of(self, recorder: Recorder) -> list[Registration]:
@@ -337,7 +337,7 @@ def test_the_address_is_that_of_a_card_which_stays_when_its_machine_goes(preview
 def test_what_is_on_a_machine_goes_with_its_server(cloud: Cloud, preview: bool) -> None:
     recorder = whole(cloud, preview)
     for name in (f"{cloud.name}-{slot}" for slot in SLOTS):
-        on_it = [recorder.named(f"{name}-{suffix}") for suffix in ("reached", "prepare", "found", "converge")]
+        on_it = [recorder.named(f"{name}-{suffix}") for suffix in ("ssh", "prepare", "bootstrap", "converge")]
         for each in (*on_it, recorder.named(name, cloud.attachment)):
             assert each.request.deletedWith.endswith(f"{cloud.server}::{name}")
 
@@ -367,9 +367,9 @@ def test_before_a_machine_is_replaced_the_next_slots_member_is_asked_and_nobody_
         assert gate.request.replace_with[0].endswith(f"::{name}")
         assert gate.request.deleteBeforeReplace
         assert gate.request.deletedWith.endswith(f"tls:index/privateKey:PrivateKey::{name}")
-        assert f"etcd-node --answer spare {slot}" in gate.inputs["delete"]
+        assert f"etcd-node --answer drain {slot}" in gate.inputs["delete"]
         assert "create" not in gate.inputs, "nobody is asked before"
-        assert f"{cloud.name}-{witness}-reached" in gate.depends_on
+        assert f"{cloud.name}-{witness}-ssh" in gate.depends_on
         if not preview:
             key = gate.inputs["connection"]["value"]["hostKey"]
             assert key.strip() == f"ssh-ed25519 {cloud.name}-{witness}"
@@ -380,7 +380,7 @@ def test_before_a_machine_is_replaced_the_next_slots_member_is_asked_and_nobody_
 def test_another_server_in_a_slot_is_prepared_and_converged_anew(cloud: Cloud) -> None:
     recorder = cloud.stack(False)
     for slot in SLOTS:
-        number = recorder.named(f"{cloud.name}-{slot}-reached").inputs["triggers"][0]
+        number = recorder.named(f"{cloud.name}-{slot}-ssh").inputs["triggers"][0]
         assert cloud is HETZNER or number == aws_id("i", f"aws-{slot}")
         for verb in ("prepare", "converge"):
             assert number in recorder.named(f"{cloud.name}-{slot}-{verb}").inputs["stdin"]["value"]
@@ -416,7 +416,7 @@ def test_without_public_addresses_every_connection_goes_through_the_bastion(clou
         if cloud is HETZNER:
             nets = [{"ipv4Enabled": False, "ipv6Enabled": False}]
             assert recorder.named(name, cloud.server).inputs["publicNets"] == nets
-        for verb in () if preview else ("reached", "prepare", "found", "converge"):
+        for verb in () if preview else ("ssh", "prepare", "bootstrap", "converge"):
             connection = recorder.named(f"{name}-{verb}").inputs["connection"]["value"]
             assert connection["host"].startswith({"aws": "10.2.", "hetzner": "10.1.1.1"}[cloud.name])
             assert connection["proxy"]["host"].startswith("198.51.100.")

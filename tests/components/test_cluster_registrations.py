@@ -52,14 +52,14 @@ def test_the_names_of_all_resources_are_an_interface_and_stay_as_they_are(previe
             ("EtcdPki", "dev-pki"),
             ("PrivateKey", "dev-pki-1-ca"),
             ("SelfSignedCert", "dev-pki-1-ca"),
-            ("Stash", "dev-founding"),
+            ("Stash", "dev-bootstrap"),
             ("Stash", "dev-change"),
             ("Stash", "dev-machines"),
             ("Command", "dev-health"),
             ("Command", "dev-whole"),
             *((type_, leaf) for leaf in leaves for type_ in ("PrivateKey", "CertRequest", "LocallySignedCert")),
             *(("EtcdMember", f"dev-{m}") for m in MEMBERS),
-            *(("Command", f"dev-{m}-{verb}") for m in MEMBERS for verb in ("prepare", "found", "converge")),
+            *(("Command", f"dev-{m}-{verb}") for m in MEMBERS for verb in ("prepare", "bootstrap", "converge")),
         ]
     )
 
@@ -82,24 +82,24 @@ def test_every_resource_hangs_below_the_component_that_makes_it(preview: bool) -
 def test_nothing_starts_before_every_machine_is_prepared(preview: bool) -> None:
     recorder = cluster(preview)
     for member in MEMBERS:
-        assert {f"dev-{m}-prepare" for m in MEMBERS} <= recorder.named(f"dev-{member}-found").depends_on
+        assert {f"dev-{m}-prepare" for m in MEMBERS} <= recorder.named(f"dev-{member}-bootstrap").depends_on
 
 
 @PREVIEW_AND_UPDATE
-def test_founders_do_not_wait_for_each_other(preview: bool) -> None:
+def test_initial_members_do_not_wait_for_each_other(preview: bool) -> None:
     recorder = cluster(preview)
     for member in MEMBERS:
-        assert not any(name.endswith("-found") for name in recorder.named(f"dev-{member}-found").depends_on)
+        assert not {f"dev-{m}-bootstrap" for m in MEMBERS} & recorder.named(f"dev-{member}-bootstrap").depends_on
 
 
 @PREVIEW_AND_UPDATE
 def test_members_are_converged_one_after_another_in_the_order_of_the_list(preview: bool) -> None:
     recorder = cluster(preview)
-    founds = {f"dev-{m}-found" for m in MEMBERS}
+    bootstraps = {f"dev-{m}-bootstrap" for m in MEMBERS}
     for position, member in enumerate(MEMBERS):
         before = {f"dev-{MEMBERS[position - 1]}-converge"} if position else set()
         depends_on = recorder.named(f"dev-{member}-converge").depends_on
-        assert founds <= depends_on
+        assert bootstraps <= depends_on
         assert {name for name in depends_on if name.endswith("-converge")} == before
 
 
@@ -112,22 +112,22 @@ def test_health_is_asked_after_the_last_member(preview: bool) -> None:
 def test_what_happened_at_the_founding_is_never_repeated_by_a_later_change(preview: bool) -> None:
     recorder = cluster(preview)
     for member in MEMBERS:
-        assert set(recorder.named(f"dev-{member}-found").request.ignoreChanges) == {
+        assert set(recorder.named(f"dev-{member}-bootstrap").request.ignoreChanges) == {
             "connection",
             "create",
             "stdin",
             "logging",
         }
-    assert list(recorder.named("dev-founding").request.ignoreChanges) == ["input"]
+    assert list(recorder.named("dev-bootstrap").request.ignoreChanges) == ["input"]
 
 
-def test_a_slot_that_comes_later_founds_nothing_whatever_its_name() -> None:
+def test_a_slot_that_comes_later_bootstraps_nothing_whatever_its_name() -> None:
     applied = cluster(preview=False).outputs["dev"]["applied"]
-    for previous, founders in ((None, list(MEMBERS)), (applied, [])):
+    for previous, initial in ((None, list(MEMBERS)), (applied, [])):
         recorder = cluster(preview=False, previous=previous)
         for member in MEMBERS:
-            command = shlex.split(recorder.named(f"dev-{member}-found").inputs["create"])
-            assert json.loads(command[-1])["founders"] == founders
+            command = shlex.split(recorder.named(f"dev-{member}-bootstrap").inputs["create"])
+            assert json.loads(command[-1])["initial_members"] == initial
 
 
 @PREVIEW_AND_UPDATE
@@ -135,14 +135,14 @@ def test_a_machine_is_retired_for_this_operator_before_the_authority_goes(previe
     recorder = cluster(preview)
     for member in MEMBERS:
         prepare = recorder.named(f"dev-{member}-prepare")
-        assert {"dev-founding", "dev-pki-1-ca"} <= prepare.depends_on
+        assert {"dev-bootstrap", "dev-pki-1-ca"} <= prepare.depends_on
         assert prepare.inputs["delete"].endswith(f" retire dev {OPERATOR['id']}")
 
 
 @PREVIEW_AND_UPDATE
 def test_only_the_whole_cluster_is_deleted_without_being_refused(preview: bool) -> None:
     whole = cluster(preview).named("dev-whole")
-    assert whole.request.deletedWith.endswith("::dev-founding")
+    assert whole.request.deletedWith.endswith("::dev-bootstrap")
     assert whole.inputs["delete"].endswith("exit 1")
     assert {f"dev-{member}-prepare" for member in MEMBERS} <= whole.depends_on
 
@@ -162,7 +162,7 @@ def test_no_key_is_outside_a_secret_envelope_and_none_is_in_a_command_line(previ
 def test_members_get_their_own_keys_and_neither_another_members_nor_the_authoritys() -> None:
     recorder = cluster(preview=False)
     for member in MEMBERS:
-        for verb in ("found", "converge"):
+        for verb in ("bootstrap", "converge"):
             stdin = recorder.named(f"dev-{member}-{verb}").inputs["stdin"]
             assert is_secret(stdin)
             for kind in ("server", "peer", "healthcheck-client"):
@@ -190,7 +190,7 @@ def test_a_user_has_a_certificate_of_its_name_and_the_health_check_makes_it_know
     }
     spec = json.loads(shlex.split(recorder.named("dev-health").inputs["create"])[-1])
     assert spec["users"] == {"reader": {"prefix": "/x/", "permission": "read"}}
-    for verb in ("prepare", "found", "converge"):
+    for verb in ("prepare", "bootstrap", "converge"):
         assert "reader" not in json.dumps(recorder.named(f"dev-a-{verb}").inputs.get("create", "")), verb
     for registration in recorder.registrations:
         assert "PRIVATE KEY" not in plain_text(registration.inputs), registration.name
@@ -483,7 +483,7 @@ def test_names_that_no_certificate_can_have_are_refused_before_anything_is_regis
 def test_headers_of_the_mirror_come_on_standard_input_and_the_proxy_in_the_specification() -> None:
     token = "Bearer of-nobody-else"
     recorder = cluster(False, release_proxy="http://proxy.example.com:3128", release_headers={"Authorization": token})
-    for verb in ("prepare", "converge", "found"):
+    for verb in ("prepare", "converge", "bootstrap"):
         inputs = recorder.named(f"dev-a-{verb}").inputs
         assert '"proxy": "http://proxy.example.com:3128"' in inputs["create"]
         assert is_secret(inputs["stdin"])

@@ -44,7 +44,7 @@ def test_no_machine_goes_with_its_network_before_its_gate_was_asked(tmp_path: Pa
         run = stack.up("--replace", "**Command::network", check=False)
         assert run.code != 0
         # On this computer there is no etcd-node that could vouch for them.
-        assert "cannot tell whether the cluster can spare" in run.text
+        assert "cannot tell whether the cluster tolerates the loss" in run.text
         stack.up()
         stack.up("--expect-no-changes")
         assert not any(command.startswith("echo deleted") for command in sshd.commands)

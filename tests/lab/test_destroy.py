@@ -78,7 +78,7 @@ def test_a_destroy_that_fails_at_a_machine_keeps_what_finishing_it_needs(machine
     assert run.code != 0
     assert found[0].name in run.text
     left = {resource["urn"].rsplit("::", 1)[1] for resource in stack.export()["deployment"]["resources"]}
-    assert {"test-pki-1-ca", "test-founding", f"test-{found[0].name}-prepare"} <= left
+    assert {"test-pki-1-ca", "test-bootstrap", f"test-{found[0].name}-prepare"} <= left
     for machine in found[1:]:
         assert machine.run("systemctl cat etcd.service", check=False).returncode != 0
     machines.lab.start(found[0].name)

@@ -25,12 +25,12 @@ def test_a_second_up_changes_nothing_and_restarts_nothing_and_neither_does_a_sec
     etcdctl(found[0], "put", "kept", "yes")
     members = member_list(found[0])
     resources = stack.export()["deployment"]["resources"]
-    founding = [resource["urn"] for resource in resources if resource["urn"].endswith("-found")]
+    founding = [resource["urn"] for resource in resources if resource["urn"].endswith("-bootstrap")]
     assert len(founding) == len(found)
     # Without it, no slot is told of founders any more; here the machines alone see to it.
     stack.left(applied=None)
     run = stack.up(*[f"--replace={urn}" for urn in founding])
-    assert all(f"{machine.name}: has been founded before and runs" in run.text for machine in found)
+    assert all(f"{machine.name}: has been bootstrapped before and runs" in run.text for machine in found)
     assert process_ids(found) == before
     assert member_list(found[0]) == members
     assert [etcdctl(m, "get", "kept", "--print-value-only", "--consistency=s").strip() for m in found] == ["yes"] * 3

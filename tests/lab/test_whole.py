@@ -16,16 +16,16 @@ def deleted_marks(stack: Stack) -> list[str]:
     return [each["urn"] for each in stack.export()["deployment"]["resources"] if each.get("delete")]
 
 
-def founding(stack: Stack) -> dict[str, Any]:
-    """With whom the cluster was founded, its token, and the operator."""
+def initial_cluster(stack: Stack) -> dict[str, Any]:
+    """The members with which the cluster was bootstrapped, its token, and the operator."""
     resources = stack.export()["deployment"]["resources"]
-    return next(dict(each["outputs"]["output"]) for each in resources if each["urn"].endswith("Stash::test-founding"))
+    return next(dict(each["outputs"]["output"]) for each in resources if each["urn"].endswith("Stash::test-bootstrap"))
 
 
 def test_a_voter_is_not_retired_by_any_option_of_pulumi(founded: Founded, monkeypatch: pytest.MonkeyPatch) -> None:
     found, stack = founded()
     etcdctl(found[0], "put", "kept", "yes")
-    before, first = process_ids(found), founding(stack)
+    before, first = process_ids(found), initial_cluster(stack)
 
     prepare = "**:test-etcd-2-prepare"
     for run in (
@@ -40,7 +40,7 @@ def test_a_voter_is_not_retired_by_any_option_of_pulumi(founded: Founded, monkey
     assert stack.up("--replace", "**", check=False).code != 0
     # Certificates are others now, as after any renewal.
     stack.up()
-    assert founding(stack) == first
+    assert initial_cluster(stack) == first
 
     run = stack.pulumi("destroy", "--yes", "--target", prepare, "--target-dependents", check=False)
     assert run.code != 0

@@ -184,7 +184,7 @@ def test_a_majority_that_lost_its_disks_is_refused_and_comes_back_from_the_survi
     run = stack.up(check=False)
 
     assert run.code != 0
-    for text in (wiped[0].name, "never founded again", "restore from a snapshot", "docs/operations.md"):
+    for text in (wiped[0].name, "never bootstrapped again", "restore from a snapshot", "docs/operations.md"):
         assert text in run.text
     assert process_ids([survivor]) == before
     assert _own_keys(survivor) == KEYS

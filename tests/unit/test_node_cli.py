@@ -64,9 +64,9 @@ def test_a_verb_whose_reader_has_gone_begins_nothing_more(
 def test_a_verb_that_has_waited_for_a_retire_finds_its_modules_and_says_that_the_program_is_gone(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    for verb in ("prepare", "found", "converge", "health"):
+    for verb in ("prepare", "bootstrap", "converge", "health"):
         assert callable(cli._change(verb))
-    for verb in ("retire", "spare"):
+    for verb in ("retire", "drain"):
         assert callable(cli._leaving(verb))
     cli._refuse_removed()
     monkeypatch.setattr(cli, "__file__", str(tmp_path / "cli.py"))

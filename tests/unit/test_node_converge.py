@@ -7,7 +7,7 @@ from unittest import mock
 
 import pytest
 
-from components.node.cluster import decide, joined
+from components.node.cluster import decide, roster
 from components.node.cluster.decide import Situation, Step, Voter
 from components.node.data import identity
 from components.node.machine import firewall, network
@@ -16,7 +16,7 @@ from components.node.service import certificates, member, systemd, unit
 from components.node.shared import files
 from components.node.shared.errors import NodeError
 from components.node.shared.spec import Spec
-from components.node.upgrade import rollback, version_change
+from components.node.upgrade import preflight, rollback
 from components.node.verbs import converge
 
 from .node_support import a_member, a_spec, a_status
@@ -205,7 +205,7 @@ def test_who_has_just_joined_leaves_a_leader_that_it_cannot_reach_to_those_who_s
     monkeypatch.setattr(etcd, "etcdctl", etcdctl)
     monkeypatch.setattr(etcd, "member_list", lambda *_: etcd.Membership(77, tuple(there)))
     monkeypatch.setattr(converge, "_voters", lambda *_: (voters, statuses))
-    monkeypatch.setattr(joined, "unknown", lambda *_: {} if recorded else {"etcd-3": "10.99.0.13"})
+    monkeypatch.setattr(roster, "unknown", lambda *_: {} if recorded else {"etcd-3": "10.99.0.13"})
     record = {"members": {**spec.members, "etcd-3": "10.99.0.13"} if recorded else dict(spec.members)}
     monkeypatch.setattr(files, "read_json", lambda _: record)
     look = mock.Mock(witnesses=("10.99.0.14",))
@@ -245,11 +245,11 @@ def _no_machine(monkeypatch: pytest.MonkeyPatch) -> None:
         (systemd, "start"),
         (systemd, "restart"),
         (converge, "_wait_gone"),
-        (version_change, "make_ready_to_start"),
+        (preflight, "make_ready_to_start"),
     ):
         monkeypatch.setattr(module, name, lambda *_: None)
-    monkeypatch.setattr(version_change, "make_ready", lambda *_: False)
-    monkeypatch.setattr(joined, "noted", lambda *_: {})
+    monkeypatch.setattr(preflight, "make_ready", lambda *_: False)
+    monkeypatch.setattr(roster, "noted", lambda *_: {})
     monkeypatch.setattr(member, "version", lambda: "3.6.16")
     monkeypatch.setattr(rollback, "_before", lambda _: None)
     monkeypatch.setattr(systemd, "show", lambda: systemd.Service("active", "", 1, 0, "", True, False, False))
@@ -297,7 +297,7 @@ def _joining(
     monkeypatch.setattr(etcd, "etcdctl", etcdctl)
     monkeypatch.setattr(etcd, "member_list", lambda *_: etcd.Membership(77, tuple(members)))
     monkeypatch.setattr(converge, "_voters", lambda *_: ([Voter("etcd-2"), Voter("etcd-3")], statuses))
-    monkeypatch.setattr(joined, "noted", lambda *_: noted)
+    monkeypatch.setattr(roster, "noted", lambda *_: noted)
     monkeypatch.setattr(converge, "move_aside", lambda *_: None)
     monkeypatch.setattr(network, "Doorbell", lambda _: mock.Mock(unheard=rings))
     for module, name in ((systemd, "stop"), (identity, "save"), (firewall, "admit"), (member, "begin")):

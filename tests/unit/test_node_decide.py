@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.node.cluster import decide
-from components.node.cluster.decide import Founding, Situation, Step, Voter
+from components.node.cluster.decide import Situation, Step, Voter
 from components.node.protocol.etcd import Member, Membership
 from components.node.shared.errors import NodeError
 
@@ -46,7 +46,7 @@ def test_an_empty_data_directory_in_an_existing_cluster_joins() -> None:
 
 
 def test_an_empty_data_directory_is_never_founded_when_nobody_answers() -> None:
-    with pytest.raises(NodeError, match="never founded again"):
+    with pytest.raises(NodeError, match="never bootstrapped again"):
         decide.next_step(now(**NO_DATA, quorum=None))
 
 
@@ -172,7 +172,7 @@ def test_no_machine_goes_unless_the_other_members_carry_the_quorum(troubles: lis
     carried = len(healthy) >= decide.quorum_of(len(voters))
     allowed = carried and (dead or len(healthy) == len(voters) - 1)
     with contextlib.nullcontext() if allowed else pytest.raises(NodeError, match="stays as it is"):
-        decide.refuse_sparing(going, voters)
+        decide.refuse_drain(going, voters)
 
 
 @given(voters, st.integers(1, 8), st.integers(0, 2))
@@ -252,25 +252,25 @@ def test_a_status_speaks_against_a_member_when_it_lags_or_follows_another_leader
 
 
 def test_a_cluster_that_nobody_knows_is_founded() -> None:
-    assert decide.founding(ME, MY_URL, {}) is Founding.FOUND
+    assert decide.may_bootstrap(ME, MY_URL, {})
 
 
-def test_a_founder_whose_start_was_cut_off_is_founded() -> None:
-    # The entries of founders have their names from the beginning, but no client URLs before they have run.
+def test_an_initial_member_whose_start_was_interrupted_is_bootstrapped() -> None:
+    # The entries of initial members have their names from the beginning, but no client URLs before they have run.
     mine = a_member(3, started=False)
     view = Membership(77, (a_member(1), a_member(2, started=False), mine))
-    assert decide.founding(ME, MY_URL, {"etcd-1": view}) is Founding.FOUND
+    assert decide.may_bootstrap(ME, MY_URL, {"etcd-1": view})
 
 
 @pytest.mark.parametrize("members", [(1, 2), (1, 2, 3)])
 def test_a_cluster_in_which_the_member_has_run_or_does_not_occur_is_left_to_converge(members: tuple[int, ...]) -> None:
     view = Membership(77, tuple(a_member(number) for number in members))
-    assert decide.founding(ME, MY_URL, {"etcd-1": view}) is Founding.LEAVE
+    assert not decide.may_bootstrap(ME, MY_URL, {"etcd-1": view})
 
 
 def test_one_member_that_knows_better_is_enough() -> None:
     young = Membership(77, (a_member(1), a_member(2), a_member(3, started=False)))
-    assert decide.founding(ME, MY_URL, {"etcd-1": young, "etcd-2": THREE}) is Founding.LEAVE
+    assert not decide.may_bootstrap(ME, MY_URL, {"etcd-1": young, "etcd-2": THREE})
 
 
 def test_who_is_off_the_list_leaves_and_nobody_who_is_on_it() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from components.node.cluster import leased
+from components.node.cluster import lease
 from components.node.protocol import etcd, gateway
 from components.node.shared.errors import OverdueError
 
@@ -74,7 +74,7 @@ def test_a_lease_that_is_gone_is_no_lease_that_was_renewed(monkeypatch: pytest.M
     _etcd(monkeypatch, lambda _: (200, {"result": {"ID": "11"}}))
     gone = SimpleNamespace(returncode=1, stdout="", stderr="Error: etcdserver: requested lease not found")
     monkeypatch.setattr(etcd, "run", lambda *_, **__: gone)
-    assert not leased.renew(a_spec(), ["10.99.0.11"], 11)
+    assert not lease.renew(a_spec(), ["10.99.0.11"], 11)
 
 
 def test_who_gives_no_answer_has_no_status_and_costs_its_silence_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from components.node.machine import ports
-from components.node.protocol import certificate, wal
+from components.node.protocol import wal
+from components.node.protocol.x509 import der_of, expires, fingerprints
 from components.node.service import machine, systemd
 from components.node.shared import files, lock, paths, say
 from components.node.shared.errors import NodeError
@@ -182,13 +183,13 @@ def test_the_end_of_a_certificate_is_read(year: int) -> None:
         .sign(key, hashes.SHA256())
     )
     pem = made.public_bytes(serialization.Encoding.PEM).decode()
-    assert certificate.expires(certificate.der_of(pem)[0]) == ends
-    assert certificate.fingerprints(pem + pem) == [made.fingerprint(hashes.SHA256()).hex()] * 2
+    assert expires(der_of(pem)[0]) == ends
+    assert fingerprints(pem + pem) == [made.fingerprint(hashes.SHA256()).hex()] * 2
 
 
 def test_bytes_that_are_no_certificate_are_refused() -> None:
     with pytest.raises(ValueError, match="not a certificate"):
-        certificate.expires(b"\x30\x82\xff\xff")
+        expires(b"\x30\x82\xff\xff")
 
 
 def _varint(value: int) -> bytes:

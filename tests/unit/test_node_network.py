@@ -31,9 +31,14 @@ def _ports() -> tuple[int, int]:
         return one.getsockname()[1], two.getsockname()[1]
 
 
-def _founder(member: str, ports: tuple[int, int]) -> Spec:
+def _initial_member(member: str, ports: tuple[int, int]) -> Spec:
     return a_spec(
-        member=member, members=MEMBERS, founders=list(MEMBERS), token="t-1", client_port=ports[0], peer_port=ports[1]
+        member=member,
+        members=MEMBERS,
+        initial_members=list(MEMBERS),
+        token="t-1",
+        client_port=ports[0],
+        peer_port=ports[1],
     )
 
 
@@ -92,7 +97,7 @@ class _Machines:
         """What the rehearsal of this member refuses with; empty: it does not."""
         self._local.member = member
         try:
-            network.rehearse(_founder(member, self.ports))
+            network.rehearse(_initial_member(member, self.ports))
         except NodeError as error:
             return str(error)
         return ""
@@ -118,7 +123,9 @@ def test_nothing_is_said_where_all_members_reach_each_other_from_their_addresses
         (PermissionError(errno.EPERM, "Operation not permitted"), "forbidden by its own firewall"),
     ],
 )
-def test_every_founder_names_a_closed_pair_whichever_pair_it_is(machines: _Machines, error: OSError, said: str) -> None:
+def test_every_initial_member_names_a_closed_pair_whichever_it_is(
+    machines: _Machines, error: OSError, said: str
+) -> None:
     """Nobody starts an etcd, neither those to whom all ports are open."""
     peer = machines.ports[1]
     machines.closed["etcd-1", "etcd-2", peer] = error
@@ -136,7 +143,7 @@ def test_an_address_without_a_machine_is_no_firewall(monkeypatch: pytest.MonkeyP
     assert said.format("etcd-2") == "no machine answers at the address of etcd-2: is it off, or in another network?"
 
 
-def test_every_founder_names_a_member_that_comes_from_another_address(machines: _Machines) -> None:
+def test_every_initial_member_names_a_member_that_comes_from_another_address(machines: _Machines) -> None:
     machines.sources["etcd-3"] = "127.0.0.21"
     with machines.up(*MEMBERS):
         for member in MEMBERS:
@@ -167,7 +174,7 @@ def test_an_etcd_that_binds_its_connections_to_its_address_may_run_where_others_
     machines.sources["etcd-3"] = "127.0.0.21"
     with machines.up(*MEMBERS):
         for member in MEMBERS:
-            network.rehearse(replace(_founder(member, machines.ports), flags=flags))
+            network.rehearse(replace(_initial_member(member, machines.ports), flags=flags))
     _newcomer(monkeypatch, {}, source="10.99.0.222")
     monkeypatch.setattr(etcd, "peer_view", mock.Mock(side_effect=etcd.SilentError("the connection was reset")))
     network.refuse_closed(a_spec(flags=flags))
@@ -186,7 +193,7 @@ def test_an_etcd_that_runs_already_was_started_by_who_saw_that_all_is_open(machi
         each.close()
 
 
-def test_who_comes_when_another_founder_has_seen_all_pairs_open_does_not_wait_for_its_etcd(
+def test_who_comes_when_another_initial_member_has_seen_all_pairs_open_does_not_wait_for_its_etcd(
     machines: _Machines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with machines.up("etcd-2", "etcd-3"):
@@ -201,7 +208,7 @@ def test_who_comes_when_another_founder_has_seen_all_pairs_open_does_not_wait_fo
         assert "etcd-2 cannot reach etcd-1" in machines.rehearse("etcd-2"), "it was open then"
 
 
-def test_who_waits_for_a_port_is_told_that_another_founder_has_seen_it_open(machines: _Machines) -> None:
+def test_who_waits_for_a_port_is_told_that_another_initial_member_has_seen_it_open(machines: _Machines) -> None:
     told, first = iter([False, False, True]), ("etcd-1", MEMBERS["etcd-1"])
     with pytest.raises(network._ClosedError):
         network._connect(MEMBERS["etcd-1"], machines.ports[1], 10.0, lambda: next(told))
@@ -258,7 +265,7 @@ def test_a_machine_that_only_answers_is_taken_for_one_without_an_etcd(
 
 def test_a_cluster_of_one_rehearses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(network, "run", mock.Mock(side_effect=AssertionError))
-    alone = a_spec(members={"etcd-1": "127.0.0.11"}, founders=["etcd-1"], token="t-1")
+    alone = a_spec(members={"etcd-1": "127.0.0.11"}, initial_members=["etcd-1"], token="t-1")
     network.listen(alone)
     network.wait_until_it_listens(alone)
     network.rehearse(alone)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from components.node.cluster import rotation
-from components.node.protocol import certificate, etcd
+from components.node.protocol import etcd, x509
 from components.node.service import certificates, systemd
 from components.node.shared import paths
 from components.node.shared.errors import NodeError
@@ -142,7 +142,7 @@ def test_the_digest_of_one_list_for_all_is_that_of_the_one_file_of_earlier_versi
     monkeypatch.setattr(paths, "PKI", tmp_path)
     (tmp_path / "ca.crt").write_text(OLD.certificate + NEW.certificate)
     one_file = certificates.trusted()
-    words = "".join(certificate.fingerprints(OLD.certificate + NEW.certificate))
+    words = "".join(x509.fingerprints(OLD.certificate + NEW.certificate))
     assert one_file == hashlib.sha256(words.encode()).hexdigest()[:16]
     (tmp_path / "peer-ca.crt").write_text(NEW.certificate + OLD.certificate)
     assert certificates.trusted() == one_file

@@ -17,11 +17,11 @@ FILES = {
 
 
 def test_a_specification_is_read_with_its_members_in_order() -> None:
-    found = a_spec(founders=["etcd-1"], token="dev-1")
+    found = a_spec(initial_members=["etcd-1"], token="dev-1")
     assert list(found.members) == ["etcd-1", "etcd-2", "etcd-3"]
     assert list(found.others) == ["etcd-2", "etcd-3"]
     assert found.address == "10.99.0.11"
-    assert found.founders == ("etcd-1",)
+    assert found.initial_members == ("etcd-1",)
     assert found.release.mirror == "https://releases.example/etcd"
 
 
@@ -57,7 +57,7 @@ def test_a_specification_that_lacks_a_key_is_refused_with_the_key(key: str) -> N
         ({"data_directory": "/var/lib/a b"}, "absolute path"),
         ({"quota_bytes": True}, "whole number"),
         ({"client_port": 0}, "whole number"),
-        ({"flags": {"--initial-cluster-state": "new"}}, "founded or joined"),
+        ({"flags": {"--initial-cluster-state": "new"}}, "bootstrapped or joined"),
         ({"flags": {"name": "x"}}, "written --like-this"),
         ({"flags": {"--name": "a\nExecStart=/bin/sh"}}, "control characters"),
         ({"release": {"version": "3.6", "mirror": "https://x", "sha256": {}}}, "like 3.6.16"),

@@ -41,7 +41,7 @@ def test_the_unit_begins_with_our_mark() -> None:
     assert unit.render(a_spec()).startswith(unit.MARK)
 
 
-def test_founding_names_state_token_and_all_founders() -> None:
+def test_bootstrap_names_state_token_and_all_initial_members() -> None:
     text = unit.bootstrap({"a": "https://10.0.0.1:2380", "b": "https://10.0.0.2:2380"}, token="dev")
     cluster = "--initial-cluster=a=https://10.0.0.1:2380,b=https://10.0.0.2:2380"
     assert f'BOOTSTRAP_FLAGS="{cluster} --initial-cluster-state=new --initial-cluster-token=dev"\n' in text

@@ -152,7 +152,7 @@ def test_every_flag_that_the_program_renders_and_protects_is_refused_from_users(
         assert "owned by the program" in messages(series, {flag: "1"}), flag
 
 
-def test_initial_election_tick_advance_is_no_flag_of_founding() -> None:
+def test_initial_election_tick_advance_is_no_flag_of_bootstrap() -> None:
     assert messages("3.6", {"initial-election-tick-advance": "false"}) == ""
 
 

@@ -18,10 +18,10 @@ from components.plan import (
     check_plan,
     client_urls,
     member_specs,
+    sizes,
     spec_text,
-    units,
     warnings,
-    with_founding,
+    with_initial_cluster,
 )
 
 MEMBERS = tuple(MemberPlan(f"etcd-{number}", f"10.0.0.1{number}") for number in (1, 2, 3))
@@ -65,16 +65,18 @@ def test_peers_with_the_cas_of_all_others_run_as_before_there_could_be_others() 
     assert member_specs(replace(PLAN, peer_authorities=[AuthorityPlan("1")], peer_issuer="1"))["etcd-1"] == before
 
 
-def test_specifications_are_in_the_order_of_the_members_and_hold_no_founders() -> None:
+def test_specifications_are_in_the_order_of_the_members_and_hold_no_initial_members() -> None:
     specs = member_specs(PLAN)
     assert list(specs) == ["etcd-1", "etcd-2", "etcd-3"]
-    assert all("founders" not in spec for spec in specs.values())
+    assert all("initial_members" not in spec for spec in specs.values())
 
 
-def test_founders_stand_beside_the_members_wherever_they_were_added() -> None:
-    spec = with_founding(member_specs(PLAN)["etcd-1"], ["etcd-1"], "dev-1")
-    assert list(json.loads(spec_text(spec)))[3:6] == ["members", "founders", "token"]
-    assert spec_text(spec) == spec_text({"founders": ["etcd-1"], "token": "dev-1", **member_specs(PLAN)["etcd-1"]})
+def test_initial_members_stand_beside_the_members_wherever_they_were_added() -> None:
+    spec = with_initial_cluster(member_specs(PLAN)["etcd-1"], ["etcd-1"], "dev-1")
+    assert list(json.loads(spec_text(spec)))[3:6] == ["members", "initial_members", "token"]
+    assert spec_text(spec) == spec_text(
+        {"initial_members": ["etcd-1"], "token": "dev-1", **member_specs(PLAN)["etcd-1"]}
+    )
 
 
 def test_one_changed_setting_is_one_changed_line() -> None:
@@ -198,7 +200,7 @@ def test_a_directory_beside_those_is_accepted(path: str) -> None:
 
 def test_the_programs_own_directories_on_a_machine_are_all_known() -> None:
     for own in (paths.RELEASES, paths.PKI, paths.STATE, paths.RUN, paths.PROGRAM, paths.LINKS, paths.UNIT_FILE.parent):
-        assert units.check_directory(f"{own}/data", "dataDirectory") != [], own
+        assert sizes.check_directory(f"{own}/data", "dataDirectory") != [], own
 
 
 @pytest.mark.parametrize(
@@ -271,8 +273,8 @@ def test_specifications_differ_between_members_only_in_their_own_and_the_machine
     for member in members:
         spec = specs[member.name]
         assert json.loads(spec_text(spec)) == spec
-        read = node_spec.parse(spec_text(with_founding(spec, ["m0"], "x-1")))
-        assert (read.member, read.quota_bytes, read.founders, read.token) == (member.name, quota, ("m0",), "x-1")
+        read = node_spec.parse(spec_text(with_initial_cluster(spec, ["m0"], "x-1")))
+        assert (read.member, read.quota_bytes, read.initial_members, read.token) == (member.name, quota, ("m0",), "x-1")
         texts.add(spec_text(spec).replace(f"{member.address}:", "ADDRESS:").replace(f'": "{member.name}"', '": NAME'))
     assert len(texts) == 1
 

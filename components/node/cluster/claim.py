@@ -18,7 +18,7 @@ from ..service import certificates, systemd
 from ..shared.errors import NodeError
 from ..shared.say import phase
 from ..shared.spec import Bundle, Operator, Spec
-from . import leased
+from . import lease
 
 KEY = "external-etcd/operator"
 LEASE_SECONDS = 240
@@ -83,7 +83,7 @@ class Claim:
             return
         phase("claim the cluster")
         holder = holder_of(self._spec, addresses)
-        if holder is None or (self._is_mine(holder) and not leased.renew(self._spec, addresses, holder.lease)):
+        if holder is None or (self._is_mine(holder) and not lease.renew(self._spec, addresses, holder.lease)):
             holder = self._take(addresses)
         if holder is not None and not self._is_mine(holder):
             raise NodeError(
@@ -101,7 +101,7 @@ class Claim:
             return
         holder = holder_of(self._spec, addresses)
         if holder is not None and self._is_mine(holder):
-            leased.give_back(self._spec, addresses, holder.lease)
+            lease.give_back(self._spec, addresses, holder.lease)
 
     def _is_mine(self, holder: Holder) -> bool:
         return self._operator is not None and holder.operator.id == self._operator.id
@@ -115,19 +115,19 @@ class Claim:
             "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
         try:
-            return _holder(leased.take(self._spec, addresses, KEY, value, LEASE_SECONDS))
-        except leased.FullError:
+            return _holder(lease.take(self._spec, addresses, KEY, value, LEASE_SECONDS))
+        except lease.FullError:
             return None
 
 
-def _keep_alive(spec: Spec, lease: int) -> None:
+def _keep_alive(spec: Spec, lease_id: int) -> None:
     """Renews the lease now and then for as long as this process lives."""
 
     def renew() -> None:
         while True:
             time.sleep(_RENEWAL_SECONDS)
             with contextlib.suppress(NodeError):
-                leased.renew(spec, list(spec.members.values()), lease)
+                lease.renew(spec, list(spec.members.values()), lease_id)
 
     threading.Thread(target=renew, daemon=True).start()
 
@@ -142,11 +142,11 @@ def holder_of(spec: Spec, addresses: Sequence[str]) -> Holder | None:
     Raises:
         NodeError: they do not answer.
     """
-    held = leased.find(spec, addresses, KEY)
+    held = lease.find(spec, addresses, KEY)
     return _holder(held) if held is not None else None
 
 
-def _holder(held: leased.Held) -> Holder:
+def _holder(held: lease.Held) -> Holder:
     try:
         operator = Operator(str(held.value["operator"]), str(held.value["by"]))
         return Holder(operator, str(held.value["since"]), held.lease)
@@ -157,5 +157,5 @@ def _holder(held: leased.Held) -> Holder:
 def _time_left(spec: Spec, addresses: Sequence[str], holder: Holder) -> str:
     if not holder.lease:
         return f"this one does not, as it has no lease (`etcdctl del {KEY}`)"
-    left = leased.seconds_left(spec, addresses, holder.lease, LEASE_SECONDS)
+    left = lease.seconds_left(spec, addresses, holder.lease, LEASE_SECONDS)
     return f"this one in {left} s, if that run does no more until then"

@@ -70,7 +70,7 @@ def next_step(now: Situation) -> Step:
             raise NodeError(
                 "this member has no data, and no other member with a quorum answers "
                 f"({now.silence or 'there is no other'}); "
-                "a cluster that has existed is never founded again",
+                "a cluster that has existed is never bootstrapped again",
                 remedy(
                     now.silence,
                     "Bring the other members back first, then run again. If a majority is lost for good, restore from "
@@ -165,7 +165,7 @@ def refuse_stop(member: str, voters: Sequence[Voter]) -> None:
         )
 
 
-def refuse_sparing(name: str, voters: Sequence[Voter]) -> None:
+def refuse_drain(name: str, voters: Sequence[Voter]) -> None:
     """Refuses to let the machine of a voter go unless the others carry the quorum: all of them, or, where that voter is
     of no use already, so many of them as are needed.
 
@@ -367,15 +367,8 @@ def trouble_of(status: Status | None, leader: Status | None) -> str:
     return ""
 
 
-class Founding(Enum):
-    """What `found` does."""
-
-    FOUND = "found"
-    LEAVE = "leave it to converge"
-
-
-def founding(member: str, peer_url: str, views: Mapping[str, Membership]) -> Founding:
-    """Whether this member, which has no data, may begin the cluster with the others.
+def may_bootstrap(member: str, peer_url: str, views: Mapping[str, Membership]) -> bool:
+    """Whether this member, which has no data, may bootstrap the cluster with the others.
 
     Its entry without client URLs is the proof that it never ran: a member publishes them as soon as it has a leader.
 
@@ -384,8 +377,5 @@ def founding(member: str, peer_url: str, views: Mapping[str, Membership]) -> Fou
         peer_url: this member's peer URL.
         views: the member lists of the others that answered.
     """
-    for view in views.values():
-        mine = view.of_slot(member, peer_url)
-        if not mine or any(entry.started or entry.learner for entry in mine):
-            return Founding.LEAVE
-    return Founding.FOUND
+    entries = [view.of_slot(member, peer_url) for view in views.values()]
+    return all(mine and not any(entry.started or entry.learner for entry in mine) for mine in entries)

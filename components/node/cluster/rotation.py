@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Union
 
-from ..protocol import certificate, etcd
+from ..protocol import etcd, x509
 from ..service import certificates, systemd, unit
 from ..shared import paths
 from ..shared.errors import NodeError
@@ -78,13 +78,13 @@ def refuse_too_early(spec: Spec, bundle: Bundle) -> None:
 
 
 def _differs(use: _Use, here: Mapping[str, str], bundle: Bundle) -> bool:
-    trusted, before = (set(certificate.fingerprints(files.get(use.file, ""))) for files in (bundle.files, here))
+    trusted, before = (set(x509.fingerprints(files.get(use.file, ""))) for files in (bundle.files, here))
     return trusted != before or here.get(f"{use.pair}.crt") != bundle.files[f"{use.pair}.crt"]
 
 
 def _nobodys_business(use: _Use, here: Mapping[str, str], bundle: Bundle, place: Path) -> bool:
     """Whether it is a renewal, or one more CA to trust: nobody refuses that."""
-    trusted, before = (set(certificate.fingerprints(files.get(use.file, ""))) for files in (bundle.files, here))
+    trusted, before = (set(x509.fingerprints(files.get(use.file, ""))) for files in (bundle.files, here))
     if not before <= trusted:
         return False
     issuer = _issuer(place, use.pair, bundle.files[use.file])
@@ -148,9 +148,9 @@ def _refuse(spec: Spec, asked: Sequence[_Use], answers: Mapping[str, _Answer], *
 
 def _issuer(place: Path, pair: str, authorities: str) -> str | None:
     """Fingerprint of the CA that has issued this certificate in a directory; None when it is not among them."""
-    for der in certificate.der_of(authorities):
+    for der in x509.der_of(authorities):
         if _verifies(place, pair, ssl.DER_cert_to_PEM_cert(der)):
-            return certificate.fingerprint(der)
+            return x509.fingerprint(der)
     return None
 
 

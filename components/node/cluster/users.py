@@ -13,7 +13,7 @@ from typing import Any
 from ..protocol import etcd
 from ..shared.errors import NodeError
 from ..shared.spec import Spec, User
-from .leased import text
+from .lease import text
 
 MARK = "external-etcd/authentication"
 """A key of etcd that is there while this program has authentication on, or turns it on or off."""

@@ -29,13 +29,13 @@ class Identity:
     member: str
     data_directory: str
     ca: tuple[str, ...] = ()
-    """SHA-256 fingerprints of the CA certificates that the cluster here trusts; empty until it is founded or joined."""
+    """SHA-256 fingerprints of the CA certificates that the cluster here trusts; empty until there is one."""
     cluster_id: str = ""
     """Hex, empty until known."""
     member_id: str = ""
     """Hex, empty until known."""
     operator: str = ""
-    """ID of the operator whose run was the last to found or converge the member; empty when it was nobody's."""
+    """ID of the operator whose run was the last to bootstrap or converge the member; empty when it was nobody's."""
     machine: str | None = None
     """What the configuration named the machine (`identity`) when the member was last as wanted; None: not known."""
     user_created: bool = False

@@ -3,10 +3,10 @@
 Etcd waits without a word for a member that it cannot reach, and refuses one whose connection comes from an address
 that is not in its certificate. So both are tried before an etcd depends on them.
 
-Before the founders start: `prepare` has each machine answer on its client and peer ports for a while (`listen`: a
-transient unit that runs `answer`). `found` begins when all machines are prepared. It asks every other machine from
-which address this one comes, and whom that machine reaches itself. So each founder knows of every pair of machines,
-whichever of them the engine starts first, and none starts its etcd when one pair is closed.
+Before a cluster is bootstrapped: `prepare` has each machine answer on its client and peer ports for a while (`listen`:
+a transient unit that runs `answer`). `bootstrap` begins when all machines are prepared. It asks every other machine
+from which address this one comes, and whom that machine reaches itself. So each initial member knows of every pair of
+machines, whichever of them the engine starts first, and none starts its etcd when one pair is closed.
 
 Before a member joins: this machine must reach the members (`refuse_closed`), and they must reach it (`Doorbell`): it
 listens on its peer port before it is added as a learner, because etcd dials a new member the moment it hears of it.
@@ -50,7 +50,7 @@ _NOBODY = 65534
 _TASKS = 100
 """Threads of who answers, whoever connects: those for seven members, some times over."""
 _OPEN_SECONDS = 60.0
-"""How long it counts that a founder has seen all pairs open."""
+"""How long it counts that an initial member has seen all pairs open."""
 _HELLO, _REPORT, _OPEN = "hello", "report", "open"
 _GREETING = b"external-etcd "
 _LONGEST = 128
@@ -97,8 +97,8 @@ class Here:
 
 
 Settled = Callable[[], bool]
-"""Says whether another founder has seen that all pairs are open: then it is about to start its etcd, and its ports may
-be closed for a moment."""
+"""Says whether another initial member has seen that all pairs are open: then it is about to start its etcd, and its
+ports may be closed for a moment."""
 
 
 def _connect(address: str, port: int, patience: float, settled: Settled) -> socket.socket:
@@ -239,7 +239,7 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     return getattr(found, "ipv4_mapped", None) or found
 
 
-# -- before the founders start -----------------------------------------------------------------------------------------
+# -- before a cluster is bootstrapped ----------------------------------------------------------------------------------
 
 
 def listen(spec: Spec) -> None:
@@ -286,12 +286,12 @@ def end() -> None:
 
 
 def rehearse(spec: Spec) -> None:
-    """Refuses to start a founder before all founders reach each other, each from its own address.
+    """Refuses to start an initial member before all of them reach each other, each from its own address.
 
     Raises:
         NodeError: they do not; says which pair is closed and why. No etcd was started on any machine.
     """
-    members = {name: spec.members[name] for name in spec.founders if name in spec.members}
+    members = {name: spec.members[name] for name in spec.initial_members if name in spec.members}
     if len(members) < 2:
         return
     phase("rehearse the network between the members")
@@ -346,9 +346,9 @@ def answer(text: str) -> None:
     """Answers on this machine's ports until it is ended.
 
     A hello is answered with the address from which it comes, and whether etcd takes that for the member's. A report,
-    for members alone, says what this machine sees of the others. A founder that has seen all pairs open says so before
-    it starts its etcd, and those that come later need not look. Nothing else is answered, and nothing is done for
-    anybody.
+    for members alone, says what this machine sees of the others. An initial member that has seen all pairs open says
+    so before it starts its etcd, and those that come later need not look. Nothing else is answered, and nothing is
+    done for anybody.
 
     Args:
         text: what `listen` gives.

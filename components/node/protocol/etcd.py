@@ -25,7 +25,7 @@ from ..shared import paths
 from ..shared.errors import NodeError, OverdueError
 from ..shared.run import run
 from ..shared.spec import Spec
-from . import certificate, gateway
+from . import gateway, x509
 from .versions import Seen
 
 _R = TypeVar("_R")
@@ -190,7 +190,7 @@ def _get(
         der = sock.getpeercert(binary_form=True) if isinstance(sock, ssl.SSLSocket) else None
         response = connection.getresponse()
         body = response.read(4 << 20)
-        return response.status, body, dict(response.headers), certificate.fingerprint(der or b"")
+        return response.status, body, dict(response.headers), x509.fingerprint(der or b"")
     except ssl.SSLCertVerificationError as error:
         raise AlienError(
             f"it presents a certificate that this CA does not vouch for ({error.verify_message})"

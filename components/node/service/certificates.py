@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..machine import account
-from ..protocol import certificate
+from ..protocol import x509
 from ..shared import files, paths
 from ..shared.errors import NodeError
 from ..shared.spec import CERTIFICATES, KEYS, Bundle
@@ -30,7 +30,7 @@ def authority(bundle: Bundle) -> list[str]:
     found: dict[str, list[str]] = {}
     for name in ("ca.crt", "peer-ca.crt"):
         try:
-            found[name] = certificate.fingerprints(bundle.files[name])
+            found[name] = x509.fingerprints(bundle.files[name])
         except ValueError:
             found[name] = []
         if not found[name]:
@@ -56,7 +56,7 @@ def installed() -> dict[str, str]:
 def trusted() -> str:
     """Digest of the CA certificates on this machine, whatever their order; empty when there are none."""
     here = installed()
-    clients, peers = (certificate.fingerprints(here.get(name, "")) for name in ("ca.crt", "peer-ca.crt"))
+    clients, peers = (x509.fingerprints(here.get(name, "")) for name in ("ca.crt", "peer-ca.crt"))
     # One list for all has the digest that it had when there was one file.
     words = clients if clients == peers else [*clients, "peers", *peers]
     return hashlib.sha256("".join(words).encode()).hexdigest()[:16] if words else ""
@@ -99,7 +99,7 @@ def install(bundle: Bundle) -> list[str]:
 
 def server_fingerprint(bundle: Bundle) -> str:
     """Fingerprint of the server certificate that etcd should present."""
-    return certificate.fingerprint(certificate.der_of(bundle.files["server.crt"])[0])
+    return x509.fingerprint(x509.der_of(bundle.files["server.crt"])[0])
 
 
 @contextlib.contextmanager
@@ -133,7 +133,7 @@ def _check_pairs(bundle: Bundle) -> None:
 def _wait_until_valid(bundle: Bundle) -> None:
     """Etcd reads certificates the moment they are there, and who reads one too early refuses it."""
     begin = max(
-        certificate.validity(certificate.der_of(bundle.files[f"{pair}.crt"])[0])[0]
+        x509.validity(x509.der_of(bundle.files[f"{pair}.crt"])[0])[0]
         for pair in ("server", "peer", "healthcheck-client")
     )
     early = begin.timestamp() - time.time()

@@ -1,4 +1,4 @@
-"""Starting, watching and stopping this machine's etcd: what founding and converging share."""
+"""Starting, watching and stopping this machine's etcd: what bootstrap and converge share."""
 
 from __future__ import annotations
 

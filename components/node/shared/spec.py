@@ -43,7 +43,7 @@ _REQUIRED = (
     "program",
 )
 # Only in what `found` gets, both of them.
-_FOUNDING = ("token", "founders")
+_INITIAL = ("token", "initial_members")
 # The first four only in what `prepare` gets, each where the platform has it, the last one only in what `health` gets,
 # with authentication on. The others are for those who read: a changed CA is seen in a preview by its name. What is done
 # is decided by the certificates themselves.
@@ -101,10 +101,10 @@ class Spec:
     quota_bytes: int
     flags: Mapping[str, str]
     """All flags of etcd but those that found or join a cluster; `prepare` and `health` get none."""
-    founders: tuple[str, ...]
-    """The members with which the cluster is founded; only `found` gets them."""
+    initial_members: tuple[str, ...]
+    """The members with which the cluster is bootstrapped; only `bootstrap` gets them."""
     token: str
-    """etcd's initial cluster token: no two foundings share one; only `found` gets it."""
+    """etcd's initial cluster token: no two clusters share one; only `bootstrap` gets it."""
     data_device: str
     """The disk that holds the data directory and nothing else; empty: none of its own. Only `prepare` gets it."""
     firewall: Mapping[str, tuple[str, ...]] | None
@@ -234,7 +234,7 @@ def parse(text: str) -> Spec:
     raw = _object(raw, "it")
     if raw.get("format") != FORMAT:
         raise _refuse("format", raw.get("format"), f"this etcd-node reads format {FORMAT}")
-    _known_keys(raw, (*_REQUIRED, *(_FOUNDING if raw.keys() & set(_FOUNDING) else ())), _OPTIONAL, "")
+    _known_keys(raw, (*_REQUIRED, *(_INITIAL if raw.keys() & set(_INITIAL) else ())), _OPTIONAL, "")
     members = {
         _label(name, "members"): _address(address, f"members.{name}")
         for name, address in _object(raw["members"], "members").items()
@@ -244,14 +244,14 @@ def parse(text: str) -> Spec:
     member = _label(raw["member"], "member")
     if member not in members:
         raise _refuse("member", member, "it must be one of `members`")
-    founders = raw.get("founders", [])
-    if not isinstance(founders, list):
-        raise _refuse("founders", founders, "it must be a list of names")
+    initial = raw.get("initial_members", [])
+    if not isinstance(initial, list):
+        raise _refuse("initial_members", initial, "it must be a list of names")
     flags = _object(raw["flags"], "flags")
     for flag, value in flags.items():
         _text(flag, "flags", _FLAG, "a flag is written --like-this")
         if flag.startswith("--initial-cluster"):
-            raise _refuse(f"flags.{flag}", value, "how a cluster is founded or joined is decided on the machine")
+            raise _refuse(f"flags.{flag}", value, "how a cluster is bootstrapped or joined is decided on the machine")
         if not isinstance(value, str) or any(ord(char) < 32 or ord(char) == 127 for char in value):
             raise _refuse(f"flags.{flag}", value, "it must be a text without control characters")
     return Spec(
@@ -267,7 +267,7 @@ def parse(text: str) -> Spec:
         metrics_url=_text(raw["metrics_url"], "metrics_url", re.compile(r"https?://[!-~]+"), "it must be a URL"),
         quota_bytes=_number(raw["quota_bytes"], "quota_bytes", 1, 1 << 50),
         flags=flags,
-        founders=tuple(_label(name, "founders") for name in founders),
+        initial_members=tuple(_label(name, "initial_members") for name in initial),
         token=_text(raw.get("token", "-"), "token", re.compile(r"[!-~]{1,200}"), "it must be a text without spaces"),
         data_device=_device(raw.get("data_device", "")),
         firewall=_firewall(raw["firewall"]) if "firewall" in raw else None,

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from ..cluster import decide, joined, rotation, sparing
+from ..cluster import decide, disruption, roster, rotation
 from ..cluster.claim import Claim
 from ..cluster.decide import Situation, Step
 from ..data import identity
@@ -25,7 +25,7 @@ from ..shared import files, paths
 from ..shared.errors import NodeError, OverdueError
 from ..shared.say import more_time, phase, refuse_abandoned, say, until
 from ..shared.spec import Bundle, Spec
-from ..upgrade import downgrade, rollback, version_change
+from ..upgrade import downgrade, preflight, rollback
 from . import prepare
 
 _MOST_STEPS = 8
@@ -79,7 +79,7 @@ def converge(spec: Spec, bundle: Bundle) -> None:
     given = certificates.authority(bundle)
     known = _identity(spec, given)
     member.forbid()
-    version_change.refuse(spec, spec.others)
+    preflight.refuse(spec, spec.others)
     rotation.refuse_too_early(spec, bundle)
     # Prepare has done it; not since, if a start with it has failed.
     prepare.install_release(spec)
@@ -134,7 +134,7 @@ def converge(spec: Spec, bundle: Bundle) -> None:
     _prove(spec, known, "" if look.served == wanted else wanted)
     if begun:
         # The next machine may go.
-        sparing.give_back(spec, [spec.address], spec.member)
+        disruption.give_back(spec, [spec.address], spec.member)
     say("as wanted" if not renewed else "as wanted, with the new certificates")
 
 
@@ -308,7 +308,7 @@ def _take(
         identity.save(known)
     elif step is Step.START:
         say("starts")
-        version_change.make_ready_to_start(spec, look.witnesses)
+        preflight.make_ready_to_start(spec, look.witnesses)
         if _has_entries_too_old(spec):
             _shed_old_entries(spec, look)
         else:
@@ -336,10 +336,10 @@ def _restart(spec: Spec, look: Look) -> None:
             f"{decide.remedy(look.situation.silence, 'Bring the other members back first.')} Then run again.",
         )
     quorum = look.situation.quorum
-    everyone = joined.everyone(spec, look.witnesses, quorum)
+    everyone = roster.everyone(spec, look.witnesses, quorum)
     learns = look.situation.learns  # whoever does not vote carries no quorum
     voters, statuses = _voters(everyone, quorum) if learns else _wait_to_stop(everyone, quorum)
-    if version_change.make_ready(everyone, statuses) and not learns:
+    if preflight.make_ready(everyone, statuses) and not learns:
         voters, statuses = _wait_to_stop(everyone, quorum)
     own = statuses.get(spec.member)
     others = {voter.name for voter in voters if voter.name != spec.member}
@@ -618,7 +618,7 @@ def _join(spec: Spec, ours: identity.Identity, look: Look) -> None:
     witnesses = list(look.witnesses)
     # The member list once more, from the quorum and not from one member's memory, before anything is changed by it.
     quorum = etcd.member_list(spec, witnesses)
-    noted = joined.noted(spec, witnesses)
+    noted = roster.noted(spec, witnesses)
     stale = [*quorum.of_slot(spec.member, peer_url)]
     # One that never started has no name, and may have been taken in at an address that the member has no longer.
     before = spec.peer_url(noted.get(spec.member, spec.address))
@@ -651,7 +651,7 @@ def _join(spec: Spec, ours: identity.Identity, look: Look) -> None:
     moved = move_aside(spec, "removed")
     if moved is not None:
         say(f"data moved aside to {moved}")
-    joined.note(spec, witnesses)
+    roster.note(spec, witnesses)
     for entry in stale:
         _retry(spec, witnesses, ["member", "remove", f"{entry.id:x}"], "remove its stale entry")
         say(f"removed its stale entry {entry.id:x}")
@@ -713,10 +713,10 @@ def _make_room(spec: Spec, witnesses: list[str], cluster: etcd.Membership) -> No
 
     It carries nothing. If it is still wanted, its own turn comes later in this update, and it joins anew.
     """
-    for name, entry in joined.learners(spec, witnesses, cluster).items():
+    for name, entry in roster.learners(spec, witnesses, cluster).items():
         _retry(spec, witnesses, ["member", "remove", f"{entry.id:x}"], f"take the learner {name} out")
         if name not in spec.members:
-            joined.forget(spec, witnesses, name)
+            roster.forget(spec, witnesses, name)
         say(f"took the learner {name} out, which a run that was cut off has left")
 
 
@@ -774,7 +774,7 @@ def _part(spec: Spec, look: Look, claim: Claim) -> bool:
     gone = dict(recorded)
     witnesses = list(look.witnesses)
     if look.situation.quorum is not None:
-        gone |= joined.unknown(spec, witnesses, look.situation.quorum, gone)
+        gone |= roster.unknown(spec, witnesses, look.situation.quorum, gone)
     urls = {name: spec.peer_url(address) for name, address in gone.items()}
     removed = False
     for _ in gone:
@@ -814,7 +814,7 @@ def _part(spec: Spec, look: Look, claim: Claim) -> bool:
             # As in `hand_over`: whether those who stay reach each other shows only now.
             gate(everyone, cluster, partial(decide.refuse_leaving, entry, list(spec.members)), _FOLLOW_SECONDS)
         _retry(spec, witnesses, ["member", "remove", f"{entry.id:x}"], f"remove {slot}")
-        joined.forget(spec, witnesses, slot)
+        roster.forget(spec, witnesses, slot)
         say(f"{slot} has left the cluster")
         removed = True
     return removed

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..cluster import joined, users
+from ..cluster import roster, users
 from ..cluster.claim import Claim
 from ..protocol import etcd
 from ..shared.errors import NodeError
@@ -29,7 +29,7 @@ def health(spec: Spec, claim: Claim) -> str:
         report, wrong = examine(spec)
         if not wrong:
             addresses = list(spec.members.values())
-            joined.settle(spec, addresses)
+            roster.settle(spec, addresses)
             users.settle(spec, addresses)
             claim.release(addresses)
             return json.dumps(report)

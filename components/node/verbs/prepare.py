@@ -21,7 +21,7 @@ from ..shared import files, paths
 from ..shared.errors import NodeError
 from ..shared.say import phase, say, warned
 from ..shared.spec import Spec
-from ..upgrade import version_change
+from ..upgrade import preflight
 
 
 def prepare(spec: Spec) -> str:
@@ -51,7 +51,7 @@ def prepare(spec: Spec) -> str:
         machine.check_mount(spec, known.data_mount, begun=not known.bare)
     refuse_unknown_data(spec, known)
     # Converge asks again, and the other members too. Here it is said before anything is changed on any machine.
-    version_change.refuse(spec, {})
+    preflight.refuse(spec, {})
     machine.check_disk(spec)
     machine.check_place(spec)
     # From here on `retire` has something to take back.

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..cluster import claim
 from ..data import identity
-from ..protocol import certificate, etcd, wal
+from ..protocol import etcd, wal, x509
 from ..service import release, systemd
 from ..shared import files, paths, spec
 from ..shared.errors import NodeError
@@ -96,8 +96,8 @@ def _certificates() -> list[dict[str, Any]]:
     rows = []
     for name in spec.CERTIFICATES:
         pem = files.read_bytes(paths.PKI / name)
-        for der in certificate.der_of(pem.decode()) if pem is not None else []:
-            ends = certificate.expires(der)
+        for der in x509.der_of(pem.decode()) if pem is not None else []:
+            ends = x509.expires(der)
             rows.append(
                 {
                     "file": name,

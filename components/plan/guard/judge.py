@@ -9,7 +9,7 @@ from .change import Change
 from .origins import aligned
 from .rules import Spelled, check
 from .state import State, following
-from .steps import Step, founding, steps
+from .steps import Step, bootstrap, steps
 from .updates import described, updates
 
 
@@ -57,7 +57,7 @@ def judge(previous: State | None, wanted: State, override: str = "", spelled: Sp
             overridden=False,
             override="",
             updates=(),
-            steps=tuple(founding(wanted)),
+            steps=tuple(bootstrap(wanted)),
             chain=tuple(wanted.members),
             state=following(None, wanted, ()),
             unused_override=bool(override),

@@ -42,7 +42,7 @@ def _spare(spare: int, more: str = "") -> str:
     return "no quorum" if spare < 0 else f"{spare or 'none'}{more} may be lost"
 
 
-def founding(wanted: State) -> list[Step]:
+def bootstrap(wanted: State) -> list[Step]:
     """The steps of a first update."""
     names, count = _names(wanted.members), len(wanted.members)
     return [

@@ -7,7 +7,7 @@ import time
 import pulumi
 from pulumi_command import remote
 
-from . import reach
+from . import ssh_diagnosis
 from .answers import answer, asked
 from .machine import Ssh, connection
 from .node.shared.paths import ANSWERED
@@ -31,7 +31,7 @@ _UNKNOWN = re.compile(r"unable to authenticate", re.IGNORECASE)
 _UNKNOWN_SECONDS = 60.0
 
 
-def reached(
+def wait_for_ssh(
     name: str, ssh: Ssh, host: pulumi.Input[str], server: pulumi.CustomResource, parent: pulumi.Resource
 ) -> pulumi.Output[str]:
     """The host, known only when the first boot of the machine there is over; what uses it therefore waits for that.
@@ -45,10 +45,10 @@ def reached(
         server: the machine; another one is waited for anew.
         parent: the component.
     """
-    machine = name.removesuffix("-reached")
+    machine = name.removesuffix("-ssh")
     # Nobody answers at a machine that is just being made; but a bastion that exists may be a wrong one.
     exists = "bastion" in ssh and isinstance(ssh["bastion"]["host"], str)
-    hooks = reach.hooks(f"{name}-way", machine) if exists else pulumi.ResourceHookBinding()
+    hooks = ssh_diagnosis.hooks(f"{name}-way", machine) if exists else pulumi.ResourceHookBinding()
     # The whole way anew each time: through a bastion, pulumi-command tries the last step of it only once.
     hooks.on_error = [_again(f"{name}-again")]
     command = remote.Command(

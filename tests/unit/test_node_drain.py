@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from components.node.cluster import sparing
+from components.node.cluster import disruption
 from components.node.cluster.decide import Voter
-from components.node.cluster.sparing import KEY, LEASE_SECONDS
+from components.node.cluster.disruption import KEY, LEASE_SECONDS
 from components.node.protocol import etcd
 from components.node.shared import files
 from components.node.shared.errors import NodeError
-from components.node.verbs import converge, spare
+from components.node.verbs import converge, drain
 
 from .key_store import Store
 from .node_support import a_member, a_spec, a_status, raw_spec
@@ -47,19 +47,19 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     monkeypatch.setattr(etcd, "member_list", lambda *_: etcd.Membership(77, tuple(map(a_member, (1, 2, 3)))))
     monkeypatch.setattr(converge, "_voters", made.voters)
     monkeypatch.setattr(converge, "_NOBODY_THERE_SECONDS", 0.0)
-    monkeypatch.setattr(spare, "hand_over", lambda _, name, *__, **___: made.moved.append(name))
+    monkeypatch.setattr(drain, "hand_over", lambda _, name, *__, **___: made.moved.append(name))
     return made
 
 
 def test_while_one_machine_is_about_to_go_another_one_stays_though_all_are_healthy(
     store: Store, cluster: Cluster
 ) -> None:
-    spare.spare("etcd-2")
+    drain.drain("etcd-2")
     store.now = 100
     with pytest.raises(
         NodeError, match=r"the machine of etcd-2 was let go at 20.*the machine of etcd-3 stays"
     ) as caught:
-        spare.spare("etcd-3")
+        drain.drain("etcd-3")
     assert "put the generation of etcd-3 back" in caught.value.remedy
     assert f"in {LEASE_SECONDS - 100} s" in caught.value.remedy
     assert cluster.moved == []
@@ -67,46 +67,46 @@ def test_while_one_machine_is_about_to_go_another_one_stays_though_all_are_healt
 
 def test_the_same_machine_is_let_go_again_and_that_counts_anew(store: Store, cluster: Cluster) -> None:
     del cluster
-    spare.spare("etcd-2")
+    drain.drain("etcd-2")
     store.now = 200
-    spare.spare("etcd-2")
+    drain.drain("etcd-2")
     assert store.leases == {1: 200 + LEASE_SECONDS}
 
 
 def test_of_two_that_are_asked_at_the_same_moment_one_stays(store: Store, cluster: Cluster) -> None:
     del cluster
     # After the first one's look, before its key.
-    store.meanwhile = [lambda: None, lambda: None, lambda: spare.spare("etcd-3")]
+    store.meanwhile = [lambda: None, lambda: None, lambda: drain.drain("etcd-3")]
     with pytest.raises(NodeError, match="the machine of etcd-3 was let go"):
-        spare.spare("etcd-2")
+        drain.drain("etcd-2")
     assert len(store.leases) == 1
 
 
 def test_what_was_let_go_and_never_went_lapses(store: Store, cluster: Cluster) -> None:
-    spare.spare("etcd-2")
+    drain.drain("etcd-2")
     store.now = LEASE_SECONDS
-    spare.spare("etcd-3")
+    drain.drain("etcd-3")
     assert cluster.moved == ["etcd-3"]
 
 
 def test_a_machine_that_has_to_stay_is_in_nobody_s_way(store: Store, cluster: Cluster) -> None:
     cluster.sick = {"etcd-1"}
     with pytest.raises(NodeError, match="do not carry the cluster without it"):
-        spare.spare("etcd-2")
+        drain.drain("etcd-2")
     assert store.value is None
     cluster.sick = set()
-    spare.spare("etcd-2")
+    drain.drain("etcd-2")
     cluster.sick = {"etcd-1"}
     with pytest.raises(NodeError):
-        spare.spare("etcd-2")
+        drain.drain("etcd-2")
     assert store.value is not None, "the run before it let the machine go"
 
 
 def test_a_member_that_is_back_gives_back_what_is_its_own(store: Store) -> None:
-    sparing.take(a_spec(), ANYBODY, "etcd-2")
-    sparing.give_back(a_spec(), ANYBODY, "etcd-1")
+    disruption.take(a_spec(), ANYBODY, "etcd-2")
+    disruption.give_back(a_spec(), ANYBODY, "etcd-1")
     assert store.value is not None
-    sparing.give_back(a_spec(), ANYBODY, "etcd-2")
+    disruption.give_back(a_spec(), ANYBODY, "etcd-2")
     assert store.value is None
     assert store.leases == {}
 
@@ -114,5 +114,5 @@ def test_a_member_that_is_back_gives_back_what_is_its_own(store: Store) -> None:
 def test_a_note_that_nobody_understands_or_that_does_not_lapse_is_somebody_s(store: Store) -> None:
     store.leases, store.value = {0: 1000.0}, ("what is this", 0)
     with pytest.raises(NodeError, match="the machine of another member") as caught:
-        sparing.take(a_spec(), ANYBODY, "etcd-2")
+        disruption.take(a_spec(), ANYBODY, "etcd-2")
     assert f"etcdctl del {KEY}" in caught.value.remedy

@@ -1,11 +1,11 @@
-"""spare: may the machine of another member go? Proves it, and takes the leadership from that member."""
+"""drain: may the machine of another member go? Proves it, and takes the leadership from that member."""
 
 from __future__ import annotations
 
 import json
 from functools import partial
 
-from ..cluster import decide, joined, sparing
+from ..cluster import decide, disruption, roster
 from ..protocol import etcd
 from ..shared import files, paths, spec
 from ..shared.errors import NodeError
@@ -13,25 +13,25 @@ from ..shared.say import phase, say
 from .converge import gate, hand_over
 
 
-def spare(name: str) -> None:
+def drain(name: str) -> None:
     """Lets the machine of a member go, or refuses; changes nothing but who leads, and notes that it may go.
 
     Args:
         name: the member's name. A member that is not this one.
 
     Raises:
-        NodeError: the cluster cannot spare it now, or nobody here can tell.
+        NodeError: the cluster does not tolerate its loss now, or nobody here can tell.
     """
     installed = files.read_json(paths.INSTALLED)
     if installed is None or installed.get("member") == name:
         why = "it has no member itself" if installed is None else "it is the one"
         raise NodeError(
-            f"this machine cannot tell whether the cluster can spare {name}: {why}; the machine of {name} stays as "
-            "it is",
+            f"this machine cannot tell whether the cluster tolerates the loss of {name}: {why}; the machine of {name} "
+            "stays as it is",
             "Put its generation back and run `pulumi up`: when that has made the cluster whole, raise it again.",
         )
     here = spec.parse(json.dumps(installed))
-    phase(f"ask whether the cluster can spare {name}")
+    phase(f"ask whether the cluster tolerates the loss of {name}")
     try:
         answer = etcd.ready(here, here.address)
         trouble = "" if answer.ok else answer.said or "not ready"
@@ -43,9 +43,9 @@ def spare(name: str) -> None:
     if not any(entry.name == name for entry in cluster.voters):
         say(f"{name} is no voter of the cluster: its machine may go")
         return
-    here = joined.everyone(here, [here.address], cluster)
-    refuse = partial(decide.refuse_sparing, name)
-    new = sparing.take(here, [here.address], name)
+    here = roster.everyone(here, [here.address], cluster)
+    refuse = partial(decide.refuse_drain, name)
+    new = disruption.take(here, [here.address], name)
     try:
         voters, statuses = gate(here, cluster, refuse)
         leaving = statuses.get(name)
@@ -54,9 +54,9 @@ def spare(name: str) -> None:
             hand_over(here, name, cluster, (voters, statuses), refuse, untouched=untouched)
     except NodeError:
         if new:
-            sparing.give_back(here, [here.address], name)
+            disruption.give_back(here, [here.address], name)
         raise
-    say(f"the cluster can spare {name}: its machine may go")
+    say(f"the cluster tolerates the loss of {name}: its machine may go")
 
 
 def _stays(name: str, cause: str) -> NodeError:

@@ -10,7 +10,7 @@ from components.node.protocol.versions import Seen
 from components.node.service import member
 from components.node.shared.errors import NodeError
 from components.node.shared.spec import Spec
-from components.node.upgrade import version_change
+from components.node.upgrade import preflight
 
 from .node_support import a_spec, a_status
 
@@ -39,15 +39,15 @@ OTHERS = {"etcd-2": a_status(2), "etcd-3": a_status(3)}
 
 def test_a_member_that_hangs_does_not_go_back_without_the_procedure(kept: list[str]) -> None:
     with pytest.raises(NodeError, match=r"no healthy voter, and 3\.5\.35 would be another minor version"):
-        version_change.make_ready(_wanted("3.5.35"), OTHERS)
+        preflight.make_ready(_wanted("3.5.35"), OTHERS)
     assert kept == []
 
 
 def test_a_member_that_hangs_goes_forward_after_a_snapshot_of_another(kept: list[str]) -> None:
-    assert version_change.make_ready(_wanted("3.7.3"), OTHERS)
+    assert preflight.make_ready(_wanted("3.7.3"), OTHERS)
     assert kept == ["10.99.0.12"]
 
 
 def test_a_member_that_hangs_and_keeps_its_version_is_simply_restarted(kept: list[str]) -> None:
-    assert not version_change.make_ready(_wanted("3.6.16"), OTHERS)
+    assert not preflight.make_ready(_wanted("3.6.16"), OTHERS)
     assert kept == []

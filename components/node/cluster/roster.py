@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from ..protocol import etcd
 from ..shared.spec import Spec
-from .leased import text
+from .lease import text
 
 PREFIX = "external-etcd/joined/"
 """A key of etcd per member that has joined or is about to; its value is the member's address."""

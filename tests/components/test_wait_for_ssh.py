@@ -2,7 +2,7 @@
 
 import pytest
 
-from components.reached import worth_another_try
+from components.wait_for_ssh import worth_another_try
 
 
 @pytest.mark.parametrize(

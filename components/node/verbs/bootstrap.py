@@ -1,4 +1,4 @@
-"""found: begins a cluster that has never existed, together with the other founders."""
+"""bootstrap: starts a cluster that has never existed, together with the other initial members."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from .converge import move_aside
 from .prepare import refuse_unknown_data
 
 
-def found(spec: Spec, bundle: Bundle) -> None:
-    """Starts this member if it is a founder and nothing speaks against a new cluster; does not wait for a quorum.
+def bootstrap(spec: Spec, bundle: Bundle) -> None:
+    """Starts this member if it is an initial one and nothing speaks against a new cluster; does not wait for a quorum.
 
     Raises:
         NodeError: this machine or another member belongs to another cluster, the members do not reach each other, or
             etcd does not start.
     """
-    if spec.member not in spec.founders:
-        say("not a founder: converge will join it")
+    if spec.member not in spec.initial_members:
+        say("not an initial member: converge will join it")
         return
     known = identity.load()
     identity.refuse_another(known, spec)
@@ -36,17 +36,17 @@ def found(spec: Spec, bundle: Bundle) -> None:
     if wal.exists(spec.data_directory):
         if systemd.show().runs:
             # Its certificates are for converge to write, which sees to it that nobody else is changing the cluster.
-            say("has been founded before and runs")
+            say("has been bootstrapped before and runs")
             return
         rotation.refuse_too_early(spec, bundle)
         certificates.install(bundle)
         member.install_unit(spec)
         systemd.start()
-        say("has been founded before, started")
+        say("has been bootstrapped before, started")
         return
 
     if known.cluster_id:
-        # It has been a member; whatever has become of its data, a second founding would be a second cluster.
+        # It has been a member; whatever has become of its data, a second bootstrap would be a second cluster.
         say("has been a member before, and has no data: converge decides")
         return
     now = systemd.show()
@@ -58,21 +58,21 @@ def found(spec: Spec, bundle: Bundle) -> None:
     certificates.install(bundle)
     phase("ask the other members")
     views = _views(spec)
-    if decide.founding(spec.member, spec.peer_url(spec.address), views) is decide.Founding.LEAVE:
+    if not decide.may_bootstrap(spec.member, spec.peer_url(spec.address), views):
         say(f"the cluster exists ({', '.join(views)} answered): converge will join it")
         return
 
-    missing = [name for name in spec.founders if name not in spec.members]
+    missing = [name for name in spec.initial_members if name not in spec.members]
     if missing:
         raise NodeError(
-            f"the cluster was to be founded with {', '.join(missing)}, which is no longer one of its members",
+            f"the cluster was to be bootstrapped with {', '.join(missing)}, which is no longer one of its members",
             "Put it back until the cluster exists, then take it out; or `pulumi destroy` and begin anew.",
         )
     network.rehearse(spec)
-    phase("start etcd as a founder")
+    phase("start etcd as an initial member")
     ours = identity.of_member(known, given, bundle.operator)
     identity.save(ours)
-    initial = {name: spec.peer_url(spec.members[name]) for name in spec.founders}
+    initial = {name: spec.peer_url(spec.members[name]) for name in spec.initial_members}
     network.end()
     try:
         member.begin(spec, unit.bootstrap(initial, token=spec.token))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from components.node.cluster import joined
+from components.node.cluster import roster
 from components.node.protocol import etcd
 from components.node.protocol.etcd import Member, Membership
 from components.node.shared.spec import Spec
@@ -26,7 +26,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
     def etcdctl(_: Spec, __: Sequence[str], words: Sequence[str], **___: object) -> tuple[int, Any, str]:
         asked.append(list(words))
-        kvs = [{"key": b64(joined.PREFIX + name), "value": b64(address)} for name, address in rows.items()]
+        kvs = [{"key": b64(roster.PREFIX + name), "value": b64(address)} for name, address in rows.items()]
         return 0, {"kvs": kvs}, ""
 
     monkeypatch.setattr(etcd, "etcdctl", etcdctl)
@@ -47,15 +47,15 @@ def membership(spec: Spec, learners: Sequence[str] = (), /, **others: str) -> Me
 def test_where_everybody_is_known_nobody_is_asked(asked: list[list[str]]) -> None:
     spec = a_spec()
     cluster = membership(spec, **{"etcd-9": "10.99.0.19"})
-    assert joined.unknown(spec, ["10.99.0.11"], cluster, {"etcd-9": "10.99.0.19"}) == {}
-    assert joined.unknown(spec, ["10.99.0.11"], membership(spec), {}) == {}
+    assert roster.unknown(spec, ["10.99.0.11"], cluster, {"etcd-9": "10.99.0.19"}) == {}
+    assert roster.unknown(spec, ["10.99.0.11"], membership(spec), {}) == {}
     assert asked == []
 
 
 def test_who_has_joined_and_is_not_wanted_is_ours_and_who_is_wanted_is_not_among_them(asked: list[list[str]]) -> None:
     spec = a_spec()
     cluster = membership(spec, **{"etcd-9": "10.99.0.19"})
-    assert joined.unknown(spec, ["10.99.0.11"], cluster, {}) == {"etcd-9": "10.99.0.19"}
+    assert roster.unknown(spec, ["10.99.0.11"], cluster, {}) == {"etcd-9": "10.99.0.19"}
     assert asked == [["get", "--prefix", "external-etcd/joined/"]]
 
 
@@ -65,21 +65,21 @@ def test_a_learner_that_was_taken_in_is_in_the_way_and_neither_oneself_nor_a_vot
     spec = a_spec(member="etcd-3")
     addresses = ["10.99.0.11"]
     others = {"etcd-9": "10.99.0.19", "stranger": "10.99.0.20"}
-    assert joined.learners(spec, addresses, membership(spec, ["etcd-3"], **others)) == {}
+    assert roster.learners(spec, addresses, membership(spec, ["etcd-3"], **others)) == {}
     assert asked == []
     both = membership(spec, ["etcd-9", "stranger"], **others)
-    assert joined.learners(spec, addresses, both) == {"etcd-9": both.members[3]}
+    assert roster.learners(spec, addresses, both) == {"etcd-9": both.members[3]}
     # One that is wanted, too: it may be this one's turn first.
     wanted = membership(spec, ["etcd-1"], **others)
-    assert joined.learners(spec, addresses, wanted) == {"etcd-1": wanted.members[0]}
+    assert roster.learners(spec, addresses, wanted) == {"etcd-1": wanted.members[0]}
 
 
 def test_who_is_to_leave_and_is_there_counts_among_the_members(asked: list[list[str]]) -> None:
     spec = a_spec()
     cluster = membership(spec, **{"etcd-9": "10.99.0.19"})
-    there = joined.everyone(spec, ["10.99.0.11"], cluster)
+    there = roster.everyone(spec, ["10.99.0.11"], cluster)
     assert dict(there.members) == {**spec.members, "etcd-9": "10.99.0.19"}
-    assert joined.everyone(spec, ["10.99.0.11"], membership(spec)) == spec
+    assert roster.everyone(spec, ["10.99.0.11"], membership(spec)) == spec
 
 
 def test_when_all_is_well_the_notes_are_those_of_the_members(
@@ -94,7 +94,7 @@ def test_when_all_is_well_the_notes_are_those_of_the_members(
         return ask(at, to, words)
 
     monkeypatch.setattr(etcd, "etcdctl", etcdctl)
-    joined.settle(spec, ["10.99.0.11"])
+    roster.settle(spec, ["10.99.0.11"])
     assert [words[0] for words in asked] == ["get", "txn"]
     assert given[1].split("\n") == [
         "",
@@ -105,15 +105,15 @@ def test_when_all_is_well_the_notes_are_those_of_the_members(
         "",
         "",
     ]
-    monkeypatch.setattr(joined, "noted", lambda *_: dict(spec.members))
-    joined.settle(spec, ["10.99.0.11"])
+    monkeypatch.setattr(roster, "noted", lambda *_: dict(spec.members))
+    roster.settle(spec, ["10.99.0.11"])
     assert len(given) == 2, "nothing to write"
 
 
 def test_who_joins_is_noted_and_who_has_left_is_forgotten(asked: list[list[str]]) -> None:
     spec = a_spec()
-    joined.note(spec, ["10.99.0.11"])
-    joined.forget(spec, ["10.99.0.11"], "etcd-9")
+    roster.note(spec, ["10.99.0.11"])
+    roster.forget(spec, ["10.99.0.11"], "etcd-9")
     assert asked == [
         ["put", f"external-etcd/joined/{spec.member}", spec.address],
         ["del", "external-etcd/joined/etcd-9"],

@@ -9,7 +9,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from components import reach
+from components import ssh_diagnosis
 from tests.support.recording import record
 from tests.support.sshd import Sshd
 
@@ -51,22 +51,22 @@ def sshd() -> Iterator[Sshd]:
         yield server
 
 
-def door(port: int, host_key: str = KEY) -> reach.Door:
-    return reach.Door("etcd-2", "127.0.0.1", port, host_key)
+def door(port: int, host_key: str = KEY) -> ssh_diagnosis.Door:
+    return ssh_diagnosis.Door("etcd-2", "127.0.0.1", port, host_key)
 
 
 def test_a_machine_that_does_not_answer_is_named_with_cause_and_remedy(free_port: int) -> None:
-    said = reach.wrong_with(door(free_port)) or ""
+    said = ssh_diagnosis.wrong_with(door(free_port)) or ""
     assert said.startswith(f"etcd-2: no ssh server answers at 127.0.0.1 port {free_port} (connection refused)")
     assert "Start the machine" in said
 
 
 def test_a_server_that_is_no_ssh_server_is_told_apart(greeter: int) -> None:
-    assert "something else than an ssh server" in (reach.wrong_with(door(greeter)) or "")
+    assert "something else than an ssh server" in (ssh_diagnosis.wrong_with(door(greeter)) or "")
 
 
 def test_another_host_key_is_shown_beside_the_configured_one(sshd: Sshd) -> None:
-    said = reach.wrong_with(door(sshd.port)) or ""
+    said = ssh_diagnosis.wrong_with(door(sshd.port)) or ""
     assert KEY in said
     assert sshd.host_key in said
     assert "installed anew" in said
@@ -74,13 +74,13 @@ def test_another_host_key_is_shown_beside_the_configured_one(sshd: Sshd) -> None
 
 
 def test_the_configured_host_key_is_accepted(sshd: Sshd) -> None:
-    assert reach.wrong_with(door(sshd.port, sshd.host_key)) is None
-    assert reach.wrong_with(door(sshd.port, f"{sshd.host_key} with a comment")) is None
+    assert ssh_diagnosis.wrong_with(door(sshd.port, sshd.host_key)) is None
+    assert ssh_diagnosis.wrong_with(door(sshd.port, f"{sshd.host_key} with a comment")) is None
 
 
 def test_a_connection_that_lasts_is_left_alone(sshd: Sshd) -> None:
     with socket.create_connection(("127.0.0.1", sshd.port)):
-        assert reach.wrong_with(door(sshd.port)) is None
+        assert ssh_diagnosis.wrong_with(door(sshd.port)) is None
     assert sshd.connections == 1
 
 
@@ -92,16 +92,16 @@ def test_an_address_is_found_in_the_tables_of_the_kernel(
     address: str, shown: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.byteorder", "little")
-    assert reach._hexadecimal(address) == shown
+    assert ssh_diagnosis._hexadecimal(address) == shown
 
 
 async def _a_run(connection: Any, monkeypatch: pytest.MonkeyPatch, *, ends: bool) -> list[str]:
     """The doors that are looked at in a run of three machines, whose commands end in time or do not."""
     looked: list[str] = []
-    monkeypatch.setattr(reach, "_PATIENCE_SECONDS", 0.05)
-    monkeypatch.setattr(reach, "wrong_with", lambda door: looked.append(f"{door.what} {door.host}:{door.port}"))
+    monkeypatch.setattr(ssh_diagnosis, "_PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(ssh_diagnosis, "wrong_with", lambda door: looked.append(f"{door.what} {door.host}:{door.port}"))
     args: Any = pulumi.ResourceHookArgs("urn", "id", "name", "type", new_inputs={"connection": connection})
-    bindings = [reach.hooks(f"etcd-{n}", f"etcd-{n}") for n in (1, 2, 3)]
+    bindings = [ssh_diagnosis.hooks(f"etcd-{n}", f"etcd-{n}") for n in (1, 2, 3)]
     for _ in range(2):
         for binding in bindings:
             for hook in [*(binding.before_create or []), *((binding.after_update or []) if ends else [])]:

@@ -1,4 +1,4 @@
-"""sparing: one machine at a time is let go.
+"""The machine that may go: one at a time in the whole cluster.
 
 Whoever is asked judges by who is healthy now. Two that are asked at the same moment would each see the other's machine,
 which is about to go, and the two together are one too many. So what was let go is noted in the cluster itself, until
@@ -13,9 +13,9 @@ from collections.abc import Sequence
 
 from ..shared.errors import NodeError
 from ..shared.spec import Spec
-from . import leased
+from . import lease
 
-KEY = "external-etcd/sparing"
+KEY = "external-etcd/disruption"
 LEASE_SECONDS = 300
 """Longer than any cloud takes to shut a machine down."""
 
@@ -34,19 +34,19 @@ def take(spec: Spec, addresses: Sequence[str], name: str) -> bool:
     Raises:
         NodeError: that of another one is about to go.
     """
-    held = leased.find(spec, addresses, KEY)
+    held = lease.find(spec, addresses, KEY)
     again = held is not None and held.value.get("member") == name
-    if held is not None and again and leased.renew(spec, addresses, held.lease):
+    if held is not None and again and lease.renew(spec, addresses, held.lease):
         return False
     if held is None or again:
         value = {"member": name, "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
-        held = leased.take(spec, addresses, KEY, value, LEASE_SECONDS)
+        held = lease.take(spec, addresses, KEY, value, LEASE_SECONDS)
     if held.value.get("member") == name:
         return True
     other = held.value.get("member", "another member")
     lapses = f"does not lapse by itself, as it has no lease (`etcdctl del {KEY}`)"
     if held.lease:
-        lapses = f"lapses by itself in {leased.seconds_left(spec, addresses, held.lease, LEASE_SECONDS)} s"
+        lapses = f"lapses by itself in {lease.seconds_left(spec, addresses, held.lease, LEASE_SECONDS)} s"
     raise NodeError(
         f"the machine of {other} was let go at {held.value.get('since', 'an unknown time')} and is not back yet; the "
         f"machine of {name} stays as it is",
@@ -64,6 +64,6 @@ def give_back(spec: Spec, addresses: Sequence[str], name: str) -> None:
         name: the member.
     """
     with contextlib.suppress(NodeError):
-        held = leased.find(spec, addresses, KEY)
+        held = lease.find(spec, addresses, KEY)
         if held is not None and held.value.get("member") == name:
-            leased.give_back(spec, addresses, held.lease)
+            lease.give_back(spec, addresses, held.lease)
