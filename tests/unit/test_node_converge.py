@@ -2,21 +2,25 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from unittest import mock
 
 import pytest
 
-from components.node.cluster import decide, roster
-from components.node.cluster.decide import Situation, Step, Voter
-from components.node.data import identity
+from components.node.cluster import gate, leadership, membership, quorum_rules, roster
+from components.node.cluster.quorum_rules import Voter
+from components.node.data import directory, identity
 from components.node.machine import firewall, network
 from components.node.protocol import etcd, wal
 from components.node.service import certificates, member, systemd, unit
 from components.node.shared import files
 from components.node.shared.errors import NodeError
 from components.node.shared.spec import Spec
-from components.node.upgrade import preflight, rollback
+from components.node.steps import join, look, promote, remove, restart, start
+from components.node.steps.look import Look
+from components.node.steps.next_step import Situation, Step, next_step
+from components.node.upgrade import old_entries, preflight, rollback
 from components.node.verbs import converge
 
 from .node_support import a_member, a_spec, a_status
@@ -28,9 +32,9 @@ ADD = ["member", "add", "etcd-1", "--learner", "--peer-urls=https://10.99.0.11:2
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (ADD, "Error: etcdserver: Peer URLs already exists"),
-        (["member", "promote", "b"], "Error: etcdserver: can only promote a learner member"),
-        (["member", "remove", "b"], "Error: etcdserver: member not found"),
+        (ADD[1:], "Error: etcdserver: Peer URLs already exists"),
+        (["promote", "b"], "Error: etcdserver: can only promote a learner member"),
+        (["remove", "b"], "Error: etcdserver: member not found"),
     ],
 )
 def test_what_was_done_although_nobody_said_so_in_time_is_done(
@@ -38,7 +42,7 @@ def test_what_was_done_although_nobody_said_so_in_time_is_done(
 ) -> None:
     answers: list[tuple[int, Any, str]] = [(1, None, "Error: etcdserver: request timed out"), (1, None, said)]
     monkeypatch.setattr(etcd, "etcdctl", lambda *_, **__: answers.pop(0))
-    converge._retry(a_spec(), ["10.99.0.12"], words, "do it")
+    membership._change(a_spec(), ["10.99.0.12"], words, "do it")
     assert answers == []
 
 
@@ -46,7 +50,7 @@ def test_a_learner_that_is_behind_is_no_voter(monkeypatch: pytest.MonkeyPatch) -
     behind = "Error: etcdserver: can only promote a learner member which is in sync with leader"
     answers: list[tuple[int, Any, str]] = [(1, None, behind), (1, None, behind), (0, None, "")]
     monkeypatch.setattr(etcd, "etcdctl", lambda *_, **__: answers.pop(0))
-    converge._retry(a_spec(), ["10.99.0.12"], ["member", "promote", "b"], "promote it")
+    membership._change(a_spec(), ["10.99.0.12"], ["promote", "b"], "promote it")
     assert answers == []
 
 
@@ -61,9 +65,9 @@ def test_a_learner_whose_etcd_ends_again_and_again_is_stopped(monkeypatch: pytes
     monkeypatch.setattr(systemd, "show", lambda: replace(_SERVICE, restarts=next(restarts)))
     monkeypatch.setattr(systemd, "journal", lambda: "panic")
     monkeypatch.setattr(systemd, "stop", stop)
-    look = replace(_learner(), service=replace(_SERVICE, restarts=3))
+    seen = replace(_learner(), service=replace(_SERVICE, restarts=3))
     with pytest.raises(member.StartError, match="panic"):
-        converge._promote(a_spec(), look)
+        promote.promote(a_spec(), seen)
     stop.assert_called_once_with()
     assert next(restarts) == 6, "one restart is no loop, two are"
 
@@ -72,15 +76,15 @@ def test_what_etcd_refuses_for_another_reason_is_not_tried_again(monkeypatch: py
     ask = mock.Mock(return_value=(1, None, "Error: etcdserver: Peer URLs already exists"))
     monkeypatch.setattr(etcd, "etcdctl", ask)
     with pytest.raises(NodeError, match=r"etcd did not remove it: .*already exists"):
-        converge._retry(a_spec(), ["10.99.0.12"], ["member", "remove", "b"], "remove it")
+        membership._change(a_spec(), ["10.99.0.12"], ["remove", "b"], "remove it")
     assert ask.call_count == 1
 
 
 def test_a_learner_gets_the_more_time_the_more_data_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[float] = []
-    look = mock.Mock(witnesses=("10.99.0.12",))
-    look.situation.member_id = 11
-    look.service.restarts = 0
+    seen = mock.Mock(witnesses=("10.99.0.12",))
+    seen.situation.member_id = 11
+    seen.service.restarts = 0
 
     def statuses(_: Spec, addresses: dict[str, str]) -> dict[str, etcd.Status]:
         assert list(addresses) == ["etcd-2"], "who has yet to join would cost time"
@@ -88,10 +92,10 @@ def test_a_learner_gets_the_more_time_the_more_data_there_are(monkeypatch: pytes
 
     monkeypatch.setattr(etcd, "statuses", statuses)
     monkeypatch.setattr(etcd, "etcdctl", lambda *_, **__: (0, None, ""))
-    monkeypatch.setattr(converge, "more_time", given.append)
+    monkeypatch.setattr(promote, "more_time", given.append)
     monkeypatch.setattr(etcd, "ready", _ready_but_learners)
     monkeypatch.setattr(systemd, "show", lambda: _SERVICE)
-    converge._promote(a_spec(), look)
+    promote.promote(a_spec(), seen)
     assert given == [pytest.approx(102.4)]
 
 
@@ -119,7 +123,7 @@ class _Joining:
         monkeypatch.setattr(systemd, "show", self._show)
         monkeypatch.setattr(systemd, "restart", lambda: self.done.append("restart"))
         monkeypatch.setattr(systemd, "kill", lambda pid: self.done.append(f"kill {pid}"))
-        monkeypatch.setattr(converge, "_ANNOUNCED_SECONDS", 0.15)
+        monkeypatch.setattr(promote, "_ANNOUNCED_SECONDS", 0.15)
 
     def _show(self) -> systemd.Service:
         # Systemd takes a moment until it stops what it was told to restart.
@@ -144,7 +148,7 @@ def test_a_learner_that_has_everything_and_serves_nobody_starts_anew_before_it_v
 ) -> None:
     """Etcd would announce it after 7 s, and it would be a voter that serves nobody until then."""
     etcd_there = _Joining(monkeypatch, [False, False, *[True] * 20])
-    converge._promote(a_spec(), replace(_learner(), service=_SERVICE))
+    promote.promote(a_spec(), replace(_learner(), service=_SERVICE))
     assert etcd_there.done == ["restart", "not yet", "kill 17", "promote"]
 
 
@@ -152,7 +156,7 @@ def test_a_member_that_somebody_else_has_promoted_meanwhile_is_not_started_anew(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     etcd_there = _Joining(monkeypatch, [True] * 20, votes=True)
-    converge._promote(a_spec(), replace(_learner(), service=_SERVICE))
+    promote.promote(a_spec(), replace(_learner(), service=_SERVICE))
     assert etcd_there.done == ["promote"]
 
 
@@ -161,7 +165,7 @@ def test_a_learner_that_is_behind_or_announces_itself_in_time_is_left_alone(
     monkeypatch: pytest.MonkeyPatch, has_everything: list[bool | None]
 ) -> None:
     etcd_there = _Joining(monkeypatch, has_everything)
-    converge._promote(a_spec(), replace(_learner(), service=_SERVICE))
+    promote.promote(a_spec(), replace(_learner(), service=_SERVICE))
     assert etcd_there.done == ["promote"]
 
 
@@ -173,16 +177,16 @@ def test_who_has_just_joined_is_not_asked_itself(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(wal, "owner", lambda _: mock.Mock(member_id=1, cluster_id=77))
     monkeypatch.setattr(etcd, "ready", mock.Mock(side_effect=AssertionError("it was asked")))
     monkeypatch.setattr(etcd, "with_quorum", lambda *_: ([("10.99.0.12", quorum)], ""))
-    monkeypatch.setattr(converge, "_differs", lambda *_: ())
-    look = converge._look(a_spec(), mock.Mock(bare=False), learns=True)
-    assert decide.next_step(look.situation) is Step.PROMOTE
-    assert look.witnesses == ("10.99.0.12",)
+    monkeypatch.setattr(look, "differs", lambda *_: ())
+    seen = look.look(a_spec(), mock.Mock(bare=False), just_joined=True)
+    assert next_step(seen.situation) is Step.PROMOTE
+    assert seen.witnesses == ("10.99.0.12",)
 
 
 def test_a_learner_whose_data_cannot_be_asked_for_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     etcd_there = _Joining(monkeypatch, [None] * 99)
-    monkeypatch.setattr(converge, "_METRICS_SECONDS", 0.3)
-    converge._promote(a_spec(), replace(_learner(), service=_SERVICE))
+    monkeypatch.setattr(promote, "_METRICS_SECONDS", 0.3)
+    promote.promote(a_spec(), replace(_learner(), service=_SERVICE))
     assert etcd_there.done == ["promote"]
 
 
@@ -204,17 +208,17 @@ def test_who_has_just_joined_leaves_a_leader_that_it_cannot_reach_to_those_who_s
     statuses = {f"etcd-{number}": a_status(number, leader=3) for number in (1, 2, 4)}
     monkeypatch.setattr(etcd, "etcdctl", etcdctl)
     monkeypatch.setattr(etcd, "member_list", lambda *_: etcd.Membership(77, tuple(there)))
-    monkeypatch.setattr(converge, "_voters", lambda *_: (voters, statuses))
+    monkeypatch.setattr(gate, "poll", lambda *_: (voters, statuses))
     monkeypatch.setattr(roster, "unknown", lambda *_: {} if recorded else {"etcd-3": "10.99.0.13"})
     record = {"members": {**spec.members, "etcd-3": "10.99.0.13"} if recorded else dict(spec.members)}
     monkeypatch.setattr(files, "read_json", lambda _: record)
-    look = mock.Mock(witnesses=("10.99.0.14",))
-    assert converge._part(spec, look, mock.Mock()) is bool(removed)
+    seen = mock.Mock(witnesses=("10.99.0.14",))
+    assert remove.remove_gone(spec, seen, mock.Mock()) is bool(removed)
     assert [words for words in asked if "remove" in words] == removed
     assert not any("move-leader" in words for words in asked)
 
 
-def _learner() -> converge.Look:
+def _learner() -> Look:
     members = (a_member(1, learner=True), a_member(2), a_member(3), a_member(9))
     situation = Situation(
         member="etcd-1",
@@ -228,7 +232,7 @@ def _learner() -> converge.Look:
         quorum=etcd.Membership(77, members),
     )
     service = mock.Mock(spec=systemd.Service, runs=True, pid=1)
-    return converge.Look(situation, service, ready=False, served="", witnesses=("10.99.0.12",))
+    return Look(situation, service, ready=False, served="", witnesses=("10.99.0.12",))
 
 
 def _ready_but_learners(_: Spec, address: str, *__: object, learner: bool = False, **___: object) -> etcd.Ready:
@@ -244,7 +248,7 @@ def _no_machine(monkeypatch: pytest.MonkeyPatch) -> None:
         (member, "make_data_directory"),
         (systemd, "start"),
         (systemd, "restart"),
-        (converge, "_wait_gone"),
+        (systemd, "wait_gone"),
         (preflight, "make_ready_to_start"),
     ):
         monkeypatch.setattr(module, name, lambda *_: None)
@@ -256,8 +260,9 @@ def _no_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(systemd, "command_of", lambda _: [])
     monkeypatch.setattr(unit, "command", lambda _: [])
     monkeypatch.setattr(certificates, "trusted", lambda: "")
-    for name in ("_READY_SECONDS", "_RESTARTED_SECONDS", "_RETRY_SECONDS"):
-        monkeypatch.setattr(converge, name, 0.5)
+    for module in (start, restart):
+        monkeypatch.setattr(module, "_READY_SECONDS", 0.5)
+    monkeypatch.setattr(restart, "_IN_STEP_SECONDS", 0.5)
 
 
 @pytest.mark.parametrize("step", [Step.START, Step.RESTART])
@@ -278,7 +283,7 @@ def _joining(
     *,
     unheard: Sequence[str] = (),
 ) -> list[str]:
-    """What `_join` of etcd-1 has etcdctl do, in a cluster in the middle of an upgrade where these have been noted.
+    """What `join` of etcd-1 has etcdctl do, in a cluster in the middle of an upgrade where these have been noted.
 
     With `unheard`, members cannot reach it, as these lines say.
     """
@@ -296,19 +301,19 @@ def _joining(
     statuses = {"etcd-2": a_status(2, leader=2, version="3.6.16"), "etcd-3": a_status(3, leader=2, version="3.5.35")}
     monkeypatch.setattr(etcd, "etcdctl", etcdctl)
     monkeypatch.setattr(etcd, "member_list", lambda *_: etcd.Membership(77, tuple(members)))
-    monkeypatch.setattr(converge, "_voters", lambda *_: ([Voter("etcd-2"), Voter("etcd-3")], statuses))
+    monkeypatch.setattr(gate, "poll", lambda *_: ([Voter("etcd-2"), Voter("etcd-3")], statuses))
     monkeypatch.setattr(roster, "noted", lambda *_: noted)
-    monkeypatch.setattr(converge, "move_aside", lambda *_: None)
+    monkeypatch.setattr(directory, "move_aside", lambda *_: None)
     monkeypatch.setattr(network, "Doorbell", lambda _: mock.Mock(unheard=rings))
     for module, name in ((systemd, "stop"), (identity, "save"), (firewall, "admit"), (member, "begin")):
         monkeypatch.setattr(module, name, lambda *_, **__: None)
     known = identity.Identity("dev", "etcd-1", "/var/lib/etcd")
-    look = mock.Mock(witnesses=("10.99.0.12",))
+    seen = mock.Mock(witnesses=("10.99.0.12",))
     if unheard:
         with pytest.raises(NodeError, match=f"etcd-1 was not added to the cluster: {unheard[0]}"):
-            converge._join(a_spec(), known, look)
+            join.join(a_spec(), known, seen)
     else:
-        converge._join(a_spec(), known, look)
+        join.join(a_spec(), known, seen)
     return asked
 
 
@@ -354,8 +359,11 @@ def test_a_learner_that_never_started_at_an_address_that_the_slot_has_no_longer_
 
 
 def test_who_is_on_no_list_of_ours_is_not_asked_whether_it_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(etcd, "ready", lambda *_: etcd.Ready(True, "", ""))
-    assert converge._others_ready(a_spec(), {"etcd-2", "etcd-9"}) == {"etcd-2": ""}
+    ask = mock.Mock(return_value={"etcd-2": ""})
+    monkeypatch.setattr(etcd, "statuses", lambda *_: {"etcd-1": a_status(1)})
+    monkeypatch.setattr(etcd, "troubles", ask)
+    restart._wait_in_step(a_spec(), 0, {"etcd-2", "etcd-9"})
+    ask.assert_called_once_with(mock.ANY, {"etcd-2": "10.99.0.12"})
 
 
 class _Cluster:
@@ -364,11 +372,11 @@ class _Cluster:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, cut: bool) -> None:
         self.leader, self.cut, self.said = 1, cut, list[str]()
         self.late = 1
-        monkeypatch.setattr(converge, "_voters", self._voters)
+        monkeypatch.setattr(gate, "poll", self._voters)
         monkeypatch.setattr(etcd, "etcdctl", self._move)
         monkeypatch.setattr(etcd, "statuses", lambda *_: self._statuses())
-        monkeypatch.setattr(converge, "say", self.said.append)
-        monkeypatch.setattr(converge, "_FOLLOW_SECONDS", 1.2)
+        monkeypatch.setattr(leadership, "say", self.said.append)
+        monkeypatch.setattr(leadership, "_FOLLOW_SECONDS", 1.2)
 
     def _statuses(self) -> dict[str, etcd.Status]:
         return {f"etcd-{number}": a_status(number, leader=self.leader) for number in (1, 2, 3)}
@@ -387,10 +395,8 @@ class _Cluster:
     def hand_over(self) -> tuple[list[Voter], dict[str, etcd.Status]]:
         quorum = etcd.Membership(77, (a_member(1), a_member(2), a_member(3)))
 
-        def refuse(voters: Sequence[Voter]) -> None:
-            decide.refuse_stop("etcd-1", voters)
-
-        return converge.hand_over(a_spec(), "etcd-1", quorum, self._voters(), refuse, untouched="nothing was restarted")
+        rule, untouched = partial(quorum_rules.refuse_stop, "etcd-1"), "nothing was restarted"
+        return leadership.hand_over(a_spec(), "etcd-1", quorum, self._voters(), rule, untouched=untouched)
 
 
 def test_a_leader_that_has_handed_over_waits_until_the_others_follow(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -414,6 +420,33 @@ def test_a_leader_takes_its_leadership_back_where_the_others_do_not_reach_each_o
     assert cluster.leader == 1
 
 
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_leader_that_is_removed_hands_over_like_any_other(monkeypatch: pytest.MonkeyPatch, cut: bool) -> None:
+    """It is removed only when those that stay follow the new leader; else it leads again."""
+    cluster = _Cluster(monkeypatch, cut=cut)
+    there, asked = [a_member(number) for number in (1, 2, 3)], list[str]()
+
+    def etcdctl(spec: Spec, addresses: list[str], words: list[str], **_: object) -> tuple[int, None, str]:
+        asked.append(" ".join(words[:2]))
+        there[:] = [entry for entry in there if words != ["member", "remove", f"{entry.id:x}"]]
+        return cluster._move(spec, addresses, words) if words[0] == "move-leader" else (0, None, "")
+
+    monkeypatch.setattr(etcd, "etcdctl", etcdctl)
+    monkeypatch.setattr(etcd, "member_list", lambda *_: etcd.Membership(77, tuple(there)))
+    monkeypatch.setattr(roster, "unknown", lambda *_: {})
+    monkeypatch.setattr(files, "read_json", lambda _: {"members": {f"etcd-{n}": f"10.99.0.1{n}" for n in (1, 2, 3)}})
+    spec = a_spec(member="etcd-2", members={"etcd-2": "10.99.0.12", "etcd-3": "10.99.0.13"})
+    seen = mock.Mock(witnesses=("10.99.0.12",))
+    if cut:
+        with pytest.raises(NodeError, match="with etcd-2 as the leader, and etcd-1 leads again"):
+            remove.remove_gone(spec, seen, mock.Mock())
+        assert cluster.leader == 1
+        assert "member remove" not in asked
+    else:
+        assert remove.remove_gone(spec, seen, mock.Mock())
+        assert asked == ["move-leader 2", "member remove", "del external-etcd/joined/etcd-1"]
+
+
 @pytest.mark.parametrize(
     ("wanted", "leader", "running", "goes_to"),
     [
@@ -434,10 +467,10 @@ def test_who_joins_with_3_7_learns_from_nobody_who_may_send_what_3_7_cannot_read
 
     def hand_over(_: Spec, __: str, ___: object, found: Any, *____: object, untouched: str) -> None:
         nonlocal went
-        went = int(str(decide.heir(f"etcd-{leader}", *found))[-1])
+        went = int(str(quorum_rules.heir(f"etcd-{leader}", *found))[-1])
 
-    monkeypatch.setattr(converge, "hand_over", hand_over)
-    converge._have_a_leader_it_can_read(spec, mock.Mock(), (voters, statuses), lambda _: None)
+    monkeypatch.setattr(leadership, "hand_over", hand_over)
+    old_entries.move_leadership(spec, mock.Mock(), (voters, statuses), lambda _: None)
     assert went == goes_to
 
 
@@ -448,4 +481,4 @@ def test_who_would_join_with_3_7_is_refused_where_nobody_can_lead_from_whom_it_c
     with pytest.raises(
         NodeError, match=r"etcd-3, which runs etcd 3\.6\.16, leads, and no healthy voter that runs 3\.7"
     ):
-        converge._have_a_leader_it_can_read(spec, mock.Mock(), (voters, statuses), lambda _: None)
+        old_entries.move_leadership(spec, mock.Mock(), (voters, statuses), lambda _: None)

@@ -7,10 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.node.cluster import decide
-from components.node.cluster.decide import Situation, Step, Voter
+from components.node.cluster import quorum_rules
+from components.node.cluster.quorum_rules import Voter
 from components.node.protocol.etcd import Member, Membership
 from components.node.shared.errors import NodeError
+from components.node.steps import remove
+from components.node.steps.next_step import Situation, Step, next_step
+from components.node.verbs import bootstrap
 
 from .node_support import a_member, a_status
 
@@ -38,65 +41,65 @@ NO_DATA: dict[str, Any] = {"has_data": False, "member_id": None, "cluster_id": N
 
 
 def test_a_member_that_is_as_wanted_is_left_alone() -> None:
-    assert decide.next_step(now()) is Step.DONE
+    assert next_step(now()) is Step.DONE
 
 
 def test_an_empty_data_directory_in_an_existing_cluster_joins() -> None:
-    assert decide.next_step(now(**NO_DATA)) is Step.JOIN
+    assert next_step(now(**NO_DATA)) is Step.JOIN
 
 
 def test_an_empty_data_directory_is_never_founded_when_nobody_answers() -> None:
     with pytest.raises(NodeError, match="never bootstrapped again"):
-        decide.next_step(now(**NO_DATA, quorum=None))
+        next_step(now(**NO_DATA, quorum=None))
 
 
 def test_slot_0_is_as_any_other() -> None:
-    assert decide.next_step(now(**NO_DATA, member="etcd-1", peer_url="https://10.99.0.11:2380")) is Step.JOIN
+    assert next_step(now(**NO_DATA, member="etcd-1", peer_url="https://10.99.0.11:2380")) is Step.JOIN
 
 
 def test_data_of_a_removed_member_are_moved_aside() -> None:
-    assert decide.next_step(now(member_id=9)) is Step.REJOIN
+    assert next_step(now(member_id=9)) is Step.REJOIN
 
 
 def test_data_that_have_proved_to_be_old_are_moved_aside_when_the_cluster_can_take_their_member_anew() -> None:
-    assert decide.next_step(now(forgets=True, runs=False)) is Step.REJOIN
-    assert decide.next_step(now(forgets=True, runs=False, quorum=None)) is Step.START
+    assert next_step(now(forgets=True, runs=False)) is Step.REJOIN
+    assert next_step(now(forgets=True, runs=False, quorum=None)) is Step.START
 
 
 def test_nobody_is_taken_for_removed_on_the_word_of_a_member_without_quorum() -> None:
-    assert decide.next_step(now(member_id=9, quorum=None)) is Step.DONE
+    assert next_step(now(member_id=9, quorum=None)) is Step.DONE
 
 
 def test_data_of_another_cluster_are_refused() -> None:
     with pytest.raises(NodeError, match="data are untouched"):
-        decide.next_step(now(cluster_id=78))
+        next_step(now(cluster_id=78))
 
 
 def test_unknown_data_are_taken_when_the_cluster_knows_their_id() -> None:
-    assert decide.next_step(now(identified=False)) is Step.ADOPT
+    assert next_step(now(identified=False)) is Step.ADOPT
 
 
 def test_unknown_data_are_refused_when_nobody_can_vouch_for_them() -> None:
     with pytest.raises(NodeError, match="data are untouched"):
-        decide.next_step(now(identified=False, quorum=None))
+        next_step(now(identified=False, quorum=None))
 
 
 def test_a_stopped_member_is_started_even_without_a_quorum() -> None:
-    assert decide.next_step(now(runs=False, quorum=None)) is Step.START
+    assert next_step(now(runs=False, quorum=None)) is Step.START
 
 
 def test_a_difference_means_a_restart() -> None:
-    assert decide.next_step(now(differs=("--quota-backend-bytes",))) is Step.RESTART
+    assert next_step(now(differs=("--quota-backend-bytes",))) is Step.RESTART
 
 
 def test_a_learner_is_promoted() -> None:
     members = Membership(77, (a_member(1), a_member(2), a_member(3, learner=True)))
-    assert decide.next_step(now(quorum=members)) is Step.PROMOTE
+    assert next_step(now(quorum=members)) is Step.PROMOTE
 
 
 def test_another_address_for_a_living_member_is_refused() -> None:
     with pytest.raises(NodeError, match="keeps its address"):
-        decide.next_step(now(peer_url="https://10.99.0.99:2380"))
+        next_step(now(peer_url="https://10.99.0.99:2380"))
 
 
 situations = st.builds(
@@ -117,7 +120,7 @@ def test_no_step_that_gives_up_data_or_begins_empty_is_taken_without_a_quorum_th
     situation: Situation,
 ) -> None:
     try:
-        step = decide.next_step(situation)
+        step = next_step(situation)
     except NodeError:
         return
     if step in (Step.JOIN, Step.REJOIN, Step.ADOPT):
@@ -138,28 +141,28 @@ voters = st.lists(st.booleans(), max_size=7).map(
 def test_no_stop_is_allowed_that_costs_the_quorum(all_voters: list[Voter], number: int) -> None:
     me = f"etcd-{number}"
     try:
-        decide.refuse_stop(me, all_voters)
+        quorum_rules.refuse_stop(me, all_voters)
     except NodeError as error:
         assert "nothing was restarted" in error.cause
         return
     others = [voter for voter in all_voters if voter.name != me]
     if others:
         assert not any(voter.trouble for voter in others)
-        assert len(others) >= decide.quorum_of(len({*(voter.name for voter in all_voters), me}))
+        assert len(others) >= quorum_rules.quorum_of(len({*(voter.name for voter in all_voters), me}))
 
 
 def test_a_cluster_of_one_may_be_restarted() -> None:
-    decide.refuse_stop("etcd-1", [Voter("etcd-1", "not ready")])
+    quorum_rules.refuse_stop("etcd-1", [Voter("etcd-1", "not ready")])
 
 
 def test_a_refused_stop_names_the_member_and_what_it_said() -> None:
     with pytest.raises(NodeError, match="etcd-2: connection refused"):
-        decide.refuse_stop("etcd-1", [Voter("etcd-1"), Voter("etcd-2", "connection refused"), Voter("etcd-3")])
+        quorum_rules.refuse_stop("etcd-1", [Voter("etcd-1"), Voter("etcd-2", "connection refused"), Voter("etcd-3")])
 
 
 def test_a_full_member_is_answered_with_the_way_out() -> None:
     with pytest.raises(NodeError) as caught:
-        decide.refuse_stop("etcd-1", [Voter("etcd-2", "alarm NOSPACE of etcd-2"), Voter("etcd-3")])
+        quorum_rules.refuse_stop("etcd-1", [Voter("etcd-2", "alarm NOSPACE of etcd-2"), Voter("etcd-3")])
     assert "alarm disarm" in caught.value.remedy
 
 
@@ -169,10 +172,10 @@ def test_no_machine_goes_unless_the_other_members_carry_the_quorum(troubles: lis
     going = f"etcd-{min(number, len(voters))}"
     healthy = [voter for voter in voters if voter.name != going and not voter.trouble]
     dead = any(voter.name == going and voter.trouble for voter in voters)
-    carried = len(healthy) >= decide.quorum_of(len(voters))
+    carried = len(healthy) >= quorum_rules.quorum_of(len(voters))
     allowed = carried and (dead or len(healthy) == len(voters) - 1)
     with contextlib.nullcontext() if allowed else pytest.raises(NodeError, match="stays as it is"):
-        decide.refuse_drain(going, voters)
+        quorum_rules.refuse_drain(going, voters)
 
 
 @given(voters, st.integers(1, 8), st.integers(0, 2))
@@ -181,25 +184,25 @@ def test_no_entry_is_removed_that_leaves_no_healthy_majority(
 ) -> None:
     me = f"etcd-{number}"
     healthy = sum(1 for voter in all_voters if voter.name != me and not voter.trouble)
-    carried = healthy >= decide.quorum_of(len(all_voters) - removed)
+    carried = healthy >= quorum_rules.quorum_of(len(all_voters) - removed)
     with contextlib.nullcontext() if carried or not removed else pytest.raises(NodeError, match="nothing was changed"):
-        decide.refuse_removal(me, all_voters, removed)
+        quorum_rules.refuse_removal(me, all_voters, removed)
 
 
 def test_a_removal_that_an_alarm_forbids_says_so_and_how_it_ends() -> None:
     full = [Voter(f"etcd-{number}", "alarm NOSPACE of etcd-2") for number in (1, 2)]
     with pytest.raises(NodeError, match=r"0 of the other 2 voters are healthy .*alarm NOSPACE of etcd-2") as caught:
-        decide.refuse_removal("etcd-3", [*full, Voter("etcd-3", "connection refused")], 1)
+        quorum_rules.refuse_removal("etcd-3", [*full, Voter("etcd-3", "connection refused")], 1)
     assert "alarm disarm" in caught.value.remedy
 
 
 def test_what_cannot_be_brought_back_has_another_way_out() -> None:
     with pytest.raises(NodeError) as stranger:
-        decide.refuse_stop("etcd-1", [Voter("etcd-2"), Voter("other", f"{decide.STRANGER} (ID b)")])
+        quorum_rules.refuse_stop("etcd-1", [Voter("etcd-2"), Voter("other", f"{quorum_rules.STRANGER} (ID b)")])
     assert "etcdctl member remove" in stranger.value.remedy
     corrupt = "etcd-2: [-]data_corruption failed: alarm activated: CORRUPT"
     with pytest.raises(NodeError) as differs:
-        decide.next_step(now(**NO_DATA, quorum=None, silence=corrupt))
+        next_step(now(**NO_DATA, quorum=None, silence=corrupt))
     for words in ("etcdctl alarm list", "docs/operations.md"):
         assert words in differs.value.remedy
 
@@ -213,7 +216,7 @@ def test_learners_leave_first_then_the_unhealthy_and_the_leader_last() -> None:
     voters = [Voter("a"), Voter("b"), Voter("c", "no answer in time"), Voter("e")]
     order = []
     while leaving:
-        entry = decide.next_to_leave(leaving, voters, "a")
+        entry = remove.next_to_leave(leaving, voters, "a")
         order.append(entry.name)
         leaving.remove(entry)
     assert order == ["d", "c", "b", "a"]
@@ -227,50 +230,50 @@ def test_a_member_leaves_only_while_all_who_stay_are_healthy(sick: tuple[str, ..
     voters = [Voter(name, "connection refused" if name in sick else "") for name in "abcde"]
     context = pytest.raises(NodeError, match="it was not removed") if refused else contextlib.nullcontext()
     with context:
-        decide.refuse_leaving(_listed("e", 5), ["a", "b", "c"], voters)
+        quorum_rules.refuse_leaving(_listed("e", 5), ["a", "b", "c"], voters)
 
 
 def test_of_two_the_healthy_one_does_not_leave_while_the_other_is_down() -> None:
     with pytest.raises(NodeError, match="it was not removed"):
-        decide.refuse_leaving(_listed("b", 2), ["a"], [Voter("a", "connection refused"), Voter("b")])
+        quorum_rules.refuse_leaving(_listed("b", 2), ["a"], [Voter("a", "connection refused"), Voter("b")])
 
 
 def test_leadership_goes_to_the_first_healthy_voter_that_is_up_to_date() -> None:
     all_voters = [Voter("etcd-1"), Voter("etcd-2", "down"), Voter("etcd-3"), Voter("etcd-4"), Voter("etcd-5")]
     statuses = {f"etcd-{number}": a_status(number) for number in (1, 2, 4, 5)} | {"etcd-3": a_status(3, index=10)}
-    assert decide.heir("etcd-1", all_voters, statuses) == "etcd-4"
-    assert decide.heir("etcd-1", all_voters[:2], statuses) is None
+    assert quorum_rules.heir("etcd-1", all_voters, statuses) == "etcd-4"
+    assert quorum_rules.heir("etcd-1", all_voters[:2], statuses) is None
 
 
 def test_a_status_speaks_against_a_member_when_it_lags_or_follows_another_leader() -> None:
     leader = a_status(1)
-    assert decide.trouble_of(a_status(2), leader) == ""
-    assert "behind" in decide.trouble_of(a_status(2, index=0), a_status(1, index=100_000))
-    assert "another leader" in decide.trouble_of(a_status(2, leader=3), leader)
-    assert "no leader" in decide.trouble_of(a_status(2, leader=0), leader)
-    assert decide.trouble_of(None, leader) == "no status"
+    assert quorum_rules.trouble_of(a_status(2), leader) == ""
+    assert "behind" in quorum_rules.trouble_of(a_status(2, index=0), a_status(1, index=100_000))
+    assert "another leader" in quorum_rules.trouble_of(a_status(2, leader=3), leader)
+    assert "no leader" in quorum_rules.trouble_of(a_status(2, leader=0), leader)
+    assert quorum_rules.trouble_of(None, leader) == "no status"
 
 
 def test_a_cluster_that_nobody_knows_is_founded() -> None:
-    assert decide.may_bootstrap(ME, MY_URL, {})
+    assert bootstrap._may_bootstrap(ME, MY_URL, {})
 
 
 def test_an_initial_member_whose_start_was_interrupted_is_bootstrapped() -> None:
     # The entries of initial members have their names from the beginning, but no client URLs before they have run.
     mine = a_member(3, started=False)
     view = Membership(77, (a_member(1), a_member(2, started=False), mine))
-    assert decide.may_bootstrap(ME, MY_URL, {"etcd-1": view})
+    assert bootstrap._may_bootstrap(ME, MY_URL, {"etcd-1": view})
 
 
 @pytest.mark.parametrize("members", [(1, 2), (1, 2, 3)])
 def test_a_cluster_in_which_the_member_has_run_or_does_not_occur_is_left_to_converge(members: tuple[int, ...]) -> None:
     view = Membership(77, tuple(a_member(number) for number in members))
-    assert not decide.may_bootstrap(ME, MY_URL, {"etcd-1": view})
+    assert not bootstrap._may_bootstrap(ME, MY_URL, {"etcd-1": view})
 
 
 def test_one_member_that_knows_better_is_enough() -> None:
     young = Membership(77, (a_member(1), a_member(2), a_member(3, started=False)))
-    assert not decide.may_bootstrap(ME, MY_URL, {"etcd-1": young, "etcd-2": THREE})
+    assert not bootstrap._may_bootstrap(ME, MY_URL, {"etcd-1": young, "etcd-2": THREE})
 
 
 def test_who_is_off_the_list_leaves_and_nobody_who_is_on_it() -> None:
@@ -278,22 +281,22 @@ def test_who_is_off_the_list_leaves_and_nobody_who_is_on_it() -> None:
     gone = {"etcd-2": a_member(2).peer_urls[0], "etcd-9": a_member(3).peer_urls[0]}
     wanted = {f"etcd-{number}": a_member(number).peer_urls[0] for number in (1, 3)}
     # The address of etcd-9 is etcd-3's by now.
-    assert decide.leaving(gone, wanted, members) == [a_member(2)]
+    assert remove.leaving(gone, wanted, members) == [a_member(2)]
     unstarted = Membership(77, (a_member(1), a_member(3, started=False)))
-    assert decide.leaving(gone, wanted, unstarted) == []
+    assert remove.leaving(gone, wanted, unstarted) == []
 
 
 def test_a_learner_that_is_left_behind_leaves_before_another_joins_and_a_voter_does_not() -> None:
     members = Membership(77, (a_member(1), a_member(2), a_member(3, learner=True)))
-    assert not decide.stays_for_now(a_member(3, learner=True), ["etcd-1", "etcd-2", "etcd-4"], members)
-    assert decide.stays_for_now(a_member(2), ["etcd-1", "etcd-4"], members)
-    assert decide.stays_for_now(a_member(2), ["etcd-1", "etcd-3"], members), "etcd-3 does not vote yet"
-    assert not decide.stays_for_now(a_member(2), ["etcd-1"], members)
+    assert not remove.stays_for_now(a_member(3, learner=True), ["etcd-1", "etcd-2", "etcd-4"], members)
+    assert remove.stays_for_now(a_member(2), ["etcd-1", "etcd-4"], members)
+    assert remove.stays_for_now(a_member(2), ["etcd-1", "etcd-3"], members), "etcd-3 does not vote yet"
+    assert not remove.stays_for_now(a_member(2), ["etcd-1"], members)
 
 
 def test_a_learner_in_the_way_of_another_is_named_with_its_way_out() -> None:
-    decide.refuse_another_learner("etcd-4", THREE)
+    quorum_rules.refuse_another_learner("etcd-4", THREE)
     members = Membership(77, (a_member(1), a_member(11, learner=True)))
     with pytest.raises(NodeError, match=r"etcd-4 cannot join: etcd-11 \(ID b\) is a learner already") as caught:
-        decide.refuse_another_learner("etcd-4", members)
+        quorum_rules.refuse_another_learner("etcd-4", members)
     assert "etcdctl member remove b" in caught.value.remedy

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from components.node.cluster import disruption
-from components.node.cluster.decide import Voter
+from components.node.cluster import disruption, gate, leadership
 from components.node.cluster.disruption import KEY, LEASE_SECONDS
+from components.node.cluster.quorum_rules import Voter
 from components.node.protocol import etcd
 from components.node.shared import files
 from components.node.shared.errors import NodeError
-from components.node.verbs import converge, drain
+from components.node.verbs import drain
 
 from .key_store import Store
 from .node_support import a_member, a_spec, a_status, raw_spec
@@ -45,9 +45,9 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     monkeypatch.setattr(files, "read_json", lambda _: json.loads(json.dumps(raw_spec())))
     monkeypatch.setattr(etcd, "ready", lambda *_: etcd.Ready(True, "", ""))
     monkeypatch.setattr(etcd, "member_list", lambda *_: etcd.Membership(77, tuple(map(a_member, (1, 2, 3)))))
-    monkeypatch.setattr(converge, "_voters", made.voters)
-    monkeypatch.setattr(converge, "_NOBODY_THERE_SECONDS", 0.0)
-    monkeypatch.setattr(drain, "hand_over", lambda _, name, *__, **___: made.moved.append(name))
+    monkeypatch.setattr(gate, "poll", made.voters)
+    monkeypatch.setattr(gate, "_NOBODY_THERE_SECONDS", 0.0)
+    monkeypatch.setattr(leadership, "hand_over", lambda _, name, *__, **___: made.moved.append(name))
     return made
 
 

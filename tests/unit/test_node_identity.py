@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from components.node.data import identity
+from components.node.cluster.health import judge
+from components.node.data import directory, identity
 from components.node.data.identity import Identity
 from components.node.protocol.etcd import Membership
-from components.node.service import machine
 from components.node.shared import paths
 from components.node.shared.errors import NodeError
-from components.node.verbs import converge, health, prepare
+from components.node.verbs import prepare
 
 from .node_support import a_member, a_spec, a_status
 
@@ -47,14 +47,14 @@ def test_cas_with_none_in_common_are_refused_with_both_fingerprints() -> None:
 def test_data_that_nothing_vouches_for_are_refused_and_left_alone(tmp_path: Path) -> None:
     data = tmp_path / "etcd"
     spec = a_spec(data_directory=str(data))
-    prepare.refuse_unknown_data(spec, None)
+    directory.refuse_unknown_data(spec, None)
     (data / "lost+found").mkdir(parents=True)
-    prepare.refuse_unknown_data(spec, None)
+    directory.refuse_unknown_data(spec, None)
     (data / "member" / "wal").mkdir(parents=True)
     for known in (None, replace(HELD, ca=())):
         with pytest.raises(NodeError, match="data of an etcd"):
-            prepare.refuse_unknown_data(spec, known)
-    prepare.refuse_unknown_data(spec, HELD)
+            directory.refuse_unknown_data(spec, known)
+    directory.refuse_unknown_data(spec, HELD)
     assert (data / "member" / "wal").is_dir()
 
 
@@ -76,17 +76,17 @@ def test_data_on_a_kept_disk_say_whose_they_are_to_a_system_that_was_installed_a
 
     known = prepare._known_by_its_data(spec)
     assert known == replace(HELD, data_directory=str(data)), "what the machine made before is not this system's"
-    prepare.refuse_unknown_data(spec, known)
+    directory.refuse_unknown_data(spec, known)
     assert prepare._known_by_its_data(a_spec(data_directory=str(data), cluster="prod")) is None
     assert prepare._known_by_its_data(a_spec(data_directory=str(data), member="etcd-2")) is None
 
 
 def test_data_are_moved_aside_under_a_dated_name_and_never_deleted(tmp_path: Path) -> None:
     data = tmp_path / "etcd"
-    assert converge.move_data_aside(data, "dev-removed") is None
+    assert directory.move_directory_aside(data, "dev-removed") is None
     (data / "member" / "snap").mkdir(parents=True)
     (data / "member" / "snap" / "db").write_text("precious")
-    moved = converge.move_data_aside(data, "dev-removed")
+    moved = directory.move_directory_aside(data, "dev-removed")
     assert moved is not None
     assert moved.name.startswith("etcd.dev-removed-20")
     assert (moved / "member" / "snap" / "db").read_text() == "precious"
@@ -96,8 +96,8 @@ def test_data_are_moved_aside_under_a_dated_name_and_never_deleted(tmp_path: Pat
 def test_data_on_a_file_system_of_their_own_stay_on_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = tmp_path / "etcd"
     (data / "member").mkdir(parents=True)
-    monkeypatch.setattr(machine, "mount_of", str)
-    moved = converge.move_data_aside(data, "dev-retired")
+    monkeypatch.setattr(directory, "mount_of", str)
+    moved = directory.move_directory_aside(data, "dev-retired")
     assert moved is not None
     assert moved.parent == data
     assert (moved / "member").is_dir()
@@ -105,21 +105,21 @@ def test_data_on_a_file_system_of_their_own_stay_on_it(tmp_path: Path, monkeypat
 
 
 def test_a_disk_that_is_not_mounted_is_not_a_lost_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "mount_of", lambda _: "/")
+    monkeypatch.setattr(directory, "mount_of", lambda _: "/")
     with pytest.raises(NodeError, match="not mounted now"):
-        machine.check_mount(a_spec(), "/var/lib/etcd", begun=True)
-    machine.check_mount(a_spec(), "/", begun=True)
-    machine.check_mount(a_spec(), "", begun=True)
+        directory.check_mount(a_spec(), "/var/lib/etcd", begun=True)
+    directory.check_mount(a_spec(), "/", begun=True)
+    directory.check_mount(a_spec(), "", begun=True)
 
 
 def test_data_below_a_mount_that_came_later_are_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "mount_of", lambda _: str(tmp_path))
+    monkeypatch.setattr(directory, "mount_of", lambda _: str(tmp_path))
     spec = a_spec(data_directory=str(tmp_path / "etcd"))
     with pytest.raises(NodeError, match=r"were on the file system at /; .* which holds none of them"):
-        machine.check_mount(spec, "/", begun=True)
-    machine.check_mount(spec, "/", begun=False)
+        directory.check_mount(spec, "/", begun=True)
+    directory.check_mount(spec, "/", begun=False)
     (tmp_path / "etcd" / "member" / "wal").mkdir(parents=True)
-    machine.check_mount(spec, "/", begun=True)
+    directory.check_mount(spec, "/", begun=True)
 
 
 @pytest.fixture
@@ -135,23 +135,23 @@ def linked(tmp_path: Path) -> Path:
 def test_what_a_link_points_to_is_what_counts(linked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     disk = linked.resolve().parent
     monkeypatch.setattr(os.path, "ismount", lambda path: str(path) in ("/", str(disk)))
-    assert machine.mount_of(linked) == str(disk)
+    assert directory.mount_of(linked) == str(disk)
     monkeypatch.setattr(os.path, "ismount", lambda path: str(path) == "/")
     with pytest.raises(NodeError, match=f"on the file system at {disk}, which is not mounted now"):
-        machine.check_mount(a_spec(data_directory=str(linked)), str(disk), begun=True)
+        directory.check_mount(a_spec(data_directory=str(linked)), str(disk), begun=True)
 
 
 def test_a_link_to_what_is_not_there_is_no_empty_data_directory(linked: Path) -> None:
     linked.resolve().rmdir()
     spec = a_spec(data_directory=str(linked))
-    for look in (machine.check_place, lambda spec: machine.check_mount(spec, "", begun=True)):
+    for look in (directory.check_place, lambda spec: directory.check_mount(spec, "", begun=True)):
         with pytest.raises(NodeError, match=r"is a link to .*/disk/etcd, which is not there.*Mount the disk"):
             look(spec)
 
 
 def test_data_behind_a_link_are_moved_aside_on_their_disk_and_the_link_stays(linked: Path) -> None:
     (linked / "member").mkdir()
-    moved = converge.move_data_aside(linked, "dev-removed")
+    moved = directory.move_directory_aside(linked, "dev-removed")
     assert moved is not None
     assert moved.parent == linked.resolve().parent
     assert (moved / "member").is_dir()
@@ -161,24 +161,24 @@ def test_data_behind_a_link_are_moved_aside_on_their_disk_and_the_link_stays(lin
 
 @pytest.mark.parametrize("kind", ["tmpfs", "ramfs"])
 def test_a_new_member_in_memory_is_refused(linked: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    monkeypatch.setattr(machine, "file_system_of", lambda _: kind)
+    monkeypatch.setattr(directory, "file_system_of", lambda _: kind)
     with pytest.raises(NodeError, match=rf"on a file system in memory \({kind} at "):
-        machine.check_place(a_spec(data_directory=str(linked)))
+        directory.check_place(a_spec(data_directory=str(linked)))
     (linked / "member" / "wal").mkdir(parents=True)
-    machine.check_place(a_spec(data_directory=str(linked)))
+    directory.check_place(a_spec(data_directory=str(linked)))
 
 
 def test_a_link_into_the_programs_own_directories_is_refused(linked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "file_system_of", lambda _: "ext4")
+    monkeypatch.setattr(directory, "file_system_of", lambda _: "ext4")
     for own in (linked.resolve(), linked.resolve().parent, linked.resolve() / "v3"):
         monkeypatch.setattr(paths, "RELEASES", own)
         with pytest.raises(NodeError, match="is not apart from"):
-            machine.check_place(a_spec(data_directory=str(linked)))
+            directory.check_place(a_spec(data_directory=str(linked)))
 
 
 def test_the_file_system_that_is_mounted_somewhere_is_known() -> None:
-    assert machine.file_system_of("/proc") == "proc"
-    assert machine.file_system_of("/nowhere") == ""
+    assert directory.file_system_of("/proc") == "proc"
+    assert directory.file_system_of("/nowhere") == ""
 
 
 WANTED = {"etcd-1": "10.99.0.11", "etcd-2": "10.99.0.12"}
@@ -187,7 +187,7 @@ STATUSES = {"etcd-1": a_status(1), "etcd-2": a_status(2)}
 
 
 def test_a_healthy_cluster_has_nothing_wrong() -> None:
-    assert health.judge(WANTED, "3.6.16", HEALTHY, STATUSES, []) == []
+    assert judge(WANTED, "3.6.16", HEALTHY, STATUSES, []) == []
 
 
 @pytest.mark.parametrize(
@@ -207,5 +207,5 @@ def test_a_healthy_cluster_has_nothing_wrong() -> None:
 def test_whatever_is_wrong_with_a_cluster_is_named(
     cluster: Membership, statuses: dict[str, object], alarms: list[tuple[int, str]], said: str
 ) -> None:
-    wrong = health.judge(WANTED, "3.6.16", cluster, statuses, alarms)  # type: ignore[arg-type]
+    wrong = judge(WANTED, "3.6.16", cluster, statuses, alarms)  # type: ignore[arg-type]
     assert any(line.startswith(said) for line in wrong), wrong

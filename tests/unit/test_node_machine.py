@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from components.node.machine import ports
+from components.node.machine import fitness, ports
 from components.node.protocol import wal
 from components.node.protocol.x509 import der_of, expires, fingerprints
-from components.node.service import machine, systemd
+from components.node.service import systemd
 from components.node.shared import files, lock, paths, say
 from components.node.shared.errors import NodeError
 
@@ -32,14 +32,14 @@ MINE = (os.getuid(), os.getgid())
 def test_an_address_of_another_machine_is_refused_with_those_of_this_one() -> None:
     # 192.0.2.0/24 is for documentation; no machine has it.
     with pytest.raises(NodeError, match=r"members\.etcd-1 is 192\.0\.2\.1, but this machine has"):
-        machine.check_address(a_spec(members={"etcd-1": "192.0.2.1"}))
-    machine.check_address(a_spec(members={"etcd-1": "127.0.0.1"}))
+        fitness.check_address(a_spec(members={"etcd-1": "192.0.2.1"}))
+    fitness.check_address(a_spec(members={"etcd-1": "127.0.0.1"}))
 
 
 def test_a_quota_larger_than_the_memory_is_refused() -> None:
     with pytest.raises(NodeError, match="must fit into memory"):
-        machine.check_memory(a_spec(quota_bytes=1 << 49))
-    machine.check_memory(a_spec(quota_bytes=1 << 20))
+        fitness.check_memory(a_spec(quota_bytes=1 << 49))
+    fitness.check_memory(a_spec(quota_bytes=1 << 20))
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_a_quota_as_large_as_the_memory_with_which_a_machine_is_sold_fits(
     monkeypatch.setattr(Path, "read_text", lambda _: f"MemTotal:       {shown} kB\n")
     expected = contextlib.nullcontext() if fits else pytest.raises(NodeError, match="must fit into memory")
     with expected:
-        machine.check_memory(a_spec(quota_bytes=sold))
+        fitness.check_memory(a_spec(quota_bytes=sold))
 
 
 def test_a_listener_is_found_with_its_process() -> None:

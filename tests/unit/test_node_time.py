@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from components.node.service import machine
+from components.node.machine import time_service
 from components.node.shared.errors import NodeError
 
 TRACKING = "Reference ID    : A9FEA97B (169.254.169.123)\nStratum         : 4\nLeap status     : {}\n"
@@ -21,7 +21,7 @@ class Clock:
         self.state, self.maxerror = 5, 16_000_000
         self.active, self.leap = "", "Not synchronised"
         monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: self)
-        monkeypatch.setattr(machine, "run", self.run)
+        monkeypatch.setattr(time_service, "run", self.run)
         monkeypatch.setattr(shutil, "which", lambda *_, **__: "/usr/bin/chronyc")
 
     def adjtimex(self, timex: Any) -> int:
@@ -56,7 +56,7 @@ def test_what_is_synchronised_is_synchronised(
 ) -> None:
     clock.state, clock.maxerror = kernel
     clock.active, clock.leap = active, leap
-    machine.check_time_service(0)
+    time_service.check(0)
     assert capsys.readouterr().out == ""
 
 
@@ -64,13 +64,13 @@ def test_what_is_synchronised_is_synchronised(
 def test_a_time_service_that_has_not_synchronised_is_refused_by_its_name(clock: Clock, active: str) -> None:
     clock.active = active
     with pytest.raises(NodeError, match=f"{active} has not synchronised the clock"):
-        machine.check_time_service(0)
+        time_service.check(0)
 
 
 def test_no_time_service_is_a_warning(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    machine.check_time_service(0)
+    time_service.check(0)
     assert "warning: no time service runs here" in capsys.readouterr().err
 
 
 def test_the_kernel_of_this_computer_is_asked_without_an_error() -> None:
-    assert machine._synchronised() in (True, False)
+    assert time_service._synchronised() in (True, False)

@@ -130,6 +130,11 @@ class Ready:
     certificate: str
     """SHA-256 fingerprint of the server certificate that was presented."""
 
+    @property
+    def trouble(self) -> str:
+        """Why the member is not ready; empty when it is."""
+        return "" if self.ok else self.said or "not ready"
+
 
 def _context(name: str, place: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -340,6 +345,18 @@ def each(ask: Callable[[str], _R], addresses: Mapping[str, str]) -> dict[str, _R
         return {}
     with ThreadPoolExecutor(len(addresses)) as pool:
         return dict(zip(addresses, pool.map(one, addresses.values())))
+
+
+def troubles(spec: Spec, members: Mapping[str, str], timeout: float = 5.0) -> dict[str, str]:
+    """Asks all these members whether they are ready: name -> why not, empty when it is.
+
+    Args:
+        spec: which ports.
+        members: name -> address.
+        timeout: limit in seconds for each.
+    """
+    answers = each(lambda address: ready(spec, address, timeout=timeout), members)
+    return {name: answer.trouble if isinstance(answer, Ready) else str(answer) for name, answer in answers.items()}
 
 
 def with_quorum(spec: Spec, members: Mapping[str, str]) -> tuple[list[tuple[str, Membership]], str]:

@@ -202,17 +202,11 @@ def wait_ready(spec: Spec, seconds: float, *, certificate: str = "", learner: bo
             f"which was written to {paths.PKI}",
             "See `journalctl -u etcd` on the machine.",
         )
-    others = etcd.each(lambda address: etcd.ready(spec, address, timeout=2), spec.others)
-    report = "".join(f"; {name}: {_words(answer)}" for name, answer in others.items())
+    others = etcd.troubles(spec, spec.others, timeout=2)
+    report = "".join(f"; {name}: {trouble or 'ready'}" for name, trouble in others.items())
     raise NodeError(
         f"not ready after {seconds:.0f} s ({said or 'no answer'}{report})",
         "A member is ready only when a majority runs and reaches each other: bring the others back, then run again. "
         "See `journalctl -u etcd`. If a majority is lost for good, restore from a snapshot or from a survivor's data "
         'as docs/operations.md says ("A majority was lost").',
     )
-
-
-def _words(answer: etcd.Ready | etcd.SilentError | etcd.AlienError) -> str:
-    if isinstance(answer, etcd.Ready):
-        return "ready" if answer.ok else answer.said or "not ready"
-    return str(answer)

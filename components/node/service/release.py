@@ -12,10 +12,12 @@ import time
 from pathlib import Path
 from typing import IO, Any, cast
 
+from ..machine import time_service
 from ..shared import files, paths
 from ..shared.errors import NodeError
 from ..shared.say import phase, say
-from ..shared.spec import Release
+from ..shared.spec import Release, Spec
+from . import systemd
 from .mirror import Clock, open_url
 
 PROGRAMS = ("etcd", "etcdctl", "etcdutl")
@@ -72,6 +74,25 @@ def installed(release: Release) -> bool:
     except (OSError, ValueError, KeyError, TypeError):
         return False
     return True
+
+
+def ensure(spec: Spec) -> None:
+    """Installs the release unless it is there and whole.
+
+    Raises:
+        NodeError: there is no room, no time service that works, or no such archive.
+    """
+    phase("install the release")
+    if installed(spec.release):
+        return
+    time_service.check()
+    needed, free = room_needed(paths.RELEASES)
+    if free < needed:
+        raise NodeError(
+            f"the file system of {paths.RELEASES} has {free >> 20} MiB free; a release needs {needed >> 20} MiB",
+            "Make room there, then run again.",
+        )
+    install(spec.release, gently=systemd.show().runs)
 
 
 def install(release: Release, clock: Clock = time.time, *, gently: bool = False) -> None:

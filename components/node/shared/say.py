@@ -132,3 +132,8 @@ def until(seconds: float, every: float = 0.1) -> Iterator[float]:
         if left <= 0:
             return
         time.sleep(min(every, left))
+
+
+def size(count: int) -> str:
+    """A number of bytes in MiB or GiB, for messages."""
+    return f"{count / (1 << 30):.1f} GiB" if count >= 1 << 30 else f"{count / (1 << 20):.0f} MiB"

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from ..cluster import decide, rotation
-from ..data import identity
+from collections.abc import Mapping
+
+from ..cluster import rotation
+from ..data import directory, identity
 from ..machine import network
 from ..protocol import etcd, wal
 from ..service import certificates, member, release, systemd, unit
 from ..shared.errors import NodeError
 from ..shared.say import phase, say
 from ..shared.spec import Bundle, Spec
-from .converge import move_aside
-from .prepare import refuse_unknown_data
 
 
 def bootstrap(spec: Spec, bundle: Bundle) -> None:
@@ -28,7 +28,7 @@ def bootstrap(spec: Spec, bundle: Bundle) -> None:
     identity.refuse_another(known, spec)
     given = certificates.authority(bundle)
     identity.refuse_other_authority(known, given)
-    refuse_unknown_data(spec, known)
+    directory.refuse_unknown_data(spec, known)
     if known is None:
         raise NodeError("this machine was not prepared", "Run `pulumi up`: prepare comes first.")
     _refuse_missing_release(spec)
@@ -52,13 +52,13 @@ def bootstrap(spec: Spec, bundle: Bundle) -> None:
     now = systemd.show()
     if now.runs or now.active == "activating":
         systemd.stop()  # what an interrupted run has left: a process without a log
-    unfinished = move_aside(spec, "unfinished")
+    unfinished = directory.move_aside(spec, "unfinished")
     if unfinished is not None:
         say(f"what an unfinished start has left was moved aside to {unfinished}")
     certificates.install(bundle)
     phase("ask the other members")
     views = _views(spec)
-    if not decide.may_bootstrap(spec.member, spec.peer_url(spec.address), views):
+    if not _may_bootstrap(spec.member, spec.peer_url(spec.address), views):
         say(f"the cluster exists ({', '.join(views)} answered): converge will join it")
         return
 
@@ -109,3 +109,17 @@ def _views(spec: Spec) -> dict[str, etcd.Membership]:
         if isinstance(answer, etcd.Membership):
             views[name] = answer
     return views
+
+
+def _may_bootstrap(member: str, peer_url: str, views: Mapping[str, etcd.Membership]) -> bool:
+    """Whether this member, which has no data, may bootstrap the cluster with the others.
+
+    Its entry without client URLs is the proof that it never ran: a member publishes them as soon as it has a leader.
+
+    Args:
+        member: this member's name.
+        peer_url: this member's peer URL.
+        views: the member lists of the others that answered.
+    """
+    entries = [view.of_slot(member, peer_url) for view in views.values()]
+    return all(mine and not any(entry.started or entry.learner for entry in mine) for mine in entries)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from functools import partial
 
-from ..cluster import decide, disruption, roster
+from ..cluster import disruption, gate, leadership, quorum_rules, roster
 from ..protocol import etcd
 from ..shared import files, paths, spec
 from ..shared.errors import NodeError
 from ..shared.say import phase, say
-from .converge import gate, hand_over
 
 
 def drain(name: str) -> None:
@@ -34,7 +33,7 @@ def drain(name: str) -> None:
     phase(f"ask whether the cluster tolerates the loss of {name}")
     try:
         answer = etcd.ready(here, here.address)
-        trouble = "" if answer.ok else answer.said or "not ready"
+        trouble = answer.trouble
     except (etcd.SilentError, etcd.AlienError) as error:
         trouble = str(error)
     if trouble:
@@ -44,14 +43,14 @@ def drain(name: str) -> None:
         say(f"{name} is no voter of the cluster: its machine may go")
         return
     here = roster.everyone(here, [here.address], cluster)
-    refuse = partial(decide.refuse_drain, name)
+    refuse = partial(quorum_rules.refuse_drain, name)
     new = disruption.take(here, [here.address], name)
     try:
-        voters, statuses = gate(here, cluster, refuse)
+        voters, statuses = gate.wait(here, cluster, refuse)
         leaving = statuses.get(name)
         if leaving is not None and leaving.leader == leaving.member_id:
             untouched = f"the machine of {name} stays as it is"
-            hand_over(here, name, cluster, (voters, statuses), refuse, untouched=untouched)
+            leadership.hand_over(here, name, cluster, (voters, statuses), refuse, untouched=untouched)
     except NodeError:
         if new:
             disruption.give_back(here, [here.address], name)

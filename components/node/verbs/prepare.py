@@ -11,11 +11,11 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from ..data import disk, identity
+from ..data import directory, disk, identity
 from ..data.identity import Identity
-from ..machine import account, firewall, metadata, network
+from ..machine import account, firewall, fitness, metadata, network
 from ..protocol import wal
-from ..service import machine, release, systemd
+from ..service import foreign, release, systemd
 from ..service.rehearsal import rehearse
 from ..shared import files, paths
 from ..shared.errors import NodeError
@@ -31,15 +31,16 @@ def prepare(spec: Spec) -> str:
         NodeError: the machine is not fit; it says why, and what was there is as it was.
     """
     phase("check the machine")
-    machine.check_systemd()
-    machine.wait_for_first_boot()
+    fitness.check_systemd()
+    fitness.wait_for_first_boot()
     phase("check the machine")
     known = identity.load()
     identity.refuse_another(known, spec)
-    machine.check_address(spec)
-    machine.check_memory(spec)
-    machine.check_foreign_etcd(spec)
-    machine.check_settings()
+    fitness.check_address(spec)
+    fitness.check_memory(spec)
+    foreign.check_unit()
+    foreign.check_ports(spec)
+    foreign.check_settings()
     account.check_readable(spec.reads)
     if spec.data_device:
         known = disk.attach(spec, known)
@@ -48,12 +49,12 @@ def prepare(spec: Spec) -> str:
     elif known is None or known.bare:
         known = _known_by_its_data(spec) or known
     if known is not None:
-        machine.check_mount(spec, known.data_mount, begun=not known.bare)
-    refuse_unknown_data(spec, known)
+        directory.check_mount(spec, known.data_mount, begun=not known.bare)
+    directory.refuse_unknown_data(spec, known)
     # Converge asks again, and the other members too. Here it is said before anything is changed on any machine.
     preflight.refuse(spec, {})
-    machine.check_disk(spec)
-    machine.check_place(spec)
+    directory.check_disk(spec)
+    directory.check_place(spec)
     # From here on `retire` has something to take back.
     _record(spec, known)
     if spec.firewall is not None:
@@ -67,7 +68,7 @@ def prepare(spec: Spec) -> str:
     if begins:
         network.listen(spec)
     try:
-        install_release(spec)
+        release.ensure(spec)
         _make_places(spec)
         rehearse(spec)
         if begins:
@@ -90,51 +91,10 @@ def _known_by_its_data(spec: Spec) -> Identity | None:
     return there
 
 
-def refuse_unknown_data(spec: Spec, known: Identity | None) -> None:
-    """Refuses a data directory that holds something which nothing here vouches for.
-
-    Raises:
-        NodeError: it does; the data are untouched.
-    """
-    place = Path(spec.data_directory)
-    if (known is not None and not known.bare) or not place.exists():
-        return
-    if not place.is_dir():
-        raise NodeError(f"{place} is not a directory", "Move it away or choose another data directory.")
-    found = sorted(path.name for path in place.iterdir() if path.name not in identity.NO_DATA)
-    if found:
-        holds = "data of an etcd" if wal.exists(spec.data_directory) else "something else"
-        raise NodeError(
-            f"{place} holds {holds} ({', '.join(found[:3])}) that this machine does not know as a member of "
-            f"{spec.cluster}; it is untouched",
-            "If it is not needed, move it away and run again; if it is, choose another data directory or another "
-            "machine.",
-        )
-
-
-def install_release(spec: Spec) -> None:
-    """Installs the release unless it is there and whole.
-
-    Raises:
-        NodeError: there is no room, no time service that works, or no such archive.
-    """
-    phase("install the release")
-    if release.installed(spec.release):
-        return
-    machine.check_time_service()
-    needed, free = release.room_needed(paths.RELEASES)
-    if free < needed:
-        raise NodeError(
-            f"the file system of {paths.RELEASES} has {free >> 20} MiB free; a release needs {needed >> 20} MiB",
-            "Make room there, then run again.",
-        )
-    release.install(spec.release, gently=systemd.show().runs)
-
-
 def _record(spec: Spec, known: Identity | None) -> None:
     """Writes down what is about to be made, so that `retire` unmakes it wherever this run is cut off."""
     data = Path(spec.data_directory)
-    now = machine.mount_of(data)
+    now = directory.mount_of(data)
     if known is None or known.bare:
         before = known or Identity(spec.cluster, spec.member, spec.data_directory)
         known = replace(before, cluster=spec.cluster, member=spec.member, data_directory=spec.data_directory)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ..data import disk, identity, snapshot
+from ..data import directory, disk, identity, snapshot
 from ..data.identity import Identity
 from ..machine import account, firewall, metadata, network
 from ..service import release, systemd, unit
@@ -13,7 +13,6 @@ from ..shared import files, paths
 from ..shared.errors import NodeError
 from ..shared.run import run
 from ..shared.say import phase, say
-from .converge import move_data_aside
 
 
 def retire(cluster: str, operator: str = "") -> None:
@@ -86,7 +85,7 @@ def _stop() -> None:
 
 def _put_data_aside(known: Identity) -> None:
     data = Path(known.data_directory)
-    moved = move_data_aside(data, f"{known.cluster}-retired")
+    moved = directory.move_directory_aside(data, f"{known.cluster}-retired")
     if moved is not None:
         # The user goes, and its number may be given to another one.
         os.chown(moved, 0, 0)

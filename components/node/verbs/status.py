@@ -8,13 +8,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from ..cluster import claim
+from ..cluster import claim, health
 from ..data import identity
 from ..protocol import etcd, wal, x509
 from ..service import release, systemd
 from ..shared import files, paths, spec
 from ..shared.errors import NodeError
-from . import health
 
 _SOON = datetime.timedelta(days=30)
 

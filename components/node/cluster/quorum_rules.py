@@ -1,125 +1,15 @@
-"""What to do next with this member: pure functions from what is there to the smallest safe step.
+"""Which voters may stop, leave or be removed, and which one may lead: pure rules over what the voters said.
 
-Nothing in here looks at the machine or changes it, so all of it is tested without one.
+Nothing in here asks a member or changes it, so all of it is tested without one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 
 from ..protocol.etcd import Member, Membership, Status
 from ..shared.errors import NodeError
-
-
-class Step(Enum):
-    """The steps of `converge`; each leaves the cluster whole, and after each the member is looked at anew."""
-
-    JOIN = "join the cluster"
-    REJOIN = "move the old data aside and join"
-    ADOPT = "take the data for this member's own"
-    START = "start"
-    RESTART = "restart"
-    PROMOTE = "become a voter"
-    DONE = "nothing"
-
-
-@dataclass(frozen=True)
-class Situation:
-    """What is known of this member and of its cluster."""
-
-    member: str
-    peer_url: str
-    has_data: bool
-    """There is a log in the data directory."""
-    member_id: int | None
-    """The ID in the log; None without a log, or when it cannot be read."""
-    cluster_id: int | None
-    identified: bool
-    """identity.json says that the data are this member's."""
-    runs: bool
-    differs: tuple[str, ...]
-    """What the process runs with otherwise than wanted; empty when it does not run."""
-    quorum: Membership | None
-    """The members as somebody says who reads through the quorum; None when nobody does."""
-    silence: str = ""
-    """Why nobody does: what the other members said."""
-    forgets: bool = False
-    """The data are known to be older than what the member has confirmed, and are to be given up."""
-
-    @property
-    def mine(self) -> Member | None:
-        """This member's entry; None when nobody says, or there is none."""
-        return None if self.quorum is None or self.member_id is None else self.quorum.by_id(self.member_id)
-
-    @property
-    def learns(self) -> bool:
-        """Whether it is a member that does not vote yet."""
-        return self.mine is not None and self.mine.learner
-
-
-def next_step(now: Situation) -> Step:
-    """The next step for this member.
-
-    Raises:
-        NodeError: none of them is safe; everything stays as it is.
-    """
-    if not now.has_data:
-        if now.quorum is None:
-            raise NodeError(
-                "this member has no data, and no other member with a quorum answers "
-                f"({now.silence or 'there is no other'}); "
-                "a cluster that has existed is never bootstrapped again",
-                remedy(
-                    now.silence,
-                    "Bring the other members back first, then run again. If a majority is lost for good, restore from "
-                    'a snapshot or from a survivor\'s data as docs/operations.md says ("A majority was lost"), or '
-                    "`pulumi destroy` and `pulumi up` for a new, empty cluster.",
-                ),
-            )
-        return Step.JOIN
-    if now.quorum is not None:
-        _refuse_another_cluster(now, now.quorum)
-        if now.forgets or (now.member_id is not None and now.quorum.by_id(now.member_id) is None):
-            return Step.REJOIN
-    if not now.identified:
-        if now.quorum is None or now.member_id is None:
-            raise NodeError(
-                "the data directory holds data that nothing on this machine vouches for, and no "
-                "member of the cluster "
-                f"answers who could ({now.silence or 'there is no other'}); the data are untouched",
-                "Bring the other members back and run again, or move the data directory away if the data are not "
-                "needed.",
-            )
-        return Step.ADOPT
-    _refuse_other_address(now)
-    if not now.runs:
-        return Step.START
-    if now.differs:
-        return Step.RESTART
-    return Step.PROMOTE if now.learns else Step.DONE
-
-
-def _refuse_another_cluster(now: Situation, quorum: Membership) -> None:
-    if now.cluster_id is not None and now.cluster_id != quorum.cluster_id:
-        raise NodeError(
-            f"the data directory holds data of the cluster {now.cluster_id:x}, the other members "
-            "are the cluster "
-            f"{quorum.cluster_id:x}; the data are untouched",
-            "If these data are not needed, move the data directory away and run again: the member then joins its "
-            "cluster.",
-        )
-
-
-def _refuse_other_address(now: Situation) -> None:
-    if now.mine is not None and now.peer_url not in now.mine.peer_urls:
-        raise NodeError(
-            f"this member is known to its cluster as {', '.join(now.mine.peer_urls)}, and its address is to be "
-            f"{now.peer_url}; a member that "
-            "runs keeps its address",
-            "Put the old address back, or give the new address to a member of another name.",
-        )
 
 
 @dataclass(frozen=True)
@@ -267,47 +157,6 @@ def refuse_another_learner(member: str, cluster: Membership) -> None:
         )
 
 
-def leaving(gone: Mapping[str, str], wanted: Mapping[str, str], cluster: Membership) -> list[Member]:
-    """The entries of those that an edit took off the list.
-
-    An address may have been given to another member since, which is wanted: an update that did not reach this machine
-    took the first one out.
-
-    Args:
-        gone: name -> peer URL of those that were on the list.
-        wanted: name -> peer URL of those that are on it.
-        cluster: the member list.
-    """
-    stay = {entry.id for name, url in wanted.items() for entry in cluster.of_slot(name, url)}
-    found = {entry.id: entry for name, url in gone.items() for entry in cluster.of_slot(name, url)}
-    return [entry for entry in found.values() if entry.id not in stay]
-
-
-def next_to_leave(leaving: Sequence[Member], voters: Sequence[Voter], leader: str) -> Member:
-    """Who of those that leave the cluster goes first: who does not vote, then who is not healthy; the leader last.
-
-    Args:
-        leaving: their entries, at least one.
-        voters: all voters.
-        leader: name of the leader; empty if there is none.
-    """
-    sick = {voter.name for voter in voters if voter.trouble}
-    return min(leaving, key=lambda entry: (entry.name == leader, not entry.learner, entry.name not in sick, -entry.id))
-
-
-def stays_for_now(entry: Member, wanted: Collection[str], cluster: Membership) -> bool:
-    """Whether one that leaves has to wait until everybody has joined who is to join in the same edit.
-
-    A learner carries nothing, and has to go first: while it is there, etcd takes in no other one.
-
-    Args:
-        entry: who would go.
-        wanted: names of all who are to be in the cluster.
-        cluster: the member list.
-    """
-    return not entry.learner and not set(wanted) <= {each.name for each in cluster.voters}
-
-
 def refuse_leaving(entry: Member, staying: Sequence[str], voters: Sequence[Voter]) -> None:
     """Refuses to let a voter go unless all who stay are healthy, and the healthy ones are a majority without it.
 
@@ -365,17 +214,3 @@ def trouble_of(status: Status | None, leader: Status | None) -> str:
     if leader is not None and leader.raft_index - status.applied_index > _LAG:
         return f"it is {leader.raft_index - status.applied_index} entries behind the leader"
     return ""
-
-
-def may_bootstrap(member: str, peer_url: str, views: Mapping[str, Membership]) -> bool:
-    """Whether this member, which has no data, may bootstrap the cluster with the others.
-
-    Its entry without client URLs is the proof that it never ran: a member publishes them as soon as it has a leader.
-
-    Args:
-        member: this member's name.
-        peer_url: this member's peer URL.
-        views: the member lists of the others that answered.
-    """
-    entries = [view.of_slot(member, peer_url) for view in views.values()]
-    return all(mine and not any(entry.started or entry.learner for entry in mine) for mine in entries)

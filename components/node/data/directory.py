@@ -1,0 +1,181 @@
+"""The data directory: that it is where data outlive a reboot, that it has room, and whose data are in it.
+
+Data are moved aside, never deleted.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+from ..protocol import wal
+from ..shared import files, paths
+from ..shared.errors import NodeError
+from ..shared.say import size
+from ..shared.spec import Spec
+from . import identity
+from .identity import Identity
+
+_LEAST_FREE = 512 << 20
+_IN_MEMORY = ("tmpfs", "ramfs")
+
+
+def check_disk(spec: Spec) -> None:
+    """The data directory has room. A member that holds data already is never refused for what it has filled itself."""
+    if wal.exists(spec.data_directory):
+        return
+    place = Path(spec.data_directory)
+    while not place.exists():
+        place = place.parent
+    usage = shutil.disk_usage(place)
+    if usage.free < _LEAST_FREE:
+        raise NodeError(
+            f"{spec.data_directory} has {size(usage.free)} free; a new member needs {size(_LEAST_FREE)} at least",
+            "Make room on that file system, or put the data directory on another.",
+        )
+    # Log and snapshots come on top of the database, but few use even half of a quota: only what cannot be is refused.
+    if usage.total < spec.quota_bytes:
+        raise NodeError(
+            f"the quota is {size(spec.quota_bytes)}, and the file system of {spec.data_directory} has "
+            f"{size(usage.total)} in all",
+            "Lower the quota or use a larger disk.",
+        )
+
+
+def check_place(spec: Spec) -> None:
+    """The data directory is where data outlive a reboot and a `retire`. What a link points to is what counts.
+
+    Raises:
+        NodeError: it is not, or that cannot be seen now because what it points to is not there.
+    """
+    place = Path(spec.data_directory)
+    _refuse_dangling(place)
+    real = Path(os.path.realpath(place))
+    for own in (paths.RELEASES, paths.PKI.parent, paths.STATE, paths.PROGRAM, paths.RUN):
+        if own in (real, *real.parents) or real in own.parents:
+            raise NodeError(
+                f"{place} leads to {real}, which is not apart from {own}: what this program has made there is removed "
+                "by `pulumi destroy`",
+                "Let it lead to a directory that is for etcd's data alone.",
+            )
+    # Members whose data are there already are not stopped for it.
+    kind = file_system_of(mount_of(place))
+    if kind in _IN_MEMORY and not wal.exists(spec.data_directory):
+        raise NodeError(
+            f"{place} is on a file system in memory ({kind} at {mount_of(place)}), which every reboot empties; a "
+            "member that loses its data has to be replaced",
+            "Put the data directory on a disk, then run again.",
+        )
+
+
+def _refuse_dangling(place: Path) -> None:
+    for path in [*reversed(place.parents), place]:
+        if path.is_symlink() and not path.exists():
+            raise NodeError(
+                f"{path} is a link to {os.path.realpath(path)}, which is not there",
+                "Mount the disk that holds it, or make that directory, then run again. If that disk is lost, mount a "
+                "new one in its place.",
+            )
+
+
+def file_system_of(mount: str) -> str:
+    """Type of the file system that is mounted at a mount point, such as `ext4`; empty when nobody says."""
+    kind = ""
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        before, _, after = line.partition(" - ")
+        # Blanks in paths are \040. What was mounted there last is what is seen.
+        if before.split()[4].encode().decode("unicode_escape") == mount:
+            kind = after.split()[0]
+    return kind
+
+
+def check_mount(spec: Spec, known: str, *, begun: bool) -> None:
+    """The data directory is on the file system where it has been before; a disk not mounted is not lost.
+
+    Args:
+        spec: the wanted state.
+        known: the mount point below which the data were; empty when nobody knows.
+        begun: a member has had data here.
+
+    Raises:
+        NodeError: it is on another one. Where the data have been moved to another one, they are found there.
+    """
+    place = Path(spec.data_directory)
+    _refuse_dangling(place)
+    now = mount_of(place)
+    if not known or now == known:
+        return
+    if Path(now) in Path(known).parents:
+        raise NodeError(
+            f"the data of {spec.member} are on the file system at {known}, which is not mounted now",
+            "Mount it, then run again. If that disk is lost, make a new one and mount it there.",
+        )
+    if begun and not wal.exists(spec.data_directory):
+        raise NodeError(
+            f"the data of {spec.member} were on the file system at {known}; {place} is on the one at {now} now, which "
+            "holds none of them",
+            f"If they are still there, unmount {now} or move them, with owner and modes. If they are lost: "
+            f"`etcd-node retire {spec.cluster}` on this machine, then run again with another `identity` for it.",
+        )
+
+
+def mount_of(path: Path) -> str:
+    """The mount point below which the path is, or will be. What a link points to is what counts."""
+    path = Path(os.path.realpath(path))
+    while not os.path.ismount(path):
+        path = path.parent
+    return str(path)
+
+
+def refuse_unknown_data(spec: Spec, known: Identity | None) -> None:
+    """Refuses a data directory that holds something which nothing here vouches for.
+
+    Raises:
+        NodeError: it does; the data are untouched.
+    """
+    place = Path(spec.data_directory)
+    if (known is not None and not known.bare) or not place.exists():
+        return
+    if not place.is_dir():
+        raise NodeError(f"{place} is not a directory", "Move it away or choose another data directory.")
+    found = sorted(path.name for path in place.iterdir() if path.name not in identity.NO_DATA)
+    if found:
+        holds = "data of an etcd" if wal.exists(spec.data_directory) else "something else"
+        raise NodeError(
+            f"{place} holds {holds} ({', '.join(found[:3])}) that this machine does not know as a member of "
+            f"{spec.cluster}; it is untouched",
+            "If it is not needed, move it away and run again; if it is, choose another data directory or another "
+            "machine.",
+        )
+
+
+def move_aside(spec: Spec, why: str) -> Path | None:
+    """Moves what is in the data directory aside, under a dated name, on the same file system; nothing is deleted.
+
+    Returns:
+        Where it is now, None when there was nothing.
+    """
+    return move_directory_aside(Path(spec.data_directory), f"{spec.cluster}-{why}")
+
+
+def move_directory_aside(data: Path, label: str) -> Path | None:
+    """See `move_aside`; `label` becomes part of the name."""
+    if not data.is_dir() or not (data / "member").exists():
+        return None
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    # A link stays, and with it the disk that it leads to.
+    real = Path(os.path.realpath(data))
+    if mount_of(real) == str(real):
+        # The directory is a file system of its own: beside it would be another one.
+        target = real / f"{label}-{stamp}"
+        target.mkdir(mode=0o700)
+        (real / "member").rename(target / "member")
+    else:
+        before = real.stat()
+        target = real.with_name(f"{real.name}.{label}-{stamp}")
+        real.rename(target)
+        if data.is_symlink():
+            files.directory(real, 0o700, before.st_uid, before.st_gid)
+    return target

@@ -1,0 +1,1 @@
+"""What `converge` does to this member, one step at a time."""

@@ -1,0 +1,101 @@
+"""Restart a member when the others tolerate it. Leadership goes first."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from ..cluster import gate, leadership, quorum_rules, roster
+from ..protocol import etcd
+from ..service import member, systemd
+from ..shared import paths
+from ..shared.errors import NodeError
+from ..shared.say import phase, say, until
+from ..shared.spec import Spec
+from ..upgrade import old_entries, preflight, rollback
+from .look import Look, differs
+
+_READY_SECONDS = 60.0
+_IN_STEP_SECONDS = 60.0
+
+
+def restart(spec: Spec, look: Look) -> None:
+    """Restarts this member. A start that fails is undone: the member gets the settings with which it ran before.
+
+    Raises:
+        NodeError: the others do not tolerate it (nothing was restarted), or it does not come back in step.
+    """
+    cluster = look.situation.quorum
+    if cluster is None:
+        raise NodeError(
+            f"a restart is needed ({', '.join(look.situation.differs)}), but the cluster has no quorum "
+            f"({look.situation.silence or 'it does not answer'}); nothing was restarted",
+            f"{quorum_rules.remedy(look.situation.silence, 'Bring the other members back first.')} Then run again.",
+        )
+    everyone = roster.everyone(spec, look.witnesses, cluster)
+    learner = look.situation.learns  # the quorum does not need it
+    rule = partial(quorum_rules.refuse_stop, spec.member)
+    voters, statuses = gate.poll(everyone, cluster) if learner else gate.wait(everyone, cluster, rule)
+    if preflight.make_ready(everyone, statuses) and not learner:
+        voters, statuses = gate.wait(everyone, cluster, rule)
+    own = statuses.get(spec.member)
+    others = {voter.name for voter in voters if voter.name != spec.member}
+    if own is not None and own.leader == own.member_id and others:
+        polled, untouched = (voters, statuses), "nothing was restarted"
+        voters, statuses = leadership.hand_over(everyone, spec.member, cluster, polled, rule, untouched=untouched)
+    # A learner may need long for its data; that is waited for when it is promoted.
+    goal = 0 if learner else max((status.raft_index for status in statuses.values()), default=0)
+    if old_entries.must_be_shed(spec):
+        old_entries.shed(spec, runs=look.service.runs, learner=learner)
+        _wait_in_step(everyone, goal, others)
+        return  # the next look finds that the restart is still to come
+    say(f"restarts for {', '.join(look.situation.differs)}")
+    phase("restart")
+    # The look may be minutes old, and systemd may have restarted etcd since.
+    before = systemd.show().pid
+    if look.ready:
+        rollback.remember(spec, before)
+    with rollback.undone(spec):
+        # The unit must be new before the stop, so that any later start is one of the new unit.
+        member.install_unit(spec)
+        systemd.restart()
+        systemd.wait_gone(before)
+        member.wait_ready(spec, _READY_SECONDS, learner=learner)
+    _wait_in_step(everyone, goal, others)
+    say("is back")
+    if still := differs(spec, systemd.show()):
+        raise NodeError(
+            f"it was restarted and still runs with other than what is wanted ({', '.join(still)})",
+            "Something else has a say in how it is started: see `systemctl cat etcd` for files below "
+            f"{paths.UNIT}.d. Take it away, then run again; flags belong into the configuration.",
+        )
+
+
+def _wait_in_step(spec: Spec, goal: int, others: set[str]) -> None:
+    """Waits until this member has no alarm, has applied what the cluster had when it stopped, and the others are ready.
+
+    Args:
+        spec: the members that can be asked.
+        goal: the raft index that it must have applied.
+        others: names of the voters that must be ready.
+
+    Raises:
+        NodeError: it is not in step within a minute.
+    """
+    phase("wait until it is in step with the others")
+    # A voter that the specification does not name has no address here.
+    asked = {name: address for name, address in spec.members.items() if name in others}
+    trouble = "no status"
+    for _ in until(_IN_STEP_SECONDS, every=0.2):
+        own = etcd.statuses(spec, {spec.member: spec.address}).get(spec.member)
+        trouble = quorum_rules.trouble_of(own, None)
+        if own is not None and not trouble and own.applied_index < goal:
+            trouble = f"it has applied {own.applied_index} of {goal} entries"
+        if not trouble:
+            sick = {name: why for name, why in etcd.troubles(spec, asked).items() if why}
+            trouble = "; ".join(f"{name}: {why}" for name, why in sick.items())
+        if not trouble:
+            return
+    raise NodeError(
+        f"it was restarted and is not in step again: {trouble}",
+        "See `etcd-node status` and `journalctl -u etcd` here and on the other members.",
+    )
