@@ -1,14 +1,16 @@
 """etcd-node: the program that runs on every machine of a cluster (standard library only, Python 3.9 or later).
 
-Its folders in reading order. Each imports from itself and from those below it, never from one above:
+Its folders in reading order; the index of each is its own docstring. A folder imports from those below it and never
+from one above it (docs/decisions/rooms.md).
 
-    cli.py      the command line: which verb runs, for how long at most
-    verbs/      what an operator or `pulumi up` asks for: one module per verb
-    upgrade/    what another version of etcd needs before, during and after a restart
-    cluster/    what the members agree on: who may stop, who is changing the cluster, who joined, users, CAs
-    data/       whose data a machine holds, the disk that they are on, copies of them
-    service/    etcd as a service of this machine: release, unit, certificates, start and stop
-    machine/    the machine around etcd: account, network, firewall, ports, metadata
-    protocol/   how etcd speaks and writes: its API, certificates, log and versions
-    shared/     what every folder uses: errors, progress and time limits, files, commands, paths, the specification
+    cli.py     the command line: which verb runs, and for how long at most
+    verbs/     what an operator or `pulumi up` asks for
+    steps/     what `converge` does to this member, one step at a time
+    upgrade/   what another version of etcd needs
+    cluster/   what the members agree on: gates, leadership, membership, claims, users, CAs
+    data/      whose data the machine holds, where, and copies of them
+    service/   etcd as a service: release, certificates, unit, start and stop
+    machine/   the machine around etcd: account, clock, ports, network, firewall
+    protocol/  how etcd speaks and writes: API, certificates, log, versions
+    shared/    what every folder uses: errors, progress, files, commands, paths, the specification
 """

@@ -1,8 +1,8 @@
-"""The machine that may go: one at a time in the whole cluster.
+"""One planned disruption at a time: the machine that may go is recorded in the cluster.
 
-Whoever is asked judges by who is healthy now. Two that are asked at the same moment would each see the other's machine,
-which is about to go, and the two together are one too many. So what was let go is noted in the cluster itself, until
-its member is back, or for as long as it takes a machine to go: from then on the others see that it is not healthy.
+A member that is asked judges by what is healthy now. Two that are asked at the same moment would each count on the
+other's machine, and the two machines together are one too many. So a machine that may go is recorded, until its member
+is back or the lease ends: by then the other members see that it is not healthy.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""leased: a key of etcd that only one can have at a time, that everybody sees, and that lapses by itself.
+"""A key of etcd that one holder has at a time, and that lapses by itself.
 
-It hangs on a lease: what a run that was cut off has left is gone after a while, whoever looks or does not.
+It is bound to a lease, so what an interrupted run has left is gone after a while.
 """
 
 from __future__ import annotations

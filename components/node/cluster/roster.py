@@ -1,8 +1,8 @@
-"""joined: who of the members is this program's, as the cluster itself remembers it.
+"""Which members of the cluster are this program's, as the cluster itself records it.
 
-A machine records who is on the list when an update reaches it. Who joins may be in the cluster before that, and if the
-update ends there and is taken back, no machine that stays has ever heard of the new member; nor has the new one of who
-is to leave for it. Nobody would dare to remove either: it could be somebody else's.
+A machine records the list of members when an update reaches it. A new member may join before that. If the update ends
+there and is undone, no machine that stays knows of the new member, and the new member does not know which one was to
+leave for it. Without this record neither could be removed: it could be somebody else's.
 """
 
 from __future__ import annotations
