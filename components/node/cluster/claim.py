@@ -44,7 +44,6 @@ class Claim:
     """The claim of this operator on the cluster that the specification names.
 
     Args:
-        spec: the cluster.
         operator: whose run this is; None: nobody who could be told apart, so nothing is claimed.
     """
 
@@ -136,7 +135,6 @@ def holder_of(spec: Spec, addresses: Sequence[str]) -> Holder | None:
     """Who holds the claim now, None when nobody does.
 
     Args:
-        spec: the cluster.
         addresses: members that read through the quorum.
 
     Raises:

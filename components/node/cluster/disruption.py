@@ -23,11 +23,6 @@ LEASE_SECONDS = 300
 def take(spec: Spec, addresses: Sequence[str], name: str) -> bool:
     """Notes that the machine of this member is to go.
 
-    Args:
-        spec: the cluster.
-        addresses: members that read through the quorum.
-        name: the member.
-
     Returns:
         Whether that is new; not where the same was noted before, which counts anew from now on.
 
@@ -56,13 +51,7 @@ def take(spec: Spec, addresses: Sequence[str], name: str) -> bool:
 
 
 def give_back(spec: Spec, addresses: Sequence[str], name: str) -> None:
-    """Takes the note back if it is of this member; if that fails, it lapses.
-
-    Args:
-        spec: the cluster.
-        addresses: members that read through the quorum.
-        name: the member.
-    """
+    """Takes the note back if it is of this member; if that fails, it lapses."""
     with contextlib.suppress(NodeError):
         held = lease.find(spec, addresses, KEY)
         if held is not None and held.value.get("member") == name:

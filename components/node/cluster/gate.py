@@ -31,9 +31,6 @@ def wait(spec: Spec, cluster: etcd.Membership, rule: Rule, seconds: float = _GAT
 
     Args:
         spec: the members that can be asked, with their addresses.
-        cluster: the member list.
-        rule: decides whether these voters allow the step.
-        seconds: how long to wait.
 
     Raises:
         NodeError: they do not allow it; names the member that is in the way.

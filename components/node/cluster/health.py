@@ -49,9 +49,6 @@ def judge(
 
     Args:
         wanted: name -> address of the members that there should be.
-        version: the etcd that each should run.
-        cluster: the member list.
-        statuses: name -> what the member says of itself.
         alarms: (member ID, kind) of active alarms.
     """
     wrong = []

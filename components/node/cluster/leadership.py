@@ -28,7 +28,6 @@ def hand_over(spec: Spec, leader: str, cluster: etcd.Membership, polled: Poll, r
     Args:
         spec: the members that can be asked, with their addresses; the leader must be one of them.
         leader: name of the member that leads, this one or another.
-        cluster: the member list.
         polled: the voters that may lead next, as `gate.poll` or `gate.wait` returned them, and their statuses; the
             leader's status must be there.
         rule: the rule of the step for which leadership has to go.

@@ -1,6 +1,7 @@
 """A key of etcd that one holder has at a time, and that lapses by itself.
 
-It is bound to a lease, so what an interrupted run has left is gone after a while.
+It is bound to a lease, so what an interrupted run has left is gone after a while. `addresses` are those of
+members that read through the quorum.
 """
 
 from __future__ import annotations
@@ -37,11 +38,6 @@ class Held:
 def find(spec: Spec, addresses: Sequence[str], key: str) -> Held | None:
     """Who has the key now, None when nobody has.
 
-    Args:
-        spec: the cluster.
-        addresses: members that read through the quorum.
-        key: the key.
-
     Raises:
         NodeError: they do not answer.
     """
@@ -60,10 +56,6 @@ def take(spec: Spec, addresses: Sequence[str], key: str, value: Mapping[str, str
     """Takes the key if nobody has it; returns who has it now.
 
     Args:
-        spec: the cluster.
-        addresses: members that read through the quorum.
-        key: the key.
-        value: what to write.
         seconds: after which it lapses.
 
     Raises:
@@ -106,9 +98,6 @@ def seconds_left(spec: Spec, addresses: Sequence[str], lease: int, otherwise: in
     """How many seconds a lease has left.
 
     Args:
-        spec: the cluster.
-        addresses: members that read through the quorum.
-        lease: its ID.
         otherwise: what to say when they do not.
     """
     _, found, _ = etcd.etcdctl(spec, addresses, ["lease", "timetolive", f"{lease:x}"], check=False)

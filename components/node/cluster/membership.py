@@ -55,9 +55,7 @@ def promote(
     """Makes this learner a voter.
 
     Args:
-        spec: this member.
         addresses: members that reach the quorum; etcd lets no learner be asked.
-        member_id: its ID.
         seconds: how long to wait until it has the leader's data.
         meanwhile: called before each try; what it raises ends the wait.
     """

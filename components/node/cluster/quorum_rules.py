@@ -32,7 +32,6 @@ def refuse_stop(member: str, voters: Sequence[Voter]) -> None:
     A cluster of one has nobody to wait for: it may be restarted, and does not answer meanwhile.
 
     Args:
-        member: this member's name.
         voters: all voters of the cluster, this one included or not.
 
     Raises:
@@ -58,10 +57,6 @@ def refuse_stop(member: str, voters: Sequence[Voter]) -> None:
 def refuse_drain(name: str, voters: Sequence[Voter]) -> None:
     """Refuses to let the machine of a voter go unless the others carry the quorum: all of them, or, where that voter is
     of no use already, so many of them as are needed.
-
-    Args:
-        name: the voter.
-        voters: all voters of the cluster.
 
     Raises:
         NodeError: it has to stay; nothing was changed.
@@ -91,7 +86,6 @@ def remedy(said: str, otherwise: str = _SICK) -> str:
     """What to do about what members said.
 
     Args:
-        said: what they said.
         otherwise: what to do when it is nothing special.
     """
     if "NOSPACE" in said:
@@ -118,8 +112,6 @@ def refuse_removal(member: str, voters: Sequence[Voter], removed: int) -> None:
     """Refuses to remove this slot's stale entry unless those who stay and are healthy are a majority of those who stay.
 
     Args:
-        member: this member's name.
-        voters: all voters that are listed now.
         removed: how many of them would be removed.
 
     Raises:
@@ -140,10 +132,6 @@ def refuse_removal(member: str, voters: Sequence[Voter], removed: int) -> None:
 def refuse_another_learner(member: str, cluster: Membership) -> None:
     """Refuses to wait any longer for a learner that is in the way of the next one.
 
-    Args:
-        member: who would join.
-        cluster: the member list.
-
     Raises:
         NodeError: there is one; says which.
     """
@@ -161,9 +149,7 @@ def refuse_leaving(entry: Member, staying: Sequence[str], voters: Sequence[Voter
     """Refuses to let a voter go unless all who stay are healthy, and the healthy ones are a majority without it.
 
     Args:
-        entry: who would go.
         staying: names of those who stay, whether they vote yet or not.
-        voters: all voters.
 
     Raises:
         NodeError: nothing was removed.
@@ -188,9 +174,7 @@ def heir(leader: str, voters: Sequence[Voter], statuses: Mapping[str, Status]) -
     """To whom leadership goes: the first healthy voter among those that are most up to date; None if there is none.
 
     Args:
-        leader: who gives it away.
         voters: in the order in which changes go through them, so that the first is the one most likely done with.
-        statuses: name -> what the member says of itself.
     """
     able = [voter.name for voter in voters if voter.name != leader and not voter.trouble and voter.name in statuses]
     best = max((statuses[name].applied_index for name in able), default=0)

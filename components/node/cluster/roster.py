@@ -3,6 +3,8 @@
 A machine records the list of members when an update reaches it. A new member may join before that. If the update ends
 there and is undone, no machine that stays knows of the new member, and the new member does not know which one was to
 leave for it. Without this record neither could be removed: it could be somebody else's.
+
+`addresses` are those of members that read through the quorum.
 """
 
 from __future__ import annotations
@@ -21,10 +23,6 @@ PREFIX = "external-etcd/joined/"
 def note(spec: Spec, addresses: Sequence[str]) -> None:
     """Notes that this member is about to join.
 
-    Args:
-        spec: this member.
-        addresses: members that reach the quorum.
-
     Raises:
         NodeError: they do not answer.
     """
@@ -38,10 +36,6 @@ def forget(spec: Spec, addresses: Sequence[str], name: str) -> None:
 
 def settle(spec: Spec, addresses: Sequence[str]) -> None:
     """Makes the notes those of the members that are wanted, and of nobody else: the cluster is as it should be.
-
-    Args:
-        spec: the cluster.
-        addresses: members that reach the quorum.
 
     Raises:
         NodeError: they do not answer.
@@ -57,11 +51,6 @@ def settle(spec: Spec, addresses: Sequence[str]) -> None:
 def everyone(spec: Spec, addresses: Sequence[str], cluster: etcd.Membership) -> Spec:
     """The wanted state, with those of ours among the members who are to leave and are still there.
 
-    Args:
-        spec: the wanted state.
-        addresses: members that reach the quorum.
-        cluster: the member list.
-
     Raises:
         NodeError: the members do not answer.
     """
@@ -72,9 +61,6 @@ def unknown(spec: Spec, addresses: Sequence[str], cluster: etcd.Membership, know
     """Those who were taken in and of whom this machine has not heard: name -> address.
 
     Args:
-        spec: the wanted state.
-        addresses: members that reach the quorum.
-        cluster: the member list.
         known: name -> address of those of whom it has, besides those who are wanted.
 
     Raises:
@@ -93,11 +79,6 @@ def unknown(spec: Spec, addresses: Sequence[str], cluster: etcd.Membership, know
 def learners(spec: Spec, addresses: Sequence[str], cluster: etcd.Membership) -> dict[str, etcd.Member]:
     """Those of the others who were taken in and do not vote yet: name -> entry.
 
-    Args:
-        spec: this member.
-        addresses: members that reach the quorum.
-        cluster: the member list.
-
     Raises:
         NodeError: the members do not answer.
     """
@@ -115,10 +96,6 @@ def learners(spec: Spec, addresses: Sequence[str], cluster: etcd.Membership) -> 
 
 def noted(spec: Spec, addresses: Sequence[str]) -> dict[str, str]:
     """Those who were taken in, or were about to be when a run was cut off: name -> address.
-
-    Args:
-        spec: the cluster.
-        addresses: members that reach the quorum.
 
     Raises:
         NodeError: the members do not answer.

@@ -35,7 +35,6 @@ def settle(spec: Spec, addresses: Sequence[str]) -> None:
 
     Args:
         spec: the cluster; `users` is None without authentication.
-        addresses: members that reach the quorum.
 
     Raises:
         NodeError: they do not answer, or a user of that name is somebody else's.
@@ -101,8 +100,6 @@ def changed(
     """What to tell etcdctl to make a user of ours what is wanted; what it has before and after, it has all the time.
 
     Args:
-        name: the user.
-        user: its keys.
         permissions: what its role may do now; None: there is no such role.
         roles: which roles it has now; None: there is no such user.
     """

@@ -95,7 +95,6 @@ def check_mount(spec: Spec, known: str, *, begun: bool) -> None:
     """The data directory is on the file system where it has been before; a disk not mounted is not lost.
 
     Args:
-        spec: the wanted state.
         known: the mount point below which the data were; empty when nobody knows.
         begun: a member has had data here.
 

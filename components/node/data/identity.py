@@ -102,9 +102,6 @@ def save(identity: Identity) -> None:
 def brought(place: Path) -> Identity | None:
     """The identity of the member whose data are there, as far as it is this machine's; None where nothing says it.
 
-    Args:
-        place: the data directory.
-
     Raises:
         NodeError: what says it is damaged, or of a newer etcd-node.
     """
@@ -181,7 +178,6 @@ def of_member(identity: Identity, given: Sequence[str], operator: Operator | Non
     """The identity of a member that these CAs vouch for and this operator looks after.
 
     Args:
-        identity: the machine's.
         given: fingerprints of the CA certificates.
         operator: whose run it is; None: nobody who could be told apart.
     """

@@ -41,7 +41,6 @@ def keep(spec: Spec, running: str, address: str, status: etcd.Status) -> None:
         spec: the wanted state, with the version that is to come.
         running: the version that runs, or ran, on this machine.
         address: of the member, which reads through the quorum; this machine's own if it does.
-        status: that member's.
 
     Raises:
         NodeError: there is no room, or what was written is not whole.
@@ -87,7 +86,6 @@ def verify(path: Path, version: str, revision: int, seconds: float) -> str:
     The digest at its end is what `etcdutl snapshot restore` will ask for; `etcdutl snapshot status` reads every page.
 
     Args:
-        path: the file.
         version: whose etcdutl is asked.
         revision: what the member had applied before.
         seconds: limit for reading all of it.

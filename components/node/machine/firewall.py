@@ -219,7 +219,6 @@ def admit(spec: Spec, cluster: etcd.Membership) -> None:
 
     Args:
         spec: the wanted state of who joins.
-        cluster: the member list.
     """
     asked = files.read_json(paths.FIREWALL_RULES)
     port = str(spec.peer_port)

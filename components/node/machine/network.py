@@ -200,7 +200,6 @@ def _from_here(here: Here, word: str, settled: Settled) -> list[str]:
     """What is wrong with the network as this machine sees it, a line each.
 
     Args:
-        here: this machine.
         word: `_HELLO`, or `_REPORT` for what the others see as well.
         settled: see `Settled`.
     """
@@ -215,8 +214,6 @@ def _of_sources(member: str, address: str, sources: Mapping[str, str]) -> list[s
     """The lines about other addresses than its own from which a member reaches others.
 
     Args:
-        member: the member.
-        address: its own address.
         sources: name of another one -> address from which it is reached and refuses the member; empty: it does not.
     """
     lines = []
@@ -349,9 +346,6 @@ def answer(text: str) -> None:
     for members alone, says what this machine sees of the others. An initial member that has seen all pairs open says
     so before it starts its etcd, and those that come later need not look. Nothing else is answered, and nothing is
     done for anybody.
-
-    Args:
-        text: what `listen` gives.
     """
     given = json.loads(text)
     client, peer = given["ports"]

@@ -165,9 +165,7 @@ def _get(
     """Status, body, headers and the server certificate's fingerprint.
 
     Args:
-        address: the member.
         port: its client or peer port.
-        path: the page.
         client: whose certificate is shown.
         limits: seconds for the connection, and for the answer.
         place: where the certificates are. Default: where etcd's own are.
@@ -225,9 +223,6 @@ def ready(spec: Spec, address: str, timeout: float = 5.0, place: Path | None = N
     """Asks a member whether it is ready: it has a leader and reads through the quorum.
 
     Args:
-        spec: which port.
-        address: the member.
-        timeout: limit in seconds.
         place: where the certificates are. Default: where etcd's own are.
         learner: it does not vote yet, which alone makes etcd say that it is not ready; and a read through the quorum
             lasts until it has all that the leader has. So it is asked for what it has itself.
@@ -272,8 +267,6 @@ def peer_view(
     """Asks a member, as its peer, for the member list as it knows it itself; it answers without a quorum, too.
 
     Args:
-        spec: which port.
-        address: the member.
         timeout: limit for its answer, in seconds.
         connect: limit for the connection, in seconds; an etcd that is still starting takes none.
         place: where the certificates are. Default: where etcd's own are.
@@ -351,8 +344,6 @@ def troubles(spec: Spec, members: Mapping[str, str], timeout: float = 5.0) -> di
     """Asks all these members whether they are ready: name -> why not, empty when it is.
 
     Args:
-        spec: which ports.
-        members: name -> address.
         timeout: limit in seconds for each.
     """
     answers = each(lambda address: ready(spec, address, timeout=timeout), members)
@@ -360,12 +351,7 @@ def troubles(spec: Spec, members: Mapping[str, str], timeout: float = 5.0) -> di
 
 
 def with_quorum(spec: Spec, members: Mapping[str, str]) -> tuple[list[tuple[str, Membership]], str]:
-    """(address, member list) of those of the members that read through the quorum, and what the rest said.
-
-    Args:
-        spec: which ports.
-        members: name -> address.
-    """
+    """(address, member list) of those of the members that read through the quorum, and what the rest said."""
 
     def ask(address: str) -> Membership:
         answer = ready(spec, address)
@@ -391,12 +377,8 @@ def etcdctl(
     """Does what etcdctl would do as the machine's health check client, and runs it where the gateway does not.
 
     Args:
-        spec: which release and which port.
         addresses: the members it may talk to.
-        words: the command.
-        timeout: limit in seconds.
         check: fail when etcdctl does.
-        stdin: what etcdctl reads.
 
     Returns:
         Exit code, what it printed as JSON (None if nothing), and what it said on stderr.

@@ -46,7 +46,6 @@ def refuse_version(wanted: str, running: Mapping[str, str]) -> None:
     """Refuses a binary that etcd's rules do not allow beside, or after, those that run.
 
     Args:
-        wanted: the version that is to run.
         running: name -> version of the members that run, this one included.
 
     Raises:
@@ -101,7 +100,6 @@ def refuse_joining_version(member: str, wanted: str, running: Mapping[str, str])
     """Refuses to join with a minor version that no member runs: membership and version are never changed together.
 
     Args:
-        member: this member's name.
         wanted: the version that it would run.
         running: name -> version of the other members that run.
 
@@ -125,7 +123,6 @@ def refuse_mixed(doing: str, running: Mapping[str, str]) -> None:
 
     Args:
         doing: who would join or leave, in words.
-        running: name -> version of the members that run.
 
     Raises:
         NodeError: they do; nothing was changed.
@@ -147,7 +144,6 @@ def needs_permission(wanted: str, seen: Mapping[str, Seen]) -> bool:
     member is undone by the older program alone, and a downgrade that was begun has told it already.
 
     Args:
-        wanted: the version that is to run.
         seen: name -> what the member says; all members.
 
     Raises:

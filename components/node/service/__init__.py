@@ -1,11 +1,11 @@
 """etcd as a service of this machine: what is installed, how it starts, how it stops.
 
-    mirror.py        fetch from a release mirror
-    release.py       download, check and unpack a release
-    certificates.py  certificates and keys, as files
-    unit.py          the unit's text: flags, limits, permission to begin
-    systemd.py       start, stop and look at the unit
-    rehearsal.py     try unit, program and directories before they are needed
-    foreign.py       what somebody else has installed or set
-    member.py        start this member's etcd, and wait for it
+mirror.py        fetch from a release mirror
+release.py       download, check and unpack a release
+certificates.py  certificates and keys, as files
+unit.py          the unit's text: flags, limits, permission to begin
+systemd.py       start, stop and look at the unit
+rehearsal.py     try unit, program and directories before they are needed
+foreign.py       what somebody else has installed or set
+member.py        start this member's etcd, and wait for it
 """

@@ -91,9 +91,7 @@ def begin(spec: Spec, permission: str, seconds: float = 20) -> None:
     """Starts etcd with an empty data directory and waits until it has a log; not for a quorum.
 
     Args:
-        spec: the wanted state.
         permission: what `unit.bootstrap` made.
-        seconds: how long to wait for the log.
 
     Raises:
         NodeError: the process ended, or made no log in time. It is stopped; nothing tries again by itself.
@@ -165,8 +163,6 @@ def wait_ready(spec: Spec, seconds: float, *, certificate: str = "", learner: bo
     """Waits until this member is ready: it has a leader, and reads through the quorum.
 
     Args:
-        spec: the wanted state.
-        seconds: how long to wait.
         certificate: fingerprint of the server certificate that it must present.
         learner: it does not vote yet: it is ready when it answers, which etcd begins when the leader knows of it.
 

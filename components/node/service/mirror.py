@@ -47,7 +47,6 @@ def open_url(url: str, release: Release, clock: Clock) -> http.client.HTTPRespon
     """The mirror's answer, when its clock and this machine's agree.
 
     Args:
-        url: what is asked for.
         release: has the proxy, and the headers that the mirror wants.
         clock: this machine's time, in seconds since 1970.
 

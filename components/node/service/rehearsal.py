@@ -117,7 +117,6 @@ def render(spec: Spec, drop_ins: Sequence[str], output: Path) -> str:
     """The rehearsal's unit: what runs in it comes last, so that no drop-in changes it.
 
     Args:
-        spec: the wanted state.
         drop_ins: contents of the files below etcd.service.d, in their order.
         output: where the programs' words go.
     """

@@ -62,7 +62,6 @@ def render(spec: Spec, trusted: str = "") -> str:
     """The unit's text.
 
     Args:
-        spec: the wanted state.
         trusted: digest of the CAs that etcd will find in their file.
     """
     words = command(spec)

@@ -1,10 +1,10 @@
 """What every folder uses.
 
-    errors.py  the one error that people see
-    say.py     progress, and time limits
-    run.py     other programs, with a time limit
-    files.py   atomic writes, owners and modes
-    paths.py   where things are on a machine
-    lock.py    one verb at a time
-    spec.py    the desired configuration, as it arrives
+errors.py  the one error that people see
+say.py     progress, and time limits
+run.py     other programs, with a time limit
+files.py   atomic writes, owners and modes
+paths.py   where things are on a machine
+lock.py    one verb at a time
+spec.py    the desired configuration, as it arrives
 """

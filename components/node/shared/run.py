@@ -27,11 +27,8 @@ def run(
     """Runs a program and returns what it said.
 
     Args:
-        argv: the program and its arguments.
-        timeout: limit in seconds.
         check: fail when it ends with another code than 0.
         env: further environment variables.
-        stdin: what it reads; by default nothing.
 
     Raises:
         NodeError: it does not exist, took too long, or (with `check`) failed.

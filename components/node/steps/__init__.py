@@ -1,10 +1,10 @@
 """What `converge` does to this member: it looks, and takes one step at a time.
 
-    look.py       what is there, and what of it differs
-    next_step.py  which step is next, decided by rules alone
-    start.py      a member that has data
-    restart.py    a member whose running settings differ
-    join.py       a member without data, as a learner
-    promote.py    a learner, to a voter
-    remove.py     the members that an edit took off the list
+look.py       what is there, and what of it differs
+next_step.py  which step is next, decided by rules alone
+start.py      a member that has data
+restart.py    a member whose running settings differ
+join.py       a member without data, as a learner
+promote.py    a learner, to a voter
+remove.py     the members that an edit took off the list
 """

@@ -25,7 +25,6 @@ def join(spec: Spec, ours: Identity, look: Look) -> None:
     The old entry always goes first: under its ID the member would be a voter that has forgotten its votes.
 
     Args:
-        spec: the desired configuration.
         ours: the identity that the machine gets.
         look: a look that found a quorum.
 
@@ -111,9 +110,6 @@ def _add(spec: Spec, witnesses: Sequence[str], peer_url: str, expected: Mapping[
     """Adds this member as a learner, and removes it again if the members cannot reach it.
 
     Args:
-        spec: this member.
-        witnesses: members that reach the quorum.
-        peer_url: its peer URL.
         expected: healthy members, name -> address; each of them dials a new member at once.
 
     Raises:

@@ -33,8 +33,6 @@ def look(spec: Spec, known: Identity, *, just_joined: bool = False, forgets: boo
     """Looks once.
 
     Args:
-        spec: the desired configuration.
-        known: what this machine knows of itself.
         just_joined: this run has just added it as a learner. It is not asked then: it knows nothing of the cluster
             yet, and may take seconds to answer its first connection.
         forgets: its data are older than what it has confirmed, and are to be given up.

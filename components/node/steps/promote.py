@@ -58,8 +58,6 @@ def _wait_until_announced(spec: Spec, member_id: int, seconds: float, alive: Cal
     at once. Nothing depends on a learner yet; as a voter it would serve no client for these seconds.
 
     Args:
-        spec: this member.
-        member_id: its ID.
         seconds: how long to wait; what is left is for the promotion, which waits for the data as well.
         alive: raises NodeError when the process ends again and again.
     """

@@ -26,7 +26,6 @@ def remove_gone(spec: Spec, look: Look, claim: Claim) -> bool:
     join in the same edit, only those are removed that no quorum needs; members with a later turn remove the rest.
 
     Args:
-        spec: the desired configuration.
         look: a look that found this member ready.
         claim: taken before the first removal.
 
@@ -95,7 +94,6 @@ def leaving(gone: Mapping[str, str], staying: Mapping[str, str], cluster: etcd.M
     Args:
         gone: name -> peer URL of those that were on the list.
         staying: name -> peer URL of those that are on it.
-        cluster: the member list.
     """
     stay = {entry.id for name, url in staying.items() for entry in cluster.of_slot(name, url)}
     found = {entry.id: entry for name, url in gone.items() for entry in cluster.of_slot(name, url)}
@@ -107,8 +105,6 @@ def next_to_leave(entries: Sequence[etcd.Member], voters: Sequence[quorum_rules.
 
     Args:
         entries: of those that leave, at least one.
-        voters: all voters.
-        leader: name of the leader; empty if there is none.
     """
     sick = {voter.name for voter in voters if voter.trouble}
     return min(entries, key=lambda entry: (entry.name == leader, not entry.learner, entry.name not in sick, -entry.id))
@@ -120,8 +116,6 @@ def stays_for_now(entry: etcd.Member, desired: Collection[str], cluster: etcd.Me
     A learner goes first: no quorum needs it, and etcd adds no other one beside it.
 
     Args:
-        entry: the entry to remove.
         desired: names of all members of the desired configuration.
-        cluster: the member list.
     """
     return not entry.learner and not set(desired) <= {each.name for each in cluster.voters}

@@ -74,7 +74,6 @@ def _wait_in_step(spec: Spec, goal: int, others: set[str]) -> None:
     """Waits until this member has no alarm, has applied what the cluster had when it stopped, and the others are ready.
 
     Args:
-        spec: the members that can be asked.
         goal: the raft index that it must have applied.
         others: names of the voters that must be ready.
 

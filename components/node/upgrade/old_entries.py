@@ -33,7 +33,6 @@ def shed(spec: Spec, *, runs: bool, learner: bool) -> None:
     """Restarts this member once with the etcd that it has, and has it write a snapshot at once.
 
     Args:
-        spec: the desired configuration.
         runs: its etcd runs now; else it is only started.
         learner: it does not vote.
 
@@ -70,7 +69,6 @@ def move_leadership(spec: Spec, cluster: etcd.Membership, polled: Poll, rule: Ru
 
     Args:
         spec: the member that is about to join.
-        cluster: the member list.
         polled: the voters and their statuses.
         rule: what must hold of the voters for it to join.
 

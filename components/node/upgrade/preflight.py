@@ -20,7 +20,6 @@ def refuse(spec: Spec, others: Mapping[str, str]) -> None:
     """Refuses a version that etcd's rules do not allow after what ran here and beside what runs elsewhere.
 
     Args:
-        spec: the wanted state.
         others: name -> address of the members that are asked for what they run; those that do not answer do not count
             here, because nothing is restarted without them.
 
@@ -42,7 +41,6 @@ def make_ready(spec: Spec, statuses: Mapping[str, etcd.Status]) -> bool:
     Before the first member changes, a snapshot; before a way back, etcd's own procedure.
 
     Args:
-        spec: the wanted state.
         statuses: name -> what the voters say that are healthy, this one among them if it is.
 
     Returns:
@@ -91,7 +89,6 @@ def make_ready_to_start(spec: Spec, witnesses: Sequence[str]) -> None:
     """Does the same for a member that has data, and does not run or is no voter that answers.
 
     Args:
-        spec: the wanted state.
         witnesses: addresses of other members, which read through the quorum.
 
     Raises:

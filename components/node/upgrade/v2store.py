@@ -32,7 +32,6 @@ def refuse_dirty(spec: Spec, running: str) -> None:
     The data are in use, and etcdutl renames what it takes for broken. So it gets a directory with links to them.
 
     Args:
-        spec: where the data are.
         running: the version that runs, 3.5.32 or later: etcdutl knows this check from then on.
 
     Raises:

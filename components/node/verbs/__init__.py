@@ -1,10 +1,10 @@
 """What an operator or `pulumi up` asks for: one module per verb, and no verb calls another.
 
-    prepare.py    check the machine and install what a member needs
-    bootstrap.py  start a cluster that has never existed
-    converge.py   bring the member to its desired configuration
-    health.py     examine the whole cluster
-    status.py     tell a person on the machine what is there
-    drain.py      prove that another member's machine may go
-    retire.py     take the member off the machine
+prepare.py    check the machine and install what a member needs
+bootstrap.py  start a cluster that has never existed
+converge.py   bring the member to its desired configuration
+health.py     examine the whole cluster
+status.py     tell a person on the machine what is there
+drain.py      prove that another member's machine may go
+retire.py     take the member off the machine
 """

@@ -117,8 +117,6 @@ def _may_bootstrap(member: str, peer_url: str, views: Mapping[str, etcd.Membersh
     Its entry without client URLs is the proof that it never ran: a member publishes them as soon as it has a leader.
 
     Args:
-        member: this member's name.
-        peer_url: this member's peer URL.
         views: the member lists of the others that answered.
     """
     entries = [view.of_slot(member, peer_url) for view in views.values()]

@@ -108,8 +108,6 @@ def _gives_up_data(known: Identity, bundle: Bundle, *, forgets: bool) -> bool:
     Called while an OldDataError is handled; raises it again where they are not given up.
 
     Args:
-        known: what this machine knows of itself.
-        bundle: what the configuration says.
         forgets: they were to be given up already, and the member could not join.
     """
     # An older program has not recorded the machine's identity.
@@ -123,8 +121,6 @@ def _prove(spec: Spec, known: Identity, certificate: str) -> None:
     """Proves the result, and records it.
 
     Args:
-        spec: the desired configuration.
-        known: what this machine knows of itself.
         certificate: fingerprint of the server certificate that it has yet to present; empty if none.
     """
     phase("prove the result")
@@ -155,11 +151,7 @@ def _take(step: Step, spec: Spec, known: Identity, ours: Identity, seen: Look) -
     """Takes one step.
 
     Args:
-        step: the step.
-        spec: the desired configuration.
-        known: what this machine knows of itself.
         ours: what it will know as the member's machine.
-        seen: the look from which the step was decided.
 
     Returns:
         What the machine knows of itself then; None when the member can only become ready later (`start.wait_ready`).

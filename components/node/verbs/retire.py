@@ -22,7 +22,6 @@ def retire(cluster: str, operator: str = "") -> None:
     cut off is finished by the next. A member that another operator looks after is left alone.
 
     Args:
-        cluster: name of the cluster.
         operator: ID of the operator whose stack goes; empty: whoever asks knows what they do.
 
     Raises:
