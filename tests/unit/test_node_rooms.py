@@ -9,7 +9,7 @@ import pytest
 
 from components.bundle import SOURCES
 
-_ENTRY = re.compile(r"^    (\w+)(?:/|\.py) ", re.MULTILINE)
+_ENTRY = re.compile(r"^ *(\w+)(?:/|\.py) +\S", re.MULTILINE)
 FOLDERS = sorted(path.parent for path in SOURCES.glob("*/__init__.py"))
 
 
