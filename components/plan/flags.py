@@ -115,7 +115,7 @@ def render_flags(
     user: Mapping[str, str] | None = None,
     peer_authorities: str = "ca.crt",
 ) -> dict[str, str]:
-    """All flags of one member in order, with their dashes; without those that found or join a cluster.
+    """All flags of one member in order, with their dashes; without those that bootstrap or join a cluster.
 
     Expects what `check_flags` and the other checks accepted.
     """

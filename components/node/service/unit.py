@@ -46,7 +46,7 @@ def bootstrap(initial_cluster: dict[str, str], *, token: str = "") -> str:
 
     Args:
         initial_cluster: name -> peer URL of every member, this one included.
-        token: founds a new cluster with this token; empty: joins the one that exists.
+        token: bootstraps a new cluster with this token; empty: joins the one that exists.
     """
     flags = [f"--initial-cluster={','.join(f'{name}={url}' for name, url in initial_cluster.items())}"]
     if token:

@@ -100,7 +100,7 @@ class Spec:
     metrics_url: str
     quota_bytes: int
     flags: Mapping[str, str]
-    """All flags of etcd but those that found or join a cluster; `prepare` and `health` get none."""
+    """All flags of etcd but those that bootstrap or join a cluster; `prepare` and `health` get none."""
     initial_members: tuple[str, ...]
     """The members with which the cluster is bootstrapped; only `bootstrap` gets them."""
     token: str
@@ -288,7 +288,7 @@ def of_command(wanted: Spec, words: Sequence[str]) -> Spec | None:
 
     Args:
         wanted: of the same member, for what a command line does not say.
-        words: program and flags, without those that found or join.
+        words: program and flags, without those that bootstrap or join.
 
     Returns:
         None when it was not started from one of our releases, with flags as we write them.
