@@ -1,13 +1,11 @@
 """The program of `pulumi up`: reads the stack's configuration, builds the stack that it names, exports its outputs."""
 
-import importlib
 from typing import Any
 
 import pulumi
 
-from components.change import OUTPUT
-from stacks import config, guard, memory, offers
-from stacks.previous import previous
+from components.change import OUTPUT, previous_outputs
+from stacks import config, guard, offers
 
 # Exit status with which Pulumi's own runner says that everything has been said: no line about it follows the error.
 _SAID = 32
@@ -27,15 +25,11 @@ async def build() -> dict[str, Any]:
     stack = config.load(pulumi.get_stack())
     for warning in stack.warnings:
         pulumi.log.warn(warning)
-    last = await previous(OUTPUT, "generations")
+    last = await previous_outputs(OUTPUT, "generations")
     # Before any resource is declared: what is refused here has touched nothing.
     stack = guard.compared(stack, last)
-    memory.check(stack, last)
     offers.check(stack, last)
-    # Only the platform in use: each loads the SDK of its cloud.
-    platform = importlib.import_module(f"stacks.{stack.platform}")
-    outputs: dict[str, Any] = platform.build(stack, guard.rest(stack, last))
-    return outputs
+    return stack.platform.build(stack, guard.before(stack, last))
 
 
 pulumi.run(program)

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import secrets
+from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any, NotRequired, TypedDict, TypeVar, cast
 
 import pulumi
@@ -15,8 +17,6 @@ from .machine import Machine
 from .member import EtcdMember
 from .operator import new_operator
 from .pki import (
-    EARLY_RENEWAL_HOURS,
-    YEAR_HOURS,
     Authority,
     ClientCertificate,
     EtcdPki,
@@ -27,14 +27,15 @@ from .pki import (
 from .plan import ClusterPlan, MemberPlan, UserPlan, member_specs, spec_text, warnings, with_users
 from .plan.authorities import DEFAULT_PEER_AUTHORITY, peers_have_their_own
 from .plan.errors import refuse
-from .plan.flags import DEFAULT_QUOTA, METRICS_LOOPBACK, PKI_DIRECTORY
+from .plan.flags import PKI_DIRECTORY
 from .plan.guard.state import State, wanted_state
-from .plan.releases import DEFAULT_MIRROR, check_headers
+from .plan.releases import check_headers
 from .plan.spec import DEFAULT_DATA_DIRECTORY, client_urls
-from .plan.versions import DEFAULT_VERSION
 from .whole import proved, refuse_parts
 
 _T = TypeVar("_T")
+# Arguments of these names are what the plan calls so too.
+_PLANNED = {each.name for each in fields(ClusterPlan)}
 
 
 class Certificates(TypedDict):
@@ -151,8 +152,8 @@ class EtcdCluster(pulumi.ComponentResource):
     """What this update has done, to be `previous` of the next; resolves when the cluster has been proved healthy."""
 
     def __init__(self, name: str, args: EtcdClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        args = _with_peers(args)
-        plan = _plan(name, args)
+        args = with_peers(args)
+        plan = cluster_plan(name, args, [_member_plan(each) for each in args["members"]], bundle.digest())
         refuse(check_headers(args.get("release_headers", {})))
         specs = member_specs(plan)
         first = with_users(next(iter(specs.values())), plan)
@@ -290,8 +291,8 @@ def _after(proof: pulumi.Output[Any], value: pulumi.Output[_T]) -> pulumi.Output
     return pulumi.Output.all(proof, value).apply(lambda both: cast(_T, both[1]))
 
 
-def _with_peers(args: EtcdClusterArgs) -> EtcdClusterArgs:
-    """The arguments with the CA of the peers, where its default is one of their own."""
+def with_peers(args: EtcdClusterArgs) -> EtcdClusterArgs:
+    """The arguments with the CA of the peers, where its default is one of their own: `previous` says whether."""
     plans = [plan_of(each) for each in authorities_of(args.get("authorities"))]
     # Who compares with nothing says nothing of whether the cluster exists.
     if "peer_authorities" in args or "previous" not in args or not peers_have_their_own(args["previous"], plans):
@@ -299,39 +300,36 @@ def _with_peers(args: EtcdClusterArgs) -> EtcdClusterArgs:
     return {**args, "peer_authorities": [{"name": DEFAULT_PEER_AUTHORITY}]}
 
 
-def _plan(name: str, args: EtcdClusterArgs) -> ClusterPlan:
+def cluster_plan(name: str, args: EtcdClusterArgs, members: Sequence[MemberPlan], program: str = "") -> ClusterPlan:
+    """The cluster that arguments describe, every default filled in.
+
+    Args:
+        name: the component's; the default name of the cluster.
+        args: the arguments, whose `members` are not looked at.
+        members: the members, in order.
+        program: digest of the program that the machines get; empty: not known.
+    """
     authorities, peers = authorities_of(args.get("authorities")), args.get("peer_authorities")
-    heartbeat, election = args.get("heartbeat_interval_ms"), args.get("election_timeout_ms")
-    return ClusterPlan(
-        name=args.get("cluster_name", name),
-        members=[
-            MemberPlan(
-                machine["name"],
-                machine["address"],
-                machine.get("data_directory", DEFAULT_DATA_DIRECTORY),
-                machine.get("extra_names", []),
-            )
-            for machine in args["members"]
-        ],
-        program=bundle.digest(),
-        version=args.get("version", DEFAULT_VERSION),
-        release_mirror=args.get("release_mirror", DEFAULT_MIRROR),
-        release_sha256=args.get("release_sha256", {}),
-        release_proxy=args.get("release_proxy"),
-        quota=args.get("quota", DEFAULT_QUOTA),
-        metrics=args.get("metrics", METRICS_LOOPBACK),
-        flags=args.get("flags", {}),
-        # Numbers come as floats when the component is used from another language.
-        heartbeat_interval_ms=None if heartbeat is None else int(heartbeat),
-        election_timeout_ms=None if election is None else int(election),
-        authorities=[plan_of(each) for each in authorities],
-        issuer=args.get("issuer", authorities[0]["name"] if authorities else ""),
-        peer_authorities=None if peers is None else [plan_of(each) for each in peers],
-        peer_issuer=args.get("peer_issuer", peers[0]["name"] if peers else ""),
-        extra_names=args.get("extra_names", []),
-        authentication=args.get("authentication", False),
-        users=[UserPlan(each["name"], each["prefix"], each["permission"]) for each in args.get("users", [])],
-    )
+    # Numbers come as floats when the component is used from another language.
+    given: dict[str, Any] = {
+        key: int(value) if isinstance(value, float) else value for key, value in args.items() if key in _PLANNED
+    }
+    given |= {
+        "name": args.get("cluster_name", name),
+        "members": members,
+        "program": program,
+        "authorities": [plan_of(each) for each in authorities],
+        "issuer": args.get("issuer", authorities[0]["name"] if authorities else ""),
+        "peer_authorities": None if peers is None else [plan_of(each) for each in peers],
+        "peer_issuer": args.get("peer_issuer", peers[0]["name"] if peers else ""),
+        "users": [UserPlan(each["name"], each["prefix"], each["permission"]) for each in args.get("users", [])],
+    }
+    return ClusterPlan(**given)
+
+
+def _member_plan(machine: Machine) -> MemberPlan:
+    directory = machine.get("data_directory", DEFAULT_DATA_DIRECTORY)
+    return MemberPlan(machine["name"], machine["address"], directory, machine.get("extra_names", []))
 
 
 def _wanted(plan: ClusterPlan, args: EtcdClusterArgs) -> State:
@@ -361,28 +359,16 @@ def _applied(asked: str, report: dict[str, Any]) -> dict[str, Any]:
 
 
 def _pki_args(args: EtcdClusterArgs) -> EtcdPkiArgs:
-    lifetimes = args.get("certificates", {})
     pki: EtcdPkiArgs = {
         "members": [
             {"name": each["name"], "address": each["address"], "extra_names": each.get("extra_names", [])}
             for each in args["members"]
         ],
-        "extra_names": args.get("extra_names", []),
-        "validity_hours": lifetimes.get("validity_hours", YEAR_HOURS),
-        "early_renewal_hours": lifetimes.get("early_renewal_hours", EARLY_RENEWAL_HOURS),
-        "ca_validity_hours": lifetimes.get("ca_validity_hours", 10 * YEAR_HOURS),
+        "users": [user["name"] for user in args.get("users", [])],
     }
-    if "authorities" in args:
-        pki["authorities"] = args["authorities"]
-    if "issuer" in args:
-        pki["issuer"] = args["issuer"]
-    if "peer_authorities" in args:
-        pki["peer_authorities"] = args["peer_authorities"]
-    if "peer_issuer" in args:
-        pki["peer_issuer"] = args["peer_issuer"]
-    if "users" in args:
-        pki["users"] = [user["name"] for user in args["users"]]
-    return pki
+    same = ("authorities", "issuer", "peer_authorities", "peer_issuer", "extra_names")
+    given = {**args.get("certificates", {}), **{name: each for name, each in args.items() if name in same}}
+    return cast(EtcdPkiArgs, {**pki, **given})
 
 
 def _etcdctl(endpoints: list[str]) -> str:

@@ -17,9 +17,9 @@ class Login(TypedDict):
     """With which key somebody logs in; with none: with those in the ssh agent."""
 
     private_key: NotRequired[pulumi.Input[str]]
-    """Private ssh key (secret)."""
+    """Private ssh key in PEM or OpenSSH format (secret). Default: those in the ssh agent of whoever runs Pulumi."""
     private_key_password: NotRequired[pulumi.Input[str]]
-    """Its passphrase (secret)."""
+    """Its passphrase (secret). Default: it has none."""
 
 
 def login(private_key: pulumi.Input[str] | None, password: pulumi.Input[str] | None) -> Login:
@@ -37,38 +37,22 @@ def with_login(way: _Way, key: Login) -> _Way:
     return cast(_Way, {**cast(dict[str, Any], way), **key})
 
 
-class Bastion(TypedDict):
+class Bastion(Login):
     """The host through which machines without a way in from the operator are reached."""
 
     host: pulumi.Input[str]
-    """Name or address of the bastion as the operator reaches it."""
+    """Name or address at which the operator (or the bastion) reaches it."""
     host_key: pulumi.Input[str]
-    """Public host key of the bastion, one line like `ssh-ed25519 AAAA...`; any other key is refused."""
-    private_key: NotRequired[pulumi.Input[str]]
-    """Private ssh key in PEM or OpenSSH format (secret). Default: those in the ssh agent of whoever runs Pulumi."""
-    private_key_password: NotRequired[pulumi.Input[str]]
-    """Its passphrase (secret). Default: it has none."""
+    """Its public host key, one line like `ssh-ed25519 AAAA...`; any other key is refused."""
     user: NotRequired[str]
-    """Login on the bastion. Default: `root`."""
+    """Login: on a machine `root`, or a user with password-less sudo. Default: `root`."""
     port: NotRequired[int]
     """TCP port of its sshd. Default: 22."""
 
 
-class Ssh(TypedDict):
+class Ssh(Bastion):
     """How the operator reaches a machine."""
 
-    host: pulumi.Input[str]
-    """Name or address of the machine as the operator (or the bastion) reaches it."""
-    host_key: pulumi.Input[str]
-    """Public host key of the machine, one line like `ssh-ed25519 AAAA...`; any other key is refused."""
-    private_key: NotRequired[pulumi.Input[str]]
-    """Private ssh key in PEM or OpenSSH format (secret). Default: those in the ssh agent of whoever runs Pulumi."""
-    private_key_password: NotRequired[pulumi.Input[str]]
-    """Its passphrase (secret). Default: it has none."""
-    user: NotRequired[str]
-    """Login: `root`, or a user with password-less sudo. Default: `root`."""
-    port: NotRequired[int]
-    """TCP port of sshd. Default: 22."""
     bastion: NotRequired[Bastion]
     """Reach the machine through this host. Default: directly."""
 

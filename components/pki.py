@@ -27,6 +27,7 @@ _AUTHORITY = ["digital_signature", "key_encipherment", "cert_signing"]
 
 YEAR_HOURS = 8760
 EARLY_RENEWAL_HOURS = 720
+CA_HOURS = 10 * YEAR_HOURS
 
 
 class Authority(TypedDict):
@@ -156,7 +157,7 @@ class EtcdPki(pulumi.ComponentResource):
                 where = "authorities" if authority in authorities else "peer_authorities"
                 key, certificate = self._own_authority(authority, where, issues=issues)
             else:
-                key, certificate = self._make_authority(name_of, int(args.get("ca_validity_hours", 10 * YEAR_HOURS)))
+                key, certificate = self._make_authority(name_of, int(args.get("ca_validity_hours", CA_HOURS)))
             trusted[name_of] = certificate
             issuers[name_of] = _Issuer(name_of, key, certificate)
         self._issuer, self._peer_issuer = issuers[issuer], issuers[peer_issuer]

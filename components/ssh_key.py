@@ -25,3 +25,21 @@ def ssh_key(name: str, of: str, parent: pulumi.Resource) -> tls.PrivateKey:
         parent=parent, delete_before_replace=False, hooks=pulumi.ResourceHookBinding(before_create=[hook])
     )
     return tls.PrivateKey(name, algorithm="ED25519", opts=options)
+
+
+class CloudKey(pulumi.ComponentResource):
+    """The operator's ssh key, made here; a cloud's own component may tell the cloud of it.
+
+    Child: `<name>` (PrivateKey).
+    """
+
+    private_key: pulumi.Output[str]
+    """Private key, OpenSSH format (secret)."""
+    public_key: pulumi.Output[str]
+    """Its public half, one line."""
+
+    def __init__(self, type_: str, name: str, opts: pulumi.ResourceOptions | None) -> None:
+        super().__init__(f"external-etcd:index:{type_}", name, None, opts)
+        key = ssh_key(name, "the operator's", self)
+        self.private_key = pulumi.Output.secret(key.private_key_openssh)
+        self.public_key = key.public_key_openssh.apply(str.strip)

@@ -5,10 +5,13 @@ from dataclasses import replace
 from typing import Any
 
 from components.change import OUTPUT, accept
-from components.plan.authorities import DEFAULT_PEER_AUTHORITY, peers_have_their_own
+from components.cluster import with_peers
+from components.pki import authorities_of
+from components.plan.generations import check_generations
 from components.plan.guard.state import State, read_state, wanted_state
 
-from .config import NAMESPACE, AuthorityConfig, StackConfig, cluster_plan, spelled
+from .authorities import own_certificate
+from .config import NAMESPACE, ConfigError, StackConfig
 
 
 def compared(stack: StackConfig, last: Mapping[str, Any]) -> StackConfig:
@@ -23,32 +26,43 @@ def compared(stack: StackConfig, last: Mapping[str, Any]) -> StackConfig:
     """
 
     def key(name: str) -> str:
-        return f"{NAMESPACE}:override" if name == "override" else spelled(stack, name)
+        return f"{NAMESPACE}:override" if name == "override" else stack.spelled(name)
 
     previous = last.get(OUTPUT)
-    if stack.peer_authorities is None and peers_have_their_own(previous, [each.plan for each in stack.authorities]):
-        peers = (AuthorityConfig(DEFAULT_PEER_AUTHORITY),)
-        stack = replace(stack, peer_authorities=peers, peer_issuer=DEFAULT_PEER_AUTHORITY)
-    accept(previous, wanted(stack), stack.override, key)
-    return replace(stack, previous=previous)
+    stack = replace(stack, arguments=with_peers({**stack.arguments, "previous": previous}))
+    accept(previous, wanted(stack), stack.arguments.get("override", ""), key)
+    return stack
 
 
-def rest(stack: StackConfig, last: Mapping[str, Any]) -> dict[str, Any]:
-    """What a platform still has to compare itself: nothing, where the guard has (and may have been overridden)."""
-    return {} if read_state(stack.previous) is not None else dict(last)
+def before(stack: StackConfig, last: Mapping[str, Any]) -> dict[str, int]:
+    """Slot -> generation in the last update; nothing where the guard has compared them (and may have been overridden).
+
+    Args:
+        stack: the configuration, as `compared` returns it.
+        last: outputs of the last update.
+
+    Raises:
+        ConfigError: the wanted ones may not follow.
+    """
+    if read_state(stack.previous) is not None:
+        return {}
+    # Numbers come back as floats.
+    found = {slot: int(generation) for slot, generation in last.get("generations", {}).items()}
+    if problems := check_generations(found, stack.machines.generations, stack.machines.key):
+        raise ConfigError(stack.cluster_name, problems)
+    return found
 
 
 def wanted(stack: StackConfig) -> State:
     """What the stack wants, in the guard's terms; `EtcdCluster` makes the same of its arguments."""
+    machines, args = stack.machines, stack.arguments
+    authorities = [*args.get("peer_authorities", ()), *authorities_of(args.get("authorities"))]
+    certificates = {each["name"]: own_certificate(each) for each in authorities}
     return wanted_state(
-        cluster_plan(stack),
-        generations=stack.generations,
+        stack.plan,
+        generations=machines.generations,
         identities={},
-        certificates={
-            each.name: each.certificate
-            for each in [*(stack.peer_authorities or ()), *stack.authorities]
-            if each.certificate is not None
-        },
-        on_volumes=stack.on_volumes,
-        origins=stack.origins,
+        certificates={name: text for name, text in certificates.items() if text is not None},
+        on_volumes=machines.on_volumes,
+        origins=machines.origins,
     )

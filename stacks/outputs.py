@@ -5,61 +5,18 @@ from typing import Any
 
 import pulumi
 
-from components import Authority, Bastion, EtcdCluster, EtcdClusterArgs, Machine, Ssh
+from components import Bastion, EtcdCluster, EtcdClusterArgs, Machine, Ssh
 from components.change import OUTPUT
 from components.kubernetes import cluster_api
 from components.plan.spec import DEFAULT_DATA_DIRECTORY
 
-from .config import AuthorityConfig, StackConfig
+from .arguments import with_secrets
+from .config import StackConfig
 
 
 def cluster_args(stack: StackConfig, machines: list[Machine]) -> EtcdClusterArgs:
     """The component's arguments as the configuration has them."""
-    args: EtcdClusterArgs = {
-        "members": machines,
-        "cluster_name": stack.cluster_name,
-        "version": stack.version,
-        "quota": stack.quota,
-        "flags": dict(stack.flags),
-        "metrics": stack.metrics,
-        "release_mirror": stack.release_mirror,
-        "release_sha256": dict(stack.release_sha256),
-        "certificates": {
-            "validity_hours": stack.certificates.validity_hours,
-            "early_renewal_hours": stack.certificates.early_renewal_hours,
-            "ca_validity_hours": stack.certificates.ca_validity_hours,
-        },
-        "authorities": [_authority(authority) for authority in stack.authorities],
-        "issuer": stack.issuer,
-        "extra_names": list(stack.extra_names),
-        "authentication": stack.authentication,
-        "users": [{"name": user.name, "prefix": user.prefix, "permission": user.permission} for user in stack.users],
-    }
-    if stack.peer_authorities is not None:
-        args["peer_authorities"] = [_authority(authority) for authority in stack.peer_authorities]
-        args["peer_issuer"] = stack.peer_issuer
-    if stack.heartbeat_interval_ms is not None:
-        args["heartbeat_interval_ms"] = stack.heartbeat_interval_ms
-    if stack.election_timeout_ms is not None:
-        args["election_timeout_ms"] = stack.election_timeout_ms
-    if stack.release_proxy is not None:
-        args["release_proxy"] = stack.release_proxy
-    if stack.release_headers:
-        args["release_headers"] = {name: pulumi.Output.secret(text) for name, text in stack.release_headers.items()}
-    if stack.previous is not None:
-        args["previous"] = dict(stack.previous)
-    if stack.override:
-        args["override"] = stack.override
-    return args
-
-
-def _authority(given: AuthorityConfig) -> Authority:
-    authority: Authority = {"name": given.name}
-    if given.certificate is not None:
-        authority["certificate"] = given.certificate
-    if given.private_key is not None:
-        authority["private_key"] = pulumi.Output.secret(given.private_key)
-    return authority
+    return {**with_secrets(stack.arguments, stack.table), "members": machines, "cluster_name": stack.cluster_name}
 
 
 def cluster_outputs(stack: StackConfig, cluster: EtcdCluster) -> dict[str, Any]:
@@ -69,7 +26,7 @@ def cluster_outputs(stack: StackConfig, cluster: EtcdCluster) -> dict[str, Any]:
         "ca_cert": cluster.ca_certificate,
         "peer_ca_cert": cluster.peer_ca_certificate,
         "apiserver_etcd_client": cluster.apiserver_etcd_client,
-        **({"users": cluster.users} if stack.users else {}),
+        **({"users": cluster.users} if stack.plan.users else {}),
         "kubeadm": cluster.kubeadm,
         "kubeadm_files": cluster.kubeadm_files,
         "cluster_api": _cluster_api(stack, cluster),

@@ -3,11 +3,12 @@
 import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from components.plan.errors import Problem, did_you_mean, shown
 
-from .keys import BOOLEAN, BY_PATH, INTEGER, LIST, MAP, OBJECT, TEXT, TEXTS, Key, below, holds_secret
+from .table import BOOLEAN, INTEGER, LIST, MAP, OBJECT, TEXT, TEXTS, Key, Table
 
 _SECRET = "a secret (not shown)"  # noqa: S105
 _WANTED = {
@@ -21,103 +22,129 @@ _WANTED = {
 }
 
 
-def read(values: Mapping[str, str], problems: list[Problem]) -> dict[str, Any]:
-    """The configuration with each value in its type; what is wrong or absent is left out, and is in `problems`.
+class Reading:
+    """A configuration with each value in its type, and what is wrong with it.
 
     Args:
+        table: the keys that there are.
+        stack: name of the stack; the default name of the cluster.
         values: key -> text as Pulumi hands it over: scalars as they are, everything else as JSON.
-        problems: gets every problem found.
+        directory: what relative paths are relative to.
+        settings: what is set beside the program's own keys: full keys of providers, the environment.
     """
-    decoded: dict[str, Any] = {}
-    for name, text in values.items():
-        key = BY_PATH.get(name)
-        decoded[name] = text if key is None else _decode(text, key)
-    return _read_object(decoded, "", "", problems)
 
+    given: dict[str, Any]
+    """The typed values; what is wrong or absent is left out."""
+    problems: list[Problem]
+    """Everything that is wrong; who looks at what the values mean adds to it."""
 
-def read_machines(document: object, at: str, problems: list[Problem]) -> list[Any] | None:
-    """The `machines` of a file's document; None when there is none, and that is in `problems`."""
-    if not isinstance(document, dict) or "machines" not in document:
-        problems.append(
-            Problem(at, _kind(document), "The file is an object with the key machines", "See docs/reference.md")
-        )
+    def __init__(
+        self, table: Table, stack: str, values: Mapping[str, str], directory: Path, settings: Mapping[str, str]
+    ) -> None:
+        self.table = table
+        self.settings = settings
+        self.problems = []
+        self._directory = directory
+        decoded = {name: _decode(text, table.by_path.get(name)) for name, text in values.items()}
+        self.given = self._read_object(decoded, "", "")
+        self.cluster: str = self.given.get("clusterName", stack)
+
+    def path(self, given: str) -> Path:
+        """A file that the configuration names."""
+        return self._directory / Path(given).expanduser()
+
+    def refuse(self, key: str, value: str, rule: str, remedy: str) -> None:
+        """Notes a problem."""
+        self.problems.append(Problem(key, value, rule, remedy))
+
+    def refused(self, *keys: str) -> bool:
+        """Whether there is a problem with one of these keys."""
+        return any(problem.key in keys for problem in self.problems)
+
+    def add(self, problems: list[Problem]) -> None:
+        """Notes what is wrong at keys that were read; where a value could not even be read, that is a problem already.
+
+        Args:
+            problems: what was found; of two at one key both are noted.
+        """
+        known = {problem.key for problem in self.problems}
+        self.problems += [problem for problem in problems if problem.key not in known]
+
+    def file(self, document: object, key: str, at: str) -> list[Any] | None:
+        """The list at the one key of a file's document; None when there is none, and that is a problem then."""
+        if not isinstance(document, dict) or key not in document:
+            self.refuse(at, _kind(document), f"The file is an object with the key {key}", "See docs/reference.md")
+            return None
+        self.problems += [_unknown(f"{at}: {name}", name, [key]) for name in document if name != key]
+        found = self._read_value(document[key], self.table.by_path[key], f"{at}: {key}")
+        return found if isinstance(found, list) else None
+
+    def _read_object(self, given: Mapping[str, Any], path: str, at: str) -> dict[str, Any]:
+        keys = {key.name: key for key in self.table.below(path)}
+        prefix = f"{at}." if at else ""
+        found = {}
+        for name, value in given.items():
+            if name not in keys:
+                self.problems.append(_unknown(f"{prefix}{name}", name, list(keys)))
+            else:
+                typed = self._read_value(value, keys[name], f"{prefix}{name}")
+                if typed is not None:
+                    found[name] = typed
+        for name, key in keys.items():
+            if key.required and name not in given:
+                self.refuse(f"{prefix}{name}", "nothing", "This key is required", f"Set it: {key.meaning}")
+        return found
+
+    def _read_value(self, value: Any, key: Key, at: str) -> Any:  # noqa: PLR0911  a table of types
+        if key.type == OBJECT and isinstance(value, dict):
+            return self._read_object(value, key.path, at)
+        if key.type == LIST and isinstance(value, list):
+            return self._read_list(value, key, at)
+        if key.type == MAP and isinstance(value, dict):
+            return self._read_map(value, at)
+        if key.type == TEXTS and isinstance(value, list) and all(isinstance(item, str) for item in value):
+            return value
+        if key.type == BOOLEAN and str(value).lower() in ("true", "false"):
+            return str(value).lower() == "true"
+        if key.type == TEXT and isinstance(value, str) and (value.strip() or not key.required):
+            return value
+        if key.type == INTEGER and not isinstance(value, bool) and re.fullmatch(r"-?\d{1,9}", str(value), re.ASCII):
+            return int(value)
+        simple = key.type in (TEXT, INTEGER, BOOLEAN) and not isinstance(value, (dict, list))
+        given = _SECRET if self.table.holds_secret(key.path) else shown(value) if simple else _kind(value)
+        self.refuse(at, given, f"It is {_WANTED[key.type]}", f"Set it: {key.meaning}")
         return None
-    problems += [_unknown(f"{at}: {name}", name, ["machines"]) for name in document if name != "machines"]
-    found = _read_value(document["machines"], BY_PATH["machines"], f"{at}: machines", problems)
-    return found if isinstance(found, list) else None
+
+    def _read_list(self, value: list[Any], key: Key, at: str) -> list[Any] | None:
+        items = []
+        for index, item in enumerate(value):
+            if isinstance(item, dict):
+                items.append(self._read_object(item, f"{key.path}[]", f"{at}[{index}]"))
+            else:
+                self.refuse(f"{at}[{index}]", _kind(item), f"It is {_WANTED[OBJECT]}", "See docs/reference.md")
+        # A list that lost an item would be counted wrongly.
+        return items if len(items) == len(value) else None
+
+    def _read_map(self, value: Mapping[str, Any], at: str) -> dict[str, str]:
+        found = {}
+        for name, item in value.items():
+            if isinstance(item, bool):
+                found[name] = "true" if item else "false"
+            elif isinstance(item, (str, int)):
+                found[name] = str(item)
+            else:
+                self.refuse(f"{at}.{name}", _kind(item), "It is a text, a whole number, true or false", "Give one")
+        return found
 
 
-def _decode(text: str, key: Key) -> object:
+def _decode(text: str, key: Key | None) -> object:
     """A value of the top level in the form that a nested one has."""
-    if key.type == TEXT or not isinstance(text, str):
+    if key is None or key.type == TEXT or not isinstance(text, str):
         return text
     try:
         return json.loads(text)
     except ValueError:
         return text
-
-
-def _read_object(given: Mapping[str, Any], path: str, at: str, problems: list[Problem]) -> dict[str, Any]:
-    keys = {key.path.rpartition(".")[2]: key for key in below(path)}
-    prefix = f"{at}." if at else ""
-    found = {}
-    for name, value in given.items():
-        if name not in keys:
-            problems.append(_unknown(f"{prefix}{name}", name, list(keys)))
-        else:
-            typed = _read_value(value, keys[name], f"{prefix}{name}", problems)
-            if typed is not None:
-                found[name] = typed
-    for name, key in keys.items():
-        if key.required and name not in given:
-            problems.append(Problem(f"{prefix}{name}", "nothing", "This key is required", f"Set it: {key.meaning}"))
-    return found
-
-
-def _read_value(value: Any, key: Key, at: str, problems: list[Problem]) -> Any:  # noqa: PLR0911  a table of types
-    if key.type == OBJECT and isinstance(value, dict):
-        return _read_object(value, key.path, at, problems)
-    if key.type == LIST and isinstance(value, list):
-        return _read_list(value, key, at, problems)
-    if key.type == MAP and isinstance(value, dict):
-        return _read_map(value, at, problems)
-    if key.type == TEXTS and isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return value
-    if key.type == BOOLEAN and str(value).lower() in ("true", "false"):
-        return str(value).lower() == "true"
-    if key.type == TEXT and isinstance(value, str) and (value.strip() or not key.required):
-        return value
-    if key.type == INTEGER and not isinstance(value, bool) and re.fullmatch(r"-?\d{1,9}", str(value), re.ASCII):
-        return int(value)
-    simple = key.type in (TEXT, INTEGER, BOOLEAN) and not isinstance(value, (dict, list))
-    given = _SECRET if holds_secret(key.path) else shown(value) if simple else _kind(value)
-    problems.append(Problem(at, given, f"It is {_WANTED[key.type]}", f"Set it: {key.meaning}"))
-    return None
-
-
-def _read_list(value: list[Any], key: Key, at: str, problems: list[Problem]) -> list[Any] | None:
-    items = []
-    for index, item in enumerate(value):
-        if isinstance(item, dict):
-            items.append(_read_object(item, f"{key.path}[]", f"{at}[{index}]", problems))
-        else:
-            problems.append(Problem(f"{at}[{index}]", _kind(item), f"It is {_WANTED[OBJECT]}", "See docs/reference.md"))
-    # A list that lost an item would be counted wrongly.
-    return items if len(items) == len(value) else None
-
-
-def _read_map(value: Mapping[str, Any], at: str, problems: list[Problem]) -> dict[str, str]:
-    found = {}
-    for name, item in value.items():
-        if isinstance(item, bool):
-            found[name] = "true" if item else "false"
-        elif isinstance(item, (str, int)):
-            found[name] = str(item)
-        else:
-            problems.append(
-                Problem(f"{at}.{name}", _kind(item), "It is a text, a whole number, true or false", "Give one")
-            )
-    return found
 
 
 def _unknown(at: str, name: str, known: list[str]) -> Problem:

@@ -1,32 +1,27 @@
 """Writes the generated parts of docs/reference.md: `python3 -m stacks.reference`.
 
-Configuration keys come from `stacks.keys`, arguments of components from the docstrings under their fields. A test
-compares the file with what this module would write.
+Configuration keys come from `stacks.keys` and the platforms, arguments of components from the docstrings under their
+fields. A test compares the file with what this module would write.
 """
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from .keys import KEYS, Key
+from .keys import table
+from .platforms import PLATFORMS
+from .table import Key
 
 ROOT = Path(__file__).resolve().parent.parent
 FILE = ROOT / "docs" / "reference.md"
 
-# Module below components -> TypedDicts whose fields are documented.
-ARGUMENTS = {
-    "cluster": ("EtcdClusterArgs", "User", "Certificates"),
-    "machine": ("Machine", "Ssh", "Bastion"),
-    "pki": ("Authority",),
-    "aws/network": ("AwsNetworkArgs", "AwsSubnet"),
-    "aws/bastion": ("AwsBastionArgs",),
-    "aws/machines": ("AwsMachinesArgs", "AwsSlot", "AwsVolume"),
-    "hetzner/network": ("HetznerNetworkArgs",),
-    "hetzner/key": ("HetznerKeyArgs",),
-    "hetzner/bastion": ("HetznerBastionArgs",),
-    "hetzner/machines": ("HetznerMachinesArgs", "HetznerSlot", "HetznerVolume"),
-}
+# Modules below components whose TypedDicts are documented; those of each cloud come after them.
+ARGUMENTS = ("cluster", "machine", "pki")
+# Modules with the TypedDicts that those are made of.
+SHARED = ("machine", "first_boot", "slots")
+# TypedDicts that nobody passes.
+_INTERNAL = ("Login", "CloudMachine", "ClientCertificate", "PkiMember", "EtcdPkiArgs")
 
 
 def generated() -> dict[str, str]:
@@ -51,7 +46,7 @@ def render(document: str) -> str:
 
 def _keys() -> str:
     rows = [_row("Key", "Type", "Unit", "Default", "Meaning"), _row(*["---"] * 5)]
-    for key in KEYS:
+    for key in table(PLATFORMS).keys:
         meaning = f"{key.meaning} Secret." if key.secret else key.meaning
         rows.append(_row(f"`{key.path}`", key.type, key.unit or "–", _default(key), meaning))
     return "".join(rows)
@@ -70,16 +65,38 @@ def _row(*cells: str) -> str:
 
 
 def _arguments() -> Iterator[str]:
-    for module, names in ARGUMENTS.items():
-        tree = ast.parse((ROOT / "components" / f"{module}.py").read_text(encoding="utf-8"))
-        classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
-        for name in names:
-            rows = "".join(_row(*cells) for cells in _fields(classes[name]))
+    clouds = [each.name for each in PLATFORMS if each.provider]
+    files = [path for name in clouds for path in sorted((ROOT / "components" / name).glob("*.py"))]
+    shared: dict[str, ast.ClassDef] = {}
+    for module in SHARED:
+        shared |= _dictionaries(_path(module), shared)
+    for path in [*map(_path, ARGUMENTS), *files]:
+        classes = _dictionaries(path, shared)
+        # What a component takes, and then what that is made of.
+        for name in sorted(classes.keys() - {*_INTERNAL}, key=lambda name: (not name.endswith("Args"), name)):
+            rows = "".join(_row(*cells) for cells in _fields(classes[name], shared | classes))
             head = _row("Field", "Type", "Meaning") + _row(*["---"] * 3)
             yield f"### {name}\n\n{ast.get_docstring(classes[name])}\n\n{head}{rows}"
 
 
-def _fields(class_: ast.ClassDef) -> Iterator[tuple[str, str, str]]:
+def _path(module: str) -> Path:
+    return ROOT / "components" / f"{module}.py"
+
+
+def _dictionaries(path: Path, shared: Mapping[str, ast.ClassDef]) -> dict[str, ast.ClassDef]:
+    """The TypedDicts of a module, those made of shared ones among them."""
+    found: dict[str, ast.ClassDef] = {}
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        known = {"TypedDict", *shared, *found}
+        if isinstance(node, ast.ClassDef) and known & {ast.unparse(base) for base in node.bases}:
+            found[node.name] = node
+    return found
+
+
+def _fields(class_: ast.ClassDef, classes: Mapping[str, ast.ClassDef]) -> Iterator[tuple[str, str, str]]:
+    for base in class_.bases:
+        if ast.unparse(base) in classes:
+            yield from _fields(classes[ast.unparse(base)], classes)
     for field, docstring in zip(class_.body, class_.body[1:], strict=False):
         if isinstance(field, ast.AnnAssign) and isinstance(docstring, ast.Expr):
             type_ = ast.unparse(field.annotation)

@@ -1,26 +1,24 @@
 """AwsBastion: the machine through which machines without a public address are reached."""
 
-from typing import NotRequired, TypedDict
+from typing import NotRequired
 
 import pulumi
 import pulumi_aws as aws
 
-from ..first_boot import FOR_ROOT
-from ..machine import Bastion, Ssh, login, with_login
-from ..plan import cloud_init
-from ..plan.aws import DEFAULT_ROOT_SIZE, DEFAULT_USER
+from ..first_boot import OperatorArgs, made_bastion, template, user_data, way_in
+from ..machine import Bastion
+from ..plan.aws import DEFAULT_ROOT_SIZE
 from ..plan.aws_types import DEFAULT_IMAGE
 from ..plan.firewall import SSH_PORT
 from ..ssh_key import ssh_key
-from ..wait_for_ssh import wait_for_ssh
 from .images import Images
 from .network import AwsNetwork
 from .rules import Rules
-from .server import METADATA, first_boot, root_volume
+from .server import METADATA, root_volume
 from .tags import tags
 
 
-class AwsBastionArgs(TypedDict):
+class AwsBastionArgs(OperatorArgs):
     """Arguments of `AwsBastion`."""
 
     cluster_name: str
@@ -31,18 +29,10 @@ class AwsBastionArgs(TypedDict):
     """Its subnet, with a route to an internet gateway: `edge_subnet_id` of the network."""
     operators: list[str]
     """Ranges from which ssh comes."""
-    private_key: NotRequired[pulumi.Input[str]]
-    """The operator's private ssh key (secret). Default: those in the ssh agent of whoever runs Pulumi."""
-    private_key_password: NotRequired[pulumi.Input[str]]
-    """Its passphrase (secret). Default: it has none."""
-    public_key: pulumi.Input[str]
-    """Its public half, one line."""
     image: NotRequired[str]
     """`debian-12`, `ubuntu-24.04` or `al2023`. Default: `debian-12`."""
     ami: NotRequired[str]
     """ID of any other image. Default: the newest of `image`, when the bastion is made."""
-    user: NotRequired[str]
-    """The operator's login. Default: `etcd-operator`."""
     tags: NotRequired[dict[str, str]]
     """Further tags. Default: none."""
 
@@ -62,7 +52,6 @@ class AwsBastion(pulumi.ComponentResource):
     ) -> None:
         super().__init__("external-etcd:index:AwsBastion", name, None, opts)
         cluster, further = args["cluster_name"], args.get("tags", {})
-        user = args.get("user", DEFAULT_USER)
         marked = tags(cluster, further, f"{cluster}-bastion", role="bastion")
         child = pulumi.ResourceOptions(parent=self)
         group = aws.ec2.SecurityGroup(
@@ -89,15 +78,12 @@ class AwsBastion(pulumi.ComponentResource):
         )
         address = aws.ec2.Eip(name, domain="vpc", network_interface=interface.id, tags=marked, opts=child)
         host_key = ssh_key(name, "the bastion's host key", self)
-        template = pulumi.Output.from_input(args["public_key"]).apply(
-            lambda key: cloud_init.template(user, [key], 1, FOR_ROOT, bastion=True)
-        )
         server = aws.ec2.Instance(
             name,
             ami=Images(self).id_of(args.get("image", DEFAULT_IMAGE), args.get("ami"), args["instance_type"]),
             instance_type=args["instance_type"],
             primary_network_interface=aws.ec2.InstancePrimaryNetworkInterfaceArgs(network_interface_id=interface.id),
-            user_data=first_boot(template, host_key),
+            user_data=user_data(template(args, bastion=True), host_key),
             user_data_replace_on_change=True,
             metadata_options=METADATA,
             root_block_device=root_volume(DEFAULT_ROOT_SIZE, marked),
@@ -109,17 +95,5 @@ class AwsBastion(pulumi.ComponentResource):
                 ignore_changes=["ami", "instanceType", "userData"],
             ),
         )
-        key = login(args.get("private_key"), args.get("private_key_password"))
-        way: Ssh = {
-            "host": address.public_ip,
-            "host_key": host_key.public_key_openssh,
-            "user": user,
-        }
-        way = with_login(way, key)
-        through: Bastion = {
-            "host": wait_for_ssh(f"{name}-ssh", way, address.public_ip, server, self),
-            "host_key": way["host_key"],
-            "user": user,
-        }
-        self.bastion = with_login(through, key)
+        self.bastion = made_bastion(name, way_in(args, address.public_ip, host_key), server, self)
         self.register_outputs({})

@@ -1,20 +1,19 @@
 """HetznerBastion: the machine through which machines without a public address are reached, and reach the internet."""
 
-from typing import NotRequired, TypedDict
+from typing import NotRequired
 
 import pulumi
 import pulumi_hcloud as hcloud
 
-from ..first_boot import FOR_ROOT
-from ..machine import Bastion, Ssh, login, with_login
+from ..first_boot import FOR_ROOT, OperatorArgs, made_bastion, template, user_data, way_in
+from ..machine import Bastion
 from ..plan import cloud_init
-from ..plan.hetzner import DEFAULT_IMAGE, DEFAULT_USER
+from ..plan.hetzner import DEFAULT_IMAGE
 from ..ssh_key import ssh_key
-from ..wait_for_ssh import wait_for_ssh
 from .network import HetznerNetwork
 
 
-class HetznerBastionArgs(TypedDict):
+class HetznerBastionArgs(OperatorArgs):
     """Arguments of `HetznerBastion`."""
 
     cluster_name: str
@@ -27,16 +26,8 @@ class HetznerBastionArgs(TypedDict):
     """Private address in the subnet."""
     network_range: str
     """Range of the network: whose way out this machine is."""
-    private_key: NotRequired[pulumi.Input[str]]
-    """The operator's private ssh key (secret). Default: those in the ssh agent of whoever runs Pulumi."""
-    private_key_password: NotRequired[pulumi.Input[str]]
-    """Its passphrase (secret). Default: it has none."""
-    public_key: pulumi.Input[str]
-    """Its public half, one line."""
     image: NotRequired[str]
     """Image. Default: `debian-12`."""
-    user: NotRequired[str]
-    """The operator's login. Default: `etcd-operator`."""
     ssh_keys: NotRequired[list[pulumi.Input[str]]]
     """Names or IDs of keys in the project, so that Hetzner sends no root password. Default: none."""
     labels: NotRequired[dict[str, str]]
@@ -56,17 +47,8 @@ class HetznerBastion(pulumi.ComponentResource):
         self, name: str, network: HetznerNetwork, args: HetznerBastionArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("external-etcd:index:HetznerBastion", name, None, opts)
-        user = args.get("user", DEFAULT_USER)
         host_key = ssh_key(name, "the bastion's host key", self)
         units = FOR_ROOT | cloud_init.translation(args["network_range"])
-        keys = pulumi.Output.all(args["public_key"], host_key.private_key_openssh, host_key.public_key_openssh)
-        first_boot: pulumi.Output[str] = pulumi.Output.secret(
-            keys.apply(
-                lambda all_: cloud_init.user_data(
-                    cloud_init.template(user, [all_[0]], 1, units, bastion=True), *all_[1:]
-                )
-            )
-        )
         server = hcloud.Server(
             name,
             name=f"{args['cluster_name']}-bastion",
@@ -78,7 +60,7 @@ class HetznerBastion(pulumi.ComponentResource):
             firewall_ids=[network.firewall_id],
             ssh_keys=args.get("ssh_keys", []),
             labels={**args.get("labels", {}), "etcd": "true", "cluster": args["cluster_name"], "role": "bastion"},
-            user_data=first_boot,
+            user_data=user_data(template(args, units, bastion=True), host_key),
             opts=pulumi.ResourceOptions(
                 parent=self,
                 delete_before_replace=True,
@@ -93,17 +75,5 @@ class HetznerBastion(pulumi.ComponentResource):
             gateway=server.id.apply(lambda _: args["address"]),
             opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True),
         )
-        key = login(args.get("private_key"), args.get("private_key_password"))
-        way: Ssh = {
-            "host": server.ipv4_address,
-            "host_key": host_key.public_key_openssh,
-            "user": user,
-        }
-        way = with_login(way, key)
-        through: Bastion = {
-            "host": wait_for_ssh(f"{name}-ssh", way, server.ipv4_address, server, self),
-            "host_key": way["host_key"],
-            "user": user,
-        }
-        self.bastion = with_login(through, key)
+        self.bastion = made_bastion(name, way_in(args, server.ipv4_address, host_key), server, self)
         self.register_outputs({})

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from . import aws_zones, ranges
-from .access import ARCHITECTURES, check_access
 from .aws_types import (
     DEFAULT_IMAGE,
     AwsVolume,
@@ -19,16 +18,15 @@ from .aws_types import (
     check_type,
     check_volume,
 )
+from .cloud import ARCHITECTURES, CloudPlan, CloudSlot, check_access, check_slots
 from .errors import Problem, shown
-from .origin import aws_network, aws_subnet, on_volume
-from .slots import SlotAddress, check_addresses, plan_addresses
+from .origin import MADE, PLATFORM, Origin, known, on_volume
+from .slots import check_addresses, plan_addresses
 
 DEFAULT_VPC = "10.2.0.0/16"
-DEFAULT_USER = "etcd-operator"
 DEFAULT_ROOT_SIZE = 16
 OWN_TAGS = ("Name", "cluster", "etcd", "member", "role")
 _ROOT_GIB = (8, 16384)
-_BASTION = "bastion"
 
 
 @dataclass(frozen=True)
@@ -42,22 +40,16 @@ class AwsSubnet:
     """That of a subnet that exists; None: it is made."""
 
 
-@dataclass(frozen=True)
-class AwsSlot:
+@dataclass(frozen=True, kw_only=True)
+class AwsSlot(CloudSlot):
     """One slot and the machine that is wanted in it."""
 
-    name: str
     instance_type: str
     image: str = DEFAULT_IMAGE
     ami: str | None = None
     """Goes before the image."""
     zone: str | None = None
     """None: it follows from the name's number."""
-    address: str | None = None
-    """None: it follows from the name's number."""
-    generation: int = 1
-    extra_names: Sequence[str] = ()
-    """Names in its certificates beside its own; `check_plan` judges them."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +63,13 @@ class AwsBastion:
     """A subnet that exists and has a way to the internet; None: one is made for it."""
 
 
-@dataclass(frozen=True)
-class AwsPlan:
-    """Network and machines of one cluster; `check_aws` says whether they can be."""
+@dataclass(frozen=True, kw_only=True)
+class AwsPlan(CloudPlan):
+    """Network and machines of one cluster; `check_aws` says whether they can be.
 
-    cluster: str
+    An image by name is looked for in the architecture of the machine.
+    """
+
     slots: Sequence[AwsSlot]
     subnets: Sequence[AwsSubnet]
     vpc_range: str = DEFAULT_VPC
@@ -83,21 +77,13 @@ class AwsPlan:
     """That of a VPC that exists; None: it is made."""
     region: str | None = None
     """That of the provider, where it is known."""
-    architecture: str | None = None
-    """That of the images, where the user says it; an image by name is looked for in that of the machine."""
-    operators: Sequence[str] = ()
-    clients: Sequence[str] = ()
     client_groups: Sequence[str] = ()
-    metrics_clients: Sequence[str] = ()
-    open_to_the_world: bool = False
-    public_ipv4: bool = True
     nat_gateway: bool = False
     volume: AwsVolume | None = None
     """None: the root volume."""
     root_size: int = DEFAULT_ROOT_SIZE
     """GiB."""
     bastion: AwsBastion | None = None
-    through_another_bastion: bool = False
     tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -144,7 +130,7 @@ class AwsPlan:
         for slot in self.slots:
             subnet = self.ranges.get(zones.get(slot.name, ""))
             if subnet is not None:
-                found |= plan_addresses(subnet, [SlotAddress(slot.name, slot.address)])
+                found |= plan_addresses(subnet, [slot])
         return found
 
     @property
@@ -157,6 +143,34 @@ class AwsPlan:
         }
         size = None if self.volume is None else self.volume.size
         return {slot: on_volume(subnets[zone], size) for slot, zone in self.slot_zones.items()}
+
+    @property
+    def on_volumes(self) -> bool:
+        """Whether etcd's data are on volumes."""
+        return self.volume is not None
+
+
+def aws_network(*, vpc_id: object, vpc_range: str) -> dict[str, str]:
+    """What all machines of a cluster on AWS have in common.
+
+    Args:
+        vpc_id: that of a VPC that exists, left out unless it is a text by now; None: it is made.
+        vpc_range: its range.
+    """
+    vpc = {"vpc_id": MADE, "vpc_range": vpc_range} if vpc_id is None else known("vpc_id", vpc_id)
+    return {PLATFORM: "aws", **vpc}
+
+
+def aws_subnet(network: Origin, *, zone: str, subnet_id: object, subnet_range: str) -> dict[str, str]:
+    """What those of one zone have in common.
+
+    Args:
+        network: what all have in common.
+        zone: availability zone, whose name begins with its region.
+        subnet_id: ID of the subnet there, if it exists, left out unless it is a text by now; None: it is made.
+        subnet_range: its range.
+    """
+    return {**network, "zone": zone, **known("subnets", subnet_range if subnet_id is None else subnet_id)}
 
 
 def check_aws(plan: AwsPlan, spelled: Callable[[str], str] = str) -> list[Problem]:
@@ -247,16 +261,9 @@ def _check_largest(text: str, key: str) -> list[Problem]:
 
 def _check_slots(plan: AwsPlan, spelled: Callable[[str], str]) -> list[Problem]:
     key = spelled("slots")
-    problems: list[Problem] = []
+    problems = check_slots(plan, key)
     for index, slot in enumerate(plan.slots):
-        at = f"{key}[{index}]"
-        problems += _check_machine(plan, slot, at, spelled)
-        if slot.generation < 1:
-            rule = "A generation is a whole number from 1 on"
-            problems.append(Problem(f"{at}.generation", shown(slot.generation), rule, "Leave it out for 1"))
-        if plan.bastion is not None and slot.name == _BASTION:
-            rule = "With a bastion that is made here, no slot has its name"
-            problems.append(Problem(f"{at}.name", shown(slot.name), rule, "Choose another name for the slot"))
+        problems += _check_machine(plan, slot, f"{key}[{index}]", spelled)
     zones_key = spelled("zones" if all(each.range is None for each in plan.subnets) else "subnets")
     stated = [(slot.name, slot.zone) for slot in plan.slots]
     return problems + aws_zones.check_spread(plan.zones, stated, key, zones_key) + _check_addresses(plan, key)
@@ -269,7 +276,7 @@ def _check_addresses(plan: AwsPlan, key: str) -> list[Problem]:
             continue
         reserved = {str(subnet[1]): "AWS's router", str(subnet[2]): "AWS's name server", str(subnet[3]): "AWS's own"}
         there = [index for index, slot in enumerate(plan.slots) if plan.slot_zones.get(slot.name) == zone]
-        slots = [SlotAddress(plan.slots[index].name, plan.slots[index].address) for index in there]
+        slots = [plan.slots[index] for index in there]
         for each in check_addresses(subnet, slots, "", reserved):
             found = re.fullmatch(r"\[(\d+)\](.*)", each.key)
             at = each.key if found is None else f"{key}[{there[int(found[1])]}]{found[2]}"

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from .access import ARCHITECTURES
+from .cloud import ARCHITECTURES
 from .errors import Problem, did_you_mean, shown
 
 DEFAULT_IMAGE = "debian-12"

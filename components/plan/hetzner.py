@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from . import ranges
-from .access import ARCHITECTURES, check_access
+from .cloud import ARCHITECTURES, BASTION, CloudPlan, CloudSlot, check_access, check_slots
 from .errors import Problem, did_you_mean, shown
-from .origin import hetzner_machine, hetzner_network
-from .slots import SlotAddress, check_addresses, plan_addresses
+from .origin import MADE, PLATFORM, Origin, on_volume
+from .slots import check_addresses, plan_addresses
 
 ZONES = {
     "fsn1": "eu-central",
@@ -28,7 +28,6 @@ ZONES = {
 DEFAULT_IMAGE = "debian-12"
 DEFAULT_NETWORK = "10.1.0.0/16"
 DEFAULT_SUBNET = "10.1.1.0/24"
-DEFAULT_USER = "etcd-operator"
 SPREAD_LIMIT = 10
 _NETWORK_LONGEST = 24
 _SUBNET_LONGEST = 28
@@ -40,19 +39,13 @@ _OWN_LABELS = ("cluster", "etcd", "member")
 _LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?", re.ASCII)
 
 
-@dataclass(frozen=True)
-class HetznerSlot:
+@dataclass(frozen=True, kw_only=True)
+class HetznerSlot(CloudSlot):
     """One slot and the machine that is wanted in it."""
 
-    name: str
     location: str
     server_type: str
     image: str = DEFAULT_IMAGE
-    address: str | None = None
-    """None: it follows from the name's number."""
-    generation: int = 1
-    extra_names: Sequence[str] = ()
-    """Names in its certificates beside its own; `check_plan` judges them."""
 
 
 @dataclass(frozen=True)
@@ -66,26 +59,22 @@ class HetznerBastion:
     """None: the fifth of the subnet."""
 
 
-@dataclass(frozen=True)
-class HetznerPlan:
-    """Network and machines of one cluster; `check_hetzner` says whether they can be."""
+@dataclass(frozen=True, kw_only=True)
+class HetznerPlan(CloudPlan):
+    """Network and machines of one cluster; `check_hetzner` says whether they can be.
 
-    cluster: str
+    Without an architecture, and where the name of an image does not say it, it is that of the server types.
+    """
+
     slots: Sequence[HetznerSlot]
+    network_id: int | None = None
+    """That of a network that exists; None: it is made."""
     network_range: str = DEFAULT_NETWORK
     subnet_range: str = DEFAULT_SUBNET
-    architecture: str | None = None
-    """That of the images, where their names do not say it; None: that of the server types."""
-    operators: Sequence[str] = ()
-    clients: Sequence[str] = ()
-    metrics_clients: Sequence[str] = ()
-    open_to_the_world: bool = False
-    public_ipv4: bool = True
     public_ipv6: bool = False
     volume_size: int | None = None
     """GB; None: the local disk."""
     bastion: HetznerBastion | None = None
-    through_another_bastion: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -94,7 +83,7 @@ class HetznerPlan:
         subnet = ranges.parse_range(self.subnet_range)
         if not isinstance(subnet, ipaddress.IPv4Network):
             return {}
-        return plan_addresses(subnet, [SlotAddress(slot.name, slot.address) for slot in self.slots])
+        return plan_addresses(subnet, self.slots)
 
     @property
     def bastion_address(self) -> str | None:
@@ -109,23 +98,53 @@ class HetznerPlan:
         """The network zone of its locations."""
         return ZONES[self.slots[0].location]
 
-    def origins(self, network_id: int | None) -> dict[str, dict[str, str]]:
-        """Slot -> where its machine comes from, for a plan without problems.
-
-        Args:
-            network_id: that of a network that exists; None: it is made.
-        """
+    @property
+    def origins(self) -> dict[str, dict[str, str]]:
+        """Slot -> where its machine comes from, for a plan without problems."""
         network = hetzner_network(
-            network_id=network_id, network_range=self.network_range, subnet_range=self.subnet_range, zone=self.zone
+            network_id=self.network_id,
+            network_range=self.network_range,
+            subnet_range=self.subnet_range,
+            zone=self.zone,
         )
         return {
             slot.name: hetzner_machine(network, location=slot.location, volume=self.volume_size) for slot in self.slots
         }
 
     @property
+    def on_volumes(self) -> bool:
+        """Whether etcd's data are on volumes."""
+        return self.volume_size is not None
+
+    @property
     def gateway(self) -> str:
         """The network's gateway: the first address of its range."""
         return str(ipaddress.IPv4Network(self.network_range)[1])
+
+
+def hetzner_network(*, network_id: int | None, network_range: str, subnet_range: str, zone: str) -> dict[str, str]:
+    """What all machines of a cluster on Hetzner Cloud have in common.
+
+    Args:
+        network_id: that of a network that exists; None: it is made.
+        network_range: its range.
+        subnet_range: range of the subnet that is made in it.
+        zone: network zone of the subnet.
+    """
+    made = {"network_id": MADE, "network_range": network_range}
+    network = made if network_id is None else {"network_id": str(int(network_id))}
+    return {PLATFORM: "hetzner", **network, "subnet_range": subnet_range, "network_zone": zone}
+
+
+def hetzner_machine(network: Origin, *, location: str, volume: int | None) -> dict[str, str]:
+    """The origin of one of them.
+
+    Args:
+        network: what they have in common.
+        location: where it is wanted.
+        volume: size of its volume in GB; None: it has none.
+    """
+    return on_volume({**network, "location": location}, volume)
 
 
 def check_hetzner(plan: HetznerPlan, spelled: Callable[[str], str] = str) -> list[Problem]:
@@ -154,7 +173,7 @@ def _check_network(plan: HetznerPlan, spelled: Callable[[str], str]) -> list[Pro
 
 def _check_slots(plan: HetznerPlan, spelled: Callable[[str], str]) -> list[Problem]:
     key = spelled("slots")
-    problems = []
+    problems = check_slots(plan, key)
     if len(plan.slots) > SPREAD_LIMIT:
         rule = f"A spread placement group holds at most {SPREAD_LIMIT} servers"
         problems.append(Problem(key, f"{len(plan.slots)} slots", rule, "State 3 or 5"))
@@ -170,19 +189,12 @@ def _check_slots(plan: HetznerPlan, spelled: Callable[[str], str]) -> list[Probl
                 rule = f"All locations lie in one network zone; {zones[first]} is in {first}, {slot.location} in {zone}"
                 same = ", ".join(name for name, of in ZONES.items() if of == first)
                 problems.append(Problem(f"{at}.location", shown(slot.location), rule, f"Choose from {same}"))
-        if slot.generation < 1:
-            rule = "A generation is a whole number from 1 on"
-            problems.append(Problem(f"{at}.generation", shown(slot.generation), rule, "Leave it out for 1"))
         if len(f"{plan.cluster}-{slot.name}") > 63:
             rule = "A server's name, <cluster>-<slot>, has at most 63 characters"
             problems.append(Problem(f"{at}.name", shown(slot.name), rule, "Shorten one of the two"))
     if plan.bastion is not None:
         at = spelled("bastion")
-        machine = HetznerSlot("bastion", plan.bastion.location, plan.bastion.server_type, plan.bastion.image)
-        problems += _check_machine(plan, machine, at, spelled, own_architecture=False)
-        if any(slot.name == "bastion" for slot in plan.slots):
-            rule = "With a bastion that is made here, no slot has its name"
-            problems.append(Problem(key, "'bastion'", rule, "Choose another name for the slot"))
+        problems += _check_machine(plan, plan.bastion, at, spelled, own_architecture=False)
     return problems + _check_addresses(plan, spelled)
 
 
@@ -196,18 +208,17 @@ def _check_addresses(plan: HetznerPlan, spelled: Callable[[str], str]) -> list[P
     reserved = {str(network[1]): "the network's gateway", _GATEWAY: "the gateway of the public side"}
     problems = []
     if plan.bastion_address is not None:
-        one = SlotAddress("bastion", plan.bastion_address)
+        one = CloudSlot(name=BASTION, address=plan.bastion_address)
         found = check_addresses(subnet, [one], "", reserved)
         at = f"{spelled('bastion')}.address"
         problems += [Problem(at, each.value, each.rule, each.remedy) for each in found]
         reserved[plan.bastion_address] = "the bastion's"
-    slots = [SlotAddress(slot.name, slot.address) for slot in plan.slots]
-    return problems + check_addresses(subnet, slots, spelled("slots"), reserved)
+    return problems + check_addresses(subnet, plan.slots, spelled("slots"), reserved)
 
 
 def _check_machine(
     plan: HetznerPlan,
-    slot: HetznerSlot,
+    slot: HetznerSlot | HetznerBastion,
     at: str,
     spelled: Callable[[str], str],
     *,

@@ -3,23 +3,13 @@
 import ipaddress
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from .addresses import check_address
+from .cloud import CloudSlot
 from .errors import Problem, shown
 
 # The first ones of a subnet are for gateways, bastions and whatever else people put at its beginning.
 FIRST = 10
-
-
-@dataclass(frozen=True)
-class SlotAddress:
-    """What is known of a slot's address."""
-
-    name: str
-    """Name of the slot."""
-    given: str | None = None
-    """The address that the user states; None: it is planned."""
 
 
 def planned(subnet: ipaddress.IPv4Network, name: str) -> str | None:
@@ -35,14 +25,14 @@ def planned(subnet: ipaddress.IPv4Network, name: str) -> str | None:
     return str(subnet[offset]) if offset < subnet.num_addresses - 1 else None
 
 
-def plan_addresses(subnet: ipaddress.IPv4Network, slots: Sequence[SlotAddress]) -> dict[str, str]:
+def plan_addresses(subnet: ipaddress.IPv4Network, slots: Sequence[CloudSlot]) -> dict[str, str]:
     """Slot -> address, given or planned; slots for which `check_addresses` has a complaint may be left out."""
-    found = {slot.name: slot.given or planned(subnet, slot.name) for slot in slots}
+    found = {slot.name: slot.address or planned(subnet, slot.name) for slot in slots}
     return {name: address for name, address in found.items() if address is not None}
 
 
 def check_addresses(
-    subnet: ipaddress.IPv4Network, slots: Sequence[SlotAddress], key: str, reserved: Mapping[str, str]
+    subnet: ipaddress.IPv4Network, slots: Sequence[CloudSlot], key: str, reserved: Mapping[str, str]
 ) -> list[Problem]:
     """Why these slots cannot have their addresses; empty when they can.
 
@@ -56,7 +46,7 @@ def check_addresses(
     taken: dict[str, str] = {}
     for index, slot in enumerate(slots):
         at = f"{key}[{index}].address"
-        address = slot.given or planned(subnet, slot.name)
+        address = slot.address or planned(subnet, slot.name)
         if address is None:
             rule = f"Without an address, a slot's name ends in a number for which {subnet} has room: {slot.name!r}"
             problems.append(Problem(at, "nothing", rule, "Name it like etcd-1, or give it an address"))

@@ -81,6 +81,12 @@ def check_version(text: object, key: str = "version") -> list[Problem]:
     return []
 
 
+def supported() -> str:
+    """The minor versions of etcd that can be installed, in words."""
+    said = [f"{series} ({series}.{patch} or newer)" if patch else series for series, patch in _FLOOR.items()]
+    return f"{', '.join(said[:-1])} or {said[-1]}"
+
+
 def upgrade_floor(series: str) -> EtcdVersion | None:
     """The lowest patch of this minor that every member needs before the next minor; None: there is none known."""
     advised = _ADVISED.get(series)

@@ -2,7 +2,6 @@
 
 import functools
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,8 @@ from components.aws import AwsMachines, AwsNetwork
 from components.first_boot import FOR_ROOT
 from components.plan import PlanError
 from components.plan.firewall import member_rules, outside
-from stacks import aws, config, guard, hetzner
+from stacks import config, guard
+from stacks.platforms import PLATFORMS
 from tests.support.cloud_stacks import SLOTS, example
 from tests.support.recording import Recorder, Registration, aws_id, is_secret, plain_text, record
 from tests.support.sshd import new_key
@@ -48,7 +48,6 @@ class Cloud:
 
     name: str
     package: str
-    build: Callable[..., dict[str, Any]]
     server: str
     """Type of a machine; so the next ones."""
     volume: str
@@ -89,16 +88,20 @@ class Cloud:
         return [each for each in recorder.registrations if each.type.startswith(f"{self.package}:")]
 
 
+def built(stack: config.StackConfig, last: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The outputs of the stack after an update that left this, and nothing for the guard."""
+    return stack.platform.build(stack, guard.before(stack, last or {}))
+
+
 @functools.cache
 def _recorded(cloud: Cloud, preview: bool, previous: str, generations: str, changes: str) -> Recorder:
     loaded = cloud.wanted(generations, **json.loads(changes))
-    return record(lambda: cloud.build(loaded, json.loads(previous)), preview)
+    return record(lambda: built(loaded, json.loads(previous)), preview)
 
 
 AWS = Cloud(
     name="aws",
     package="aws",
-    build=aws.build,
     server=INSTANCE,
     volume=VOLUME_TYPE,
     attachment="aws:ec2/volumeAttachment:VolumeAttachment",
@@ -111,7 +114,6 @@ AWS = Cloud(
 HETZNER = Cloud(
     name="hetzner",
     package="hcloud",
-    build=hetzner.build,
     server="hcloud:index/server:Server",
     volume="hcloud:index/volume:Volume",
     attachment="hcloud:index/volumeAttachment:VolumeAttachment",
@@ -123,7 +125,10 @@ HETZNER = Cloud(
 )
 
 
-@pytest.fixture(params=[AWS, HETZNER], ids=lambda cloud: cloud.name)
+CLOUDS = (AWS, HETZNER)
+
+
+@pytest.fixture(params=CLOUDS, ids=lambda cloud: cloud.name)
 def cloud(request: pytest.FixtureRequest) -> Cloud:
     return request.param  # type: ignore[no-any-return]
 
@@ -152,6 +157,10 @@ def rules(recorder: Recorder) -> list[tuple[str, str, int | None]]:
         )
         for each in recorder.of_type(INGRESS)
     )
+
+
+def test_every_cloud_has_its_row_here() -> None:
+    assert [cloud.name for cloud in CLOUDS] == [platform.name for platform in PLATFORMS if platform.provider]
 
 
 def test_every_resource_hangs_below_the_component_that_makes_it(cloud: Cloud, preview: bool) -> None:
@@ -482,7 +491,7 @@ def test_the_operators_own_key_may_be_in_an_agent_or_have_a_passphrase(
     raw = {key: value if isinstance(value, str) else json.dumps(value) for key, value in given.items()}
     loaded = config.load(cloud.name, raw)
     monkeypatch.setattr("components.agent.ready", lambda **_: None)
-    recorder = record(lambda: cloud.build(loaded, {}), preview=False)
+    recorder = record(lambda: built(loaded), preview=False)
     commands = recorder.of_type("command:remote:Command")
     for connection in [command.inputs["connection"]["value"] for command in commands]:
         for door in [connection, *([connection["proxy"]] if "proxy" in connection else [])]:
@@ -501,7 +510,7 @@ def test_two_generations_raised_at_once_are_refused_before_anything_is_registere
     loaded = cloud.wanted("122")
     registered: list[Any] = []
     with pytest.raises(config.ConfigError, match="One update replaces one machine"):
-        registered += record(lambda: cloud.build(loaded, {"generations": FIRST}), preview).registrations
+        registered += record(lambda: built(loaded, {"generations": FIRST}), preview).registrations
     assert registered == []
 
 
@@ -555,7 +564,7 @@ def test_outputs_name_the_network_the_machines_and_the_parts_for_cluster_api(clo
     found: list[str] = []
 
     def program() -> None:
-        outputs.update(cloud.build(cloud.wanted(), {}))
+        outputs.update(built(cloud.wanted()))
         pulumi.Output.from_input(outputs["cluster_api_infrastructure"]).apply(found.append)
 
     record(program, False)

@@ -2,11 +2,7 @@
 
 from pathlib import Path
 
-import pulumi
-import pytest
-
 from lab.engine import environment
-from stacks import memory
 from tests.components.test_cloud_previews import AMI, NOBODY, OFFLINE
 from tests.support.aws_client import ENVIRON, moto
 from tests.support.cloud_stacks import FILES, example, settings
@@ -49,14 +45,3 @@ def test_aws_says_how_much_memory_an_instance_type_has(tmp_path: Path) -> None:
         _assert_refused(
             stack.preview(check=False), "a machine of type t3.micro (etcd-1, etcd-2, etcd-3) has 1GiB", "Set quota to"
         )
-
-
-def test_a_cloud_that_cannot_be_asked_refuses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[str] = []
-    monkeypatch.setattr(pulumi.log, "warn", said.append)
-
-    def nobody(_: str) -> int:
-        raise ValueError("no\nnetwork")
-
-    assert memory._problems("8GiB", {"etcd-1": "a", "etcd-2": "a"}, "serverType", nobody) == []
-    assert said == ["How much memory a has could not be asked: no network"]

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from components.plan.aws import AwsPlan, AwsSlot, AwsSubnet, check_aws
 from stacks import config
+from stacks.aws.config import AwsConfig
 
 REPO = Path(__file__).resolve().parents[2]
 EXAMPLE = {
@@ -37,13 +38,16 @@ EXISTING = {
 INSIDE = {"publicIpv4": False, "natGateway": True, "bastion.instanceType": "t3.nano"}
 
 
-def load(values: dict[str, Any], region: str | None = "eu-central-1", directory: Path | None = None) -> Any:
+def load(values: dict[str, Any], region: str | None = "eu-central-1", directory: Path | None = None) -> AwsConfig:
     raw = {
         name: value if isinstance(value, str) else json.dumps(value)
         for name, value in values.items()
         if value is not None
     }
-    return config.load("aws", raw, directory, region)
+    stack = config.load("aws", raw, directory, {"aws:region": region} if region else {})
+    assert isinstance(stack.machines, AwsConfig)
+    assert stack.warnings == ()
+    return stack.machines
 
 
 def changed(changes: dict[str, Any], **top: Any) -> dict[str, Any]:
@@ -62,17 +66,15 @@ def changed(changes: dict[str, Any], **top: Any) -> dict[str, Any]:
 
 
 def plan(changes: dict[str, Any], **top: Any) -> AwsPlan:
-    found: AwsPlan = load(changed(changes, **top)).aws.plan
-    return found
+    return load(changed(changes, **top)).plan
 
 
 def test_the_example_is_accepted_as_it_is() -> None:
     stack = load(EXAMPLE)
-    assert stack.aws.plan.addresses == {"etcd-1": "10.2.1.11", "etcd-2": "10.2.2.12", "etcd-3": "10.2.3.13"}
-    assert stack.aws.plan.slot_zones == {f"etcd-{n}": f"eu-central-1{zone}" for n, zone in enumerate("abc", 1)}
-    assert stack.aws.plan.edge_range is None
-    assert (stack.aws.user, stack.aws.private_key) == ("etcd-operator", "")
-    assert stack.warnings == ()
+    assert stack.plan.addresses == {"etcd-1": "10.2.1.11", "etcd-2": "10.2.2.12", "etcd-3": "10.2.3.13"}
+    assert stack.plan.slot_zones == {f"etcd-{n}": f"eu-central-1{zone}" for n, zone in enumerate("abc", 1)}
+    assert stack.plan.edge_range is None
+    assert (stack.operator.user, stack.operator.private_key) == ("etcd-operator", "")
 
 
 def test_what_the_example_has_commented_out_is_accepted_too() -> None:
@@ -86,9 +88,10 @@ def test_what_the_example_has_commented_out_is_accepted_too() -> None:
             }
         )
     )
-    assert stack.aws.plan.edge_range == "10.2.0.0/24"
-    assert stack.aws.plan.volume.size == 20
-    assert not stack.aws.protect_volume
+    assert stack.plan.edge_range == "10.2.0.0/24"
+    assert stack.plan.volume is not None
+    assert stack.plan.volume.size == 20
+    assert not stack.protect_volume
 
 
 def test_a_vpc_and_subnets_that_exist_are_taken_as_they_are() -> None:
@@ -110,9 +113,9 @@ def test_machines_without_a_public_address_may_be_in_a_vpc_that_exists_behind_a_
         {**EXISTING, "publicIpv4": False}, ssh={"privateKeyFile": "key", "bastion": BASTION, "user": "ops"}
     )
     stack = load(values, directory=tmp_path)
-    assert stack.bastion is not None
-    assert stack.bastion.private_key == stack.aws.private_key == private.decode()
-    assert (stack.aws.user, stack.aws.plan.edge_range) == ("ops", None)
+    assert stack.operator.bastion is not None
+    assert stack.operator.bastion.private_key == stack.operator.private_key == private.decode()
+    assert (stack.operator.user, stack.plan.edge_range) == ("ops", None)
 
 
 def test_five_slots_go_round_three_zones() -> None:
@@ -289,7 +292,7 @@ def test_addresses_of_an_accepted_plan_are_all_different_lie_in_the_subnet_of_th
 ) -> None:
     wanted = AwsPlan(
         cluster="a",
-        slots=[AwsSlot(f"etcd-{number}", "t3.medium") for number in numbers],
+        slots=[AwsSlot(name=f"etcd-{number}", instance_type="t3.medium") for number in numbers],
         subnets=[AwsSubnet(f"eu-central-1{letter}") for letter in letters],
         vpc_range=f"10.16.0.0/{length}",
         operators=["203.0.113.7/32"],
@@ -311,8 +314,10 @@ def test_addresses_of_an_accepted_plan_are_all_different_lie_in_the_subnet_of_th
 )
 def test_no_slot_changes_its_address_when_another_one_is_added_or_removed(before: list[int], after: list[int]) -> None:
     def addresses(numbers: list[int]) -> dict[str, str]:
-        slots = [AwsSlot(f"etcd-{number}", "t3.medium") for number in numbers]
-        return AwsPlan("a", slots, [AwsSubnet(f"eu-central-1{letter}") for letter in "abc"]).addresses
+        slots = [AwsSlot(name=f"etcd-{number}", instance_type="t3.medium") for number in numbers]
+        return AwsPlan(
+            cluster="a", slots=slots, subnets=[AwsSubnet(f"eu-central-1{letter}") for letter in "abc"]
+        ).addresses
 
     first, second = addresses(before), addresses(after)
     assert all(second[name] == address for name, address in first.items() if name in second)

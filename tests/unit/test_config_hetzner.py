@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from stacks import config, ssh
+from stacks.hetzner.config import HetznerConfig
 
 REPO = Path(__file__).resolve().parents[2]
 EXAMPLE = {
@@ -23,13 +24,16 @@ BASTION = {
 }
 
 
-def load(values: dict[str, Any], directory: Path | None = None) -> config.StackConfig:
+def load(values: dict[str, Any], directory: Path | None = None) -> HetznerConfig:
     raw = {
         name: value if isinstance(value, str) else json.dumps(value)
         for name, value in values.items()
         if value is not None
     }
-    return config.load("hetzner", raw, directory)
+    stack = config.load("hetzner", raw, directory)
+    assert isinstance(stack.machines, HetznerConfig)
+    assert stack.warnings == ()
+    return stack.machines
 
 
 def changed(changes: dict[str, Any], **top: Any) -> dict[str, Any]:
@@ -49,27 +53,23 @@ def changed(changes: dict[str, Any], **top: Any) -> dict[str, Any]:
 
 def test_the_example_is_accepted_as_it_is() -> None:
     stack = load(EXAMPLE)
-    assert stack.hetzner is not None
-    assert stack.hetzner.plan.addresses == {"etcd-1": "10.1.1.11", "etcd-2": "10.1.1.12", "etcd-3": "10.1.1.13"}
-    assert stack.hetzner.plan.zone == "eu-central"
-    assert stack.hetzner.plan.gateway == "10.1.0.1"
-    assert (stack.hetzner.user, stack.hetzner.private_key) == ("etcd-operator", "")
-    assert stack.warnings == ()
+    assert stack.plan.addresses == {"etcd-1": "10.1.1.11", "etcd-2": "10.1.1.12", "etcd-3": "10.1.1.13"}
+    assert stack.plan.zone == "eu-central"
+    assert stack.plan.gateway == "10.1.0.1"
+    assert (stack.operator.user, stack.operator.private_key) == ("etcd-operator", "")
 
 
 def test_what_the_example_has_commented_out_is_accepted_too() -> None:
     values = changed({"publicIpv4": False, "bastion.serverType": "cx23", "volume.size": 10, "volume.protect": False})
     stack = load(values)
-    assert stack.hetzner is not None
-    assert stack.hetzner.plan.bastion_address == "10.1.1.5"
-    assert stack.hetzner.plan.volume_size == 10
-    assert not stack.hetzner.protect_volume
+    assert stack.plan.bastion_address == "10.1.1.5"
+    assert stack.plan.volume_size == 10
+    assert not stack.protect_volume
 
 
 def test_a_slot_may_differ_from_the_others() -> None:
     stack = load(changed({"slots.1": {"name": "etcd-2", "location": "fsn1", "image": "ubuntu-24.04", "generation": 4}}))
-    assert stack.hetzner is not None
-    second = stack.hetzner.plan.slots[1]
+    second = stack.plan.slots[1]
     assert (second.location, second.image, second.generation, second.server_type) == (
         "fsn1",
         "ubuntu-24.04",
@@ -172,10 +172,9 @@ def test_the_operators_own_key_is_used_and_its_public_half_is_found_in_it(tmp_pa
     file.write_text(private)
     file.chmod(0o600)
     stack = load({**EXAMPLE, "ssh": {"privateKeyFile": "key", "user": "ops", "bastion": BASTION}}, tmp_path)
-    assert stack.hetzner is not None
-    assert (stack.hetzner.public_key, stack.hetzner.user) == (public, "ops")
-    assert stack.bastion is not None
-    assert stack.bastion.private_key == private
+    assert (stack.operator.public_key, stack.operator.user) == (public, "ops")
+    assert stack.operator.bastion is not None
+    assert stack.operator.bastion.private_key == private
 
 
 def test_a_key_without_a_public_half_is_refused(tmp_path: Path) -> None:

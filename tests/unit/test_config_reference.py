@@ -1,8 +1,11 @@
 """docs/reference.md describes every configuration key and component argument as the code has it."""
 
-from components.plan.flags import DEFAULT_QUOTA, METRICS_LOOPBACK
-from components.plan.spec import DEFAULT_DATA_DIRECTORY
-from stacks import config, keys, reference
+from components import EtcdClusterArgs
+from stacks import keys, reference, table
+from stacks.arguments import camel_case
+from stacks.platforms import PLATFORMS
+
+TABLE = keys.table(PLATFORMS)
 
 
 def test_the_reference_is_what_the_code_would_write() -> None:
@@ -11,36 +14,32 @@ def test_the_reference_is_what_the_code_would_write() -> None:
 
 
 def test_every_key_has_a_meaning_and_either_a_default_or_a_reason_to_have_none() -> None:
-    assert len({key.path for key in keys.KEYS}) == len(keys.KEYS)
-    for key in keys.KEYS:
+    assert len(TABLE.by_path) == len(TABLE.keys)
+    for key in TABLE.keys:
         assert key.meaning.endswith("."), key.path
         assert not (key.required and key.default), key.path
-        types = (keys.TEXT, keys.INTEGER, keys.BOOLEAN, keys.TEXTS, keys.OBJECT, keys.LIST, keys.MAP)
+        types = (table.TEXT, table.INTEGER, table.BOOLEAN, table.TEXTS, table.OBJECT, table.LIST, table.MAP)
         assert key.type in types, key.path
 
 
 def test_every_key_lies_in_an_object_of_the_table() -> None:
-    for key in keys.KEYS:
+    for key in TABLE.keys:
         parent = key.path.rpartition(".")[0].removesuffix("[]")
-        assert not parent or keys.BY_PATH[parent].type in (keys.OBJECT, keys.LIST), key.path
+        assert not parent or TABLE.by_path[parent].type in (table.OBJECT, table.LIST), key.path
 
 
-def test_stated_defaults_are_the_ones_in_use() -> None:
-    defaults = config.CertificatesConfig()
-    for name, value in (
-        ("certificates.validityHours", defaults.validity_hours),
-        ("certificates.earlyRenewalHours", defaults.early_renewal_hours),
-        ("certificates.caValidityHours", defaults.ca_validity_hours),
-        ("dataDirectory", DEFAULT_DATA_DIRECTORY),
-        ("quota", DEFAULT_QUOTA),
-        ("metrics", METRICS_LOOPBACK),
-    ):
-        assert keys.BY_PATH[name].default.split(" ")[0] == str(value), name
+def test_every_argument_of_the_cluster_can_be_set_at_the_key_of_its_name_and_is_declared_there_alone() -> None:
+    from_elsewhere = {"members", "previous"}
+    for name in set(EtcdClusterArgs.__annotations__) - from_elsewhere:
+        assert camel_case(name) in TABLE.by_path, name
+    for path in sorted((reference.ROOT / "stacks").rglob("*.py")):
+        assert "heartbeat" not in path.read_text(encoding="utf-8").lower() or path.name == "keys.py", path
 
 
-def test_every_field_of_the_arguments_is_documented() -> None:
-    text = reference.generated()["arguments"]
-    for names in reference.ARGUMENTS.values():
-        for name in names:
-            assert f"### {name}\n" in text
-    assert "| `heartbeat_interval_ms` |" in text
+def test_every_field_of_the_arguments_is_documented_also_one_that_all_clouds_have() -> None:
+    sections = dict(part.split("\n", 1) for part in reference.generated()["arguments"].split("### ")[1:])
+    assert "| `heartbeat_interval_ms` |" in sections["EtcdClusterArgs"]
+    for name in ("Ssh", "AwsBastionArgs", "AwsMachinesArgs", "HetznerBastionArgs", "HetznerMachinesArgs"):
+        assert "| `private_key` |" in sections[name]
+    for name in ("AwsSlot", "HetznerSlot"):
+        assert "| `generation` |" in sections[name]

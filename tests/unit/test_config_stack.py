@@ -1,5 +1,6 @@
 """The configuration of a stack: what is read, and how everything wrong with it is said before anything is done."""
 
+import asyncio
 import base64
 import json
 import re
@@ -13,9 +14,15 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.plan import PlanError, UserPlan
+from components.plan import AuthorityPlan, PlanError, UserPlan
 from stacks import config
-from stacks.keys import KEYS
+from stacks.arguments import with_secrets
+from stacks.hosts.config import FirewallConfig, HostsConfig
+from stacks.keys import table
+from stacks.platforms import PLATFORMS
+from stacks.ways import Operator, Way
+
+KEYS = table(PLATFORMS).keys
 
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDJyo2sTUMxnKx0DqJY0zVcVv7B8mCkG6m8jXcTHwNd0"
 
@@ -61,6 +68,11 @@ def load(values: dict[str, Any], directory: Path, stack: str = "dev") -> config.
     return config.load(stack, raw, directory)
 
 
+def hosts(stack: config.StackConfig) -> HostsConfig:
+    assert isinstance(stack.machines, HostsConfig)
+    return stack.machines
+
+
 def refusal(values: dict[str, Any], directory: Path, stack: str = "dev") -> PlanError:
     with pytest.raises(config.ConfigError) as refused:
         load(values, directory, stack)
@@ -73,17 +85,18 @@ def refusal(values: dict[str, Any], directory: Path, stack: str = "dev") -> Plan
 
 def test_a_minimal_configuration_gets_every_default(directory: Path) -> None:
     stack = load(sound(), directory)
-    assert (stack.cluster_name, stack.version, stack.quota, stack.metrics) == ("dev", "3.6.16", "2GiB", "loopback")
-    assert (stack.flags, stack.release_sha256, stack.warnings) == ({}, {}, ())
-    assert (stack.authorities, stack.issuer) == ((config.AuthorityConfig("1"),), "1")
-    assert (stack.heartbeat_interval_ms, stack.election_timeout_ms) == (None, None)
-    assert stack.certificates == config.CertificatesConfig(8760, 720, 87600)
+    plan = stack.plan
+    assert (stack.cluster_name, plan.version, plan.quota, plan.metrics) == ("dev", "3.6.16", "2GiB", "loopback")
+    assert (plan.flags, plan.release_sha256, stack.warnings) == ({}, {}, ())
+    assert (plan.authorities, plan.issuer) == ([AuthorityPlan("1")], "1")
+    assert (plan.heartbeat_interval_ms, plan.election_timeout_ms) == (None, None)
+    assert not stack.arguments, "the components have the same defaults"
     assert stack.cluster_api == config.ClusterApiConfig("dev", "default")
-    assert stack.release_mirror.startswith("https://")
-    assert [each.name for each in stack.machines] == ["etcd-1", "etcd-2", "etcd-3"]
-    first = stack.machines[0]
+    assert plan.release_mirror.startswith("https://")
+    assert [each.name for each in plan.members] == ["etcd-1", "etcd-2", "etcd-3"]
+    first = hosts(stack).hosts[0]
     assert (first.identity, first.data_directory) == ("", "/var/lib/etcd")
-    assert first.ssh == config.SshConfig("10.0.0.11", HOST_KEY, PLAIN_KEY, "root", 22)
+    assert first.ssh == Way("10.0.0.11", HOST_KEY, PLAIN_KEY, "root", 22)
 
 
 def test_every_value_arrives_where_it_belongs(directory: Path) -> None:
@@ -106,14 +119,16 @@ def test_every_value_arrives_where_it_belongs(directory: Path) -> None:
         ),
         directory,
     )
-    assert (stack.cluster_name, stack.version, stack.quota, stack.metrics) == ("prod", "3.7.3", "4GiB", "private")
-    assert (stack.heartbeat_interval_ms, stack.election_timeout_ms) == (50, 500)
-    assert stack.flags == {"max-txn-ops": "256", "enable-pprof": "true", "log-level": "warn"}
-    assert stack.certificates == config.CertificatesConfig(100, 10, 200)
+    plan = stack.plan
+    assert (stack.cluster_name, plan.version, plan.quota, plan.metrics) == ("prod", "3.7.3", "4GiB", "private")
+    assert (plan.heartbeat_interval_ms, plan.election_timeout_ms) == (50, 500)
+    assert plan.flags == {"max-txn-ops": "256", "enable-pprof": "true", "log-level": "warn"}
+    lifetimes = {"validity_hours": 100, "early_renewal_hours": 10, "ca_validity_hours": 200}
+    assert stack.arguments["certificates"] == lifetimes
     assert stack.cluster_api == config.ClusterApiConfig("workload", "clusters")
-    assert (stack.authentication, stack.users) == (True, (UserPlan("reader", "/x/", "read"),))
-    assert stack.machines[2].data_directory == "/srv/etcd/data"
-    assert (stack.release_mirror, stack.release_sha256) == ("http://mirror", {"amd64": "A" * 64})
+    assert (plan.authentication, plan.users) == (True, [UserPlan("reader", "/x/", "read")])
+    assert hosts(stack).hosts[2].data_directory == "/srv/etcd/data"
+    assert (plan.release_mirror, plan.release_sha256) == ("http://mirror", {"amd64": "A" * 64})
 
 
 def test_a_machine_overrides_what_all_have(directory: Path) -> None:
@@ -125,17 +140,17 @@ def test_a_machine_overrides_what_all_have(directory: Path) -> None:
     machines = [machine(1, ssh=ways, identity="srv-42", dataDirectory="/srv/etcd"), machine(2), machine(3)]
     defaults = {"privateKeyFile": "id_ed25519", "user": "admin", "port": 22022, "bastion": bastion}
     stack = load(sound(machines=machines, ssh=defaults), directory)
-    first, second, _ = stack.machines
+    first, second, _ = hosts(stack).hosts
     assert (first.ssh.host, first.ssh.user, first.ssh.port) == ("198.51.100.7", "debian", 2200)
     assert (first.identity, first.data_directory) == ("srv-42", "/srv/etcd")
     assert first.ssh.private_key == own.read_text()
     assert (second.ssh.host, second.ssh.user, second.ssh.port) == ("10.0.0.12", "admin", 22022)
-    assert second.ssh.bastion == config.BastionConfig("bastion.example", HOST_KEY, PLAIN_KEY, "jump", 2222)
+    assert second.ssh.bastion == Way("bastion.example", HOST_KEY, PLAIN_KEY, "jump", 2222)
 
 
 def test_the_ssh_key_can_be_a_secret_of_the_configuration(directory: Path) -> None:
     stack = load(sound(ssh=None, sshPrivateKey=PLAIN_KEY), directory)
-    assert {each.ssh.private_key for each in stack.machines} == {PLAIN_KEY}
+    assert {each.ssh.private_key for each in hosts(stack).hosts} == {PLAIN_KEY}
 
 
 def test_machines_can_be_in_a_file_with_paths_relative_to_the_project(directory: Path) -> None:
@@ -143,8 +158,8 @@ def test_machines_can_be_in_a_file_with_paths_relative_to_the_project(directory:
     ways = {"host": "10.0.0.11", "port": 22, "user": "operator", "privateKeyFile": "id_ed25519", "hostKey": HOST_KEY}
     (directory / ".lab" / "machines.json").write_text(json.dumps({"machines": [machine(1, ssh=ways)]}))
     stack = load({"platform": "hosts", "machinesFile": ".lab/machines.json"}, directory)
-    assert stack.machines[0].ssh.user == "operator"
-    assert stack.machines[0].ssh.private_key == PLAIN_KEY
+    assert hosts(stack).hosts[0].ssh.user == "operator"
+    assert hosts(stack).hosts[0].ssh.private_key == PLAIN_KEY
 
 
 REFUSED = [
@@ -368,9 +383,10 @@ def test_a_key_with_a_passphrase_is_given_with_it_and_one_without_is_not(directo
         sound(ssh={**PASSPHRASE, "bastion": bastion}, machines=[machine(1), machine(2, **others), machine(3)]),
         directory,
     )
-    assert [each.ssh.passphrase for each in stack.machines] == ["hunter2", "", "hunter2"]
-    assert stack.machines[0].ssh.bastion is not None
-    assert stack.machines[0].ssh.bastion.passphrase == "hunter2"
+    assert [each.ssh.passphrase for each in hosts(stack).hosts] == ["hunter2", "", "hunter2"]
+    through = hosts(stack).hosts[0].ssh.bastion
+    assert through is not None
+    assert through.passphrase == "hunter2"
     assert "hunter2" not in repr(stack)
 
 
@@ -379,8 +395,8 @@ def test_a_key_in_an_agent_is_given_nowhere(directory: Path) -> None:
     bastion = {"host": "198.51.100.1", "hostKey": HOST_KEY, "privateKeyFile": "id_ed25519"}
     machines = [machine(1), machine(2, **own), machine(3)]
     stack = load(sound(ssh={"agent": True, "bastion": bastion}, machines=machines), directory)
-    assert [each.ssh.private_key for each in stack.machines] == ["", PLAIN_KEY, ""]
-    assert all(each.ssh.bastion and each.ssh.bastion.private_key == PLAIN_KEY for each in stack.machines)
+    assert [each.ssh.private_key for each in hosts(stack).hosts] == ["", PLAIN_KEY, ""]
+    assert all(each.ssh.bastion and each.ssh.bastion.private_key == PLAIN_KEY for each in hosts(stack).hosts)
 
 
 @pytest.mark.parametrize(
@@ -413,9 +429,9 @@ def test_an_authority_that_cannot_issue_is_refused_without_showing_its_key(direc
 def test_two_authorities_may_be_trusted_and_either_may_issue(directory: Path, own_authority: dict[str, str]) -> None:
     old = {"name": "old", "certificate": own_authority["certificate"]}
     stack = load(sound(authorities=[{"name": "1"}, old]), directory)
-    assert [authority.name for authority in stack.authorities] == ["1", "old"]
-    assert stack.issuer == "1"
-    assert load(sound(authorities=[{"name": "1"}, {"name": "2"}], issuer="2"), directory).issuer == "2"
+    assert [authority.name for authority in stack.plan.authorities] == ["1", "old"]
+    assert stack.plan.issuer == "1"
+    assert load(sound(authorities=[{"name": "1"}, {"name": "2"}], issuer="2"), directory).plan.issuer == "2"
 
 
 @pytest.mark.parametrize(
@@ -443,9 +459,9 @@ def test_what_cannot_be_a_clusters_authorities_is_refused(
 
 
 def test_machines_that_exist_filter_who_reaches_etcd_where_it_is_said(directory: Path) -> None:
-    assert load(sound(), directory).firewall is None
+    assert hosts(load(sound(), directory)).firewall is None
     stack = load(sound(firewall={"clients": ["10.1.2.0/24"]}), directory)
-    assert stack.firewall == config.FirewallConfig(("10.1.2.0/24",))
+    assert hosts(stack).firewall == FirewallConfig(("10.1.2.0/24",))
     for wanted, key, said in (
         ({}, "firewall.clients", "required"),
         ({"clients": ["10.1.2.3/24"]}, "firewall.clients[0]", "Write 10.1.2.0/24"),
@@ -453,13 +469,13 @@ def test_machines_that_exist_filter_who_reaches_etcd_where_it_is_said(directory:
     ):
         refused = refusal(sound(firewall=wanted), directory)
         assert (refused.key, said in str(refused)) == (key, True)
-    assert load(sound(firewall={"clients": ["0.0.0.0/0"], "openToTheWorld": True}), directory).firewall
+    assert hosts(load(sound(firewall={"clients": ["0.0.0.0/0"], "openToTheWorld": True}), directory)).firewall
 
 
 def test_an_authority_in_both_lists_is_one_and_is_given_once(directory: Path, own_authority: dict[str, str]) -> None:
     ours = {"name": "ours", "certificate": own_authority["certificate"], "privateKey": own_authority["private_key"]}
     stack = load(sound(authorities=[ours], peerAuthorities=[{"name": "ours"}]), directory)
-    assert (stack.peer_authorities, stack.peer_issuer) == ((config.AuthorityConfig("ours"),), "ours")
+    assert (stack.plan.peer_authorities, stack.plan.peer_issuer) == ([AuthorityPlan("ours")], "ours")
     refused = refusal(sound(authorities=[ours], peerAuthorities=[ours]), directory)
     assert refused.key == "peerAuthorities[0].certificate"
     assert "the name ours is enough" in str(refused)
@@ -520,8 +536,22 @@ def test_no_message_holds_a_secret(changes: dict[str, Any], directory: Path) -> 
 def test_a_configuration_shown_for_debugging_holds_no_secret(directory: Path) -> None:
     stack = load(sound(), directory)
     assert PLAIN_KEY[40:80] not in repr(stack)
-    assert "topsecret" not in repr(config.AuthorityConfig("a", "c", "topsecret"))
-    assert "topsecret" not in repr(config.BastionConfig("h", "k", "topsecret"))
+    assert "private_key" not in repr(stack)
+    assert "topsecret" not in repr(Way("h", "k", "topsecret", passphrase="topsecret"))
+    assert "topsecret" not in repr(Operator("u", "p", "topsecret", "topsecret"))
+
+
+def test_what_must_never_be_shown_is_handed_on_as_a_secret(directory: Path, own_authority: dict[str, str]) -> None:
+    ours = {"name": "ours", "certificate": own_authority["certificate"], "privateKey": own_authority["private_key"]}
+    stack = load(sound(authorities=[ours], releaseHeaders={"Authorization": "Bearer topsecret"}), directory)
+
+    async def secret() -> tuple[object, ...]:
+        args = with_secrets(stack.arguments, stack.table)
+        closed = (args["authorities"][0]["private_key"], args["release_headers"]["Authorization"])
+        known = [await each.is_secret() for each in closed if isinstance(each, pulumi.Output)]
+        return known, args["authorities"][0]["certificate"]
+
+    assert asyncio.run(secret()) == ([True, True], own_authority["certificate"])
 
 
 def test_pulumi_prints_the_refusal_without_a_stack_trace() -> None:
@@ -536,7 +566,7 @@ def test_the_running_program_s_configuration_is_read_with_its_unknown_keys(
         f"external-etcd:{key}": value if isinstance(value, str) else json.dumps(value) for key, value in sound().items()
     }
     monkeypatch.setenv("PULUMI_CONFIG", json.dumps({**given, "command:x": "y"}))
-    assert len(config.load("dev", directory=directory).machines) == 3
+    assert len(config.load("dev", directory=directory).machines.members) == 3
     monkeypatch.setenv("PULUMI_CONFIG", json.dumps({**given, "external-etcd:verison": "3.6.16"}))
     with pytest.raises(config.ConfigError, match="verison"):
         config.load("dev", directory=directory)

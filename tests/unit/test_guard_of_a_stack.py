@@ -11,7 +11,6 @@ import yaml
 from components import ChangeRefusedError
 from components.plan.guard.state import digest, read_state
 from stacks import config, guard
-from stacks.previous import allowed_generations
 
 REPO = Path(__file__).resolve().parents[2]
 EXAMPLE = {
@@ -32,7 +31,7 @@ def stack(generations: tuple[int, int, int] = (1, 1, 1), **top: Any) -> config.S
 def left(before: config.StackConfig, **changes: Any) -> dict[str, Any]:
     """The outputs of an update with that configuration; it has one CA for all unless it says otherwise."""
     applied = {**guard.wanted(before).data(), "serial": 1, **changes}
-    return {"applied": applied, "generations": before.generations}
+    return {"applied": applied, "generations": before.machines.generations}
 
 
 def refusal(wanted: config.StackConfig, last: dict[str, Any]) -> str:
@@ -86,7 +85,7 @@ def test_an_override_counts_for_the_platform_too() -> None:
     said = refusal(stack((2, 2, 1)), last)
     token = said[said.index("allow-") :].partition(":")[0]
     wanted = guard.compared(stack((2, 2, 1), override=token), last)
-    assert allowed_generations(wanted, guard.rest(wanted, last), wanted.generations, "hetzner.slots") == {}
+    assert guard.before(wanted, last) == {}
 
 
 @pytest.mark.parametrize("changes", [{"format": 99}, {"order": None}, {"generations": {"etcd-1": "one"}}])
@@ -94,12 +93,12 @@ def test_what_cannot_be_read_leaves_the_generations_to_the_platform(changes: dic
     last = left(stack(), **changes)
     wanted = guard.compared(stack((2, 2, 1)), last)
     with pytest.raises(config.ConfigError, match="One update replaces one machine of a cluster"):
-        allowed_generations(wanted, guard.rest(wanted, last), wanted.generations, "hetzner.slots")
+        guard.before(wanted, last)
 
 
 def test_without_a_last_update_the_platform_compares_what_it_has() -> None:
-    last = {"generations": stack().generations}
-    assert guard.rest(guard.compared(stack(), last), last) == last
+    last = {"generations": stack().machines.generations}
+    assert guard.before(guard.compared(stack(), last), last) == last["generations"]
 
 
 def test_a_stack_says_where_its_data_are_and_which_certificates_it_brings(own_authority: dict[str, str]) -> None:
@@ -121,11 +120,11 @@ PEERS = [{"name": "peer-1"}]
 
 def test_a_new_cluster_has_a_ca_of_its_own_for_its_peers_and_keeps_it() -> None:
     new = guard.compared(stack(), {})
-    assert new.peer_authorities == (config.AuthorityConfig("peer-1"),)
+    assert new.arguments["peer_authorities"] == PEERS
     assert (guard.wanted(new).trusted, guard.wanted(new).peer_trusted) == ({"1": "made"}, {"peer-1": "made"})
     later = guard.compared(stack(authorities=[{"name": "1"}, {"name": "2"}], issuer="1"), left(new))
-    assert later.peer_authorities == new.peer_authorities
-    assert guard.compared(stack(peerAuthorities=PEERS), left(new)).peer_authorities == new.peer_authorities
+    assert later.arguments["peer_authorities"] == PEERS
+    assert guard.compared(stack(peerAuthorities=PEERS), left(new)).arguments["peer_authorities"] == PEERS
 
 
 def test_a_cluster_that_exists_keeps_one_ca_for_all_also_one_of_an_earlier_version() -> None:
@@ -134,18 +133,18 @@ def test_a_cluster_that_exists_keeps_one_ca_for_all_also_one_of_an_earlier_versi
     assert len(earlier) == len(last["applied"]) - 2
     for applied in (last["applied"], earlier):
         same = guard.compared(stack(), {**last, "applied": applied})
-        assert same.peer_authorities is None
+        assert same.plan.peer_authorities is None
         before = read_state(applied)
         assert before is not None
         assert before.same(guard.wanted(same))
         # It is replaced for both, as before.
-        assert guard.compared(stack(authorities=[{"name": "1"}, {"name": "2"}]), last).peer_authorities is None
+        assert guard.compared(stack(authorities=[{"name": "1"}, {"name": "2"}]), last).plan.peer_authorities is None
 
 
 def test_a_ca_of_ones_own_is_for_peers_too_unless_they_have_another(own_authority: dict[str, str]) -> None:
     """Else the cluster could not be taken back when the state is lost."""
     ours = {"name": "ours", "certificate": own_authority["certificate"], "privateKey": own_authority["private_key"]}
-    assert guard.compared(stack(authorities=[ours]), {}).peer_authorities is None
+    assert guard.compared(stack(authorities=[ours]), {}).plan.peer_authorities is None
     both = guard.wanted(stack(authorities=[{"name": "1"}], peerAuthorities=[ours]))
     assert both.peer_trusted == {"ours": digest(own_authority["certificate"])}
 
@@ -167,4 +166,4 @@ def test_peers_get_a_ca_of_their_own_in_three_updates() -> None:
         guard.compared(stack(**step), last)
         last = left(stack(**step))
     # And then it is what a new cluster has, without a word.
-    assert guard.compared(stack(), last).peer_authorities == (config.AuthorityConfig("peer-1"),)
+    assert guard.compared(stack(), last).arguments["peer_authorities"] == PEERS

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.plan import access, aws_types
+from components.plan import aws_types, cloud
 from components.plan.aws_types import AwsVolume
 
 
@@ -84,7 +84,7 @@ def test_a_gp3_volume_of_any_size_may_be_left_as_it_comes(size: int) -> None:
     assert aws_types.check_volume(AwsVolume(size), str) == []
 
 
-@pytest.mark.parametrize("architecture", access.ARCHITECTURES)
+@pytest.mark.parametrize("architecture", cloud.ARCHITECTURES)
 @pytest.mark.parametrize("image", aws_types.IMAGES)
 def test_every_image_by_name_is_there_for_every_architecture(image: str, architecture: str) -> None:
     assert aws_types.IMAGES[image].names[architecture]

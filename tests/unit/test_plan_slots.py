@@ -7,17 +7,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.plan import slots
-from components.plan.slots import SlotAddress
+from components.plan.cloud import CloudSlot
 
 SUBNET = ipaddress.IPv4Network("10.1.1.0/24")
 NUMBERS = st.lists(st.integers(1, 200), min_size=1, max_size=9, unique=True)
 
 
-def named(numbers: list[int]) -> list[SlotAddress]:
-    return [SlotAddress(f"etcd-{number}") for number in numbers]
+def slot(name: str, address: str | None = None) -> CloudSlot:
+    return CloudSlot(name=name, address=address)
 
 
-def problems(*wanted: SlotAddress, subnet: str = "10.1.1.0/24") -> list[str]:
+def named(numbers: list[int]) -> list[CloudSlot]:
+    return [slot(f"etcd-{number}") for number in numbers]
+
+
+def problems(*wanted: CloudSlot, subnet: str = "10.1.1.0/24") -> list[str]:
     found = slots.check_addresses(ipaddress.IPv4Network(subnet), wanted, "slots", {"10.1.1.5": "the bastion's"})
     return [str(problem) for problem in found]
 
@@ -57,29 +61,29 @@ def test_the_number_in_the_name_is_the_number_in_the_address() -> None:
 
 
 def test_a_given_address_goes_before_the_planned_one() -> None:
-    assert slots.plan_addresses(SUBNET, [SlotAddress("etcd-1", "10.1.1.99")]) == {"etcd-1": "10.1.1.99"}
+    assert slots.plan_addresses(SUBNET, [slot("etcd-1", "10.1.1.99")]) == {"etcd-1": "10.1.1.99"}
 
 
 @pytest.mark.parametrize(
     ("slot", "said"),
     [
-        (SlotAddress("red"), "a slot's name ends in a number"),
-        (SlotAddress("etcd-250"), "a slot's name ends in a number for which 10.1.1.0/24 has room"),
-        (SlotAddress("a", "10.1.2.11"), "lies in the subnet"),
-        (SlotAddress("a", "10.1.1.0"), "the subnet's own"),
-        (SlotAddress("a", "10.1.1.255"), "broadcast"),
-        (SlotAddress("a", "10.1.1.5"), "reserved: it is the bastion's"),
-        (SlotAddress("a", "10.1.1.300"), "is an IPv4 or IPv6 address"),
-        (SlotAddress("a", "10.1.1.11/24"), "without port or prefix length"),
+        (slot("red"), "a slot's name ends in a number"),
+        (slot("etcd-250"), "a slot's name ends in a number for which 10.1.1.0/24 has room"),
+        (slot("a", "10.1.2.11"), "lies in the subnet"),
+        (slot("a", "10.1.1.0"), "the subnet's own"),
+        (slot("a", "10.1.1.255"), "broadcast"),
+        (slot("a", "10.1.1.5"), "reserved: it is the bastion's"),
+        (slot("a", "10.1.1.300"), "is an IPv4 or IPv6 address"),
+        (slot("a", "10.1.1.11/24"), "without port or prefix length"),
     ],
 )
-def test_an_address_that_cannot_be_is_refused(slot: SlotAddress, said: str) -> None:
+def test_an_address_that_cannot_be_is_refused(slot: CloudSlot, said: str) -> None:
     (found,) = problems(slot)
     assert said in found
     assert found.startswith("slots[0].address: given ")
 
 
 def test_two_names_with_one_number_are_refused() -> None:
-    (found,) = problems(SlotAddress("red-1"), SlotAddress("blue-1"))
+    (found,) = problems(slot("red-1"), slot("blue-1"))
     assert "slots[1].address" in found
     assert "red-1 has it too" in found

@@ -32,7 +32,7 @@ def test_the_stack_for_ones_own_machines_is_accepted_as_it_is_shown(
     }
     stack = config.load("production", values)
 
-    assert [machine.name for machine in stack.machines] == ["etcd-1", "etcd-2", "etcd-3"]
+    assert [machine.name for machine in stack.machines.members] == ["etcd-1", "etcd-2", "etcd-3"]
     assert stack.cluster_api.namespace == "clusters"
     assert stack.warnings == ()
 

@@ -1,7 +1,7 @@
 """The object `aws` of the configuration, typed and compared with AWS's rules."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from components.plan.aws import (
@@ -14,89 +14,82 @@ from components.plan.aws import (
     check_aws,
 )
 from components.plan.aws_types import DEFAULT_IMAGE, AwsVolume
-from components.plan.errors import Problem
 
-from .spelling import spelling, where_given
+from ..clouds.config import CloudConfig, access, cloud_reader, note, slot_fields, spelling
+from ..platform import Ware
+from ..reading import Reading
 
-KEY = "aws"
 _SHARED = ("instanceType", "image", "ami")
 
 
 @dataclass(frozen=True)
-class AwsConfig:
+class AwsConfig(CloudConfig):
     """Network and machines on AWS, every default filled in."""
 
     plan: AwsPlan
-    protect_volume: bool = True
-    kms_key_id: str | None = None
-    instance_profile: str | None = None
-    user: str = ""
-    private_key: str = field(default="", repr=False)
-    """The operator's own key; empty: one is made, or it is in an agent."""
-    public_key: str = ""
-    """The operator's own public key; empty: one is made."""
-    passphrase: str = field(default="", repr=False)
-    """Of the operator's own key; empty: it has none."""
+    kms_key_id: str | None
+    instance_profile: str | None
+
+    @property
+    def wares(self) -> Sequence[Ware]:
+        """The instances."""
+        zones = self.plan.slot_zones
+        return [
+            Ware(slot.name, f"{self.key}.{slot.name}.instanceType", slot.instance_type, zones[slot.name])
+            for slot in self.plan.slots
+        ]
 
 
-def read_aws(
-    given: Mapping[str, Any], cluster: str, *, region: str | None, other_bastion: bool, problems: list[Problem]
-) -> AwsPlan:
-    """The plan that the object describes.
-
-    Args:
-        given: the object, each value in its type.
-        cluster: name of the cluster.
-        region: that of the provider, None when it is not known.
-        other_bastion: the machines are reached through a bastion that exists.
-        problems: gets every reason why it cannot be; then the plan counts for nothing.
-    """
+def _read(reading: Reading, given: Mapping[str, Any], fields: dict[str, Any]) -> AwsConfig:
     if "zones" in given and "subnets" in given:
         rule = "The zones are in zones or, with more to say of them, in subnets"
-        problems.append(Problem(f"{KEY}.zones", "a list", rule, "Remove one of the two"))
+        reading.refuse("aws.zones", "a list", rule, "Remove one of the two")
     plan = AwsPlan(
-        cluster=cluster,
+        cluster=reading.cluster,
         slots=_slots(given),
         subnets=_subnets(given),
         vpc_range=given.get("vpcRange", DEFAULT_VPC),
         vpc_id=given.get("vpcId"),
-        region=region,
-        architecture=given.get("architecture"),
-        operators=tuple(given.get("operators", ())),
-        clients=tuple(given.get("clients", ())),
+        region=_region(reading),
         client_groups=tuple(given.get("clientGroups", ())),
-        metrics_clients=tuple(given.get("metricsClients", ())),
-        open_to_the_world=given.get("openToTheWorld", False),
-        public_ipv4=given.get("publicIpv4", True),
         nat_gateway=given.get("natGateway", False),
         volume=_volume(given),
         root_size=given.get("rootSize", DEFAULT_ROOT_SIZE),
         bastion=_bastion(given),
-        through_another_bastion=other_bastion,
         tags=given.get("tags", {}),
+        **access(given, fields["operator"]),
     )
-    # What could not be read at all is a problem already.
-    known = {problem.key for problem in problems}
-    for problem in check_aws(plan, spelling(KEY)):
-        at = where_given(problem.key, given, KEY, _SHARED)
-        if at not in known:
-            known.add(at)
-            problems.append(Problem(at, problem.value, problem.rule, problem.remedy))
-    return plan
+    note(reading, "aws", _SHARED, check_aws(plan, spelling("aws")))
+    elsewhere = {"releaseMirror", "releaseProxy"} & set(reading.given)
+    if not (plan.public_ipv4 or plan.nat_gateway or plan.vpc_id or elsewhere):
+        rule = "Machines without a way out fetch etcd from a mirror within reach"
+        reading.refuse("releaseMirror", "nothing", rule, "Set it to one in the VPC, or aws.natGateway to true")
+    return AwsConfig(
+        plan=plan,
+        kms_key_id=given.get("volume", {}).get("kmsKeyId"),
+        instance_profile=given.get("instanceProfile"),
+        **fields,
+    )
+
+
+READ = cloud_reader("aws", "zones, an instance type and slots", _read)
+
+
+def _region(reading: Reading) -> str | None:
+    """The region of the provider, unless a profile says it."""
+    names = ("aws:region", "AWS_REGION", "AWS_DEFAULT_REGION")
+    return next((reading.settings[name] for name in names if reading.settings.get(name)), None)
 
 
 def _slots(given: Mapping[str, Any]) -> list[AwsSlot]:
     return [
         AwsSlot(
-            name=slot.get("name", ""),
             instance_type=slot.get("instanceType", given.get("instanceType", "")),
             image=slot.get("image", given.get("image", DEFAULT_IMAGE)),
             # An image of the slot's own goes before the ID that is given for all.
             ami=slot.get("ami", None if "image" in slot else given.get("ami")),
             zone=slot.get("zone"),
-            address=slot.get("address"),
-            generation=slot.get("generation", 1),
-            extra_names=tuple(slot.get("extraNames", ())),
+            **slot_fields(slot),
         )
         for slot in given.get("slots", [])
     ]

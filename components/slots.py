@@ -1,0 +1,187 @@
+"""The slots of a cluster on a cloud, whichever it is, and the machines that are made in them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NotRequired, TypedDict
+
+import pulumi
+import pulumi_tls as tls
+
+from .first_boot import FOR_ROOT, OperatorArgs, template, way_in
+from .gate import gates
+from .irreplaceable import irreplaceable, volume_refusal
+from .kept import generation_name, kept
+from .machine import Bastion, CloudMachine, Machine
+from .plan import cloud_init
+from .plan.errors import Problem, refuse
+from .plan.generations import check_generations
+from .plan.spec import DEFAULT_DATA_DIRECTORY
+from .ssh_key import ssh_key
+from .wait_for_ssh import wait_for_ssh
+
+
+class CloudSlot(TypedDict):
+    """One slot of the cluster and the machine that is wanted in it."""
+
+    name: str
+    """Name of the slot: a DNS label, stable for the life of the slot. The machine is `<cluster>-<slot>`."""
+    address: str
+    """Private address in its subnet, stable for the life of the slot."""
+    extra_names: NotRequired[list[str]]
+    """DNS names and IP addresses that its certificates have beside its own. Default: none."""
+    generation: NotRequired[int]
+    """Raise it to have the machine replaced by one with the present image, type and user data. Default: 1."""
+
+
+class CloudMachinesArgs(OperatorArgs):
+    """What the machines of every cloud are told."""
+
+    cluster_name: str
+    """Name of the cluster: part of all names, and the tag or label `cluster`."""
+    public_ipv4: NotRequired[bool]
+    """Whether machines have a public IPv4 address. Default: true."""
+    bastion: NotRequired[Bastion]
+    """The host through which machines are reached at their private address. Default: directly."""
+    data_directory: NotRequired[str]
+    """Directory of etcd's data. Default: `/var/lib/etcd`."""
+    previous_generations: NotRequired[dict[str, int]]
+    """Slot -> generation in the last update that succeeded; more than one raised is refused. Default: not compared."""
+
+
+class CloudMachines(pulumi.ComponentResource):
+    """One machine per slot; a cloud's own component makes them, and has this in common with every other one's.
+
+    Children per slot: `<name>-<slot>` (PrivateKey of its host key), `<name>-<slot>-generation-<n>` and
+    `<name>-<slot>-generation-<n>-first-boot` (Stash), `<name>-<slot>-ssh` (a command that waits for its first boot)
+    and `<name>-<slot>-gate` (one whose deletion asks the next slot's member whether the cluster tolerates the loss of
+    the machine).
+    """
+
+    machines: list[Machine]
+    """The slots as `EtcdCluster` takes them."""
+    server_ids: pulumi.Output[dict[str, str]]
+    """Slot -> ID of the machine."""
+    hosts: pulumi.Output[dict[str, str]]
+    """Slot -> address at which the operator (or the bastion) reaches it."""
+    generations: dict[str, int]
+    """Slot -> generation, to be `previous_generations` of the next update."""
+
+    def __init__(
+        self,
+        type_: str,
+        name: str,
+        args: CloudMachinesArgs,
+        slots: Sequence[CloudSlot],
+        opts: pulumi.ResourceOptions | None,
+    ) -> None:
+        super().__init__(f"external-etcd:index:{type_}", name, None, opts)
+        self.generations = {slot["name"]: _generation(slot) for slot in slots}
+        self._name, self._common = name, args
+        self._host_keys: dict[str, tls.PrivateKey] = {}
+        self._volumes = irreplaceable(f"{name}-volumes-in-use", volume_refusal)
+        self._filled: list[CloudMachine] = []
+        # Slot -> what its machine goes with: the server, and what cannot be replaced without that.
+        self._carriers: dict[str, list[pulumi.CustomResource]] = {}
+
+    def _check(self, problems: Iterable[Problem], *, public: bool) -> None:
+        """Raises PlanError with these problems and those of every cloud; `public`: machines have a public address."""
+        found = [*check_generations(self._common.get("previous_generations", {}), self.generations), *problems]
+        if not public and "bastion" not in self._common:
+            rule = "A machine without a public address is reached through a bastion"
+            found.append(Problem("bastion", "nothing", rule, "Give one, or a public address"))
+        refuse(found)
+
+    def _child(self, slot: CloudSlot) -> str:
+        """Name of the resources of a slot."""
+        return f"{self._name}-{slot['name']}"
+
+    def _host_key(self, slot: CloudSlot) -> tls.PrivateKey:
+        """The host key of a slot, whatever machine fills it."""
+        made = ssh_key(self._child(slot), f"the host key of {slot['name']}", self)
+        self._host_keys[slot["name"]] = made
+        return made
+
+    def _kept(
+        self, slot: CloudSlot, wanted: Mapping[str, Any], units: Mapping[str, str] = FOR_ROOT
+    ) -> tuple[pulumi.Output[Any], pulumi.Output[Any]]:
+        """What the machine of this slot is made with, and its first boot: as wanted when its generation began.
+
+        Another generation is another Stash, which begins with what is wanted then.
+        """
+        stash = generation_name(self._child(slot), _generation(slot))
+        first_boot = template(self._common, units, _generation(slot))
+        # Two, because the operator's key is unknown before the first update, and would hide the rest in its preview.
+        return kept(stash, wanted, self), kept(f"{stash}-first-boot", first_boot, self)
+
+    def _volume_options(self, protect: bool, ignore_changes: list[str]) -> pulumi.ResourceOptions:
+        """Options of a slot's volume.
+
+        Args:
+            protect: Pulumi refuses to delete it.
+            ignore_changes: what would make it another one, and the data are not thrown away for it.
+        """
+        return pulumi.ResourceOptions(
+            parent=self,
+            # The old one stays as it is when the hook refuses another one.
+            delete_before_replace=False,
+            hooks=pulumi.ResourceHookBinding(before_create=[self._volumes]),
+            protect=protect,
+            ignore_changes=ignore_changes,
+        )
+
+    def _fill(
+        self,
+        slot: CloudSlot,
+        server: pulumi.CustomResource,
+        host: pulumi.Input[str],
+        origin: dict[str, str],
+        carriers: Sequence[pulumi.CustomResource] = (),
+    ) -> CloudMachine:
+        """The machine in a slot.
+
+        Args:
+            slot: the slot, whose host key is made.
+            server: the machine's resource.
+            host: its public address; behind a bastion the private one is taken.
+            origin: where it comes from.
+            carriers: what the machine goes with when it is replaced.
+        """
+        args, name = self._common, slot["name"]
+        if "bastion" in args:
+            host = slot["address"]
+        ssh = way_in(args, host, self._host_keys[name])
+        if "bastion" in args:
+            ssh["bastion"] = args["bastion"]
+        ssh["host"] = wait_for_ssh(f"{self._child(slot)}-ssh", {**ssh}, host, server, self)
+        machine: CloudMachine = {
+            "name": name,
+            "address": slot["address"],
+            "ssh": ssh,
+            "identity": server.id,
+            "generation": _generation(slot),
+            "data_directory": args.get("data_directory", DEFAULT_DATA_DIRECTORY),
+            "extra_names": list(slot.get("extra_names", [])),
+            "origin": origin,
+            "root_only": list(cloud_init.METADATA),
+            "server": server,
+        }
+        self._filled.append(machine)
+        self._carriers[name] = [server, *carriers]
+        return machine
+
+    def _close(self, ground: Sequence[pulumi.CustomResource]) -> None:
+        """Puts the gates before the machines and says what was made.
+
+        Args:
+            ground: what all machines stand on, the network.
+        """
+        self.machines = [*self._filled]
+        gone_with = {slot: [*carriers, *ground] for slot, carriers in self._carriers.items()}
+        gates(self._name, self.machines, gone_with, self._host_keys, self)
+        self.server_ids = pulumi.Output.all(**{each["name"]: each["identity"] for each in self._filled})
+        self.hosts = pulumi.Output.all(**{each["name"]: each["ssh"]["host"] for each in self._filled})
+        self.register_outputs({"server_ids": self.server_ids, "hosts": self.hosts, "generations": self.generations})
+
+
+def _generation(slot: CloudSlot) -> int:
+    # Numbers come as floats when the component is used from another language.
+    return int(slot.get("generation", 1))

@@ -1,0 +1,1 @@
+"""What the platforms that make their machines on a cloud have in common."""

@@ -1,0 +1,138 @@
+"""Makes network, machines and cluster on Hetzner Cloud."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+
+from components import Bastion
+from components.first_boot import OperatorArgs
+from components.hetzner import (
+    HetznerBastion,
+    HetznerBastionArgs,
+    HetznerKey,
+    HetznerMachines,
+    HetznerMachinesArgs,
+    HetznerNetwork,
+    HetznerNetworkArgs,
+)
+from components.kubernetes import cluster_api
+from components.plan.firewall import Firewall, member_rules, outside
+from components.plan.hetzner import HetznerPlan
+
+from ..clouds.build import machines_args, operator_args, outputs
+from ..config import StackConfig
+from .config import HetznerConfig
+
+_Keys = list[pulumi.Input[str]]
+"""Names and IDs of ssh keys in the project that Hetzner is told of."""
+
+
+def build(stack: StackConfig, config: HetznerConfig, before: Mapping[str, int]) -> dict[str, Any]:
+    """Makes network, machines and cluster; returns the stack's outputs by name.
+
+    Args:
+        stack: the configuration.
+        config: that of Hetzner Cloud.
+        before: slot -> generation in the last update, as far as it is still to be compared.
+    """
+    plan, name = config.plan, stack.cluster_name
+    network = HetznerNetwork(name, _network_args(plan))
+    keys: _Keys = [*config.ssh_keys]
+
+    def made_key() -> HetznerKey:
+        made = HetznerKey(name, {"cluster_name": plan.cluster, "labels": dict(plan.labels)})
+        # One's own is not uploaded: Hetzner takes each key once per project, and two clusters may have one operator.
+        keys.append(made.key_id)
+        return made
+
+    operator = operator_args(config.operator, made_key)
+    bastion = _bastion(name, config, network, operator, keys)
+    args: HetznerMachinesArgs = {
+        **machines_args(config, operator, bastion, before),  # type: ignore[typeddict-item]  # what is optional is set below
+        "slots": [
+            {
+                "name": slot.name,
+                "address": plan.addresses[slot.name],
+                "location": slot.location,
+                "server_type": slot.server_type,
+                "image": slot.image,
+                "generation": slot.generation,
+                "extra_names": list(slot.extra_names),
+            }
+            for slot in plan.slots
+        ],
+        "firewall": _firewall(plan),
+        "ssh_keys": keys,
+        "public_ipv6": plan.public_ipv6,
+        # Used by machines without a public address; whether the network knows a way out is its own affair.
+        "default_gateway": plan.gateway,
+        "labels": dict(plan.labels),
+    }
+    if plan.volume_size is not None:
+        args["volume"] = {"size": plan.volume_size, "protect": config.protect_volume}
+    machines = HetznerMachines(name, network, args)
+    return {
+        **outputs(stack, config, machines, operator, bastion),
+        "network_id": network.network_id,
+        "subnet": {"id": network.subnet_id, "range": plan.subnet_range, "zone": plan.zone},
+        "cluster_api_infrastructure": cluster_api.hetzner_cluster(
+            stack.cluster_api.cluster_name,
+            stack.cluster_api.namespace,
+            network_range=plan.network_range,
+            subnet_range=plan.subnet_range,
+            zone=plan.zone,
+        ),
+    }
+
+
+def _network_args(plan: HetznerPlan) -> HetznerNetworkArgs:
+    args: HetznerNetworkArgs = {
+        "cluster_name": plan.cluster,
+        "zone": plan.zone,
+        "operators": list(plan.operators),
+        "network_range": plan.network_range,
+        "subnet_range": plan.subnet_range,
+        "labels": dict(plan.labels),
+    }
+    if plan.network_id is not None:
+        args["network_id"] = plan.network_id
+    return args
+
+
+def _bastion(
+    name: str, config: HetznerConfig, network: HetznerNetwork, operator: OperatorArgs, keys: _Keys
+) -> Bastion | None:
+    plan = config.plan
+    if config.operator.bastion is not None:
+        return config.operator.bastion.to_bastion
+    if plan.bastion is None:
+        return None
+    args: HetznerBastionArgs = {
+        **operator,
+        "cluster_name": plan.cluster,
+        "location": plan.bastion.location,
+        "server_type": plan.bastion.server_type,
+        "address": plan.bastion_address or "",
+        "network_range": plan.network_range,
+        "image": plan.bastion.image,
+        "ssh_keys": keys,
+        "labels": dict(plan.labels),
+    }
+    return HetznerBastion(f"{name}-bastion", network, args).bastion
+
+
+def _firewall(plan: HetznerPlan) -> Firewall:
+    """The rules of the machines themselves, which see private and public traffic alike."""
+    operators = list(plan.operators)
+    if plan.bastion is not None:
+        # Ssh comes from its private address. Operators of the private network, too: a bastion that is to go needs
+        # another way beside it first.
+        operators = [plan.bastion_address or "", *operators]
+    elif not plan.through_another_bastion:
+        # Who comes to the public address is the firewall of Hetzner's business alone. Else an operator whose address
+        # has changed could open that one, and would stand before the machine's own.
+        operators += outside(plan.network_range)
+    return member_rules(
+        list(plan.addresses.values()), operators=operators, clients=plan.clients, metrics=plan.metrics_clients
+    )

@@ -1,0 +1,89 @@
+"""The object `hetzner` of the configuration, typed and compared with Hetzner's rules."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from components.plan.hetzner import (
+    DEFAULT_IMAGE,
+    DEFAULT_NETWORK,
+    DEFAULT_SUBNET,
+    HetznerBastion,
+    HetznerPlan,
+    HetznerSlot,
+    check_hetzner,
+)
+
+from ..clouds.config import CloudConfig, access, cloud_reader, note, slot_fields, spelling
+from ..platform import Ware
+from ..reading import Reading
+
+_SHARED = ("location", "serverType", "image")
+
+
+@dataclass(frozen=True)
+class HetznerConfig(CloudConfig):
+    """Network and machines on Hetzner Cloud, every default filled in."""
+
+    plan: HetznerPlan
+    ssh_keys: tuple[str, ...]
+
+    @property
+    def wares(self) -> Sequence[Ware]:
+        """The servers, and the bastion."""
+        slots = [
+            Ware(slot.name, f"{self.key}.{slot.name}.serverType", slot.server_type, slot.location)
+            for slot in self.plan.slots
+        ]
+        bastion = self.plan.bastion
+        if bastion is None:
+            return slots
+        return [*slots, Ware("", "hetzner.bastion.serverType", bastion.server_type, bastion.location)]
+
+
+def _read(reading: Reading, given: Mapping[str, Any], fields: dict[str, Any]) -> HetznerConfig:
+    location, server_type = given.get("location", ""), given.get("serverType", "")
+    image = given.get("image", DEFAULT_IMAGE)
+    slots = [
+        HetznerSlot(
+            location=slot.get("location", location),
+            server_type=slot.get("serverType", server_type),
+            image=slot.get("image", image),
+            **slot_fields(slot),
+        )
+        for slot in given.get("slots", [])
+    ]
+    wanted = given.get("bastion")
+    plan = HetznerPlan(
+        cluster=reading.cluster,
+        slots=slots,
+        network_id=given.get("networkId"),
+        network_range=given.get("networkRange", DEFAULT_NETWORK),
+        subnet_range=given.get("subnetRange", DEFAULT_SUBNET),
+        public_ipv6=given.get("publicIpv6", False),
+        volume_size=given.get("volume", {}).get("size"),
+        bastion=None
+        if wanted is None
+        else HetznerBastion(
+            location=wanted.get("location", location),
+            server_type=wanted.get("serverType", server_type),
+            image=wanted.get("image", DEFAULT_IMAGE),
+            address=wanted.get("address"),
+        ),
+        labels=given.get("labels", {}),
+        **access(given, fields["operator"]),
+    )
+    note(reading, "hetzner", _SHARED, check_hetzner(plan, _spelled))
+    if plan.public_ipv6 and not plan.public_ipv4 and not {"releaseMirror", "releaseProxy"} & set(reading.given):
+        rule = "Machines whose only public address is IPv6 do not reach GitHub, which has none"
+        remedy = "Set it to a mirror that has one or is in the network, or releaseProxy, or hetzner.publicIpv4: true"
+        reading.refuse("releaseMirror", "nothing", rule, remedy)
+    return HetznerConfig(plan=plan, ssh_keys=tuple(given.get("sshKeys", ())), **fields)
+
+
+READ = cloud_reader("hetzner", "a location, a server type and slots", _read)
+
+
+def _spelled(name: str) -> str:
+    """The key for an argument of the plan."""
+    return spelling("hetzner")("volume.size" if name == "volume_size" else name)

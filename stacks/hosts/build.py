@@ -1,0 +1,41 @@
+"""Makes the cluster on machines that exist."""
+
+from typing import Any
+
+from components import EtcdCluster, Machine
+from components.plan.firewall import member_rules
+
+from ..config import StackConfig
+from ..outputs import cluster_args, cluster_outputs
+from .config import HostConfig, HostsConfig
+
+
+def build(stack: StackConfig, config: HostsConfig, before: dict[str, int]) -> dict[str, Any]:  # noqa: ARG001
+    """Makes the cluster on the configured machines; returns the stack's outputs by name.
+
+    Args:
+        stack: the configuration.
+        config: the machines.
+        before: of no meaning for machines that exist.
+    """
+    machines = [_machine(host) for host in config.hosts]
+    if config.firewall is not None:
+        rules = member_rules(
+            [machine["address"] for machine in machines],
+            operators=None,
+            clients=config.firewall.clients,
+            metrics=config.firewall.metrics_clients,
+        )
+        machines = [{**machine, "firewall": rules} for machine in machines]
+    return cluster_outputs(stack, EtcdCluster(stack.cluster_name, cluster_args(stack, machines)))
+
+
+def _machine(host: HostConfig) -> Machine:
+    return {
+        "name": host.name,
+        "address": host.address,
+        "ssh": host.ssh.to_machine,
+        "identity": host.identity,
+        "data_directory": host.data_directory,
+        "extra_names": list(host.extra_names),
+    }

@@ -1,0 +1,8 @@
+"""The platforms: the one place outside of their own folders that names them."""
+
+from .aws import AWS
+from .hetzner import HETZNER
+from .hosts import HOSTS
+from .platform import Platform
+
+PLATFORMS: tuple[Platform, ...] = (HOSTS, AWS, HETZNER)

@@ -1,0 +1,81 @@
+"""A platform that the program does not know is added by its folder alone, and everything else takes it as it is."""
+
+import json
+from typing import Any
+
+import pytest
+
+from components import ChangeRefusedError
+from stacks import config, guard, offers
+from stacks.platforms import PLATFORMS
+from tests.support.recording import record
+from tests.support.shed import SHED
+
+SLOTS = ("etcd-1", "etcd-2", "etcd-3")
+
+
+def wanted(generations: str = "111", top: dict[str, str] | None = None, **changes: Any) -> config.StackConfig:
+    slots = [{"name": name, "generation": int(number)} for name, number in zip(SLOTS, generations, strict=True)]
+    shed = {"kind": "old", "operators": ["203.0.113.7/32"], "slots": slots, **changes}
+    given = {key: value for key, value in shed.items() if value is not None}
+    values = {"platform": "shed", "shed": json.dumps(given), **(top or {})}
+    return config.load("third", values, platforms=(*PLATFORMS, SHED))
+
+
+def refusal(**given: Any) -> str:
+    with pytest.raises(config.ConfigError) as refused:
+        wanted(**given)
+    return str(refused.value)
+
+
+def test_its_machines_become_members_behind_gates_with_the_outputs_that_all_clouds_have() -> None:
+    stack = wanted()
+    outputs: dict[str, Any] = {}
+    recorder = record(lambda: outputs.update(stack.platform.build(stack, guard.before(stack, {}))), preview=False)
+    for slot in SLOTS:
+        for verb in ("ssh", "prepare", "bootstrap", "converge", "gate"):
+            recorder.named(f"third-{slot}-{verb}")
+        recorder.named(f"third-{slot}-generation-1-first-boot")
+    assert {"endpoints", "kubeadm", "machines_file", "server_ids", "ssh_private_key", "applied"} <= outputs.keys()
+    assert outputs["generations"] == dict.fromkeys(SLOTS, 1)
+    applied = json.loads(recorder.named("third-health").inputs["stdin"])["changes"]["applied"]
+    assert applied["origins"] == guard.wanted(stack).origins == {slot: {"platform": "shed"} for slot in SLOTS}
+
+
+def test_what_is_wrong_with_its_keys_is_said_as_for_any_other() -> None:
+    assert "shed.kind: given nothing. This key is required. Set it: Kind of all machines." in refusal(kind=None)
+    assert "shed.knd: given 'knd'. There is no such key. Did you mean 'kind'?" in refusal(knd="old")
+    assert "shed.slots[1].generation: given 0. A generation is a whole number from 1 on" in refusal(generations="101")
+    assert "shed.operators[0]: given '0.0.0.0/0'" in refusal(operators=["0.0.0.0/0"])
+    assert "machines: given a value. This key is for the platform hosts" in refusal(top={"machines": "[]"})
+    assert "shed: given a value. This key is for the platform shed" in refusal(top={"platform": "hosts"})
+    assert "one of the platforms hosts, aws, hetzner, shed. Did you mean 'shed'?" in refusal(top={"platform": "sheds"})
+    with pytest.raises(config.ConfigError, match=r"shed: given nothing\. The platform shed needs a kind and slots"):
+        config.load("third", {"platform": "shed"}, platforms=(*PLATFORMS, SHED))
+
+
+def test_its_provider_is_asked_for_machines_that_are_yet_to_be_made() -> None:
+    there = {"generations": dict.fromkeys(SLOTS, 1)}
+    offers.check(wanted(), {})
+    for stack, said in (
+        (
+            wanted(kind="new"),
+            "shed.slots.etcd-1.kind: given 'new'. The keeper does not sell it in here; it has no such",
+        ),
+        (
+            wanted(top={"quota": "8GiB"}),
+            "of type old (etcd-1, etcd-2, etcd-3) has 4GiB. Set quota to 4GiB or less, or ",
+        ),
+    ):
+        with pytest.raises(config.ConfigError) as refused:
+            offers.check(stack, {})
+        assert said in str(refused.value)
+    stack = guard.compared(wanted(kind="new"), {"applied": {**guard.wanted(wanted()).data(), "serial": 1}})
+    offers.check(stack, there)
+
+
+def test_the_guard_compares_its_generations_with_those_of_the_last_update() -> None:
+    last = {"applied": {**guard.wanted(wanted()).data(), "serial": 1}}
+    guard.compared(wanted("211"), last)
+    with pytest.raises(ChangeRefusedError, match=r"shed\.slots\.etcd-2\.generation: given etcd-1 from 1 to 2"):
+        guard.compared(wanted("221"), last)

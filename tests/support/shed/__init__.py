@@ -1,0 +1,74 @@
+"""A third platform, for tests alone: made by the recipe of docs/decisions/platforms.md, as small as one can be.
+
+Its machines are in a shed, whose keeper sells them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from components.plan.cloud import CloudPlan, CloudSlot, check_access, check_slots
+from components.plan.origin import PLATFORM
+from stacks.clouds.config import CloudConfig, access, cloud_reader, note, slot_fields, spelling
+from stacks.keys import slots
+from stacks.platform import Platform, Ware
+from stacks.reading import Reading
+from stacks.table import INTEGER, OBJECT, TEXT, TEXTS, Key
+
+KEYS = (
+    Key("shed", OBJECT, "Machines in the shed, for the platform `shed`."),
+    Key("shed.kind", TEXT, "Kind of all machines.", required=True),
+    Key("shed.operators", TEXTS, "Ranges from which ssh comes."),
+    *slots("shed"),
+    Key("shed.slots[].generation", INTEGER, "Raise it to have this slot's machine replaced.", "1"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShedPlan(CloudPlan):
+    """What is wanted."""
+
+    slots: Sequence[CloudSlot]
+    kind: str
+    on_volumes = False
+
+    @property
+    def addresses(self) -> Mapping[str, str]:
+        """Slot -> private address."""
+        return {slot.name: f"10.9.0.{number}" for number, slot in enumerate(self.slots, start=1)}
+
+    @property
+    def origins(self) -> Mapping[str, Mapping[str, str]]:
+        """Slot -> where its machine comes from."""
+        return {slot.name: {PLATFORM: "shed"} for slot in self.slots}
+
+
+@dataclass(frozen=True)
+class ShedConfig(CloudConfig):
+    """The configuration."""
+
+    plan: ShedPlan
+
+    @property
+    def wares(self) -> Sequence[Ware]:
+        """The machines."""
+        return [Ware(slot.name, f"{self.key}.{slot.name}.kind", self.plan.kind, "here") for slot in self.plan.slots]
+
+
+def _read(reading: Reading, given: Mapping[str, Any], fields: dict[str, Any]) -> ShedConfig:
+    slots = [CloudSlot(**slot_fields(slot)) for slot in given.get("slots", [])]
+    of_all = access(given, fields["operator"])
+    plan = ShedPlan(cluster=reading.cluster, slots=slots, kind=given.get("kind", ""), **of_all)
+    spelled = spelling("shed")
+    note(reading, "shed", ("kind",), [*check_slots(plan, "shed.slots"), *check_access(plan, spelled, public=True)])
+    return ShedConfig(plan=plan, **fields)
+
+
+SHED = Platform(
+    name="shed",
+    about="found in the shed",
+    folder=__name__,
+    keys=KEYS,
+    read=cloud_reader("shed", "a kind and slots", _read),
+    provider="The keeper",
+)

@@ -1,0 +1,39 @@
+"""Makes the machines of the shed, of which nothing is real, and the cluster on them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+
+from components.slots import CloudMachines, CloudMachinesArgs, CloudSlot
+from components.ssh_key import CloudKey
+from stacks.clouds.build import machines_args, operator_args, outputs
+from stacks.config import StackConfig
+
+from . import ShedConfig
+
+
+class ShedMachines(CloudMachines):
+    """One machine per slot."""
+
+    def __init__(self, name: str, args: CloudMachinesArgs, slots: list[CloudSlot]) -> None:
+        super().__init__("ShedMachines", name, args, slots, None)
+        self._check([], public=True)
+        for slot in slots:
+            self._host_key(slot)
+            made, _ = self._kept(slot, {"address": slot["address"]})
+            server = pulumi.Stash(self._child(slot), input=made, opts=pulumi.ResourceOptions(parent=self))
+            self._fill(slot, server, slot["address"], {"platform": "shed"})
+        self._close([])
+
+
+def build(stack: StackConfig, config: ShedConfig, before: Mapping[str, int]) -> dict[str, Any]:
+    """Makes machines and cluster; returns the stack's outputs by name."""
+    name, addresses = stack.cluster_name, config.plan.addresses
+    operator = operator_args(config.operator, lambda: CloudKey("ShedKey", name, None))
+    slots: list[CloudSlot] = [
+        {"name": slot.name, "address": addresses[slot.name], "generation": slot.generation}
+        for slot in config.plan.slots
+    ]
+    machines = ShedMachines(name, machines_args(config, operator, None, before), slots)
+    return outputs(stack, config, machines, operator, None)
