@@ -23,7 +23,7 @@ GATEWAY_AND_ETCDCTL = """
 import glob, sys
 from dataclasses import replace
 sys.path.insert(0, glob.glob("/usr/local/lib/etcd-node/*")[0])
-from etcd_node.cluster import joined, leased
+from etcd_node.cluster import lease as leases, roster
 from etcd_node.protocol import etcd, gateway
 from etcd_node.shared import spec
 here = spec.parse(open("/var/lib/etcd-node/installed.json").read())
@@ -31,13 +31,13 @@ at = [here.address]
 def answers():
     lease = int(etcd.etcdctl(here, at, ["lease", "grant", "60"])[1]["ID"])
     etcd.etcdctl(here, at, ["put", "asked", "an answer"])
-    renewed = leased.renew(here, at, lease)
-    leased.give_back(here, at, lease)
+    renewed = leases.renew(here, at, lease)
+    leases.give_back(here, at, lease)
     states = etcd.statuses(here, here.members)
     return [
-        etcd.member_list(here, at), etcd.alarms(here, at), joined.noted(here, at), renewed,
+        etcd.member_list(here, at), etcd.alarms(here, at), roster.noted(here, at), renewed,
         {name: replace(state, raft_index=0, applied_index=0, revision=0) for name, state in states.items()},
-        leased.find(here, at, "asked"), etcd.etcdctl(here, at, ["del", "asked"])[0], leased.find(here, at, "asked"),
+        leases.find(here, at, "asked"), etcd.etcdctl(here, at, ["del", "asked"])[0], leases.find(here, at, "asked"),
     ]
 runs, run = [], etcd.run
 etcd.run = lambda *words, **options: runs.append(1) or run(*words, **options)
