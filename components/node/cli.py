@@ -15,23 +15,23 @@ from .shared import lock, paths, say, spec
 from .shared.errors import NodeError
 
 _USAGE = """\
-etcd-node keeps this machine's member of an etcd cluster as external-etcd wants it.
+etcd-node keeps this machine's member of an etcd cluster as external-etcd configures it.
 
 For people:
   etcd-node status [--json]   the member, its cluster, certificates and data
   etcd-node retire CLUSTER    take the member off this machine; its data are moved aside
 
-For `pulumi up` (SPEC is the wanted state as JSON; certificates and keys come on standard input):
-  etcd-node prepare SPEC      check the machine, install; no member that runs notices
+For `pulumi up` (SPEC is the desired configuration as JSON; certificates and keys come on standard input):
+  etcd-node prepare SPEC      check the machine and install; running members are not affected
   etcd-node bootstrap SPEC    start a cluster that has never existed
-  etcd-node converge SPEC     bring the member to its wanted state
+  etcd-node converge SPEC     bring the member to its desired configuration
   etcd-node health SPEC       examine the whole cluster
   etcd-node drain MEMBER      prove that the cluster tolerates the loss of that member's machine, or refuse
 
 For systemd:
   etcd-node answer MEMBERS    answer the other members on etcd's ports, before etcd runs
-  etcd-node narrow            close the ports of etcd to members that have left, when they have
-  etcd-node watch-firewall    load the rules of who may reach etcd again when somebody has taken them away
+  etcd-node narrow            close the ports of etcd to members that have left the cluster
+  etcd-node watch-firewall    load the rules of who may reach etcd again when they were flushed
 """
 
 # Seconds that each verb may take once it has the machine's lock.
@@ -49,7 +49,7 @@ DEADLINES = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb; returns 0, or 1 with a sentence on stderr.
 
-    With `--answer` before the verb it returns `ANSWERED` instead of 0: whoever asks wants to tell it from silence.
+    With `--answer` before the verb it returns `ANSWERED` instead of 0: the caller can then tell it from silence.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     marked = words[:1] == ["--answer"]
@@ -120,7 +120,7 @@ def _run(verb: str, words: list[str]) -> None:
         change(wanted, given)
 
 
-# Modules are loaded before the lock is waited for: who holds it may be a `retire`, which takes the program away.
+# Modules are loaded before the lock is waited for: its holder may be a `retire`, which removes the program.
 
 
 def _leaving(verb: str) -> Callable[..., None]:

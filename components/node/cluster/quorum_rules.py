@@ -22,14 +22,14 @@ class Voter:
 
 
 def quorum_of(voters: int) -> int:
-    """How many of that many voters are a majority."""
+    """The size of a majority of so many voters."""
     return voters // 2 + 1
 
 
 def refuse_stop(member: str, voters: Sequence[Voter]) -> None:
     """Refuses to stop this member unless all others are healthy and carry the quorum without it.
 
-    A cluster of one has nobody to wait for: it may be restarted, and does not answer meanwhile.
+    A cluster of one may be restarted: it has no other member, and serves nobody meanwhile.
 
     Args:
         voters: all voters of the cluster, this one included or not.
@@ -55,8 +55,9 @@ def refuse_stop(member: str, voters: Sequence[Voter]) -> None:
 
 
 def refuse_drain(name: str, voters: Sequence[Voter]) -> None:
-    """Refuses to let the machine of a voter go unless the others carry the quorum: all of them, or, where that voter is
-    of no use already, so many of them as are needed.
+    """Refuses to have the machine of a voter removed unless all others are healthy.
+
+    If that voter is not healthy itself, a majority of healthy others is enough.
 
     Raises:
         NodeError: it has to stay; nothing was changed.
@@ -74,7 +75,7 @@ def refuse_drain(name: str, voters: Sequence[Voter]) -> None:
 
 
 STRANGER = "it is not one of this stack's members"
-"""What speaks against counting on a voter that is in the cluster and not on the list."""
+"""The trouble of a voter that the specification does not name."""
 
 _SICK = (
     "Bring it back (`etcd-node status` and `journalctl -u etcd` on that machine); if its disk or its machine is "
@@ -109,10 +110,10 @@ def remedy(said: str, otherwise: str = _SICK) -> str:
 
 
 def refuse_removal(member: str, voters: Sequence[Voter], removed: int) -> None:
-    """Refuses to remove this slot's stale entry unless those who stay and are healthy are a majority of those who stay.
+    """Refuses to remove this member's stale entry unless most of the voters that stay are healthy.
 
     Args:
-        removed: how many of them would be removed.
+        removed: how many voters would be removed with it.
 
     Raises:
         NodeError: the cluster would have no quorum; nothing was changed.
@@ -130,7 +131,7 @@ def refuse_removal(member: str, voters: Sequence[Voter], removed: int) -> None:
 
 
 def refuse_another_learner(member: str, cluster: Membership) -> None:
-    """Refuses to wait any longer for a learner that is in the way of the next one.
+    """Refuses to wait any longer for another learner: etcd adds one at a time.
 
     Raises:
         NodeError: there is one; says which.
@@ -146,10 +147,10 @@ def refuse_another_learner(member: str, cluster: Membership) -> None:
 
 
 def refuse_leaving(entry: Member, staying: Sequence[str], voters: Sequence[Voter]) -> None:
-    """Refuses to let a voter go unless all who stay are healthy, and the healthy ones are a majority without it.
+    """Refuses to remove a voter unless all members that stay are healthy, and the healthy voters a majority without it.
 
     Args:
-        staying: names of those who stay, whether they vote yet or not.
+        staying: names of the members that stay, voters and learners.
 
     Raises:
         NodeError: nothing was removed.
@@ -171,10 +172,10 @@ _CLOSE = 100
 
 
 def heir(leader: str, voters: Sequence[Voter], statuses: Mapping[str, Status]) -> str | None:
-    """To whom leadership goes: the first healthy voter among those that are most up to date; None if there is none.
+    """The voter that leads next: the first healthy one of those that are most up to date; None if there is none.
 
     Args:
-        voters: in the order in which changes go through them, so that the first is the one most likely done with.
+        voters: in the order in which changes reach them, so that the first is most likely done.
     """
     able = [voter.name for voter in voters if voter.name != leader and not voter.trouble and voter.name in statuses]
     best = max((statuses[name].applied_index for name in able), default=0)

@@ -21,7 +21,7 @@ PREFIX = "external-etcd/joined/"
 
 
 def note(spec: Spec, addresses: Sequence[str]) -> None:
-    """Notes that this member is about to join.
+    """Records that this member is about to join.
 
     Raises:
         NodeError: they do not answer.
@@ -30,12 +30,12 @@ def note(spec: Spec, addresses: Sequence[str]) -> None:
 
 
 def forget(spec: Spec, addresses: Sequence[str], name: str) -> None:
-    """Forgets a member that has left."""
+    """Removes a member that has left from the record."""
     etcd.etcdctl(spec, addresses, ["del", PREFIX + name], check=False)
 
 
 def settle(spec: Spec, addresses: Sequence[str]) -> None:
-    """Makes the notes those of the members that are wanted, and of nobody else: the cluster is as it should be.
+    """Makes the record name the members of the desired configuration and no others; called when the cluster is healthy.
 
     Raises:
         NodeError: they do not answer.
@@ -49,7 +49,7 @@ def settle(spec: Spec, addresses: Sequence[str]) -> None:
 
 
 def everyone(spec: Spec, addresses: Sequence[str], cluster: etcd.Membership) -> Spec:
-    """The wanted state, with those of ours among the members who are to leave and are still there.
+    """The desired configuration, and with it the members of this program that are to leave and are still there.
 
     Raises:
         NodeError: the members do not answer.
@@ -58,10 +58,10 @@ def everyone(spec: Spec, addresses: Sequence[str], cluster: etcd.Membership) -> 
 
 
 def unknown(spec: Spec, addresses: Sequence[str], cluster: etcd.Membership, known: Mapping[str, str]) -> dict[str, str]:
-    """Those who were taken in and of whom this machine has not heard: name -> address.
+    """Recorded members that this machine does not know: name -> address; empty when it knows every entry of the list.
 
     Args:
-        known: name -> address of those of whom it has, besides those who are wanted.
+        known: name -> address of those that it knows beside the desired configuration.
 
     Raises:
         NodeError: the members do not answer.
@@ -77,7 +77,7 @@ def unknown(spec: Spec, addresses: Sequence[str], cluster: etcd.Membership, know
 
 
 def learners(spec: Spec, addresses: Sequence[str], cluster: etcd.Membership) -> dict[str, etcd.Member]:
-    """Those of the others who were taken in and do not vote yet: name -> entry.
+    """The other recorded members that are learners: name -> entry.
 
     Raises:
         NodeError: the members do not answer.
@@ -95,7 +95,7 @@ def learners(spec: Spec, addresses: Sequence[str], cluster: etcd.Membership) -> 
 
 
 def noted(spec: Spec, addresses: Sequence[str]) -> dict[str, str]:
-    """Those who were taken in, or were about to be when a run was cut off: name -> address.
+    """The recorded members, name -> address: those that have joined, or were about to when a run was interrupted.
 
     Raises:
         NodeError: the members do not answer.

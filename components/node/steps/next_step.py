@@ -14,7 +14,7 @@ from ..shared.errors import NodeError
 
 
 class Step(Enum):
-    """The steps of `converge`; each leaves the cluster whole, and after each the member is looked at anew."""
+    """The steps of `converge`. Each leaves the cluster whole, and after each the member is looked at again."""
 
     JOIN = "join the cluster"
     REJOIN = "move the old data aside and join"
@@ -40,17 +40,17 @@ class Situation:
     """identity.json says that the data are this member's."""
     runs: bool
     differs: tuple[str, ...]
-    """What the process runs with otherwise than wanted; empty when it does not run."""
+    """The running settings that differ from the desired ones; empty when it does not run."""
     quorum: Membership | None
-    """The members as somebody says who reads through the quorum; None when nobody does."""
+    """The member list, from a member that reads through the quorum; None when no member does."""
     silence: str = ""
-    """Why nobody does: what the other members said."""
+    """Why no member does: what the others said."""
     forgets: bool = False
     """The data are known to be older than what the member has confirmed, and are to be given up."""
 
     @property
     def mine(self) -> Member | None:
-        """This member's entry; None when nobody says, or there is none."""
+        """This member's entry; None when there is none, or no member list."""
         return None if self.quorum is None or self.member_id is None else self.quorum.by_id(self.member_id)
 
     @property
