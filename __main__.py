@@ -5,6 +5,7 @@ from typing import Any
 
 import pulumi
 
+from components import origin
 from components.change import OUTPUT
 from stacks import config, guard, memory, offers
 from stacks.previous import previous
@@ -34,7 +35,8 @@ async def build() -> dict[str, Any]:
     offers.check(stack, last)
     # Only the platform in use: each loads the SDK of its cloud.
     platform = importlib.import_module(f"stacks.{stack.platform}")
-    outputs: dict[str, Any] = platform.build(stack, guard.rest(stack, last))
+    with origin.brief():
+        outputs: dict[str, Any] = platform.build(stack, guard.rest(stack, last))
     return outputs
 
 

@@ -69,6 +69,9 @@ class Ssh(TypedDict):
     """Login: `root`, or a user with password-less sudo. Default: `root`."""
     port: NotRequired[int]
     """TCP port of sshd. Default: 22."""
+    sftp: NotRequired[bool]
+    """Whether the program is copied by sftp; else it goes through Pulumi's state, which grows by a third of a megabyte
+    per member. Default: true."""
     bastion: NotRequired[Bastion]
     """Reach the machine through this host. Default: directly."""
 

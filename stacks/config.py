@@ -91,6 +91,7 @@ class SshConfig:
     port: int = 22
     passphrase: str = field(default="", repr=False)
     """Of the private key; empty: it has none."""
+    sftp: bool = True
     bastion: BastionConfig | None = None
 
 
@@ -418,6 +419,8 @@ class _Loader:
         if "port" in defaults:
             rule = "Machines that are made here have sshd at port 22"
             self._refuse("ssh.port", shown(defaults["port"]), rule, "Remove it")
+        if not defaults.get("sftp", True):
+            self._refuse("ssh.sftp", "false", "Machines that are made here have sftp", "Remove it")
         bastion = self._bastion(defaults["bastion"], defaults) if "bastion" in defaults else None
         return {"private_key": private, "passphrase": passphrase, "public_key": public or ""}, bastion
 
@@ -520,6 +523,7 @@ class _Loader:
             user=way.get("user", "root"),
             port=way.get("port", 22),
             passphrase=passphrase,
+            sftp=way.get("sftp", True),
             bastion=None
             if bastion is None
             else BastionConfig(

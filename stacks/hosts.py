@@ -42,7 +42,7 @@ def _machine(machine: MachineConfig) -> Machine:
 
 
 def _ssh(ssh: SshConfig) -> Ssh:
-    way: Ssh = {"host": ssh.host, "port": ssh.port, "user": ssh.user, "host_key": ssh.host_key}
+    way: Ssh = {"host": ssh.host, "port": ssh.port, "user": ssh.user, "host_key": ssh.host_key, "sftp": ssh.sftp}
     way = with_login(way, login(ssh.private_key or None, ssh.passphrase or None))
     if ssh.bastion is not None:
         way["bastion"] = bastion(ssh.bastion)

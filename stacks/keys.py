@@ -60,6 +60,13 @@ def _ssh(prefix: str) -> tuple[Key, ...]:
             "Whether the private key is in the ssh agent of whoever runs Pulumi (`SSH_AUTH_SOCK`), and not given here.",
             inherits or "false",
         ),
+        Key(
+            f"{prefix}.sftp",
+            BOOLEAN,
+            "Whether `etcd-node` is copied to the machine by sftp; else it goes through Pulumi's state, which grows by "
+            "a third of a megabyte per member.",
+            inherits or "true",
+        ),
         Key(f"{prefix}.bastion", OBJECT, "Host through which the machines are reached.", inherits or "none"),
         Key(f"{prefix}.bastion.host", TEXT, "Name or address of the bastion.", required=True),
         Key(f"{prefix}.bastion.hostKey", TEXT, "Its public host key; any other is refused.", required=True),
