@@ -16,7 +16,7 @@ from .machine import Ssh
 _PREFIX = ".external-etcd-program-"
 # The first line of stdin names the file. What a shell does at its start may have changed the directory.
 _TAKE = f'IFS= read -r f; [ -f "$f" ] || cd; {{ if [ -f "$f" ]; then cat "$f"; fi; cat; }} | "$@" && rm -f {_PREFIX}*'
-# What pulumi-command says of the way to the machine; `reach` looks at that.
+# What pulumi-command says of the way to the machine; `ssh_diagnosis` looks at that.
 _NO_WAY = re.compile(r"dial|handshake|lookup|failed attempts|private key|no key found|context", re.IGNORECASE)
 
 
