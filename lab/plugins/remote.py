@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .dial import LOST, dial, paramiko
+from .dial import LOST, NO_FILES, Files, dial
 from .server import INFO, Call, ProviderError
 
 
@@ -62,8 +62,8 @@ def copy(call: Call, connection: Mapping[str, Any], source: str, path: str) -> N
         except LOST:
             raise ProviderError("ssh: subsystem request failed") from None
         try:
-            client = paramiko.SFTPClient(channel)
-        except (paramiko.SFTPError, *LOST):
+            client = Files(channel)
+        except NO_FILES:
             # A login that prints something: its first letters are taken for a length.
             raise ProviderError("packet too long") from None
         opened.callback(client.close)

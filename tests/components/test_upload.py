@@ -30,24 +30,25 @@ def _places(recorder: Recorder) -> list[str]:
     return [each.inputs["remotePath"] for each in recorder.of_type(COPY)]
 
 
+def _by(**ssh: Any) -> list[dict[str, Any]]:
+    """The machines, reached in another way."""
+    found: list[dict[str, Any]] = machines()
+    return [{**each, "ssh": {**each["ssh"], **ssh}} for each in found]
+
+
 @pytest.mark.parametrize(
-    "changed",
-    [
-        {"members": machines(identity="i-2")},
-        {"members": [{**each, "ssh": {**each["ssh"], "user": "another"}} for each in machines()]},
-        {"members": [{**each, "ssh": {**each["ssh"], "host_key": "ssh-ed25519 BBBB"}} for each in machines()]},
-    ],
+    "members",
+    [machines(identity="i-2"), _by(user="another"), _by(host_key="ssh-ed25519 BBBB")],
     ids=["another machine", "another login", "installed anew"],
 )
-def test_a_machine_that_may_not_have_it_gets_it_again(changed: dict[str, Any]) -> None:
-    before, after = _places(cluster(preview=False)), _places(cluster(preview=False, **changed))
+def test_a_machine_that_may_not_have_it_gets_it_again(members: list[dict[str, Any]]) -> None:
+    before, after = _places(cluster(preview=False)), _places(cluster(preview=False, members=members))
     assert before != after
     assert before == _places(cluster(preview=False, flags={"max-txn-ops": "256"}))
 
 
 def test_without_sftp_it_comes_on_standard_input() -> None:
-    members = [{**each, "ssh": {**each["ssh"], "sftp": False}} for each in machines()]
-    recorder = record(lambda: EtcdCluster("dev", {"members": members}), preview=False)  # type: ignore[typeddict-item]
+    recorder = record(lambda: EtcdCluster("dev", {"members": _by(sftp=False)}), preview=False)  # type: ignore[typeddict-item]
     assert not recorder.of_type(COPY)
     prepare = recorder.named("dev-a-prepare").inputs
     assert prepare["stdin"]["value"].startswith(f"{bundle.program()}\n")
