@@ -4,6 +4,7 @@ from typing import Any
 
 import pulumi
 
+from components.brief_traces import brief_traces
 from components.change import OUTPUT, previous_outputs
 from stacks import config, guard, offers
 
@@ -29,7 +30,8 @@ async def build() -> dict[str, Any]:
     # Before any resource is declared: what is refused here has touched nothing.
     stack = guard.compared(stack, last)
     offers.check(stack, last)
-    return stack.platform.build(stack, guard.before(stack, last))
+    with brief_traces():
+        return stack.platform.build(stack, guard.before(stack, last))
 
 
 pulumi.run(program)

@@ -4,26 +4,20 @@ The text is the same on every computer: an uncompressed zip with fixed dates and
 whose output depends on no library's version. So two operators never see a change that is none.
 """
 
+import atexit
 import base64
 import bz2
 import functools
 import hashlib
 import io
+import shutil
+import tempfile
 import zipfile
 from pathlib import Path
 
-# Finds a Python that etcd-node can run with, whatever it is called, and runs it with the arguments; `NAME` is the
-# machine. A distribution may leave out parts of the standard library.
-_FIND = """\
-for p in python3 /usr/bin/python3.* /usr/local/bin/python3* /usr/libexec/platform-python; do
-  if "$p" -I -c "import sys, bz2, json, ssl, zipfile; sys.exit(sys.version_info < (3, 9))" </dev/null >/dev/null 2>&1
-  then exec "$p" -I "$@"; fi
-done
-echo "NAME: there is no Python 3.9 or later with its whole standard library (python3 here: $(python3 -V 2>&1)). \
-Install one, for example by apt-get install python3 or dnf install python3.11, then run again." >&2
-exit 1
-"""
-FIND = _FIND.replace("NAME", "$0")
+from .node.install import FIND_PYTHON
+
+FIND = FIND_PYTHON.replace("NAME", "$0")
 """Script for `sh -c`; its `$0` is the machine's name."""
 
 SOURCES = Path(__file__).resolve().parent / "node"
@@ -31,73 +25,40 @@ SOURCES = Path(__file__).resolve().parent / "node"
 
 _MAIN = "import sys\n\nfrom etcd_node.cli import main\n\nsys.exit(main())\n"
 
-# Each file that is not as it should be is written anew, and is on the disk before anything is run from it: a power cut
-# may have emptied some of them, or the bytecode that Python itself has written beside them.
-INSTALLER = """\
-import sys
-if sys.version_info < (3, 9):
-    sys.exit("etcd-node: this machine has Python %d.%d. Install 3.9 or later, then run again." % sys.version_info[:2])
-import base64, bz2, glob, hashlib, io, marshal, os, shutil, time, zipfile
+RECEIVER = """\
+import base64, bz2, hashlib, io, os, pathlib, sys, zipfile
+digest, member = sys.argv[1:3]
+home, wrapper = "/usr/local/lib/etcd-node", "/usr/local/sbin/etcd-node"
 if os.geteuid() != 0:
     sys.exit("etcd-node: installing needs root. Give the ssh user password-less sudo, or log in as root.")
-os.umask(0o022)
-program = bz2.decompress(base64.b64decode(sys.stdin.readline()))
-home, wrapper = "/usr/local/lib/etcd-node", "/usr/local/sbin/etcd-node"
-place = os.path.join(home, hashlib.sha256(program).hexdigest()[:12])
-python, text = sys.executable, "#!/bin/sh\\n# etcd-node of external-etcd; try: etcd-node status\\n"
-text += "[ -x %s ] && exec %s -I %s \\"$@\\"\\n" % (python, python, place)
-# That one is gone: the system was upgraded.
-text += "set -- %s \\"$@\\"\\n" % place + FIND
-before = open(wrapper).read() if os.path.exists(wrapper) else ""
-changed = set()
-def put(path, data, mode):
+def whole(text):
+    return hashlib.sha256(text.encode()).hexdigest() == digest
+program = sys.stdin.readline().strip()
+if not whole(program):
     try:
-        with open(path, "rb") as file:
-            if file.read() == data and os.stat(path).st_mode & 0o777 == mode:
-                return
-    except OSError:
+        with open(os.path.join(home, digest[:12], "program")) as file:
+            program = file.read()
+    except (OSError, ValueError):
         pass
-    above = os.path.dirname(path)
-    os.makedirs(above, exist_ok=True)
-    fresh = "%s.%d" % (path, os.getpid())
-    with open(fresh, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fchmod(file.fileno(), mode)
-        os.fsync(file.fileno())
-    os.rename(fresh, path)
-    changed.update((above, os.path.dirname(above)))
-archive = zipfile.ZipFile(io.BytesIO(program))
-for name in archive.namelist():
-    put(os.path.join(place, name), archive.read(name), 0o644)
-for cache in glob.glob(os.path.join(place, "**", "__pycache__", "*.pyc"), recursive=True):
-    try:
-        with open(cache, "rb") as file:
-            marshal.loads(file.read()[16:])
-    except Exception:
-        os.unlink(cache)
-put(wrapper, text.encode(), 0o755)
-for path in sorted(changed):
-    directory = os.open(path, os.O_RDONLY)
-    os.fsync(directory)
-    os.close(directory)
-if before != text:
-    for name in os.listdir(home):
-        old = os.path.join(home, name)
-        if old != place and old not in before and os.path.getmtime(old) < time.time() - 600:
-            shutil.rmtree(old, ignore_errors=True)
+if not whole(program):
+    sys.exit("%s: etcd-node has not arrived whole, and there is no copy of it here; nothing was changed. "
+             "Upload it again: pulumi up --replace '**-%s-program'" % (member, member))
+archive = zipfile.ZipFile(io.BytesIO(bz2.decompress(base64.b64decode(program))))
+code = {}
+exec(archive.read("etcd_node/install.py"), code)
+code["install"](archive, program, pathlib.Path(home), pathlib.Path(wrapper), digest[:12])
 # What Python has read ahead is lost for who comes after it.
 outlet, inlet = os.pipe()
 os.write(inlet, sys.stdin.read().encode())
 os.close(inlet)
 os.dup2(outlet, 0)
-os.execv(wrapper, [wrapper] + sys.argv[1:])
-""".replace("FIND", repr(_FIND.replace("NAME", "etcd-node: $(uname -n)")))
-"""Python program for `python3 -I -c`: installs what `program` returns, from stdin, and runs it with its arguments.
+os.execv(wrapper, [wrapper] + sys.argv[3:])
+"""
+"""Python program for `python3 -I -c`, with `sha256`, the member's name and etcd-node's own arguments: installs what
+`program` returns and runs it.
 
-The first line of stdin is the program; what follows, less than a pipe holds (64 KiB), is the program's own stdin. It
-keeps the program that was in use before, and any that is younger than ten minutes (another run may just be unpacking
-it).
+The first line of stdin is the program. If that is not whole, the copy that was installed before is as good. What
+follows, less than a pipe holds (64 KiB), is the program's own stdin.
 """
 
 
@@ -119,11 +80,26 @@ def _archive() -> bytes:
 
 @functools.cache
 def program() -> str:
-    """etcd-node as text for the standard input of `INSTALLER`: base64 of bzip2 of a zip."""
+    """etcd-node as one line of text for `RECEIVER`: base64 of bzip2 of a zip."""
     return base64.b64encode(bz2.compress(_archive())).decode()
 
 
 @functools.cache
+def file() -> Path:
+    """A file with that line, and no line end. It is there until this process ends."""
+    folder = tempfile.mkdtemp(prefix="etcd-node-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = Path(folder, "program")
+    path.write_text(program())
+    return path
+
+
+@functools.cache
+def sha256() -> str:
+    """SHA-256 of that line, hexadecimal."""
+    return hashlib.sha256(program().encode()).hexdigest()
+
+
 def digest() -> str:
     """12 hex digits that differ whenever etcd-node does; also the name of its directory on a machine."""
-    return hashlib.sha256(_archive()).hexdigest()[:12]
+    return sha256()[:12]

@@ -53,6 +53,9 @@ class Bastion(Login):
 class Ssh(Bastion):
     """How the operator reaches a machine."""
 
+    sftp: NotRequired[bool]
+    """Whether etcd-node is copied by sftp; else it goes through Pulumi's state, which grows by a third of a megabyte
+    per member. Default: true."""
     bastion: NotRequired[Bastion]
     """Reach the machine through this host. Default: directly."""
 

@@ -8,7 +8,7 @@ from typing import Any, NotRequired, TypedDict
 import pulumi
 from pulumi_command import remote
 
-from . import bundle, ssh_diagnosis
+from . import bundle, ssh_diagnosis, upload
 from .answers import answer, asked
 from .irreplaceable import irreplaceable
 from .machine import Machine, connection, lives_on
@@ -53,7 +53,8 @@ class EtcdMember(pulumi.ComponentResource):
     starts, initial members start together, and later changes go through the members one after another. `EtcdCluster`
     makes them in that order.
 
-    Children: `<name>-prepare` (its deletion retires the machine), `<name>-bootstrap`, `<name>-converge`.
+    Children: `<name>-program` (etcd-node, copied to the machine), `<name>-prepare` (its deletion retires the machine),
+    `<name>-bootstrap`, `<name>-converge`.
     """
 
     prepared: remote.Command
@@ -80,15 +81,15 @@ class EtcdMember(pulumi.ComponentResource):
         told: list[pulumi.Input[str]] = []
         if headers:
             told = ["\n", pulumi.Output.json_dumps({"headers": headers}, sort_keys=True)]
+        program, uploads = self._program(identity, args["machines"])
         self.prepared = self._command(
             "prepare",
             create=self._prepare_line(machine),
-            # The program is no secret. Marked as one, previews show it as [secret] and not as pages of base64.
-            stdin=pulumi.Output.secret(
-                pulumi.Output.concat(bundle.program(), "\n", identity, "\n", args["machines"], *told)
-            ),
+            # Where it has the program, that is no secret. Marked as one, previews show it as [secret] and not as pages
+            # of base64.
+            stdin=pulumi.Output.secret(pulumi.Output.concat(program, "\n", identity, "\n", args["machines"], *told)),
             delete=self._retire(),
-            after=args["after"],
+            after=[*args["after"], *uploads],
             anew=anew,
         )
         prepared = answer(self.prepared, machine["name"])
@@ -179,6 +180,27 @@ class EtcdMember(pulumi.ComponentResource):
             )
         )
 
+    def _program(self, *parts: pulumi.Input[str]) -> tuple[pulumi.Input[str], list[pulumi.Resource]]:
+        """What stdin of `prepare` begins with to have the program, and what must have been copied before.
+
+        Args:
+            parts: what differs when the machine may have lost it.
+        """
+        ssh = self._machine["ssh"]
+        if not ssh.get("sftp", True):
+            return bundle.program(), []
+        path = upload.place(ssh, *parts)
+        hooks = copy.copy(self._hooks)
+        hooks.on_error = [upload.hook(f"{self._name}-upload", self._machine["name"])]
+        copied = remote.CopyToRemote(
+            f"{self._name}-program",
+            connection=self._connection,
+            source=pulumi.FileAsset(str(bundle.file())),
+            remote_path=path,
+            opts=pulumi.ResourceOptions(parent=self, hooks=hooks, deleted_with=self._server),
+        )
+        return pulumi.Output.concat(path, "\n"), [copied]
+
     def _prepare_line(self, machine: Machine) -> pulumi.Input[str]:
         """What prepare reads of the spec; a changed flag or CA is no reason to prepare again, a changed list of members
         is: a machine answers the other members, and may filter who reaches it."""
@@ -193,13 +215,17 @@ class EtcdMember(pulumi.ComponentResource):
         if "root_only" in machine:
             spec = {**spec, "root_only": machine["root_only"]}
         # Whatever Python the machine has; the wrapper is not there yet, or is that of another release of the program.
-        program = ("sh", "-c", bundle.FIND, machine["name"], "-c", bundle.INSTALLER)
+        name = machine["name"]
+        program = ("sh", "-c", bundle.FIND, name, "-c", bundle.RECEIVER, bundle.sha256(), name)
+
+        def line(spec: Spec) -> str:
+            text = self._line("prepare", spec, *program)
+            return upload.taking(text) if machine["ssh"].get("sftp", True) else text
+
         device = machine.get("data_device")
         if device is None:
-            return self._line("prepare", spec, *program)
-        return pulumi.Output.from_input(device).apply(
-            lambda path: self._line("prepare", {**spec, "data_device": path}, *program)
-        )
+            return line(spec)
+        return pulumi.Output.from_input(device).apply(lambda path: line({**spec, "data_device": path}))
 
     def _pass_on_warnings(self, said: str) -> None:
         """Output of commands scrolls by; what `prepare` warns of is shown at the end, until it is prepared again."""

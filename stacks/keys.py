@@ -47,6 +47,13 @@ def ssh_keys(prefix: str, inherited: str = "") -> tuple[Key, ...]:
             "Whether the private key is in the ssh agent of whoever runs Pulumi (`SSH_AUTH_SOCK`), and not given here.",
             inherited or "false",
         ),
+        Key(
+            f"{prefix}.sftp",
+            BOOLEAN,
+            "Whether `etcd-node` is copied to the machine by sftp; else it goes through Pulumi's state, which grows by "
+            "a third of a megabyte per member.",
+            inherited or "true",
+        ),
         Key(f"{prefix}.bastion", OBJECT, "Host through which the machines are reached.", inherited or "none"),
         Key(f"{prefix}.bastion.host", TEXT, "Name or address of the bastion.", required=True),
         Key(f"{prefix}.bastion.hostKey", TEXT, "Its public host key; any other is refused.", required=True),

@@ -37,6 +37,8 @@ class Way:
     port: int = 22
     passphrase: str = field(default="", repr=False)
     """Of the private key; empty: it has none."""
+    sftp: bool = True
+    """Whether the program is copied to the machine by sftp."""
     bastion: "Way | None" = None
 
     @property
@@ -49,7 +51,7 @@ class Way:
     def to_machine(self) -> Ssh:
         """As the components want the way to a machine."""
         behind = {} if self.bastion is None else {"bastion": self.bastion.to_bastion}
-        return cast(Ssh, {**self.to_bastion, **behind})
+        return cast(Ssh, {**self.to_bastion, "sftp": self.sftp, **behind})
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,8 @@ class Ways:
         if "port" in defaults:
             rule = "Machines that are made here have sshd at port 22"
             reading.refuse("ssh.port", shown(defaults["port"]), rule, "Remove it")
+        if not defaults.get("sftp", True):
+            reading.refuse("ssh.sftp", "false", "Machines that are made here have sftp", "Remove it")
         return Operator(defaults.get("user", DEFAULT_USER), public or "", private, passphrase, self._existing_bastion())
 
     def to(self, machine: Mapping[str, Any], at: str) -> Way:
@@ -207,6 +211,7 @@ def _way(given: Mapping[str, Any], host: str, private_key: str, passphrase: str,
         user=given.get("user", "root"),
         port=given.get("port", 22),
         passphrase=passphrase,
+        sftp=given.get("sftp", True),
         bastion=bastion,
     )
 

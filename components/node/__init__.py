@@ -4,6 +4,7 @@ Its folders in reading order; the index of each is its own docstring. A folder i
 from one above it (docs/decisions/rooms.md).
 
     cli.py     the command line: which verb runs, and for how long at most
+    install.py how this program gets to the machine's disk, before any of it is there
     verbs/     what an operator or `pulumi up` asks for
     steps/     what `converge` does to this member, one step at a time
     upgrade/   what another version of etcd needs

@@ -1,4 +1,4 @@
-"""The stand-in for the plugin `command`: commands on machines over SSH, as the components give them."""
+"""The stand-in for the plugin `command`: commands and files to machines over SSH, as the components give them."""
 
 from __future__ import annotations
 
@@ -39,15 +39,14 @@ _BASE: Mapping[str, Field] = {
     "dialErrorLimit": Field("integer", default=10, minimum=0),
     "perDialTimeout": Field("integer", default=15, minimum=1),
 }
+_CONNECTION = Field("object", required=True, secret=True, fields={**_BASE, "proxy": Field("object", fields=_BASE)})
 
 
 class Command(Resource):
     """`command:remote:Command`."""
 
     fields: Mapping[str, Field] = {
-        "connection": Field(
-            "object", required=True, secret=True, fields={**_BASE, "proxy": Field("object", fields=_BASE)}
-        ),
+        "connection": _CONNECTION,
         "create": Field(),
         "delete": Field(),
         "stdin": Field(),
@@ -94,4 +93,46 @@ class Command(Resource):
         return {**state, "stdout": stdout, "stderr": stderr}
 
 
-plugin = Plugin("command", VERSION, {"command:remote:Command": Command()})
+class CopyToRemote(Resource):
+    """`command:remote:CopyToRemote` of one file."""
+
+    fields: Mapping[str, Field] = {
+        "connection": _CONNECTION,
+        "source": Field("map", required=True),
+        "remotePath": Field(required=True),
+    }
+
+    def check(self, inputs: Mapping[str, Any]) -> list[Failure]:
+        """What is wrong with the inputs, or not served here."""
+        source = plain(inputs.get("source"))
+        if source is UNKNOWN:
+            # As the official one of this version.
+            return [Failure("asset", "either asset or archive must be set")]
+        other = [Failure("source", "must be a file")] if {"text", "uri", "assets"} & set(source or ()) else []
+        return official([*super().check(inputs), *other])
+
+    def create(self, call: Call, inputs: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Copy it."""
+        self._copy(call, inputs)
+        return "" if call.preview else os.urandom(4).hex(), inputs
+
+    def update(self, call: Call, state: dict[str, Any], inputs: dict[str, Any]) -> dict[str, Any]:
+        """Copy it again, but only if its content or its place is another: a new machine alone is no reason."""
+        old, new = plain(state), plain(inputs)
+        if (old["source"].get("hash"), old["remotePath"]) != (new["source"].get("hash"), new["remotePath"]):
+            self._copy(call, inputs)
+        return inputs
+
+    def _copy(self, call: Call, inputs: dict[str, Any]) -> None:
+        if not call.preview:
+            from .remote import copy  # noqa: PLC0415 (a preview never needs it)
+
+            values = plain(inputs)
+            copy(call, values["connection"], values["source"]["path"], values["remotePath"])
+
+
+plugin = Plugin(
+    "command",
+    VERSION,
+    {"command:remote:Command": Command(), "command:remote:CopyToRemote": CopyToRemote()},
+)

@@ -21,6 +21,10 @@ with unused("importlib.metadata", "invoke"):  # For its version, and for a comma
 Reached = TypeVar("Reached")
 LOST = (paramiko.SSHException, EOFError, OSError)
 """What a connection ends with when it ends by itself."""
+Files = paramiko.SFTPClient
+"""Files over a channel of a connection."""
+NO_FILES = (paramiko.SFTPError, *LOST)
+"""What `Files` ends with where no sftp answers."""
 
 KEEPALIVE = (
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),

@@ -1,4 +1,4 @@
-"""One command on one machine over SSH. Imported when the first command runs: paramiko takes a while to load."""
+"""One command on one machine over SSH, or one file to it. Imported by the first: paramiko takes a while to load."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .dial import LOST, dial
+from .dial import LOST, NO_FILES, Files, dial
 from .server import INFO, Call, ProviderError
 
 
@@ -40,6 +40,37 @@ def run(call: Call, connection: Mapping[str, Any], command: str, stdin: str, *, 
             return _follow(call, channel, stdin.encode(), said, quiet=quiet)
         except LOST as error:
             raise ProviderError(f"{error or 'EOF'}: {said}") from error
+
+
+def copy(call: Call, connection: Mapping[str, Any], source: str, path: str) -> None:
+    """Copy a file to a machine by SFTP; one that is there already is overwritten.
+
+    Args:
+        call: the operation it belongs to.
+        connection: as for `run`.
+        source: path of the file here.
+        path: its path there; a relative one begins where sftp does, in the login's home.
+
+    Raises:
+        ProviderError: no connection, no SFTP, or a place that cannot be written.
+    """
+    with contextlib.ExitStack() as opened:
+        transport = dial(call, connection, opened)
+        channel = transport.open_session(timeout=60)
+        try:
+            channel.invoke_subsystem("sftp")
+        except LOST:
+            raise ProviderError("ssh: subsystem request failed") from None
+        try:
+            client = Files(channel)
+        except NO_FILES:
+            # A login that prints something: its first letters are taken for a length.
+            raise ProviderError("packet too long") from None
+        opened.callback(client.close)
+        try:
+            client.put(source, path)
+        except LOST as error:
+            raise ProviderError(f"failed to create remote file {path}: {error}") from error
 
 
 def _follow(call: Call, channel: Any, stdin: bytes, said: str, *, quiet: bool) -> tuple[str, str]:

@@ -169,7 +169,8 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "")
 
 
 def _value_difference(old: Any, new: Any, path: str) -> dict[str, Change]:
-    if isinstance(old, dict) and isinstance(new, dict):
+    # What has a signature, such as an asset, is one value. Of assets the engine shows their hash alone here.
+    if isinstance(old, dict) and isinstance(new, dict) and _SIGNATURE not in {**old, **new}:
         return difference(old, new, path)
     if isinstance(old, list) and isinstance(new, list):
         changes: dict[str, Change] = {}

@@ -59,6 +59,7 @@ def test_the_names_of_all_resources_are_an_interface_and_stay_as_they_are(previe
             ("Command", "dev-whole"),
             *((type_, leaf) for leaf in leaves for type_ in ("PrivateKey", "CertRequest", "LocallySignedCert")),
             *(("EtcdMember", f"dev-{m}") for m in MEMBERS),
+            *(("CopyToRemote", f"dev-{m}-program") for m in MEMBERS),
             *(("Command", f"dev-{m}-{verb}") for m in MEMBERS for verb in ("prepare", "bootstrap", "converge")),
         ]
     )

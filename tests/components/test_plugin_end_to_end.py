@@ -27,7 +27,9 @@ request = tls.CertRequest("leaf", private_key_pem=key.private_key_pem, subject={
 leaf = tls.LocallySignedCert("leaf", cert_request_pem=request.cert_request_pem, ca_cert_pem=ca.cert_pem,
     ca_private_key_pem=ca_key.private_key_pem, allowed_uses=["server_auth"], validity_period_hours=48,
     early_renewal_hours=int(os.environ["EARLY"]))
-command = remote.Command("converge", connection=remote.ConnectionArgs(**json.loads(os.environ["MACHINE"])),
+connection = remote.ConnectionArgs(**json.loads(os.environ["MACHINE"]))
+remote.CopyToRemote("program", connection=connection, source=pulumi.FileAsset(os.environ["FILE"]), remote_path="there")
+command = remote.Command("converge", connection=connection,
     create=os.environ["CREATE"], delete="echo retired", add_previous_output_in_env=False,
     stdin=pulumi.Output.concat(leaf.cert_pem, key.private_key_pem))
 """
@@ -51,6 +53,7 @@ class Project:
             # Otherwise the CLI looks for the plugins of every package in the virtual environment, on the network.
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
             "MACHINE": json.dumps(machine),
+            "FILE": str(folder / "Pulumi.yaml"),
             "EARLY": "24",
             "CREATE": CREATE,
         }
@@ -81,9 +84,11 @@ class Project:
         return {resource["type"].rpartition(":")[2]: resource for resource in resources}
 
 
-def test_keys_certificates_and_a_command_from_the_first_run_to_destroy(tmp_path: Path) -> None:
+def test_keys_certificates_a_file_and_a_command_from_the_first_run_to_destroy(tmp_path: Path) -> None:
     private, public = new_key()
-    with Sshd(user_keys=[public]) as server:
+    home, file = tmp_path / "home", tmp_path / "other"
+    home.mkdir()
+    with Sshd(user_keys=[public], home=home) as server:
         project = Project(tmp_path, server, private)
         project.pulumi("stack", "init", "dev")
 
@@ -92,13 +97,20 @@ def test_keys_certificates_and_a_command_from_the_first_run_to_destroy(tmp_path:
         assert 'Process exited with status 3: running "exit 3":' in said
         assert project.state()["LocallySignedCert"]
         assert "Command" not in project.state()
-        assert "in progress" in project.pulumi("up", "--yes", "--skip-preview")
+        # Of a file the engine keeps a hash: the same one at another path is no change.
+        (home / "there").rename(file)
+        assert file.read_text() == (tmp_path / "Pulumi.yaml").read_text()
+        assert "in progress" in project.pulumi("up", "--yes", "--skip-preview", FILE=str(file))
+        assert not list(home.iterdir())
         first = project.state()
         assert int(first["Command"]["outputs"]["stdout"]) > 10
         assert server.commands == ["exit 3", CREATE]
 
         # The window has come: another certificate, and the command again; a refresh and a preview run nothing.
-        said = project.pulumi("up", "--yes", "--refresh", EARLY="48")
+        file.write_text("another")
+        said = project.pulumi("up", "--yes", "--refresh", EARLY="48", FILE=str(file))
+        assert "[diff: ~source]" in said
+        assert (home / "there").read_text() == "another"
         assert "1 to replace" in said
         assert "[diff: ~stdin]" in said
         renewed = project.state()

@@ -19,13 +19,17 @@ _CHANNELS = (
 )
 
 
+_INTERNAL = (
+    "sed -i 's|^Subsystem.*|Subsystem sftp internal-sftp|' /etc/ssh/sshd_config; "
+    "/usr/sbin/sshd -t && systemctl reload ssh"
+)
 _STRICT = "echo MaxStartups 3:100:3 >/etc/ssh/sshd_config.d/startups.conf; /usr/sbin/sshd -t && systemctl reload ssh"
 
 
 def test_what_logins_and_machines_bring_along_is_no_matter_and_an_emptied_program_is_no_success(
     machines: Machines, stacks: Stacks, tmp_path: Path
 ) -> None:
-    """A shell that prints, an agent that is dead, a Python of another name; then keys in an agent, not in a file."""
+    """A shell that prints, an agent that is dead, a Python of another name, no sftp; then keys in an agent."""
     found = machines.fresh(3)
     for machine in found:
         machine.run(_PRINTS)
@@ -33,6 +37,13 @@ def test_what_logins_and_machines_bring_along_is_no_matter_and_an_emptied_progra
     stack = stacks.new(found)
     stack.environ["SSH_AUTH_SOCK"] = str(tmp_path / "gone" / "agent")
     before = [turned_away(machine) for machine in found]
+    # What prints is in the way of sftp, where a shell starts it.
+    refused = stack.up(check=False)
+    assert refused.code != 0
+    assert "etcd-1: sftp could not copy etcd-node" in refused.text
+    for machine in found[:2]:
+        machine.run(_INTERNAL, root=True)
+    stack.config["machines"][2]["ssh"]["sftp"] = False
     run = stack.up()
     assert [turned_away(machine) for machine in found] == before, "what sshd and fail2ban punish"
     assert "hello from bashrc" not in run.text

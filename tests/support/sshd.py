@@ -14,6 +14,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import paramiko
@@ -51,9 +52,20 @@ class Sshd:
         user_keys: public keys (lines) that may log in.
         host_key: private key of the host, ed25519; None for a new one.
         port: 0 for a free one.
+        home: where files that are copied to it go; None: it has no sftp.
+        prints: what a login's shell says before it starts sftp.
     """
 
-    def __init__(self, *, user_keys: Sequence[str] = (), host_key: str | None = None, port: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        user_keys: Sequence[str] = (),
+        host_key: str | None = None,
+        port: int = 0,
+        home: Path | None = None,
+        prints: str = "",
+    ) -> None:
+        self.home, self.prints = home, prints
         self.user_keys = {line.split()[1] for line in user_keys}
         self.commands: list[str] = []
         self.forwarded: list[tuple[str, int]] = []
@@ -95,6 +107,7 @@ class Sshd:
         transport = _Transport(connection)
         self._transports.append(transport)
         transport.add_server_key(self._host_key)
+        transport.set_subsystem_handler("sftp", paramiko.SFTPServer, _Files)
         with contextlib.suppress(paramiko.SSHException, EOFError, OSError):
             transport.start_server(server=_Session(self, transport))
 
@@ -164,10 +177,48 @@ class _Session(paramiko.ServerInterface):
         threading.Thread(target=self._run, args=(channel, command), daemon=True).start()
         return True
 
+    def check_channel_subsystem_request(self, channel: paramiko.Channel, name: str) -> bool:
+        if self._sshd.home is None:
+            return False
+        if self._sshd.prints:
+            self._transport.answered.clear()
+            threading.Thread(
+                target=self._run, args=(channel, f"echo {self._sshd.prints}".encode()), daemon=True
+            ).start()
+            return True
+        return super().check_channel_subsystem_request(channel, name)
+
+    def home(self) -> Path:
+        """Where its files are."""
+        assert self._sshd.home is not None
+        return self._sshd.home
+
     def _run(self, channel: paramiko.Channel, command: bytes) -> None:
         # A command that is over before the request for it was answered would close the channel under the answer.
         self._transport.answered.wait(60)
         _run(channel, command)
+
+
+class _Files(paramiko.SFTPServerInterface):
+    """As much of sftp as a copy needs."""
+
+    def __init__(self, server: Any) -> None:
+        super().__init__(server)
+        self._home: Path = server.home()
+
+    def stat(self, path: str) -> Any:
+        try:
+            return paramiko.SFTPAttributes.from_stat((self._home / path).stat())
+        except OSError as error:
+            return paramiko.SFTPServer.convert_errno(error.errno or 0)
+
+    def open(self, path: str, flags: int, attr: Any) -> Any:  # noqa: ARG002
+        handle = paramiko.SFTPHandle(flags)
+        try:
+            vars(handle)["writefile"] = (self._home / path).open("wb")
+        except OSError as error:
+            return paramiko.SFTPServer.convert_errno(error.errno or 0)
+        return handle
 
 
 def _run(channel: paramiko.Channel, command: bytes) -> None:

@@ -3,6 +3,7 @@
 import ast
 import base64
 import bz2
+import hashlib
 import io
 import subprocess
 import sys
@@ -19,12 +20,15 @@ def _archive() -> zipfile.ZipFile:
 
 
 def test_the_program_is_the_same_in_another_process() -> None:
-    code = "from components import bundle; print(bundle.digest(), bundle.program())"
+    code = "from components import bundle; print(bundle.file(), bundle.file().read_text())"
     repo = Path(__file__).resolve().parents[2]
     other = subprocess.run(
         [sys.executable, "-c", code], cwd=repo, capture_output=True, text=True, check=True, timeout=60
     )
-    assert other.stdout.split() == [bundle.digest(), bundle.program()]
+    file, content = other.stdout.split()
+    assert content == bundle.program()
+    assert hashlib.sha256(content.encode()).hexdigest() == bundle.sha256()
+    assert not Path(file).parent.exists(), "it leaves nothing behind"
 
 
 def test_the_archive_is_uncompressed_sorted_and_dated_the_same() -> None:
@@ -63,8 +67,3 @@ def test_the_modules_need_nothing_but_the_standard_library() -> None:
 def test_the_modules_are_python_3_9() -> None:
     for path in _MODULES:
         ast.parse(path.read_text(), feature_version=(3, 9))
-
-
-def test_the_installer_is_python_that_old_interpreters_can_read_up_to_its_check() -> None:
-    ast.parse(bundle.INSTALLER, feature_version=(3, 4))
-    assert bundle.INSTALLER.splitlines()[1].startswith("if sys.version_info < (3, 9)")

@@ -8,6 +8,8 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pytest
+
 from components import bundle
 
 
@@ -16,7 +18,7 @@ class _Installed:
 
     def __init__(self, place: Path) -> None:
         self.home, self.wrapper = place / "lib" / "etcd-node", place / "sbin" / "etcd-node"
-        text = bundle.INSTALLER.replace("/usr/local/lib/etcd-node", str(self.home))
+        text = bundle.RECEIVER.replace("/usr/local/lib/etcd-node", str(self.home))
         text = text.replace("/usr/local/sbin/etcd-node", str(self.wrapper))
         self._text = text.replace("os.geteuid() != 0", "False")
 
@@ -24,15 +26,20 @@ class _Installed:
     def program(self) -> Path:
         return self.home / bundle.digest()
 
-    def run(self, before: str = "") -> None:
-        done = subprocess.run(
-            [sys.executable, "-c", before + self._text, "help"],
-            input=bundle.program(),
+    def received(self, program: str, before: str = "") -> "subprocess.CompletedProcess[str]":
+        """What becomes of it when this has arrived."""
+        return subprocess.run(
+            [sys.executable, "-c", before + self._text, bundle.sha256(), "etcd-2", "help"],
+            input=f"{program}\n",
             capture_output=True,
             text=True,
             check=False,
             timeout=60,
         )
+
+    def run(self, arrives: int | None = None, before: str = "") -> None:
+        """So many letters of it arrive."""
+        done = self.received(bundle.program()[:arrives], before)
         assert done.returncode == 0, done.stderr
         assert "etcd-node keeps this machine's member" in done.stdout
 
@@ -53,7 +60,9 @@ def test_it_installs_repeatedly_and_runs_what_it_installed(tmp_path: Path) -> No
     assert "etcd-node keeps this machine's member" in done.stdout
 
 
-def test_what_a_power_cut_has_emptied_is_written_anew(tmp_path: Path) -> None:
+@pytest.mark.parametrize("arrives", [None, 1000, 0], ids=["whole", "in part", "not"])
+def test_what_a_power_cut_has_emptied_is_written_anew(tmp_path: Path, arrives: int | None) -> None:
+    """Also from its own copy, where nothing was uploaded because a copy is there."""
     installed = _Installed(tmp_path)
     installed.run()
     module, main = installed.program / "etcd_node" / "shared" / "say.py", installed.program / "__main__.py"
@@ -65,11 +74,28 @@ def test_what_a_power_cut_has_emptied_is_written_anew(tmp_path: Path) -> None:
     module.write_bytes(whole[:100])
     cache.write_bytes(cache.read_bytes()[:40])
     installed.wrapper.write_bytes(b"")
-    installed.run()
+    installed.run(arrives)
     assert main.read_text() == bundle._MAIN
     assert module.read_bytes() == whole
     assert untouched.stat().st_ino == before
     assert [path for path in installed.program.rglob("*") if path.suffix not in ("", ".py", ".pyc")] == []
+
+
+def test_a_program_that_is_not_the_expected_one_is_neither_run_nor_written(tmp_path: Path) -> None:
+    """What somebody else, or half an upload, has put into its place; and what a power cut has left of the copy."""
+    installed = _Installed(tmp_path)
+    other = base64.b64encode(bz2.compress(b"PK")).decode()
+    for arrives in (other, bundle.program()[:1000], "", "\0" * 100):
+        done = installed.received(arrives)
+        assert done.returncode == 1
+        assert done.stderr.startswith("etcd-2: etcd-node has not arrived whole")
+        assert "pulumi up --replace '**-etcd-2-program'" in done.stderr
+        assert not installed.home.exists()
+    installed.run()
+    (installed.program / "program").write_text("")
+    assert installed.received("").returncode == 1
+    installed.run()
+    assert (installed.program / "program").read_text() == bundle.program()
 
 
 def test_all_that_the_installer_writes_is_on_the_disk_before_it_is_run(tmp_path: Path) -> None:
@@ -85,16 +111,16 @@ def spied(name, path, real=None):
         return real(*args)
     setattr(os, name, call)
 spied("fsync", lambda fd: os.readlink("/proc/self/fd/%d" % fd))
-spied("rename", lambda fresh, place: place + " " + fresh)
+spied("rename", lambda fresh, place: "%s %s" % (place, fresh))
 spied("execv", lambda *_: "")
 """
     installed = _Installed(tmp_path)
-    installed.run(spy)
+    installed.run(before=spy)
     names = zipfile.ZipFile(io.BytesIO(bz2.decompress(base64.b64decode(bundle.program())))).namelist()
     calls = [line.split(" ") for line in log.read_text().splitlines()]
     synced = {words[1]: number for number, words in enumerate(calls) if words[0] == "fsync"}
     renamed = [(number, words) for number, words in enumerate(calls) if words[0] == "rename"]
-    assert len(renamed) == len(names) + 1
+    assert len(renamed) == len(names) + 2
     for number, (_, place, fresh) in renamed:
         assert synced[fresh] < number < synced[str(Path(place).parent)], place
     assert calls[-1][0] == "execv"

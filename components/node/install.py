@@ -1,0 +1,92 @@
+"""install: puts this program on the machine's disk, so that it is there after a power cut at any moment.
+
+It is run from the archive itself, before anything of the program is installed: it imports nothing of it.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import shutil
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+# Finds a Python that etcd-node can run with, whatever it is called, and runs it with the arguments; `NAME` is the
+# machine. A distribution may leave out parts of the standard library.
+FIND_PYTHON = """\
+for p in python3 /usr/bin/python3.* /usr/local/bin/python3* /usr/libexec/platform-python; do
+  if "$p" -I -c "import sys, bz2, json, ssl, zipfile; sys.exit(sys.version_info < (3, 9))" </dev/null >/dev/null 2>&1
+  then exec "$p" -I "$@"; fi
+done
+echo "NAME: there is no Python 3.9 or later with its whole standard library (python3 here: $(python3 -V 2>&1)). \
+Install one, for example by apt-get install python3 or dnf install python3.11, then run again." >&2
+exit 1
+"""
+"""Script for `sh`."""
+
+
+def install(archive: zipfile.ZipFile, text: str, home: Path, wrapper: Path, name: str) -> None:
+    """Writes what is missing or damaged: a power cut may have emptied some files, or the bytecode beside them.
+
+    It keeps the program that was in use before, and any that is younger than ten minutes (another run may just be
+    unpacking it).
+
+    Args:
+        archive: the program.
+        text: the same as it came; a copy of it is kept, from which it can be repaired.
+        home: directory of all programs.
+        wrapper: the script that runs the one in use.
+        name: of this program's directory in `home`.
+    """
+    os.umask(0o022)
+    place, python = home / name, sys.executable
+    script = "#!/bin/sh\n# etcd-node of external-etcd; try: etcd-node status\n"
+    script += f'[ -x {python} ] && exec {python} -I {place} "$@"\n'
+    # That one is gone: the system was upgraded.
+    script += f'set -- {place} "$@"\n' + FIND_PYTHON.replace("NAME", "etcd-node: $(uname -n)")
+    before = wrapper.read_text() if wrapper.exists() else ""
+    contents = {place / each: archive.read(each) for each in archive.namelist()}
+    contents[place / "program"] = text.encode()
+    changed: set[Path] = set()
+    for path, data in contents.items():
+        changed |= _put(path, data, 0o644)
+    for cache in place.glob("**/__pycache__/*.pyc"):
+        if not _whole(cache):
+            cache.unlink()
+    changed |= _put(wrapper, script.encode(), 0o755)
+    for path in sorted(changed):
+        directory = os.open(path, os.O_RDONLY)
+        os.fsync(directory)
+        os.close(directory)
+    if before != script:
+        for old in home.iterdir():
+            if old != place and str(old) not in before and old.stat().st_mtime < time.time() - 600:
+                shutil.rmtree(old, ignore_errors=True)
+
+
+def _whole(cache: Path) -> bool:
+    try:
+        marshal.loads(cache.read_bytes()[16:])  # noqa: S302  Python would load it as well
+    except Exception:
+        return False
+    return True
+
+
+def _put(path: Path, data: bytes, mode: int) -> set[Path]:
+    """Writes a file if it is not as it should be, and to the disk before it gets its name; directories that differ."""
+    try:
+        if path.read_bytes() == data and path.stat().st_mode & 0o777 == mode:
+            return set()
+    except OSError:
+        pass
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f"{path.name}.{os.getpid()}")
+    with fresh.open("wb") as out:
+        out.write(data)
+        out.flush()
+        os.fchmod(out.fileno(), mode)
+        os.fsync(out.fileno())
+    fresh.rename(path)
+    return {path.parent, path.parent.parent}
