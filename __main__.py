@@ -6,7 +6,7 @@ from typing import Any
 import pulumi
 
 from components.change import OUTPUT
-from stacks import config, guard, memory, offers
+from stacks import config, guard, memory, offers, way_in
 from stacks.previous import previous
 
 # Exit status with which Pulumi's own runner says that everything has been said: no line about it follows the error.
@@ -27,9 +27,10 @@ async def build() -> dict[str, Any]:
     stack = config.load(pulumi.get_stack())
     for warning in stack.warnings:
         pulumi.log.warn(warning)
-    last = await previous(OUTPUT, "generations")
+    last = await previous(OUTPUT, "generations", *way_in.NEEDS)
     # Before any resource is declared: what is refused here has touched nothing.
     stack = guard.compared(stack, last)
+    way_in.check(stack, last)
     memory.check(stack, last)
     offers.check(stack, last)
     # Only the platform in use: each loads the SDK of its cloud.

@@ -18,10 +18,10 @@ from components.hetzner import (
 )
 from components.kubernetes import cluster_api
 from components.machine import Login, login, with_login
-from components.plan.firewall import Firewall, member_rules, outside
+from components.plan.firewall import Firewall, member_rules
 from components.plan.hetzner import HetznerPlan
 
-from . import hetzner_config, hosts
+from . import hetzner_config, hosts, way_in
 from .config import StackConfig
 from .hetzner_config import HetznerConfig
 from .outputs import cluster_args, cluster_outputs, machines_file
@@ -61,6 +61,8 @@ def build(stack: StackConfig, last: Mapping[str, Any]) -> dict[str, Any]:
     machines = HetznerMachines(name, network, _machines_args(stack, hetzner, key, bastion, before))
     cluster = EtcdCluster(name, cluster_args(stack, machines.machines))
     outputs = cluster_outputs(stack, cluster)
+    if (way := way_in.of(stack)) is not None:
+        outputs[way_in.OUTPUT] = cluster.applied.apply(lambda _: way.data())
     if plan.bastion is not None and bastion is not None:
         outputs["bastion"] = {
             "host": bastion["host"],
@@ -135,19 +137,14 @@ def _bastion_address(plan: HetznerPlan) -> str:
     return plan.bastion_address or ""
 
 
-def _firewall(plan: HetznerPlan) -> Firewall:
+def _firewall(stack: StackConfig, plan: HetznerPlan) -> Firewall:
     """The rules of the machines themselves, which see private and public traffic alike."""
-    operators = list(plan.operators)
-    if plan.bastion is not None:
-        # Ssh comes from its private address. Operators of the private network, too: a bastion that is to go needs
-        # another way beside it first.
-        operators = [_bastion_address(plan), *operators]
-    elif not plan.through_another_bastion:
-        # Who comes to the public address is the firewall of Hetzner's business alone. Else an operator whose address
-        # has changed could open that one, and would stand before the machine's own.
-        operators += outside(plan.network_range)
+    way = way_in.of(stack)
     return member_rules(
-        list(plan.addresses.values()), operators=operators, clients=plan.clients, metrics=plan.metrics_clients
+        list(plan.addresses.values()),
+        operators=[] if way is None else way.admitted,
+        clients=plan.clients,
+        metrics=plan.metrics_clients,
     )
 
 
@@ -169,7 +166,7 @@ def _machines_args(
             }
             for slot in plan.slots
         ],
-        "firewall": _firewall(plan),
+        "firewall": _firewall(stack, plan),
         "public_key": key.public_key,
         "user": hetzner.user,
         "ssh_keys": key.known_as,

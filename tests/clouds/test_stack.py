@@ -150,6 +150,21 @@ def test_an_operator_with_another_address_comes_in_without_the_old_one(
     assert open_ports(stacks.stranger(), second.address, [22]) == []
 
 
+@ON_HETZNER
+def test_a_bastion_comes_to_a_cluster_that_lives_and_goes_again(example: Stack, stacks: HetznerStacks) -> None:
+    settings(example)["bastion"] = {}
+    example.up(timeout=UP_SECONDS)
+    assert list(example.outputs()["hosts"].values()) == ADDRESSES["hetzner"]
+    bastion, (first, *_) = stacks.machine(example, "bastion"), stacks.members(example)
+    assert open_ports(bastion, ADDRESSES["hetzner"][1]) == [22]
+
+    del settings(example)["bastion"]
+    example.up(timeout=UP_SECONDS)
+    assert example.outputs()["hosts"]["etcd-1"] == first.address
+    assert "bastion" not in example.outputs()
+    assert unhealthy(first) == []
+
+
 @ON_AWS
 def test_the_clients_group_opens_nothing_on_who_carries_it(
     example: Stack, inside: list[CloudMachine], stacks: AwsStacks
