@@ -7,8 +7,9 @@ from typing import Any
 from components.change import OUTPUT, accept
 from components.plan.authorities import DEFAULT_PEER_AUTHORITY, peers_have_their_own
 from components.plan.guard.state import State, read_state, wanted_state
+from components.plan.places import check_places
 
-from .config import NAMESPACE, AuthorityConfig, StackConfig, cluster_plan, spelled
+from .config import NAMESPACE, AuthorityConfig, ConfigError, StackConfig, cluster_plan, spelled
 
 
 def compared(stack: StackConfig, last: Mapping[str, Any]) -> StackConfig:
@@ -20,6 +21,7 @@ def compared(stack: StackConfig, last: Mapping[str, Any]) -> StackConfig:
 
     Raises:
         ChangeRefusedError: it cannot.
+        ConfigError: data would be where they cannot be.
     """
 
     def key(name: str) -> str:
@@ -29,8 +31,23 @@ def compared(stack: StackConfig, last: Mapping[str, Any]) -> StackConfig:
     if stack.peer_authorities is None and peers_have_their_own(previous, [each.plan for each in stack.authorities]):
         peers = (AuthorityConfig(DEFAULT_PEER_AUTHORITY),)
         stack = replace(stack, peer_authorities=peers, peer_issuer=DEFAULT_PEER_AUTHORITY)
+    _check_places(stack, previous)
     accept(previous, wanted(stack), stack.override, key)
     return replace(stack, previous=previous)
+
+
+def _check_places(stack: StackConfig, previous: Mapping[str, Any] | None) -> None:
+    """Raises ConfigError for data that would be in a new place where none may be."""
+
+    def key(index: int, directory: str) -> str:
+        own = spelled(stack, "data_directory")
+        return own if directory == stack.data_directory else f"{spelled(stack, 'members')}[{index}].{own}"
+
+    before = read_state(previous)
+    directories = {member.name: member.data_directory for member in cluster_plan(stack).members}
+    problems, _ = check_places(directories, {} if before is None else before.data_directories, key)
+    if problems:
+        raise ConfigError(stack.cluster_name, problems)
 
 
 def rest(stack: StackConfig, last: Mapping[str, Any]) -> dict[str, Any]:

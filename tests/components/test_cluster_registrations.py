@@ -416,6 +416,15 @@ def test_bad_arguments_are_refused_before_anything_is_registered() -> None:
         cluster(preview=True, members=machines(2))
 
 
+def test_data_in_the_programs_own_place_are_refused_unless_the_member_had_them_there() -> None:
+    there = machines(data_directory="/opt/etcd/data")
+    with pytest.raises(PlanError, match=r"members\[0\].data_directory: given '/opt/etcd/data'"):
+        cluster(preview=True, members=there)
+    applied = cluster(preview=False).outputs["dev"]["applied"]
+    applied = {**applied, "data_directories": dict.fromkeys(MEMBERS, "/opt/etcd/data")}
+    assert cluster(preview=True, members=there, previous=applied).named("dev-a-prepare")
+
+
 def test_another_machine_in_a_slot_is_prepared_and_converged_anew() -> None:
     before, after = (cluster(preview=False, members=machines(identity=identity)) for identity in ("i-1", "i-2"))
     for verb in ("prepare", "converge"):
