@@ -9,7 +9,7 @@ import pulumi_tls as tls
 
 from ..first_boot import FOR_ROOT
 from ..gate import gates
-from ..irreplaceable import irreplaceable, volume_refusal
+from ..irreplaceable import attachment_refusal, irreplaceable, volume_refusal
 from ..kept import generation_name, kept
 from ..machine import Bastion, CloudMachine, Machine, Ssh, login, with_login
 from ..plan import aws_types, cloud_init
@@ -139,6 +139,7 @@ class AwsMachines(pulumi.ComponentResource):
         # Slot -> what cannot be replaced without its machine: its card, and what ties its volume to it.
         self._carriers: dict[str, list[pulumi.CustomResource]] = {}
         self._volumes = irreplaceable(f"{name}-volumes-in-use", volume_refusal)
+        self._attachments = irreplaceable(f"{name}-attachments-in-use", attachment_refusal, unless="instanceId")
         servers = {slot["name"]: self._server(slot) for slot in args["slots"]}
         self.machines = [servers[slot["name"]][0] for slot in args["slots"]]
         instances = {slot: server for slot, (_, server) in servers.items()}
@@ -285,7 +286,12 @@ class AwsMachines(pulumi.ComponentResource):
             instance_id=server.id,
             # Taken from a machine that still runs, it would be torn away; with the machine it goes after the shutdown.
             stop_instance_before_detaching=True,
-            opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True, deleted_with=server),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                delete_before_replace=False,
+                deleted_with=server,
+                hooks=pulumi.ResourceHookBinding(before_create=[self._attachments]),
+            ),
         )
         self._carriers[slot_name].append(attachment)
         return pulumi.Output.all(volume.id, attachment.id).apply(lambda both: _DEVICE + both[0].replace("-", ""))

@@ -8,7 +8,7 @@ import pulumi_tls as tls
 
 from ..first_boot import FOR_ROOT
 from ..gate import gates
-from ..irreplaceable import irreplaceable, volume_refusal
+from ..irreplaceable import attachment_refusal, irreplaceable, volume_refusal
 from ..kept import generation_name, kept
 from ..machine import Bastion, CloudMachine, Machine, Ssh, login, with_login
 from ..plan import cloud_init
@@ -126,6 +126,7 @@ class HetznerMachines(pulumi.ComponentResource):
         self._login = login(args.get("private_key"), args.get("private_key_password"))
         self._host_keys: dict[str, tls.PrivateKey] = {}
         self._volumes = irreplaceable(f"{name}-volumes-in-use", volume_refusal)
+        self._attachments = irreplaceable(f"{name}-attachments-in-use", attachment_refusal, unless="serverId")
         self._group = hcloud.PlacementGroup(
             name,
             name=self._cluster,
@@ -279,9 +280,13 @@ class HetznerMachines(pulumi.ComponentResource):
             server_id=server.id.apply(int),
             automount=False,
             # Taken from a machine that still runs, it would be torn away. It comes off when the machine is deleted,
-            # after the shutdown.
+            # after the shutdown; before that machine Pulumi deletes it in any case.
             opts=pulumi.ResourceOptions(
-                parent=self, delete_before_replace=True, deleted_with=server, retain_on_delete=True
+                parent=self,
+                delete_before_replace=False,
+                deleted_with=server,
+                retain_on_delete=True,
+                hooks=pulumi.ResourceHookBinding(before_create=[self._attachments]),
             ),
         )
         return pulumi.Output.all(volume.linux_device, attachment.id).apply(lambda both: str(both[0]))
