@@ -411,6 +411,17 @@ def test_an_authority_that_exists_keeps_its_lifetime() -> None:
     assert list(made.request.ignoreChanges) == ["validityPeriodHours"]
 
 
+def test_a_made_ca_that_ends_before_what_it_issues_is_a_warning_with_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("pulumi.log.warn", lambda text, *_, **__: said.append(text))
+    for years, warned in ((1, []), (100, ["The CA 1 expires at 2099-11-21T00:00:00Z, before the certificates that"])):
+        said.clear()
+        cluster(preview=False, certificates={"validity_hours": years * 8760, "ca_validity_hours": 200 * 8760})
+        about = [text for text in said if text.startswith("The CA")]
+        assert [text.partition(" it issues")[0] for text in about] == warned
+        assert all('docs/operations.md, "Replace the CA"' in text for text in about)
+
+
 def test_bad_arguments_are_refused_before_anything_is_registered() -> None:
     with pytest.raises(PlanError, match="odd"):
         cluster(preview=True, members=machines(2))
