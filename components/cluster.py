@@ -232,7 +232,7 @@ class EtcdCluster(pulumi.ComponentResource):
         done = [member.bootstrap(bootstrap, prepared) for member in members]
         named = {machine["name"]: member for machine, member in zip(args["members"], members, strict=True)}
         for slot in verdict.chain:
-            done = [*done[: len(members)], named[slot].converge(done)]
+            done = [*done[: len(members)], named[slot].converge(done, with_users(specs[slot], plan))]
         health, healthy = members[0].health(
             f"{name}-health",
             first,

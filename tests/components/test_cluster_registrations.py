@@ -188,9 +188,11 @@ def test_a_user_has_a_certificate_of_its_name_and_the_health_check_makes_it_know
     assert recorder.named("dev-pki-reader-user", "tls:index/certRequest:CertRequest").inputs["subject"] == {
         "commonName": "reader"
     }
-    spec = json.loads(shlex.split(recorder.named("dev-health").inputs["create"])[-1])
-    assert spec["users"] == {"reader": {"prefix": "/x/", "permission": "read"}}
-    for verb in ("prepare", "bootstrap", "converge"):
+    # And converge looks whether the name is taken.
+    for name in ("dev-health", "dev-b-converge"):
+        spec = json.loads(shlex.split(recorder.named(name).inputs["create"])[-1])
+        assert spec["users"] == {"reader": {"prefix": "/x/", "permission": "read"}}
+    for verb in ("prepare", "bootstrap"):
         assert "reader" not in json.dumps(recorder.named(f"dev-a-{verb}").inputs.get("create", "")), verb
     for registration in recorder.registrations:
         assert "PRIVATE KEY" not in plain_text(registration.inputs), registration.name
