@@ -423,6 +423,16 @@ def test_without_public_addresses_every_connection_goes_through_the_bastion(clou
             assert connection["proxy"]["hostKey"].strip() == f"ssh-ed25519 {cloud.name}-bastion"
 
 
+def test_no_edit_of_a_bastion_takes_it_from_the_machines_behind_it(cloud: Cloud, preview: bool) -> None:
+    """An edit of what its provider replaces it for; what its address is, is another matter."""
+    kept = {
+        "aws": {"ami", "instanceType", "userData"},
+        "hetzner": {"image", "location", "serverType", "sshKeys", "userData"},
+    }
+    bastion = whole(cloud, preview).named(f"{cloud.name}-bastion", cloud.server)
+    assert set(bastion.request.ignoreChanges) == kept[cloud.name]
+
+
 def test_in_a_vpc_that_exists_no_network_is_made_but_groups_and_cards(preview: bool) -> None:
     recorder = AWS.stack(preview, **EXISTING)
     made = {each.type.rsplit(":", 1)[-1] for each in AWS.of(recorder)}
