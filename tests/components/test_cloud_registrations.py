@@ -342,6 +342,15 @@ def test_what_is_on_a_machine_goes_with_its_server(cloud: Cloud, preview: bool) 
             assert each.request.deletedWith.endswith(f"{cloud.server}::{name}")
 
 
+def test_neither_a_volume_nor_its_attachment_is_replaced_while_it_is_in_use(cloud: Cloud, preview: bool) -> None:
+    recorder = whole(cloud, preview)
+    for kind, name in ((cloud.volume, "volumes"), (cloud.attachment, "attachments")):
+        request = recorder.named(f"{cloud.name}-etcd-1", kind).request
+        assert list(request.hooks.before_create) == [f"{cloud.name}-{name}-in-use"]
+        # The old one stays where the hook refuses a new one.
+        assert (request.deleteBeforeReplaceDefined, request.deleteBeforeReplace) == (True, False)
+
+
 def test_a_volume_comes_off_by_the_deletion_of_its_server_after_the_shutdown(preview: bool) -> None:
     recorder = whole(HETZNER, preview)
     for slot in SLOTS:
