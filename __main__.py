@@ -26,7 +26,7 @@ async def build() -> dict[str, Any]:
     stack = config.load(pulumi.get_stack())
     for warning in stack.warnings:
         pulumi.log.warn(warning)
-    last = await previous_outputs(OUTPUT, "generations")
+    last = await previous_outputs(OUTPUT, "generations", *stack.machines.compared_with)
     # Before any resource is declared: what is refused here has touched nothing.
     stack = guard.compared(stack, last)
     offers.check(stack, last)

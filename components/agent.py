@@ -23,7 +23,7 @@ class AgentError(pulumi.RunError):
 
 
 def ready(*, needed: bool) -> None:
-    """Sees to the ssh agent before machines are reached; does nothing in a preview, which reaches none.
+    """Sees to the ssh agent before machines are reached; a preview, which reaches none, only asks whether it has keys.
 
     Args:
         needed: the keys are in the agent. Else it has only to be out of the way: where nobody answers at the socket,
@@ -32,7 +32,7 @@ def ready(*, needed: bool) -> None:
     Raises:
         AgentError: a key is needed and there is none, or the variable names something that cannot be made to answer.
     """
-    if pulumi.runtime.is_dry_run() or not hasattr(socket, "AF_UNIX"):
+    if not hasattr(socket, "AF_UNIX"):
         return
     path = os.environ.get(_VARIABLE, "")
     if needed and (cause := _no_keys(path)):
@@ -40,7 +40,7 @@ def ready(*, needed: bool) -> None:
             f"The ssh keys are said to be in an agent, and {cause}. Start one and load the key (`ssh-agent`, "
             "`ssh-add`), or give the key as privateKeyFile."
         )
-    if path and not needed and (cause := _dead(path)):
+    if path and not needed and not pulumi.runtime.is_dry_run() and (cause := _dead(path)):
         try:
             _answer(Path(path))
         except OSError as error:

@@ -28,7 +28,8 @@ from .plan import ClusterPlan, MemberPlan, UserPlan, member_specs, spec_text, wa
 from .plan.authorities import DEFAULT_PEER_AUTHORITY, peers_have_their_own
 from .plan.errors import refuse
 from .plan.flags import PKI_DIRECTORY
-from .plan.guard.state import State, wanted_state
+from .plan.guard.state import State, read_state, wanted_state
+from .plan.places import check_places
 from .plan.releases import check_headers
 from .plan.spec import DEFAULT_DATA_DIRECTORY, client_urls
 from .whole import proved, refuse_parts
@@ -155,12 +156,19 @@ class EtcdCluster(pulumi.ComponentResource):
         args = with_peers(args)
         plan = cluster_plan(name, args, [_member_plan(each) for each in args["members"]], bundle.digest())
         refuse(check_headers(args.get("release_headers", {})))
+        before = read_state(args.get("previous"))
+        misplaced, placed = check_places(
+            {member.name: member.data_directory for member in plan.members},
+            {} if before is None else before.data_directories,
+            lambda index, _: f"members[{index}].data_directory",
+        )
+        refuse(misplaced)
         specs = member_specs(plan)
         first = with_users(next(iter(specs.values())), plan)
         verdict = accept(args.get("previous"), _wanted(plan, args), args.get("override", ""))
         super().__init__("external-etcd:index:EtcdCluster", name, None, opts)
         announce(verdict, self)
-        for warning in warnings(plan):
+        for warning in [*warnings(plan), *placed]:
             pulumi.log.warn(warning, resource=self)
         child = pulumi.ResourceOptions(parent=self)
 
@@ -225,7 +233,7 @@ class EtcdCluster(pulumi.ComponentResource):
         done = [member.bootstrap(bootstrap, prepared) for member in members]
         named = {machine["name"]: member for machine, member in zip(args["members"], members, strict=True)}
         for slot in verdict.chain:
-            done = [*done[: len(members)], named[slot].converge(done)]
+            done = [*done[: len(members)], named[slot].converge(done, with_users(specs[slot], plan))]
         health, healthy = members[0].health(
             f"{name}-health",
             first,

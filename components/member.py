@@ -129,13 +129,16 @@ class EtcdMember(pulumi.ComponentResource):
             ignore_changes=["connection", "create", "stdin", "logging"],
         )
 
-    def converge(self, after: Sequence[pulumi.Resource]) -> remote.Command:
+    def converge(self, after: Sequence[pulumi.Resource], spec: Spec | None = None) -> remote.Command:
         """Brings this member to its wanted state; refuses a step that would cost the quorum.
 
         Args:
             after: what must have succeeded before: the bootstrap, and the member before this one in the chain.
+            spec: this member's, with the users of the cluster, so that a name that is taken is found before anything
+                restarts. Default: without users.
         """
-        command = self._command("converge", create=self._line("converge", self._spec), stdin=self._bundle, after=after)
+        line = self._line("converge", spec or self._spec)
+        command = self._command("converge", create=line, stdin=self._bundle, after=after)
         # Nobody reads it, but without one nothing has been done.
         answer(command, self._machine["name"])
         self.register_outputs({})

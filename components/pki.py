@@ -6,6 +6,7 @@ https://etcd.io/docs/v3.6/op-guide/security/. All keys are ECDSA P-256; they exi
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import NotRequired, TypedDict
 
 import pulumi
@@ -28,6 +29,7 @@ _AUTHORITY = ["digital_signature", "key_encipherment", "cert_signing"]
 YEAR_HOURS = 8760
 EARLY_RENEWAL_HOURS = 720
 CA_HOURS = 10 * YEAR_HOURS
+_ROTATION = 'in three updates (docs/operations.md, "Replace the CA")'
 
 
 class Authority(TypedDict):
@@ -157,7 +159,8 @@ class EtcdPki(pulumi.ComponentResource):
                 where = "authorities" if authority in authorities else "peer_authorities"
                 key, certificate = self._own_authority(authority, where, issues=issues)
             else:
-                key, certificate = self._make_authority(name_of, int(args.get("ca_validity_hours", CA_HOURS)))
+                lifetime = int(args.get("ca_validity_hours", CA_HOURS))
+                key, certificate = self._make_authority(name_of, lifetime, issues=issues)
             trusted[name_of] = certificate
             issuers[name_of] = _Issuer(name_of, key, certificate)
         self._issuer, self._peer_issuer = issuers[issuer], issuers[peer_issuer]
@@ -200,7 +203,9 @@ class EtcdPki(pulumi.ComponentResource):
         # A certificate is public even where it came from a secret config value.
         return pulumi.Output.secret(pair[1]), pulumi.Output.unsecret(pair[0])
 
-    def _make_authority(self, name: str, validity_hours: int) -> tuple[pulumi.Output[str], pulumi.Output[str]]:
+    def _make_authority(
+        self, name: str, validity_hours: int, *, issues: bool
+    ) -> tuple[pulumi.Output[str], pulumi.Output[str]]:
         child = f"{self._name}-{name}-ca"
         key = tls.PrivateKey(
             child,
@@ -227,7 +232,19 @@ class EtcdPki(pulumi.ComponentResource):
         )
         self.authorities.append(certificate)
         self._expiry[f"ca-{name}"] = certificate.validity_end_time
+        if issues:
+            certificate.validity_end_time.apply(lambda end: self._warn_of_end(name, end))
         return key.private_key_pem, certificate.cert_pem
+
+    def _warn_of_end(self, name: str, end: str) -> None:
+        """Warns of a CA that ends before what it issues now; one of one's own is refused then."""
+        left = datetime.fromisoformat(end) - datetime.now(UTC)
+        if left < timedelta(hours=self._validity_hours):
+            pulumi.log.warn(
+                f"The CA {name} expires at {end}, before the certificates that it issues now. From then on members and "
+                f"clients refuse each other, and no update can replace it any more: replace it before, {_ROTATION}.",
+                self,
+            )
 
     def _issue_member(self, member: PkiMember) -> None:
         name, address = member["name"], member["address"]
@@ -314,9 +331,9 @@ class EtcdPki(pulumi.ComponentResource):
 def _refusal(name: str) -> str:
     return (
         f"The CA {name} is trusted by the members, and none of them would accept another one in its place: it is not "
-        "made anew, and nothing was changed. A CA is replaced by one of another name beside it in `authorities`, in "
-        'three updates (docs/operations.md, "Replace the CA"). If it has expired and another one issues, '
-        "take it off the list."
+        f"made anew, and nothing was changed. A CA is replaced by one of another name beside it in `authorities`, "
+        f"{_ROTATION}. If it has expired and another one issues, take it off the list; if it is the one that issues: "
+        'docs/operations.md, "Certificates that have expired".'
     )
 
 

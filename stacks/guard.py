@@ -9,6 +9,7 @@ from components.cluster import with_peers
 from components.pki import authorities_of
 from components.plan.generations import check_generations
 from components.plan.guard.state import State, read_state, wanted_state
+from components.plan.places import check_places
 
 from .authorities import own_certificate
 from .config import NAMESPACE, ConfigError, StackConfig
@@ -23,6 +24,7 @@ def compared(stack: StackConfig, last: Mapping[str, Any]) -> StackConfig:
 
     Raises:
         ChangeRefusedError: it cannot.
+        ConfigError: data would be where they cannot be, or the platform cannot follow.
     """
 
     def key(name: str) -> str:
@@ -30,8 +32,25 @@ def compared(stack: StackConfig, last: Mapping[str, Any]) -> StackConfig:
 
     previous = last.get(OUTPUT)
     stack = replace(stack, arguments=with_peers({**stack.arguments, "previous": previous}))
+    _check_places(stack)
     accept(previous, wanted(stack), stack.arguments.get("override", ""), key)
+    if problems := stack.machines.compare(last):
+        raise ConfigError(stack.cluster_name, problems)
     return stack
+
+
+def _check_places(stack: StackConfig) -> None:
+    """Raises ConfigError for data that would be in a new place where none may be."""
+
+    def key(index: int, directory: str) -> str:
+        own = stack.spelled("data_directory")
+        return own if directory == stack.machines.data_directory else f"{stack.spelled('members')}[{index}].{own}"
+
+    last = read_state(stack.previous)
+    directories = {member.name: member.data_directory for member in stack.plan.members}
+    problems, _ = check_places(directories, {} if last is None else last.data_directories, key)
+    if problems:
+        raise ConfigError(stack.cluster_name, problems)
 
 
 def before(stack: StackConfig, last: Mapping[str, Any]) -> dict[str, int]:

@@ -4,11 +4,11 @@
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from components.plan import MemberPlan
+from components.plan import MemberPlan, Problem
 from components.plan.origin import Origin
 from components.plan.sizes import check_directory
 from components.plan.spec import DEFAULT_DATA_DIRECTORY
@@ -26,6 +26,8 @@ class Machines:
 
     key: str
     """The key at which the members are given."""
+    data_directory: str = field(default=DEFAULT_DATA_DIRECTORY, kw_only=True)
+    """Directory of etcd's data where a machine does not say otherwise."""
 
     @property
     def members(self) -> Sequence[MemberPlan]:
@@ -51,6 +53,19 @@ class Machines:
     def wares(self) -> Sequence["Ware"]:
         """The machines that a provider has to sell; none where machines exist already."""
         return ()
+
+    @property
+    def compared_with(self) -> Sequence[str]:
+        """The outputs of the last update that `compare` reads, beside that of the guard."""
+        return ()
+
+    def compare(self, last: Mapping[str, Any]) -> list[Problem]:  # noqa: ARG002
+        """Why machines cannot follow those of the last update, beyond what the guard judges.
+
+        Args:
+            last: outputs of the last update.
+        """
+        return []
 
 
 @dataclass(frozen=True)

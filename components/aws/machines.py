@@ -7,6 +7,7 @@ import pulumi
 import pulumi_aws as aws
 
 from ..first_boot import user_data
+from ..irreplaceable import attachment_refusal, irreplaceable
 from ..plan import aws_types
 from ..plan.aws import DEFAULT_ROOT_SIZE
 from ..plan.errors import Problem, refuse
@@ -86,6 +87,7 @@ class AwsMachines(CloudMachines):
         self._check(_check(args, network), public=args.get("public_ipv4", True))
         self._args, self._network = args, network
         self._images = Images(self)
+        self._attachments = irreplaceable(f"{name}-attachments-in-use", attachment_refusal, unless="instanceId")
         for slot in args["slots"]:
             self._server(slot)
         self._close(network.ground)
@@ -181,7 +183,12 @@ class AwsMachines(CloudMachines):
             instance_id=server.id,
             # Taken from a machine that still runs, it would be torn away; with the machine it goes after the shutdown.
             stop_instance_before_detaching=True,
-            opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True, deleted_with=server),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                delete_before_replace=False,
+                deleted_with=server,
+                hooks=pulumi.ResourceHookBinding(before_create=[self._attachments]),
+            ),
         )
         path = pulumi.Output.all(volume.id, attachment.id).apply(lambda both: _DEVICE + both[0].replace("-", ""))
         return attachment, path

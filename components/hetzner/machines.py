@@ -6,6 +6,7 @@ import pulumi
 import pulumi_hcloud as hcloud
 
 from ..first_boot import FOR_ROOT, user_data
+from ..irreplaceable import attachment_refusal, irreplaceable
 from ..plan import cloud_init
 from ..plan.errors import Problem
 from ..plan.hetzner import DEFAULT_IMAGE, SPREAD_LIMIT, hetzner_machine
@@ -77,6 +78,7 @@ class HetznerMachines(CloudMachines):
         self._check(_check(args), public=self._ipv4 or self._ipv6)
         self._cluster = args["cluster_name"]
         self._labels = {**args.get("labels", {}), "etcd": "true", "cluster": self._cluster}
+        self._attachments = irreplaceable(f"{name}-attachments-in-use", attachment_refusal, unless="serverId")
         self._group = hcloud.PlacementGroup(
             name,
             name=self._cluster,
@@ -171,9 +173,13 @@ class HetznerMachines(CloudMachines):
             server_id=server.id.apply(int),
             automount=False,
             # Taken from a machine that still runs, it would be torn away. It comes off when the machine is deleted,
-            # after the shutdown.
+            # after the shutdown; before that machine Pulumi deletes it in any case.
             opts=pulumi.ResourceOptions(
-                parent=self, delete_before_replace=True, deleted_with=server, retain_on_delete=True
+                parent=self,
+                delete_before_replace=False,
+                deleted_with=server,
+                retain_on_delete=True,
+                hooks=pulumi.ResourceHookBinding(before_create=[self._attachments]),
             ),
         )
         return pulumi.Output.all(volume.linux_device, attachment.id).apply(lambda both: str(both[0]))

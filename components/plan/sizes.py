@@ -48,21 +48,26 @@ NO_DATA_BELOW = {
     **dict.fromkeys(("/etc", "/usr", "/boot", "/efi", "/bin", "/sbin", "/lib", "/lib64"), _SYSTEM),
 }
 """What a data directory must not be below; nor may one of the program's own directories be below it."""
+_REMEDY = "Write it like /var/lib/etcd"
 
 
 def check_directory(path: object, key: str) -> list[Problem]:
-    """Why etcd's data cannot be in this directory; empty when they can."""
-    remedy = "Write it like /var/lib/etcd"
+    """Why this cannot be the name of a data directory; empty when it can. `check_place` judges where it is."""
     # Anything else would need quoting in the unit of systemd. It is moved aside as a whole, which a directory at the
     # top, often a disk of its own, cannot be.
     if not isinstance(path, str) or not re.fullmatch(r"(/[A-Za-z0-9_-][A-Za-z0-9._-]*){2,}", path):
         rule = "The data directory is an absolute path below another directory, of letters, digits, dots, - and _"
-        return [Problem(key, shown(path), rule, remedy)]
+        return [Problem(key, shown(path), rule, _REMEDY)]
+    return []
+
+
+def check_place(path: str, key: str) -> list[Problem]:
+    """Why no member begins with its data in this directory; empty when one may."""
+    remedy = f"{_REMEDY}, or like /data/etcd on a disk of its own"
     for place, why in NO_DATA_BELOW.items():
         if f"{path}/".startswith(f"{place}/"):
-            rule = f"The data directory must not be {place} or below it: {why}"
-            return [Problem(key, shown(path), rule, f"{remedy}, or like /data/etcd on a disk of its own")]
+            return [Problem(key, shown(path), f"The data directory must not be {place} or below it: {why}", remedy)]
         if place.startswith(f"{path}/"):
             rule = f"The data directory must hold nothing but etcd's data, and {place} is below this one"
-            return [Problem(key, shown(path), rule, f"{remedy}, or like /data/etcd on a disk of its own")]
+            return [Problem(key, shown(path), rule, remedy)]
     return []

@@ -21,7 +21,6 @@ class CloudConfig(Machines):
 
     plan: CloudPlan
     operator: Operator
-    data_directory: str
     protect_volume: bool
 
     @property

@@ -17,11 +17,12 @@ from components.hetzner import (
     HetznerNetworkArgs,
 )
 from components.kubernetes import cluster_api
-from components.plan.firewall import Firewall, member_rules, outside
+from components.plan.firewall import Firewall, member_rules
 from components.plan.hetzner import HetznerPlan
 
 from ..clouds.build import machines_args, operator_args, outputs
 from ..config import StackConfig
+from . import way_in
 from .config import HetznerConfig
 
 _Keys = list[pulumi.Input[str]]
@@ -62,7 +63,7 @@ def build(stack: StackConfig, config: HetznerConfig, before: Mapping[str, int]) 
             }
             for slot in plan.slots
         ],
-        "firewall": _firewall(plan),
+        "firewall": _firewall(config),
         "ssh_keys": keys,
         "public_ipv6": plan.public_ipv6,
         # Used by machines without a public address; whether the network knows a way out is its own affair.
@@ -72,8 +73,12 @@ def build(stack: StackConfig, config: HetznerConfig, before: Mapping[str, int]) 
     if plan.volume_size is not None:
         args["volume"] = {"size": plan.volume_size, "protect": config.protect_volume}
     machines = HetznerMachines(name, network, args)
+    found = outputs(stack, config, machines, operator, bastion)
+    way = way_in.of(plan, config.operator).data()
     return {
-        **outputs(stack, config, machines, operator, bastion),
+        **found,
+        # When the machines have these rules.
+        way_in.OUTPUT: found["applied"].apply(lambda _: way),
         "network_id": network.network_id,
         "subnet": {"id": network.subnet_id, "range": plan.subnet_range, "zone": plan.zone},
         "cluster_api_infrastructure": cluster_api.hetzner_cluster(
@@ -122,17 +127,12 @@ def _bastion(
     return HetznerBastion(f"{name}-bastion", network, args).bastion
 
 
-def _firewall(plan: HetznerPlan) -> Firewall:
+def _firewall(config: HetznerConfig) -> Firewall:
     """The rules of the machines themselves, which see private and public traffic alike."""
-    operators = list(plan.operators)
-    if plan.bastion is not None:
-        # Ssh comes from its private address. Operators of the private network, too: a bastion that is to go needs
-        # another way beside it first.
-        operators = [plan.bastion_address or "", *operators]
-    elif not plan.through_another_bastion:
-        # Who comes to the public address is the firewall of Hetzner's business alone. Else an operator whose address
-        # has changed could open that one, and would stand before the machine's own.
-        operators += outside(plan.network_range)
+    plan = config.plan
     return member_rules(
-        list(plan.addresses.values()), operators=operators, clients=plan.clients, metrics=plan.metrics_clients
+        list(plan.addresses.values()),
+        operators=way_in.of(plan, config.operator).admitted,
+        clients=plan.clients,
+        metrics=plan.metrics_clients,
     )

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from components.plan import Problem
 from components.plan.hetzner import (
     DEFAULT_IMAGE,
     DEFAULT_NETWORK,
@@ -17,6 +18,7 @@ from components.plan.hetzner import (
 from ..clouds.config import CloudConfig, access, cloud_reader, note, slot_fields, spelling
 from ..platform import Ware
 from ..reading import Reading
+from . import way_in
 
 _SHARED = ("location", "serverType", "image")
 
@@ -39,6 +41,15 @@ class HetznerConfig(CloudConfig):
         if bastion is None:
             return slots
         return [*slots, Ware("", "hetzner.bastion.serverType", bastion.server_type, bastion.location)]
+
+    @property
+    def compared_with(self) -> Sequence[str]:
+        """The outputs of the last update that say from where machines let ssh in."""
+        return way_in.NEEDS
+
+    def compare(self, last: Mapping[str, Any]) -> list[Problem]:
+        """Why the machines of the last update would not let this one in."""
+        return way_in.check(self.plan, self.operator, last)
 
 
 def _read(reading: Reading, given: Mapping[str, Any], fields: dict[str, Any]) -> HetznerConfig:

@@ -68,7 +68,7 @@ def read(reading: Reading) -> HostsConfig:
         for index, machine in enumerate(given)
     )
     _check_ways_differ(reading, hosts, key)
-    return HostsConfig(key, hosts, _firewall(reading))
+    return HostsConfig(key, hosts, _firewall(reading), data_directory=directory)
 
 
 def _given(reading: Reading) -> tuple[Sequence[Mapping[str, Any]] | None, str]:

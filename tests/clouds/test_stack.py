@@ -150,6 +150,28 @@ def test_an_operator_with_another_address_comes_in_without_the_old_one(
     assert open_ports(stacks.stranger(), second.address, [22]) == []
 
 
+@ON_HETZNER
+def test_a_bastion_comes_to_a_cluster_that_lives_moves_and_goes_again(example: Stack, stacks: HetznerStacks) -> None:
+    operators = settings(example)["operators"]
+    # The order for another address: it is an operator's first.
+    settings(example).update(bastion={}, operators=[*operators, "10.1.1.9/32"])
+    example.up(timeout=UP_SECONDS)
+    assert list(example.outputs()["hosts"].values()) == ADDRESSES["hetzner"]
+    assert open_ports(stacks.machine(example, "bastion"), ADDRESSES["hetzner"][1]) == [22]
+
+    settings(example).update(bastion={"address": "10.1.1.9"}, operators=operators)
+    example.up(timeout=UP_SECONDS)
+    bastion, (first, *_) = stacks.machine(example, "bastion"), stacks.members(example)
+    assert bastion.private_addresses == ("10.1.1.9",)
+    assert open_ports(bastion, ADDRESSES["hetzner"][1]) == [22]
+
+    del settings(example)["bastion"]
+    example.up(timeout=UP_SECONDS)
+    assert example.outputs()["hosts"]["etcd-1"] == first.address
+    assert "bastion" not in example.outputs()
+    assert unhealthy(first) == []
+
+
 @ON_AWS
 def test_the_clients_group_opens_nothing_on_who_carries_it(
     example: Stack, inside: list[CloudMachine], stacks: AwsStacks

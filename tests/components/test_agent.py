@@ -61,9 +61,11 @@ def test_an_agent_that_answers_is_left_alone(tmp_path: Path, monkeypatch: pytest
             agent.ready(needed=True)
 
 
-def test_keys_in_an_agent_need_one_that_has_a_key_but_not_for_a_preview(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("preview", [False, True])
+def test_keys_in_an_agent_need_one_that_has_a_key_in_a_preview_too(
+    preview: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(pulumi.runtime, "is_dry_run", lambda: preview)
     ssh: Ssh = {"host": "10.0.0.1", "host_key": "ssh-ed25519 AAAA"}
     with pytest.raises(agent.AgentError, match="SSH_AUTH_SOCK names none"):
         connection(ssh)
@@ -76,6 +78,10 @@ def test_keys_in_an_agent_need_one_that_has_a_key_but_not_for_a_preview(
     assert made.private_key is None
     # The plugin finds it by itself: a path would differ between operators, and run every command again.
     assert made.agent_socket_path is None
+
+
+def test_a_preview_with_a_key_leaves_a_dead_socket_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pulumi.runtime, "is_dry_run", lambda: True)
-    monkeypatch.delenv("SSH_AUTH_SOCK")
-    connection(ssh)
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "gone"))
+    agent.ready(needed=False)
+    assert not (tmp_path / "gone").exists()

@@ -11,6 +11,8 @@ import pytest
 from components.plan.guard import State
 from lab.engine import environment
 from stacks import config, guard
+from stacks.hetzner import way_in
+from stacks.hetzner.config import HetznerConfig
 from tests.support.cloud_stacks import FILES, example, settings
 from tests.support.snapshot import compare, taken
 from tests.support.sshd import new_key
@@ -73,8 +75,12 @@ class Previews:
         given = {key: each for key, each in self.stack.config.items() if key.startswith("external-etcd:")}
         values = {key.partition(":")[2]: each for key, each in given.items()}
         texts = {key: each if isinstance(each, str) else json.dumps(each) for key, each in values.items()}
-        state = guard.wanted(config.load(self.stack.directory.name, texts))
-        self.stack.left(applied={**state.data(), "serial": 1}, generations=dict(state.generations))
+        stack = config.load(self.stack.directory.name, texts)
+        state, machines = guard.wanted(stack), stack.machines
+        left = {}
+        if isinstance(machines, HetznerConfig):
+            left = {way_in.OUTPUT: way_in.of(machines.plan, machines.operator).data()}
+        self.stack.left(applied={**state.data(), "serial": 1}, generations=dict(state.generations), **left)
         return state
 
     def _set(self, changes: dict[str, Any]) -> None:
@@ -131,6 +137,18 @@ def test_neither_another_platform_at_the_same_addresses_nor_another_network_take
     run = previews.refused_as_it_is()
     assert "platform: given hosts. Another platform means other machines, and Pulumi deletes those that" in run.text
     assert "to delete" not in run.text
+
+
+@pytest.mark.parametrize("previews", ["hetzner"], indirect=True)
+def test_a_bastion_that_machines_do_not_know_is_refused_with_the_order(previews: Previews) -> None:
+    previews.left_by_the_example()
+    run = previews.refused(bastion={"address": "10.1.1.9"})
+    assert "hetzner.bastion.address: given 10.1.1.9. The machines get new rules" in run.text
+    assert "add 10.1.1.9 to hetzner.operators and run pulumi up; then make this change" in run.text
+    # An update of an earlier program.
+    previews.stack.left(way_in=None)
+    run = previews.refused(bastion={})
+    assert "hetzner.bastion: given one. A way in is changed when" in run.text
 
 
 def test_generations_are_compared_with_the_last_update_before_anything_else_happens(previews: Previews) -> None:

@@ -351,6 +351,15 @@ def test_what_is_on_a_machine_goes_with_its_server(cloud: Cloud, preview: bool) 
             assert each.request.deletedWith.endswith(f"{cloud.server}::{name}")
 
 
+def test_neither_a_volume_nor_its_attachment_is_replaced_while_it_is_in_use(cloud: Cloud, preview: bool) -> None:
+    recorder = whole(cloud, preview)
+    for kind, name in ((cloud.volume, "volumes"), (cloud.attachment, "attachments")):
+        request = recorder.named(f"{cloud.name}-etcd-1", kind).request
+        assert list(request.hooks.before_create) == [f"{cloud.name}-{name}-in-use"]
+        # The old one stays where the hook refuses a new one.
+        assert (request.deleteBeforeReplaceDefined, request.deleteBeforeReplace) == (True, False)
+
+
 def test_a_volume_comes_off_by_the_deletion_of_its_server_after_the_shutdown(preview: bool) -> None:
     recorder = whole(HETZNER, preview)
     for slot in SLOTS:
@@ -432,6 +441,16 @@ def test_without_public_addresses_every_connection_goes_through_the_bastion(clou
             assert connection["proxy"]["hostKey"].strip() == f"ssh-ed25519 {cloud.name}-bastion"
 
 
+def test_no_edit_of_a_bastion_takes_it_from_the_machines_behind_it(cloud: Cloud, preview: bool) -> None:
+    """An edit of what its provider replaces it for; what its address is, is another matter."""
+    kept = {
+        "aws": {"ami", "instanceType", "userData"},
+        "hetzner": {"image", "location", "serverType", "sshKeys", "userData"},
+    }
+    bastion = whole(cloud, preview).named(f"{cloud.name}-bastion", cloud.server)
+    assert set(bastion.request.ignoreChanges) == kept[cloud.name]
+
+
 def test_in_a_vpc_that_exists_no_network_is_made_but_groups_and_cards(preview: bool) -> None:
     recorder = AWS.stack(preview, **EXISTING)
     made = {each.type.rsplit(":", 1)[-1] for each in AWS.of(recorder)}
@@ -458,9 +477,9 @@ def test_the_machines_filter_private_traffic_by_the_same_rules() -> None:
     spec = json.loads(create[create.index("{") : create.rindex("}") + 1])
     members = ["10.1.1.11/32", "10.1.1.12/31"]
     # Hetzner's firewall judges the public side, and lets an operator with another address in without the machines.
-    assert (
-        spec["firewall"].pop("22") == member_rules([], operators=outside("10.1.0.0/16"), clients=[], metrics=[])["22"]
-    )
+    # And a bastion, if one comes.
+    sources = [*outside("10.1.0.0/16"), "10.1.1.5"]
+    assert spec["firewall"].pop("22") == member_rules([], operators=sources, clients=[], metrics=[])["22"]
     assert spec["firewall"] == {
         "2379": [*members, "10.1.2.0/24"],
         "2380": members,

@@ -189,9 +189,11 @@ def test_a_user_has_a_certificate_of_its_name_and_the_health_check_makes_it_know
     assert recorder.named("dev-pki-reader-user", "tls:index/certRequest:CertRequest").inputs["subject"] == {
         "commonName": "reader"
     }
-    spec = json.loads(shlex.split(recorder.named("dev-health").inputs["create"])[-1])
-    assert spec["users"] == {"reader": {"prefix": "/x/", "permission": "read"}}
-    for verb in ("prepare", "bootstrap", "converge"):
+    # And converge looks whether the name is taken.
+    for name in ("dev-health", "dev-b-converge"):
+        spec = json.loads(shlex.split(recorder.named(name).inputs["create"])[-1])
+        assert spec["users"] == {"reader": {"prefix": "/x/", "permission": "read"}}
+    for verb in ("prepare", "bootstrap"):
         assert "reader" not in json.dumps(recorder.named(f"dev-a-{verb}").inputs.get("create", "")), verb
     for registration in recorder.registrations:
         assert "PRIVATE KEY" not in plain_text(registration.inputs), registration.name
@@ -249,7 +251,9 @@ def test_a_bastion_is_the_proxy_of_every_connection() -> None:
         assert command.inputs["connection"]["value"]["proxy"]["hostKey"] == "ssh-ed25519 BBBB"
 
 
-def test_a_passphrase_goes_along_as_a_secret_and_a_key_in_an_agent_leaves_nothing_behind() -> None:
+def test_a_passphrase_goes_along_as_a_secret_and_a_key_in_an_agent_leaves_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     way = {"host": "10.0.0.1", "host_key": "ssh-ed25519 AAAA"}
     key = {"private_key": "PRIVATE KEY of ssh", "private_key_password": "hunter2"}
     recorder = cluster(preview=True, members=machines(ssh={**way, **key}))
@@ -257,6 +261,7 @@ def test_a_passphrase_goes_along_as_a_secret_and_a_key_in_an_agent_leaves_nothin
         assert command.inputs["connection"]["value"]["privateKeyPassword"] == "hunter2"
         assert "hunter2" not in plain_text(command.inputs)
     # Whose agent it is differs between operators: nothing of it is an input, so that no command runs again for it.
+    monkeypatch.setattr("components.agent.ready", lambda **_: None)
     recorder = cluster(preview=True, members=machines(ssh=way))
     for command in recorder.of_type("command:remote:Command"):
         connection = command.inputs["connection"]["value"]
@@ -409,9 +414,29 @@ def test_an_authority_that_exists_keeps_its_lifetime() -> None:
     assert list(made.request.ignoreChanges) == ["validityPeriodHours"]
 
 
+def test_a_made_ca_that_ends_before_what_it_issues_is_a_warning_with_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("pulumi.log.warn", lambda text, *_, **__: said.append(text))
+    for years, warned in ((1, []), (100, ["The CA 1 expires at 2099-11-21T00:00:00Z, before the certificates that"])):
+        said.clear()
+        cluster(preview=False, certificates={"validity_hours": years * 8760, "ca_validity_hours": 200 * 8760})
+        about = [text for text in said if text.startswith("The CA")]
+        assert [text.partition(" it issues")[0] for text in about] == warned
+        assert all('docs/operations.md, "Replace the CA"' in text for text in about)
+
+
 def test_bad_arguments_are_refused_before_anything_is_registered() -> None:
     with pytest.raises(PlanError, match="odd"):
         cluster(preview=True, members=machines(2))
+
+
+def test_data_in_the_programs_own_place_are_refused_unless_the_member_had_them_there() -> None:
+    there = machines(data_directory="/opt/etcd/data")
+    with pytest.raises(PlanError, match=r"members\[0\].data_directory: given '/opt/etcd/data'"):
+        cluster(preview=True, members=there)
+    applied = cluster(preview=False).outputs["dev"]["applied"]
+    applied = {**applied, "data_directories": dict.fromkeys(MEMBERS, "/opt/etcd/data")}
+    assert cluster(preview=True, members=there, previous=applied).named("dev-a-prepare")
 
 
 def test_another_machine_in_a_slot_is_prepared_and_converged_anew() -> None:

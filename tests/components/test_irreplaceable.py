@@ -16,6 +16,7 @@ pki = EtcdPki("dev", {
     "members": [{"name": "etcd-1", "address": "192.0.2.1"}],
     "authorities": [{"name": name} for name in names],
     "issuer": names[0],
+    "ca_validity_hours": pulumi.Config().get_int("lifetime", 87600),
 })
 # More at once than the program's event loop has threads.
 keys = [ssh_key(f"key-{number}", "the host key of a machine", pki) for number in range(40)]
@@ -79,11 +80,16 @@ def test_a_ca_that_is_tainted_is_refused_until_it_is_no_more(stack: Stack) -> No
     stack.up("--expect-no-changes")
 
 
-def test_another_ca_is_made_beside_it_and_goes_again(stack: Stack) -> None:
+def test_another_ca_is_made_beside_it_and_goes_again_also_when_it_has_expired(stack: Stack) -> None:
     before = authority(stack)
-    stack.config["authorities"] = ["1", "2"]
+    stack.config |= {"authorities": ["1", "2"], "lifetime": 0}
     stack.up()
     assert authority(stack) == before
+    # Its provider would make another one of the same name.
+    refused = stack.preview(check=False)
+    assert refused.code != 0
+    assert "The CA dev-2-ca is trusted by the members" in refused.text
+    assert "If it has expired and another one issues, take it off the list" in refused.text
     stack.config["authorities"] = ["1"]
     stack.up()
     stack.up("--expect-no-changes")

@@ -10,12 +10,14 @@ import pytest
 
 from lab.engine import environment
 from tests.support.aws_client import ENVIRON, REGION, client, moto
-from tests.support.stacks import Stack
+from tests.support.stacks import REPO, Stack
 
 PROGRAM = """
 import os
 import pulumi, pulumi_aws as aws
+from components.irreplaceable import attachment_refusal, irreplaceable
 
+stays = irreplaceable("attachments", attachment_refusal, unless="instanceId")
 tags = {"cluster": os.environ.get("CLUSTER", "dev")}
 image = aws.ec2.get_ami_output(most_recent=True, owners=["amazon"],
     filters=[{"name": "architecture", "values": ["x86_64"]}]).id
@@ -42,7 +44,8 @@ for number in range(3):
         tags={**tags, "Name": name}, opts=pulumi.ResourceOptions(delete_before_replace=True))
     volume = aws.ebs.Volume(name, availability_zone=zone, size=int(os.environ.get("SIZE", "10")), type="gp3")
     aws.ec2.VolumeAttachment(name, device_name="/dev/sdf", instance_id=server.id, volume_id=volume.id,
-        opts=pulumi.ResourceOptions(delete_before_replace=True, deleted_with=server))
+        opts=pulumi.ResourceOptions(delete_before_replace=False, deleted_with=server,
+            hooks=pulumi.ResourceHookBinding(before_create=[stays])))
     servers.append(server)
 pulumi.export("ids", [server.id for server in servers])
 pulumi.export("addresses", [server.private_ip for server in servers])
@@ -62,7 +65,13 @@ def stack(endpoint: str, tmp_path: Path) -> Stack:
     project.write_text("name: aws\nruntime: python\n")
     environ = {**environment(tmp_path), **ENVIRON, "AWS_ENDPOINT_URL": endpoint}
     config = {"aws:region": REGION}
-    return Stack(tmp_path / "dev", environ, config, {"__main__.py": program, "Pulumi.yaml": project}, "aws")
+    return Stack(
+        tmp_path / "dev",
+        environ,
+        config,
+        {"__main__.py": program, "Pulumi.yaml": project, "components": REPO / "components"},
+        "aws",
+    )
 
 
 def up(stack: Stack, *arguments: str, **environ: str) -> dict[str, Any]:
@@ -87,6 +96,11 @@ def test_a_program_with_a_network_and_three_machines_lives_its_whole_life(stack:
     stack.pulumi("refresh", "--yes", "--skip-preview", "--expect-no-changes")
     up(stack, "--expect-no-changes")
     assert up(stack, CLUSTER="prod", SIZE="20") == first, "tags and sizes change in place"
+
+    refused = stack.up("--replace", "**VolumeAttachment::etcd-2", check=False)
+    assert refused.code != 0
+    assert "etcd-2 attaches the volume of a member to its machine" in refused.text
+    up(stack, "--expect-no-changes")
 
     ec2.terminate_instances(InstanceIds=first["ids"][:1])
     second = up(stack, "--refresh")

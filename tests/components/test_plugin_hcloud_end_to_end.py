@@ -17,7 +17,9 @@ __all__ = ["account", "served"]
 PROGRAM = """
 import os
 import pulumi, pulumi_hcloud as hcloud
+from components.irreplaceable import attachment_refusal, irreplaceable
 
+stays = irreplaceable("attachments", attachment_refusal, unless="serverId")
 first = pulumi.ResourceOptions(delete_before_replace=True)
 labels = {"etcd": "true", "cluster": os.environ.get("CLUSTER", "dev")}
 network = hcloud.Network("net", name="net", ip_range="10.0.0.0/16", labels=labels)
@@ -39,7 +41,9 @@ for number in range(3):
         public_nets=[{"ipv4_enabled": number == 0, "ipv6_enabled": False}],
         networks=[{"subnet_id": subnet.id, "ip": f"10.0.1.1{number + 1}"}], opts=first))
 volume = hcloud.Volume("data", name="data", size=int(os.environ.get("SIZE", "10")), location="fsn1", labels=labels)
-hcloud.VolumeAttachment("data", volume_id=volume.id.apply(int), server_id=servers[0].id.apply(int), opts=first)
+hcloud.VolumeAttachment("data", volume_id=volume.id.apply(int), server_id=servers[0].id.apply(int),
+    opts=pulumi.ResourceOptions(delete_before_replace=False, deleted_with=servers[0], retain_on_delete=True,
+        hooks=pulumi.ResourceHookBinding(before_create=[stays])))
 hcloud.NetworkRoute("out", network_id=network.id.apply(int), destination="0.0.0.0/0",
     gateway=servers[0].networks[0].ip)
 pulumi.export("ids", [server.id for server in servers])
@@ -55,7 +59,13 @@ def stack(account: HetznerAccount, tmp_path: Path) -> Stack:
     environ = environment(tmp_path)
     environ["PATH"] = f"{REPO / 'lab/plugins/bin'}{os.pathsep}{environ['PATH']}"
     config = {"hcloud:endpoint": account.endpoint, "hcloud:token": TOKEN, "hcloud:pollInterval": "5ms"}
-    return Stack(tmp_path / "dev", environ, config, {"__main__.py": program, "Pulumi.yaml": project}, "hetzner")
+    return Stack(
+        tmp_path / "dev",
+        environ,
+        config,
+        {"__main__.py": program, "Pulumi.yaml": project, "components": REPO / "components"},
+        "hetzner",
+    )
 
 
 def up(stack: Stack, *arguments: str, **environ: str) -> dict[str, Any]:
@@ -89,6 +99,12 @@ def test_a_program_with_a_network_and_three_servers_lives_its_whole_life(account
     assert up(stack, CLUSTER="prod", SIZE="20") == first, "labels and sizes change in place"
     assert [row["labels"]["cluster"] for row in account.cloud.rows("servers")] == ["prod"] * 3
     assert account.one("volumes")["size"] == 20
+
+    for run in (stack.preview, stack.up):
+        refused = run("--replace", "**VolumeAttachment::*", check=False)
+        assert refused.code != 0
+        assert "data attaches the volume of a member to its machine" in refused.text
+    up(stack, "--expect-no-changes", CLUSTER="prod", SIZE="20")
 
     account.lose(account.cloud.row("servers", int(first["ids"][0])))
     second = up(stack, "--refresh")

@@ -87,6 +87,21 @@ def test_authentication_is_turned_on_lived_with_and_turned_off_while_a_client_wo
     assert not writer.may("get", "/writer/1")
     assert etcdctl(found[0], "role", "list").split() == ["external-etcd/backup-tool", "root", "theirs"]
 
+    # The CA is replaced; who has what the outputs said before an update is served in it.
+    for phase in (
+        {"authorities": [{"name": "1"}, {"name": "2"}], "issuer": "1"},
+        {"issuer": "2"},
+        {"authorities": [{"name": "2"}]},
+    ):
+        write_client_files(tmp_path, stack.outputs())
+        with api_server.running(tmp_path, first):
+            _changed(stack, **phase)
+    outputs = stack.outputs()
+    write_client_files(tmp_path, outputs)
+    backup = User(tmp_path / "issued-anew", outputs, outputs["users"]["backup-tool"])
+    assert backup.may("get", "/other/1")
+    assert not backup.may("get", "/backup/1")
+
     # With a user in the last update it is not turned off: its certificate could do everything.
     kept = dict(stack.config)
     stack.config |= {"authentication": False, "users": []}
@@ -110,7 +125,9 @@ def test_authentication_is_turned_on_lived_with_and_turned_off_while_a_client_wo
     assert etcdctl(found[0], "get", "external-etcd/authentication") == ""
 
 
-def test_a_cluster_of_3_5_is_founded_with_authentication_on(machines: Machines, stacks: Stacks, tmp_path: Path) -> None:
+def test_a_cluster_of_3_5_is_founded_with_authentication_on_and_goes_up_and_down_a_version(
+    machines: Machines, stacks: Stacks, tmp_path: Path
+) -> None:
     found = machines.fresh(1)
     stack = stacks.new(found, version="3.5.35", authentication=True, users=[BACKUP])
     stack.up()
@@ -119,3 +136,17 @@ def test_a_cluster_of_3_5_is_founded_with_authentication_on(machines: Machines, 
     assert backup.may("get", "/backup/1")
     assert not backup.may("get", "/registry/1")
     assert _enabled(found[0])
+
+    # A name that is taken is found before anything restarts for the same edit.
+    etcdctl(found[0], "user", "add", "writer", "--no-password")
+    before, kept = process_ids(found), dict(stack.config)
+    stack.config |= {"users": [BACKUP, WRITER], "flags": {"max-txn-ops": "256"}}
+    assert "a user writer that this program did not make" in stack.up(check=False).text
+    assert process_ids(found) == before
+    stack.config = kept
+
+    for version in ("3.6.16", "3.5.35"):
+        _changed(stack, version=version)
+        assert running_versions(found) == [version]
+        assert backup.may("get", "/backup/1")
+        assert not backup.may("get", "/registry/1")

@@ -125,7 +125,7 @@ class _Answers(mocks.Mocks):
                 for name in ("privateKeyPem", "privateKeyOpenssh")
             } | {"publicKeyOpenssh": f"ssh-ed25519 {args.name}\n"}
         elif args.typ in ("tls:index/selfSignedCert:SelfSignedCert", "tls:index/locallySignedCert:LocallySignedCert"):
-            state |= {"certPem": certificate(args.name), "validityEndTime": "2027-11-21T00:00:00Z"}
+            state |= {"certPem": certificate(args.name), "validityEndTime": "2099-11-21T00:00:00Z"}
         elif args.typ == "tls:index/certRequest:CertRequest":
             state["certRequestPem"] = f"request {args.name}"
         elif args.typ == "command:remote:Command":

@@ -74,6 +74,14 @@ def test_an_override_is_for_one_change_and_is_said_to_be_when_given_for_another(
         assert f"external-etcd:override is '{token}', which was for another change." in text
 
 
+def test_data_in_a_place_that_is_refused_by_now_may_stay_and_may_not_come() -> None:
+    opt = stack(dataDirectory="/opt/etcd/data")
+    assert guard.compared(opt, left(opt)).machines.data_directory == "/opt/etcd/data"
+    for last in ({}, left(stack())):
+        with pytest.raises(config.ConfigError, match=r"dataDirectory: given '/opt/etcd/data'\. .*`pulumi destroy`"):
+            guard.compared(opt, last)
+
+
 def test_what_may_follow_is_handed_on_with_what_it_was_compared_with() -> None:
     last = left(stack())
     assert guard.compared(stack((2, 1, 1)), last).previous == last["applied"]

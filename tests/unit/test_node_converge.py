@@ -16,7 +16,7 @@ from components.node.protocol import etcd, wal
 from components.node.service import certificates, member, systemd, unit
 from components.node.shared import files
 from components.node.shared.errors import NodeError
-from components.node.shared.spec import Spec
+from components.node.shared.spec import Bundle, Spec
 from components.node.steps import join, look, promote, remove, restart, start
 from components.node.steps.look import Look
 from components.node.steps.next_step import Situation, Step, next_step
@@ -315,6 +315,24 @@ def _joining(
     else:
         join.join(a_spec(), known, seen)
     return asked
+
+
+@pytest.mark.parametrize(
+    ("noted", "given_up"), [("i-1", True), ("i-2", False), (None, False)], ids=["another", "the same", "not noted"]
+)
+def test_old_data_are_given_up_where_the_configuration_names_another_machine_than_before(
+    noted: str | None, given_up: bool
+) -> None:
+    """An older program has noted none: its first run under a new one gives up nothing."""
+    known, bundle = identity.Identity("dev", "etcd-1", "/d", machine=noted), Bundle("i-2", {})
+    try:
+        raise member.OldDataError("its data are older", "Name another machine.")
+    except member.OldDataError:
+        if given_up:
+            assert converge._gives_up_data(known, bundle, forgets=False)
+        else:
+            with pytest.raises(member.OldDataError):
+                converge._gives_up_data(known, bundle, forgets=False)
 
 
 def test_who_cannot_be_reached_by_a_member_is_taken_out_before_its_etcd_starts(

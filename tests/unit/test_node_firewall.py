@@ -94,7 +94,7 @@ def test_the_first_rules_of_a_machine_cut_off_nobody_who_uses_its_etcd(
 ) -> None:
     using = [ONE, TWO, "10.99.7.8"]
     peers = [ONE, TWO]
-    monkeypatch.setattr(ports, "connected", lambda port: using if port == 2379 else peers)
+    monkeypatch.setattr(ports, "connected", lambda port: {2379: using, 2380: peers, 22: []}[port])
     firewall.install(a_wanted(ONE, TWO))
     firewall.remove()
     using.append("10.99.8.1")
@@ -111,6 +111,38 @@ def test_the_first_rules_of_a_machine_cut_off_nobody_who_uses_its_etcd(
     firewall.install(a_wanted(ONE, TWO))
     using.append("10.99.8.1")
     firewall.install(a_wanted(ONE, TWO))
+
+
+def test_rules_that_would_end_the_run_that_brings_them_are_refused(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    firewall.install(a_wanted(ONE))
+    before = machine.file.read_text()
+    here = ["10.1.9.9"]
+    monkeypatch.setattr(ports, "connected", lambda port: here if port == 22 else [])
+    with pytest.raises(
+        NodeError, match=r"ssh comes to this machine from 10\.1\.9\.9, .*locked out; nothing was loaded"
+    ):
+        firewall.install(a_wanted(ONE, TWO))
+    assert machine.file.read_text() == before
+    # Somebody else may be logged in besides.
+    here.append("203.0.113.5")
+    firewall.install(a_wanted(ONE, TWO))
+    assert machine.file.read_text() != before
+
+
+def test_a_new_program_restarts_what_goes_on_for_long_and_the_same_one_does_not(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The processes that watch the rules, and that close ports when members have left."""
+    units = ("etcd-firewall-watch.service", "etcd-firewall-narrow.service")
+    machine.has(ONE, TWO)
+    for program, verb in (("/place/1", "restart"), ("/place/1", "start"), ("/place/2", "restart")):
+        monkeypatch.setattr("sys.argv", [program, "prepare"])
+        machine.calls.clear()
+        firewall.install(a_wanted(ONE))
+        for unit in units:
+            assert [call[1] for call in machine.calls if unit in call] == [verb]
 
 
 def test_only_rules_that_leave_ssh_alone_are_those_of_a_machine_that_existed(machine: Machine) -> None:
@@ -144,7 +176,7 @@ def test_who_is_not_wanted_any_more_keeps_etcd_s_two_ports_until_it_has_left_and
     assert machine.lets_in(2380) == [ONE, TWO, THREE]
     assert machine.lets_in(2379) == [ONE, TWO, THREE, CLIENTS]
     assert machine.lets_in(2381) == [ONE]
-    assert ["systemctl", "start", "--no-block", "etcd-firewall-narrow.service"] in machine.calls
+    assert ["systemctl", "restart", "--no-block", "etcd-firewall-narrow.service"] in machine.calls
 
     for now in (None, cluster(1, 2, 3), cluster(1, 3)):
         machine.cluster = now
@@ -257,7 +289,7 @@ def test_rules_that_are_gone_or_others_are_loaded_again_and_those_that_are_there
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     firewall.install(a_wanted(ONE, TWO, THREE))
-    assert ["systemctl", "start", "--no-block", "etcd-firewall-watch.service"] in machine.calls
+    assert ["systemctl", "restart", "--no-block", "etcd-firewall-watch.service"] in machine.calls
     kernel = Kernel(machine)
     monkeypatch.setattr(firewall_watch, "run", kernel.run)
     loaded = firewall_watch.restored("")

@@ -174,6 +174,9 @@ def test_a_link_into_the_programs_own_directories_is_refused(linked: Path, monke
         monkeypatch.setattr(paths, "RELEASES", own)
         with pytest.raises(NodeError, match="is not apart from"):
             directory.check_place(a_spec(data_directory=str(linked)))
+    # Of a member that an earlier version has put there.
+    (linked / "member" / "wal").mkdir(parents=True)
+    directory.check_place(a_spec(data_directory=str(linked)))
 
 
 def test_the_file_system_that_is_mounted_somewhere_is_known() -> None:

@@ -32,6 +32,7 @@ ALL = ["_stop", "_put_data_aside", "firewall", "_remove_installed", "_remove_pro
 
 
 REMOVE_INSTALLED, PUT_DATA_ASIDE = retire._remove_installed, retire._put_data_aside
+REMOVE_PROGRAM = retire._remove_program
 
 
 def test_a_machine_whose_data_disk_is_gone_can_be_retired(tmp_path: Path) -> None:
@@ -58,6 +59,29 @@ def test_what_lies_beside_the_releases_stays(monkeypatch: pytest.MonkeyPatch, tm
     assert not (tmp_path / "RELEASES").exists()
 
 
+def test_data_that_an_earlier_version_let_be_in_the_programs_own_places_are_never_deleted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    own = ("PKI", "RELEASES", "LINKS", "RUN", "STATE", "PROGRAM")
+    for name in own:
+        monkeypatch.setattr(paths, name, tmp_path / name)
+    for name in ("WRAPPER", "LOCK"):
+        monkeypatch.setattr(paths, name, tmp_path / name)
+    monkeypatch.setattr("os.chown", lambda *_: None)
+    places = [tmp_path / name / "deep" for name in own] + [tmp_path / "RELEASES" / "v3.6.16"]
+    for place in places:
+        (place / "data" / "member" / "wal").mkdir(parents=True)
+        (place / "file").touch()
+        known = Identity("dev", "etcd-1", str(place / "data"))
+        PUT_DATA_ASIDE(known)
+    (tmp_path / "RELEASES" / "v3.6.16" / "release.json").write_text("{}")
+    REMOVE_INSTALLED(known)
+    REMOVE_PROGRAM()
+    for place in places:
+        assert len(list(place.glob("data.dev-retired-*/member/wal"))) == 1, place
+    assert not (tmp_path / "STATE" / "deep" / "file").exists()
+
+
 @pytest.mark.parametrize(
     ("known", "operator", "taken"),
     [
@@ -79,3 +103,9 @@ def test_a_stack_takes_away_what_is_its_own(
         said = capsys.readouterr().err
         assert "another stack looks after the member etcd-1 of dev on this machine: left alone" in said
         assert "etcd-node retire dev" in said
+
+
+def test_a_machine_that_was_never_made_ready_gets_its_ports_back(taken_away: list[str]) -> None:
+    """A first `prepare` has failed after the rules were loaded, and nothing says whose member it is."""
+    retire.retire("dev")
+    assert taken_away == ["firewall", "_remove_program"]

@@ -198,6 +198,13 @@ def test_a_user_of_that_name_that_somebody_else_has_made_is_refused_with_nothing
         _settle(there, {"x": User("/a/", "read")}, monkeypatch)
     assert "etcdctl user delete x" in caught.value.remedy
     assert there.told == []
+    # And so before anything restarts, where somebody can be asked; one of ours is no stranger.
+    wanted = {"users": {"x": {"prefix": "/a/", "permission": "read"}}}
+    with pytest.raises(NodeError, match="a user x that this program did not make"):
+        users.refuse_taken(a_spec(**wanted), ["10.99.0.11"])
+    users.refuse_taken(a_spec(**wanted), [])
+    there.roles[OWN_KEYS + "x"] = {}
+    users.refuse_taken(a_spec(**wanted), ["10.99.0.11"])
 
 
 def test_the_roots_and_the_keys_are_those_that_configurations_are_checked_with() -> None:

@@ -23,6 +23,7 @@ from components.plan import (
     warnings,
     with_initial_cluster,
 )
+from components.plan.places import check_places
 
 MEMBERS = tuple(MemberPlan(f"etcd-{number}", f"10.0.0.1{number}") for number in (1, 2, 3))
 PLAN = ClusterPlan("dev", MEMBERS, program="0123456789ab")
@@ -157,9 +158,7 @@ def test_keys_of_problems_are_spelled_as_the_caller_says() -> None:
         "/var/lib/etcd/",
         "/var/../etc",
         "/var/lib/my etcd",
-        "/etc/etcd",
         "//a/b",
-        "/run/etcd",
         None,
     ],
 )
@@ -187,20 +186,32 @@ def test_a_directory_that_cannot_hold_the_data_is_refused(path: str) -> None:
     ],
 )
 def test_a_directory_that_is_the_programs_own_hidden_or_emptied_is_refused_with_the_reason(path: str, why: str) -> None:
-    [problem] = check_plan(replace(PLAN, members=[MemberPlan("a", "10.0.0.1", path)]))
-    assert problem.key == "members[0].data_directory"
-    assert why in problem.rule
-    assert "/data/etcd" in problem.remedy
+    assert check_plan(replace(PLAN, members=[MemberPlan("a", "10.0.0.1", path)])) == [], "a member may have it already"
+    problems, warnings = check_places({"a": path, "b": path}, {}, "{}: {}".format)
+    assert [problem.key for problem in problems] == [f"0: {path}", f"1: {path}"]
+    assert why in problems[0].rule
+    assert "/data/etcd" in problems[0].remedy
+    assert warnings == []
+
+
+def test_a_member_that_had_its_data_there_before_is_a_warning_with_the_way() -> None:
+    had = {"a": "/opt/etcd/data", "b": "/opt/etcd/more"}
+    problems, warnings = check_places({"a": "/opt/etcd/data", "b": "/opt/etcd/data"}, had, "{}: {}".format)
+    assert [problem.key for problem in problems] == ["1: /opt/etcd/data"]
+    assert len(warnings) == 1
+    assert "The data of a are in /opt/etcd/data" in warnings[0]
+    assert "Exchange a for a member of another name" in warnings[0]
 
 
 @pytest.mark.parametrize("path", ["/var/lib/etcd", "/var/lib/etcd-node2", "/opt/etcd-data/x", "/homes/etcd"])
 def test_a_directory_beside_those_is_accepted(path: str) -> None:
     assert check_plan(replace(PLAN, members=[MemberPlan("a", "10.0.0.1", path)])) == []
+    assert sizes.check_place(path, "dataDirectory") == []
 
 
 def test_the_programs_own_directories_on_a_machine_are_all_known() -> None:
     for own in (paths.RELEASES, paths.PKI, paths.STATE, paths.RUN, paths.PROGRAM, paths.LINKS, paths.UNIT_FILE.parent):
-        assert sizes.check_directory(f"{own}/data", "dataDirectory") != [], own
+        assert sizes.check_place(f"{own}/data", "dataDirectory") != [], own
 
 
 @pytest.mark.parametrize(

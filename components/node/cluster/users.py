@@ -45,11 +45,9 @@ def settle(spec: Spec, addresses: Sequence[str]) -> None:
         return
 
     def told(*words: str) -> Mapping[str, Any]:
-        _, value, _ = etcd.etcdctl(spec, addresses, list(words))
-        return value or {}
+        return _told(spec, addresses, *words)
 
-    users, roles = told("user", "list").get("users") or [], told("role", "list").get("roles") or []
-    ours = {role[len(ROLES) :] for role in roles if role.startswith(ROLES)}
+    users, roles, ours = _there(spec, addresses)
     wanted = spec.users or {}
     refuse_others(wanted, users, ours)
     on = bool(told("auth", "status").get("enabled"))
@@ -74,6 +72,33 @@ def settle(spec: Spec, addresses: Sequence[str]) -> None:
     elif not on:
         # Last: from now on who is nobody reaches nothing.
         told("auth", "enable")
+
+
+def refuse_taken(spec: Spec, addresses: Sequence[str]) -> None:
+    """Refuses users that are somebody else's before anything is restarted for the edit that wants them.
+
+    Args:
+        spec: the cluster, with the users that are wanted.
+        addresses: members that reach the quorum.
+
+    Raises:
+        NodeError: there is one; or nobody answers.
+    """
+    if spec.users and addresses:
+        users, _, ours = _there(spec, addresses)
+        refuse_others(spec.users, users, ours)
+
+
+def _there(spec: Spec, addresses: Sequence[str]) -> tuple[Sequence[str], Sequence[str], set[str]]:
+    """The users and roles that etcd has, and the users that are ours."""
+    users = _told(spec, addresses, "user", "list").get("users") or []
+    roles = _told(spec, addresses, "role", "list").get("roles") or []
+    return users, roles, {role[len(ROLES) :] for role in roles if role.startswith(ROLES)}
+
+
+def _told(spec: Spec, addresses: Sequence[str], *words: str) -> Mapping[str, Any]:
+    _, value, _ = etcd.etcdctl(spec, addresses, list(words))
+    return value or {}
 
 
 def refuse_others(wanted: Mapping[str, User], users: Sequence[str], ours: set[str]) -> None:

@@ -52,6 +52,9 @@ def check_place(spec: Spec) -> None:
     """
     place = Path(spec.data_directory)
     _refuse_dangling(place)
+    # Members whose data are there already are not stopped for it.
+    if wal.exists(spec.data_directory):
+        return
     real = Path(os.path.realpath(place))
     for own in (paths.RELEASES, paths.PKI.parent, paths.STATE, paths.PROGRAM, paths.RUN):
         if own in (real, *real.parents) or real in own.parents:
@@ -60,9 +63,8 @@ def check_place(spec: Spec) -> None:
                 "by `pulumi destroy`",
                 "Let it lead to a directory that is for etcd's data alone.",
             )
-    # Members whose data are there already are not stopped for it.
     kind = file_system_of(mount_of(place))
-    if kind in _IN_MEMORY and not wal.exists(spec.data_directory):
+    if kind in _IN_MEMORY:
         raise NodeError(
             f"{place} is on a file system in memory ({kind} at {mount_of(place)}), which every reboot empties; a "
             "member that loses its data has to be replaced",

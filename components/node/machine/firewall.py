@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -180,6 +181,7 @@ def install(spec: Spec) -> None:
     rules = spec.firewall or {}
     if not paths.FIREWALL_RULES.exists():
         _refuse_to_cut_off(spec, rules)
+    _refuse_to_lock_out(rules)
     installed = (files.read_json(paths.INSTALLED) or {}).get("members", {}).values()
     kept = keep(spec, rules, installed, files.read_json(paths.FIREWALL_RULES) or {}, _kept())
     files.directory(paths.FIREWALL.parent)
@@ -212,6 +214,21 @@ def _refuse_to_cut_off(spec: Spec, rules: Rules) -> None:
                 "does not let it in; nothing was loaded",
                 remedy,
             )
+
+
+def _refuse_to_lock_out(rules: Rules) -> None:
+    """Refuses rules that let nobody in who is logged in over ssh now, and so not the run that brings them.
+
+    Raises:
+        NodeError: they do not; nothing was loaded.
+    """
+    here = ports.connected(int(_SSH_PORT)) if _SSH_PORT in rules else []
+    if here and not any(_admits(rules[_SSH_PORT], each) for each in here):
+        raise NodeError(
+            f"ssh comes to this machine from {', '.join(here)}, which the firewall does not let in: you would be "
+            "locked out; nothing was loaded",
+            "Add the address from which you, or your bastion, come to the operators, then run again.",
+        )
 
 
 def admit(spec: Spec, cluster: etcd.Membership) -> None:
@@ -299,12 +316,18 @@ def _hold(kept: Rules) -> None:
         files.remove(paths.FIREWALL_KEPT)
         return
     files.write(paths.FIREWALL_KEPT, json.dumps(kept, indent=2) + "\n", 0o600)
-    new = files.write(paths.NARROW_UNIT_FILE, _NARROW_UNIT)
+    new = files.write(paths.NARROW_UNIT_FILE, _of_this_program(_NARROW_UNIT))
     files.directory(paths.NARROW_WANTED.parent)
     files.symlink(paths.NARROW_WANTED, paths.NARROW_UNIT_FILE)
     if new:
         run(["systemctl", "daemon-reload"], 60)
-    run(["systemctl", "start", "--no-block", paths.NARROW_UNIT], 60)
+    run(["systemctl", "restart" if new else "start", "--no-block", paths.NARROW_UNIT], 60)
+
+
+def _of_this_program(unit: str) -> str:
+    """A unit whose process goes on for long: another text for another etcd-node, so that it is restarted for it."""
+    # Where it is: each has a directory of its own, named by its digest.
+    return f"{unit}# etcd-node {Path(sys.argv[0]).name}\n"
 
 
 def _load(asked: Rules, kept: Rules) -> None:
@@ -322,7 +345,8 @@ def _load(asked: Rules, kept: Rules) -> None:
     units.append(files.write(paths.FIREWALL_DROP_IN, _DROP_IN))
     files.directory(paths.FIREWALL_WANTED.parent)
     files.symlink(paths.FIREWALL_WANTED, paths.FIREWALL_UNIT_FILE)
-    units.append(files.write(paths.FIREWALL_WATCH_UNIT_FILE, _WATCH_UNIT))
+    another = files.write(paths.FIREWALL_WATCH_UNIT_FILE, _of_this_program(_WATCH_UNIT))
+    units.append(another)
     files.directory(paths.FIREWALL_WATCH_WANTED.parent)
     files.symlink(paths.FIREWALL_WATCH_WANTED, paths.FIREWALL_WATCH_UNIT_FILE)
     if any(units):
@@ -332,7 +356,7 @@ def _load(asked: Rules, kept: Rules) -> None:
         run(["systemctl", "start", paths.FIREWALL_UNIT], 60)
         run(["systemctl", "reload", paths.FIREWALL_UNIT], 60)
         say("firewall loaded: " + ", ".join(f"{port} from {len(sources)} ranges" for port, sources in rules.items()))
-    run(["systemctl", "start", "--no-block", paths.FIREWALL_WATCH_UNIT], 60)
+    run(["systemctl", "restart" if another else "start", "--no-block", paths.FIREWALL_WATCH_UNIT], 60)
 
 
 def leaves_ssh_alone() -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from ..cluster import disruption, rotation
+from ..cluster import disruption, rotation, users
 from ..cluster.claim import Claim
 from ..data import directory, identity
 from ..data.identity import Identity
@@ -74,6 +74,8 @@ def converge(spec: Spec, bundle: Bundle) -> None:
         if step is Step.DONE and seen.ready:
             break
         if step is not Step.DONE:
+            # Health makes them, when all is done; a name that is taken is found before anything is.
+            users.refuse_taken(spec, seen.witnesses)
             claim.hold(seen.witnesses)
         try:
             after = _take(step, spec, known, ours, seen)

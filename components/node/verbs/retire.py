@@ -14,6 +14,9 @@ from ..shared.errors import NodeError
 from ..shared.run import run
 from ..shared.say import phase, say
 
+_ASIDE = "*-????????T??????Z"
+"""How the names of data and snapshots end that were moved aside."""
+
 
 def retire(cluster: str, operator: str = "") -> None:
     """Stops and removes the member and all that was installed with it; its data are moved aside, never deleted.
@@ -102,23 +105,38 @@ def _put_data_aside(known: Identity) -> None:
 
 
 def _remove_installed(known: Identity) -> None:
-    files.remove_tree(paths.PKI)
+    _remove_tree(paths.PKI)
     for name in release.PROGRAMS:
         if release.ours(paths.LINKS / name):
             files.remove(paths.LINKS / name)
     # Release by release: whatever else is in there is not ours, and may be what was moved aside just now.
     for place in [*paths.RELEASES.glob("v*"), *paths.RELEASES.glob(".v*")]:
         if (place / release.MANIFEST).exists() or place.name.startswith("."):
-            files.remove_tree(place)
+            _remove_tree(place)
     if known.user_created and account.find() is not None:
         account.delete(keep_group=known.group_before)
     files.remove_empty([Path(path) for path in known.directories_created])
-    files.remove_tree(paths.RUN)
-    files.remove_tree(paths.STATE)
+    _remove_tree(paths.RUN)
+    _remove_tree(paths.STATE)
 
 
 def _remove_program() -> None:
     phase("remove etcd-node")
     files.remove(paths.WRAPPER)
-    files.remove_tree(paths.PROGRAM)
+    _remove_tree(paths.PROGRAM)
     files.remove(paths.LOCK)
+
+
+def _remove_tree(place: Path) -> None:
+    """Removes a directory that this program made and all in it, but what was moved aside there."""
+    kept = set() if place.is_symlink() else set(place.rglob(_ASIDE))
+    if not kept:
+        files.remove_tree(place)
+        return
+    for child in place.iterdir():
+        if child in kept:
+            continue
+        if child.is_dir() and not child.is_symlink():
+            _remove_tree(child)
+        else:
+            child.unlink()
