@@ -15,7 +15,7 @@ from components.plan.guard.state import read_state
 from components.plan.sizes import GIB, MIB, parse_bytes
 
 from .config import ConfigError, StackConfig
-from .platform import Platform, Sold, Ware
+from .platform import Offer, Platform, WantedType
 
 
 def check(stack: StackConfig, last: Mapping[str, Any]) -> None:
@@ -29,12 +29,12 @@ def check(stack: StackConfig, last: Mapping[str, Any]) -> None:
         ConfigError: a type is not sold where it is wanted, or has too little memory.
     """
     before = {slot: int(generation) for slot, generation in (last.get("generations") or {}).items()}
-    wares, generations = stack.machines.wares, stack.machines.generations
+    wanted, generations = stack.machines.wanted_types, stack.machines.generations
     # Bastions are made with the first machines.
-    new = [each for each in wares if before.get(each.slot) != generations.get(each.slot) or not (each.slot or before)]
-    filled = [each for each in wares if each.slot and (each in new or _raises_quota(stack))]
-    sold = {type_: stack.platform.sold(type_) for type_ in dict.fromkeys(each.type for each in [*filled, *new])}
-    problems = [*_memory(filled, sold, stack.plan.quota, stack.platform), *_places(new, sold, stack.platform)]
+    new = [each for each in wanted if before.get(each.slot) != generations.get(each.slot) or not (each.slot or before)]
+    filled = [each for each in wanted if each.slot and (each in new or _raises_quota(stack))]
+    offers = {type_: stack.platform.offer(type_) for type_ in dict.fromkeys(each.type for each in [*filled, *new])}
+    problems = [*_memory(filled, offers, stack.plan.quota, stack.platform), *_places(new, offers, stack.platform)]
     if problems:
         raise ConfigError(stack.cluster_name, problems)
 
@@ -44,11 +44,13 @@ def _raises_quota(stack: StackConfig) -> bool:
     return before is None or parse_bytes(stack.plan.quota) > before.quota_bytes
 
 
-def _memory(wares: Sequence[Ware], sold: Mapping[str, Sold], quota: str | int, platform: Platform) -> Iterator[Problem]:
+def _memory(
+    wanted: Sequence[WantedType], offers: Mapping[str, Offer], quota: str | int, platform: Platform
+) -> Iterator[Problem]:
     """Why machines cannot have that quota."""
-    for type_ in dict.fromkeys(each.type for each in wares):
-        memory = sold[type_].memory
-        of_type = [each for each in wares if each.type == type_]
+    for type_ in dict.fromkeys(each.type for each in wanted):
+        memory = offers[type_].memory
+        of_type = [each for each in wanted if each.type == type_]
         if isinstance(memory, Exception):
             pulumi.log.warn(f"How much memory {type_} has could not be asked: {_said(memory)}")
         elif parse_bytes(quota) > memory:
@@ -58,32 +60,25 @@ def _memory(wares: Sequence[Ware], sold: Mapping[str, Sold], quota: str | int, p
             yield Problem("quota", shown(quota), rule, remedy)
 
 
-def _places(wares: Sequence[Ware], sold: Mapping[str, Sold], platform: Platform) -> Iterator[Problem]:
+def _places(wanted: Sequence[WantedType], offers: Mapping[str, Offer], platform: Platform) -> Iterator[Problem]:
     """Why machines cannot be had where they are wanted."""
-    for type_ in dict.fromkeys(each.type for each in wares):
-        places = sold[type_].places
+    for type_ in dict.fromkeys(each.type for each in wanted):
+        places = offers[type_].places
         if isinstance(places, Exception):
             pulumi.log.warn(f"Whether {type_} is sold where it is wanted could not be asked: {_said(places)}")
             continue
-        for each in (each for each in wares if each.type == type_):
+        for each in (each for each in wanted if each.type == type_):
             if each.place not in places:
-                where = (
-                    f"it has it in {', '.join(sorted(places))}"
-                    if places
-                    else "it has no such type there or anywhere near"
-                )
-                rule = f"{platform.provider} does not sell it in {each.place}; {where}"
-                remedy = "Choose another type, or another place" if places else "Choose another type"
-                yield Problem(each.key, shown(type_), rule, remedy)
+                yield _elsewhere(each, sorted(places), platform.provider)
             elif not places[each.place]:
                 said = f"{each.key}: {type_} is sold out in {each.place} for now, as {platform.provider} says."
                 pulumi.log.warn(said)
 
 
-def _elsewhere(ware: Ware, places: Sequence[str], who: str) -> Problem:
+def _elsewhere(wanted: WantedType, places: Sequence[str], who: str) -> Problem:
     where = f"it has it in {', '.join(places)}" if places else "it has no such type there or anywhere near"
     remedy = "Choose another type, or another place" if places else "Choose another type"
-    return Problem(ware.key, shown(ware.type), f"{who} does not sell it in {ware.place}; {where}", remedy)
+    return Problem(wanted.key, shown(wanted.type), f"{who} does not sell it in {wanted.place}; {where}", remedy)
 
 
 def _said(error: Exception) -> str:

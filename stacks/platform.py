@@ -50,8 +50,8 @@ class Machines:
         return False
 
     @property
-    def wares(self) -> Sequence["Ware"]:
-        """The machines that a provider has to sell; none where machines exist already."""
+    def wanted_types(self) -> Sequence["WantedType"]:
+        """The type of each machine that a provider has to sell; none where machines exist already."""
         return ()
 
     @property
@@ -69,21 +69,22 @@ class Machines:
 
 
 @dataclass(frozen=True)
-class Ware:
-    """A machine that a provider has to sell."""
+class WantedType:
+    """The type of a machine that a provider has to sell."""
 
     slot: str
     """Empty: a bastion, which is made with the first machines."""
     key: str
-    """The key of its type."""
+    """The key that says it."""
     type: str
+    """What the provider calls it."""
     place: str
-    """Location or zone."""
+    """Where it is wanted: location or zone."""
 
 
 @dataclass(frozen=True)
-class Sold:
-    """What a provider says of a type of machine; an exception: it could not be asked."""
+class Offer:
+    """What a provider says of a type of machine, each part an exception where it could not be asked."""
 
     memory: int | Exception
     """Bytes."""
@@ -100,7 +101,7 @@ class Platform:
     about: str
     """Which machines these are, for the documentation: `made on ...`."""
     folder: str
-    """The package that is it, with the modules `build` and, where there is a provider, `market`. They alone load the
+    """The package that is it, with the modules `build` and, where there is a provider, `offers`. They alone load the
     SDK of a cloud, and are imported when the platform is in use."""
     keys: Sequence[Key]
     """Its own configuration keys."""
@@ -119,9 +120,9 @@ class Platform:
         outputs: dict[str, Any] = import_module(f"{self.folder}.build").build(stack, stack.machines, before)
         return outputs
 
-    def sold(self, type_: str) -> Sold:
+    def offer(self, type_: str) -> Offer:
         """What the provider says of a type of machine."""
-        found: Sold = import_module(f"{self.folder}.market").sold(type_)
+        found: Offer = import_module(f"{self.folder}.offers").offer(type_)
         return found
 
 

@@ -29,13 +29,7 @@ from .config import AwsConfig
 
 
 def build(stack: StackConfig, config: AwsConfig, before: Mapping[str, int]) -> dict[str, Any]:
-    """Makes network, machines and cluster; returns the stack's outputs by name.
-
-    Args:
-        stack: the configuration.
-        config: that of AWS.
-        before: slot -> generation in the last update, as far as it is still to be compared.
-    """
+    """Makes network, machines and cluster; arguments and result are those of `Platform.build`."""
     plan, name = config.plan, stack.cluster_name
     network = AwsNetwork(name, _network_args(plan))
     operator = operator_args(config.operator, lambda: AwsKey(name))

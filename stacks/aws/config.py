@@ -16,7 +16,7 @@ from components.plan.aws import (
 from components.plan.aws_types import DEFAULT_IMAGE, AwsVolume
 
 from ..clouds.config import CloudConfig, access, cloud_reader, note, slot_fields, spelling
-from ..platform import Ware
+from ..platform import WantedType
 from ..reading import Reading
 
 _SHARED = ("instanceType", "image", "ami")
@@ -31,11 +31,11 @@ class AwsConfig(CloudConfig):
     instance_profile: str | None
 
     @property
-    def wares(self) -> Sequence[Ware]:
+    def wanted_types(self) -> Sequence[WantedType]:
         """The instances."""
         zones = self.plan.slot_zones
         return [
-            Ware(slot.name, f"{self.key}.{slot.name}.instanceType", slot.instance_type, zones[slot.name])
+            WantedType(slot.name, f"{self.key}.{slot.name}.instanceType", slot.instance_type, zones[slot.name])
             for slot in self.plan.slots
         ]
 

@@ -30,13 +30,7 @@ _Keys = list[pulumi.Input[str]]
 
 
 def build(stack: StackConfig, config: HetznerConfig, before: Mapping[str, int]) -> dict[str, Any]:
-    """Makes network, machines and cluster; returns the stack's outputs by name.
-
-    Args:
-        stack: the configuration.
-        config: that of Hetzner Cloud.
-        before: slot -> generation in the last update, as far as it is still to be compared.
-    """
+    """Makes network, machines and cluster; arguments and result are those of `Platform.build`."""
     plan, name = config.plan, stack.cluster_name
     network = HetznerNetwork(name, _network_args(plan))
     keys: _Keys = [*config.ssh_keys]

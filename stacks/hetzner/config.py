@@ -16,7 +16,7 @@ from components.plan.hetzner import (
 )
 
 from ..clouds.config import CloudConfig, access, cloud_reader, note, slot_fields, spelling
-from ..platform import Ware
+from ..platform import WantedType
 from ..reading import Reading
 from . import way_in
 
@@ -31,16 +31,16 @@ class HetznerConfig(CloudConfig):
     ssh_keys: tuple[str, ...]
 
     @property
-    def wares(self) -> Sequence[Ware]:
+    def wanted_types(self) -> Sequence[WantedType]:
         """The servers, and the bastion."""
         slots = [
-            Ware(slot.name, f"{self.key}.{slot.name}.serverType", slot.server_type, slot.location)
+            WantedType(slot.name, f"{self.key}.{slot.name}.serverType", slot.server_type, slot.location)
             for slot in self.plan.slots
         ]
         bastion = self.plan.bastion
         if bastion is None:
             return slots
-        return [*slots, Ware("", "hetzner.bastion.serverType", bastion.server_type, bastion.location)]
+        return [*slots, WantedType("", "hetzner.bastion.serverType", bastion.server_type, bastion.location)]
 
     @property
     def compared_with(self) -> Sequence[str]:

@@ -11,13 +11,7 @@ from .config import HostConfig, HostsConfig
 
 
 def build(stack: StackConfig, config: HostsConfig, before: dict[str, int]) -> dict[str, Any]:  # noqa: ARG001
-    """Makes the cluster on the configured machines; returns the stack's outputs by name.
-
-    Args:
-        stack: the configuration.
-        config: the machines.
-        before: of no meaning for machines that exist.
-    """
+    """Makes the cluster on the configured machines; arguments and result are those of `Platform.build`."""
     machines = [_machine(host) for host in config.hosts]
     if config.firewall is not None:
         rules = member_rules(

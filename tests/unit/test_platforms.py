@@ -74,7 +74,7 @@ def test_a_platform_is_registered_under_the_name_of_its_folder_with_keys_of_its_
 def test_a_cloud_has_everything_of_the_recipe(platform: Platform) -> None:
     name = platform.name
     for path in (
-        f"stacks/{name}/market.py",
+        f"stacks/{name}/offers.py",
         f"components/{name}/__init__.py",
         f"components/plan/{name}.py",
         f"docs/{name}.md",

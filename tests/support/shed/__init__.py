@@ -11,7 +11,7 @@ from components.plan.cloud import CloudPlan, CloudSlot, check_access, check_slot
 from components.plan.origin import PLATFORM
 from stacks.clouds.config import CloudConfig, access, cloud_reader, note, slot_fields, spelling
 from stacks.keys import slots
-from stacks.platform import Platform, Ware
+from stacks.platform import Platform, WantedType
 from stacks.reading import Reading
 from stacks.table import INTEGER, OBJECT, TEXT, TEXTS, Key
 
@@ -50,9 +50,11 @@ class ShedConfig(CloudConfig):
     plan: ShedPlan
 
     @property
-    def wares(self) -> Sequence[Ware]:
+    def wanted_types(self) -> Sequence[WantedType]:
         """The machines."""
-        return [Ware(slot.name, f"{self.key}.{slot.name}.kind", self.plan.kind, "here") for slot in self.plan.slots]
+        return [
+            WantedType(slot.name, f"{self.key}.{slot.name}.kind", self.plan.kind, "here") for slot in self.plan.slots
+        ]
 
 
 def _read(reading: Reading, given: Mapping[str, Any], fields: dict[str, Any]) -> ShedConfig:

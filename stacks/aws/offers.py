@@ -7,14 +7,14 @@ import pulumi_aws as aws
 
 from components.plan.sizes import MIB
 
-from ..platform import Sold
+from ..platform import Offer
 
 _T = TypeVar("_T")
 
 
-def sold(type_: str) -> Sold:
+def offer(type_: str) -> Offer:
     """What it says of an instance type: two questions, of which each may fail."""
-    return Sold(_asked(lambda: _memory(type_)), _asked(lambda: _zones(type_)))
+    return Offer(_asked(lambda: _memory(type_)), _asked(lambda: _zones(type_)))
 
 
 def _memory(type_: str) -> int:
