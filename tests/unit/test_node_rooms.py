@@ -55,7 +55,7 @@ def test_an_import_upwards_is_noticed(tmp_path: Path, place: str, text: str) -> 
 
 def test_the_index_of_the_program_names_every_folder() -> None:
     assert index(SOURCES) == ["cli", *dict.fromkeys(index(SOURCES)[1:])]
-    assert set(index(SOURCES)) == {"cli", *(folder.name for folder in FOLDERS)}
+    assert set(index(SOURCES)) == {"cli", "install", *(folder.name for folder in FOLDERS)}
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=[folder.name for folder in FOLDERS])
