@@ -58,7 +58,11 @@ def test_make_up_in_a_fresh_clone_ends_with_healthy_members_and_lines_that_work(
 
     (line,) = [text.strip() for text in said.splitlines() if " sudo etcdctl " in text]
     assert _run(clone, line).count("https://") == 3
-    assert "as wanted" not in _run(clone, "make up"), "the second run converges nobody"
+    assert "warning" not in said
+    assert said.index("The plan:") < said.index("Steps:") < said.index("all members: health") < said.index("MEMBER")
+    steps = re.findall(r"^  (etcd-\d): (\w+) +[\d.]+ s$", said, re.MULTILINE)
+    assert len(steps) == len(set(steps)) == 9, "three steps of each of three members, one line each"
+    assert "Nothing to change." in _run(clone, "make up"), "the second run touches no member"
     assert _run(clone, "git status --porcelain") == "", "nothing that belongs to the repository has changed"
     assert "endpoints" in _run(clone, ". .lab/env && pulumi stack output")
 
