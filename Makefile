@@ -12,13 +12,13 @@ help: ## list these targets
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 up: python packages ## start machines on this computer and a three-member etcd cluster on them
-	$(PYTHON) -m lab.demo
+	@$(PYTHON) -m lab.demo
 
 down: python ## remove everything that `make up` created
-	$(PYTHON) -m lab down
+	@$(PYTHON) -m lab down
 
 status: python ## show the machines of `make up` and their status
-	$(PYTHON) -m lab status
+	@$(PYTHON) -m lab status
 
 test: python packages ## run all tests and show where the time went
 	$(PYTHON) -m tests
