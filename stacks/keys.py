@@ -50,8 +50,8 @@ def ssh_keys(prefix: str, inherited: str = "") -> tuple[Key, ...]:
         Key(
             f"{prefix}.sftp",
             BOOLEAN,
-            "Whether `etcd-node` is copied to the machine by sftp; else it goes through Pulumi's state, which grows by "
-            "a third of a megabyte per member.",
+            "Whether `etcd-node` is copied to the machine by sftp. Otherwise it goes through Pulumi's state, "
+            "which grows by a third of a megabyte per member.",
             inherited or "true",
         ),
         Key(f"{prefix}.bastion", OBJECT, "Host through which the machines are reached.", inherited or "none"),
