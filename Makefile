@@ -1,8 +1,8 @@
-# Names for what people do often. What happens is in tools/, lab/ and tests/, which also run without make.
+# Short names for frequent commands. The work is in tools/, lab/ and tests/, which also run without make.
 
 PYTHON := .venv/bin/python
 CODE := components stacks lab tools tests __main__.py
-# Beside what else the project keeps (tools/base.py): a fresh checkout finds there what was read of the clouds' SDKs.
+# In the project's cache (tools/base.py), so that a fresh clone reuses the analysis of the cloud SDKs.
 MYPY_CACHE = $${EXTERNAL_ETCD_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/external-etcd}/mypy
 
 .DEFAULT_GOAL := help
@@ -12,26 +12,26 @@ help: ## list these targets
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 up: python packages ## start machines on this computer and a three-member etcd cluster on them
-	$(PYTHON) -m lab.demo
+	@$(PYTHON) -m lab.demo
 
-down: python ## remove what `make up` made
-	$(PYTHON) -m lab down
+down: python ## remove everything that `make up` created
+	@$(PYTHON) -m lab down
 
-status: python ## show the machines of `make up` and what runs on them
-	$(PYTHON) -m lab status
+status: python ## show the machines of `make up` and their status
+	@$(PYTHON) -m lab status
 
-test: python packages ## run all tests, and tell where the time went
+test: python packages ## run all tests and show where the time went
 	$(PYTHON) -m tests
 
-soak: python packages ## run what `make test` leaves out: more seeds, versions, sizes, an hour of random operations
+soak: python packages ## run more seeds, versions and sizes, and an hour of random operations
 	$(PYTHON) -m tests --soak
 
-check: python ## look over the code without running it: ruff and mypy
+check: python ## check format, lint and types: ruff and mypy
 	$(PYTHON) -m ruff check $(CODE)
 	$(PYTHON) -m ruff format --check $(CODE)
 	$(PYTHON) -m mypy --cache-dir "$(MYPY_CACHE)" $(CODE)
 
-bench: python packages ## measure how long deployments take
+bench: python packages ## measure how long deployments and changes take
 	$(PYTHON) -m tests.bench
 
 python:

@@ -1,4 +1,4 @@
-"""`make up`: the stack `dev` on machines of the lab, from nothing to a table of healthy members."""
+"""`make up`: the stack `dev` on lab machines, from nothing to a table of healthy members."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from typing import Any
 from tools.base import ToolError
 from tools.etcd import ensure_etcd
 
-from . import Lab, LabError
+from . import Lab, LabError, progress
 from .engine import REPO, environment
 
 STACK = "dev"
@@ -22,34 +22,37 @@ _UP_SECONDS = 900
 
 
 def main() -> int:
-    """Runs every step; returns the exit code."""
+    """Runs every step. Returns the exit code."""
     start = time.monotonic()
     try:
         lab = Lab(say=_say)
         ensure_etcd(_version())
         lab.up(_MACHINES)
-        environ = environment(lab.dir / "pulumi", _say)
+        environ = environment(lab.dir / "pulumi", lambda _: None)
     except (LabError, ToolError) as error:
         print(f"make up: {error}", file=sys.stderr)
         return 1
     _write_environment(lab.dir / "env", environ)
-    settings: dict[str, Any] = {"cwd": REPO, "env": {**os.environ, **environ}, "timeout": _UP_SECONDS}
-    subprocess.run(["pulumi", "stack", "select", "--create", STACK], check=True, capture_output=True, **settings)
-    _say("pulumi up")
-    up = subprocess.run(
-        ["pulumi", "up", "--stack", STACK, "--yes", "--skip-preview", "--suppress-outputs"], check=False, **settings
+    _say(_plugins(lab.dir / "pulumi" / "plugins"))
+    settings: dict[str, Any] = {"cwd": REPO, "env": {**os.environ, **environ}}
+    subprocess.run(
+        ["pulumi", "stack", "select", "--create", STACK], check=True, capture_output=True, timeout=60, **settings
     )
-    if up.returncode:
+    _say(f"pulumi up --stack {STACK}")
+    code = _update(settings)
+    if code:
         print(
-            "make up: `pulumi up` failed; what it said is above. Try again with `make up`; `make down` starts over.",
+            "make up: `pulumi up` failed. Its error is above. Remove the cause and run `make up` again, "
+            "or start over with `make down`.",
             file=sys.stderr,
         )
-        return int(up.returncode)
+        return code
     shown = subprocess.run(
         ["pulumi", "stack", "output", "--stack", STACK, "--json"],
         check=True,
         stdout=subprocess.PIPE,
         text=True,
+        timeout=60,
         **settings,
     )
     outputs = json.loads(shown.stdout)
@@ -60,12 +63,37 @@ def main() -> int:
     return 0
 
 
-def table(lab: Lab, outputs: dict[str, Any]) -> list[str]:
-    """Lines of a table with what every member says of itself now.
+def _plugins(stand_ins: Path) -> str:
+    """One line about the provider plugins in use.
 
     Args:
-        lab: the lab with the members.
-        outputs: the stack's outputs.
+        stand_ins: the folder with a link for each plugin that cannot be downloaded.
+    """
+    names = sorted(path.name.removeprefix("pulumi-resource-") for path in stand_ins.iterdir())
+    if not names:
+        return "Pulumi plugins: the official ones"
+    return f"Pulumi plugins: this repository's stand-ins for {', '.join(names)}; the official ones cannot be downloaded"
+
+
+def _update(settings: dict[str, Any]) -> int:
+    """Runs `pulumi up` and prints its plan and its steps. Returns its exit code."""
+    command = ["pulumi", "up", "--stack", STACK, "--yes", "--skip-preview", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **settings) as update:
+        assert update.stdout is not None  # noqa: S101, a pipe was asked for
+        try:
+            for line in progress.lines(update.stdout, STACK):
+                print(line, flush=True)
+        except KeyboardInterrupt:
+            # The CLI has received it too.
+            _say("interrupted: waiting for the step in progress")
+        return update.wait(_UP_SECONDS)
+
+
+def table(lab: Lab, outputs: dict[str, Any]) -> list[str]:
+    """Lines of a table with the current status of every member.
+
+    Args:
+        outputs: the outputs of the stack.
     """
     rows = [("MEMBER", "VERSION", "ROLE", "DB SIZE", "CERTIFICATES EXPIRE", "HEALTH")]
     for member in outputs["members"]:
@@ -87,9 +115,11 @@ def table(lab: Lab, outputs: dict[str, Any]) -> list[str]:
                 else "follower"
             )
             size = f"{found['dbSize'] / 1024:.0f} KiB"
-            rows.append((name, found["version"], role, size, expiry[:10], "no" if health.returncode else "healthy"))
+            rows.append(
+                (name, found["version"], role, size, expiry[:10], "unhealthy" if health.returncode else "healthy")
+            )
         except (ValueError, LookupError):
-            rows.append((name, "?", "?", "?", expiry[:10], "does not answer"))
+            rows.append((name, "?", "?", "?", expiry[:10], "no answer"))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
@@ -100,22 +130,22 @@ def _next_things(lab: Lab, etcdctl: str, seconds: float) -> str:
     return f"""
 Three members in {seconds:.0f} s. Next:
 
-  . {here}                                 pulumi in this shell, on this stack
-  pulumi stack output                         what comes out (--show-secrets for keys)
-  pulumi stack output kubeadm                 what kubeadm reads
+  . {here}                                 use pulumi in this shell, on this stack
+  pulumi stack output                         all outputs (keys: --show-secrets)
+  pulumi stack output kubeadm                 the configuration for kubeadm
   python3 -m lab ssh {first} -- sudo {etcdctl}
   python3 -m lab ssh {first} -- sudo etcd-node status
   pulumi config set version 3.7.3 && make up
-                                              another version, one member after another
-  make down                                   all of it is gone"""
+                                              upgrade, one member after another
+  make down                                   remove everything"""
 
 
 def _version() -> str:
-    """The version of etcd that the stack wants; the lab's mirror has to serve it."""
+    """The etcd version of the stack; the lab's mirror must serve it."""
     found = re.search(r"^\s*external-etcd:version:\s*['\"]?([\d.]+)", (REPO / f"Pulumi.{STACK}.yaml").read_text(), re.M)
     if found is None:
         raise ToolError(
-            f"Pulumi.{STACK}.yaml names no external-etcd:version. Add a line like `external-etcd:version: 3.6.16`."
+            f"Pulumi.{STACK}.yaml has no external-etcd:version. Add a line like `external-etcd:version: 3.6.16`."
         )
     return found.group(1)
 

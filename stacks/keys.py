@@ -14,7 +14,7 @@ from .table import BOOLEAN, INTEGER, LIST, MAP, OBJECT, TEXT, TEXTS, Key, Table
 if TYPE_CHECKING:
     from .platform import Platform
 
-EXTRA_NAMES = "DNS names and IP addresses that its server and peer certificates have beside its own."
+EXTRA_NAMES = "More DNS names and IP addresses in its server and peer certificates."
 
 
 def ssh_keys(prefix: str, inherited: str = "") -> tuple[Key, ...]:
@@ -30,8 +30,8 @@ def ssh_keys(prefix: str, inherited: str = "") -> tuple[Key, ...]:
         Key(
             f"{prefix}.privateKeyFile",
             TEXT,
-            "File with the private ssh key, relative to the project's directory, `~` allowed; readable by its owner "
-            "alone.",
+            "File with the private ssh key, relative to the project's directory; `~` is allowed. Only its "
+            "owner may read it.",
             inherited or "`sshPrivateKey`",
         ),
         Key(
@@ -44,14 +44,14 @@ def ssh_keys(prefix: str, inherited: str = "") -> tuple[Key, ...]:
         Key(
             f"{prefix}.agent",
             BOOLEAN,
-            "Whether the private key is in the ssh agent of whoever runs Pulumi (`SSH_AUTH_SOCK`), and not given here.",
+            "Whether to use the ssh agent of the user who runs Pulumi (`SSH_AUTH_SOCK`) instead of a key given here.",
             inherited or "false",
         ),
         Key(
             f"{prefix}.sftp",
             BOOLEAN,
-            "Whether `etcd-node` is copied to the machine by sftp; else it goes through Pulumi's state, which grows by "
-            "a third of a megabyte per member.",
+            "Whether `etcd-node` is copied to the machine by sftp. Otherwise it goes through Pulumi's state, "
+            "which grows by a third of a megabyte per member.",
             inherited or "true",
         ),
         Key(f"{prefix}.bastion", OBJECT, "Host through which the machines are reached.", inherited or "none"),
@@ -80,7 +80,7 @@ def slots(root: str) -> tuple[Key, ...]:
     """The list of slots of a platform that makes its machines."""
     each = f"{root}.slots"
     return (
-        Key(each, LIST, "The slots, 1, 3, 5 or 7, in the order in which changes go through them.", required=True),
+        Key(each, LIST, "1, 3, 5 or 7 slots. Changes go through them in this order.", required=True),
         slot_name(each),
         Key(f"{each}[].extraNames", TEXTS, EXTRA_NAMES, "none"),
     )
@@ -88,13 +88,15 @@ def slots(root: str) -> tuple[Key, ...]:
 
 def slot_name(machines: str) -> Key:
     """The name in each of a list of machines."""
-    meaning = "Name of the slot and of its member, a DNS label, stable for the life of the slot."
+    meaning = "Name of the slot and its member, a DNS label. It must not change during the life of the slot."
     return Key(f"{machines}[].name", TEXT, meaning, required=True)
 
 
 def open_to_the_world(root: str) -> Key:
     """Whether everybody may be among those who are let in."""
-    return Key(f"{root}.openToTheWorld", BOOLEAN, "Must be true for `0.0.0.0/0` or `::/0` among those ranges.", "false")
+    return Key(
+        f"{root}.openToTheWorld", BOOLEAN, "Must be true if those ranges contain `0.0.0.0/0` or `::/0`.", "false"
+    )
 
 
 def protect(root: str) -> Key:
@@ -102,7 +104,7 @@ def protect(root: str) -> Key:
     return Key(
         f"{root}.volume.protect",
         BOOLEAN,
-        "Pulumi refuses to delete the volumes; set it to false and run `pulumi up` before `pulumi destroy`.",
+        "Pulumi refuses to delete the volumes. Before `pulumi destroy`, set it to false and run `pulumi up`.",
         "true",
     )
 
@@ -119,45 +121,45 @@ def table(platforms: "Sequence[Platform]") -> Table:
 
 
 _REST: tuple[Key, ...] = (
-    Key("ssh", OBJECT, "The way in, for all machines that do not say otherwise."),
+    Key("ssh", OBJECT, "Default ssh settings for all machines."),
     *ssh_keys("ssh"),
     Key(
         "ssh.publicKey",
         TEXT,
-        "Public half of a key in an agent, one line: what machines that a cloud makes are told of their operator.",
+        "Public half of a key in an agent, one line. Machines that a cloud creates get it.",
     ),
     Key(
         "sshPrivateKey",
         TEXT,
-        "The private ssh key itself, where it is in no file: `pulumi config set --secret sshPrivateKey < FILE`.",
+        "The private ssh key itself, if it is in no file: `pulumi config set --secret sshPrivateKey < FILE`.",
         secret=True,
     ),
     Key(
         "dataDirectory",
         TEXT,
-        "Directory of etcd's data, absolute, best on a disk of its own. It must not be where this program keeps its "
-        "own files, below `/home`, `/root` or another directory that etcd's unit hides, or where a boot empties it. "
-        "Where it is a link, what it points to counts.",
+        "Directory of etcd's data, absolute, preferably on its own disk. It must not be inside the "
+        "program's own directories, below `/home`, `/root` or another directory that etcd's unit hides, "
+        "or in one that a boot empties. If it is a link, its target counts.",
         DEFAULT_DATA_DIRECTORY,
     ),
     Key(
         "releaseMirror",
         TEXT,
-        "Where machines download releases: `<mirror>/v<version>/etcd-v<version>-linux-<arch>.tar.gz`; `https://`, or "
-        "`http://` if written so.",
+        "Where machines download releases: `<mirror>/v<version>/etcd-v<version>-linux-<arch>.tar.gz`, "
+        "with `https://` or `http://`.",
         DEFAULT_MIRROR,
     ),
     Key(
         "releaseProxy",
         TEXT,
-        "The proxy through which machines download releases: `http://host:port`.",
-        "that of their environment, if any",
+        "Proxy through which machines download releases: `http://host:port`.",
+        "the proxy of their environment, if any",
     ),
     Key(
         "releaseHeaders",
         MAP,
-        "Headers that the mirror wants, and `Proxy-Authorization` for the proxy: `pulumi config set --path --secret "
-        "releaseHeaders.Authorization 'Bearer ...'`. Who the mirror redirects to does not get them.",
+        "Headers for the mirror, and `Proxy-Authorization` for the proxy: `pulumi config set --path "
+        "--secret releaseHeaders.Authorization 'Bearer ...'`. They are not sent to a redirect target.",
         "none",
         secret=True,
     ),
@@ -170,44 +172,43 @@ _REST: tuple[Key, ...] = (
     Key(
         "quota",
         TEXT,
-        "Size of the database at which etcd stops taking writes. More than 8GiB is not suggested; more than the "
-        "memory with which a machine is sold is refused: at preview where a cloud says how much its type has, else on "
-        "the machine, before etcd starts.",
+        "Size of the database at which etcd stops accepting writes. More than 8GiB is not recommended. "
+        "More than the advertised memory of a machine is refused: at preview if the cloud reports the "
+        "memory of the type, otherwise on the machine before etcd starts.",
         DEFAULT_QUOTA,
         "bytes, or KiB, MiB, GiB",
     ),
     Key(
         "metrics",
         TEXT,
-        "Where `/metrics` and `/health` are served on port 2381, in plain http: `loopback`, or `private` for the "
-        "private address too.",
+        "Address of `/metrics` and `/health` on port 2381, in plain http: `loopback`, or `private` for "
+        "the private address too.",
         METRICS_LOOPBACK,
     ),
     Key(
         "heartbeatIntervalMs",
         INTEGER,
-        "Time between the leader's heartbeats; about the round-trip time between members.",
+        "Interval of the leader's heartbeats. It should be about the round-trip time between members.",
         "100 (etcd's own)",
         "ms",
     ),
     Key(
         "electionTimeoutMs",
         INTEGER,
-        "Time without a heartbeat before an election; at least five heartbeats, at most 50000.",
+        "Time without a heartbeat before an election: at least five heartbeats, at most 50000.",
         "1000 (etcd's own)",
         "ms",
     ),
     Key(
         "flags",
         MAP,
-        "Further flags of etcd, name without dashes and value: `max-txn-ops: 256`. Refused when the version does not "
-        "know one, the program sets it, or etcd cannot work with the value.",
+        "More flags of etcd, name without dashes and value: `max-txn-ops: 256`. A flag is refused if the "
+        "version does not know it, the program sets it, or etcd cannot work with the value.",
     ),
     Key(
         "override",
         TEXT,
-        "What the refusal of a change printed, to make exactly that change all the same, once; see "
-        "`docs/operations.md`.",
+        "The text that a refused change printed, to make exactly that change once; see `docs/operations.md`.",
     ),
     Key("certificates", OBJECT, "Lifetimes of certificates."),
     Key(
@@ -220,49 +221,50 @@ _REST: tuple[Key, ...] = (
     Key(
         "certificates.earlyRenewalHours",
         INTEGER,
-        "A certificate with less than that left is renewed by the next `pulumi up`.",
+        "The next `pulumi up` renews a certificate with less than this left.",
         f"{EARLY_RENEWAL_HOURS} (30 days)",
         "h",
     ),
     Key(
         "certificates.caValidityHours",
         INTEGER,
-        "Lifetime of a CA that is made; one that exists keeps its own.",
+        "Lifetime of a created CA. An existing one keeps its own.",
         f"{CA_HOURS} (ten years)",
         "h",
     ),
     Key(
         "authorities",
         LIST,
-        "The certificate authorities that are trusted. One is replaced by another in three updates: trust both, change "
-        "`issuer`, take the old one off the list.",
-        "one that is made, named `1`",
+        "The trusted certificate authorities. To replace one, make three updates: trust both, change "
+        "`issuer`, remove the old one.",
+        "one that is created, named `1`",
     ),
     Key(
         "authorities[].name",
         TEXT,
-        "Its name, a DNS label; another authority gets another name, for ever.",
+        "Its name, a DNS label. Another authority must have another name, forever.",
         required=True,
     ),
-    Key("authorities[].certificate", TEXT, "Certificate of a CA of one's own, PEM: a root.", "a CA is made"),
+    Key("authorities[].certificate", TEXT, "Certificate of your own CA, PEM. It must be a root.", "a CA is created"),
     Key(
         "authorities[].privateKey",
         TEXT,
         "Its private key, PEM, without a passphrase: `pulumi config set --path --secret "
-        "'authorities[0].privateKey' < FILE`. One that is only trusted needs none.",
+        "'authorities[0].privateKey' < FILE`. A CA that is only trusted needs none.",
         secret=True,
     ),
     Key("issuer", TEXT, "Name of the authority that issues the certificates.", "the first"),
     Key(
         "peerAuthorities",
         LIST,
-        "The certificate authorities that members trust among each other, on port 2380; replaced in three updates like "
-        "`authorities`. The name alone stands for the one of that name in `authorities`.",
-        "a new cluster has one that is made, named `peer-1`, or the same as `authorities` where these are one's own; a "
-        "cluster that exists keeps what it has",
+        "The certificate authorities that members trust among each other, on port 2380. They are replaced"
+        " in three updates, like `authorities`. A name alone refers to the CA of that name in "
+        "`authorities`.",
+        "a new cluster: one that is created, named `peer-1`, or the same as `authorities` if those are "
+        "your own; an existing cluster keeps what it has",
     ),
     Key("peerAuthorities[].name", TEXT, "As in `authorities`.", required=True),
-    Key("peerAuthorities[].certificate", TEXT, "As in `authorities`.", "a CA is made"),
+    Key("peerAuthorities[].certificate", TEXT, "As in `authorities`.", "a CA is created"),
     Key(
         "peerAuthorities[].privateKey",
         TEXT,
@@ -273,32 +275,32 @@ _REST: tuple[Key, ...] = (
     Key(
         "extraNames",
         TEXTS,
-        "DNS names and IP addresses that the server certificate of every member has beside its own: those of a load "
-        "balancer. A change issues the certificates anew, without a restart.",
+        "More DNS names and IP addresses in the server certificate of every member, such as those of a "
+        "load balancer. A change issues the certificates again, without a restart.",
         "none",
     ),
     Key(
         "authentication",
         BOOLEAN,
-        "Whether etcd asks which user a client is, by the common name of its certificate. API servers and this program "
-        "are root, each of `users` has its keys, every other certificate reaches nothing.",
-        "false: every client certificate of the CAs can do everything",
+        "Whether etcd checks the user of a client, by the common name of its certificate. API servers and"
+        " this program are root, each of `users` has its keys, and every other certificate has no access.",
+        "false: every client certificate of the CAs has full access",
     ),
     Key(
         "users",
         LIST,
-        "Clients beside the API servers, with `authentication`; the output `users` has the certificate of each.",
+        "Clients other than the API servers, with `authentication`. The output `users` has their certificates.",
         "none",
     ),
     Key("users[].name", TEXT, "Its name, a DNS label: the common name of its certificate.", required=True),
     Key(
         "users[].prefix",
         TEXT,
-        "It reaches the keys that begin with this text, and no others: `/x` covers `/xy`, `/x/` does not.",
+        "It has access only to keys that begin with this text: `/x` covers `/xy`, `/x/` does not.",
         required=True,
     ),
-    Key("users[].permission", TEXT, "What it can do with them: `read`, `write` or `readwrite`.", required=True),
-    Key("clusterApi", OBJECT, "The workload cluster for which the output `cluster_api` is made."),
+    Key("users[].permission", TEXT, "Its access to these keys: `read`, `write` or `readwrite`.", required=True),
+    Key("clusterApi", OBJECT, "The workload cluster of the output `cluster_api`."),
     Key("clusterApi.clusterName", TEXT, "Name of the `Cluster` object.", "`clusterName`"),
     Key("clusterApi.namespace", TEXT, "Its namespace in the management cluster.", "default"),
 )

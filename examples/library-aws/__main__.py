@@ -1,4 +1,4 @@
-"""A Pulumi program of one's own: network, machines and cluster on AWS.
+"""Your own Pulumi program: network, machines and cluster on AWS.
 
 pulumi config set aws:region eu-central-1
 pulumi config set operators '["203.0.113.7/32"]'    # from where ssh comes

@@ -1,4 +1,4 @@
-"""A Pulumi program of one's own: network, machines and cluster on Hetzner Cloud.
+"""Your own Pulumi program: network, machines and cluster on Hetzner Cloud.
 
 pulumi config set --secret hcloud:token
 pulumi config set operators '["203.0.113.7/32"]'    # from where ssh comes

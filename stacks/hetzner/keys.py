@@ -10,33 +10,33 @@ KEYS: tuple[Key, ...] = (
     Key(
         "hetzner.location",
         TEXT,
-        f"Location of all machines that do not say otherwise: {', '.join(rules.ZONES)}.",
+        f"Default location of all machines: {', '.join(rules.ZONES)}.",
         required=True,
     ),
     Key(
         "hetzner.serverType",
         TEXT,
-        "Server type of all machines that do not say otherwise, like `cax11`.",
+        "Default server type of all machines, like `cax11`.",
         required=True,
     ),
     Key("hetzner.image", TEXT, "Image, name or ID, with systemd and cloud-init.", rules.DEFAULT_IMAGE),
     Key(
         "hetzner.architecture",
         TEXT,
-        "Architecture of the image, `amd64` or `arm64`, where its name does not say it; server types must fit.",
+        "Architecture of the image, `amd64` or `arm64`, if its name does not state it. Server types must match.",
     ),
     *slots("hetzner"),
     Key(
         "hetzner.slots[].address",
         TEXT,
-        "Private address in the subnet, stable for the life of the slot.",
-        "the subnet's tenth plus the number at the name's end",
+        "Private address in the subnet. It must not change during the life of the slot.",
+        "the subnet's tenth plus the number at the end of the name",
     ),
     Key(
         "hetzner.slots[].generation",
         INTEGER,
-        "Raise it to have this slot's machine replaced by one with the present image, server type and location; of one "
-        "slot per update.",
+        "Raise it to replace this slot's machine by one with the current image, server type and location."
+        " One slot per update.",
         "1",
     ),
     Key("hetzner.slots[].location", TEXT, "Its location, in the same network zone.", "`hetzner.location`"),
@@ -51,27 +51,27 @@ KEYS: tuple[Key, ...] = (
     Key(
         "hetzner.networkId",
         INTEGER,
-        "A network that exists, in which the subnet is made. It cannot change later.",
-        "one is made",
+        "An existing network, in which the subnet is created. It cannot change later.",
+        "one is created",
     ),
     Key(
         "hetzner.subnetRange",
         TEXT,
-        "Range of the subnet, inside that of the network, /28 or larger. It cannot change later.",
+        "Range of the subnet, inside the range of the network, /28 or larger. It cannot change later.",
         rules.DEFAULT_SUBNET,
     ),
     Key(
         "hetzner.operators",
         TEXTS,
-        "Ranges from which ssh comes: to the machines, or to the bastion that is made. With a bastion that exists, its "
-        "private range.",
+        "Ranges from which ssh is allowed: to the machines, or to the created bastion. With an existing "
+        "bastion, its private range.",
     ),
-    Key("hetzner.clients", TEXTS, "Ranges that may reach port 2379: those of the control planes.", "the members alone"),
+    Key("hetzner.clients", TEXTS, "Ranges that can reach port 2379: those of the control planes.", "only the members"),
     Key(
         "hetzner.metricsClients",
         TEXTS,
-        "Ranges that may reach port 2381, when `metrics` is `private`.",
-        "the members alone",
+        "Ranges that can reach port 2381, if `metrics` is `private`.",
+        "only the members",
     ),
     open_to_the_world("hetzner"),
     Key("hetzner.publicIpv4", BOOLEAN, "Whether the machines have a public IPv4 address.", "true"),
@@ -79,8 +79,8 @@ KEYS: tuple[Key, ...] = (
     Key(
         "hetzner.bastion",
         OBJECT,
-        "A small server, made here, through which the machines are reached and, without public addresses of their own, "
-        "reach the internet.",
+        "A small server that is created here, through which the machines are reached. Machines without "
+        "public addresses reach the internet through it.",
         "none",
     ),
     Key("hetzner.bastion.serverType", TEXT, "Its server type.", "`hetzner.serverType`"),
@@ -93,9 +93,9 @@ KEYS: tuple[Key, ...] = (
     Key(
         "hetzner.sshKeys",
         TEXTS,
-        "Names of ssh keys in the project that Hetzner is told of when it makes a server; with a key of one's own in "
-        "`ssh`, without any Hetzner mails a root password (that ssh does not accept).",
-        "the key that is made",
+        "Names of ssh keys in the project, for the creation of servers. With your own key in `ssh` and no"
+        " name here, Hetzner mails a root password (which ssh does not accept).",
+        "the created key",
     ),
-    Key("hetzner.labels", MAP, "Further labels on everything; `etcd`, `cluster` and `member` are set."),
+    Key("hetzner.labels", MAP, "More labels on everything. The program sets `etcd`, `cluster` and `member`."),
 )

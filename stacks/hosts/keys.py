@@ -7,8 +7,7 @@ KEYS: tuple[Key, ...] = (
     Key(
         "machines",
         LIST,
-        "The machines that exist, 1, 3, 5 or 7, in the order in which changes go through them. Either this or "
-        "`machinesFile`.",
+        "1, 3, 5 or 7 existing machines. Changes go through them in this order. Either this or `machinesFile`.",
     ),
     slot_name("machines"),
     Key(
@@ -20,12 +19,12 @@ KEYS: tuple[Key, ...] = (
     Key(
         "machines[].identity",
         TEXT,
-        "Anything that changes when another machine fills the slot; it is converged anew then.",
+        "Any text. Change it when another machine fills the slot; the member is then converged again.",
         "empty",
     ),
     Key("machines[].dataDirectory", TEXT, "Directory of etcd's data on this machine.", "`dataDirectory`"),
     Key("machines[].extraNames", TEXTS, EXTRA_NAMES, "none"),
-    Key("machines[].ssh", OBJECT, "The way in, as far as it differs from `ssh`.", required=True),
+    Key("machines[].ssh", OBJECT, "The ssh settings that differ from `ssh`.", required=True),
     Key("machines[].ssh.host", TEXT, "Name or address at which the operator reaches it.", "`address`"),
     Key(
         "machines[].ssh.hostKey",
@@ -42,12 +41,12 @@ KEYS: tuple[Key, ...] = (
     Key(
         "firewall",
         OBJECT,
-        "Has machines that exist filter their ports 2379, 2380 and 2381 themselves, by an nftables table of their own: "
-        "members reach all three, and who is named here. Ssh and all other ports stay as they are. For the platform "
-        "`hosts`; on the clouds ports are always filtered.",
+        "Existing machines filter ports 2379, 2380 and 2381 with their own nftables table. Members reach "
+        "all three; others only as listed here. Ssh and all other ports stay as they are. Only for the "
+        "platform `hosts`; on clouds, ports are always filtered.",
         "the ports are left alone",
     ),
-    Key("firewall.clients", TEXTS, "Ranges that may reach port 2379: those of the control planes.", required=True),
-    Key("firewall.metricsClients", TEXTS, "Ranges that may reach port 2381, when `metrics` is `private`.", "none"),
+    Key("firewall.clients", TEXTS, "Ranges that can reach port 2379: those of the control planes.", required=True),
+    Key("firewall.metricsClients", TEXTS, "Ranges that can reach port 2381, if `metrics` is `private`.", "none"),
     open_to_the_world("firewall"),
 )

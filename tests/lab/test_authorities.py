@@ -233,7 +233,7 @@ def test_a_cluster_of_an_earlier_version_is_left_as_it_is_and_its_peers_get_a_ca
 
     both = [{"name": "1"}, {"name": "peer-1"}]
     stack.config.update(peerAuthorities=both)
-    assert_as_in_the_manual(stack, "A CA of their own for the peers")
+    assert_as_in_the_manual(stack, "A separate CA for peers")
     pair = pair_of(stack.outputs())
     phase("A CA for peers: trust both", 1, open_to_clients=True, peerAuthorities=both)
     phase("A CA for peers: the new one issues", 0, open_to_clients=True, peerIssuer="peer-1")

@@ -31,7 +31,7 @@ def test_a_downgrade_is_cancelled_cut_off_and_made_and_an_upgrade_undone_in_its_
 
     with probing(stack, found, tmp_path, "Downgrade to 3.5.35, cancelled, made, and an upgrade undone") as probe:
         stack.config["version"] = "3.5.35"
-        assert_as_in_the_manual(stack, "Back to the version before")
+        assert_as_in_the_manual(stack, "Downgrade")
         probe.mark("etcd-1 alone to 3.5.35")
         _up_first(stack)
         assert running_versions(found) == ["3.5.35", "3.6.16", "3.6.16"]

@@ -56,7 +56,7 @@ def test_a_quota_below_the_database_is_refused_and_the_way_out_that_the_refusal_
 def _skip_a_minor(stack: Stack, found: list[Machine]) -> None:
     before, outputs = process_ids(found), stack.outputs()
     stack.config["version"] = "3.7.3"
-    assert_as_in_the_manual(stack, "What the preview says of a change")
+    assert_as_in_the_manual(stack, "What the preview shows")
     for run in (stack.preview(check=False), stack.up(check=False)):
         _assert_refused(run, "etcd goes up one minor version at a time, and the last update left 3.5.35")
         assert "1. version: 3.6.16\n" in run.text
@@ -68,7 +68,7 @@ def _skip_a_minor(stack: Stack, found: list[Machine]) -> None:
 
 def _upgrade(stack: Stack) -> None:
     stack.config["version"] = "3.6.16"
-    assert_as_in_the_manual(stack, "What the preview says of a change")
+    assert_as_in_the_manual(stack, "What the preview shows")
     announced = _announced(stack.preview())
     assert len(announced) == 6, announced
     run = stack.up()
@@ -84,7 +84,7 @@ def _replace_by_another_name(stack: Stack, found: list[Machine], scratch: Path) 
     names = [found[0], found[3], found[2]]
     stack.config["machines"] = [machine_config(machine) for machine in names]
     running = process_ids([found[0], found[2]])
-    assert_as_in_the_manual(stack, "A member of another name, at another address")
+    assert_as_in_the_manual(stack, "Replace a member with one of another name")
     print("\n".join(announced := _announced(stack.preview())))
     said = [text for text in announced if "etcd-4 becomes a voter" in text or "etcd-2 leaves" in text]
     assert "[4 voters, 1 may be lost]" in said[0]

@@ -34,6 +34,12 @@ def _run(clone: Path, command: str, *, timeout: float = 300) -> str:
     return done.stdout
 
 
+def _lines(text: str) -> set[str]:
+    """Lines without what differs from run to run: seconds, sizes, dates, the leader, and spaces for them."""
+    varying = r"\d+\.\d s|\d+ KiB|\d{4}-\d\d-\d\d|leader|follower"
+    return {" ".join(re.sub(varying, "", line).split()) for line in text.splitlines()}
+
+
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     require_a_lab()
@@ -58,7 +64,13 @@ def test_make_up_in_a_fresh_clone_ends_with_healthy_members_and_lines_that_work(
 
     (line,) = [text.strip() for text in said.splitlines() if " sudo etcdctl " in text]
     assert _run(clone, line).count("https://") == 3
-    assert "as wanted" not in _run(clone, "make up"), "the second run converges nobody"
+    assert "warning" not in said
+    assert said.index("The plan:") < said.index("Steps:") < said.index("all members: health") < said.index("MEMBER")
+    (shown,) = re.findall(r"```text\n(The plan:\n.*?)```", (REPO / "README.md").read_text(), re.DOTALL)
+    assert _lines(shown) <= _lines(said), "the README shows what is printed"
+    steps = re.findall(r"^  (etcd-\d): (\w+) +[\d.]+ s$", said, re.MULTILINE)
+    assert len(steps) == len(set(steps)) == 9, "three steps of each of three members, one line each"
+    assert "Nothing to change." in _run(clone, "make up"), "the second run touches no member"
     assert _run(clone, "git status --porcelain") == "", "nothing that belongs to the repository has changed"
     assert "endpoints" in _run(clone, ". .lab/env && pulumi stack output")
 

@@ -60,7 +60,7 @@ def test_authentication_is_turned_on_lived_with_and_turned_off_while_a_client_wo
     before = process_ids(first)
 
     stack.config |= {"authentication": True, "users": [BACKUP]}
-    assert_as_in_the_manual(stack, "Clients with a part of the keys (etcd's authentication)")
+    assert_as_in_the_manual(stack, "Users with limited access (etcd's authentication)")
     with api_server.running(tmp_path, first) as client:
         _changed(stack, users=[BACKUP, WRITER])
     assert len(client.failed) < len(client.acknowledged) / 20, client.failed

@@ -13,8 +13,8 @@ def installed_wheel(directory: Path) -> Path:
     """Builds the wheel and installs it into a new environment below `directory`; returns that environment's Python."""
     # A copy: building leaves files beside the sources, and would take old ones along.
     source = directory / "source"
-    source.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "docs/package.md", "LICENSE"):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(REPO / name, source / name)
     shutil.copytree(REPO / "components", source / "components", ignore=shutil.ignore_patterns("__pycache__"))
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(directory), str(source)]

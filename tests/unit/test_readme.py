@@ -3,7 +3,9 @@
 import ast
 import json
 import re
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -12,6 +14,10 @@ from stacks import config
 from tests.support.sshd import new_key
 
 REPO = Path(__file__).resolve().parents[2]
+DOCUMENTS = [
+    *REPO.glob("*.md"),
+    *(path for folder in ("docs", "examples", "lab", "tests") for path in (REPO / folder).rglob("*.md")),
+]
 
 
 def test_the_stack_for_ones_own_machines_is_accepted_as_it_is_shown(
@@ -38,7 +44,7 @@ def test_the_stack_for_ones_own_machines_is_accepted_as_it_is_shown(
 
 
 def test_every_file_that_the_documents_link_to_exists() -> None:
-    for document in [REPO / "README.md", *(REPO / "docs").rglob("*.md"), *(REPO / "lab").glob("*.md")]:
+    for document in DOCUMENTS:
         for target in re.findall(r"\]\(([^)#:]+)[^):]*\)", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name} links to {target}"
 
@@ -53,7 +59,7 @@ def _anchor(title: str) -> str:
 
 
 def test_every_title_that_the_documents_link_to_exists() -> None:
-    for document in [REPO / "README.md", *(REPO / "docs").rglob("*.md"), *(REPO / "lab").glob("*.md")]:
+    for document in DOCUMENTS:
         for file, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", document.read_text()):
             target = document.parent / file if file else document
             assert anchor in map(_anchor, _titles(target)), f"{document.name} links to {file}#{anchor}"
@@ -69,14 +75,45 @@ def test_every_section_of_the_manual_that_a_message_names_exists() -> None:
     assert named <= set(_titles(REPO / "docs" / "operations.md"))
 
 
-def test_the_table_of_changes_says_what_was_measured() -> None:
-    rows = json.loads((REPO / "docs" / "benchmark-changes.json").read_text())["changes"]
-    measured = []
-    for row in rows:
+def test_the_package_is_described_by_links_that_work_outside_the_repository() -> None:
+    described = REPO / tomllib.loads((REPO / "pyproject.toml").read_text())["project"]["readme"]
+    targets = re.findall(r"\]\(([^)]+)\)", described.read_text())
+    assert targets
+    assert all(target.startswith("https://") for target in targets)
+
+
+def _rows(document: str, head: str) -> list[list[str]]:
+    """Cells of the table whose first line begins with `head`, without the first cell of each line."""
+    table = (REPO / document).read_text().partition(head)[2].partition("\n\n")[0]
+    return [[cell.strip() for cell in line.strip("|").split("|")][1:] for line in table.splitlines()[2:]]
+
+
+def _measured(name: str) -> Any:
+    return json.loads((REPO / "docs" / f"benchmark-{name}.json").read_text())
+
+
+def test_the_tables_of_the_benchmarks_show_what_was_measured() -> None:
+    changes = []
+    for row in _measured("changes")["changes"]:
         up, script = row["pulumi_up"], row["script"]
         gaps = [f"{up[name] * 1000:.0f} ms" for name in ("longest_gap", "longest_gap_before")]
         writes = [f"{up[name] * 1000:.1f} ms" for name in ("p99", "p99_before")]
-        measured.append([f"{up['seconds']:.1f} s", f"{script['seconds']:.1f} s", *gaps, *writes])
-    table = (REPO / "README.md").read_text().partition("| Change | `pulumi up` | Bare script |")[2].partition("\n\n")[0]
-    shown = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
-    assert [cells[1:] for cells in shown] == measured
+        changes.append([f"{up['seconds']:.1f} s", f"{script['seconds']:.1f} s", *gaps, *writes])
+    creation = [
+        [f"{row['pulumi_up']:.1f} s", f"{row['script']:.1f} s", f"{row['ratio']:.1f}"]
+        for row in _measured("creation")["creation"]
+    ]
+    clouds = [[f"{row['cloud']:.1f} s", f"{row['ready']:.1f} s"] for row in _measured("clouds")["clouds"]]
+    assert _rows("docs/benchmarks.md", "| Change |") == changes
+    assert _rows("docs/benchmarks.md", "| Members |") == creation
+    assert _rows("docs/benchmarks.md", "| Cloud |") == clouds
+
+
+def test_the_comparison_in_the_readme_shows_what_was_measured() -> None:
+    (first, *_), (setting, *_, wiped) = _measured("creation")["creation"], _measured("changes")["changes"]
+    cells = _rows("README.md", "| | external-etcd |")
+    shown = [(row[0], row[-1]) for row in cells]
+    assert (f"{first['pulumi_up']:.1f} s", f"{first['script']:.1f} s (script)") in shown
+    assert (f"{setting['pulumi_up']['seconds']:.1f} s", f"{setting['script']['seconds']:.1f} s (script)") in shown
+    once = (f"one edit, {wiped['pulumi_up']['seconds']:.1f} s", f"{wiped['script']['seconds']:.1f} s (script)")
+    assert once in shown
