@@ -1,7 +1,6 @@
-"""Real machines on one computer, by systemd-nspawn: for trying the program and for its tests.
+"""Real machines on one computer, run by systemd-nspawn, to try the program on and to test it.
 
-Nothing outside `lab/` and `tests/` imports this package. `python3 -m lab --help` is the way in for people;
-`Lab` and `Machine` are the way in for tests.
+Only `lab/` and `tests/` import this package. Use `python3 -m lab --help` from a shell and `Lab` from tests.
 """
 
 from .errors import LabError

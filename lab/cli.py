@@ -26,16 +26,16 @@ examples:
   python3 -m lab up -n 5             five machines, etcd-1 to etcd-5
   python3 -m lab ssh etcd-2          a shell there (the user operator may sudo)
   python3 -m lab ssh etcd-2 -- sudo journalctl -u etcd
-  python3 -m lab wipe etcd-2         the machine is lost; a new one stands in its place
+  python3 -m lab wipe etcd-2         the machine is lost and replaced by a new one in the same slot
   python3 -m lab probe --svg x.svg   watch the cluster of `make up` while you change it in another terminal
-  python3 -m lab down                all of it is gone
+  python3 -m lab down                remove everything
   python3 -m lab --dir .lab/cloud cloud hetzner up    an emulated Hetzner Cloud; `aws`: an emulated AWS
 
 environment:
   LAB_DIR              where the lab keeps its files (default: .lab in the repository)
   LAB_SUBNET           its private /24 (default: a free 10.99.X.0/24)
-  LAB_DEBIAN_MIRROR    a Debian archive for the base tree (default: mmdebstrap's own choice)
-  EXTERNAL_ETCD_CACHE  where the base tree and the releases are kept (default: ~/.cache/external-etcd)
+  LAB_DEBIAN_MIRROR    a Debian archive for the base tree (default: mmdebstrap's default)
+  EXTERNAL_ETCD_CACHE  the cache for the base tree and the releases (default: ~/.cache/external-etcd)
 """
 
 
@@ -45,7 +45,7 @@ _CLOUDS: dict[str, type[EmulatedCloud]] = {cloud.kind: cloud for cloud in (Hetzn
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python3 -m lab",
-        description="Real machines on this computer, by systemd-nspawn, for trying the program and for its tests.",
+        description="Real machines on this computer, run by systemd-nspawn, to try the program on and to test it.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -54,66 +54,66 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
-    up = commands.add_parser("up", help="make and start what is missing; what runs is left alone")
+    up = commands.add_parser("up", help="create and start missing machines; running ones are left alone")
     number = up.add_mutually_exclusive_group()
     number.add_argument("-n", type=int, default=3, metavar="N", help="how many machines: etcd-1 to etcd-N (default 3)")
-    number.add_argument("--names", metavar="A,B,C", help="their names instead")
-    commands.add_parser("down", help="remove everything the lab has made, also after a crash")
-    status = commands.add_parser("status", help="the machines and what state they are in")
+    number.add_argument("--names", metavar="A,B,C", help="machine names instead of a number")
+    commands.add_parser("down", help="remove everything that the lab has created, also after a crash")
+    status = commands.add_parser("status", help="show the machines and their state")
     status.add_argument("--json", action="store_true", help="as JSON")
-    ssh = commands.add_parser("ssh", help="a shell on a machine, or a command there")
+    ssh = commands.add_parser("ssh", help="open a shell on a machine, or run a command there")
     ssh.add_argument("name", metavar="NAME")
-    ssh.add_argument("words", metavar="-- CMD", nargs=argparse.REMAINDER, help="a command instead of a shell")
+    ssh.add_argument("words", metavar="-- CMD", nargs=argparse.REMAINDER, help="run this command instead of a shell")
 
     def on_machines(command: str, text: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(command, help=text)
         sub.add_argument("names", metavar="NAME", nargs="+")
         return sub
 
-    on_machines("stop", "power off in order (at most 20 s, then the power is cut)")
-    on_machines("start", "boot again, with the data it has")
-    on_machines("kill", "cut the power: SIGKILL to the machine's init; its disk stays")
-    wipe = on_machines("wipe", "a new machine in the same slot: new disk, same name and address")
-    wipe.add_argument("--new-host-key", action="store_true", help="with another ssh host key (default: the same)")
-    isolate = on_machines("isolate", "cut the network between it and the other machines")
-    isolate.add_argument("--all", action="store_true", help="and between it and this computer: no ssh, no mirror")
-    on_machines("heal", "end what isolate did")
+    on_machines("stop", "shut machines down; after 20 s the power is cut")
+    on_machines("start", "boot machines again with the data they have")
+    on_machines("kill", "cut the power: SIGKILL to the machine's init; the disk stays")
+    wipe = on_machines("wipe", "replace machines in their slots: new disk, same name and address")
+    wipe.add_argument("--new-host-key", action="store_true", help="also a new ssh host key (default: the same)")
+    isolate = on_machines("isolate", "partition machines from all others")
+    isolate.add_argument("--all", action="store_true", help="also from this computer: no ssh, no mirror")
+    on_machines("heal", "end the partition that `isolate` made")
     probe = commands.add_parser(
-        "probe", help="write, read and watch until Ctrl-C or for --seconds, then say what was lost and how long it took"
+        "probe", help="write, read and watch until Ctrl-C or for --seconds, then report losses and pauses"
     )
     probe.add_argument("--endpoints", metavar="URL,URL", help="client URLs (default: those of `make up`'s stack)")
     for name, text in (("ca", "CA certificate"), ("cert", "client certificate"), ("key", "its key")):
         probe.add_argument(f"--{name}", metavar="FILE", help=f"{text}, PEM; goes with --endpoints")
-    probe.add_argument("--seconds", type=float, metavar="S", help="end by itself after so long")
+    probe.add_argument("--seconds", type=float, metavar="S", help="end after this time")
     probe.add_argument(
         "--patience",
         type=float,
         default=Pace.request,
         metavar="S",
-        help="give a request up after so long (%(default)s)",
+        help="request timeout (%(default)s)",
     )
-    probe.add_argument("--svg", metavar="FILE", help="draw what happened, too")
+    probe.add_argument("--svg", metavar="FILE", help="also draw what happened")
     probe.add_argument(
-        "--log", metavar="FILE", help="mark the steps that `pulumi up --yes | tee FILE` says, in the SVG"
+        "--log", metavar="FILE", help="mark the steps that `pulumi up --yes | tee FILE` reports, in the SVG"
     )
-    probe.add_argument("--json", action="store_true", help="the report as JSON")
-    cloud = commands.add_parser("cloud", help="an emulated cloud whose servers boot as machines here")
+    probe.add_argument("--json", action="store_true", help="print the report as JSON")
+    cloud = commands.add_parser("cloud", help="an emulated cloud whose servers boot as machines on this computer")
     cloud.add_argument("which", choices=[*_CLOUDS], help="which cloud")
-    cloud.add_argument("what", choices=["up", "down", "status"], help="`up` prints what a client needs to know")
-    mirror = commands.add_parser("mirror", help="what the machines get as http://releases.lab/")
-    mirror.add_argument("directory", metavar="DIR", nargs="?", help="serve this (default: etcd/ in the cache)")
+    cloud.add_argument("what", choices=["up", "down", "status"], help="`up` prints the environment that a client needs")
+    mirror = commands.add_parser("mirror", help="show or set what the machines get from http://releases.lab/")
+    mirror.add_argument("directory", metavar="DIR", nargs="?", help="serve this directory (default: the cache's etcd/)")
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0, 1 with a sentence on stderr, or that of ssh."""
+    """Run one command; returns the exit code: 0, 1 with a message on stderr, or the exit code of ssh."""
     args = _parser().parse_args(argv)
     try:
         return _run(args)
-    except (LabError, ProbeError, OSError) as error:  # the latter: a full disk, or a file that only root may read
+    except (LabError, ProbeError, OSError) as error:  # OSError: a full disk, or a file that only root may read
         print(f"lab: {error}", file=sys.stderr)
     except KeyboardInterrupt:
-        print("lab: interrupted; `lab up` goes on from here, `lab down` removes all", file=sys.stderr)
+        print("lab: interrupted; `lab up` continues, `lab down` removes everything", file=sys.stderr)
     return 1
 
 
@@ -149,10 +149,10 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _probe(lab: Lab, args: argparse.Namespace) -> int:
-    """Probes a cluster; returns 0 when nothing was lost, out of order, or stale."""
+    """Probe a cluster; returns 0 if nothing was lost, out of order, or stale."""
     given = [args.endpoints, args.ca, args.cert, args.key]
     if any(given) and not all(given):
-        raise LabError("`lab probe` takes --endpoints, --ca, --cert and --key together, or none of them.")
+        raise LabError("`lab probe` needs --endpoints, --ca, --cert and --key together, or none of them.")
     with tempfile.TemporaryDirectory() as scratch:
         if not all(given):
             args.endpoints, args.ca, args.cert, args.key = _stack_client(lab, Path(scratch))
@@ -162,9 +162,9 @@ def _probe(lab: Lab, args: argparse.Namespace) -> int:
     probe.start()
     if args.log:
         probe.follow(Path(args.log))
-    print("probing; Ctrl-C ends it" if args.seconds is None else f"probing for {args.seconds:g} s", file=sys.stderr)
+    print("probing; stop with Ctrl-C" if args.seconds is None else f"probing for {args.seconds:g} s", file=sys.stderr)
     with contextlib.suppress(KeyboardInterrupt):
-        # Not for as long as threads can wait: some kernels refuse to sleep until after the end of their time.
+        # Not the longest timeout that threads accept: some kernels refuse a sleep that ends beyond their time range.
         time.sleep(args.seconds if args.seconds is not None else _A_DAY)
     report = probe.finish()
     if args.svg:
@@ -174,19 +174,19 @@ def _probe(lab: Lab, args: argparse.Namespace) -> int:
 
 
 def _stack_client(lab: Lab, directory: Path) -> tuple[str, str, str, str]:
-    """Endpoints, and files with CA, certificate and key, of the stack that `make up` made."""
+    """Endpoints, and files with CA, certificate and key, of the stack that `make up` created."""
     environment = lab.dir / "env"
     if not environment.exists():
-        raise LabError(f"{environment} is missing: `make up` makes a cluster and that file. Or name --endpoints.")
+        raise LabError(f"{environment} is missing. Create a cluster with `make up`, or give --endpoints.")
     line = f". {shlex.quote(str(environment))} && exec pulumi stack output --json --show-secrets"
     done = subprocess.run(["sh", "-c", line], cwd=REPO, capture_output=True, text=True, timeout=60, check=False)
     if done.returncode:
-        raise LabError(f"the stack of `make up` has no outputs: {done.stderr.strip()}")
+        raise LabError(f"The outputs of the `make up` stack cannot be read: {done.stderr.strip()}")
     outputs = json.loads(done.stdout)
     client = outputs["apiserver_etcd_client"]
     texts = {"ca.crt": outputs["ca_cert"], "client.crt": client["certificate"], "client.key": client["private_key"]}
     for name, text in texts.items():
-        (directory / name).write_text(text)  # in a directory for this user alone, and soon gone
+        (directory / name).write_text(text)  # only this user can read the directory, and it is removed soon
     ca, certificate, key = (str(directory / name) for name in texts)
     return ",".join(outputs["endpoints"]), ca, certificate, key
 

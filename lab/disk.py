@@ -1,7 +1,7 @@
-"""A machine's disk: the base tree below, what the machine writes above, joined by overlayfs; else a plain copy.
+"""A machine's disk: an overlayfs of the base tree and what the machine writes, or a plain copy.
 
-In a machine's directory, `disk/` is the disk (`upper`, `work`, and `ready`, which says how it is made) and `root/` is
-where it is mounted.
+In a machine's directory, `disk/` is the disk: `upper`, `work`, and `ready`, which records its kind. `root/` is its
+mount point.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ _NSPAWN = Path("/run/systemd/nspawn")
 
 
 class Disk:
-    """The disk in `directory`, which belongs to one machine."""
+    """The disk in `directory`; it belongs to one machine."""
 
     def __init__(self, directory: Path) -> None:
         self.root = directory / "root"
@@ -26,40 +26,38 @@ class Disk:
 
     @property
     def kind(self) -> str | None:
-        """ "overlay", "copy", or None while there is no complete disk."""
+        """ "overlay", "copy", or None if there is no complete disk."""
         with contextlib.suppress(FileNotFoundError):
             return self._ready.read_text().split()[0]
         return None
 
     def create(self, base: Path, kept: Path | None = None) -> None:
-        """Make an empty disk on top of `base` and mount it. `complete` must follow once its files are written.
+        """Create an empty disk on top of `base` and mount it. Call `complete` once its files are written.
 
-        Args:
-            base: The base tree.
-            kept: What `keep` has kept of a disk on the same base: the new one begins with it, and leaves it as it is.
+        With `kept`, a directory that `keep` filled from a disk on the same base, the disk starts with a copy of it.
         """
         self.destroy()
         self.root.mkdir(parents=True)
         self._disk.mkdir()
         if not self._mount(base, kept):
-            # A lab directory on overlayfs itself (a container's), or on a network's file system.
+            # The lab's directory is itself on overlayfs (in a container), or on a network file system.
             self.root.rmdir()
             host.call("cp", "-a", "--reflink=auto", str(kept or base), str(self.root), timeout=300)
 
     def complete(self, base: Path, kept: Path | None = None) -> None:
-        """Say that the disk has all it needs to boot: from here on an interrupted run keeps it."""
+        """Record that the disk can boot: from now on an interrupted run keeps it."""
         kind = "overlay" if self.root.is_mount() else "copy"
         self._ready.write_text(f"{kind} {base}\n{kept or ''}\n")
 
     def keep(self, target: Path) -> None:
-        """Move what is on the disk of a machine that is off to `target`; the machine has no disk then."""
+        """Move what is on the disk of a stopped machine to `target`; the machine then has no disk."""
         copied = self.kind == "copy"
         unmount_below(self.root)
         (self.root if copied else self._disk / "upper").rename(target)
         self.destroy()
 
     def attach(self) -> None:
-        """Mount the disk if it is not (after the computer was started anew).
+        """Mount the disk unless it is mounted (after a reboot of the computer).
 
         Raises:
             LabError: the base tree below the disk is gone.
@@ -70,19 +68,17 @@ class Disk:
         if kind == "copy" or self.root.is_mount():
             return
         if not Path(base).is_dir():
-            raise LabError(
-                f"the base tree {base}, on which this machine was made, is gone. Use `lab wipe` or `lab down`."
-            )
+            raise LabError(f"The base tree {base} of this machine is gone. Use `lab wipe` or `lab down`.")
         if not self._mount(Path(base), kept):
-            raise LabError(f"the disk in {self._disk} cannot be mounted any more. Use `lab wipe` or `lab down`.")
+            raise LabError(f"The disk in {self._disk} can no longer be mounted. Use `lab wipe` or `lab down`.")
 
     def destroy(self) -> None:
         """Unmount and remove the disk with everything on it."""
         unmount_below(self.root)
         for path in (self.root, self._disk):
             if path.exists():
-                # Out of the way under another name first: an overlay that some process still holds must not share
-                # its directories with the next one.
+                # Renamed first: an overlay that a process still holds must not share its directories with the next
+                # one.
                 old = path.with_name(f"old-{uuid.uuid4().hex[:8]}")
                 path.rename(old)
         for old in self.root.parent.glob("old-*"):
@@ -92,17 +88,17 @@ class Disk:
         upper, work = self._disk / "upper", self._disk / "work"
         lower = [kept, base] if kept else [base]
         if any(mark in f"{path}" for path in (*lower, upper) for mark in ",:\\"):
-            return False  # these have a meaning in the options of an overlay
+            return False  # these characters have a meaning in overlay mount options
         upper.mkdir(exist_ok=True)
         work.mkdir(exist_ok=True)
         shutil.copystat(base, upper)
-        # redirect_dir: directories of what was kept can be renamed, as those of a real disk can.
+        # redirect_dir: kept directories can be renamed, as on a real disk.
         options = f"redirect_dir=on,lowerdir={':'.join(map(str, lower))},upperdir={upper},workdir={work}"
         return not host.call("mount", "-t", "overlay", "-o", options, "overlay", str(self.root), check=False).returncode
 
 
 def unmount_below(directory: Path) -> None:
-    """Unmount everything at or below `directory`, also what nobody remembers having mounted there."""
+    """Unmount everything at or below `directory`, also mounts that the lab has no record of."""
     for path in mounts_below(directory):
         if host.call("umount", str(path), check=False).returncode:
             host.call("umount", "--lazy", str(path), check=False)
@@ -119,7 +115,7 @@ def mounts_below(directory: Path) -> list[Path]:
 
 
 def loops_below(directory: Path) -> list[str]:
-    """Loop devices (/dev/loopN) whose file is in `directory`."""
+    """Loop devices (/dev/loopN) whose backing file is in `directory`."""
     found = []
     for file in Path("/sys/block").glob("loop*/loop/backing_file"):
         with contextlib.suppress(OSError):
@@ -130,14 +126,14 @@ def loops_below(directory: Path) -> list[str]:
 
 
 def forget_root(root: Path) -> None:
-    """Remove the lock that a killed systemd-nspawn leaves for its tree; to be called before `root` is unmounted."""
+    """Remove the lock that a killed systemd-nspawn leaves for its tree; call it before `root` is unmounted."""
     with contextlib.suppress(FileNotFoundError):
         stat = os.stat(root)  # noqa: PTH116 - one call for both numbers
         (_NSPAWN / "locks" / f"inode-{stat.st_dev}:{stat.st_ino}").unlink(missing_ok=True)
 
 
 def forget_job(pattern: str) -> None:
-    """Remove what else a killed systemd-nspawn leaves under /run for machines it calls `pattern` (a glob)."""
+    """Remove what a killed systemd-nspawn leaves under /run for the machines that match `pattern` (a glob)."""
     for kind in ("propagate", "unix-export"):
         for directory in (_NSPAWN / kind).glob(pattern):
             unmount_below(directory)

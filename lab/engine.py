@@ -1,4 +1,4 @@
-"""The Pulumi engine as the lab and the tests use it: which CLI, which plugins, and an environment of their own."""
+"""The Pulumi engine of the lab and the tests: which CLI, which plugins, and an isolated environment."""
 
 import importlib.metadata
 import json
@@ -23,7 +23,7 @@ _INSTALL_SECONDS = 60
 
 @dataclass(frozen=True)
 class Plugin:
-    """One provider plugin and where it comes from."""
+    """A provider plugin and where it comes from."""
 
     name: str
     version: str
@@ -50,7 +50,7 @@ def _installed(bin_directory: Path) -> set[tuple[str, str]]:
 
 
 def _download(bin_directory: Path, name: str, version: str) -> bool:
-    """Lets the CLI download a plugin; a server that cannot be reached costs seconds, not the CLI's five attempts."""
+    """Let the CLI download a plugin; an unreachable server costs seconds, not the CLI's five attempts."""
     try:
         open_url(f"{_DOWNLOADS}/pulumi-resource-{name}-v{version}-linux-{architecture()}.tar.gz").close()
     except ToolError:
@@ -65,11 +65,11 @@ def _download(bin_directory: Path, name: str, version: str) -> bool:
 
 
 def find_plugins(bin_directory: Path, say: Callable[[str], None] = print) -> list[Plugin]:
-    """Decides for every plugin which one is used: the official one wherever it can be had, else the stand-in.
+    """Choose the official plugin wherever it is available, and the stand-in otherwise.
 
     Args:
         bin_directory: folder of the `pulumi` to ask.
-        say: takes one line about each decision.
+        say: called with one line per decision.
     """
     installed = _installed(bin_directory)
     found = []
@@ -90,21 +90,20 @@ def find_plugins(bin_directory: Path, say: Callable[[str], None] = print) -> lis
 
 
 def heed_interrupts() -> None:
-    """Gives SIGINT its default back where whoever started this process lets it be ignored; programs inherit that.
+    """Restore the default action of SIGINT if the parent process ignores it; child processes inherit it.
 
-    Background jobs of scripts, `nohup` and some CI systems do so. At its end the CLI interrupts plugins and language
-    host, and waits 5 s for each run if they ignore it.
+    Background jobs of scripts, `nohup` and some CI systems ignore it. When the CLI ends, it interrupts plugins and
+    language host, and waits 5 s in each run if they ignore the signal.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def environment(directory: Path, say: Callable[[str], None] = print) -> dict[str, str]:
-    """The environment in which `pulumi` works on stacks whose state lies in `directory`.
+    """The environment in which `pulumi` works on stacks whose state is in files below `directory`.
 
-    The state is in files below `directory`; the passphrase is the empty one, fit for machines of the lab alone.
-
-    Of the calling process it changes one thing, see `heed_interrupts`.
+    The passphrase is empty, which is only fit for machines of the lab. The signal handling of the calling process
+    changes, see `heed_interrupts`.
     """
     heed_interrupts()
     bin_directory = ensure_pulumi()
@@ -113,23 +112,23 @@ def environment(directory: Path, say: Callable[[str], None] = print) -> dict[str
     stand_ins.mkdir(parents=True)
     missing = [plugin for plugin in find_plugins(bin_directory, say) if plugin.origin == "stand-in"]
     for plugin in missing:
-        # One link each: a folder with all of them on PATH would hide an official plugin, since PATH comes first.
+        # One link per plugin: a folder with all of them would hide official plugins, since PATH comes first.
         program = f"pulumi-resource-{plugin.name}"
         (stand_ins / program).symlink_to(_STAND_INS / program)
     state = directory / "state"
     state.mkdir(exist_ok=True)
-    # The folder of the virtual environment is on PATH as well: language hosts of older releases look there only.
+    # The virtual environment is on PATH too: language hosts of older releases look only there.
     path = [str(bin_directory), str(stand_ins), str(REPO / ".venv" / "bin"), os.environ.get("PATH", "")]
-    # What cannot be downloaded is not tried again by every run: the CLI looks for a plugin of every installed package.
+    # Otherwise the CLI looks for a plugin of every installed package, at each run.
     offline = {"PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true"} if missing else {}
     return {
         **offline,
         "PATH": os.pathsep.join(path),
-        # Without metadata files: the CLI replaces a stack's file in one step, but not the small one with its metadata;
-        # killed in between, it leaves that one empty and cannot load the stack any more ("failed to load checkpoint").
+        # Without metadata files: the CLI replaces a stack's file atomically, but not the small metadata file. If it is
+        # killed in between, that file is empty and the stack does not load ("failed to load checkpoint").
         "PULUMI_BACKEND_URL": f"{state.as_uri()}?metadata=skip",
         "PULUMI_CONFIG_PASSPHRASE": "",
         "PULUMI_SKIP_UPDATE_CHECK": "1",
-        # Else every run of the program, and every stand-in, is compiled anew: a fifth of the time of a preview.
+        # Otherwise each run compiles the program and every stand-in again: a fifth of a preview's time.
         "PYTHONDONTWRITEBYTECODE": "",
     }

@@ -1,5 +1,5 @@
-"""The one exception of the lab."""
+"""The lab's only exception."""
 
 
 class LabError(Exception):
-    """What went wrong, why, and what to do about it, in words for the person at the keyboard."""
+    """What went wrong, why, and what to do; printed as it is."""

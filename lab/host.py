@@ -1,4 +1,4 @@
-"""What the lab asks of and changes on the computer as a whole: programs, rights, the register of labs, one sysctl."""
+"""What the lab needs from and changes on the computer: programs, privileges, the register of labs, one sysctl."""
 
 import contextlib
 import fcntl
@@ -19,7 +19,7 @@ from .errors import LabError
 RUN = Path("/run/external-etcd-lab")
 _INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
 _INOTIFY_BEFORE = RUN / "inotify-before"
-_INOTIFY_WANTED = 1024  # a booted machine takes 8, one with etcd 15; the usual limit of 128 ends at the ninth machine
+_INOTIFY_WANTED = 1024  # a booted machine takes 8, one with etcd 15; the usual limit of 128 allows eight machines
 _PACKAGES = {
     "systemd-nspawn": "systemd-container",
     "mmdebstrap": "mmdebstrap",
@@ -34,20 +34,20 @@ _PACKAGES = {
 
 
 def missing(*, base_is_cached: bool = False) -> str | None:
-    """Why this computer cannot run a lab, as one sentence, or None."""
+    """Why this computer cannot run a lab, in one sentence, or None."""
     if platform.system() != "Linux":
-        return f"the lab needs Linux with systemd-nspawn; this is {platform.system()}: run it in a Linux machine."
+        return f"The lab needs Linux with systemd-nspawn; this is {platform.system()}. Run it in a Linux machine."
     if os.geteuid() != 0:
-        return "the lab needs root, to make machines, a bridge and mounts: run it with sudo."
+        return "The lab needs root to create machines, a bridge and mounts. Run it with sudo."
     absent = [name for name in _PACKAGES if not shutil.which(name) and not (name == "mmdebstrap" and base_is_cached)]
     if absent:
         packages = " ".join(sorted({_PACKAGES[name] for name in absent}))
-        return f"the lab needs {', '.join(absent)}: run `apt-get install {packages}` or your system's equivalent."
+        return f"The lab needs {', '.join(absent)}. Run `apt-get install {packages}` or your system's equivalent."
     return None
 
 
 def require(*, base_is_cached: bool = False) -> None:
-    """Raise LabError with the sentence of `missing`, if there is one."""
+    """Raise LabError with what `missing` returns, unless that is None."""
     if reason := missing(base_is_cached=base_is_cached):
         raise LabError(reason)
 
@@ -61,7 +61,7 @@ def call(
         LabError: it failed (unless `check` is False) or took longer than `timeout` seconds.
     """
     try:
-        # C.UTF-8: error texts that are looked at must not be translated.
+        # C.UTF-8: callers compare error texts, so they must not be translated.
         done = subprocess.run(
             argv,
             input=stdin,
@@ -81,12 +81,12 @@ def call(
 
 @contextlib.contextmanager
 def locked(path: Path, *, timeout_hint: str = "another lab command") -> Iterator[None]:
-    """Hold an exclusive lock on `path`, which may be unlinked by whoever holds it."""
+    """Hold an exclusive lock on `path`; the holder may unlink the file."""
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     while True:
         try:
             file = path.open("w")
-        except FileNotFoundError:  # tidied away in between
+        except FileNotFoundError:  # another process removed the directory
             path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
             continue
         with file:
@@ -106,7 +106,7 @@ def locked(path: Path, *, timeout_hint: str = "another lab command") -> Iterator
 
 @dataclass(frozen=True)
 class Entry:
-    """One lab of this computer in the register."""
+    """A lab in the register."""
 
     lab: str
     directory: str
@@ -115,10 +115,10 @@ class Entry:
 
 @contextlib.contextmanager
 def register() -> Iterator[None]:
-    """Hold the register of labs. What is in it only changes inside, together with the bridges it speaks of."""
+    """Lock the register of labs. Entries and their bridges change only while it is locked."""
     with locked(RUN / "register.lock", timeout_hint="another lab"):
         for path in RUN.glob("eel*.json"):
-            # The bridge is made while the register is held, so an entry without one is what a crash left.
+            # Bridges are created while the register is locked, so an entry without one was left by a crash.
             if not (Path("/sys/class/net") / path.stem).exists():
                 path.unlink(missing_ok=True)
         yield
@@ -127,7 +127,7 @@ def register() -> Iterator[None]:
 
 
 def tidy() -> None:
-    """Remove the register's directory if it is empty, but for locks that runs which were killed have left."""
+    """Remove the register's directory if it contains nothing but lock files of killed runs."""
     for path in RUN.glob("eel*.lock"):
         with contextlib.suppress(OSError), path.open() as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -138,7 +138,7 @@ def tidy() -> None:
 
 
 def entries() -> list[Entry]:
-    """The labs of this computer."""
+    """All labs on this computer."""
     found = []
     for path in sorted(RUN.glob("eel*.json")):
         with contextlib.suppress(OSError, ValueError, KeyError):
@@ -148,7 +148,7 @@ def entries() -> list[Entry]:
 
 
 def enter(entry: Entry) -> None:
-    """Put a lab into the register, and make room for its machines' inotify instances."""
+    """Add a lab to the register, and raise the inotify limit for its machines."""
     path = RUN / f"{entry.lab}.json"
     path.write_text(json.dumps({"directory": entry.directory, "subnet": str(entry.subnet)}) + "\n")
     now = int(_INOTIFY.read_text())
@@ -159,7 +159,7 @@ def enter(entry: Entry) -> None:
 
 
 def leave(lab: str) -> None:
-    """Take a lab out of the register; the last one puts the inotify limit back, unless somebody else changed it."""
+    """Remove a lab from the register; the last one restores the inotify limit, unless it was changed since."""
     (RUN / f"{lab}.json").unlink(missing_ok=True)
     if any(RUN.glob("eel*.json")):
         return
@@ -171,7 +171,7 @@ def leave(lab: str) -> None:
 
 
 def taken_networks(but: str) -> dict[ipaddress.IPv4Network, str]:
-    """IPv4 networks that this computer's addresses, routes and labs use, but for the lab (and bridge) `but`."""
+    """IPv4 networks used by this computer's addresses, routes and labs, except the lab (and bridge) `but`."""
     taken: dict[ipaddress.IPv4Network, str] = {}
     for route in _ip_json("-4", "route", "show", "table", "all"):
         target = str(route.get("dst", "default"))
@@ -199,14 +199,14 @@ def _ip_json(*argv: str) -> list[dict[str, Any]]:
 
 
 def cache() -> Path:
-    """Where all that was downloaded or built is kept: $EXTERNAL_ETCD_CACHE, or external-etcd in the user's cache."""
+    """The directory for downloads and builds: $EXTERNAL_ETCD_CACHE, or external-etcd in the user's cache."""
     if chosen := os.environ.get("EXTERNAL_ETCD_CACHE"):
         return Path(chosen).absolute()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "external-etcd"
 
 
 def give_to_caller(paths: Sequence[Path]) -> None:
-    """Under sudo: make `paths` the calling user's own, who is to run pulumi with them."""
+    """Under sudo: make the calling user own `paths`, because that user runs pulumi with them."""
     user, group = os.environ.get("SUDO_UID"), os.environ.get("SUDO_GID")
     if user and group and os.geteuid() == 0:
         for path in paths:

@@ -1,7 +1,7 @@
-"""The base trees: a Debian, made once, kept in the cache, the read-only lower part of every machine's disk.
+"""The base trees: Debian, built once, cached, and used as the read-only lower layer of every machine's disk.
 
-There are two variants: `plain` for the lab's own machines, and `cloud` for servers of the emulated clouds, which learn
-who they are from cloud-init and have no user until it makes one.
+There are two variants: `plain` for the lab's own machines, and `cloud` for servers of the emulated clouds, which
+cloud-init configures at boot and which have no user before that.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ _PACKAGES = (
     "nftables",
     "procps",
     "python3",
-    "openssl",  # tests look at what a server really presents
+    "openssl",  # tests check which certificate a server presents
 )
 _MASKED = (
     "apt-daily.timer",
@@ -51,12 +51,12 @@ _MASKED = (
 _CLOUD_PACKAGES = (
     "cloud-init",
     "e2fsprogs",
-    "xfsprogs",  # servers make file systems on their volumes
+    "xfsprogs",  # servers format their volumes
     "iputils-ping",
     "netcat-openbsd",
 )
-# Runs inside the new tree. A password of '*' is none that fits, but unlike '!' does not lock the account for sshd.
-# UsePAM no: no logind session per command, which is most of what a short ssh command would wait for.
+# Runs inside the new tree. The password '*' matches nothing, but unlike '!' it does not lock the account for sshd.
+# UsePAM no: no logind session per command, which would take most of the time of a short ssh command.
 _CUSTOMISE = f"""\
 useradd --create-home --gid operator --shell /bin/bash --password '*' operator
 install -d -m 0700 -o operator -g operator /home/operator/.ssh
@@ -82,8 +82,8 @@ systemctl mask {" ".join(_MASKED)}
 """
 
 
-# A server has root and nobody else until its user data say otherwise. Users with a locked password log in by key only
-# if PAM decides about accounts; its systemd module would wait for a logind that the lab does not run.
+# A server has only root until its user data creates users. Users with a locked password can log in by key only if PAM
+# decides about accounts; its systemd module would wait for logind, which the lab does not run.
 _CUSTOMISE_CLOUD = f"""\
 rm -f /etc/ssh/ssh_host_* /etc/resolv.conf /etc/hostname
 : >/etc/machine-id
@@ -145,7 +145,7 @@ systemctl mask {" ".join(_MASKED)} systemd-networkd-wait-online.service cloud-in
 
 @dataclass(frozen=True)
 class Variant:
-    """What goes into one kind of base tree."""
+    """What goes into one variant of the base tree."""
 
     name: str
     packages: tuple[str, ...]
@@ -157,21 +157,21 @@ CLOUD = Variant("cloud", _PACKAGES + _CLOUD_PACKAGES, _CUSTOMISE_CLOUD)
 
 
 def recipe_hash(variant: Variant = PLAIN) -> str:
-    """Twelve hex digits that change with anything that goes into the tree but the packages' versions."""
+    """Twelve hex digits that change with everything in the tree except package versions."""
     recipe = "\n".join((_SUITE, platform.machine(), *variant.packages, variant.customise))
     return hashlib.sha256(recipe.encode()).hexdigest()[:12]
 
 
 def path(variant: Variant = PLAIN) -> Path:
-    """Where this recipe's tree is kept in the cache."""
+    """The cache directory of this recipe's tree."""
     return host.cache() / "lab" / f"{variant.name}-{recipe_hash(variant)}"
 
 
 def ensure(say: Callable[[str], None], variant: Variant = PLAIN) -> Path:
-    """The base tree's path; made first if it is not in the cache, which takes about 25 s.
+    """The base tree's path; builds the tree first if it is not cached, which takes about 25 s.
 
     Raises:
-        LabError: mmdebstrap failed; with its last words.
+        LabError: mmdebstrap failed.
     """
     base = path(variant)
     if base.is_dir():
@@ -179,18 +179,18 @@ def ensure(say: Callable[[str], None], variant: Variant = PLAIN) -> Path:
     base.parent.mkdir(parents=True, exist_ok=True)
     with host.locked(base.parent / "base.lock", timeout_hint="another lab, which makes the base tree,"):
         if not base.is_dir():
-            say(f"making the machines' {variant.name} tree (Debian {_SUITE}, once, 300 to 400 MB in {base.parent})")
+            say(f"building the machines' {variant.name} tree (Debian {_SUITE}, once, 300 to 400 MB in {base.parent})")
             _build(base, variant)
     return base
 
 
 def _build(base: Path, variant: Variant) -> None:
-    for left in base.parent.glob("*-*.new"):  # an interrupted build; whoever builds holds the lock
+    for left in base.parent.glob("*-*.new"):  # an interrupted build; only the holder of the lock builds
         disk.unmount_below(left)
         shutil.rmtree(left, ignore_errors=True)
     new = base.with_name(
         f"{base.name}.{os.getpid()}.new"
-    )  # an orphan of an interrupted build may still write to its own
+    )  # a process left by an interrupted build may still write to its own directory
     with tempfile.TemporaryDirectory(prefix="lab-base-") as directory:
         hook = Path(directory) / "customise"
         hook.write_text(f"#!/bin/sh\nexec chroot \"$1\" /bin/sh -eu <<'CUSTOMISE'\n{variant.customise}CUSTOMISE\n")
@@ -204,7 +204,7 @@ def _build(base: Path, variant: Variant) -> None:
         shutil.rmtree(new, ignore_errors=True)
         words = "\n  ".join(done.stderr.strip().splitlines()[-8:])
         raise LabError(
-            "mmdebstrap could not make the base tree. Is a Debian archive reachable (LAB_DEBIAN_MIRROR names another) "
-            f"and debian-archive-keyring installed? Its last words:\n  {words}"
+            "mmdebstrap could not build the base tree. Check that a Debian archive is reachable (LAB_DEBIAN_MIRROR) "
+            f"and that debian-archive-keyring is installed. Its last lines:\n  {words}"
         )
     new.rename(base)

@@ -1,10 +1,10 @@
-"""Long-lived processes of the lab, each in a cgroup subtree of its own.
+"""Long-lived processes of the lab, each in its own cgroup subtree.
 
-The cgroup is the process record: it holds nspawn and every process of its guest, also when nspawn itself was killed and
-left the guest behind. There is no pid file that could lie, and nothing is ever ended by its name.
+The cgroup is the process record: it holds nspawn and every process of its guest, even if nspawn was killed and left
+the guest behind. There are no pid files that could be stale, and no process is ended by its name.
 
-Where systemd runs the computer, a job is a transient service (as systemd-nspawn@.service is). Elsewhere the lab makes
-one cgroup per job in every hierarchy: several guests in one root would meddle with each other's cgroups.
+If systemd runs the computer, a job is a transient service (like systemd-nspawn@.service). Otherwise the lab creates
+one cgroup per job in every hierarchy, because guests in the same root would change each other's cgroups.
 """
 
 import contextlib
@@ -19,23 +19,23 @@ from . import host
 from .errors import LabError
 
 _CGROUPS = Path("/sys/fs/cgroup")
-# Cgroup directories up to '--', then the program. setsid --fork: the job outlives the calling shell and is nobody's
-# child, so that its end needs nobody to collect it.
+# Cgroup directories up to '--', then the program. setsid --fork: the job outlives the calling shell and has no parent
+# that must reap it.
 _JOIN = 'while [ "$1" != -- ]; do echo $$ >"$1/cgroup.procs" || exit 1; shift; done; shift; exec setsid --fork "$@"'
-# A guest that reboots makes systemd-nspawn --keep-unit end with 133, which asks to be started again.
+# When a guest reboots, systemd-nspawn --keep-unit exits with 133 to request a restart.
 _AGAIN = 133
 _LOOP = f'while "$@"; [ $? = {_AGAIN} ]; do :; done'
 _CONTROLLERS = ("cpu", "cpuset", "io", "memory", "pids")
 
 
 def systemd_runs_the_host() -> bool:
-    """Whether PID 1 of this computer is systemd (the test of sd_booted(3))."""
+    """Whether PID 1 of this computer is systemd, as sd_booted(3) tests it."""
     return Path("/run/systemd/system").is_dir()
 
 
 @dataclass(frozen=True)
 class Job:
-    """One process tree of the lab, found again by its name alone."""
+    """A process tree of the lab, identified by its name alone."""
 
     name: str
 
@@ -43,15 +43,14 @@ class Job:
         """Host pids of everything in the job's cgroup subtree."""
         found: set[int] = set()
         for root in self._places()[:1]:
-            # A cgroup may vanish while they are walked through (pathlib's own ways would raise), or be a threaded one
-            # (EOPNOTSUPP).
+            # A cgroup may vanish during the walk (pathlib would raise), or be threaded (EOPNOTSUPP).
             for place, _, _ in os.walk(root):
                 with contextlib.suppress(OSError):
                     found.update(int(pid) for pid in Path(place, "cgroup.procs").read_text().split())
         return sorted(found - {0})
 
     def alive(self) -> bool:
-        """Whether anything of the job still runs."""
+        """Whether any process of the job still runs."""
         return bool(self.pids())
 
     def guest_init(self) -> int | None:
@@ -65,9 +64,9 @@ class Job:
 
     @property
     def init(self) -> int | None:
-        """The same, from when it is the guest's own.
+        """The host pid of the guest's PID 1 once it has its own namespaces.
 
-        Before that it is systemd-nspawn, still in this computer's network and tree: what enters it would end up here.
+        Before that it is systemd-nspawn, still in this computer's network and tree, and commands would run here.
         """
         pid = self.guest_init()
         with contextlib.suppress(OSError):
@@ -78,21 +77,21 @@ class Job:
     def inside(
         self, *argv: str, stdin: str | None = None, timeout: float = 30, check: bool = True
     ) -> subprocess.CompletedProcess[str]:
-        """Run a program in the job's guest as its root, as by its console: through no network, without a login.
+        """Run a program in the job's guest as root, as on its console: no network, no login.
 
         Raises:
-            LabError: there is no guest, or (unless `check` is False) the program failed, or it took too long.
+            LabError: there is no guest, it took too long, or (unless `check` is False) the program failed.
         """
         init = self.init
         if init is None:
-            raise LabError(f"{self.name} does not run.")
+            raise LabError(f"{self.name} is not running. Start it with `lab start`.")
         environment = ("env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root")
         return host.call(
             "nsenter", "-t", str(init), "-a", *environment, *argv, stdin=stdin, timeout=timeout, check=check
         )
 
     def command(self, program: str) -> tuple[int, list[str]] | None:
-        """Pid and arguments of the job's process whose first arguments hold a file called `program`."""
+        """Pid and arguments of the job's process whose first arguments name the file `program`."""
         for pid in self.pids():
             with contextlib.suppress(OSError):
                 argv = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
@@ -101,10 +100,10 @@ class Job:
         return None
 
     def start(self, argv: list[str], log: Path) -> None:
-        """Start `argv` as this job, its output appended to `log`.
+        """Start `argv` as this job, with its output appended to `log`.
 
         Raises:
-            LabError: the job already runs, or its cgroup cannot be made.
+            LabError: the job already runs, or its cgroup cannot be created.
         """
         if self.alive():
             raise LabError(f"{self.name} already runs.")
@@ -115,14 +114,13 @@ class Job:
             self._start_in_cgroups(argv, log)
 
     def kill(self, timeout: float = 10) -> None:
-        """SIGKILL everything of the job, wait until it is gone, and remove its cgroups.
+        """SIGKILL all processes of the job, wait for their end, and remove its cgroups.
 
         Raises:
-            LabError: something is still there after `timeout` seconds.
+            LabError: a process is still there after `timeout` seconds.
         """
         deadline = time.monotonic() + timeout
-        # Until its cgroups are gone, too: who was to start the job and was killed may have left a shell that only now
-        # joins them.
+        # Wait for the cgroups too: a killed `lab` may have left a shell that is only now about to join them.
         while (pids := self.pids()) or any(place.exists() for place in self._places()):
             for pid in pids:
                 with contextlib.suppress(ProcessLookupError):
@@ -138,7 +136,7 @@ class Job:
         self.clean()
 
     def wait_gone(self, timeout: float) -> bool:
-        """Wait until nothing of the job runs; False when it still does after `timeout` seconds."""
+        """Wait until no process of the job runs; returns False if one still does after `timeout` seconds."""
         deadline = time.monotonic() + timeout
         while self.alive():
             if time.monotonic() > deadline:
@@ -157,7 +155,7 @@ class Job:
                     os.rmdir(directory)  # noqa: PTH106 - the path is what os.walk gave
 
     def _places(self) -> list[Path]:
-        """The job's cgroup directory in each hierarchy; the first one is the one that tells which processes it has."""
+        """The job's cgroup directory in each hierarchy; the first one lists its processes."""
         below = f"system.slice/{self.name}.service" if systemd_runs_the_host() else self.name
         return [hierarchy / below for hierarchy in _hierarchies()]
 
@@ -174,12 +172,12 @@ class Job:
         for place in places:
             place.mkdir(exist_ok=True)
             if place.parent.name == "cpuset":
-                # A new v1 cpuset is empty, and nothing may join an empty one.
+                # A new v1 cpuset is empty, and no process can join an empty one.
                 for file in ("cpuset.cpus", "cpuset.mems"):
                     (place / file).write_text((place.parent / file).read_text())
                 (place / "cgroup.clone_children").write_text("1\n")
             elif place.parent == _CGROUPS:
-                for controller in _CONTROLLERS:  # v2 only: what the parent may not hand down, the guest does without
+                for controller in _CONTROLLERS:  # v2 only: the guest does without controllers that the parent lacks
                     with contextlib.suppress(OSError):
                         (_CGROUPS / "cgroup.subtree_control").write_text(f"+{controller}\n")
         with log.open("ab") as output:
@@ -193,11 +191,11 @@ class Job:
                 check=False,
             )
         if joined.returncode:
-            raise LabError(f"{self.name} cannot be started in its own cgroup: see {log}.")
+            raise LabError(f"{self.name} cannot be started in its own cgroup. See {log}.")
 
 
 def leftover_jobs(lab: str) -> list[Job]:
-    """Every job of `lab` of which a cgroup is left, known or not."""
+    """Every job of `lab` that has a cgroup left, whether or not the lab's files know it."""
     names: set[str] = set()
     for hierarchy in _hierarchies():
         if systemd_runs_the_host():
@@ -208,10 +206,10 @@ def leftover_jobs(lab: str) -> list[Job]:
 
 
 def _hierarchies() -> list[Path]:
-    """Roots of the cgroup hierarchies, the one that systemd keeps its units in first."""
+    """Roots of the cgroup hierarchies; the one with systemd's units comes first."""
     if (_CGROUPS / "cgroup.controllers").exists():
         return [_CGROUPS]
     roots = [path for path in sorted(_CGROUPS.iterdir()) if (path / "cgroup.procs").exists() and not path.is_symlink()]
     if not roots:
-        raise LabError(f"no cgroup hierarchy under {_CGROUPS}: mount one, systemd in a machine needs it.")
+        raise LabError(f"There is no cgroup hierarchy under {_CGROUPS}. Mount one: systemd in a machine needs it.")
     return sorted(roots, key=lambda path: path.name not in {"unified", "systemd"})

@@ -1,4 +1,4 @@
-"""A lab: some machines, a bridge between them, a release mirror on it. All on this computer, all removable."""
+"""A lab: machines, a bridge between them, and a release mirror. `down` removes all of it from the computer."""
 
 import contextlib
 import ipaddress
@@ -35,11 +35,11 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class MachineStatus:
-    """What `lab status` knows about one machine.
+    """What `lab status` reports about one machine.
 
     Attributes:
-        state: "running", "booting" (it runs, its sshd does not greet) or "stopped".
-        network: "connected", "isolated" from the other machines, or "cut off" from the host as well.
+        state: "running", "booting" (it runs, but its sshd does not answer) or "stopped".
+        network: "connected", "isolated" from the other machines, or "unreachable" from the host as well.
         disk: "overlay", "copy" or "none".
     """
 
@@ -55,11 +55,11 @@ def _silent(_: str) -> None:
 
 
 class Lab:
-    """The lab in a directory. Making this object changes nothing; two objects for one directory are the same lab.
+    """The lab in a directory. Creating this object changes nothing; two objects for one directory are the same lab.
 
     Args:
-        directory: Where the lab keeps what it has; default $LAB_DIR, or `.lab` beside this package.
-        say: Called with a line of text for each step that takes a while; default: nothing.
+        directory: The lab's files; default $LAB_DIR, or `.lab` beside this package.
+        say: Called with a line of text for each slow step; default: nothing.
     """
 
     def __init__(self, directory: Path | str | None = None, say: Callable[[str], None] = _silent) -> None:
@@ -70,18 +70,18 @@ class Lab:
         self._say = say
         self._state_file = self.dir / "lab.json"
 
-    # --- what there is -------------------------------------------------------------------------------------------
+    # --- queries -------------------------------------------------------------------------------------------------
 
     @property
     def machines(self) -> dict[str, Machine]:
-        """The lab's machines by name, in the order of their slots. Empty when there is no lab."""
+        """The lab's machines by name, in the order of their slots. Empty if there is no lab."""
         state = self._state()
         if state is None:
             return {}
         subnet = ipaddress.IPv4Network(state["subnet"])
         found = {}
         for name, slot in sorted(state["slots"].items(), key=lambda item: item[1]):
-            with contextlib.suppress(FileNotFoundError):  # a slot whose machine an interrupted run has not made yet
+            with contextlib.suppress(FileNotFoundError):  # an interrupted run has not created this slot's machine yet
                 found[name] = Machine(
                     name=name,
                     slot=slot,
@@ -94,20 +94,20 @@ class Lab:
         return found
 
     def machine(self, name: str) -> Machine:
-        """The machine of that name.
+        """The machine with that name.
 
         Raises:
             LabError: there is none.
         """
         machines = self.machines
         if name not in machines:
-            known = ", ".join(machines) or "none: make some with `lab up`"
-            raise LabError(f"no machine {name!r} in the lab in {self.dir}. Its machines: {known}.")
+            known = ", ".join(machines) or "none; create some with `lab up`"
+            raise LabError(f"There is no machine {name!r} in the lab in {self.dir}. Its machines: {known}.")
         return machines[name]
 
     @property
     def address(self) -> str:
-        """The computer's own address on the lab's bridge.
+        """The computer's address on the lab's bridge.
 
         Raises:
             LabError: there is no lab.
@@ -116,11 +116,11 @@ class Lab:
 
     @property
     def machines_file(self) -> Path:
-        """machines.json: how to reach the machines, in the form the program's `machinesFile` wants."""
+        """machines.json: how to reach the machines, in the format of the program's `machinesFile`."""
         return self.dir / "machines.json"
 
     def status(self) -> list[MachineStatus]:
-        """Every machine as it is now. Takes at most about a second."""
+        """The current state of every machine. Takes at most about a second."""
         machines = list(self.machines.values())
         cuts = self.network.cuts()
 
@@ -129,8 +129,8 @@ class Lab:
             if machine.job.alive():
                 state = "running" if machine.answers() else "booting"
             cut = cuts.get(names.cable(self.id, machine.slot), "connected")
-            if cut == "cut off" and state == "booting":
-                state = "running"  # its sshd cannot be asked
+            if cut == "unreachable" and state == "booting":
+                state = "running"  # the host cannot reach its sshd
             return MachineStatus(machine.name, machine.address, state, cut, self._disk(machine.name).kind or "none")
 
         return _parallel(look, machines)
@@ -138,10 +138,10 @@ class Lab:
     # --- the lab as a whole --------------------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Make the lab without any machine: its directory, bridge, keys and mirror. Emulated clouds live in such a lab.
+        """Create the lab without machines: its directory, bridge, keys and mirror. Emulated clouds use such a lab.
 
         Raises:
-            LabError: this computer cannot run a lab, or an address range is taken.
+            LabError: this computer cannot run a lab, or an address range is in use.
         """
         host.require(base_is_cached=True)
         with self._locked():
@@ -152,7 +152,7 @@ class Lab:
 
     @property
     def subnet(self) -> ipaddress.IPv4Network:
-        """The range of the lab's machines.
+        """The address range of the lab's machines.
 
         Raises:
             LabError: there is no lab.
@@ -160,22 +160,22 @@ class Lab:
         return ipaddress.IPv4Network(self._require_state()["subnet"])
 
     def up(self, wanted: int | Iterable[str] = 3) -> list[Machine]:
-        """Make and start what is missing; leave alone what runs.
+        """Create and start missing machines; running ones are left alone.
 
         Args:
             wanted: How many machines (named etcd-1, etcd-2, ...), or their names. Machines beyond those stay.
 
         Returns:
-            The machines asked for, each with an sshd that answers.
+            The requested machines, each with an sshd that answers.
 
         Raises:
-            LabError: this computer cannot run a lab, an address range is taken, or a machine does not boot.
+            LabError: this computer cannot run a lab, an address range is in use, or a machine does not boot.
         """
-        host.require(base_is_cached=True)  # before the first look into a cache that only root may read
+        host.require(base_is_cached=True)  # before the first access to a cache that only root may read
         host.require(base_is_cached=image.path().is_dir())
         asked = names.check_names([f"etcd-{n}" for n in range(1, wanted + 1)] if isinstance(wanted, int) else wanted)
         if not asked:
-            raise LabError("no machine was asked for: give a number of 1 or more, or names.")
+            raise LabError("No machine was requested. Give a number of 1 or more, or names.")
         with self._locked():
             self._claim_directory()
             base = image.ensure(self._say)
@@ -197,10 +197,10 @@ class Lab:
             return [machines[name] for name in asked]
 
     def down(self) -> None:
-        """Remove everything the lab has made on this computer, whatever state a crash left it in.
+        """Remove everything that the lab has created on this computer, also after a crash.
 
         Raises:
-            LabError: this is not root on Linux, or a process does not end.
+            LabError: not root on Linux, or a process does not end.
         """
         host.require(base_is_cached=True)
         with self._locked():
@@ -215,7 +215,7 @@ class Lab:
                 self.network.destroy()
                 host.leave(self.id)
             if self._state_file.exists() or self.dir == REPO / ".lab":
-                # The state file last: an interrupted `down` can be repeated.
+                # The state file goes last, so that an interrupted `down` can be repeated.
                 for path in sorted(self.dir.glob("*"), key=lambda path: path == self._state_file):
                     shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
                 with contextlib.suppress(OSError):
@@ -225,26 +225,26 @@ class Lab:
         """Serve `directory` to the machines as http://releases.lab/ and return it (default: etcd/ in the cache).
 
         Raises:
-            LabError: no such directory, no lab, or port 80 of the bridge's address is taken.
+            LabError: the directory or the lab is missing, or port 80 of the bridge's address is in use.
         """
         with self._locked():
             chosen = Path(directory or host.cache() / "etcd").resolve()
             if directory and not chosen.is_dir():
-                raise LabError(f"{chosen} is no directory, so it cannot be served.")
+                raise LabError(f"{chosen} is not a directory and cannot be served.")
             self._require_state()
             self._mirror_job.kill()
             self._start_mirror(chosen)
         return chosen
 
     def mirrored(self) -> Path | None:
-        """The directory that the mirror serves now; None when it does not run."""
+        """The directory that the mirror serves; None if the mirror is not running."""
         found = self._mirror_job.command("mirror.py")
         return Path(found[1][-1]) if found else None
 
     # --- single machines -----------------------------------------------------------------------------------------
 
     def start(self, *which: str) -> None:
-        """Boot machines that do not run, with the data they have, and wait for their sshd."""
+        """Boot stopped machines with the data they have, and wait for their sshd."""
         with self._locked():
             machines = self._which(which)
             for machine in machines:
@@ -254,17 +254,17 @@ class Lab:
             self._wait(machines)
 
     def stop(self, *which: str) -> None:
-        """Power machines off in order; one that takes longer than 20 s is cut off."""
+        """Shut machines down; after 20 s their power is cut."""
         with self._locked():
             _parallel(self._stop, self._which(which))
 
     def kill(self, *which: str) -> None:
-        """Cut the power of machines: SIGKILL to the guest's init. What is on their disks stays."""
+        """Cut the power of machines: SIGKILL to the guest's init. Their disks stay."""
         with self._locked():
             _parallel(self._kill, self._which(which))
 
     def keep(self, label: str, *which: str) -> None:
-        """Remember under a label what machines that are off have on their disks, for `wipe` with `kept`.
+        """Save the disks of stopped machines under a label, for `wipe` with `kept`.
 
         Raises:
             LabError: one of them runs.
@@ -272,7 +272,7 @@ class Lab:
         with self._locked():
             machines = self._which(which)
             if running := [machine.name for machine in machines if machine.job.alive()]:
-                raise LabError(f"{', '.join(running)} must be off before what is on the disk is kept: use `lab stop`.")
+                raise LabError(f"{', '.join(running)} must be stopped before the disk is saved. Use `lab stop`.")
             base = image.ensure(self._say)
             for machine in machines:
                 place = self._kept(machine.name, label)
@@ -285,10 +285,10 @@ class Lab:
                 self._create(machine.name, machine.slot, base, label)
 
     def wipe(self, *which: str, new_host_key: bool = False, start: bool = True, kept: str = "") -> None:
-        """Put new machines into the same slots: new disk and machine id; same name, address and (by default) host key.
+        """Replace machines in their slots: new disk and machine id; same name, address and (by default) host key.
 
-        A network cut by `isolate` stays cut. With `start` False the new machines stay off. With `kept` they are no new
-        ones, but as they were when `keep` was told this label.
+        A partition made by `isolate` stays. With `start` False the new machines stay off. With `kept` the machines get
+        the disks that `keep` saved under this label instead of new ones.
         """
         if not which:
             return
@@ -311,12 +311,12 @@ class Lab:
                 self._wait(machines)
 
     def isolate(self, *which: str, host_too: bool = False) -> None:
-        """Cut these machines off from all others; with `host_too` from the host as well (ssh, the mirror)."""
+        """Partition these machines from all others; with `host_too` also from the host (ssh, the mirror)."""
         for machine in self._which(which):
             self.network.cut(names.cable(self.id, machine.slot), host_too=host_too)
 
     def slow(self, *which: str) -> None:
-        """Let these machines have no more than 16 MiB a second from all others."""
+        """Limit traffic from all others to these machines to 16 MiB per second."""
         for machine in self._which(which):
             self.network.slow(names.cable(self.id, machine.slot))
 
@@ -325,7 +325,7 @@ class Lab:
         for machine in self._which(which):
             self.network.mend(names.cable(self.id, machine.slot))
 
-    # --- inside --------------------------------------------------------------------------------------------------
+    # --- internals -----------------------------------------------------------------------------------------------
 
     @property
     def _lock_file(self) -> Path:
@@ -355,7 +355,7 @@ class Lab:
                 try:
                     yield
                 finally:
-                    if not self._state_file.exists():  # no lab, or none any more: leave no lock file behind
+                    if not self._state_file.exists():  # there is no lab (any more): leave no lock file behind
                         self._lock_file.unlink(missing_ok=True)
         finally:
             host.tidy()
@@ -367,24 +367,24 @@ class Lab:
             return None
         except ValueError as error:
             raise LabError(
-                f"{self._state_file} cannot be read ({error}). Run `lab down`, which needs no such file."
+                f"{self._state_file} cannot be read ({error}). Run `lab down`, which does not need this file."
             ) from None
         return state
 
     def _require_state(self) -> dict[str, Any]:
         state = self._state()
         if state is None:
-            raise LabError(f"there is no lab in {self.dir}. Make one with `lab up`.")
+            raise LabError(f"There is no lab in {self.dir}. Create one with `lab up`.")
         return state
 
     def _which(self, which: Sequence[str]) -> list[Machine]:
         return [self.machine(name) for name in dict.fromkeys(which)]
 
     def _claim_directory(self) -> None:
-        """Never take a directory with somebody's files in it: `down` removes all that is in a lab's directory."""
+        """Refuse a directory with foreign files: `down` removes everything in a lab's directory."""
         default = self.dir == REPO / ".lab"
         if self.dir.is_dir() and any(self.dir.iterdir()) and not self._state_file.exists() and not default:
-            raise LabError(f"{self.dir} holds files that are not a lab's. Give an empty or new directory with --dir.")
+            raise LabError(f"{self.dir} has files that are not a lab's. Give an empty or new directory with --dir.")
         self.dir.mkdir(mode=0o755, parents=True, exist_ok=True)
         if self._state_file.exists():
             self._state()  # raises if it cannot be read
@@ -400,12 +400,12 @@ class Lab:
         with host.register():
             taken = host.taken_networks(but=self.id)
             if recorded and (owner := names.overlap(ipaddress.IPv4Network(recorded), taken)):
-                raise LabError(f"this lab's range {recorded} is now in use by {owner}. Run `lab down`, then `lab up`.")
+                raise LabError(f"This lab's range {recorded} is now in use by {owner}. Run `lab down`, then `lab up`.")
             for entry in host.entries():
                 if entry.lab == self.id and entry.directory != str(self.dir):
-                    raise LabError(f"the lab in {entry.directory} has the same id {self.id}. Give another --dir.")
+                    raise LabError(f"The lab in {entry.directory} has the same id {self.id}. Give another --dir.")
             subnet = ipaddress.IPv4Network(recorded) if recorded else names.choose_subnet(self.id, taken, wanted)
-            # Written before the bridge exists: a crash in between is cleaned up by the next register().
+            # Written before the bridge exists: after a crash in between, the next register() cleans up.
             _write_json(self._state_file, {**state, "subnet": str(subnet)})
             self.network.create(subnet)
             host.enter(host.Entry(self.id, str(self.dir), subnet))
@@ -431,11 +431,11 @@ class Lab:
         deadline = time.monotonic() + 10
         while not _listens(self.address, _MIRROR_PORT):
             if not self._mirror_job.alive() or time.monotonic() > deadline:
-                raise LabError(f"the release mirror did not start: {_tail(log, 1)}. Free that port, or see {log}.")
+                raise LabError(f"The release mirror did not start: {_tail(log, 1)}. Free that port, or see {log}.")
             time.sleep(0.02)
 
     def _create(self, name: str, slot: int, base: Path, kept: str = "") -> None:
-        """A new disk with the machine's identity on it, or one that was kept under a label."""
+        """A new disk with the machine's identity on it, or one that was saved under a label."""
         home = self.dir / "machines" / name
         home.mkdir(parents=True, exist_ok=True)
         key, new = self._key_pair(name), self._disk(name)
@@ -451,7 +451,7 @@ class Lab:
         new.create(base)
         root, subnet = new.root, ipaddress.IPv4Network(self._require_state()["subnet"])
         (root / "etc/hostname").write_text(f"{name}\n")
-        # Set here and not left to the first boot, which would also apply every unit's preset: slow.
+        # Set here, because otherwise the first boot would also apply every unit's preset, which is slow.
         (root / "etc/machine-id").write_text(f"{uuid.uuid4().hex}\n")
         (root / "etc/systemd/network/10-lab.network").write_text(
             "[Match]\nName=host0\n\n[Network]\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n"
@@ -506,7 +506,7 @@ class Lab:
         host.give_to_caller([self.dir, key.parent, key, known, self.machines_file])
 
     def _boot(self, machines: Sequence[Machine]) -> None:
-        if not self.network.exists():  # the computer was started anew since `up`
+        if not self.network.exists():  # the computer was rebooted since `up`
             self._claim_network()
             self._start_mirror()
         _parallel(self._boot_one, machines)
@@ -516,8 +516,8 @@ class Lab:
         its_disk.attach()
         disk.forget_root(its_disk.root)
         disk.forget_job(job.name)
-        # No --private-users: etcd's files on the disk have the owner that the tests see. --keep-unit and --register=no:
-        # the job is the unit, and no machined is needed.
+        # No --private-users: tests see the real owner of etcd's files. --keep-unit and --register=no: the job is the
+        # unit, and no machined is needed.
         argv = ["systemd-nspawn", "--quiet", "--settings=no", "--boot", "--register=no", "--keep-unit"]
         argv += [f"--directory={its_disk.root}", f"--machine={job.name}", f"--hostname={machine.name}"]
         argv += [f"--network-bridge={self.id}", "--resolv-conf=off", "--timezone=off", "--link-journal=no"]
@@ -529,7 +529,7 @@ class Lab:
     def _wait_one(self, machine: Machine) -> None:
         job, log = machine.job, self.dir / "logs" / f"{machine.name}.log"
         if names.cable(self.id, machine.slot) in self.network.cuts() and not machine.answers():
-            return  # cut off from the host: it can only be believed
+            return  # partitioned from the host: it cannot be checked
         deadline = time.monotonic() + _BOOT_TIMEOUT
         while not machine.answers():
             if not job.alive():
@@ -542,11 +542,11 @@ class Lab:
         job = machine.job
         nspawn = job.command("systemd-nspawn")
         if nspawn:
-            # nspawn hands this on to the guest's init as the signal that means an orderly power off.
+            # nspawn passes this on to the guest's init as the signal for an orderly shutdown.
             with contextlib.suppress(ProcessLookupError):
                 os.kill(nspawn[0], signal.SIGTERM)
             if not job.wait_gone(_STOP_TIMEOUT):
-                self._say(f"{machine.name} did not power off within {_STOP_TIMEOUT:g} s: its power is cut")
+                self._say(f"{machine.name} did not shut down within {_STOP_TIMEOUT:g} s: its power is cut")
         self._kill(machine)
 
     def _kill(self, machine: Machine) -> None:
@@ -555,12 +555,12 @@ class Lab:
         if init:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(init, signal.SIGKILL)
-            job.wait_gone(2)  # nspawn sees it and takes its cable and its files under /run with it
+            job.wait_gone(2)  # nspawn notices, and removes its network interface and its files under /run
         job.kill()
 
 
 def _parallel(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    """`function` of every item at once; the first error, after all have ended."""
+    """Apply `function` to all items concurrently; raises the first error after all have ended."""
     if not items:
         return []
     with ThreadPoolExecutor(max_workers=min(len(items), 16)) as pool:
@@ -594,7 +594,7 @@ def _tail(file: Path, lines: int = 12) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """All of it or nothing: an interrupted run leaves the old file."""
+    """Replace a file atomically: an interrupted run leaves the old one."""
     new = path.with_name(f".{path.name}.new")
     new.write_text(text)
     new.replace(path)

@@ -1,4 +1,4 @@
-"""One machine of a lab, as its user sees it: a name, an address, ssh, and a console."""
+"""A machine of a lab: its name, address, ssh and console."""
 
 import shlex
 import socket
@@ -16,16 +16,16 @@ PORT = 22
 
 @dataclass(frozen=True)
 class Machine:
-    """A machine of a lab. What it is does not change with `wipe`, but for the host key if a new one was asked for.
+    """A machine of a lab. `wipe` changes nothing of this, except for the host key if a new one was requested.
 
     Attributes:
         name: Host name, unique in the lab.
-        slot: Its place in the lab, 1 or more; the address and the names on the computer follow from it.
+        slot: Its place in the lab, 1 or more; its address and its names on the computer follow from it.
         address: IPv4 address on the lab's bridge.
         key_file: The private key of the user `operator`.
         known_hosts: A file in ssh's known_hosts format with this machine's host key.
         host_key: Public host key, "ssh-ed25519 AAAA...".
-        job: What runs it on this computer.
+        job: The processes that run it on this computer.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Machine:
     job: Job
 
     def ssh_argv(self, *options: str) -> list[str]:
-        """The ssh command line up to and with the host; words to run may follow."""
+        """The ssh command line up to and including the host; a command may follow."""
         settings = {
             "IdentitiesOnly": "yes",
             "UserKnownHostsFile": str(self.known_hosts),
@@ -62,14 +62,14 @@ class Machine:
         check: bool = True,
         root: bool = False,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command on the machine, as the operator over ssh, or as root by its console.
+        """Run a command on the machine, as the operator over ssh, or as root on its console.
 
         Args:
-            command: A line for the machine's shell, or a list of words that no shell shall touch.
-            input: Text for its stdin; without it stdin is empty.
-            timeout: Seconds it may take in all.
-            check: Raise when it does not exit with 0.
-            root: By the console, which takes no network, no sshd and a tenth of the time.
+            command: A line for the machine's shell, or a list of words that no shell interprets.
+            input: Text for its stdin, which is empty otherwise.
+            timeout: Seconds for all of it.
+            check: Raise if the exit code is not 0.
+            root: On the console, which needs no network and no sshd, and a tenth of the time.
 
         Raises:
             LabError: it failed (with its output), or took too long; or (root) the machine is off.
@@ -99,7 +99,7 @@ class Machine:
             raise LabError(f"{self.name}: `{line}` did not end within {timeout:g} s.") from None
 
     def answers(self, timeout: float = 1) -> bool:
-        """Whether the machine's sshd greets within `timeout` seconds."""
+        """Whether the machine's sshd answers within `timeout` seconds."""
         try:
             with socket.create_connection((self.address, PORT), timeout=timeout) as connection:
                 return connection.recv(4) == b"SSH-"

@@ -1,6 +1,6 @@
-"""The lab's release mirror: a small http server for the machines, which have no route out.
+"""The lab's release mirror: a small HTTP server for the machines, which have no route out.
 
-Run as a program of its own: `mirror.py ADDRESS PORT DIRECTORY`.
+Runs as a separate program: `mirror.py ADDRESS PORT DIRECTORY`.
 """
 
 import functools
@@ -14,7 +14,7 @@ class _Server(http.server.ThreadingHTTPServer):
 
 
 def main(argv: list[str]) -> int:
-    """Serve until killed. Returns 1 when the address cannot be listened on."""
+    """Serve until killed. Returns 1 if it cannot listen on the address."""
     address, port, directory = argv
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=directory)
     try:

@@ -1,7 +1,7 @@
-"""Names and addresses of a lab: pure functions, nothing here looks at the computer.
+"""Names and addresses of a lab, by pure functions.
 
-Everything a lab owns outside its directory carries the lab's id, which follows from the directory's path alone. So a
-`down` after a crash finds all of it even when the directory's files are lost.
+Everything that a lab owns outside its directory carries the lab's id, which depends only on the directory's path. So
+`down` finds all of it after a crash, even if the directory's files are lost.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from pathlib import Path
 from .errors import LabError
 
 MAX_MACHINES = 89
-_FIRST_HOST = 10  # slot 1 is .11: room below for the bridge (.1) and for what a test wants to put beside it
+_FIRST_HOST = 10  # slot 1 is .11: the bridge is .1, and tests can use the addresses in between
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _RESERVED = {"localhost", "releases", "releases.lab"}
 
@@ -21,18 +21,18 @@ _RESERVED = {"localhost", "releases", "releases.lab"}
 def lab_id(directory: Path) -> str:
     """The id of the lab in `directory` (absolute): 9 characters, also the name of its bridge and of its nft table.
 
-    Short enough for `vb-<id>-<slot>`, the host's side of a machine's cable: an interface name has at most 15.
+    An interface name has at most 15 characters, and `vb-<id>-<slot>` must fit.
     """
     return "eel" + hashlib.sha256(str(directory).encode()).hexdigest()[:6]
 
 
 def job_name(lab: str, slot: int) -> str:
-    """The name of the machine in `slot` towards the computer: of its nspawn, its cgroups and its cable."""
+    """The name on the computer of the machine in `slot`: for its nspawn, its cgroups and its network interface."""
     return f"{lab}-{slot}"
 
 
 def cable(lab: str, slot: int) -> str:
-    """The host's side of a machine's network cable, as systemd-nspawn names it."""
+    """The host's end of a machine's veth pair, as systemd-nspawn names it."""
     return f"vb-{job_name(lab, slot)}"
 
 
@@ -40,21 +40,21 @@ def parse_subnet(text: str) -> ipaddress.IPv4Network:
     """LAB_SUBNET as a network.
 
     Raises:
-        LabError: not an IPv4 /24 out of the private ranges.
+        LabError: not a private IPv4 /24.
     """
     try:
         subnet = ipaddress.IPv4Network(text)
     except ValueError as error:
         raise LabError(
-            f"LAB_SUBNET is {text!r}: not an IPv4 network ({error}). Give a private /24, as 10.99.7.0/24."
+            f"LAB_SUBNET is {text!r}, which is not an IPv4 network ({error}). Give a private /24, such as 10.99.7.0/24."
         ) from None
     if subnet.prefixlen != 24 or not subnet.is_private:
-        raise LabError(f"LAB_SUBNET is {text!r}: it must be a private /24. Give one, as 10.99.7.0/24.")
+        raise LabError(f"LAB_SUBNET is {text!r}; it must be a private /24. Give one, such as 10.99.7.0/24.")
     return subnet
 
 
 def overlap(subnet: ipaddress.IPv4Network, taken: Mapping[ipaddress.IPv4Network, str]) -> str | None:
-    """Who already uses a part of `subnet`, in words, or None. `taken` maps networks to who uses them."""
+    """What uses a part of `subnet`, in words, or None. `taken` maps networks to their users."""
     for network, owner in taken.items():
         if network.overlaps(subnet):
             return f"{network} ({owner})"
@@ -64,17 +64,17 @@ def overlap(subnet: ipaddress.IPv4Network, taken: Mapping[ipaddress.IPv4Network,
 def choose_subnet(
     lab: str, taken: Mapping[ipaddress.IPv4Network, str], wanted: str | None = None
 ) -> ipaddress.IPv4Network:
-    """The /24 of a lab: `wanted`, or the first free 10.99.X.0/24 counted from an X that follows from the lab's id.
+    """The /24 of a lab: `wanted`, or the first free 10.99.X.0/24 from an X that follows from the lab's id.
 
     Raises:
-        LabError: the wanted range is not usable or taken, or none is free.
+        LabError: the wanted range is not valid or in use, or none is free.
     """
     if wanted:
         subnet = parse_subnet(wanted)
         if owner := overlap(subnet, taken):
             raise LabError(
-                f"LAB_SUBNET is {wanted}, but {owner} is in the way on this computer. "
-                "Give another private /24, or none: then the lab picks a free one."
+                f"LAB_SUBNET is {wanted}, but on this computer {owner} uses a part of it. "
+                "Give another private /24, or unset it: then the lab chooses a free one."
             )
         return subnet
     start = int(lab.removeprefix("eel"), 16)
@@ -84,12 +84,12 @@ def choose_subnet(
             return subnet
     owners = overlap(ipaddress.IPv4Network("10.99.0.0/16"), taken)
     raise LabError(
-        f"no free 10.99.X.0/24 on this computer: {owners} is in the way. Set LAB_SUBNET to a free private /24."
+        f"There is no free 10.99.X.0/24 on this computer: {owners} uses them. Set LAB_SUBNET to a free private /24."
     )
 
 
 def bridge_address(subnet: ipaddress.IPv4Network) -> str:
-    """The computer's own address in the lab, where the mirror listens."""
+    """The computer's address in the lab, where the mirror listens."""
     return str(subnet.network_address + 1)
 
 
@@ -99,7 +99,7 @@ def machine_address(subnet: ipaddress.IPv4Network, slot: int) -> str:
 
 
 def check_names(names: Iterable[str]) -> list[str]:
-    """The names, when all of them can be host names and none comes twice.
+    """The names, if each is a valid host name and none occurs twice.
 
     Raises:
         LabError: with the name and the rule it breaks.
@@ -107,31 +107,31 @@ def check_names(names: Iterable[str]) -> list[str]:
     seen: list[str] = []
     for name in names:
         if not _NAME.fullmatch(name):
-            raise LabError(f"{name!r} is no host name: small letters, digits and '-', at most 63, no '-' at the ends.")
+            raise LabError(f"{name!r} is not a host name. Use a-z, 0-9 and '-', at most 63, and no '-' at the ends.")
         if name in _RESERVED:
             raise LabError(f"{name!r} has another meaning inside the lab. Choose another name.")
         if name in seen:
-            raise LabError(f"{name!r} comes twice. Give every machine its own name.")
+            raise LabError(f"{name!r} occurs twice. Give every machine its own name.")
         seen.append(name)
     return seen
 
 
 def assign_slots(names: Iterable[str], used: Mapping[str, int]) -> dict[str, int]:
-    """Slots for those of `names` with none in `used`: etcd-4 gets slot 4 if free, other names the lowest free one.
+    """Slots for those of `names` that are not in `used`: etcd-4 gets slot 4 if free, other names the lowest free one.
 
     Raises:
-        LabError: more machines than a lab has slots for.
+        LabError: there are more machines than slots.
     """
     taken = set(used.values())
     slots: dict[str, int] = {}
     new = [name for name in names if name not in used]
-    # Names that ask for a slot by their number come first, so that no other name takes it from them.
+    # Names with a number in them come first, so that no other name takes their slot.
     for name in sorted(new, key=lambda name: _wish(name) is None):
         wish = _wish(name)
         free = (slot for slot in range(1, MAX_MACHINES + 1) if slot not in taken)
         slot = wish if wish is not None and wish not in taken else next(free, None)
         if slot is None:
-            raise LabError(f"no slot left for {name!r}: a lab holds at most {MAX_MACHINES} machines.")
+            raise LabError(f"There is no slot for {name!r}: a lab holds at most {MAX_MACHINES} machines. Remove some.")
         taken.add(slot)
         slots[name] = slot
     return slots

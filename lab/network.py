@@ -1,4 +1,4 @@
-"""The lab's network: one bridge, and cuts in it. The cuts are kept in the kernel's nft sets and nowhere else."""
+"""The lab's network: one bridge, and partitions in it, which are recorded only in the kernel's nft sets."""
 
 import ipaddress
 import json
@@ -9,7 +9,7 @@ from pathlib import Path
 from . import host
 from .names import bridge_address
 
-# `between` sees what one machine sends to another; the computer's own traffic (ssh, the mirror) passes the other two.
+# `between` sees traffic from one machine to another; the computer's own (ssh, the mirror) passes the other two chains.
 _TABLE = """
 table bridge {lab} {{
   set cut {{ type ifname; }}
@@ -40,13 +40,13 @@ class Network:
     lab: str
 
     def exists(self) -> bool:
-        """Whether the bridge is there."""
+        """Whether the bridge exists."""
         return (Path("/sys/class/net") / self.lab).exists()
 
     def create(self, subnet: ipaddress.IPv4Network) -> None:
-        """Make what is missing of bridge, address and table."""
+        """Create whatever is missing of bridge, address and table."""
         if not self.exists():
-            # A fixed MAC: otherwise it changes with every machine that comes or goes, and the neighbours lose it.
+            # A fixed MAC: otherwise it changes with each machine that comes or goes, and breaks the neighbours' ARP.
             mac = "02:" + ":".join(
                 f"{byte:02x}" for byte in bytes.fromhex(self.lab.removeprefix("eel")).rjust(5, b"\xee")
             )
@@ -64,11 +64,11 @@ class Network:
     def destroy(self) -> None:
         """Remove all of it."""
         for chain, match in self._passes():
-            # -S first: a chain that nobody uses must not come into being by being asked about.
+            # -S first: asking about an unused chain with -C would create it.
             while self.lab in host.call("iptables", "-w", "-S", chain, check=False).stdout:
                 if host.call("iptables", "-w", "-D", chain, *match, check=False).returncode:
-                    break  # somebody else's rule for this bridge
-        # The second and third: cables and bridges of an emulated cloud that lives in this lab.
+                    break  # a rule for this bridge that the lab did not add
+        # The second and third: interfaces and bridges of an emulated cloud in this lab.
         for pattern in (f"vb-{self.lab}-*", f"{self.lab}v*", f"{self.lab}n*"):
             for path in Path("/sys/class/net").glob(pattern):
                 host.call("ip", "link", "delete", path.name, check=False)
@@ -81,29 +81,29 @@ class Network:
                 host.call("nft", "delete", "table", "bridge", table)
 
     def cut(self, cable: str, *, host_too: bool) -> None:
-        """Stop all traffic between the machine on `cable` and the others, and with the host if `host_too`."""
+        """Drop all traffic between the machine on `cable` and the others, and with the host if `host_too`."""
         commands = [f"add element bridge {self.lab} cut {{ {cable} }}"]
         commands += [f"add element bridge {self.lab} dark {{ {cable} }}"] if host_too else []
         host.call("nft", "-f", "-", stdin="\n".join(commands))
 
     def slow(self, cable: str) -> None:
-        """Let no more than 16 MiB a second through to the machine on `cable` from the others."""
+        """Limit traffic from the others to the machine on `cable` to 16 MiB per second."""
         host.call("nft", "add", "element", "bridge", self.lab, "slow", "{", cable, "}")
 
     def mend(self, cable: str) -> None:
-        """Let the traffic of the machine on `cable` through again."""
+        """End all limits on the traffic of the machine on `cable`."""
         for name in ("cut", "dark", "slow"):
             if cable in self._members(name):
                 host.call("nft", "delete", "element", "bridge", self.lab, name, "{", cable, "}")
 
     def cuts(self) -> dict[str, str]:
-        """Cables with a cut: "isolated" from the other machines, or "cut off" from the host as well."""
+        """Interfaces with a partition: "isolated" from the other machines, or "unreachable" from the host as well."""
         cuts = dict.fromkeys(self._members("cut"), "isolated")
-        cuts.update(dict.fromkeys(self._members("dark"), "cut off"))
+        cuts.update(dict.fromkeys(self._members("dark"), "unreachable"))
         return cuts
 
     def _passes(self) -> list[tuple[str, list[str]]]:
-        """iptables rules that let the lab's traffic through a firewall that drops by default (Docker, ufw)."""
+        """iptables rules for the lab's traffic, for firewalls that drop by default (Docker, ufw)."""
         if not shutil.which("iptables"):
             return []
         accept = ["-j", "ACCEPT"]

@@ -1,9 +1,9 @@
-"""Does a cluster keep serving while something is done to it? A writer, a reader, a watcher and an onlooker find out.
+"""Measures whether a cluster keeps serving during a change: with a writer, a reader, a watcher and an observer.
 
-The writer puts numbered keys one after another, through all endpoints in turn, and remembers what was acknowledged.
-The reader reads linearizably what was acknowledged last. The watcher holds a watch on all of it. The onlooker asks
-every member for its state. At the end everything is read back and judged. Standard library only: it speaks the JSON
-form of etcd's API, over TLS with a client certificate.
+The writer puts numbered keys one after another, through all endpoints in turn, and records what was acknowledged.
+The reader makes linearizable reads of the last acknowledged key. The watcher holds a watch on all keys. The observer
+polls every member's status. At the end everything is read back and judged. Standard library only: the probe uses the
+JSON gateway of etcd's API, over TLS with a client certificate.
 
     probe = Probe(endpoints, tls)
     probe.start()
@@ -29,48 +29,48 @@ from typing import Any
 from urllib.parse import urlsplit
 
 _PAGE = 2000
-# What etcd-node says, at the end of a line of `pulumi up` about the command that runs it.
+# What etcd-node reports, at the end of a line of `pulumi up` about the command that runs it.
 _SAID = re.compile(
     r"command:remote:Command \S+ (?:creat|updat|delet)\w+ \(.*?\)(?: \[diff: .*?\];)? "
     r"(?:etcd-node: )?(?!error)([\w.-]+): (.+)"
 )
 _FOLLOW_SECONDS = 0.05
 _READ_BACK_SECONDS = 30.0
-_PRIORITY = -10  # as etcd's own
+_PRIORITY = -10  # the same as etcd's
 
 
 class ProbeError(Exception):
-    """The cluster cannot be probed, in words for the person at the keyboard."""
+    """The cluster cannot be probed; the message is printed as it is."""
 
 
 class _NoAnswerError(Exception):
-    """A request got no answer that counts; whether it was carried out is unknown."""
+    """A request got no valid answer; whether it was applied is unknown."""
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How hard the cluster is probed."""
+    """The intervals and timeouts of a probe."""
 
     request: float = 0.5
-    """Seconds after which a request is given up and the next endpoint is asked."""
+    """Seconds after which a request is given up and the next endpoint is tried."""
     connect: float = 0.15
-    """Seconds after which a new connection is given up. Short, because clients that matter (gRPC) connect beside their
-    work: a member that starts takes connections before it answers."""
+    """Seconds after which a new connection is given up. Short, because gRPC clients connect in the background, and a
+    starting member accepts connections before it answers."""
     rest: float = 0.5
-    """Seconds for which an endpoint that failed is left alone while there are others."""
+    """Seconds for which a failed endpoint is avoided while there are others."""
     write: float = 0.005
     """Seconds between an acknowledgement and the next write."""
     read: float = 0.05
     """Seconds between two reads."""
     look: float = 0.1
-    """Seconds between two looks at a member."""
+    """Seconds between two status requests to a member."""
     silence: float = 1.0
-    """Seconds without an event after which the watch is begun again at the next endpoint."""
+    """Seconds without an event after which the watch is restarted at the next endpoint."""
 
 
 @dataclass(frozen=True)
 class Write:
-    """A write that was acknowledged; times in seconds since the start of the probe."""
+    """An acknowledged write; times in seconds since the start of the probe."""
 
     number: int
     start: float
@@ -80,17 +80,17 @@ class Write:
 
 @dataclass(frozen=True)
 class Stored:
-    """What was read back under a number."""
+    """What was read back for a number."""
 
     value: str
     revision: int
     version: int
-    """How often the key was written; every number is written once."""
+    """How often the key was written; each is written once."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """A step of an operation that a machine said it was making; time in seconds since the start."""
+    """A step of an operation that a machine reported; time in seconds since the start."""
 
     at: float
     member: str
@@ -99,7 +99,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Sight:
-    """What the onlooker saw of a member change; time in seconds since the start."""
+    """A change of a member that the observer saw; time in seconds since the start."""
 
     at: float
     member: str
@@ -115,51 +115,51 @@ class Report:
     seconds: float
     acknowledged: int
     failed: int
-    """Requests without an acknowledgement in time; what became of them is unknown, and none was sent twice."""
+    """Requests without an acknowledgement in time; their outcome is unknown, and none was repeated."""
     lost: int
-    """Acknowledged and not read back with the acknowledged value and revision."""
+    """Acknowledged, but not read back with the acknowledged value and revision."""
     disordered: int
-    """Acknowledged, and stored twice or in another order than acknowledged."""
+    """Acknowledged, but stored twice or in another order than acknowledged."""
     longest_gap: float
     """Longest time without an acknowledgement."""
     gap_at: float
-    """When it began, since the start."""
+    """When that gap began, since the start."""
     p50: float
-    """Half of the acknowledged writes took at most that."""
+    """Median latency of the acknowledged writes."""
     p99: float
     reads: int
     failed_reads: int
     stale_reads: int
-    """Linearizable reads that did not see what had been acknowledged before they began."""
+    """Linearizable reads that missed a write acknowledged before they began."""
     longest_read_gap: float
     watched: int
     """Events that the watch delivered."""
     unwatched: int
-    """Acknowledged, and never delivered by the watch."""
+    """Acknowledged, but never delivered by the watch."""
     watch_disordered: int
     """Events that came twice, or after a later one."""
     longest_watch_silence: float
     most_down: int
-    """So many members were seen down at one moment."""
+    """The most members seen down at the same time."""
     leader_moves: int
-    """How often the cluster's term grew: an election or a hand-over."""
+    """How often the raft term increased: an election or a leadership transfer."""
 
     @property
     def clean(self) -> bool:
-        """Nothing lost, nothing out of order, nothing read too old, nothing missing in the watch."""
+        """Nothing lost, out of order, stale, or missing in the watch."""
         return not (self.lost or self.disordered or self.stale_reads or self.unwatched or self.watch_disordered)
 
     def __str__(self) -> str:
         return (
-            f"{self.acknowledged} writes acknowledged in {self.seconds:.1f} s, {self.failed} given up; "
-            f"lost {self.lost}, out of order or twice {self.disordered}\n"
+            f"{self.acknowledged} writes acknowledged in {self.seconds:.1f} s, {self.failed} timed out; "
+            f"{self.lost} lost, {self.disordered} reordered or duplicated\n"
             f"longest gap between acknowledgements {self.longest_gap * 1000:.0f} ms (at {self.gap_at:.1f} s); "
             f"writes p50 {self.p50 * 1000:.1f} ms, p99 {self.p99 * 1000:.1f} ms\n"
-            f"{self.reads} linearizable reads, {self.stale_reads} too old, {self.failed_reads} given up; "
+            f"{self.reads} linearizable reads, {self.stale_reads} stale, {self.failed_reads} timed out; "
             f"longest gap {self.longest_read_gap * 1000:.0f} ms\n"
-            f"watch: {self.watched} events, {self.unwatched} missing, {self.watch_disordered} out of order or twice; "
+            f"watch: {self.watched} events, {self.unwatched} missing, {self.watch_disordered} reordered or duplicated; "
             f"longest silence {self.longest_watch_silence * 1000:.0f} ms\n"
-            f"members down at one moment: at most {self.most_down}; leadership moved {self.leader_moves} times"
+            f"members down at the same time: at most {self.most_down}; leader changes: {self.leader_moves}"
         )
 
 
@@ -167,7 +167,7 @@ def client_tls(ca: Path | str, certificate: Path | str, key: Path | str) -> ssl.
     """The TLS settings of a client with a certificate.
 
     Raises:
-        ProbeError: a file is missing or is not what it should be.
+        ProbeError: a file is missing or invalid.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
@@ -179,7 +179,7 @@ def client_tls(ca: Path | str, certificate: Path | str, key: Path | str) -> ssl.
 
 
 class _Line:
-    """One kept connection to one endpoint; for one thread."""
+    """One persistent connection to one endpoint; for one thread."""
 
     def __init__(self, url: str, tls: ssl.SSLContext, connect: float, timeout: float) -> None:
         parts = urlsplit(url)
@@ -189,7 +189,7 @@ class _Line:
         self._connection: http.client.HTTPSConnection | None = None
 
     def open(self, path: str, body: Mapping[str, Any]) -> http.client.HTTPResponse:
-        """Sends a request; its answer has yet to be read."""
+        """Send a request; the caller reads the answer."""
         try:
             if self._connection is None:
                 self._connection = http.client.HTTPSConnection(
@@ -208,7 +208,7 @@ class _Line:
         raise _NoAnswerError(f"{response.status}: {said}")
 
     def call(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Sends a request and returns the whole answer."""
+        """Send a request and return the whole answer."""
         response = self.open(path, body)
         try:
             return dict(json.loads(response.read()))
@@ -223,7 +223,7 @@ class _Line:
 
 
 class _Lines:
-    """All endpoints in turn, those that have just failed last; for one thread."""
+    """All endpoints in turn, those that failed recently last; for one thread."""
 
     def __init__(self, urls: Sequence[str], tls: ssl.SSLContext, pace: Pace, timeout: float) -> None:
         self._lines = [_Line(url, tls, pace.connect, timeout) for url in urls]
@@ -265,7 +265,7 @@ def _text(encoded: str) -> str:
 
 @dataclass
 class Records:
-    """What the threads have noted."""
+    """What the threads have recorded."""
 
     writes: list[Write] = field(default_factory=list)
     failed: list[tuple[float, str]] = field(default_factory=list)
@@ -286,9 +286,9 @@ class Probe:
 
     Args:
         endpoints: client URLs, https://HOST:PORT.
-        tls: what `client_tls` makes.
-        pace: how hard.
-        names: client URL -> what to call that member. Default: its host.
+        tls: see `client_tls`.
+        pace: intervals and timeouts.
+        names: client URL -> name of that member. Default: its host.
     """
 
     def __init__(
@@ -311,7 +311,7 @@ class Probe:
         self._end = f"{self._prefix[:-1]}0"  # the key after all that begin with the prefix: "0" follows "/"
 
     def start(self) -> None:
-        """Begins, and returns when the watch is held and the first write is acknowledged.
+        """Begin, and return once the watch is open and the first write is acknowledged.
 
         Raises:
             ProbeError: the cluster does not answer within 10 s.
@@ -334,34 +334,34 @@ class Probe:
             if self._now() > 10 or self._broken:
                 self._halt()
                 cause = self._broken[0] if self._broken else [said for _, said in self.records.failed[-1:]]
-                raise ProbeError(f"nothing is acknowledged and watched through {', '.join(self.endpoints)}: {cause}")
+                raise ProbeError(f"No write is acknowledged and watched through {', '.join(self.endpoints)}: {cause}")
             time.sleep(0.01)
 
     def mark(self, text: str) -> None:
-        """Notes that something begins now; the picture shows it."""
+        """Record that something begins now; the picture shows it."""
         self.records.marks.append((self._now(), text))
 
     def follow(self, log: Path) -> None:
-        """Notes the steps that `pulumi up` says in this file from now on; the file may be begun anew, or be missing."""
+        """Record the steps that `pulumi up` reports in this file from now on; it may be truncated, or be missing."""
         thread = threading.Thread(target=self._guarded, args=(lambda: self._follow(log),), daemon=True)
         self._threads.append(thread)
         thread.start()
 
     def finish(self) -> Report:
-        """Ends it, reads everything back, removes it, and judges.
+        """End the probe, read everything back, remove it, and judge.
 
         Raises:
             ProbeError: the cluster does not answer, or the probe itself failed.
         """
         self._stop.set()
         self.records.ended = self._now()
-        # What the watch has yet to deliver is late on a busy computer, and missing only when it does not come at all.
+        # On a busy computer the watch may lag; an event is missing only if it never comes.
         deadline = time.monotonic() + _READ_BACK_SECONDS
         while self._unwatched() and time.monotonic() < deadline:
             time.sleep(0.05)
         self._halt()
         if self._broken:
-            raise ProbeError(f"the probe itself failed: {self._broken[0]!r}") from self._broken[0]
+            raise ProbeError(f"The probe itself failed: {self._broken[0]!r}") from self._broken[0]
         lines = self._open_lines(5.0)
         try:
             stored = dict(self._read_back(lines))
@@ -385,7 +385,7 @@ class Probe:
                 answer = lines.call("/v3/kv/put", {"key": _b64(self._key(number)), "value": _b64(str(number))})
                 revision = int(answer["header"]["revision"])
             except _NoAnswerError as error:
-                # Never sent a second time: if it was carried out after all, that is no duplicate.
+                # Never repeated: if it was applied after all, it must not count as a duplicate.
                 self.records.failed.append((self._now(), str(error)))
                 time.sleep(0.002)
                 continue
@@ -438,7 +438,7 @@ class Probe:
         lines.close()
 
     def _watch_on(self, line: _Line, revision: int) -> int:
-        """Holds a watch until it breaks; returns the revision after the last event."""
+        """Hold a watch until it breaks; returns the revision after the last event."""
         wanted = {
             "key": _b64(self._prefix),
             "range_end": _b64(self._end),
@@ -462,8 +462,8 @@ class Probe:
         return revision
 
     def _look(self, url: str) -> None:
-        """Notes when this member comes, goes, or begins to lead."""
-        # Who goes ends its connections. Who is merely slow is there.
+        """Record when this member comes, goes, or begins to lead."""
+        # A member that stops closes its connections. A slow one still counts as there.
         line = _Line(url, self._tls, 1.0, 3.0)
         before: Sight | None = None
         while not self._stop.is_set():
@@ -494,7 +494,7 @@ class Probe:
 
     def _guarded(self, job: Callable[[], None]) -> None:
         with contextlib.suppress(PermissionError):
-            # This thread alone, where root runs it: what waits for a processor measures the computer, not the cluster.
+            # Only this thread, if run by root: waiting for a processor would measure the computer, not the cluster.
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _PRIORITY)
         try:
             job()
@@ -546,7 +546,7 @@ class Probe:
 
 
 def judge(records: Records, stored: Mapping[int, Stored]) -> Report:
-    """The verdict over what was noted and what was read back; pure."""
+    """Judge what was recorded and what was read back; pure."""
     writes, end = records.writes, records.ended
     lost = sum(1 for each in writes if not _kept(each, stored.get(each.number)))
     revisions = [stored[each.number].revision for each in writes if each.number in stored]
@@ -557,7 +557,7 @@ def judge(records: Records, stored: Mapping[int, Stored]) -> Report:
     seen: set[int] = set()
     watch_disordered, highest = 0, 0
     for _, number in records.events:
-        # Numbers that were given up may be carried out late; only what was acknowledged has a place in the order.
+        # Writes that were given up may be applied late; only acknowledged ones have a place in the order.
         watch_disordered += number in seen
         seen.add(number)
     acknowledged = {each.number for each in writes}

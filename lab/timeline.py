@@ -1,4 +1,4 @@
-"""The picture of a probe as SVG, readable on light and dark pages: how long writes took, and what was done."""
+"""Draws a probe as SVG, for light and dark pages: write latency over time, and the operations meanwhile."""
 
 import math
 from xml.sax.saxutils import escape
@@ -13,13 +13,7 @@ _UP, _LEADS, _DOWN, _LINE, _WRITE = "#7fb38a", "#2f6fde", "#d5513f", "#8a94a6", 
 
 
 def timeline(title: str, records: Records, report: Report) -> str:
-    """Draws one.
-
-    Args:
-        title: what was done.
-        records: what the probe has noted.
-        report: its verdict.
-    """
+    """Draw one. `title` says what was done."""
     span = max(report.seconds, 0.001)
     members = sorted({sight.member for sight in records.sights} | {step.member for step in records.steps})
     lanes = _TOP + _PLOT + 34
@@ -44,7 +38,7 @@ def timeline(title: str, records: Records, report: Report) -> str:
     for took, label in ((0.001, "1 ms"), (0.01, "10 ms"), (0.1, "100 ms"), (1.0, "1 s")):
         parts.append(f'<path d="M{_LEFT} {y(took):.1f}H{_WIDTH - _RIGHT}" stroke="{_LINE}" stroke-opacity=".35"/>')
         parts.append(f'<text x="{_LEFT - 6}" y="{y(took) + 4:.1f}" text-anchor="end">{label}</text>')
-    # One stroke per column of the picture, from the shortest to the longest write in it.
+    # One vertical line per column, from the shortest to the longest write in it.
     columns: dict[int, tuple[float, float]] = {}
     for write in records.writes:
         took, column = write.end - write.start, round(x(write.end))

@@ -1,4 +1,4 @@
-"""Clouds on one computer: real clients talk to their APIs, and their servers boot as machines of a lab."""
+"""Emulated clouds on one computer: real clients use their APIs, and their servers boot as machines of a lab."""
 
 from .aws import AwsCloud
 from .emulator import CloudMachine, EmulatedCloud

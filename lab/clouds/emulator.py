@@ -1,4 +1,4 @@
-"""An emulated cloud as its user sees it: start, where it is, its machines, stop. Each cloud has a class of its own."""
+"""An emulated cloud as tests and the command line use it; each cloud has a subclass."""
 
 import contextlib
 import ipaddress
@@ -29,11 +29,11 @@ def _silent(_: str) -> None:
 
 @dataclass(frozen=True)
 class CloudMachine:
-    """A server of an emulated cloud, reached as by its console: as root, whatever its network and its users are.
+    """A server of an emulated cloud with root on its console, which needs neither its network nor its users.
 
     Attributes:
         name: Its name in the cloud.
-        address: Its public address of IPv4, or None.
+        address: Its public IPv4 address, or None.
         private_addresses: Its addresses in networks.
     """
 
@@ -60,24 +60,24 @@ class CloudMachine:
         return self.guest.inside("sh", "-c", line, stdin=input, timeout=timeout, check=check)
 
     def wait_for_cloud_init(self, timeout: float = 120) -> str:
-        """Wait until cloud-init is done with the first boot; returns its last status.
+        """Wait until cloud-init has finished the first boot; returns its last status.
 
         Raises:
             LabError: it takes too long.
         """
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
-            # Early in the boot there is no systemd yet that nsenter's program could live under.
+            # Early in the boot nsenter fails, because systemd does not run yet.
             with contextlib.suppress(LabError):
                 done = self.run("cloud-init status", check=False, timeout=30)
                 status = done.stdout.partition("status: ")[2].strip().splitlines()
                 if status and status[0] in ("done", "error", "disabled"):
                     return status[0]
             time.sleep(0.2)
-        raise LabError(f"{self.name}: cloud-init is not done after {timeout:g} s.")
+        raise LabError(f"{self.name}: cloud-init has not finished after {timeout:g} s.")
 
     def answers(self, timeout: float = 1) -> bool:
-        """Whether its sshd greets at the public address."""
+        """Whether its sshd answers at the public address."""
         try:
             with socket.create_connection((self.address or "", PORT), timeout=timeout) as connection:
                 return connection.recv(4) == b"SSH-"
@@ -86,16 +86,16 @@ class CloudMachine:
 
 
 class EmulatedCloud(ABC):
-    """The emulated cloud in a directory, which is a lab of its own. Making this object changes nothing.
+    """The emulated cloud in a directory, which is a lab of its own. Creating this object changes nothing.
 
-    The account is in the memory of the API's process: when that ends, the next start begins with an empty one.
+    The account is in the memory of the API's process: when that ends, the next start begins with an empty account.
 
     Args:
-        directory: Where everything is kept; default $LAB_DIR, or `.lab` in the repository.
-        say: Called with a line of text for each step that takes a while; default: nothing.
+        directory: All files of the cloud; default $LAB_DIR, or `.lab` in the repository.
+        say: Called with a line of text for each slow step; default: nothing.
 
     Attributes:
-        kind: Its name for the command line.
+        kind: Its name on the command line.
         lab: The lab whose bridge is the public network, for strangers: `cloud.stranger()`.
     """
 
@@ -109,7 +109,7 @@ class EmulatedCloud(ABC):
 
     @property
     def running(self) -> bool:
-        """Whether the API is served."""
+        """Whether the API is running."""
         return self._job.alive()
 
     @property
@@ -123,12 +123,12 @@ class EmulatedCloud(ABC):
 
     @property
     def public(self) -> ipaddress.IPv4Network:
-        """The range of public addresses; this computer has the first one in it."""
+        """The range of public addresses; this computer has the first one."""
         return ipaddress.IPv4Network(self._read("public"))
 
     @abstractmethod
     def environment(self) -> dict[str, str]:
-        """What a client's environment needs: address and credentials.
+        """The environment of a client: address and credentials.
 
         Raises:
             LabError: it was not started.
@@ -139,7 +139,7 @@ class EmulatedCloud(ABC):
         """Names of everything in the account, by kind."""
 
     def start(self: Cloud) -> Cloud:
-        """Serve the API, detached from this process; nothing happens when it is served.
+        """Serve the API, detached from this process; does nothing if it is already served.
 
         Raises:
             LabError: this computer cannot run a lab, or the emulator does not start.
@@ -147,7 +147,7 @@ class EmulatedCloud(ABC):
         from .. import image  # noqa: PLC0415
 
         if not self.running and self._home.exists():
-            self.stop()  # the account was in the memory of an API that ended
+            self.stop()  # the account was lost with the API's process
         self.lab.open()
         if self.running:
             return self
@@ -160,7 +160,7 @@ class EmulatedCloud(ABC):
         while not (self._home / "endpoint").exists():
             if not self.running or time.monotonic() > deadline:
                 words = log.read_text(errors="replace").strip().splitlines()[-1:] if log.exists() else []
-                raise LabError(f"the emulator did not start: {' '.join(words)} See {log}.")
+                raise LabError(f"The emulator did not start: {' '.join(words)} See {log}.")
             time.sleep(0.05)
         return self
 
@@ -170,9 +170,9 @@ class EmulatedCloud(ABC):
         self.lab.down()
 
     def stranger(self, name: str = "stranger") -> Machine:
-        """A machine on the public network that is none of the cloud's: `address` is on the lab's bridge as ever.
+        """A machine on the public network outside the cloud; `address` is on the lab's bridge as usual.
 
-        Its address there is `stranger_address`.
+        Its public address is `stranger_address`.
         """
         machine = self.lab.up([name])[0]
         address = self.stranger_address(machine)
@@ -180,7 +180,7 @@ class EmulatedCloud(ABC):
         return machine
 
     def stranger_address(self, machine: Machine) -> str:
-        """The address in the public range that `stranger` gave a machine."""
+        """The public address that `stranger` gave a machine."""
         return str(self.public.network_address + 128 + machine.slot)
 
     def _read(self, name: str) -> str:
@@ -188,4 +188,4 @@ class EmulatedCloud(ABC):
             return (self._home / name).read_text().strip()
         except FileNotFoundError:
             command = f"`python3 -m lab cloud {self.kind} up`"
-            raise LabError(f"no emulated cloud is up in {self.lab.dir}: {command}.") from None
+            raise LabError(f"No emulated cloud is running in {self.lab.dir}. Start one with {command}.") from None

@@ -1,6 +1,6 @@
-"""A server of an emulated cloud as a machine of this computer: disk, cloud-init seed, network cards, block devices.
+"""A server of an emulated cloud as a machine on this computer: disk, cloud-init seed, interfaces, block devices.
 
-What it is to the cloud (ids, prices, rules) is not known here.
+Nothing here depends on a cloud's API (ids, prices, rules).
 """
 
 import contextlib
@@ -25,13 +25,13 @@ _SEED = "var/lib/cloud/seed/nocloud"
 
 @dataclass(frozen=True)
 class Nic:
-    """One network card.
+    """A network interface.
 
     Attributes:
-        cable: Its end on the computer, an interface name.
-        bridge: The bridge that the cable is plugged into.
-        name: What the guest calls it.
-        mac: Its address.
+        cable: The host's end of the veth pair.
+        bridge: The bridge of that end.
+        name: In the guest.
+        mac: Its MAC address.
         addresses: With their prefix length.
         gateways: Of its default routes.
     """
@@ -46,7 +46,7 @@ class Nic:
 
     @property
     def file(self) -> str:
-        """Where its settings are in the guest."""
+        """The path of its settings in the guest."""
         return f"etc/systemd/network/20-{self.name}.network"
 
     @property
@@ -63,7 +63,7 @@ class Nic:
 
 @dataclass(frozen=True)
 class BlockDevice:
-    """A device of this computer that the guest has, and the link under which it looks for it."""
+    """A device of this computer that the guest has, and the guest's link to it."""
 
     loop: Path
     device: str
@@ -71,13 +71,13 @@ class BlockDevice:
 
     @property
     def line(self) -> str:
-        """As /usr/local/lib/lab/volumes in the guest reads it."""
+        """A line for /usr/local/lib/lab/volumes in the guest."""
         number = os.stat(self.loop).st_rdev  # noqa: PTH116 - a device's number
         return f"{self.device} {os.major(number)} {os.minor(number)} {self.link}\n"
 
 
 class Guest:
-    """The machine called `name` towards the computer, with all its files in `directory`."""
+    """The machine called `name` on this computer, with all its files in `directory`."""
 
     def __init__(self, name: str, directory: Path, log: Path) -> None:
         self.name = name
@@ -103,7 +103,7 @@ class Guest:
         return self._job.init
 
     def wait_for_init(self, seconds: float = _START_SECONDS) -> int | None:
-        """Its first process, waited for while it begins to boot; None when it does not run.
+        """The pid of its init, once it begins to boot; None if the machine is off.
 
         Raises:
             LabError: it takes too long.
@@ -113,12 +113,12 @@ class Guest:
             if not self.running:
                 return None
             if time.monotonic() > deadline:
-                raise LabError(f"{self.name} did not begin to boot within {seconds:g} s: see {self._log}.")
+                raise LabError(f"{self.name} did not begin to boot within {seconds:g} s. See {self._log}.")
             time.sleep(0.02)
         return init
 
     def create(self, base: Path, hostname: str, seed: Mapping[str, str], hosts: str) -> None:
-        """Make a new disk from `base`; `seed` are the files of cloud-init's NoCloud data source."""
+        """Create a new disk from `base`; `seed` are the files of cloud-init's NoCloud data source."""
         self._directory.mkdir(parents=True, exist_ok=True)
         disk.forget_root(self.root)
         self._disk.create(base)
@@ -142,10 +142,10 @@ class Guest:
         self.configure(hostname, nics, devices)
         self._job.start(["/bin/sh", str(self._boot)], self._log)
         if self.wait_for_init() is None:
-            raise LabError(f"{self.name} ended while it booted: see {self._log}.")
+            raise LabError(f"{self.name} ended while it booted. See {self._log}.")
 
     def configure(self, hostname: str, nics: Sequence[Nic], devices: Sequence[BlockDevice]) -> None:
-        """Write down what its next boot finds."""
+        """Write the files for the next boot."""
         self._disk.attach()
         networks = self.root / "etc/systemd/network"
         wanted = {Path(nic.file).name for nic in nics}
@@ -155,8 +155,8 @@ class Guest:
         for nic in nics:
             (self.root / nic.file).write_text(nic.text)
         (self.root / "etc/lab-volumes").write_text("".join(device.line for device in devices))
-        # --network-veth-extra makes the cables at each boot, also when the guest reboots itself; nspawn does not plug
-        # them in, so the script does that beside it.
+        # --network-veth-extra creates the veth pairs at each boot, also when the guest reboots itself. nspawn does not
+        # add them to bridges, so the script does that in the background.
         lines = ["#!/bin/sh"]
         options = ["--private-network"]
         for nic in nics:
@@ -171,34 +171,34 @@ class Guest:
         self._boot.write_text("\n".join(lines) + "\n")
 
     def plug(self, nic: Nic) -> None:
-        """Give the running guest a further network card."""
+        """Add a network interface to the running guest."""
         init = self.wait_for_init()
         if init is None or (Path("/sys/class/net") / nic.cable).exists():  # the latter: it has just booted with it
             return
         peer = ("peer", "name", nic.name, "address", nic.mac, "mtu", str(nic.mtu), "netns", str(init))
         host.call("ip", "link", "add", nic.cable, "type", "veth", *peer)
         host.call("ip", "link", "set", nic.cable, "master", nic.bridge, "up")
-        # From outside, which needs nothing of a guest that may be in the middle of its boot. What the guest's own
-        # systemd-networkd finds in its settings must be the same to the last bit, broadcast address and all: over a
-        # difference that the kernel does not let it correct, version 252 runs in circles.
+        # From outside, because the guest may still be booting. The guest's systemd-networkd must find exactly its own
+        # settings, including the broadcast address: version 252 loops forever over a difference that the kernel does
+        # not let it correct.
         there = ("nsenter", "-t", str(init), "-n", "ip")
         for address in nic.addresses:
             host.call(*there, "address", "replace", address, "brd", "+", "dev", nic.name)
         host.call(*there, "link", "set", nic.name, "up")
 
     def unplug(self, nic: Nic) -> None:
-        """Take a network card away from the running guest."""
+        """Remove a network interface from the running guest."""
         host.call("ip", "link", "delete", nic.cable, check=False)
 
     def refresh_devices(self) -> None:
-        """Let the running guest see changed block devices."""
+        """Show the running guest changed block devices."""
         if self.wait_for_init() is not None:
             self.inside("/usr/local/lib/lab/volumes")
 
     def inside(
         self, *argv: str, stdin: str | None = None, timeout: float = 30, check: bool = True
     ) -> subprocess.CompletedProcess[str]:
-        """Run a program in the guest as its root, through no network.
+        """Run a program in the guest as root, without its network.
 
         Raises:
             LabError: the guest does not run, or the program failed or took too long.
@@ -207,23 +207,23 @@ class Guest:
         return self._job.inside(*argv, stdin=stdin, timeout=timeout, check=check)
 
     def press_power_button(self) -> None:
-        """Ask the guest for an orderly power off, without waiting."""
+        """Ask the guest for an orderly shutdown, without waiting."""
         if nspawn := self._job.command("systemd-nspawn"):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(nspawn[0], signal.SIGTERM)
 
     def reboot(self) -> None:
-        """Ask the guest to boot again, without waiting."""
+        """Ask the guest to reboot, without waiting."""
         if init := self.init:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(init, signal.SIGRTMIN + 5)
 
     def cut_power(self) -> None:
-        """End it at once. What is on its disk stays."""
+        """End it at once. Its disk stays."""
         if init := self._job.guest_init():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(init, signal.SIGKILL)
-            self._job.wait_gone(2)  # nspawn takes its files under /run with it
+            self._job.wait_gone(2)  # nspawn removes its files under /run
         self._job.kill()
 
     def destroy(self) -> None:

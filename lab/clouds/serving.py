@@ -1,4 +1,4 @@
-"""Serves an emulated cloud's API until killed, for its user's object in another process."""
+"""Serves an emulated cloud's API until killed, for a client object in another process."""
 
 import ipaddress
 from pathlib import Path
@@ -8,7 +8,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 
 class Handler(WSGIRequestHandler):
-    """Answers at once: otherwise the kernel would hold each body back until the client has acknowledged the head."""
+    """Sends without delay: otherwise the kernel holds each body until the client has acknowledged the head."""
 
     disable_nagle_algorithm = True
     protocol_version = "HTTP/1.1"
@@ -18,8 +18,8 @@ def serve(home: Path, public: ipaddress.IPv4Network, application: Any, base: str
     """Serve a WSGI application on loopback.
 
     Args:
-        home: Where it is written down for the user: the range of public addresses, the endpoint, and what is `told`.
-        base: What the endpoint has behind its port.
+        home: Directory for the files that the client object reads: public range, endpoint, and each of `told`.
+        base: The path of the endpoint.
     """
     server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=Handler)
     for name, text in {"public": public, **told, "endpoint": f"http://127.0.0.1:{server.server_port}{base}"}.items():

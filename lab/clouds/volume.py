@@ -1,4 +1,4 @@
-"""Volumes as files on this computer, loop devices towards the guests."""
+"""Volumes: files on this computer, attached to guests as loop devices."""
 
 import contextlib
 import fcntl
@@ -23,7 +23,7 @@ class Volume:
         self.file = file
 
     def loop(self) -> Path | None:
-        """Its device on this computer, if it has one. One that goes as soon as its last user does is none any more."""
+        """Its loop device, if it has one. A device that is about to be detached (autoclear) does not count."""
         for entry in Path("/sys/block").glob("loop*/loop/backing_file"):
             with contextlib.suppress(OSError):
                 pulled = entry.with_name("autoclear").read_text().strip() == "1"
@@ -32,12 +32,12 @@ class Volume:
         return None
 
     def attach(self) -> Path:
-        """Give it a device on this computer."""
+        """Attach it to a loop device."""
         with _losetup:
             return self.loop() or Path(host.call("losetup", "--find", "--show", str(self.file)).stdout.strip())
 
     def set_size(self, gib: int) -> None:
-        """Make it, or make it larger, also while it is in use; it takes no room before something is written."""
+        """Create it, or enlarge it, also while it is in use; it is sparse."""
         self.file.parent.mkdir(parents=True, exist_ok=True)
         with self.file.open("ab") as file:
             file.truncate(gib * _GIB)
@@ -45,28 +45,28 @@ class Volume:
             host.call("losetup", "--set-capacity", str(loop))
 
     def pull(self, init: int | None) -> None:
-        """Take it from the guest whose first process is `init`, as one pulls a disk: what is mounted there fails."""
+        """Detach it from the guest with init `init` as if the disk were pulled: mounted file systems fail."""
         loop = self.loop()
         if loop is None:
             return
         if init is not None:
             _shut_down(init, os.stat(loop).st_rdev)  # noqa: PTH116 - a device's number
-        # It may go with its last user in this moment, who is another thread's.
+        # Its last user, in another thread, may release it at this moment.
         said = host.call("losetup", "--detach", str(loop), check=False)
         if self.loop() == loop:
-            raise LabError(f"{loop} does not let go of {self.file}: {said.stderr.strip()}")
+            raise LabError(f"{loop} does not release {self.file}: {said.stderr.strip()}")
 
     def destroy(self) -> None:
-        """Remove it with all that is on it."""
+        """Remove it with its data."""
         self.pull(None)
         self.file.unlink(missing_ok=True)
 
 
 def _shut_down(init: int, number: int) -> None:
-    """Stop every file system on device `number` that the guest has mounted, and take it out of the guest's tree.
+    """Shut down every mounted file system on device `number` in the guest, and unmount it there.
 
-    Without the first, what still runs in the guest would write to a disk that another machine may have by now. The sync
-    before is kinder than a pulled disk: without it, blocks that the kernel still has in memory would come later.
+    Otherwise processes in the guest could write to a disk that another machine has by then. It syncs first, because
+    the kernel would write cached blocks later.
     """
     wanted = f"{os.major(number)}:{os.minor(number)}"
     with contextlib.suppress(FileNotFoundError):

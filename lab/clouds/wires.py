@@ -1,6 +1,6 @@
-"""Networks of an emulated cloud: a bridge each beside the lab's own, and packet filters for the public side.
+"""Networks of an emulated cloud: one bridge each, and packet filters for the public side.
 
-Everything is named after the lab, and removed with it by `lab.network.Network.destroy`.
+All names start with the lab's id, and `lab.network.Network.destroy` removes everything.
 """
 
 import ipaddress
@@ -11,23 +11,22 @@ from pathlib import Path
 from .. import host
 from ..errors import LabError
 
-_PUBLIC = ipaddress.IPv4Network("198.18.0.0/16")  # for tests of networks, by RFC 2544: no real host has such an address
+_PUBLIC = ipaddress.IPv4Network("198.18.0.0/16")  # for network tests, by RFC 2544: real hosts have no such address
 
 
 def mac(lab: str, address: str) -> str:
-    """The hardware address of a network card of a lab, by its address of IPv4 or another number of four bytes.
+    """The MAC address of an interface in a lab, derived from its IPv4 address or another number of four bytes.
 
-    Who has the same address later has the same hardware address: neighbours remember it for a minute, while in a real
-    cloud there are no neighbours.
+    The same address always gets the same MAC: neighbours cache it for a minute, while a real cloud has no neighbours.
     """
     return ":".join(["86", lab[3:5], *(f"{byte:02x}" for byte in ipaddress.IPv4Address(address).packed)])
 
 
 def add_bridge(name: str) -> None:
-    """Make a bridge without an address of this computer, if it is missing."""
+    """Create a bridge without an address of this computer, if it is missing."""
     if not (Path("/sys/class/net") / name).exists():
         host.call("ip", "link", "add", "name", name, "type", "bridge")
-    # No address at all: this computer is no part of a private network.
+    # This computer has no address in a private network.
     host.call("sysctl", "-q", "-w", f"net.ipv6.conf.{name}.disable_ipv6=1", check=False)
     host.call("ip", "link", "set", name, "up")
 
@@ -39,12 +38,12 @@ def remove_bridge(name: str) -> None:
 
 @dataclass(frozen=True)
 class Router:
-    """What forwards packets between the machines on a bridge: a network namespace of its own.
+    """Forwards packets between the machines on a bridge, in its own network namespace.
 
     Attributes:
         name: Of the namespace.
-        cable: Its end on the computer.
-        bridge: Where that is plugged in.
+        cable: The host's end of its veth pair.
+        bridge: The bridge of that end.
     """
 
     name: str
@@ -52,13 +51,13 @@ class Router:
     bridge: str
 
     def set(self, address: str, routes: Iterable[tuple[str, str]]) -> None:
-        """Let it have this address (with its prefix length) and these routes, as destinations and gateways."""
+        """Set its address (with prefix length) and its routes (destination and gateway)."""
         if not (Path("/run/netns") / self.name).exists():
             host.call("ip", "netns", "add", self.name)
         there = ("ip", "netns", "exec", self.name)
         if not (Path("/sys/class/net") / self.cable).exists():
             host.call("ip", "link", "add", self.cable, "type", "veth", "peer", "name", "net", "netns", self.name)
-            # It never tells the machines of a shorter way: in the real cloud there is none.
+            # No redirects: in the real cloud there is no direct path between machines.
             settings = ("ip_forward=1", "conf.all.send_redirects=0", "conf.net.send_redirects=0")
             host.call(*there, "sysctl", "-q", "-w", *(f"net.ipv4.{setting}" for setting in settings))
         host.call("ip", "link", "set", self.cable, "master", self.bridge, "up")
@@ -74,7 +73,7 @@ class Router:
 
 
 def choose_public(lab: str, subnet: ipaddress.IPv4Network) -> ipaddress.IPv4Network:
-    """A free /24 for public addresses; call it while the register of labs is held.
+    """A free /24 for public addresses; call it while the register of labs is locked.
 
     Raises:
         LabError: none is free.
@@ -85,12 +84,12 @@ def choose_public(lab: str, subnet: ipaddress.IPv4Network) -> ipaddress.IPv4Netw
         chosen = ipaddress.IPv4Network((int(_PUBLIC.network_address) + ((start + step) % 256 << 8), 24))
         if not any(network.overlaps(chosen) for network in taken):
             return chosen
-    raise LabError(f"no free /24 in {_PUBLIC} on this computer for public addresses: take down another emulated cloud.")
+    raise LabError(f"There is no free /24 in {_PUBLIC} on this computer. Take down another emulated cloud.")
 
 
 @dataclass(frozen=True)
 class Opening:
-    """What may pass: a protocol, ports ("22", "80-85", or None for all), and the networks at the other end."""
+    """What may pass: a protocol, ports ("22", "80-85", or None for all), and the remote networks."""
 
     protocol: str
     ports: str | None
@@ -99,9 +98,9 @@ class Opening:
 
 @dataclass(frozen=True)
 class Port:
-    """The filter at the cable of one network card.
+    """The filter of one network interface.
 
-    An empty `outgoing` lets everything out, an empty `incoming` lets nothing in.
+    An empty `outgoing` allows everything out, an empty `incoming` allows nothing in.
     """
 
     cable: str
@@ -110,10 +109,10 @@ class Port:
 
 
 def filters(lab: str, ports: Iterable[Port]) -> None:
-    """Put these filters in place of those before, in one step.
+    """Replace all filters atomically.
 
-    The kernel may know no connections in bridges, so this is told from the packets: what is no opening segment of TCP
-    belongs to a connection that was let through; answers by UDP are known by the datagrams that they answer.
+    The kernel may not track connections in bridges, so the filters look at packets: a TCP segment that opens nothing
+    belongs to an allowed connection, and a UDP answer matches an earlier datagram.
     """
     inward: list[str] = []
     outward: list[str] = []
@@ -123,7 +122,7 @@ def filters(lab: str, ports: Iterable[Port]) -> None:
             outward += _chain("iifname", port.cable, port.outgoing, "d")
         else:
             outward += [f'iifname "{port.cable}" meta l4proto udp {rule}' for rule in _remember()]
-    # What goes from one machine to another passes both; the computer's own traffic passes one of the two.
+    # Traffic between two machines passes both; the computer's own traffic passes one of them.
     body = {"forward": [*outward, *inward], "input": outward, "output": inward}
     text = f"add table bridge {lab}fw\ndelete table bridge {lab}fw\ntable bridge {lab}fw {{\n"
     for version in ("4", "6"):
@@ -149,7 +148,7 @@ def _remember() -> list[str]:
 
 
 def _chain(match: str, cable: str, openings: Iterable[Opening], side: str) -> list[str]:
-    """Rules for one direction of one cable: returning from the chain is passing, since the next one may object."""
+    """Rules for one direction of one interface: they return instead of accepting, since later chains may drop."""
     of = f'{match} "{cable}"'
     rules = [
         f"{of} ether type arp return",
@@ -181,7 +180,7 @@ def _chain(match: str, cable: str, openings: Iterable[Opening], side: str) -> li
 
 
 def _merged(peers: Iterable[str], version: int) -> list[str]:
-    """The networks of one version of IP, without those inside others, which nft does not take in one set."""
+    """The networks of one IP version, without those inside others, which nft rejects in one set."""
     networks = [ipaddress.ip_network(peer, strict=False) for peer in peers]
     if version == 4:
         four = [network for network in networks if isinstance(network, ipaddress.IPv4Network)]

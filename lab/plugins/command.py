@@ -1,4 +1,4 @@
-"""The stand-in for the plugin `command`: commands and files to machines over SSH, as the components give them."""
+"""The stand-in for the plugin `command`: runs the components' commands on machines, and copies files, over SSH."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ VERSION = "1.2.1"
 
 
 def _no_host_key(text: str) -> str | None:
-    # All keys of this type begin alike: its name again, and the length of the key.
+    # All keys of this type begin with the same bytes: its name again, and the length of the key.
     if re.fullmatch(r"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI[A-Za-z0-9+/]{43}(\s.*)?", text, re.DOTALL):
         return None
     return "must be one line like ssh-ed25519 AAAA..."
@@ -56,7 +56,7 @@ class Command(Resource):
     }
 
     def check(self, inputs: Mapping[str, Any]) -> list[Failure]:
-        """What is wrong with the inputs, or not served here."""
+        """Inputs that are wrong or not served by the stand-in."""
         return official(super().check(inputs))
 
     def create(self, call: Call, inputs: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -71,12 +71,12 @@ class Command(Resource):
     ) -> dict[str, Any]:
         """Run `create` again."""
         if "create" not in inputs:
-            # Nothing is run; what was said before stays.
+            # Nothing is run; the earlier output stays.
             return {**inputs, "stdout": state.get("stdout", ""), "stderr": state.get("stderr", "")}
         return self._run(call, inputs["create"], inputs)
 
     def delete(self, call: Call, state: dict[str, Any]) -> None:
-        """Run `delete`, if there is one, over the connection that the state remembers."""
+        """Run `delete`, if there is one, over the connection in the state."""
         if "delete" in state:
             self._run(call, state["delete"], state)
 
@@ -103,21 +103,21 @@ class CopyToRemote(Resource):
     }
 
     def check(self, inputs: Mapping[str, Any]) -> list[Failure]:
-        """What is wrong with the inputs, or not served here."""
+        """Inputs that are wrong or not served by the stand-in."""
         source = plain(inputs.get("source"))
         if source is UNKNOWN:
-            # As the official one of this version.
+            # As in this version of the official plugin.
             return [Failure("asset", "either asset or archive must be set")]
         other = [Failure("source", "must be a file")] if {"text", "uri", "assets"} & set(source or ()) else []
         return official([*super().check(inputs), *other])
 
     def create(self, call: Call, inputs: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        """Copy it."""
+        """Copy the file."""
         self._copy(call, inputs)
         return "" if call.preview else os.urandom(4).hex(), inputs
 
     def update(self, call: Call, state: dict[str, Any], inputs: dict[str, Any]) -> dict[str, Any]:
-        """Copy it again, but only if its content or its place is another: a new machine alone is no reason."""
+        """Copy the file again only if its content or path has changed; a new connection alone is no reason."""
         old, new = plain(state), plain(inputs)
         if (old["source"].get("hash"), old["remotePath"]) != (new["source"].get("hash"), new["remotePath"]):
             self._copy(call, inputs)

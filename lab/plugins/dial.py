@@ -1,4 +1,4 @@
-"""Connections over SSH: dialled as often as asked for, checked, logged in."""
+"""SSH connections: dial with retries, check the host key, log in."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ with unused("importlib.metadata", "invoke"):  # For its version, and for a comma
 
 Reached = TypeVar("Reached")
 LOST = (paramiko.SSHException, EOFError, OSError)
-"""What a connection ends with when it ends by itself."""
+"""The errors of a connection that broke."""
 Files = paramiko.SFTPClient
-"""Files over a channel of a connection."""
+"""SFTP over a channel of a connection."""
 NO_FILES = (paramiko.SFTPError, *LOST)
-"""What `Files` ends with where no sftp answers."""
+"""The errors of `Files` if no SFTP server answers."""
 
 KEEPALIVE = (
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
@@ -32,19 +32,19 @@ KEEPALIVE = (
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15),
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 9),
 )
-"""As Go sets it on what it dials: whoever is dialled and dies is given up after 150 s."""
+"""As Go sets keepalive when it dials: a dead peer is given up after 150 s."""
 
-# What goes wrong on a connection is told by its error; paramiko would print it a second time, with a stack trace.
+# Callers report a connection's errors; paramiko would print them again, with a stack trace.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 logging.getLogger("paramiko").propagate = False
 
 
 class DialError(Exception):
-    """A connection that could not be made; worth another try."""
+    """A connection failed; it is worth another attempt."""
 
 
 def _channel_request(channel: Any, message: paramiko.Message) -> None:
-    """What a server says about a command: paramiko knows how it exited, but not that a signal ended it."""
+    """Handle a server's message about a command: paramiko records the exit code, but not a signal."""
     start = message.packet.tell()
     if message.get_text() == "exit-signal":
         message.get_boolean()
@@ -54,7 +54,7 @@ def _channel_request(channel: Any, message: paramiko.Message) -> None:
 
 
 class Transport(paramiko.Transport):
-    """A transport that hears of signals."""
+    """A transport that records signals."""
 
     _channel_handler_table = {  # noqa: RUF012
         **paramiko.Transport._channel_handler_table,  # type: ignore[attr-defined]
@@ -63,7 +63,7 @@ class Transport(paramiko.Transport):
 
 
 class _Login:
-    """How to log in at one machine; a private key that is none shows before anything is dialled."""
+    """The login at one machine; an invalid private key is reported before anything is dialled."""
 
     def __init__(self, connection: Mapping[str, Any]) -> None:
         self.host, self.port = str(connection["host"]), int(connection["port"])
@@ -74,8 +74,8 @@ class _Login:
         self._keys: list[paramiko.PKey] = []
         if "privateKey" in connection:
             self._keys = [_private_key(connection["privateKey"], connection.get("privateKeyPassword"))]
-        # The agent is dialled whenever the environment names one, and asked only where there is no key: each way of
-        # logging in is tried once.
+        # If the environment names an agent, it is always dialled, but only asked if there is no key: each login method
+        # is tried once.
         if path := os.environ.get("SSH_AUTH_SOCK"):
             _dial_agent(path)
             self._keys = self._keys or list(paramiko.Agent().get_keys())
@@ -98,7 +98,7 @@ class _Login:
         return self.handshake(connection)
 
     def handshake(self, connection: Any) -> Transport:
-        """Greet over an open connection (a socket or a channel), check the host key, log in. Raises DialError."""
+        """Do the handshake over an open socket or channel, check the host key, log in. Raises DialError."""
         transport = Transport(connection)
         try:
             self._greet(transport)
@@ -123,7 +123,7 @@ class _Login:
         transport.daemon = True
         transport.banner_timeout = transport.handshake_timeout = self.timeout
         options = transport.get_security_options()
-        # The fastest: what is slow about a short connection is its key exchange.
+        # The fastest one: a short connection spends most of its time on the key exchange.
         options.kex = ("curve25519-sha256@libssh.org",)
         options.key_types = ("ssh-ed25519",)
         transport.start_client(timeout=self.timeout)
@@ -139,10 +139,10 @@ def _private_key(text: str, passphrase: str | None) -> paramiko.PKey:
     except paramiko.PasswordRequiredException:
         raise ProviderError("ssh: this private key is passphrase protected") from None
     except Exception:
-        # Never the cause: it may show some of the key.
+        # Never show the cause: it may contain parts of the key.
         raise ProviderError(
-            "ssh: no key found: privateKey is no Ed25519 key with this passphrase; install the official plugin for "
-            "other kinds"
+            "ssh: no key found: privateKey is not an Ed25519 key with this passphrase; install the official plugin for "
+            "other types of keys"
         ) from None
 
 

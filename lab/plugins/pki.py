@@ -1,4 +1,4 @@
-"""Keys, requests and certificates, as crypto/x509 of Go writes them. Takes a while to import."""
+"""Keys, requests and certificates as Go's crypto/x509 writes them. Slow to import."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from .server import ProviderError
 
-# Those of users' own authorities; here are only made ECDSA P-256 and Ed25519.
+# Users' own CAs have any of these; this module itself creates only ECDSA P-256 and Ed25519.
 Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 _ALGORITHMS = {rsa.RSAPrivateKey: "RSA", ec.EllipticCurvePrivateKey: "ECDSA", ed25519.Ed25519PrivateKey: "ED25519"}
 
@@ -59,7 +59,7 @@ def private_key(algorithm: str) -> dict[str, Any]:
 
 
 def request(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """A certificate request. Raises ProviderError for a key that is none."""
+    """A certificate request. Raises ProviderError for an invalid key."""
     key, algorithm = _load_key(inputs["privateKeyPem"], "private key")
     names = [
         *(x509.DNSName(name) for name in inputs.get("dnsNames", [])),
@@ -77,7 +77,7 @@ def request(inputs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def self_signed(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """A certificate signed by its own key, valid from now on. Raises ProviderError for a key that is none."""
+    """A self-signed certificate, valid from now on. Raises ProviderError for an invalid key."""
     key, algorithm = _load_key(inputs["privateKeyPem"], "private key")
     subject = _subject(inputs)
     public = key.public_key()
@@ -88,7 +88,7 @@ def self_signed(inputs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def locally_signed(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """A certificate for a request, signed by an authority. Raises ProviderError for what cannot be made."""
+    """A certificate for a request, signed by a CA. Raises ProviderError if an input is invalid."""
     wanted = _load(x509.load_pem_x509_csr, inputs["certRequestPem"], "certificate request")
     key, algorithm = _load_key(inputs["caPrivateKeyPem"], "CA private key")
     issuer = _load(x509.load_pem_x509_certificate, inputs["caCertPem"], "CA certificate")
@@ -150,7 +150,7 @@ def _go_time(moment: datetime, now: int) -> str:
 
 
 def _identity(der: bytes) -> str:
-    # The official plugin takes the bytes for a text and trims white space off its ends before it makes the sum.
+    # The official plugin converts the bytes to text and trims white space before it hashes them.
     return hashlib.sha1(der.strip(b" \t\n\v\f\r"), usedforsecurity=False).hexdigest()
 
 
@@ -173,5 +173,5 @@ def _load(load: Any, text: str, what: str) -> Any:
     try:
         return load(text.encode())
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        # Never the cause: it may show some of a key.
+        # Never show the cause: it may contain parts of a key.
         raise ProviderError(f"Failed to parse {what} PEM") from None

@@ -1,4 +1,4 @@
-"""One command on one machine over SSH, or one file to it. Imported by the first: paramiko takes a while to load."""
+"""Runs a command on a machine over SSH, or copies a file. Imported on first use, because paramiko is slow to load."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ def run(call: Call, connection: Mapping[str, Any], command: str, stdin: str, *, 
     """Run `command` and wait for its end.
 
     Args:
-        call: the operation it belongs to.
-        connection: host, port, user and so on, without marks of secrecy.
-        command: what the login shell there gets.
-        stdin: what it reads; empty: nothing.
-        quiet: whether stderr alone is shown as it comes, and not stdout.
+        call: the operation that it belongs to.
+        connection: host, port, user and so on, without secret marks.
+        command: for the login shell on the machine.
+        stdin: its input; may be empty.
+        quiet: stream only stderr to the user, not stdout.
 
     Returns:
         stdout and stderr, each without its last newline.
 
     Raises:
-        ProviderError: no connection, or a command that failed.
+        ProviderError: no connection, or the command failed.
     """
+    # Quoted as in Go, as far as the components' commands need it.
     # Quoted as Go does, as far as commands here show it.
     said = f"running {json.dumps(command, ensure_ascii=False)}:\n"
     with contextlib.ExitStack() as opened:
@@ -64,7 +65,7 @@ def copy(call: Call, connection: Mapping[str, Any], source: str, path: str) -> N
         try:
             client = Files(channel)
         except NO_FILES:
-            # A login that prints something: its first letters are taken for a length.
+            # If the login prints something, its first bytes are read as a length.
             raise ProviderError("packet too long") from None
         opened.callback(client.close)
         try:
@@ -90,12 +91,12 @@ def _follow(call: Call, channel: Any, stdin: bytes, said: str, *, quiet: bool) -
             show(rest)
 
     def show(line: bytes) -> None:
-        # The official one sends it under a context that the cancellation has ended.
+        # The official plugin sends it with a context that is already cancelled.
         if not call.cancelled.is_set():
             call.log(INFO, line.removesuffix(b"\r").decode(errors="replace"), status=True)
 
     def feed() -> None:
-        # A command may end without having read everything.
+        # A command may end before it has read everything.
         with contextlib.suppress(*LOST):
             if stdin:
                 channel.sendall(stdin)

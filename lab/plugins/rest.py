@@ -1,4 +1,4 @@
-"""A client of a REST API of the Hetzner Cloud's kind: JSON, a bearer token, errors with codes, actions to wait for."""
+"""A client for REST APIs like the Hetzner Cloud's: JSON, a bearer token, errors with codes, actions to wait for."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from .server import Call, ProviderError
 
 _SECONDS: Final = 60
 _RETRIES: Final = 5
-# What means: later. The official client tries again for these as well.
+# Codes that mean "later". The official client retries them too.
 _LATER: Final = frozenset({"conflict", "locked", "rate_limit_exceeded"})
 _LATER_STATUS: Final = frozenset({502, 504})
 
 
 class RefusedError(ProviderError):
-    """The API said no.
+    """The API refused the request.
 
     Attributes:
-        code: the API's name for the reason, `not_found` for instance.
+        code: the API's name for the reason, such as `not_found`.
     """
 
     def __init__(self, code: str, text: str) -> None:
@@ -33,8 +33,8 @@ class Api:
 
     Args:
         endpoint: address of the API with its version, `http://127.0.0.1:4000/v1`.
-        token: what to prove oneself with.
-        poll: seconds between two looks at an action.
+        token: the bearer token.
+        poll: seconds between two requests for an action's state.
     """
 
     def __init__(self, endpoint: str, token: str, *, poll: float) -> None:
@@ -56,18 +56,18 @@ class Api:
         *,
         later: Collection[str] = (),
     ) -> dict[str, Any]:
-        """Ask for `path`; the answer.
+        """Send a request; returns the answer.
 
         Args:
-            call: the operation this is part of; ends waits between attempts.
+            call: the operation that it belongs to; its end also ends waits between attempts.
             method: GET, POST, PUT or DELETE.
             path: below the endpoint, with its query, without a leading slash.
-            body: what to send.
-            later: more codes that are worth another attempt.
+            body: sent as JSON.
+            later: more codes to retry.
 
         Raises:
-            RefusedError: the API refuses it, at the end after six attempts in half a minute.
-            ProviderError: it cannot be reached, or the operation was cancelled.
+            RefusedError: the API refuses it, also after six attempts in half a minute.
+            ProviderError: no answer, or the operation was cancelled.
         """
         attempt = 0
         while True:
@@ -80,7 +80,7 @@ class Api:
             attempt += 1
 
     def find(self, call: Call, path: str) -> dict[str, Any] | None:
-        """The answer to GET, or None where there is nothing."""
+        """The answer to GET, or None if there is no such resource."""
         try:
             return self.call(call, "GET", path)
         except RefusedError as error:
@@ -89,18 +89,18 @@ class Api:
             raise
 
     def named(self, call: Call, kind: str, name: str, **query: str) -> dict[str, Any] | None:
-        """The one `kind` (`ssh_keys`) with this id or name that fits `query`, or None."""
+        """The `kind` (`ssh_keys`) with this id or name that matches `query`, or None."""
         if name.isdigit() and (found := self.find(call, f"{kind}/{name}")):
             return dict(next(iter(found.values())))
         listed = self.call(call, "GET", f"{kind}?{urlencode({'name': name, **query})}")[kind]
         return dict(listed[0]) if listed else None
 
     def act(self, call: Call, path: str, body: Mapping[str, Any] | None = None, *, later: Collection[str] = ()) -> None:
-        """Start an action and wait for its end. Raises as `call` and `settle` do."""
+        """Start an action and wait for its end. Raises what `call` and `settle` raise."""
         self.settle(call, self.call(call, "POST", path, body or {}, later=later))
 
     def settle(self, call: Call, answer: Mapping[str, Any]) -> None:
-        """Wait for every action in an answer. Raises RefusedError when one fails."""
+        """Wait for every action in an answer. Raises RefusedError if one fails."""
         actions = [answer.get("action"), *answer.get("actions", []), *answer.get("next_actions", [])]
         for action in actions:
             wait, current = self._poll, action
@@ -134,7 +134,7 @@ class Api:
             answer = json.loads(data) if data else {}
         except ValueError as error:
             raise ProviderError(
-                f"{method} {self._endpoint}/{path}: HTTP status {status} and no JSON: is this the address of the API?"
+                f"{method} {self._endpoint}/{path}: HTTP status {status} without JSON. Is this the address of the API?"
             ) from error
         if status < 300:
             return dict(answer)

@@ -1,8 +1,8 @@
-"""A resource behind a REST API: made by POST, looked at by GET, changed by PUT and by actions, removed by DELETE.
+"""A resource behind a REST API: created by POST, read by GET, changed by PUT and actions, deleted by DELETE.
 
-What a property may be comes from the installed SDK; a subclass adds what the SDK does not know: what replaces, what has
-a default, how the API calls things. Whatever the API says is told in the program's words wherever it means the same, so
-that only a real difference is one.
+The installed SDK declares the properties; a subclass adds what the SDK does not know: which ones replace the
+resource, defaults, the API's names. The API's values are translated into the program's wherever the meaning is the
+same, so that only a real difference shows up.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from .wire import UNKNOWN, Change, Secret, is_known, plain, root
 Values = dict[str, Any]
 _ADDRESSES = frozenset({"sourceIps", "destinationIps", "ipRange", "destination", "ip"})
 _TEXTS = frozenset({"publicKey", "userData"})
-_UNSERVED = "this stand-in does not serve this property: use the official plugin for it"
+_UNSERVED = "this stand-in does not serve this property; install the official plugin"
 UNSERVED: Mapping[str, Any] = {"rule": lambda value: _UNSERVED if value else None}
 
 
 @dataclass
 class Account:
-    """Where the API is: known once the plugin has its settings."""
+    """Holds the API; available once the plugin is configured."""
 
     _api: Api | None = field(default=None)
 
     def use(self, api: Api) -> None:
-        """Take `api` from now on."""
+        """Use `api` from now on."""
         self._api = api
 
     @property
     def api(self) -> Api:
-        """The API. Raises ProviderError before the plugin has its settings."""
+        """The API. Raises ProviderError if the plugin is not configured yet."""
         if self._api is None:
             raise ProviderError("the provider has no settings yet")
         return self._api
@@ -51,12 +51,12 @@ class RestResource(Resource):
 
     Attributes:
         about: what the SDK does not say, by property: arguments of `Field`. `rules.port` is a property of each entry.
-        computed: properties that stay what they are when the program stops to give them.
+        computed: properties that keep their value if the program no longer sets them.
         sent: properties that creation sends as they are.
-        served: further properties that this stand-in serves; giving another one is refused.
-        where: names in the API that are not the property's own; dots lead into objects.
-        hidden: properties that the API never shows.
-        gone_is_removed: whether the official plugin takes what is gone already for removed; else it fails.
+        served: further properties that this stand-in serves; all others are refused.
+        where: names in the API that differ from the property's; dots lead into objects.
+        hidden: properties that the API never returns.
+        gone_is_removed: whether deleting a resource that no longer exists succeeds, as in the official plugin.
     """
 
     package: ClassVar[str]
@@ -79,56 +79,56 @@ class RestResource(Resource):
 
     @cached_property
     def fields(self) -> Mapping[str, Field]:  # type: ignore[override]
-        """The properties of the installed SDK, with what `about` adds."""
+        """The properties of the installed SDK, with the additions from `about`."""
         return _refined(sdk.inputs(self.package, self.token), self.about, "")
 
     @cached_property
     def outputs(self) -> tuple[str, ...]:
-        """The names of everything a state can hold."""
+        """The names of all properties of a state."""
         return tuple(sdk.outputs(self.package, self.token))
 
     # -- for subclasses ----------------------------------------------------------------------------------------------
 
     @abstractmethod
     def make(self, call: Call, given: Values) -> tuple[str, Mapping[str, Any]]:
-        """Ask for a new one: its id, and the answer."""
+        """Request a new one; returns its id and the answer."""
 
     @abstractmethod
     def ready(self, call: Call, identity: str, answer: Mapping[str, Any], given: Values) -> None:
-        """Wait until what `make` asked for is there, and do what is left to do."""
+        """Wait until what `make` requested exists, and finish."""
 
     def finish(self, call: Call, identity: str, given: Values) -> None:
-        """What is left to do once it is there."""
+        """The remaining steps after creation."""
 
     @abstractmethod
     def look(self, call: Call, identity: str) -> Values | None:
-        """It, as the API shows it, or None."""
+        """Its current state in the API, or None."""
 
     def seen(self, thing: Mapping[str, Any], given: Values) -> Values:  # noqa: ARG002 (for overriding)
-        """The properties that the API shows."""
+        """The properties that the API returns."""
         names = (name for name in self.outputs if name not in self.hidden)
         found = {name: dig(thing, self.where.get(name, sdk.snake(name))) for name in names}
         return {name: value for name, value in found.items() if value is not None}
 
     @abstractmethod
     def change(self, call: Call, change: Difference) -> None:
-        """Bring it from the state to the inputs."""
+        """Change it from the state to the inputs."""
 
     @abstractmethod
     def remove(self, call: Call, identity: str, state: Values) -> None:
-        """Remove it. RefusedError `not_found` means that it is gone already."""
+        """Delete it. RefusedError `not_found` means that it no longer exists."""
 
     # -- for the engine ----------------------------------------------------------------------------------------------
 
     def check(self, inputs: Mapping[str, Any]) -> list[Failure]:
-        """Also that nothing is given which this stand-in would pass over in silence."""
+        """Also refuses properties that this stand-in would ignore silently."""
         known = {name.partition(".")[0] for name in (*self.about, *self.sent, *self.served)}
         known |= {"name", "labels", "tags", "region"}
         wrong = [name for name in inputs if name in self.fields and name not in known and plain(inputs[name])]
         return [*super().check(inputs), *(Failure(name, _UNSERVED) for name in wrong)]
 
     def diff(self, old: Mapping[str, Any], state: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Change]:
-        """As for any resource, without what means the same."""
+        """As for any resource, without differences of the same meaning."""
         changes = super().diff(old, state, new)
         same = {name for name in {root(path) for path in changes} if self._same(name, old, new)}
         return {path: kind for path, kind in changes.items() if root(path) not in same}
@@ -142,7 +142,7 @@ class RestResource(Resource):
         return bool(meaning(name, both[0]) == meaning(name, both[1]))
 
     def create(self, call: Call, inputs: Values) -> tuple[str, Values]:
-        """Make it, and wait until it is ready."""
+        """Create it, and wait until it is ready."""
         if call.preview:
             return "", {**dict.fromkeys(self.outputs, UNKNOWN), "id": UNKNOWN, **_own(inputs)}
         given = _whole(plain(inputs))
@@ -151,7 +151,7 @@ class RestResource(Resource):
             self.ready(call, identity, answer, given)
             return identity, _sealed(self.state(identity, self._there(call, identity), given), inputs)
         except Exception as error:
-            # From here on it is there and may cost money: whatever happens, it is not forgotten.
+            # From here on it exists and may cost money, so every error must keep it in the state.
             state: Values = {"id": identity}
             with contextlib.suppress(Exception):
                 state = self.state(identity, self._there(call, identity), given)
@@ -167,7 +167,7 @@ class RestResource(Resource):
         return _sealed(self.state(identity, self._there(call, identity), new), inputs)
 
     def refresh(self, call: Call, identity: str, state: Values, inputs: Values) -> tuple[Values, Values] | None:
-        """What it is now, and the inputs that would lead there."""
+        """Its current state, and the inputs that lead to it."""
         thing = self.look(call, identity)
         if thing is None:
             return None
@@ -188,7 +188,7 @@ class RestResource(Resource):
         return _sealed(found, {**state, **inputs}), kept
 
     def delete(self, call: Call, state: Values) -> None:
-        """Remove it; what is gone already is fine where the official plugin says so."""
+        """Delete it; a missing one is no error where the official plugin accepts it."""
         values = _whole(plain(state))
         try:
             self.remove(call, str(values["id"]), values)
@@ -197,7 +197,7 @@ class RestResource(Resource):
                 raise
 
     def state(self, identity: str, thing: Mapping[str, Any], given: Values) -> Values:
-        """Everything about it: what the API shows, and what was given where that means the same or is not shown."""
+        """Its whole state: what the API returns, or what was given if that means the same or is not returned."""
         state = {name: given[name] for name in self.outputs if given.get(name) is not None}
         for name, value in self.seen(thing, given).items():
             if name not in state or meaning(name, state[name]) != meaning(name, value):
@@ -207,18 +207,18 @@ class RestResource(Resource):
     def _there(self, call: Call, identity: str) -> Values:
         thing = self.look(call, identity)
         if thing is None:
-            raise ProviderError(f"{self.token} {identity} is no longer there: run `pulumi refresh`, then try again")
+            raise ProviderError(f"{self.token} {identity} no longer exists: run `pulumi refresh`, then try again")
         return thing
 
 
 @dataclass(frozen=True)
 class Difference:
-    """An update: what there is and what is wanted.
+    """An update from the current to the desired state.
 
     Attributes:
         kind: the type of the resource.
         identity: its id.
-        thing: it, as the API shows it.
+        thing: its state in the API.
         old: the state.
         new: the inputs.
     """
@@ -239,9 +239,9 @@ class Difference:
 
 
 def meaning(name: str, value: Any) -> Any:
-    """`value` in a form that is equal for values that the API takes for the same; nothing, zero and empty are None.
+    """`value` in a normal form, which is equal for values that mean the same to the API; zero and empty become None.
 
-    The order of a list is without meaning but in `sshKeys`.
+    The order of lists is ignored, except in `sshKeys`.
     """
     if name in ("labels", "tags"):
         return value or None
@@ -266,7 +266,7 @@ def _network(text: str) -> str:
 
 
 def like(wanted: Any, value: Any) -> Any:
-    """`value`, an object or a list of them, with only those properties in each that `wanted` has at the same place."""
+    """`value`, an object or a list of objects, with only the properties that `wanted` has at the same place."""
     if isinstance(wanted, dict) and isinstance(value, dict):
         return {key: value[key] for key in wanted if key in value}
     if not isinstance(wanted, list) or not isinstance(value, list) or len(wanted) != len(value):
@@ -278,7 +278,7 @@ def like(wanted: Any, value: Any) -> Any:
 
 
 def _is_nested(about: Field) -> bool:
-    """Whether a property is an object with properties of its own, or a list of them."""
+    """Whether a property is an object with its own properties, or a list of such objects."""
     return about.fields is not None or (about.item is not None and about.item.fields is not None)
 
 
@@ -304,7 +304,7 @@ def dig(thing: Mapping[str, Any], path: str) -> Any:
 
 
 def _whole(value: Any) -> Any:
-    """`value` with numbers as the API wants them: the wire has no whole ones."""
+    """`value` with integers for the API: the wire has none."""
     if isinstance(value, dict):
         return {name: _whole(item) for name, item in value.items()}
     if isinstance(value, list):
@@ -317,7 +317,7 @@ def _own(inputs: Mapping[str, Any]) -> Values:
 
 
 def _sealed(state: Values, inputs: Mapping[str, Any]) -> Values:
-    """`state` with everything secret that is secret, or holds a secret, in `inputs`."""
+    """`state` with everything marked as secret that is or contains a secret in `inputs`."""
     return {name: Secret(value) if _has_secret(inputs.get(name)) else value for name, value in state.items()}
 
 

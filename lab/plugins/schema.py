@@ -1,4 +1,4 @@
-"""What a resource takes: names, types, defaults, limits; and the check of inputs against it."""
+"""The properties of a resource (names, types, defaults, limits), and the check of inputs against them."""
 
 from __future__ import annotations
 
@@ -25,15 +25,14 @@ class Field:
 
     Attributes:
         kind: string, number, integer, boolean, list, object (with `fields`), map (of `item`) or any.
-        required: whether it must be given. Default: no.
-        default: its value when it is not given; None: it stays absent.
-        secret: whether the engine must treat it as a secret, whatever the program said.
-        replaces: whether the resource has to be replaced when it changes.
-        item: what each entry of a list or map is.
-        fields: what an object consists of.
-        choices: the values that are allowed; empty: any.
-        minimum: the least number that is allowed.
-        rule: further check of a known value: None, or what is wrong with it.
+        default: its value if it is not given; None: it stays absent.
+        secret: the engine must treat it as a secret, even if the program does not.
+        replaces: a change replaces the resource.
+        item: the entries of a list or map.
+        fields: the properties of an object.
+        choices: the allowed values; empty: any.
+        minimum: of a number.
+        rule: further check of a known value; returns None, or what is wrong with it.
     """
 
     kind: str = "string"
@@ -50,20 +49,20 @@ class Field:
 
 @dataclass(frozen=True)
 class Failure:
-    """One input that is not accepted: the path of the property, and the reason."""
+    """A rejected input: the path of the property, and the reason."""
 
     path: str
     reason: str
 
 
 def check(fields: Mapping[str, Field], inputs: Mapping[str, Any]) -> list[Failure]:
-    """Everything that is wrong with `inputs`; unknown values are accepted everywhere."""
+    """All errors in `inputs`; unknown values are always accepted."""
     return _check_fields(fields, inputs, "")
 
 
 def official(failures: list[Failure]) -> list[Failure]:
-    """The same, with the remedy of a stand-in that has only a part of what the official plugin has."""
-    remedy = "this stand-in has only what the components use: for anything else install the official plugin"
+    """The same, with the remedy for what only the official plugin has."""
+    remedy = "this stand-in has only what the components use; for anything else install the official plugin"
     return [Failure(failure.path, f"{failure.reason}; {remedy}") for failure in failures]
 
 
@@ -72,10 +71,10 @@ def _check_fields(fields: Mapping[str, Field], inputs: Mapping[str, Any], prefix
     for name in inputs:
         if name not in fields and not name.startswith("__") and not (prefix == "" and name == "version"):
             known = ", ".join(sorted(fields))
-            failures.append(Failure(prefix + name, f"there is no property called {name!r}; there are: {known}"))
+            failures.append(Failure(prefix + name, f"there is no property {name!r}; there are: {known}"))
     for name, field in fields.items():
         value = inputs.get(name)
-        # A secret of nothing is nothing, too: so the engine sends what a step that failed would have made.
+        # A secret null counts as null too: the engine sends it for the outputs of a failed step.
         if plain(value) is not None:
             failures += _check_value(field, value, prefix + name)
         elif field.required:
@@ -126,7 +125,7 @@ def _given(value: Any) -> str:
 
 
 def with_defaults(fields: Mapping[str, Field], inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """`inputs` with the defaults of absent properties, at any depth, and with the marks of secrecy they must have."""
+    """`inputs` with the defaults of absent properties, at any depth, and with the required secret marks."""
     complete = dict(inputs)
     for name, field in fields.items():
         value = complete.get(name)

@@ -1,6 +1,6 @@
-"""What the installed SDK of a provider says about its resources.
+"""What a provider's installed SDK declares about its resources.
 
-Read from the text of the SDK, class by class: to import it would cost a second and more, for nothing else.
+Read from the SDK's source text, class by class: an import would take a second and more.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _KINDS = {"str": "string", "int": "integer", "float": "number", "bool": "boolean
 
 
 def inputs(package: str, token: str) -> dict[str, Field]:
-    """The properties a program may give to a resource, by their names on the wire.
+    """The input properties of a resource, by their names on the wire.
 
     Args:
         package: name of the SDK, `pulumi_hcloud`.
@@ -26,19 +26,19 @@ def inputs(package: str, token: str) -> dict[str, Field]:
     Raises:
         LookupError: the SDK is not installed, or has no such resource.
     """
-    # Mostly the type with Args behind it, but not where a nested type has taken that name.
+    # Mostly the type name with Args appended, unless a nested type has that name.
     module = _module(token)
     found = re.search(r"^__all__ = \['(\w+)'", _text(package, module), re.MULTILINE)
     return _fields(package, module, found[1] if found else _kind(token) + "Args")
 
 
 def outputs(package: str, token: str) -> dict[str, Field]:
-    """All properties of a resource that exists, by their names on the wire. Arguments and errors as for `inputs`."""
+    """All output properties of a resource, by their names on the wire. Arguments and errors as for `inputs`."""
     return _fields(package, _module(token), f"_{_kind(token)}State")
 
 
 def settings(package: str) -> dict[str, Field]:
-    """The settings of the provider itself. Arguments and errors as for `inputs`."""
+    """The provider's own settings. Arguments and errors as for `inputs`."""
     return _fields(package, "provider", "ProviderArgs")
 
 
@@ -65,7 +65,7 @@ def _module(token: str) -> str:
 def _text(package: str, module: str) -> str:
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise LookupError(f"{package} is not installed: install requirements.txt and try again")
+        raise LookupError(f"{package} is not installed; install requirements.txt and try again")
     file = Path(spec.submodule_search_locations[0], module + ".py")
     if not file.exists():
         raise LookupError(f"{package} has no {module}.py")
@@ -74,7 +74,7 @@ def _text(package: str, module: str) -> str:
 
 @cache
 def _fields(package: str, module: str, name: str) -> dict[str, Field]:
-    # Only the text of the one class is parsed: whole modules take a tenth of a second, and some SDKs' minutes.
+    # Only the text of this class is parsed: whole modules take a tenth of a second, and in some SDKs minutes.
     found = re.search(rf"^class {re.escape(name)}:\n(?:[ ].*\n|\n)+", _text(package, module), re.MULTILINE)
     if found is None:
         raise LookupError(f"{package} has no class {name} in {module}.py")
@@ -92,7 +92,7 @@ def _fields(package: str, module: str, name: str) -> dict[str, Field]:
 
 
 def _wire_name(function: ast.FunctionDef) -> str:
-    """The name in `@pulumi.getter(name="ipRange")`, or nothing."""
+    """The name in `@pulumi.getter(name="ipRange")`, or an empty string."""
     for decorator in function.decorator_list:
         if isinstance(decorator, ast.Call):
             for keyword in decorator.keywords:

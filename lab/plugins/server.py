@@ -1,4 +1,4 @@
-"""The provider protocol, as far as a plugin with plain resources needs it."""
+"""The provider protocol, as far as plugins with simple resources need it."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ DEBUG, INFO, WARNING, ERROR = range(4)  # the protocol's severities
 
 
 class ProviderError(Exception):
-    """An operation that failed; the text is all that the user sees."""
+    """A failed operation; the user sees only this text."""
 
 
 class PartialError(ProviderError):
-    """A resource that is there, though not all of it worked: it must not be forgotten.
+    """The resource was created, but a later step failed; the state must keep it.
 
     Attributes:
         identity: its id.
-        state: what it is now.
+        state: its current state.
     """
 
     def __init__(self, text: str, identity: str, state: dict[str, Any]) -> None:
@@ -42,7 +42,7 @@ class PartialError(ProviderError):
 
 
 class Engine:
-    """The way back to the engine, for messages. Every method may be called from any thread."""
+    """Sends messages to the engine. All methods are thread-safe."""
 
     def __init__(self, address: str = "") -> None:
         self.address = address
@@ -50,9 +50,9 @@ class Engine:
         self._channel: Any = None
 
     def log(self, severity: int, message: str, urn: str, *, status: bool = False) -> None:
-        """Show `message` beside the resource `urn`; `status`: only while the operation runs, as output that streams by.
+        """Show `message` with the resource `urn`; `status`: only while the operation runs, like streamed output.
 
-        An engine that does not answer is no reason to fail.
+        It does not fail if the engine does not answer.
         """
         if not self.address:
             return
@@ -80,10 +80,10 @@ class Call:
 
     Attributes:
         urn: the resource.
-        preview: whether nothing may be done.
+        preview: whether nothing may be changed.
         deadline: `time.monotonic()` at which the user's `customTimeouts` end; None: never.
-        cancelled: set when the engine asks all operations to stop.
-        engine: where messages go.
+        cancelled: set when the engine cancels all operations.
+        engine: receives messages.
     """
 
     urn: str
@@ -94,15 +94,15 @@ class Call:
 
     @property
     def name(self) -> str:
-        """The name the program gave to the resource."""
+        """The resource's name in the program."""
         return self.urn.rpartition("::")[2]
 
     def log(self, severity: int, message: str, *, status: bool = False) -> None:
-        """Show a message beside this resource."""
+        """Show a message with this resource."""
         self.engine.log(severity, message, self.urn, status=status)
 
     def wait(self, seconds: float) -> None:
-        """Wait, unless all is over meanwhile. Raises ProviderError on the deadline and on cancellation."""
+        """Wait. Raises ProviderError on the deadline and on cancellation."""
         left = seconds if self.deadline is None else min(seconds, self.deadline - time.monotonic())
         if self.cancelled.wait(max(left, 0.0)):
             raise ProviderError("context canceled")
@@ -115,14 +115,14 @@ class Resource(ABC):
 
     fields: Mapping[str, Field]
     autonamed: bool = False
-    """Whether a `name` is made up where the program gives none."""
+    """Whether a `name` is generated if the program gives none."""
 
     def check(self, inputs: Mapping[str, Any]) -> list[Failure]:
-        """What is wrong with the inputs as the program gave them."""
+        """The errors in the program's inputs."""
         return check(self.fields, inputs)
 
     def settle(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """The inputs that are kept: with defaults and marks of secrecy."""
+        """The inputs that the state keeps: with defaults and secret marks."""
         return with_defaults(self.fields, inputs)
 
     def diff(
@@ -131,24 +131,24 @@ class Resource(ABC):
         state: Mapping[str, Any],  # noqa: ARG002 (for overriding)
         new: Mapping[str, Any],
     ) -> dict[str, Change]:
-        """What changes, by path, from the inputs `old` (and the state they led to) to the inputs `new`."""
+        """Changes by path, from the inputs `old` (and their state) to the inputs `new`."""
         changes = difference(_own(old), _own(new))
         replacing = {name for name, field in self.fields.items() if field.replaces}
         return {path: kind.replacing() if root(path) in replacing else kind for path, kind in changes.items()}
 
     @abstractmethod
     def create(self, call: Call, inputs: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        """Make it: its id and state."""
+        """Create it; returns its id and state."""
 
     @abstractmethod
     def update(self, call: Call, state: dict[str, Any], inputs: dict[str, Any]) -> dict[str, Any]:
-        """Change it in place: its new state."""
+        """Change it in place; returns its new state."""
 
-    def delete(self, call: Call, state: dict[str, Any]) -> None:  # noqa: B027 (mostly nothing to do)
-        """Remove it."""
+    def delete(self, call: Call, state: dict[str, Any]) -> None:  # noqa: B027 (most resources need nothing)
+        """Delete it."""
 
     def read(self, state: dict[str, Any]) -> dict[str, Any]:
-        """What it is now, by the state as it was."""
+        """Its current state, from the old one."""
         return state
 
     def refresh(
@@ -158,11 +158,11 @@ class Resource(ABC):
         state: dict[str, Any],
         inputs: dict[str, Any],
     ) -> tuple[dict[str, Any], dict[str, Any]] | None:
-        """What it is now, and the inputs that would lead there; None: there is none. No inputs: it is imported."""
+        """Its current state, and the inputs that lead to it; None: it does not exist. No inputs: an import."""
         return self.read(state), inputs
 
     def delete_first(self, new: Mapping[str, Any]) -> bool:  # noqa: ARG002
-        """Whether, when it is replaced, the old one has to go before there can be a new one."""
+        """Whether a replacement must delete the old one first."""
         return False
 
 
@@ -175,12 +175,11 @@ class Plugin:
     """A plugin.
 
     Attributes:
-        name: its name.
-        version: the version of the official one it stands in for.
+        version: of the official plugin that it replaces.
         resources: by type token.
         settings: the provider's settings; None: all are accepted, and ignored.
-        configure: takes the provider's settings, without marks of secrecy. Raises ProviderError.
-        functions: by token; from what the program gives to what it gets. They raise ProviderError.
+        configure: receives the provider's settings, without secret marks. Raises ProviderError.
+        functions: by token; from arguments to result. They raise ProviderError.
     """
 
     name: str
@@ -202,17 +201,17 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):
     # -- the plugin as a whole ---------------------------------------------------------------------------------------
 
     def Handshake(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
-        """Agree on what both sides can do."""
+        """Negotiate features with the engine."""
         self._engine.address = self._engine.address or request.engine_address
         return provider_pb2.ProviderHandshakeResponse(accept_secrets=True, accept_resources=True, accept_outputs=True)
 
     def Attach(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
-        """Learn the engine's address (a plugin that was started by hand)."""
+        """Receive the engine's address (for a plugin that was started by hand)."""
         self._engine.address = request.address
         return empty_pb2.Empty()
 
     def Configure(self, request: Any, context: Any) -> Any:  # noqa: N802
-        """Take the provider's settings."""
+        """Apply the provider's settings."""
         if self._plugin.configure is not None:
             try:
                 self._plugin.configure(plain(from_struct(request.args)))
@@ -230,7 +229,7 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):
         return _checked(with_defaults(fields, given), check(fields, decoded(fields, given)))
 
     def DiffConfig(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
-        """Compare the provider's settings: a change never replaces anything."""
+        """Compare the provider's settings: a change never replaces a resource."""
         kinds = provider_pb2.DiffResponse
         if self._plugin.settings is None:
             return kinds(changes=kinds.DIFF_NONE)
@@ -239,17 +238,17 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):
         return kinds(changes=kinds.DIFF_SOME if changed else kinds.DIFF_NONE, diffs=changed)
 
     def GetPluginInfo(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
-        """The version this stands in for."""
+        """The version of the official plugin that it replaces."""
         return plugin_pb2.PluginInfo(version=self._plugin.version)
 
     def GetSchema(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
-        """The least schema that is valid: SDKs are generated from the official one."""
+        """The smallest valid schema: SDKs are generated from the official one."""
         resources: dict[str, object] = {token: {} for token in self._plugin.resources}
         schema = {"name": self._plugin.name, "version": self._plugin.version, "resources": resources}
         return provider_pb2.GetSchemaResponse(schema=json.dumps(schema))
 
     def Cancel(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
-        """Ask every operation to stop waiting."""
+        """Make every operation stop waiting."""
         self._cancelled.set()
         return empty_pb2.Empty()
 
@@ -258,9 +257,7 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):
         function = self._plugin.functions.get(request.tok)
         if function is None:
             served = ", ".join(self._plugin.functions) or "none"
-            text = (
-                f"{request.tok} is no function of this stand-in for the plugin {self._plugin.name}, which has {served}"
-            )
+            text = f"{request.tok} is not a function of the {self._plugin.name} stand-in, which has {served}"
             _fail(context, ProviderError(text))
         try:
             call = Call("", True, None, self._cancelled, self._engine)
@@ -282,13 +279,13 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):
         return _checked(settled, failures)
 
     def Diff(self, request: Any, context: Any) -> Any:  # noqa: N802
-        """Say what changes, and what can only change by a replacement."""
+        """Report what changes, and which changes need a replacement."""
         resource = self._resource(request.urn, context)
         state = from_struct(request.olds)
         old = from_struct(request.old_inputs) or {name: state[name] for name in resource.fields if name in state}
         new = from_struct(request.news)
         for path in request.ignoreChanges:
-            # The engine has already put old values in place; a whole property is enough for engines that do not.
+            # The engine has already restored old values; a whole property is enough for engines that do not.
             if root(path) == path and path in old:
                 new[path] = old[path]
         changes = resource.diff(old, state, new)
@@ -306,7 +303,7 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):
         )
 
     def Create(self, request: Any, context: Any) -> Any:  # noqa: N802
-        """Make a resource."""
+        """Create a resource."""
         resource = self._resource(request.urn, context)
         try:
             identity, state = resource.create(self._call(request, request.preview), from_struct(request.properties))
@@ -317,7 +314,7 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):
         return provider_pb2.CreateResponse(id="" if request.preview else identity, properties=to_struct(state))
 
     def Read(self, request: Any, context: Any) -> Any:  # noqa: N802
-        """Look again."""
+        """Read or import a resource."""
         resource = self._resource(request.urn, context)
         call = Call(request.urn, False, None, self._cancelled, self._engine)
         state, inputs = from_struct(request.properties), from_struct(request.inputs)
@@ -330,7 +327,7 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):
         return provider_pb2.ReadResponse(id=request.id, properties=to_struct(found[0]), inputs=to_struct(found[1]))
 
     def Update(self, request: Any, context: Any) -> Any:  # noqa: N802
-        """Change a resource in place. What fails leaves the old state, so the next run tries again."""
+        """Change a resource in place. A failure leaves the old state, so the next run tries again."""
         resource = self._resource(request.urn, context)
         call = self._call(request, request.preview)
         try:
@@ -340,7 +337,7 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):
         return provider_pb2.UpdateResponse(properties=to_struct(state))
 
     def Delete(self, request: Any, context: Any) -> Any:  # noqa: N802
-        """Remove a resource."""
+        """Delete a resource."""
         resource = self._resource(request.urn, context)
         try:
             resource.delete(self._call(request, preview=False), from_struct(request.properties))
@@ -375,7 +372,7 @@ def _checked(inputs: Mapping[str, Any], failures: list[Failure]) -> Any:
 
 
 def decoded(fields: Mapping[str, Field], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of a provider as they are meant: whatever is no string comes as JSON."""
+    """A provider's settings, decoded: all but strings arrive as JSON."""
     found = {}
     for name, value in given.items():
         known = fields.get(name)
@@ -387,7 +384,7 @@ def decoded(fields: Mapping[str, Field], given: Mapping[str, Any]) -> dict[str, 
 
 
 def _name(urn: str, old: Mapping[str, Any], seed: bytes) -> dict[str, Any]:
-    """The old name if it was made up as well, else a new one; and the mark that says so."""
+    """The old name if it was generated too, else a new one; and the mark of a generated name."""
     if "name" in old and "name" in old.get("__defaults", ()):
         name = old["name"]
     else:
@@ -405,18 +402,18 @@ def _fail_partly(context: Any, error: PartialError, inputs: Any) -> NoReturn:
     status.details.add().Pack(detail)
     context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
     context.abort(grpc.StatusCode.UNKNOWN, str(error))
-    raise AssertionError("abort returns never")
+    raise AssertionError("abort never returns")
 
 
 def _fail(context: Any, error: BaseException) -> NoReturn:
     text = str(error) if isinstance(error, ProviderError) else f"{type(error).__name__}: {error}"
     context.abort(grpc.StatusCode.UNKNOWN, text)
-    raise AssertionError("abort returns never")
+    raise AssertionError("abort never returns")
 
 
 def serve(plugin: Plugin, engine: str = "") -> tuple[grpc.Server, int]:
-    """Serve `plugin` on a free port of the loopback address; the server and the port."""
-    # A command may run for minutes and holds a thread; threads are only made when needed.
+    """Serve `plugin` on a free port of the loopback address; returns the server and the port."""
+    # A command may run for minutes and occupies a thread; threads are created only on demand.
     workers = ThreadPoolExecutor(max_workers=256)
     server = grpc.server(
         workers,

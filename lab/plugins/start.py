@@ -1,4 +1,4 @@
-"""The start of a plugin's process: as few imports as possible, then one line with the port on stdout."""
+"""Starts a plugin's process with as few imports as possible; then prints the port on stdout."""
 
 import contextlib
 import gc
@@ -12,7 +12,7 @@ from typing import Any
 
 
 class _Unused(types.ModuleType):
-    """A module of which another one only wants the names, for classes and annotations of what is not used here."""
+    """A module of which only the names are needed, in classes and annotations that are never used here."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -22,7 +22,7 @@ class _Unused(types.ModuleType):
 
 @contextlib.contextmanager
 def unused(*names: str) -> Iterator[None]:
-    """Inside, these modules are empty ones: what is imported there wants them, and does not need them here."""
+    """Replace these modules by empty ones, for imports that want them but do not need them here."""
     before = {name: sys.modules.get(name, None) for name in names}
     sys.modules |= {name: module or _Unused(name) for name, module in before.items()}
     yield
@@ -32,14 +32,14 @@ def unused(*names: str) -> Iterator[None]:
 
 
 def import_lightly() -> None:
-    """Import gRPC and the SDK's protocol modules, without what comes along with them and serves no plugin.
+    """Import gRPC and the SDK's protocol modules, without their dependencies that no plugin needs.
 
-    Every engine run pays for this twice and more. Only for a process that is a plugin: `import pulumi` does not work
+    Every engine run pays for these imports at least twice. Only for a process that is a plugin: `import pulumi` fails
     afterwards.
     """
     spec = importlib.util.find_spec("pulumi")
     if spec is None or not spec.submodule_search_locations:
-        raise SystemExit(f"pulumi is not installed for {sys.executable}: install requirements.txt there and try again")
+        raise SystemExit(f"pulumi is not installed for {sys.executable}; install requirements.txt there and try again")
     folder = spec.submodule_search_locations[0]
     for name in ("pulumi", "pulumi.runtime", "pulumi.runtime.proto"):
         # The SDK itself would take half a second.
@@ -48,18 +48,18 @@ def import_lightly() -> None:
         sys.modules[name] = package
     names = ["asyncio", "grpc.aio", "grpc.aio._metadata"]
     if importlib.util.find_spec("google._upb") is not None:
-        # The messages in Python, for where there are none in C.
+        # protobuf's pure Python implementation, unused if the C one exists.
         names.append("google.protobuf.internal.python_message")
     with unused(*names):
         from pulumi.runtime.proto import plugin_pb2, provider_pb2_grpc, status_pb2  # noqa: F401, PLC0415
 
 
 def main() -> None:
-    """Serve the plugin named by the first argument until the engine (the parent process) has gone.
+    """Serve the plugin that the first argument names until the engine (the parent process) ends.
 
-    The second argument, where there is one, is the address of the engine.
+    The optional second argument is the address of the engine.
     """
-    gc.disable()  # Next to nothing of what is imported is garbage.
+    gc.disable()  # Imports create almost no garbage.
     import_lightly()
     from .server import Plugin, serve  # noqa: PLC0415 (after import_lightly on purpose)
 
@@ -78,7 +78,7 @@ def main() -> None:
 
         plugin = make_plugin()
     else:
-        raise SystemExit(f"there is no stand-in called {name!r}: there are aws, command, hcloud and tls")
+        raise SystemExit(f"there is no stand-in {name!r}; there are aws, command, hcloud and tls")
     engine = next((argument for argument in sys.argv[2:] if not argument.startswith("-")), "")
     parent = os.getppid()
     _server, port = serve(plugin, engine)
@@ -86,7 +86,7 @@ def main() -> None:
     sys.stdout.flush()
     gc.freeze()
     gc.enable()
-    # An engine that is killed cannot say goodbye, and a plugin must not outlive it.
+    # A killed engine cannot end its plugins, and a plugin must not outlive it.
     never = threading.Event()
     while os.getppid() == parent:
         never.wait(1.0)

@@ -1,6 +1,6 @@
-"""The stand-in for the plugin `tls`: the keys, requests and certificates that the components make, and no others.
+"""The stand-in for the plugin `tls`: only the keys, requests and certificates that the components use.
 
-All of it happens here, on the computer that runs Pulumi; `pki` does the work, this module knows the resources.
+All of it happens on the computer that runs Pulumi. `pki` does the work; this module defines the resources.
 """
 
 from __future__ import annotations
@@ -39,37 +39,37 @@ _VALIDITY: Mapping[str, Field] = {
 
 
 class _TlsResource(Resource):
-    """A resource of the tls plugin: made at once, never contacted again."""
+    """A resource of the tls plugin: created locally, without any remote state."""
 
     outputs: tuple[str, ...] = ()
     secret_outputs: tuple[str, ...] = ()
 
     @abstractmethod
     def make(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """The outputs, from inputs without marks of secrecy. `id` must be among them."""
+        """The outputs, from inputs without secret marks. `id` must be among them."""
 
     def planned(self, inputs: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002 (for overriding)
-        """The outputs that are known before anything is made."""
+        """The outputs that are known before creation."""
         return {}
 
     def check(self, inputs: Mapping[str, Any]) -> list[Failure]:
-        """What is wrong with the inputs, or not served here."""
+        """Inputs that are wrong or not served by the stand-in."""
         return official(super().check(inputs))
 
     def settle(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """The inputs as given, since the official plugin keeps defaults out of them; secret ones marked."""
+        """The inputs as given, because the official plugin does not add defaults to them; secret ones are marked."""
         return {
             name: Secret(plain(value)) if name in self.fields and self.fields[name].secret else value
             for name, value in inputs.items()
         }
 
     def diff(self, old: Mapping[str, Any], state: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Change]:
-        """A default that is spelled out is no change, nor is a mark of secrecy: neither is part of a certificate."""
+        """An explicit default is not a change, nor is a secret mark: neither is part of a certificate."""
         complete = {side: super(_TlsResource, self).settle(values) for side, values in (("old", old), ("new", new))}
         return super().diff(plain(complete["old"]), state, plain(complete["new"]))
 
     def create(self, call: Call, inputs: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        """Make keys or certificates; in a preview, only say which outputs there will be."""
+        """Create keys or certificates; in a preview, only report the outputs."""
         state = {**super().settle(inputs), **self.planned(inputs)}
         if call.preview:
             made: dict[str, Any] = {name: UNKNOWN for name in self.outputs if name not in state}
@@ -85,7 +85,7 @@ class _TlsResource(Resource):
         state: dict[str, Any],
         inputs: dict[str, Any],
     ) -> dict[str, Any]:
-        """Take over what may change in place."""
+        """Apply changes that are possible in place."""
         kept = {name: value for name, value in state.items() if name not in self.fields}
         return {**kept, **super().settle(inputs), **self.planned(inputs)}
 
@@ -101,7 +101,7 @@ class PrivateKey(_TlsResource):
     outputs = (*secret_outputs, "publicKeyOpenssh", "id")
 
     def check(self, inputs: Mapping[str, Any]) -> list[Failure]:
-        """The official plugin's default is P224, which nothing here uses."""
+        """Applies the official plugin's default curve, P224, which the stand-in does not serve."""
         if plain(inputs.get("algorithm")) == "ECDSA" and "ecdsaCurve" not in inputs:
             inputs = {**inputs, "ecdsaCurve": "P224"}
         return super().check(inputs)
@@ -132,19 +132,19 @@ class CertRequest(_TlsResource):
 
 
 class _Certificate(_TlsResource):
-    """A certificate: replaced as soon as it is in its renewal window, whatever else has changed or not."""
+    """A certificate; it is replaced once it is in its renewal window."""
 
     outputs: tuple[str, ...] = ("certPem", "validityStartTime", "validityEndTime", "id")
 
     def planned(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """A window as long as the life makes a certificate due at once."""
+        """A window as long as the validity makes a certificate due at once."""
         hours, early = plain(inputs.get("validityPeriodHours")), plain(inputs.get("earlyRenewalHours", 0))
         if not is_known([hours, early]):
             return {"readyForRenewal": UNKNOWN}
         return {"readyForRenewal": hours == 0 or early >= hours}
 
     def diff(self, old: Mapping[str, Any], state: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Change]:
-        """As for any resource, and by the clock."""
+        """As for any resource, and a replacement if it is due."""
         changes = super().diff(old, state, new)
         if _due(state, plain(new.get("earlyRenewalHours", 0))):
             changes["readyForRenewal"] = Change.UPDATE_REPLACE
@@ -153,7 +153,7 @@ class _Certificate(_TlsResource):
         return changes
 
     def read(self, state: dict[str, Any]) -> dict[str, Any]:
-        """A refresh says whether it is due."""
+        """A refresh updates whether it is due."""
         return {**state, "readyForRenewal": True} if _due(state, plain(state.get("earlyRenewalHours", 0))) else state
 
 
@@ -165,7 +165,7 @@ def _due(state: Mapping[str, Any], early: Any) -> bool:
 
 
 def _parse_time(text: str) -> datetime:
-    """A time in the format of Go, which may have nanoseconds; before Python 3.11 neither those nor Z can be read."""
+    """A time in Go's format; before Python 3.11, `datetime` reads neither nanoseconds nor Z."""
     try:
         whole, zone = text.removesuffix("Z"), "+00:00" if text.endswith("Z") else text[-6:]
         whole = whole.removesuffix(zone)
@@ -187,7 +187,7 @@ class SelfSignedCert(_Certificate):
     outputs = (*_Certificate.outputs, "keyAlgorithm")
 
     def make(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """A certificate signed by its own key."""
+        """A self-signed certificate."""
         from . import pki  # noqa: PLC0415
 
         return pki.self_signed(inputs)
@@ -205,7 +205,7 @@ class LocallySignedCert(_Certificate):
     outputs = (*_Certificate.outputs, "caKeyAlgorithm")
 
     def make(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """A certificate for a request, signed by an authority."""
+        """A certificate for a request, signed by a CA."""
         from . import pki  # noqa: PLC0415
 
         return pki.locally_signed(inputs)

@@ -1,7 +1,7 @@
-"""Property values as the engine sends them: secrets, unknowns, outputs; and the difference of two sets of them.
+"""Property values as the engine sends them (secrets, unknowns, outputs), and the difference of two sets of them.
 
 In this package a value is None, bool, float, str, list, dict, `Secret` or `UNKNOWN`. Assets, archives and resource
-references stay what they are on the wire: dicts with a signature.
+references stay as they are on the wire: dicts with a signature.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _UNKNOWNS: Final = frozenset(
 
 
 class Unknown(enum.Enum):
-    """The one value that says: only known once other resources exist."""
+    """The value of a property that is known only after other resources exist."""
 
     UNKNOWN = "unknown"
 
@@ -41,13 +41,13 @@ UNKNOWN: Final = Unknown.UNKNOWN
 
 @dataclass(frozen=True)
 class Secret:
-    """A value that the engine keeps encrypted in its state and off the screen."""
+    """A value that the engine encrypts in its state and hides on the screen."""
 
     value: Any
 
 
 class Change(enum.IntEnum):
-    """What happened to one property, in the protocol's numbers."""
+    """The kind of a property's change, in the protocol's numbers."""
 
     ADD = 0
     ADD_REPLACE = 1
@@ -57,12 +57,12 @@ class Change(enum.IntEnum):
     UPDATE_REPLACE = 5
 
     def replacing(self) -> Change:
-        """The same change, of a property that cannot change in place."""
+        """The same change, for a property that cannot change in place."""
         return Change(self | 1)
 
 
 def from_struct(struct: struct_pb2.Struct) -> dict[str, Any]:
-    """The properties of a message; properties that are null count as absent, as in the official plugins."""
+    """The properties of a message; null properties count as absent, as in the official plugins."""
     return _fields(struct)
 
 
@@ -130,7 +130,7 @@ def _to_value(value: Any, into: struct_pb2.Value) -> None:
 
 
 def plain(value: Any) -> Any:
-    """`value` without any mark of secrecy, at any depth."""
+    """`value` without secret marks, at any depth."""
     if isinstance(value, Secret):
         return plain(value.value)
     if isinstance(value, list):
@@ -141,7 +141,7 @@ def plain(value: Any) -> Any:
 
 
 def is_known(value: Any) -> bool:
-    """Whether `value` has nothing unknown in it."""
+    """Whether `value` contains nothing unknown."""
     value = plain(value)
     if isinstance(value, list):
         return all(is_known(item) for item in value)
@@ -153,8 +153,8 @@ def is_known(value: Any) -> bool:
 def difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> dict[str, Change]:
     """The paths (`connection.host`, `dnsNames[1]`) at which `new` differs from `old`.
 
-    A secret is one value: what differs inside it is not told apart. Becoming a secret, or no longer being one, is a
-    change as well.
+    A secret is one value: differences inside it are not told apart. Becoming a secret, or ceasing to be one, is a
+    change too.
     """
     changes: dict[str, Change] = {}
     for name in sorted({*old, *new}):
@@ -169,7 +169,7 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "")
 
 
 def _value_difference(old: Any, new: Any, path: str) -> dict[str, Change]:
-    # What has a signature, such as an asset, is one value. Of assets the engine shows their hash alone here.
+    # An object with a signature, such as an asset, is one value. Here the engine sends only an asset's hash.
     if isinstance(old, dict) and isinstance(new, dict) and _SIGNATURE not in {**old, **new}:
         return difference(old, new, path)
     if isinstance(old, list) and isinstance(new, list):
@@ -195,5 +195,5 @@ def _join(prefix: str, name: str) -> str:
 
 
 def root(path: str) -> str:
-    """The property that a path begins with."""
+    """The first property of a path."""
     return path.split(".", 1)[0].split("[", 1)[0]

@@ -1,4 +1,4 @@
-"""The emulated account as the lab sees it: moto's model of it, and what of the lab belongs to it."""
+"""The emulated account: moto's model of it, and what the lab adds."""
 
 import ipaddress
 import threading
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 class Account:
-    """One account, in all regions. Whoever looks at moto's model holds `lock`; what takes time is done without it.
+    """One account, in all regions. Hold `lock` to use moto's model, but not during slow work.
 
     Attributes:
-        servers: The machines, by id of the instance.
-        public: The range of public addresses; this computer has the first one in it.
+        servers: The machines, by instance id.
+        public: The range of public addresses; this computer has the first one.
     """
 
     def __init__(self, lab: Lab) -> None:
@@ -35,22 +35,22 @@ class Account:
         self._given = 9
 
     def regions(self) -> Iterator[Any]:
-        """moto's model of EC2, one for each region that was ever asked for."""
+        """moto's model of EC2 in each region that was ever used."""
         yield from list(ec2_backends[DEFAULT_ACCOUNT_ID].values())
 
     def number(self, identity: str) -> int:
-        """A small number for a resource, for names of interfaces, which are short."""
+        """A small number for a resource, because interface names are short."""
         return self._numbers.setdefault(identity, len(self._numbers) + 1)
 
     def cable(self, identity: str) -> str:
-        """The end on this computer of the cable of a network interface or a router."""
+        """The host's end of the veth pair of a network interface or a router."""
         return f"{self.lab.id}v{self.number(identity)}"
 
     def free_public(self) -> str:
-        """A public address that nobody has, and if possible nobody had: neighbours remember who it was."""
+        """A free public address, if possible one that was never used: neighbours cache addresses."""
         taken = {nic.public_ip for region in self.regions() for nic in region.enis.values()}
         taken |= {address.public_ip for region in self.regions() for address in region.addresses}
-        # .2 to .9 are left for what a test puts there, the upper half for machines of the lab that are strangers.
+        # .2 to .9 are left for tests, the upper half for strangers (machines of the lab outside the cloud).
         for _ in range(10, 128):
             self._given = 10 if self._given == 127 else self._given + 1
             address = str(self.public.network_address + self._given)
@@ -59,7 +59,7 @@ class Account:
         raise RuntimeError(f"no public address is left in {self.public}")
 
     def empty(self) -> None:
-        """Cut the power of all machines and remove their disks and all volumes; moto's model is not touched."""
+        """Cut the power of all machines and remove their disks and all volumes; moto's model stays."""
         with ThreadPoolExecutor(max_workers=8) as pool:
             list(pool.map(lambda server: server.destroy(), self.servers.values()))
         self.servers.clear()

@@ -1,6 +1,6 @@
-"""The public images that the emulated account knows, under the names and owners that they have in AWS.
+"""The public images of the emulated account, with the names and owners that they have in AWS.
 
-Their ids differ from region to region, as in AWS. Whatever the image, the machine that boots is the lab's Debian.
+Their ids differ from region to region, as in AWS. All of them boot the lab's Debian.
 """
 
 import hashlib
@@ -17,9 +17,9 @@ class Release:
 
     Attributes:
         owner: The account that publishes it.
-        root: The device that its root volume is, to the API.
+        root: The device name of its root volume in the API.
         name: Of its images; `{arch}` is amd64 or arm64, `{machine}` x86_64 or arm64, `{build}` one of `builds`.
-        builds: From old to new: build, and the day it was published.
+        builds: From old to new: build and publication date.
     """
 
     owner: str

@@ -1,4 +1,4 @@
-"""The emulated AWS as its user sees it."""
+"""The emulated AWS, as tests and the command line use it."""
 
 import urllib.request
 from typing import Any, ClassVar
@@ -9,7 +9,7 @@ from ..emulator import CloudMachine, EmulatedCloud
 from ..guest import Guest
 
 REGION = "eu-central-1"
-# What can be in an account, by what lists it: the list in the answer, and the name of one in there.
+# Kinds of resources: the call that lists them, the list in its answer, and the id in each entry.
 _KINDS = {
     "instances": ("describe_instances", "Reservations[].Instances[?State.Name != 'terminated'][]", "InstanceId"),
     "volumes": ("describe_volumes", "Volumes", "VolumeId"),
@@ -30,19 +30,19 @@ class AwsCloud(EmulatedCloud):
     kind: ClassVar[str] = "aws"
 
     def environment(self) -> dict[str, str]:
-        """What any client's environment needs: where all services are, and credentials, which may be any."""
+        """The environment of a client: one endpoint for all services, and credentials, which are not checked."""
         keys = {"AWS_ACCESS_KEY_ID": "lab", "AWS_SECRET_ACCESS_KEY": "lab"}
         return {"AWS_ENDPOINT_URL": self.endpoint, "AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION, **keys}
 
     def client(self, service: str = "ec2", region: str = REGION) -> Any:
-        """A client of boto3."""
+        """A boto3 client."""
         import boto3  # noqa: PLC0415 - the lab without a cloud does not need it
 
         keys = {"aws_access_key_id": "lab", "aws_secret_access_key": "lab"}
         return boto3.client(service, region_name=region, endpoint_url=self.endpoint, **keys)
 
     def resources(self, region: str = REGION) -> dict[str, list[str]]:
-        """Ids of everything in the account and one region, by kind, but for what every account has from the start."""
+        """Ids of everything in the account and one region, by kind, except what every account has from the start."""
         import jmespath  # noqa: PLC0415 - comes with boto3
 
         client = self.client(region=region)
@@ -52,7 +52,7 @@ class AwsCloud(EmulatedCloud):
         }
 
     def reset(self) -> None:
-        """Empty the account at once: machines, disks, everything."""
+        """Empty the account: machines, disks, everything."""
         request = urllib.request.Request(f"{self.endpoint}/moto-api/reset", method="POST")  # noqa: S310 - loopback
         with urllib.request.urlopen(request, timeout=120):  # noqa: S310
             pass
@@ -62,7 +62,7 @@ class AwsCloud(EmulatedCloud):
         return [self._machine(instance) for instance in self._instances(region)]
 
     def machine(self, instance: str, region: str = REGION) -> CloudMachine:
-        """The instance of that id, or with that tag Name.
+        """The instance with that id or tag Name.
 
         Raises:
             LabError: there is none.
@@ -70,7 +70,7 @@ class AwsCloud(EmulatedCloud):
         for row in self._instances(region):
             if instance in (row["InstanceId"], _name(row)):
                 return self._machine(row)
-        raise LabError(f"there is no instance {instance!r} in {region} of the emulated cloud in {self.lab.dir}.")
+        raise LabError(f"There is no instance {instance!r} in {region} of the emulated cloud in {self.lab.dir}.")
 
     def _instances(self, region: str) -> list[dict[str, Any]]:
         pages = self.client(region=region).get_paginator("describe_instances").paginate()
@@ -86,7 +86,7 @@ class AwsCloud(EmulatedCloud):
 
 
 def machine_of(lab: Lab, instance: str) -> Guest:
-    """The machine of the instance of that id."""
+    """The machine of the instance with that id."""
     name = f"s{instance[-8:]}"
     return Guest(f"{lab.id}-{name}", lab.dir / "machines" / name, lab.dir / "logs" / f"{name}.log")
 

@@ -1,4 +1,4 @@
-"""Where moto's model and the lab meet: the few methods of moto's that are replaced.
+"""Connects moto's model to the lab by replacing a few of moto's methods.
 
 All of them are called while a request is answered, so the account's lock is held.
 """
@@ -25,7 +25,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def install(account: Account) -> None:
-    """Let moto's instances be machines of the lab, and moto as strict as AWS, from now on and in all regions."""
+    """From now on moto's instances in all regions are machines of the lab, and moto is as strict as AWS."""
     _images()
     _networks(account)
     _instances(account)
@@ -37,7 +37,7 @@ def install(account: Account) -> None:
 def _instead_of(owner: Any, name: str) -> Callable[[Function], Function]:
     def put(function: Function) -> Function:
         if before := getattr(owner, name, None):
-            functools.update_wrapper(function, before)  # the refusals look at what the arguments are called
+            functools.update_wrapper(function, before)  # the refusals read the argument names
         setattr(owner, name, function)
         return function
 
@@ -45,7 +45,7 @@ def _instead_of(owner: Any, name: str) -> Callable[[Function], Function]:
 
 
 def _images() -> None:
-    """The catalogue in place of moto's list of images."""
+    """The catalogue instead of moto's list of images."""
 
     @_instead_of(EC2Backend, "_load_amis")
     def load(self: Any) -> None:
@@ -71,7 +71,7 @@ def _images() -> None:
 
 
 def _networks(account: Account) -> None:
-    """Public addresses of the lab, free private ones, and hardware addresses that stay with the private address."""
+    """Public addresses of the lab, free private ones, and MAC addresses that stay with the private address."""
     for module, name in ((elastic_network_interfaces, "random_public_ip"), (elastic_ip_addresses, "random_ip")):
         setattr(module, name, account.free_public)
     _instead_of(nat_gateways, "random_private_ip")(lambda: None)
@@ -114,14 +114,14 @@ def _networks(account: Account) -> None:
         return gateway
 
     def description(self: Any) -> Any:
-        # moto keeps that of a rule for another group, and does not show it.
+        # For a rule about another group, moto stores the description but does not return it.
         return (self.source_group or self.ip_range).get("Description")
 
     setattr(SecurityGroupRule, "description", property(description))  # noqa: B010 - mypy would object
 
 
 def _instances(account: Account) -> None:
-    """States that follow the machines."""
+    """Instance states that follow the machines."""
     became = {"running": Instance.start, "stopped": Instance.stop, "terminated": Instance.terminate}
 
     def want(state: str) -> Callable[[Any], Any]:
@@ -149,7 +149,7 @@ def _instances(account: Account) -> None:
         became[state](self)
 
     def of_first_card(attribute: str) -> property:
-        # One that is terminated has no card any more, and moto would look for it.
+        # A terminated instance has no network interface, and moto would look for it.
         return property(lambda self: getattr(self.nics.get(0), attribute, None))
 
     for name in ("private_ip", "private_ip_address"):
@@ -162,13 +162,13 @@ def _instances(account: Account) -> None:
 
 
 def _launch(account: Account) -> None:
-    """What moto does not take from a request to launch, and a machine for every instance."""
+    """Launch parameters that moto ignores, and a machine for every instance."""
     original = EC2Backend.run_instances
     asked: dict[str, Any] = {}
 
     @_instead_of(InstanceResponse, "_parse_block_device_mapping")
     def parsed(self: Any) -> list[dict[str, Any]]:
-        # Kept for `run`, which follows.
+        # Kept for `run`, which is called next.
         asked["disks"] = self._get_param("BlockDeviceMappings", [])
         rows = [copy.deepcopy(row) for row in asked["disks"] if "Ebs" in row]
         image = self.ec2_backend.amis.get(self._get_param("ImageId"))
@@ -199,14 +199,14 @@ def _launch(account: Account) -> None:
 
 
 def _volumes(account: Account) -> None:
-    """Disks that come and go while a machine runs."""
+    """Volumes that are attached and detached while a machine runs."""
     attach, detach = EC2Backend.attach_volume, EC2Backend.detach_volume
     delete, modify = EC2Backend.delete_volume, EC2Backend.modify_volume
 
     @_instead_of(EC2Backend, "attach_volume")
     def attached(self: Any, volume_id: str, instance_id: str, *args: Any, **kwargs: Any) -> Any:
         attachment = attach(self, volume_id, instance_id, *args, **kwargs)
-        if server := account.servers.get(instance_id):  # none yet while it is being launched
+        if server := account.servers.get(instance_id):  # none during the launch
             server.show_disks()
         return attachment
 

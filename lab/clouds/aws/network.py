@@ -1,7 +1,7 @@
-"""VPCs on this computer: a bridge with a router each, and what security groups and route tables say as packet filters.
+"""VPCs on this computer: a bridge and a router each, with security groups and route tables as packet filters.
 
-The router stands for what AWS does without a machine: it has the first address of every subnet, goes between subnets,
-and is the internet gateway and the NAT gateways towards the public network, which is the lab's own bridge.
+The router does what AWS does without a machine: it has the first address of every subnet and forwards between them.
+It is also the internet gateway and the NAT gateways towards the public network, the lab's own bridge.
 """
 
 import ipaddress
@@ -13,19 +13,19 @@ from ... import host
 from .. import wires
 from .account import Account
 
-# As an outgoing opening: an empty list would let everything out.
+# Used as the outgoing opening, because an empty list would allow everything out.
 _NOTHING = wires.Opening("tcp", None, ())
 
 
 @dataclass
 class Plan:
-    """What the router of one VPC has to do.
+    """The configuration of a VPC's router.
 
     Attributes:
-        addresses: Of its own towards the subnets, with prefix length.
-        public: Private addresses by the public ones that lead there.
-        nat: Subnets by the public address of the NAT gateway that they use.
-        out: Ways to the public network: subnet and destination.
+        addresses: Its own in the subnets, with prefix length.
+        public: Private address by the public one that is mapped to it.
+        nat: Subnets by the public address of their NAT gateway.
+        out: Routes to the public network: subnet and destination.
     """
 
     addresses: list[str] = field(default_factory=list)
@@ -40,7 +40,7 @@ class Plan:
 
 
 class Networks:
-    """All VPCs of the account that have had an instance. Every method is called by who holds the account's lock."""
+    """All VPCs of the account that have had an instance. Callers hold the account's lock."""
 
     def __init__(self, account: Account) -> None:
         self._account = account
@@ -48,7 +48,7 @@ class Networks:
         self._filters: list[wires.Port] | None = None
 
     def settle(self) -> None:
-        """Let bridges, routers and filters be what moto's model says."""
+        """Make bridges, routers and filters match moto's model."""
         there = {vpc.id: (region, vpc) for region in self._account.regions() for vpc in region.vpcs.values()}
         for vpc_id in [one for one in self._routers if one not in there]:
             self._routers.pop(vpc_id).remove()
@@ -78,7 +78,7 @@ class Networks:
 
 
 class Router:
-    """The router of one VPC: a network namespace with one cable to the VPC's bridge, one to the public one."""
+    """The router of a VPC: a network namespace with an interface to the VPC's bridge and one to the public bridge."""
 
     def __init__(self, account: Account, vpc_id: str) -> None:
         self._lab, self._public = account.lab.id, account.public
@@ -92,19 +92,19 @@ class Router:
             host.call("ip", "link", "add", cable, "type", "veth", "peer", "name", name, "netns", self._name)
             host.call("ip", "link", "set", cable, "master", bridge, "up")
             self._inside("ip", "link", "set", name, "up")
-        # It never tells the machines of a shorter way: in the real cloud there is none.
+        # No redirects: in the real cloud there is no direct path between machines.
         settings = ("ip_forward=1", "conf.all.send_redirects=0", "conf.net.send_redirects=0")
         self._inside("sysctl", "-q", "-w", *(f"net.ipv4.{setting}" for setting in settings))
 
     def follow(self, plan: Plan) -> None:
-        """Do what the plan says from now on."""
+        """Apply the plan."""
         before, self._plan = self._plan or Plan(), plan
         if plan == before:
             return
         self._addresses("net", before.addresses, plan.addresses)
-        # Each by itself: an address that goes takes the others of its network along.
+        # One by one: removing an address also removes the others of its network.
         self._addresses("pub", [f"{one}/32" for one in before.shown], [f"{one}/32" for one in plan.shown])
-        if plan.shown:  # they go with the last address
+        if plan.shown:  # the routes vanish with the last address
             self._inside("ip", "route", "replace", str(self._public), "dev", "pub")
             self._inside("ip", "route", "replace", "default", "via", str(self._public[1]))
         self._inside("nft", "-f", "-", stdin=_rules(plan))
@@ -150,7 +150,7 @@ def _plan(region: Any, vpc: Any, nics: Iterable[Any]) -> Plan:
 
 
 def _routes(region: Any, subnet: Any) -> list[Any]:
-    """The routes of the table that holds for a subnet: its own, or the main one of its VPC."""
+    """The routes of a subnet: from its own table, or from the main table of its VPC."""
     tables = [table for table in region.route_tables.values() if table.vpc_id == subnet.vpc_id]
     for table in sorted(tables, key=lambda one: one.main_association_id is not None):
         if table.main_association_id or any(one.get("SubnetId") == subnet.id for one in table.associations):
@@ -163,7 +163,7 @@ def _rules(plan: Plan) -> str:
     outward = ", ".join(f"{private} : {public}" for public, private in sorted(plan.public.items()))
     before = [f"dnat to ip daddr map {{ {inward} }}"] if inward else []
     after = [f'oifname "pub" snat to ip saddr map {{ {outward} }}'] if outward else []
-    # Who calls a neighbour by its public address comes from its own public address, too.
+    # A machine that calls a neighbour by its public address also gets its own public address as the source.
     after += [f'iifname "net" oifname "net" ct status dnat snat to ip saddr map {{ {outward} }}'] if outward else []
     after += [f'oifname "pub" ip saddr {net} ip daddr {there} snat to {public}' for net, there, public in plan.nat]
     natted = {net for net, _, _ in plan.nat}

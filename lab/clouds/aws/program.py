@@ -8,11 +8,11 @@ from typing import Any
 from ...lab import Lab
 from ..serving import serve
 
-# moto looks at these when it is imported.
+# moto reads these when it is imported.
 for _name in ("EC2_ENABLE_INSTANCE_TYPE_VALIDATION", "ENABLE_AMI_VALIDATION", "EC2_LOAD_DEFAULT_AMIS"):
     os.environ[f"MOTO_{_name}"] = "true"
 
-RESET = "/moto-api/reset"  # what moto calls it
+RESET = "/moto-api/reset"  # moto's path
 
 
 def main(argv: list[str]) -> int:

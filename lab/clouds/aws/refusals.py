@@ -1,4 +1,4 @@
-"""What AWS refuses and moto does not: checks before moto's methods, with the error codes that AWS documents.
+"""What AWS refuses and moto accepts: checks before moto's methods, with the error codes that AWS documents.
 
 All of them are called while a request is answered, so the account's lock is held.
 """
@@ -19,7 +19,7 @@ from moto.ec2.responses import instances
 from moto.iam.exceptions import NotFoundException
 
 Check = Callable[..., None]
-ROOT_SIZE = 8  # GiB, of all images of the catalogue
+ROOT_SIZE = 8  # GiB, for all images of the catalogue
 _USER_DATA = 16384
 _RESERVED_FIRST = 4  # network, router, DNS, future; and the last one of a subnet
 _DESCRIPTION = re.compile(r"[a-zA-Z0-9. _\-:/()#,@\[\]+=&;{}!$*]{0,255}")
@@ -29,14 +29,14 @@ _DEVICE = re.compile(r"/dev/(sd[a-z][1-9]?|sd[b-z][1-9][0-5]?|xvd[a-z]{1,2}|hd[a
 
 
 class _Given(SimpleNamespace):
-    """The arguments of a call; what was not given is None."""
+    """The arguments of a call; absent ones are None."""
 
     def __getattr__(self, name: str) -> Any:
         return None
 
 
 def install() -> None:
-    """Let moto refuse from now on."""
+    """Activate the checks."""
     for name, check in _CHECKS.items():
         _before(name, check)
     find = instances.filter_iam_instance_profiles  # type: ignore[attr-defined]
@@ -88,7 +88,7 @@ def _run_instances(region: Any, given: _Given) -> None:
     if given.user_data is not None and len(base64.b64decode(str(given.user_data))) > _USER_DATA:
         refuse("InvalidParameterValue", f"User data is limited to {_USER_DATA} bytes")
     if given.key_name:
-        refuse("InvalidKeyPair.NotFound", "Key pairs are not emulated: user data say who may log in")
+        refuse("InvalidKeyPair.NotFound", "Key pairs are not emulated: create users with the user data")
     image = region.amis.get(given.image_id)
     _fits(given.instance_type, image)
     for row in given.block_device_mappings or []:
@@ -145,7 +145,7 @@ def _address(region: Any, subnet: Any, text: str) -> None:
 
 
 def addresses(region: Any, subnet: Any) -> set[str]:
-    """The private addresses in a subnet that are taken."""
+    """The private addresses in use in a subnet."""
     nics = [nic for nic in region.enis.values() if nic.subnet.id == subnet.id]
     return {one["PrivateIpAddress"] for nic in nics for one in nic.private_ip_addresses}
 
@@ -206,7 +206,7 @@ def _create_network_interface(
 def _delete_network_interface(region: Any, eni_id: str) -> None:
     card = region.enis.get(eni_id)
     if card and card.instance and card.instance.state != "terminated":
-        # With its instance it goes only while that is being terminated, which the lab says by taking it off first.
+        # During a termination the lab detaches the interface first, so it may go then.
         refuse("InvalidNetworkInterface.InUse", f"Network interface '{eni_id}' is currently in use.")
 
 
@@ -318,7 +318,7 @@ def _describe(what: str, text: str | None) -> None:
 
 
 def _vpc_goes(region: Any, vpc_id: str) -> bool:
-    """Whether moto is just deleting a VPC: then its main route table has gone before its default group."""
+    """Whether moto is deleting a VPC: its main route table goes before its default group."""
     return not any(table.vpc_id == vpc_id for table in region.route_tables.values())
 
 

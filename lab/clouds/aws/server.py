@@ -1,4 +1,4 @@
-"""An instance as a machine of this computer. Its state in moto's model follows what the machine really does."""
+"""An instance as a machine on this computer. Its state in moto's model follows the machine."""
 
 import base64
 import gzip
@@ -22,22 +22,22 @@ _SHUTDOWN_SECONDS = 20
 
 
 def set_state(instance: Any, name: str) -> None:
-    """Let an instance be in a state."""
+    """Set the state of an instance."""
     instance._state.name, instance._state.code = name, _STATES[name]
 
 
 def volume(lab: Lab, identity: str) -> Volume:
-    """The file of the volume `identity`."""
+    """The volume `identity`."""
     return Volume(lab.dir / "aws" / "volumes" / f"{identity}.img")
 
 
 def link(identity: str) -> str:
-    """Where a guest finds the volume `identity`."""
+    """The path of the volume `identity` in a guest."""
     return f"/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_{identity.replace('-', '')}"
 
 
 class Server:
-    """One instance. Every method but `work` is called by who holds the account's lock."""
+    """One instance. Callers hold the account's lock, except for `_work`."""
 
     def __init__(self, account: Account, instance: Any) -> None:
         self.instance = instance
@@ -49,7 +49,7 @@ class Server:
         self._removing = threading.Lock()
 
     def want(self, state: str) -> None:
-        """Bring it to running, stopped or terminated; returns at once."""
+        """Make it running, stopped or terminated; returns at once."""
         self._wanted = state
         set_state(self.instance, _ON_THE_WAY[state])
         if not self._busy:
@@ -57,7 +57,7 @@ class Server:
             threading.Thread(target=self._work, daemon=True).start()
 
     def notice(self) -> None:
-        """See whether it has powered itself off."""
+        """Check whether it has shut itself down."""
         if self._busy or self._is != "running" or self.guest.running:
             return
         ends = self.instance.instance_initiated_shutdown_behavior == "terminate"
@@ -68,7 +68,7 @@ class Server:
         self.guest.reboot()
 
     def show_disks(self) -> None:
-        """Let it see the volumes that it has now; it need not run."""
+        """Show it the volumes that it has now; it may be stopped."""
         if self._is not in ("terminated", "new"):
             self.guest.configure(self._hostname, self._cards(), self._devices())
             if self._is == "running" and not self._busy:
@@ -80,11 +80,11 @@ class Server:
         self._remove()
 
     def pull(self, identity: str) -> None:
-        """Take a volume out of it."""
+        """Detach a volume from it."""
         volume(self._account.lab, identity).pull(self.guest.init)
         self._disks.pop(identity, None)
 
-    # -- slow --------------------------------------------------------------------------------------------------------
+    # -- slow work ---------------------------------------------------------------------------------------------------
 
     def _work(self) -> None:
         while True:
@@ -96,12 +96,12 @@ class Server:
             try:
                 getattr(self, f"_become_{wanted}")()
                 failed = False
-            except Exception:  # a machine must never stay on its way
+            except Exception:  # a machine must never stay in a transitional state
                 traceback.print_exc()
                 failed = True
             with self._account.lock:
                 if failed and wanted == "running":
-                    # What EC2 does when a launch fails.
+                    # As EC2 does when a launch fails.
                     self._wanted = "terminated" if self._is == "new" else "stopped"
                     set_state(self.instance, _ON_THE_WAY[self._wanted])
                     continue
@@ -109,7 +109,7 @@ class Server:
                 if wanted == self._wanted and not (launched and wanted == "running"):
                     self.instance.lab_became(wanted)
                 elif wanted == self._wanted:
-                    set_state(self.instance, wanted)  # moto gave it its public address when it was made
+                    set_state(self.instance, wanted)  # moto assigned the public address at creation
 
     def _become_running(self) -> None:
         with self._account.lock:
@@ -127,11 +127,11 @@ class Server:
         self._remove()
 
     def _remove(self) -> None:
-        with self._removing:  # whoever empties the account meets what terminates by itself
+        with self._removing:  # emptying the account may coincide with a termination
             self.guest.destroy()
 
     def _shut_down(self) -> None:
-        self.guest.press_power_button()  # once: the second time it would not wait for anything
+        self.guest.press_power_button()  # only once: a second press skips the orderly shutdown
         deadline = time.monotonic() + _SHUTDOWN_SECONDS
         while self.guest.running and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -148,7 +148,7 @@ class Server:
         hosts = f"127.0.0.1 localhost\n127.0.1.1 {hostname}\n::1 localhost ip6-localhost ip6-loopback\n"
         self.guest.create(image.ensure(print, image.CLOUD), hostname, seed, hosts + f"{mirror} {MIRROR_NAME}\n")
 
-    # -- what it has -------------------------------------------------------------------------------------------------
+    # -- properties --------------------------------------------------------------------------------------------------
 
     @property
     def _hostname(self) -> str:
@@ -170,7 +170,7 @@ class Server:
         for device, block in self.instance.block_device_mapping.items():
             if device == self.instance.root_device_name:
                 continue  # the root volume is the machine's tree
-            # nvme0n1 would be the root volume; who attached first has the lower number until the next boot.
+            # nvme0n1 would be the root volume; numbers are in the order of attachment until the next boot.
             taken = set(self._disks.values())
             number = self._disks.setdefault(block.volume_id, next(n for n in range(1, 100) if n not in taken))
             disk = volume(self._account.lab, block.volume_id)

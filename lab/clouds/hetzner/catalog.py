@@ -1,4 +1,4 @@
-"""What the cloud offers: locations, server types, images. A snapshot of the real offer; prices are left at zero."""
+"""The cloud's locations, server types and images: a snapshot of the real offer, with zero prices."""
 
 from typing import Any
 
@@ -138,7 +138,7 @@ def _find(rows: list[Row], field: str, wanted: object) -> Row:
 
 
 def location(wanted: object) -> Row:
-    """The location of that id or name.
+    """The location with that id or name.
 
     Raises:
         ApiError: `invalid_input`.
@@ -147,7 +147,7 @@ def location(wanted: object) -> Row:
 
 
 def server_type(wanted: object) -> Row:
-    """The server type of that id or name.
+    """The server type with that id or name.
 
     Raises:
         ApiError: `invalid_input`.
@@ -156,7 +156,7 @@ def server_type(wanted: object) -> Row:
 
 
 def image(wanted: object, architecture: str) -> Row:
-    """The image of that id, or of that name for an architecture.
+    """The image with that id, or with that name for an architecture.
 
     Raises:
         ApiError: `invalid_input`.
@@ -169,7 +169,7 @@ def image(wanted: object, architecture: str) -> Row:
 
 
 def zone_exists(name: object) -> bool:
-    """Whether there is a network zone of that name."""
+    """Whether a network zone has that name."""
     return any(row["network_zone"] == name for row in LOCATIONS)
 
 

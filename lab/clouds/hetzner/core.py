@@ -22,7 +22,7 @@ _FIRST_ID = 1001
 
 
 def now() -> str:
-    """This moment, as the API writes it."""
+    """The current time in the API's format."""
     return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
 
 
@@ -51,17 +51,17 @@ class Request:
         return value
 
     def refuse(self, *names: str) -> None:
-        """Refuse fields that the real API has and the emulator does not, so that none is ignored silently."""
+        """Refuse fields that only the real API has, so that none is ignored silently."""
         for name in names:
             if self.body.get(name):
                 raise invalid(name, "is not emulated")
 
 
 class Cloud:
-    """The account. Every use holds `lock`; slow work runs in actions, which do not.
+    """The account. Hold `lock` to use it; slow work runs in actions, which do not hold it.
 
     Args:
-        machines: What servers, networks and volumes are on this computer; by default nothing boots.
+        machines: The machines, networks and volumes on this computer; by default nothing boots.
     """
 
     def __init__(self, machines: Machines | None = None) -> None:
@@ -71,7 +71,7 @@ class Cloud:
         self._state: dict[str, dict[int, Row]] = {kind: {} for kind in KINDS}
 
     def number(self) -> int:
-        """A number that nothing had before."""
+        """A number that was never used."""
         return next(self._numbers)
 
     def rows(self, kind: str) -> list[Row]:
@@ -79,11 +79,11 @@ class Cloud:
         return [row for _, row in sorted(self._state[kind].items())]
 
     def find(self, kind: str, number: object) -> Row | None:
-        """The resource of that id."""
+        """The resource with that id."""
         return self._state[kind].get(number) if isinstance(number, int) else None
 
     def row(self, kind: str, number: object) -> Row:
-        """The resource of that id.
+        """The resource with that id.
 
         Raises:
             ApiError: `not_found`.
@@ -94,17 +94,17 @@ class Cloud:
         return found
 
     def referred(self, kind: str, request: Request, name: str) -> Row:
-        """The resource whose id a field of a request has; `not_found` if there is none."""
+        """The resource whose id is in a field of a request; `not_found` if there is none."""
         return self.row(kind, request.get(name, int, required=True))
 
     def add(self, kind: str, row: Row) -> Row:
-        """Put in a new resource, under a new id unless it has one."""
+        """Add a new resource, with a new id unless it has one."""
         row.setdefault("id", self.number())
         self._state[kind][row["id"]] = row
         return row
 
     def remove(self, kind: str, row: Row) -> None:
-        """Take a resource away."""
+        """Remove a resource."""
         self._state[kind].pop(row["id"], None)
 
     def free_name(self, kind: str, name: str, but: Row | None = None) -> None:
@@ -119,7 +119,7 @@ class Cloud:
             raise not_unique("name", f"{TITLES[kind]} name is already used")
 
     def update(self, kind: str, request: Request, check_name: Callable[[str], object] = lambda _: None) -> Row:
-        """What PUT does to every kind: another name, other labels."""
+        """PUT for every kind: another name, other labels."""
         row = self.row(kind, request.number)
         name = request.get("name", str, default=row["name"])
         checked = labels.check(request.body.get("labels") if request.body.get("labels") is not None else row["labels"])
@@ -134,12 +134,12 @@ class Cloud:
     def action(
         self, command: str, *resources: tuple[str, int], work: Work | None = None, server: Row | None = None
     ) -> Row:
-        """Begin an action and return it as it is at its beginning.
+        """Begin an action and return it as it is at its start.
 
         Args:
             command: Its name in the API.
-            resources: Type and id of what it is about.
-            work: What it does, in a thread of its own; it may raise. Without it all was done already.
+            resources: Type and id of the resources that it is about.
+            work: Runs in its own thread; may raise. Without it the action is already complete.
             server: A server that is locked meanwhile.
         """
         row = self.add(
@@ -164,7 +164,7 @@ class Cloud:
         return seen
 
     def unlocked(self, server: Row) -> Row:
-        """The server, when no action is on it.
+        """The server, if no action is running on it.
 
         Raises:
             ApiError: `locked`.
@@ -196,5 +196,5 @@ class Cloud:
 
 
 def shown(row: Row) -> Row:
-    """A resource without what only the emulator knows."""
+    """A resource without the emulator's internal fields."""
     return {key: value for key, value in row.items() if not key.startswith("_")}

@@ -1,9 +1,9 @@
-"""What the emulated API answers instead of doing what it was asked for."""
+"""The errors of the emulated API."""
 
 from collections.abc import Mapping
 from typing import Any
 
-# Status by code, for those codes that always come with the same one (the overview in the API's documentation).
+# Status by code, for codes that always have the same one (from the overview in the API's documentation).
 _STATUS = {
     "json_error": 400,
     "unauthorized": 401,
@@ -18,13 +18,12 @@ _STATUS = {
 
 
 class ApiError(Exception):
-    """A refusal.
+    """A refused request.
 
     Args:
-        code: The documented code.
-        message: For people.
+        code: As documented.
         details: As documented for the code.
-        status: The HTTP status; by default the documented one of the code, 422 for those of single operations.
+        status: The HTTP status; by default the documented one of the code, 422 for codes of single operations.
     """
 
     def __init__(

@@ -88,7 +88,7 @@ def _applied(cloud: Cloud, row: Row, servers: list[int]) -> list[Row]:
 
 
 def _apply(cloud: Cloud, row: Row, entries: list[Any], *, missing_status: int) -> list[int]:
-    """Apply a firewall to all or none of these; returns the servers."""
+    """Apply a firewall to all of these or to none; returns the servers."""
     servers = _servers(entries)
     for number in servers:
         server = cloud.find("servers", number)
@@ -143,7 +143,7 @@ def _rule(number: int, entry: object) -> Row:
     if (port is not None) != (protocol in ("tcp", "udp")):
         raise invalid(f"{where}.port", "is required for tcp and udp, and for these only")
     if port is not None and not _right_ports(port):
-        raise invalid(f"{where}.port", f"'{port}' is no port, range of ports, or any")
+        raise invalid(f"{where}.port", f"'{port}' is not a port, a range of ports, or any")
     ips = {key: request.get(key, list, default=[]) for key in ("source_ips", "destination_ips")}
     mine, other = ("source_ips", "destination_ips") if direction == "in" else ("destination_ips", "source_ips")
     if not ips[mine] or ips[other]:
@@ -152,7 +152,7 @@ def _rule(number: int, entry: object) -> Row:
         raise invalid(f"{where}.{mine}", f"at most {_MOST_IPS} ranges are allowed")
     for text in ips[mine]:
         if not _is_range(text):
-            raise invalid(f"{where}.{mine}", f"'{text}' is no range in CIDR notation with empty host bits")
+            raise invalid(f"{where}.{mine}", f"'{text}' is not a range in CIDR notation with empty host bits")
     description = request.get("description", str)
     if len(description or "") > 255:
         raise invalid(f"{where}.description", "is longer than 255 characters")

@@ -1,4 +1,4 @@
-"""The emulated Hetzner Cloud as its user sees it."""
+"""The emulated Hetzner Cloud, as tests and the command line use it."""
 
 import json
 import urllib.error
@@ -20,7 +20,7 @@ class HetznerCloud(EmulatedCloud):
 
     @property
     def token(self) -> str:
-        """The one token that is right, of 64 characters.
+        """The only valid token, of 64 characters.
 
         Raises:
             LabError: it was not started.
@@ -28,11 +28,11 @@ class HetznerCloud(EmulatedCloud):
         return self._read("token")
 
     def environment(self) -> dict[str, str]:
-        """What a client's environment needs: endpoint and token."""
+        """The environment of a client: endpoint and token."""
         return {"HCLOUD_ENDPOINT": self.endpoint, "HCLOUD_TOKEN": self.token}
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        """One request to the API, for looking at it without a client.
+        """One request to the API without a client.
 
         Raises:
             LabError: it was refused.
@@ -48,7 +48,7 @@ class HetznerCloud(EmulatedCloud):
         return json.loads(content) if content else None
 
     def resources(self) -> dict[str, list[str]]:
-        """Names of everything in the account, by kind; primary IPs are among them, actions are not."""
+        """Names of everything in the account, by kind, with primary IPs and without actions."""
         return {kind: [row["name"] for row in self._all(kind)] for kind in _KINDS}
 
     def machines(self) -> list[CloudMachine]:
@@ -56,7 +56,7 @@ class HetznerCloud(EmulatedCloud):
         return [self._machine(row) for row in self._all("servers")]
 
     def machine(self, server: int | str) -> CloudMachine:
-        """The server of that id or name.
+        """The server with that id or name.
 
         Raises:
             LabError: there is none.
@@ -64,7 +64,7 @@ class HetznerCloud(EmulatedCloud):
         for row in self._all("servers"):
             if str(server) in (str(row["id"]), row["name"]):
                 return self._machine(row)
-        raise LabError(f"there is no server {server!r} in the emulated cloud in {self.lab.dir}.")
+        raise LabError(f"There is no server {server!r} in the emulated cloud in {self.lab.dir}.")
 
     def _machine(self, row: dict[str, Any]) -> CloudMachine:
         four = row["public_net"]["ipv4"]
@@ -82,6 +82,6 @@ class HetznerCloud(EmulatedCloud):
 
 
 def guest_of(lab: Lab, server: int) -> Guest:
-    """The machine of the server of that id."""
+    """The machine of the server with that id."""
     name = f"s{server}"
     return Guest(f"{lab.id}-{name}", lab.dir / "machines" / name, lab.dir / "logs" / f"{name}.log")

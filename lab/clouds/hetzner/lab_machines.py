@@ -1,4 +1,4 @@
-"""The machines, networks and volumes of the account as machines, bridges and files of this computer."""
+"""The account's machines, networks and volumes as machines, bridges and files on this computer."""
 
 import ipaddress
 import json
@@ -17,7 +17,7 @@ _PRIVATE_MTU = 1450
 
 
 class LabMachines(Machines):
-    """The machines of a lab. Making this object makes the public network, which is the lab's bridge."""
+    """The machines of a lab. Creating this object creates the public network on the lab's bridge."""
 
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
@@ -122,7 +122,7 @@ class LabMachines(Machines):
             if four:
                 addresses.append(f"{four['ip']}/{self.public.prefixlen}")
                 gateways.append(str(self.public[1]))
-            if six:  # all of them on one link
+            if six:  # all public IPv6 ranges are on one link
                 addresses.append(f"{ipaddress.IPv6Network(six['ip'])[1]}/{self.public_six.prefixlen}")
                 gateways.append("fe80::1")
             mac = wires.mac(self.lab, four["ip"] if four else str(ipaddress.IPv4Address(server["id"])))

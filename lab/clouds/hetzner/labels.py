@@ -1,4 +1,4 @@
-"""Labels, by the rules of the API's documentation."""
+"""Labels, by the rules in the API's documentation."""
 
 import re
 

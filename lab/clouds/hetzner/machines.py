@@ -1,8 +1,8 @@
-"""What the account asks of the computer. As written here nothing boots: servers are on or off in the account only.
+"""What the account needs from the computer. This base class boots nothing: servers are on or off in the account only.
 
-`lab_machines` has the machines that really boot.
+`lab_machines` has the machines that boot.
 """
-# ruff: noqa: ARG002 - what is asked of machines that are none
+# ruff: noqa: ARG002 - the base class ignores its arguments
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class Machines:
-    """No machines: all that an account needs where nobody logs in.
+    """No machines, for accounts without logins.
 
     Attributes:
-        lab: What the names of everything on the computer begin with.
+        lab: The prefix of all names on the computer.
         public: The range of public addresses.
         public_six: The same for IPv6.
     """
@@ -27,30 +27,30 @@ class Machines:
 
     @property
     def public_six(self) -> ipaddress.IPv6Network:
-        """One of those for documentation, told apart by the public range of IPv4."""
+        """From the documentation range, made unique by the public IPv4 range."""
         third = int(self.public.network_address) >> 8 & 255
         return ipaddress.IPv6Network((0x20010DB8 << 96 | third << 80, 48))
 
     def connect(self, network: Row) -> None:
-        """Make what is missing of a network: its bridge, and its router with the network's routes."""
+        """Create what is missing of a network: its bridge, and its router with the network's routes."""
 
     def disconnect(self, network: Row) -> None:
         """Remove a network."""
 
     def filter(self, cloud: Cloud) -> None:
-        """Let the packet filters be what the firewalls say."""
+        """Make the packet filters match the firewalls."""
 
     def install(self, cloud: Cloud, server: Row) -> None:
-        """A new disk for a server, with what cloud-init has to know on it."""
+        """A new disk for a server, with cloud-init's data on it."""
 
     def configure(self, cloud: Cloud, server: Row) -> None:
-        """Write down what a server has to find at its next boot."""
+        """Write the files for a server's next boot."""
 
     def start(self, cloud: Cloud, server: Row) -> None:
         """Power on a server."""
 
     def running(self, server: Row) -> bool:
-        """Whether a server that should run does; it may have powered itself off."""
+        """Whether a server that should run does; it may have shut itself down."""
         return True
 
     def press(self, server: Row) -> None:
@@ -58,7 +58,7 @@ class Machines:
         server["status"] = "off"
 
     def reboot(self, server: Row) -> None:
-        """Ask a server to boot again, without waiting."""
+        """Ask a server to reboot, without waiting."""
 
     def cut(self, server: Row) -> None:
         """Cut a server's power."""
@@ -67,22 +67,22 @@ class Machines:
         """Cut a server's power and remove its disk."""
 
     def plug(self, server: Row, card: Any) -> None:
-        """Give a running server a network card."""
+        """Add a network interface to a running server."""
 
     def unplug(self, server: Row, card: Any) -> None:
-        """Take it away."""
+        """Remove a network interface."""
 
     def card(self, cloud: Cloud, net: Row) -> Any:
-        """The card of one attachment to a network."""
+        """The interface of one attachment to a network."""
 
     def size_volume(self, volume: Row) -> None:
-        """Let a volume have its size; make it if it is new."""
+        """Set a volume's size; create it if it is new."""
 
     def show_volumes(self, cloud: Cloud, server: Row) -> None:
-        """Let a server see the volumes that it has now."""
+        """Show a server the volumes that it has now."""
 
     def pull_volume(self, volume: Row, server: Row | None) -> None:
-        """Take a volume out of a server, or out of one that is gone."""
+        """Detach a volume from a server, or from one that is gone."""
 
     def remove_volume(self, volume: Row) -> None:
-        """Remove a volume with all that is on it."""
+        """Remove a volume with its data."""

@@ -14,7 +14,7 @@ _MOST_SUBNETS, _MOST_ROUTES, MOST_SERVERS = 50, 100, 100
 
 
 def gateway(network: Row) -> ipaddress.IPv4Address:
-    """The address in a network that belongs to the cloud's router."""
+    """The address of the cloud's router in a network."""
     return Network(network["ip_range"]).network_address + 1
 
 
@@ -90,7 +90,7 @@ def delete_route(cloud: Cloud, request: Request) -> Row:
 
 
 def parse_range(field: str, text: str, *, longest: int) -> Network:
-    """A private range of IPv4.
+    """A private IPv4 range.
 
     Raises:
         ApiError: `invalid_input`.
@@ -98,7 +98,7 @@ def parse_range(field: str, text: str, *, longest: int) -> Network:
     try:
         network = Network(text)
     except ValueError as error:
-        raise invalid(field, f"'{text}' is no range of IPv4: {error}") from None
+        raise invalid(field, f"'{text}' is not an IPv4 range: {error}") from None
     if not any(network.subnet_of(private) for private in _PRIVATE):
         raise invalid(field, f"{network} is not in one of the private ranges of RFC1918")
     if network.prefixlen > longest:
@@ -107,7 +107,7 @@ def parse_range(field: str, text: str, *, longest: int) -> Network:
 
 
 def subnets(network: Row, zone: str | None = None) -> list[Network]:
-    """The subnets of a network, in the order of their ranges; only those in a zone if one is given."""
+    """The subnets of a network, in the order of their ranges; with `zone`, only those in it."""
     return sorted(Network(one["ip_range"]) for one in network["subnets"] if zone in (None, one["network_zone"]))
 
 
@@ -127,7 +127,7 @@ def choose(cloud: Cloud, network: Row, zone: str, *, ip: str | None = None, ip_r
     if ip_range is not None:
         wanted = parse_range("ip_range", ip_range, longest=30)
         if wanted not in subnets(network):
-            raise invalid("ip_range", f"{wanted} is no subnet of the network")
+            raise invalid("ip_range", f"{wanted} is not a subnet of the network")
         here = [one for one in here if one == wanted]
     if not here:
         raise ApiError("no_subnet_available", "the network has no subnet in the network zone of the server")
@@ -135,7 +135,7 @@ def choose(cloud: Cloud, network: Row, zone: str, *, ip: str | None = None, ip_r
     if ip is not None:
         _check_address(ip, network, here, taken)
         return ip
-    # The last subnet first: what the real service does when it may choose.
+    # The last subnet comes first, as in the real service.
     for candidate in (address for one in reversed(here) for address in _free(one, network)):
         if str(candidate) not in taken:
             return str(candidate)
@@ -150,7 +150,7 @@ def _check_address(text: str, network: Row, among: list[Network], taken: set[str
     try:
         address = ipaddress.IPv4Address(text)
     except ValueError:
-        raise invalid("ip", f"'{text}' is no address of IPv4") from None
+        raise invalid("ip", f"'{text}' is not an IPv4 address") from None
     subnet = next((one for one in among if address in one), None)
     if subnet is None:
         raise invalid("ip", f"{address} is in no subnet that the server can be attached to")
@@ -160,7 +160,7 @@ def _check_address(text: str, network: Row, among: list[Network], taken: set[str
 
 
 def attachment(server: Row, network: int) -> Row | None:
-    """How a server is attached to the network of that id, if it is."""
+    """The server's attachment to the network with that id, if there is one."""
     found: Row | None = next((net for net in server["private_net"] if net["network"] == network), None)
     return found
 
@@ -196,7 +196,7 @@ def _add_route(row: Row, request: Request) -> None:
     try:
         address = ipaddress.IPv4Address(via)
     except ValueError:
-        raise invalid("gateway", f"'{via}' is no address of IPv4") from None
+        raise invalid("gateway", f"'{via}' is not an IPv4 address") from None
     if address not in Network(row["ip_range"]) or address in (gateway(row), _PUBLIC_GATEWAY):
         raise invalid("gateway", f"{address} cannot be a gateway in the network")
     if destination.prefixlen:

@@ -14,7 +14,7 @@ def main(argv: list[str]) -> int:
     """Serve the account in the lab's directory `argv[0]` until killed."""
     lab = Lab(argv[0])
     machines = LabMachines(lab)
-    token = secrets.token_hex(32)  # of the length that clients expect
+    token = secrets.token_hex(32)  # clients expect this length
     serve(lab.dir / "hetzner", machines.public, api(Cloud(machines), token), PREFIX, token=token)
     return 0
 

@@ -216,7 +216,7 @@ def detach_from_network(cloud: Cloud, request: Request) -> Row:
 
 
 def delete_network(cloud: Cloud, request: Request) -> None:
-    """DELETE /networks/{id}: its servers are taken out of it."""
+    """DELETE /networks/{id}: its servers are detached."""
     network = cloud.row("networks", request.number)
     attached = [row for row in cloud.rows("servers") if networks.attachment(row, network["id"])]
     for server in attached:
@@ -270,7 +270,7 @@ def _attach(cloud: Cloud, row: Row, network: Row, ip: str) -> Row:
     return net
 
 
-# --- inside --------------------------------------------------------------------------------------------------------
+# --- internals -----------------------------------------------------------------------------------------------------
 
 
 def _zone(row: Row) -> str:
@@ -279,7 +279,7 @@ def _zone(row: Row) -> str:
 
 def _check_name(name: str) -> None:
     if not _HOST_NAME.fullmatch(name):
-        raise invalid("name", f"'{name}' is no valid hostname")
+        raise invalid("name", f"'{name}' is not a valid hostname")
 
 
 def _ssh_key(cloud: Cloud, wanted: object) -> Row:
@@ -303,7 +303,7 @@ def _give_addresses(cloud: Cloud, row: Row, public: dict[str, Any]) -> None:
             ip = _free_public(cloud)
             pointer: Any = f"static.{'.'.join(reversed(ip.split('.')))}.clients.your-server.de"
         else:
-            # A /64 of its own in the range.
+            # A /64 for each server in the range.
             start = int(cloud.machines.public_six.network_address) + (row["id"] % 60000 << 64)
             ip, pointer = str(ipaddress.IPv6Network((start, 64))), []
         number = cloud.number()
@@ -329,8 +329,8 @@ def _give_addresses(cloud: Cloud, row: Row, public: dict[str, Any]) -> None:
 
 
 def _free_public(cloud: Cloud) -> str:
-    """A public address that no server has."""
+    """A free public address."""
     taken = {row["ip"] for row in cloud.rows("primary_ips")}
-    # .2 to .9 are left for what a test puts there, the upper half for machines of the lab that are strangers.
+    # .2 to .9 are left for tests, the upper half for strangers (machines of the lab outside the cloud).
     addresses = (str(cloud.machines.public[n]) for n in range(10, 128))
     return next(address for address in addresses if address not in taken)

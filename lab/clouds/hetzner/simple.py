@@ -55,7 +55,7 @@ def group_servers(cloud: Cloud, group: int) -> list[int]:
 
 
 def room_in_group(cloud: Cloud, group: Row) -> None:
-    """Refuse one server more than a group takes.
+    """Refuse a server more than a group can hold.
 
     Raises:
         ApiError: `placement_error`.
@@ -101,6 +101,6 @@ def _fingerprint(text: str) -> str:
         if blob[4 : 4 + length].decode() != words[0]:
             raise ValueError
     except (ValueError, binascii.Error):
-        raise invalid("public_key", "is no public key in OpenSSH's format") from None
+        raise invalid("public_key", "is not a public key in OpenSSH's format") from None
     digest = hashlib.md5(blob, usedforsecurity=False).hexdigest()
     return ":".join(digest[n : n + 2] for n in range(0, 32, 2))

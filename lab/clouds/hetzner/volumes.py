@@ -106,7 +106,7 @@ def resize(cloud: Cloud, request: Request) -> Row:
 
 def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
-        raise invalid("name", f"'{name}' is no valid name of a volume")
+        raise invalid("name", f"'{name}' is not a valid volume name")
 
 
 def _size(request: Request) -> int:

@@ -1,4 +1,4 @@
-"""The API towards its clients: paths, pages, the token, refusals."""
+"""The API's HTTP side: paths, pages, the token, refusals."""
 
 import secrets
 import traceback
@@ -67,7 +67,7 @@ _CHANGES: dict[tuple[str, str], Handler] = {
 
 
 def api(cloud: Cloud, token: str) -> flask.Flask:
-    """The API of an account as a WSGI application, for clients that have the token."""
+    """The API of an account as a WSGI application, for clients with the token."""
     app = flask.Flask(__name__)
 
     @app.before_request
@@ -82,7 +82,7 @@ def api(cloud: Cloud, token: str) -> flask.Flask:
             wrong_method = error.code == 405
             code = "method_not_allowed" if wrong_method else "not_found"
             error = ApiError(code, f"{flask.request.method} {flask.request.path} is not emulated")
-        if not isinstance(error, ApiError):  # whatever it is, the client is told, and the log says where
+        if not isinstance(error, ApiError):  # the client gets an error, and the log the traceback
             traceback.print_exception(error)
             error = ApiError("server_error", "the emulator failed, see its log")
         return error.body, error.status
@@ -141,7 +141,7 @@ def _listing(kind: str) -> Handler:
 
 
 def _chosen(rows: Iterable[Row], request: Request) -> list[Row]:
-    """The rows that a list with the query of a request has."""
+    """The rows that match the query of a request."""
     filters = {key: values for key, values in request.query.items() if key in _FILTERS}
     return [row for row in rows if all(key not in row or str(row[key]) in values for key, values in filters.items())]
 
@@ -163,5 +163,5 @@ def _page(kind: str, rows: list[Row], request: Request) -> Row:
 def _number(request: Request, name: str, default: int, largest: int) -> int:
     text = request.query.get(name, [str(default)])[-1]
     if not text.isdigit() or int(text) < 1:
-        raise invalid(name, f"'{text}' is no positive number")
+        raise invalid(name, f"'{text}' is not a positive number")
     return min(int(text), largest)

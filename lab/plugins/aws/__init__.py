@@ -36,7 +36,7 @@ _TYPES: Mapping[str, Callable[[str, Cloud], AwsResource]] = {
 
 
 def make_plugin() -> Plugin:
-    """The plugin, without an account yet."""
+    """The plugin, not yet configured with an account."""
     cloud = Cloud()
     resources = {f"aws:{name}": kind(f"aws:{name}", cloud) for name, kind in _TYPES.items()}
     functions = {

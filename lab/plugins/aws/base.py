@@ -1,4 +1,4 @@
-"""What all resources of AWS have in common: one class per type, mostly filled in by a table."""
+"""The base class of all AWS resources: one subclass per type, mostly a table."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ BUSY: Final = ("DependencyViolation", "InvalidParameterValue.InUse", "VolumeInUs
 
 
 class AwsResource(RestResource):
-    """One type of resource of EC2.
+    """One type of EC2 resource.
 
     Attributes:
-        title: What the API calls one, `Vpc`: it names the calls and the ids. `plural` where that is not title + s.
-        prefix: What ids begin with.
-        marks: What `TagSpecifications` calls one; empty: it has no tags.
-        in_place: Properties that `change` of the subclass takes care of; changing another one but tags is refused.
-        sent, where: As in RestResource; names of the API are those of the properties, capitalised.
+        title: The API's name, `Vpc`: calls and ids contain it. `plural` if that is not title + s.
+        prefix: Of the ids.
+        marks: Its name in `TagSpecifications`; empty: it has no tags.
+        in_place: Properties that the subclass's `change` handles; a change of another one, except tags, is refused.
+        sent, where: As in RestResource; the API's names are those of the properties, capitalised.
     """
 
     package = PACKAGE
@@ -39,11 +39,11 @@ class AwsResource(RestResource):
         self.cloud = cloud
 
     def ec2(self, operation: str, **given: Any) -> dict[str, Any]:
-        """One request to EC2. Errors as for `Cloud.ask`."""
+        """One request to EC2. Raises what `Cloud.ask` raises."""
         return self.cloud.ask("ec2", operation, **given)
 
     def found(self, operation: str, **given: Any) -> list[dict[str, Any]]:
-        """What a request describes: the one list in the answer, empty where the API knows no such thing."""
+        """What a request describes: the only list in the answer, empty if the API knows no such resource."""
         try:
             answer = self.ec2(operation, **given)
         except RefusedError as error:
@@ -55,14 +55,14 @@ class AwsResource(RestResource):
     # -- inputs ------------------------------------------------------------------------------------------------------
 
     def check(self, inputs: Mapping[str, Any]) -> list[Failure]:
-        """Also that the region is the provider's."""
+        """Also checks that the region is the provider's."""
         failures = super().check(inputs)
         region = plain(inputs.get("region"))
         if region not in (None, UNKNOWN, self.cloud.region):
-            failures.append(Failure("region", "this stand-in serves the provider's region only"))
+            failures.append(Failure("region", "this stand-in serves only the provider's region"))
         return failures
 
-    # -- the life of one ---------------------------------------------------------------------------------------------
+    # -- lifecycle ---------------------------------------------------------------------------------------------------
 
     def make(self, call: Call, given: Values) -> tuple[str, Mapping[str, Any]]:  # noqa: ARG002 - for overriding
         """One call, with the properties in `sent` and the tags."""
@@ -71,26 +71,26 @@ class AwsResource(RestResource):
         return str(thing[f"{self.title}Id"]), thing
 
     def body(self, given: Values) -> Values:
-        """What creation sends."""
+        """The body of the creation request."""
         return {self.where.get(name, pascal(name)): given[name] for name in self.sent if given.get(name) is not None}
 
     def tagged(self, given: Values) -> Values:
-        """The part of a request that gives a new resource its tags."""
+        """The part of a request that sets a new resource's tags."""
         tags = [{"Key": key, "Value": value} for key, value in (given.get("tags") or {}).items()]
         return {"TagSpecifications": [{"ResourceType": self.marks, "Tags": tags}]} if tags else {}
 
     def ready(self, call: Call, identity: str, answer: Mapping[str, Any], given: Values) -> None:  # noqa: ARG002
-        """As in RestResource; there are no actions to wait for."""
+        """As in RestResource; EC2 has no actions to wait for."""
         self.finish(call, identity, given)
 
     def look(self, call: Call, identity: str) -> Values | None:  # noqa: ARG002 - for overriding
-        """It, as it is described."""
+        """Its description by the API."""
         ids = {f"{self.title}Ids": [identity]}
         found = self.found(f"describe_{snake(self.plural or f'{self.title}s')}", **ids)
         return dict(found[0]) if found else None
 
     def seen(self, thing: Mapping[str, Any], given: Values) -> Values:  # noqa: ARG002 - for overriding
-        """The properties that the API shows, and those that follow."""
+        """The properties that the API returns, and those that follow from them."""
         found = {}
         for name in self.outputs:
             value = dig(thing, self.where.get(name, pascal(name)))
@@ -102,22 +102,22 @@ class AwsResource(RestResource):
         return found
 
     def change(self, call: Call, change: Difference) -> None:  # noqa: ARG002 - for overriding
-        """Its tags."""
+        """Update its tags."""
         for name in self.fields:
             if name not in ("tags", *self.in_place) and change.at(name):
-                raise ProviderError(f"{name}: this stand-in does not change it: use the official plugin for it")
+                raise ProviderError(f"{name}: this stand-in cannot change it; install the official plugin")
         if change.at("tags"):
             self.retag(change.identity, change.old.get("tags") or {}, change.new.get("tags") or {})
 
     def retag(self, identity: str, old: Mapping[str, str], new: Mapping[str, str]) -> None:
-        """Let it have other tags."""
+        """Replace its tags."""
         if gone := [{"Key": key} for key in old if key not in new]:
             self.ec2("delete_tags", Resources=[identity], Tags=gone)
         if changed := [{"Key": key, "Value": value} for key, value in new.items() if old.get(key) != value]:
             self.ec2("create_tags", Resources=[identity], Tags=changed)
 
     def remove(self, call: Call, identity: str, state: Values) -> None:  # noqa: ARG002 - for overriding
-        """One call, again while something still depends on it."""
+        """One call, repeated while other resources depend on it."""
         names = {f"{self.title}Id": identity}
         patiently(call, BUSY, lambda: self.ec2(f"delete_{self._snake}", **names))
 
@@ -127,7 +127,7 @@ class AwsResource(RestResource):
 
 
 def tags_of(thing: Mapping[str, Any]) -> dict[str, str]:
-    """The tags of what was described, without those of AWS's own."""
+    """The tags in a description, without AWS's own."""
     rows = thing.get("Tags") or thing.get("TagSet") or []
     return {row["Key"]: row["Value"] for row in rows if not row["Key"].startswith("aws:")}
 
@@ -143,5 +143,5 @@ def snake(title: str) -> str:
 
 
 def checksum(text: str) -> int:
-    """A number to make an id of, for what has none in the API; the official plugin makes the same."""
+    """A number for the id of a resource that has none in the API, as in the official plugin."""
     return zlib.crc32(text.encode())

@@ -1,4 +1,4 @@
-"""The account behind the plugin: its settings, clients of boto3, and the waits that the official plugin does."""
+"""The plugin's account: its settings, boto3 clients, and the waits of the official plugin."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PACKAGE: Final = "pulumi_aws"
 _OFFICIAL: Final = "amazonaws.com"
 _SECONDS: Final = 600.0
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 2.0
-# Settings of which this stand-in needs nothing: there is nothing that it would check beforehand.
+# Settings that this stand-in can ignore, because it makes no checks in advance.
 _IGNORED: Final = ("skip", "s3", "retry", "tokenBucket", "max", "sts", "insecure")
 _SERVED: Final = ("region", "accessKey", "secretKey", "token", "endpoints")
 Found = TypeVar("Found")
@@ -31,7 +31,7 @@ def settings() -> Mapping[str, Field]:
 
 
 class Cloud:
-    """The account and its region, known once the plugin has its settings."""
+    """The account and its region; available once the plugin is configured."""
 
     def __init__(self) -> None:
         self._settings: dict[str, Any] = {}
@@ -39,29 +39,29 @@ class Cloud:
         self._lock = threading.Lock()
 
     def configure(self, given: Mapping[str, Any]) -> None:
-        """Take the provider's settings; nothing is asked of the account yet."""
+        """Apply the provider's settings; sends no request yet."""
         chosen = decoded(settings(), given)
         for name, value in chosen.items():
             if name not in _SERVED and not name.startswith((*_IGNORED, "version", "__")) and value:
-                raise ProviderError(f"aws:{name}: this stand-in does not serve it: use the official plugin for it")
+                raise ProviderError(f"aws:{name}: this stand-in does not serve it; install the official plugin")
         if not is_known(chosen):
-            raise ProviderError("the provider's settings have to be known before anything is made")
+            raise ProviderError("the provider's settings must be known before a resource is created")
         self._settings = chosen
         _ = self.region
 
     @property
     def region(self) -> str:
-        """The region of everything that names none of its own."""
+        """The default region of all requests."""
         found = self._settings.get("region") or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
         if not found or found is UNKNOWN:
             raise ProviderError("missing region: set aws:region in the stack's configuration, or AWS_REGION")
         return str(found)
 
     def client(self, service: str) -> Any:
-        """A client of one service."""
+        """A boto3 client of a service."""
         with self._lock:
             if service not in self._clients:
-                # Here, because a preview mostly needs none, and the import takes half a second.
+                # Imported here: a preview mostly needs none, and the import takes half a second.
                 import boto3  # noqa: PLC0415
 
                 keys = {
@@ -75,11 +75,11 @@ class Cloud:
             return self._clients[service]
 
     def ask(self, service: str, operation: str, **given: Any) -> dict[str, Any]:
-        """One request; its answer, all pages of it.
+        """Send one request; returns its answer, all pages of it.
 
         Raises:
-            RefusedError: the API says no; the code is `not_found` for whatever does not exist.
-            ProviderError: it cannot be asked.
+            RefusedError: the API refused; the code is `not_found` for everything that does not exist.
+            ProviderError: no answer.
         """
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
 
@@ -104,18 +104,18 @@ class Cloud:
         found = found or os.environ.get("AWS_ENDPOINT_URL", "")
         if not found or (urlsplit(found).hostname or _OFFICIAL).endswith(_OFFICIAL):
             raise ProviderError(
-                "this stand-in for the plugin aws is for emulated clouds only, so that it can never touch what costs "
-                f"money: set AWS_ENDPOINT_URL (or aws:endpoints, with {service}) to an emulator, or install the "
+                "this stand-in for the plugin aws must only be used with emulated clouds, which cost nothing: "
+                f"set AWS_ENDPOINT_URL (or aws:endpoints, with {service}) to an emulator, or install the "
                 "official plugin"
             )
         return str(found)
 
 
 def until(call: Call, what: str, look: Callable[[], Found | None]) -> Found:
-    """What `look` finds, as soon as it finds something.
+    """Poll `look` until it returns something.
 
     Raises:
-        ProviderError: it takes longer than ten minutes, or than the program allows.
+        ProviderError: it took longer than ten minutes, or than the program allows.
     """
     wait, end = _FIRST_WAIT, time.monotonic() + _SECONDS
     while (found := look()) is None:
@@ -127,7 +127,7 @@ def until(call: Call, what: str, look: Callable[[], Found | None]) -> Found:
 
 
 def patiently(call: Call, codes: Collection[str], ask: Callable[[], Found]) -> Found:
-    """What `ask` answers, asked again while it is refused with one of these codes.
+    """The answer of `ask`, repeated while it is refused with one of these codes.
 
     Raises:
         RefusedError: it is still refused after ten minutes, or for another reason.

@@ -37,7 +37,7 @@ class SecurityGroup(AwsResource):
         return str(answer["GroupId"]), answer
 
     def finish(self, call: Call, identity: str, given: Values) -> None:  # noqa: ARG002
-        # Like the official plugin: what AWS lets out of a new group is taken away, so that rules say everything.
+        # As in the official plugin: the default egress rule of a new group is removed.
         self._revoke(identity, egress=True)
 
     def look(self, call: Call, identity: str) -> Values | None:  # noqa: ARG002

@@ -1,4 +1,4 @@
-"""The functions that a program asks: which image is the newest, and where a type of instances is sold."""
+"""The functions that find the newest image, and the zones that offer an instance type."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def get_ami(cloud: Cloud) -> Function:
     def ask(_: Call, given: dict[str, Any]) -> dict[str, Any]:
         for name, value in given.items():
             if name not in _SERVED and value:
-                raise ProviderError(f"{name}: this stand-in does not serve it: use the official plugin for it")
+                raise ProviderError(f"{name}: this stand-in does not serve it; install the official plugin")
         filters = [{"Name": row["name"], "Values": row["values"]} for row in given.get("filters") or []]
         asked = {name: value for name, value in (("Owners", given.get("owners")), ("Filters", filters)) if value}
         found = sorted(cloud.ask("ec2", "describe_images", **asked)["Images"], key=lambda row: str(row["CreationDate"]))

@@ -1,4 +1,4 @@
-"""Instances and the network interfaces and addresses that they have."""
+"""Instances, with their network interfaces and addresses."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class NetworkInterface(AwsResource):
 
     @cached_property
     def computed(self) -> frozenset[str]:  # type: ignore[override]
-        """What AWS chooses where the program does not."""
+        """The properties that AWS sets if the program does not."""
         return frozenset(self.fields) - {"subnetId", "description", "tags"}
 
     def make(self, call: Call, given: Values) -> tuple[str, Mapping[str, Any]]:  # noqa: ARG002
@@ -61,7 +61,7 @@ class Instance(AwsResource):
 
     @cached_property
     def computed(self) -> frozenset[str]:  # type: ignore[override]
-        """What AWS chooses where the program does not: nearly everything."""
+        """The properties that AWS sets if the program does not: nearly all."""
         return frozenset(self.fields) - {"ami", "instanceType", "tags", "userDataReplaceOnChange"}
 
     def diff(self, old: Mapping[str, Any], state: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Change]:
@@ -85,7 +85,7 @@ class Instance(AwsResource):
         if image and given.get("rootBlockDevice"):
             disk = {pascal(name): value for name, value in given["rootBlockDevice"].items() if name in _DISK}
             body["BlockDeviceMappings"] = [{"DeviceName": image[0]["RootDeviceName"], "Ebs": disk}]
-        # The role of an instance profile that is a moment old may not be known everywhere.
+        # A new instance profile's role may not be known everywhere yet.
         later = ("InvalidParameterValue",) if given.get("iamInstanceProfile") else ()
         answer = patiently(call, later, lambda: self.ec2("run_instances", **body, **self.tagged(given)))
         return str(answer["Instances"][0]["InstanceId"]), answer["Instances"][0]
@@ -136,7 +136,7 @@ class Instance(AwsResource):
             old, wanted = change.thing["_root"], change.new["rootBlockDevice"]
             if any(old.get(pascal(name)) != wanted[name] for name in _DISK if name in wanted):
                 raise ProviderError(
-                    "rootBlockDevice: this stand-in changes its tags only: use the official plugin for the rest"
+                    "rootBlockDevice: this stand-in can change only its tags; install the official plugin"
                 )
             self.retag(old["VolumeId"], tags_of(old), wanted.get("tags") or {})
 
@@ -149,7 +149,7 @@ def wait_for_state(resource: AwsResource, call: Call, identity: str, wanted: str
     """Wait until an instance is in a state.
 
     Raises:
-        ProviderError: it will never be, or it takes too long.
+        ProviderError: it cannot get there, or it takes too long.
     """
 
     def look() -> bool | None:
@@ -160,7 +160,7 @@ def wait_for_state(resource: AwsResource, call: Call, identity: str, wanted: str
             return True
         if state in ("terminated", "shutting-down") and wanted != "terminated":
             reason = thing.get("StateReason", {}).get("Message", "no reason given")
-            raise ProviderError(f"instance {identity} is {state}, and should be {wanted}: {reason}")
+            raise ProviderError(f"instance {identity} is {state} instead of {wanted}: {reason}")
         return None
 
     until(call, f"instance {identity} should be {wanted}", look)
@@ -181,7 +181,7 @@ class Eip(AwsResource):
 
     def finish(self, call: Call, identity: str, given: Values) -> None:
         if given.get("networkInterface"):
-            # An instance that is being launched, and a VPC whose internet gateway is being attached, take a while.
+            # An instance during its launch, and a VPC while its internet gateway is attached, need a while.
             later = ("InvalidInstanceID", "IncorrectInstanceState", "Gateway.NotAttached")
             target = {"AllocationId": identity, "NetworkInterfaceId": given["networkInterface"]}
             patiently(call, later, lambda: self.ec2("associate_address", **target))

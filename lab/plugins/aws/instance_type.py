@@ -1,4 +1,4 @@
-"""What a type of instances has."""
+"""The properties of an instance type."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .image import Function
 
 
 def get_instance_type(cloud: Cloud) -> Function:
-    """`aws.ec2.getInstanceType`, of what it says the memory alone."""
+    """`aws.ec2.getInstanceType`, with the memory only."""
 
     def ask(_: Call, given: dict[str, Any]) -> dict[str, Any]:
         name = given["instanceType"]

@@ -1,4 +1,4 @@
-"""VPCs and what is in them: subnets, gateways, routes."""
+"""VPCs and their subnets, gateways and routes."""
 
 from __future__ import annotations
 
@@ -144,7 +144,9 @@ class NatGateway(AwsResource):
         def ready() -> Values | None:
             thing = super(NatGateway, self).look(call, identity)
             if thing is None or thing["State"] == "failed":
-                raise ProviderError(f"NAT gateway {identity}: {(thing or {}).get('FailureMessage', 'it is gone')}")
+                raise ProviderError(
+                    f"NAT gateway {identity}: {(thing or {}).get('FailureMessage', 'it no longer exists')}"
+                )
             return thing if thing["State"] == "available" else None
 
         until(call, f"NAT gateway {identity}", ready)

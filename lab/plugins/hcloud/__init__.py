@@ -69,11 +69,11 @@ def _api(settings: Mapping[str, Any]) -> Api:
     if not token:
         raise ProviderError("there is no API token: set hcloud:token in the stack's configuration, or HCLOUD_TOKEN")
     if endpoint is UNKNOWN or token is UNKNOWN:
-        raise ProviderError("the endpoint and the token have to be known before anything is made")
+        raise ProviderError("the endpoint and the token must be known before a resource is created")
     if not endpoint or urlsplit(endpoint).hostname == _OFFICIAL:
         raise ProviderError(
-            "this stand-in for the plugin hcloud is for emulated clouds only, so that it can never touch what costs "
-            "money: set hcloud:endpoint (or HCLOUD_ENDPOINT) to an emulator, or install the official plugin"
+            "this stand-in for the plugin hcloud must only be used with emulated clouds, which cost nothing: "
+            "set hcloud:endpoint (or HCLOUD_ENDPOINT) to an emulator, or install the official plugin"
         )
     number, unit = _INTERVAL.findall(settings.get("pollInterval", "500ms"))[0]
     return Api(endpoint, token, poll=int(number) / (1 if unit == "s" else 1000))
@@ -97,7 +97,7 @@ def _server_type(account: Account) -> Callable[[Call, dict[str, Any]], dict[str,
 
 
 def make_plugin() -> Plugin:
-    """The plugin, without an account yet."""
+    """The plugin, not yet configured with an account."""
     account = Account()
     resources = {f"hcloud:index/{name}": kind(f"hcloud:index/{name}", account) for name, kind in _TYPES.items()}
     functions = {"hcloud:index/getServerType:getServerType": _server_type(account)}

@@ -1,4 +1,4 @@
-"""All resources of the Hetzner Cloud but servers: one class per type, mostly filled in by a table."""
+"""All Hetzner Cloud resources except servers: one class per type, mostly a table."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ..server import Call, ProviderError
 
 PACKAGE: Final = "pulumi_hcloud"
 REPLACES: Final[Mapping[str, Any]] = {"replaces": True}
-# What is still in use is released by other resources of the same destroy, a moment later.
+# The resource is in use until other resources of the same destroy release it a moment later.
 BUSY: Final = ("resource_in_use", "service_error")
 
 
 class Hcloud(RestResource):
-    """What is alike in all of them.
+    """The base class.
 
     Attributes:
         path: Its collection in the API, `networks`.
@@ -29,32 +29,32 @@ class Hcloud(RestResource):
     key: ClassVar[str] = ""
 
     def make(self, call: Call, given: Values) -> tuple[str, Mapping[str, Any]]:
-        """Ask for a new one."""
+        """Create one."""
         answer = self.api.call(call, "POST", self.path, self.body(given))
         return str(answer[self.key]["id"]), answer
 
     def body(self, given: Values) -> Values:
-        """What creation sends."""
+        """The body of the creation request."""
         return {sdk.snake(name): given[name] for name in self.sent if name in given}
 
     def ready(self, call: Call, identity: str, answer: Mapping[str, Any], given: Values) -> None:
-        """Wait for the actions, and do what is left to do."""
+        """Wait for the actions, and finish."""
         self.api.settle(call, answer)
         self.finish(call, identity, given)
 
     def look(self, call: Call, identity: str) -> Values | None:
-        """It, as the API shows it."""
+        """Its current state in the API."""
         found = self.api.find(call, f"{self.path}/{identity}")
         return None if found is None else dict(found[self.key])
 
     def change(self, call: Call, change: Difference) -> None:
-        """Name and labels; the rest is for overriding."""
+        """Update name and labels; subclasses do the rest."""
         body = {name: change.new.get(name, {}) for name in ("name", "labels") if change.at(name)}
         if body:
             self.api.call(call, "PUT", f"{self.path}/{change.identity}", body)
 
     def remove(self, call: Call, identity: str, state: Values) -> None:  # noqa: ARG002 - for overriding
-        """One DELETE, and the wait for its action."""
+        """Send DELETE, and wait for its action."""
         self.api.settle(call, self.api.call(call, "DELETE", f"{self.path}/{identity}", later=BUSY))
 
 
@@ -65,11 +65,11 @@ class Network(Hcloud):
 
 
 class _Part(Hcloud):
-    """A part of a network, whose id is the network's and what tells it from the others.
+    """A part of a network; its id is the network's, with the value of the property that identifies the part.
 
     Attributes:
         name: Of the part in the names of actions.
-        told: The property that tells it from the others.
+        told: The property that identifies the part.
     """
 
     name: ClassVar[str]
@@ -144,7 +144,7 @@ class Firewall(Hcloud):
             self.api.act(call, f"firewalls/{change.identity}/actions/set_rules", {"rules": _rules(change.new)})
 
     def remove(self, call: Call, identity: str, state: Values) -> None:
-        """It comes off its servers first."""
+        """Detach it from its servers first."""
         thing = self.look(call, identity)
         for entry in thing["applied_to"] if thing else ():
             apply(self.api, call, int(identity), entry["server"]["id"], applied=False)
@@ -162,7 +162,7 @@ def _rules(given: Values) -> list[Values]:
 
 
 def apply(api: Api, call: Call, firewall: int, server: int, *, applied: bool) -> None:
-    """Let a firewall apply to a server, or no longer."""
+    """Apply a firewall to a server, or remove it."""
     verb, name = ("apply_to_resources", "apply_to") if applied else ("remove_from_resources", "remove_from")
     body = {name: [{"type": "server", "server": {"id": server}}]}
     try:
@@ -175,11 +175,11 @@ def apply(api: Api, call: Call, firewall: int, server: int, *, applied: bool) ->
 class Volume(Hcloud):
     path, key = "volumes", "volume"
     about: ClassVar[Mapping[str, Mapping[str, Any]]] = {"location": REPLACES}
-    # Where it is attached is another resource's.
+    # VolumeAttachment sets it.
     computed = frozenset({"serverId"})
     sent = ("name", "size", "location", "labels")
     where: ClassVar[Mapping[str, str]] = {"location": "location.name", "serverId": "server"}
-    # The API shows a format as well, which is what there is and not what was asked for.
+    # The API returns the format that the volume has, which may not be the requested one.
     hidden = frozenset({"format", "automount"})
 
     def change(self, call: Call, change: Difference) -> None:
@@ -193,7 +193,7 @@ class Volume(Hcloud):
 
 
 class VolumeAttachment(Hcloud):
-    """Its id is the volume's: a volume is attached at one place only."""
+    """Its id is the volume's, because a volume has at most one attachment."""
 
     path, key = "volumes", "volume"
     about: ClassVar[Mapping[str, Mapping[str, Any]]] = {"volumeId": REPLACES, "serverId": REPLACES, "automount": {}}
@@ -209,13 +209,13 @@ class VolumeAttachment(Hcloud):
         return thing if thing is not None and thing["server"] is not None else None
 
     def change(self, call: Call, change: Difference) -> None:  # noqa: ARG002
-        raise ProviderError("automount: this stand-in does not change it: use the official plugin for it")
+        raise ProviderError("automount: this stand-in cannot change it; install the official plugin")
 
     def remove(self, call: Call, identity: str, state: Values) -> None:  # noqa: ARG002
         detach(self.api, call, identity, self.look(call, identity))
 
 
 def detach(api: Api, call: Call, identity: str, volume: Values | None) -> None:
-    """Take a volume from its server, if it has one."""
+    """Detach a volume from its server, if it has one."""
     if volume is not None and volume["server"] is not None:
         api.act(call, f"volumes/{identity}/actions/detach")

@@ -62,7 +62,7 @@ class Server(Hcloud):
         for public in given.get("publicNets", []):
             body["public_net"] = _public(public)
         if _private_only(given):
-            # It gets its private address first, or it would start without any.
+            # It gets its private address first, because it cannot start without a network.
             body["start_after_create"] = False
         answer = self.api.call(call, "POST", "servers", body)
         return str(answer["server"]["id"]), answer
@@ -102,7 +102,7 @@ class Server(Hcloud):
             "firewallIds": [entry["id"] for entry in public["firewalls"]],
             "ipv4Address": found.get("ipv4Address", ""),
             "ipv6Address": f"{ipv6.partition('/')[0]}1" if ipv6 else "",
-            # So it says, of a network that is none.
+            # The official plugin's value if there is no network.
             "ipv6Network": ipv6 or "<nil>",
             "backupWindow": thing.get("backup_window") or "",
         }
@@ -120,7 +120,7 @@ class Server(Hcloud):
     def change(self, call: Call, change: Difference) -> None:
         for name in ("serverType", "publicNets", "placementGroupId"):
             if change.at(name):
-                raise ProviderError(f"{name}: this stand-in does not change it: use the official plugin for it")
+                raise ProviderError(f"{name}: this stand-in cannot change it; install the official plugin")
         super().change(call, change)
         if change.at("networks"):
             self._change_networks(call, change)
@@ -147,7 +147,7 @@ class Server(Hcloud):
             waited = 0
             while (self.look(call, identity) or {"status": "off"})["status"] != "off":
                 if waited >= _SHUTDOWN_SECONDS:
-                    call.log(WARNING, f"Server id {identity} did not shut down in time: it is deleted all the same.")
+                    call.log(WARNING, f"Server {identity} did not shut down in time and is deleted while running.")
                     break
                 call.wait(1)
                 waited += 1
@@ -159,7 +159,7 @@ def _network_of(entry: Mapping[str, Any]) -> int:
 
 
 def _attachments(server: Mapping[str, Any], wanted: list[Values]) -> list[Values]:
-    """The networks a server is in, those the program names first and in its order."""
+    """The networks of a server: first those that the program names, in its order."""
     there = {entry["network"]: entry for entry in server["private_net"]}
     named = {_network_of(entry): entry["subnetId"] for entry in wanted}
     found = []
