@@ -1,6 +1,6 @@
-"""Runs all checks and tests: `make test` calls this. Arguments go to pytest (`-k`, `-x`, a path, ...).
+"""Runs all checks and tests for `make test`. Arguments go to pytest (`-k`, `-x`, a path, ...).
 
-`make soak` gives `--soak`, which stands first: the walks that `make test` leaves out, see tests/README.md.
+`make soak` passes `--soak` first, for the cases that `make test` leaves out; see tests/README.md.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ LABS = ("-n3", "--dist=loadfile", f"--ignore={ALONE}")
 
 
 def main(arguments: list[str]) -> int:
-    """Gets what the tests need, runs every stage, says where the time went; returns 0 when all of them passed."""
+    """Get what the tests need, run every stage, report the time spent; returns 0 if all stages passed."""
     soak = arguments[:1] == ["--soak"]
     arguments = arguments[1:] if soak else arguments
     with tempfile.TemporaryDirectory() as scratch:
@@ -51,21 +51,21 @@ def _all(soak: bool, arguments: list[str], spent: Path) -> int:
     if soak:
         codes = [
             stage("properties, with more examples", lambda: pytest(*PROPERTIES)),
-            # What `make test` runs as well is not run again.
+            # The cases of `make test` are not repeated.
             stage("lab and cloud tests", lambda: pytest(*LABS, "--soak", "tests/clouds", "tests/lab")),
             stage("random operations and faults", lambda: pytest("--soak", "-s", "tests/soak")),
         ]
     elif any(not argument.startswith("-") for argument in arguments):
-        codes = [stage("the tests named", pytest)]
+        codes = [stage("selected tests", pytest)]
     else:
-        # ruff and mypy have one core, and the lab mostly waits.
+        # ruff and mypy have one core, because the lab mostly waits.
         with _begun(["make", "--no-print-directory", "check"]) as check:
-            # What the last lab of a computer takes away shows only where there is no other.
+            # The cleanup after a computer's last lab can only be tested while there is no other lab.
             alone = stage("a lab alone", lambda: pytest(ALONE))
             codes = [alone, stage("ruff and mypy, the rest", check)]
         codes += [
             stage("unit and component tests", lambda: pytest("-n2", "tests/unit", "tests/components")),
-            # They mostly wait for machines: more workers than cores.
+            # They mostly wait for machines, hence more workers than cores.
             stage("lab and cloud tests", lambda: pytest(*LABS, "tests/clouds", "tests/lab")),
         ]
     print("== where the time went")
@@ -80,7 +80,7 @@ def _all(soak: bool, arguments: list[str], spent: Path) -> int:
 
 @contextlib.contextmanager
 def _begun(command: Sequence[str]) -> Iterator[Callable[[], int]]:
-    """A command that runs meanwhile; what is given waits for its end, prints what it has said and returns its code."""
+    """Run a command in the background; the yielded function waits for it, prints its output and returns its code."""
     with tempfile.TemporaryFile("w+") as said:
         process = subprocess.Popen(command, cwd=REPO, stdout=said, stderr=subprocess.STDOUT)
 
@@ -97,7 +97,7 @@ def _begun(command: Sequence[str]) -> Iterator[Callable[[], int]]:
 
 
 def _run(command: Sequence[str]) -> int:
-    # Where the environment forbids to keep what is compiled, each of some thousand processes would compile it anew.
+    # Otherwise, where the environment disables the bytecode cache, some thousand processes would compile everything.
     return subprocess.run(command, cwd=REPO, env={**os.environ, "PYTHONDONTWRITEBYTECODE": ""}, check=False).returncode
 
 

@@ -1,4 +1,4 @@
-"""`python3 -m tools NAME...`: makes sure that this computer has it; answers on standard output where it is."""
+"""`python3 -m tools NAME...`: makes sure that this computer has each tool; prints its location on standard output."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python3 -m tools", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="NAME")
     commands.add_parser("python", help="the virtual environment .venv with the pinned requirements")
-    commands.add_parser("packages", help="the Debian packages of the lab (installs them when run as root)")
-    commands.add_parser("pulumi", help="a Pulumi command line; prints the folder to put first on PATH")
+    commands.add_parser("packages", help="the Debian packages of the lab (as root: installs them)")
+    commands.add_parser("pulumi", help="a Pulumi CLI; prints the folder to put first on PATH")
     etcd = commands.add_parser("etcd", help="etcd release archives; prints their folders")
     etcd.add_argument("versions", nargs="+", metavar="VERSION", help="such as 3.6.16")
     commands.add_parser("kubeadm", help=f"kubeadm {KUBEADM}; prints its path")

@@ -1,4 +1,4 @@
-"""What all tools share: the cache, a lock, progress lines, and trying one way after the other."""
+"""What all tools share: the cache, a lock, progress lines, and fallbacks."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from pathlib import Path
 from typing import TypeVar
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-LOCK_WAIT = 3600.0  # seconds; the longest build of another clone has to fit
+LOCK_WAIT = 3600.0  # seconds; the longest build of another clone must fit
 
 _T = TypeVar("_T")
 
 
 class ToolError(Exception):
-    """One way to get a tool failed, or all of them did. The text is written for the person at the terminal."""
+    """A tool, or one way to get it, failed. The text is printed as it is."""
 
 
 class UnreachableError(ToolError):
-    """An address does not answer: the usual case without internet, so it is told in passing only."""
+    """No answer from an address: usual without internet, so it is only mentioned briefly."""
 
 
 def say(text: str) -> None:
-    """Print one progress line to standard error; standard output is kept for the answer."""
+    """Print one progress line to standard error; standard output is for the answer."""
     print(text, file=sys.stderr, flush=True)
 
 
 def cache() -> Path:
-    """Return the folder of everything downloaded or built: $EXTERNAL_ETCD_CACHE, else the user's cache folder."""
+    """Return the folder for downloads and builds: $EXTERNAL_ETCD_CACHE, else the user's cache folder."""
     chosen = os.environ.get("EXTERNAL_ETCD_CACHE")
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return Path(chosen).resolve() if chosen else base / "external-etcd"
 
 
 def architecture() -> str:
-    """Return the machine's architecture in Go's words: amd64 or arm64.
+    """Return the machine's architecture in Go's terms: amd64 or arm64.
 
     Raises:
-        ToolError: the project has nothing for this machine.
+        ToolError: the machine is not supported.
     """
     machine = platform.machine()
     names = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
@@ -55,10 +55,10 @@ def architecture() -> str:
 
 @contextlib.contextmanager
 def lock(name: str, wait: float = LOCK_WAIT) -> Iterator[None]:
-    """Hold the cache's lock `name`, so that two clones do not make the same thing twice; waits up to `wait` seconds.
+    """Hold the cache's lock `name`, so that two clones do not do the same work; waits up to `wait` seconds.
 
     Raises:
-        ToolError: somebody else held it all the time.
+        ToolError: another run held it all the time.
     """
     path = cache() / "locks" / f"{name}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -83,7 +83,7 @@ def lock(name: str, wait: float = LOCK_WAIT) -> Iterator[None]:
 
 @contextlib.contextmanager
 def scratch() -> Iterator[Path]:
-    """Give a temporary folder inside the cache, so that what is finished there can be renamed into place."""
+    """Yield a temporary folder inside the cache, so that results can be renamed into place."""
     parent = cache() / "tmp"
     parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=parent) as folder:
@@ -91,7 +91,7 @@ def scratch() -> Iterator[Path]:
 
 
 def put_in_place(finished: Path, target: Path) -> None:
-    """Rename the finished file or folder to `target`; what lay there before (damaged or partial) goes first."""
+    """Rename the finished file or folder to `target`; an old one (damaged or partial) is removed first."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.is_dir():
         shutil.rmtree(target)
@@ -99,7 +99,7 @@ def put_in_place(finished: Path, target: Path) -> None:
 
 
 def first_way(what: str, ways: Sequence[tuple[str, Callable[[], _T]]]) -> _T:
-    """Try (name, function) in order, return the first result and print which way it was and why the others were not.
+    """Try (name, function) in order; return the first result, and print which way worked and why the others failed.
 
     Raises:
         ToolError: no way worked; the text has every reason.
@@ -117,4 +117,4 @@ def first_way(what: str, ways: Sequence[tuple[str, Callable[[], _T]]]) -> _T:
         because = f" ({'; '.join(reasons)})" if reasons else ""
         say(f"{what}: {name}, {time.monotonic() - started:.0f} s{because}")
         return result
-    raise ToolError(f"{what} cannot be had: {'; '.join(reasons)}")
+    raise ToolError(f"{what} is not available: {'; '.join(reasons)}")

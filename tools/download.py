@@ -1,4 +1,4 @@
-"""Downloads that cost seconds when there is no internet, and are worth nothing without the right checksum."""
+"""Downloads that fail within seconds if there is no internet, and that are verified by checksum."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from pathlib import Path
 
 from tools.base import ToolError, UnreachableError, say
 
-ANSWER_WITHIN = 4.0  # seconds for name, connection, TLS and the head of the answer together
-STALL = 15.0  # seconds without a byte while the body comes
+ANSWER_WITHIN = 4.0  # seconds for name resolution, connection, TLS and the response head together
+STALL = 15.0  # seconds without a byte of the body
 WHOLE = 900.0  # seconds for one file
 _CHUNK = 1 << 20
 
-_unreachable: set[str] = set()  # hosts that did not answer this process: nobody waits for them twice
+_unreachable: set[str] = set()  # hosts that did not answer this process, to fail at once the next time
 
 
 def open_url(url: str, answer_within: float | None = None) -> http.client.HTTPResponse:
-    """Open `url` once. The wait is bounded as a whole, also where a name server or a silent peer hangs.
+    """Open `url` once. The total wait is bounded, even if a name server or a silent peer hangs.
 
     Raises:
         UnreachableError: no answer within `answer_within` seconds (default ANSWER_WITHIN).
-        ToolError: an answer, but not the file.
+        ToolError: another answer than the file.
     """
     host = urllib.parse.urlsplit(url).netloc
     if host in _unreachable:
@@ -40,7 +40,7 @@ def open_url(url: str, answer_within: float | None = None) -> http.client.HTTPRe
         except (OSError, http.client.HTTPException) as error:
             answers.put(error)
 
-    # A thread, because looking up a name has no time limit of its own.
+    # In a thread, because name resolution has no timeout of its own.
     threading.Thread(target=ask, daemon=True).start()
     try:
         answer = answers.get(timeout=ANSWER_WITHIN if answer_within is None else answer_within)
@@ -67,7 +67,7 @@ def checksum_in(sums: str, name: str, source: str) -> str:
     """Return the SHA-256 of file `name` in the text of a checksum file (`HEX  NAME` a line).
 
     Raises:
-        ToolError: `name` is not in it; `source` says where the text came from.
+        ToolError: `name` is missing; `source` names the checksum file in the text.
     """
     for line in sums.splitlines():
         words = line.split()
@@ -86,11 +86,11 @@ def sha256(path: Path) -> str:
 
 
 def fetch(url: str, target: Path, expected: str) -> None:
-    """Download `url` to the file `target` and check its SHA-256; `target` does not exist when this raises.
+    """Download `url` to the file `target` and check its SHA-256; if this raises, `target` does not exist.
 
     Raises:
         UnreachableError: the address does not answer.
-        ToolError: another answer than the file, a broken transfer, or a wrong checksum.
+        ToolError: another answer than the file, an interrupted transfer, or a wrong checksum.
     """
     say(f"downloading {url} ...")
     deadline = time.monotonic() + WHOLE
@@ -102,7 +102,7 @@ def fetch(url: str, target: Path, expected: str) -> None:
                     raise ToolError(f"{url} did not arrive within {WHOLE:.0f} s")
         found = sha256(target)
         if found != expected:
-            raise ToolError(f"{url} has the SHA-256 {found}, but {expected} was published: not used")
+            raise ToolError(f"{url} has the SHA-256 {found} instead of the published {expected}; it is not used")
     except (OSError, http.client.HTTPException, ToolError) as error:
         target.unlink(missing_ok=True)
         if isinstance(error, ToolError):

@@ -1,4 +1,4 @@
-"""etcd release archives, packed like the official ones, for machines that have to install them."""
+"""etcd release archives, packed like the official ones, for machines to install."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ SUMS = "SHA256SUMS"
 
 
 def name_of(version: str, arch: str) -> str:
-    """Return the name of a release's archive without its ending, which is also its only top folder."""
+    """Return the name of a release's archive without its extension, which is also its top folder."""
     return f"etcd-v{version}-linux-{arch}"
 
 
 def archive_of(version: str) -> Path:
-    """Return where the archive of `version` for this machine lies, or will."""
+    """Return the path of the archive of `version` for this machine; it need not exist yet."""
     return cache() / "etcd" / f"v{version}" / f"{name_of(version, architecture())}.tar.gz"
 
 
 def pack(files: dict[str, bytes], top: str, target: Path) -> None:
-    """Write `files` (name: content) below folder `top` to the .tar.gz `target`; the same files give the same bytes.
+    """Write `files` (name: content) below folder `top` to the .tar.gz `target`, reproducibly.
 
-    Programs are the names without a dot: they are executable.
+    Names without a dot are programs, and become executable.
     """
     with (
         target.open("wb") as raw,
-        # Level 1: the archive travels over a local bridge only.
+        # Level 1: the archive only travels over a local bridge.
         gzip.GzipFile(filename="", mode="wb", compresslevel=1, fileobj=raw, mtime=0) as zipped,
         tarfile.open(fileobj=zipped, mode="w", format=tarfile.USTAR_FORMAT) as tar,
     ):
@@ -70,7 +70,7 @@ def _built(version: str, folder: Path) -> None:
 
 
 def _whole(archive: Path) -> bool:
-    """Whether the archive is in the cache and is what its checksum file says: a damaged one is made again."""
+    """Whether the archive is cached and matches its checksum file; otherwise it is created again."""
     try:
         return checksum_in((archive.parent / SUMS).read_text(), archive.name, SUMS) == sha256(archive)
     except (OSError, ToolError):
@@ -78,7 +78,7 @@ def _whole(archive: Path) -> bool:
 
 
 def ensure_etcd(version: str) -> Path:
-    """Return the folder with the archive of etcd `version` ("3.6.16") for this machine and SHA256SUMS, made if missing.
+    """Return the folder with the archive of etcd `version` ("3.6.16") for this machine and SHA256SUMS.
 
     Raises:
         ToolError: not a version, or no way to get it worked.
@@ -111,7 +111,7 @@ def etcd_binary(version: str, program: str) -> Path:
     """Return `program` (etcd, etcdctl or etcdutl) of `version`, unpacked in the cache for use on this computer.
 
     Raises:
-        ToolError: no such program, or the release cannot be had.
+        ToolError: no such program, or the release is not available.
     """
     if program not in BINARIES:
         raise ToolError(f"{program!r} is not a program of etcd. There are: {', '.join(BINARIES)}.")

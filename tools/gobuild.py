@@ -1,6 +1,6 @@
 """Programs built from Go modules, for computers that reach a module proxy but not the release servers.
 
-What is built is fixed by the go.mod and go.sum below tools/go, one small module for each program version.
+The go.mod and go.sum files below tools/go, one module per program version, pin what is built.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from pathlib import Path
 
 from tools.base import REPOSITORY, ToolError, say
 
-BUILD_LIMIT = 1800.0  # seconds for one program, with its modules still to be downloaded
+BUILD_LIMIT = 1800.0  # seconds for one program, including the download of its modules
 _MODULES = REPOSITORY / "tools" / "go"
 
 
 def module_folder(module: str) -> Path:
-    """Return the folder of the committed module; it exists only for versions the project knows.
+    """Return the folder of the committed module; only supported versions have one.
 
     Raises:
         ToolError: there is none.
@@ -26,7 +26,7 @@ def module_folder(module: str) -> Path:
     folder = _MODULES / module
     if not (folder / "go.mod").is_file():
         known = ", ".join(sorted(path.parent.name for path in _MODULES.glob("*/go.mod")))
-        raise ToolError(f"there is no tools/go/{module} to build it from (there are: {known})")
+        raise ToolError(f"there is no tools/go/{module} to build from (there are: {known})")
     return folder
 
 
@@ -35,10 +35,10 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def go_command(folder: Path) -> str:
-    """Return the go command to build the module in `folder` with.
+    """Return the go command that can build the module in `folder`.
 
     Raises:
-        ToolError: go is missing, or too old and not allowed to fetch a newer one itself.
+        ToolError: go is missing, or too old and not allowed to download a newer one.
     """
     go = shutil.which("go") or shutil.which("/usr/local/go/bin/go")
     wanted = re.search(r"^go (\S+)$", (folder / "go.mod").read_text(), re.MULTILINE)
@@ -46,12 +46,12 @@ def go_command(folder: Path) -> str:
     remedy = f"Install Go {needed} or newer (Debian package golang, or https://go.dev/dl)"
     if go is None:
         raise ToolError(f"go is missing. {remedy}")
-    # Asked outside of the module: there, an old go would already try to become a newer one, or fail.
+    # Outside the module: inside it, an old go would already try to download a newer one, or fail.
     asked = subprocess.run(
         [go, "env", "GOVERSION", "GOTOOLCHAIN"], capture_output=True, text=True, timeout=60, check=False, cwd="/"
     )
     version, chooser = [*asked.stdout.split(), "", ""][:2]
-    # go learned to fetch a newer go in 1.21.
+    # go can download a newer go since 1.21.
     if _numbers(version) < _numbers(needed) and (chooser == "local" or _numbers(version) < (1, 21)):
         raise ToolError(f"go is {version.removeprefix('go') or 'unknown'}, which is too old. {remedy}")
     return go
@@ -66,7 +66,7 @@ def build(what: str, module: str, package: str, target: Path, ldflags: str = "-s
     folder = module_folder(module)
     go = go_command(folder)
     say(f"{what}: building from Go modules ...")
-    # One build at a time: go itself uses all processors. nice, because someone may be working here.
+    # One build at a time, because go itself uses all processors; at low priority, because people work here.
     flags = ["-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags", ldflags]
     try:
         done = subprocess.run(
@@ -86,10 +86,10 @@ def build(what: str, module: str, package: str, target: Path, ldflags: str = "-s
 
 
 def module_source(module: str, path: str) -> Path:
-    """Return the folder in which go keeps the source of the dependency `path` of tools/go/`module`.
+    """Return the folder with the source of the dependency `path` of tools/go/`module`.
 
     Raises:
-        ToolError: go does not have it.
+        ToolError: go has not downloaded it.
     """
     folder = module_folder(module)
     asked = subprocess.run(
@@ -103,19 +103,19 @@ def module_source(module: str, path: str) -> Path:
     )
     found = asked.stdout.strip()
     if asked.returncode != 0 or not found:
-        raise ToolError(f"the source of the Go module {path} is not there: {asked.stderr.strip() or 'not downloaded'}")
+        raise ToolError(f"the source of the Go module {path} is missing: {asked.stderr.strip() or 'not downloaded'}")
     return Path(found)
 
 
 def expect_version(command: list[str], expected: str) -> None:
-    """Run `command` and look for `expected` in what it prints.
+    """Run `command` and check that its output contains `expected`.
 
     Raises:
-        ToolError: the program does not run, or says something else.
+        ToolError: the program does not run, or prints something else.
     """
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ToolError(f"{command[0]} does not run: {error}") from error
     if done.returncode != 0 or expected not in done.stdout:
-        raise ToolError(f"`{' '.join(command)}` does not say {expected}, but: {(done.stdout + done.stderr).strip()}")
+        raise ToolError(f"`{' '.join(command)}` does not print {expected}, but: {(done.stdout + done.stderr).strip()}")

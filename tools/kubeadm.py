@@ -1,4 +1,4 @@
-"""kubeadm, which the tests ask whether Kubernetes accepts the certificates and the configuration."""
+"""kubeadm, with which tests check that Kubernetes accepts the certificates and the configuration."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _built(target: Path) -> None:
 
 
 def ensure_kubeadm() -> Path:
-    """Return the path of kubeadm VERSION in the cache, made if missing (a build takes minutes).
+    """Return the path of kubeadm VERSION in the cache; builds it if missing, which takes minutes.
 
     Raises:
         ToolError: no way to get it worked.

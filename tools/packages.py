@@ -1,4 +1,4 @@
-"""The Debian packages of the lab: containers as machines, their network, and what talks to them."""
+"""The Debian packages of the lab: containers for machines, their network, and clients."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from tools.base import ToolError, say
 
-# package: a program of it
+# package: one of its programs
 LAB: Mapping[str, str] = {
     "systemd-container": "systemd-nspawn",
     "mmdebstrap": "mmdebstrap",
@@ -24,14 +24,14 @@ APT_LIMIT = 600.0  # seconds
 
 
 def missing(packages: Mapping[str, str] = LAB) -> list[str]:
-    """Return the packages whose program is not on this computer, in order."""
-    # Debian leaves /usr/sbin out of an ordinary user's PATH.
+    """Return the packages whose program is missing on this computer, in order."""
+    # Debian's default PATH of ordinary users lacks /usr/sbin.
     path = os.pathsep.join([*os.get_exec_path(), "/usr/sbin", "/sbin"])
     return [package for package, program in packages.items() if shutil.which(program, path=path) is None]
 
 
 def can_install() -> bool:
-    """Whether packages can be installed here without asking: as root, with apt-get."""
+    """Whether packages can be installed here without a prompt: as root, with apt-get."""
     return os.geteuid() == 0 and shutil.which("apt-get") is not None
 
 
@@ -56,7 +56,7 @@ def install(packages: list[str]) -> None:
             )
         except subprocess.TimeoutExpired as error:
             raise ToolError(f"apt-get {words[0]} took more than {APT_LIMIT:.0f} s") from error
-        # A failed update is not the end: the old lists may do.
+        # After a failed update the old lists may still work.
         if done.returncode != 0 and words[0] == "install":
             last = "\n".join((done.stdout + done.stderr).strip().splitlines()[-6:])
             raise ToolError(f"apt-get install {' '.join(packages)} failed:\n{last}")
@@ -64,17 +64,17 @@ def install(packages: list[str]) -> None:
 
 
 def ensure_packages() -> None:
-    """Install what the lab lacks.
+    """Install the missing packages of the lab.
 
     Raises:
-        ToolError: something is missing and cannot be installed here; the text says what.
+        ToolError: a package is missing and cannot be installed here.
     """
     absent = missing()
     if not absent:
         return
     if not can_install():
         raise ToolError(
-            f"The lab needs these Debian packages, which are missing: {' '.join(absent)}. "
+            f"The lab needs these missing Debian packages: {' '.join(absent)}. "
             f"Install them as root: apt-get install {' '.join(absent)}"
         )
     install(absent)

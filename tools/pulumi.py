@@ -1,4 +1,4 @@
-"""A Pulumi command line: the one on PATH, the official release, or one built from Go modules."""
+"""A Pulumi CLI: the one on PATH, the official release, or one built from Go modules."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tools.base import REPOSITORY, ToolError, architecture, cache, first_way, lo
 from tools.download import checksum_in, fetch, read_text
 from tools.gobuild import build, expect_version, module_source
 
-OLDEST = (3, 232, 0)  # what Pulumi.yaml asks for
-OFFICIAL = "3.272.0"  # the release that belongs to the SDK in requirements.txt
+OLDEST = (3, 232, 0)  # required by Pulumi.yaml
+OFFICIAL = "3.272.0"  # the release of the SDK in requirements.txt
 BUILT = "3.232.0"  # tools/go/pulumi
 ARCHIVES = "https://get.pulumi.com/releases/sdk"
 CHECKSUMS = "https://github.com/pulumi/pulumi/releases/download"
@@ -22,15 +22,15 @@ LINKS = REPOSITORY / ".tools" / "bin"
 _HOST = "pulumi-language-python"
 _SDK = "github.com/pulumi/pulumi/sdk/v3"
 
-# The Python language host that can be built is older than the command line: it does not read the options of
-# Pulumi.yaml, which today's command line no longer passes as arguments. It is started in the project's folder.
+# The Python language host that can be built is older than the CLI: it does not read the options of Pulumi.yaml, and
+# newer CLIs no longer pass them as arguments. It is started in the project's folder.
 _HOST_SCRIPT = r"""#!/bin/sh
 venv=$(sed -n "s/.*virtualenv: *[\"']\{0,1\}\([^,}\"' #]*\).*/\1/p" Pulumi.yaml 2>/dev/null | head -n 1)
 here=$(dirname "$(readlink -f "$0")")
 exec "$here/built/pulumi-language-python" ${venv:+-root "$PWD" -virtualenv "$venv"} "$@"
 """
 
-# After a failure the engine interrupts the program; a traceback of that would hide the failure itself.
+# After a failure the engine interrupts the program; its traceback would hide the failure.
 _EXEC_SCRIPT = """\
 import os
 import runpy
@@ -50,10 +50,10 @@ runpy.run_path(os.path.join(os.path.dirname(os.path.abspath(__file__)), "program
 
 
 def parse_version(text: str) -> tuple[int, int, int]:
-    """Return the three numbers of `v3.232.0`, also where `-alpha...` or a newline follows.
+    """Return the three numbers of `v3.232.0`; a suffix like `-alpha...` or a newline is ignored.
 
     Raises:
-        ToolError: that is not a version.
+        ToolError: not a version.
     """
     found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", text.strip())
     if not found:
@@ -62,12 +62,12 @@ def parse_version(text: str) -> tuple[int, int, int]:
 
 
 def on_path() -> Path | None:
-    """Return the folder of the `pulumi` on PATH, or None when there is none.
+    """Return the folder of the `pulumi` on PATH, or None if there is none.
 
     Raises:
-        ToolError: there is one, but it is too old or has no Python language plugin.
+        ToolError: it is too old or has no Python language plugin.
     """
-    # Not the one that an earlier run linked: it says nothing about this computer.
+    # Without the link of an earlier run, which says nothing about this computer.
     folders = [folder for folder in os.get_exec_path() if Path(folder).resolve() != LINKS.resolve()]
     found = shutil.which("pulumi", path=os.pathsep.join(folders))
     if found is None:
@@ -100,7 +100,7 @@ def _official(folder: Path) -> Path:
     with tarfile.open(folder / name) as tar:
         for entry in tar:
             content = tar.extractfile(entry) if entry.isfile() else None
-            # Everything lies flat in one folder; only the names are taken, so nothing lands elsewhere.
+            # The archive is flat; only base names are used, so nothing can be written elsewhere.
             program = folder / "official" / Path(entry.name).name
             program.parent.mkdir(exist_ok=True)
             if content is not None:
@@ -127,7 +127,7 @@ def _built(folder: Path) -> Path:
     source = module_source(_HOST, _SDK) / "python"
     copies = {
         source / "cmd" / f"{_HOST}-exec": ready / "built" / "program.py",
-        # Started by the engine itself: providers and policies written in Python.
+        # The engine itself starts these: providers and policies written in Python.
         source / "dist" / "pulumi-resource-pulumi-python": ready / "pulumi-resource-pulumi-python",
         source / "dist" / "pulumi-analyzer-policy-python": ready / "pulumi-analyzer-policy-python",
     }
@@ -151,7 +151,7 @@ def _built_folder() -> Path:
 
 
 def link(folder: Path, links: Path) -> None:
-    """Make `links`/pulumi a link to the one in `folder`. Its plugins are found where the link leads to."""
+    """Link `links`/pulumi to the one in `folder`. The CLI finds its plugins beside the target."""
     links.mkdir(parents=True, exist_ok=True)
     place = links / "pulumi"
     if place.is_symlink() and place.readlink() == folder / "pulumi":
@@ -163,7 +163,7 @@ def link(folder: Path, links: Path) -> None:
 
 
 def ensure_pulumi() -> Path:
-    """Return the folder to put first on PATH for a `pulumi` that runs this project, made if missing.
+    """Return the folder of a `pulumi` that runs this project, to put first on PATH; gets it if missing.
 
     Raises:
         ToolError: no way to get it worked.
@@ -172,7 +172,7 @@ def ensure_pulumi() -> Path:
         if (found := on_path()) is not None:
             return found
     except ToolError as error:
-        say(f"pulumi: not the one on PATH: {error}")
+        say(f"pulumi: the one on PATH is not used: {error}")
     folder = _cached()
     if folder is None:
         with lock("build"), scratch() as place:

@@ -1,4 +1,4 @@
-"""The virtual environment .venv with exactly what requirements.txt and requirements-dev.txt pin."""
+"""The virtual environment .venv with exactly the versions of requirements.txt and requirements-dev.txt."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ INSTALL_LIMIT = 1200.0  # seconds
 
 
 def stamp_of(repository: Path) -> str:
-    """Return what .venv was made from: this Python's version and the content of the requirement files."""
+    """Return what .venv depends on: this Python's version and the content of the requirement files."""
     digest = hashlib.sha256(repr(sys.version_info[:2]).encode())
     for name in REQUIREMENTS:
         digest.update((repository / name).read_bytes())
@@ -31,7 +31,7 @@ def _run(command: list[str], what: str) -> None:
         )
     except subprocess.TimeoutExpired as error:
         raise ToolError(
-            f"{what} took more than {INSTALL_LIMIT:.0f} s. Run this again; what arrived is kept."
+            f"{what} took more than {INSTALL_LIMIT:.0f} s. Run this again; completed downloads are kept."
         ) from error
     if done.returncode != 0:
         last = "\n".join((done.stdout + done.stderr).strip().splitlines()[-8:])
@@ -39,27 +39,27 @@ def _run(command: list[str], what: str) -> None:
 
 
 def _need_venv_module() -> None:
-    # Debian splits the standard library: without python3-venv, `python3 -m venv` makes half an environment.
+    # Debian splits the standard library: without python3-venv, `python3 -m venv` creates an incomplete environment.
     if importlib.util.find_spec("ensurepip") is not None:
         return
     if not can_install():
         raise ToolError(
-            f"{sys.executable} cannot make virtual environments. Install Debian's python3-venv: "
+            f"{sys.executable} cannot create virtual environments. Install Debian's python3-venv: "
             "sudo apt-get install python3-venv"
         )
     install(["python3-venv"])
 
 
 def ensure_python() -> Path:
-    """Return .venv/bin/python with everything installed that the requirement files pin; quick when nothing changed.
+    """Return .venv/bin/python with all pinned requirements installed; quick if nothing changed.
 
     Raises:
-        ToolError: the environment cannot be made, or pip failed.
+        ToolError: the environment cannot be created, or pip failed.
     """
     folder = REPOSITORY / ".venv"
     python, stamp = folder / "bin" / "python", folder / ".made-from"
     wanted = stamp_of(REPOSITORY)
-    # Where a clone is moved or Python is upgraded away, the link to Python leads nowhere.
+    # If a clone is moved or Python is upgraded, the link to Python is broken.
     if python.exists() and stamp.is_file() and stamp.read_text() == wanted:
         return python
     with lock(f"python-{hashlib.sha256(str(REPOSITORY).encode()).hexdigest()[:12]}"):

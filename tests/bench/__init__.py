@@ -1,1 +1,1 @@
-"""Benchmarks: figures and ratios of one run, never assertions."""
+"""Benchmarks: they report figures and ratios, and assert nothing."""

@@ -1,4 +1,4 @@
-"""`make bench`: how long deployments take. Arguments name parts, as `changes`; without any, all are run."""
+"""`make bench` measures deployments. Arguments select parts, such as `changes`; the default is all."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The bare script, which does what the program does with ssh and nothing else: the floor for times."""
+"""A bare script that does the program's steps with nothing but ssh: a lower bound for times."""
 
 import contextlib
 import subprocess
@@ -13,7 +13,7 @@ SCRIPT = Path(__file__).with_name("bare_script.sh")
 
 
 def archive(version: str) -> str:
-    """Where machines of the lab fetch a release."""
+    """The URL of a release for the lab's machines."""
     return f"http://releases.lab/v{version}/etcd-v{version}-linux-amd64.tar.gz"
 
 
@@ -21,7 +21,7 @@ class Bare:
     """Runs the script's verbs for one cluster.
 
     Attributes:
-        directory: its CA, certificates and keys.
+        directory: the cluster's CA, certificates and keys.
     """
 
     def __init__(self, directory: Path, login: Machine) -> None:
@@ -29,7 +29,7 @@ class Bare:
         self._login = login
 
     def __call__(self, verb: str, what: str, machines: Sequence[Machine]) -> float:
-        """Seconds that a verb took. Raises CalledProcessError."""
+        """Run a verb; returns the seconds it took. Raises CalledProcessError."""
         members = [f"{machine.name}={machine.address}" for machine in machines]
         words: list[str | Path] = [SCRIPT, self.directory, self._login.key_file, self._login.known_hosts]
         start = time.monotonic()

@@ -1,4 +1,4 @@
-"""What changes cost: time, longest gap and slowest writes, against a bare script that does the same steps unguarded."""
+"""The cost of changes (time, longest gap, slowest writes), next to a bare script that does the same steps unguarded."""
 
 import contextlib
 import json
@@ -39,16 +39,16 @@ class Measured:
 
 @dataclass(frozen=True)
 class Operation:
-    """One kind of change, by the program and by the script.
+    """A kind of change, by the program and by the script.
 
     Attributes:
-        name: As the table says it.
-        founded: How many members there are before.
-        machines: How many machines there are.
-        version: What etcd they begin with.
-        program: Makes the edit; `pulumi up` follows.
-        script: Does the same with the bare script.
-        wipes: Whether slot 0's disk is lost first, in both cases.
+        name: in the table.
+        founded: number of members before the change.
+        machines: number of machines.
+        version: of etcd before the change.
+        program: edits the stack; `pulumi up` follows.
+        script: does the same with the bare script.
+        wipes: whether slot 0's disk is lost first, in both cases.
     """
 
     name: str
@@ -95,7 +95,7 @@ OPERATIONS = (
 
 
 def main() -> None:
-    """Measures, prints the table, writes `docs/benchmark-changes.json` and `.svg`."""
+    """Measure, print the table, write `docs/benchmark-changes.json` and `.svg`."""
     for version in ETCD_VERSIONS:
         ensure_etcd(version)
     rows: list[dict[str, Any]] = []
@@ -103,7 +103,7 @@ def main() -> None:
         machines, stacks = Machines(lab), Stacks(Path(scratch))
         for operation in OPERATIONS:
             script, program = [], []
-            for _ in range(RUNS):  # in turn, so that a slow minute of the computer hits both
+            for _ in range(RUNS):  # alternating, so that a slow minute of the computer affects both
                 script.append(_by_script(operation, machines, lab))
                 program.append(_by_program(operation, machines, stacks, lab))
             rows.append({"operation": operation.name, "script": _figures(script), "pulumi_up": _figures(program)})
@@ -158,7 +158,7 @@ def _measured(
     lab: Lab,
     change: Callable[[], float],
 ) -> Measured:
-    """Probes for a while with nothing going on, then during the change."""
+    """Probe an idle cluster for a while, then during the change."""
     probed = found[: operation.founded]
     with _probing(probed, files) as before:
         time.sleep(IDLE_SECONDS)
@@ -174,7 +174,7 @@ def _measured(
 
 @contextlib.contextmanager
 def _probing(found: Sequence[Machine], files: Sequence[Path]) -> Iterator[list[Report]]:
-    """The report is in the list when the block has ended. Raises RuntimeError when a write was lost."""
+    """The report is in the list after the block. Raises RuntimeError if a write was lost."""
     ca, certificate, key = files
     probe = Probe([f"https://{machine.address}:2379" for machine in found], client_tls(ca, certificate, key))
     reports: list[Report] = []
@@ -184,7 +184,7 @@ def _probing(found: Sequence[Machine], files: Sequence[Path]) -> Iterator[list[R
     finally:
         reports.append(probe.finish())
     if not reports[0].clean:
-        raise RuntimeError(f"not only slow, but wrong: {reports[0]}")
+        raise RuntimeError(f"the cluster lost consistency: {reports[0]}")
 
 
 def _figures(runs: Sequence[Measured]) -> dict[str, float]:

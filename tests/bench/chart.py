@@ -1,4 +1,4 @@
-"""A bar chart as SVG, readable on light and dark pages."""
+"""A bar chart as SVG, for light and dark pages."""
 
 from collections.abc import Mapping, Sequence
 from xml.sax.saxutils import escape
@@ -12,7 +12,6 @@ def bar_chart(title: str, groups: Sequence[str], series: Mapping[str, Sequence[f
 
     Args:
         title: with the unit of the values.
-        groups: labels.
         series: name -> one value per group.
     """
     largest = max(max(values) for values in series.values())

@@ -1,4 +1,4 @@
-"""What a cloud adds: `pulumi up` on an emulated cloud that makes the machines, against as many that are ready."""
+"""What a cloud adds: `pulumi up` with new machines of an emulated cloud, next to the same on existing machines."""
 
 import contextlib
 import json
@@ -21,12 +21,12 @@ from tools.etcd import ensure_etcd
 
 SIZES = (3,)
 RUNS = 3
-# Stacks on a cloud, and when each of its machines was asked for.
+# Stacks on a cloud, and a function that returns when each machine was requested.
 _Place = tuple[AwsStacks | HetznerStacks, Callable[[], list[datetime]]]
 
 
 def main() -> None:
-    """Measures, prints the table, writes `docs/benchmark-clouds.json`."""
+    """Measure, print the table, write `docs/benchmark-clouds.json`."""
     ensure_etcd(DEFAULT_ETCD)
     rows = [row for name, cloud in (("aws", _aws), ("hetzner", _hetzner)) for row in _measure(name, cloud)]
     print(_table(rows))
@@ -64,17 +64,16 @@ def _hetzner(scratch: Path) -> Iterator[_Place]:
 
 
 def _measure(name: str, cloud: Callable[[Path], contextlib.AbstractContextManager[_Place]]) -> Iterator[dict[str, Any]]:
-    """Medians, in seconds, by number of members.
+    """Medians in seconds, by number of members.
 
-    `ready`: `pulumi up` on machines that are there; `cloud`: on the empty account of an emulated cloud, whose machines
-    boot meanwhile; `apart`: between the first and the last request for a machine, near zero where they are made in
-    parallel.
+    `ready`: `pulumi up` on existing machines. `cloud`: on the empty account of an emulated cloud, including the boot of
+    its machines. `apart`: time between the first and the last machine request, near zero if they are parallel.
     """
     with temporary_lab("bench") as lab, tempfile.TemporaryDirectory() as at, cloud(Path(at) / name) as (clouds, asked):
         machines, stacks = Machines(lab), Stacks(Path(at))
         for count in SIZES:
             there, whole, apart = [], [], []
-            for run in range(RUNS):  # in turn, so that a slow minute of the computer hits both
+            for run in range(RUNS):  # alternating, so that a slow minute of the computer affects both
                 there.append(stacks.new(machines.fresh(count)).up().seconds)
                 machines.lab.kill(*machines.lab.machines)
                 stack = clouds.new(f"bench-{count}-{run}", slots=count)

@@ -1,4 +1,4 @@
-"""How long a new cluster takes, against a bare script that does the same without any safety."""
+"""The time to create a cluster, next to a bare script that does the same without any safety."""
 
 import json
 import statistics
@@ -20,7 +20,7 @@ RUNS = 3
 
 
 def main() -> None:
-    """Measures, prints the table, writes `docs/benchmark-creation.json` and `.svg`."""
+    """Measure, print the table, write `docs/benchmark-creation.json` and `.svg`."""
     ensure_etcd(DEFAULT_ETCD)
     rows: list[dict[str, float]] = []
     with temporary_lab("bench") as lab, tempfile.TemporaryDirectory() as scratch:
@@ -28,7 +28,7 @@ def main() -> None:
         no_change: dict[str, list[float]] = {"preview": [], "up": []}
         for count in SIZES:
             script, program = [], []
-            for _ in range(RUNS):  # in turn, so that a slow minute of the computer hits both
+            for _ in range(RUNS):  # alternating, so that a slow minute of the computer affects both
                 found = machines.fresh(count)
                 with bare_script(lab.dir, found) as bare:
                     script.append(bare("create", archive(DEFAULT_ETCD), found))

@@ -1,4 +1,4 @@
-"""As tests of the lab, these have the session's machines, and stacks under the real engine."""
+"""These tests use the session's machines and stacks with the real engine, like those of tests/lab."""
 
 from tests.support.machines import machines
 from tests.support.stacks import stacks

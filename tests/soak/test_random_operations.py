@@ -1,4 +1,4 @@
-"""Changes and faults in any order, for an hour: no acknowledged write is lost, and the next `pulumi up` finishes."""
+"""Random changes and faults for an hour: no acknowledged write is lost, and the next `pulumi up` completes a change."""
 
 import random
 import time
@@ -16,15 +16,15 @@ from tests.support.stacks import Stack, Stacks, machine_config
 VERSIONS = ("3.6.16", "3.7.3")
 MACHINES = 6
 UNPLANNED_GAP = 20.0
-"""Seconds without an acknowledgement where a member may die or be cut off unannounced. Mostly it is etcd's election.
-But a machine that loses its power while another member restarts takes the quorum along until one of them is back."""
+"""Seconds without an acknowledgement if a member may die or be partitioned without notice; most of it is an
+election. A machine that loses power while another member restarts interrupts the quorum until one of them is back."""
 
 
 class Cluster:
-    """The cluster of this walk, and what may be done to it. Each change is an edit, for one `pulumi up` or more.
+    """The cluster, its changes and its faults. Each change is an edit, followed by one or more `pulumi up`.
 
     Attributes:
-        members: those that the configuration names, in its order.
+        members: those in the configuration, in its order.
     """
 
     def __init__(self, machines: Machines, stacks: Stacks, chance: random.Random) -> None:
@@ -41,18 +41,18 @@ class Cluster:
         self.stack.config["machines"] = [there.get(each.name) or machine_config(each) for each in members]
 
     def setting(self) -> Iterator[str]:
-        """Another value of a flag: every member restarts."""
+        """A new value of a flag: every member restarts."""
         value = str(self.chance.randrange(129, 4096))
         self.stack.config["flags"] = {"max-txn-ops": value}
         yield f"max-txn-ops {value}"
 
     def certificates(self) -> Iterator[str]:
-        """All leaves are issued anew."""
+        """All leaf certificates are reissued."""
         self.stack.config["certificates"] = {"validityHours": self.chance.randrange(1000, 9000)}
-        yield "certificates anew"
+        yield "certificates reissued"
 
     def size(self) -> Iterator[str]:
-        """Two members more, or fewer."""
+        """Two more members, or two fewer."""
         if len(self.members) > 3:
             leaving = self.chance.sample(self.members, 2)
             self._list([each for each in self.members if each not in leaving])
@@ -61,14 +61,14 @@ class Cluster:
         yield f"{len(self.members)} members"
 
     def exchange(self) -> Iterator[str]:
-        """Another machine, of another name, in a member's place."""
+        """A machine with another name replaces a member's."""
         old = self.chance.choice(self.members)
         new = next(each for each in self.machines if each not in self.members)
         self._list([new if each == old else each for each in self.members])
         yield f"{new.name} for {old.name}"
 
     def wipe(self) -> Iterator[str]:
-        """A member's machine is lost, and a new one stands in its slot."""
+        """A member's machine is lost and replaced by a new one in its slot."""
         lost = self.chance.choice(self.members)
         self.lab.kill(lost.name)
         self.lab.wipe(lost.name)
@@ -83,7 +83,7 @@ class Cluster:
         yield f"etcd {self.stack.config['version']}"
 
     def authority(self) -> Iterator[str]:
-        """Another CA, in three updates."""
+        """A CA change, in three updates."""
         old, new = {"name": str(self._authority)}, {"name": str(self._authority + 1)}
         self._authority += 1
         self.stack.config.update(authorities=[old, new], issuer=old["name"])
@@ -93,23 +93,23 @@ class Cluster:
         self.stack.config["authorities"] = [new]
         yield f"CA {old['name']} goes"
 
-    # What comes in between: with the stack's `pulumi up` under way.
+    # Faults during the stack's `pulumi up`.
 
     def nothing(self) -> bool:
-        """The run succeeds by itself."""
+        """No fault: the run succeeds."""
         self.stack.up()
         return True
 
     def kill(self) -> bool:
-        """The run is ended by SIGKILL."""
+        """SIGKILL ends the run."""
         return self.stack.up_killed_after(self.chance.uniform(1, 12)) == 0
 
     def power_cut(self) -> bool:
-        """A member's machine loses its power for a while."""
+        """A member's machine has no power for a while."""
         return self._fault(self.lab.kill, self.lab.start)
 
     def cut_off(self) -> bool:
-        """A member is cut off from the others for a while."""
+        """A member is partitioned from the others for a while."""
         return self._fault(self.lab.isolate, self.lab.heal)
 
     def _fault(self, begin: Callable[[str], object], end: Callable[[str], object]) -> bool:
@@ -138,7 +138,7 @@ FAULTS = (Cluster.nothing, Cluster.kill, Cluster.power_cut, Cluster.cut_off)
 
 
 @pytest.mark.soak
-def test_no_order_of_changes_and_faults_loses_a_write_or_leaves_a_change_undone(
+def test_random_changes_and_faults_lose_no_write(
     machines: Machines, stacks: Stacks, tmp_path: Path, seed: str, request: pytest.FixtureRequest
 ) -> None:
     chance = random.Random(f"{seed} operations")  # noqa: S311 - the same walk again is the point

@@ -1,4 +1,4 @@
-"""An ssh agent for tests, with a socket of its own."""
+"""An ssh agent for tests, with its own socket."""
 
 import contextlib
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def agent(directory: Path, *private_keys: str) -> Iterator[Path]:
-    """Runs ssh-agent with these keys while the block runs; gives its socket."""
+    """Run ssh-agent with these keys during the block; yields its socket."""
     path = directory / "agent.sock"
     process = subprocess.Popen(["ssh-agent", "-D", "-a", str(path)], stdout=subprocess.DEVNULL)
     try:

@@ -1,6 +1,6 @@
-"""A client as an API server is: gRPC with a client certificate, transactions under a lease, a watch and a heartbeat.
+"""A client like an API server: gRPC with a client certificate, transactions under a lease, a watch and a heartbeat.
 
-The lab's prober asks etcd's JSON gateway, which knows no user by a certificate; with authentication on it is nobody.
+The lab's prober uses etcd's JSON gateway, which ignores client certificates: with authentication on it has no user.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ def _varint(number: int) -> bytes:
 
 
 def _message(*fields: tuple[int, int | bytes]) -> bytes:
-    """A message of etcd's API: (number of the field, its value), numbers also where they are 0."""
+    """A message of etcd's API from (field number, value); zeros are encoded too."""
     made = b""
     for number, value in fields:
         if isinstance(value, int):
@@ -70,7 +70,7 @@ def _all(message: bytes, number: int) -> list[Any]:
 
 
 class ApiServer:
-    """The client; `running` starts and judges it."""
+    """The client; use `running` to start and judge it."""
 
     def __init__(self, directory: Path, machines: Sequence[Machine]) -> None:
         files = (directory / name for name in ("ca.crt", "client.key", "client.crt"))
@@ -87,31 +87,31 @@ class ApiServer:
         ]
         self._lease = 0
         self.acknowledged: dict[str, float] = {}
-        """Key -> when it was acknowledged."""
+        """Key -> time of the acknowledgement."""
         self.failed: list[str] = []
-        """What was said of a write that was not."""
+        """Errors of writes that were not acknowledged."""
         self.watched: list[str] = []
-        """Keys, as the watch delivers them."""
+        """Keys in the order of the watch's events."""
         self.beats = 0
-        """How often the lease was kept alive."""
+        """Number of keep-alives of the lease."""
         self.gone: list[str] = []
-        """Answers that the lease has no time left."""
+        """Keep-alive answers without a remaining TTL."""
 
     def start(self) -> None:
-        """Takes a lease and begins."""
+        """Grant a lease and begin."""
         granted = self._call(0, "Lease/LeaseGrant", _message((1, 60)), seconds=30)
         self._lease = _all(granted, 2)[0]
         for thread in self._threads:
             thread.start()
 
     def finish(self) -> None:
-        """Ends, when the watch has had its time."""
+        """End, after the watch has had time to catch up."""
         self._ended.set()
         for thread in self._threads:
             thread.join(5)
 
     def stored(self) -> set[str]:
-        """The keys that are there."""
+        """The keys in the store."""
         found = self._call(0, "KV/Range", _message((1, self._prefix.encode()), (2, self._end)), seconds=10)
         return {_all(pair, 1)[0].decode() for pair in _all(found, 2)}
 
@@ -135,7 +135,7 @@ class ApiServer:
             if self._ended.is_set():
                 return
             key = f"{self._prefix}{number:06}"
-            # The least rested last: an endpoint that failed is left alone while there are others.
+            # Endpoints that failed recently come last.
             now = time.monotonic()
             ready = [each for each, until in enumerate(rests) if until <= now] or list(range(len(rests)))
             at = ready[number % len(ready)]
@@ -150,7 +150,7 @@ class ApiServer:
             self._ended.wait(_WRITE_SECONDS)
 
     def _create(self, key: bytes) -> bytes:
-        """If there is no such key, put it, under the lease."""
+        """Put the key under the lease unless it exists."""
         absent = _message((1, 0), (2, 1), (3, key), (5, 0))
         put = _message((1, key), (2, b"x"), (3, self._lease))
         return _message((1, absent), (2, _message((2, put))))
@@ -194,11 +194,11 @@ class ApiServer:
 
 @contextlib.contextmanager
 def running(directory: Path, machines: Sequence[Machine], gap: float = 1.0) -> Iterator[ApiServer]:
-    """The client while the block runs; nothing that was acknowledged is lost, and no gap is longer than `gap` seconds.
+    """Run the client during the block; asserts that no acknowledged write is lost and that no gap exceeds `gap`.
 
     Args:
-        directory: has `ca.crt`, `client.crt` and `client.key`.
-        machines: the members that it asks in turn.
+        directory: contains `ca.crt`, `client.crt` and `client.key`.
+        machines: the members, which it asks in turn.
         gap: in seconds.
     """
     client = ApiServer(directory, machines)
@@ -209,7 +209,7 @@ def running(directory: Path, machines: Sequence[Machine], gap: float = 1.0) -> I
         client.finish()
     print(f"{len(client.acknowledged)} acknowledged, longest gap {client.longest_gap:.2f} s, {client.failed}")
     assert client.acknowledged.keys() <= client.stored()
-    # The last ones may come when nobody listens any more.
+    # The last events may come after the watch has ended.
     assert (
         list(client.acknowledged)[:-20]
         == [key for key in client.watched if key in client.acknowledged][: len(client.acknowledged) - 20]

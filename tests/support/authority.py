@@ -1,4 +1,4 @@
-"""A certificate authority as a user would bring it, and what it issues."""
+"""A user's own CA and the certificates that it issues."""
 
 import datetime
 import ipaddress
@@ -15,12 +15,7 @@ _LIFE = datetime.timedelta(days=3650)
 
 
 class OwnAuthority:
-    """A root that is kept in memory.
-
-    Attributes:
-        certificate: PEM.
-        private_key: PEM.
-    """
+    """A root CA in memory; `certificate` and `private_key` are PEM."""
 
     def __init__(self, common_name: str = "our-own-ca") -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
@@ -41,11 +36,11 @@ class OwnAuthority:
         """A certificate for servers and clients, and its key, both PEM.
 
         Args:
-            common_name: the subject's.
+            common_name: of the subject.
             names: DNS names.
             addresses: IP addresses.
-            life: from now until its end; one with a negative life has expired.
-            begins: from now until its begin.
+            life: from now until it expires; negative: it has expired.
+            begins: from now until it becomes valid.
         """
         key = ec.generate_private_key(ec.SECP256R1())
         uses = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
@@ -85,6 +80,6 @@ def _key_pem(key: ec.EllipticCurvePrivateKey) -> str:
 
 @pytest.fixture(scope="session")
 def own_authority() -> dict[str, str]:
-    """A CA as a user would bring it: certificate and private key, PEM."""
+    """A user's own CA: certificate and private key, PEM."""
     made = OwnAuthority()
     return {"certificate": made.certificate, "private_key": made.private_key}

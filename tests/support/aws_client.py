@@ -1,4 +1,4 @@
-"""The stand-in plugin aws in this process, asked as the engine would, against moto without machines."""
+"""The stand-in plugin aws in this process, called like the engine does, with moto and no machines."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class AwsClient(HcloudClient):
 
 @contextlib.contextmanager
 def moto() -> Iterator[str]:
-    """moto's server, empty: its address."""
+    """An empty moto server; yields its address."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -47,14 +47,14 @@ def moto() -> Iterator[str]:
 
 
 def client(endpoint: str, service: str = "ec2") -> Any:
-    """boto3's client of that server."""
+    """A boto3 client of that server."""
     keys = {"aws_access_key_id": "key", "aws_secret_access_key": "secret"}
     return boto3.client(service, region_name=REGION, endpoint_url=endpoint, **keys)
 
 
 @contextlib.contextmanager
 def aws(endpoint: str, **settings: Any) -> Iterator[AwsClient]:
-    """The plugin, with the account at `endpoint`."""
+    """The plugin, configured with the account at `endpoint`."""
     with running(make_plugin(), "") as started:
         plugin = AwsClient(started, "ec2/vpc:Vpc")
         every = [{"ec2": endpoint}]

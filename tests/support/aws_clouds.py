@@ -1,6 +1,6 @@
-"""An emulated AWS for tests: one per module, its account emptied before each test that asks.
+"""An emulated AWS for tests: one per module, with an empty account for each test that uses `ec2`.
 
-The fixtures `aws` and `ec2` are imported by the modules that want them.
+Modules import the fixtures `aws` and `ec2`.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ def aws() -> Iterator[AwsCloud]:
 
 @contextlib.contextmanager
 def refused(code: str) -> Iterator[None]:
-    """What is done inside must be refused with this documented code."""
+    """Expect the block to be refused with this documented code."""
     with pytest.raises(ClientError) as caught:
         yield
     error = caught.value.response["Error"]
@@ -41,7 +41,7 @@ def refused(code: str) -> Iterator[None]:
 
 
 def image(ec2: Any, name: str = "debian-12-amd64-*") -> str:
-    """The newest image of that name."""
+    """The newest image with that name."""
     found = ec2.describe_images(Filters=[{"Name": "name", "Values": [name]}])["Images"]
     return str(max(found, key=lambda one: str(one["CreationDate"]))["ImageId"])
 
@@ -59,7 +59,7 @@ class Site:
     instances: list[str] = field(default_factory=list)
 
     def new_group(self, name: str) -> str:
-        """A further security group, with the rule out that AWS gives it."""
+        """Another security group, with AWS's default egress rule."""
         return str(self.ec2.create_security_group(GroupName=name, Description=name, VpcId=self.vpc)["GroupId"])
 
     def card(self, address: str | None = None, subnet: int = 0, groups: list[str] | None = None) -> str:
@@ -69,7 +69,7 @@ class Site:
         return str(self.ec2.create_network_interface(**asked)["NetworkInterface"]["NetworkInterfaceId"])
 
     def launch(self, *, wait: bool = True, data: dict[str, Any] | None = None, **asked: Any) -> str:
-        """An instance in the first subnet, small and with the newest Debian unless something else is asked."""
+        """An instance in the first subnet: small, with the newest Debian, unless `asked` says otherwise."""
         settings = {"ImageId": image(self.ec2), "InstanceType": SMALL, "MinCount": 1, "MaxCount": 1, **asked}
         if "NetworkInterfaces" not in asked:
             settings = {"SubnetId": self.subnets[0], "SecurityGroupIds": [self.group], **settings}
@@ -81,7 +81,7 @@ class Site:
         return instance
 
     def with_card(self, card: str, **asked: Any) -> str:
-        """An instance on a network interface that exists."""
+        """An instance on an existing network interface."""
         return self.launch(NetworkInterfaces=[{"DeviceIndex": 0, "NetworkInterfaceId": card}], **asked)
 
     def address(self, card: str) -> str:
@@ -91,14 +91,14 @@ class Site:
         return str(made["PublicIp"])
 
     def open(self, group: str, port: int, *, direction: str = "ingress", **source: Any) -> str:
-        """One rule for one port of TCP; its id."""
+        """Add a rule for one TCP port; returns its id."""
         rule = {"IpProtocol": "tcp", "FromPort": port, "ToPort": port, **source}
         answer = getattr(self.ec2, f"authorize_security_group_{direction}")(GroupId=group, IpPermissions=[rule])
         return str(answer["SecurityGroupRules"][0]["SecurityGroupRuleId"])
 
 
 def site(ec2: Any, *, public: bool = True) -> Site:
-    """A new one; `public`: instances get a public address where nothing else is said."""
+    """A new site; `public`: instances get a public address by default."""
     vpc = ec2.create_vpc(CidrBlock="10.7.0.0/16")["Vpc"]["VpcId"]
     gateway = ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
     ec2.attach_internet_gateway(InternetGatewayId=gateway, VpcId=vpc)
@@ -125,12 +125,12 @@ def wait_for(ec2: Any, instance: str, state: str) -> None:
 
 
 def described(ec2: Any, instance: str) -> dict[str, Any]:
-    """An instance, as it is described."""
+    """The description of an instance."""
     return dict(ec2.describe_instances(InstanceIds=[instance])["Reservations"][0]["Instances"][0])
 
 
 def ready(aws: AwsCloud, *instances: str) -> list[CloudMachine]:
-    """The machines of instances, after cloud-init has done all it was told without a complaint."""
+    """The machines of instances, after cloud-init has succeeded."""
     found = [aws.machine(instance) for instance in instances]
     for machine in found:
         assert machine.wait_for_cloud_init() == "done", machine.run("cloud-init status --long", check=False).stdout

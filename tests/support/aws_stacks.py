@@ -11,11 +11,7 @@ from .stacks import Stack
 
 
 class AwsStacks(CloudStacks):
-    """Makes stacks on one emulated AWS.
-
-    Attributes:
-        cloud: the cloud.
-    """
+    """Creates stacks on one emulated AWS."""
 
     kind = "aws"
     package = "aws"
@@ -27,7 +23,7 @@ class AwsStacks(CloudStacks):
         self._groups: list[str] = []
 
     def existing(self, *zones: str) -> dict[str, Any]:
-        """A VPC with a subnet in each zone and a way to the internet, as the configuration names them."""
+        """Configuration of an existing VPC with a subnet in each zone and a route to the internet."""
         ec2 = self.cloud.client()
         vpc = ec2.create_vpc(CidrBlock="10.7.0.0/16")["Vpc"]["VpcId"]
         gateway = ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
@@ -42,7 +38,7 @@ class AwsStacks(CloudStacks):
         return {"zones": None, "vpcId": vpc, "subnets": subnets}
 
     def beside(self, stack: Stack, *who: str) -> list[CloudMachine]:
-        """In the subnet of the second zone; a client carries the clients' group, anybody else one without a rule in."""
+        """In the second zone's subnet. A client is in the clients' group, others are in one without an ingress rule."""
         ec2, outputs = self.cloud.client(), stack.outputs()
         made = []
         for name in who:
@@ -67,7 +63,7 @@ class AwsStacks(CloudStacks):
         return ready(self.cloud, *made)
 
     def remove_beside(self) -> None:
-        """Also the security groups."""
+        """Also removes the security groups."""
         ec2 = self.cloud.client()
         if self._beside:
             ec2.terminate_instances(InstanceIds=self._beside)
@@ -78,7 +74,7 @@ class AwsStacks(CloudStacks):
         self._beside, self._groups = [], []
 
     def terminate(self, stack: Stack, slot: str) -> None:
-        """Returns when it is gone."""
+        """Also waits for the end of the termination."""
         ec2, instance = self.cloud.client(), stack.outputs()["server_ids"][slot]
         ec2.terminate_instances(InstanceIds=[instance])
         wait_for(ec2, instance, "terminated")

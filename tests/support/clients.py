@@ -1,4 +1,4 @@
-"""Clients that keep knocking at every member while its certificates change: who is let in, and when."""
+"""Clients that connect to every member again and again during certificate changes: which are accepted, and when."""
 
 import contextlib
 import http.client
@@ -16,20 +16,20 @@ _REST_SECONDS = 0.25
 
 
 class Knocking:
-    """What became of clients that made a new connection to every member, again and again."""
+    """The results of clients that made a new connection to every member, again and again."""
 
     def __init__(self) -> None:
         self.seen: dict[str, dict[str, list[str]]] = {}
 
     def turns(self, client: str) -> dict[str, list[str]]:
-        """Member -> whether the client was let in; one entry for as long as it stayed the same."""
+        """Member -> results in order, without repetitions: whether the client was accepted."""
         return {member: [kind for kind, _ in itertools.groupby(said)] for member, said in self.seen[client].items()}
 
 
 class Held:
-    """One connection to every member, made now, used again and again, and never made anew.
+    """One connection to every member that is reused and never reopened.
 
-    `lost` has the members whose connection has ended.
+    `lost` lists the members whose connection has ended.
     """
 
     def __init__(self, tls: ssl.SSLContext, machines: Sequence[Machine]) -> None:
@@ -38,7 +38,7 @@ class Held:
         self.use()
 
     def use(self) -> None:
-        """Asks every member over its connection."""
+        """Send a request to every member over its connection."""
         for member, connection in self._connections.items():
             if member in self.lost:
                 continue
@@ -50,7 +50,7 @@ class Held:
 
 
 def tls_of(directory: Path, name: str, bundle: Sequence[str], pair: tuple[str, str]) -> ssl.SSLContext:
-    """The TLS settings of a client: which CAs it trusts, and the certificate and key that it shows."""
+    """The TLS settings of a client: the CAs that it trusts, and its certificate and key."""
     files = {"ca": "".join(bundle), "crt": pair[0], "key": pair[1]}
     for kind, content in files.items():
         (directory / f"{name}.{kind}").write_text(content)
@@ -59,7 +59,7 @@ def tls_of(directory: Path, name: str, bundle: Sequence[str], pair: tuple[str, s
 
 @contextlib.contextmanager
 def knocking(clients: Mapping[str, ssl.SSLContext], machines: Sequence[Machine]) -> Iterator[Knocking]:
-    """Lets the clients knock while the block runs, and once after it."""
+    """Let the clients connect during the block, and once after it."""
     result = Knocking()
     stop = threading.Event()
 
@@ -90,14 +90,14 @@ def _connection(machine: Machine, tls: ssl.SSLContext) -> http.client.HTTPSConne
 
 
 def _knock(machine: Machine, tls: ssl.SSLContext) -> str | None:
-    """Whether the member lets the client in over a new connection; None when nobody answers, as during a restart."""
+    """Whether the member accepts the client on a new connection; None without an answer, as during a restart."""
     connection = _connection(machine, tls)
     try:
         connection.request("GET", "/version")
         return IN if connection.getresponse().status == http.client.OK else None
     except ssl.SSLError as error:
-        # With TLS 1.3 a refused client certificate shows only when the answer is read. A connection that is just cut
-        # is a process that ends.
+        # With TLS 1.3 a refused client certificate shows only when the answer is read. A connection that just ends
+        # belongs to a process that ends.
         return OUT if "CERTIFICATE" in str(error).upper() or "UNKNOWN_CA" in str(error).upper() else None
     except (OSError, http.client.HTTPException):
         return None
@@ -106,9 +106,9 @@ def _knock(machine: Machine, tls: ssl.SSLContext) -> str | None:
 
 
 def speaks_to_peers(machine: Machine, certificate: Path, key: Path) -> bool:
-    """Whether the member's peer port answers somebody who shows this certificate, as it answers a peer."""
+    """Whether the member's peer port accepts this certificate as a peer's."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    # It is the member that is asked whom it trusts; that it is the member is known.
+    # This checks whom the member trusts, not the member's identity.
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.load_cert_chain(certificate, key)
     connection = http.client.HTTPSConnection(machine.address, 2380, timeout=5, context=context)

@@ -1,4 +1,4 @@
-"""An emulated cloud on this computer: its command line, and what there is of it outside its directory."""
+"""An emulated cloud on this computer: its command line, and its traces outside its directory."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ from .stacks import REPO
 
 
 def command(lab: Lab, cloud: str, *words: str) -> subprocess.CompletedProcess[str]:
-    """Runs `python3 -m lab cloud`."""
+    """Run `python3 -m lab cloud`."""
     return subprocess.run(
         [sys.executable, "-m", "lab", "--dir", str(lab.dir), "cloud", cloud, *words],
         cwd=REPO,
@@ -23,7 +23,7 @@ def command(lab: Lab, cloud: str, *words: str) -> subprocess.CompletedProcess[st
 
 
 def left(lab: Lab) -> str:
-    """What the computer has that carries the lab's id."""
+    """Everything on the computer that carries the lab's id."""
     seen = [
         host.call("ip", "-br", "link").stdout,
         host.call("ip", "netns", "list").stdout,

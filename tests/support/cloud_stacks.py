@@ -1,4 +1,4 @@
-"""The whole program on an emulated cloud, for tests: its stacks, what is asked of its machines, a probe from one."""
+"""The whole program on an emulated cloud, for tests: stacks, queries to machines, a probe from inside the cloud."""
 
 import contextlib
 import json
@@ -23,7 +23,7 @@ from .prober import GAP_SECONDS, PACE
 from .stacks import REPO, Stack
 
 UP_SECONDS = 600
-"""Upper bound of an update that makes machines, on a computer that has much else to do."""
+"""Upper bound of an update that creates machines, on a busy computer."""
 FILES = {name: REPO / name for name in ("Pulumi.yaml", "__main__.py", "components", "stacks", ".venv")}
 SLOTS = ("etcd-1", "etcd-2", "etcd-3")
 
@@ -34,25 +34,25 @@ def example(kind: str) -> dict[str, Any]:
 
 
 def settings(stack: Stack) -> dict[str, Any]:
-    """The object in a stack's configuration that has its platform's name."""
+    """The object of the platform in a stack's configuration."""
     found: dict[str, Any] = stack.config[f"external-etcd:{stack.config['external-etcd:platform']}"]
     return found
 
 
 def raise_generation(stack: Stack, *slots: str, by: int = 1) -> None:
-    """Raises the generation of these slots in the stack's configuration."""
+    """Raise the generation of these slots in the stack's configuration."""
     for slot in settings(stack)["slots"]:
         slot["generation"] += by if slot["name"] in slots else 0
 
 
 class CloudStacks(ABC):
-    """Makes stacks on one emulated cloud, and does what others do there; a stack's name is its cluster's.
+    """Creates stacks on one emulated cloud, and other machines beside them; a stack's name is its cluster's.
 
     Args:
         cloud: the cloud.
         directory: for the stacks and their states.
-        environ: what the engine's environment has beside its own.
-        config: what the configuration of every stack has beside the example's, since this cloud is not the real one.
+        environ: additions to the engine's environment.
+        config: additions to the example's configuration, for every stack on this emulated cloud.
     """
 
     kind: ClassVar[str]
@@ -73,13 +73,13 @@ class CloudStacks(ABC):
         self._config = {"external-etcd:releaseMirror": "http://releases.lab", **(config or {})}
 
     def new(self, cluster: str, slots: int = 3, keys: dict[str, Any] | None = None, **changes: Any) -> Stack:
-        """The example, changed where the emulated cloud is not the real one; it is not up.
+        """A stack with the example's configuration, adapted to the emulated cloud; it is not up.
 
         Args:
             cluster: name of the stack and of its cluster.
             slots: how many.
             keys: further keys of the program.
-            changes: keys of the platform's object; None takes one away.
+            changes: keys of the platform's object; None removes one.
         """
         config = example(self.kind) | self._config | {"external-etcd:clusterName": cluster}
         config |= {f"external-etcd:{name}": value for name, value in (keys or {}).items()}
@@ -89,7 +89,7 @@ class CloudStacks(ABC):
         return Stack(self._directory / cluster, self._environ, config, FILES, "external-etcd")
 
     def machine(self, stack: Stack, name: str) -> CloudMachine:
-        """The machine of a slot, or another one of the cluster's."""
+        """The machine of a slot, or another machine of the cluster, by name."""
         return self._emulated.machine(f"{stack.directory.name}-{name}")
 
     def members(self, stack: Stack) -> list[CloudMachine]:
@@ -97,7 +97,7 @@ class CloudStacks(ABC):
         return [self.machine(stack, slot["name"]) for slot in settings(stack)["slots"]]
 
     def stranger(self) -> Machine:
-        """A machine on the public network that is none of the cloud's."""
+        """A machine on the public network outside the cloud."""
         return self._emulated.stranger()
 
     def left(self) -> list[str]:
@@ -106,7 +106,7 @@ class CloudStacks(ABC):
         return found + [machine.name for machine in self._emulated.machines()]
 
     def counts(self, stack: Stack) -> dict[str, int]:
-        """Type -> how many resources of the cloud's package the state holds."""
+        """Type -> number of resources of the cloud's package in the state."""
         found: dict[str, int] = {}
         for resource in stack.export()["deployment"]["resources"]:
             if resource["type"].startswith(f"{self.package}:"):
@@ -116,37 +116,37 @@ class CloudStacks(ABC):
 
     @abstractmethod
     def beside(self, stack: Stack, *who: str) -> list[CloudMachine]:
-        """New machines in the cluster's network that are not the program's.
+        """New machines in the cluster's network that the program does not manage.
 
         Args:
             stack: is up.
-            who: `client` may reach etcd's client port; anybody else may reach nothing.
+            who: `client` may connect to etcd's client port; any other name may connect to nothing.
         """
 
     @abstractmethod
     def remove_beside(self) -> None:
-        """Takes away what `beside` made."""
+        """Remove the machines of `beside`."""
 
     @abstractmethod
     def terminate(self, stack: Stack, slot: str) -> None:
-        """Ends the machine of a slot behind Pulumi's back."""
+        """Terminate the machine of a slot behind Pulumi's back."""
 
 
 def ask(machine: CloudMachine, *words: str, check: bool = True) -> str:
-    """Runs etcdctl on a machine against its own member, as root; returns stdout."""
+    """Run etcdctl on a machine against its own member, as root; returns stdout."""
     return etcdctl(machine, *words, endpoint=f"https://{machine.private_addresses[0]}:2379", check=check)
 
 
 def members(machine: CloudMachine) -> dict[str, int]:
-    """Name -> ID of all voters, as this machine's member has them; fails while there is a learner."""
+    """Name -> ID of all voters, from this machine's member; fails if there is a learner."""
     listed = json.loads(ask(machine, "member", "list", "--write-out=json"))["members"]
     assert not any(row.get("isLearner") for row in listed), listed
     return {row["name"]: row["ID"] for row in listed}
 
 
 def unhealthy(machine: CloudMachine) -> list[str]:
-    """What etcd itself says of every member, asked on one of the machines: the endpoints that are not healthy."""
-    # It exits with 1 when one of them is not; and says nothing when it cannot have the list.
+    """The endpoints that `etcdctl endpoint health --cluster` reports as unhealthy on one of the machines."""
+    # It exits with 1 if an endpoint is unhealthy, and prints nothing if it cannot get the list.
     said = ask(machine, "endpoint", "health", "--cluster", "--write-out=json", check=False)
     if not said.startswith("["):
         return [machine.name]
@@ -154,25 +154,25 @@ def unhealthy(machine: CloudMachine) -> list[str]:
 
 
 def leader(machines: Sequence[CloudMachine]) -> CloudMachine:
-    """The machine of the member that leads."""
+    """The machine of the leader."""
     for machine in machines:
         (row,) = json.loads(ask(machine, "endpoint", "status", "--write-out=json"))
         if row["Status"]["leader"] == row["Status"]["header"]["member_id"]:
             return machine
-    raise AssertionError("nobody leads")
+    raise AssertionError("there is no leader")
 
 
 def open_ports(
     machine: Machine | CloudMachine, address: str, ports: Sequence[int] = (22, 2379, 2380, 2381)
 ) -> list[int]:
-    """Those of the ports of an address at which a connection from a machine is accepted."""
+    """The ports of an address that accept a connection from a machine."""
     one = f"timeout 2 bash -c 'exec 3<>/dev/tcp/{address}/'$port 2>/dev/null && echo $port"
     said = machine.run(f"for port in {' '.join(map(str, ports))}; do ({one}) & done; wait").stdout
     return sorted(int(port) for port in said.split())
 
 
 def certificates(machine: CloudMachine) -> str:
-    """What certificates and keys a machine has: file and its checksum, a line each."""
+    """The certificates and keys on a machine: file and checksum, a line each."""
     return machine.run("cd /etc/etcd/pki && sha256sum *").stdout
 
 
@@ -185,21 +185,21 @@ def probing_from(
     planned: bool,
     endpoints: Mapping[str, str] | Sequence[str] = (),
 ) -> Iterator[list[Report]]:
-    """Probes the stack's cluster from a machine of the cloud while the block runs; fails when anything was lost.
+    """Probe the stack's cluster from a machine of the cloud during the block; fails if the probe is not clean.
 
-    The probe is a process of this computer in the network of that machine.
+    The probe is a process of this computer in the network namespace of that machine.
 
     Args:
-        machine: one that may reach the client port.
+        machine: one that may connect to the client port.
         stack: is up; its output has the client certificate.
         directory: for files.
-        planned: nothing is done without the program's knowledge: then the longest gap is limited too.
+        planned: without unannounced faults; limits the longest gap too.
         endpoints: client URLs. Default: the stack's output.
     """
     directory.mkdir(exist_ok=True)
     outputs = stack.outputs()
     write_client_files(directory, outputs)
-    # Whoever starts the tests in the background has them, and what they start, ignore the signal that ends the probe.
+    # If the tests run in the background, they and their children ignore the signal that ends the probe.
     command = ["env", "--default-signal=INT", "nsenter", f"--net=/proc/{machine.guest.init}/ns/net"]
     command += [sys.executable, "-m", "lab", "probe", "--json"]
     command += [f"--endpoints={','.join(endpoints or outputs['endpoints'])}", f"--svg={directory}/probe.svg"]

@@ -1,6 +1,6 @@
-"""An emulated cloud for tests: one per pytest session, its account emptied before each test that asks.
+"""An emulated Hetzner Cloud for tests: one per module, with an empty account for each test that uses `client`.
 
-The fixture `cloud` is imported by the modules that want it.
+Modules import the fixture `cloud`.
 """
 
 import contextlib
@@ -39,7 +39,7 @@ def cloud() -> Iterator[HetznerCloud]:
 
 
 def new_client(cloud: HetznerCloud, token: str | None = None) -> Client:
-    """The official client, which asks more often than it usually does how an action goes."""
+    """The official client, polling actions more often than by default."""
     return Client(token or cloud.token, cloud.endpoint, poll_interval=0.05, poll_max_retries=1200, timeout=30)
 
 
@@ -67,7 +67,7 @@ def finish(*actions: BoundAction) -> None:
 
 
 def finished(response: CreateServerResponse) -> BoundServer:
-    """A new server, after all that its creation began."""
+    """A new server, after all actions of its creation."""
     finish(response.action, *(response.next_actions or []))
     server = response.server
     server.reload()
@@ -75,7 +75,7 @@ def finished(response: CreateServerResponse) -> BoundServer:
 
 
 def server(client: Client, name: str, **options: Any) -> BoundServer:
-    """A new server: small, Debian, in Falkenstein; with `start_after_create=False` it is not booted."""
+    """A new server: small, Debian, in Falkenstein; it does not boot with `start_after_create=False`."""
     settings = {"server_type": CX, "image": DEBIAN, "location": FSN, **options}
     return finished(client.servers.create(name, **settings))
 
@@ -91,7 +91,7 @@ def network(
 
 
 def ready(cloud: HetznerCloud, *servers: BoundServer) -> list[CloudMachine]:
-    """The machines of servers, after cloud-init has done all it was told without a complaint."""
+    """The machines of servers, after cloud-init has succeeded."""
     found = [cloud.machine(server.id or 0) for server in servers]
     for machine in found:
         assert machine.wait_for_cloud_init() == "done", machine.run("cloud-init status --long", check=False).stdout
@@ -100,7 +100,7 @@ def ready(cloud: HetznerCloud, *servers: BoundServer) -> list[CloudMachine]:
 
 @contextlib.contextmanager
 def refused(code: str) -> Iterator[None]:
-    """What is done inside must be refused with this documented code."""
+    """Expect the block to be refused with this documented code."""
     with pytest.raises(APIException) as caught:
         yield
     assert caught.value.code == code, caught.value
@@ -114,7 +114,7 @@ def reaches(machine: Machine | CloudMachine, address: str, port: int) -> bool:
 
 
 def listen(machine: CloudMachine, *ports: int) -> None:
-    """Let a machine accept connections on these ports."""
+    """Make a machine accept connections on these ports."""
     for port in ports:
         machine.run(f"systemd-run --quiet --unit listen-{port} nc -lk {port}")
     for port in ports:
@@ -122,12 +122,12 @@ def listen(machine: CloudMachine, *ports: int) -> None:
 
 
 def public_key(directory: Path, name: str = "key") -> tuple[Path, str]:
-    """A new key pair: the private file and the public text."""
+    """A new key pair: the path of the private key and the text of the public one."""
     path = directory / name
     host.call("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(path))
     return path, path.with_suffix(".pub").read_text().strip()
 
 
 def names(rows: Iterable[Any]) -> list[str]:
-    """The names of what a list of the client holds."""
+    """The names in a list of the client."""
     return [row.name for row in rows]

@@ -1,4 +1,4 @@
-"""What tests ask a member, over ssh or from this computer."""
+"""Queries to members, over ssh or from this computer."""
 
 import json
 import subprocess
@@ -16,7 +16,7 @@ PKI = "/etc/etcd/pki"
 
 
 def etcdctl(machine: Machine | CloudMachine, *arguments: str, endpoint: str | None = None, check: bool = True) -> str:
-    """Runs etcdctl as root on a member, by default against the member itself; returns its stdout."""
+    """Run etcdctl as root on a member, by default against the member itself; returns its stdout."""
     command = [
         "/usr/local/bin/etcdctl",
         f"--endpoints={endpoint or f'https://{machine.address}:2379'}",
@@ -29,16 +29,16 @@ def etcdctl(machine: Machine | CloudMachine, *arguments: str, endpoint: str | No
 
 
 def member_list(machine: Machine) -> list[dict[str, Any]]:
-    """The member list as this member has it."""
+    """The member list, from this member."""
     return list(json.loads(etcdctl(machine, "member", "list", "--write-out=json"))["members"])
 
 
 def lead(machines: Sequence[Machine], leader: Machine) -> None:
-    """Moves leadership of the members on these machines to one of them, if it has not got it."""
+    """Transfer leadership to one of the members on these machines, unless it has it."""
     number = next(row["ID"] for row in member_list(leader) if row["name"] == leader.name)
     every = ",".join(f"https://{machine.address}:2379" for machine in machines)
     for _ in range(3):
-        # Refused where it leads already; so what came of it is asked.
+        # Refused if it is already the leader, so the result is checked instead.
         etcdctl(leader, "move-leader", f"{number:x}", endpoint=every, check=False)
         status = json.loads(etcdctl(leader, "endpoint", "status", "--write-out=json"))[0]["Status"]
         if status["leader"] == number:
@@ -47,12 +47,12 @@ def lead(machines: Sequence[Machine], leader: Machine) -> None:
 
 
 def running_versions(machines: Sequence[Machine]) -> list[str]:
-    """Which etcd each member runs."""
+    """The etcd version of each running member."""
     return [etcdctl(machine, "endpoint", "status", "--write-out=simple").split(", ")[2] for machine in machines]
 
 
 def assert_serves_all_members(machines: Sequence[Machine]) -> None:
-    """A value put through the first member is read, linearizably, through every one; all are voters, all are ready."""
+    """Put a value through the first member and read it from all; all must be voters and ready."""
     etcdctl(machines[0], "put", "written", machines[0].name)
     for machine in machines:
         assert etcdctl(machine, "get", "written", "--print-value-only").strip() == machines[0].name, machine.name
@@ -62,13 +62,13 @@ def assert_serves_all_members(machines: Sequence[Machine]) -> None:
 
 
 def command_line(machine: Machine) -> str:
-    """What etcd runs with on a machine, a word per line; empty while it does not run."""
+    """etcd's command line on a machine, an argument per line; empty if it is not running."""
     read = "tr '\\0' '\\n' </proc/$(systemctl show -P MainPID etcd)/cmdline"
     return machine.run(read, root=True, check=False).stdout
 
 
 def process_ids(machines: Sequence[Machine] | Sequence[CloudMachine]) -> dict[str, str]:
-    """Member -> pid and start time of its etcd; a restart changes it."""
+    """Member -> pid and start time of its etcd; a restart changes them."""
     show = "systemctl show etcd.service -p MainPID -p ActiveEnterTimestampMonotonic -p NRestarts --value"
     return {machine.name: machine.run(show, root=True).stdout for machine in machines}
 
@@ -80,7 +80,7 @@ def served(machine: Machine, port: int) -> str:
 
 
 def write_client_files(directory: Path, outputs: dict[str, Any]) -> list[str]:
-    """Writes CA and API server's client certificate to files; returns the etcdctl options that name them."""
+    """Write the CA and the API server's client certificate to files; returns the etcdctl options for them."""
     client = outputs["apiserver_etcd_client"]
     files = {"ca.crt": outputs["ca_cert"], "client.crt": client["certificate"], "client.key": client["private_key"]}
     for name, content in files.items():
@@ -89,6 +89,6 @@ def write_client_files(directory: Path, outputs: dict[str, Any]) -> list[str]:
 
 
 def etcdctl_here(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs etcdctl on this computer."""
+    """Run etcdctl on this computer."""
     command = [str(etcd_binary(DEFAULT_ETCD, "etcdctl")), "--dial-timeout=3s", "--command-timeout=5s", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)

@@ -1,4 +1,4 @@
-"""A cluster that `pulumi up` has founded, for tests of what comes later: founded once, and then as it was."""
+"""A cluster for tests of later changes: `pulumi up` bootstraps it once, and each test starts with a copy."""
 
 import pytest
 
@@ -16,8 +16,8 @@ _HEALTHY = "for n in $(seq 300); do etcdctl {} endpoint health --cluster && exit
 class Founded:
     """Three members with the default settings, in this session's lab.
 
-    Machines and state are kept when they have been founded for the first time; after that the machines boot from what
-    was kept, and the stack has a copy of the state.
+    Machines and state are saved after the bootstrap. From then on machines boot from the saved disks, and the stack
+    starts with a copy of the state.
     """
 
     def __init__(self, machines: Machines, stacks: Stacks) -> None:
@@ -25,7 +25,7 @@ class Founded:
         self._first: Stack | None = None
 
     def __call__(self, machines: int = _MEMBERS) -> tuple[list[Machine], Stack]:
-        """So many machines, with members on the first three, and the stack of these."""
+        """This many machines, with members on the first three, and their stack."""
         if self._first is None:
             found = self._machines.fresh(_MEMBERS)
             first = self._stacks.new(found)
@@ -43,5 +43,5 @@ class Founded:
 
 @pytest.fixture(scope="session")
 def founded(machines: Machines, stacks: Stacks) -> Founded:
-    """Three members that were founded before this test."""
+    """Three members that were bootstrapped before this test."""
     return Founded(machines, stacks)

@@ -1,4 +1,4 @@
-"""The stand-in plugin hcloud in this process, asked as the engine would, against the emulator's account."""
+"""The stand-in plugin hcloud in this process, called like the engine does, with the emulator's account."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.plugin_client import PluginClient, Properties, running
 
 
 class HcloudClient:
-    """One type of resource of the plugin. `inputs` are checked before they are used, as the engine does."""
+    """One type of resource of the plugin. `inputs` are checked before use, as the engine does."""
 
     def __init__(self, client: PluginClient, kind: str) -> None:
         self._client = client
@@ -28,16 +28,16 @@ class HcloudClient:
         return HcloudClient(self._client, kind)
 
     def answer(self, inputs: Mapping[str, Any], old: Mapping[str, Any] | None = None) -> Any:
-        """What Check says."""
+        """Check's answer."""
         request = provider_pb2.CheckRequest(urn=self.urn, news=to_struct(inputs), olds=to_struct(old or {}))
         return self._stub.Check(request, timeout=60)
 
     def failures(self, inputs: Mapping[str, Any]) -> dict[str, str]:
-        """What Check finds wrong: the reason by path."""
+        """Check's failures: reason by path."""
         return {failure.property: failure.reason for failure in self.answer(inputs).failures}
 
     def check(self, inputs: Mapping[str, Any], old: Mapping[str, Any] | None = None) -> Properties:
-        """The inputs that Check lets pass."""
+        """The inputs that Check accepts."""
         answer = self.answer(inputs, old)
         assert not answer.failures, answer.failures
         return from_struct(answer.inputs)
@@ -49,12 +49,12 @@ class HcloudClient:
         return answer.id, from_struct(answer.properties)
 
     def diff(self, state: Mapping[str, Any], old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Change]:
-        """What changes, by path."""
+        """Changes by path."""
         answer = self.difference(state, old, new)
         return {path: Change(entry.kind) for path, entry in answer.detailedDiff.items()}
 
     def difference(self, state: Mapping[str, Any], old: Mapping[str, Any], new: Mapping[str, Any]) -> Any:
-        """What Diff says."""
+        """Diff's answer."""
         inputs = self.check(old)
         request = provider_pb2.DiffRequest(
             id=str(state.get("id", "1")),
@@ -75,7 +75,7 @@ class HcloudClient:
     def read(
         self, identity: str, state: Mapping[str, Any] | None = None, inputs: Mapping[str, Any] | None = None
     ) -> tuple[str, Properties, Properties]:
-        """What a refresh (or, without a state, an import) sees: the id, the state, the inputs."""
+        """The result of a refresh (or, without a state, an import): the id, the state, the inputs."""
         given = {} if inputs is None else self.check(inputs, inputs)
         request = provider_pb2.ReadRequest(
             id=identity, urn=self.urn, properties=to_struct(state or {}), inputs=to_struct(given)
@@ -89,33 +89,33 @@ class HcloudClient:
         assert self._stub.Delete(request, timeout=60) == empty_pb2.Empty()
 
     def configure(self, **settings: Any) -> None:
-        """Give the provider its settings."""
+        """Configure the provider."""
         self._stub.Configure(provider_pb2.ConfigureRequest(args=to_struct(settings)), timeout=60)
 
     def config_failures(self, **settings: Any) -> dict[str, str]:
-        """What CheckConfig finds wrong: the reason by path."""
+        """CheckConfig's failures: reason by path."""
         request = provider_pb2.CheckRequest(news=to_struct(settings))
         answer = self._stub.CheckConfig(request, timeout=60)
         return {failure.property: failure.reason for failure in answer.failures}
 
     def settings(self, **settings: Any) -> Properties:
-        """The settings that CheckConfig lets pass."""
+        """The settings that CheckConfig accepts."""
         answer = self._stub.CheckConfig(provider_pb2.CheckRequest(news=to_struct(settings)), timeout=60)
         return from_struct(answer.inputs)
 
     def config_diff(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> Any:
-        """What DiffConfig says."""
+        """DiffConfig's answer."""
         return self._stub.DiffConfig(provider_pb2.DiffRequest(olds=to_struct(old), news=to_struct(new)), timeout=60)
 
     @property
     def messages(self) -> list[Any]:
-        """What the plugin told the engine."""
+        """The plugin's messages to the engine."""
         return list(self._client.messages)
 
 
 @contextlib.contextmanager
 def hcloud(account: HetznerAccount) -> Iterator[HcloudClient]:
-    """The plugin, with an account."""
+    """The plugin, configured with an account."""
     with running(make_plugin(), "") as client:
         plugin = HcloudClient(client, "Network")
         plugin.configure(endpoint=account.endpoint, token=Secret(TOKEN), pollInterval="1ms")

@@ -1,4 +1,4 @@
-"""The Hetzner emulator's account in this process: nothing boots, and it can be watched and made to fail."""
+"""The Hetzner emulator's account in this process, without machines; tests can observe it and inject failures."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class _Quiet(Handler):
 
 
 class _Machines(Machines):
-    """Machines whose making can be held back, or fail."""
+    """Machines whose creation can be delayed, or fail."""
 
     def __init__(self) -> None:
         self.goes_on = threading.Event()
@@ -45,8 +45,8 @@ class HetznerAccount:
     """An account and its API.
 
     Attributes:
-        requests: those that change something: method, path, body.
-        machines: what its servers are.
+        requests: the modifying ones: method, path, body.
+        machines: of its servers.
     """
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ class HetznerAccount:
         self.endpoint = f"http://127.0.0.1:{self._server.server_port}{PREFIX}"
 
     def close(self) -> None:
-        """Serve it no longer."""
+        """End the API."""
         self._server.shutdown()
         self._server.server_close()
 
@@ -89,23 +89,23 @@ class HetznerAccount:
         return [body for _, asked, body in self.requests if re.fullmatch(path, asked)]
 
     def left(self) -> dict[str, list[str]]:
-        """What there is, by kind: names."""
+        """The names of all resources, by kind."""
         found = {kind: [row["name"] for row in self.cloud.rows(kind)] for kind in KINDS if kind != "actions"}
         return {kind: names for kind, names in found.items() if names}
 
     def one(self, kind: str) -> Row:
-        """The only resource of a kind, to look at or to change behind the API's back."""
+        """The only resource of a kind; it can be changed behind the API's back."""
         (row,) = self.cloud.rows(kind)
         return row
 
     def lose(self, *servers: Row) -> None:
-        """Delete servers by hand."""
+        """Delete servers behind the program's back."""
         for server in servers:
             action = self.client().servers.get_by_id(server["id"]).delete()
             action.wait_until_finished()
 
     def clear(self) -> None:
-        """Let it be as new."""
+        """Reset the account."""
         self.machines.goes_on.set()
         self.machines.broken = False
         for kind in KINDS:

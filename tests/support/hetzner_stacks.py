@@ -15,12 +15,7 @@ _ADDRESSES = {"client": "10.1.2.9", "stranger": "10.1.1.99"}
 
 
 class HetznerStacks(CloudStacks):
-    """Makes stacks on one emulated Hetzner Cloud.
-
-    Attributes:
-        cloud: the cloud.
-        client: the official client.
-    """
+    """Creates stacks on one emulated Hetzner Cloud; `client` is the official client."""
 
     kind = "hetzner"
     package = "hcloud"
@@ -34,7 +29,7 @@ class HetznerStacks(CloudStacks):
         self._subnets: list[tuple[BoundNetwork, NetworkSubnet]] = []
 
     def beside(self, stack: Stack, *who: str) -> list[CloudMachine]:
-        """A client is in the range of the clients, for which there is a subnet then; who is an address gets that."""
+        """A client is in a new subnet for the clients' range; a name that is an address gets that address."""
         network = self.client.networks.get_by_name(stack.directory.name)
         assert network is not None
         made = []
@@ -51,7 +46,7 @@ class HetznerStacks(CloudStacks):
         return ready(self.cloud, *made)
 
     def remove_beside(self) -> None:
-        """Also the subnets."""
+        """Also removes the subnets."""
         for machine in self._beside:
             finish(machine.delete())
         for network, subnet in self._subnets:
@@ -59,5 +54,5 @@ class HetznerStacks(CloudStacks):
         self._beside, self._subnets = [], []
 
     def terminate(self, stack: Stack, slot: str) -> None:
-        """Returns when it is gone."""
+        """Also waits for the end of the deletion."""
         finish(self.client.servers.get_by_id(int(stack.outputs()["server_ids"][slot])).delete())

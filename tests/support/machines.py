@@ -1,6 +1,6 @@
-"""Real machines for tests: one lab per pytest session, machines made new for each test that asks.
+"""Real machines for tests: one lab per pytest session, new machines for each test that uses `fresh`.
 
-The fixture `machines` is there for every module in tests/lab.
+All modules in tests/lab have the fixture `machines`.
 """
 
 import contextlib
@@ -19,14 +19,14 @@ from .needs import leave_out
 
 _PREFIX = "external-etcd-tests-"
 _MEMORY = 12 << 30
-"""Bytes in memory that all labs of a run of the tests fit into."""
+"""Bytes in memory that suffice for all labs of a test run."""
 
 
 class Machines:
-    """The session's lab, and which of its machines a test has had.
+    """The session's lab, and the machines that a test has used.
 
     Attributes:
-        lab: The lab, for isolate, kill, mirror and the rest.
+        lab: for isolate, kill, mirror and so on.
     """
 
     def __init__(self, lab: Lab) -> None:
@@ -34,9 +34,9 @@ class Machines:
         self._touched: set[str] = set()
 
     def fresh(self, count: int = 3, *, kept: str = "", of: int = 0) -> list[Machine]:
-        """etcd-1 to etcd-`count`, each just installed and connected, with the default mirror; all others are off.
+        """etcd-1 to etcd-`count`, newly installed and connected, with the default mirror; all others are off.
 
-        With `kept` the first `of` machines are as they were when `Lab.keep` was told this label.
+        With `kept` the first `of` machines have the disks that `Lab.keep` saved under this label.
         """
         wanted = [f"etcd-{n}" for n in range(1, count + 1)]
         there = self.lab.machines
@@ -44,7 +44,7 @@ class Machines:
             self.lab.heal(name)
         if self.lab.mirrored() != host.cache() / "etcd" and there:
             self.lab.mirror()
-        # Down first, then wiped together: leftovers of one test must not talk to the machines of the next.
+        # All go down before any is wiped: old machines of one test must not talk to new ones of the next.
         self.lab.kill(*there)
         again = wanted[:of] if kept else []
         self.lab.wipe(*again, kept=kept, start=False)
@@ -54,9 +54,9 @@ class Machines:
         return found
 
     def tampered_mirror(self, replace: dict[str, bytes]) -> Path:
-        """Serve the default mirror with some files replaced (path -> content); returns the directory served.
+        """Serve the default mirror with some files replaced (path -> content); returns the served directory.
 
-        It may be changed at will. `fresh` or `lab.mirror()` end it.
+        Tests may change it. `fresh` or `lab.mirror()` end it.
         """
         directory = self.lab.dir / "tampered"
         shutil.rmtree(directory, ignore_errors=True)
@@ -70,7 +70,7 @@ class Machines:
         for name, content in replace.items():
             path = directory / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.unlink(missing_ok=True)  # never through the link into the cache
+            path.unlink(missing_ok=True)  # otherwise the write would follow the link into the cache
             path.write_bytes(content)
         return self.lab.mirror(directory)
 
@@ -79,10 +79,10 @@ _SKEW = "/usr/lib/python3/dist-packages/skewed-clock.pth"
 
 
 def skew_clock(machine: Machine, seconds: int) -> None:
-    """Let every Python that starts on `machine` see a clock that is ahead by so many seconds; less than 0: behind.
+    """Shift the clock of every Python that starts on `machine` by some seconds; a negative value is behind.
 
-    A guest has the host's clock. libfaketime would skew other programs, too, but sshd dies of it, and now and then it
-    makes a sleep fail that has nothing to do with the clock.
+    A guest has the host's clock. libfaketime would also skew other programs, but sshd crashes with it, and sleeps fail
+    occasionally.
     """
     line = f"import time; time.time = (lambda clock: lambda: clock() + {seconds})(time.time)\n"
     machine.run(f"cat >{_SKEW}", input=line, root=True)
@@ -95,7 +95,7 @@ def right_clock(machine: Machine) -> None:
 
 @contextlib.contextmanager
 def busy(machine: Machine) -> Iterator[None]:
-    """Another etcd-node seems to be at work on this machine while the block runs; each verb waits for it."""
+    """Hold etcd-node's lock on this machine during the block, so that every verb waits."""
     lock = "/run/etcd-node.lock"
     held = f"for n in $(seq 100); do flock -n {lock} true || exit 0; sleep 0.05; done; exit 1"
     machine.run(f"systemd-run --unit=busy flock {lock} sleep infinity && {held}", root=True)
@@ -106,17 +106,17 @@ def busy(machine: Machine) -> Iterator[None]:
 
 
 def turned_away(machine: Machine) -> int:
-    """How often somebody has come to sshd and gone without having logged in, or was not let in for too many others."""
+    """The number of ssh connections that ended before a login, or that sshd dropped."""
     return int(machine.run("journalctl -q -u ssh | grep -cE 'preauth|drop connection' || true", root=True).stdout)
 
 
 def fill_disk(machine: Machine, path: str = "/var/lib/etcd", size: str = "2m") -> None:
-    """Mount a tmpfs of `size` on `path`: a disk that is soon full. `umount` ends it."""
+    """Mount a tmpfs of `size` on `path`, which fills up quickly. `umount` ends it."""
     machine.run(f"mkdir -p {path} && mount -t tmpfs -o size={size},mode=0755 lab-small-disk {path}", root=True)
 
 
 def as_they_are(machines: Sequence[Machine]) -> list[str]:
-    """Everything that a run could have changed on machines with a member; the same text when it has not."""
+    """Everything on members' machines that a run could change; compare it before and after."""
     look = (
         "ls -A /opt/etcd /var/lib; cat /etc/systemd/system/etcd.service; "
         "cat /var/lib/etcd-node/*.json; sha256sum /etc/etcd/pki/*; readlink /usr/local/bin/etcdctl; "
@@ -126,17 +126,16 @@ def as_they_are(machines: Sequence[Machine]) -> list[str]:
 
 
 def require_a_lab() -> None:
-    """Leave the test out where no lab can run."""
+    """Skip the test if this computer cannot run a lab."""
     if reason := host.missing():
         leave_out(reason)
 
 
 def _place() -> Path:
-    """Where labs lie: in memory where there is room, else in the folder for temporary files.
+    """The parent directory of labs: in memory if there is room, else for temporary files.
 
-    On one disk a machine waits with each fsync for what all others have to write, now and then for longer than a
-    second. To the machines it makes no difference: what they are told to keep outlives their power cuts, not this
-    computer's.
+    On one disk, each fsync waits for the writes of all machines, sometimes for longer than a second. Data in memory
+    survives a machine's power cut all the same, only not this computer's.
     """
     memory = Path("/dev/shm")
     roomy = memory.is_dir() and shutil.disk_usage(memory).free > _MEMORY
@@ -145,11 +144,11 @@ def _place() -> Path:
 
 @contextlib.contextmanager
 def temporary_lab(label: str = "") -> Iterator[Lab]:
-    """A lab in a directory of its own, gone afterwards. Labs of test runs that were killed go first."""
+    """A lab in a temporary directory. First removes the labs of killed test runs."""
     require_a_lab()
     parent = _place()
     with (parent / f"{_PREFIX}lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # of pytest's workers, one clears away
+        fcntl.flock(lock, fcntl.LOCK_EX)  # only one of pytest's workers cleans up
         for old in parent.glob(f"{_PREFIX}*"):
             pid = old.name.removeprefix(_PREFIX).split("-")[0]
             if pid.isdigit() and not Path(f"/proc/{pid}").exists():
@@ -165,6 +164,6 @@ def temporary_lab(label: str = "") -> Iterator[Lab]:
 
 @pytest.fixture(scope="session")
 def machines() -> Iterator[Machines]:
-    """The session's machines; none is made before `fresh` asks for it."""
+    """The session's machines; none is created before a test calls `fresh`."""
     with temporary_lab() as lab:
         yield Machines(lab)

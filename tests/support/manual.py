@@ -1,4 +1,4 @@
-"""Lines of the manual, as they stand there, for a test's machines and against a test's previews."""
+"""Runs the manual's lines on a test's machines, and compares its previews with real ones."""
 
 import re
 from collections import Counter
@@ -8,13 +8,13 @@ from lab import Machine
 
 from .stacks import REPO, Run, Stack
 
-# A replacement has further lines, `++` and `--`, where the output is not a terminal.
+# Without a terminal, a replacement has more lines, `++` and `--`.
 _STEP = re.compile(r"^ *(?:\+-|[+~-]) +(?P<type>\S+:\S+:\S+) .*")
 _ANNOUNCED = re.compile(r"^ +\d+\. .*\[.*\]$")
 
 
 def _section(title: str) -> str:
-    """The text below a title of docs/operations.md, up to the next title of its rank or above."""
+    """The text below a title of docs/operations.md, up to the next title of the same or a higher level."""
     text = (REPO / "docs" / "operations.md").read_text()
     found = re.search(rf"^(#+) {re.escape(title)}\n", text, re.MULTILINE)
     assert found is not None, f"docs/operations.md has no title {title!r}"
@@ -28,16 +28,16 @@ def _blocks(title: str, language: str) -> list[list[str]]:
 
 
 def manual_lines(section: str) -> str:
-    """The first block of shell lines of a section of docs/operations.md."""
+    """The first shell block in a section of docs/operations.md."""
     return "\n".join(_blocks(section, "sh")[0])
 
 
 def manual(section: str, machines: Sequence[Machine]) -> str:
-    """The first block of shell lines of a section of docs/operations.md, with these machines in the example's place.
+    """The first shell block in a section of docs/operations.md, for these machines instead of the example's.
 
     Args:
         section: the section's title.
-        machines: those on which, or about which, the lines are to be run; the first one fills in for the example's one.
+        machines: the machines that the lines use; the first one replaces a single machine of the example.
     """
     lines = manual_lines(section)
     endpoints = ",".join(f"https://{machine.address}:2379" for machine in machines)
@@ -47,22 +47,22 @@ def manual(section: str, machines: Sequence[Machine]) -> str:
 
 
 def assert_as_in_the_manual(stack: Stack, section: str, shown_by: Run | None = None) -> None:
-    """Fails unless `pulumi preview` shows, for the edit that was just made, what the section says that it shows.
+    """Fail unless `pulumi preview` shows for the last edit what the section says.
 
-    Compared are the steps, one by one (those of keys and certificates may be left out), the numbers of resources, the
-    announced plan, the refusal, and each line of a detailed diff.
+    It compares all steps (those of keys and certificates are optional), the resource counts, the announced plan, the
+    refusal, and each line of a detailed diff.
 
     Args:
-        stack: the stack, three members with the names of the manual, with the edit.
+        stack: three members with the names of the manual, with the edit.
         section: the section's title.
-        shown_by: what showed the steps. Default: `pulumi preview`, run here.
+        shown_by: the run to compare. Default: `pulumi preview`, run here.
     """
     compared = 0
     preview = shown_by or stack.preview(check=False)
     shown = preview.text.splitlines()
     for block in _blocks(section, "text"):
         if block[0].startswith("etcd-node: ") or ("error: " in block[0]) != (preview.code != 0):
-            continue  # what a machine says, or what another edit shows
+            continue  # the output of a machine, or the preview of another edit
         if any(_STEP.match(line) for line in block):
             assert _steps(block) == _steps(shown), _help(section, block, shown)
             _assert_in(block, shown, section)
@@ -77,7 +77,7 @@ def assert_as_in_the_manual(stack: Stack, section: str, shown_by: Run | None = N
 
 
 def _steps(lines: Sequence[str]) -> Counter[str]:
-    """The steps that a reader must know of; in which order a preview lists members side by side differs."""
+    """The steps that the manual must show; a preview's order of parallel members varies."""
     found = [match for line in lines if (match := _STEP.match(line))]
     return Counter(_plain(match[0]) for match in found if not match["type"].startswith(("tls:", "pulumi:pulumi:Stack")))
 
@@ -89,7 +89,7 @@ def _assert_in(block: Sequence[str], shown: Sequence[str], section: str) -> None
 
 
 def _plain(line: str) -> str:
-    """Without what differs from run to run: spaces, and what an override is called."""
+    """Without what differs from run to run: spaces, and the name of an override."""
     return re.sub(r"allow-[0-9a-f]{12}", "allow-...", " ".join(line.split()))
 
 

@@ -1,4 +1,4 @@
-"""What a test needs of this computer, and what happens where that is missing."""
+"""What a test needs from this computer, and what happens without it."""
 
 import os
 import shutil
@@ -11,13 +11,13 @@ _Report = TypeVar("_Report", pytest.TestReport, pytest.CollectReport)
 
 
 def leave_out(reason: str) -> NoReturn:
-    """Skip the test, saying what it needs. In CI that is a failure, as any other skip is."""
+    """Skip the test with a reason. In CI every skip is a failure."""
     pytest.skip(reason)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """pytest's own hook: in CI, what was skipped or was expected to fail has failed."""
+    """Pytest hook: in CI, a skipped test or an expected failure is a failure."""
     report = yield
     return _counted(report)
 
@@ -33,13 +33,13 @@ def _counted(report: _Report) -> _Report:
     if os.environ.get("CI") and report.skipped:
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
         report.outcome = "failed"
-        report.longrepr = f"nothing is left out in CI: {reason}"
-        # The mark of an expected failure, which keeps one from being counted.
+        report.longrepr = f"no test may be skipped in CI: {reason}"
+        # The mark of an expected failure would keep it from being counted.
         vars(report).pop("wasxfail", None)
     return report
 
 
 def require_program(name: str, package: str) -> None:
-    """Leave the test out where a program is missing."""
+    """Skip the test if a program is missing."""
     if shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") is None:
         leave_out(f"this test needs {name}: apt-get install {package}")

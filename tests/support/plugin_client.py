@@ -1,4 +1,4 @@
-"""A client of a provider plugin: what the engine would ask it, in Python values."""
+"""A client of a provider plugin: the engine's requests, with Python values."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Properties = dict[str, Any]
 
 
 class PluginClient:
-    """One plugin, running in this process, and the messages it sent to the engine."""
+    """A plugin in this process, and its messages to the engine."""
 
     def __init__(self, stub: Any, token: str, messages: list[engine_pb2.LogRequest]) -> None:
         self.stub = stub
@@ -30,12 +30,12 @@ class PluginClient:
         return PluginClient(self.stub, token, self.messages)
 
     def failures(self, inputs: Mapping[str, Any]) -> dict[str, str]:
-        """What Check says is wrong: the reason by path."""
+        """Check's failures: reason by path."""
         answer = self.stub.Check(provider_pb2.CheckRequest(urn=self.urn, news=to_struct(inputs)), timeout=60)
         return {failure.property: failure.reason for failure in answer.failures}
 
     def check(self, inputs: Mapping[str, Any]) -> Properties:
-        """The inputs that Check lets pass."""
+        """The inputs that Check accepts."""
         answer = self.stub.Check(provider_pb2.CheckRequest(urn=self.urn, news=to_struct(inputs)), timeout=60)
         assert not answer.failures, answer.failures
         return from_struct(answer.inputs)
@@ -62,7 +62,7 @@ class PluginClient:
         return from_struct(self.stub.Update(request, timeout=120).properties)
 
     def diff(self, state: Mapping[str, Any], old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Change]:
-        """What changes, by path. Checks that the answer agrees with itself."""
+        """Changes by path. Asserts that the answer is consistent."""
         request = provider_pb2.DiffRequest(
             id="x",
             urn=self.urn,
@@ -81,12 +81,12 @@ class PluginClient:
         return changes
 
     def delete(self, state: Mapping[str, Any]) -> None:
-        """Remove what `state` describes."""
+        """Delete the resource of `state`."""
         request = provider_pb2.DeleteRequest(id="x", urn=self.urn, properties=to_struct(state))
         self.stub.Delete(request, timeout=120)
 
     def read(self, state: Mapping[str, Any], inputs: Mapping[str, Any]) -> tuple[str, Properties, Properties]:
-        """What a refresh would see: the id, the state, the inputs."""
+        """The result of a refresh: the id, the state, the inputs."""
         request = provider_pb2.ReadRequest(
             id="x", urn=self.urn, properties=to_struct(state), inputs=to_struct(self.check(inputs))
         )

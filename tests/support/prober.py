@@ -1,4 +1,4 @@
-"""The lab's prober around what a test does to a cluster."""
+"""Runs the lab's prober during a test's changes."""
 
 import contextlib
 import os
@@ -14,30 +14,30 @@ from .etcd import write_client_files
 from .stacks import Stack
 
 PACE = Pace(request=0.25, write=0.02)
-"""A client that gives a request up sooner than others, so that what remains of the bound is the cluster's, and that
-writes as often as a bound of a second needs: three workers share two cores."""
+"""A client with shorter timeouts, so that the gap is the cluster's. It writes only as often as a bound of one second
+needs, because three workers share two cores."""
 GAP_SECONDS = 1.0
-"""Longest time without an acknowledgement that any planned operation may cost."""
+"""The longest time without an acknowledgement that a planned operation may cost."""
 
 
 class Probing:
-    """A probe that runs; `report` is there when it has ended."""
+    """A running probe; `report` is set when it has ended."""
 
     def __init__(self, probe: Probe) -> None:
         self._probe = probe
         self.report: Report | None = None
 
     def mark(self, text: str) -> None:
-        """Notes that something begins now."""
+        """Record that something begins now."""
         self._probe.mark(text)
 
     @property
     def downs(self) -> list[str]:
-        """The members in the order in which they were seen to go down."""
+        """The members in the order in which they went down."""
         return [sight.member for sight in sorted(self._probe.records.sights, key=lambda s: s.at) if not sight.up]
 
     def finish(self, title: str, directory: Path) -> Report:
-        """Ends the probe and draws its picture."""
+        """End the probe and draw its picture."""
         self.report = self._probe.finish()
         name = re.sub(r"\W+", "-", title.lower())
         (directory / f"{name}.svg").write_text(timeline(title, self._probe.records, self.report))
@@ -49,14 +49,14 @@ class Probing:
 def probing(
     stack: Stack, machines: Sequence[Machine], directory: Path, title: str, gap: float = GAP_SECONDS
 ) -> Iterator[Probing]:
-    """Probes the stack's cluster while the block runs; fails when anything was lost, or the gap was too long.
+    """Probe the stack's cluster during the block; fails if the probe is not clean, or the gap is too long.
 
     Args:
         stack: is up; its output has the client certificate.
-        machines: the members that are probed.
+        machines: the members to probe.
         directory: for files. The picture goes there too, or to $PROBE_PICTURES.
-        title: what is being done, for the picture.
-        gap: longest time without an acknowledgement, in seconds; more than usual where a leader dies unannounced.
+        title: of the picture.
+        gap: longest time without an acknowledgement, in seconds; longer if a leader dies without notice.
     """
     write_client_files(directory, stack.outputs())
     tls = client_tls(directory / "ca.crt", directory / "client.crt", directory / "client.key")

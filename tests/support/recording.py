@@ -1,4 +1,4 @@
-"""A Pulumi monitor for tests that keeps every registration as the engine would receive it."""
+"""A Pulumi monitor for tests that records every registration as the engine would receive it."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ from pulumi.runtime import mocks
 SECRET_KEY = "4dabf18193072939515e22adb298388d"
 SECRET_SIGNATURE = "1b47061264138c4ac30d75fd1eb44270"
 LOGIN = "printed by the shell of the login"
-"""Stands before every answer."""
+"""Precedes every answer."""
 OPERATOR = {"id": "0123456789abcdef", "by": "alice@desk"}
 
 
@@ -27,7 +27,7 @@ AWS_IDS = {
     "aws:ec2/subnet:Subnet": "subnet",
     "aws:ec2/vpc:Vpc": "vpc",
 }
-"""Type -> how its IDs begin."""
+"""Type -> prefix of its IDs."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class Registration:
     type: str
     name: str
     parent: str
-    """Name of the parent, empty for the stack's own children."""
+    """Name of the parent; empty for the stack's children."""
     inputs: dict[str, Any]
-    """Inputs as the wire has them: secrets in their envelope, unknowns as the unknown marker."""
+    """Inputs as on the wire: secrets in their envelope, unknowns as the unknown marker."""
     depends_on: frozenset[str]
     """Names of the resources in `dependencies`."""
     request: Any
@@ -48,14 +48,14 @@ class Registration:
 
 @dataclass
 class Recorder:
-    """What was registered, in order."""
+    """The registrations, in order."""
 
     registrations: list[Registration] = field(default_factory=list)
     outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Component name -> what it passed to register_outputs, as the wire has it."""
+    """Component name -> arguments of register_outputs, as on the wire."""
 
     def named(self, name: str, type_: str | None = None) -> Registration:
-        """The registration of that name (and type); fails when there is not exactly one."""
+        """The registration with that name (and type); fails unless there is exactly one."""
         found = [r for r in self.registrations if r.name == name and type_ in (None, r.type)]
         assert len(found) == 1, (
             f"{name}: {len(found)} registrations; there are {sorted(r.name for r in self.registrations)}"
@@ -97,7 +97,7 @@ class _Monitor(mocks.MockMonitor):
 
 
 class _Answers(mocks.Mocks):
-    """Plausible outputs for the resources of this project. In a preview, what only a provider knows stays unknown."""
+    """Plausible outputs for the project's resources. In a preview, what only a provider knows stays unknown."""
 
     def __init__(self, preview: bool, previous: Mapping[str, Any], said: Mapping[str, str]) -> None:
         self._preview = preview
@@ -106,7 +106,7 @@ class _Answers(mocks.Mocks):
 
     def call(self, args: mocks.MockCallArgs) -> Any:
         if args.token == "aws:ec2/getAmi:getAmi":
-            # Another one for another image.
+            # Each image filter gets its own ID.
             return {"id": aws_id("ami", json.dumps(args.args, sort_keys=True))}
         raise AssertionError(f"the program must not call {args.token}")
 
@@ -114,7 +114,7 @@ class _Answers(mocks.Mocks):
         state = dict(args.inputs)
         if args.typ == "pulumi:index:Stash":
             given = args.inputs["input"]
-            # As a state keeps it from one run to the next.
+            # As the state keeps it from one run to the next.
             founding = isinstance(given, dict) and "operator" in given
             state["output"] = {**given, "operator": OPERATOR} if founding else given
         if self._preview and args.typ != "pulumi:pulumi:StackReference":
@@ -133,7 +133,7 @@ class _Answers(mocks.Mocks):
             said = self._said.get(args.name, f"{args.name} said")
             state |= {"stdout": marked(args.name, _health(args.inputs["create"]) if health else said), "stderr": ""}
         elif args.typ.startswith("hcloud:"):
-            # Its IDs are numbers in texts.
+            # Its IDs are numbers, as strings.
             number = zlib.crc32(f"{args.typ} {args.name}".encode()) % 1_000_000
             state |= {"ipv4Address": f"198.51.100.{number % 250}", "linuxDevice": f"/dev/disk/by-id/volume_{number}"}
             return str(number), state
@@ -148,12 +148,12 @@ class _Answers(mocks.Mocks):
 
 
 def marked(name: str, said: str) -> str:
-    """The standard output of the command of that name, which has answered."""
+    """The standard output of the command with that name, with its answer."""
     return f"{LOGIN}\nexternal-etcd: answer\n{said}\n\nexternal-etcd: done"
 
 
 def _health(create: str) -> str:
-    """What the health check says of the members that its specification names."""
+    """The output of the health check for the members of its specification."""
     members = json.loads(create[create.index("{") : create.rindex("}") + 1])["members"]
     rows = [
         {
@@ -170,17 +170,17 @@ def _health(create: str) -> str:
 
 
 def aws_id(kind: str, name: str) -> str:
-    """What the mock says is the ID of the resource of AWS `name`: `vol-...` and the like."""
+    """The mock's ID of the AWS resource `name`: `vol-...` and the like."""
     return f"{kind}-{zlib.crc32(name.encode()):017x}"
 
 
 def private_key(name: str) -> str:
-    """What the mock says is the private key of the resource `name`."""
+    """The mock's private key of the resource `name`."""
     return f"-----BEGIN PRIVATE KEY----- of {name}"
 
 
 def certificate(name: str) -> str:
-    """What the mock says is the certificate of the resource `name`."""
+    """The mock's certificate of the resource `name`."""
     return f"-----BEGIN CERTIFICATE----- of {name}"
 
 
@@ -190,12 +190,12 @@ def record(
     previous: Mapping[str, Any] | None = None,
     said: Mapping[str, str] | None = None,
 ) -> Recorder:
-    """Runs `program` against mocks and returns what it registered.
+    """Run `program` with mocks and return its registrations.
 
     Args:
-        program: builds resources; it may be a coroutine function.
-        preview: as `pulumi preview` would: outputs that a provider computes are unknown.
-        previous: the stack's outputs in its last update, for a program that asks for them.
+        program: declares resources; may be a coroutine function.
+        preview: as in `pulumi preview`: outputs that a provider computes are unknown.
+        previous: the stack's outputs of its last update, for programs that read them.
         said: name of a command -> its output.
     """
     recorder = Recorder()
@@ -213,7 +213,7 @@ def record(
 
 
 def plain_text(value: Any) -> str:
-    """All text in `value` that is outside a secret envelope, one piece a line."""
+    """All text in `value` outside secret envelopes, one string per line."""
     if isinstance(value, dict):
         if value.get(SECRET_KEY) == SECRET_SIGNATURE:
             return ""

@@ -1,4 +1,4 @@
-"""What a preview of a fresh stack would make, as a file that people review and tests compare."""
+"""The resources of a new stack's preview, as a file for review that tests compare."""
 
 import json
 import os
@@ -12,18 +12,18 @@ from .stacks import REPO, Stack
 
 DIRECTORY = REPO / "tests" / "snapshots"
 UPDATE = "UPDATE_SNAPSHOTS"
-"""With this variable set, tests write the files instead of comparing with them."""
+"""If this variable is set, tests write the files instead of comparing them."""
 _UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 _SHOWN = 200
-# What the engine or a provider appends to a name that nobody chose.
+# The suffix of names that the engine or a provider generates.
 _RANDOM = re.compile(r"-[0-9a-f]{7}$")
 
 
 def taken(stack: Stack, package: str) -> dict[str, Any]:
-    """URN -> what a preview says of the resource.
+    """URN -> the resource in a preview.
 
-    Of resources of the cloud, and of what is kept for a generation, all inputs; of commands what they run; of the rest
-    that they are there. What is unknown before the update says so, secrets are hidden by the preview itself.
+    It has all inputs of the cloud's resources and of what is kept for a generation, and the verbs of commands. Other
+    resources are only listed. Unknown values are marked, and the preview itself hides secrets.
 
     Args:
         stack: was never up.
@@ -49,7 +49,7 @@ def taken(stack: Stack, package: str) -> dict[str, Any]:
 
 
 def compare(found: dict[str, Any], name: str) -> None:
-    """Fails when this is not what the committed file `tests/snapshots/<name>.json` says."""
+    """Fail if it differs from the committed file `tests/snapshots/<name>.json`."""
     path = DIRECTORY / f"{name}.json"
     text = json.dumps(found, indent=1) + "\n"
     assert not re.search(r"PRIVATE KEY|BEGIN |[A-Za-z0-9+/]{60}", text), "a secret, or something like one"
@@ -60,7 +60,7 @@ def compare(found: dict[str, Any], name: str) -> None:
         wanted = json.loads(path.read_text()) if path.exists() else {}
         changed = [urn for urn in {**wanted, **found} if wanted.get(urn) != found.get(urn)]
         lines = [f"{urn}\n  was {wanted.get(urn)}\n  is  {found.get(urn)}" for urn in changed]
-        pytest.fail(f"{UPDATE}=1 writes {path.name} anew, if this is meant:\n" + "\n".join(lines), pytrace=False)
+        pytest.fail(f"To accept this, set {UPDATE}=1, which writes {path.name}:\n" + "\n".join(lines), pytrace=False)
 
 
 def _plain(value: Any) -> Any:
@@ -74,7 +74,7 @@ def _plain(value: Any) -> Any:
 
 
 def _unset(name: str, value: Any) -> bool:
-    """What the provider adds by itself where nothing was said; that differs between its releases."""
+    """A default that the provider adds; it differs between its releases."""
     return (
         name == "__defaults"
         or value in (None, [], {})
@@ -83,7 +83,7 @@ def _unset(name: str, value: Any) -> bool:
 
 
 def _verb(text: str) -> str:
-    """What a command does, without the program and the specification that it takes along."""
+    """What a command does, without the program and the specification that it carries."""
     text = text.replace(_UNKNOWN, "(not known yet)")
     found = re.search(r"--answer (\w+) '?(\w[\w-]*)?", text)
     if found is None:

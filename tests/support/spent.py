@@ -1,6 +1,6 @@
-"""Where the time of a test run goes: per file, and per kind of work. `make test` prints it at its end.
+"""Measures the time of a test run, per file and per kind of work. `make test` prints it at its end.
 
-A pytest plugin, loaded by tests/conftest.py: with `--spent=FILE` each run of pytest adds its figures to that file.
+A pytest plugin, loaded by tests/conftest.py: with `--spent=FILE` each pytest run adds its figures to that file.
 """
 
 import contextlib
@@ -30,9 +30,9 @@ _last: dict[str, float] = {}
 
 @contextlib.contextmanager
 def spending(kind: str, number: int = 1) -> Iterator[None]:
-    """Counts so many of a kind, and the seconds that the block takes, unless they belong to a kind around it.
+    """Count `number` events of a kind, and the seconds of the block unless an outer block counts them.
 
-    What other threads than the main one do takes a test no time, and is not counted.
+    Only the main thread counts, because a test does not wait for the others.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -49,7 +49,7 @@ def spending(kind: str, number: int = 1) -> Iterator[None]:
 
 
 def _count(owner: Any, name: str, kind: str, number: Callable[..., int]) -> None:
-    """Lets each call of `owner.name` count as `number(its arguments)` of a kind."""
+    """Count each call of `owner.name` as `number(arguments)` events of a kind."""
     original = getattr(owner, name)
 
     @functools.wraps(original)
@@ -61,12 +61,12 @@ def _count(owner: Any, name: str, kind: str, number: Callable[..., int]) -> None
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """pytest's own hook."""
-    parser.addoption("--spent", metavar="FILE", help="add where the time went to FILE, a JSON object per line")
+    """Pytest hook."""
+    parser.addoption("--spent", metavar="FILE", help="add the time spent to FILE, a JSON object per line")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """pytest's own hook: from here on the lab counts."""
+    """Pytest hook: from here on the lab counts."""
     if config.getoption("--spent"):
         _count(Lab, "_boot", MACHINES, lambda _, machines: len(machines))
         for name in ("up", "start", "stop", "kill", "wipe"):
@@ -85,7 +85,7 @@ def _now() -> dict[str, float]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """pytest's own hook: what a phase of a test has spent goes with its report, also from another process."""
+    """Pytest hook: the figures of a test's phase travel with its report, also from another process."""
     report = yield
     now = _now()
     vars(report)["spent"] = {kind: now[kind] - _last.get(kind, 0) for kind in now}
@@ -94,7 +94,7 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 
 class _Sums:
-    """The sums of one run of pytest, by file."""
+    """The sums of a pytest run, by file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -110,23 +110,19 @@ class _Sums:
 
 
 def table(path: Path) -> Iterator[str]:
-    """The lines that say where the time went: the dearest files, the rest, and everything together.
-
-    Args:
-        path: what `--spent` has written.
-    """
+    """The lines of the report on the file that `--spent` wrote: the most expensive files, the rest, and the total."""
     files: dict[str, Sums] = defaultdict(lambda: defaultdict(float))
     for line in path.read_text().splitlines():
         for name, sums in json.loads(line).items():
             _add(files[name], sums)
     kinds = "".join(f"{kind:>23}" for kind in KINDS)
-    yield f"{'seconds':>8}{'cpu':>6}{kinds}  (a number, and the seconds that the tests waited for it)"
+    yield f"{'seconds':>8}{'cpu':>6}{kinds}  (a number, and the seconds that tests waited for it)"
     dear = sorted(files, key=lambda name: -files[name]["s"])
     for name in dear[:_FILES]:
         yield _row(files[name], name)
     rest = _sum(files[name] for name in dear[_FILES:])
     yield _row(rest, f"{len(dear[_FILES:])} other files")
-    yield _row(_sum(files.values()), "all, each worker's time counted")
+    yield _row(_sum(files.values()), "total over all workers")
 
 
 def _add(sums: Sums, more: Mapping[str, float]) -> None:

@@ -1,6 +1,6 @@
-"""An SSH server on the loopback address, inside the test's own process: it runs what it is told with /bin/sh.
+"""An SSH server on the loopback address, in the test's process: it runs commands with /bin/sh.
 
-It may be a bastion too.
+It can also be a bastion.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from paramiko.common import (
     cMSG_CHANNEL_REQUEST,
 )
 
-# A client that leaves is no news, and paramiko would print it among the results of the tests.
+# Clients that disconnect are normal, and paramiko would print them among the test results.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 logging.getLogger("paramiko").propagate = False
 
 
 def new_key(kind: str = "ed25519", passphrase: str = "") -> tuple[str, str]:
-    """A key pair for logging in or for a host: the private key as OpenSSH text, the public one as one line."""
+    """A key pair for a user or a host: the private key as OpenSSH text, the public one as one line."""
     key: Any = ed25519.Ed25519PrivateKey.generate() if kind == "ed25519" else ec.generate_private_key(ec.SECP256R1())
     encryption: Any = serialization.NoEncryption()
     if passphrase:
@@ -78,7 +78,7 @@ class Sshd:
 
     @property
     def host_key(self) -> str:
-        """The key of the host, as one line."""
+        """The host's public key, as one line."""
         return f"{self._host_key.get_name()} {self._host_key.get_base64()}"
 
     def __enter__(self) -> Sshd:
@@ -113,7 +113,7 @@ class Sshd:
 
 
 class _Transport(paramiko.Transport):
-    """Tells when a request was answered: paramiko answers after it has called the server."""
+    """Signals when a request was answered: paramiko answers after it has called the server."""
 
     answered: threading.Event
 
@@ -189,18 +189,18 @@ class _Session(paramiko.ServerInterface):
         return super().check_channel_subsystem_request(channel, name)
 
     def home(self) -> Path:
-        """Where its files are."""
+        """The directory of its files."""
         assert self._sshd.home is not None
         return self._sshd.home
 
     def _run(self, channel: paramiko.Channel, command: bytes) -> None:
-        # A command that is over before the request for it was answered would close the channel under the answer.
+        # A command that ends before its request is answered would close the channel before the answer.
         self._transport.answered.wait(60)
         _run(channel, command)
 
 
 class _Files(paramiko.SFTPServerInterface):
-    """As much of sftp as a copy needs."""
+    """As much of SFTP as a copy needs."""
 
     def __init__(self, server: Any) -> None:
         super().__init__(server)

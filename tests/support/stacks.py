@@ -1,6 +1,6 @@
-"""The whole program under the real Pulumi engine, for tests: one stack on machines of the session's lab.
+"""The whole program with the real Pulumi engine, for tests: stacks on machines of the session's lab.
 
-tests/lab/conftest.py gives the fixture `stacks` to every test there.
+All tests in tests/lab have the fixture `stacks`.
 """
 
 import contextlib
@@ -31,37 +31,37 @@ _QUICK = Path(__file__).with_name("quick")
 
 @dataclass(frozen=True)
 class Run:
-    """What one run of the CLI did."""
+    """The result of a CLI run."""
 
     code: int
     text: str
-    """stdout and stderr together, as a person sees them."""
+    """stdout and stderr together, as a user sees them."""
     seconds: float
 
 
 def override_in(run: Run) -> str:
-    """The override that a refusal of the guard printed."""
+    """The override that the guard's refusal printed."""
     found = re.search(r"allow-[0-9a-f]{12}", run.text)
     assert found is not None, run.text
     return found[0]
 
 
 class Stack:
-    """One stack, in a folder that looks like a checkout of its project and holds this stack's configuration.
+    """A stack, in a folder that looks like a checkout of its project and contains this stack's configuration.
 
     Args:
-        directory: the folder to make; its name is the stack's.
+        directory: the folder to create; its name is the stack's.
         environ: the engine's environment.
         config: key -> value; keys without a namespace are the project's.
-        files: name in the folder -> what it links to.
+        files: name in the folder -> target of the link.
         project: the project's name, which is the namespace of its configuration.
-        like: a stack whose state this one begins with. Default: it has no resources.
+        like: a stack whose state is copied. Default: no resources.
     """
 
     quick: ClassVar[bool] = True
-    """Whether runs do without what takes half of their CPU time and makes no difference to what is tested: pip's list
-    of packages, and, where nobody ends the run, the state after every step. The CLI runs at
-    lower priority, so that it does not disturb the machines and the client that measures them."""
+    """Whether runs omit what takes half of their CPU time and makes no difference to the tests: pip's list of packages,
+    and, unless a test may end the run, the state after every step. The CLI also runs at lower priority, so that it does
+    not disturb the machines and the client that measures them."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class Stack:
     ) -> None:
         self.directory = directory
         self.log = directory / "up.log"
-        """What the last or the running `pulumi up` has said."""
+        """The output of the last or the running `pulumi up`."""
         self.environ = {**os.environ, **environ}
         self._project = project
         self.config = dict(config)
@@ -85,7 +85,7 @@ class Stack:
         if like is None:
             self.pulumi("stack", "init", directory.name)
         else:
-            # What the CLI's `stack rename` does, without a run of it: the name is part of every URN.
+            # As the CLI's `stack rename`, without running it: the name is part of every URN.
             old = re.compile(rf"\b{re.escape(like.directory.name)}\b")
             self._state_file.write_text(old.sub(directory.name, like._state_file.read_text()))
             shutil.copy(like._config_file, self._config_file)
@@ -100,13 +100,13 @@ class Stack:
         return self.directory / f"Pulumi.{self.directory.name}.yaml"
 
     def command(self, *arguments: str) -> list[str]:
-        """The command line of the CLI for this stack."""
+        """The CLI's command line for this stack."""
         named = [] if arguments[:2] == ("stack", "init") else ["-s", self.directory.name]
         nice = ["nice", "-n", "10"] if self.quick else []
         return [*nice, "pulumi", "--non-interactive", "--color=never", *named, *arguments]
 
     def pulumi(self, *arguments: str, check: bool = True, timeout: float = UP_SECONDS) -> Run:
-        """Runs the CLI. Raises AssertionError when it fails and `check` is set."""
+        """Run the CLI. Raises AssertionError if it fails and `check` is set."""
         self.write_config()
         start = time.monotonic()
         log = self.log if arguments[0] == "up" else self.directory / "run.log"
@@ -125,13 +125,13 @@ class Stack:
         return run
 
     def _environ(self, *settings: str) -> dict[str, str]:
-        """The environment of a run, with these settings of the CLI where it is a quick one."""
+        """The environment of a run, with these CLI settings if it is a quick one."""
         if not self.quick:
             return self.environ
         return {**self.environ, "PYTHONPATH": str(_QUICK), **dict.fromkeys(settings, "true")}
 
     def write_config(self) -> None:
-        """Writes `config` into the stack's file, beside the encryption salt that the CLI keeps there."""
+        """Write `config` to the stack's file, and keep the CLI's encryption salt there."""
         path = self._config_file
         kept = (
             [line for line in path.read_text().splitlines() if line.startswith("encryptionsalt")]
@@ -143,18 +143,18 @@ class Stack:
         path.write_text("\n".join([*kept, "config:", *lines]) + "\n")
 
     def shell(self, lines: str) -> None:
-        """Runs shell lines in the stack's folder, with this stack selected. Raises when one of them fails."""
+        """Run shell lines in the stack's folder, with this stack selected. Raises if one fails."""
         environ = {**self._environ(), "PULUMI_STACK": self.directory.name}
         with spending(ENGINE):
             subprocess.run(["bash", "-euc", lines], cwd=self.directory, env=environ, timeout=120, check=True)
 
     def beside(self, name: str, config: Mapping[str, Any]) -> "Stack":
-        """Another stack of the same project and state, with a configuration of its own; it is not up."""
+        """Another stack of the same project and state, with its own configuration; it is not up."""
         files = {path.name: path.resolve() for path in self.directory.iterdir() if path.is_symlink()}
         return Stack(self.directory.with_name(name), self.environ, config, files, self._project)
 
     def up(self, *arguments: str, check: bool = True, timeout: float = UP_SECONDS) -> Run:
-        """`pulumi up` without a preview before it."""
+        """`pulumi up` without a preview."""
         return self.pulumi("up", "--yes", "--skip-preview", *arguments, check=check, timeout=timeout)
 
     def preview(self, *arguments: str, check: bool = True) -> Run:
@@ -171,15 +171,15 @@ class Stack:
         return self.pulumi("destroy", "--yes", "--skip-preview", check=check)
 
     def outputs(self) -> dict[str, Any]:
-        """All outputs, secrets shown."""
+        """All outputs, with secrets."""
         return dict(json.loads(self._stdout("stack", "output", "--json", "--show-secrets")))
 
     def export(self) -> dict[str, Any]:
-        """The state as `pulumi stack export` gives it, secrets encrypted."""
+        """The state as in `pulumi stack export`, with secrets encrypted."""
         return dict(json.loads(self._stdout("stack", "export")))
 
     def left(self, **outputs: Any) -> None:
-        """Makes it look as if the last update had left these outputs; None takes one away."""
+        """Change the outputs of the last update; None removes one."""
         state = self.export()
         resources = state["deployment"].setdefault("resources", [])
         name = f"{self._project}-{self.directory.name}"
@@ -194,7 +194,7 @@ class Stack:
         self.pulumi("stack", "import", "--file", str(file))
 
     def past_the_guard(self) -> None:
-        """Sets the override that the refusal of the present change prints, so that the machines decide."""
+        """Set the override that the refusal of the present change prints, so that the machines decide."""
         self.config["override"] = override_in(self.preview(check=False))
 
     def _stdout(self, *arguments: str) -> str:
@@ -210,14 +210,14 @@ class Stack:
             ).stdout
 
     def begin_up(self) -> "Background":
-        """Starts `pulumi up`; somebody has to wait for it or kill it."""
+        """Start `pulumi up`; the caller must wait for it or kill it."""
         self.write_config()
         return Background(self)
 
     def up_killed_when(self, seen: Callable[[], bool], *, within: float = 120) -> None:
-        """Starts `pulumi up` and ends it with SIGKILL, engine, plugins and program together, as soon as `seen()`.
+        """Start `pulumi up`, and SIGKILL engine, plugins and program as soon as `seen()`.
 
-        Raises AssertionError when the run ends by itself first.
+        Raises AssertionError if the run ends first.
         """
         running = self.begin_up()
         try:
@@ -226,7 +226,7 @@ class Stack:
             running.kill()
 
     def up_killed_after(self, seconds: float) -> int | None:
-        """The same after some seconds. The run's exit code when it ended by itself before, None when it was killed."""
+        """The same after some seconds. Returns the exit code if the run ended first, None if it was killed."""
         running = self.begin_up()
         end = time.monotonic() + seconds
         try:
@@ -238,11 +238,7 @@ class Stack:
 
 
 class Background:
-    """`pulumi up` that runs while a test does something else.
-
-    Args:
-        stack: whose.
-    """
+    """A `pulumi up` of a stack in the background."""
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
@@ -264,47 +260,47 @@ class Background:
 
     @property
     def text(self) -> str:
-        """What it has said so far."""
+        """Its output so far."""
         return self._stack.log.read_text()
 
     def until(self, seen: Callable[[], bool], within: float = 120) -> None:
-        """Waits until `seen()`. Raises AssertionError when the run ends first, or that takes too long."""
+        """Wait until `seen()`. Raises AssertionError if the run ends first, or after `within` seconds."""
         deadline = time.monotonic() + within
         with spending(ENGINE, 0):
             while not seen():
-                assert self.code is None, f"the run ended before the moment came:\n{self.text}"
-                assert time.monotonic() < deadline, f"the moment did not come:\n{self.text}"
+                assert self.code is None, f"the run ended too early:\n{self.text}"
+                assert time.monotonic() < deadline, f"the run did not get there in {within:g} s:\n{self.text}"
                 time.sleep(0.02)
 
     def until_said(self, text: str, within: float = 120) -> None:
-        """Waits until the run has said `text`. Raises AssertionError like `until`."""
+        """Wait until the run has printed `text`. Raises AssertionError like `until`."""
         self.until(lambda: text in self.text, within)
 
     def wait(self, timeout: float = UP_SECONDS) -> Run:
-        """Waits for its end. Raises subprocess.TimeoutExpired when it does not come."""
+        """Wait for its end. Raises subprocess.TimeoutExpired."""
         with spending(ENGINE, 0):
             code = self._process.wait(timeout)
         return Run(code, self.text, time.monotonic() - self._start)
 
     def interrupt(self) -> None:
-        """What Ctrl-C in its terminal does: SIGINT to its process group."""
+        """Do what Ctrl-C in its terminal does: SIGINT to its process group."""
         os.killpg(self._process.pid, signal.SIGINT)
 
     def kill(self) -> None:
-        """Ends engine, plugins and program with SIGKILL, if they have not ended."""
+        """SIGKILL engine, plugins and program if they still run."""
         if self.code is None:
-            # The engine first: a search through all processes takes longer than some of its steps.
+            # The engine first: finding all processes takes longer than some of its steps.
             self._process.kill()
             for process in processes_of(self._process.pid):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process, signal.SIGKILL)
             self._process.wait(30)
-            # An engine that was killed could not unlock its state; its own message tells users to do this.
+            # A killed engine could not unlock its state; its own message tells users to do this.
             self._stack.pulumi("cancel", "--yes", check=False)
 
 
 def processes_of(leader: int) -> list[int]:
-    """The processes of a session: the engine gives some of its plugins process groups of their own."""
+    """The processes of a session, because the engine gives some plugins their own process groups."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
@@ -314,7 +310,7 @@ def processes_of(leader: int) -> list[int]:
 
 
 class Stacks:
-    """Makes stacks; their states lie together in one folder of the session."""
+    """Creates stacks; their states are in one folder of the session."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -322,9 +318,9 @@ class Stacks:
         self._count = 0
 
     def new(self, found: Sequence[Machine], /, *, like: Stack | None = None, **config: Any) -> Stack:
-        """A stack for these machines, not yet up. `config` adds to or replaces keys; None takes a key away.
+        """A stack for these machines, not yet up. `config` adds or replaces keys; None removes a key.
 
-        With `like` it is as far as that stack was, whose machines and configuration these are.
+        With `like` it starts with the state of that stack, which has the same machines and configuration.
         """
         settings = {
             "platform": "hosts",
@@ -340,14 +336,14 @@ class Stacks:
     def of_project(
         self, project: str, files: Mapping[str, Path], config: Mapping[str, Any], like: Stack | None = None
     ) -> Stack:
-        """A stack of another project: its files (name -> where they are) and its configuration."""
+        """A stack of another project: its files (name -> path) and its configuration."""
         self._count += 1
-        # A name that is no word of anything else in a state.
+        # The name occurs nowhere else in a state.
         return Stack(self._directory / f"test{self._count}", self._environ, config, files, project, like=like)
 
 
 def machine_config(machine: Machine, **ssh: Any) -> dict[str, Any]:
-    """The entry of `machines` in the configuration for a machine of the lab."""
+    """The `machines` entry in the configuration for a machine of the lab."""
     login = {
         "host": machine.address,
         "user": "operator",
@@ -359,5 +355,5 @@ def machine_config(machine: Machine, **ssh: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def stacks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stacks]:
-    """Stacks under the real engine."""
+    """Stacks with the real engine."""
     yield Stacks(tmp_path_factory.mktemp("stacks"))

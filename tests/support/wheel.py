@@ -1,4 +1,4 @@
-"""The project's wheel in an environment of its own, as its users have it."""
+"""The project's wheel in its own environment, as users install it."""
 
 import shutil
 import subprocess
@@ -10,8 +10,8 @@ REPO = Path(__file__).resolve().parents[2]
 
 
 def installed_wheel(directory: Path) -> Path:
-    """Builds the wheel and installs it into a new environment below `directory`; returns that environment's Python."""
-    # A copy: building leaves files beside the sources, and would take old ones along.
+    """Build the wheel and install it into a new environment below `directory`; returns that environment's Python."""
+    # A copy, because a build leaves files beside the sources and would include old ones.
     source = directory / "source"
     for name in ("pyproject.toml", "docs/package.md", "LICENSE"):
         (source / name).parent.mkdir(parents=True, exist_ok=True)
@@ -25,7 +25,7 @@ def installed_wheel(directory: Path) -> Path:
     python = directory / "venv" / "bin" / "python"
     pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", "--no-deps", "--no-index", str(wheel)]
     subprocess.run(pip, check=True, timeout=120)
-    # The dependencies are the same pinned ones: they need not be installed a second time.
+    # The dependencies are already installed, and pinned to the same versions.
     (site,) = (directory / "venv" / "lib").glob("python*/site-packages")
     (ours,) = (Path(sys.prefix) / "lib").glob("python*/site-packages")
     (site / "pinned.pth").write_text(f"{ours}\n")

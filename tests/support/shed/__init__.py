@@ -1,6 +1,6 @@
-"""A third platform, for tests alone: made by the recipe of docs/decisions/platforms.md, as small as one can be.
+"""A third platform, only for tests: the smallest one that follows the recipe in docs/decisions/platforms.md.
 
-Its machines are in a shed, whose keeper sells them.
+Its machines are in a shed, and the shed's keeper sells them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ KEYS = (
 
 @dataclass(frozen=True, kw_only=True)
 class ShedPlan(CloudPlan):
-    """What is wanted."""
+    """The desired state."""
 
     slots: Sequence[CloudSlot]
     kind: str
@@ -39,7 +39,7 @@ class ShedPlan(CloudPlan):
 
     @property
     def origins(self) -> Mapping[str, Mapping[str, str]]:
-        """Slot -> where its machine comes from."""
+        """Slot -> origin of its machine."""
         return {slot.name: {PLATFORM: "shed"} for slot in self.slots}
 
 

@@ -1,4 +1,4 @@
-"""Makes the machines of the shed, of which nothing is real, and the cluster on them."""
+"""Creates the simulated machines of the shed, and the cluster on them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -28,7 +28,7 @@ class ShedMachines(CloudMachines):
 
 
 def build(stack: StackConfig, config: ShedConfig, before: Mapping[str, int]) -> dict[str, Any]:
-    """Makes machines and cluster; returns the stack's outputs by name."""
+    """Create machines and cluster; returns the stack's outputs by name."""
     name, addresses = stack.cluster_name, config.plan.addresses
     operator = operator_args(config.operator, lambda: CloudKey("ShedKey", name, None))
     slots: list[CloudSlot] = [

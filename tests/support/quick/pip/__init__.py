@@ -1,1 +1,1 @@
-"""In place of pip, where tests start the engine."""
+"""Replaces pip when tests start the engine."""

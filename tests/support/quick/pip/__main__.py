@@ -1,6 +1,6 @@
-"""What the language host asks of pip before every run, `pip list -v --format json`, without pip's half a second.
+"""Answers the language host's `pip list -v --format json` before every run, without pip's half a second.
 
-Only Pulumi's packages are listed: the host looks for no others. Anything else is an error.
+It lists only Pulumi's packages, because the host looks for no others. Any other command is an error.
 """
 
 import json
