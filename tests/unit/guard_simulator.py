@@ -1,8 +1,8 @@
 """A small cluster that does what the program and `etcd-node` do, written without a look at the guard.
 
-It counts what the guard promises: at every moment a majority of the voters runs and talks to each other, no two
-members are more than one minor version apart, a client of the last update reaches every member that runs, and finds
-room there. Pulumi is in it as well: it deletes machines, and makes others.
+It checks what the guard promises at every moment: a majority of the voters runs and is connected, and no two members
+are more than one minor version apart. A client of the last update reaches every running member. The database fits
+the quota. Pulumi is simulated too: it deletes machines, and creates others.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -12,16 +12,16 @@ from components.plan.guard import State
 
 
 class RefusedError(Exception):
-    """The gate on a machine did not let a step happen."""
+    """The gate on a machine refused a step."""
 
 
 class BrokenError(AssertionError):
-    """The cluster is in a state that must not be."""
+    """The cluster is in a forbidden state."""
 
 
 @dataclass
 class Member:
-    """One etcd and what it runs with."""
+    """An etcd and its running settings."""
 
     version: str
     trusts: frozenset[str]
@@ -31,11 +31,11 @@ class Member:
     flags: tuple[tuple[str, str], ...]
     generation: int
     place: tuple[str, str]
-    """Its address, and the directory of its data."""
+    """Its address, and its data directory."""
     listed: list[str]
-    """The list that its machine got last."""
+    """The last member list that its machine received."""
     stands_on: dict[str, str]
-    """What Pulumi made its machine from."""
+    """The inputs of its machine in Pulumi."""
     up: bool = True
     has_data: bool = True
     votes: bool = True
@@ -49,23 +49,23 @@ def patch(version: str) -> int:
     return int(version.split(".")[2])
 
 
-# Patch of a minor from which etcd allows the next minor (etcd.io/docs, upgrade guides).
+# The patch of a minor that etcd needs for the next minor (etcd.io/docs, upgrade guides).
 _FLOORS = {5: 32, 6: 11}
 
 
 @dataclass
 class Cluster:
-    """The machines, and the member list of etcd.
+    """The machines, and etcd's member list.
 
     Attributes:
-        gates: Whether the machines refuse what is not safe now.
-        broken: Members that are down for another reason than the update.
-        smallest: Fewest voters to spare that were seen.
-        name: What it is called.
-        on_volumes: Where the data are.
-        database: How large they are.
-        noted: Members that the cluster itself knows to be the program's.
-        users: Who was given a certificate for some of the keys.
+        gates: whether machines refuse steps that are not safe now.
+        broken: members that are down for another reason than the update.
+        smallest: the fewest spare voters that were seen.
+        name: of the cluster.
+        on_volumes: where the data is.
+        database: its size.
+        noted: members that the cluster itself has recorded as the program's.
+        users: those with a certificate for some of the keys.
     """
 
     members: dict[str, Member]
@@ -80,7 +80,7 @@ class Cluster:
     users: frozenset[str] = frozenset()
 
     @staticmethod
-    def founded(state: State, *, gates: bool) -> "Cluster":
+    def bootstrapped(state: State, *, gates: bool) -> "Cluster":
         members = {name: _member(state, name) for name in state.members}
         return Cluster(
             members,
@@ -105,13 +105,13 @@ class Cluster:
         return one.peer_certificate_of in other.peers_trust and other.peer_certificate_of in one.peers_trust
 
     def spare(self) -> int:
-        """How many more voters may go; below 0: there is no quorum."""
+        """How many more voters may fail; below 0: there is no quorum."""
         runs = [self.members[name] for name in self.voters if self.running(name)]
         together = max((sum(self._talk(one, other) for other in runs) for one in runs), default=0)
         return together - (len(self.voters) // 2 + 1)
 
     def look(self) -> None:
-        """Raises BrokenError when the cluster is in a state that must not be."""
+        """Raise BrokenError if the cluster is in a forbidden state."""
         if len(self.voters) > 1 or self.broken:
             self.smallest = min(self.smallest, self.spare())
             if self.spare() < 0:
@@ -122,11 +122,11 @@ class Cluster:
             raise BrokenError(f"minor versions {sorted(minors)} at the same time")
         trusts, own = self.client
         if any(member.certificate_of not in trusts or own not in member.trusts for member in runs):
-            raise BrokenError("a client of the last update is cut off")
+            raise BrokenError("a client of the last update is locked out")
         flags = [dict(member.flags) for member in runs]
         if any(int(each["--quota-backend-bytes"]) < self.database for each in flags):
             raise BrokenError("NOSPACE")
-        # No machine looks at this. After a run that was cut off, what the guard knows of the times is too old.
+        # No machine checks this. After an interrupted run, the guard's knowledge of the times is outdated.
         beats = [int(each.get("--heartbeat-interval", 100)) for each in flags]
         waits = [int(each.get("--election-timeout", 1000)) for each in flags]
         if not self.gates and len(runs) > 1 and min(waits) < 5 * max(beats):
@@ -137,7 +137,7 @@ class Cluster:
             raise BrokenError(f"no version of TLS that all speak: {flags}")
 
     def gate(self, may: bool, why: str) -> None:
-        """What a machine looks at; whether the cluster bears the step without it, `look` says."""
+        """A machine's own check; without it, `look` decides whether the cluster tolerates the step."""
         if self.gates and not may:
             raise RefusedError(why)
 
@@ -166,14 +166,14 @@ def update(cluster: Cluster, wanted: State, chain: Sequence[str], between: Calla
     """One `pulumi up`.
 
     Args:
-        cluster: what is there; changed.
+        cluster: the present one; changed.
         wanted: the configuration.
         chain: the order in which members are converged.
         between: called after every step; may break members, or raise to kill the run.
 
     Raises:
-        RefusedError: a gate did not let a step happen; the run ends there.
-        BrokenError: the cluster was in a state that must not be.
+        RefusedError: a gate refused a step; the run ends there.
+        BrokenError: the cluster was in a forbidden state.
     """
     for _ in _update(cluster, wanted, chain):
         cluster.look()
@@ -185,8 +185,8 @@ def _update(cluster: Cluster, wanted: State, chain: Sequence[str]) -> Iterator[N
     cluster.must(cluster.name == wanted.cluster, "machines of another cluster")
     cluster.must(cluster.on_volumes == wanted.on_volumes, "the data are somewhere else")
     stay = [name for name in cluster.members if name in wanted.members]
-    # What stands on something else goes with that, before all else and all of it at once; what nobody asks for any more
-    # goes last.
+    # Resources that depend on a replaced one are deleted with it, first and all at once; those that are no longer
+    # configured are deleted last.
     first, last = (
         [name for name in stay if _differs(cluster, wanted, name, facts)] for facts in (_GROUND, ("platform",))
     )
@@ -197,8 +197,8 @@ def _update(cluster: Cluster, wanted: State, chain: Sequence[str]) -> Iterator[N
         if name in cluster.members and generation != cluster.members[name].generation:
             others = [other for other in cluster.voters if other != name]
             cluster.gate(all(map(cluster.running, others)), "another member is not healthy")
-            # A run that was cut off may have left fewer: without the entry of a machine that was replaced.
-            # Nobody is asked for the only one.
+            # After an interrupted run there may be fewer, without a replaced machine's entry. The only member has no
+            # others to ask.
             cluster.gate(not others or len(others) > len(cluster.voters) // 2, "no quorum without it")
             cluster.members[name].has_data = cluster.on_volumes
             cluster.members[name].up = False
@@ -261,21 +261,21 @@ def _converge(cluster: Cluster, wanted: State, name: str) -> Iterator[None]:
         here.votes = True
         yield
     here.up = True
-    # A new certificate is served at once, the authorities are read at the next start.
+    # A new certificate is served at once; CAs are read only at the next start.
     others = [member for other, member in cluster.members.items() if other != name]
-    cluster.gate(all(wanted.issuer in other.trusts for other in others), "somebody does not trust the issuer")
+    cluster.gate(all(wanted.issuer in other.trusts for other in others), "a member does not trust the issuer")
     trusted = all(wanted.peer_issuer in other.peers_trust for other in others)
     cluster.gate(trusted, "a peer does not trust the issuer")
     here.certificate_of, here.peer_certificate_of = wanted.issuer, wanted.peer_issuer
     yield
     ours = {*here.listed, *cluster.noted}
     leaving = [other for other in cluster.members if other in ours and other not in wanted.members]
-    for gone in sorted(leaving, key=cluster.running):  # who is not healthy goes first
+    for gone in sorted(leaving, key=cluster.running):  # unhealthy members go first
         lost = gone in here.listed and not cluster.running(gone)
         if cluster.members[gone].votes and not lost and not set(wanted.members) <= set(cluster.voters):
-            break  # who joins does so before anybody leaves
+            break  # joining members join before any member leaves
         staying = [other for other in cluster.voters if other in wanted.members]
-        cluster.gate(all(map(cluster.running, staying)), "somebody who stays is not healthy")
+        cluster.gate(all(map(cluster.running, staying)), "a remaining member is not healthy")
         healthy = [other for other in cluster.voters if other != gone and cluster.running(other)]
         cluster.gate(len(healthy) >= (len(cluster.voters) - 1) // 2 + 1, "no quorum without it")
         del cluster.members[gone]
@@ -290,11 +290,11 @@ def _converge(cluster: Cluster, wanted: State, name: str) -> Iterator[None]:
         cluster.gate(len(others_voting) != 1, "two voters")
         cluster.gate(
             all(each.certificate_of in fresh.trusts for each in cluster.members.values()),
-            "somebody whom it would not trust",
+            "a member that it would not trust",
         )
         cluster.gate(
             all(each.peer_certificate_of in fresh.peers_trust for each in cluster.members.values()),
-            "a peer whom it would not trust",
+            "a peer that it would not trust",
         )
         up = minor(fresh.version) - minor(here.version)
         cluster.must(abs(up) <= 1, "a skipped minor")
@@ -313,7 +313,7 @@ def _converge(cluster: Cluster, wanted: State, name: str) -> Iterator[None]:
 
 def _join(cluster: Cluster, wanted: State, name: str) -> Iterator[None]:
     minors = {minor(member.version) for other, member in cluster.members.items() if cluster.running(other)}
-    cluster.gate(minor(wanted.version) in minors, "nobody runs that version")
+    cluster.gate(minor(wanted.version) in minors, "no member runs that version")
     cluster.must(len({*minors, minor(wanted.version)}) == 1, "a member joins while versions are mixed")
     if name in cluster.members:
         others = [other for other in cluster.voters if other != name]
@@ -326,7 +326,7 @@ def _join(cluster: Cluster, wanted: State, name: str) -> Iterator[None]:
     cluster.must(wanted.members[name] not in taken, "its address is another member's")
     cluster.noted.add(name)
     for learner in [other for other, member in cluster.members.items() if not member.votes]:
-        del cluster.members[learner]  # etcd takes in one at a time, and this one carries nothing
+        del cluster.members[learner]  # etcd accepts one learner at a time, and this one has no data
         yield
     cluster.members[name] = replace(_member(wanted, name), votes=False)
     yield

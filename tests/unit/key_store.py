@@ -1,4 +1,4 @@
-"""An etcd for tests of what is kept in it on a lease."""
+"""An etcd for tests of a leased key."""
 
 import base64
 import re
@@ -9,11 +9,9 @@ from components.node.shared.spec import Spec
 
 
 class Store:
-    """As much of etcd as one leased key needs: it, leases, and a clock that a test moves.
+    """As much of etcd as one leased key needs: the key, leases, and a clock that tests move.
 
-    Args:
-        key: the key.
-        seconds: how long its leases last.
+    `seconds` is the TTL of the leases.
     """
 
     def __init__(self, key: str, seconds: int) -> None:
@@ -23,7 +21,7 @@ class Store:
         self.now = 0.0
         self.full = False
         self.meanwhile: list[Any] = []
-        """What happens between two requests: taken from the front, one before each request."""
+        """Functions to call between requests, one before each request."""
         self._numbers = iter(range(1, 1000))
         self._busy = False
 
@@ -32,7 +30,7 @@ class Store:
     ) -> tuple[int, Any, str]:
         assert addresses
         if self.meanwhile and not self._busy:
-            self._busy = True  # what happens meanwhile is not interrupted itself
+            self._busy = True  # the functions' own requests trigger no further ones
             self.meanwhile.pop(0)()
             self._busy = False
         self.lapse()

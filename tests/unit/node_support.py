@@ -1,4 +1,4 @@
-"""What tests of etcd-node share: a specification, and how an error reads."""
+"""Shared by the tests of etcd-node: a specification, members, and the text of an error."""
 
 import copy
 import json

@@ -1,4 +1,4 @@
-"""The permissions that docs/aws.md names: actions that there are, and all that the stand-in for the provider needs."""
+"""The permissions in docs/aws.md exist in AWS, and cover everything that the provider's stand-in calls."""
 
 import json
 import re
@@ -13,7 +13,7 @@ CALL = re.compile(
     r"|run|stop|terminate)_[a-z0-9_]+)\b"
 )
 OPERATIONS = {name: f"ec2:{name}" for name in botocore.session.get_session().get_service_model("ec2").operation_names}
-# Of resources that the program does not make, and of what it never changes on one that runs.
+# For resources that the program does not create, and for changes that it never makes in place.
 UNUSED = ("ec2:DeleteKeyPair",)
 
 
@@ -24,7 +24,7 @@ def allowed() -> list[str]:
     return list(statement["Action"])
 
 
-def test_every_action_in_the_policy_is_one_of_ec2_and_named_once() -> None:
+def test_policy_actions_exist_in_ec2_and_are_listed_once() -> None:
     actions = allowed()
     assert len(set(actions)) == len(actions)
     for action in actions:

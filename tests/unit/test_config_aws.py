@@ -1,4 +1,4 @@
-"""The configuration of the platform aws: the example as it is, and everything wrong with it, said at preview."""
+"""The configuration of the platform aws: the example is valid, and every error is reported at preview."""
 
 import copy
 import ipaddress
@@ -51,7 +51,7 @@ def load(values: dict[str, Any], region: str | None = "eu-central-1", directory:
 
 
 def changed(changes: dict[str, Any], **top: Any) -> dict[str, Any]:
-    """The example with other values: `a.b` -> value, None takes away, below the key `aws`."""
+    """The example with other values: `a.b` -> value, None removes it, below the key `aws`."""
     values = copy.deepcopy({**EXAMPLE, **top})
     for path, value in changes.items():
         *above, last = path.split(".")
@@ -69,7 +69,7 @@ def plan(changes: dict[str, Any], **top: Any) -> AwsPlan:
     return load(changed(changes, **top)).plan
 
 
-def test_the_example_is_accepted_as_it_is() -> None:
+def test_the_example_is_valid() -> None:
     stack = load(EXAMPLE)
     assert stack.plan.addresses == {"etcd-1": "10.2.1.11", "etcd-2": "10.2.2.12", "etcd-3": "10.2.3.13"}
     assert stack.plan.slot_zones == {f"etcd-{n}": f"eu-central-1{zone}" for n, zone in enumerate("abc", 1)}
@@ -77,7 +77,7 @@ def test_the_example_is_accepted_as_it_is() -> None:
     assert (stack.operator.user, stack.operator.private_key) == ("etcd-operator", "")
 
 
-def test_what_the_example_has_commented_out_is_accepted_too() -> None:
+def test_commented_parts_of_the_example_are_valid() -> None:
     stack = load(
         changed(
             {
@@ -94,13 +94,13 @@ def test_what_the_example_has_commented_out_is_accepted_too() -> None:
     assert not stack.protect_volume
 
 
-def test_a_vpc_and_subnets_that_exist_are_taken_as_they_are() -> None:
+def test_an_existing_vpc_and_its_subnets_are_accepted() -> None:
     found = plan(EXISTING)
     assert found.addresses == {"etcd-1": "172.31.0.11", "etcd-2": "172.31.16.12", "etcd-3": "172.31.32.13"}
     assert [subnet.id for subnet in found.subnets] == [f"subnet-0123456789abcdef{n}" for n in range(3)]
 
 
-def test_machines_without_a_public_address_may_be_in_a_vpc_that_exists_behind_a_bastion_that_exists(
+def test_private_machines_can_use_an_existing_vpc_and_bastion(
     tmp_path: Path,
 ) -> None:
     private = ed25519.Ed25519PrivateKey.generate().private_bytes(
@@ -118,18 +118,18 @@ def test_machines_without_a_public_address_may_be_in_a_vpc_that_exists_behind_a_
     assert (stack.operator.user, stack.plan.edge_range) == ("ops", None)
 
 
-def test_five_slots_go_round_three_zones() -> None:
+def test_five_slots_are_spread_over_three_zones() -> None:
     found = plan({"slots": [{"name": f"etcd-{n}"} for n in range(1, 6)]})
     assert list(found.slot_zones.values()) == [f"eu-central-1{zone}" for zone in "abcab"]
     assert list(found.addresses.values()) == ["10.2.1.11", "10.2.2.12", "10.2.3.13", "10.2.1.14", "10.2.2.15"]
 
 
-def test_arm64_is_had_by_the_name_of_the_instance_type_alone() -> None:
+def test_an_arm64_instance_type_selects_arm64() -> None:
     found = plan({"instanceType": "m7g.large", "architecture": "arm64"})
     assert {slot.instance_type for slot in found.slots} == {"m7g.large"}
 
 
-def test_a_slot_may_differ_from_the_others() -> None:
+def test_a_slot_can_override_common_values() -> None:
     slot = {"name": "etcd-2", "zone": "eu-central-1a", "image": "al2023", "generation": 4}
     slot["instanceType"] = "c7g.large"
     found = plan(
@@ -249,17 +249,17 @@ def test_bad_input_is_refused_with_its_key_and_the_rule(changes: dict[str, Any],
 @pytest.mark.parametrize(
     "changes", [{"image": "debian"}, {"instanceType": "large"}, {"ami": "x"}, {"vpcRange": "10.0.0.0/15"}]
 )
-def test_a_wrong_value_for_all_slots_is_said_once(changes: dict[str, Any]) -> None:
+def test_a_wrong_value_for_all_slots_is_reported_once(changes: dict[str, Any]) -> None:
     with pytest.raises(config.ConfigError) as refused:
         load(changed(changes))
     assert len(refused.value.problems) == 1, str(refused.value)
 
 
-def test_everybody_is_let_in_only_when_that_is_said() -> None:
+def test_open_access_needs_an_explicit_setting() -> None:
     plan({"operators": ["0.0.0.0/0"], "clients": ["0.0.0.0/0"], "openToTheWorld": True})
 
 
-def test_the_region_is_not_compared_where_it_is_not_known() -> None:
+def test_an_unknown_region_is_not_compared() -> None:
     load(EXAMPLE, region=None)
     with pytest.raises(config.ConfigError, match="aws:region"):
         load(EXAMPLE, region="us-east-1")
@@ -276,7 +276,7 @@ def test_the_region_is_not_compared_where_it_is_not_known() -> None:
         ({"ssh": {"bastion": BASTION}}, "ssh.bastion.privateKeyFile"),
     ],
 )
-def test_keys_that_do_not_belong_to_the_platform_are_refused(top: dict[str, Any], key: str) -> None:
+def test_keys_of_other_platforms_are_refused(top: dict[str, Any], key: str) -> None:
     with pytest.raises(config.ConfigError) as refused:
         load({**EXAMPLE, **top})
     assert key in {problem.key for problem in refused.value.problems}
@@ -287,7 +287,7 @@ def test_keys_that_do_not_belong_to_the_platform_are_refused(top: dict[str, Any]
     st.lists(st.sampled_from("abcdef"), min_size=1, unique=True),
     st.integers(16, 20),
 )
-def test_addresses_of_an_accepted_plan_are_all_different_lie_in_the_subnet_of_their_zone_and_none_is_reserved(
+def test_planned_addresses_are_unique_unreserved_and_in_their_zones_subnet(
     numbers: list[int], letters: list[str], length: int
 ) -> None:
     wanted = AwsPlan(
@@ -312,7 +312,7 @@ def test_addresses_of_an_accepted_plan_are_all_different_lie_in_the_subnet_of_th
     st.lists(st.integers(1, 60), min_size=1, max_size=7, unique=True),
     st.lists(st.integers(1, 60), min_size=1, max_size=7, unique=True),
 )
-def test_no_slot_changes_its_address_when_another_one_is_added_or_removed(before: list[int], after: list[int]) -> None:
+def test_adding_or_removing_slots_keeps_the_other_addresses(before: list[int], after: list[int]) -> None:
     def addresses(numbers: list[int]) -> dict[str, str]:
         slots = [AwsSlot(name=f"etcd-{number}", instance_type="t3.medium") for number in numbers]
         return AwsPlan(

@@ -1,4 +1,4 @@
-"""The configuration of the platform hetzner: the example as it is, and everything wrong with it, said at preview."""
+"""The configuration of the platform hetzner: the example is valid, and every error is reported at preview."""
 
 import copy
 import json
@@ -37,7 +37,7 @@ def load(values: dict[str, Any], directory: Path | None = None) -> HetznerConfig
 
 
 def changed(changes: dict[str, Any], **top: Any) -> dict[str, Any]:
-    """The example with other values: `a.b` -> value, None takes away, below the key `hetzner`."""
+    """The example with other values: `a.b` -> value, None removes it, below the key `hetzner`."""
     values = copy.deepcopy({**EXAMPLE, **top})
     for path, value in changes.items():
         *above, last = path.split(".")
@@ -51,7 +51,7 @@ def changed(changes: dict[str, Any], **top: Any) -> dict[str, Any]:
     return values
 
 
-def test_the_example_is_accepted_as_it_is() -> None:
+def test_the_example_is_valid() -> None:
     stack = load(EXAMPLE)
     assert stack.plan.addresses == {"etcd-1": "10.1.1.11", "etcd-2": "10.1.1.12", "etcd-3": "10.1.1.13"}
     assert stack.plan.zone == "eu-central"
@@ -59,7 +59,7 @@ def test_the_example_is_accepted_as_it_is() -> None:
     assert (stack.operator.user, stack.operator.private_key) == ("etcd-operator", "")
 
 
-def test_what_the_example_has_commented_out_is_accepted_too() -> None:
+def test_commented_parts_of_the_example_are_valid() -> None:
     values = changed({"publicIpv4": False, "bastion.serverType": "cx23", "volume.size": 10, "volume.protect": False})
     stack = load(values)
     assert stack.plan.bastion_address == "10.1.1.5"
@@ -67,7 +67,7 @@ def test_what_the_example_has_commented_out_is_accepted_too() -> None:
     assert not stack.protect_volume
 
 
-def test_a_slot_may_differ_from_the_others() -> None:
+def test_a_slot_can_override_common_values() -> None:
     stack = load(changed({"slots.1": {"name": "etcd-2", "location": "fsn1", "image": "ubuntu-24.04", "generation": 4}}))
     second = stack.plan.slots[1]
     assert (second.location, second.image, second.generation, second.server_type) == (
@@ -131,14 +131,14 @@ def test_bad_input_is_refused_with_its_key_and_the_rule(changes: dict[str, Any],
     assert all(problem.value and problem.remedy for problem in refused.value.problems)
 
 
-def test_a_wrong_value_for_all_slots_is_said_once() -> None:
+def test_a_wrong_value_for_all_slots_is_reported_once() -> None:
     with pytest.raises(config.ConfigError) as refused:
         load(changed({"location": "ngb1"}))
     assert len(refused.value.problems) == 1
     assert refused.value.problems[0].remedy == "Did you mean 'nbg1'?"
 
 
-def test_everybody_is_let_in_only_when_that_is_said() -> None:
+def test_open_access_needs_an_explicit_setting() -> None:
     load(changed({"operators": ["0.0.0.0/0"], "clients": ["0.0.0.0/0"], "openToTheWorld": True}))
 
 
@@ -155,13 +155,13 @@ def test_everybody_is_let_in_only_when_that_is_said() -> None:
         ({"dataDirectory": "/etcd"}, "dataDirectory"),
     ],
 )
-def test_keys_that_do_not_belong_to_the_platform_are_refused(top: dict[str, Any], key: str) -> None:
+def test_keys_of_other_platforms_are_refused(top: dict[str, Any], key: str) -> None:
     with pytest.raises(config.ConfigError) as refused:
         load({**EXAMPLE, **top})
     assert key in {problem.key for problem in refused.value.problems}
 
 
-def test_the_operators_own_key_is_used_and_its_public_half_is_found_in_it(tmp_path: Path) -> None:
+def test_the_operators_private_key_yields_its_public_key(tmp_path: Path) -> None:
     key = ed25519.Ed25519PrivateKey.generate()
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
@@ -177,7 +177,7 @@ def test_the_operators_own_key_is_used_and_its_public_half_is_found_in_it(tmp_pa
     assert stack.operator.bastion.private_key == private
 
 
-def test_a_key_without_a_public_half_is_refused(tmp_path: Path) -> None:
+def test_a_key_without_its_public_key_is_refused(tmp_path: Path) -> None:
     pem = ec.generate_private_key(ec.SECP256R1()).private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
@@ -188,7 +188,7 @@ def test_a_key_without_a_public_half_is_refused(tmp_path: Path) -> None:
         load({**EXAMPLE, "ssh": {"privateKeyFile": "key"}}, tmp_path)
 
 
-def test_machines_that_have_only_ipv6_do_not_reach_the_default_mirror() -> None:
+def test_ipv6_only_machines_need_a_release_mirror() -> None:
     only = changed({"publicIpv4": False, "publicIpv6": True})
     with pytest.raises(config.ConfigError, match=r"releaseMirror: given nothing\. .*do not reach GitHub"):
         load(only)

@@ -1,4 +1,4 @@
-"""docs/reference.md describes every configuration key and component argument as the code has it."""
+"""docs/reference.md describes every configuration key and component argument as the code defines it."""
 
 from components import EtcdClusterArgs
 from stacks import keys, reference, table
@@ -8,12 +8,12 @@ from stacks.platforms import PLATFORMS
 TABLE = keys.table(PLATFORMS)
 
 
-def test_the_reference_is_what_the_code_would_write() -> None:
+def test_the_reference_matches_the_code() -> None:
     document = reference.FILE.read_text(encoding="utf-8")
     assert reference.render(document) == document, "run: python3 -m stacks.reference"
 
 
-def test_every_key_has_a_meaning_and_either_a_default_or_a_reason_to_have_none() -> None:
+def test_every_key_has_a_meaning_and_a_default_or_a_reason() -> None:
     assert len(TABLE.by_path) == len(TABLE.keys)
     for key in TABLE.keys:
         assert key.meaning.endswith("."), key.path
@@ -22,13 +22,13 @@ def test_every_key_has_a_meaning_and_either_a_default_or_a_reason_to_have_none()
         assert key.type in types, key.path
 
 
-def test_every_key_lies_in_an_object_of_the_table() -> None:
+def test_every_key_is_in_an_object_of_the_table() -> None:
     for key in TABLE.keys:
         parent = key.path.rpartition(".")[0].removesuffix("[]")
         assert not parent or TABLE.by_path[parent].type in (table.OBJECT, table.LIST), key.path
 
 
-def test_every_argument_of_the_cluster_can_be_set_at_the_key_of_its_name_and_is_declared_there_alone() -> None:
+def test_every_cluster_argument_has_a_key_and_one_declaration() -> None:
     from_elsewhere = {"members", "previous"}
     for name in set(EtcdClusterArgs.__annotations__) - from_elsewhere:
         assert camel_case(name) in TABLE.by_path, name
@@ -36,7 +36,7 @@ def test_every_argument_of_the_cluster_can_be_set_at_the_key_of_its_name_and_is_
         assert "heartbeat" not in path.read_text(encoding="utf-8").lower() or path.name == "keys.py", path
 
 
-def test_every_field_of_the_arguments_is_documented_also_one_that_all_clouds_have() -> None:
+def test_every_field_of_the_arguments_is_documented() -> None:
     sections = dict(part.split("\n", 1) for part in reference.generated()["arguments"].split("### ")[1:])
     assert "| `heartbeat_interval_ms` |" in sections["EtcdClusterArgs"]
     for name in ("Ssh", "AwsBastionArgs", "AwsMachinesArgs", "HetznerBastionArgs", "HetznerMachinesArgs"):

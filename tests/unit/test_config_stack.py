@@ -1,4 +1,4 @@
-"""The configuration of a stack: what is read, and how everything wrong with it is said before anything is done."""
+"""The configuration of a stack: what is read, and how all errors are reported before any change."""
 
 import asyncio
 import base64
@@ -47,7 +47,7 @@ MACHINES = [machine(1), machine(2), machine(3)]
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    """A project's directory with a usable ssh key in it."""
+    """A project's directory with a valid ssh key in it."""
     file = tmp_path / "id_ed25519"
     file.write_text(PLAIN_KEY)
     file.chmod(0o600)
@@ -59,7 +59,7 @@ def sound(**changes: Any) -> dict[str, Any]:
 
 
 def load(values: dict[str, Any], directory: Path, stack: str = "dev") -> config.StackConfig:
-    """Loads values as Pulumi hands them over: texts as they are, everything else as JSON; None is not given."""
+    """Load values as Pulumi passes them: strings as they are, everything else as JSON; None is absent."""
     raw = {
         key: value if isinstance(value, str) else json.dumps(value)
         for key, value in values.items()
@@ -99,7 +99,7 @@ def test_a_minimal_configuration_gets_every_default(directory: Path) -> None:
     assert first.ssh == Way("10.0.0.11", HOST_KEY, PLAIN_KEY, "root", 22)
 
 
-def test_every_value_arrives_where_it_belongs(directory: Path) -> None:
+def test_every_value_is_read(directory: Path) -> None:
     stack = load(
         sound(
             clusterName="prod",
@@ -131,7 +131,7 @@ def test_every_value_arrives_where_it_belongs(directory: Path) -> None:
     assert (plan.release_mirror, plan.release_sha256) == ("http://mirror", {"amd64": "A" * 64})
 
 
-def test_a_machine_overrides_what_all_have(directory: Path) -> None:
+def test_a_machine_can_override_common_values(directory: Path) -> None:
     own = directory / "own"
     own.write_text(ssh_key())
     own.chmod(0o400)
@@ -148,12 +148,12 @@ def test_a_machine_overrides_what_all_have(directory: Path) -> None:
     assert second.ssh.bastion == Way("bastion.example", HOST_KEY, PLAIN_KEY, "jump", 2222)
 
 
-def test_the_ssh_key_can_be_a_secret_of_the_configuration(directory: Path) -> None:
+def test_the_ssh_key_can_be_a_configuration_secret(directory: Path) -> None:
     stack = load(sound(ssh=None, sshPrivateKey=PLAIN_KEY), directory)
     assert {each.ssh.private_key for each in hosts(stack).hosts} == {PLAIN_KEY}
 
 
-def test_machines_can_be_in_a_file_with_paths_relative_to_the_project(directory: Path) -> None:
+def test_a_machines_file_has_paths_relative_to_the_project(directory: Path) -> None:
     (directory / ".lab").mkdir()
     ways = {"host": "10.0.0.11", "port": 22, "user": "operator", "privateKeyFile": "id_ed25519", "hostKey": HOST_KEY}
     (directory / ".lab" / "machines.json").write_text(json.dumps({"machines": [machine(1, ssh=ways)]}))
@@ -163,7 +163,7 @@ def test_machines_can_be_in_a_file_with_paths_relative_to_the_project(directory:
 
 
 REFUSED = [
-    # What the main job's point about bad configuration asks for.
+    # Errors that the project's requirements name.
     ("zero members", {"machines": []}, "machines", "0 members", "1, 3, 5 or 7"),
     ("even members", {"machines": MACHINES[:2]}, "machines", "2 members", "odd"),
     ("nine members", {"machines": [machine(n) for n in range(1, 10)]}, "machines", "9 members", "at most 7"),
@@ -182,7 +182,7 @@ REFUSED = [
     ("flag owned", {"flags": {"data-dir": "/x"}}, "flags.data-dir", "data-dir", "owned by the program"),
     ("no DNS label", {"clusterName": "My Cluster"}, "clusterName", "My Cluster", "DNS label"),
     ("name no DNS label", {"machines": [machine(1, name="etcd_1")]}, "machines[0].name", "etcd_1", "DNS label"),
-    # The rest.
+    # Others.
     ("platform", {"platform": "gcp"}, "platform", "gcp", "hosts"),
     ("no platform", {"platform": None}, "platform", "nothing", "required"),
     ("no machines", {"machines": None}, "machines", "nothing", "machinesFile"),
@@ -273,7 +273,7 @@ def test_bad_configuration_is_refused_with_key_value_rule_and_remedy(
     changes: dict[str, Any], key: str, value: str, rule: str, directory: Path
 ) -> None:
     refused = refusal(sound(**changes), directory)
-    # And nothing else is: what follows from a problem is not another one.
+    # An error causes no further ones.
     [problem] = refused.problems
     assert problem.key == key
     assert value in problem.value
@@ -281,17 +281,17 @@ def test_bad_configuration_is_refused_with_key_value_rule_and_remedy(
     assert problem.remedy
 
 
-def test_all_problems_are_said_at_once(directory: Path) -> None:
+def test_all_errors_are_reported_at_once(directory: Path) -> None:
     bad = sound(version="x", quota="x", metrics="x", colour="x", machines=MACHINES[:2], clusterApi={"namespace": "X"})
     keys = [problem.key for problem in refusal(bad, directory).problems]
     assert sorted(keys) == ["clusterApi.namespace", "colour", "machines", "metrics", "quota", "version"]
 
 
-def test_a_misspelt_key_is_answered_with_the_right_one(directory: Path) -> None:
+def test_a_misspelt_key_gets_a_suggestion(directory: Path) -> None:
     assert "Did you mean 'version'?" in str(refusal(sound(verson="3.6.16"), directory))
 
 
-def test_a_stack_whose_name_cannot_name_a_cluster_is_refused(directory: Path) -> None:
+def test_a_stack_name_that_is_no_cluster_name_is_refused(directory: Path) -> None:
     refused = refusal(sound(), directory, stack="Prod_EU")
     assert refused.key == "clusterName"
     assert "'prod-eu'" in refused.remedy
@@ -338,7 +338,7 @@ def test_a_file_without_a_usable_private_key_is_refused(text: str, expected: str
 
 
 def openssh(kind: str, cipher: str = "none") -> str:
-    """A private key in OpenSSH format as far as it is read: kind of the public key, and how it is encrypted."""
+    """A private key in OpenSSH format, as far as it is read: kind of the public key, and cipher."""
 
     def field(text: bytes) -> bytes:
         return len(text).to_bytes(4, "big") + text
@@ -361,7 +361,7 @@ PASSPHRASE = {"privateKeyFile": "id_ed25519", "privateKeyPassphrase": "hunter2"}
         ("-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n", "ssh-keygen -p -f COPY"),
     ],
 )
-def test_a_key_that_the_plugin_cannot_use_even_with_its_passphrase_is_refused_with_the_way(
+def test_an_unusable_encrypted_key_is_refused_with_a_conversion_command(
     text: str, expected: str, directory: Path
 ) -> None:
     (directory / "id_ed25519").write_text(text)
@@ -371,7 +371,7 @@ def test_a_key_that_the_plugin_cannot_use_even_with_its_passphrase_is_refused_wi
     assert "hunter2" not in str(refused)
 
 
-def test_a_key_with_a_passphrase_is_given_with_it_and_one_without_is_not(directory: Path) -> None:
+def test_a_passphrase_is_passed_only_with_an_encrypted_key(directory: Path) -> None:
     (directory / "id_ed25519").write_text(ssh_key(b"hunter2"))
     (directory / "plain").write_text(PLAIN_KEY)
     (directory / "plain").chmod(0o600)
@@ -388,7 +388,7 @@ def test_a_key_with_a_passphrase_is_given_with_it_and_one_without_is_not(directo
     assert "hunter2" not in repr(stack)
 
 
-def test_a_key_in_an_agent_is_given_nowhere(directory: Path) -> None:
+def test_a_key_in_an_agent_is_not_passed_on(directory: Path) -> None:
     own = {"ssh": {"hostKey": HOST_KEY, "privateKeyFile": "id_ed25519"}}
     bastion = {"host": "198.51.100.1", "hostKey": HOST_KEY, "privateKeyFile": "id_ed25519"}
     machines = [machine(1), machine(2, **own), machine(3)]
@@ -400,11 +400,11 @@ def test_a_key_in_an_agent_is_given_nowhere(directory: Path) -> None:
 @pytest.mark.parametrize(
     "more", [{"ssh": {"agent": True, "privateKeyFile": "id_ed25519"}}, {"sshPrivateKey": PLAIN_KEY}]
 )
-def test_a_key_that_is_given_and_in_an_agent_too_is_refused(more: dict[str, Any], directory: Path) -> None:
+def test_a_private_key_and_an_agent_together_are_refused(more: dict[str, Any], directory: Path) -> None:
     assert refusal(sound(**{"ssh": {"agent": True}, **more}), directory).key == "ssh.agent"
 
 
-def test_an_rsa_host_key_is_refused_with_the_way_to_another(directory: Path) -> None:
+def test_an_rsa_host_key_is_refused_with_a_remedy(directory: Path) -> None:
     rsa = "ssh-rsa " + base64.b64encode(b"\0\0\0\x07ssh-rsa" + bytes(300)).decode()
     bastion = {"host": "198.51.100.1", "hostKey": rsa}
     given = sound(
@@ -424,7 +424,7 @@ def test_an_authority_that_cannot_issue_is_refused_without_showing_its_key(direc
     assert "VERYSECRET" not in str(refused)
 
 
-def test_two_authorities_may_be_trusted_and_either_may_issue(directory: Path, own_authority: dict[str, str]) -> None:
+def test_either_of_two_trusted_authorities_can_issue(directory: Path, own_authority: dict[str, str]) -> None:
     old = {"name": "old", "certificate": own_authority["certificate"]}
     stack = load(sound(authorities=[{"name": "1"}, old]), directory)
     assert [authority.name for authority in stack.plan.authorities] == ["1", "old"]
@@ -448,15 +448,13 @@ def test_two_authorities_may_be_trusted_and_either_may_issue(directory: Path, ow
         ({"peerIssuer": "1"}, "peerIssuer", "one of peerAuthorities"),
     ],
 )
-def test_what_cannot_be_a_clusters_authorities_is_refused(
-    directory: Path, changes: dict[str, Any], key: str, said: str
-) -> None:
+def test_invalid_authorities_are_refused(directory: Path, changes: dict[str, Any], key: str, said: str) -> None:
     refused = refusal(sound(**changes), directory)
     assert refused.key == key
     assert said in str(refused)
 
 
-def test_machines_that_exist_filter_who_reaches_etcd_where_it_is_said(directory: Path) -> None:
+def test_existing_machines_can_have_a_firewall(directory: Path) -> None:
     assert hosts(load(sound(), directory)).firewall is None
     stack = load(sound(firewall={"clients": ["10.1.2.0/24"]}), directory)
     assert hosts(stack).firewall == FirewallConfig(("10.1.2.0/24",))
@@ -470,22 +468,20 @@ def test_machines_that_exist_filter_who_reaches_etcd_where_it_is_said(directory:
     assert hosts(load(sound(firewall={"clients": ["0.0.0.0/0"], "openToTheWorld": True}), directory)).firewall
 
 
-def test_an_authority_in_both_lists_is_one_and_is_given_once(directory: Path, own_authority: dict[str, str]) -> None:
+def test_an_authority_in_both_lists_is_defined_once(directory: Path, own_authority: dict[str, str]) -> None:
     ours = {"name": "ours", "certificate": own_authority["certificate"], "privateKey": own_authority["private_key"]}
     stack = load(sound(authorities=[ours], peerAuthorities=[{"name": "ours"}]), directory)
     assert (stack.plan.peer_authorities, stack.plan.peer_issuer) == ([AuthorityPlan("ours")], "ours")
     refused = refusal(sound(authorities=[ours], peerAuthorities=[ours]), directory)
     assert refused.key == "peerAuthorities[0].certificate"
     assert "the name ours is enough" in str(refused)
-    # Under another name it is the same certificate all the same.
+    # Under another name it is still the same certificate.
     refused = refusal(sound(authorities=[ours], peerAuthorities=[{**ours, "name": "peers"}]), directory)
     assert refused.key == "peerAuthorities[0].certificate"
     assert "authorities[0]" in str(refused)
 
 
-def test_an_authority_that_only_issues_for_peers_needs_its_private_key_too(
-    directory: Path, own_authority: dict[str, str]
-) -> None:
+def test_a_peer_issuer_needs_its_private_key(directory: Path, own_authority: dict[str, str]) -> None:
     ours = {"name": "ours", "certificate": own_authority["certificate"]}
     for changes, key in (
         ({"peerAuthorities": [ours]}, "peerAuthorities[0].privateKey"),
@@ -527,11 +523,11 @@ HIDDEN: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("changes", HIDDEN)
-def test_no_message_holds_a_secret(changes: dict[str, Any], directory: Path) -> None:
+def test_messages_contain_no_secrets(changes: dict[str, Any], directory: Path) -> None:
     assert SECRET not in str(refusal(sound(**changes), directory))
 
 
-def test_a_configuration_shown_for_debugging_holds_no_secret(directory: Path) -> None:
+def test_a_configurations_repr_contains_no_secrets(directory: Path) -> None:
     stack = load(sound(), directory)
     assert PLAIN_KEY[40:80] not in repr(stack)
     assert "private_key" not in repr(stack)
@@ -539,7 +535,7 @@ def test_a_configuration_shown_for_debugging_holds_no_secret(directory: Path) ->
     assert "topsecret" not in repr(Operator("u", "p", "topsecret", "topsecret"))
 
 
-def test_what_must_never_be_shown_is_handed_on_as_a_secret(directory: Path, own_authority: dict[str, str]) -> None:
+def test_private_values_are_passed_on_as_secrets(directory: Path, own_authority: dict[str, str]) -> None:
     ours = {"name": "ours", "certificate": own_authority["certificate"], "privateKey": own_authority["private_key"]}
     stack = load(sound(authorities=[ours], releaseHeaders={"Authorization": "Bearer topsecret"}), directory)
 
@@ -557,9 +553,7 @@ def test_pulumi_prints_the_refusal_without_a_stack_trace() -> None:
     assert issubclass(config.ConfigError, pulumi.RunError)
 
 
-def test_the_running_program_s_configuration_is_read_with_its_unknown_keys(
-    monkeypatch: pytest.MonkeyPatch, directory: Path
-) -> None:
+def test_the_engines_configuration_is_read_with_unknown_keys(monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
     given = {
         f"external-etcd:{key}": value if isinstance(value, str) else json.dumps(value) for key, value in sound().items()
     }
@@ -585,7 +579,7 @@ _JSON = st.recursive(
         st.sampled_from([key.path for key in KEYS if "." not in key.path]), _JSON | st.text(max_size=20), max_size=6
     )
 )
-def test_any_nonsense_is_either_read_or_refused_and_never_breaks(directory: Path, changes: dict[str, Any]) -> None:
+def test_any_input_is_accepted_or_refused_without_a_crash(directory: Path, changes: dict[str, Any]) -> None:
     try:
         load(sound(**changes), directory)
     except config.ConfigError as refused:

@@ -1,4 +1,4 @@
-"""The guard for a whole stack: what it refuses before any platform begins, and what it leaves to the platform."""
+"""The guard for a whole stack: what it refuses before the platform code runs, and what it leaves to the platform."""
 
 import copy
 import json
@@ -29,7 +29,7 @@ def stack(generations: tuple[int, int, int] = (1, 1, 1), **top: Any) -> config.S
 
 
 def left(before: config.StackConfig, **changes: Any) -> dict[str, Any]:
-    """The outputs of an update with that configuration; it has one CA for all unless it says otherwise."""
+    """The outputs of an update with that configuration; by default one CA serves all."""
     applied = {**guard.wanted(before).data(), "serial": 1, **changes}
     return {"applied": applied, "generations": before.machines.generations}
 
@@ -40,7 +40,7 @@ def refusal(wanted: config.StackConfig, last: dict[str, Any]) -> str:
     return str(caught.value)
 
 
-def test_a_refusal_names_the_keys_of_the_configuration() -> None:
+def test_a_refusal_names_configuration_keys() -> None:
     said = refusal(stack((2, 2, 1)), left(stack()))
     assert "hetzner.slots.etcd-2.generation: given etcd-1 from 1 to 2, etcd-2 from 1 to 2." in said
     assert "1. hetzner.slots.etcd-1.generation: 2\n" in said
@@ -62,19 +62,19 @@ def test_a_phase_of_a_ca_rotation_cannot_be_skipped() -> None:
         assert text in said
 
 
-def test_an_override_is_for_one_change_and_is_said_to_be_when_given_for_another() -> None:
+def test_an_override_for_another_change_is_reported() -> None:
     before = stack(version="3.5.35")
     said = refusal(stack(version="3.7.3"), left(before))
     token = said[said.index("allow-") :].partition(":")[0]
     guard.compared(stack(version="3.7.3", override=token), left(before))
     other = refusal(stack(version="3.7.3", authorities=[{"name": "2"}], override=token), left(before))
-    # It was done, undone by hand, and is wanted again: another update, another override.
+    # The change was made and undone, and is requested again: another update needs another override.
     again = refusal(stack(version="3.7.3", override=token), left(before, serial=6))
     for text in (other, again):
         assert f"external-etcd:override is '{token}', which was for another change." in text
 
 
-def test_data_in_a_place_that_is_refused_by_now_may_stay_and_may_not_come() -> None:
+def test_data_in_a_newly_refused_directory_may_stay() -> None:
     opt = stack(dataDirectory="/opt/etcd/data")
     assert guard.compared(opt, left(opt)).machines.data_directory == "/opt/etcd/data"
     for last in ({}, left(stack())):
@@ -82,13 +82,13 @@ def test_data_in_a_place_that_is_refused_by_now_may_stay_and_may_not_come() -> N
             guard.compared(opt, last)
 
 
-def test_what_may_follow_is_handed_on_with_what_it_was_compared_with() -> None:
+def test_an_accepted_change_is_passed_on_with_its_comparison() -> None:
     last = left(stack())
     assert guard.compared(stack((2, 1, 1)), last).previous == last["applied"]
     assert guard.compared(stack(), {}).previous is None
 
 
-def test_an_override_counts_for_the_platform_too() -> None:
+def test_an_override_also_applies_to_the_platform() -> None:
     last = left(stack())
     said = refusal(stack((2, 2, 1)), last)
     token = said[said.index("allow-") :].partition(":")[0]
@@ -97,19 +97,19 @@ def test_an_override_counts_for_the_platform_too() -> None:
 
 
 @pytest.mark.parametrize("changes", [{"format": 99}, {"order": None}, {"generations": {"etcd-1": "one"}}])
-def test_what_cannot_be_read_leaves_the_generations_to_the_platform(changes: dict[str, Any]) -> None:
+def test_an_unreadable_state_leaves_generations_to_the_platform(changes: dict[str, Any]) -> None:
     last = left(stack(), **changes)
     wanted = guard.compared(stack((2, 2, 1)), last)
     with pytest.raises(config.ConfigError, match="One update replaces one machine of a cluster"):
         guard.before(wanted, last)
 
 
-def test_without_a_last_update_the_platform_compares_what_it_has() -> None:
+def test_without_a_last_update_the_platform_compares_its_own_record() -> None:
     last = {"generations": stack().machines.generations}
     assert guard.before(guard.compared(stack(), last), last) == last["generations"]
 
 
-def test_a_stack_says_where_its_data_are_and_which_certificates_it_brings(own_authority: dict[str, str]) -> None:
+def test_a_stack_records_data_location_and_own_certificates(own_authority: dict[str, str]) -> None:
     volumes = {**EXAMPLE["hetzner"], "volume": {"size": 20}}
     assert guard.wanted(stack(hetzner=volumes)).on_volumes
     assert "hetzner.slots: given data on volumes of their own." in refusal(stack(hetzner=volumes), left(stack()))
@@ -117,7 +117,7 @@ def test_a_stack_says_where_its_data_are_and_which_certificates_it_brings(own_au
     assert guard.wanted(stack(authorities=[ours])).trusted == {"ours": digest(own_authority["certificate"])}
 
 
-def test_what_an_update_leaves_is_read_as_it_was() -> None:
+def test_the_recorded_state_survives_a_round_trip() -> None:
     before = read_state(left(stack())["applied"])
     assert before is not None
     assert before.same(guard.wanted(stack()))
@@ -126,7 +126,7 @@ def test_what_an_update_leaves_is_read_as_it_was() -> None:
 PEERS = [{"name": "peer-1"}]
 
 
-def test_a_new_cluster_has_a_ca_of_its_own_for_its_peers_and_keeps_it() -> None:
+def test_a_new_cluster_gets_and_keeps_a_peer_ca() -> None:
     new = guard.compared(stack(), {})
     assert new.arguments["peer_authorities"] == PEERS
     assert (guard.wanted(new).trusted, guard.wanted(new).peer_trusted) == ({"1": "made"}, {"peer-1": "made"})
@@ -135,7 +135,7 @@ def test_a_new_cluster_has_a_ca_of_its_own_for_its_peers_and_keeps_it() -> None:
     assert guard.compared(stack(peerAuthorities=PEERS), left(new)).arguments["peer_authorities"] == PEERS
 
 
-def test_a_cluster_that_exists_keeps_one_ca_for_all_also_one_of_an_earlier_version() -> None:
+def test_an_existing_cluster_keeps_one_ca_for_all() -> None:
     last = left(stack())
     earlier = {key: value for key, value in last["applied"].items() if not key.startswith("peer_")}
     assert len(earlier) == len(last["applied"]) - 2
@@ -149,15 +149,15 @@ def test_a_cluster_that_exists_keeps_one_ca_for_all_also_one_of_an_earlier_versi
         assert guard.compared(stack(authorities=[{"name": "1"}, {"name": "2"}]), last).plan.peer_authorities is None
 
 
-def test_a_ca_of_ones_own_is_for_peers_too_unless_they_have_another(own_authority: dict[str, str]) -> None:
-    """Else the cluster could not be taken back when the state is lost."""
+def test_a_users_own_ca_is_also_the_peer_ca_by_default(own_authority: dict[str, str]) -> None:
+    """Otherwise the cluster could not be adopted when the state is lost."""
     ours = {"name": "ours", "certificate": own_authority["certificate"], "privateKey": own_authority["private_key"]}
     assert guard.compared(stack(authorities=[ours]), {}).plan.peer_authorities is None
     both = guard.wanted(stack(authorities=[{"name": "1"}], peerAuthorities=[ours]))
     assert both.peer_trusted == {"ours": digest(own_authority["certificate"])}
 
 
-def test_peers_get_a_ca_of_their_own_in_three_updates() -> None:
+def test_peers_move_to_their_own_ca_in_three_updates() -> None:
     said = refusal(stack(peerAuthorities=PEERS), left(stack()))
     for text in (
         "peerIssuer: given 'peer-1'. An authority issues when every member",
@@ -173,5 +173,5 @@ def test_peers_get_a_ca_of_their_own_in_three_updates() -> None:
     for step in steps:
         guard.compared(stack(**step), last)
         last = left(stack(**step))
-    # And then it is what a new cluster has, without a word.
+    # A new cluster has the same, without any configuration.
     assert guard.compared(stack(), last).arguments["peer_authorities"] == PEERS

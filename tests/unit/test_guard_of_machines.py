@@ -1,6 +1,6 @@
-"""What deletes the machine of a member that stays, or the network under it, is refused by its key; nothing else is.
+"""The guard refuses, by its key, what deletes a remaining member's machine or its network; nothing else.
 
-Each stack has left what it left, and gets another configuration, without an engine.
+No engine runs: each stack has the outputs of an update, and gets another configuration.
 """
 
 import copy
@@ -31,7 +31,7 @@ VOLUME = {"volume": {"size": 20}}
 
 
 def of(platform: str, **changes: Any) -> config.StackConfig:
-    """The platform's example, with these keys of its object changed; None takes one away."""
+    """The platform's example, with some keys of its object changed; None removes one."""
     values = yaml.safe_load((REPO / f"Pulumi.{platform}.yaml").read_text())["config"]
     given = {key.removeprefix("external-etcd:"): copy.deepcopy(each) for key, each in values.items()}
     wanted = {**given[platform], "slots": copy.deepcopy(SLOTS), **changes}
@@ -52,20 +52,20 @@ def hosts(before: config.StackConfig) -> config.StackConfig:
 
 
 def left(before: config.StackConfig, *, older: bool = False) -> dict[str, Any]:
-    """The outputs of an update with that configuration; an older program noted nothing of its machines."""
+    """The outputs of an update with that configuration; an older program recorded nothing about its machines."""
     applied = {**guard.wanted(before).data(), "serial": 1}
     return {"applied": {key: each for key, each in applied.items() if not older or key != "origins"}}
 
 
 def refusal(before: dict[str, Any], wanted: config.StackConfig) -> list[str]:
-    """Why the change is refused, a line each."""
+    """The reasons of the refusal, a line each."""
     with pytest.raises(ChangeRefusedError) as caught:
         guard.compared(wanted, before)
     return [str(problem) for problem in caught.value.problems]
 
 
 def follows(before: dict[str, Any], wanted: config.StackConfig) -> State:
-    """What an update leaves that is accepted."""
+    """The state after an accepted update."""
     state = read_state(guard.compared(wanted, before).previous)
     assert state is not None
     return judge(state, guard.wanted(wanted)).state
@@ -73,9 +73,7 @@ def follows(before: dict[str, Any], wanted: config.StackConfig) -> State:
 
 @pytest.mark.parametrize("older", [False, True])
 @pytest.mark.parametrize("platform", ["aws", "hetzner"])
-def test_the_machines_that_pulumi_made_are_not_those_that_exist_whatever_their_names_and_addresses(
-    platform: str, older: bool
-) -> None:
+def test_created_machines_cannot_become_existing_ones(platform: str, older: bool) -> None:
     before = of(platform)
     (said,) = refusal(left(before, older=older), hosts(before))
     assert said.startswith(
@@ -85,14 +83,14 @@ def test_the_machines_that_pulumi_made_are_not_those_that_exist_whatever_their_n
     assert f"of etcd-1, etcd-2, etcd-3 was {was}. Set it back; docs/operations.md, 'To other machines" in said
 
 
-def test_machines_that_exist_are_not_made_and_another_cloud_is_not_this_one() -> None:
+def test_a_platform_change_is_refused() -> None:
     cloud = of("hetzner")
     assert "was hosts." in refusal(left(hosts(cloud)), cloud)[0]
     (said,) = refusal(left(of("aws", vpcRange="10.1.0.0/16")), cloud)
     assert said.startswith("platform: given hetzner.")
 
 
-# The platform, what its object had, what it has then, and how the refusals begin.
+# The platform, its object before and after, and the beginnings of the refusals.
 OTHERS: list[tuple[str, dict[str, Any], dict[str, Any], list[str]]] = [
     (
         "hetzner",
@@ -164,7 +162,7 @@ OTHERS: list[tuple[str, dict[str, Any], dict[str, Any], list[str]]] = [
 
 
 @pytest.mark.parametrize(("platform", "had", "has", "says"), OTHERS)
-def test_what_would_make_another_machine_or_network_of_it_is_refused_by_the_name_of_its_key(
+def test_a_machine_or_network_replacement_is_refused_by_its_key(
     platform: str, had: dict[str, Any], has: dict[str, Any], says: list[str]
 ) -> None:
     said = refusal(left(of(platform, **had)), of(platform, **has))
@@ -173,7 +171,7 @@ def test_what_would_make_another_machine_or_network_of_it_is_refused_by_the_name
         assert problem.startswith(begins), problem
 
 
-# What a machine takes, keeps until its generation is raised, or has nothing to do with.
+# Changes in place, changes that wait for the next generation, and changes that do not concern a machine.
 FINE: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("hetzner", {}, {"location": "fsn1", "serverType": "cpx21", "image": "ubuntu-24.04", "publicIpv6": True}),
     ("hetzner", {}, {"slots": [*SLOTS[:2], {"name": "etcd-3", "generation": 2, "location": "hel1"}]}),
@@ -183,7 +181,7 @@ FINE: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("aws", {}, {"zones": None, "subnets": SUBNETS}),
     ("aws", {}, {"instanceType": "m7i.large", "rootSize": 30, "volume": None, "clients": ["10.9.0.0/16"]}),
     ("aws", VOLUME, {"volume": {"size": 30, "type": "io2", "iops": 5000}}),
-    # Another name may be anywhere: also in a zone that comes with it, or in the place of one that leaves.
+    # A new name may be anywhere: in a new zone, or in the place of a member that leaves.
     ("hetzner", {}, {"slots": [*SLOTS[:2], {"name": "etcd-4", "location": "hel1"}]}),
     (
         "aws",
@@ -199,9 +197,7 @@ FINE: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("platform", "had", "has"), FINE)
-def test_what_leaves_every_member_its_machine_is_accepted_also_when_an_older_program_left_it(
-    platform: str, had: dict[str, Any], has: dict[str, Any]
-) -> None:
+def test_changes_that_keep_every_machine_are_accepted(platform: str, had: dict[str, Any], has: dict[str, Any]) -> None:
     before, wanted = of(platform, **had), of(platform, **has)
     for older in (False, True):
         after = follows(left(before, older=older), wanted)
@@ -210,7 +206,7 @@ def test_what_leaves_every_member_its_machine_is_accepted_also_when_an_older_pro
 
 
 @pytest.mark.parametrize("platform", ["aws", "hetzner"])
-def test_another_program_alone_is_no_change_and_the_next_update_knows_what_this_one_has_noted(platform: str) -> None:
+def test_a_program_upgrade_alone_is_not_a_change(platform: str) -> None:
     before = of(platform)
     last = left(before, older=True)
     assert "origins" not in last["applied"]
@@ -222,8 +218,8 @@ def test_another_program_alone_is_no_change_and_the_next_update_knows_what_this_
     assert refusal(noted, of(platform, **({"vpcRange": "10.3.0.0/16"} if platform == "aws" else {"networkId": 4711})))
 
 
-def test_a_machine_keeps_the_location_that_its_generation_began_with_whatever_is_configured_since() -> None:
-    """So that a raised generation is compared with where the volume is."""
+def test_a_machine_keeps_its_generations_first_location() -> None:
+    """A raised generation is compared with the location of the volume."""
     there = follows(left(of("hetzner", location="fsn1", **VOLUME)), of("hetzner", location="nbg1", **VOLUME))
     assert {origin["location"] for origin in there.origins.values()} == {"fsn1"}
     raised = of("hetzner", location="nbg1", slots=[*SLOTS[:2], {"name": "etcd-3", "generation": 2}], **VOLUME)

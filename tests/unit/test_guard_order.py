@@ -1,4 +1,4 @@
-"""The order in which members are converged: who is missing first, then who joins if others leave, then the list's."""
+"""The order in which members are converged: missing members, joining members if others leave, then the list's order."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,18 +15,18 @@ def _with_machines(names: list[str], another: set[str]) -> State:
     return state(names, identities={name: f"machine {name in another}" for name in names})
 
 
-def test_a_slot_with_another_machine_goes_before_those_that_restart() -> None:
+def test_a_new_machine_is_converged_before_restarts() -> None:
     change = Change(_with_machines(NAMES[:3], set()), _with_machines(NAMES[:3], {"etcd-3"}))
     assert change.chain == ["etcd-3", "etcd-1", "etcd-2"]
 
 
-def test_a_machine_that_is_replaced_is_converged_before_all_others() -> None:
+def test_a_replaced_machine_is_converged_first() -> None:
     raised = {"etcd-1": 1, "etcd-2": 2, "etcd-3": 1}
     assert Change(state(NAMES[:3]), state(NAMES[:3], generations=raised)).chain == ["etcd-2", "etcd-1", "etcd-3"]
 
 
 @given(subsets, subsets, st.sets(st.sampled_from(NAMES)))
-def test_everybody_has_one_turn_the_missing_first_and_otherwise_in_the_lists_order(
+def test_each_member_has_one_turn_missing_first_then_list_order(
     before: list[str], after: list[str], another: set[str]
 ) -> None:
     change = Change(_with_machines(before, set()), _with_machines(after, another))

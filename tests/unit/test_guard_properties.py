@@ -1,4 +1,4 @@
-"""No sequence of accepted changes brings a cluster into a state without quorum, with and without failures."""
+"""No sequence of accepted changes costs a cluster its quorum, with and without failures."""
 
 import contextlib
 import json
@@ -18,13 +18,13 @@ from components.plan.guard.updates import updates
 from .guard_simulator import BrokenError, Cluster, RefusedError, update
 
 NAMES = [f"etcd-{number}" for number in range(1, 10)]
-# So many find what breaks without any one of the rules that `wishes` come across.
+# Enough to find what breaks without any one of the rules that `wishes` touch.
 MANY = settings(max_examples=100 * settings().max_examples // 40)
 VERSIONS = ["3.5.24", "3.5.35", "3.6.5", "3.6.16", "3.7.3"]
 
 
 def _rotations(count: int, start: int) -> list[list[str]]:
-    """Two lists of that many names."""
+    """Two lists with that many names."""
     around = [*NAMES[start:], *NAMES[:start]]
     return [around[:count], around[:count][::-1]]
 
@@ -37,7 +37,7 @@ def state(names: list[str], version: str = "3.6.16", **changes: object) -> State
         "data_directories": dict.fromkeys(names, "/var/lib/etcd"),
         "generations": dict.fromkeys(names, 1),
         "flags": {"--quota-backend-bytes": "8"},
-        # One CA for all, unless the peers' own is said.
+        # One CA for all, unless the peers' own is given.
         **{f"peer_{key}": changes[key] for key in ("trusted", "issuer") if key in changes},
         **changes,
     }
@@ -45,20 +45,20 @@ def state(names: list[str], version: str = "3.6.16", **changes: object) -> State
 
 
 def hetzner(size: str = "", location: str = "fsn1", **facts: str) -> dict[str, str]:
-    """A machine that Pulumi has made on Hetzner Cloud."""
+    """A machine that Pulumi created on Hetzner Cloud."""
     network = {"network_id": "made", "network_range": "10.0.0.0/16", "subnet_range": "10.0.0.0/24"}
     zone = {"network_zone": "eu-central", "location": location}
     return {"platform": "hetzner", **network, **zone, "volume": size, **facts}
 
 
 def aws(size: str = "", **facts: str) -> dict[str, str]:
-    """One on AWS."""
+    """A machine that Pulumi created on AWS."""
     zone = {"zone": "eu-central-1a", "subnets": "10.0.0.0/24"}
     return {"platform": "aws", "vpc_id": "made", "vpc_range": "10.0.0.0/16", **zone, "volume": size, **facts}
 
 
 HOST = {"platform": "hosts"}
-# None: an older program has noted nothing.
+# None: an older program recorded nothing.
 ORIGINS = [
     None,
     HOST,
@@ -108,7 +108,7 @@ def states(draw: st.DrawFn) -> State:
 
 
 def _left(before: State, verdict: Verdict) -> State:
-    """What the next update is told: the health check adds the size of the database."""
+    """The input of the next update: the health check adds the size of the database."""
     return replace(verdict.state, database_bytes=before.database_bytes)
 
 
@@ -117,7 +117,7 @@ KINDS = ["members", "one", "order", "version", "generation", "trust", "peers", "
 
 @st.composite
 def wishes(draw: st.DrawFn, before: State) -> State:
-    """Another state, mostly one that somebody might want after `before`."""
+    """Another state, mostly one that an operator might want after `before`."""
     after = before
     for kind in draw(st.lists(st.sampled_from(KINDS), max_size=3)):
         names = list(after.members)
@@ -140,7 +140,7 @@ def wishes(draw: st.DrawFn, before: State) -> State:
             after = replace(after, trusted=trusted, issuer=issuer)
         elif kind == "origin":
             elsewhere = stands_on(after, draw(st.sampled_from(ORIGINS[1:])))
-            # Where an older program has noted no origins, the machines alone know whether data would have to move.
+            # Without recorded origins (older programs), only the machines know whether data would have to move.
             after = elsewhere if before.origins or elsewhere.on_volumes == before.on_volumes else after
         elif kind == "peers":
             peers = draw(st.sampled_from([(after.trusted, after.issuer), *TRUST]))
@@ -161,9 +161,9 @@ def _with_members(after: State, names: list[str]) -> State:
 
 @MANY
 @given(st.data())
-def test_what_is_accepted_never_costs_the_quorum_even_where_no_machine_looks(data: st.DataObject) -> None:
+def test_accepted_changes_keep_the_quorum_without_gates(data: st.DataObject) -> None:
     before = following(None, data.draw(states()), ())
-    cluster = Cluster.founded(before, gates=False)
+    cluster = Cluster.bootstrapped(before, gates=False)
     for _ in range(6):
         wanted = data.draw(wishes(before))
         verdict = judge(before, wanted)
@@ -175,11 +175,11 @@ def test_what_is_accepted_never_costs_the_quorum_even_where_no_machine_looks(dat
 
 @MANY
 @given(st.data())
-def test_what_is_accepted_is_not_refused_by_healthy_machines_and_the_announced_quorum_is_the_real_one(
+def test_healthy_machines_do_not_refuse_accepted_changes(
     data: st.DataObject,
 ) -> None:
     before = following(None, data.draw(states()), ())
-    cluster = Cluster.founded(before, gates=True)
+    cluster = Cluster.bootstrapped(before, gates=True)
     for _ in range(6):
         wanted = data.draw(wishes(before))
         verdict = judge(before, wanted)
@@ -201,10 +201,10 @@ class KilledError(Exception):
 
 @MANY
 @given(st.data())
-def test_failures_that_the_cluster_tolerates_never_cost_its_quorum_whatever_is_wanted_next(data: st.DataObject) -> None:
-    """Members fail, runs are killed, and the next wish comes before the last one was finished."""
+def test_tolerated_failures_never_cost_the_quorum(data: st.DataObject) -> None:
+    """Members fail, runs are killed, and the next change comes before the last one was completed."""
     before = following(None, data.draw(states()), ())
-    cluster = Cluster.founded(before, gates=True)
+    cluster = Cluster.bootstrapped(before, gates=True)
 
     def trouble() -> None:
         what = data.draw(st.sampled_from(["", "", "", "", "", "fail", "kill"]))
@@ -212,7 +212,7 @@ def test_failures_that_the_cluster_tolerates_never_cost_its_quorum_whatever_is_w
             raise KilledError
         healthy = [name for name in cluster.voters if cluster.running(name)]
         if what == "fail" and cluster.spare() > 0 and healthy:
-            # Somebody fails only where the cluster stands that; when more fail, nothing is promised.
+            # A member fails only if the cluster tolerates it; with more failures nothing is promised.
             cluster.broken.add(data.draw(st.sampled_from(healthy)))
             if cluster.spare() < 0:
                 cluster.broken.clear()
@@ -226,7 +226,7 @@ def test_failures_that_the_cluster_tolerates_never_cost_its_quorum_whatever_is_w
             update(cluster, wanted, verdict.chain, trouble)
             before = _left(before, verdict)
         except (RefusedError, KilledError):
-            # They come back, with what they had.
+            # They come back with their data.
             cluster.broken.clear()
             for member in cluster.members.values():
                 member.up = True
@@ -235,13 +235,13 @@ def test_failures_that_the_cluster_tolerates_never_cost_its_quorum_whatever_is_w
 
 @MANY
 @given(st.data())
-def test_a_change_that_was_killed_is_finished_or_taken_back_and_no_machine_refuses_that(data: st.DataObject) -> None:
+def test_a_killed_change_can_be_completed_or_reverted(data: st.DataObject) -> None:
     before = following(None, data.draw(states()), ())
     wanted = data.draw(wishes(before))
     assume(not judge(before, wanted).refused)
-    # What has grown in a cloud is never taken back.
+    # A volume that has grown in a cloud never shrinks.
     assume(_sizes(wanted) == _sizes(before))
-    cluster = Cluster.founded(before, gates=True)
+    cluster = Cluster.bootstrapped(before, gates=True)
     steps = 0
 
     def kill() -> None:
@@ -267,7 +267,7 @@ def _sizes(of: State) -> set[str]:
 
 @MANY
 @given(st.data())
-def test_the_updates_that_a_refusal_names_are_accepted_one_after_another_and_lead_there(data: st.DataObject) -> None:
+def test_the_updates_proposed_by_a_refusal_are_accepted(data: st.DataObject) -> None:
     before = following(None, data.draw(states()), ())
     wanted = data.draw(wishes(before))
     verdict = judge(before, wanted)
@@ -284,7 +284,7 @@ def test_the_updates_that_a_refusal_names_are_accepted_one_after_another_and_lea
 
 @MANY
 @given(states())
-def test_a_state_survives_the_way_through_the_stack_s_outputs_also_as_floats(before: State) -> None:
+def test_a_state_survives_stack_outputs_also_as_floats(before: State) -> None:
     data = before.data()
     data |= {"serial": 0.0, "generations": {name: float(count) for name, count in before.generations.items()}}
     data["members"] = dict(sorted(before.members.items()))
@@ -294,7 +294,7 @@ def test_a_state_survives_the_way_through_the_stack_s_outputs_also_as_floats(bef
     assert list(back.members) == list(before.members)
 
 
-def test_nothing_of_a_state_is_lost_on_that_way_and_its_format_is_the_one_that_stacks_have() -> None:
+def test_the_state_format_is_complete_and_stable() -> None:
     full = state(
         ["etcd-3", "etcd-1", "etcd-2"],
         identities={"etcd-1": "aa"},
@@ -315,7 +315,7 @@ def test_nothing_of_a_state_is_lost_on_that_way_and_its_format_is_the_one_that_s
     assert read_state(json.loads(json.dumps(data))) == full
     for key in data:
         left = read_state({name: value for name, value in data.items() if name != key})
-        # Older programs have not noted these.
+        # Older programs have not recorded these.
         older: dict[str, Any] = {"origins": {}, "authentication": False, "users": {}}
         if key in older:
             assert left == replace(full, **{key: older[key]})
@@ -323,7 +323,7 @@ def test_nothing_of_a_state_is_lost_on_that_way_and_its_format_is_the_one_that_s
             assert (left is None) == (not key.startswith("peer_")), key
 
 
-def test_a_state_of_a_version_without_authorities_of_peers_had_the_same_for_all() -> None:
+def test_an_old_state_without_peer_authorities_has_one_ca_for_all() -> None:
     before = state(THREE, trusted=TRUST[1][0], issuer="2")
     data = {key: value for key, value in before.data().items() if not key.startswith("peer_")}
     assert read_state(data) == before
@@ -331,7 +331,7 @@ def test_a_state_of_a_version_without_authorities_of_peers_had_the_same_for_all(
 
 @MANY
 @given(st.data())
-def test_an_override_is_good_for_one_change_and_for_no_other(data: st.DataObject) -> None:
+def test_an_override_is_valid_for_one_change_only(data: st.DataObject) -> None:
     before = following(None, data.draw(states()), ())
     wanted = data.draw(wishes(before))
     refused = judge(before, wanted)
@@ -342,13 +342,13 @@ def test_an_override_is_good_for_one_change_and_for_no_other(data: st.DataObject
     other = data.draw(wishes(before))
     assert judge(before, other, refused.override).overridden == other.same(wanted)
     assert judge(before, replace(wanted, identities={"etcd-1": "another"}), refused.override).overridden
-    # Back, and the same again: another number, another override.
+    # Reverted, and the same again: another serial, another override.
     again = judge(replace(before, serial=accepted.state.serial + 1), wanted, refused.override)
     assert again.refused
     assert judge(accepted.state, wanted, refused.override).unused_override
 
 
-def test_an_override_without_a_refusal_is_said_also_at_the_founding() -> None:
+def test_an_unneeded_override_is_reported_also_at_bootstrap() -> None:
     same = following(None, state(["etcd-1"]), ())
     for before in (None, same):
         assert judge(before, same, "allow-000000000000").unused_override
@@ -356,7 +356,7 @@ def test_an_override_without_a_refusal_is_said_also_at_the_founding() -> None:
         assert not judge(before, same, "allow-000000000000").overridden
 
 
-def test_the_number_of_an_update_rises_with_every_change_and_what_was_overridden_stays_until_the_next() -> None:
+def test_the_serial_rises_with_every_change_and_overrides_are_recorded() -> None:
     first = following(None, state(["etcd-1"]), ())
     second = following(first, state(["etcd-1"], "3.7.3"), ["what was refused"])
     same = following(second, state(["etcd-1"], "3.7.3"), ())
@@ -370,7 +370,7 @@ def test_the_number_of_an_update_rises_with_every_change_and_what_was_overridden
     ]
 
 
-# Which rule, and a change that only this rule refuses.
+# A rule, and a change that only this rule refuses.
 THREE = ["etcd-1", "etcd-2", "etcd-3"]
 ONES = dict.fromkeys(THREE, 1)
 
@@ -433,20 +433,20 @@ NEEDED = [
 
 
 @pytest.mark.parametrize(("rule", "before", "wanted"), NEEDED, ids=[row[0] for row in NEEDED])
-def test_without_one_of_its_rules_the_guard_accepts_what_the_simulator_sees_break(
+def test_without_a_rule_the_guard_accepts_a_breaking_change(
     rule: str, before: State, wanted: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The simulator can fail, and each of these rules is there for something."""
+    """The simulator can fail, and each of these rules is needed."""
     assert judge(before, wanted).refused
     monkeypatch.setattr(rules, "_RULES", tuple(each for each in rules._RULES if each.__name__ != rule))
     monkeypatch.setattr(rules, "_quorum", lambda *_: ())
     verdict = judge(before, wanted)
     assert not verdict.refused
     with pytest.raises((BrokenError, RefusedError)):
-        update(Cluster.founded(before, gates=False), wanted, verdict.chain)
+        update(Cluster.bootstrapped(before, gates=False), wanted, verdict.chain)
 
 
-def test_each_rule_is_among_those_without_which_something_breaks() -> None:
+def test_every_rule_is_needed() -> None:
     assert {row[0] for row in NEEDED} == {"_quorum", *(rule.__name__ for rule in rules._RULES)}
 
 

@@ -1,4 +1,4 @@
-"""What an accepted change is announced as, line by line."""
+"""How an accepted change is announced, line by line."""
 
 from typing import Any
 
@@ -199,14 +199,14 @@ ANNOUNCED: dict[str, tuple[State, State, list[str]]] = {
 
 
 @pytest.mark.parametrize("change", ANNOUNCED)
-def test_an_accepted_change_is_announced_as_it_happens(change: str) -> None:
+def test_the_announcement_lists_the_steps_of_a_change(change: str) -> None:
     before, after, lines = ANNOUNCED[change]
     verdict = judge(before, after)
     assert [str(step) for step in verdict.steps] == lines
     assert verdict.problems == ()
 
 
-def test_a_founding_is_announced_as_one() -> None:
+def test_a_bootstrap_is_announced() -> None:
     assert [str(step) for step in judge(None, cluster()).steps] == [
         "prepare etcd-1, etcd-2, etcd-3: nothing starts [3 voters, 1 may be lost]",
         "start etcd-1, etcd-2, etcd-3 together as a new cluster [3 voters, 1 may be lost]",
@@ -215,13 +215,13 @@ def test_a_founding_is_announced_as_one() -> None:
 
 
 @pytest.mark.parametrize("where", [(False, True), (True, False)])
-def test_data_that_were_or_will_be_on_no_volume_do_not_come_back_with_a_machine(where: tuple[bool, bool]) -> None:
+def test_data_without_a_volume_is_lost_with_its_machine(where: tuple[bool, bool]) -> None:
     """An override may lead there."""
     before, after = where
     announced = steps(Change(cluster(on_volumes=before), cluster(on_volumes=after, generations=RAISED)))
     assert "the entry of etcd-2 leaves [2 voters, none may be lost]" in map(str, announced)
 
 
-def test_a_lost_quorum_is_said() -> None:
+def test_a_lost_quorum_is_announced() -> None:
     assert str(Step("it ends", 3, 1)) == "it ends [1 of 3 voters serve, no quorum]"
     assert not Step("it ends", 3, 0).only_member

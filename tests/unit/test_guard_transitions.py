@@ -1,4 +1,4 @@
-"""A table of changes: in how many updates each can be made, or why in none."""
+"""A table of changes: how many updates each takes, or why it is refused."""
 
 from dataclasses import replace
 from typing import Any
@@ -42,7 +42,7 @@ def cluster(
     older: bool = False,
     **plan: Any,
 ) -> State:
-    """A cluster with the members etcd-<digit>, as the program would describe it; all machines have one origin."""
+    """A cluster with the members etcd-<digit>, as the program describes it; all machines have the same origin."""
     names = [f"etcd-{digit}" for digit in members]
     where = {f"etcd-{digit}": f"10.0.0.{digit}" for digit in members} | (addresses or {})
     members_plan = [MemberPlan(each, where[each], data_directory) for each in names]
@@ -64,12 +64,11 @@ def cluster(
         on_volumes=on_volumes,
         origins=dict.fromkeys(names, origin or EXISTS),
     )
-    # An older program has not noted where its machines come from.
+    # An older program has not recorded the origin of its machines.
     return replace(state, database_bytes=database, origins={} if older else state.origins)
 
 
-# What it is, from, to (what is not said is as in `cluster`), in how many updates (0: in none), what the refusal says
-# (empty: there is none).
+# Name, from, to (by default as in `cluster`), number of updates (0: impossible), text of the refusal (empty: accepted).
 TABLE: list[Transition] = [
     ("nothing", {}, {}, 0, ""),
     ("another order of the list", {}, {"members": "321"}, 1, ""),
@@ -95,7 +94,7 @@ TABLE: list[Transition] = [
     ("as patient and as silent as before", TIMES_OWN, {}, 1, ""),
     ("twice the times", {}, {"heartbeat_interval_ms": 200, "election_timeout_ms": 2000}, 1, ""),
     (
-        "a heartbeat that is too slow for who restarts last",
+        "a heartbeat too slow for the last member that restarts",
         {},
         {"heartbeat_interval_ms": 201, "election_timeout_ms": 2010},
         2,
@@ -390,7 +389,7 @@ TABLE: list[Transition] = [
 
 
 @pytest.mark.parametrize("transition", TABLE, ids=[row[0] for row in TABLE])
-def test_each_change_takes_that_many_updates_or_is_refused_with_its_reason(transition: Transition) -> None:
+def test_each_change_takes_its_number_of_updates_or_is_refused(transition: Transition) -> None:
     _, before, after, count, says = transition
     previous = following(None, cluster(**before), ())
     wanted = cluster(**after)
@@ -418,7 +417,7 @@ def test_each_change_takes_that_many_updates_or_is_refused_with_its_reason(trans
         ("", "bb", False),
     ],
 )
-def test_an_authority_keeps_its_certificate_as_far_as_both_are_known(before: str, after: str, refused: bool) -> None:
+def test_a_known_authority_keeps_its_certificate(before: str, after: str, refused: bool) -> None:
     known, wanted = (
         replace(cluster(), trusted={"1": certificate}, peer_trusted={"1": certificate})
         for certificate in (before, after)
@@ -434,13 +433,13 @@ def test_an_authority_keeps_its_certificate_as_far_as_both_are_known(before: str
     )
 
 
-def test_where_peers_have_cas_of_their_own_is_no_setting_that_changes() -> None:
-    """Etcd reads them from another file then; whether it restarts is decided by the CAs."""
+def test_the_peer_ca_file_is_not_a_changed_setting() -> None:
+    """Etcd then reads them from another file; whether it restarts is decided by the CAs."""
     assert cluster(peers="2", peer_issuer="2").flags == cluster().flags
 
 
-def test_each_reason_is_said_once() -> None:
-    """What another release brings along is no setting that somebody has changed."""
+def test_each_reason_is_reported_once() -> None:
+    """A setting that only the new release adds is not a change of settings."""
     before, after = cluster(generations=G111), cluster(version="3.5.35", generations={**G111, "etcd-2": 2})
     (problem,) = judge(following(None, before, ()), after).problems
     assert str(problem) == (
@@ -449,8 +448,8 @@ def test_each_reason_is_said_once() -> None:
     )
 
 
-def test_who_is_first_on_the_list_changes_no_flag() -> None:
-    """Neither where a flag has an address in it, nor where one member's address is IPv6."""
+def test_the_order_of_members_changes_no_flag() -> None:
+    """Not even if a flag contains an address, or if one member's address is IPv6."""
     tracing = {"distributed-tracing-address": "10.0.0.1:4317", "metrics": "extensive"}
     before = cluster(flags=tracing, metrics="private", addresses={"etcd-3": "fd00::3"})
     for members in ("213", "321", "452"):
@@ -459,7 +458,7 @@ def test_who_is_first_on_the_list_changes_no_flag() -> None:
     assert "10.0.0.1:4317" in before.flags.values()
 
 
-# A row of the table, and what its refusal says to set in each of the updates.
+# A row of the table, and what its refusal proposes for each update.
 WAYS = {
     "back to etcd's own times": ["the settings (--heartbeat-interval)", "the settings (--election-timeout)"],
     "other times and two minors": [
@@ -503,6 +502,6 @@ WAYS = {
 
 
 @pytest.mark.parametrize("change", WAYS)
-def test_a_refusal_says_what_to_set_in_each_of_the_updates(change: str) -> None:
+def test_a_refusal_proposes_settings_for_each_update(change: str) -> None:
     _, before, after, _, _ = next(row for row in TABLE if row[0] == change)
     assert list(judge(following(None, cluster(**before), ()), cluster(**after)).updates) == WAYS[change]

@@ -1,4 +1,4 @@
-"""The Hetzner emulator as an API, through the official client, where nothing boots: life cycles and refusals."""
+"""The Hetzner emulator as an API, through the official client, without machines: life cycles and refusals."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def volume(client: Client, name: str = "data", size: int = 10, **options: Any) -
     return client.volumes.create(size, name, **{"location": FSN, **options}).volume
 
 
-# -- what everything has in common ------------------------------------------------------------------------------------
+# -- all kinds of resources -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_another_token_is_refused(account: HetznerAccount) -> None:
         account.client("x" * 64).servers.get_all()
 
 
-def test_lists_come_in_pages_and_are_found_by_name(client: Client) -> None:
+def test_lists_are_paged_and_filtered_by_name(client: Client) -> None:
     for number in range(7):
         client.placement_groups.create(f"group-{number}", "spread")
     page = client.placement_groups.get_list(page=2, per_page=3)
@@ -105,7 +105,7 @@ def test_lists_come_in_pages_and_are_found_by_name(client: Client) -> None:
     assert found.name == "group-6"
 
 
-def test_the_offers_are_listed_with_what_checks_need(client: Client) -> None:
+def test_offers_are_listed_with_the_fields_that_checks_need(client: Client) -> None:
     zones = {location.name: location.network_zone for location in client.locations.get_all()}
     assert zones["fsn1"] == zones["hel1"] == "eu-central"
     assert zones["ash"] == "us-east"
@@ -137,12 +137,12 @@ def test_an_action_is_running_at_first_and_locks_its_server(client: Client, acco
 # -- life cycles ------------------------------------------------------------------------------------------------------
 
 
-def test_a_network_is_made_changed_and_deleted(client: Client, account: HetznerAccount) -> None:
+def test_a_network_is_created_changed_and_deleted(client: Client, account: HetznerAccount) -> None:
     made = client.networks.create("net", "10.0.0.0/16", labels={"cluster": "dev"})
     finish(made.add_subnet(subnet("10.0.1.0/24")), made.add_subnet(subnet("10.0.0.0/24")))
     finish(made.add_route(route("0.0.0.0/0")))
     one = off(client, "one", networks=[made])
-    assert [each.ip for each in one.private_net or []] == ["10.0.1.1"], "the last subnet first, as in reality"
+    assert [each.ip for each in one.private_net or []] == ["10.0.1.1"], "the last subnet first, as in the real service"
     made.reload()
     assert [(each.ip_range, each.gateway) for each in made.subnets or []] == [
         ("10.0.1.0/24", "10.0.0.1"),
@@ -156,11 +156,11 @@ def test_a_network_is_made_changed_and_deleted(client: Client, account: HetznerA
     assert (made.name, made.routes, len(made.subnets or [])) == ("other", [], 1)
     made.delete()
     one.reload()
-    assert one.private_net == [], "it lets its servers go"
+    assert one.private_net == [], "its servers are detached"
     assert "networks" not in account.left()
 
 
-def test_a_firewall_is_made_changed_applied_and_deleted(client: Client) -> None:
+def test_a_firewall_is_created_changed_applied_and_deleted(client: Client) -> None:
     one = off(client, "one")
     wall = client.firewalls.create("wall", rules=[FirewallRule(**RULE)] * 50).firewall
     out = FirewallRule("out", "udp", [], destination_ips=["10.0.0.0/8"], port="80-85", description="out")
@@ -179,7 +179,7 @@ def test_a_firewall_is_made_changed_applied_and_deleted(client: Client) -> None:
     assert client.firewalls.get_all() == []
 
 
-def test_a_volume_is_made_changed_and_deleted(client: Client) -> None:
+def test_a_volume_is_created_changed_and_deleted(client: Client) -> None:
     disk, one = volume(client, labels={"a": "b"}), off(client, "one")
     assert (disk.size, disk.status, disk.labels) == (10, "available", {"a": "b"})
     assert disk.update(name="new").name == "new"
@@ -195,7 +195,7 @@ def test_a_volume_is_made_changed_and_deleted(client: Client) -> None:
     assert client.volumes.get_all() == []
 
 
-def test_a_server_is_made_powered_changed_and_deleted(client: Client, account: HetznerAccount) -> None:
+def test_a_server_is_created_powered_changed_and_deleted(client: Client, account: HetznerAccount) -> None:
     group = client.placement_groups.create("group", "spread").placement_group
     key = client.ssh_keys.create("key", KEYS[0])
     one = server(client, "one", placement_group=group, ssh_keys=[key], labels={"a": "b"})
@@ -213,7 +213,7 @@ def test_a_server_is_made_powered_changed_and_deleted(client: Client, account: H
     assert key.update(name="new").name == "new"
     group.delete()
     key.delete()
-    assert account.left() == {}, "its addresses go with it"
+    assert account.left() == {}, "its addresses are deleted with it"
 
 
 # -- refusals ---------------------------------------------------------------------------------------------------------
@@ -221,7 +221,7 @@ def test_a_server_is_made_powered_changed_and_deleted(client: Client, account: H
 
 @dataclass
 class Scene:
-    """A server in a network with a firewall and a volume; one beside it without, one private; all of them off."""
+    """Three servers, all off: one in a network with a firewall and a volume, one without them, one private."""
 
     client: Client
     net: BoundNetwork
@@ -243,7 +243,7 @@ class Scene:
 
 @pytest.fixture(scope="module")
 def scene(served: HetznerAccount) -> Scene:
-    """Made once: what is refused changes nothing."""
+    """Shared by all tests: a refused request changes nothing."""
     served.clear()
     client = served.client()
     net = network(client)
@@ -310,7 +310,7 @@ REFUSALS: dict[str, tuple[str, Callable[[Scene], Any]]] = {
     # keys and groups
     "a key that is there": ("uniqueness_error", lambda s: s.client.ssh_keys.create("new", f"{KEYS[0]} again")),
     "a key's name that is used": ("uniqueness_error", lambda s: s.client.ssh_keys.create("key", KEYS[1])),
-    "a key that is none": (BAD, lambda s: s.client.ssh_keys.create("new", "ssh-ed25519 AAAA")),
+    "an invalid key": (BAD, lambda s: s.client.ssh_keys.create("new", "ssh-ed25519 AAAA")),
     "a key of another type": (BAD, lambda s: s.client.ssh_keys.create("new", KEYS[1].replace("ed25519", "rsa", 1))),
     "another type of group": (BAD, lambda s: s.client.placement_groups.create("new", "cluster")),
     "a group in use": ("resource_in_use", lambda s: s.full.delete()),
@@ -397,13 +397,13 @@ REFUSALS: dict[str, tuple[str, Callable[[Scene], Any]]] = {
 
 
 @pytest.mark.parametrize("what", REFUSALS)
-def test_what_the_real_api_refuses_is_refused(scene: Scene, what: str) -> None:
+def test_invalid_requests_are_refused_like_the_real_api(scene: Scene, what: str) -> None:
     code, ask = REFUSALS[what]
     with refused(code):
         ask(scene)
 
 
-def test_limits_are_those_of_the_real_api(client: Client) -> None:
+def test_limits_match_the_real_api(client: Client) -> None:
     net = client.networks.create("net", "10.0.0.0/8")
     nets = [network(client, f"net-{n}", f"10.{n}.0.0/16", f"10.{n}.1.0/24") for n in range(4)]
     walls = [client.firewalls.create(f"wall-{number}").firewall for number in range(6)]

@@ -1,4 +1,4 @@
-"""What kubeadm and Cluster API are given."""
+"""The outputs for kubeadm and Cluster API."""
 
 import subprocess
 from pathlib import Path
@@ -31,7 +31,7 @@ def documents(cluster: str = "prod", namespace: str = "clusters", ca: str = CA) 
     return list(yaml.safe_load_all(text))
 
 
-def test_the_cluster_configuration_names_the_endpoints_and_kubeadm_s_own_paths() -> None:
+def test_the_cluster_configuration_has_endpoints_and_kubeadm_paths() -> None:
     assert yaml.safe_load(kubeadm.cluster_configuration(ENDPOINTS)) == {
         "apiVersion": "kubeadm.k8s.io/v1beta4",
         "kind": "ClusterConfiguration",
@@ -52,12 +52,12 @@ def test_kubeadm_accepts_the_cluster_configuration(tmp_path: Path) -> None:
     assert answer.returncode == 0, answer.stderr
 
 
-def test_the_files_of_a_control_plane_are_the_ones_that_the_configuration_names() -> None:
+def test_the_control_planes_files_match_its_configuration() -> None:
     files = kubeadm.files(CA, CERTIFICATE, KEY)
     assert files == {EXTERNAL["caFile"]: CA, EXTERNAL["certFile"]: CERTIFICATE, EXTERNAL["keyFile"]: KEY}
 
 
-def test_the_secrets_have_the_names_labels_and_keys_that_cluster_api_looks_for() -> None:
+def test_the_secrets_have_cluster_apis_names_labels_and_keys() -> None:
     etcd, client, _ = documents()
     for secret, purpose in ((etcd, "etcd"), (client, "apiserver-etcd-client")):
         assert secret["kind"] == "Secret"
@@ -78,17 +78,17 @@ def test_the_patch_makes_the_control_plane_use_the_external_etcd() -> None:
     assert patch["spec"] == {"kubeadmConfigSpec": {"clusterConfiguration": {"etcd": {"external": EXTERNAL}}}}
 
 
-def test_the_patch_alone_holds_no_key() -> None:
+def test_the_patch_contains_no_key() -> None:
     assert "BEGIN" not in cluster_api.control_plane_patch("prod", "clusters", ENDPOINTS)
 
 
 @pytest.mark.parametrize("name", ["1", "null", "yes", "1e3", "0x10"])
-def test_names_that_yaml_would_take_for_something_else_stay_texts(name: str) -> None:
+def test_ambiguous_yaml_names_stay_strings(name: str) -> None:
     for document in documents(name, name):
         assert document["metadata"]["namespace"] == name
 
 
-def test_a_text_that_is_no_pem_is_not_embedded() -> None:
+def test_invalid_pem_is_not_embedded() -> None:
     with pytest.raises(ValueError, match="no PEM") as refused:
         documents(ca="secret: true")
     assert "secret" not in str(refused.value)
@@ -103,7 +103,7 @@ def test_endpoints_without_tls_or_none_at_all_are_refused(endpoints: list[str]) 
 @given(
     st.lists(st.text("ABCabc019+/=", min_size=1, max_size=64), min_size=1, max_size=9), st.sampled_from(["\n", "\r\n"])
 )
-def test_every_pem_reads_back_as_it_was(lines: list[str], line_break: str) -> None:
+def test_every_pem_survives_a_round_trip(lines: list[str], line_break: str) -> None:
     text = line_break.join(["-----BEGIN CERTIFICATE-----", *lines, "-----END CERTIFICATE-----"])
     etcd = documents(ca=text)[0]
     assert etcd["stringData"]["tls.crt"].splitlines() == text.splitlines()

@@ -1,4 +1,4 @@
-"""What the lab says where it cannot run."""
+"""The lab's messages where it cannot run."""
 
 import os
 import platform
@@ -9,7 +9,7 @@ import pytest
 from lab import LabError, cli, host
 
 
-def test_another_system_than_linux_gets_one_clear_sentence(
+def test_other_systems_than_linux_get_one_clear_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(platform, "system", lambda: "Darwin")
@@ -21,12 +21,12 @@ def test_another_system_than_linux_gets_one_clear_sentence(
 
 
 @pytest.mark.parametrize("words", [["up"], ["down"], ["wipe", "etcd-1"], ["kill", "etcd-1"], ["mirror"]])
-def test_who_is_not_root_gets_one_clear_sentence(
+def test_users_other_than_root_get_one_clear_sentence(
     words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(platform, "system", lambda: "Linux")
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    monkeypatch.setattr(host, "cache", lambda: pytest.fail("root's cache is not for others to look at"))
+    monkeypatch.setattr(host, "cache", lambda: pytest.fail("other users must not look into root's cache"))
     assert cli.main(words) == 1
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 1
@@ -38,19 +38,19 @@ def test_missing_programs_are_named_with_the_packages_that_have_them(monkeypatch
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(shutil, "which", lambda name: None if name in {"nft", "mmdebstrap"} else f"/bin/{name}")
     assert host.missing() == (
-        "the lab needs mmdebstrap, nft: run `apt-get install mmdebstrap nftables` or your system's equivalent."
+        "The lab needs mmdebstrap, nft. Run `apt-get install mmdebstrap nftables` or your system's equivalent."
     )
     reason = host.missing(base_is_cached=True)
     assert reason is not None
     assert "mmdebstrap" not in reason
 
 
-def test_a_failed_program_is_reported_with_its_own_words() -> None:
+def test_a_failed_program_is_reported_with_its_output() -> None:
     with pytest.raises(LabError, match=r"`ls /does/not/exist` failed: .*No such file"):
         host.call("ls", "/does/not/exist")
 
 
-def test_a_program_that_hangs_is_given_up() -> None:
+def test_a_hanging_program_times_out() -> None:
     with pytest.raises(LabError, match=r"did not end within 0.2 s"):
         host.call("sleep", "30", timeout=0.2)
 

@@ -1,4 +1,4 @@
-"""The prober's verdict over what it has noted."""
+"""The prober's verdict over its records."""
 
 import ssl
 import time
@@ -12,7 +12,7 @@ from lab.timeline import timeline
 
 
 def _records(count: int = 4) -> Records:
-    """One write every tenth of a second, all of them watched."""
+    """One write every tenth of a second, all delivered by the watch."""
     records = Records(ended=count / 10)
     for number in range(1, count + 1):
         at = number / 10
@@ -25,14 +25,14 @@ def _stored(count: int = 4) -> dict[int, Stored]:
     return {number: Stored(str(number), 100 + number, 1) for number in range(1, count + 1)}
 
 
-def test_a_cluster_that_kept_all_is_clean() -> None:
+def test_a_cluster_without_losses_is_clean() -> None:
     report = judge(_records(), _stored())
     assert report.clean
     assert report.acknowledged == report.watched == 4
     assert report.longest_gap == pytest.approx(0.1)
 
 
-def test_an_acknowledged_write_that_is_not_there_is_lost() -> None:
+def test_an_acknowledged_write_that_is_missing_is_lost() -> None:
     stored = _stored()
     del stored[2]
     report = judge(_records(), stored)
@@ -40,24 +40,24 @@ def test_an_acknowledged_write_that_is_not_there_is_lost() -> None:
 
 
 @pytest.mark.parametrize("other", [Stored("7", 102, 1), Stored("2", 999, 1)])
-def test_a_write_that_is_there_otherwise_than_acknowledged_is_lost(other: Stored) -> None:
+def test_a_write_that_differs_from_its_acknowledgement_is_lost(other: Stored) -> None:
     assert judge(_records(), {**_stored(), 2: other}).lost == 1
 
 
-def test_a_write_that_was_carried_out_twice_is_seen() -> None:
+def test_a_duplicated_write_is_detected() -> None:
     report = judge(_records(), {**_stored(), 2: Stored("2", 102, 2)})
     assert report.disordered == 1
     assert not report.clean
 
 
-def test_writes_stored_in_another_order_than_acknowledged_are_seen() -> None:
+def test_reordered_writes_are_detected() -> None:
     records, stored = _records(), _stored()
     records.writes[1], records.writes[2] = Write(2, 0.19, 0.2, 103), Write(3, 0.29, 0.3, 102)
     stored[2], stored[3] = Stored("2", 103, 1), Stored("3", 102, 1)
     assert judge(records, stored).disordered == 1
 
 
-def test_a_write_without_an_answer_may_have_been_carried_out_late() -> None:
+def test_a_write_without_an_answer_may_be_applied_late() -> None:
     records, stored = _records(), _stored()
     records.failed.append((0.15, "timed out"))
     del records.writes[1]
@@ -71,7 +71,7 @@ def test_a_write_without_an_answer_may_have_been_carried_out_late() -> None:
     assert (report.acknowledged, report.failed) == (3, 1)
 
 
-def test_the_watch_may_neither_skip_nor_repeat_nor_reorder() -> None:
+def test_skipped_repeated_or_reordered_watch_events_are_detected() -> None:
     records = _records()
     records.events = [(0.1, 1), (0.2, 3), (0.3, 2), (0.3, 3)]
     report = judge(records, _stored())
@@ -87,7 +87,7 @@ def test_the_longest_gap_counts_from_the_start_and_to_the_end() -> None:
     assert report.gap_at == pytest.approx(0.4)
 
 
-def test_members_down_at_one_moment_are_counted() -> None:
+def test_members_down_at_the_same_time_are_counted() -> None:
     records = _records()
     records.sights = [
         Sight(0.0, "a", True, True),
@@ -100,20 +100,20 @@ def test_members_down_at_one_moment_are_counted() -> None:
     assert judge(records, _stored()).most_down == 2
 
 
-def test_every_growth_of_the_term_is_a_move_of_leadership() -> None:
+def test_every_new_term_is_a_move_of_leadership() -> None:
     records = _records()
     records.terms = [(0.0, 4), (0.1, 4), (0.2, 6), (0.3, 6)]
     assert judge(records, _stored()).leader_moves == 2
 
 
-def test_the_steps_that_an_update_says_are_noted_once_each_and_what_was_there_before_is_not(tmp_path: Path) -> None:
+def test_each_new_step_of_an_update_is_recorded_once(tmp_path: Path) -> None:
     log = tmp_path / "up.log"
     log.write_text(
         " ~  command:remote:Command c-etcd-9-converge updating (0s) [diff: ~create]; etcd-9: of another run\n"
     )
     probe = Probe(["https://127.0.0.1:9"], ssl.create_default_context())
     probe.follow(log)
-    time.sleep(0.1)  # the first look is behind it
+    time.sleep(0.1)  # until the first look at the file
     converge = "command:remote:Command c-etcd-1-converge"
     lines = [
         " +- pulumi:index:Stash c-change replaced (0.00s) [diff: ~input]",
@@ -137,7 +137,7 @@ def test_the_steps_that_an_update_says_are_noted_once_each_and_what_was_there_be
     ]
 
 
-def test_the_picture_is_an_svg_that_names_what_was_done() -> None:
+def test_the_picture_is_an_svg_with_the_operations() -> None:
     records = _records()
     records.sights = [Sight(0.0, "etcd-1", True, True), Sight(0.2, "etcd-1", False, False)]
     records.marks = [(0.1, "pulumi up & more")]

@@ -53,7 +53,7 @@ def test_an_update_without_steps_says_that_there_is_nothing_to_change() -> None:
     assert _printed(unchanged, {"summaryEvent": {"resourceChanges": {"same": 54}}}) == ["Nothing to change."]
 
 
-def test_only_warnings_about_stand_ins_and_the_labs_own_mirror_are_left_out() -> None:
+def test_only_the_labs_own_warnings_are_omitted() -> None:
     assert _printed(
         _diagnostic("warning", "using pulumi-resource-tls from $PATH at /somewhere"),
         _diagnostic("warning", "http://releases.lab: archives and their checksums come over plain http", _CLUSTER),

@@ -1,4 +1,4 @@
-"""The user of etcd on machines that have a part of it already."""
+"""The etcd user on machines that already have a part of it."""
 
 import subprocess
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from components.node.shared.errors import NodeError
 
 
 class Accounts:
-    """What useradd and the others would do."""
+    """Simulates useradd and similar programs."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, group: int | None, refusals: Sequence[str] = ()) -> None:
         self.ran: list[str] = []
@@ -36,13 +36,13 @@ class Accounts:
             self.number = self.number or 990
             self.user = Account(990, self.number)
         if argv[0] in ("userdel", "groupdel"):
-            self.number = None  # userdel takes the group of the user's name along
+            self.number = None  # userdel also deletes the group with the user's name
         if argv[0] == "groupadd":
             self.number = int(argv[2])
         return subprocess.CompletedProcess(argv, 0, "", "")
 
 
-def test_a_group_without_its_user_is_taken_and_is_there_again_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_existing_group_is_used_and_restored(monkeypatch: pytest.MonkeyPatch) -> None:
     accounts = Accounts(monkeypatch, group=777)
     account.create()
     assert "--gid etcd" in accounts.ran[0]
@@ -51,7 +51,7 @@ def test_a_group_without_its_user_is_taken_and_is_there_again_afterwards(monkeyp
     assert accounts.number == 777
 
 
-def test_without_a_group_both_are_made_and_both_go(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_group_user_and_group_are_created_and_removed(monkeypatch: pytest.MonkeyPatch) -> None:
     accounts = Accounts(monkeypatch, group=None)
     account.create()
     assert "--user-group" in accounts.ran[0]
@@ -59,7 +59,7 @@ def test_without_a_group_both_are_made_and_both_go(monkeypatch: pytest.MonkeyPat
     assert accounts.number is None
 
 
-def test_accounts_that_others_hold_for_a_moment_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_locked_account_file_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     locked = "useradd: cannot lock /etc/passwd; try again later."
     accounts = Accounts(monkeypatch, group=None, refusals=[locked])
     account.create()

@@ -1,4 +1,4 @@
-"""How etcd-node gets to a machine."""
+"""The archive that carries etcd-node to a machine."""
 
 import ast
 import base64
@@ -51,7 +51,7 @@ def test_the_unpacked_program_runs_in_isolated_mode(tmp_path: Path) -> None:
     assert "etcd-node converge SPEC" in done.stdout
 
 
-def test_the_modules_need_nothing_but_the_standard_library() -> None:
+def test_the_modules_import_only_the_standard_library() -> None:
     for path in _MODULES:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
@@ -64,6 +64,6 @@ def test_the_modules_need_nothing_but_the_standard_library() -> None:
                 assert name.split(".")[0] in sys.stdlib_module_names, f"{path} imports {name}"
 
 
-def test_the_modules_are_python_3_9() -> None:
+def test_the_modules_run_on_python_3_9() -> None:
     for path in _MODULES:
         ast.parse(path.read_text(), feature_version=(3, 9))

@@ -1,4 +1,4 @@
-"""Certificates are written when etcd can use them."""
+"""Certificates are written only when etcd can use them."""
 
 import datetime
 import os
@@ -35,14 +35,14 @@ def a_bundle(begins: datetime.timedelta) -> Bundle:
     return Bundle("", files)
 
 
-def test_certificates_that_are_not_valid_yet_by_the_clock_of_the_machine_are_not_written(pki: Path) -> None:
+def test_certificates_that_are_not_yet_valid_are_not_written(pki: Path) -> None:
     with pytest.raises(NodeError, match=r"valid from 20\S+Z on, and the clock of this machine says 20\S+Z") as caught:
         certificates.install(a_bundle(datetime.timedelta(minutes=2)))
     assert "clock" in caught.value.remedy
     assert list(pki.iterdir()) == []
 
 
-def test_a_clock_that_is_a_little_behind_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slightly_late_clock_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
     monkeypatch.setattr("components.node.service.certificates.time.sleep", slept.append)
     assert "peer.crt" in certificates.install(a_bundle(datetime.timedelta(seconds=4)))

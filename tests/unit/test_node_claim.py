@@ -1,4 +1,4 @@
-"""One operator at a time holds the claim on a cluster, whatever they do at the same moment."""
+"""Only one operator at a time holds the claim on a cluster, even with concurrent requests."""
 
 from collections.abc import Iterator
 
@@ -29,7 +29,7 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
 
 
 def hold(operator: Operator | None) -> None:
-    """What one verb of this operator does, on whichever machine."""
+    """One verb of this operator, on any machine."""
     Claim(a_spec(), operator).hold(ANYBODY)
 
 
@@ -37,7 +37,7 @@ def test_a_lease_outlasts_every_verb_that_changes_a_cluster() -> None:
     assert cli.DEADLINES["converge"] < LEASE_SECONDS
 
 
-def test_who_comes_second_is_refused_and_is_told_who_is_first_and_for_how_long(store: Store) -> None:
+def test_a_second_operator_is_refused_and_told_the_holder(store: Store) -> None:
     hold(ONE)
     store.now = 100
     with pytest.raises(NodeError, match=rf"one@here \(operator {ONE.id}\) since 20.*nothing was changed") as refused:
@@ -45,7 +45,7 @@ def test_who_comes_second_is_refused_and_is_told_who_is_first_and_for_how_long(s
     assert "in 140 s" in refused.value.remedy
 
 
-def test_the_same_operator_goes_on_at_once_and_the_change_began_when_it_began(store: Store) -> None:
+def test_the_same_operator_continues_with_the_same_start_time(store: Store) -> None:
     hold(ONE)
     before = claim.holder_of(a_spec(), ANYBODY)
     store.now = 200
@@ -54,20 +54,20 @@ def test_the_same_operator_goes_on_at_once_and_the_change_began_when_it_began(st
     assert store.leases == {1: 200 + LEASE_SECONDS}
 
 
-def test_what_a_dead_run_has_left_lapses(store: Store) -> None:
+def test_the_claim_of_a_dead_run_expires(store: Store) -> None:
     hold(ONE)
     store.now = LEASE_SECONDS
     hold(TWO)
 
 
-def test_a_claim_that_lapses_between_the_look_and_the_renewal_is_made_anew(store: Store) -> None:
+def test_a_claim_that_expires_during_renewal_is_created_again(store: Store) -> None:
     hold(ONE)
     store.meanwhile = [lambda: None, lambda: setattr(store, "now", LEASE_SECONDS + 1)]
     hold(ONE)
     assert store.value is not None
 
 
-def test_who_is_slower_than_one_that_is_done_at_once_holds_it_all_the_same(store: Store) -> None:
+def test_a_slow_claim_succeeds_after_a_quick_one_ends(store: Store) -> None:
     # After the look and the lease, before the key; and again before the second look.
     store.meanwhile = [
         lambda: None,
@@ -82,7 +82,7 @@ def test_who_is_slower_than_one_that_is_done_at_once_holds_it_all_the_same(store
     assert holder.operator == ONE
 
 
-def test_who_gives_back_gives_back_only_what_is_theirs(store: Store) -> None:
+def test_a_release_never_touches_another_operators_claim(store: Store) -> None:
     hold(ONE)
     Claim(a_spec(), TWO).release(ANYBODY)
     assert store.value is not None
@@ -97,7 +97,7 @@ def test_without_a_quorum_or_an_operator_nothing_is_claimed(store: Store) -> Non
     assert store.value is None
 
 
-def test_a_full_database_takes_no_claim_and_still_refuses_who_comes_second(store: Store) -> None:
+def test_a_full_database_still_refuses_a_second_operator(store: Store) -> None:
     store.full = True
     hold(ONE)
     assert store.value is None
@@ -108,7 +108,7 @@ def test_a_full_database_takes_no_claim_and_still_refuses_who_comes_second(store
         hold(TWO)
 
 
-def test_a_claim_that_nobody_understands_is_somebodys(store: Store) -> None:
+def test_an_unreadable_claim_is_respected(store: Store) -> None:
     store.leases, store.value = {7: 1000.0}, ("what is this", 7)
     with pytest.raises(NodeError, match="somebody unknown"):
         hold(ONE)
@@ -117,10 +117,10 @@ def test_a_claim_that_nobody_understands_is_somebodys(store: Store) -> None:
 @given(
     st.lists(st.tuples(st.sampled_from([ONE, TWO]), st.floats(0, 100), st.integers(0, 4)), min_size=2, max_size=12),
 )
-def test_no_two_operators_hold_it_at_once_however_their_requests_mix(
+def test_two_operators_never_hold_the_claim_at_once(
     turns: list[tuple[Operator, float, int]],
 ) -> None:
-    """A verb that was let through keeps others out until its deadline, also when the other one asks in between."""
+    """An accepted verb keeps other operators out until its deadline, even if one of them asks in between."""
     made = Store(KEY, LEASE_SECONDS)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(etcd, "etcdctl", made.etcdctl)

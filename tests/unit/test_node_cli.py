@@ -1,4 +1,4 @@
-"""What people see of an error that nobody foresaw."""
+"""How unexpected errors are reported."""
 
 import os
 import socket
@@ -17,7 +17,7 @@ from components.plan import cloud_init
 from .node_support import a_spec
 
 
-def test_a_disk_without_room_is_said_with_what_to_do(
+def test_a_full_disk_is_reported_with_a_remedy(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def full(*_: object) -> None:
@@ -31,7 +31,7 @@ def test_a_disk_without_room_is_said_with_what_to_do(
     assert "it was at: write a file. Make room" in said
 
 
-def test_etcd_s_own_authentication_is_answered_with_the_user_that_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_etcds_own_authentication_error_names_the_required_user(monkeypatch: pytest.MonkeyPatch) -> None:
     refused = SimpleNamespace(returncode=1, stdout="", stderr="Error: etcdserver: permission denied")
     monkeypatch.setattr(etcd, "run", lambda *_, **__: refused)
     with pytest.raises(NodeError, match="permission denied") as caught:
@@ -39,10 +39,10 @@ def test_etcd_s_own_authentication_is_answered_with_the_user_that_it_needs(monke
     assert "grant-role kube-etcd-healthcheck-client root" in caught.value.remedy
 
 
-def test_a_verb_whose_reader_has_gone_begins_nothing_more(
+def test_a_verb_of_an_ended_run_does_not_start(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    del capfd  # standard output and error are files
+    del capfd  # redirects standard output and error to files
     say.refuse_abandoned()
     for reader, writer in (os.pipe(), tuple(end.detach() for end in socket.socketpair())):
         kept = os.dup(1)
@@ -61,9 +61,7 @@ def test_a_verb_whose_reader_has_gone_begins_nothing_more(
         say.refuse_abandoned()
 
 
-def test_a_verb_that_has_waited_for_a_retire_finds_its_modules_and_says_that_the_program_is_gone(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_verb_that_waited_for_a_retire_reports_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for verb in ("prepare", "bootstrap", "converge", "health"):
         assert callable(cli._change(verb))
     for verb in ("retire", "drain"):
@@ -74,10 +72,10 @@ def test_a_verb_that_has_waited_for_a_retire_finds_its_modules_and_says_that_the
         cli._refuse_removed()
 
 
-def test_a_verb_that_takes_long_says_again_and_again_what_it_is_at(
+def test_a_long_verb_reports_its_phase_repeatedly(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """And so oftener than a bastion takes silence for death."""
+    """More often than bastions close idle connections."""
     assert 2 * say._STILL_SECONDS < cloud_init._CHANNEL_SECONDS
     monkeypatch.setattr(say, "_STILL_SECONDS", 0.05)
     said = ""

@@ -1,4 +1,4 @@
-"""The steps of `converge`: what is tried again, who is waited for, and how long."""
+"""The steps of `converge`: retries, and which members it waits for, and how long."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -37,7 +37,7 @@ ADD = ["member", "add", "etcd-1", "--learner", "--peer-urls=https://10.99.0.11:2
         (["remove", "b"], "Error: etcdserver: member not found"),
     ],
 )
-def test_what_was_done_although_nobody_said_so_in_time_is_done(
+def test_a_timed_out_request_that_was_applied_succeeds(
     monkeypatch: pytest.MonkeyPatch, words: list[str], said: str
 ) -> None:
     answers: list[tuple[int, Any, str]] = [(1, None, "Error: etcdserver: request timed out"), (1, None, said)]
@@ -46,7 +46,7 @@ def test_what_was_done_although_nobody_said_so_in_time_is_done(
     assert answers == []
 
 
-def test_a_learner_that_is_behind_is_no_voter(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_learner_that_is_behind_is_not_promoted(monkeypatch: pytest.MonkeyPatch) -> None:
     behind = "Error: etcdserver: can only promote a learner member which is in sync with leader"
     answers: list[tuple[int, Any, str]] = [(1, None, behind), (1, None, behind), (0, None, "")]
     monkeypatch.setattr(etcd, "etcdctl", lambda *_, **__: answers.pop(0))
@@ -54,7 +54,7 @@ def test_a_learner_that_is_behind_is_no_voter(monkeypatch: pytest.MonkeyPatch) -
     assert answers == []
 
 
-def test_a_learner_whose_etcd_ends_again_and_again_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crash_looping_learner_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     behind = (1, None, "Error: etcdserver: can only promote a learner member which is in sync with leader")
     restarts = iter((3, 4, 5, 6))
     stop = mock.Mock()
@@ -69,10 +69,10 @@ def test_a_learner_whose_etcd_ends_again_and_again_is_stopped(monkeypatch: pytes
     with pytest.raises(member.StartError, match="panic"):
         promote.promote(a_spec(), seen)
     stop.assert_called_once_with()
-    assert next(restarts) == 6, "one restart is no loop, two are"
+    assert next(restarts) == 6, "one restart is not a crash loop, two are"
 
 
-def test_what_etcd_refuses_for_another_reason_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_refusals_of_etcd_are_not_retried(monkeypatch: pytest.MonkeyPatch) -> None:
     ask = mock.Mock(return_value=(1, None, "Error: etcdserver: Peer URLs already exists"))
     monkeypatch.setattr(etcd, "etcdctl", ask)
     with pytest.raises(NodeError, match=r"etcd did not remove it: .*already exists"):
@@ -80,14 +80,14 @@ def test_what_etcd_refuses_for_another_reason_is_not_tried_again(monkeypatch: py
     assert ask.call_count == 1
 
 
-def test_a_learner_gets_the_more_time_the_more_data_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_learners_timeout_grows_with_the_data(monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[float] = []
     seen = mock.Mock(witnesses=("10.99.0.12",))
     seen.situation.member_id = 11
     seen.service.restarts = 0
 
     def statuses(_: Spec, addresses: dict[str, str]) -> dict[str, etcd.Status]:
-        assert list(addresses) == ["etcd-2"], "who has yet to join would cost time"
+        assert list(addresses) == ["etcd-2"], "asking a member that has yet to join would cost time"
         return {"etcd-2": replace(a_status(2), db_size=1 << 30)}
 
     monkeypatch.setattr(etcd, "statuses", statuses)
@@ -104,9 +104,9 @@ def _silent(*_: object, **__: object) -> etcd.Ready:
 
 
 class _Joining:
-    """A learner's etcd: what it says of its data each time it is asked, and what is done to it.
+    """A learner's etcd: its answers about its data, and the actions on it.
 
-    It serves its clients when it has been started anew, or in the end.
+    It serves clients after a restart, or eventually.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class _Joining:
         monkeypatch.setattr(promote, "_ANNOUNCED_SECONDS", 0.15)
 
     def _show(self) -> systemd.Service:
-        # Systemd takes a moment until it stops what it was told to restart.
+        # Systemd takes a moment until it stops a service that it was told to restart.
         stops = self.done == ["restart", "not yet"]
         if self.done == ["restart"]:
             self.done.append("not yet")
@@ -143,16 +143,16 @@ class _Joining:
         return etcd.Ready(True, "", "")
 
 
-def test_a_learner_that_has_everything_and_serves_nobody_starts_anew_before_it_votes(
+def test_an_up_to_date_learner_that_serves_nobody_restarts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Etcd would announce it after 7 s, and it would be a voter that serves nobody until then."""
+    """Otherwise etcd would publish it after 7 s, and until then it would be a voter that serves no clients."""
     etcd_there = _Joining(monkeypatch, [False, False, *[True] * 20])
     promote.promote(a_spec(), replace(_learner(), service=_SERVICE))
     assert etcd_there.done == ["restart", "not yet", "kill 17", "promote"]
 
 
-def test_a_member_that_somebody_else_has_promoted_meanwhile_is_not_started_anew(
+def test_a_member_that_was_promoted_meanwhile_is_not_restarted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     etcd_there = _Joining(monkeypatch, [True] * 20, votes=True)
@@ -161,16 +161,14 @@ def test_a_member_that_somebody_else_has_promoted_meanwhile_is_not_started_anew(
 
 
 @pytest.mark.parametrize("has_everything", [[], [False] * 6, [True], [False, True, False, True], [None, False]])
-def test_a_learner_that_is_behind_or_announces_itself_in_time_is_left_alone(
-    monkeypatch: pytest.MonkeyPatch, has_everything: list[bool | None]
-) -> None:
+def test_other_learners_are_not_restarted(monkeypatch: pytest.MonkeyPatch, has_everything: list[bool | None]) -> None:
     etcd_there = _Joining(monkeypatch, has_everything)
     promote.promote(a_spec(), replace(_learner(), service=_SERVICE))
     assert etcd_there.done == ["promote"]
 
 
-def test_who_has_just_joined_is_not_asked_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It takes a connection at once, and may answer it only after seconds."""
+def test_a_new_member_is_not_asked_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It accepts connections immediately, but may take seconds to answer."""
     quorum = _learner().situation.quorum
     monkeypatch.setattr(systemd, "show", lambda: _SERVICE)
     monkeypatch.setattr(wal, "exists", lambda _: True)
@@ -183,7 +181,7 @@ def test_who_has_just_joined_is_not_asked_itself(monkeypatch: pytest.MonkeyPatch
     assert seen.witnesses == ("10.99.0.12",)
 
 
-def test_a_learner_whose_data_cannot_be_asked_for_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_learner_without_an_answer_is_not_restarted(monkeypatch: pytest.MonkeyPatch) -> None:
     etcd_there = _Joining(monkeypatch, [None] * 99)
     monkeypatch.setattr(promote, "_METRICS_SECONDS", 0.3)
     promote.promote(a_spec(), replace(_learner(), service=_SERVICE))
@@ -191,10 +189,10 @@ def test_a_learner_whose_data_cannot_be_asked_for_is_left_alone(monkeypatch: pyt
 
 
 @pytest.mark.parametrize(("recorded", "removed"), [(False, []), (True, ["member remove 3"])])
-def test_who_has_just_joined_leaves_a_leader_that_it_cannot_reach_to_those_who_stay(
+def test_a_new_member_does_not_remove_an_unreachable_leader(
     monkeypatch: pytest.MonkeyPatch, recorded: bool, removed: list[str]
 ) -> None:
-    """Who stays takes it out at once all the same: it may be dying."""
+    """Remaining members remove it at once, because it may be failing."""
     spec = a_spec(members={"etcd-4": "10.99.0.14", "etcd-1": "10.99.0.11", "etcd-2": "10.99.0.12"}, member="etcd-4")
     there = [a_member(number) for number in (1, 2, 3, 4)]
     asked: list[str] = []
@@ -236,13 +234,13 @@ def _learner() -> Look:
 
 
 def _ready_but_learners(_: Spec, address: str, *__: object, learner: bool = False, **___: object) -> etcd.Ready:
-    """What etcd says: a learner is not ready, unless that it learns is left out of the question."""
+    """A learner is not ready, unless the check ignores that it is a learner."""
     ok = address != "10.99.0.11" or learner
     return etcd.Ready(ok, "" if ok else "[-]non_learner failed: cannot have members that are learners", "")
 
 
 def _no_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is installed, started or stopped; nobody waits longer than a moment."""
+    """Nothing is installed, started or stopped, and waits are short."""
     for module, name in (
         (member, "install_unit"),
         (member, "make_data_directory"),
@@ -266,9 +264,7 @@ def _no_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("step", [Step.START, Step.RESTART])
-def test_a_learner_is_waited_for_until_it_is_up_and_not_until_it_votes(
-    monkeypatch: pytest.MonkeyPatch, step: Step
-) -> None:
+def test_a_learner_is_waited_for_until_it_is_up(monkeypatch: pytest.MonkeyPatch, step: Step) -> None:
     _no_machine(monkeypatch)
     monkeypatch.setattr(etcd, "ready", _ready_but_learners)
     behind = {"etcd-1": a_status(1, leader=2, index=10), "etcd-2": a_status(2, leader=2, index=1000)}
@@ -283,7 +279,7 @@ def _joining(
     *,
     unheard: Sequence[str] = (),
 ) -> list[str]:
-    """What `join` of etcd-1 has etcdctl do, in a cluster in the middle of an upgrade where these have been noted.
+    """The etcdctl commands of `join` on etcd-1, in a cluster during an upgrade with these joined records.
 
     With `unheard`, members cannot reach it, as these lines say.
     """
@@ -291,7 +287,7 @@ def _joining(
     asked: list[str] = []
 
     def rings(expected: Mapping[str, str]) -> list[str]:
-        assert expected == {"etcd-2": "10.99.0.12", "etcd-3": "10.99.0.13"}, "those that are healthy"
+        assert expected == {"etcd-2": "10.99.0.12", "etcd-3": "10.99.0.13"}, "the healthy ones"
         return list(unheard)
 
     def etcdctl(_: Spec, __: Sequence[str], words: Sequence[str], **___: object) -> tuple[int, Any, str]:
@@ -320,10 +316,8 @@ def _joining(
 @pytest.mark.parametrize(
     ("noted", "given_up"), [("i-1", True), ("i-2", False), (None, False)], ids=["another", "the same", "not noted"]
 )
-def test_old_data_are_given_up_where_the_configuration_names_another_machine_than_before(
-    noted: str | None, given_up: bool
-) -> None:
-    """An older program has noted none: its first run under a new one gives up nothing."""
+def test_outdated_data_is_given_up_for_a_newly_configured_machine(noted: str | None, given_up: bool) -> None:
+    """An older program recorded none, so the first run of a new program keeps the data."""
     known, bundle = identity.Identity("dev", "etcd-1", "/d", machine=noted), Bundle("i-2", {})
     try:
         raise member.OldDataError("its data are older", "Name another machine.")
@@ -335,19 +329,19 @@ def test_old_data_are_given_up_where_the_configuration_names_another_machine_tha
                 converge._gives_up_data(known, bundle, forgets=False)
 
 
-def test_who_cannot_be_reached_by_a_member_is_taken_out_before_its_etcd_starts(
+def test_an_unreachable_new_member_is_removed_before_its_etcd_starts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It keeps its note: it may have had an entry before, and may come back."""
+    """Its record stays: it may have been a member before, and may come back."""
     entry = replace(a_member(1), name="", learner=True, client_urls=())
     asked = _joining(monkeypatch, [entry, a_member(2), a_member(3)], {}, unheard=["etcd-3 cannot reach etcd-1:2380"])
     assert asked[-2:] == [" ".join(ADD), "member remove 1"]
 
 
-def test_a_slot_is_noted_before_its_old_entry_goes_so_that_it_may_come_back_whatever_happens_in_between(
+def test_a_slot_is_recorded_before_its_old_entry_is_removed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """While versions are mixed nobody new may join: a power cut between the two must not make it a new one."""
+    """With mixed versions no new member may join: a power cut in between must not turn it into a new one."""
     note = "put external-etcd/joined/etcd-1 10.99.0.11"
     others = (a_member(2), a_member(3))
     assert _joining(monkeypatch, [a_member(1), *others], noted={}) == [note, "member remove 1", " ".join(ADD)]
@@ -356,7 +350,7 @@ def test_a_slot_is_noted_before_its_old_entry_goes_so_that_it_may_come_back_what
         _joining(monkeypatch, others, noted={"etcd-4": "10.99.0.14"})
 
 
-def test_a_learner_in_the_way_goes_and_keeps_its_note_if_it_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_blocking_learner_is_removed_and_stays_recorded_if_desired(monkeypatch: pytest.MonkeyPatch) -> None:
     mixed = [a_member(1), a_member(2), a_member(3, learner=True), a_member(4, learner=True)]
     assert _joining(monkeypatch, mixed, noted={"etcd-3": "10.99.0.13", "etcd-4": "10.99.0.14"})[1:] == [
         "member remove 1",
@@ -367,7 +361,7 @@ def test_a_learner_in_the_way_goes_and_keeps_its_note_if_it_is_wanted(monkeypatc
     ]
 
 
-def test_a_learner_that_never_started_at_an_address_that_the_slot_has_no_longer_goes_first(
+def test_a_never_started_learner_at_an_old_address_is_removed_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     unstarted = replace(a_member(9), name="", learner=True, client_urls=())
@@ -376,7 +370,7 @@ def test_a_learner_that_never_started_at_an_address_that_the_slot_has_no_longer_
     assert _joining(monkeypatch, members, noted={"etcd-1": old_address})[1:] == ["member remove 9", " ".join(ADD)]
 
 
-def test_who_is_on_no_list_of_ours_is_not_asked_whether_it_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unlisted_member_is_not_checked_for_reachability(monkeypatch: pytest.MonkeyPatch) -> None:
     ask = mock.Mock(return_value={"etcd-2": ""})
     monkeypatch.setattr(etcd, "statuses", lambda *_: {"etcd-1": a_status(1)})
     monkeypatch.setattr(etcd, "troubles", ask)
@@ -385,7 +379,7 @@ def test_who_is_on_no_list_of_ours_is_not_asked_whether_it_is_reached(monkeypatc
 
 
 class _Cluster:
-    """Three members; etcd-1 leads, and two of them may not reach each other."""
+    """Three members with leader etcd-1; two of them may be partitioned from each other."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, cut: bool) -> None:
         self.leader, self.cut, self.said = 1, cut, list[str]()
@@ -417,15 +411,15 @@ class _Cluster:
         return leadership.hand_over(a_spec(), "etcd-1", quorum, self._voters(), rule, untouched=untouched)
 
 
-def test_a_leader_that_has_handed_over_waits_until_the_others_follow(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_old_leader_waits_until_the_others_follow_the_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = _Cluster(monkeypatch, cut=False)
     voters, statuses = cluster.hand_over()
     assert not any(voter.trouble for voter in voters)
     assert statuses["etcd-1"].leader == 2
-    assert cluster.late < 0, "looked once more after the first moment"
+    assert cluster.late < 0, "it looked again after the first moment"
 
 
-def test_a_leader_takes_its_leadership_back_where_the_others_do_not_reach_each_other(
+def test_leadership_returns_if_the_other_members_are_partitioned(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     cluster = _Cluster(monkeypatch, cut=True)
@@ -475,7 +469,7 @@ def test_a_leader_that_is_removed_hands_over_like_any_other(monkeypatch: pytest.
     ],
     ids=["a leader of 3.6 gives it away", "one of 3.7 leads", "all are 3.7", "3.6 reads all"],
 )
-def test_who_joins_with_3_7_learns_from_nobody_who_may_send_what_3_7_cannot_read(
+def test_a_3_7_learner_joins_only_under_a_compatible_leader(
     monkeypatch: pytest.MonkeyPatch, wanted: str, leader: int, running: dict[int, str], goes_to: int
 ) -> None:
     went = leader
@@ -492,7 +486,7 @@ def test_who_joins_with_3_7_learns_from_nobody_who_may_send_what_3_7_cannot_read
     assert went == goes_to
 
 
-def test_who_would_join_with_3_7_is_refused_where_nobody_can_lead_from_whom_it_could_learn() -> None:
+def test_a_3_7_learner_is_refused_without_a_compatible_leader() -> None:
     spec = a_spec(release={"version": "3.7.3", "mirror": "https://releases.example/etcd/", "sha256": {}})
     statuses = {"etcd-2": a_status(2, leader=3, version="3.7.3"), "etcd-3": a_status(3, leader=3)}
     voters = [Voter("etcd-2", "it knows no leader"), Voter("etcd-3")]

@@ -1,4 +1,4 @@
-"""What etcd-node does next, decided from what is live."""
+"""The next step of etcd-node, decided from the live state."""
 
 import contextlib
 from typing import Any
@@ -22,7 +22,7 @@ ME, MY_URL = "etcd-3", "https://10.99.0.13:2380"
 
 
 def now(**changes: Any) -> Situation:
-    """The member etcd-3, as wanted, in a cluster of three."""
+    """The member etcd-3, in its desired state, in a cluster of three."""
     usual: dict[str, Any] = {
         "member": ME,
         "peer_url": MY_URL,
@@ -40,7 +40,7 @@ def now(**changes: Any) -> Situation:
 NO_DATA: dict[str, Any] = {"has_data": False, "member_id": None, "cluster_id": None, "runs": False}
 
 
-def test_a_member_that_is_as_wanted_is_left_alone() -> None:
+def test_a_member_in_the_desired_state_is_left_alone() -> None:
     assert next_step(now()) is Step.DONE
 
 
@@ -48,38 +48,38 @@ def test_an_empty_data_directory_in_an_existing_cluster_joins() -> None:
     assert next_step(now(**NO_DATA)) is Step.JOIN
 
 
-def test_an_empty_data_directory_is_never_founded_when_nobody_answers() -> None:
+def test_an_empty_data_directory_is_not_bootstrapped_without_answers() -> None:
     with pytest.raises(NodeError, match="never bootstrapped again"):
         next_step(now(**NO_DATA, quorum=None))
 
 
-def test_slot_0_is_as_any_other() -> None:
+def test_slot_0_has_no_special_role() -> None:
     assert next_step(now(**NO_DATA, member="etcd-1", peer_url="https://10.99.0.11:2380")) is Step.JOIN
 
 
-def test_data_of_a_removed_member_are_moved_aside() -> None:
+def test_data_of_a_removed_member_is_moved_aside() -> None:
     assert next_step(now(member_id=9)) is Step.REJOIN
 
 
-def test_data_that_have_proved_to_be_old_are_moved_aside_when_the_cluster_can_take_their_member_anew() -> None:
+def test_outdated_data_is_moved_aside_if_the_member_can_rejoin() -> None:
     assert next_step(now(forgets=True, runs=False)) is Step.REJOIN
     assert next_step(now(forgets=True, runs=False, quorum=None)) is Step.START
 
 
-def test_nobody_is_taken_for_removed_on_the_word_of_a_member_without_quorum() -> None:
+def test_a_removal_is_only_believed_from_a_member_with_quorum() -> None:
     assert next_step(now(member_id=9, quorum=None)) is Step.DONE
 
 
-def test_data_of_another_cluster_are_refused() -> None:
+def test_data_of_another_cluster_is_refused() -> None:
     with pytest.raises(NodeError, match="data are untouched"):
         next_step(now(cluster_id=78))
 
 
-def test_unknown_data_are_taken_when_the_cluster_knows_their_id() -> None:
+def test_unknown_data_is_accepted_if_the_cluster_knows_its_id() -> None:
     assert next_step(now(identified=False)) is Step.ADOPT
 
 
-def test_unknown_data_are_refused_when_nobody_can_vouch_for_them() -> None:
+def test_unknown_data_is_refused_if_no_member_can_confirm_it() -> None:
     with pytest.raises(NodeError, match="data are untouched"):
         next_step(now(identified=False, quorum=None))
 
@@ -88,7 +88,7 @@ def test_a_stopped_member_is_started_even_without_a_quorum() -> None:
     assert next_step(now(runs=False, quorum=None)) is Step.START
 
 
-def test_a_difference_means_a_restart() -> None:
+def test_a_changed_setting_needs_a_restart() -> None:
     assert next_step(now(differs=("--quota-backend-bytes",))) is Step.RESTART
 
 
@@ -97,7 +97,7 @@ def test_a_learner_is_promoted() -> None:
     assert next_step(now(quorum=members)) is Step.PROMOTE
 
 
-def test_another_address_for_a_living_member_is_refused() -> None:
+def test_a_new_address_for_a_running_member_is_refused() -> None:
     with pytest.raises(NodeError, match="keeps its address"):
         next_step(now(peer_url="https://10.99.0.99:2380"))
 
@@ -116,7 +116,7 @@ situations = st.builds(
 
 
 @given(situations)
-def test_no_step_that_gives_up_data_or_begins_empty_is_taken_without_a_quorum_that_says_so(
+def test_data_is_only_given_up_if_a_quorum_confirms_it(
     situation: Situation,
 ) -> None:
     try:
@@ -138,7 +138,7 @@ voters = st.lists(st.booleans(), max_size=7).map(
 
 
 @given(voters, st.integers(1, 8))
-def test_no_stop_is_allowed_that_costs_the_quorum(all_voters: list[Voter], number: int) -> None:
+def test_a_stop_that_costs_the_quorum_is_refused(all_voters: list[Voter], number: int) -> None:
     me = f"etcd-{number}"
     try:
         quorum_rules.refuse_stop(me, all_voters)
@@ -155,19 +155,19 @@ def test_a_cluster_of_one_may_be_restarted() -> None:
     quorum_rules.refuse_stop("etcd-1", [Voter("etcd-1", "not ready")])
 
 
-def test_a_refused_stop_names_the_member_and_what_it_said() -> None:
+def test_a_refused_stop_names_the_member_and_its_error() -> None:
     with pytest.raises(NodeError, match="etcd-2: connection refused"):
         quorum_rules.refuse_stop("etcd-1", [Voter("etcd-1"), Voter("etcd-2", "connection refused"), Voter("etcd-3")])
 
 
-def test_a_full_member_is_answered_with_the_way_out() -> None:
+def test_a_full_member_is_reported_with_a_remedy() -> None:
     with pytest.raises(NodeError) as caught:
         quorum_rules.refuse_stop("etcd-1", [Voter("etcd-2", "alarm NOSPACE of etcd-2"), Voter("etcd-3")])
     assert "alarm disarm" in caught.value.remedy
 
 
 @given(st.lists(st.sampled_from(["", "connection refused"]), min_size=1, max_size=7), st.integers(1, 7))
-def test_no_machine_goes_unless_the_other_members_carry_the_quorum(troubles: list[str], number: int) -> None:
+def test_a_machine_is_replaced_only_if_the_others_keep_quorum(troubles: list[str], number: int) -> None:
     voters = [Voter(f"etcd-{index}", trouble) for index, trouble in enumerate(troubles, start=1)]
     going = f"etcd-{min(number, len(voters))}"
     healthy = [voter for voter in voters if voter.name != going and not voter.trouble]
@@ -179,9 +179,7 @@ def test_no_machine_goes_unless_the_other_members_carry_the_quorum(troubles: lis
 
 
 @given(voters, st.integers(1, 8), st.integers(0, 2))
-def test_no_entry_is_removed_that_leaves_no_healthy_majority(
-    all_voters: list[Voter], number: int, removed: int
-) -> None:
+def test_a_removal_must_leave_a_healthy_majority(all_voters: list[Voter], number: int, removed: int) -> None:
     me = f"etcd-{number}"
     healthy = sum(1 for voter in all_voters if voter.name != me and not voter.trouble)
     carried = healthy >= quorum_rules.quorum_of(len(all_voters) - removed)
@@ -189,14 +187,14 @@ def test_no_entry_is_removed_that_leaves_no_healthy_majority(
         quorum_rules.refuse_removal(me, all_voters, removed)
 
 
-def test_a_removal_that_an_alarm_forbids_says_so_and_how_it_ends() -> None:
+def test_a_removal_refused_by_an_alarm_names_the_remedy() -> None:
     full = [Voter(f"etcd-{number}", "alarm NOSPACE of etcd-2") for number in (1, 2)]
     with pytest.raises(NodeError, match=r"0 of the other 2 voters are healthy .*alarm NOSPACE of etcd-2") as caught:
         quorum_rules.refuse_removal("etcd-3", [*full, Voter("etcd-3", "connection refused")], 1)
     assert "alarm disarm" in caught.value.remedy
 
 
-def test_what_cannot_be_brought_back_has_another_way_out() -> None:
+def test_a_lost_member_has_its_own_remedy() -> None:
     with pytest.raises(NodeError) as stranger:
         quorum_rules.refuse_stop("etcd-1", [Voter("etcd-2"), Voter("other", f"{quorum_rules.STRANGER} (ID b)")])
     assert "etcdctl member remove" in stranger.value.remedy
@@ -211,7 +209,7 @@ def _listed(name: str, number: int, *, learner: bool = False) -> Member:
     return Member(number, name, (f"https://{name}:2380",), (f"https://{name}:2379",), learner)
 
 
-def test_learners_leave_first_then_the_unhealthy_and_the_leader_last() -> None:
+def test_learners_leave_first_then_unhealthy_members_and_the_leader_last() -> None:
     leaving = [_listed("a", 1), _listed("b", 2), _listed("c", 3), _listed("d", 4, learner=True)]
     voters = [Voter("a"), Voter("b"), Voter("c", "no answer in time"), Voter("e")]
     order = []
@@ -226,14 +224,14 @@ def test_learners_leave_first_then_the_unhealthy_and_the_leader_last() -> None:
     ("sick", "refused"),
     [((), False), (("e",), False), (("d",), False), (("d", "e"), False), (("a",), True), (("c", "d"), True)],
 )
-def test_a_member_leaves_only_while_all_who_stay_are_healthy(sick: tuple[str, ...], refused: bool) -> None:
+def test_a_member_leaves_only_while_all_remaining_ones_are_healthy(sick: tuple[str, ...], refused: bool) -> None:
     voters = [Voter(name, "connection refused" if name in sick else "") for name in "abcde"]
     context = pytest.raises(NodeError, match="it was not removed") if refused else contextlib.nullcontext()
     with context:
         quorum_rules.refuse_leaving(_listed("e", 5), ["a", "b", "c"], voters)
 
 
-def test_of_two_the_healthy_one_does_not_leave_while_the_other_is_down() -> None:
+def test_the_last_healthy_member_of_two_does_not_leave() -> None:
     with pytest.raises(NodeError, match="it was not removed"):
         quorum_rules.refuse_leaving(_listed("b", 2), ["a"], [Voter("a", "connection refused"), Voter("b")])
 
@@ -245,7 +243,7 @@ def test_leadership_goes_to_the_first_healthy_voter_that_is_up_to_date() -> None
     assert quorum_rules.heir("etcd-1", all_voters[:2], statuses) is None
 
 
-def test_a_status_speaks_against_a_member_when_it_lags_or_follows_another_leader() -> None:
+def test_a_lagging_member_or_one_with_another_leader_is_unhealthy() -> None:
     leader = a_status(1)
     assert quorum_rules.trouble_of(a_status(2), leader) == ""
     assert "behind" in quorum_rules.trouble_of(a_status(2, index=0), a_status(1, index=100_000))
@@ -254,39 +252,39 @@ def test_a_status_speaks_against_a_member_when_it_lags_or_follows_another_leader
     assert quorum_rules.trouble_of(None, leader) == "no status"
 
 
-def test_a_cluster_that_nobody_knows_is_founded() -> None:
+def test_an_unknown_cluster_is_bootstrapped() -> None:
     assert bootstrap._may_bootstrap(ME, MY_URL, {})
 
 
-def test_an_initial_member_whose_start_was_interrupted_is_bootstrapped() -> None:
-    # The entries of initial members have their names from the beginning, but no client URLs before they have run.
+def test_an_interrupted_bootstrap_is_resumed() -> None:
+    # From the start, the entries of initial members have names, but no client URLs until these have run.
     mine = a_member(3, started=False)
     view = Membership(77, (a_member(1), a_member(2, started=False), mine))
     assert bootstrap._may_bootstrap(ME, MY_URL, {"etcd-1": view})
 
 
 @pytest.mark.parametrize("members", [(1, 2), (1, 2, 3)])
-def test_a_cluster_in_which_the_member_has_run_or_does_not_occur_is_left_to_converge(members: tuple[int, ...]) -> None:
+def test_an_existing_cluster_is_left_to_converge(members: tuple[int, ...]) -> None:
     view = Membership(77, tuple(a_member(number) for number in members))
     assert not bootstrap._may_bootstrap(ME, MY_URL, {"etcd-1": view})
 
 
-def test_one_member_that_knows_better_is_enough() -> None:
+def test_one_contradicting_member_is_enough() -> None:
     young = Membership(77, (a_member(1), a_member(2), a_member(3, started=False)))
     assert not bootstrap._may_bootstrap(ME, MY_URL, {"etcd-1": young, "etcd-2": THREE})
 
 
-def test_who_is_off_the_list_leaves_and_nobody_who_is_on_it() -> None:
+def test_only_members_off_the_list_leave() -> None:
     members = Membership(77, (a_member(1), a_member(2), a_member(3)))
     gone = {"etcd-2": a_member(2).peer_urls[0], "etcd-9": a_member(3).peer_urls[0]}
     wanted = {f"etcd-{number}": a_member(number).peer_urls[0] for number in (1, 3)}
-    # The address of etcd-9 is etcd-3's by now.
+    # The address of etcd-9 now belongs to etcd-3.
     assert remove.leaving(gone, wanted, members) == [a_member(2)]
     unstarted = Membership(77, (a_member(1), a_member(3, started=False)))
     assert remove.leaving(gone, wanted, unstarted) == []
 
 
-def test_a_learner_that_is_left_behind_leaves_before_another_joins_and_a_voter_does_not() -> None:
+def test_an_abandoned_learner_leaves_before_another_member_joins() -> None:
     members = Membership(77, (a_member(1), a_member(2), a_member(3, learner=True)))
     assert not remove.stays_for_now(a_member(3, learner=True), ["etcd-1", "etcd-2", "etcd-4"], members)
     assert remove.stays_for_now(a_member(2), ["etcd-1", "etcd-4"], members)
@@ -294,7 +292,7 @@ def test_a_learner_that_is_left_behind_leaves_before_another_joins_and_a_voter_d
     assert not remove.stays_for_now(a_member(2), ["etcd-1"], members)
 
 
-def test_a_learner_in_the_way_of_another_is_named_with_its_way_out() -> None:
+def test_a_blocking_learner_is_named_with_a_remedy() -> None:
     quorum_rules.refuse_another_learner("etcd-4", THREE)
     members = Membership(77, (a_member(1), a_member(11, learner=True)))
     with pytest.raises(NodeError, match=r"etcd-4 cannot join: etcd-11 \(ID b\) is a learner already") as caught:

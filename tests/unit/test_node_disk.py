@@ -1,4 +1,4 @@
-"""A disk for the data: what counts as empty, and what is left alone. Files stand for disks: blkid reads both."""
+"""A data disk: what counts as empty, and what is left alone. Files replace disks, because blkid reads both."""
 
 import subprocess
 from pathlib import Path
@@ -37,7 +37,7 @@ def test_a_file_system_is_recognised(device: Path) -> None:
 
 
 @pytest.mark.parametrize("offset", [0, 1 << 20, SIZE - 512], ids=["beginning", "first MiB", "end"])
-def test_a_disk_with_bytes_that_nobody_knows_is_refused(device: Path, offset: int) -> None:
+def test_a_disk_with_unknown_content_is_refused(device: Path, offset: int) -> None:
     write(device, offset, b"precious")
     with pytest.raises(NodeError, match="not empty either; it is untouched"):
         disk._kind_of(device, "the disk")
@@ -62,5 +62,5 @@ def test_another_file_system_and_a_partition_table_are_refused(device: Path) -> 
         ("/data_1/a+b", "data_1-a\\x2bb.mount"),
     ],
 )
-def test_a_mount_has_the_name_that_systemd_wants(path: str, name: str) -> None:
+def test_a_mount_unit_has_systemds_name(path: str, name: str) -> None:
     assert disk.unit_name(path) == name

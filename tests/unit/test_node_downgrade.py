@@ -1,4 +1,4 @@
-"""Telling a cluster to go back, waiting until it can, and taking that back."""
+"""Enabling a downgrade, waiting until members can restart, and cancelling it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,7 +19,7 @@ NEWER = a_spec()
 
 
 class Cluster:
-    """Three members that run 3.6.16; told to go back they do it at the second look."""
+    """Three members that run 3.6.16; after a downgrade is enabled, the second look sees it applied."""
 
     def __init__(self) -> None:
         self.cluster = "3.6.0"
@@ -56,19 +56,19 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     return cluster
 
 
-def test_the_cluster_is_told_by_its_own_etcdctl_and_waited_for(cluster: Cluster) -> None:
+def test_a_downgrade_is_enabled_by_the_clusters_own_etcdctl(cluster: Cluster) -> None:
     downgrade.open_way(OLDER, "3.6.16", OLDER.members)
     assert cluster.said == ["3.6.16: downgrade validate 3.5", "3.6.16: downgrade enable 3.5"]
     assert cluster.cluster == "3.5.0"
 
 
-def test_a_cluster_that_works_as_the_older_version_is_told_nothing(cluster: Cluster) -> None:
+def test_a_cluster_at_the_older_version_needs_no_downgrade(cluster: Cluster) -> None:
     cluster.cluster = "3.5.0"
     downgrade.open_way(OLDER, "3.6.16", OLDER.members)
     assert cluster.said == []
 
 
-def test_a_run_that_was_cut_off_after_it_told_the_cluster_is_continued(cluster: Cluster) -> None:
+def test_a_run_that_was_interrupted_after_the_enabling_is_resumed(cluster: Cluster) -> None:
     cluster.target = "3.5.0"
     cluster.answer = (1, None, "Error: etcdserver: cluster has a downgrade job in progress")
     cluster.looks = -3
@@ -76,13 +76,13 @@ def test_a_run_that_was_cut_off_after_it_told_the_cluster_is_continued(cluster: 
     assert cluster.said == ["3.6.16: downgrade validate 3.5"]
 
 
-def test_what_etcd_refuses_restarts_nobody(cluster: Cluster) -> None:
+def test_a_refused_downgrade_restarts_no_member(cluster: Cluster) -> None:
     cluster.answer = (1, None, "Error: etcdserver: invalid downgrade target version")
     with pytest.raises(NodeError, match=r"refuses to go back to 3\.5 \(.*invalid.*nothing was restarted"):
         downgrade.open_way(OLDER, "3.6.16", OLDER.members)
 
 
-def test_a_downgrade_is_cancelled_when_the_later_version_is_wanted_again(cluster: Cluster) -> None:
+def test_a_downgrade_is_cancelled_if_the_later_version_is_configured_again(cluster: Cluster) -> None:
     claim = mock.Mock()
     downgrade.cancel_unwanted(NEWER, claim)
     assert cluster.said == []

@@ -1,4 +1,4 @@
-"""The machine of one member at a time is let go."""
+"""Only one member's machine at a time may be replaced."""
 
 import json
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ ANYBODY = ["10.99.0.11"]
 
 
 class Cluster:
-    """Three members, and who of them is healthy."""
+    """Three members; tests choose the healthy ones."""
 
     def __init__(self) -> None:
         self.sick: set[str] = set()
@@ -51,9 +51,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     return made
 
 
-def test_while_one_machine_is_about_to_go_another_one_stays_though_all_are_healthy(
-    store: Store, cluster: Cluster
-) -> None:
+def test_only_one_machine_at_a_time_may_be_replaced(store: Store, cluster: Cluster) -> None:
     drain.drain("etcd-2")
     store.now = 100
     with pytest.raises(
@@ -65,7 +63,7 @@ def test_while_one_machine_is_about_to_go_another_one_stays_though_all_are_healt
     assert cluster.moved == []
 
 
-def test_the_same_machine_is_let_go_again_and_that_counts_anew(store: Store, cluster: Cluster) -> None:
+def test_releasing_the_same_machine_again_renews_its_claim(store: Store, cluster: Cluster) -> None:
     del cluster
     drain.drain("etcd-2")
     store.now = 200
@@ -73,7 +71,7 @@ def test_the_same_machine_is_let_go_again_and_that_counts_anew(store: Store, clu
     assert store.leases == {1: 200 + LEASE_SECONDS}
 
 
-def test_of_two_that_are_asked_at_the_same_moment_one_stays(store: Store, cluster: Cluster) -> None:
+def test_of_two_simultaneous_requests_one_is_refused(store: Store, cluster: Cluster) -> None:
     del cluster
     # After the first one's look, before its key.
     store.meanwhile = [lambda: None, lambda: None, lambda: drain.drain("etcd-3")]
@@ -82,14 +80,14 @@ def test_of_two_that_are_asked_at_the_same_moment_one_stays(store: Store, cluste
     assert len(store.leases) == 1
 
 
-def test_what_was_let_go_and_never_went_lapses(store: Store, cluster: Cluster) -> None:
+def test_an_unused_release_of_a_machine_expires(store: Store, cluster: Cluster) -> None:
     drain.drain("etcd-2")
     store.now = LEASE_SECONDS
     drain.drain("etcd-3")
     assert cluster.moved == ["etcd-3"]
 
 
-def test_a_machine_that_has_to_stay_is_in_nobody_s_way(store: Store, cluster: Cluster) -> None:
+def test_a_refused_machine_does_not_block_others(store: Store, cluster: Cluster) -> None:
     cluster.sick = {"etcd-1"}
     with pytest.raises(NodeError, match="do not carry the cluster without it"):
         drain.drain("etcd-2")
@@ -99,10 +97,10 @@ def test_a_machine_that_has_to_stay_is_in_nobody_s_way(store: Store, cluster: Cl
     cluster.sick = {"etcd-1"}
     with pytest.raises(NodeError):
         drain.drain("etcd-2")
-    assert store.value is not None, "the run before it let the machine go"
+    assert store.value is not None, "the earlier run released the machine"
 
 
-def test_a_member_that_is_back_gives_back_what_is_its_own(store: Store) -> None:
+def test_a_returned_member_ends_only_its_own_release(store: Store) -> None:
     disruption.take(a_spec(), ANYBODY, "etcd-2")
     disruption.give_back(a_spec(), ANYBODY, "etcd-1")
     assert store.value is not None
@@ -111,7 +109,7 @@ def test_a_member_that_is_back_gives_back_what_is_its_own(store: Store) -> None:
     assert store.leases == {}
 
 
-def test_a_note_that_nobody_understands_or_that_does_not_lapse_is_somebody_s(store: Store) -> None:
+def test_an_unreadable_or_permanent_record_is_respected(store: Store) -> None:
     store.leases, store.value = {0: 1000.0}, ("what is this", 0)
     with pytest.raises(NodeError, match="the machine of another member") as caught:
         disruption.take(a_spec(), ANYBODY, "etcd-2")

@@ -1,4 +1,4 @@
-"""Whom the rules of a machine let in beside those who are wanted, and until when."""
+"""Which addresses a machine's rules admit besides the configured ones, and until when."""
 
 import contextlib
 import json
@@ -25,7 +25,7 @@ CLIENTS = "10.99.7.0/24"
 
 
 def a_wanted(*addresses: str, **changes: Any) -> Spec:
-    """The specification as `prepare` gets it: with rules for these members, the first of which is this one."""
+    """The specification as `prepare` gets it: with rules for these members; the first one is this machine's."""
     rules = {
         "22": ["203.0.113.5/32"],
         "2379": [*(f"{address}/32" for address in addresses), CLIENTS],
@@ -37,25 +37,25 @@ def a_wanted(*addresses: str, **changes: Any) -> Spec:
 
 
 class Machine:
-    """What a machine does with its rules: the files, and what is loaded."""
+    """A machine's firewall files, and the loaded rules."""
 
     def __init__(self, directory: Path) -> None:
         self.installed = directory / "installed.json"
         self.file = directory / "etcd" / "firewall.nft"
         self.calls: list[list[str]] = []
         self.cluster: Membership | None = None
-        """As its member has it; None: it is not ready."""
+        """The membership as its member reports it; None: it is not ready."""
 
     def run(self, argv: list[str], *_: object, **__: object) -> SimpleNamespace:
         self.calls.append(argv)
         return SimpleNamespace(returncode=0)
 
     def has(self, *addresses: str) -> None:
-        """The record of what is installed has these members."""
+        """Record these members as those of the installed rules."""
         self.installed.write_text(json.dumps({"members": {f"etcd-{each[-1]}": each for each in addresses}}))
 
     def lets_in(self, port: int) -> list[str]:
-        """Who reaches a port after a reboot, in the order of addresses, without their lengths."""
+        """The addresses that can connect to a port after a reboot, in order, without prefix lengths."""
         for line in self.file.read_text().splitlines():
             if line.endswith(f"dport {port} accept"):
                 return sorted(
@@ -89,7 +89,7 @@ def cluster(*numbers: int) -> Membership:
     return Membership(77, tuple(a_member(number) for number in numbers))
 
 
-def test_the_first_rules_of_a_machine_cut_off_nobody_who_uses_its_etcd(
+def test_the_first_rules_refuse_to_interrupt_connected_clients(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     using = [ONE, TWO, "10.99.7.8"]
@@ -106,14 +106,14 @@ def test_the_first_rules_of_a_machine_cut_off_nobody_who_uses_its_etcd(
         firewall.install(a_wanted(ONE, TWO))
     assert not machine.file.exists()
     using.append(peers.pop())
-    # What is closed later is closed on purpose.
+    # A later change closes the port on purpose.
     using.pop()
     firewall.install(a_wanted(ONE, TWO))
     using.append("10.99.8.1")
     firewall.install(a_wanted(ONE, TWO))
 
 
-def test_rules_that_would_end_the_run_that_brings_them_are_refused(
+def test_rules_that_would_interrupt_their_own_run_are_refused(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     firewall.install(a_wanted(ONE))
@@ -125,16 +125,14 @@ def test_rules_that_would_end_the_run_that_brings_them_are_refused(
     ):
         firewall.install(a_wanted(ONE, TWO))
     assert machine.file.read_text() == before
-    # Somebody else may be logged in besides.
+    # There may be other logins.
     here.append("203.0.113.5")
     firewall.install(a_wanted(ONE, TWO))
     assert machine.file.read_text() != before
 
 
-def test_a_new_program_restarts_what_goes_on_for_long_and_the_same_one_does_not(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The processes that watch the rules, and that close ports when members have left."""
+def test_only_a_new_program_restarts_long_running_processes(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The processes that watch the rules, and close ports after members have left."""
     units = ("etcd-firewall-watch.service", "etcd-firewall-narrow.service")
     machine.has(ONE, TWO)
     for program, verb in (("/place/1", "restart"), ("/place/1", "start"), ("/place/2", "restart")):
@@ -145,8 +143,8 @@ def test_a_new_program_restarts_what_goes_on_for_long_and_the_same_one_does_not(
             assert [call[1] for call in machine.calls if unit in call] == [verb]
 
 
-def test_only_rules_that_leave_ssh_alone_are_those_of_a_machine_that_existed(machine: Machine) -> None:
-    """Others are a cloud's, and stay when the cluster is handed over."""
+def test_rules_without_ssh_belong_to_an_existing_machine(machine: Machine) -> None:
+    """Other rules are a cloud's, and stay when the cluster is adopted by another platform."""
     assert not firewall.leaves_ssh_alone()
     firewall.install(a_wanted(ONE, firewall={"22": [], "2379": [f"{ONE}/32"]}))
     assert not firewall.leaves_ssh_alone()
@@ -154,7 +152,7 @@ def test_only_rules_that_leave_ssh_alone_are_those_of_a_machine_that_existed(mac
     assert firewall.leaves_ssh_alone()
 
 
-def test_rules_go_without_stopping_etcd_and_a_unit_of_somebody_else_stays(machine: Machine) -> None:
+def test_removing_rules_keeps_etcd_running_and_foreign_units(machine: Machine) -> None:
     paths.FIREWALL_UNIT_FILE.parent.mkdir(parents=True)
     paths.FIREWALL_UNIT_FILE.write_text("[Unit]\nDescription=ours\n")
     firewall.remove()
@@ -163,12 +161,12 @@ def test_rules_go_without_stopping_etcd_and_a_unit_of_somebody_else_stays(machin
     firewall.install(a_wanted(ONE))
     machine.calls.clear()
     firewall.remove()
-    # Without the drop-in first, etcd would stop with what it requires.
+    # Unless the drop-in goes first, etcd stops with the unit that it requires.
     assert machine.calls[0] == ["systemctl", "daemon-reload"]
     assert not any(path.exists() for path in (paths.FIREWALL_UNIT_FILE, paths.FIREWALL_DROP_IN, machine.file))
 
 
-def test_who_is_not_wanted_any_more_keeps_etcd_s_two_ports_until_it_has_left_and_nothing_else(machine: Machine) -> None:
+def test_a_leaving_member_keeps_only_etcds_two_ports(machine: Machine) -> None:
     firewall.install(a_wanted(ONE, TWO, THREE))
     machine.has(ONE, TWO, THREE)
     assert not any("etcd-firewall-narrow.service" in call for call in machine.calls)
@@ -189,7 +187,7 @@ def test_who_is_not_wanted_any_more_keeps_etcd_s_two_ports_until_it_has_left_and
     assert not paths.FIREWALL_KEPT.exists()
 
 
-def test_a_second_run_keeps_whom_the_first_one_has_kept_and_a_later_one_nobody(machine: Machine) -> None:
+def test_leaving_members_stay_admitted_until_a_later_run(machine: Machine) -> None:
     firewall.install(a_wanted(ONE, TWO, THREE))
     machine.has(ONE, TWO, THREE)
     firewall.install(a_wanted(ONE, TWO))
@@ -202,7 +200,7 @@ def test_a_second_run_keeps_whom_the_first_one_has_kept_and_a_later_one_nobody(m
     assert machine.lets_in(2380) == [ONE, TWO]
 
 
-def test_who_was_wanted_by_an_update_that_was_taken_back_is_kept_though_the_record_has_not_heard_of_it(
+def test_a_member_of_a_reverted_update_stays_admitted(
     machine: Machine,
 ) -> None:
     machine.has(ONE)
@@ -215,7 +213,7 @@ def test_who_was_wanted_by_an_update_that_was_taken_back_is_kept_though_the_reco
     assert machine.lets_in(2380) == [ONE]
 
 
-def test_ranges_of_others_are_cut_off_at_once_and_a_member_gets_no_port_that_it_did_not_have(machine: Machine) -> None:
+def test_removed_client_ranges_lose_access_immediately(machine: Machine) -> None:
     rules = {"22": [], "2379": [CLIENTS], "2380": [f"{ONE}/32", f"{TWO}/32", "10.99.8.0/24"]}
     machine.has(ONE, TWO)
     firewall.install(a_wanted(ONE, TWO, firewall=rules))
@@ -224,14 +222,14 @@ def test_ranges_of_others_are_cut_off_at_once_and_a_member_gets_no_port_that_it_
     assert machine.lets_in(2380) == [ONE, TWO]
 
 
-def test_a_member_that_is_wanted_and_whom_the_rules_shut_out_is_shut_out(machine: Machine) -> None:
+def test_a_listed_member_outside_the_rules_is_not_admitted(machine: Machine) -> None:
     machine.has(ONE, TWO)
     firewall.install(a_wanted(ONE, TWO))
     firewall.install(a_wanted(ONE, TWO, firewall={"2380": [f"{ONE}/32"]}))
     assert machine.lets_in(2380) == [ONE]
 
 
-def test_no_rule_is_written_twice_for_an_address_that_a_range_has_already(machine: Machine) -> None:
+def test_an_address_inside_a_range_gets_no_second_rule(machine: Machine) -> None:
     machine.has(ONE, TWO, THREE)
     firewall.install(a_wanted(ONE, TWO, THREE))
     firewall.install(a_wanted(ONE, firewall={"2380": ["10.99.0.0/16"], "2379": ["10.99.0.0/16"]}))
@@ -239,7 +237,7 @@ def test_no_rule_is_written_twice_for_an_address_that_a_range_has_already(machin
     assert not paths.FIREWALL_KEPT.exists()
 
 
-def test_who_joins_lets_in_on_the_peer_port_whoever_is_in_the_cluster_until_that_one_has_left(machine: Machine) -> None:
+def test_a_new_member_admits_leaving_peers_until_they_have_left(machine: Machine) -> None:
     spec = a_wanted(FOUR, ONE, TWO)
     firewall.install(spec)
     assert machine.lets_in(2380) == [ONE, TWO, FOUR]
@@ -247,7 +245,7 @@ def test_who_joins_lets_in_on_the_peer_port_whoever_is_in_the_cluster_until_that
     assert machine.lets_in(2380) == [ONE, TWO, THREE, FOUR]
     assert machine.lets_in(2379) == [ONE, TWO, FOUR, CLIENTS]
 
-    # The update of this machine ends before that one leaves; the machine goes on looking, also when etcd is down.
+    # This machine's update ends before that member leaves; the machine keeps checking, also while etcd is down.
     machine.cluster = cluster(1, 2, 3, 4)
     firewall.settle(spec)
     assert machine.lets_in(2380) == [ONE, TWO, THREE, FOUR]
@@ -263,7 +261,7 @@ def test_who_joins_lets_in_on_the_peer_port_whoever_is_in_the_cluster_until_that
     assert machine.lets_in(2380) == [ONE, TWO, FOUR]
 
 
-def test_where_ports_are_left_alone_nobody_is_let_in(machine: Machine) -> None:
+def test_unmanaged_ports_get_no_rules(machine: Machine) -> None:
     firewall.admit(a_spec(), cluster(1, 2, 3, 4))
     firewall.settle(a_spec())
     assert machine.calls == []
@@ -271,7 +269,7 @@ def test_where_ports_are_left_alone_nobody_is_let_in(machine: Machine) -> None:
 
 
 class Kernel:
-    """What is loaded; `nft -f` loads the file."""
+    """The loaded rules; `nft -f` loads the file."""
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
@@ -285,9 +283,7 @@ class Kernel:
         return SimpleNamespace(returncode=0 if self.table else 1, stdout=self.table, stderr="")
 
 
-def test_rules_that_are_gone_or_others_are_loaded_again_and_those_that_are_there_are_left_alone(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_or_changed_rules_are_loaded_again(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     firewall.install(a_wanted(ONE, TWO, THREE))
     assert ["systemctl", "restart", "--no-block", "etcd-firewall-watch.service"] in machine.calls
     kernel = Kernel(machine)
@@ -299,13 +295,13 @@ def test_rules_that_are_gone_or_others_are_loaded_again_and_those_that_are_there
         loaded = firewall_watch.restored(loaded)
         assert kernel.table == machine.file.read_text()
     assert kernel.loads == 3
-    # An update has loaded others: they become what is kept.
+    # An update loaded other rules: from now on these are kept.
     firewall.install(a_wanted(ONE))
     kernel.table = machine.file.read_text()
     assert firewall_watch.restored(loaded) == kernel.table
 
 
-def test_etcd_does_not_start_without_the_rules_and_does_not_stop_with_their_unit(machine: Machine) -> None:
+def test_etcd_needs_the_rules_to_start_but_survives_their_unit(machine: Machine) -> None:
     firewall.install(a_wanted(ONE))
     drop_in, unit = paths.FIREWALL_DROP_IN.read_text(), paths.FIREWALL_UNIT_FILE.read_text()
     assert "\nExecStartPre=+/usr/sbin/nft -f " in drop_in

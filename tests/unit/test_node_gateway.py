@@ -1,4 +1,4 @@
-"""What etcd's JSON gateway is asked in etcdctl's place, and when etcdctl is asked all the same."""
+"""Which requests go to etcd's JSON gateway, and when etcdctl is the fallback."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ STATUS = {"header": {"cluster_id": "77", "member_id": "1", "revision": "5"}, "le
 
 
 def _etcd(monkeypatch: pytest.MonkeyPatch, answer: Callable[[str], Any], printed: Any = None) -> list[str]:
-    """Gateway pages and etcdctl commands that are asked; the gateway answers as told, etcdctl prints something."""
+    """Records gateway pages and etcdctl commands; the gateway gives these answers, and etcdctl prints `printed`."""
     asked: list[str] = []
 
     def get(address: str, _: int, page: str, *__: Any, **___: Any) -> tuple[int, bytes, dict[str, str], str]:
@@ -37,7 +37,7 @@ def _etcd(monkeypatch: pytest.MonkeyPatch, answer: Callable[[str], Any], printed
     return asked
 
 
-def test_what_the_gateway_has_done_needs_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gateway_answer_needs_no_etcdctl(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = _etcd(monkeypatch, lambda _: (200, {"kvs": []}))
     assert etcd.etcdctl(a_spec(), ["10.99.0.11", "10.99.0.12"], ["get", "key"]) == (0, {"kvs": []}, "")
     assert asked == ["10.99.0.11/v3/kv/range"]
@@ -54,7 +54,7 @@ def test_what_the_gateway_has_done_needs_no_process(monkeypatch: pytest.MonkeyPa
     ],
 )
 @pytest.mark.parametrize("words", [["get", "key"], ["member", "promote", "b"], ["lease", "keep-alive", "--once", "b"]])
-def test_what_it_has_not_done_is_for_etcdctl_as_if_it_had_not_been_asked(
+def test_etcdctl_repeats_a_request_that_the_gateway_refused(
     monkeypatch: pytest.MonkeyPatch, said: Any, words: list[str]
 ) -> None:
     asked = _etcd(monkeypatch, lambda _: said, {"told": "etcdctl"})
@@ -62,22 +62,22 @@ def test_what_it_has_not_done_is_for_etcdctl_as_if_it_had_not_been_asked(
     assert asked[1] == " ".join(word for word in words if not word.startswith("--"))
 
 
-def test_the_end_of_a_verbs_time_is_no_silence_of_the_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It comes once, out of whatever is under way; taken for an error of the gateway it would never come again."""
+def test_a_verbs_deadline_is_not_a_gateway_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The deadline is raised only once; treated as an error of the gateway it would be lost."""
     asked = _etcd(monkeypatch, lambda _: OverdueError("converge was not done within 600 s", "Run again."))
     with pytest.raises(OverdueError):
         etcd.etcdctl(a_spec(), ["10.99.0.12"], ["member", "list"])
     assert asked == ["10.99.0.12/v3/cluster/member/list"]
 
 
-def test_a_lease_that_is_gone_is_no_lease_that_was_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_expired_lease_is_not_reported_as_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
     _etcd(monkeypatch, lambda _: (200, {"result": {"ID": "11"}}))
     gone = SimpleNamespace(returncode=1, stdout="", stderr="Error: etcdserver: requested lease not found")
     monkeypatch.setattr(etcd, "run", lambda *_, **__: gone)
     assert not lease.renew(a_spec(), ["10.99.0.11"], 11)
 
 
-def test_who_gives_no_answer_has_no_status_and_costs_its_silence_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_member_has_no_status_and_costs_one_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = {
         "10.99.0.11": (200, STATUS),
         "10.99.0.12": etcd.SilentError("no answer in time"),

@@ -1,4 +1,4 @@
-"""Which member a machine holds, and who may change that."""
+"""Which member a machine holds, and when that may change."""
 
 import os
 from dataclasses import replace
@@ -44,7 +44,7 @@ def test_cas_with_none_in_common_are_refused_with_both_fingerprints() -> None:
     identity.refuse_other_authority(None, ["bb" * 32])
 
 
-def test_data_that_nothing_vouches_for_are_refused_and_left_alone(tmp_path: Path) -> None:
+def test_unconfirmed_data_is_refused_and_left_alone(tmp_path: Path) -> None:
     data = tmp_path / "etcd"
     spec = a_spec(data_directory=str(data))
     directory.refuse_unknown_data(spec, None)
@@ -58,7 +58,7 @@ def test_data_that_nothing_vouches_for_are_refused_and_left_alone(tmp_path: Path
     assert (data / "member" / "wal").is_dir()
 
 
-def test_data_on_a_kept_disk_say_whose_they_are_to_a_system_that_was_installed_anew(
+def test_data_on_a_kept_disk_identifies_its_member_after_a_reinstall(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("components.node.shared.files.os.fchown", lambda *_: None)
@@ -69,19 +69,19 @@ def test_data_on_a_kept_disk_say_whose_they_are_to_a_system_that_was_installed_a
     spec = a_spec(data_directory=str(data))
     there = replace(HELD, data_directory=str(data), user_created=True, directories_created=("/",), data_mount="/a")
     identity.save(there)
-    assert not data.exists(), "only data are marked"
+    assert not data.exists(), "only existing data is marked"
     (data / "member" / "wal").mkdir(parents=True)
     assert prepare._known_by_its_data(spec) is None
     identity.save(there)
 
     known = prepare._known_by_its_data(spec)
-    assert known == replace(HELD, data_directory=str(data)), "what the machine made before is not this system's"
+    assert known == replace(HELD, data_directory=str(data)), "the new system has none of the old one's other records"
     directory.refuse_unknown_data(spec, known)
     assert prepare._known_by_its_data(a_spec(data_directory=str(data), cluster="prod")) is None
     assert prepare._known_by_its_data(a_spec(data_directory=str(data), member="etcd-2")) is None
 
 
-def test_data_are_moved_aside_under_a_dated_name_and_never_deleted(tmp_path: Path) -> None:
+def test_data_is_moved_aside_under_a_dated_name_never_deleted(tmp_path: Path) -> None:
     data = tmp_path / "etcd"
     assert directory.move_directory_aside(data, "dev-removed") is None
     (data / "member" / "snap").mkdir(parents=True)
@@ -93,7 +93,7 @@ def test_data_are_moved_aside_under_a_dated_name_and_never_deleted(tmp_path: Pat
     assert not data.exists()
 
 
-def test_data_on_a_file_system_of_their_own_stay_on_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_on_its_own_file_system_stays_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = tmp_path / "etcd"
     (data / "member").mkdir(parents=True)
     monkeypatch.setattr(directory, "mount_of", str)
@@ -104,7 +104,7 @@ def test_data_on_a_file_system_of_their_own_stay_on_it(tmp_path: Path, monkeypat
     assert not (data / "member").exists()
 
 
-def test_a_disk_that_is_not_mounted_is_not_a_lost_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unmounted_disk_is_not_a_lost_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(directory, "mount_of", lambda _: "/")
     with pytest.raises(NodeError, match="not mounted now"):
         directory.check_mount(a_spec(), "/var/lib/etcd", begun=True)
@@ -112,7 +112,7 @@ def test_a_disk_that_is_not_mounted_is_not_a_lost_disk(monkeypatch: pytest.Monke
     directory.check_mount(a_spec(), "", begun=True)
 
 
-def test_data_below_a_mount_that_came_later_are_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_hidden_by_a_later_mount_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(directory, "mount_of", lambda _: str(tmp_path))
     spec = a_spec(data_directory=str(tmp_path / "etcd"))
     with pytest.raises(NodeError, match=r"were on the file system at /; .* which holds none of them"):
@@ -124,7 +124,7 @@ def test_data_below_a_mount_that_came_later_are_not_lost(tmp_path: Path, monkeyp
 
 @pytest.fixture
 def linked(tmp_path: Path) -> Path:
-    """A data directory that is a link, and leads to a disk."""
+    """A data directory that is a link to a directory on a disk."""
     (tmp_path / "disk" / "etcd").mkdir(parents=True)
     (tmp_path / "lib").mkdir()
     link = tmp_path / "lib" / "etcd"
@@ -132,7 +132,7 @@ def linked(tmp_path: Path) -> Path:
     return link
 
 
-def test_what_a_link_points_to_is_what_counts(linked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_target_of_a_link_counts(linked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     disk = linked.resolve().parent
     monkeypatch.setattr(os.path, "ismount", lambda path: str(path) in ("/", str(disk)))
     assert directory.mount_of(linked) == str(disk)
@@ -141,7 +141,7 @@ def test_what_a_link_points_to_is_what_counts(linked: Path, monkeypatch: pytest.
         directory.check_mount(a_spec(data_directory=str(linked)), str(disk), begun=True)
 
 
-def test_a_link_to_what_is_not_there_is_no_empty_data_directory(linked: Path) -> None:
+def test_a_dangling_link_is_not_an_empty_data_directory(linked: Path) -> None:
     linked.resolve().rmdir()
     spec = a_spec(data_directory=str(linked))
     for look in (directory.check_place, lambda spec: directory.check_mount(spec, "", begun=True)):
@@ -149,7 +149,7 @@ def test_a_link_to_what_is_not_there_is_no_empty_data_directory(linked: Path) ->
             look(spec)
 
 
-def test_data_behind_a_link_are_moved_aside_on_their_disk_and_the_link_stays(linked: Path) -> None:
+def test_data_behind_a_link_is_moved_aside_on_its_disk(linked: Path) -> None:
     (linked / "member").mkdir()
     moved = directory.move_directory_aside(linked, "dev-removed")
     assert moved is not None
@@ -174,12 +174,12 @@ def test_a_link_into_the_programs_own_directories_is_refused(linked: Path, monke
         monkeypatch.setattr(paths, "RELEASES", own)
         with pytest.raises(NodeError, match="is not apart from"):
             directory.check_place(a_spec(data_directory=str(linked)))
-    # Of a member that an earlier version has put there.
+    # Data of a member of an earlier version.
     (linked / "member" / "wal").mkdir(parents=True)
     directory.check_place(a_spec(data_directory=str(linked)))
 
 
-def test_the_file_system_that_is_mounted_somewhere_is_known() -> None:
+def test_the_file_system_of_a_mount_is_known() -> None:
     assert directory.file_system_of("/proc") == "proc"
     assert directory.file_system_of("/nowhere") == ""
 
@@ -189,7 +189,7 @@ HEALTHY = Membership(77, (a_member(1), a_member(2)))
 STATUSES = {"etcd-1": a_status(1), "etcd-2": a_status(2)}
 
 
-def test_a_healthy_cluster_has_nothing_wrong() -> None:
+def test_a_healthy_cluster_has_no_problems() -> None:
     assert judge(WANTED, "3.6.16", HEALTHY, STATUSES, []) == []
 
 
@@ -207,7 +207,7 @@ def test_a_healthy_cluster_has_nothing_wrong() -> None:
         (HEALTHY, STATUSES, [(2, "NOSPACE")], "etcd-2: alarm NOSPACE"),
     ],
 )
-def test_whatever_is_wrong_with_a_cluster_is_named(
+def test_every_problem_of_a_cluster_is_named(
     cluster: Membership, statuses: dict[str, object], alarms: list[tuple[int, str]], said: str
 ) -> None:
     wrong = judge(WANTED, "3.6.16", cluster, statuses, alarms)  # type: ignore[arg-type]

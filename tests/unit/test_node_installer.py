@@ -1,4 +1,4 @@
-"""The installer of etcd-node and a power cut: what it writes is on the disk, and what is damaged is written anew."""
+"""The installer of etcd-node and power cuts: its files are on disk, and damaged ones are written again."""
 
 import base64
 import bz2
@@ -14,7 +14,7 @@ from components import bundle
 
 
 class _Installed:
-    """What the installer makes below a directory."""
+    """The installer's files below a directory."""
 
     def __init__(self, place: Path) -> None:
         self.home, self.wrapper = place / "lib" / "etcd-node", place / "sbin" / "etcd-node"
@@ -27,7 +27,7 @@ class _Installed:
         return self.home / bundle.digest()
 
     def received(self, program: str, before: str = "") -> "subprocess.CompletedProcess[str]":
-        """What becomes of it when this has arrived."""
+        """The result if this was uploaded."""
         return subprocess.run(
             [sys.executable, "-c", before + self._text, bundle.sha256(), "etcd-2", "help"],
             input=f"{program}\n",
@@ -38,13 +38,13 @@ class _Installed:
         )
 
     def run(self, arrives: int | None = None, before: str = "") -> None:
-        """So many letters of it arrive."""
+        """The number of characters that arrive."""
         done = self.received(bundle.program()[:arrives], before)
         assert done.returncode == 0, done.stderr
         assert "etcd-node keeps this machine's member" in done.stdout
 
 
-def test_it_installs_repeatedly_and_runs_what_it_installed(tmp_path: Path) -> None:
+def test_the_installer_is_repeatable_and_runs_its_program(tmp_path: Path) -> None:
     installed = _Installed(tmp_path)
     for _ in range(2):
         installed.run()
@@ -53,7 +53,7 @@ def test_it_installs_repeatedly_and_runs_what_it_installed(tmp_path: Path) -> No
     assert str(installed.program) in programs.read_text()
     assert programs.stat().st_mode & 0o777 == 0o755
 
-    # An upgrade of the system has taken the Python along with which it was installed.
+    # A system upgrade removed the Python that ran the installer.
     programs.write_text(programs.read_text().replace(sys.executable, str(tmp_path / "gone")))
     done = subprocess.run([str(programs), "help"], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
@@ -61,8 +61,8 @@ def test_it_installs_repeatedly_and_runs_what_it_installed(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("arrives", [None, 1000, 0], ids=["whole", "in part", "not"])
-def test_what_a_power_cut_has_emptied_is_written_anew(tmp_path: Path, arrives: int | None) -> None:
-    """Also from its own copy, where nothing was uploaded because a copy is there."""
+def test_files_that_a_power_cut_emptied_are_written_again(tmp_path: Path, arrives: int | None) -> None:
+    """Also from its own copy, if nothing was uploaded because of that copy."""
     installed = _Installed(tmp_path)
     installed.run()
     module, main = installed.program / "etcd_node" / "shared" / "say.py", installed.program / "__main__.py"
@@ -81,8 +81,8 @@ def test_what_a_power_cut_has_emptied_is_written_anew(tmp_path: Path, arrives: i
     assert [path for path in installed.program.rglob("*") if path.suffix not in ("", ".py", ".pyc")] == []
 
 
-def test_a_program_that_is_not_the_expected_one_is_neither_run_nor_written(tmp_path: Path) -> None:
-    """What somebody else, or half an upload, has put into its place; and what a power cut has left of the copy."""
+def test_an_unexpected_program_is_neither_run_nor_written(tmp_path: Path) -> None:
+    """A foreign file or a partial upload at its path; and a copy that a power cut damaged."""
     installed = _Installed(tmp_path)
     other = base64.b64encode(bz2.compress(b"PK")).decode()
     for arrives in (other, bundle.program()[:1000], "", "\0" * 100):
@@ -98,8 +98,8 @@ def test_a_program_that_is_not_the_expected_one_is_neither_run_nor_written(tmp_p
     assert (installed.program / "program").read_text() == bundle.program()
 
 
-def test_all_that_the_installer_writes_is_on_the_disk_before_it_is_run(tmp_path: Path) -> None:
-    """The order of its calls: each file before it gets its name, each directory before the program starts."""
+def test_the_installers_files_are_on_disk_before_they_run(tmp_path: Path) -> None:
+    """The order of its calls: fsync each file before its rename, and each directory before the program starts."""
     log = tmp_path / "calls"
     spy = f"""\
 import os

@@ -29,7 +29,7 @@ from .node_support import a_spec
 MINE = (os.getuid(), os.getgid())
 
 
-def test_an_address_of_another_machine_is_refused_with_those_of_this_one() -> None:
+def test_a_foreign_address_is_refused_with_the_machines_own() -> None:
     # 192.0.2.0/24 is for documentation; no machine has it.
     with pytest.raises(NodeError, match=r"members\.etcd-1 is 192\.0\.2\.1, but this machine has"):
         fitness.check_address(a_spec(members={"etcd-1": "192.0.2.1"}))
@@ -47,7 +47,7 @@ def test_a_quota_larger_than_the_memory_is_refused() -> None:
     [(8 << 30, 7953432, True), (2 << 30, 1763328, True), (1 << 30, 966656, True), (8 << 30, 3995152, False)],
     ids=["8 GB", "t3.small with a kernel for crashes", "t3.micro", "4 GB"],
 )
-def test_a_quota_as_large_as_the_memory_with_which_a_machine_is_sold_fits(
+def test_a_quota_may_equal_the_nominal_memory(
     monkeypatch: pytest.MonkeyPatch, sold: int, shown: int, fits: bool
 ) -> None:
     monkeypatch.setattr(Path, "read_text", lambda _: f"MemTotal:       {shown} kB\n")
@@ -66,8 +66,8 @@ def test_a_listener_is_found_with_its_process() -> None:
     assert ports.foreign_listeners([port], ["127.0.0.1"]) == []
 
 
-def test_a_descriptor_that_is_closed_meanwhile_hides_no_other_of_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An etcd with clients closes connections all the time; it was taken for a process that nobody knows."""
+def test_a_closed_descriptor_does_not_hide_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An etcd with clients closes connections all the time; it must still be identified by its process."""
     read = Path.readlink
 
     def readlink(path: Path) -> Path:
@@ -81,7 +81,7 @@ def test_a_descriptor_that_is_closed_meanwhile_hides_no_other_of_its_process(mon
     assert found.pid == os.getpid()
 
 
-def test_who_is_connected_to_a_port_is_found_in_the_tables_of_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connections_to_a_port_are_found_in_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     def line(here: str, there: str, state: str = "01") -> str:
         return f"   0: {here} {there} {state} 00000000:00000000 00:00000000 00000000     0        0 4711 1"
 
@@ -100,13 +100,13 @@ def test_who_is_connected_to_a_port_is_found_in_the_tables_of_the_kernel(monkeyp
     assert ports.connected(2379) == ["10.99.99.12", "10.99.99.13"]
 
 
-def test_a_listener_on_all_addresses_is_in_the_way_everywhere() -> None:
+def test_a_listener_on_all_addresses_blocks_every_address() -> None:
     with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as server:
         (found,) = ports.foreign_listeners([server.getsockname()[1]], ["192.0.2.1"])
         assert found.pid == os.getpid()
 
 
-def test_a_second_holder_of_the_lock_is_told_who_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_held_lock_names_its_holder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "LOCK", tmp_path / "lock")
     with lock.held("prepare"), pytest.raises(NodeError, match=rf"`etcd-node prepare` \(pid {os.getpid()}, since 20"):  # noqa: SIM117
         with lock.held("converge", wait=0.1):
@@ -115,7 +115,7 @@ def test_a_second_holder_of_the_lock_is_told_who_has_it(tmp_path: Path, monkeypa
         pass
 
 
-def test_the_lock_dies_with_its_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lock_ends_with_its_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "LOCK", tmp_path / "lock")
     take = f"fcntl.flock(os.open({str(paths.LOCK)!r}, os.O_RDWR | os.O_CREAT), fcntl.LOCK_EX)"
     code = f"import fcntl, os; {take}; os.kill(os.getpid(), 9)"
@@ -132,14 +132,14 @@ def test_a_lock_on_a_removed_file_guards_nothing(tmp_path: Path, monkeypatch: py
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def test_a_deadline_says_what_was_being_done() -> None:
+def test_a_deadline_names_the_phase() -> None:
     with pytest.raises(NodeError, match=r"converge was not done within 0 s; it was at: wait for the sun"):  # noqa: SIM117
         with say.deadline("converge", 0.05):
             say.phase("wait for the sun")
             list(say.until(5))
 
 
-def test_a_file_gets_its_content_and_mode_and_is_left_alone_when_it_has_them(tmp_path: Path) -> None:
+def test_a_file_is_written_only_if_content_or_mode_differ(tmp_path: Path) -> None:
     path = tmp_path / "key"
     assert files.write(path, "one", 0o600, *MINE)
     before = path.stat()
@@ -152,7 +152,7 @@ def test_a_file_gets_its_content_and_mode_and_is_left_alone_when_it_has_them(tmp
     assert [each.name for each in tmp_path.iterdir()] == ["key"]
 
 
-def test_nothing_is_written_when_one_of_several_files_cannot_be(tmp_path: Path) -> None:
+def test_several_files_are_written_together_or_not_at_all(tmp_path: Path) -> None:
     good, bad = tmp_path / "good", tmp_path / "missing" / "bad"
     with pytest.raises(FileNotFoundError):
         files.write_together({good: "x", bad: "y"}, dict.fromkeys((good, bad), (0o600, *MINE)))
@@ -168,7 +168,7 @@ def test_a_damaged_state_file_is_refused_with_its_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("year", [2049, 2051])
-def test_the_end_of_a_certificate_is_read(year: int) -> None:
+def test_the_expiry_of_a_certificate_is_read(year: int) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     ends = datetime.datetime(year, 2, 3, 4, 5, 6, tzinfo=datetime.timezone.utc)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "etcd-1")])
@@ -187,7 +187,7 @@ def test_the_end_of_a_certificate_is_read(year: int) -> None:
     assert fingerprints(pem + pem) == [made.fingerprint(hashes.SHA256()).hex()] * 2
 
 
-def test_bytes_that_are_no_certificate_are_refused() -> None:
+def test_an_invalid_certificate_is_refused() -> None:
     with pytest.raises(ValueError, match="not a certificate"):
         expires(b"\x30\x82\xff\xff")
 
@@ -221,7 +221,7 @@ def test_the_owner_of_a_log_is_read_from_its_newest_segment(tmp_path: Path) -> N
     assert wal.owner(str(tmp_path)) == wal.Owner(member, cluster)
 
 
-# A put of etcd's API v3; what etcd 3.5 writes of a member; the same in an envelope of API v3.
+# A put in API v3; etcd 3.5's record of a member; the same in an API v3 envelope.
 _NEW = b"\x08\x07" + b"\x22\x02\x0a\x00"
 _OLD = b"\x08\x07" + b"\x12\x03PUT" + b"\x1a\x01/"
 _WRAPPED = b"\x12\x02\x08\x07"
@@ -244,7 +244,7 @@ def _snapshot(index: int) -> bytes:
         ([_entry(1, _OLD) + _snapshot(1) + _entry(2, _OLD)], 1),
         ([_entry(1, _OLD) + _entry(2, _NEW), _snapshot(1) + _entry(3, _NEW)], 0),
         ([_entry(1, _NEW) + _entry(2, _OLD), _snapshot(1) + _entry(3, _NEW)], 1),
-        # The end of the newest segment is being written.
+        # The end of the newest segment is still being written.
         ([_entry(1, _OLD) + _entry(2, _NEW)[:14] + b"\0" * 100], 1),
     ],
 )
@@ -258,7 +258,7 @@ def test_entries_of_api_v2_after_the_last_snapshot_are_counted(
     assert wal.old_entries(str(tmp_path)) == count
 
 
-def test_a_log_that_cannot_be_read_has_no_known_owner(tmp_path: Path) -> None:
+def test_an_unreadable_log_has_no_known_owner(tmp_path: Path) -> None:
     assert wal.owner(str(tmp_path)) is None
     place = wal.directory(str(tmp_path))
     place.mkdir(parents=True)
@@ -268,7 +268,7 @@ def test_a_log_that_cannot_be_read_has_no_known_owner(tmp_path: Path) -> None:
         assert wal.owner(str(tmp_path)) is None
 
 
-def test_of_a_log_the_complaints_are_told_and_not_the_usage_after_them() -> None:
+def test_a_logs_errors_are_reported_without_the_usage_text() -> None:
     log = ["flag provided but not defined: -x", "Usage:", *(f"  --flag-{number}" for number in range(99))]
     assert systemd.telling(log, 8) == ["flag provided but not defined: -x"]
     crash = [
@@ -280,6 +280,6 @@ def test_of_a_log_the_complaints_are_told_and_not_the_usage_after_them() -> None
     assert systemd.telling(["one", "two", "three"], 2) == ["two", "three"]
 
 
-def test_a_list_in_a_message_is_followed_by_the_remedy_on_a_line_of_its_own() -> None:
+def test_the_remedy_follows_a_list_on_its_own_line() -> None:
     assert str(NodeError("it is wrong", "Mend it.")) == "it is wrong. Mend it."
     assert str(NodeError("wrong:\n  a\n", "Mend it.")) == "wrong:\n  a\nMend it."

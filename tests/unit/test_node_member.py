@@ -19,7 +19,7 @@ def _service(active: str, *, has_job: bool) -> systemd.Service:
 
 @pytest.fixture
 def answers(monkeypatch: pytest.MonkeyPatch) -> list[etcd.Ready | etcd.SilentError]:
-    """What the member answers, one after another; nobody starts or stops anything."""
+    """The member's answers, one after another; nothing is started or stopped."""
     queue: list[etcd.Ready | etcd.SilentError] = []
 
     def ready(*_: object, **__: object) -> etcd.Ready:
@@ -34,7 +34,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> list[etcd.Ready | etcd.SilentErr
     return queue
 
 
-def test_a_unit_between_the_halves_of_a_restart_has_not_ended(
+def test_a_restarting_unit_has_not_ended(
     monkeypatch: pytest.MonkeyPatch, answers: list[etcd.Ready | etcd.SilentError]
 ) -> None:
     monkeypatch.setattr(systemd, "show", lambda: _service("failed", has_job=True))
@@ -43,7 +43,7 @@ def test_a_unit_between_the_halves_of_a_restart_has_not_ended(
 
 
 @pytest.mark.parametrize("active", ["failed", "inactive"])
-def test_a_unit_that_nobody_starts_any_more_has_ended(
+def test_a_unit_that_will_not_restart_has_ended(
     monkeypatch: pytest.MonkeyPatch, answers: list[etcd.Ready | etcd.SilentError], active: str
 ) -> None:
     monkeypatch.setattr(systemd, "show", lambda: _service(active, has_job=False))
@@ -58,7 +58,7 @@ OLD = "  | panic: tocommit(17) is out of range [lastIndex(9)]. Was the raft log 
 @pytest.mark.parametrize(
     ("said", "old"), [(f"  | fatal: x\n{OLD}\n{OLD}", True), (f"{OLD}\n{OLD}\n  | error: one\n  | fatal: two", False)]
 )
-def test_data_that_are_older_than_they_were_are_told_from_what_ended_etcd_before_or_since(
+def test_outdated_data_is_recognised_by_etcds_panic(
     monkeypatch: pytest.MonkeyPatch, answers: list[etcd.Ready | etcd.SilentError], said: str, old: bool
 ) -> None:
     monkeypatch.setattr(systemd, "show", lambda: _service("failed", has_job=False))
@@ -70,7 +70,7 @@ def test_data_that_are_older_than_they_were_are_told_from_what_ended_etcd_before
     assert ("log up to entry 17, and it ends at 9" in str(ended.value)) is old
 
 
-def test_who_was_on_the_list_is_remembered_until_the_change_is_settled(
+def test_former_members_are_remembered_until_the_change_is_complete(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(paths, "INSTALLED", tmp_path / "installed.json")
@@ -91,8 +91,8 @@ def test_who_was_on_the_list_is_remembered_until_the_change_is_settled(
     assert remembered() == ["etcd-1"]
 
 
-def test_a_learner_is_asked_for_what_it_has_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    """That it does not vote makes etcd say that it is not ready, and a read through the quorum may last for minutes."""
+def test_a_learners_readiness_ignores_its_role_and_the_quorum(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A learner is never ready for etcd, and a linearizable read may take minutes."""
     asked: list[str] = []
 
     def get(_: str, __: int, page: str, *___: object, **____: object) -> tuple[int, bytes, dict[str, str], str]:

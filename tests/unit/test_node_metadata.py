@@ -1,4 +1,4 @@
-"""The metadata service of a cloud is closed to all but root: which unit does it, and when it is loaded."""
+"""Only root can reach a cloud's metadata service: the unit that blocks it, and when it is loaded."""
 
 import subprocess
 from collections.abc import Sequence
@@ -16,11 +16,11 @@ CLOSED = "1:\tfrom all to 169.254.169.254 uidrange 1-4294967294 prohibit"
 
 
 class Machine:
-    """A folder for its units, and what its programs were asked.
+    """A folder for its units, and the commands that were run.
 
     Attributes:
-        shown: What `ip rule show` prints.
-        ran: Command lines of `systemctl`.
+        shown: the output of `ip rule show`.
+        ran: `systemctl` commands.
     """
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
     return made
 
 
-def test_it_is_closed_once_and_looked_at_every_time(machine: Machine) -> None:
+def test_the_service_is_blocked_once_and_checked_every_time(machine: Machine) -> None:
     metadata.close(ADDRESSES)
     assert machine.ran == ["daemon-reload", "restart etcd-metadata.service"]
     assert paths.METADATA_WANTED.resolve() == paths.METADATA_UNIT_FILE
@@ -53,10 +53,10 @@ def test_it_is_closed_once_and_looked_at_every_time(machine: Machine) -> None:
     assert machine.ran == []
     machine.shown = ""
     metadata.close(ADDRESSES)
-    assert machine.ran == ["restart etcd-metadata.service"], "somebody has taken the rule away"
+    assert machine.ran == ["restart etcd-metadata.service"], "the rule was removed by another program"
 
 
-def test_retired_it_is_open_again(machine: Machine) -> None:
+def test_a_retired_machine_can_reach_the_service_again(machine: Machine) -> None:
     metadata.remove()
     assert machine.ran == []
     metadata.close(ADDRESSES)
@@ -66,7 +66,7 @@ def test_retired_it_is_open_again(machine: Machine) -> None:
     assert not paths.METADATA_WANTED.is_symlink()
 
 
-def test_etcd_does_not_start_before_it_and_a_machine_without_ipv6_closes_the_other() -> None:
+def test_etcd_starts_after_the_block_also_without_ipv6() -> None:
     text = metadata.unit_text(ADDRESSES)
     assert "Before=network-pre.target etcd.service" in text
     adds = [line for line in text.splitlines() if " rule add " in line]
@@ -74,6 +74,6 @@ def test_etcd_does_not_start_before_it_and_a_machine_without_ipv6_closes_the_oth
     assert all("uidrange 1-4294967294 prohibit protocol kernel" in line for line in adds)
 
 
-def test_a_new_machine_has_it_from_its_first_boot_as_prepare_would_write_it() -> None:
+def test_a_new_machine_has_the_block_from_its_first_boot() -> None:
     assert {"etcd-metadata.service": metadata.unit_text(ADDRESSES)} == FOR_ROOT
     assert list(cloud_init.METADATA) == ADDRESSES

@@ -1,4 +1,4 @@
-"""How a mirror is asked: through a proxy, with headers, and with a cache on the way."""
+"""Requests to a mirror: through a proxy, with headers, and through a cache."""
 
 import base64
 import http.server
@@ -17,7 +17,7 @@ TOKEN = "Bearer very-secret"
 
 
 class Server:
-    """A web server, or a proxy, that notes what it was asked."""
+    """A web server, or a proxy, that records its requests."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str, dict[str, str]]] = []
@@ -80,7 +80,7 @@ def read(url: str, **release: object) -> bytes:
         return answer.read()
 
 
-def test_a_mirror_that_wants_a_header_gets_it_and_says_so_without_it(servers: tuple[Server, Server]) -> None:
+def test_a_mirror_gets_its_required_header(servers: tuple[Server, Server]) -> None:
     server, _ = servers
     server.wants = {"Authorization": TOKEN}
     with pytest.raises(NodeError, match=r"answers 403.*releaseHeaders") as caught:
@@ -89,7 +89,7 @@ def test_a_mirror_that_wants_a_header_gets_it_and_says_so_without_it(servers: tu
     assert read(server.url, headers={"Authorization": TOKEN}) == b"ok"
 
 
-def test_whoever_the_mirror_redirects_to_does_not_get_its_header_unless_it_is_the_mirror_itself(
+def test_redirects_to_other_hosts_do_not_get_the_header(
     servers: tuple[Server, Server],
 ) -> None:
     first, other = servers
@@ -107,7 +107,7 @@ def test_whoever_the_mirror_redirects_to_does_not_get_its_header_unless_it_is_th
     assert first.asked[-1][1:] == ("/loop", {**first.asked[-1][2], "authorization": TOKEN})
 
 
-def test_a_proxy_is_the_only_way_out_and_gets_its_own_header(servers: tuple[Server, Server]) -> None:
+def test_all_requests_use_the_proxy_with_its_own_header(servers: tuple[Server, Server]) -> None:
     proxy, _ = servers
     credentials = "Basic " + base64.b64encode(b"user:password").decode()
     headers = {"Authorization": TOKEN, "Proxy-Authorization": credentials}
@@ -119,26 +119,26 @@ def test_a_proxy_is_the_only_way_out_and_gets_its_own_header(servers: tuple[Serv
         read("https://mirror.invalid/v3", proxy=proxy.url, headers=headers)
     verb, path, given = proxy.asked[-1]
     assert (verb, path, given["proxy-authorization"]) == ("CONNECT", "mirror.invalid:443", credentials)
-    assert "authorization" not in given, "what is for the mirror goes through the tunnel"
+    assert "authorization" not in given, "the mirror's headers go only through the tunnel"
 
 
 @pytest.mark.parametrize("age", ["7200", ""])
-def test_an_answer_from_a_cache_is_no_wrong_clock(servers: tuple[Server, Server], age: str) -> None:
-    """Age says how old it is; a cache that does not say is asked for a fresh answer."""
+def test_a_cached_answer_is_not_a_wrong_clock(servers: tuple[Server, Server], age: str) -> None:
+    """Age gives the delay; a cache without it is asked for a fresh answer."""
     server, _ = servers
     server.offset, server.age = -7200.0, age
     assert read(server.url) == b"ok"
     assert [verb for verb, _, _ in server.asked] == (["GET"] if age else ["GET", "HEAD"])
 
 
-def test_a_cache_that_gives_its_own_date_beside_an_age_is_no_wrong_clock(servers: tuple[Server, Server]) -> None:
+def test_a_caches_own_date_with_an_age_is_not_a_wrong_clock(servers: tuple[Server, Server]) -> None:
     servers[0].age = "86400"
     assert read(servers[0].url) == b"ok"
     assert len(servers[0].asked) == 1
 
 
 @pytest.mark.parametrize("offset", [-3600.0, 3600.0])
-def test_a_wrong_clock_is_refused_behind_a_cache_too(servers: tuple[Server, Server], offset: float) -> None:
+def test_a_wrong_clock_is_also_refused_behind_a_cache(servers: tuple[Server, Server], offset: float) -> None:
     server, _ = servers
     server.offset, server.age, server.fresh = offset, "60", False
     with pytest.raises(NodeError, match="clock of this machine says"):

@@ -1,4 +1,4 @@
-"""The network between members is rehearsed: what is closed, from which address who comes, and what is not judged."""
+"""The network rehearsal between members: closed ports, source addresses, and what it does not judge."""
 
 import errno
 import socket
@@ -43,11 +43,11 @@ def _initial_member(member: str, ports: tuple[int, int]) -> Spec:
 
 
 class _Machines:
-    """The three machines on this one: each answers at an address of its own, and comes from it, or from another.
+    """Three machines on this computer, each with its own address, and optionally another source address.
 
     Attributes:
-        closed: (from, to, port) -> the error that a connection ends with.
-        sources: member -> address from which it comes, where that is another one than its own.
+        closed: (from, to, port) -> error of a connection.
+        sources: member -> source address, if it is not its own.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +94,7 @@ class _Machines:
         return network.Here(member, MEMBERS, self.ports)
 
     def rehearse(self, member: str) -> str:
-        """What the rehearsal of this member refuses with; empty: it does not."""
+        """The refusal of this member's rehearsal; empty if it succeeds."""
         self._local.member = member
         try:
             network.rehearse(_initial_member(member, self.ports))
@@ -108,7 +108,7 @@ def machines(monkeypatch: pytest.MonkeyPatch) -> _Machines:
     return _Machines(monkeypatch)
 
 
-def test_nothing_is_said_where_all_members_reach_each_other_from_their_addresses(machines: _Machines) -> None:
+def test_a_fully_open_network_passes(machines: _Machines) -> None:
     with machines.up(*MEMBERS):
         assert [machines.rehearse(member) for member in MEMBERS] == ["", "", ""]
 
@@ -123,10 +123,8 @@ def test_nothing_is_said_where_all_members_reach_each_other_from_their_addresses
         (PermissionError(errno.EPERM, "Operation not permitted"), "forbidden by its own firewall"),
     ],
 )
-def test_every_initial_member_names_a_closed_pair_whichever_it_is(
-    machines: _Machines, error: OSError, said: str
-) -> None:
-    """Nobody starts an etcd, neither those to whom all ports are open."""
+def test_every_member_reports_a_closed_pair(machines: _Machines, error: OSError, said: str) -> None:
+    """No member starts an etcd, not even one with all ports open."""
     peer = machines.ports[1]
     machines.closed["etcd-1", "etcd-2", peer] = error
     with machines.up(*MEMBERS):
@@ -137,13 +135,13 @@ def test_every_initial_member_names_a_closed_pair_whichever_it_is(
             assert f"ports {machines.ports[0]} and {peer} must be open" in refusal
 
 
-def test_an_address_without_a_machine_is_no_firewall(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_address_without_a_machine_is_not_a_firewall(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(network, "_PROMPT_SECONDS", -1.0)
     said = network._reason(OSError(errno.EHOSTUNREACH, "No route to host"), 3.1)
     assert said.format("etcd-2") == "no machine answers at the address of etcd-2: is it off, or in another network?"
 
 
-def test_every_initial_member_names_a_member_that_comes_from_another_address(machines: _Machines) -> None:
+def test_every_member_reports_a_wrong_source_address(machines: _Machines) -> None:
     machines.sources["etcd-3"] = "127.0.0.21"
     with machines.up(*MEMBERS):
         for member in MEMBERS:
@@ -151,7 +149,7 @@ def test_every_initial_member_names_a_member_that_comes_from_another_address(mac
             assert f"{said}: its certificate will be refused" in machines.rehearse(member)
 
 
-def test_an_address_to_which_the_members_name_leads_is_taken_as_etcd_takes_it(
+def test_a_source_address_that_the_name_resolves_to_is_accepted(
     machines: _Machines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machines.sources["etcd-3"] = "127.0.0.21"
@@ -167,9 +165,7 @@ def test_an_address_to_which_the_members_name_leads_is_taken_as_etcd_takes_it(
         assert [machines.rehearse(member) for member in MEMBERS] == ["", "", ""]
 
 
-def test_an_etcd_that_binds_its_connections_to_its_address_may_run_where_others_would_come_from_another_one(
-    machines: _Machines, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_bound_source_address_is_accepted(machines: _Machines, monkeypatch: pytest.MonkeyPatch) -> None:
     flags = {"--feature-gates": "InitialCorruptCheck=true,SetMemberLocalAddr=true"}
     machines.sources["etcd-3"] = "127.0.0.21"
     with machines.up(*MEMBERS):
@@ -180,10 +176,10 @@ def test_an_etcd_that_binds_its_connections_to_its_address_may_run_where_others_
     network.refuse_closed(a_spec(flags=flags))
 
 
-def test_an_etcd_that_runs_already_was_started_by_who_saw_that_all_is_open(machines: _Machines) -> None:
+def test_a_running_etcd_counts_as_an_open_machine(machines: _Machines) -> None:
     client, peer = (network._listener(MEMBERS["etcd-2"], port) for port in machines.ports)
     accepted: list[socket.socket] = []
-    # The peer port ends what is no TLS, the client port is mute until there is a leader.
+    # The peer port closes connections without TLS, and the client port is silent until there is a leader.
     threading.Thread(target=network._accept, args=(peer, lambda line, _: line.close()), daemon=True).start()
     threading.Thread(target=network._accept, args=(client, lambda line, _: accepted.append(line)), daemon=True).start()
     with machines.up("etcd-1", "etcd-3"):
@@ -193,22 +189,22 @@ def test_an_etcd_that_runs_already_was_started_by_who_saw_that_all_is_open(machi
         each.close()
 
 
-def test_who_comes_when_another_initial_member_has_seen_all_pairs_open_does_not_wait_for_its_etcd(
+def test_a_late_member_trusts_another_members_complete_report(
     machines: _Machines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with machines.up("etcd-2", "etcd-3"):
         with machines.up("etcd-1"):
             assert machines.rehearse("etcd-1") == ""
-        # Its ports are closed now, and no etcd is there yet.
+        # Its ports are closed now, and there is no etcd yet.
         look = mock.Mock(side_effect=AssertionError)
         with monkeypatch.context() as patched:
             patched.setattr(network, "_from_here", look)
             assert machines.rehearse("etcd-2") == ""
         monkeypatch.setattr(network, "_OPEN_SECONDS", 0.0)
-        assert "etcd-2 cannot reach etcd-1" in machines.rehearse("etcd-2"), "it was open then"
+        assert "etcd-2 cannot reach etcd-1" in machines.rehearse("etcd-2"), "the rehearsal fails without that report"
 
 
-def test_who_waits_for_a_port_is_told_that_another_initial_member_has_seen_it_open(machines: _Machines) -> None:
+def test_a_waiting_member_hears_of_a_complete_report(machines: _Machines) -> None:
     told, first = iter([False, False, True]), ("etcd-1", MEMBERS["etcd-1"])
     with pytest.raises(network._ClosedError):
         network._connect(MEMBERS["etcd-1"], machines.ports[1], 10.0, lambda: next(told))
@@ -230,7 +226,7 @@ def test_a_member_that_listens_a_little_later_is_waited_for(
         late.join()
 
 
-def test_a_stranger_gets_no_report_and_what_is_no_question_no_answer(machines: _Machines) -> None:
+def test_strangers_and_invalid_requests_get_no_report(machines: _Machines) -> None:
     look = mock.Mock(return_value=[])
     stranger = b'{"you": "127.0.0.99", "takes": false, "open": false}\n'
     with pytest.MonkeyPatch.context() as patched:
@@ -255,9 +251,7 @@ def test_a_stranger_gets_no_report_and_what_is_no_question_no_answer(machines: _
     look.assert_not_called()
 
 
-def test_a_machine_that_only_answers_is_taken_for_one_without_an_etcd(
-    machines: _Machines, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_machine_with_only_the_rehearsal_has_no_etcd(machines: _Machines, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(etcd, "_context", lambda *_: ssl.create_default_context())
     with machines.up("etcd-1"), pytest.raises(etcd.SilentError, match=etcd.RESET):
         etcd._get(MEMBERS["etcd-1"], machines.ports[1], "/members", "peer", (5, 5))
@@ -271,7 +265,7 @@ def test_a_cluster_of_one_rehearses_nothing(monkeypatch: pytest.MonkeyPatch) -> 
     network.rehearse(alone)
 
 
-def test_what_systemd_is_told_has_nothing_that_it_would_expand(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_systemd_arguments_contain_nothing_to_expand(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[list[str]] = []
 
     def run(words: list[str], *_: object, **__: object) -> mock.Mock:
@@ -280,7 +274,7 @@ def test_what_systemd_is_told_has_nothing_that_it_would_expand(monkeypatch: pyte
 
     monkeypatch.setattr(network, "run", run)
     network.listen(a_spec(release={"version": "3.6.16", "mirror": "https://a.example/$HOME%h", "sha256": {}}))
-    assert [words[0] for words in said] == ["systemd-run", "systemctl", "systemd-run"], "the one before is ended"
+    assert [words[0] for words in said] == ["systemd-run", "systemctl", "systemd-run"], "the old unit is stopped"
     assert not any(char in word for word in said[-1] for char in "$%")
     assert f"--property=RuntimeMaxSec={network.LISTEN_SECONDS}" in said[-1]
 
@@ -310,12 +304,12 @@ REJECTED, DROPPED, REFUSED = "rejected: a firewall on {}?", "dropped: a firewall
         ({("10.99.0.12", 2380): DROPPED}, "etcd-1 cannot reach etcd-2:2380 (dropped"),
         ({("10.99.0.12", 2379): DROPPED}, "etcd-1 cannot reach etcd-2:2379 (dropped"),
         ({("10.99.0.12", 2380): REJECTED, ("10.99.0.12", 2379): REJECTED}, "etcd-2:2379"),
-        # Off, or without an etcd: how many members are left is judged elsewhere.
+        # Off, or without an etcd: another check judges how many members remain.
         ({("10.99.0.12", 2380): DROPPED, ("10.99.0.12", 2379): DROPPED}, None),
         ({("10.99.0.12", 2380): REFUSED, ("10.99.0.12", 2379): REFUSED}, None),
     ],
 )
-def test_who_cannot_reach_a_member_that_runs_does_not_join(
+def test_a_member_that_cannot_reach_a_running_one_does_not_join(
     monkeypatch: pytest.MonkeyPatch, ways: dict[tuple[str, int], str], said: str | None
 ) -> None:
     _newcomer(monkeypatch, ways)
@@ -328,24 +322,24 @@ def test_who_cannot_reach_a_member_that_runs_does_not_join(
     assert "nothing was changed" in str(refused.value)
 
 
-def test_who_comes_from_another_address_does_not_join(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_member_with_a_wrong_source_address_does_not_join(monkeypatch: pytest.MonkeyPatch) -> None:
     _newcomer(monkeypatch, {}, source="10.99.0.222")
     view = mock.Mock(side_effect=etcd.SilentError("the connection was reset"))
     monkeypatch.setattr(etcd, "peer_view", view)
     with pytest.raises(NodeError, match=r"reaches the others from 10\.99\.0\.222, not from its address 10\.99\.0\.11"):
         network.refuse_closed(a_spec())
-    view.side_effect = None  # it has the member's name
+    view.side_effect = None  # the certificate has the member's name
     network.refuse_closed(a_spec())
 
 
-def test_an_address_is_the_same_however_it_is_written() -> None:
+def test_equivalent_spellings_of_an_address_are_equal() -> None:
     assert network._same("::ffff:10.0.0.1", "10.0.0.1")
     assert network._same("fd00::1%eth0", "FD00:0::1")
     assert not network._same("fd00::1", "fd00::2")
     assert not network._same("nonsense", "10.0.0.1")
 
 
-def test_members_that_do_not_knock_at_a_new_one_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_members_that_do_not_connect_to_a_new_one_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(network, "end", lambda: None)
     monkeypatch.setattr(network, "_KNOCK_SECONDS", 0.5)
     port = _ports()[0]
@@ -359,7 +353,7 @@ def test_members_that_do_not_knock_at_a_new_one_are_named(monkeypatch: pytest.Mo
         assert len(late) == 1
         assert f"etcd-3 cannot reach etcd-1:{port} (no connection came from 127.0.0.13 within" in late[0]
         assert "connections came from 127.0.0.98" in late[0]
-        # Another address that its certificate has is as good to etcd.
+        # Etcd accepts any address in its certificate.
         _connect((MEMBERS["etcd-1"], port), 5, source_address=("127.0.0.99", 0)).close()
         assert bell.unheard(expected) == []
     finally:
@@ -367,7 +361,7 @@ def test_members_that_do_not_knock_at_a_new_one_are_named(monkeypatch: pytest.Mo
     network._listener(MEMBERS["etcd-1"], port).close()
 
 
-def test_a_peer_port_that_is_taken_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_peer_port_in_use_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(network, "end", lambda: None)
     port = _ports()[0]
     with network._listener(MEMBERS["etcd-1"], port), pytest.raises(NodeError, match=f"port {port} of 127.0.0.11"):

@@ -1,4 +1,4 @@
-"""A member that is no healthy voter gets no other minor version that its cluster does not allow."""
+"""An unhealthy member gets no other minor version unless its cluster allows it."""
 
 from collections.abc import Mapping
 
@@ -21,7 +21,7 @@ def _wanted(version: str) -> Spec:
 
 @pytest.fixture
 def kept(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """A cluster that works as 3.6, whose first member does not answer; the addresses of which a snapshot was kept."""
+    """A 3.6 cluster whose first member does not answer; yields the addresses of the snapshots."""
     addresses: list[str] = []
     monkeypatch.setattr(member, "version", lambda: "3.6.16")
     monkeypatch.setattr(etcd, "seen", lambda *_: Seen("3.6.16", "3.6.0", "3.6.0"))
@@ -37,17 +37,17 @@ def _statuses(found: Mapping[str, str]) -> dict[str, etcd.Status]:
 OTHERS = {"etcd-2": a_status(2), "etcd-3": a_status(3)}
 
 
-def test_a_member_that_hangs_does_not_go_back_without_the_procedure(kept: list[str]) -> None:
+def test_a_hanging_member_is_not_downgraded_without_the_procedure(kept: list[str]) -> None:
     with pytest.raises(NodeError, match=r"no healthy voter, and 3\.5\.35 would be another minor version"):
         preflight.make_ready(_wanted("3.5.35"), OTHERS)
     assert kept == []
 
 
-def test_a_member_that_hangs_goes_forward_after_a_snapshot_of_another(kept: list[str]) -> None:
+def test_a_hanging_member_is_upgraded_after_a_snapshot_of_another(kept: list[str]) -> None:
     assert preflight.make_ready(_wanted("3.7.3"), OTHERS)
     assert kept == ["10.99.0.12"]
 
 
-def test_a_member_that_hangs_and_keeps_its_version_is_simply_restarted(kept: list[str]) -> None:
+def test_a_hanging_member_with_an_unchanged_version_is_restarted(kept: list[str]) -> None:
     assert not preflight.make_ready(_wanted("3.6.16"), OTHERS)
     assert kept == []

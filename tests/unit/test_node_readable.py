@@ -1,4 +1,4 @@
-"""Whether etcd's user can read a file that somebody else has put on the machine."""
+"""Whether etcd's user can read a file that the operator has put on the machine."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def _open_parents(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """What is above a test's directory is the computer's own affair."""
+    """The directories above a test's own do not matter."""
     original = account._may
     monkeypatch.setattr(
         account,
@@ -30,7 +30,7 @@ def _open_parents(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(account, "find", lambda: None)
 
 
-def test_a_file_that_others_may_read_is_taken(file: Path) -> None:
+def test_a_world_readable_file_is_accepted(file: Path) -> None:
     account.check_readable([str(file)])
     account.check_readable([])
 
@@ -39,22 +39,20 @@ def test_a_file_that_others_may_read_is_taken(file: Path) -> None:
     ("mode", "folder", "said"),
     [(0o640, 0o755, r"crl\.pem does not let it"), (0o644, 0o700, r"revoked does not let it")],
 )
-def test_a_file_that_etcd_s_user_cannot_read_is_refused_with_what_is_in_the_way(
-    file: Path, mode: int, folder: int, said: str
-) -> None:
+def test_an_unreadable_file_is_refused_with_the_cause(file: Path, mode: int, folder: int, said: str) -> None:
     file.chmod(mode)
     file.parent.chmod(folder)
     with pytest.raises(NodeError, match=said):
         account.check_readable([str(file)])
 
 
-def test_a_file_of_its_own_group_is_taken(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_of_etcds_group_is_accepted(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(account, "find", lambda: account.Account(12345, file.stat().st_gid))
     file.chmod(0o640)
     account.check_readable([str(file)])
 
 
-def test_a_file_that_is_not_there_is_refused(file: Path) -> None:
+def test_a_missing_file_is_refused(file: Path) -> None:
     with pytest.raises(NodeError, match="cannot be opened"):
         account.check_readable([f"{file}.old"])
     with pytest.raises(NodeError, match="is no file"):

@@ -1,4 +1,4 @@
-"""What a rehearsal of etcd's unit says: the directory or the limit by its name, and the remedy."""
+"""The error of a rehearsal of etcd's unit: it names the directory or limit, and the remedy."""
 
 import json
 import os
@@ -44,14 +44,14 @@ def _words(outcome: Outcome) -> str:
         ),
     ],
 )
-def test_an_exit_code_of_systemd_is_told_in_words(status: int, step: str, why: str, says: str) -> None:
+def test_an_exit_code_of_systemd_is_explained(status: int, step: str, why: str, says: str) -> None:
     text = _words(Outcome("exit-code", status, "", [STEP.format(step, why)]))
     assert re.search(says, text), text
     assert str(status) not in text
     assert text.lower().endswith("then run again.")
 
 
-def test_a_directory_that_cannot_be_made_visible_is_named() -> None:
+def test_a_directory_that_cannot_be_mounted_is_named() -> None:
     why = "Failed to set up mount namespacing: /run/systemd/unit-root/home/etcd: No such file or directory"
     text = _words(Outcome("exit-code", 226, "", [f"x.service: {why}"]))
     assert "/home/etcd: No such file" in text
@@ -68,21 +68,21 @@ def test_a_directory_that_cannot_be_made_visible_is_named() -> None:
         (Outcome("", 0, "", ["A dependency job failed."]), "dependency job failed.*others have added"),
     ],
 )
-def test_an_end_of_another_kind_is_told_with_its_words(outcome: Outcome, says: str) -> None:
+def test_other_failures_are_reported_with_their_output(outcome: Outcome, says: str) -> None:
     assert re.search(says, _words(outcome))
 
 
-def test_a_python_that_only_root_can_run_refuses_nobody() -> None:
+def test_a_root_only_python_is_no_failure() -> None:
     assert rehearsal.explain(a_spec(), Outcome("exit-code", 203, VERSION, [])) is None
     assert rehearsal.explain(a_spec(), Outcome("exit-code", 1, f"{VERSION}Fatal Python error: init\n", [])) is None
 
 
-def test_an_output_file_that_a_policy_forbids_refuses_nobody() -> None:
+def test_a_forbidden_output_file_is_no_failure() -> None:
     forbidden = STEP.format("STDOUT", "Permission denied")
     assert rehearsal.explain(a_spec(), Outcome("exit-code", 209, "", [forbidden])) is None
 
 
-def test_a_member_is_not_refused_for_a_disk_that_it_has_filled_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_member_with_a_full_disk_is_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     line = json.dumps({"doing": "write to", "path": "/var/lib/etcd", "errno": 28, "error": "No space left on device"})
     full = Outcome("exit-code", 1, f"{VERSION}{rehearsal._BEGAN}\n{line}\n", [])
     assert "cannot write to /var/lib/etcd (No space left on device). Make room there" in _words(full)
@@ -95,7 +95,7 @@ def _tried(data: Path, certificates: Path) -> str:
     return subprocess.run(argv, input=rehearsal._SCRIPT, capture_output=True, text=True, check=False).stdout
 
 
-def test_what_runs_in_the_rehearsal_leaves_nothing_and_names_what_it_cannot_do(tmp_path: Path) -> None:
+def test_the_rehearsed_program_leaves_no_traces_and_names_failures(tmp_path: Path) -> None:
     data, certificates = tmp_path / "data", tmp_path / "pki"
     data.mkdir()
     assert _tried(data, certificates).count(f'"path": "{certificates}"') == 1
@@ -106,20 +106,18 @@ def test_what_runs_in_the_rehearsal_leaves_nothing_and_names_what_it_cannot_do(t
     assert '"doing": "write to"' in _tried(data, certificates)
 
 
-def test_the_unit_that_is_rehearsed_has_the_limits_of_the_real_one_and_nothing_of_others_comes_after() -> None:
+def test_the_rehearsed_unit_has_the_real_units_limits() -> None:
     spec = a_spec(data_directory="/srv/etcd")
     text = rehearsal.render(spec, ["[Service]\nExecStart=\nExecStart=/bin/other"], Path("/run/out"))
     assert unit.limits(spec) in text
     assert unit.limits(spec) in unit.render(spec)
     last = text.rpartition("ExecStart=/bin/other")[2]
-    assert last.count("ExecStart=\n") == 1, "what others start is taken away"
+    assert last.count("ExecStart=\n") == 1, "commands of other drop-ins are removed"
     assert "Type=oneshot" in last
     assert text.index("ReadWritePaths=/srv/etcd") < text.index("/bin/other")
 
 
-def test_nothing_is_rehearsed_beside_an_etcd_that_runs_with_this_very_unit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unchanged_running_unit_is_not_rehearsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     performed: list[str] = []
     monkeypatch.setattr(paths, "UNIT_FILE", tmp_path / "etcd.service")
     service = systemd.Service("active", "running", os.getpid(), 0, "", True, False, False)
@@ -129,10 +127,10 @@ def test_nothing_is_rehearsed_beside_an_etcd_that_runs_with_this_very_unit(
     rehearsal.rehearse(a_spec())
     assert performed == []
     rehearsal.rehearse(a_spec(release={"version": "3.6.17", "mirror": "http://x.example", "sha256": {}}))
-    assert performed == ["3.6.17"], "a new release is tried before the member stops for it"
+    assert performed == ["3.6.17"], "a new release is rehearsed before the member stops for it"
     paths.UNIT_FILE.write_text(unit.render(a_spec()).replace("UMask=0077", "UMask=0022"))
     rehearsal.rehearse(a_spec())
-    assert performed == ["3.6.17", "3.6.16"], "new limits too"
+    assert performed == ["3.6.17", "3.6.16"], "new limits are rehearsed too"
 
 
 def test_a_limit_error_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:

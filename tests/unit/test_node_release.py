@@ -1,4 +1,4 @@
-"""Downloading, checking and unpacking a release, from a web server on this computer."""
+"""Downloading, verifying and unpacking a release, from a web server on this computer."""
 
 import hashlib
 import http.server
@@ -58,12 +58,12 @@ class Mirror:
         self.serve(archive(self.folder))
 
     def serve(self, data: bytes) -> None:
-        """Serves this archive, with the right sum."""
+        """Serve this archive, with the right checksum."""
         self.content[self.archive_path] = data
         self.content[self.sums_path] = f"{'0' * 64}  other.tar.gz\n{sha256(data)}  {self.folder}.tar.gz\n".encode()
 
     def release(self, **sha: str) -> Release:
-        """The release as a specification names it."""
+        """The release as in a specification."""
         return Release(VERSION, self.url, sha)
 
 
@@ -72,7 +72,7 @@ def sha256(data: bytes) -> str:
 
 
 def archive(folder: str, *entries: tarfile.TarInfo, without: str = "") -> bytes:
-    """An archive like the release's, with further entries before the programs."""
+    """An archive like the release's, with additional entries before the programs."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
         for entry in entries:
@@ -104,7 +104,7 @@ def left_over() -> list[str]:
     return sorted(path.name for path in paths.RELEASES.iterdir()) if paths.RELEASES.exists() else []
 
 
-def test_a_release_is_installed_and_known_again_without_the_network(mirror: Mirror) -> None:
+def test_an_installed_release_needs_no_network(mirror: Mirror) -> None:
     assert not release.installed(mirror.release())
     release.install(mirror.release())
     asked = len(mirror.asked)
@@ -116,9 +116,7 @@ def test_a_release_is_installed_and_known_again_without_the_network(mirror: Mirr
     assert all(os.access(place / name, os.X_OK) for name in release.PROGRAMS)
 
 
-def test_beside_a_member_that_serves_it_rests_for_as_long_as_it_works(
-    mirror: Mirror, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_beside_a_running_member_unpacking_takes_half_the_cpu(mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
     worked = [0.0]
     rests: list[float] = []
 
@@ -135,7 +133,7 @@ def test_beside_a_member_that_serves_it_rests_for_as_long_as_it_works(
     assert rests and set(rests) == {0.25}
 
 
-def test_a_stated_checksum_needs_no_list(mirror: Mirror) -> None:
+def test_a_configured_checksum_needs_no_list(mirror: Mirror) -> None:
     del mirror.content[mirror.sums_path]
     wanted = mirror.release(**{release.architecture(): sha256(mirror.content[mirror.archive_path])})
     release.install(wanted)
@@ -161,14 +159,14 @@ def test_an_archive_that_was_changed_is_refused(mirror: Mirror) -> None:
     assert left_over() == []
 
 
-def test_an_archive_that_breaks_off_is_refused(mirror: Mirror) -> None:
+def test_a_truncated_archive_is_refused(mirror: Mirror) -> None:
     mirror.content[mirror.archive_path] = mirror.content[mirror.archive_path][:200]
     with pytest.raises(NodeError, match="nothing was installed"):
         release.install(mirror.release())
     assert left_over() == []
 
 
-def test_a_version_that_the_mirror_does_not_have_is_said_with_the_address(mirror: Mirror) -> None:
+def test_a_version_missing_on_the_mirror_is_reported_with_its_url(mirror: Mirror) -> None:
     mirror.content.clear()
     with pytest.raises(NodeError, match=r"SHA256SUMS answers 404"):
         release.install(mirror.release())
@@ -180,7 +178,7 @@ def test_a_list_without_the_archive_is_refused(mirror: Mirror) -> None:
         release.install(mirror.release())
 
 
-def test_a_mirror_that_is_not_there_is_said_with_the_remedy(mirror: Mirror) -> None:
+def test_an_unreachable_mirror_is_reported_with_a_remedy(mirror: Mirror) -> None:
     with pytest.raises(NodeError, match=r"cannot be reached.*releaseMirror"):
         release.install(Release(VERSION, "http://127.0.0.1:9", {}))
 
@@ -193,7 +191,7 @@ def test_a_clock_that_differs_from_the_mirrors_is_refused_before_the_download(mi
     assert mirror.asked == [mirror.sums_path]
 
 
-def test_five_seconds_of_difference_are_allowed_and_no_date_is_no_reason() -> None:
+def test_a_clock_may_differ_by_five_seconds() -> None:
     date = formatdate(1_000_000, usegmt=True)
     for now in (999_995.0, 1_000_000.0, 1_000_005.9):
         mirrors.check_clock(date, "http://mirror/x", now)
@@ -233,14 +231,14 @@ def test_an_archive_without_a_program_is_refused(mirror: Mirror) -> None:
     assert left_over() == []
 
 
-def test_something_else_with_the_right_checksum_is_refused(mirror: Mirror) -> None:
+def test_a_non_archive_with_the_right_checksum_is_refused(mirror: Mirror) -> None:
     mirror.serve(b"<html>please log in</html>")
     with pytest.raises(NodeError, match="not an archive with"):
         release.install(mirror.release())
 
 
 @pytest.mark.parametrize("name", release.PROGRAMS)
-def test_a_damaged_program_is_repaired_and_the_others_keep_their_files(mirror: Mirror, name: str) -> None:
+def test_only_a_damaged_program_is_written_again(mirror: Mirror, name: str) -> None:
     release.install(mirror.release())
     place = release.directory(VERSION)
     before = {each: (place / each).stat().st_ino for each in release.PROGRAMS}
@@ -251,7 +249,7 @@ def test_a_damaged_program_is_repaired_and_the_others_keep_their_files(mirror: M
     assert {each for each in release.PROGRAMS if (place / each).stat().st_ino != before[each]} == {name}
 
 
-def test_a_program_of_the_same_size_with_other_content_is_found_after_a_reboot(mirror: Mirror) -> None:
+def test_a_changed_program_of_equal_size_is_found_after_reboot(mirror: Mirror) -> None:
     release.install(mirror.release())
     manifest = release.directory(VERSION) / release.MANIFEST
     (release.directory(VERSION) / "etcd").write_bytes(b"\0" * 5000)
@@ -259,12 +257,12 @@ def test_a_program_of_the_same_size_with_other_content_is_found_after_a_reboot(m
     assert not release.installed(mirror.release())
 
 
-def test_another_stated_checksum_means_another_archive(mirror: Mirror) -> None:
+def test_another_configured_checksum_needs_another_archive(mirror: Mirror) -> None:
     release.install(mirror.release())
     assert not release.installed(mirror.release(**{release.architecture(): "b" * 64}))
 
 
-def test_what_an_interrupted_run_has_left_is_removed(mirror: Mirror) -> None:
+def test_leftovers_of_an_interrupted_run_are_removed(mirror: Mirror) -> None:
     (paths.RELEASES / ".v3.6.16.new").mkdir(parents=True)
     (paths.RELEASES / ".v3.6.16.new" / "etcd").write_bytes(b"half")
     release.install(mirror.release())

@@ -1,4 +1,4 @@
-"""Whose machine a destroyed stack lets go."""
+"""Which machines a destroyed stack retires."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from components.node.verbs import retire
 
 @pytest.fixture(autouse=True)
 def taken_away(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
-    """What was taken away of the member, in order."""
+    """What was removed of the member, in order."""
     done: list[str] = []
 
     def note(name: str) -> Any:
@@ -41,8 +41,8 @@ def test_a_machine_whose_data_disk_is_gone_can_be_retired(tmp_path: Path) -> Non
     assert (tmp_path / "etcd").is_symlink()
 
 
-def test_what_lies_beside_the_releases_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """What was moved aside there just now was deleted with them, where the program had made their directory."""
+def test_files_beside_the_releases_stay(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Data that was moved aside there must survive, even if the program created the directory."""
     for name in ("PKI", "RELEASES", "LINKS", "RUN", "STATE"):
         monkeypatch.setattr(paths, name, tmp_path / name)
     release = tmp_path / "RELEASES" / "v3.6.16"
@@ -59,9 +59,7 @@ def test_what_lies_beside_the_releases_stays(monkeypatch: pytest.MonkeyPatch, tm
     assert not (tmp_path / "RELEASES").exists()
 
 
-def test_data_that_an_earlier_version_let_be_in_the_programs_own_places_are_never_deleted(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_data_in_the_programs_directories_is_never_deleted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     own = ("PKI", "RELEASES", "LINKS", "RUN", "STATE", "PROGRAM")
     for name in own:
         monkeypatch.setattr(paths, name, tmp_path / name)
@@ -91,9 +89,9 @@ def test_data_that_an_earlier_version_let_be_in_the_programs_own_places_are_neve
         (Identity("dev", "etcd-1", "/d", ca=("a",)), "ours", ALL),
         (Identity("dev", "etcd-1", "/d"), "ours", ALL),
     ],
-    ids=["its own", "another stack's", "by hand", "of nobody who could be told apart", "only prepared"],
+    ids=["its own", "another stack's", "by hand", "an unknown stack's", "only prepared"],
 )
-def test_a_stack_takes_away_what_is_its_own(
+def test_a_stack_retires_only_its_own_member(
     known: Identity, operator: str, taken: list[str], taken_away: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     identity.save(known)
@@ -105,7 +103,7 @@ def test_a_stack_takes_away_what_is_its_own(
         assert "etcd-node retire dev" in said
 
 
-def test_a_machine_that_was_never_made_ready_gets_its_ports_back(taken_away: list[str]) -> None:
-    """A first `prepare` has failed after the rules were loaded, and nothing says whose member it is."""
+def test_a_machine_whose_prepare_failed_gets_its_ports_back(taken_away: list[str]) -> None:
+    """The first `prepare` failed after it loaded the rules, and there is no record of the member."""
     retire.retire("dev")
     assert taken_away == ["firewall", "_remove_program"]

@@ -1,4 +1,4 @@
-"""What a member ran with before is put back when the new does not start, and only when the old can read the data."""
+"""A member's old release and settings return if the new ones do not start, provided the old can read the data."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +24,7 @@ NEW = a_spec(release=_release("3.6.16"), flags={"--name": "etcd-1", "--b": "2"})
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """A machine that runs OLD; what is done to it, in order."""
+    """A machine that runs OLD; yields the actions on it, in order."""
     done: list[str] = []
     monkeypatch.setattr(paths, "BEFORE", tmp_path / "before.json")
     monkeypatch.setattr(paths, "RELEASES", tmp_path / "releases")
@@ -53,27 +53,27 @@ def _restart(wanted: spec.Spec, start: Callable[[], None]) -> None:
         start()
 
 
-def test_a_member_whose_new_etcd_ends_goes_on_with_the_old_one(machine: list[str]) -> None:
+def test_a_member_returns_to_its_old_etcd_if_the_new_one_ends(machine: list[str]) -> None:
     with pytest.raises(NodeError, match=r"3\.6\.16 did not start, and this member runs with etcd 3\.5\.35") as caught:
         _restart(NEW, _fails)
     assert "etcd ended instead of starting" in caught.value.cause
     assert machine == ["distrust 3.6.16", "stop", "install 3.5.35", "start", "ready"]
 
 
-def test_settings_are_put_back_as_versions_are_and_the_release_is_not_blamed(machine: list[str]) -> None:
+def test_failed_settings_are_rolled_back_like_versions(machine: list[str]) -> None:
     with pytest.raises(NodeError, match="new settings did not start, and this member runs with the settings that"):
         _restart(a_spec(release=_release("3.5.35"), flags={"--name": "etcd-1", "--a": "new"}), _fails)
     assert machine == ["stop", "install 3.5.35", "start", "ready"]
 
 
-def test_a_run_that_was_cut_off_before_it_could_undo_is_undone_by_the_next(machine: list[str]) -> None:
+def test_the_next_run_rolls_back_an_interrupted_one(machine: list[str]) -> None:
     rollback.remember(NEW, 1)
     with pytest.raises(NodeError, match=r"3\.5\.35 again"), rollback.undone(NEW):
         _fails()
     assert "install 3.5.35" in machine
 
 
-def test_what_became_ready_once_is_never_undone(machine: list[str]) -> None:
+def test_a_change_that_became_ready_is_never_rolled_back(machine: list[str]) -> None:
     _restart(NEW, lambda: None)
     rollback.forget()
     with pytest.raises(member.StartError), rollback.undone(NEW):
@@ -81,7 +81,7 @@ def test_what_became_ready_once_is_never_undone(machine: list[str]) -> None:
     assert machine == []
 
 
-def test_a_member_that_runs_and_is_not_ready_is_left_alone(machine: list[str]) -> None:
+def test_a_running_unready_member_is_not_rolled_back(machine: list[str]) -> None:
     def slow() -> None:
         raise NodeError("not ready after 60 s", "Wait.")
 
@@ -90,25 +90,21 @@ def test_a_member_that_runs_and_is_not_ready_is_left_alone(machine: list[str]) -
     assert machine == []
 
 
-def test_the_old_etcd_is_not_started_when_the_cluster_works_as_a_later_version(
-    machine: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_rollback_to_an_etcd_below_the_cluster_version(machine: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(etcd, "seen", lambda *_: versions.Seen("3.6.16", "3.6.0"))
     with pytest.raises(NodeError, match=r"works as a later version than etcd 3\.5\.35 already"):
         _restart(NEW, _fails)
     assert machine == []
 
 
-def test_when_the_old_one_does_not_come_back_either_both_causes_are_said(
-    machine: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_rollback_reports_both_causes(machine: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(member, "wait_ready", lambda *_: _fails())
     with pytest.raises(NodeError, match=r"did not start \(etcd ended.*neither does etcd 3.5.35 again \(etcd ended"):
         _restart(NEW, _fails)
     assert machine[-1] == "start"
 
 
-def test_a_command_line_gives_back_the_wanted_state_it_came_from() -> None:
+def test_a_command_line_restores_its_specification() -> None:
     found = spec.of_command(NEW, unit.command(OLD))
     assert found is not None
     assert unit.command(found) == unit.command(OLD)

@@ -1,4 +1,4 @@
-"""The folders of etcd-node: each imports from itself and from those below it, and the index names them all."""
+"""The folders of etcd-node: each imports only from itself and the folders below it, and the index names them all."""
 
 import ast
 import re
@@ -14,12 +14,12 @@ FOLDERS = sorted(path.parent for path in SOURCES.glob("*/__init__.py"))
 
 
 def index(folder: Path) -> list[str]:
-    """The folders or modules that the docstring of a package names, in its order."""
+    """The folders or modules in a package's docstring, in its order."""
     return _ENTRY.findall(ast.get_docstring(ast.parse((folder / "__init__.py").read_text()), clean=False) or "")
 
 
 def wrong_imports(sources: Path, order: Sequence[str]) -> list[str]:
-    """The imports that lead to a folder further up, or from one verb to another; at any depth of a module."""
+    """The imports from a folder further up, or from one verb to another, at any depth of a module."""
     wrong = []
     for path in sorted(sources.glob("*/*.py")):
         here = path.parent.name
@@ -46,7 +46,7 @@ def test_no_folder_imports_from_one_above_it() -> None:
         ("verbs/status.py", "from . import health"),
     ],
 )
-def test_an_import_upwards_is_noticed(tmp_path: Path, place: str, text: str) -> None:
+def test_an_upward_import_is_detected(tmp_path: Path, place: str, text: str) -> None:
     path = tmp_path / place
     path.parent.mkdir()
     path.write_text(f"from ..shared import paths\n{text}\n" if "shared" not in place else f"{text}\n")

@@ -1,4 +1,4 @@
-"""Whom this program has taken into the cluster, where no machine that stays has heard of it."""
+"""The record of members that the program has added, for machines that do not know them."""
 
 import base64
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ def b64(text: str) -> str:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """What etcdctl was asked; it answers that etcd-1 and etcd-9 have joined once."""
+    """The etcdctl commands; the answer says that etcd-1 and etcd-9 have joined."""
     asked: list[list[str]] = []
     rows = {"etcd-1": "10.99.0.11", "etcd-9": "10.99.0.19"}
 
@@ -44,7 +44,7 @@ def membership(spec: Spec, learners: Sequence[str] = (), /, **others: str) -> Me
     )
 
 
-def test_where_everybody_is_known_nobody_is_asked(asked: list[list[str]]) -> None:
+def test_known_members_need_no_request(asked: list[list[str]]) -> None:
     spec = a_spec()
     cluster = membership(spec, **{"etcd-9": "10.99.0.19"})
     assert roster.unknown(spec, ["10.99.0.11"], cluster, {"etcd-9": "10.99.0.19"}) == {}
@@ -52,14 +52,14 @@ def test_where_everybody_is_known_nobody_is_asked(asked: list[list[str]]) -> Non
     assert asked == []
 
 
-def test_who_has_joined_and_is_not_wanted_is_ours_and_who_is_wanted_is_not_among_them(asked: list[list[str]]) -> None:
+def test_recorded_members_off_the_list_are_the_programs(asked: list[list[str]]) -> None:
     spec = a_spec()
     cluster = membership(spec, **{"etcd-9": "10.99.0.19"})
     assert roster.unknown(spec, ["10.99.0.11"], cluster, {}) == {"etcd-9": "10.99.0.19"}
     assert asked == [["get", "--prefix", "external-etcd/joined/"]]
 
 
-def test_a_learner_that_was_taken_in_is_in_the_way_and_neither_oneself_nor_a_voter_nor_somebody_elses_is(
+def test_only_another_learner_of_the_program_blocks_a_join(
     asked: list[list[str]],
 ) -> None:
     spec = a_spec(member="etcd-3")
@@ -69,12 +69,12 @@ def test_a_learner_that_was_taken_in_is_in_the_way_and_neither_oneself_nor_a_vot
     assert asked == []
     both = membership(spec, ["etcd-9", "stranger"], **others)
     assert roster.learners(spec, addresses, both) == {"etcd-9": both.members[3]}
-    # One that is wanted, too: it may be this one's turn first.
+    # A desired one too: this machine may have its turn first.
     wanted = membership(spec, ["etcd-1"], **others)
     assert roster.learners(spec, addresses, wanted) == {"etcd-1": wanted.members[0]}
 
 
-def test_who_is_to_leave_and_is_there_counts_among_the_members(asked: list[list[str]]) -> None:
+def test_a_leaving_member_counts_as_a_member(asked: list[list[str]]) -> None:
     spec = a_spec()
     cluster = membership(spec, **{"etcd-9": "10.99.0.19"})
     there = roster.everyone(spec, ["10.99.0.11"], cluster)
@@ -82,7 +82,7 @@ def test_who_is_to_leave_and_is_there_counts_among_the_members(asked: list[list[
     assert roster.everyone(spec, ["10.99.0.11"], membership(spec)) == spec
 
 
-def test_when_all_is_well_the_notes_are_those_of_the_members(
+def test_a_healthy_cluster_has_a_record_for_each_member(
     asked: list[list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = a_spec()
@@ -110,7 +110,7 @@ def test_when_all_is_well_the_notes_are_those_of_the_members(
     assert len(given) == 2, "nothing to write"
 
 
-def test_who_joins_is_noted_and_who_has_left_is_forgotten(asked: list[list[str]]) -> None:
+def test_joining_members_are_recorded_and_removed_ones_forgotten(asked: list[list[str]]) -> None:
     spec = a_spec()
     roster.note(spec, ["10.99.0.11"])
     roster.forget(spec, ["10.99.0.11"], "etcd-9")

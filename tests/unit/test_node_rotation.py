@@ -1,4 +1,4 @@
-"""What a member asks the others before it takes certificates of another CA."""
+"""What a member asks the others before it installs certificates of another CA."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -28,7 +28,7 @@ def a_bundle(
     peers: list[OwnAuthority] | None = None,
     peer_issuer: OwnAuthority | None = None,
 ) -> Bundle:
-    """What arrives; without `peers` they have the same CAs."""
+    """A new bundle; without `peers`, peers have the same CAs."""
     lists = {"ca.crt": trusted, "peer-ca.crt": trusted if peers is None else peers}
     files = {name: "".join(each.certificate for each in authorities) for name, authorities in lists.items()}
     for kind in ("server", "peer", "healthcheck-client"):
@@ -43,7 +43,7 @@ Ask = Callable[[Bundle, Bundle | None, Answers], list[str]]
 
 @pytest.fixture
 def ask(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Ask:
-    """Asks for a bundle on a machine with another (or none); returns who was asked on which port."""
+    """Checks a bundle on a machine with an installed one (or none); returns the members asked, with the port."""
 
     def asked(bundle: Bundle, installed: Bundle | None, answers: Answers) -> list[str]:
         monkeypatch.setattr(paths, "PKI", tmp_path)
@@ -78,7 +78,7 @@ EVERYBODY = [f"etcd-{number} {port}" for number in (1, 2, 3) for port in ("clien
 STALE = {"etcd-2 peer": etcd.RefusedError("it refuses"), "etcd-3 client": etcd.AlienError("it presents")}
 
 
-def test_the_same_certificates_a_renewal_and_one_more_ca_are_nobodys_business(ask: Ask) -> None:
+def test_renewals_and_additional_cas_ask_no_members(ask: Ask) -> None:
     now = a_bundle([OLD], OLD)
     for wanted in (now, a_bundle([OLD], OLD), a_bundle([OLD, NEW], OLD), a_bundle([NEW, OLD], OLD)):
         assert ask(wanted, now, STALE) == []
@@ -95,9 +95,7 @@ def test_the_same_certificates_a_renewal_and_one_more_ca_are_nobodys_business(as
     ],
     ids=["issue", "issue back", "drop", "trust and issue", "all at once"],
 )
-def test_another_issuer_and_one_ca_less_are_asked_of_every_member_on_both_ports(
-    ask: Ask, now: Bundle, wanted: Bundle
-) -> None:
+def test_a_new_issuer_or_dropped_ca_asks_every_member(ask: Ask, now: Bundle, wanted: Bundle) -> None:
     assert ask(wanted, now, {}) == EVERYBODY
     with pytest.raises(
         NodeError, match=r"certificates of the CA 2 are not accepted everywhere yet .etcd-2: it refuses"
@@ -109,14 +107,14 @@ def test_another_issuer_and_one_ca_less_are_asked_of_every_member_on_both_ports(
         ask(wanted, now, {"etcd-3 client": etcd.SilentError("no answer")})
 
 
-def test_a_machine_that_joins_need_not_hear_from_everybody_but_is_not_refused_by_anybody(ask: Ask) -> None:
+def test_a_joining_machine_must_not_be_refused_by_any_member(ask: Ask) -> None:
     wanted = a_bundle([OLD, NEW], NEW)
     assert ask(wanted, None, {"etcd-3 client": etcd.SilentError("no answer")})
     with pytest.raises(NodeError, match="not accepted"):
         ask(wanted, None, {"etcd-2 peer": etcd.RefusedError("it refuses")})
 
 
-def test_certificates_that_their_own_cas_do_not_vouch_for_are_refused(ask: Ask) -> None:
+def test_certificates_must_verify_against_their_own_cas(ask: Ask) -> None:
     now = a_bundle([OLD], OLD)
     with pytest.raises(NodeError, match=r"would refuse server.crt"):
         ask(a_bundle([OLD], NEW), now, {})
@@ -125,7 +123,7 @@ def test_certificates_that_their_own_cas_do_not_vouch_for_are_refused(ask: Ask) 
         ask(a_bundle([OLD, twin], twin), now, {})
 
 
-def test_the_digest_of_what_is_trusted_knows_no_order(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_digest_of_trusted_cas_ignores_their_order(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(paths, "PKI", tmp_path)
     assert certificates.trusted() == ""
     seen = []
@@ -135,10 +133,8 @@ def test_the_digest_of_what_is_trusted_knows_no_order(monkeypatch: pytest.Monkey
     assert seen[0] == seen[1] != seen[2]
 
 
-def test_the_digest_of_one_list_for_all_is_that_of_the_one_file_of_earlier_versions(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """Another digest would be a restart of every member by an upgrade of the program."""
+def test_the_digest_of_a_shared_ca_list_is_stable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A new digest would make every member restart when the program is upgraded."""
     monkeypatch.setattr(paths, "PKI", tmp_path)
     (tmp_path / "ca.crt").write_text(OLD.certificate + NEW.certificate)
     one_file = certificates.trusted()
@@ -154,18 +150,18 @@ def _as_an_earlier_version_left_it(bundle: Bundle) -> Bundle:
     return Bundle("", {name: text for name, text in bundle.files.items() if name != "peer-ca.crt"})
 
 
-def test_a_machine_of_an_earlier_version_is_asked_nothing_by_the_same_certificates(ask: Ask) -> None:
+def test_unchanged_certificates_of_earlier_versions_ask_no_members(ask: Ask) -> None:
     now = a_bundle([OLD], OLD)
     assert ask(now, _as_an_earlier_version_left_it(now), STALE) == []
 
 
-def test_peers_get_another_ca_in_the_same_three_phases(ask: Ask) -> None:
+def test_a_peer_ca_changes_in_the_same_three_phases(ask: Ask) -> None:
     one = a_bundle([OLD], OLD)
     trusts = a_bundle([OLD], OLD, [OLD, NEW])
     issues = a_bundle([OLD], OLD, [OLD, NEW], NEW)
     drops = a_bundle([OLD], OLD, [NEW], NEW)
     refused = {"etcd-2 peer": etcd.RefusedError("it refuses")}
-    # One more CA is nobody's business; the other two phases are everybody's.
+    # Adding a CA asks no members; the other two phases ask all.
     assert ask(trusts, _as_an_earlier_version_left_it(one), refused) == []
     assert ask(issues, trusts, {}) == EVERYBODY
     assert ask(drops, issues, {}) == EVERYBODY
@@ -175,10 +171,10 @@ def test_peers_get_another_ca_in_the_same_three_phases(ask: Ask) -> None:
         assert "list it in `peerAuthorities` beside the old one, leave `peerIssuer` as it was" in str(caught.value)
     with pytest.raises(NodeError, match=r"trusted no more is still in use .etcd-2: it presents"):
         ask(drops, issues, {"etcd-2 peer": etcd.AlienError("it presents")})
-    # A renewal of the other certificates asks nobody.
+    # A renewal of the other certificates asks no members.
     assert ask(a_bundle([OLD], OLD, [NEW], NEW), drops, STALE) == []
 
 
-def test_peer_certificates_that_their_own_cas_do_not_vouch_for_are_refused(ask: Ask) -> None:
+def test_peer_certificates_must_verify_against_their_own_cas(ask: Ask) -> None:
     with pytest.raises(NodeError, match=r"peer-ca.crt would refuse peer.crt"):
         ask(a_bundle([OLD], OLD, [NEW], OLD), a_bundle([OLD], OLD), {})

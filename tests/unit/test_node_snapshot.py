@@ -1,4 +1,4 @@
-"""The snapshot before a change of version: taken once, proved whole, and a few of them kept."""
+"""The snapshot before a version change: taken once, verified, and a few of them kept."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ CONTENT = b"x" * 4096
 
 
 class Etcd:
-    """Stands for etcdctl and etcdutl of the release that runs."""
+    """Replaces etcdctl and etcdutl of the running release."""
 
     def __init__(self) -> None:
         self.saved = 0
@@ -58,7 +58,7 @@ def _keep(tmp_path: Path, wanted: str = "3.7.3", running: str = "3.6.16", revisi
     return sorted(path.name for path in (tmp_path / "etcd.snapshots").iterdir())
 
 
-def test_a_snapshot_lies_beside_the_data_and_only_root_may_read_it(tmp_path: Path, fake: Etcd) -> None:
+def test_a_snapshot_is_beside_the_data_and_readable_by_root_only(tmp_path: Path, fake: Etcd) -> None:
     [name] = _keep(tmp_path)
     assert name.startswith("dev-3.6.16-to-3.7.3-")
     assert fake.saved == 1
@@ -66,11 +66,11 @@ def test_a_snapshot_lies_beside_the_data_and_only_root_may_read_it(tmp_path: Pat
     assert (place.stat().st_mode & 0o777, (place / name).stat().st_mode & 0o777) == (0o700, 0o600)
 
 
-def test_a_run_that_was_cut_off_after_the_snapshot_does_not_take_another(tmp_path: Path, fake: Etcd) -> None:
+def test_a_resumed_run_reuses_its_snapshot(tmp_path: Path, fake: Etcd) -> None:
     first = _keep(tmp_path)
     assert _keep(tmp_path) == first
     assert fake.saved == 1
-    # What is old does not hold what was written since.
+    # An old snapshot lacks the writes since.
     path = tmp_path / "etcd.snapshots" / first[0]
     yesterday = time.time() - 86400
     os.utime(path, (yesterday, yesterday))
@@ -78,7 +78,7 @@ def test_a_run_that_was_cut_off_after_the_snapshot_does_not_take_another(tmp_pat
     assert len(_keep(tmp_path)) == 2
 
 
-def test_another_change_takes_its_own_and_the_oldest_go(tmp_path: Path, fake: Etcd) -> None:
+def test_each_change_takes_a_snapshot_and_removes_the_oldest(tmp_path: Path, fake: Etcd) -> None:
     place = tmp_path / "etcd.snapshots"
     place.mkdir()
     old = [f"dev-3.5.35-to-3.6.{n}-202{n}0101T000000Z.db" for n in range(3)]
@@ -99,7 +99,7 @@ def test_another_change_takes_its_own_and_the_oldest_go(tmp_path: Path, fake: Et
         ({"revision": 999}, "ends at revision 999, and the member had 1000"),
     ],
 )
-def test_a_snapshot_that_is_not_whole_or_not_new_stops_the_change(
+def test_a_damaged_or_old_snapshot_stops_the_change(
     tmp_path: Path, fake: Etcd, change: dict[str, Any], said: str
 ) -> None:
     vars(fake).update(change)
@@ -108,7 +108,9 @@ def test_a_snapshot_that_is_not_whole_or_not_new_stops_the_change(
     assert "the version was not changed" in caught.value.cause
 
 
-def test_without_room_for_it_nothing_is_changed(tmp_path: Path, fake: Etcd, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_space_for_a_snapshot_nothing_is_changed(
+    tmp_path: Path, fake: Etcd, monkeypatch: pytest.MonkeyPatch
+) -> None:
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=100 << 20))
     with pytest.raises(NodeError, match=r"has 100 MiB free; .* needs 256 MiB; nothing was changed"):

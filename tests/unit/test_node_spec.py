@@ -1,4 +1,4 @@
-"""What etcd-node accepts as a specification and on standard input."""
+"""Which specifications and standard inputs etcd-node accepts."""
 
 import json
 from typing import Any
@@ -65,12 +65,12 @@ def test_a_specification_that_lacks_a_key_is_refused_with_the_key(key: str) -> N
         ({"release": {"version": "3.6.16", "mirror": "https://x", "sha256": {"amd64": "12"}}}, "64 hex digits"),
     ],
 )
-def test_a_senseless_value_is_refused_with_its_rule(changes: dict[str, Any], said: str) -> None:
+def test_an_invalid_value_is_refused_with_its_rule(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(NodeError, match=said):
         spec.parse(json.dumps(raw_spec(**changes)))
 
 
-def test_text_that_is_no_json_is_refused() -> None:
+def test_invalid_json_is_refused() -> None:
     with pytest.raises(NodeError, match="not JSON"):
         spec.parse("{")
 
@@ -90,5 +90,5 @@ def test_an_error_about_standard_input_never_shows_a_key() -> None:
     assert "SECRET" not in str(caught.value)
 
 
-def test_a_bundle_is_not_shown_when_it_is_printed() -> None:
+def test_a_printed_bundle_shows_no_secrets() -> None:
     assert "PRIVATE" not in repr(spec.parse_bundle(json.dumps({"identity": "", "files": FILES})))

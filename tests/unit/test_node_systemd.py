@@ -1,4 +1,4 @@
-"""What /proc says of the process, and what systemd is told of the unit."""
+"""The process according to /proc, and the reloads of systemd."""
 
 import subprocess
 import time
@@ -14,7 +14,7 @@ from components.node.shared import paths
 
 @pytest.fixture
 def started(tmp_path: Path) -> Iterator[tuple[Path, int]]:
-    """A program below a directory that is a link, and the process that was started with that name."""
+    """A program below a directory that is a link, and the process started by that name."""
     real, link = tmp_path / "real", tmp_path / "link"
     real.mkdir()
     link.symlink_to(real)
@@ -22,7 +22,7 @@ def started(tmp_path: Path) -> Iterator[tuple[Path, int]]:
     program.write_bytes(Path("/bin/sleep").read_bytes())
     program.chmod(0o755)
     process = subprocess.Popen([program, "60"])
-    # Popen returns when the program was found; the kernel writes its words down a moment later.
+    # Popen returns when the program was found; the kernel updates /proc a moment later.
     end = time.monotonic() + 10
     while not Path(f"/proc/{process.pid}/cmdline").read_bytes() and time.monotonic() < end:
         time.sleep(0.001)
@@ -31,21 +31,19 @@ def started(tmp_path: Path) -> Iterator[tuple[Path, int]]:
     process.wait()
 
 
-def test_a_program_below_a_link_runs_under_the_name_by_which_it_was_started(started: tuple[Path, int]) -> None:
+def test_a_program_behind_a_link_is_known_by_its_start_name(started: tuple[Path, int]) -> None:
     program, pid = started
     assert systemd.command_of(pid) == [str(program), "60"]
 
 
-def test_a_program_that_was_replaced_since_is_another_one(started: tuple[Path, int]) -> None:
+def test_a_replaced_program_is_detected(started: tuple[Path, int]) -> None:
     program, pid = started
     program.unlink()
     program.touch()
     assert systemd.command_of(pid)[0] != str(program)
 
 
-def test_a_unit_that_a_run_wrote_and_did_not_tell_systemd_of_is_told_by_the_next(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_the_next_run_reloads_a_unit_that_was_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     told: list[str] = []
     stale = False
 
@@ -67,9 +65,7 @@ def test_a_unit_that_a_run_wrote_and_did_not_tell_systemd_of_is_told_by_the_next
     assert len(told) == 2
 
 
-def test_variables_that_etcd_would_read_are_found_wherever_somebody_has_set_them(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_etcd_variables_are_found_wherever_they_are_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     drop_ins = tmp_path / "etcd.service.d"
     drop_ins.mkdir()
     settings = tmp_path / "default"

@@ -1,4 +1,4 @@
-"""Whether a machine's clock is kept: what counts as synchronised, and what is said where nobody keeps it."""
+"""Whether a machine's clock is synchronised, and the message if no time service runs."""
 
 import ctypes
 import shutil
@@ -15,7 +15,7 @@ TRACKING = "Reference ID    : A9FEA97B (169.254.169.123)\nStratum         : 4\nL
 
 
 class Clock:
-    """What the kernel and the programs of a machine say."""
+    """The answers of a machine's kernel and programs."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.state, self.maxerror = 5, 16_000_000
@@ -44,14 +44,14 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     ("kernel", "active", "leap"),
     [
         ((0, 16_000_000), "systemd-timesyncd", ""),
-        # chrony without rtcsync: the flag stays, the error is known.
+        # chrony without rtcsync: the kernel flag stays, but the error is known.
         ((5, 31_250), "chrony", "Normal"),
         ((5, 15_999_999), "", ""),
-        # chrony that may not set the clock: -x, in a container.
+        # chrony that cannot set the clock: -x, in a container.
         ((5, 16_000_000), "chronyd", "Normal"),
     ],
 )
-def test_what_is_synchronised_is_synchronised(
+def test_a_synchronised_clock_is_recognised(
     clock: Clock, capsys: pytest.CaptureFixture[str], kernel: tuple[int, int], active: str, leap: str
 ) -> None:
     clock.state, clock.maxerror = kernel
@@ -61,7 +61,7 @@ def test_what_is_synchronised_is_synchronised(
 
 
 @pytest.mark.parametrize("active", ["chrony", "systemd-timesyncd", "ntpsec"])
-def test_a_time_service_that_has_not_synchronised_is_refused_by_its_name(clock: Clock, active: str) -> None:
+def test_an_unsynchronised_time_service_is_refused_by_name(clock: Clock, active: str) -> None:
     clock.active = active
     with pytest.raises(NodeError, match=f"{active} has not synchronised the clock"):
         time_service.check(0)
@@ -72,5 +72,5 @@ def test_no_time_service_is_a_warning(clock: Clock, capsys: pytest.CaptureFixtur
     assert "warning: no time service runs here" in capsys.readouterr().err
 
 
-def test_the_kernel_of_this_computer_is_asked_without_an_error() -> None:
+def test_the_real_kernel_can_be_asked() -> None:
     assert time_service._synchronised() in (True, False)

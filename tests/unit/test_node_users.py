@@ -1,4 +1,4 @@
-"""Etcd's users and roles as the configuration has them: against an etcd that knows the commands, killed anywhere."""
+"""Etcd's users and roles match the configuration: with a simulated etcd, killed at any command."""
 
 import base64
 import contextlib
@@ -24,7 +24,7 @@ class KilledError(Exception):
 
 
 class Etcd:
-    """What etcd knows of users, and etcdctl's commands for it, as etcd takes or refuses them."""
+    """Simulates users and roles in etcd, and etcdctl's commands for them."""
 
     def __init__(self) -> None:
         self.keys: dict[str, str] = {}
@@ -34,7 +34,7 @@ class Etcd:
         self.told: list[str] = []
         """The commands that changed something."""
         self.left = 10**6
-        """So many commands until the run is killed."""
+        """The number of commands before the run is killed."""
         self.kept: dict[str, User] = {}
         """Users that must have these keys all the time."""
 
@@ -136,10 +136,8 @@ def _assert_as_wanted(there: Etcd, wanted: Wanted) -> None:
 
 
 @given(st.lists(st.tuples(WANTED, st.integers(0, 40)), max_size=5), WANTED)
-def test_whatever_was_wanted_and_wherever_it_was_killed_the_next_run_gets_there(
-    history: list[tuple[Wanted, int]], wanted: Wanted
-) -> None:
-    """Nobody else's users and roles change; who is wanted before and after has its keys all the time."""
+def test_the_next_run_completes_a_killed_one(history: list[tuple[Wanted, int]], wanted: Wanted) -> None:
+    """Foreign users and roles never change; a user that is configured before and after keeps its keys all the time."""
     there = Etcd()
     there.users["theirs"], there.roles["their-role"] = {"their-role"}, {("/", "0"): 2}
     with pytest.MonkeyPatch.context() as monkeypatch:
@@ -161,7 +159,7 @@ def test_whatever_was_wanted_and_wherever_it_was_killed_the_next_run_gets_there(
     assert there.roles["their-role"] == {("/", "0"): 2}
 
 
-def test_without_authentication_one_question_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_authentication_one_request_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     there = Etcd()
     there.users["somebody"], there.roles["root"], there.enabled = {"root"}, {}, False
     there.left = 1
@@ -169,7 +167,7 @@ def test_without_authentication_one_question_is_asked(monkeypatch: pytest.Monkey
     assert there.told == []
 
 
-def test_authentication_that_somebody_else_turned_on_is_left_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_foreign_authentication_is_left_on(monkeypatch: pytest.MonkeyPatch) -> None:
     there = Etcd()
     there.roles["root"] = {}
     there.users = {name: {"root"} for name in ROOTS}
@@ -189,7 +187,7 @@ def test_authentication_is_turned_on_last_and_off_first(monkeypatch: pytest.Monk
     assert there.told[-1] == "del external-etcd/authentication"
 
 
-def test_a_user_of_that_name_that_somebody_else_has_made_is_refused_with_nothing_changed(
+def test_a_foreign_user_of_the_same_name_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     there = Etcd()
@@ -198,7 +196,7 @@ def test_a_user_of_that_name_that_somebody_else_has_made_is_refused_with_nothing
         _settle(there, {"x": User("/a/", "read")}, monkeypatch)
     assert "etcdctl user delete x" in caught.value.remedy
     assert there.told == []
-    # And so before anything restarts, where somebody can be asked; one of ours is no stranger.
+    # Also before any restart, if a member can be asked; a user of the program is not foreign.
     wanted = {"users": {"x": {"prefix": "/a/", "permission": "read"}}}
     with pytest.raises(NodeError, match="a user x that this program did not make"):
         users.refuse_taken(a_spec(**wanted), ["10.99.0.11"])
@@ -207,6 +205,6 @@ def test_a_user_of_that_name_that_somebody_else_has_made_is_refused_with_nothing
     users.refuse_taken(a_spec(**wanted), ["10.99.0.11"])
 
 
-def test_the_roots_and_the_keys_are_those_that_configurations_are_checked_with() -> None:
+def test_root_users_and_reserved_keys_match_the_planner() -> None:
     assert users.ROOTS == ROOTS
     assert users.MARK.startswith(OWN_KEYS)

@@ -1,4 +1,4 @@
-"""Which etcd may run beside, and after, which."""
+"""Which etcd versions may run together, and in which order."""
 
 import contextlib
 
@@ -47,7 +47,7 @@ def test_versions_change_by_one_minor_from_and_to_a_late_enough_patch(
 
 
 @given(A_VERSION, st.dictionaries(st.sampled_from(["etcd-1", "etcd-2", "etcd-3"]), A_VERSION))
-def test_whatever_runs_no_accepted_version_is_more_than_one_minor_away(wanted: str, running: dict[str, str]) -> None:
+def test_accepted_versions_differ_by_at_most_one_minor(wanted: str, running: dict[str, str]) -> None:
     with contextlib.suppress(NodeError):
         versions.refuse_version(wanted, running)
         for version in running.values():
@@ -55,7 +55,7 @@ def test_whatever_runs_no_accepted_version_is_more_than_one_minor_away(wanted: s
 
 
 @given(A_VERSION, A_VERSION)
-def test_from_where_a_member_may_go_back_to_it_may_go_forward_again(higher: str, lower: str) -> None:
+def test_a_downgraded_member_can_be_upgraded_again(higher: str, lower: str) -> None:
     assume(versions.minor(higher) > versions.minor(lower))
     try:
         versions.refuse_version(lower, {"etcd-1": higher})
@@ -73,7 +73,7 @@ def test_from_where_a_member_may_go_back_to_it_may_go_forward_again(higher: str,
         ({"etcd-2": "3.5.35", "etcd-3": "3.5.35"}, "Set the version to 3.5.35"),
     ],
 )
-def test_a_member_joins_only_with_a_minor_that_another_one_runs(running: dict[str, str], said: str) -> None:
+def test_a_member_joins_only_with_a_running_minor(running: dict[str, str], said: str) -> None:
     if not said:
         versions.refuse_joining_version("etcd-1", "3.6.16", running)
         return
@@ -81,19 +81,19 @@ def test_a_member_joins_only_with_a_minor_that_another_one_runs(running: dict[st
         versions.refuse_joining_version("etcd-1", "3.6.16", running)
 
 
-def test_nobody_joins_or_leaves_while_the_members_run_different_minors() -> None:
+def test_membership_is_frozen_while_minors_are_mixed() -> None:
     versions.refuse_mixed("etcd-4 would join", {"etcd-1": "3.6.11", "etcd-2": "3.6.16"})
     with pytest.raises(NodeError, match=r"etcd-4 would join, .*\(etcd-1 3.6.16, etcd-2 3.5.35\)"):
         versions.refuse_mixed("etcd-4 would join", {"etcd-1": "3.6.16", "etcd-2": "3.5.35"})
 
 
-def test_the_cluster_is_told_to_go_back_only_when_it_works_as_the_later_version() -> None:
+def test_a_downgrade_is_enabled_only_at_the_later_version() -> None:
     def needed(*clusters: str) -> bool:
         seen = {f"etcd-{n}": Seen("3.6.16", cluster) for n, cluster in enumerate(clusters)}
         return versions.needs_permission("3.5.35", seen)
 
     assert needed("3.6.0", "3.6.0")
-    # An upgrade that has not reached everybody, or a downgrade that has begun.
+    # An incomplete upgrade, or a downgrade in progress.
     assert not needed("3.5.0", "3.5.0")
     with pytest.raises(NodeError, match=r"disagree .*\(etcd-0: 3.6.0; etcd-1: 3.5.0\)|disagree"):
         needed("3.6.0", "3.5.0")
@@ -108,11 +108,11 @@ def test_the_cluster_is_told_to_go_back_only_when_it_works_as_the_later_version(
         (Seen("3.6.16", "3.6.0", "3.6.0"), False),
     ],
 )
-def test_an_older_program_waits_until_cluster_and_data_are_of_its_version(seen: Seen, *, may: bool) -> None:
+def test_an_older_etcd_waits_for_the_cluster_and_data_version(seen: Seen, *, may: bool) -> None:
     assert versions.may_run("3.5.35", seen) == may
 
 
-def test_the_next_minor_waits_until_the_cluster_works_as_the_one_before() -> None:
+def test_the_next_minor_waits_for_the_cluster_version() -> None:
     assert versions.may_follow("3.7.3", Seen("3.6.16", "3.6.0"))
     assert versions.may_follow("3.7.3", Seen("3.7.3", "3.6.0"))
     assert not versions.may_follow("3.7.3", Seen("3.6.16", "3.5.0"))

@@ -34,14 +34,14 @@ def test_another_number_of_members_is_refused(count: int, rule: str, remedy: str
 
 
 @given(st.integers(1, 99))
-def test_two_majorities_always_share_a_member_and_the_tolerated_loss_leaves_one(members: int) -> None:
+def test_majorities_overlap_and_survive_tolerated_losses(members: int) -> None:
     assert 2 * quorum(members) > members
     assert members - tolerated(members) == quorum(members)
     assert tolerated(members) == tolerated(members - 1 if members % 2 == 0 else members)
 
 
 @pytest.mark.parametrize("name", ["Etcd-1", "-a", "a-", "a.b", "a_b", "", "a" * 64, "a\n", "ä", None, 1])
-def test_a_name_that_is_no_dns_label_is_refused(name: object) -> None:
+def test_a_name_must_be_a_dns_label(name: object) -> None:
     [problem] = addresses.check_name(name, "machines[0].name")
     assert "DNS label" in problem.rule
     assert problem.key == "machines[0].name"
@@ -53,7 +53,7 @@ def test_every_dns_label_is_accepted(name: str) -> None:
 
 
 @given(st.text(min_size=1, max_size=80))
-def test_the_name_that_a_refusal_suggests_is_accepted(name: str) -> None:
+def test_a_suggested_name_is_accepted(name: str) -> None:
     for problem in addresses.check_name(name, "name"):
         suggested = re.fullmatch(r"Write it as '(.*)'|.*", problem.remedy)
         assert suggested is not None
@@ -86,7 +86,7 @@ def test_the_name_that_a_refusal_suggests_is_accepted(name: str) -> None:
         ("FD00::1", "shortest form"),
     ],
 )
-def test_an_address_that_others_cannot_reach_is_refused(address: object, rule: str) -> None:
+def test_an_unreachable_address_is_refused(address: object, rule: str) -> None:
     [problem] = addresses.check_address(address, "machines[2].address")
     assert rule in problem.rule
     assert problem.key == "machines[2].address"
@@ -94,7 +94,7 @@ def test_an_address_that_others_cannot_reach_is_refused(address: object, rule: s
 
 
 @given(st.one_of(st.ip_addresses(v=4, network="10.0.0.0/8"), st.ip_addresses(v=6, network="fd00::/8")))
-def test_every_private_address_is_accepted_and_its_url_holds_it(
+def test_every_private_address_is_accepted_and_makes_a_url(
     address: ipaddress.IPv4Address | ipaddress.IPv6Address,
 ) -> None:
     assert addresses.check_address(str(address), "address") == []
@@ -102,14 +102,14 @@ def test_every_private_address_is_accepted_and_its_url_holds_it(
     assert addresses.url(str(address), 2379) == f"https://{host}:2379"
 
 
-def test_the_same_name_and_the_same_address_twice_are_both_refused_and_name_the_first() -> None:
+def test_duplicate_names_and_addresses_are_refused() -> None:
     problems = addresses.check_members([("a", "10.0.0.1"), ("a", "10.0.0.1"), ("b", "10.0.0.1")], "machines")
     assert [problem.key for problem in problems] == ["machines[1].name", "machines[1].address", "machines[2].address"]
     assert "machines[0].name is 'a' too" in problems[0].rule
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcde"), st.sampled_from(["10.0.0.1", "10.0.0.2", "x"])), max_size=9))
-def test_accepted_members_are_odd_in_number_and_all_different(members: list[tuple[str, str]]) -> None:
+def test_accepted_members_are_odd_in_number_and_distinct(members: list[tuple[str, str]]) -> None:
     if not addresses.check_members(members):
         assert len(members) in (1, 3, 5, 7)
         assert len({name for name, _ in members}) == len({address for _, address in members}) == len(members)

@@ -1,4 +1,4 @@
-"""Which certificate authorities a cluster may trust, and which of them may issue."""
+"""Which CAs a cluster may trust, and which of them may issue."""
 
 import time
 from typing import Any
@@ -17,15 +17,13 @@ PLANS = st.builds(AuthorityPlan, st.one_of(NAMES, st.text(max_size=4)), st.boole
 
 
 @given(st.lists(NAMES, min_size=1, unique=True), st.data())
-def test_any_authorities_of_different_names_that_are_made_are_accepted_whichever_issues(
-    names: list[str], data: st.DataObject
-) -> None:
+def test_created_authorities_need_only_distinct_names(names: list[str], data: st.DataObject) -> None:
     issuer = data.draw(st.sampled_from(names))
     assert check_authorities([AuthorityPlan(name) for name in names], issuer) == []
 
 
 @given(st.lists(PLANS, max_size=4), st.one_of(NAMES, st.text(max_size=4)), st.data())
-def test_what_is_accepted_has_one_issuer_that_can_sign_and_no_name_twice(
+def test_accepted_authorities_are_distinct_with_one_issuer(
     plans: list[AuthorityPlan], other: str, data: st.DataObject
 ) -> None:
     issuer = data.draw(st.sampled_from([*(plan.name for plan in plans), other]))
@@ -38,7 +36,7 @@ def test_what_is_accepted_has_one_issuer_that_can_sign_and_no_name_twice(
 
 
 @given(st.lists(PLANS, max_size=4), st.lists(PLANS, min_size=1, max_size=3), st.data())
-def test_what_is_accepted_for_peers_has_one_issuer_that_can_sign_and_nothing_is_given_twice(
+def test_accepted_peer_authorities_are_distinct_with_one_issuer(
     plans: list[AuthorityPlan], others: list[AuthorityPlan], data: st.DataObject
 ) -> None:
     issuer = data.draw(st.sampled_from([*(plan.name for plan in [*plans, *others]), "-"]))
@@ -63,7 +61,7 @@ HISTORIES = st.fixed_dictionaries(
 
 
 @given(HISTORIES, st.lists(PLANS, max_size=3))
-def test_what_a_cluster_has_that_exists_is_not_changed_by_what_authorities_it_is_given(
+def test_existing_certificates_do_not_depend_on_given_authorities(
     before: dict[str, Any], plans: list[AuthorityPlan]
 ) -> None:
     differs = any(before.get(f"peer_{key}", before[key]) != before[key] for key in ("trusted", "issuer"))
@@ -76,7 +74,7 @@ def test_the_bundle_has_every_certificate_once_in_the_given_order(order: list[Ow
     assert text == "".join(authority.certificate for authority in order)
 
 
-def test_one_certificate_twice_and_two_that_cannot_be_told_apart_are_refused() -> None:
+def test_duplicate_and_indistinguishable_certificates_are_refused() -> None:
     assert check_different({"x": A.certificate, "y": B.certificate}) == []
     [same] = check_different({"x": A.certificate, "y": A.certificate.replace("\n", "\r\n")})
     assert (same.key, "one of x" in same.rule) == ("y", True)
@@ -84,7 +82,7 @@ def test_one_certificate_twice_and_two_that_cannot_be_told_apart_are_refused() -
     assert (twin.key, twin.value) == ("y", "commonName=a")
 
 
-def test_how_long_an_authority_lives_that_only_is_trusted_is_not_asked() -> None:
+def test_the_lifetime_of_a_trusted_only_authority_is_ignored() -> None:
     in_eleven_years = 11 * 365 * 86400 + time.time()
     assert check_authority(A.certificate, None, 8760, now=in_eleven_years, issues=False) == []
     assert check_authority(A.certificate, A.private_key, 8760, now=in_eleven_years)

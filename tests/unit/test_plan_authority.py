@@ -1,4 +1,4 @@
-"""A certificate authority of the user's own is checked before anything is made with it."""
+"""A user's own CA is checked before it is used."""
 
 import datetime
 import os
@@ -79,7 +79,7 @@ def problems(given: str, key: str, hours: int = 8760) -> list[str]:
 
 @pytest.mark.parametrize("key", [EC_KEY, RSA_KEY, ed25519.Ed25519PrivateKey.generate()])
 @pytest.mark.parametrize("signing", [True, None])
-def test_a_sound_authority_is_accepted_with_every_kind_of_key(key: Key, signing: bool | None) -> None:
+def test_a_valid_authority_is_accepted_with_every_kind_of_key(key: Key, signing: bool | None) -> None:
     assert problems(certificate(key, signing=signing), pem(key)) == []
 
 
@@ -98,13 +98,13 @@ def test_a_key_of_another_certificate_is_refused(key: Key) -> None:
     assert "belongs to the certificate" in problem
 
 
-def test_a_key_with_a_passphrase_is_refused_and_none_is_asked_for() -> None:
+def test_an_encrypted_key_is_refused_without_a_prompt() -> None:
     [problem] = problems(certificate(), pem(EC_KEY, b"hunter2"))
     assert "Remove the passphrase" in problem
 
 
 @pytest.mark.parametrize("key", ["", "no key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"])
-def test_a_text_that_is_no_key_is_refused(key: str) -> None:
+def test_an_invalid_key_is_refused(key: str) -> None:
     [problem] = problems(certificate(), key)
     assert "authority.private_key" in problem
     assert "PEM format" in problem
@@ -114,7 +114,7 @@ def test_a_text_that_is_no_key_is_refused(key: str) -> None:
     "text",
     ["", "x", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----", certificate() * 2, certificate()[:200]],
 )
-def test_what_is_not_exactly_one_certificate_is_refused(text: str) -> None:
+def test_an_authority_must_be_exactly_one_certificate(text: str) -> None:
     [problem] = problems(text, pem(EC_KEY))
     assert "exactly one X.509 certificate" in problem
 
@@ -122,12 +122,12 @@ def test_what_is_not_exactly_one_certificate_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("authority", "signing"), [(False, False), (False, True), (None, None), (None, True), (True, False)]
 )
-def test_a_certificate_that_may_not_sign_others_is_refused(authority: bool | None, signing: bool | None) -> None:
+def test_an_authority_must_be_allowed_to_sign(authority: bool | None, signing: bool | None) -> None:
     [problem] = problems(certificate(authority=authority, signing=signing), pem(EC_KEY))
     assert "may sign others" in problem
 
 
-def test_an_authority_that_another_one_issued_is_refused() -> None:
+def test_an_intermediate_authority_is_refused() -> None:
     [problem] = problems(certificate(issuer="the-root"), pem(EC_KEY))
     assert "is a root" in problem
 
@@ -139,12 +139,12 @@ def test_an_expired_authority_is_refused() -> None:
     assert "2026-10-31T23:59:59Z" in problem
 
 
-def test_an_authority_that_is_not_valid_yet_is_refused() -> None:
+def test_an_authority_must_be_valid_already() -> None:
     [problem] = problems(certificate(start=NOW + DAY, end=NOW + 2 * DAY), pem(EC_KEY))
     assert "valid by now" in problem
 
 
-def test_an_authority_that_ends_before_its_certificates_is_refused() -> None:
+def test_an_authority_must_outlive_its_certificates() -> None:
     ends = NOW + datetime.timedelta(hours=100)
     [problem] = problems(certificate(end=ends), pem(EC_KEY), hours=101)
     assert "valid for 101 hours, it has 100 left" in problem
@@ -155,10 +155,8 @@ def test_two_faults_are_reported_together() -> None:
     assert len(problems(certificate(end=NOW - datetime.timedelta(hours=1)), pem(OTHER_KEY))) == 2
 
 
-def test_the_key_is_readable_by_nobody_else_while_it_is_checked_and_gone_afterwards(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    # The way of systems without files in memory.
+def test_the_key_file_is_private_and_deleted_after_the_check(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    # For systems without memfd.
     monkeypatch.delattr(os, "memfd_create", raising=False)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))

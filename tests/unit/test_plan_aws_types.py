@@ -1,4 +1,4 @@
-"""What names of instance types, images and volume types tell."""
+"""What the names of instance types, images and volume types mean."""
 
 import pytest
 from hypothesis import given
@@ -38,7 +38,7 @@ def test_the_architecture_of_an_instance_type_is_in_its_name(instance_type: str,
 
 
 @pytest.mark.parametrize("family", ["t2", "m4", "c3", "i3", "x1e"])
-def test_a_data_volume_on_a_machine_that_could_not_tell_which_one_it_is_is_refused(family: str) -> None:
+def test_a_data_volume_needs_a_nitro_instance(family: str) -> None:
     (found,) = aws_types.check_type(f"{family}.large", None, "debian-12", "instanceType", volume=True)
     assert "before Nitro" in found.rule
     assert aws_types.check_type(f"{family}.large", None, "debian-12", "instanceType", volume=False) == []
@@ -66,7 +66,7 @@ def test_a_data_volume_on_a_machine_built_on_nitro_is_accepted(family: str) -> N
         (AwsVolume(20, "gp4"), "volume.type", "gp3, gp2, io2, io1"),
     ],
 )
-def test_a_volume_that_there_is_not_is_refused(volume: AwsVolume, key: str, rule: str) -> None:
+def test_an_impossible_volume_is_refused(volume: AwsVolume, key: str, rule: str) -> None:
     (found,) = aws_types.check_volume(volume, str)
     assert found.key == key
     assert rule in found.rule
@@ -74,24 +74,24 @@ def test_a_volume_that_there_is_not_is_refused(volume: AwsVolume, key: str, rule
 
 
 @given(st.integers(1, 65536), st.integers(3000, 80000), st.integers(125, 2000))
-def test_a_gp3_volume_is_accepted_exactly_within_its_ratios(size: int, iops: int, throughput: int) -> None:
+def test_a_gp3_volume_must_be_within_its_ratios(size: int, iops: int, throughput: int) -> None:
     sound = iops <= max(3000, 500 * size) and 4 * throughput <= iops
     assert sound == (not aws_types.check_volume(AwsVolume(size, "gp3", iops, throughput), str))
 
 
 @given(st.integers(1, 65536))
-def test_a_gp3_volume_of_any_size_may_be_left_as_it_comes(size: int) -> None:
+def test_a_gp3_volume_of_any_size_can_use_defaults(size: int) -> None:
     assert aws_types.check_volume(AwsVolume(size), str) == []
 
 
 @pytest.mark.parametrize("architecture", cloud.ARCHITECTURES)
 @pytest.mark.parametrize("image", aws_types.IMAGES)
-def test_every_image_by_name_is_there_for_every_architecture(image: str, architecture: str) -> None:
+def test_every_named_image_exists_for_every_architecture(image: str, architecture: str) -> None:
     assert aws_types.IMAGES[image].names[architecture]
     assert aws_types.check_image(image, "image") == []
 
 
 @pytest.mark.parametrize("text", ["ami-", "ami-xyz", "0123456789abcdef0", "ami-0123456789abcdef01"])
-def test_what_is_no_id_is_refused(text: str) -> None:
+def test_an_invalid_id_is_refused(text: str) -> None:
     (found,) = aws_types.check_ami(text, "ami")
     assert "8 or 17 digits" in found.rule

@@ -1,5 +1,4 @@
-"""Zones of AWS: slots spread over them evenly, subnets that never overlap, and nothing that another name's coming or
-going moves."""
+"""AWS zones: slots are spread evenly, subnets never overlap, and adding or removing a slot moves no other one."""
 
 import ipaddress
 from collections import Counter
@@ -26,7 +25,7 @@ def slots(numbers: list[int]) -> list[tuple[str, str | None]]:
 
 
 @given(ZONES, st.integers(1, 9))
-def test_slots_numbered_in_a_row_are_spread_so_that_zones_differ_by_at_most_one(zones: list[str], count: int) -> None:
+def test_consecutive_slots_are_spread_evenly(zones: list[str], count: int) -> None:
     wanted = slots(list(range(1, count + 1)))
     counts = Counter(dict.fromkeys(zones, 0))
     counts.update(aws_zones.plan_zones(zones, wanted).values())
@@ -36,16 +35,14 @@ def test_slots_numbered_in_a_row_are_spread_so_that_zones_differ_by_at_most_one(
 
 
 @given(ZONES, NUMBERS, NUMBERS)
-def test_no_slot_changes_its_zone_when_another_one_is_added_or_removed(
-    zones: list[str], before: list[int], after: list[int]
-) -> None:
+def test_adding_or_removing_slots_keeps_the_other_zones(zones: list[str], before: list[int], after: list[int]) -> None:
     first = aws_zones.plan_zones(zones, slots(before))
     second = aws_zones.plan_zones(zones, slots(after))
     assert all(second[name] == zone for name, zone in first.items() if name in second)
 
 
 @given(ZONES, NUMBERS)
-def test_whatever_is_accepted_is_spread_evenly(zones: list[str], numbers: list[int]) -> None:
+def test_accepted_slots_are_spread_evenly(zones: list[str], numbers: list[int]) -> None:
     wanted = slots(numbers)
     counts = Counter(dict.fromkeys(zones, 0))
     counts.update(aws_zones.plan_zones(zones, wanted).values())
@@ -54,15 +51,13 @@ def test_whatever_is_accepted_is_spread_evenly(zones: list[str], numbers: list[i
 
 
 @given(ZONES, NUMBERS)
-def test_an_uneven_spread_is_accepted_when_every_slot_states_its_zone(zones: list[str], numbers: list[int]) -> None:
+def test_explicit_zones_may_be_uneven(zones: list[str], numbers: list[int]) -> None:
     planned = aws_zones.plan_zones(zones, slots(numbers))
     assert aws_zones.check_spread(zones, list(planned.items()), "slots", "zones") == []
 
 
 @given(VPCS, LETTERS)
-def test_planned_subnets_lie_in_the_vpc_and_never_overlap_each_other_or_that_of_the_bastion(
-    vpc: ipaddress.IPv4Network, letters: list[str]
-) -> None:
+def test_planned_subnets_are_in_the_vpc_and_never_overlap(vpc: ipaddress.IPv4Network, letters: list[str]) -> None:
     planned = [aws_zones.subnet_of(vpc, 0), *(aws_zones.planned_subnet(vpc, f"eu-west-1{each}") for each in letters)]
     found = [each for each in planned if each is not None]
     assert len(found) == len(planned)
@@ -71,7 +66,7 @@ def test_planned_subnets_lie_in_the_vpc_and_never_overlap_each_other_or_that_of_
 
 
 @given(VPCS, LETTERS)
-def test_a_subnet_follows_from_its_own_zone_alone(vpc: ipaddress.IPv4Network, letters: list[str]) -> None:
+def test_a_subnet_depends_only_on_its_zone(vpc: ipaddress.IPv4Network, letters: list[str]) -> None:
     alone = {each: aws_zones.planned_subnet(vpc, f"eu-west-1{each}") for each in "abcdef"}
     assert {each: aws_zones.planned_subnet(vpc, f"eu-west-1{each}") for each in letters}.items() <= alone.items()
 
@@ -102,7 +97,7 @@ def test_a_zone_is_a_region_and_a_letter(zone: str, region: str | None) -> None:
     assert aws_zones.region_of(zone) == region
 
 
-def test_zones_of_another_region_than_the_providers_or_the_first_are_refused() -> None:
+def test_zones_must_be_in_the_same_region() -> None:
     assert aws_zones.check_zones(["eu-west-1a", "eu-west-1b"], "zones", "eu-west-1") == []
     first, second = aws_zones.check_zones(["eu-west-1a", "eu-west-1b"], "zones", "eu-central-1")
     assert (first.key, second.key) == ("zones[0]", "zones[1]")

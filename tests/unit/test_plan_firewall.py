@@ -1,4 +1,4 @@
-"""Who may reach which port: the one list, and what the machine makes of it."""
+"""The list of who can connect to which port, and the machine's rules for it."""
 
 import ipaddress
 import subprocess
@@ -20,23 +20,23 @@ RANGES = st.lists(
 MEMBERS = ["10.1.1.11", "10.1.1.12", "10.1.1.13"]
 
 
-def test_peers_are_the_members_alone_and_clients_come_on_top() -> None:
+def test_only_members_are_peers_and_clients_are_added() -> None:
     rules = member_rules(MEMBERS, operators=["203.0.113.7/32"], clients=["10.1.2.0/24"], metrics=[])
     members = ["10.1.1.11/32", "10.1.1.12/31"]
     assert rules == {"22": ["203.0.113.7/32"], "2379": [*members, "10.1.2.0/24"], "2380": members, "2381": members}
 
 
-def test_without_operators_nobody_comes_by_ssh() -> None:
+def test_without_operators_ssh_is_closed() -> None:
     assert member_rules(MEMBERS, operators=[], clients=[], metrics=[])["22"] == []
 
 
-def test_where_ssh_is_left_alone_there_is_no_rule_for_it() -> None:
+def test_unmanaged_ssh_has_no_rule() -> None:
     rules = member_rules(MEMBERS, operators=None, clients=[], metrics=[])
     assert set(rules) == {"2379", "2380", "2381"}
     assert " 22" not in on_machine.render(rules)
 
 
-def test_ranges_of_both_families_stand_beside_each_other() -> None:
+def test_ipv4_and_ipv6_ranges_can_be_mixed() -> None:
     rules = member_rules(
         MEMBERS, operators=["2001:db8::/32", "203.0.113.0/24", "2001:db8:1::/48"], clients=[], metrics=[]
     )
@@ -44,26 +44,26 @@ def test_ranges_of_both_families_stand_beside_each_other() -> None:
 
 
 @given(RANGES, st.ip_addresses(v=4))
-def test_exactly_those_in_a_range_are_let_in(clients: list[str], stranger: ipaddress.IPv4Address) -> None:
+def test_only_addresses_in_a_range_are_admitted(clients: list[str], stranger: ipaddress.IPv4Address) -> None:
     rules = member_rules(MEMBERS, operators=[], clients=clients, metrics=[])
     wanted = str(stranger) in MEMBERS or any(stranger in ipaddress.IPv4Network(text) for text in clients)
     assert any(stranger in ipaddress.IPv4Network(text) for text in rules["2379"]) is wanted
 
 
-def test_the_order_of_what_is_given_makes_no_difference() -> None:
+def test_the_order_of_ranges_makes_no_difference() -> None:
     one = member_rules(MEMBERS, operators=["10.0.0.1/32", "10.0.0.9/32"], clients=[], metrics=[])
     other = member_rules(MEMBERS[::-1], operators=["10.0.0.9/32", "10.0.0.1/32"], clients=[], metrics=[])
     assert one == other
 
 
-def test_the_machine_drops_all_else_that_comes_to_its_ports() -> None:
+def test_the_machine_drops_all_other_traffic_to_its_ports() -> None:
     text = on_machine.render({"22": ["203.0.113.0/24", "2001:db8::/32"], "2380": ["10.1.1.11/32"]})
     assert "ip saddr { 203.0.113.0/24 } tcp dport 22 accept" in text
     assert "ip6 saddr { 2001:db8::/32 } tcp dport 22 accept" in text
     assert text.index("tcp dport 2380 accept") < text.index("tcp dport { 22, 2380 } drop")
 
 
-def test_nft_understands_the_rules(tmp_path: Path) -> None:
+def test_nft_accepts_the_rules(tmp_path: Path) -> None:
     require_program("nft", "nftables")
     rules = member_rules(MEMBERS, operators=["203.0.113.7/32", "2001:db8::/32"], clients=["10.1.2.0/24"], metrics=[])
     file = tmp_path / "rules.nft"
@@ -72,14 +72,14 @@ def test_nft_understands_the_rules(tmp_path: Path) -> None:
     assert done.returncode == 0 or "not permitted" in done.stderr.lower(), done.stderr
 
 
-def test_outside_of_a_network_is_every_address_but_its_own() -> None:
+def test_the_outside_of_a_network_is_its_complement() -> None:
     rules = member_rules(MEMBERS, operators=["203.0.113.7/32", *outside("10.1.0.0/16")], clients=[], metrics=[])
     ranges = [ipaddress.ip_network(text) for text in rules["22"]]
     assert sum(each.num_addresses for each in ranges if each.version == 4) == 2**32 - 2**16
     for address, inside in (("10.0.255.255", False), ("10.1.0.0", True), ("10.1.255.255", True), ("10.2.0.0", False)):
         assert any(ipaddress.ip_address(address) in each for each in ranges) != inside
     assert any(ipaddress.ip_address("2001:db8::7") in each for each in ranges)
-    # An operator inside it is let in by name.
+    # An operator inside it is admitted explicitly.
     assert (
         "10.1.9.9/32"
         in member_rules(MEMBERS, operators=["10.1.9.9/32", *outside("10.1.0.0/16")], clients=[], metrics=[])["22"]

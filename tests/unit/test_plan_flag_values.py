@@ -1,4 +1,4 @@
-"""Values of flags that etcd cannot start with, or with which members refuse each other: refused, as the binaries do."""
+"""Flag values with which etcd cannot start, or members refuse each other, are refused; the binaries agree."""
 
 import contextlib
 import socket
@@ -24,7 +24,7 @@ def problems(user: Flags, version: str = DEFAULT_ETCD) -> str:
     return "\n".join(map(str, flags.check_flags(parsed, user)))
 
 
-# Flags, and what the refusal says: etcd 3.6 itself ends with them.
+# Flags, and the text of the refusal: etcd 3.6 itself ends with them.
 ENDS: list[tuple[Flags, str]] = [
     ({"cipher-suites": "bogus"}, "etcd knows no cipher suite 'bogus'"),
     ({"cipher-suites": f"{ECDSA},"}, "etcd knows no cipher suite ''"),
@@ -52,7 +52,7 @@ ENDS: list[tuple[Flags, str]] = [
     ({"enable-distributed-tracing": "true", "distributed-tracing-sampling-rate": "1000001"}, "0 to 1000000"),
     ({"feature-gates": "LeaseCheckpointPersist=true"}, "LeaseCheckpointPersist needs LeaseCheckpoint"),
 ]
-# Etcd starts with these and does not do what it is for; or only on a machine it is seen.
+# Etcd starts with these, but they have no effect, or fail only on some machines.
 NO_USE: list[tuple[Flags, str]] = [
     ({"cipher-suites": RSA, "tls-max-version": "TLS1.2"}, f"Add {ECDSA}"),
     ({"peer-cert-allowed-cn": "etcd-1"}, "names of its own"),
@@ -70,7 +70,7 @@ NO_USE: list[tuple[Flags, str]] = [
     ({"max-learners": "0"}, "1 to"),
     ({"max-request-bytes": "0"}, "1 to"),
 ]
-# As hardened clusters have them.
+# Flags of hardened clusters.
 TAKEN: list[Flags] = [
     {},
     {"cipher-suites": f"{ECDSA},{RSA},TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256", "tls-max-version": "TLS1.2"},
@@ -91,7 +91,7 @@ def test_hardened_flags_that_work_are_accepted(user: Flags) -> None:
     assert problems(user) == ""
 
 
-def test_a_checkpoint_is_not_kept_without_one_in_3_5_either() -> None:
+def test_3_5_also_needs_checkpoints_to_persist_them() -> None:
     flag = "experimental-enable-lease-checkpoint"
     assert "needs LeaseCheckpoint" in problems({f"{flag}-persist": "true"}, "3.5.35")
     assert problems({f"{flag}-persist": "true", flag: "true"}, "3.5.35") == ""
@@ -108,7 +108,7 @@ def _ports(count: int) -> list[int]:
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with ca.crt, tls.crt and tls.key: ECDSA, as all that this program makes."""
+    """A folder with ca.crt, tls.crt and tls.key: ECDSA, like the program's own certificates."""
     folder, authority = tmp_path_factory.mktemp("pki"), OwnAuthority()
     certificate, key = authority.issue("etcd-1", ["localhost"], ["127.0.0.1"])
     for name, text in (("ca.crt", authority.certificate), ("tls.crt", certificate), ("tls.key", key)):
@@ -128,7 +128,7 @@ def etcd(version: str, certificates: Path, data: Path, user: Flags) -> Iterator[
         **{f"{kind}key-file": str(certificates / "tls.key") for kind in ("", "peer-")},
         **{f"{kind}trusted-ca-file": str(certificates / "ca.crt") for kind in ("", "peer-")},
         **{f"{kind}client-cert-auth": "true" for kind in ("", "peer-")},
-        # As the program has them.
+        # The program's own settings.
         **{"tls-min-version": "TLS1.2"},
     }
     words = [str(etcd_binary(version, "etcd")), *(f"--{flag}={value}" for flag, value in {**own, **user}.items())]
@@ -148,7 +148,7 @@ def healthy(version: str, certificates: Path, url: str) -> bool:
 
 
 @pytest.mark.parametrize(("user", "expected"), ENDS, ids=lambda each: str(each)[:60])
-def test_etcd_itself_ends_with_what_is_refused(user: Flags, expected: str, certificates: Path, tmp_path: Path) -> None:
+def test_etcd_itself_rejects_refused_flags(user: Flags, expected: str, certificates: Path, tmp_path: Path) -> None:
     with etcd(DEFAULT_ETCD, certificates, tmp_path / "data", user) as (process, _):
         assert process.wait(20) != 0
 
@@ -163,7 +163,7 @@ def test_every_release_serves_with_every_suite_and_with_tls_1_2_alone(
 
 
 @pytest.mark.parametrize("user", TAKEN, ids=lambda each: str(each)[:60])
-def test_etcd_itself_serves_with_what_is_accepted(user: Flags, certificates: Path, tmp_path: Path) -> None:
+def test_etcd_itself_serves_with_accepted_flags(user: Flags, certificates: Path, tmp_path: Path) -> None:
     _serves(DEFAULT_ETCD, certificates, tmp_path, user)
 
 
@@ -176,7 +176,7 @@ def _serves(version: str, certificates: Path, tmp_path: Path, user: Flags) -> No
 
 
 @pytest.mark.parametrize("version", ETCD_VERSIONS)
-def test_http_2_misses_its_suite_in_every_release(version: str, certificates: Path, tmp_path: Path) -> None:
+def test_every_release_needs_the_http_2_suite(version: str, certificates: Path, tmp_path: Path) -> None:
     user = {"cipher-suites": "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"}
     assert problems(user, version) != ""
     with etcd(version, certificates, tmp_path / "data", user) as (process, _):

@@ -1,4 +1,4 @@
-"""Flags of etcd: what is rendered, and which of the user's are refused."""
+"""Flags of etcd: which are rendered, and which of the user's are refused."""
 
 import pytest
 from hypothesis import given
@@ -31,7 +31,7 @@ def test_every_rendered_flag_is_known_to_its_version(series: str) -> None:
 
 
 @pytest.mark.parametrize("series", SERIES)
-def test_clients_and_peers_are_authenticated_and_the_quorum_is_protected(series: str) -> None:
+def test_default_flags_authenticate_and_protect_the_quorum(series: str) -> None:
     rendered = render(series)
     for flag in ("client-cert-auth", "peer-client-cert-auth", "pre-vote", "strict-reconfig-check"):
         assert rendered[f"--{flag}"] == "true"
@@ -53,31 +53,31 @@ def test_corruption_checks_and_watch_progress_have_the_names_of_each_minor() -> 
 
 
 @pytest.mark.parametrize("series", SERIES)
-def test_defaults_of_etcd_are_left_out_unless_set(series: str) -> None:
+def test_etcds_defaults_are_omitted_unless_set(series: str) -> None:
     rendered = render(series)
     for flag in ("heartbeat-interval", "election-timeout", "snapshot-count", "auto-compaction-mode", "logger"):
         assert f"--{flag}" not in rendered
     assert render(series, election_timeout_ms=2000)["--election-timeout"] == "2000"
 
 
-def test_metrics_are_on_loopback_unless_the_private_address_is_asked_for() -> None:
+def test_metrics_are_on_loopback_by_default() -> None:
     assert render("3.6")["--listen-metrics-urls"] == "http://127.0.0.1:2381"
     private = render("3.6", metrics="private")
     assert private["--listen-metrics-urls"] == "http://127.0.0.1:2381,http://10.0.0.1:2381"
 
 
-def test_gates_of_the_user_are_merged_with_ours_into_one_flag_and_win() -> None:
+def test_user_feature_gates_override_the_defaults() -> None:
     rendered = render("3.6", {"feature-gates": "SetMemberLocalAddr=true,CompactHashCheck=false"})
     assert rendered["--feature-gates"] == "CompactHashCheck=false,InitialCorruptCheck=true,SetMemberLocalAddr=true"
 
 
-def test_a_flag_of_the_user_replaces_a_default() -> None:
+def test_a_user_flag_replaces_a_default() -> None:
     rendered = render("3.6", {"watch-progress-notify-interval": "1m", "tls-min-version": "TLS1.3"})
     assert rendered["--watch-progress-notify-interval"] == "1m"
     assert rendered["--tls-min-version"] == "TLS1.3"
 
 
-def test_a_deprecated_flag_is_passed_on_under_its_new_name_with_a_warning() -> None:
+def test_a_deprecated_flag_gets_its_new_name_and_a_warning() -> None:
     user = {"experimental-watch-progress-notify-interval": "7s", "experimental-stop-grpc-service-on-defrag": "true"}
     assert messages("3.6", dict(user)) == ""
     rendered = render("3.6", user)
@@ -134,9 +134,7 @@ def test_a_flag_and_its_successor_together_are_refused() -> None:
         ("3.6", "peer-skip-client-san-verification", "true", "always show a certificate"),
     ],
 )
-def test_a_flag_that_cannot_be_set_is_refused_with_what_to_do(
-    series: str, flag: str, value: str, expected: str
-) -> None:
+def test_a_forbidden_flag_is_refused_with_a_remedy(series: str, flag: str, value: str, expected: str) -> None:
     [problem] = flags.check_flags(version(series), {flag: value})
     assert problem.key == f"flags.{flag}"
     assert expected in str(problem)
@@ -144,7 +142,7 @@ def test_a_flag_that_cannot_be_set_is_refused_with_what_to_do(
 
 
 @pytest.mark.parametrize("series", SERIES)
-def test_every_flag_that_the_program_renders_and_protects_is_refused_from_users(series: str) -> None:
+def test_flags_owned_by_the_program_are_refused(series: str) -> None:
     changeable = {"tls-min-version", "feature-gates"} | {
         name for name in known_flags.FLAGS[series] if "check" in name or "progress" in name
     }
@@ -152,12 +150,12 @@ def test_every_flag_that_the_program_renders_and_protects_is_refused_from_users(
         assert "owned by the program" in messages(series, {flag: "1"}), flag
 
 
-def test_initial_election_tick_advance_is_no_flag_of_bootstrap() -> None:
+def test_initial_election_tick_advance_is_not_a_bootstrap_flag() -> None:
     assert messages("3.6", {"initial-election-tick-advance": "false"}) == ""
 
 
 @pytest.mark.parametrize("series", SERIES)
-def test_every_deprecated_flag_is_known_and_warned_of(series: str) -> None:
+def test_every_deprecated_flag_gets_a_warning(series: str) -> None:
     for flag in known_flags.DEPRECATED[series]:
         assert flag in known_flags.FLAGS[series]
         assert "deprecated" in " ".join(flags.flag_warnings(version(series), {flag: "1"}))
@@ -167,7 +165,7 @@ _SAMPLES = {"boolean": "true", "integer": "7", "duration": "5s", "text": "x"}
 
 
 @given(st.sampled_from(SERIES), st.data())
-def test_whatever_is_accepted_is_rendered_and_known(series: str, data: st.DataObject) -> None:
+def test_accepted_flags_are_rendered_and_known(series: str, data: st.DataObject) -> None:
     names = data.draw(
         st.sets(st.sampled_from(sorted({*known_flags.FLAGS["3.5"], *known_flags.FLAGS["3.6"]})), max_size=6)
     )

@@ -16,23 +16,23 @@ def test_one_slot_may_be_raised() -> None:
     assert check_generations({"etcd-1": 1, "etcd-2": 1}, {"etcd-1": 2, "etcd-2": 1}) == []
 
 
-def test_two_slots_raised_at_once_are_refused_with_what_to_do() -> None:
+def test_raising_two_slots_together_is_refused_with_a_remedy() -> None:
     (problem,) = check_generations({"etcd-1": 1, "etcd-2": 1}, {"etcd-1": 2, "etcd-2": 2})
     assert problem.value == "etcd-1 from 1 to 2, etcd-2 from 1 to 2"
     assert problem.remedy == "Raise that of etcd-1 alone, run pulumi up, then raise the next"
 
 
-def test_a_generation_that_sinks_is_refused() -> None:
+def test_a_lower_generation_is_refused() -> None:
     (problem,) = check_generations({"etcd-1": 3}, {"etcd-1": 2})
     assert "only ever rises" in problem.rule
 
 
 @given(GENERATIONS)
-def test_the_same_again_is_always_allowed(generations: dict[str, int]) -> None:
+def test_unchanged_generations_are_allowed(generations: dict[str, int]) -> None:
     assert check_generations(generations, generations) == []
 
 
 @given(GENERATIONS, GENERATIONS)
-def test_what_is_allowed_replaces_at_most_one_machine(before: dict[str, int], after: dict[str, int]) -> None:
+def test_an_allowed_change_replaces_at_most_one_machine(before: dict[str, int], after: dict[str, int]) -> None:
     changed = [name for name in before if after.get(name, before[name]) != before[name]]
     assert check_generations(before, after) != [] or len(changed) <= 1

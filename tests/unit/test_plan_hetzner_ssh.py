@@ -1,4 +1,4 @@
-"""The way to machines that filter ssh themselves: an edit that would find it closed is refused, with the order."""
+"""Machines that filter ssh themselves: an edit that would lose access is refused, with the order of steps."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ HOST = "jump.example"
 
 
 def plan(*operators: str, bastion: str | None = None, another: bool = False) -> HetznerPlan:
-    """`bastion` is the private address of one that is made, empty for the default."""
+    """`bastion` is the private address of a created one, empty for the default."""
     made = None if bastion is None else HetznerBastion("fsn1", "cx23", address=bastion or None)
     return replace(PLAN, operators=operators, bastion=made, through_another_bastion=another)
 
@@ -24,7 +24,7 @@ DIRECT, BEHIND = plan(OFFICE), plan(OFFICE, bastion="")
 
 
 def refused(before: HetznerPlan, after: HetznerPlan, *, hosts: tuple[str, str] = (HOST, HOST)) -> list[tuple[str, str]]:
-    """Key and value of what is wrong with the step from one to the other, which passes through the stack's outputs."""
+    """Key and value of the errors of this change, with the stack's outputs in between."""
     left = read_way_in(_way(before, hosts[0]).data())
     problems = check_way_in(left, after, _way(after, hosts[1]), "bastion", "operators")
     return [(problem.key, problem.value) for problem in problems]
@@ -34,13 +34,13 @@ def _way(wanted: HetznerPlan, host: str) -> WayIn:
     return way_in(wanted, host if wanted.through_another_bastion else "")
 
 
-def test_a_bastion_at_the_default_address_comes_and_goes_without_an_order() -> None:
+def test_a_bastion_at_the_default_address_needs_no_preparation() -> None:
     assert refused(DIRECT, BEHIND) == []
     assert refused(BEHIND, BEHIND) == []
     assert refused(BEHIND, DIRECT) == []
 
 
-def test_operators_may_change_while_the_way_stays() -> None:
+def test_operators_can_change_if_the_access_path_stays() -> None:
     assert refused(DIRECT, plan(HOME)) == []
     assert refused(BEHIND, plan(HOME, bastion="")) == []
     assert refused(plan(JUMP, another=True), plan("10.1.9.8/32", another=True)) == []
@@ -57,7 +57,7 @@ def test_operators_may_change_while_the_way_stays() -> None:
         (plan(JUMP, another=True), plan(OFFICE, bastion=""), ("bastion.address", "10.1.1.5")),
     ],
 )
-def test_a_way_that_is_closed_is_refused_and_open_when_its_address_was_an_operators_first(
+def test_a_new_access_path_must_first_be_an_operators_address(
     before: HetznerPlan, after: HetznerPlan, said: tuple[str, str]
 ) -> None:
     assert refused(before, after) == [said]
@@ -66,7 +66,7 @@ def test_a_way_that_is_closed_is_refused_and_open_when_its_address_was_an_operat
     assert refused(known, after) == []
 
 
-def test_another_bastion_that_exists_has_to_be_an_operator_already() -> None:
+def test_another_existing_bastion_must_already_be_an_operator() -> None:
     one, both = plan(JUMP, another=True), plan(JUMP, "10.1.9.8/32", another=True)
     assert refused(one, both, hosts=("one", "two")) == [("operators", "10.1.9.8/32")]
     assert refused(both, plan("10.1.9.8/32", another=True), hosts=("one", "two")) == []
@@ -77,7 +77,7 @@ def test_machines_admit_the_bastion_and_the_operators_and_no_member(wanted: Hetz
     assert _admits(way_in(wanted), "10.1.1.5")
     assert _admits(way_in(wanted), OFFICE.partition("/")[0])
     assert not _admits(way_in(wanted), "10.1.1.4")
-    # A member may have that address where no bastion is made.
+    # A member may have that address if no bastion is created.
     taken = [HetznerSlot(name="etcd-5", location="fsn1", server_type="cx23", address="10.1.1.5")]
     assert not _admits(way_in(replace(DIRECT, slots=taken)), "10.1.1.5")
 

@@ -1,4 +1,4 @@
-"""The committed table of flags agrees with what the binaries of etcd say and accept."""
+"""The committed table of flags agrees with etcd's binaries."""
 
 import re
 import subprocess
@@ -11,7 +11,7 @@ from tests.support.versions import ETCD_VERSIONS
 from tools.etcd import etcd_binary
 
 _SAMPLES = {"boolean": "true", "integer": "7", "duration": "5s", "text": "x"}
-# Texts that are checked while etcd reads its command line.
+# String values that etcd validates while it reads its command line.
 _SHAPED = {
     "cors": "*",
     "discovery-fallback": "exit",
@@ -20,7 +20,7 @@ _SHAPED = {
     "proxy": "off",
     "v2-deprecation": "write-only",
 }
-# Flags that the help lists outside its list, or that end etcd at once.
+# Flags outside the help's list, or that make etcd exit at once.
 _NO_SETTINGS = {"config-file", "version", "help"}
 # The help of 3.7 still lists these; the binary refuses them.
 _ONLY_IN_HELP = {"3.7": {"discovery", "discovery-proxy"}}
@@ -42,14 +42,14 @@ def help_of(version: str) -> str:
 
 
 @pytest.mark.parametrize("version", ETCD_VERSIONS)
-def test_the_table_holds_exactly_the_flags_of_the_help(version: str) -> None:
+def test_the_table_has_exactly_the_flags_of_the_help(version: str) -> None:
     listed = set(re.findall(r"^  --([a-z0-9-]+)", help_of(version), re.MULTILINE)) - _NO_SETTINGS
     series = series_of(version)
     assert set(known_flags.FLAGS[series]) == listed - _ONLY_IN_HELP.get(series, set())
 
 
 @pytest.mark.parametrize("version", ETCD_VERSIONS)
-def test_the_binary_accepts_every_flag_of_the_table_with_a_value_of_its_kind(version: str) -> None:
+def test_the_binary_accepts_every_flag_of_the_table(version: str) -> None:
     arguments = []
     for flag, kind in known_flags.FLAGS[series_of(version)].items():
         value = _SHAPED.get(flag, "https://10.0.0.1:1" if flag.endswith("-urls") else _SAMPLES[kind])
@@ -61,7 +61,7 @@ def test_the_binary_accepts_every_flag_of_the_table_with_a_value_of_its_kind(ver
 
 
 @pytest.mark.parametrize("version", ETCD_VERSIONS)
-def test_the_binary_accepts_everything_that_is_rendered(version: str) -> None:
+def test_the_binary_accepts_all_rendered_flags(version: str) -> None:
     parsed = versions.parse(version)
     assert parsed is not None
     user = {"max-txn-ops": "256", "auto-compaction-mode": "revision", "log-level": "debug"}
@@ -82,13 +82,13 @@ def test_the_binary_accepts_everything_that_is_rendered(version: str) -> None:
 
 
 @pytest.mark.parametrize("version", ETCD_VERSIONS)
-def test_the_table_holds_exactly_the_feature_gates_of_the_help(version: str) -> None:
+def test_the_table_has_exactly_the_feature_gates_of_the_help(version: str) -> None:
     listed = re.findall(r"^    (\w+)=true\|false \(", help_of(version), re.MULTILINE)
     assert known_flags.GATES[series_of(version)] == set(listed)
 
 
 @pytest.mark.parametrize("version", ETCD_VERSIONS)
-def test_what_the_help_calls_deprecated_has_a_successor_or_is_listed_as_deprecated(version: str) -> None:
+def test_deprecated_flags_have_a_successor_or_are_listed(version: str) -> None:
     series = series_of(version)
     for flag, text in re.findall(r"^  --([a-z0-9-]+).*\n\s+(.*)$", help_of(version), re.MULTILINE):
         if flag not in known_flags.FLAGS[series] or flag.startswith(("discovery", "proxy")):

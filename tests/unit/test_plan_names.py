@@ -1,4 +1,4 @@
-"""Further names in certificates: what is accepted, and for whom."""
+"""Additional names in certificates: which are accepted, and for which member."""
 
 import ipaddress
 
@@ -12,7 +12,7 @@ MEMBERS = [("etcd-1", "10.0.0.11"), ("etcd-2", "10.0.0.12"), ("etcd-3", "fd00::1
 
 
 def problems(*shared: object, **own: list[object]) -> str:
-    """For `etcd_2=[...]` a name of that member."""
+    """`etcd_2=[...]` gives a name of that member."""
     listed = [(name, address, own.get(name.replace("-", "_"), [])) for name, address in MEMBERS]
     return "\n".join(map(str, names.check_extra_names(listed, shared)))  # type: ignore[arg-type]
 
@@ -20,7 +20,7 @@ def problems(*shared: object, **own: list[object]) -> str:
 @pytest.mark.parametrize(
     "name", ["etcd.example.com", "etcd", "*.etcd.example.com", "10.0.0.5", "fd00::5", "xn--bcher-kva.example", "a.b1"]
 )
-def test_dns_names_and_addresses_are_accepted_for_all_and_for_one(name: str) -> None:
+def test_names_and_addresses_are_accepted_for_all_or_one(name: str) -> None:
     assert problems(name) == ""
     assert problems(etcd_2=[name]) == ""
 
@@ -47,26 +47,26 @@ def test_dns_names_and_addresses_are_accepted_for_all_and_for_one(name: str) -> 
         ("localhost", "Every server certificate has localhost"),
     ],
 )
-def test_what_is_no_name_of_a_certificate_is_refused(name: object, expected: str) -> None:
+def test_an_invalid_certificate_name_is_refused(name: object, expected: str) -> None:
     assert expected in problems(name)
     assert "extra_names[0]: given" in problems(name)
     assert "members[1].extra_names[0]: given" in problems(etcd_2=[name])
 
 
 @pytest.mark.parametrize("name", ["etcd-1", "10.0.0.11"])
-def test_a_name_of_one_member_is_in_no_certificate_of_another(name: str) -> None:
+def test_a_members_name_is_never_in_anothers_certificate(name: str) -> None:
     assert "would pass for that member's" in problems(name)
     assert "would pass for that member's" in problems(etcd_2=[name])
     assert "have its own name and address" in problems(etcd_1=[name])
     assert "would pass for that member's" in problems(etcd_1=["front.example.com"], etcd_2=["front.example.com"])
 
 
-def test_no_name_stands_twice() -> None:
+def test_a_duplicate_name_is_refused() -> None:
     assert "No name stands twice" in problems("etcd.example.com", "etcd.example.com")
 
 
 @given(st.lists(st.one_of(st.ip_addresses().map(str), st.from_regex(r"[a-z*.0-9-]{1,12}", fullmatch=True))))
-def test_what_is_accepted_is_either_an_address_or_a_dns_name(given_names: list[str]) -> None:
+def test_an_accepted_name_is_an_address_or_a_dns_name(given_names: list[str]) -> None:
     if problems(*given_names):
         return
     dns, addresses = names.split(given_names)

@@ -1,4 +1,4 @@
-"""Addresses of slots: no two alike, and none that another slot's coming or going changes."""
+"""Addresses of slots: unique, and independent of the other slots."""
 
 import ipaddress
 
@@ -27,7 +27,7 @@ def problems(*wanted: CloudSlot, subnet: str = "10.1.1.0/24") -> list[str]:
 
 
 @given(NUMBERS)
-def test_no_two_slots_have_the_same_address_and_all_lie_in_the_subnet(numbers: list[int]) -> None:
+def test_slot_addresses_are_unique_and_in_the_subnet(numbers: list[int]) -> None:
     addresses = slots.plan_addresses(SUBNET, named(numbers))
     assert len(set(addresses.values())) == len(numbers)
     assert all(ipaddress.ip_address(address) in SUBNET for address in addresses.values())
@@ -35,7 +35,7 @@ def test_no_two_slots_have_the_same_address_and_all_lie_in_the_subnet(numbers: l
 
 
 @given(NUMBERS, st.data())
-def test_an_address_stays_when_another_slot_is_added_removed_or_moved(numbers: list[int], data: st.DataObject) -> None:
+def test_an_address_does_not_depend_on_other_slots(numbers: list[int], data: st.DataObject) -> None:
     before = slots.plan_addresses(SUBNET, named(numbers))
     others = data.draw(st.permutations(numbers + data.draw(NUMBERS.map(lambda new: [n for n in new if n > 200]))))
     kept = data.draw(st.lists(st.sampled_from(others), min_size=1, unique=True))
@@ -44,7 +44,7 @@ def test_an_address_stays_when_another_slot_is_added_removed_or_moved(numbers: l
 
 
 @given(st.integers(8, 28), st.integers(0, 300_000))
-def test_a_planned_address_is_never_one_of_the_subnets_own(length: int, number: int) -> None:
+def test_a_planned_address_is_never_reserved(length: int, number: int) -> None:
     subnet = ipaddress.IPv4Network(f"10.0.0.0/{length}")
     address = slots.planned(subnet, f"etcd-{number}")
     if address is not None:
@@ -60,7 +60,7 @@ def test_the_number_in_the_name_is_the_number_in_the_address() -> None:
     }
 
 
-def test_a_given_address_goes_before_the_planned_one() -> None:
+def test_a_configured_address_overrides_the_planned_one() -> None:
     assert slots.plan_addresses(SUBNET, [slot("etcd-1", "10.1.1.99")]) == {"etcd-1": "10.1.1.99"}
 
 
@@ -77,7 +77,7 @@ def test_a_given_address_goes_before_the_planned_one() -> None:
         (slot("a", "10.1.1.11/24"), "without port or prefix length"),
     ],
 )
-def test_an_address_that_cannot_be_is_refused(slot: CloudSlot, said: str) -> None:
+def test_an_invalid_address_is_refused(slot: CloudSlot, said: str) -> None:
     (found,) = problems(slot)
     assert said in found
     assert found.startswith("slots[0].address: given ")

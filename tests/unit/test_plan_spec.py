@@ -29,7 +29,7 @@ MEMBERS = tuple(MemberPlan(f"etcd-{number}", f"10.0.0.1{number}") for number in 
 PLAN = ClusterPlan("dev", MEMBERS, program="0123456789ab")
 
 
-def test_the_specification_has_the_shape_that_the_machine_reads() -> None:
+def test_the_specification_has_the_expected_structure() -> None:
     spec = member_specs(PLAN)["etcd-2"]
     flags = spec.pop("flags")
     assert spec == {
@@ -51,7 +51,7 @@ def test_the_specification_has_the_shape_that_the_machine_reads() -> None:
     assert not {"--initial-cluster", "--initial-cluster-state", "--initial-cluster-token"} & flags.keys()
 
 
-def test_peers_with_cas_of_their_own_read_them_from_a_file_of_their_own() -> None:
+def test_peer_cas_have_their_own_file() -> None:
     own = replace(PLAN, peer_authorities=[AuthorityPlan("peer-1")], peer_issuer="peer-1")
     spec = member_specs(own)["etcd-1"]
     assert (spec["peer_trusted"], spec["peer_issuer"]) == (["peer-1"], "peer-1")
@@ -59,20 +59,20 @@ def test_peers_with_cas_of_their_own_read_them_from_a_file_of_their_own() -> Non
     assert spec["flags"]["--peer-trusted-ca-file"] == "/etc/etcd/pki/peer-ca.crt"
 
 
-def test_peers_with_the_cas_of_all_others_run_as_before_there_could_be_others() -> None:
-    """Another flag would be a restart of every member by an upgrade of the program."""
+def test_shared_cas_keep_the_flags_of_earlier_versions() -> None:
+    """Another flag would make every member restart when the program is upgraded."""
     before = member_specs(PLAN)["etcd-1"]
     assert before["flags"]["--peer-trusted-ca-file"] == "/etc/etcd/pki/ca.crt"
     assert member_specs(replace(PLAN, peer_authorities=[AuthorityPlan("1")], peer_issuer="1"))["etcd-1"] == before
 
 
-def test_specifications_are_in_the_order_of_the_members_and_hold_no_initial_members() -> None:
+def test_specifications_follow_the_members_order() -> None:
     specs = member_specs(PLAN)
     assert list(specs) == ["etcd-1", "etcd-2", "etcd-3"]
     assert all("initial_members" not in spec for spec in specs.values())
 
 
-def test_initial_members_stand_beside_the_members_wherever_they_were_added() -> None:
+def test_initial_members_are_listed_beside_the_members() -> None:
     spec = with_initial_cluster(member_specs(PLAN)["etcd-1"], ["etcd-1"], "dev-1")
     assert list(json.loads(spec_text(spec)))[3:6] == ["members", "initial_members", "token"]
     assert spec_text(spec) == spec_text(
@@ -95,7 +95,7 @@ def test_an_added_flag_adds_one_line() -> None:
     assert len(after) == len(before) + 1
 
 
-def test_a_specification_with_a_key_of_no_meaning_is_refused() -> None:
+def test_an_unknown_key_of_a_specification_is_refused() -> None:
     with pytest.raises(ValueError, match="no colour"):
         spec_text({"colour": "red"})
 
@@ -108,7 +108,7 @@ def test_client_urls_bracket_ipv6() -> None:
     assert flags["--initial-advertise-peer-urls"] == "https://[fd00::1]:2380"
 
 
-def test_everything_wrong_with_a_cluster_is_said_at_once() -> None:
+def test_all_problems_of_a_cluster_are_reported_together() -> None:
     plan = ClusterPlan(
         "Dev",
         [MemberPlan("a", "10.0.0.1", "relative"), MemberPlan("a", "nowhere")],
@@ -144,7 +144,7 @@ def test_everything_wrong_with_a_cluster_is_said_at_once() -> None:
     assert refused.value.key == "cluster_name"
 
 
-def test_keys_of_problems_are_spelled_as_the_caller_says() -> None:
+def test_problem_keys_follow_the_callers_naming() -> None:
     [problem] = check_plan(replace(PLAN, release_mirror="x"), lambda name: name.upper())
     assert problem.key == "RELEASE_MIRROR"
 
@@ -162,7 +162,7 @@ def test_keys_of_problems_are_spelled_as_the_caller_says() -> None:
         None,
     ],
 )
-def test_a_directory_that_cannot_hold_the_data_is_refused(path: str) -> None:
+def test_an_unsuitable_data_directory_is_refused(path: str) -> None:
     members = [MemberPlan("a", "10.0.0.1", path)]
     [problem] = check_plan(replace(PLAN, members=members))
     assert problem.key == "members[0].data_directory"
@@ -185,7 +185,7 @@ def test_a_directory_that_cannot_hold_the_data_is_refused(path: str) -> None:
         ("/var/lib", "/var/lib/etcd-node is below this one"),
     ],
 )
-def test_a_directory_that_is_the_programs_own_hidden_or_emptied_is_refused_with_the_reason(path: str, why: str) -> None:
+def test_a_reserved_hidden_or_volatile_directory_is_refused(path: str, why: str) -> None:
     assert check_plan(replace(PLAN, members=[MemberPlan("a", "10.0.0.1", path)])) == [], "a member may have it already"
     problems, warnings = check_places({"a": path, "b": path}, {}, "{}: {}".format)
     assert [problem.key for problem in problems] == [f"0: {path}", f"1: {path}"]
@@ -194,7 +194,7 @@ def test_a_directory_that_is_the_programs_own_hidden_or_emptied_is_refused_with_
     assert warnings == []
 
 
-def test_a_member_that_had_its_data_there_before_is_a_warning_with_the_way() -> None:
+def test_existing_data_in_a_refused_directory_is_a_warning() -> None:
     had = {"a": "/opt/etcd/data", "b": "/opt/etcd/more"}
     problems, warnings = check_places({"a": "/opt/etcd/data", "b": "/opt/etcd/data"}, had, "{}: {}".format)
     assert [problem.key for problem in problems] == ["1: /opt/etcd/data"]
@@ -204,7 +204,7 @@ def test_a_member_that_had_its_data_there_before_is_a_warning_with_the_way() -> 
 
 
 @pytest.mark.parametrize("path", ["/var/lib/etcd", "/var/lib/etcd-node2", "/opt/etcd-data/x", "/homes/etcd"])
-def test_a_directory_beside_those_is_accepted(path: str) -> None:
+def test_other_directories_are_accepted(path: str) -> None:
     assert check_plan(replace(PLAN, members=[MemberPlan("a", "10.0.0.1", path)])) == []
     assert sizes.check_place(path, "dataDirectory") == []
 
@@ -228,17 +228,17 @@ def test_the_programs_own_directories_on_a_machine_are_all_known() -> None:
         "http://h/'",
     ],
 )
-def test_a_mirror_that_is_no_plain_address_is_refused(mirror: str) -> None:
+def test_a_mirror_must_be_a_plain_url(mirror: str) -> None:
     [problem] = check_plan(replace(PLAN, release_mirror=mirror))
     assert problem.key == "release_mirror"
 
 
-def test_a_password_in_the_address_of_a_mirror_is_refused_and_not_repeated() -> None:
+def test_a_password_in_a_mirror_url_is_refused_and_hidden() -> None:
     [problem] = check_plan(replace(PLAN, release_mirror="https://me:hunter2@mirror/etcd"))
     assert "hunter2" not in str(problem)
 
 
-def test_the_address_of_a_mirror_loses_its_last_slash() -> None:
+def test_a_mirror_url_loses_its_last_slash() -> None:
     spec = member_specs(replace(PLAN, release_mirror="http://mirror/etcd/"))["etcd-1"]
     assert spec["release"]["mirror"] == "http://mirror/etcd"
 
@@ -254,12 +254,12 @@ def test_a_quota_is_read_in_its_unit(size: str | int, count: int) -> None:
 @pytest.mark.parametrize(
     "size", ["2GB", "2 gib", "-1GiB", "1.5GiB", "", "1MiB", 0, -1, True, None, 1.5, "99999999999999GiB"]
 )
-def test_a_quota_that_is_no_sensible_size_is_refused(size: str) -> None:
+def test_an_invalid_quota_is_refused(size: str) -> None:
     [problem] = check_plan(replace(PLAN, quota=size))
     assert problem.key == "quota"
 
 
-def test_what_is_allowed_but_unwise_is_a_warning() -> None:
+def test_risky_settings_are_warnings() -> None:
     unwise = replace(PLAN, members=MEMBERS[:1], quota="16GiB", release_mirror="http://mirror", version="3.7.99")
     text = "\n".join(warnings(unwise))
     for part in ("8GiB", "plain http", "newer than 3.7.3", "stands the loss of none"):
@@ -273,9 +273,7 @@ def test_what_is_allowed_but_unwise_is_a_warning() -> None:
     st.sampled_from(["loopback", "private"]),
     st.integers(16 << 20, 8 << 30),
 )
-def test_specifications_differ_between_members_only_in_their_own_and_the_machine_reads_them(
-    version: str, count: int, metrics: str, quota: int
-) -> None:
+def test_specifications_differ_only_in_the_member(version: str, count: int, metrics: str, quota: int) -> None:
     members = [MemberPlan(f"m{number}", f"10.0.0.{number + 1}") for number in range(count)]
     plan = ClusterPlan("dev", members, program="", version=version, metrics=metrics, quota=quota)
     specs = member_specs(plan)
@@ -290,14 +288,14 @@ def test_specifications_differ_between_members_only_in_their_own_and_the_machine
     assert len(texts) == 1
 
 
-def test_every_machine_knows_the_addresses_that_the_certificates_of_others_have_beside_their_own() -> None:
+def test_every_machine_knows_additional_addresses_of_other_members() -> None:
     named = replace(MEMBERS[1], extra_names=("etcd.example", "10.9.0.2"))
     specs = member_specs(replace(PLAN, members=(MEMBERS[0], named, MEMBERS[2])))
     assert [spec["extra_addresses"] for spec in specs.values()] == [{"etcd-2": ["10.9.0.2"]}] * 3
     assert node_spec.parse(spec_text(specs["etcd-1"])).extra_addresses == {"etcd-2": ("10.9.0.2",)}
 
 
-def test_users_beside_a_ca_that_peers_share_with_clients_are_a_warning() -> None:
+def test_users_with_a_shared_peer_ca_are_a_warning() -> None:
     users = replace(PLAN, authentication=True, users=[UserPlan("reader", "/x/", "read")])
     assert any("speaks to the peer port" in text for text in warnings(users))
     own = replace(users, peer_authorities=[AuthorityPlan("peer-1")], peer_issuer="peer-1")

@@ -1,4 +1,4 @@
-"""Which users a cluster can have beside the API servers and the program."""
+"""Which users a cluster can have besides the API servers and the program."""
 
 from dataclasses import replace
 
@@ -40,13 +40,13 @@ def test_several_users_can_share_a_prefix() -> None:
         (replace(GOOD, name="other", permission="writeread"), "A permission must be one of read, write, readwrite"),
     ],
 )
-def test_what_cannot_be_a_user_is_refused(user: UserPlan, says: str) -> None:
+def test_an_invalid_user_is_refused(user: UserPlan, says: str) -> None:
     said = _said(GOOD, user)
     assert len(said) == 1
     assert says in said[0]
 
 
-def test_a_prefix_without_authentication_is_refused_because_nothing_would_hold_it() -> None:
+def test_a_prefix_without_authentication_is_refused() -> None:
     (said,) = _said(GOOD, authentication=False)
     assert said == (
         "users: given backup-tool. Without authentication every certificate of the CA can do everything, whatever "
@@ -56,9 +56,7 @@ def test_a_prefix_without_authentication_is_refused_because_nothing_would_hold_i
 
 
 @given(st.text(max_size=20), st.sampled_from(["read", "write", "readwrite"]))
-def test_what_is_accepted_is_read_on_the_machine_and_covers_none_of_the_programs_keys(
-    prefix: str, permission: str
-) -> None:
+def test_accepted_users_never_cover_the_programs_keys(prefix: str, permission: str) -> None:
     given_user = {"prefix": prefix, "permission": permission}
     if check_users([UserPlan("x", prefix, permission)], [], authentication=True):
         if prefix and not (OWN_KEYS.startswith(prefix) or prefix.startswith(OWN_KEYS)):

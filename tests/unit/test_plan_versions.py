@@ -8,7 +8,7 @@ from components.plan import versions
 from tests.support.versions import DEFAULT_ETCD, ETCD_VERSIONS
 
 
-def test_the_versions_of_the_tests_are_accepted_without_a_warning() -> None:
+def test_tested_versions_have_no_warning() -> None:
     for text in ETCD_VERSIONS:
         version = versions.parse(text)
         assert version is not None
@@ -16,7 +16,7 @@ def test_the_versions_of_the_tests_are_accepted_without_a_warning() -> None:
         assert versions.version_warnings(version) == []
 
 
-def test_the_default_version_is_the_one_that_tests_run_on() -> None:
+def test_the_default_version_is_tested() -> None:
     assert versions.DEFAULT_VERSION == DEFAULT_ETCD
 
 
@@ -37,7 +37,7 @@ def test_the_default_version_is_the_one_that_tests_run_on() -> None:
         ("3.5.23", "kubeadm refuses an external etcd below 3.5.24", "Choose 3.5.35"),
     ],
 )
-def test_a_version_that_cannot_be_installed_is_refused(text: object, rule: str, remedy: str) -> None:
+def test_an_unsupported_version_is_refused(text: object, rule: str, remedy: str) -> None:
     [problem] = versions.check_version(text)
     assert problem.key == "version"
     assert repr(text) in problem.value
@@ -45,7 +45,7 @@ def test_a_version_that_cannot_be_installed_is_refused(text: object, rule: str, 
     assert remedy in problem.remedy
 
 
-def test_a_patch_newer_than_known_is_a_warning_and_no_error() -> None:
+def test_an_unknown_newer_patch_is_a_warning() -> None:
     version = versions.parse("3.6.99")
     assert version is not None
     assert versions.check_version("3.6.99") == []
@@ -60,11 +60,11 @@ def test_an_old_patch_with_a_known_defect_is_a_warning() -> None:
 
 
 @given(st.integers(0, 9999), st.integers(0, 9999), st.integers(0, 9999))
-def test_every_version_text_reads_back_as_itself(major: int, minor: int, patch: int) -> None:
+def test_every_version_survives_a_round_trip(major: int, minor: int, patch: int) -> None:
     text = f"{major}.{minor}.{patch}"
     assert str(versions.parse(text)) == text
 
 
 @given(st.text())
-def test_any_text_is_either_a_version_or_refused(text: str) -> None:
+def test_any_string_is_a_version_or_refused(text: str) -> None:
     assert versions.parse(text) is not None or versions.check_version(text)

@@ -1,4 +1,4 @@
-"""What a platform is stands in its own folder: the rest of `stacks` names none, and loads the SDK of none."""
+"""Each platform is defined in its own folder: no other module of `stacks` names one, or loads its SDK."""
 
 import ast
 import re
@@ -24,7 +24,7 @@ def modules_of_no_platform() -> list[Path]:
 
 
 def named_in(text: str) -> Iterator[str]:
-    """The platforms on which this code depends: by a comparison, an import, or, of a cloud, any word."""
+    """The platforms on which this code depends: by a comparison, an import, or (for a cloud) any word."""
     words = {each.name: each.name for each in CLOUDS} | {"hcloud": "hetzner"}
     yield from (words[word] for word in re.findall(rf"(?<![a-z])({'|'.join(words)})(?![a-z])", text.lower()))
     names = {each.name for each in PLATFORMS}
@@ -37,7 +37,7 @@ def named_in(text: str) -> Iterator[str]:
             yield from names.intersection(alias.name for alias in node.names)
 
 
-def test_no_module_outside_of_a_platforms_folder_names_a_platform() -> None:
+def test_no_other_module_names_a_platform() -> None:
     modules = modules_of_no_platform()
     assert STACKS / "config.py" in modules
     assert STACKS / "clouds/build.py" in modules
@@ -57,12 +57,12 @@ def test_no_module_outside_of_a_platforms_folder_names_a_platform() -> None:
         ("key = f'hetzner.slots'", "hetzner"),
     ],
 )
-def test_a_chain_of_platforms_would_be_seen(code: str, named: str) -> None:
+def test_a_chain_of_platforms_is_detected(code: str, named: str) -> None:
     assert named in named_in(code)
 
 
 @pytest.mark.parametrize("platform", PLATFORMS, ids=lambda each: each.name)
-def test_a_platform_is_registered_under_the_name_of_its_folder_with_keys_of_its_own(platform: Platform) -> None:
+def test_a_platform_is_registered_by_its_folder_with_its_own_keys(platform: Platform) -> None:
     assert platform.folder == f"stacks.{platform.name}"
     assert (STACKS / platform.name / "build.py").is_file()
     others = {key.path for each in PLATFORMS if each is not platform for key in each.keys}
@@ -71,7 +71,7 @@ def test_a_platform_is_registered_under_the_name_of_its_folder_with_keys_of_its_
 
 
 @pytest.mark.parametrize("platform", CLOUDS, ids=lambda each: each.name)
-def test_a_cloud_has_everything_of_the_recipe(platform: Platform) -> None:
+def test_a_cloud_has_all_parts_of_the_recipe(platform: Platform) -> None:
     name = platform.name
     for path in (
         f"stacks/{name}/offers.py",
@@ -86,7 +86,7 @@ def test_a_cloud_has_everything_of_the_recipe(platform: Platform) -> None:
     assert f'"external_etcd.{name}"' in (REPO / "pyproject.toml").read_text(encoding="utf-8")
 
 
-def test_the_configuration_of_any_platform_is_read_without_the_sdk_of_a_cloud() -> None:
+def test_a_configuration_is_read_without_any_cloud_sdk() -> None:
     code = "import sys, stacks.offers, stacks.guard; print(*{'pulumi_aws', 'pulumi_hcloud'} & {*sys.modules})"
     run = subprocess.run([sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True, timeout=60, check=True)
     assert run.stdout.strip() == ""

@@ -1,4 +1,4 @@
-"""The stand-in for the plugin aws: each type of resource from its creation to its end, and the functions."""
+"""The aws stand-in: each type of resource from creation to deletion, and the functions."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def ec2(endpoint: str) -> Any:
 
 
 class Account:
-    """Makes resources through the plugin."""
+    """Creates resources through the plugin."""
 
     def __init__(self, plugin: AwsClient) -> None:
         self._plugin = plugin
@@ -79,13 +79,13 @@ def call(plugin: AwsClient, function: str, **given: Any) -> dict[str, Any]:
 
 
 def lives(plugin: AwsClient, kind: str, inputs: dict[str, Any], **changed: Any) -> dict[str, Any]:
-    """Make, look, change in place, look, remove; the state after the change."""
+    """Create, read, change in place, read, delete; returns the state after the change."""
     one = plugin.of(kind)
     identity, state = one.create(inputs)
     assert state["id"] == identity
     found = one.read(identity, state, inputs)
     assert found[0] == identity
-    assert one.diff(found[1], found[2], inputs) == {}, "what was just made is as it should be"
+    assert one.diff(found[1], found[2], inputs) == {}, "a new resource has no difference"
     if changed:
         new = {**inputs, **changed}
         changes = one.diff(state, inputs, new)
@@ -116,7 +116,7 @@ def test_a_route_table_its_routes_and_its_association(plugin: AwsClient, account
     table = account.new("ec2/routeTable:RouteTable", vpcId=vpc)
     route = {"routeTableId": table, "destinationCidrBlock": "0.0.0.0/0", "gatewayId": account.gateway(vpc)}
     state = lives(plugin, "ec2/route:Route", route)
-    assert state["id"] == f"r-{table}1080289494", "as the official plugin calls it"
+    assert state["id"] == f"r-{table}1080289494", "the official plugin's id"
     association = {"routeTableId": table, "subnetId": account.subnet(vpc)}
     lives(plugin, "ec2/routeTableAssociation:RouteTableAssociation", association)
 
@@ -161,7 +161,7 @@ def test_an_interface_and_its_public_address(plugin: AwsClient, account: Account
     with pytest.raises(grpc.RpcError) as error:
         one = plugin.of("ec2/networkInterface:NetworkInterface")
         one.update(one.create(inputs)[1], {**inputs, "privateIps": ["10.7.1.13"]})
-    assert "privateIps: this stand-in does not change it" in refused(error)
+    assert "privateIps: this stand-in cannot change it" in refused(error)
 
 
 def test_a_nat_gateway(plugin: AwsClient, account: Account) -> None:
@@ -205,7 +205,7 @@ def test_a_volume_and_its_attachment(plugin: AwsClient, account: Account, ec2: A
     assert seen["State"]["Name"] == "stopped"
 
 
-def test_what_was_changed_behind_our_back_is_seen(plugin: AwsClient, ec2: Any) -> None:
+def test_refresh_detects_external_changes(plugin: AwsClient, ec2: Any) -> None:
     vpc = plugin.of("ec2/vpc:Vpc")
     inputs = {"cidrBlock": "10.7.0.0/16", "tags": TAGS}
     identity, state = vpc.create(inputs)
@@ -215,13 +215,13 @@ def test_what_was_changed_behind_our_back_is_seen(plugin: AwsClient, ec2: Any) -
     assert list(vpc.diff(seen, kept, inputs)) == ["tags.Name"]
 
 
-def test_a_refusal_of_the_api_is_told_with_its_code(plugin: AwsClient) -> None:
+def test_an_api_refusal_is_reported_with_its_code(plugin: AwsClient) -> None:
     with pytest.raises(grpc.RpcError) as error:
         plugin.of("ec2/subnet:Subnet").create({"vpcId": "vpc-0123456789abcdef0", "cidrBlock": "10.7.0.0/24"})
     assert "EC2: create_subnet: api error InvalidVpcID.NotFound" in refused(error)
 
 
-def test_a_type_of_instance_says_how_much_memory_it_has(plugin: AwsClient) -> None:
+def test_an_instance_types_memory_is_available(plugin: AwsClient) -> None:
     about = call(plugin, "aws:ec2/getInstanceType:getInstanceType", instanceType="t3.small")
     assert (about["instanceType"], about["memorySize"]) == ("t3.small", 2048)
 
@@ -233,7 +233,7 @@ def test_a_type_of_instance_says_how_much_memory_it_has(plugin: AwsClient) -> No
         ("aws:ec2/getAmi:getAmi", {"filters": [{"name": "name", "values": ["x"]}]}, "returned no results"),
         ("aws:ec2/getAmi:getAmi", {"nameRegex": "x"}, "does not serve it"),
         ("aws:ec2/getInstanceType:getInstanceType", {"instanceType": "t3.none"}, "api error InvalidInstanceType"),
-        ("aws:ec2/getVpc:getVpc", {}, "is no function of this stand-in"),
+        ("aws:ec2/getVpc:getVpc", {}, "is not a function of the aws stand-in"),
     ],
 )
 def test_a_function_that_finds_nothing_fails(

@@ -1,4 +1,4 @@
-"""The stand-in for the plugin aws: which inputs and settings it takes, and what a change of them leads to."""
+"""The aws stand-in: which inputs and settings it accepts, and how each change is applied."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ def plugin() -> Iterator[AwsClient]:
         yield client
 
 
-def test_it_stands_in_for_the_version_whose_sdk_is_installed() -> None:
+def test_the_stand_in_has_the_installed_sdks_version() -> None:
     assert importlib.metadata.version("pulumi-aws") == VERSION
 
 
-def test_every_property_that_is_named_in_a_table_exists_in_the_sdk() -> None:
+def test_every_property_in_a_table_exists_in_the_sdk() -> None:
     for token, resource in make_plugin().resources.items():
         named = {name.partition(".")[0] for name in {*resource.about, *resource.sent, *resource.served}}  # type: ignore[attr-defined]
         assert named <= set(resource.fields), token
@@ -58,16 +58,16 @@ def test_every_property_that_is_named_in_a_table_exists_in_the_sdk() -> None:
     [
         (VPC, {}, "cidrBlock", "missing"),
         (VPC, {"cidrBlock": 10}, "cidrBlock", "must be a string"),
-        (VPC, {"cidr_block": "10.0.0.0/16", "cidrBlock": "10.0.0.0/16"}, "cidr_block", "no property called"),
+        (VPC, {"cidr_block": "10.0.0.0/16", "cidrBlock": "10.0.0.0/16"}, "cidr_block", "no property"),
         (VPC, {"cidrBlock": "10.0.0.0/16", "tags": {"a": 1}}, "tags.a", "must be a string"),
         (VPC, {"cidrBlock": "10.0.0.0/16", "ipv6IpamPoolId": "x"}, "ipv6IpamPoolId", "does not serve this property"),
-        (VPC, {"cidrBlock": "10.0.0.0/16", "region": "us-east-1"}, "region", "the provider's region only"),
+        (VPC, {"cidrBlock": "10.0.0.0/16", "region": "us-east-1"}, "region", "only the provider's region"),
         (SUBNET, {"vpcId": "vpc-1"}, "cidrBlock", "missing"),
         (RULE, {"securityGroupId": "sg-1"}, "ipProtocol", "missing"),
         (RULE, {"securityGroupId": "sg-1", "ipProtocol": "tcp", "fromPort": "22"}, "fromPort", "must be an integer"),
         (CARD, {"subnetId": "subnet-1", "privateIps": "10.0.0.1"}, "privateIps", "must be a list"),
         (INSTANCE, {**MACHINE, "hibernation": True}, "hibernation", "does not serve this property"),
-        (INSTANCE, {**MACHINE, "metadataOptions": {"tokens": "x"}}, "metadataOptions.tokens", "no property called"),
+        (INSTANCE, {**MACHINE, "metadataOptions": {"tokens": "x"}}, "metadataOptions.tokens", "no property"),
         (VOLUME, {"size": 10}, "availabilityZone", "missing"),
         (ATTACHMENT, {"deviceName": "/dev/sdf", "volumeId": "vol-1"}, "instanceId", "missing"),
     ],
@@ -77,7 +77,7 @@ def test_a_wrong_input_is_refused(plugin: AwsClient, kind: str, given: dict[str,
     assert reason in found.get(path, ""), found
 
 
-def test_defaults_are_those_of_the_official_plugin(plugin: AwsClient) -> None:
+def test_defaults_match_the_official_plugin(plugin: AwsClient) -> None:
     vpc = plugin.check({"cidrBlock": "10.0.0.0/16"})
     assert vpc["enableDnsSupport"] is True
     group = plugin.of(GROUP).check({"vpcId": "vpc-1"})
@@ -125,13 +125,13 @@ def test_defaults_are_those_of_the_official_plugin(plugin: AwsClient) -> None:
         ),
     ],
 )
-def test_a_change_is_made_in_place_or_by_replacing_as_the_official_plugin_documents(
+def test_changes_update_or_replace_like_the_official_plugin(
     plugin: AwsClient, kind: str, old: dict[str, Any], new: dict[str, Any], changes: dict[str, Change]
 ) -> None:
     assert plugin.of(kind).diff({**old, "id": "x"}, old, new) == changes
 
 
-def test_a_preview_asks_nothing_of_the_account(plugin: AwsClient) -> None:
+def test_a_preview_sends_no_requests(plugin: AwsClient) -> None:
     _, state = plugin.of(INSTANCE).create({**MACHINE, "userData": Secret("x")}, preview=True)
     assert (state["id"], state["privateIp"], state["userData"]) == (UNKNOWN, UNKNOWN, Secret("x"))
 
@@ -152,18 +152,18 @@ def test_wrong_settings_are_refused(settings: dict[str, Any], text: str, monkeyp
     assert text in refused(error)
 
 
-def test_settings_that_are_no_strings_come_as_json_and_unknown_ones_are_refused() -> None:
+def test_settings_are_decoded_from_json_and_unknown_ones_refused() -> None:
     with running(make_plugin(), "") as started:
         plugin = AwsClient(started, VPC)
         good = {"skipCredentialsValidation": "true", "endpoints": '[{"ec2": "http://127.0.0.1:1"}]', "maxRetries": "3"}
         assert plugin.config_failures(region="eu-central-1", **good) == {}
-        assert "no property called" in plugin.config_failures(regoin="eu-central-1")["regoin"]
+        assert "no property" in plugin.config_failures(regoin="eu-central-1")["regoin"]
         assert "must be a boolean" in plugin.config_failures(skipRegionValidation="maybe")["skipRegionValidation"]
 
 
 @pytest.mark.parametrize("endpoint", ["", "https://ec2.eu-central-1.amazonaws.com"])
-def test_it_never_asks_the_real_aws(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_stand_in_never_uses_the_real_aws(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     with aws(endpoint) as plugin, pytest.raises(grpc.RpcError) as error:
         plugin.create({"cidrBlock": "10.0.0.0/16"})
-    assert "for emulated clouds only" in refused(error)
+    assert "must only be used with emulated clouds" in refused(error)

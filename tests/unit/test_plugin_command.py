@@ -1,4 +1,4 @@
-"""The stand-in for the plugin `command`: how it dials, whom it trusts, what it runs and when, and what comes out."""
+"""The `command` stand-in: dialling, trust, what runs and when, and its output."""
 
 from __future__ import annotations
 
@@ -81,17 +81,17 @@ def error_of(command: PluginClient, given: dict[str, Any], *, timeout: float = 0
 # -- dialling -------------------------------------------------------------------------------------------------------
 
 
-def test_a_refused_connection_is_tried_again_as_often_as_asked(command: PluginClient, free_port: int) -> None:
+def test_a_refused_connection_is_retried_up_to_the_limit(command: PluginClient, free_port: int) -> None:
     started = time.monotonic()
     text = error_of(command, inputs(way(free_port, dialErrorLimit=2)))
     assert text == f"after 2 failed attempts: dial tcp 127.0.0.1:{free_port}: connect: connection refused"
-    # 100 ms, then half as much again.
+    # 100 ms, then 150 ms.
     assert time.monotonic() - started >= 0.25
     assert [message.message for message in command.messages] == [f"Dial {n}/2 failed: retrying" for n in (1, 2)]
     assert all(message.ephemeral for message in command.messages)
 
 
-def test_a_machine_that_comes_up_meanwhile_is_reached(command: PluginClient, free_port: int) -> None:
+def test_a_machine_that_comes_up_during_retries_is_reached(command: PluginClient, free_port: int) -> None:
     results: list[str] = []
     given = inputs(way(free_port, OTHER_PUBLIC))
     thread = threading.Thread(target=lambda: results.append(run(command, given)))
@@ -103,15 +103,13 @@ def test_a_machine_that_comes_up_meanwhile_is_reached(command: PluginClient, fre
     assert results == ["ran"]
 
 
-def test_a_server_that_says_nothing_is_given_up_after_the_time_of_one_dial(command: PluginClient) -> None:
+def test_a_silent_server_times_out_after_one_dial(command: PluginClient) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         text = error_of(command, inputs(way(listener.getsockname()[1], dialErrorLimit=0, perDialTimeout=1)))
     assert text == "after 0 failed attempts: ssh: handshake failed: i/o timeout"
 
 
-def test_a_custom_timeout_ends_the_dialling_and_no_running_command(
-    command: PluginClient, sshd: Sshd, free_port: int
-) -> None:
+def test_a_custom_timeout_ends_dialling_but_no_command(command: PluginClient, sshd: Sshd, free_port: int) -> None:
     assert error_of(command, inputs(way(free_port)), timeout=0.15) == "context deadline exceeded"
     assert run(command, to(sshd, create="sleep 0.3; echo ran"), timeout=0.15) == "ran"
 
@@ -124,8 +122,8 @@ def test_cancel_ends_the_dialling(free_port: int) -> None:
         timer.join()
 
 
-def test_who_is_dialled_is_asked_whether_it_is_there(command: PluginClient, sshd: Sshd) -> None:
-    """As often as Go does: else a bastion that dies would be waited for without an end."""
+def test_connections_have_keepalive(command: PluginClient, sshd: Sshd) -> None:
+    """With Go's keepalive: otherwise a dead bastion would be waited for forever."""
     require_program("ss", "iproute2")
     thread = threading.Thread(target=command.create, args=(to(sshd, create="sleep 1"),))
     thread.start()
@@ -138,7 +136,7 @@ def test_who_is_dialled_is_asked_whether_it_is_there(command: PluginClient, sshd
     assert "timer:(keepalive" in said
 
 
-def test_a_running_command_goes_on_after_cancel_and_what_it_says_then_is_not_shown(sshd: Sshd, tmp_path: Path) -> None:
+def test_a_cancelled_command_continues_without_output(sshd: Sshd, tmp_path: Path) -> None:
     with running(plugin, TOKEN) as command:
         begun, go_on = tmp_path / "begun", tmp_path / "go-on"
         text = f"echo first; touch {begun}; while [ ! -e {go_on} ]; do sleep 0.05; done; echo last"
@@ -157,11 +155,11 @@ def test_a_running_command_goes_on_after_cancel_and_what_it_says_then_is_not_sho
 # -- trust ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_pinned_host_key_is_accepted_with_a_comment_too(command: PluginClient, sshd: Sshd) -> None:
+def test_a_pinned_host_key_may_have_a_comment(command: PluginClient, sshd: Sshd) -> None:
     assert run(command, inputs(way(sshd.port, sshd.host_key + " root@etcd-1\n"))) == "ran"
 
 
-def test_another_host_key_is_refused_before_anybody_logs_in(command: PluginClient, sshd: Sshd, bastion: Sshd) -> None:
+def test_a_wrong_host_key_is_refused_before_login(command: PluginClient, sshd: Sshd, bastion: Sshd) -> None:
     ran = len(sshd.commands)
     mismatch = "after 0 failed attempts: ssh: handshake failed: ssh: host key mismatch"
     wrong = way(sshd.port, OTHER_PUBLIC, privateKey=OTHER_PRIVATE, dialErrorLimit=0)
@@ -173,7 +171,7 @@ def test_another_host_key_is_refused_before_anybody_logs_in(command: PluginClien
     assert len(sshd.commands) == ran
 
 
-def test_a_key_the_machine_does_not_know_is_refused(command: PluginClient, sshd: Sshd) -> None:
+def test_an_unauthorized_key_is_refused(command: PluginClient, sshd: Sshd) -> None:
     text = error_of(command, inputs(way(sshd.port, sshd.host_key, privateKey=OTHER_PRIVATE, dialErrorLimit=0)))
     assert text == (
         "after 0 failed attempts: ssh: handshake failed: ssh: unable to authenticate, "
@@ -190,7 +188,7 @@ def test_a_private_key_of_another_kind_is_refused_without_showing_it(command: Pl
     assert sshd.connections == before
 
 
-def test_a_key_with_a_passphrase_opens_with_it_alone(command: PluginClient, sshd: Sshd) -> None:
+def test_an_encrypted_key_needs_its_passphrase(command: PluginClient, sshd: Sshd) -> None:
     private, public = new_key(passphrase="right")
     sshd.user_keys.add(public.split()[1])
     assert run(command, inputs(way(sshd.port, sshd.host_key, privateKey=private, privateKeyPassword="right"))) == "ran"
@@ -200,7 +198,7 @@ def test_a_key_with_a_passphrase_opens_with_it_alone(command: PluginClient, sshd
     assert text == "ssh: this private key is passphrase protected"
 
 
-def test_an_agent_is_asked_where_there_is_no_key_and_has_to_answer_in_any_case(
+def test_an_agent_is_used_without_a_key_and_must_answer(
     command: PluginClient, sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = way(sshd.port, sshd.host_key, privateKey=None, dialErrorLimit=0)
@@ -209,14 +207,14 @@ def test_an_agent_is_asked_where_there_is_no_key_and_has_to_answer_in_any_case(
     with agent(tmp_path, OTHER_PRIVATE, PRIVATE) as path:
         monkeypatch.setenv("SSH_AUTH_SOCK", str(path))
         assert run(command, inputs(given)) == "ran"
-        # A key that is given and refused is followed by none of the agent's.
+        # If the given key is refused, the agent's are not tried.
         assert "unable to authenticate" in error_of(command, inputs({**given, "privateKey": OTHER_PRIVATE}))
     monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "gone"))
     text = error_of(command, to(sshd))
     assert text == f"dial unix {tmp_path}/gone: connect: no such file or directory"
 
 
-# -- by way of another machine --------------------------------------------------------------------------------------
+# -- through a bastion ----------------------------------------------------------------------------------------------
 
 
 def test_a_machine_behind_a_bastion_is_reached(command: PluginClient, sshd: Sshd, bastion: Sshd) -> None:
@@ -225,7 +223,7 @@ def test_a_machine_behind_a_bastion_is_reached(command: PluginClient, sshd: Sshd
     assert bastion.commands == []
 
 
-def test_a_bastion_that_is_not_there_is_told_and_a_machine_that_it_does_not_reach_is_tried_again(
+def test_bastion_failures_are_reported_and_its_target_is_retried(
     command: PluginClient, bastion: Sshd, free_port: int
 ) -> None:
     given = inputs(way(free_port, proxy=way(free_port, dialErrorLimit=0)))
@@ -238,15 +236,15 @@ def test_a_bastion_that_is_not_there_is_told_and_a_machine_that_it_does_not_reac
 # -- what runs ------------------------------------------------------------------------------------------------------
 
 
-def test_create_runs_the_command_and_keeps_what_it_printed(command: PluginClient, sshd: Sshd) -> None:
+def test_create_runs_the_command_and_keeps_its_output(command: PluginClient, sshd: Sshd) -> None:
     identity, state = command.create(to(sshd, create="printf ' out\\n\\n'; echo err >&2"))
     assert identity.startswith("thing")
     assert len(identity) == len("thing") + 8
-    # Only the last newline is taken away.
+    # Only the last newline is removed.
     assert (state["stdout"], state["stderr"]) == (" out\n", "err")
 
 
-def test_stdin_reaches_the_command_to_its_last_byte_and_need_not_be_read(command: PluginClient, sshd: Sshd) -> None:
+def test_stdin_is_complete_but_need_not_be_read(command: PluginClient, sshd: Sshd) -> None:
     text = "line\n" * 100_000
     assert run(command, to(sshd, create="wc -c", stdin=Secret(text))).strip() == str(len(text))
     assert run(command, to(sshd, create="cat; echo end")) == "end"
@@ -264,7 +262,7 @@ def test_a_preview_and_a_read_never_dial(command: PluginClient, sshd: Sshd) -> N
     assert sshd.connections == before
 
 
-def test_an_update_runs_create_again_and_fails_when_it_fails(command: PluginClient, sshd: Sshd) -> None:
+def test_an_update_runs_create_again(command: PluginClient, sshd: Sshd) -> None:
     old = to(sshd, create="cat", stdin="one")
     _, state = command.create(old)
     assert command.update(state, old, {**old, "stdin": "two"})["stdout"] == "two"
@@ -273,9 +271,7 @@ def test_an_update_runs_create_again_and_fails_when_it_fails(command: PluginClie
     assert refused(error) == 'Process exited with status 1: running "exit 1":\n'
 
 
-def test_delete_dials_with_the_connection_of_the_old_state_if_there_is_something_to_run(
-    command: PluginClient, sshd: Sshd
-) -> None:
+def test_delete_uses_the_old_states_connection(command: PluginClient, sshd: Sshd) -> None:
     _, state = command.create(to(sshd, delete="echo good-bye"))
     command.delete(state)
     assert sshd.commands[-1] == "echo good-bye"
@@ -284,7 +280,7 @@ def test_delete_dials_with_the_connection_of_the_old_state_if_there_is_something
     assert sshd.connections == before
 
 
-def test_a_failure_tells_status_or_signal_the_command_and_all_it_printed(command: PluginClient, sshd: Sshd) -> None:
+def test_a_failure_reports_status_command_and_output(command: PluginClient, sshd: Sshd) -> None:
     text = error_of(command, to(sshd, create='echo "a\tb"; sleep 0.1; echo no >&2; exit 3', logging="stderr"))
     quoted = '"echo \\"a\\tb\\"; sleep 0.1; echo no >&2; exit 3"'
     assert text == f"Process exited with status 3: running {quoted}:\na\tb\nno\n"
@@ -303,7 +299,7 @@ def test_output_is_logged_as_asked(command: PluginClient, sshd: Sshd, logging: d
     assert (state["stdout"], state["stderr"]) == ("out", "err")
 
 
-def test_a_line_is_logged_as_soon_as_it_is_there(command: PluginClient, sshd: Sshd, tmp_path: Path) -> None:
+def test_a_line_is_logged_immediately(command: PluginClient, sshd: Sshd, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     script = f"echo first; while ! test -e {gate}; do sleep 0.02; done; printf last"
     thread = threading.Thread(target=command.create, args=(to(sshd, create=script),))
@@ -318,7 +314,7 @@ def test_a_line_is_logged_as_soon_as_it_is_there(command: PluginClient, sshd: Ss
 
 
 def test_sixteen_commands_run_at_once(command: PluginClient, sshd: Sshd, tmp_path: Path) -> None:
-    # Each waits for all the others: one after the other they would never end.
+    # Each waits for all others: in sequence they would never end.
     script = f"touch {tmp_path}/$$; while test $(ls {tmp_path} | wc -l) -lt 16; do sleep 0.1; done; echo all"
     results: list[str] = []
     threads = [
@@ -334,7 +330,7 @@ def test_sixteen_commands_run_at_once(command: PluginClient, sshd: Sshd, tmp_pat
 # -- what changes, what is secret, what is refused ------------------------------------------------------------------
 
 
-def test_any_input_that_changes_is_an_update_and_a_default_that_is_spelled_out_is_none(command: PluginClient) -> None:
+def test_changed_inputs_update_but_explicit_defaults_do_not(command: PluginClient) -> None:
     old = inputs(way(22), triggers=["a", 1], stdin=Secret("x"))
     for name, value in {"create": "a", "delete": "a", "stdin": "a", "connection": Secret(way(23))}.items():
         changes = command.diff({}, old, {**old, name: value})
@@ -343,7 +339,7 @@ def test_any_input_that_changes_is_an_update_and_a_default_that_is_spelled_out_i
     assert command.diff({}, old, {**old, "connection": Secret(spelled)}) == {}
 
 
-def test_a_trigger_that_changes_is_a_replacement(command: PluginClient) -> None:
+def test_a_changed_trigger_replaces(command: PluginClient) -> None:
     old = inputs(way(22), triggers=["a", "b"])
     assert command.diff({}, old, {**old, "triggers": ["a", "c"]}) == {"triggers[1]": Change.UPDATE_REPLACE}
     assert command.diff({}, old, inputs(way(22))) == {"triggers": Change.DELETE_REPLACE}
@@ -355,7 +351,7 @@ def test_secret_inputs_stay_secret_and_the_connection_always_is(command: PluginC
     assert isinstance(state["connection"], Secret)
 
 
-def test_what_is_not_known_yet_passes_the_check(command: PluginClient) -> None:
+def test_unknown_inputs_pass_the_check(command: PluginClient) -> None:
     unknown = {"connection": UNKNOWN, "create": UNKNOWN, "triggers": [UNKNOWN], "addPreviousOutputInEnv": False}
     assert command.failures(unknown) == {}
     connection = way(22, host=UNKNOWN, hostKey=Secret(UNKNOWN), privateKey=UNKNOWN)
@@ -365,22 +361,22 @@ def test_what_is_not_known_yet_passes_the_check(command: PluginClient) -> None:
 @pytest.mark.parametrize(
     ("more", "path", "reason"),
     [
-        ({"connection": way(22, hots="b")}, "connection.hots", "no property called 'hots'"),
-        ({"connection": way(22, password="b")}, "connection.password", "no property called 'password'"),
+        ({"connection": way(22, hots="b")}, "connection.hots", "no property 'hots'"),
+        ({"connection": way(22, password="b")}, "connection.password", "no property 'password'"),
         ({"connection": way(22, hostKey=None)}, "connection.hostKey", "missing"),
         ({"connection": way(22, hostKey=new_key("ecdsa")[1])}, "connection.hostKey", "like ssh-ed25519 AAAA"),
-        ({"connection": way(22, agentSocketPath="b")}, "connection.agentSocketPath", "no property called"),
+        ({"connection": way(22, agentSocketPath="b")}, "connection.agentSocketPath", "no property"),
         ({"connection": way(22, privateKey="hunter2")}, "connection.privateKey", "Ed25519 key in OpenSSH format"),
         ({"connection": way("22")}, "connection.port", "must be a number, and a string"),
         ({"connection": way(22, dialErrorLimit=-1)}, "connection.dialErrorLimit", "at least 0"),
-        ({"environment": {"A": "1"}}, "environment", "no property called 'environment'"),
-        ({"update": "echo"}, "update", "no property called 'update'"),
+        ({"environment": {"A": "1"}}, "environment", "no property 'environment'"),
+        ({"update": "echo"}, "update", "no property 'update'"),
         ({"logging": "none"}, "logging", "must be one of stderr, stdoutAndStderr"),
         ({"triggers": "a"}, "triggers", "must be a list, and a string"),
         ({"addPreviousOutputInEnv": True}, "addPreviousOutputInEnv", "must be false"),
     ],
 )
-def test_an_input_that_is_wrong_or_not_served_is_refused_with_the_remedy(
+def test_a_wrong_or_unserved_input_is_refused_with_a_remedy(
     command: PluginClient, more: dict[str, Any], path: str, reason: str
 ) -> None:
     failures = command.failures({**inputs(way(22)), **more})
@@ -390,7 +386,7 @@ def test_an_input_that_is_wrong_or_not_served_is_refused_with_the_remedy(
     assert "hunter2" not in failures[path]
 
 
-def test_a_type_that_is_not_served_is_refused_with_the_remedy(command: PluginClient) -> None:
+def test_an_unserved_type_is_refused_with_a_remedy(command: PluginClient) -> None:
     with pytest.raises(grpc.RpcError) as error:
         command.of("command:local:Command").check({})
     assert "command:local:Command is not served by this stand-in" in refused(error)

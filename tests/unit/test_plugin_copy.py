@@ -1,4 +1,4 @@
-"""The stand-in for the plugin `command`: files that are copied to machines."""
+"""The `command` stand-in: copying files to machines."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ def inputs(sshd: Sshd, file: Path, place: str = "there", **way: Any) -> dict[str
 
 
 def as_the_engine_shows_it(given: dict[str, Any]) -> dict[str, Any]:
-    """In a comparison, and of what was before, the engine leaves the contents of assets out."""
+    """In comparisons and old states, the engine omits the contents of assets."""
     return {**given, "source": {name: given["source"][name] for name in (SIGNATURE, "hash")}}
 
 
-def test_a_file_is_copied_and_in_a_preview_it_is_not(client: PluginClient, home: Path, file: Path) -> None:
+def test_a_file_is_copied_but_not_in_a_preview(client: PluginClient, home: Path, file: Path) -> None:
     with Sshd(user_keys=[PUBLIC], home=home) as sshd:
         client.create(inputs(sshd, file), preview=True)
         assert not list(home.iterdir())
@@ -58,7 +58,7 @@ def test_a_file_is_copied_and_in_a_preview_it_is_not(client: PluginClient, home:
     assert (home / "there").read_bytes() == file.read_bytes()
 
 
-def test_it_is_copied_again_only_if_it_or_its_place_is_another(client: PluginClient, home: Path, file: Path) -> None:
+def test_a_file_is_copied_again_only_if_it_or_its_path_changed(client: PluginClient, home: Path, file: Path) -> None:
     with Sshd(user_keys=[PUBLIC], home=home) as sshd:
         before = inputs(sshd, file)
         _, state = client.create(before)
@@ -80,9 +80,7 @@ def test_it_is_copied_again_only_if_it_or_its_place_is_another(client: PluginCli
     [(UNKNOWN, "either asset or archive must be set"), ({SIGNATURE: ASSET, "text": "x"}, "must be a file")],
     ids=["unknown", "text"],
 )
-def test_what_the_official_one_or_this_one_cannot_copy_is_refused(
-    client: PluginClient, file: Path, source: Any, reason: str
-) -> None:
+def test_an_unsupported_asset_is_refused(client: PluginClient, file: Path, source: Any, reason: str) -> None:
     with Sshd() as sshd:
         failures = client.failures({**inputs(sshd, file), "source": source})
     assert any(reason in each for each in failures.values())
@@ -93,7 +91,7 @@ def test_what_the_official_one_or_this_one_cannot_copy_is_refused(
     [(None, "subsystem request failed"), ("hello from bashrc", "packet too long")],
     ids=["no sftp", "a shell that prints"],
 )
-def test_a_login_without_sftp_is_told(
+def test_a_login_without_sftp_is_reported(
     client: PluginClient, home: Path, file: Path, prints: str | None, reason: str
 ) -> None:
     has = Sshd(user_keys=[PUBLIC], home=home, prints=prints) if prints else Sshd(user_keys=[PUBLIC])
@@ -102,7 +100,7 @@ def test_a_login_without_sftp_is_told(
     assert reason in refused(error)
 
 
-def test_a_place_that_cannot_be_written_is_told(client: PluginClient, home: Path, file: Path) -> None:
+def test_an_unwritable_path_is_reported(client: PluginClient, home: Path, file: Path) -> None:
     with Sshd(user_keys=[PUBLIC], home=home) as sshd, pytest.raises(grpc.RpcError) as error:
         client.create(inputs(sshd, file, "gone/there"))
     assert "failed to create remote file gone/there" in refused(error)

@@ -1,4 +1,4 @@
-"""The stand-in for the plugin hcloud: what each resource asks of the API, and what it says of it afterwards."""
+"""The hcloud stand-in: the API requests of each resource, and its state afterwards."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def plugin(configured: HcloudClient, account: HetznerAccount) -> HcloudClient:
 
 
 def new_subnet(plugin: HcloudClient, name: str = "dev", ip_range: str = "10.0.1.0/24") -> tuple[int, str]:
-    """The network's number and the subnet's id."""
+    """Create a network and a subnet; returns the network's number and the subnet's id."""
     ranges = {"ipRange": ip_range.replace("1.0/24", "0.0/16")}
     network = int(plugin.of("Network").create({**NETWORK, "name": name, **ranges})[0])
     given = {"networkId": network, "type": "cloud", "networkZone": "eu-central", "ipRange": ip_range}
@@ -46,7 +46,7 @@ def new_subnet(plugin: HcloudClient, name: str = "dev", ip_range: str = "10.0.1.
 
 
 def lives(plugin: HcloudClient, kind: str, inputs: dict[str, Any], **changed: Any) -> dict[str, Any]:
-    """Make, refresh, change in place, refresh, remove, refresh, remove again; the last state."""
+    """Create, refresh, change in place, refresh, delete, refresh, delete again; returns the last state."""
     one = plugin.of(kind)
     identity, state = one.create(inputs)
     for new in (inputs, {**inputs, **changed}):
@@ -67,7 +67,7 @@ def lives(plugin: HcloudClient, kind: str, inputs: dict[str, Any], **changed: An
     return state
 
 
-def test_a_preview_asks_for_nothing(plugin: HcloudClient, account: HetznerAccount) -> None:
+def test_a_preview_sends_no_requests(plugin: HcloudClient, account: HetznerAccount) -> None:
     identity, state = plugin.of("Server").create({**SERVER, "placementGroupId": UNKNOWN}, preview=True)
     assert identity == ""
     assert (state["ipv4Address"], state["status"], state["placementGroupId"]) == (UNKNOWN, UNKNOWN, UNKNOWN)
@@ -86,7 +86,7 @@ def test_a_preview_asks_for_nothing(plugin: HcloudClient, account: HetznerAccoun
         ("Server", SERVER, {"name": "etcd-one", "labels": {"a": "b"}}),
     ],
 )
-def test_a_resource_is_made_changed_in_place_and_removed(
+def test_a_resource_is_created_changed_in_place_and_deleted(
     plugin: HcloudClient, account: HetznerAccount, kind: str, inputs: dict[str, Any], changed: dict[str, Any]
 ) -> None:
     state = lives(plugin, kind, inputs, **changed)
@@ -94,9 +94,7 @@ def test_a_resource_is_made_changed_in_place_and_removed(
     assert account.left() == {}
 
 
-def test_parts_of_a_network_have_the_id_of_the_network_and_their_range(
-    plugin: HcloudClient, account: HetznerAccount
-) -> None:
+def test_network_parts_are_identified_by_network_and_range(plugin: HcloudClient, account: HetznerAccount) -> None:
     network, subnet = new_subnet(plugin)
     assert subnet == f"{network}-10.0.1.0/24"
     part = {"networkId": network, "type": "cloud", "networkZone": "eu-central", "ipRange": "10.0.2.0/24"}
@@ -108,7 +106,7 @@ def test_parts_of_a_network_have_the_id_of_the_network_and_their_range(
     }
 
 
-def test_a_firewall_takes_addresses_and_ranges_in_any_order(plugin: HcloudClient, account: HetznerAccount) -> None:
+def test_a_firewalls_addresses_can_be_in_any_order(plugin: HcloudClient, account: HetznerAccount) -> None:
     walls = plugin.of("Firewall")
     ping = {"direction": "in", "protocol": "icmp", "sourceIps": ["0.0.0.0/0"], "description": "ping"}
     given = {"name": "wall", "rules": [RULE, ping]}
@@ -120,14 +118,14 @@ def test_a_firewall_takes_addresses_and_ranges_in_any_order(plugin: HcloudClient
     assert set(changes) == {"rules[0].port", "rules[1]"}
 
 
-def test_a_firewall_comes_off_its_servers_before_it_is_deleted(plugin: HcloudClient, account: HetznerAccount) -> None:
+def test_a_firewall_is_detached_before_it_is_deleted(plugin: HcloudClient, account: HetznerAccount) -> None:
     wall, state = plugin.of("Firewall").create({"name": "wall", "rules": [RULE]})
     plugin.of("Server").create({**SERVER, "firewallIds": [int(wall)]})
     plugin.of("Firewall").delete(state)
     assert set(account.left()) == {"servers", "primary_ips"}
 
 
-def test_a_volume_does_not_mind_where_it_is_attached(plugin: HcloudClient, account: HetznerAccount) -> None:
+def test_an_attachment_is_no_change_of_the_volume(plugin: HcloudClient, account: HetznerAccount) -> None:
     server = int(plugin.of("Server").create(SERVER)[0])
     given = {"name": "data", "size": 10, "location": "fsn1"}
     identity, state = plugin.of("Volume").create(given)
@@ -144,7 +142,7 @@ def test_a_volume_does_not_mind_where_it_is_attached(plugin: HcloudClient, accou
 # -- servers ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_server_is_asked_for_by_the_numbers_of_what_it_names(plugin: HcloudClient, account: HetznerAccount) -> None:
+def test_a_servers_request_has_ids_instead_of_names(plugin: HcloudClient, account: HetznerAccount) -> None:
     _, subnet = new_subnet(plugin)
     key, _ = plugin.of("SshKey").create(KEY)
     group = int(plugin.of("PlacementGroup").create({"name": "dev", "type": "spread"})[0])
@@ -180,7 +178,7 @@ def test_a_private_server_starts_once_it_has_its_address(plugin: HcloudClient, a
     assert (state["status"], state["ipv4Address"], state["ipv6Network"]) == ("running", "", "<nil>")
 
 
-def test_a_server_that_is_made_but_does_not_get_ready_is_kept(plugin: HcloudClient, account: HetznerAccount) -> None:
+def test_a_server_that_never_becomes_ready_stays_in_the_state(plugin: HcloudClient, account: HetznerAccount) -> None:
     account.machines.broken = True
     with pytest.raises(grpc.RpcError) as error:
         plugin.of("Server").create(SERVER)
@@ -194,7 +192,7 @@ def test_a_server_that_is_made_but_does_not_get_ready_is_kept(plugin: HcloudClie
     ("name", "value"),
     [("image", "ubuntu-24.04"), ("location", "nbg1"), ("userData", "#cloud-config"), ("sshKeys", ["other"])],
 )
-def test_what_cannot_change_in_place_replaces_the_server(plugin: HcloudClient, name: str, value: object) -> None:
+def test_an_immutable_property_replaces_the_server(plugin: HcloudClient, name: str, value: object) -> None:
     answer = plugin.of("Server").difference({}, SERVER, {**SERVER, name: value})
     assert [path.partition("[")[0] for path in answer.replaces] == [name]
 
@@ -202,14 +200,14 @@ def test_what_cannot_change_in_place_replaces_the_server(plugin: HcloudClient, n
 @pytest.mark.parametrize(
     "changed", [{"serverType": "cx33"}, {"publicNets": PRIVATE["publicNets"]}, {"placementGroupId": 7}], ids=str
 )
-def test_a_change_in_place_that_no_component_makes_is_refused(plugin: HcloudClient, changed: dict[str, Any]) -> None:
+def test_unserved_changes_in_place_are_refused(plugin: HcloudClient, changed: dict[str, Any]) -> None:
     _, state = plugin.of("Server").create(SERVER)
     with pytest.raises(grpc.RpcError) as error:
         plugin.of("Server").update(state, {**SERVER, **changed})
-    assert f"{next(iter(changed))}: this stand-in does not change it" in refused(error)
+    assert f"{next(iter(changed))}: this stand-in cannot change it" in refused(error)
 
 
-def test_what_the_program_stops_to_say_of_a_server_stays(plugin: HcloudClient) -> None:
+def test_properties_that_the_program_drops_stay(plugin: HcloudClient) -> None:
     less = {key: known for key, known in SERVER.items() if key not in ("image", "location")}
     old = {**SERVER, "networks": [{"subnetId": "1-10.0.0.0/24"}], "firewallIds": [1], **PRIVATE}
     assert plugin.of("Server").diff({}, old, less) == {}
@@ -235,7 +233,7 @@ def test_networks_and_firewalls_of_a_server_change_in_place(plugin: HcloudClient
     assert (seen, servers.diff(seen, inputs, new)) == (state, {})
 
 
-def test_a_server_is_shut_down_first_where_that_is_asked(plugin: HcloudClient, account: HetznerAccount) -> None:
+def test_a_server_can_be_shut_down_before_its_deletion(plugin: HcloudClient, account: HetznerAccount) -> None:
     _, state = plugin.of("Server").create({**SERVER, "shutdownBeforeDeletion": True})
     plugin.of("Server").delete(state)
     assert [path.rpartition("/")[2] for _, path, _ in account.requests[-2:]] == ["shutdown", state["id"]]
@@ -245,7 +243,7 @@ def test_a_server_is_shut_down_first_where_that_is_asked(plugin: HcloudClient, a
 # -- refresh ----------------------------------------------------------------------------------------------------------
 
 
-def test_drift_is_seen_and_leads_back(plugin: HcloudClient, account: HetznerAccount) -> None:
+def test_drift_is_detected_and_corrected(plugin: HcloudClient, account: HetznerAccount) -> None:
     _, subnet = new_subnet(plugin)
     given = {**SERVER, "labels": {"a": "b"}, "networks": [{"subnetId": subnet, "ip": "10.0.1.11"}]}
     identity, state = plugin.of("Server").create(given)
@@ -257,7 +255,7 @@ def test_drift_is_seen_and_leads_back(plugin: HcloudClient, account: HetznerAcco
     assert (after["labels"], after["networks"][0]["ip"]) == ({"a": "b"}, "10.0.1.11")
 
 
-def test_a_label_that_somebody_added_is_drift(plugin: HcloudClient, account: HetznerAccount) -> None:
+def test_an_added_label_is_drift(plugin: HcloudClient, account: HetznerAccount) -> None:
     given = {"name": "dev", "ipRange": "10.0.0.0/16"}
     identity, state = plugin.create(given)
     account.one("networks")["labels"] = {"x": ""}
@@ -286,12 +284,12 @@ def _server_type(plugin: HcloudClient, **given: Any) -> Any:
     return from_struct(getattr(plugin._stub.Invoke(request, timeout=60), "return"))
 
 
-def test_a_server_type_says_how_much_memory_it_has(plugin: HcloudClient) -> None:
+def test_a_server_types_memory_is_available(plugin: HcloudClient) -> None:
     about = _server_type(plugin, name="cx33")
     assert (about["name"], about["memory"], about["architecture"]) == ("cx33", 8, "x86")
 
 
-def test_a_server_type_that_is_not_found_fails(plugin: HcloudClient) -> None:
+def test_an_unknown_server_type_fails(plugin: HcloudClient) -> None:
     with pytest.raises(grpc.RpcError) as error:
         _server_type(plugin, name="none")
     assert "Resource (server type) was not found: name=none" in refused(error)

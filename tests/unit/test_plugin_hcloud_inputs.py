@@ -1,4 +1,4 @@
-"""The stand-in for the plugin hcloud: which inputs and settings it takes, by the installed SDK's own types."""
+"""The hcloud stand-in: which inputs and settings it accepts, by the installed SDK's types."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def plugin(served: HetznerAccount) -> Iterator[HcloudClient]:
     [
         ("Network", {}, "ipRange", "missing"),
         ("Network", {"ipRange": 10}, "ipRange", "must be a string"),
-        ("Network", {**NETWORK, "ip_range": "x"}, "ip_range", "no property called 'ip_range'"),
+        ("Network", {**NETWORK, "ip_range": "x"}, "ip_range", "no property 'ip_range'"),
         ("Network", {**NETWORK, "labels": {"a": 1}}, "labels.a", "must be a string"),
         ("Network", {**NETWORK, "deleteProtection": True}, "deleteProtection", "does not serve this property"),
         ("Firewall", {"rules": [{"direction": "in"}]}, "rules[0].protocol", "missing"),
-        ("Firewall", {"rules": [{**RULE, "ports": "22"}]}, "rules[0].ports", "no property called"),
+        ("Firewall", {"rules": [{**RULE, "ports": "22"}]}, "rules[0].ports", "no property"),
         ("Firewall", {"rules": [RULE], "applyTos": [{"server": 1}]}, "applyTos", "does not serve this property"),
         ("Server", {"image": "debian-12"}, "serverType", "missing"),
         ("Server", {**SERVER, "placementGroupId": 1.5}, "placementGroupId", "whole number"),
@@ -54,7 +54,7 @@ def plugin(served: HetznerAccount) -> Iterator[HcloudClient]:
         ("VolumeAttachment", {"volumeId": 1}, "serverId", "missing"),
     ],
 )
-def test_an_input_that_is_wrong_is_refused(
+def test_a_wrong_input_is_refused(
     plugin: HcloudClient, kind: str, given: dict[str, Any], path: str, reason: str
 ) -> None:
     failures = plugin.of(kind).failures(given)
@@ -62,13 +62,13 @@ def test_an_input_that_is_wrong_is_refused(
     assert reason in failures[path]
 
 
-def test_what_is_not_known_yet_passes(plugin: HcloudClient) -> None:
+def test_unknown_inputs_pass_the_check(plugin: HcloudClient) -> None:
     networks = [{"subnetId": UNKNOWN, "ip": "10.0.1.1"}]
     checked = plugin.of("Server").check({**SERVER, "networks": networks, "placementGroupId": UNKNOWN})
     assert checked["networks"] == [{"subnetId": UNKNOWN, "ip": "10.0.1.1", "aliasIps": []}]
 
 
-def test_defaults_are_those_of_the_official_plugin(plugin: HcloudClient) -> None:
+def test_defaults_match_the_official_plugin(plugin: HcloudClient) -> None:
     checked = plugin.of("Server").check({**SERVER, "publicNets": [{}]})
     assert checked["publicNets"] == [{"ipv4Enabled": True, "ipv6Enabled": True}]
     assert checked["shutdownBeforeDeletion"] is False
@@ -77,7 +77,7 @@ def test_defaults_are_those_of_the_official_plugin(plugin: HcloudClient) -> None
 # -- the SDK ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_stand_in_is_of_the_version_of_the_sdk_and_knows_types_that_it_has() -> None:
+def test_the_stand_in_matches_the_installed_sdk() -> None:
     plugin = make_plugin()
     assert importlib.metadata.version("pulumi_hcloud") == VERSION
     for token, resource in plugin.resources.items():
@@ -90,7 +90,7 @@ def test_the_stand_in_is_of_the_version_of_the_sdk_and_knows_types_that_it_has()
         assert {*resource.sent} <= set(resource.fields), token  # type: ignore[attr-defined]
 
 
-def test_a_resource_of_the_sdk_is_read_from_its_text() -> None:
+def test_a_resource_is_read_from_the_sdks_source() -> None:
     fields = sdk.inputs("pulumi_hcloud", "hcloud:index/server:Server")
     assert fields["serverType"].required
     assert not fields["image"].required
@@ -103,7 +103,7 @@ def test_a_resource_of_the_sdk_is_read_from_its_text() -> None:
 @pytest.mark.parametrize(
     ("package", "token"), [("pulumi_hcloud", "hcloud:index/serverr:Serverr"), ("pulumi_none", "a:index/b:B")]
 )
-def test_a_resource_that_no_sdk_has_is_told(package: str, token: str) -> None:
+def test_a_resource_missing_in_the_sdk_is_reported(package: str, token: str) -> None:
     with pytest.raises(LookupError, match=r"has no|not installed"):
         sdk.inputs(package, token)
 
@@ -128,12 +128,10 @@ def test_reading_a_type_of_a_large_sdk_does_not_import_it() -> None:
     [
         ({"token": "short"}, "token", "exactly 64 characters"),
         ({"pollInterval": "5"}, "pollInterval", "write 500ms"),
-        ({"tokn": TOKEN}, "tokn", "no property called"),
+        ({"tokn": TOKEN}, "tokn", "no property"),
     ],
 )
-def test_a_setting_that_is_wrong_is_refused(
-    plugin: HcloudClient, settings: dict[str, Any], path: str, reason: str
-) -> None:
+def test_a_wrong_setting_is_refused(plugin: HcloudClient, settings: dict[str, Any], path: str, reason: str) -> None:
     failures = plugin.config_failures(**settings)
     assert list(failures) == [path]
     assert reason in failures[path]
@@ -153,13 +151,13 @@ def test_another_endpoint_changes_the_provider_and_replaces_nothing(plugin: Hclo
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"token": TOKEN}, "for emulated clouds only"),
-        ({"token": TOKEN, "endpoint": "https://api.hetzner.cloud/v1"}, "for emulated clouds only"),
+        ({"token": TOKEN}, "must only be used with emulated clouds"),
+        ({"token": TOKEN, "endpoint": "https://api.hetzner.cloud/v1"}, "must only be used with emulated clouds"),
         ({"token": TOKEN, "endpoint": "127.0.0.1:80"}, "is not an address such as"),
         ({"endpoint": "http://127.0.0.1:1/v1"}, "there is no API token"),
     ],
 )
-def test_settings_that_lead_nowhere_are_refused(
+def test_unusable_settings_are_refused(
     plugin: HcloudClient, monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], reason: str
 ) -> None:
     monkeypatch.delenv("HCLOUD_TOKEN", raising=False)
@@ -180,7 +178,7 @@ def test_settings_may_come_from_the_environment(account: HetznerAccount, monkeyp
 # -- the API's refusals -----------------------------------------------------------------------------------------------
 
 
-def test_a_wrong_token_is_told(account: HetznerAccount) -> None:
+def test_a_wrong_token_is_reported(account: HetznerAccount) -> None:
     with hcloud(account) as client:
         client.configure(endpoint=account.endpoint, token="x" * 64)
         with pytest.raises(grpc.RpcError) as error:
@@ -188,7 +186,7 @@ def test_a_wrong_token_is_told(account: HetznerAccount) -> None:
         assert refused(error) == "unable to authenticate (unauthorized; POST ssh_keys)"
 
 
-def test_an_api_that_does_not_answer_is_told(account: HetznerAccount) -> None:
+def test_a_silent_api_is_reported(account: HetznerAccount) -> None:
     with hcloud(account) as client:
         client.configure(endpoint="http://127.0.0.1:1/v1", token=TOKEN)
         with pytest.raises(grpc.RpcError) as error:
@@ -197,19 +195,19 @@ def test_an_api_that_does_not_answer_is_told(account: HetznerAccount) -> None:
 
 
 @pytest.mark.parametrize("code", ["conflict", "locked", "rate_limit_exceeded"])
-def test_what_is_only_refused_for_now_is_tried_again(plugin: HcloudClient, account: HetznerAccount, code: str) -> None:
+def test_temporary_refusals_are_retried(plugin: HcloudClient, account: HetznerAccount, code: str) -> None:
     account.refuse("POST placement_groups", code)
     assert plugin.of("PlacementGroup").create({"name": code, "type": "spread"})[0]
 
 
-def test_a_name_that_is_taken_is_told_at_once(plugin: HcloudClient) -> None:
+def test_a_name_in_use_is_reported_immediately(plugin: HcloudClient) -> None:
     plugin.of("SshKey").create({"publicKey": KEY, "name": "mine"})
     with pytest.raises(grpc.RpcError) as error:
         plugin.of("SshKey").create({"publicKey": KEY, "name": "mine"})
     assert refused(error) == "SSH key name is already used (uniqueness_error; POST ssh_keys)"
 
 
-def test_what_is_not_served_is_told(plugin: HcloudClient) -> None:
+def test_an_unserved_resource_is_reported(plugin: HcloudClient) -> None:
     with pytest.raises(grpc.RpcError) as error:
         plugin.of("LoadBalancer").check({})
     assert "LoadBalancer is not served by this stand-in for the plugin hcloud" in refused(error)

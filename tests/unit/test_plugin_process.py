@@ -1,4 +1,4 @@
-"""The stand-in plugins as the engine meets them: programs that print a port and do not outlive it."""
+"""The stand-in plugins as processes: they print a port, and end with the engine."""
 
 from __future__ import annotations
 
@@ -26,9 +26,7 @@ def ask(port: int) -> tuple[str, provider_pb2.ConfigureResponse]:
 
 
 @pytest.mark.parametrize(("name", "version"), [("command", "1.2.1"), ("tls", "5.6.2"), ("hcloud", "1.43.3")])
-def test_a_plugin_prints_its_port_and_answers_from_any_folder_and_through_a_link(
-    name: str, version: str, tmp_path: Path
-) -> None:
+def test_a_plugin_prints_its_port_and_answers_from_anywhere(name: str, version: str, tmp_path: Path) -> None:
     link = tmp_path / f"pulumi-resource-{name}"
     link.symlink_to(BIN / link.name)
     environ = {**os.environ, "HCLOUD_TOKEN": "token", "HCLOUD_ENDPOINT": "http://127.0.0.1:1/v1"}
@@ -57,7 +55,7 @@ def test_a_plugin_prints_its_port_and_answers_from_any_folder_and_through_a_link
         ("import plugins.remote", {"asyncio", "invoke", "importlib.metadata"}),
     ],
 )
-def test_nothing_heavy_is_imported_before_it_is_needed(load: str, heavy: set[str]) -> None:
+def test_slow_modules_are_imported_only_when_needed(load: str, heavy: set[str]) -> None:
     program = (
         "import sys; sys.path.insert(0, sys.argv[1]); from plugins.start import import_lightly; import_lightly();"
         f"{load}; print(*sys.modules)"
@@ -68,7 +66,7 @@ def test_nothing_heavy_is_imported_before_it_is_needed(load: str, heavy: set[str
 
 
 def test_a_plugin_ends_when_its_engine_is_killed(tmp_path: Path) -> None:
-    # The shell stands for the engine.
+    # The shell replaces the engine.
     script = f"{BIN}/pulumi-resource-tls > {tmp_path}/port & echo $!; wait"
     with subprocess.Popen(["/bin/sh", "-c", script], stdout=subprocess.PIPE, text=True) as engine:
         assert engine.stdout is not None
@@ -88,5 +86,5 @@ def _runs(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    # Nobody may be there to collect it.
+    # It may have no parent to reap it.
     return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"

@@ -1,4 +1,4 @@
-"""The stand-in for the plugin `tls`: keys, requests and certificates, looked at with `openssl` and `cryptography`."""
+"""The `tls` stand-in: keys, requests and certificates, checked with `openssl` and `cryptography`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.plugin_client import PluginClient, refused, running
 
 KEY, REQUEST = "tls:index/privateKey:PrivateKey", "tls:index/certRequest:CertRequest"
 SELF, LOCAL = "tls:index/selfSignedCert:SelfSignedCert", "tls:index/locallySignedCert:LocallySignedCert"
-# What the components give.
+# The components' inputs.
 KEY_INPUTS = {"algorithm": "ECDSA", "ecdsaCurve": "P256"}
 CA = {
     "allowedUses": ["digital_signature", "key_encipherment", "cert_signing"],
@@ -89,7 +89,7 @@ def uses_of(certificate: x509.Certificate) -> set[str]:
     ("inputs", "header", "ssh"),
     [(KEY_INPUTS, "EC PRIVATE KEY", "ecdsa-sha2-nistp256"), ({"algorithm": "ED25519"}, "PRIVATE KEY", "ssh-ed25519")],
 )
-def test_a_private_key_is_one_key_in_every_format_and_secret(
+def test_a_private_key_is_secret_and_equal_in_every_format(
     tls: PluginClient, inputs: dict[str, Any], header: str, ssh: str
 ) -> None:
     identity, state = tls.create(inputs)
@@ -105,7 +105,7 @@ def test_a_private_key_is_one_key_in_every_format_and_secret(
     assert identity == state["id"] == hashlib.sha1(der.strip(b" \t\n\v\f\r"), usedforsecurity=False).hexdigest()
 
 
-def test_a_preview_makes_no_key(tls: PluginClient) -> None:
+def test_a_preview_creates_no_key(tls: PluginClient) -> None:
     identity, state = tls.create(KEY_INPUTS, preview=True)
     assert (identity, state["privateKeyPem"], state["publicKeyOpenssh"]) == ("", Secret(UNKNOWN), UNKNOWN)
 
@@ -113,7 +113,7 @@ def test_a_preview_makes_no_key(tls: PluginClient) -> None:
 # -- certificates ---------------------------------------------------------------------------------------------------
 
 
-def test_a_certificate_authority_signs_itself(ca: dict[str, Any]) -> None:
+def test_a_ca_signs_itself(ca: dict[str, Any]) -> None:
     certificate = parsed(ca)
     assert ca["id"] == str(certificate.serial_number)
     assert certificate.subject.rfc4514_string() == "CN=etcd-ca"
@@ -125,9 +125,7 @@ def test_a_certificate_authority_signs_itself(ca: dict[str, Any]) -> None:
     assert key_id == x509.SubjectKeyIdentifier.from_public_key(certificate.public_key())
 
 
-def test_a_leaf_is_signed_by_its_authority_and_openssl_agrees(
-    ca: dict[str, Any], leaf: dict[str, Any], tmp_path: Path
-) -> None:
+def test_openssl_verifies_a_leaf_certificate(ca: dict[str, Any], leaf: dict[str, Any], tmp_path: Path) -> None:
     certificate, authority = parsed(leaf), parsed(ca)
     certificate.verify_directly_issued_by(authority)
     ca_id = extension(authority, x509.SubjectKeyIdentifier).value.digest
@@ -146,9 +144,7 @@ def test_a_leaf_is_signed_by_its_authority_and_openssl_agrees(
     assert isinstance(leaf["caPrivateKeyPem"], Secret)
 
 
-def test_a_certificate_begins_now_ends_when_asked_and_has_a_number_of_its_own(
-    ca: dict[str, Any], leaf: dict[str, Any]
-) -> None:
+def test_a_certificate_has_its_validity_and_a_unique_serial(ca: dict[str, Any], leaf: dict[str, Any]) -> None:
     certificate, now = parsed(leaf), datetime.now(timezone.utc)
     assert 64 < (certificate.serial_number | parsed(ca).serial_number).bit_length() <= 128
     assert leaf["id"] == str(certificate.serial_number) != ca["id"]
@@ -160,9 +156,7 @@ def test_a_certificate_begins_now_ends_when_asked_and_has_a_number_of_its_own(
 
 
 @pytest.mark.parametrize("key", [ed25519.Ed25519PrivateKey.generate(), ec.generate_private_key(ec.SECP384R1())])
-def test_an_authority_of_the_user_s_own_issues_whatever_its_key(
-    tls: PluginClient, leaf_inputs: dict[str, Any], key: Any
-) -> None:
+def test_a_users_own_ca_can_have_any_key(tls: PluginClient, leaf_inputs: dict[str, Any], key: Any) -> None:
     form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     pem = key.private_bytes(*form).decode()
     own = tls.of(SELF).create({**CA, "privateKeyPem": pem})[1]
@@ -171,15 +165,13 @@ def test_an_authority_of_the_user_s_own_issues_whatever_its_key(
 
 
 @pytest.mark.parametrize("name", ["certRequestPem", "caCertPem", "caPrivateKeyPem"])
-def test_a_pem_that_is_none_is_refused_without_showing_it(
-    tls: PluginClient, leaf_inputs: dict[str, Any], name: str
-) -> None:
+def test_invalid_pem_is_refused_without_showing_it(tls: PluginClient, leaf_inputs: dict[str, Any], name: str) -> None:
     with pytest.raises(grpc.RpcError) as error:
         tls.of(LOCAL).create({**leaf_inputs, name: "hunter2"})
     assert re.fullmatch("Failed to parse (certificate request|CA certificate|CA private key) PEM", refused(error))
 
 
-def test_a_key_that_is_not_the_authority_s_is_refused(tls: PluginClient, leaf_inputs: dict[str, Any]) -> None:
+def test_a_key_must_belong_to_the_ca(tls: PluginClient, leaf_inputs: dict[str, Any]) -> None:
     with pytest.raises(grpc.RpcError) as error:
         tls.of(LOCAL).create({**leaf_inputs, "caPrivateKeyPem": new_key(tls)["privateKeyPem"]})
     assert "provided PrivateKey doesn't match parent's PublicKey" in refused(error)
@@ -194,14 +186,14 @@ def test_a_key_that_is_not_the_authority_s_is_refused(tls: PluginClient, leaf_in
         (KEY, {}, "algorithm", "missing"),
         (KEY, {"algorithm": "RSA"}, "algorithm", "must be one of ECDSA, ED25519"),
         (KEY, {"algorithm": "ECDSA"}, "ecdsaCurve", "must be one of P256, and 'P224'"),
-        (REQUEST, {"subject": CA["subject"], "privateKeyPemWo": "k"}, "privateKeyPemWo", "no property called"),
+        (REQUEST, {"subject": CA["subject"], "privateKeyPemWo": "k"}, "privateKeyPemWo", "no property"),
         (REQUEST, {"subject": {"commonName": "a"}, "ipAddresses": ["10.0.0.300"]}, "ipAddresses[0]", "Invalid IP"),
-        (REQUEST, {"subject": {"commonName": "a", "country": "DE"}}, "subject.country", "no property called"),
+        (REQUEST, {"subject": {"commonName": "a", "country": "DE"}}, "subject.country", "no property"),
         (SELF, {**CA, "validityPeriodHours": -1}, "validityPeriodHours", "at least 0"),
         (SELF, {**CA, "allowedUses": ["any_extended"]}, "allowedUses[0]", "must be one of cert_signing"),
     ],
 )
-def test_an_input_that_is_wrong_or_not_served_is_refused_with_the_remedy(
+def test_a_wrong_or_unserved_input_is_refused_with_a_remedy(
     tls: PluginClient, token: str, given: dict[str, Any], path: str, reason: str
 ) -> None:
     failures = tls.of(token).failures(given if token == KEY else {"privateKeyPem": "k", **given})
@@ -210,7 +202,7 @@ def test_an_input_that_is_wrong_or_not_served_is_refused_with_the_remedy(
     assert "install the official plugin" in failures[path]
 
 
-def test_what_is_not_known_yet_passes_the_check_and_the_preview(tls: PluginClient, leaf_inputs: dict[str, Any]) -> None:
+def test_unknown_inputs_pass_check_and_preview(tls: PluginClient, leaf_inputs: dict[str, Any]) -> None:
     unknown = {"certRequestPem": UNKNOWN, "caCertPem": UNKNOWN, "caPrivateKeyPem": Secret(UNKNOWN)}
     _, state = tls.of(LOCAL).create({**leaf_inputs, **unknown}, preview=True)
     assert (state["certPem"], state["readyForRenewal"]) == (UNKNOWN, False)
@@ -233,7 +225,7 @@ def test_every_change_replaces(tls: PluginClient, token: str, old: dict[str, Any
     assert all(kind & 1 for kind in changes.values())
 
 
-def test_a_default_that_is_spelled_out_and_a_mark_of_secrecy_replace_nothing(tls: PluginClient) -> None:
+def test_explicit_defaults_and_secret_marks_replace_nothing(tls: PluginClient) -> None:
     old = {"privateKeyPem": "k", **CA}
     new = {**old, "earlyRenewalHours": 0, "subject": Secret(CA["subject"])}
     assert tls.of(SELF).diff({"readyForRenewal": False}, old, new) == {}
@@ -253,7 +245,7 @@ def test_a_certificate_in_its_renewal_window_is_replaced(
     assert changes == ({"readyForRenewal": Change.UPDATE_REPLACE} if due else {})
 
 
-def test_the_clock_decides_and_not_what_the_state_said(
+def test_the_clock_decides_about_a_renewal_not_the_state(
     tls: PluginClient, leaf: dict[str, Any], leaf_inputs: dict[str, Any]
 ) -> None:
     now = datetime.now(timezone.utc)
@@ -264,7 +256,7 @@ def test_the_clock_decides_and_not_what_the_state_said(
             assert tls.of(LOCAL).read(aged, leaf_inputs)[1]["readyForRenewal"] is due
 
 
-def test_another_renewal_window_is_an_update_in_place_unless_it_covers_the_present(
+def test_a_new_renewal_window_is_an_update_unless_due(
     tls: PluginClient, leaf: dict[str, Any], leaf_inputs: dict[str, Any]
 ) -> None:
     client, new = tls.of(LOCAL), {**leaf_inputs, "earlyRenewalHours": 47}

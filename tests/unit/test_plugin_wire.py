@@ -1,4 +1,4 @@
-"""Property values of the stand-in plugins: what the engine sends, what goes back, what differs."""
+"""Property values of the stand-in plugins: encoding, decoding, and differences."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ EVERYTHING = {
 }
 
 
-def test_what_goes_out_comes_back_the_same() -> None:
+def test_values_survive_a_round_trip() -> None:
     assert from_struct(to_struct(EVERYTHING)) == EVERYTHING
 
 
-def test_nothing_differs_from_itself_unless_it_is_unknown() -> None:
+def test_only_unknown_values_differ_from_themselves() -> None:
     changes = difference(EVERYTHING, EVERYTHING)
     assert changes == dict.fromkeys(("unknown", "list[4].a", "secret unknown"), Change.UPDATE)
     assert {name for name, value in EVERYTHING.items() if not is_known(value)} == {"unknown", "list", "secret unknown"}
@@ -47,7 +47,7 @@ def test_nothing_differs_from_itself_unless_it_is_unknown() -> None:
         ({"a": None, "b": 1}, {"b": 1}),
     ],
 )
-def test_what_the_engine_sends_is_understood(sent: dict[str, Any], value: object) -> None:
+def test_the_engines_values_are_decoded(sent: dict[str, Any], value: object) -> None:
     struct = struct_pb2.Struct()
     struct.update({"property": sent})
     assert from_struct(struct) == {"property": value}
@@ -67,5 +67,5 @@ def test_what_the_engine_sends_is_understood(sent: dict[str, Any], value: object
         ({"a": UNKNOWN}, {"a": UNKNOWN}, {"a": Change.UPDATE}),
     ],
 )
-def test_differences_are_told_by_path(old: dict[str, Any], new: dict[str, Any], changes: dict[str, Change]) -> None:
+def test_differences_are_reported_by_path(old: dict[str, Any], new: dict[str, Any], changes: dict[str, Change]) -> None:
     assert difference(old, new) == changes

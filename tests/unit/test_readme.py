@@ -1,4 +1,4 @@
-"""What the README shows is what the program takes, and what the documents point to is there."""
+"""The README's example is valid, and the links of the documents lead somewhere."""
 
 import ast
 import json
@@ -20,9 +20,7 @@ DOCUMENTS = [
 ]
 
 
-def test_the_stack_for_ones_own_machines_is_accepted_as_it_is_shown(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_readmes_stack_for_existing_machines_is_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = re.findall(r"```yaml\n(.*?)```", (REPO / "README.md").read_text(), re.DOTALL)
     (text,) = [block for block in blocks if "external-etcd:machines" in block]
     shown = yaml.safe_load(text)["config"]
@@ -43,7 +41,7 @@ def test_the_stack_for_ones_own_machines_is_accepted_as_it_is_shown(
     assert stack.warnings == ()
 
 
-def test_every_file_that_the_documents_link_to_exists() -> None:
+def test_every_linked_file_exists() -> None:
     for document in DOCUMENTS:
         for target in re.findall(r"\]\(([^)#:]+)[^):]*\)", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name} links to {target}"
@@ -54,18 +52,18 @@ def _titles(document: Path) -> list[str]:
 
 
 def _anchor(title: str) -> str:
-    """A title as a link names it: lower case, words joined by dashes, nothing but letters, digits and dashes."""
+    """A title's anchor: lower case, words joined by dashes, only letters, digits and dashes."""
     return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
 
 
-def test_every_title_that_the_documents_link_to_exists() -> None:
+def test_every_linked_title_exists() -> None:
     for document in DOCUMENTS:
         for file, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", document.read_text()):
             target = document.parent / file if file else document
             assert anchor in map(_anchor, _titles(target)), f"{document.name} links to {file}#{anchor}"
 
 
-def test_every_section_of_the_manual_that_a_message_names_exists() -> None:
+def test_every_manual_section_named_in_a_message_exists() -> None:
     named = set()
     for source in (REPO / "components").rglob("*.py"):
         for node in ast.walk(ast.parse(source.read_text())):
@@ -75,7 +73,7 @@ def test_every_section_of_the_manual_that_a_message_names_exists() -> None:
     assert named <= set(_titles(REPO / "docs" / "operations.md"))
 
 
-def test_the_package_is_described_by_links_that_work_outside_the_repository() -> None:
+def test_the_packages_links_work_outside_the_repository() -> None:
     described = REPO / tomllib.loads((REPO / "pyproject.toml").read_text())["project"]["readme"]
     targets = re.findall(r"\]\(([^)]+)\)", described.read_text())
     assert targets
@@ -92,7 +90,7 @@ def _measured(name: str) -> Any:
     return json.loads((REPO / "docs" / f"benchmark-{name}.json").read_text())
 
 
-def test_the_tables_of_the_benchmarks_show_what_was_measured() -> None:
+def test_the_benchmark_tables_match_the_measurements() -> None:
     changes = []
     for row in _measured("changes")["changes"]:
         up, script = row["pulumi_up"], row["script"]
@@ -109,7 +107,7 @@ def test_the_tables_of_the_benchmarks_show_what_was_measured() -> None:
     assert _rows("docs/benchmarks.md", "| Cloud |") == clouds
 
 
-def test_the_comparison_in_the_readme_shows_what_was_measured() -> None:
+def test_the_readmes_comparison_matches_the_measurements() -> None:
     (first, *_), (setting, *_, wiped) = _measured("creation")["creation"], _measured("changes")["changes"]
     cells = _rows("README.md", "| | external-etcd |")
     shown = [(row[0], row[-1]) for row in cells]

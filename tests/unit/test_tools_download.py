@@ -1,4 +1,4 @@
-"""A download is quick to give up, and worthless without the published checksum."""
+"""A download fails quickly, and is only used with the published checksum."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ RIGHT = hashlib.sha256(CONTENT).hexdigest()
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
-    """A file server that keeps its requests to itself."""
+    """A file server that logs nothing."""
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the parent's name)
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture(autouse=True)
 def hosts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No host is known to be unreachable, and no proxy stands between the test and its server."""
+    """No host is remembered as unreachable, and there is no proxy."""
     monkeypatch.setattr(download, "_unreachable", set())
     monkeypatch.setenv("no_proxy", "*")
 
@@ -54,18 +54,18 @@ def test_a_file_with_the_published_checksum_is_kept(server: str, tmp_path: Path)
 
 
 def test_a_file_with_another_checksum_is_refused_and_removed(server: str, tmp_path: Path) -> None:
-    with pytest.raises(ToolError, match=f"has the SHA-256 {RIGHT}, but {'0' * 64} was published: not used"):
+    with pytest.raises(ToolError, match=f"has the SHA-256 {RIGHT} instead of the published {'0' * 64}; it is not used"):
         fetch(f"{server}/release", tmp_path / "file", "0" * 64)
     assert not (tmp_path / "file").exists()
 
 
-def test_a_file_that_is_not_there_is_an_error_and_not_an_unreachable_host(server: str) -> None:
+def test_a_missing_file_is_not_an_unreachable_host(server: str) -> None:
     with pytest.raises(ToolError, match="/absent answered 404") as caught:
         read_text(f"{server}/absent")
     assert not isinstance(caught.value, UnreachableError)
 
 
-def test_a_port_nobody_listens_on_is_unreachable_at_once() -> None:
+def test_a_closed_port_is_unreachable_immediately() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -73,7 +73,7 @@ def test_a_port_nobody_listens_on_is_unreachable_at_once() -> None:
             open_url(f"http://127.0.0.1:{port}/release")
 
 
-def test_a_host_that_accepts_and_never_answers_costs_the_limit_once() -> None:
+def test_a_silent_host_costs_its_timeout_once() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/release"
         for _ in range(3):
@@ -89,7 +89,7 @@ def test_the_usual_limit_is_a_few_seconds() -> None:
     assert download.ANSWER_WITHIN <= 4
 
 
-def test_a_checksum_is_found_by_the_whole_name_only() -> None:
+def test_a_checksum_is_found_only_by_its_full_name() -> None:
     sums = f"{'a' * 64}  other-release\n{'B' * 64}  release\n{'c' * 64} *release.sig\n"
     assert checksum_in(sums, "release", "SUMS") == "b" * 64
     assert checksum_in(sums, "release.sig", "SUMS") == "c" * 64
@@ -97,6 +97,6 @@ def test_a_checksum_is_found_by_the_whole_name_only() -> None:
         checksum_in(sums, "elease", "SUMS")
 
 
-def test_an_error_page_in_place_of_checksums_is_refused() -> None:
+def test_an_error_page_instead_of_checksums_is_refused() -> None:
     with pytest.raises(ToolError, match="no SHA-256"):
         checksum_in("<html> release </html>", "release", "SUMS")

@@ -1,4 +1,4 @@
-"""etcd archives look like the official ones and are made once."""
+"""etcd archives look like the official ones and are created once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Calls = list[str]
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Calls:
-    """An empty cache; the official release is out of reach, and a build packs FILES. Returns what was tried."""
+    """An empty cache; the official release is unreachable, and a build packs FILES. Returns the attempts."""
     monkeypatch.setenv("EXTERNAL_ETCD_CACHE", str(tmp_path / "cache"))
     tried: Calls = []
 
@@ -56,14 +56,14 @@ def test_an_archive_has_one_top_folder_and_executable_programs_of_root(tmp_path:
     }
 
 
-def test_an_archive_is_made_once(calls: Calls) -> None:
+def test_an_archive_is_created_once(calls: Calls) -> None:
     folder = ensure_etcd("3.6.16")
     assert sorted(path.name for path in folder.iterdir()) == ["SHA256SUMS", archive_of("3.6.16").name]
     assert ensure_etcd("3.6.16") == folder
     assert calls == ["official", "built"]
 
 
-def test_a_damaged_archive_is_made_again(calls: Calls) -> None:
+def test_a_damaged_archive_is_created_again(calls: Calls) -> None:
     ensure_etcd("3.6.16")
     archive_of("3.6.16").write_bytes(b"half")
     ensure_etcd("3.6.16")
@@ -79,7 +79,7 @@ def test_a_program_is_unpacked_for_use_on_this_computer(calls: Calls) -> None:
 
 
 @pytest.mark.parametrize("version", ["v3.6.16", "3.6", "../3.6.16", "latest", ""])
-def test_what_is_not_a_version_is_refused_before_anything_is_asked_for(calls: Calls, version: str) -> None:
+def test_an_invalid_version_is_refused_first(calls: Calls, version: str) -> None:
     with pytest.raises(ToolError, match="is not an etcd version"):
         ensure_etcd(version)
     assert calls == []

@@ -1,4 +1,4 @@
-"""A missing or old go is told in one sentence; what is built is what the committed modules pin."""
+"""A missing or old go is reported in one sentence; the committed modules pin what is built."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tools.gobuild import expect_version, go_command, module_folder
 
 
 def fake_go(folder: Path, version: str, toolchain: str) -> None:
-    """Put a go command into `folder` that answers `go env GOVERSION GOTOOLCHAIN`."""
+    """Create a go command in `folder` that answers `go env GOVERSION GOTOOLCHAIN`."""
     folder.mkdir(exist_ok=True)
     (folder / "go").write_text(f"#!/bin/sh\nprintf '%s\\n' '{version}' '{toolchain}'\n")
     (folder / "go").chmod(0o755)
@@ -26,7 +26,7 @@ def module(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_missing_go_is_told_with_where_to_get_it(module: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_go_is_reported_with_its_source(module: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda _name: None)
     with pytest.raises(ToolError, match=r"go is missing\. Install Go 1\.26\.0 or newer \(Debian package golang"):
         go_command(module)
@@ -35,7 +35,7 @@ def test_a_missing_go_is_told_with_where_to_get_it(module: Path, monkeypatch: py
 @pytest.mark.parametrize(
     ("version", "toolchain"), [("go1.25.9", "local"), ("go1.19.8", ""), ("go1.20", "auto"), ("", "")]
 )
-def test_a_go_that_is_too_old_and_stays_so_is_refused(
+def test_an_old_go_without_toolchain_downloads_is_refused(
     module: Path, monkeypatch: pytest.MonkeyPatch, version: str, toolchain: str
 ) -> None:
     fake_go(module / "bin", version, toolchain)
@@ -45,7 +45,7 @@ def test_a_go_that_is_too_old_and_stays_so_is_refused(
 
 
 @pytest.mark.parametrize(("version", "toolchain"), [("go1.26.0", "local"), ("go1.26.8", "auto"), ("go1.24.1", "auto")])
-def test_a_go_that_is_new_enough_or_fetches_a_newer_one_is_used(
+def test_a_new_go_or_one_with_toolchain_downloads_is_used(
     module: Path, monkeypatch: pytest.MonkeyPatch, version: str, toolchain: str
 ) -> None:
     fake_go(module / "bin", version, toolchain)
@@ -53,9 +53,9 @@ def test_a_go_that_is_new_enough_or_fetches_a_newer_one_is_used(
     assert go_command(module) == str(module / "bin" / "go")
 
 
-def test_a_program_that_says_another_version_is_refused() -> None:
+def test_a_program_of_another_version_is_refused() -> None:
     expect_version(["/bin/echo", "etcd Version: 3.6.16"], "3.6.16")
-    with pytest.raises(ToolError, match=r"does not say 3\.6\.16, but: etcd Version: 3\.6\.15"):
+    with pytest.raises(ToolError, match=r"does not print 3\.6\.16, but: etcd Version: 3\.6\.15"):
         expect_version(["/bin/echo", "etcd Version: 3.6.15"], "3.6.16")
     with pytest.raises(ToolError, match="does not run"):
         expect_version(["/nowhere/etcd"], "3.6.16")
@@ -68,7 +68,7 @@ def test_the_modules_of_etcd_pin_the_version_in_their_name(version: str) -> None
         assert f"go.etcd.io/etcd/{part}/v3 v{version} " in text
 
 
-def test_the_modules_of_pulumi_and_kubernetes_pin_the_versions_that_are_told() -> None:
+def test_pulumi_and_kubernetes_modules_pin_the_stated_versions() -> None:
     assert f"/pulumi/pkg/v3 v{pulumi.BUILT} " in (module_folder("pulumi") / "go.mod").read_text()
     kubernetes = (module_folder("kubernetes") / "go.mod").read_text()
     assert f"k8s.io/kubernetes v{kubeadm.VERSION} " in kubernetes

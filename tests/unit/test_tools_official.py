@@ -1,4 +1,4 @@
-"""The official releases: where they lie, their names, and what is made of them. Served from a local folder here."""
+"""The official releases: their URLs, their names, and their use. A local folder serves them here."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tools.pulumi import ensure_pulumi
 
 @pytest.fixture
 def releases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder that stands for the release servers, on a computer of amd64 with an empty cache and no go."""
+    """The folder that serves releases, on an amd64 computer with an empty cache and no go."""
     monkeypatch.setenv("EXTERNAL_ETCD_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
@@ -30,11 +30,11 @@ def releases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def script(version: str) -> bytes:
-    """A program that says `version`."""
+    """A program that prints `version`."""
     return f"#!/bin/sh\necho {version}\n".encode()
 
 
-def test_the_official_etcd_archive_is_kept_as_it_is_with_its_checksums(releases: Path) -> None:
+def test_the_official_etcd_archive_is_kept_with_its_checksums(releases: Path) -> None:
     served = releases / "v3.6.16" / "etcd-v3.6.16-linux-amd64.tar.gz"
     served.parent.mkdir()
     pack(dict.fromkeys(["etcd", "etcdctl", "etcdutl"], script("3.6.16")), "etcd-v3.6.16-linux-amd64", served)
@@ -80,7 +80,7 @@ def test_a_pulumi_with_a_wrong_checksum_is_not_used(
         raise ToolError("go is missing")
 
     monkeypatch.setattr(pulumi, "_built", no_go)
-    with pytest.raises(ToolError, match="was published: not used; go is missing"):
+    with pytest.raises(ToolError, match="it is not used; go is missing"):
         ensure_pulumi()
     assert not (tmp_path / "links").exists()
     assert not (tmp_path / "cache" / "pulumi").exists()
@@ -96,7 +96,7 @@ def test_an_archive_cannot_write_outside_of_its_folder(releases: Path, tmp_path:
     assert [path.parent.name for path in tmp_path.rglob("outside")] == ["v" + pulumi.OFFICIAL + "-amd64"]
 
 
-def test_the_official_pulumi_belongs_to_the_pinned_sdk_and_the_oldest_is_what_the_project_asks_for() -> None:
+def test_pulumi_versions_match_the_sdk_and_the_project() -> None:
     pinned = re.search(r"^pulumi==(\S+)", (REPOSITORY / "requirements.txt").read_text(), re.MULTILINE)
     assert pinned is not None
     assert pinned[1] == pulumi.OFFICIAL

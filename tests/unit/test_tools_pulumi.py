@@ -1,4 +1,4 @@
-"""The Pulumi on PATH is used when it can run this project; otherwise one is linked from the cache."""
+"""The Pulumi on PATH is used if it can run this project; otherwise one from the cache is linked."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def program(path: Path, text: str) -> Path:
 
 @pytest.fixture
 def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """The only folder on PATH besides the system's, empty; cache and links lie in the test's folder, too."""
+    """The only folder on PATH besides the system's, empty; cache and links are in the test's folder too."""
     monkeypatch.setenv("EXTERNAL_ETCD_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(pulumi, "LINKS", tmp_path / "links")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
@@ -41,7 +41,7 @@ def test_without_a_pulumi_on_path_there_is_none(folder: Path) -> None:
     assert on_path() is None
 
 
-def test_a_new_enough_pulumi_on_path_is_used_as_it_is(folder: Path) -> None:
+def test_a_new_enough_pulumi_on_path_is_used(folder: Path) -> None:
     program(folder / "pulumi", "echo v3.260.0")
     program(folder / "pulumi-language-python", "")
     assert ensure_pulumi() == folder
@@ -59,14 +59,14 @@ def test_a_pulumi_without_the_python_plugin_is_refused(folder: Path) -> None:
         on_path()
 
 
-def test_a_plugin_beside_the_file_that_a_link_leads_to_counts(folder: Path, tmp_path: Path) -> None:
+def test_a_plugin_beside_a_links_target_is_found(folder: Path, tmp_path: Path) -> None:
     program(tmp_path / "real" / "pulumi", "echo v3.260.0")
     program(tmp_path / "real" / "pulumi-language-python", "")
     (folder / "pulumi").symlink_to(tmp_path / "real" / "pulumi")
     assert on_path() == folder
 
 
-def test_the_link_of_an_earlier_run_is_not_taken_for_the_computers_own(
+def test_an_earlier_runs_link_is_not_the_computers_pulumi(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program(tmp_path / "links" / "pulumi", "echo v3.260.0")
@@ -76,7 +76,7 @@ def test_the_link_of_an_earlier_run_is_not_taken_for_the_computers_own(
 
 
 @pytest.mark.parametrize("place", ["_official_folder", "_built_folder"])
-def test_one_in_the_cache_is_linked_without_asking_the_network(folder: Path, place: str) -> None:
+def test_a_cached_pulumi_is_linked_without_the_network(folder: Path, place: str) -> None:
     cached = program(getattr(pulumi, place)() / "pulumi", "echo v3.232.0")
     links = ensure_pulumi()
     assert (links / "pulumi").resolve() == cached.resolve()
@@ -91,7 +91,7 @@ def test_one_in_the_cache_is_linked_without_asking_the_network(folder: Path, pla
         "runtime: {name: python, options: {virtualenv: .venv}}\n",
     ],
 )
-def test_the_built_language_host_is_told_the_virtual_environment(tmp_path: Path, options: str) -> None:
+def test_the_built_language_host_gets_the_virtual_environment(tmp_path: Path, options: str) -> None:
     host = tmp_path / "host"
     program(host / "built" / "pulumi-language-python", 'echo "$@"')
     program(host / "pulumi-language-python", "").write_text(pulumi._HOST_SCRIPT)
@@ -101,7 +101,7 @@ def test_the_built_language_host_is_told_the_virtual_environment(tmp_path: Path,
     assert said == f"-root {tmp_path} -virtualenv .venv 127.0.0.1:1\n"
 
 
-def test_the_built_language_host_without_a_virtual_environment_gets_its_arguments_only(tmp_path: Path) -> None:
+def test_without_a_virtual_environment_the_host_gets_plain_arguments(tmp_path: Path) -> None:
     host = tmp_path / "host"
     program(host / "built" / "pulumi-language-python", 'echo "$@"')
     program(host / "pulumi-language-python", "").write_text(pulumi._HOST_SCRIPT)

@@ -1,4 +1,4 @@
-"""The virtual environment is made anew only when what it was made from changes."""
+"""The virtual environment is created again only if its inputs change."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Runs = list[list[str]]
 
 @pytest.fixture
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
-    """A repository with requirement files and no .venv; commands are recorded in place of run."""
+    """A repository with requirement files and no .venv; commands are recorded instead of run."""
     monkeypatch.setenv("EXTERNAL_ETCD_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(python, "REPOSITORY", tmp_path)
     for name in python.REQUIREMENTS:
@@ -53,7 +53,7 @@ def test_a_changed_requirement_is_installed_into_the_same_environment(runs: Runs
     assert [run[0] for run in runs] == ["python3 -m venv", "pip install", "pip install"]
 
 
-def test_an_environment_whose_python_is_gone_is_made_again(runs: Runs, tmp_path: Path) -> None:
+def test_an_environment_without_its_python_is_created_again(runs: Runs, tmp_path: Path) -> None:
     ensure_python()
     (tmp_path / ".venv" / "bin" / "python").unlink()
     (tmp_path / ".venv" / "bin" / "pip").unlink()
@@ -62,9 +62,7 @@ def test_an_environment_whose_python_is_gone_is_made_again(runs: Runs, tmp_path:
     assert [run[0] for run in runs][2:] == ["python3 -m venv", "pip install"]
 
 
-def test_an_install_that_failed_is_not_taken_for_done(
-    runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_install_is_repeated(runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ensure_python()
     (tmp_path / "requirements.txt").write_text("a==3 --hash=sha256:00\n")
 
@@ -85,7 +83,7 @@ def test_the_stamp_depends_on_every_requirement_file(runs: Runs, tmp_path: Path)
     assert len(stamps) == 3
 
 
-def test_debians_python_without_venv_is_told_in_one_sentence(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_venv_module_is_reported_in_one_sentence(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     monkeypatch.setattr(python, "can_install", lambda: False)
     with pytest.raises(ToolError, match="sudo apt-get install python3-venv"):
@@ -102,14 +100,16 @@ def test_root_gets_debians_venv_installed(runs: Runs, monkeypatch: pytest.Monkey
     assert installed == ["python3-venv"]
 
 
-def test_packages_are_known_by_a_program_of_theirs() -> None:
+def test_packages_are_detected_by_a_program() -> None:
     assert missing({"coreutils": "ls", "nothing": "no-such-program"}) == ["nothing"]
 
 
-def test_missing_packages_are_told_to_who_cannot_install_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_packages_are_reported_if_they_cannot_be_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packages, "missing", lambda: ["mmdebstrap", "nftables"])
     monkeypatch.setattr(packages, "can_install", lambda: False)
-    with pytest.raises(ToolError, match=r"missing: mmdebstrap nftables\. Install them as root: apt-get install mmd"):
+    with pytest.raises(
+        ToolError, match=r"missing Debian packages: mmdebstrap nftables\. Install them as root: apt-get install mmd"
+    ):
         ensure_packages()
 
 

@@ -1,4 +1,4 @@
-"""One way after the other is tried, and what is told says which it was and why."""
+"""The ways to get a tool are tried in order, and the output says which one worked and why others failed."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tools.base import ToolError, UnreachableError, cache, first_way, lock, put_
 
 @pytest.fixture(autouse=True)
 def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Each test has a cache of its own."""
+    """Each test has its own cache."""
     monkeypatch.setenv("EXTERNAL_ETCD_CACHE", str(tmp_path / "cache"))
 
 
 def failing(error: ToolError) -> Callable[[], str]:
-    """A way that does not work."""
+    """A way that fails."""
 
     def run() -> str:
         raise error
@@ -27,31 +27,31 @@ def failing(error: ToolError) -> Callable[[], str]:
     return run
 
 
-def test_the_first_way_that_works_is_taken_and_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_first_working_way_is_used_and_reported(capsys: pytest.CaptureFixture[str]) -> None:
     ways = [("official release", lambda: "official"), ("built", failing(ToolError("not tried")))]
     assert first_way("etcd 3.6.16", ways) == "official"
     assert capsys.readouterr().err == "etcd 3.6.16: official release, 0 s\n"
 
 
-def test_an_unreachable_address_is_told_in_the_same_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unreachable_address_is_reported_in_the_same_line(capsys: pytest.CaptureFixture[str]) -> None:
     ways = [("official release", failing(UnreachableError("h cannot be reached"))), ("built", lambda: "built")]
     assert first_way("etcd 3.6.16", ways) == "built"
     assert capsys.readouterr().err == "etcd 3.6.16: built, 0 s (h cannot be reached)\n"
 
 
-def test_a_wrong_checksum_is_told_on_a_line_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_checksum_has_its_own_line(capsys: pytest.CaptureFixture[str]) -> None:
     ways = [("official release", failing(ToolError("wrong checksum"))), ("built", lambda: "built")]
     assert first_way("etcd 3.6.16", ways) == "built"
     assert capsys.readouterr().err.startswith("etcd 3.6.16: not official release: wrong checksum\n")
 
 
-def test_when_no_way_works_every_reason_is_told() -> None:
+def test_if_no_way_works_every_reason_is_reported() -> None:
     ways = [("official", failing(UnreachableError("h cannot be reached"))), ("built", failing(ToolError("no go")))]
-    with pytest.raises(ToolError, match="kubeadm cannot be had: h cannot be reached; no go"):
+    with pytest.raises(ToolError, match="kubeadm is not available: h cannot be reached; no go"):
         first_way("kubeadm", ways)
 
 
-def test_the_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_cache_directory_can_be_set_in_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert cache() == tmp_path / "cache"
     monkeypatch.delenv("EXTERNAL_ETCD_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
@@ -76,12 +76,12 @@ def test_the_second_of_two_runs_waits_for_the_first() -> None:
     assert order == ["first done", "second"]
 
 
-def test_a_lock_that_is_never_released_is_an_error_that_says_so() -> None:
+def test_a_lock_that_is_never_released_is_an_error() -> None:
     with lock("build"), pytest.raises(ToolError, match="Another run has held"), lock("build", wait=0.1):
         pass
 
 
-def test_what_is_put_in_place_replaces_a_damaged_folder_whole(tmp_path: Path) -> None:
+def test_a_finished_folder_replaces_a_damaged_one(tmp_path: Path) -> None:
     target = tmp_path / "deep" / "release"
     target.mkdir(parents=True)
     (target / "half").write_text("")
