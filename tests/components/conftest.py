@@ -1,4 +1,4 @@
-"""Component tests may bring a certificate authority of their own."""
+"""Component tests may bring their own CA."""
 
 from tests.support.authority import own_authority
 

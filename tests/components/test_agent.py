@@ -1,4 +1,4 @@
-"""The ssh agent of whoever runs Pulumi: needed, out of the way, or in it."""
+"""The ssh agent of the computer that runs Pulumi: required, irrelevant, or in the way."""
 
 import socket
 import subprocess
@@ -13,7 +13,7 @@ from components.machine import Ssh, connection
 from tests.support.agent import agent as running_agent
 from tests.support.sshd import new_key
 
-# As the plugin does, which is another process.
+# As the plugin does, in another process.
 DIALS = "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])"
 
 
@@ -24,7 +24,7 @@ def _update(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("left", ["nothing", "its directory", "its socket"])
-def test_a_dead_socket_is_out_of_the_way_while_the_program_runs_and_gone_after_it(left: str, tmp_path: Path) -> None:
+def test_a_dead_agent_socket_is_replaced_during_the_run(left: str, tmp_path: Path) -> None:
     place = tmp_path / "ssh-x" / "agent.1"
     if left != "nothing":
         place.parent.mkdir()
@@ -42,7 +42,7 @@ def test_a_dead_socket_is_out_of_the_way_while_the_program_runs_and_gone_after_i
     assert not place.exists()
 
 
-def test_what_is_no_socket_is_never_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_no_socket_is_never_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "notes"
     file.write_text("mine")
     monkeypatch.setenv("SSH_AUTH_SOCK", str(file))
@@ -62,7 +62,7 @@ def test_an_agent_that_answers_is_left_alone(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("preview", [False, True])
-def test_keys_in_an_agent_need_one_that_has_a_key_in_a_preview_too(
+def test_keys_in_an_agent_are_required_also_for_a_preview(
     preview: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pulumi.runtime, "is_dry_run", lambda: preview)
@@ -76,11 +76,11 @@ def test_keys_in_an_agent_need_one_that_has_a_key_in_a_preview_too(
         monkeypatch.setenv("SSH_AUTH_SOCK", str(path))
         made = connection(ssh)
     assert made.private_key is None
-    # The plugin finds it by itself: a path would differ between operators, and run every command again.
+    # The plugin finds it by itself: as an input, a path would differ between operators and run every command again.
     assert made.agent_socket_path is None
 
 
-def test_a_preview_with_a_key_leaves_a_dead_socket_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_preview_with_a_key_ignores_a_dead_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pulumi.runtime, "is_dry_run", lambda: True)
     monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "gone"))
     agent.ready(needed=False)

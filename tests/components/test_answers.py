@@ -1,4 +1,4 @@
-"""What counts as the answer of a machine, and what as success."""
+"""What counts as the answer of a machine, and as success."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ ROOT = {"host": "192.0.2.1", "host_key": "", "private_key": ""}
 
 
 def run(*words: str, login: str = "", path: str = "") -> subprocess.CompletedProcess[str]:
-    """The command line as a login shell runs it that does `login` first."""
+    """The command line in a login shell that does `login` first."""
     line = asked(ROOT, "etcd-2", 60, *words)  # type: ignore[arg-type]
     environ = {"PATH": path or "/usr/bin:/bin"}
     return subprocess.run(
@@ -23,25 +23,25 @@ def run(*words: str, login: str = "", path: str = "") -> subprocess.CompletedPro
 
 
 @pytest.mark.parametrize("login", ["", "echo hello; echo '{'", "printf hello", "trap 'echo bye' EXIT"])
-def test_what_a_login_prints_is_no_part_of_the_answer(login: str) -> None:
+def test_login_output_is_not_part_of_the_answer(login: str) -> None:
     done = run("sh", "-c", f"echo '{{\"a\": 1}}'; echo progress >&2; exit {ANSWERED}", login=login)
     assert done.returncode == 0
     assert _marked(done.stdout.removesuffix("\n"), "etcd-2") == '{"a": 1}'
     assert done.stderr == "progress\n"
 
 
-def test_a_program_that_is_empty_has_not_succeeded(tmp_path: Path) -> None:
+def test_an_empty_program_does_not_succeed(tmp_path: Path) -> None:
     (tmp_path / "__main__.py").write_text("")
     done = run(sys.executable, "-I", str(tmp_path), "--answer", "converge")
     assert done.returncode == 1
     assert "etcd-2: ended without an answer" in done.stderr
 
 
-def test_a_program_that_fails_fails_with_its_own_status() -> None:
+def test_a_failed_program_keeps_its_exit_status() -> None:
     assert run("sh", "-c", "exit 7").returncode == 7
 
 
-def test_a_shell_that_ends_before_the_command_is_no_success() -> None:
+def test_a_shell_that_ends_before_the_command_fails() -> None:
     done = run("true", login="echo hello; exit 0")
     assert done.returncode == 0
     with pytest.raises(AnswerError, match=r"etcd-2: the login there ended without running .*\.bashrc"):
@@ -49,7 +49,7 @@ def test_a_shell_that_ends_before_the_command_is_no_success() -> None:
 
 
 def _python(place: Path, name: str, version: tuple[int, int]) -> None:
-    """A program of that name that says it is that version of Python, and takes its arguments as such."""
+    """A program with that name that reports that Python version, and handles its arguments like Python."""
     place.mkdir(exist_ok=True)
     old = f"import sys; sys.version_info = {version}; exec(sys.argv[1])"
     (place / name).write_text(
@@ -61,9 +61,7 @@ def _python(place: Path, name: str, version: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("first", [None, (3, 6)], ids=["missing", "too old"])
-def test_another_python_is_found_where_python3_is_too_old_or_missing(
-    first: tuple[int, int] | None, tmp_path: Path
-) -> None:
+def test_another_python_is_found_if_python3_is_unsuitable(first: tuple[int, int] | None, tmp_path: Path) -> None:
     script = bundle.FIND.replace("/usr/bin", str(tmp_path / "bin")).replace("/usr/local/bin", str(tmp_path / "local"))
     script = script.replace("/usr/libexec", str(tmp_path / "libexec"))
     words = ("/bin/sh", "-c", script, "etcd-2", "-c", f"import sys; print(sys.flags.isolated); sys.exit({ANSWERED})")
@@ -78,7 +76,7 @@ def test_another_python_is_found_where_python3_is_too_old_or_missing(
     assert without.stderr.startswith("etcd-2: there is no Python 3.9 or later")
     assert "then run again" in without.stderr
 
-    # Something that only begins like it.
+    # Its name only begins like Python's.
     (tmp_path / "bin" / "python3.11-config").write_text("#!/bin/sh\nexit 1\n")
     (tmp_path / "bin" / "python3.11-config").chmod(0o755)
     _python(tmp_path / "bin", "python3.12", (3, 12))

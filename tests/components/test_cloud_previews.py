@@ -1,6 +1,6 @@
-"""The examples of the clouds under the real engine, before anything exists: what a preview says.
+"""The clouds' examples with the real engine, before anything exists: what a preview shows.
 
-The names of all resources are an interface: the reviewed files have them.
+All resource names are an interface: the reviewed snapshot files contain them.
 """
 
 import json
@@ -19,7 +19,7 @@ from tests.support.sshd import new_key
 from tests.support.stacks import Run, Stack
 
 PACKAGES = {"aws": "aws", "hetzner": "hcloud"}
-# Nothing answers there: what a preview asks, types of machines and images without an ID, is asked in vain.
+# Nothing listens there: a preview's requests (machine types, images without an ID) get no answer.
 NOBODY = {
     "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
     "AWS_ACCESS_KEY_ID": "none",
@@ -45,24 +45,24 @@ ARM: dict[str, dict[str, Any]] = {
 
 
 class Previews:
-    """The stack of a cloud, of which nothing is ever made."""
+    """The stack of a cloud that is only previewed."""
 
     def __init__(self, kind: str, stack: Stack) -> None:
         self.kind = kind
         self.stack = stack
 
     def taken(self, **changes: Any) -> dict[str, Any]:
-        """What a preview would make, with these keys of the platform's object."""
+        """The resources in a preview, with these keys of the platform's object."""
         self._set(changes)
         return taken(self.stack, PACKAGES[self.kind])
 
     def refused(self, **changes: Any) -> Run:
-        """A preview with these keys, which is refused with nothing but the reasons."""
+        """A preview with these keys that is refused and prints only the reasons."""
         self._set(changes)
         return self.refused_as_it_is()
 
     def refused_as_it_is(self) -> Run:
-        """A preview of the present configuration, which is refused with nothing but the reasons."""
+        """A preview of the present configuration that is refused and prints only the reasons."""
         run = self.stack.preview(check=False)
         assert run.code != 0
         assert "Traceback" not in run.text
@@ -70,7 +70,7 @@ class Previews:
         return run
 
     def left_by_the_example(self) -> State:
-        """Makes it look as if the example was up; what the update has noted."""
+        """Record the example as the last update; returns that state."""
         self._set({})
         given = {key: each for key, each in self.stack.config.items() if key.startswith("external-etcd:")}
         values = {key.partition(":")[2]: each for key, each in given.items()}
@@ -95,11 +95,11 @@ def previews(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return Previews(request.param, Stack(directory / request.param, environ, {}, FILES, "external-etcd"))
 
 
-def test_the_preview_of_the_example_is_the_reviewed_one(previews: Previews) -> None:
+def test_the_examples_preview_matches_its_snapshot(previews: Previews) -> None:
     compare(previews.taken(), previews.kind)
 
 
-def test_the_preview_of_private_machines_of_arm_with_volumes_is_the_reviewed_one(previews: Previews) -> None:
+def test_the_preview_of_private_arm_machines_matches_its_snapshot(previews: Previews) -> None:
     found = previews.taken(**ARM[previews.kind])
     kept = [inputs["input"] for urn, inputs in found.items() if urn.endswith("-generation-1")]
     assert [machine.get("instance_type") or machine["server_type"] for machine in kept] == [
@@ -109,14 +109,14 @@ def test_the_preview_of_private_machines_of_arm_with_volumes_is_the_reviewed_one
 
 
 @pytest.mark.parametrize("previews", ["aws"], indirect=True)
-def test_what_cannot_be_is_refused_with_nothing_but_the_reasons(previews: Previews) -> None:
+def test_an_invalid_configuration_prints_only_the_reasons(previews: Previews) -> None:
     run = previews.refused(vpcRange="10.2.0.0/28", operators=["0.0.0.0/0"])
     assert "external-etcd" in run.text
     assert "aws.vpcRange: given '10.2.0.0/28'. The range of the VPC is /24 or larger" in run.text
     assert "aws.operators[0]: given '0.0.0.0/0'. 0.0.0.0/0 is everybody" in run.text
 
 
-def test_neither_another_platform_at_the_same_addresses_nor_another_network_takes_the_machines_away(
+def test_another_platform_or_network_is_refused(
     previews: Previews,
 ) -> None:
     state = previews.left_by_the_example()
@@ -140,18 +140,18 @@ def test_neither_another_platform_at_the_same_addresses_nor_another_network_take
 
 
 @pytest.mark.parametrize("previews", ["hetzner"], indirect=True)
-def test_a_bastion_that_machines_do_not_know_is_refused_with_the_order(previews: Previews) -> None:
+def test_an_unknown_bastion_is_refused_with_the_order_of_steps(previews: Previews) -> None:
     previews.left_by_the_example()
     run = previews.refused(bastion={"address": "10.1.1.9"})
     assert "hetzner.bastion.address: given 10.1.1.9. The machines get new rules" in run.text
     assert "add 10.1.1.9 to hetzner.operators and run pulumi up; then make this change" in run.text
-    # An update of an earlier program.
+    # The outputs of an earlier program.
     previews.stack.left(way_in=None)
     run = previews.refused(bastion={})
     assert "hetzner.bastion: given one. A way in is changed when" in run.text
 
 
-def test_generations_are_compared_with_the_last_update_before_anything_else_happens(previews: Previews) -> None:
+def test_generations_are_compared_with_the_last_update_first(previews: Previews) -> None:
     previews.stack.left(applied=None, generations={"etcd-1": 1, "etcd-2": 1, "etcd-3": 1})
     slots = [{"name": f"etcd-{n}", "generation": 1 + (n < 3)} for n in (1, 2, 3)]
     run = previews.refused(slots=slots)

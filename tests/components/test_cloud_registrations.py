@@ -44,26 +44,26 @@ FIRST = dict.fromkeys(SLOTS, 1)
 
 @dataclass(frozen=True, eq=False)
 class Cloud:
-    """A platform, whose example has a cluster of the same name."""
+    """A platform, whose example's cluster has the same name."""
 
     name: str
     package: str
     server: str
-    """Type of a machine; so the next ones."""
+    """Type of a machine; the following are types too."""
     volume: str
     attachment: str
     says_whose: str
     """The input that names the owner."""
     unsaid: tuple[str, ...]
-    """Types that do not take it."""
+    """Types without that input."""
     private: dict[str, Any]
     """Changes for machines without public addresses."""
     on_volumes: dict[str, Any]
     user_data: int
-    """Bytes at most."""
+    """Maximum in bytes."""
 
     def wanted(self, generations: str = "111", **changes: Any) -> config.StackConfig:
-        """The example with these changes; None takes a key away."""
+        """The example with these changes; None removes a key."""
         given = {key.partition(":")[2]: value for key, value in example(self.name).items() if "etcd:" in key}
         given[self.name] = {key: value for key, value in {**given[self.name], **changes}.items() if value is not None}
         for slot, generation in zip(given[self.name]["slots"], generations, strict=True):
@@ -74,7 +74,7 @@ class Cloud:
     def stack(
         self, preview: bool, previous: dict[str, Any] | None = None, generations: str = "111", **changes: Any
     ) -> Recorder:
-        """What was registered; nobody may change it."""
+        """The registrations; shared between tests, so never change them."""
         return _recorded(self, preview, json.dumps(previous or {}), generations, json.dumps(changes))
 
     def stashes(self, generations: str) -> list[str]:
@@ -84,7 +84,7 @@ class Cloud:
         return sorted([*kept, *(f"{each}-first-boot" for each in kept), *rest])
 
     def of(self, recorder: Recorder) -> list[Registration]:
-        """The resources of the cloud itself."""
+        """The cloud's own resources."""
         return [each for each in recorder.registrations if each.type.startswith(f"{self.package}:")]
 
 
@@ -139,7 +139,7 @@ def preview(request: pytest.FixtureRequest) -> bool:
 
 
 def whole(cloud: Cloud, preview: bool) -> Recorder:
-    """With everything that a cloud can have: volumes, a bastion, no public addresses."""
+    """With all options of a cloud: volumes, a bastion, no public addresses."""
     return cloud.stack(preview, **cloud.on_volumes, **cloud.private)
 
 
@@ -148,7 +148,7 @@ def types(recorder: Recorder, type_: str) -> list[str]:
 
 
 def rules(recorder: Recorder) -> list[tuple[str, str, int | None]]:
-    """Group, who may, and to which port, of every rule that lets something in."""
+    """Group, source and port of every ingress rule."""
     return sorted(
         (
             each.inputs["securityGroupId"],
@@ -163,14 +163,14 @@ def test_every_cloud_has_its_row_here() -> None:
     assert [cloud.name for cloud in CLOUDS] == [platform.name for platform in PLATFORMS if platform.provider]
 
 
-def test_every_resource_hangs_below_the_component_that_makes_it(cloud: Cloud, preview: bool) -> None:
+def test_every_resource_is_a_child_of_its_component(cloud: Cloud, preview: bool) -> None:
     parents = [cloud.name, *(f"{cloud.name}-{name}" for name in ("pki", "bastion", *SLOTS))]
     for each in whole(cloud, preview).registrations:
         if each.request.custom and "StackReference" not in each.type:
             assert each.parent in parents, each.name
 
 
-def test_everything_that_can_say_whose_it_is_does_and_has_a_readable_name_on_aws(cloud: Cloud, preview: bool) -> None:
+def test_resources_name_their_owner_and_are_readable_on_aws(cloud: Cloud, preview: bool) -> None:
     recorder = whole(cloud, preview)
     for each in cloud.of(recorder):
         if each.type.rsplit(":", 1)[-1] not in cloud.unsaid:
@@ -184,19 +184,17 @@ def test_everything_that_can_say_whose_it_is_does_and_has_a_readable_name_on_aws
             assert recorder.named(name, INSTANCE).inputs["rootBlockDevice"]["tags"]["Name"] == name
 
 
-def test_what_must_be_unique_in_an_account_has_the_clusters_name_in_its_own_so_that_no_two_clusters_collide(
-    cloud: Cloud, preview: bool
-) -> None:
+def test_unique_names_contain_the_clusters_name(cloud: Cloud, preview: bool) -> None:
     named = [each for each in cloud.of(whole(cloud, preview)) if "name" in each.inputs]
-    # Nothing on AWS.
+    # AWS has no such resources.
     assert bool(named) == (cloud is HETZNER)
     for each in named:
         assert each.inputs["name"].startswith("hetzner"), each.name
-        # A volume is not replaced at all.
+        # A volume is never replaced.
         assert each.request.deleteBeforeReplace != (each.type == cloud.volume), each.name
 
 
-def test_each_port_is_open_to_those_alone_who_have_business_there() -> None:
+def test_each_port_is_open_only_to_its_users() -> None:
     members, clients = (aws_id("sg", f"aws-{name}") for name in ("members", "clients"))
     recorder = AWS.stack(
         False, clients=["10.2.64.0/20"], clientGroups=["sg-0123456789abcdef0"], metricsClients=["10.2.9.9"]
@@ -217,13 +215,13 @@ def test_each_port_is_open_to_those_alone_who_have_business_there() -> None:
         assert each.inputs["ipProtocol"] == "tcp"
 
 
-def test_through_a_bastion_ssh_comes_from_its_group_and_operators_reach_the_bastion_alone() -> None:
+def test_with_a_bastion_operators_reach_only_the_bastion() -> None:
     members, bastion = (aws_id("sg", f"aws-{name}") for name in ("members", "bastion"))
     found = [rule for rule in rules(whole(AWS, False)) if rule[2] == 22]
     assert sorted(found) == sorted([(members, bastion, 22), (bastion, "203.0.113.7/32", 22)])
 
 
-def test_the_clients_group_opens_nothing_on_those_who_carry_it_and_lets_them_out_to_etcd_alone() -> None:
+def test_the_clients_group_only_allows_connections_to_etcd() -> None:
     recorder = AWS.stack(False)
     clients = aws_id("sg", "aws-clients")
     assert all(group != clients for group, _, _ in rules(recorder))
@@ -232,7 +230,7 @@ def test_the_clients_group_opens_nothing_on_those_who_carry_it_and_lets_them_out
     assert (rule["fromPort"], rule["toPort"]) == (2379, 2379)
 
 
-def test_a_cluster_with_nothing_open_to_everybody_names_everybody_in_no_rule(preview: bool) -> None:
+def test_no_rule_is_open_to_the_world(preview: bool) -> None:
     for each in whole(AWS, preview).of_type(INGRESS):
         assert each.inputs.get("cidrIpv4") != "0.0.0.0/0"
 
@@ -258,7 +256,7 @@ def test_machines_on_aws_wait_for_their_subnets_routes_and_rules(preview: bool) 
         assert any(urn.endswith("aws:ec2/route:Route::aws") for urn in card.request.dependencies)
 
 
-def test_no_property_of_a_machine_comes_from_a_route_or_a_rule_so_that_one_that_changes_replaces_no_machine(
+def test_routes_and_rules_never_replace_a_machine(
     preview: bool,
 ) -> None:
     for each in whole(AWS, preview).registrations:
@@ -279,7 +277,7 @@ def test_no_private_key_is_outside_a_secret_envelope(cloud: Cloud, preview: bool
         assert is_secret(recorder.named(f"{cloud.name}-etcd-1", cloud.server).inputs["userData"])
 
 
-def test_the_first_boot_gives_the_pinned_host_key_and_the_operators_login(cloud: Cloud) -> None:
+def test_user_data_sets_host_key_and_operator_login(cloud: Cloud) -> None:
     recorder = cloud.stack(False)
     for name in (f"{cloud.name}-{slot}" for slot in SLOTS):
         text = recorder.named(name, cloud.server).inputs["userData"]["value"]
@@ -297,22 +295,22 @@ def test_the_first_boot_gives_the_pinned_host_key_and_the_operators_login(cloud:
         assert connection["host"].startswith("198.51.100.")
 
 
-def test_user_data_are_for_root_alone_on_every_machine_from_its_first_boot(cloud: Cloud) -> None:
+def test_user_data_is_readable_by_root_only(cloud: Cloud) -> None:
     recorder = whole(cloud, preview=False)
     machines = recorder.of_type(cloud.server)
-    assert len(machines) == 4, "the bastion among them"
+    assert len(machines) == 4, "the bastion is one of them"
     for machine in machines:
         values = json.loads(machine.inputs["userData"]["value"].removeprefix("#cloud-config\n"))
         units = {file["path"].rpartition("/")[2]: file["content"] for file in values["write_files"]}
         assert units.items() >= FOR_ROOT.items()
         assert ["systemctl", "enable", "--now", "--no-block", "etcd-metadata.service"] in values["runcmd"]
-    # And on machines of earlier generations, whose user data stay as they are.
+    # Machines of earlier generations too, whose user data stays as it is.
     for slot in SLOTS:
         create = recorder.named(f"{cloud.name}-{slot}-prepare").inputs["create"]
         assert '"root_only": [' in plain_text(create)
 
 
-def test_machines_speak_the_second_version_of_the_metadata_service_and_every_disk_is_encrypted(preview: bool) -> None:
+def test_machines_require_imds_v2_and_encrypted_disks(preview: bool) -> None:
     recorder = whole(AWS, preview)
     machines = recorder.of_type(INSTANCE)
     assert len(machines) == 4
@@ -331,7 +329,7 @@ def test_machines_speak_the_second_version_of_the_metadata_service_and_every_dis
     assert all(each.inputs["encrypted"] for each in recorder.of_type(VOLUME_TYPE))
 
 
-def test_the_address_is_that_of_a_card_which_stays_when_its_machine_goes(preview: bool) -> None:
+def test_the_address_survives_a_machine_replacement(preview: bool) -> None:
     recorder = AWS.stack(preview)
     for slot, address in zip(SLOTS, ("10.2.1.11", "10.2.2.12", "10.2.3.13"), strict=True):
         card, machine = recorder.named(f"aws-{slot}", CARD), recorder.named(f"aws-{slot}", INSTANCE)
@@ -343,7 +341,7 @@ def test_the_address_is_that_of_a_card_which_stays_when_its_machine_goes(preview
             assert machine.inputs["primaryNetworkInterface"] == {"networkInterfaceId": aws_id("eni", f"aws-{slot}")}
 
 
-def test_what_is_on_a_machine_goes_with_its_server(cloud: Cloud, preview: bool) -> None:
+def test_commands_and_attachments_are_deleted_with_their_server(cloud: Cloud, preview: bool) -> None:
     recorder = whole(cloud, preview)
     for name in (f"{cloud.name}-{slot}" for slot in SLOTS):
         on_it = [recorder.named(f"{name}-{suffix}") for suffix in ("ssh", "prepare", "bootstrap", "converge")]
@@ -351,34 +349,32 @@ def test_what_is_on_a_machine_goes_with_its_server(cloud: Cloud, preview: bool) 
             assert each.request.deletedWith.endswith(f"{cloud.server}::{name}")
 
 
-def test_neither_a_volume_nor_its_attachment_is_replaced_while_it_is_in_use(cloud: Cloud, preview: bool) -> None:
+def test_a_volume_in_use_and_its_attachment_are_not_replaced(cloud: Cloud, preview: bool) -> None:
     recorder = whole(cloud, preview)
     for kind, name in ((cloud.volume, "volumes"), (cloud.attachment, "attachments")):
         request = recorder.named(f"{cloud.name}-etcd-1", kind).request
         assert list(request.hooks.before_create) == [f"{cloud.name}-{name}-in-use"]
-        # The old one stays where the hook refuses a new one.
+        # The hook refuses a replacement, and the old one stays.
         assert (request.deleteBeforeReplaceDefined, request.deleteBeforeReplace) == (True, False)
 
 
-def test_a_volume_comes_off_by_the_deletion_of_its_server_after_the_shutdown(preview: bool) -> None:
+def test_a_servers_shutdown_detaches_its_volume(preview: bool) -> None:
     recorder = whole(HETZNER, preview)
     for slot in SLOTS:
         attachment = recorder.named(f"hetzner-{slot}", "hcloud:index/volumeAttachment:VolumeAttachment")
         assert attachment.request.retainOnDelete
         server = recorder.named(f"hetzner-{slot}", HETZNER.server)
         assert server.inputs["shutdownBeforeDeletion"]
-        # The other way round at the end: the server goes before its volume does.
+        # When everything is deleted, the server goes before its volume.
         assert any(urn.endswith(f"Volume::hetzner-{slot}") for urn in server.request.dependencies)
 
 
-def test_before_a_machine_is_replaced_the_next_slots_member_is_asked_and_nobody_when_everything_goes(
-    cloud: Cloud, preview: bool
-) -> None:
+def test_a_replacement_asks_the_next_slot_but_destroy_does_not(cloud: Cloud, preview: bool) -> None:
     recorder = cloud.stack(preview)
     for slot, witness in zip(SLOTS, (*SLOTS[1:], SLOTS[0]), strict=True):
         name = f"{cloud.name}-{slot}"
         gate = recorder.named(f"{name}-gate")
-        # Also before what takes the machine along: what it stands on alone, and what it shares with the others.
+        # Before every replacement that includes the machine: by its own dependencies, and by shared ones.
         with_it = [urn.split("::")[-2].rpartition(":")[2] for urn in gate.request.replace_with]
         shared = {"aws": ["NetworkInterface", "Vpc", *["Subnet"] * len(SLOTS)], "hetzner": ["Network", "NetworkSubnet"]}
         assert with_it == [cloud.server.rpartition(":")[2], *shared[cloud.name]]
@@ -386,16 +382,16 @@ def test_before_a_machine_is_replaced_the_next_slots_member_is_asked_and_nobody_
         assert gate.request.deleteBeforeReplace
         assert gate.request.deletedWith.endswith(f"tls:index/privateKey:PrivateKey::{name}")
         assert f"etcd-node --answer drain {slot}" in gate.inputs["delete"]
-        assert "create" not in gate.inputs, "nobody is asked before"
+        assert "create" not in gate.inputs, "members are only asked on deletion"
         assert f"{cloud.name}-{witness}-ssh" in gate.depends_on
         if not preview:
             key = gate.inputs["connection"]["value"]["hostKey"]
             assert key.strip() == f"ssh-ed25519 {cloud.name}-{witness}"
-        # Nothing waits for it: else the gates of all slots would be a circle.
+        # Nothing depends on it: otherwise the gates of all slots would form a cycle.
         assert not any(gate.name in each.depends_on for each in recorder.registrations)
 
 
-def test_another_server_in_a_slot_is_prepared_and_converged_anew(cloud: Cloud) -> None:
+def test_a_new_server_in_a_slot_is_prepared_and_converged(cloud: Cloud) -> None:
     recorder = cloud.stack(False)
     for slot in SLOTS:
         number = recorder.named(f"{cloud.name}-{slot}-ssh").inputs["triggers"][0]
@@ -404,7 +400,7 @@ def test_another_server_in_a_slot_is_prepared_and_converged_anew(cloud: Cloud) -
             assert number in recorder.named(f"{cloud.name}-{slot}-{verb}").inputs["stdin"]["value"]
 
 
-def test_volumes_are_protected_unless_told_otherwise_and_etcd_is_prepared_on_them(cloud: Cloud) -> None:
+def test_volumes_are_protected_by_default_and_hold_the_data(cloud: Cloud) -> None:
     recorder = whole(cloud, False)
     open_ = cloud.stack(False, volume={**cloud.on_volumes["volume"], "protect": False})
     for name in (f"{cloud.name}-{slot}" for slot in SLOTS):
@@ -418,7 +414,7 @@ def test_volumes_are_protected_unless_told_otherwise_and_etcd_is_prepared_on_the
         assert "data_device" not in recorder.named(f"{name}-converge").inputs["create"]
 
 
-def test_a_volume_of_aws_is_as_wanted_and_in_the_zone_of_its_machine() -> None:
+def test_an_aws_volume_is_in_its_machines_zone() -> None:
     recorder = AWS.stack(False, volume={"size": 20, "iops": 4000, "throughput": 500})
     for slot, zone in zip(SLOTS, ZONES, strict=True):
         volume = recorder.named(f"aws-{slot}", VOLUME_TYPE).inputs
@@ -426,7 +422,7 @@ def test_a_volume_of_aws_is_as_wanted_and_in_the_zone_of_its_machine() -> None:
         assert volume | wanted == volume
 
 
-def test_without_public_addresses_every_connection_goes_through_the_bastion(cloud: Cloud, preview: bool) -> None:
+def test_without_public_addresses_connections_use_the_bastion(cloud: Cloud, preview: bool) -> None:
     recorder = whole(cloud, preview)
     if cloud is AWS:
         assert types(recorder, "Eip") == ["aws-bastion", "aws-edge"]
@@ -441,8 +437,8 @@ def test_without_public_addresses_every_connection_goes_through_the_bastion(clou
             assert connection["proxy"]["hostKey"].strip() == f"ssh-ed25519 {cloud.name}-bastion"
 
 
-def test_no_edit_of_a_bastion_takes_it_from_the_machines_behind_it(cloud: Cloud, preview: bool) -> None:
-    """An edit of what its provider replaces it for; what its address is, is another matter."""
+def test_no_edit_of_a_bastion_cuts_access_to_its_machines(cloud: Cloud, preview: bool) -> None:
+    """Edits for which the provider replaces it; another check covers its address."""
     kept = {
         "aws": {"ami", "instanceType", "userData"},
         "hetzner": {"image", "location", "serverType", "sshKeys", "userData"},
@@ -451,7 +447,7 @@ def test_no_edit_of_a_bastion_takes_it_from_the_machines_behind_it(cloud: Cloud,
     assert set(bastion.request.ignoreChanges) == kept[cloud.name]
 
 
-def test_in_a_vpc_that_exists_no_network_is_made_but_groups_and_cards(preview: bool) -> None:
+def test_an_existing_vpc_gets_only_groups_and_interfaces(preview: bool) -> None:
     recorder = AWS.stack(preview, **EXISTING)
     made = {each.type.rsplit(":", 1)[-1] for each in AWS.of(recorder)}
     assert made == {
@@ -464,7 +460,7 @@ def test_in_a_vpc_that_exists_no_network_is_made_but_groups_and_cards(preview: b
         assert subnets == [f"subnet-0123456789abcdef{n}" for n in range(3)]
 
 
-def test_the_public_side_lets_in_ssh_from_the_operator_and_nothing_else() -> None:
+def test_the_public_firewall_allows_only_operator_ssh() -> None:
     rules = HETZNER.stack(False).named("hetzner", "hcloud:index/firewall:Firewall").inputs["rules"]
     assert [(rule["protocol"], rule.get("port"), rule["sourceIps"]) for rule in rules] == [
         ("tcp", "22", ["203.0.113.7/32"]),
@@ -472,12 +468,12 @@ def test_the_public_side_lets_in_ssh_from_the_operator_and_nothing_else() -> Non
     ]
 
 
-def test_the_machines_filter_private_traffic_by_the_same_rules() -> None:
+def test_machines_filter_private_traffic_by_the_same_rules() -> None:
     create = HETZNER.stack(False).named("hetzner-etcd-1-prepare").inputs["create"]
     spec = json.loads(create[create.index("{") : create.rindex("}") + 1])
     members = ["10.1.1.11/32", "10.1.1.12/31"]
-    # Hetzner's firewall judges the public side, and lets an operator with another address in without the machines.
-    # And a bastion, if one comes.
+    # Hetzner's firewall filters only public traffic; operators with other addresses do not depend on the machines.
+    # The same for a new bastion.
     sources = [*outside("10.1.0.0/16"), "10.1.1.5"]
     assert spec["firewall"].pop("22") == member_rules([], operators=sources, clients=[], metrics=[])["22"]
     assert spec["firewall"] == {
@@ -485,17 +481,17 @@ def test_the_machines_filter_private_traffic_by_the_same_rules() -> None:
         "2380": members,
         "2381": members,
     }
-    # So that the machine knows who leaves, and lets them in until then.
+    # The machine thus knows leaving members, and admits them until they have left.
     assert spec["members"] == {"etcd-1": "10.1.1.11", "etcd-2": "10.1.1.12", "etcd-3": "10.1.1.13"}
 
 
-def test_one_generation_is_raised_by_another_stash_of_that_slot_alone(cloud: Cloud, preview: bool) -> None:
+def test_a_raised_generation_changes_only_its_slots_stash(cloud: Cloud, preview: bool) -> None:
     recorder = cloud.stack(preview, {"generations": FIRST}, generations="121")
     assert types(recorder, "Stash") == cloud.stashes("121")
 
 
 @pytest.mark.parametrize("where", ["agent", "passphrase"])
-def test_the_operators_own_key_may_be_in_an_agent_or_have_a_passphrase(
+def test_the_operators_key_can_be_encrypted_or_in_an_agent(
     cloud: Cloud, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     private, public = new_key(passphrase="hunter2")
@@ -525,7 +521,7 @@ def test_the_operators_own_key_may_be_in_an_agent_or_have_a_passphrase(
             config.load(cloud.name, {**raw, "ssh": json.dumps(given["ssh"])})
 
 
-def test_two_generations_raised_at_once_are_refused_before_anything_is_registered(cloud: Cloud, preview: bool) -> None:
+def test_raising_two_generations_is_refused_before_any_registration(cloud: Cloud, preview: bool) -> None:
     loaded = cloud.wanted("122")
     registered: list[Any] = []
     with pytest.raises(config.ConfigError, match="One update replaces one machine"):
@@ -533,20 +529,18 @@ def test_two_generations_raised_at_once_are_refused_before_anything_is_registere
     assert registered == []
 
 
-def test_the_guard_of_the_next_update_knows_the_generations_and_where_machines_and_data_are(cloud: Cloud) -> None:
+def test_the_state_records_generations_machines_and_data_location(cloud: Cloud) -> None:
     existing = {"networkId": 4711} if cloud is HETZNER else EXISTING
     for changes, on_volumes in (({}, False), (cloud.on_volumes, True), (existing, False)):
         recorder = cloud.stack(False, {"generations": FIRST}, generations="121", **changes)
         applied = json.loads(recorder.named(f"{cloud.name}-health").inputs["stdin"])["changes"]["applied"]
         assert applied["generations"] == {"etcd-1": 1, "etcd-2": 2, "etcd-3": 1}
         assert applied["on_volumes"] is on_volumes
-        # The component has noted what the stack compares before it.
+        # The component records the same facts that the stack compares.
         assert applied["origins"] == guard.wanted(cloud.wanted("121", **changes)).origins
 
 
-def test_what_a_running_machine_is_made_with_comes_from_its_stash_and_not_from_the_configuration(
-    cloud: Cloud, preview: bool
-) -> None:
+def test_a_running_machines_inputs_come_from_its_stash(cloud: Cloud, preview: bool) -> None:
     recorder = cloud.stack(preview)
     for name in (f"{cloud.name}-{slot}" for slot in SLOTS):
         for type_ in (cloud.server, *((CARD,) if cloud is AWS else ())):
@@ -557,9 +551,7 @@ def test_what_a_running_machine_is_made_with_comes_from_its_stash_and_not_from_t
 
 
 @pytest.mark.parametrize(("instance_type", "architecture"), [("t3.medium", "amd64"), ("m7g.large", "arm64")])
-def test_the_newest_image_for_the_architecture_of_the_machine_is_looked_up(
-    instance_type: str, architecture: str
-) -> None:
+def test_the_newest_image_of_the_architecture_is_looked_up(instance_type: str, architecture: str) -> None:
     recorder = AWS.stack(False, instanceType=instance_type)
     found = {recorder.named(f"aws-{slot}", INSTANCE).inputs["ami"] for slot in SLOTS}
     asked = {
@@ -618,7 +610,7 @@ def test_outputs_name_the_network_the_machines_and_the_parts_for_cluster_api(clo
         ({"nat_gateway": True}, "edge_range", "A NAT gateway is in a subnet"),
     ],
 )
-def test_the_network_refuses_what_cannot_be_whoever_asks_for_it(change: dict[str, Any], key: str, rule: str) -> None:
+def test_the_network_component_refuses_invalid_arguments(change: dict[str, Any], key: str, rule: str) -> None:
     subnets = change.pop("subnets", [("a", "10.2.1.0/24")])
     args: Any = {
         "cluster_name": "c",
@@ -641,7 +633,7 @@ def test_the_network_refuses_what_cannot_be_whoever_asks_for_it(change: dict[str
         ({"image": "windows"}, "image", "found by name"),
     ],
 )
-def test_the_machines_refuse_what_cannot_be_whoever_asks_for_them(change: dict[str, Any], key: str, rule: str) -> None:
+def test_the_machines_component_refuses_invalid_arguments(change: dict[str, Any], key: str, rule: str) -> None:
     slot = {"name": "etcd-1", "address": "10.2.1.11", "zone": "eu-central-1a", "instance_type": "t3.medium"}
     slot |= {name: change.pop(name) for name in ("zone", "image") if name in change}
     args: Any = {"cluster_name": "c", "slots": [slot], "private_key": "k", "public_key": "p", **change}

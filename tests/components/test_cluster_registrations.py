@@ -1,4 +1,4 @@
-"""What `EtcdCluster` registers with the engine: parents, names, order, secrets; the same in preview and in update."""
+"""The registrations of `EtcdCluster`: parents, names, order, secrets; the same in preview and in update."""
 
 import functools
 import json
@@ -32,7 +32,7 @@ def machines(count: int = 3, **changes: object) -> list[dict[str, object]]:
 
 
 def cluster(preview: bool, **args: object) -> Recorder:
-    """What that cluster registers; recorded once, for all tests that look at the same one."""
+    """The cluster's registrations; recorded once for all tests with the same arguments."""
     return _cluster(preview, json.dumps({"members": machines(), **args}))
 
 
@@ -42,7 +42,7 @@ def _cluster(preview: bool, args: str) -> Recorder:
 
 
 @PREVIEW_AND_UPDATE
-def test_the_names_of_all_resources_are_an_interface_and_stay_as_they_are(preview: bool) -> None:
+def test_resource_names_are_stable(preview: bool) -> None:
     recorder = cluster(preview)
     leaves = [f"dev-pki-{m}-{kind}" for m in MEMBERS for kind in ("server", "peer", "healthcheck-client")]
     leaves.append("dev-pki-apiserver-etcd-client")
@@ -66,7 +66,7 @@ def test_the_names_of_all_resources_are_an_interface_and_stay_as_they_are(previe
 
 
 @PREVIEW_AND_UPDATE
-def test_every_resource_hangs_below_the_component_that_makes_it(preview: bool) -> None:
+def test_every_resource_is_a_child_of_its_component(preview: bool) -> None:
     recorder = cluster(preview)
     for registration in recorder.registrations:
         if registration.name == "dev":
@@ -94,7 +94,7 @@ def test_initial_members_do_not_wait_for_each_other(preview: bool) -> None:
 
 
 @PREVIEW_AND_UPDATE
-def test_members_are_converged_one_after_another_in_the_order_of_the_list(preview: bool) -> None:
+def test_members_are_converged_one_by_one_in_list_order(preview: bool) -> None:
     recorder = cluster(preview)
     bootstraps = {f"dev-{m}-bootstrap" for m in MEMBERS}
     for position, member in enumerate(MEMBERS):
@@ -105,12 +105,12 @@ def test_members_are_converged_one_after_another_in_the_order_of_the_list(previe
 
 
 @PREVIEW_AND_UPDATE
-def test_health_is_asked_after_the_last_member(preview: bool) -> None:
+def test_health_is_checked_after_the_last_member(preview: bool) -> None:
     assert "dev-c-converge" in cluster(preview).named("dev-health").depends_on
 
 
 @PREVIEW_AND_UPDATE
-def test_what_happened_at_the_founding_is_never_repeated_by_a_later_change(preview: bool) -> None:
+def test_a_later_change_never_repeats_the_bootstrap(preview: bool) -> None:
     recorder = cluster(preview)
     for member in MEMBERS:
         assert set(recorder.named(f"dev-{member}-bootstrap").request.ignoreChanges) == {
@@ -122,7 +122,7 @@ def test_what_happened_at_the_founding_is_never_repeated_by_a_later_change(previ
     assert list(recorder.named("dev-bootstrap").request.ignoreChanges) == ["input"]
 
 
-def test_a_slot_that_comes_later_bootstraps_nothing_whatever_its_name() -> None:
+def test_a_later_slot_never_bootstraps() -> None:
     applied = cluster(preview=False).outputs["dev"]["applied"]
     for previous, initial in ((None, list(MEMBERS)), (applied, [])):
         recorder = cluster(preview=False, previous=previous)
@@ -132,7 +132,7 @@ def test_a_slot_that_comes_later_bootstraps_nothing_whatever_its_name() -> None:
 
 
 @PREVIEW_AND_UPDATE
-def test_a_machine_is_retired_for_this_operator_before_the_authority_goes(preview: bool) -> None:
+def test_machines_are_retired_before_the_ca_is_deleted(preview: bool) -> None:
     recorder = cluster(preview)
     for member in MEMBERS:
         prepare = recorder.named(f"dev-{member}-prepare")
@@ -141,7 +141,7 @@ def test_a_machine_is_retired_for_this_operator_before_the_authority_goes(previe
 
 
 @PREVIEW_AND_UPDATE
-def test_only_the_whole_cluster_is_deleted_without_being_refused(preview: bool) -> None:
+def test_only_a_whole_cluster_can_be_deleted(preview: bool) -> None:
     whole = cluster(preview).named("dev-whole")
     assert whole.request.deletedWith.endswith("::dev-bootstrap")
     assert whole.inputs["delete"].endswith("exit 1")
@@ -149,7 +149,7 @@ def test_only_the_whole_cluster_is_deleted_without_being_refused(preview: bool) 
 
 
 @PREVIEW_AND_UPDATE
-def test_no_key_is_outside_a_secret_envelope_and_none_is_in_a_command_line(preview: bool) -> None:
+def test_keys_are_secret_and_never_in_command_lines(preview: bool) -> None:
     recorder = cluster(preview)
     for registration in recorder.registrations:
         assert "PRIVATE KEY" not in plain_text(registration.inputs), registration.name
@@ -160,7 +160,7 @@ def test_no_key_is_outside_a_secret_envelope_and_none_is_in_a_command_line(previ
             assert "PRIVATE KEY" not in json.dumps(command.inputs.get(text, "")), command.name
 
 
-def test_members_get_their_own_keys_and_neither_another_members_nor_the_authoritys() -> None:
+def test_members_get_only_their_own_keys() -> None:
     recorder = cluster(preview=False)
     for member in MEMBERS:
         for verb in ("bootstrap", "converge"):
@@ -184,12 +184,12 @@ USERS = [{"name": "reader", "prefix": "/x/", "permission": "read"}]
 
 
 @PREVIEW_AND_UPDATE
-def test_a_user_has_a_certificate_of_its_name_and_the_health_check_makes_it_known_to_etcd(preview: bool) -> None:
+def test_a_user_gets_a_certificate_and_an_etcd_user(preview: bool) -> None:
     recorder = cluster(preview, authentication=True, users=USERS)
     assert recorder.named("dev-pki-reader-user", "tls:index/certRequest:CertRequest").inputs["subject"] == {
         "commonName": "reader"
     }
-    # And converge looks whether the name is taken.
+    # Converge also checks that the name is free.
     for name in ("dev-health", "dev-b-converge"):
         spec = json.loads(shlex.split(recorder.named(name).inputs["create"])[-1])
         assert spec["users"] == {"reader": {"prefix": "/x/", "permission": "read"}}
@@ -201,14 +201,14 @@ def test_a_user_has_a_certificate_of_its_name_and_the_health_check_makes_it_know
         assert "PRIVATE KEY" not in plain_text(outputs), name
 
 
-def test_a_users_certificate_is_a_secret_output_that_comes_when_etcd_has_the_user() -> None:
+def test_a_users_certificate_is_a_secret_output_after_its_creation() -> None:
     known, unknown = (cluster(preview, authentication=True, users=USERS).outputs["dev"] for preview in (False, True))
     assert is_secret(known["users"])
     assert private_key("dev-pki-reader-user") in json.dumps(known["users"])
     assert unknown.get("users") != known["users"]
 
 
-def test_another_change_of_users_is_another_change_so_that_one_that_was_killed_is_finished_or_taken_back() -> None:
+def test_every_change_of_users_has_its_own_id() -> None:
     off, on, other = (
         cluster(preview=False, **args)
         for args in (
@@ -220,7 +220,7 @@ def test_another_change_of_users_is_another_change_so_that_one_that_was_killed_i
     assert len({json.dumps(each.named("dev-change").inputs) for each in (off, on, other)}) == 3
 
 
-def test_outputs_that_a_consumer_connects_with_are_unknown_until_health_is_proved() -> None:
+def test_connection_outputs_are_unknown_until_the_health_check() -> None:
     outputs = cluster(preview=True).outputs["dev"]
     known = cluster(preview=False).outputs["dev"]
     assert known["endpoints"] == ["https://10.0.0.11:2379", "https://10.0.0.12:2379", "https://10.0.0.13:2379"]
@@ -236,7 +236,7 @@ def test_outputs_that_a_consumer_connects_with_are_unknown_until_health_is_prove
         assert outputs.get(name) != known[name]
 
 
-def test_every_component_says_that_it_is_complete() -> None:
+def test_every_component_registers_its_outputs() -> None:
     assert set(cluster(preview=False).outputs) >= {"dev", "dev-pki", "dev-a", "dev-b", "dev-c"}
 
 
@@ -251,7 +251,7 @@ def test_a_bastion_is_the_proxy_of_every_connection() -> None:
         assert command.inputs["connection"]["value"]["proxy"]["hostKey"] == "ssh-ed25519 BBBB"
 
 
-def test_a_passphrase_goes_along_as_a_secret_and_a_key_in_an_agent_leaves_nothing_behind(
+def test_a_passphrase_is_a_secret_and_an_agent_is_no_input(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     way = {"host": "10.0.0.1", "host_key": "ssh-ed25519 AAAA"}
@@ -260,7 +260,7 @@ def test_a_passphrase_goes_along_as_a_secret_and_a_key_in_an_agent_leaves_nothin
     for command in recorder.of_type("command:remote:Command"):
         assert command.inputs["connection"]["value"]["privateKeyPassword"] == "hunter2"
         assert "hunter2" not in plain_text(command.inputs)
-    # Whose agent it is differs between operators: nothing of it is an input, so that no command runs again for it.
+    # Agents differ between operators, so none is an input: otherwise every command would run again.
     monkeypatch.setattr("components.agent.ready", lambda **_: None)
     recorder = cluster(preview=True, members=machines(ssh=way))
     for command in recorder.of_type("command:remote:Command"):
@@ -277,7 +277,7 @@ def test_a_command_without_an_answer_fails_the_update(silent: str, monkeypatch: 
         record(lambda: EtcdCluster("dev", json.loads(json.dumps({"members": machines()}))), preview=False)
 
 
-def test_root_needs_no_sudo_and_others_do_not_wait_for_a_password() -> None:
+def test_only_other_users_than_root_use_sudo_without_password() -> None:
     ssh = {"host": "10.0.0.1", "host_key": "ssh-ed25519 AAAA", "private_key": "PRIVATE KEY of ssh"}
     assert cluster(preview=False).named("dev-a-converge").inputs["create"].startswith("sudo -n ")
     root = cluster(preview=False, members=machines(ssh=ssh))
@@ -288,7 +288,7 @@ def _leaf(recorder: Recorder) -> Registration:
     return recorder.named("dev-pki-a-server", "tls:index/locallySignedCert:LocallySignedCert")
 
 
-def test_an_authority_of_ones_own_is_used_and_none_is_made(own_authority: dict[str, str]) -> None:
+def test_a_users_own_ca_is_used_instead_of_a_new_one(own_authority: dict[str, str]) -> None:
     recorder = cluster(preview=False, authorities=[{"name": "ours", **own_authority}])
     assert not recorder.of_type("tls:index/selfSignedCert:SelfSignedCert")
     assert is_secret(_leaf(recorder).inputs["caPrivateKeyPem"])
@@ -309,7 +309,7 @@ def test_every_authority_is_trusted_in_the_given_order_and_the_issuer_signs(
     assert _leaf(recorder).inputs["caPrivateKeyPem"]["value"] == private_key(f"dev-pki-{issuer}-ca")
 
 
-def test_a_new_cluster_has_a_ca_of_its_own_for_peers_that_vouches_for_peer_certificates_alone() -> None:
+def test_a_new_clusters_peer_ca_issues_only_peer_certificates() -> None:
     recorder = cluster(preview=False, previous=None)
     files = json.loads(recorder.named("dev-a-converge").inputs["stdin"]["value"])["files"]
     assert files["ca.crt"] == f"{certificate('dev-pki-1-ca')}\n" == recorder.outputs["dev"]["ca_certificate"]
@@ -319,7 +319,7 @@ def test_a_new_cluster_has_a_ca_of_its_own_for_peers_that_vouches_for_peer_certi
         authority = "peer-1" if registration.name.endswith("-peer") else "1"
         assert registration.inputs["caCertPem"] == certificate(f"dev-pki-{authority}-ca"), registration.name
     assert {"ca-1", "ca-peer-1"} <= set(recorder.outputs["dev"]["certificates"])
-    # It is the CA of all later updates, and of none of a cluster that had one for all.
+    # Later updates keep it; a cluster that began with one CA for all keeps that one.
     again = cluster(preview=False, previous=recorder.outputs["dev"]["applied"])
     assert _names(again) == _names(recorder)
     shared = cluster(preview=False)
@@ -331,7 +331,7 @@ def _names(recorder: Recorder) -> list[str]:
     return sorted(registration.name for registration in recorder.registrations)
 
 
-def test_peers_may_have_a_ca_of_ones_own_too(own_authority: dict[str, str]) -> None:
+def test_the_peer_ca_can_be_a_users_own(own_authority: dict[str, str]) -> None:
     recorder = cluster(preview=False, peer_authorities=[{"name": "ours", **own_authority}])
     leaf = recorder.named("dev-pki-a-peer", "tls:index/locallySignedCert:LocallySignedCert")
     assert leaf.inputs["caCertPem"] == own_authority["certificate"]
@@ -343,12 +343,12 @@ def test_peers_may_have_a_ca_of_ones_own_too(own_authority: dict[str, str]) -> N
     )
 
 
-def test_where_one_ca_is_for_all_it_is_in_both_files() -> None:
+def test_a_shared_ca_is_in_both_files() -> None:
     files = json.loads(cluster(preview=False).named("dev-a-converge").inputs["stdin"]["value"])["files"]
     assert files["peer-ca.crt"] == files["ca.crt"]
 
 
-def test_peers_get_another_ca_with_keys_of_its_own_and_nobody_else_does() -> None:
+def test_a_new_peer_ca_changes_only_peer_certificates() -> None:
     both = {"peer_authorities": [{"name": "1"}, {"name": "peer-1"}]}
     before, after = (cluster(preview=False, **both, peer_issuer=name) for name in ("1", "peer-1"))
     assert before.named("dev-a-prepare").inputs == after.named("dev-a-prepare").inputs
@@ -368,7 +368,7 @@ def test_a_preview_shows_which_authorities_are_trusted_and_which_one_issues() ->
     assert (spec["trusted"], spec["issuer"]) == (["1", "2"], "2")
 
 
-def test_a_changed_authority_is_no_reason_to_prepare_a_machine_again() -> None:
+def test_a_changed_ca_does_not_prepare_machines_again() -> None:
     before, after = (
         cluster(preview=False, authorities=[{"name": "1"}, {"name": "2"}], issuer=issuer) for issuer in ("1", "2")
     )
@@ -376,7 +376,7 @@ def test_a_changed_authority_is_no_reason_to_prepare_a_machine_again() -> None:
     assert before.named("dev-a-converge").inputs != after.named("dev-a-converge").inputs
 
 
-def test_every_change_of_what_is_wanted_has_an_id_of_its_own_that_every_member_is_given() -> None:
+def test_every_change_has_an_id_that_all_members_get() -> None:
     before, after = (cluster(preview=False, flags=flags) for flags in ({}, {"max-txn-ops": "256"}))
     assert before.named("dev-change").inputs != after.named("dev-change").inputs
     assert before.named("dev-change").inputs == cluster(preview=False).named("dev-change").inputs
@@ -387,7 +387,7 @@ def test_every_change_of_what_is_wanted_has_an_id_of_its_own_that_every_member_i
         assert "dev-change" in converge.depends_on
 
 
-def test_every_change_of_who_the_members_are_has_an_id_of_its_own_that_every_machine_is_prepared_with() -> None:
+def test_every_membership_change_has_an_id_that_all_machines_get() -> None:
     before, after = (cluster(preview=False, members=machines(count)) for count in (3, 5))
     assert before.named("dev-machines").inputs != after.named("dev-machines").inputs
     filtered = [{**machine, "firewall": {"2379": ["10.0.0.0/24"]}} for machine in machines(3)]
@@ -402,19 +402,19 @@ def test_every_change_of_who_the_members_are_has_an_id_of_its_own_that_every_mac
         assert "dev-machines" in prepare.depends_on
 
 
-def test_a_member_is_looked_at_again_when_its_machine_was_prepared_again() -> None:
+def test_a_newly_prepared_machines_member_is_converged_again() -> None:
     recorder = cluster(preview=False)
     for member in MEMBERS:
         converge = recorder.named(f"dev-{member}-converge")
         assert json.loads(converge.inputs["stdin"]["value"])["prepared"] == f"dev-{member}-prepare said"
 
 
-def test_an_authority_that_exists_keeps_its_lifetime() -> None:
+def test_an_existing_ca_keeps_its_lifetime() -> None:
     made = cluster(preview=False).named("dev-pki-1-ca", "tls:index/selfSignedCert:SelfSignedCert")
     assert list(made.request.ignoreChanges) == ["validityPeriodHours"]
 
 
-def test_a_made_ca_that_ends_before_what_it_issues_is_a_warning_with_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ca_that_expires_before_its_certificates_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     monkeypatch.setattr("pulumi.log.warn", lambda text, *_, **__: said.append(text))
     for years, warned in ((1, []), (100, ["The CA 1 expires at 2099-11-21T00:00:00Z, before the certificates that"])):
@@ -430,7 +430,7 @@ def test_bad_arguments_are_refused_before_anything_is_registered() -> None:
         cluster(preview=True, members=machines(2))
 
 
-def test_data_in_the_programs_own_place_are_refused_unless_the_member_had_them_there() -> None:
+def test_new_data_in_the_programs_directories_is_refused() -> None:
     there = machines(data_directory="/opt/etcd/data")
     with pytest.raises(PlanError, match=r"members\[0\].data_directory: given '/opt/etcd/data'"):
         cluster(preview=True, members=there)
@@ -439,7 +439,7 @@ def test_data_in_the_programs_own_place_are_refused_unless_the_member_had_them_t
     assert cluster(preview=True, members=there, previous=applied).named("dev-a-prepare")
 
 
-def test_another_machine_in_a_slot_is_prepared_and_converged_anew() -> None:
+def test_a_new_machine_in_a_slot_is_prepared_and_converged() -> None:
     before, after = (cluster(preview=False, members=machines(identity=identity)) for identity in ("i-1", "i-2"))
     for verb in ("prepare", "converge"):
         name = f"dev-a-{verb}"
@@ -447,7 +447,7 @@ def test_another_machine_in_a_slot_is_prepared_and_converged_anew() -> None:
         assert before.named(name).inputs["create"] == after.named(name).inputs["create"]
 
 
-def test_what_was_applied_is_an_output_that_the_next_update_takes_and_holds_nothing_secret() -> None:
+def test_the_applied_state_is_an_output_without_secrets() -> None:
     applied = cluster(preview=False).outputs["dev"]["applied"]
     assert applied["order"] == list(MEMBERS)
     assert applied["serial"] == 1
@@ -459,7 +459,7 @@ def test_what_was_applied_is_an_output_that_the_next_update_takes_and_holds_noth
 
 
 @PREVIEW_AND_UPDATE
-def test_a_change_that_is_refused_declares_nothing_at_all(preview: bool) -> None:
+def test_a_refused_change_declares_no_resources(preview: bool) -> None:
     applied = cluster(preview=False).outputs["dev"]["applied"]
     seen = []
 
@@ -473,7 +473,7 @@ def test_a_change_that_is_refused_declares_nothing_at_all(preview: bool) -> None
 
 
 @PREVIEW_AND_UPDATE
-def test_who_joins_is_converged_first_when_another_one_leaves(preview: bool) -> None:
+def test_a_joining_member_is_converged_first_if_another_leaves(preview: bool) -> None:
     applied = cluster(preview=False).outputs["dev"]["applied"]
     a, b, _, d = machines(4)
     recorder = cluster(preview, previous=applied, members=[a, b, d])
@@ -484,7 +484,7 @@ def test_who_joins_is_converged_first_when_another_one_leaves(preview: bool) -> 
     assert before == {"d": set(), "a": {"dev-d-converge"}, "b": {"dev-a-converge"}}
 
 
-def test_names_of_one_member_are_in_its_certificates_and_names_of_all_in_those_for_clients() -> None:
+def test_additional_names_are_in_the_right_certificates() -> None:
     members = machines()
     members[1]["extra_names"] = ["b.example.com", "10.9.0.2"]
     recorder = cluster(False, members=members, extra_names=["etcd.example.com", "10.9.9.9"])
@@ -501,12 +501,12 @@ def test_names_of_one_member_are_in_its_certificates_and_names_of_all_in_those_f
         assert (peer["dnsNames"], peer["ipAddresses"]) == ([name, *names], [address, *addresses])
 
 
-def test_names_that_no_certificate_can_have_are_refused_before_anything_is_registered() -> None:
+def test_invalid_certificate_names_are_refused_before_any_registration() -> None:
     with pytest.raises(PlanError, match=r"members\[0\]\.extra_names\[0\]: given 'b'"):
         record(lambda: EtcdCluster("dev", {"members": machines(extra_names=["b"])}), preview=True)  # type: ignore[typeddict-item]
 
 
-def test_headers_of_the_mirror_come_on_standard_input_and_the_proxy_in_the_specification() -> None:
+def test_mirror_headers_come_on_stdin_and_the_proxy_in_the_specification() -> None:
     token = "Bearer of-nobody-else"
     recorder = cluster(False, release_proxy="http://proxy.example.com:3128", release_headers={"Authorization": token})
     for verb in ("prepare", "converge", "bootstrap"):
@@ -523,7 +523,7 @@ def test_headers_of_the_mirror_come_on_standard_input_and_the_proxy_in_the_speci
         assert token not in plain_text(registration.inputs), registration.name
 
 
-def test_a_header_that_is_none_is_refused_without_its_value() -> None:
+def test_an_invalid_header_is_refused_without_its_value() -> None:
     with pytest.raises(PlanError, match=r"release_headers\.Authorization: given a value \(not shown\)") as caught:
         record(
             lambda: EtcdCluster("dev", {"members": machines(), "release_headers": {"Authorization": "secret\n"}}),  # type: ignore[typeddict-item]
@@ -532,7 +532,7 @@ def test_a_header_that_is_none_is_refused_without_its_value() -> None:
     assert "secret" not in str(caught.value)
 
 
-def test_what_prepare_warns_of_is_a_warning_of_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_warnings_of_prepare_are_shown_by_pulumi(monkeypatch: pytest.MonkeyPatch) -> None:
     logged: list[str] = []
     monkeypatch.setattr("pulumi.log.warn", lambda text, *_, **__: logged.append(text))
     said = "warning: no time service runs here\nprepared at 2026-11-29T03:00:00Z"
@@ -541,7 +541,7 @@ def test_what_prepare_warns_of_is_a_warning_of_the_program(monkeypatch: pytest.M
     assert not [text for text in logged if "unpacked" in text]
 
 
-def test_machines_are_prepared_for_the_files_that_flags_have_etcd_read() -> None:
+def test_prepare_checks_the_files_that_flags_name() -> None:
     flags = {"client-crl-file": "/etc/ssl/crl.pem", "auth-token": "jwt,pub-key=/etc/jwt.pub,sign-method=ES256"}
     prepare = cluster(False, flags=flags).named("dev-a-prepare").inputs["create"]
     assert '"reads": [\n    "/etc/jwt.pub",\n    "/etc/ssl/crl.pem"\n  ]' in prepare

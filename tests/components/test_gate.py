@@ -1,4 +1,4 @@
-"""The gates of machines under the real engine: asked before anything that takes these machines along is replaced."""
+"""The gates of machines with the real engine: they run before any replacement that includes their machines."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ gates("dev", machines, {{slot: [server, network] for slot, server in servers.ite
 """
 
 
-def test_no_machine_goes_with_its_network_before_its_gate_was_asked(tmp_path: Path) -> None:
+def test_a_network_replacement_asks_every_machines_gate_first(tmp_path: Path) -> None:
     (tmp_path / "__main__.py").write_text(PROGRAM)
     (tmp_path / "Pulumi.yaml").write_text("name: gates\nruntime: python\n")
     files = {name: tmp_path / name for name in ("Pulumi.yaml", "__main__.py")}
@@ -43,7 +43,7 @@ def test_no_machine_goes_with_its_network_before_its_gate_was_asked(tmp_path: Pa
         stack.up()
         run = stack.up("--replace", "**Command::network", check=False)
         assert run.code != 0
-        # On this computer there is no etcd-node that could vouch for them.
+        # This computer has no etcd-node to confirm it.
         assert "cannot tell whether the cluster tolerates the loss" in run.text
         stack.up()
         stack.up("--expect-no-changes")

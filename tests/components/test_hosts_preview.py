@@ -1,4 +1,4 @@
-"""Machines that exist already, under the real engine and with none of them there: what a preview says and refuses."""
+"""Existing machines with the real engine, and none of them reachable: what a preview shows and refuses."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.support.stacks import Run, Stack, Stacks, override_in
 
 HOST_KEY = " ".join(new_key()[1].split()[:2])
 LEFT = "3.5.35"
-"""The release that the last update left."""
+"""The release of the last update."""
 
 
 @pytest.fixture(scope="module")
@@ -26,11 +26,11 @@ def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory, key: Path) -> Stack:
-    """A stack that looks as if an update had made the machines 1 to 3 members of LEFT."""
+    """A stack whose outputs say that an update made the machines 1 to 3 members of LEFT."""
     stack = Stacks(tmp_path_factory.mktemp("stacks")).new([], machines=machines(key, 1, 2, 3), version=LEFT)
     values = {name: each if isinstance(each, str) else json.dumps(each) for name, each in stack.config.items()}
     wanted = guard.wanted(config.load(stack.directory.name, values))
-    # What the component knows beside that: which machines they are.
+    # The component also records the identities of the machines.
     stack.left(applied={**wanted.data(), "serial": 4, "identities": dict.fromkeys(wanted.members, digest(HOST_KEY))})
     return stack
 
@@ -57,7 +57,7 @@ def previewed(stack: Stack, **given: Any) -> Run:
 
 
 def diagnostics(run: Run) -> list[str]:
-    """What the preview says at its end, line by line."""
+    """The diagnostics at the end of a preview, line by line."""
     part = run.text.partition("Diagnostics:")[2].partition("Resources:")[0]
     return [line.strip() for line in part.splitlines() if line.strip()]
 
@@ -68,12 +68,12 @@ def assert_nothing_was_declared(run: Run) -> None:
         assert text not in run.text
 
 
-def test_all_problems_are_said_at_once_each_with_key_value_rule_and_remedy_and_no_key_is_shown(
+def test_all_problems_are_reported_together_without_private_keys(
     stack: Stack, key: Path, own_authority: dict[str, str]
 ) -> None:
     first, second = machines(key, 1, 2)
     other_key = new_key("ecdsa")[0]
-    # The flags of a version that does not exist are not known, so that one is not among these.
+    # Flag errors are missing here, because the flags of a nonexistent version are unknown.
     run = previewed(
         stack,
         machines=[first, {**second, "address": first["address"]}],
@@ -96,7 +96,7 @@ def test_all_problems_are_said_at_once_each_with_key_value_rule_and_remedy_and_n
     assert json.dumps(other_key) not in run.text
 
 
-def test_a_skipped_minor_is_one_diagnostic_with_the_updates_that_lead_there(skipped: Run) -> None:
+def test_a_skipped_minor_is_one_diagnostic_that_proposes_updates(skipped: Run) -> None:
     assert_nothing_was_declared(skipped)
     said = diagnostics(skipped)
     assert [line for line in said if line.startswith("error")] == [
@@ -113,7 +113,7 @@ def test_a_skipped_minor_is_one_diagnostic_with_the_updates_that_lead_there(skip
     assert said[start + 5].startswith("Who knows better sets external-etcd:override to allow-")
 
 
-def test_an_overridden_refusal_is_said(stack: Stack, skipped: Run) -> None:
+def test_an_overridden_refusal_is_a_warning(stack: Stack, skipped: Run) -> None:
     token = override_in(skipped)
     allowed = previewed(stack, version="3.7.3", override=token)
     assert allowed.code == 0
@@ -135,9 +135,7 @@ def test_an_accepted_change_is_announced_step_by_step(stack: Stack, key: Path) -
     ]
 
 
-def test_where_nothing_changes_no_step_is_announced_and_an_override_is_said_to_be_past(
-    stack: Stack, skipped: Run
-) -> None:
+def test_without_a_change_there_are_no_steps_and_overrides_are_reported(stack: Stack, skipped: Run) -> None:
     run = previewed(stack, override=override_in(skipped))
     assert run.code == 0, run.text
     assert any("There is nothing to override" in line for line in diagnostics(run))
@@ -145,10 +143,10 @@ def test_where_nothing_changes_no_step_is_announced_and_an_override_is_said_to_b
     assert "compared with nothing" not in run.text
 
 
-def test_an_update_without_a_trace_of_the_last_one_or_with_one_that_cannot_be_read_is_left_to_the_machines(
+def test_without_a_readable_last_update_the_machines_decide(
     stack: Stack,
 ) -> None:
-    """The last test of these: the others need what the stack's last update left."""
+    """Must be the last test here, because it removes the outputs that the others need."""
     stack.left(applied=None)
     run = previewed(stack, version="3.7.3")
     assert run.code == 0, run.text

@@ -1,4 +1,4 @@
-"""What is in use and must not be made anew, under the real engine: `--replace`, a taint, and what comes after."""
+"""Resources in use that must not be replaced, with the real engine: `--replace`, a taint, and what follows."""
 
 from typing import Any
 
@@ -43,12 +43,12 @@ def resources(stack: Stack) -> list[dict[str, Any]]:
 
 
 def authority(stack: Stack) -> list[tuple[str, str]]:
-    """What tells this CA's key and certificate from all others."""
+    """What identifies this CA's key and certificate."""
     found = [resource for resource in resources(stack) if resource["urn"].endswith("::dev-1-ca")]
     return [(each["id"], each["outputs"].get("certPem", each["outputs"].get("publicKeyPem"))) for each in found]
 
 
-def test_a_ca_that_is_to_be_made_anew_is_refused_at_preview_and_in_the_update(stack: Stack) -> None:
+def test_a_cas_replacement_is_refused_at_preview_and_update(stack: Stack) -> None:
     before = authority(stack)
     for run in (
         stack.preview("--replace", f"**{CA}", check=False),
@@ -63,14 +63,14 @@ def test_a_ca_that_is_to_be_made_anew_is_refused_at_preview_and_in_the_update(st
     stack.up("--expect-no-changes")
 
 
-def test_the_ssh_key_of_a_machine_that_runs_is_not_made_anew(stack: Stack) -> None:
+def test_a_running_machines_host_key_is_not_replaced(stack: Stack) -> None:
     run = stack.up("--replace", "**PrivateKey::key-7", check=False)
     assert run.code != 0
     assert "The ssh key key-7 is the host key of a machine: with another one nobody could log in" in run.text
     stack.up("--expect-no-changes")
 
 
-def test_a_ca_that_is_tainted_is_refused_until_it_is_no_more(stack: Stack) -> None:
+def test_a_tainted_ca_is_refused_until_it_is_untainted(stack: Stack) -> None:
     urn = next(str(resource["urn"]) for resource in resources(stack) if resource["urn"].endswith(CA))
     stack.pulumi("state", "taint", urn, "--yes")
     run = stack.up(check=False)
@@ -80,12 +80,12 @@ def test_a_ca_that_is_tainted_is_refused_until_it_is_no_more(stack: Stack) -> No
     stack.up("--expect-no-changes")
 
 
-def test_another_ca_is_made_beside_it_and_goes_again_also_when_it_has_expired(stack: Stack) -> None:
+def test_a_second_ca_can_be_added_and_removed_also_when_expired(stack: Stack) -> None:
     before = authority(stack)
     stack.config |= {"authorities": ["1", "2"], "lifetime": 0}
     stack.up()
     assert authority(stack) == before
-    # Its provider would make another one of the same name.
+    # Its provider would create a second one with the same name.
     refused = stack.preview(check=False)
     assert refused.code != 0
     assert "The CA dev-2-ca is trusted by the members" in refused.text

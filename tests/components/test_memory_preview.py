@@ -1,4 +1,4 @@
-"""A quota that does not fit into the memory of a type of machine is refused at preview, because the cloud says so."""
+"""Preview asks the cloud for a machine type's memory, and refuses a quota that does not fit."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def _assert_refused(run: Run, *words: str) -> None:
     assert "Network" not in run.text, "nothing was declared"
 
 
-def test_hetzner_says_how_much_memory_a_server_type_has(account: HetznerAccount, tmp_path: Path) -> None:
+def test_hetzner_reports_a_server_types_memory(account: HetznerAccount, tmp_path: Path) -> None:
     config = {"hcloud:endpoint": account.endpoint, "hcloud:token": TOKEN, "external-etcd:quota": "8GiB"}
     stack = Stack(tmp_path / "hetzner", environment(tmp_path / "engine"), {}, FILES, "external-etcd")
     stack.config = example("hetzner") | config
@@ -34,7 +34,7 @@ def test_hetzner_says_how_much_memory_a_server_type_has(account: HetznerAccount,
     )
 
 
-def test_aws_says_how_much_memory_an_instance_type_has(tmp_path: Path) -> None:
+def test_aws_reports_an_instance_types_memory(tmp_path: Path) -> None:
     with moto() as endpoint:
         environ = {**environment(tmp_path / "engine"), **NOBODY, **ENVIRON, "AWS_ENDPOINT_URL": endpoint}
         stack = Stack(tmp_path / "aws", environ, {}, FILES, "external-etcd")

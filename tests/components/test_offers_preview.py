@@ -1,4 +1,4 @@
-"""A type of machine that a cloud does not sell where it is wanted is refused at preview, because the cloud says so."""
+"""Preview asks the cloud where a machine type is sold, and refuses one that is not available."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,7 +36,7 @@ def aws(tmp_path: Path) -> Iterator[Stack]:
         yield new_stack(tmp_path, "aws", environ, OFFLINE["aws"], ami=AMI)
 
 
-def test_hetzner_is_asked_and_a_type_that_a_location_has_not_is_refused(hetzner: Stack) -> None:
+def test_a_server_type_not_sold_in_a_location_is_refused(hetzner: Stack) -> None:
     hetzner.preview()
     settings(hetzner)["slots"][1]["location"] = "hel1"
     settings(hetzner)["slots"][2]["serverType"] = "cpx11"
@@ -51,13 +51,13 @@ def test_hetzner_is_asked_and_a_type_that_a_location_has_not_is_refused(hetzner:
     assert "it has no such type there or anywhere near" in hetzner.preview(check=False).text
 
 
-def test_a_slot_whose_machine_is_there_is_not_asked_about(hetzner: Stack) -> None:
+def test_existing_machines_need_no_offer(hetzner: Stack) -> None:
     hetzner.left(generations={"etcd-1": 1, "etcd-2": 1, "etcd-3": 1})
     settings(hetzner)["serverType"] = "cpx11"
     hetzner.preview()
 
 
-def test_aws_is_asked_and_a_type_that_a_zone_has_not_is_refused(aws: Stack) -> None:
+def test_an_instance_type_not_sold_in_a_zone_is_refused(aws: Stack) -> None:
     aws.preview()
     settings(aws)["slots"][0]["instanceType"] = "m7i.nano"
     refused = aws.preview(check=False)
@@ -67,7 +67,7 @@ def test_aws_is_asked_and_a_type_that_a_zone_has_not_is_refused(aws: Stack) -> N
 
 
 @pytest.mark.parametrize("kind", ["aws", "hetzner"])
-def test_who_cannot_be_asked_is_a_warning(kind: str, tmp_path: Path) -> None:
+def test_a_silent_cloud_is_a_warning(kind: str, tmp_path: Path) -> None:
     stack = new_stack(tmp_path, kind, NOBODY, OFFLINE[kind])
     if kind == "aws":
         settings(stack)["ami"] = AMI

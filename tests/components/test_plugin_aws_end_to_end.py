@@ -1,4 +1,4 @@
-"""The stand-in for the plugin aws under the real engine: a whole program, from the first run to destroy."""
+"""The aws stand-in with the real engine: a whole program, from the first run to destroy."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def instances(ec2: Any) -> dict[str, dict[str, Any]]:
     return {row["InstanceId"]: row for row in rows if row["State"]["Name"] != "terminated"}
 
 
-def test_a_program_with_a_network_and_three_machines_lives_its_whole_life(stack: Stack, endpoint: str) -> None:
+def test_a_program_with_three_machines_from_creation_to_destroy(stack: Stack, endpoint: str) -> None:
     ec2 = client(endpoint)
     stack.preview()
     assert instances(ec2) == {}
@@ -113,7 +113,7 @@ def test_a_program_with_a_network_and_three_machines_lives_its_whole_life(stack:
     volumes = [row for row in ec2.describe_volumes()["Volumes"] if row["Size"] == 20]
     assert {row["Attachments"][0]["InstanceId"] for row in volumes} == set(replaced["ids"])
 
-    assert '"second"' not in stack.pulumi("stack", "export").text, "what was a secret is one in the state"
+    assert '"second"' not in stack.pulumi("stack", "export").text, "a secret input is secret in the state"
     stack.destroy()
     assert instances(ec2) == {}
     assert ec2.describe_volumes()["Volumes"] == []

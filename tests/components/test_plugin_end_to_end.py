@@ -1,4 +1,4 @@
-"""The stand-in plugins under the real engine: keys, certificates and commands, from the first run to destroy."""
+"""The stand-in plugins with the real engine: keys, certificates and commands, from the first run to destroy."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Project:
             "PULUMI_BACKEND_URL": (folder / "state").as_uri(),
             "PULUMI_CONFIG_PASSPHRASE": "",
             "PULUMI_SKIP_UPDATE_CHECK": "1",
-            # Otherwise the CLI looks for the plugins of every package in the virtual environment, on the network.
+            # Otherwise the CLI looks on the network for the plugins of every installed package.
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
             "MACHINE": json.dumps(machine),
             "FILE": str(folder / "Pulumi.yaml"),
@@ -60,7 +60,7 @@ class Project:
         self.said = ""
 
     def pulumi(self, *arguments: str, fails: bool = False, **environ: str) -> str:
-        """What one run says."""
+        """The output of one run."""
         done = subprocess.run(
             ["pulumi", "--non-interactive", "--color=never", *arguments],
             cwd=self.folder,
@@ -76,7 +76,7 @@ class Project:
         return done.stdout
 
     def state(self) -> dict[str, dict[str, Any]]:
-        """The resources by their types; of each, the last one by its name: their order in the state is any."""
+        """Resources by type; of each type the one with the last name, because their order in the state varies."""
         file = self.folder / "state/.pulumi/stacks/standins/dev.json"
         self.said += file.read_text()
         resources = json.loads(file.read_text())["checkpoint"]["latest"]["resources"]
@@ -84,7 +84,7 @@ class Project:
         return {resource["type"].rpartition(":")[2]: resource for resource in resources}
 
 
-def test_keys_certificates_a_file_and_a_command_from_the_first_run_to_destroy(tmp_path: Path) -> None:
+def test_keys_certificates_files_and_commands_from_first_run_to_destroy(tmp_path: Path) -> None:
     private, public = new_key()
     home, file = tmp_path / "home", tmp_path / "other"
     home.mkdir()
@@ -92,12 +92,12 @@ def test_keys_certificates_a_file_and_a_command_from_the_first_run_to_destroy(tm
         project = Project(tmp_path, server, private)
         project.pulumi("stack", "init", "dev")
 
-        # A command that fails is told, and tried again by the next run.
+        # A failed command is reported, and the next run tries it again.
         said = project.pulumi("up", "--yes", "--skip-preview", fails=True, CREATE="exit 3")
         assert 'Process exited with status 3: running "exit 3":' in said
         assert project.state()["LocallySignedCert"]
         assert "Command" not in project.state()
-        # Of a file the engine keeps a hash: the same one at another path is no change.
+        # The engine keeps a hash of a file, so the same content at another path is no change.
         (home / "there").rename(file)
         assert file.read_text() == (tmp_path / "Pulumi.yaml").read_text()
         assert "in progress" in project.pulumi("up", "--yes", "--skip-preview", FILE=str(file))
@@ -106,7 +106,7 @@ def test_keys_certificates_a_file_and_a_command_from_the_first_run_to_destroy(tm
         assert int(first["Command"]["outputs"]["stdout"]) > 10
         assert server.commands == ["exit 3", CREATE]
 
-        # The window has come: another certificate, and the command again; a refresh and a preview run nothing.
+        # The renewal window has come: a new certificate, and the command again. Refresh and preview run nothing.
         file.write_text("another")
         said = project.pulumi("up", "--yes", "--refresh", EARLY="48", FILE=str(file))
         assert "[diff: ~source]" in said

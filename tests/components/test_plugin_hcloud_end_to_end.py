@@ -1,4 +1,4 @@
-"""The stand-in for the plugin hcloud under the real engine: a whole program, from the first run to destroy."""
+"""The hcloud stand-in with the real engine: a whole program, from the first run to destroy."""
 
 from __future__ import annotations
 
@@ -74,17 +74,17 @@ def up(stack: Stack, *arguments: str, **environ: str) -> dict[str, Any]:
     return stack.outputs()
 
 
-def test_a_program_with_a_network_and_three_servers_lives_its_whole_life(account: HetznerAccount, stack: Stack) -> None:
+def test_a_program_with_three_servers_from_creation_to_destroy(account: HetznerAccount, stack: Stack) -> None:
     stack.preview()
     assert account.requests == []
 
     account.refuse("POST servers/[0-9]+/actions/attach_to_network", "ip_not_available", times=3)
     assert "no (ip_not_available; POST servers/" in stack.up(check=False).text
-    account.refusals.clear()  # of those that were not begun any more
+    account.refusals.clear()  # those that were not needed
     made = {row["id"] for row in account.cloud.rows("servers")}
     first = up(stack)
     assert made
-    assert made <= set(map(int, first["ids"])), "a server that did not get ready is finished by the next run"
+    assert made <= set(map(int, first["ids"])), "the next run completes a server that did not become ready"
     assert first["addresses"] == ["10.0.1.11", "10.0.1.12", "10.0.1.13"]
     assert {kind: len(names) for kind, names in account.left().items()} == {
         **dict.fromkeys(("networks", "ssh_keys", "placement_groups", "firewalls", "volumes", "primary_ips"), 1),
@@ -115,16 +115,14 @@ def test_a_program_with_a_network_and_three_servers_lives_its_whole_life(account
     assert replaced["addresses"] == first["addresses"]
     assert account.one("volumes")["server"] == int(replaced["ids"][0])
 
-    # As the official plugin has it, and docs/hetzner.md.
+    # As with the official plugin, and in docs/hetzner.md.
     account.lose(account.cloud.row("servers", int(replaced["ids"][1])))
     assert "not_found" in stack.pulumi("destroy", "--yes", "--skip-preview", check=False).text
     stack.pulumi("destroy", "--yes", "--skip-preview", "--refresh")
     assert account.left() == {}
 
 
-def test_a_server_whose_making_was_killed_has_its_name_and_is_made_anew_when_it_was_deleted(
-    account: HetznerAccount, stack: Stack
-) -> None:
+def test_a_server_of_a_killed_run_is_created_again_once_deleted(account: HetznerAccount, stack: Stack) -> None:
     """As docs/hetzner.md says."""
     account.machines.goes_on.clear()
     stack.up_killed_when(lambda: len(account.cloud.rows("servers")) == 3)

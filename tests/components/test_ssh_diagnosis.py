@@ -1,4 +1,4 @@
-"""What is said about a way that has led nowhere, and how little is done to find it out."""
+"""The diagnosis of a failed connection, and how few requests it needs."""
 
 import asyncio
 import socket
@@ -24,7 +24,7 @@ def free_port() -> int:
 
 @pytest.fixture
 def greeter() -> Iterator[int]:
-    """A server that greets like something else than ssh."""
+    """A server with another protocol than ssh."""
     server = socket.create_server(("127.0.0.1", 0))
 
     def greet() -> None:
@@ -61,11 +61,11 @@ def test_a_machine_that_does_not_answer_is_named_with_cause_and_remedy(free_port
     assert "Start the machine" in said
 
 
-def test_a_server_that_is_no_ssh_server_is_told_apart(greeter: int) -> None:
+def test_another_server_than_ssh_is_recognised(greeter: int) -> None:
     assert "something else than an ssh server" in (ssh_diagnosis.wrong_with(door(greeter)) or "")
 
 
-def test_another_host_key_is_shown_beside_the_configured_one(sshd: Sshd) -> None:
+def test_a_wrong_host_key_is_shown_beside_the_configured_one(sshd: Sshd) -> None:
     said = ssh_diagnosis.wrong_with(door(sshd.port)) or ""
     assert KEY in said
     assert sshd.host_key in said
@@ -78,7 +78,7 @@ def test_the_configured_host_key_is_accepted(sshd: Sshd) -> None:
     assert ssh_diagnosis.wrong_with(door(sshd.port, f"{sshd.host_key} with a comment")) is None
 
 
-def test_a_connection_that_lasts_is_left_alone(sshd: Sshd) -> None:
+def test_an_established_connection_is_not_disturbed(sshd: Sshd) -> None:
     with socket.create_connection(("127.0.0.1", sshd.port)):
         assert ssh_diagnosis.wrong_with(door(sshd.port)) is None
     assert sshd.connections == 1
@@ -88,15 +88,13 @@ def test_a_connection_that_lasts_is_left_alone(sshd: Sshd) -> None:
     ("address", "shown"),
     [("127.0.0.1", "0100007F"), ("10.99.0.12", "0C00630A"), ("2001:db8::1", "B80D0120000000000000000001000000")],
 )
-def test_an_address_is_found_in_the_tables_of_the_kernel(
-    address: str, shown: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_connections_are_found_in_the_kernels_tables(address: str, shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.byteorder", "little")
     assert ssh_diagnosis._hexadecimal(address) == shown
 
 
 async def _a_run(connection: Any, monkeypatch: pytest.MonkeyPatch, *, ends: bool) -> list[str]:
-    """The doors that are looked at in a run of three machines, whose commands end in time or do not."""
+    """The doors that are checked in a run of three machines, whose commands end in time or not."""
     looked: list[str] = []
     monkeypatch.setattr(ssh_diagnosis, "_PATIENCE_SECONDS", 0.05)
     monkeypatch.setattr(ssh_diagnosis, "wrong_with", lambda door: looked.append(f"{door.what} {door.host}:{door.port}"))
@@ -112,9 +110,7 @@ async def _a_run(connection: Any, monkeypatch: pytest.MonkeyPatch, *, ends: bool
 
 @pytest.mark.parametrize("secret", [True, False])
 @pytest.mark.parametrize("ends", [True, False], ids=["works", "hangs"])
-def test_a_door_is_looked_at_once_in_a_run_and_never_where_a_command_has_ended(
-    ends: bool, secret: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_door_is_checked_at_most_once_per_run(ends: bool, secret: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     bastion = {"host": "198.51.100.1", "port": 22.0, "hostKey": KEY}
     connection = {"host": "10.0.0.1", "port": 22.0, "hostKey": KEY, "proxy": bastion}
     looked: list[list[str]] = []

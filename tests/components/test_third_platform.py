@@ -1,4 +1,4 @@
-"""A platform that the program does not know is added by its folder alone, and everything else takes it as it is."""
+"""A new platform needs only its own folder; all other modules handle it like the existing ones."""
 
 import json
 from typing import Any
@@ -28,7 +28,7 @@ def refusal(**given: Any) -> str:
     return str(refused.value)
 
 
-def test_its_machines_become_members_behind_gates_with_the_outputs_that_all_clouds_have() -> None:
+def test_its_machines_become_members_with_gates_and_outputs() -> None:
     stack = wanted()
     outputs: dict[str, Any] = {}
     recorder = record(lambda: outputs.update(stack.platform.build(stack, guard.before(stack, {}))), preview=False)
@@ -42,7 +42,7 @@ def test_its_machines_become_members_behind_gates_with_the_outputs_that_all_clou
     assert applied["origins"] == guard.wanted(stack).origins == {slot: {"platform": "shed"} for slot in SLOTS}
 
 
-def test_what_is_wrong_with_its_keys_is_said_as_for_any_other() -> None:
+def test_errors_in_its_keys_are_reported_like_any_others() -> None:
     assert "shed.kind: given nothing. This key is required. Set it: Kind of all machines." in refusal(kind=None)
     assert "shed.knd: given 'knd'. There is no such key. Did you mean 'kind'?" in refusal(knd="old")
     assert "shed.slots[1].generation: given 0. A generation is a whole number from 1 on" in refusal(generations="101")
@@ -54,7 +54,7 @@ def test_what_is_wrong_with_its_keys_is_said_as_for_any_other() -> None:
         config.load("third", {"platform": "shed"}, platforms=(*PLATFORMS, SHED))
 
 
-def test_its_provider_is_asked_for_machines_that_are_yet_to_be_made() -> None:
+def test_its_provider_is_asked_about_new_machines() -> None:
     there = {"generations": dict.fromkeys(SLOTS, 1)}
     offers.check(wanted(), {})
     for stack, said in (

@@ -1,4 +1,4 @@
-"""etcd-node's way to the machines: copied by sftp before they are prepared, so that the state does not hold it."""
+"""etcd-node is copied to the machines by SFTP before they are prepared, so that the state does not contain it."""
 
 import subprocess
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.support.recording import Recorder, record
 COPY = "command:remote:CopyToRemote"
 
 
-def test_each_machine_gets_it_before_it_is_prepared_and_no_registration_holds_it() -> None:
+def test_etcd_node_is_copied_before_prepare_and_never_registered() -> None:
     recorder = cluster(preview=False)
     copies = recorder.of_type(COPY)
     assert [each.name for each in copies] == [f"dev-{member}-program" for member in MEMBERS]
@@ -31,7 +31,7 @@ def _places(recorder: Recorder) -> list[str]:
 
 
 def _by(**ssh: Any) -> list[dict[str, Any]]:
-    """The machines, reached in another way."""
+    """The machines with other connection settings."""
     found: list[dict[str, Any]] = machines()
     return [{**each, "ssh": {**each["ssh"], **ssh}} for each in found]
 
@@ -41,13 +41,13 @@ def _by(**ssh: Any) -> list[dict[str, Any]]:
     [machines(identity="i-2"), _by(user="another"), _by(host_key="ssh-ed25519 BBBB")],
     ids=["another machine", "another login", "installed anew"],
 )
-def test_a_machine_that_may_not_have_it_gets_it_again(members: list[dict[str, Any]]) -> None:
+def test_a_possibly_new_machine_gets_etcd_node_again(members: list[dict[str, Any]]) -> None:
     before, after = _places(cluster(preview=False)), _places(cluster(preview=False, members=members))
     assert before != after
     assert before == _places(cluster(preview=False, flags={"max-txn-ops": "256"}))
 
 
-def test_without_sftp_it_comes_on_standard_input() -> None:
+def test_without_sftp_etcd_node_comes_on_standard_input() -> None:
     recorder = record(lambda: EtcdCluster("dev", {"members": _by(sftp=False)}), preview=False)  # type: ignore[typeddict-item]
     assert not recorder.of_type(COPY)
     prepare = recorder.named("dev-a-prepare").inputs
@@ -57,7 +57,7 @@ def test_without_sftp_it_comes_on_standard_input() -> None:
 
 @pytest.mark.parametrize("where", ["", "cd /; "], ids=["in the home", "elsewhere"])
 @pytest.mark.parametrize(("there", "status"), [(True, 0), (True, 7), (False, 0)], ids=["taken", "failed", "missing"])
-def test_a_command_takes_the_file_before_its_input_and_removes_it_when_it_has_succeeded(
+def test_a_command_reads_the_file_first_and_removes_it_on_success(
     tmp_path: Path, where: str, there: bool, status: int
 ) -> None:
     place, left = tmp_path / ".external-etcd-program-1", tmp_path / ".external-etcd-program-0"
@@ -90,7 +90,7 @@ def test_a_command_takes_the_file_before_its_input_and_removes_it_when_it_has_su
         ("ssh: handshake failed: ssh: host key mismatch", False),
     ],
 )
-def test_a_login_without_sftp_is_told_with_the_remedy(error: str, explained: bool) -> None:
+def test_a_login_without_sftp_is_reported_with_a_remedy(error: str, explained: bool) -> None:
     said = upload.remedy_for("etcd-1", error)
     assert (said is not None) is explained
     assert said is None or (said.startswith("etcd-1: sftp") and "internal-sftp" in said and "sftp: false" in said)

@@ -1,4 +1,4 @@
-"""Which errors of a new machine are waited out."""
+"""Which errors of a new machine are retried."""
 
 import pytest
 
@@ -15,18 +15,18 @@ from components.wait_for_ssh import worth_another_try
         "wait: remote command exited without exit status or exit signal",
     ],
 )
-def test_a_machine_that_is_starting_is_tried_again_for_minutes(said: str) -> None:
+def test_a_starting_machine_is_retried_for_minutes(said: str) -> None:
     assert worth_another_try(said, 0)
     assert worth_another_try(said, 300)
     assert not worth_another_try(said, 900)
 
 
-def test_a_login_that_is_unknown_is_tried_again_for_a_minute_only() -> None:
+def test_an_unknown_login_is_retried_for_a_minute() -> None:
     said = "ssh: handshake failed: ssh: unable to authenticate, attempted methods [none publickey]"
     assert worth_another_try(said, 30)
     assert not worth_another_try(said, 90)
 
 
 @pytest.mark.parametrize("said", ["ssh: handshake failed: ssh: host key mismatch", "Process exited with status 1"])
-def test_what_waiting_does_not_better_is_said_at_once(said: str) -> None:
+def test_permanent_errors_are_reported_immediately(said: str) -> None:
     assert not worth_another_try(said, 0)

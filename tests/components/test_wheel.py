@@ -1,4 +1,4 @@
-"""The components as a wheel: built, installed into an environment of its own, imported as external_etcd."""
+"""The components as a wheel: built, installed into its own environment, imported as external_etcd."""
 
 import email
 import json
@@ -22,7 +22,7 @@ EXAMPLES = REPO / "examples"
 _KEY = Ed25519PrivateKey.generate()
 PRIVATE_KEY = _KEY.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
 PUBLIC_KEY = _KEY.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
-# Example -> its project, what its configuration has to say, and types of resources that a preview makes there.
+# Example -> its project, its configuration, and types of resources that its preview creates.
 LIBRARIES: dict[str, tuple[str, dict[str, Any], set[str]]] = {
     "library": (
         "etcd-in-my-own-program",
@@ -67,19 +67,19 @@ def test_the_wheel_is_imported_as_external_etcd_from_anywhere(python: Path, tmp_
     assert said.rstrip().endswith("False")
 
 
-def test_the_wheel_holds_the_same_program_for_the_machines_as_the_checkout(python: Path, tmp_path: Path) -> None:
+def test_the_wheel_ships_the_same_etcd_node(python: Path, tmp_path: Path) -> None:
     digest = "from {} import bundle; print(bundle.digest(), len(bundle.program()))"
     assert _run(python, digest.format("external_etcd"), tmp_path) == _run(
         Path(sys.executable), digest.format("components"), REPO
     )
 
 
-def test_the_wheel_tells_type_checkers_that_it_is_typed(python: Path, tmp_path: Path) -> None:
+def test_the_wheel_is_marked_as_typed(python: Path, tmp_path: Path) -> None:
     code = "import external_etcd, pathlib; print((pathlib.Path(external_etcd.__file__).parent / 'py.typed').exists())"
     assert _run(python, code, tmp_path).strip() == "True"
 
 
-def test_every_module_of_the_checkout_is_in_the_wheel_and_can_be_imported(python: Path, tmp_path: Path) -> None:
+def test_the_wheel_contains_every_module(python: Path, tmp_path: Path) -> None:
     files = sorted(path.relative_to(REPO / "components") for path in (REPO / "components").rglob("*.py"))
     modules = [".".join(("external_etcd", *path.with_suffix("").parts)).removesuffix(".__init__") for path in files]
     assert len(modules) > 60
@@ -88,15 +88,15 @@ def test_every_module_of_the_checkout_is_in_the_wheel_and_can_be_imported(python
     assert int(_run(python, code, tmp_path)) == len(modules)
 
 
-def test_machines_that_exist_need_no_sdk_of_a_cloud(python: Path, tmp_path: Path) -> None:
+def test_existing_machines_need_no_cloud_sdk(python: Path, tmp_path: Path) -> None:
     code = "import external_etcd, sys; print([name for name in ('pulumi_aws', 'pulumi_hcloud') if name in sys.modules])"
     assert _run(python, code, tmp_path).strip() == "[]"
 
 
-def test_the_wheel_says_which_python_it_needs_and_leaves_clouds_to_extras(python: Path, tmp_path: Path) -> None:
+def test_the_wheel_requires_python_and_has_cloud_extras(python: Path, tmp_path: Path) -> None:
     code = "import importlib.metadata as m; print(m.distribution('external-etcd').read_text('METADATA'))"
     said = email.message_from_string(_run(python, code, tmp_path))
-    # typing.NotRequired came with it.
+    # typing.NotRequired needs it.
     assert said["Requires-Python"] == ">=3.11"
     assert sorted(said.get_all("Provides-Extra", [])) == ["aws", "hetzner"]
     needed = {re.split("[<>=;]", text)[0]: text.partition(";")[2].strip() for text in said.get_all("Requires-Dist", [])}
@@ -108,16 +108,14 @@ def test_the_wheel_says_which_python_it_needs_and_leaves_clouds_to_extras(python
 
 
 @pytest.mark.parametrize("example", LIBRARIES)
-def test_the_example_of_each_platform_is_previewed_with_the_wheel_alone(
-    python: Path, tmp_path: Path, example: str
-) -> None:
+def test_each_platforms_example_previews_with_the_wheel(python: Path, tmp_path: Path, example: str) -> None:
     project, config, made = LIBRARIES[example]
     folder = EXAMPLES / example
     files = {name: folder / name for name in ("Pulumi.yaml", "__main__.py")} | {".venv": python.parent.parent}
     environ = {**environment(tmp_path / "engine"), **NOBODY}
     stack = Stack(tmp_path / "wheel", environ, config, files, project)
     steps = json.loads(stack.preview_json())["steps"]
-    # `read`: what the last update left.
+    # `read`: the outputs of the last update.
     assert {step["op"] for step in steps} == {"create", "read"}
     assert made <= {step["newState"]["type"] for step in steps}
     # Three members, each converged.
