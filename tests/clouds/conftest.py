@@ -1,4 +1,4 @@
-"""For the stories that are told on every cloud: each in its turn, with an emulator of its own for the module."""
+"""The tests that run on every cloud, one cloud after the other, each with an emulator for the module."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ from tests.support.machines import temporary_lab
 
 @pytest.fixture(scope="module", params=["aws", "hetzner"])
 def stacks(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudStacks]:
-    """Stacks on an emulated cloud whose account is empty."""
+    """Stacks on an emulated cloud with an empty account."""
     directory = tmp_path_factory.mktemp(request.param)
     with temporary_lab(f"{request.param}-stacks") as lab:
         cloud = AwsCloud(lab.dir).start() if request.param == "aws" else HetznerCloud(lab.dir).start()

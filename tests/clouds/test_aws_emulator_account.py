@@ -1,4 +1,4 @@
-"""The emulated AWS without a machine: what it knows, and what it refuses as AWS does, asked with boto3."""
+"""The emulated AWS without machines, through boto3: what it knows, and what it refuses like AWS."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ def ec2(aws: AwsCloud) -> Any:
 
 @dataclass
 class Scene:
-    """A site with an interface that has a public address; a VPC without a gateway beside it; a volume."""
+    """A site with an interface that has a public address, another VPC without a gateway, and a volume."""
 
     here: Site
     ec2: Any
@@ -63,7 +63,7 @@ class Scene:
 
 @pytest.fixture(scope="module")
 def scene(ec2: Any) -> Scene:
-    """Made once: what is refused changes nothing."""
+    """Shared by all tests: a refused request changes nothing."""
     here = site(ec2, public=False)
     card = here.card("10.7.0.11")
     allocation, free = (ec2.allocate_address(Domain="vpc")["AllocationId"] for _ in range(2))
@@ -162,12 +162,15 @@ REFUSALS: dict[str, tuple[str, Callable[[Scene], Any]]] = {
     ),
     # groups
     "a rule that is there": ("InvalidPermission.Duplicate", lambda s: s.rule(22, 22, IpRanges=ANYWHERE)),
-    "a range that is none": (BAD, lambda s: s.rule(1, 2, IpRanges=[{"CidrIp": "10.0.0.0/33"}])),
+    "an invalid range": (BAD, lambda s: s.rule(1, 2, IpRanges=[{"CidrIp": "10.0.0.0/33"}])),
     "a rule's description": (
         BAD,
         lambda s: s.rule(1, 2, IpRanges=[{"CidrIp": "10.0.0.0/8", "Description": "it's"}]),
     ),
-    "a rule for nobody": ("InvalidGroup.NotFound", lambda s: s.rule(1, 2, UserIdGroupPairs=[{"GroupId": NOBODY}])),
+    "a rule for an unknown group": (
+        "InvalidGroup.NotFound",
+        lambda s: s.rule(1, 2, UserIdGroupPairs=[{"GroupId": NOBODY}]),
+    ),
     "a group's name that is used": ("InvalidGroup.Duplicate", lambda s: s.group("other")),
     "a group's description": (BAD, lambda s: s.group("new", "it's mine")),
     "a group of an interface": (DEPENDS, lambda s: s.ec2.delete_security_group(GroupId=s.here.group)),
@@ -188,14 +191,14 @@ REFUSALS: dict[str, tuple[str, Callable[[Scene], Any]]] = {
 
 
 @pytest.mark.parametrize("what", REFUSALS)
-def test_what_aws_refuses_is_refused(scene: Scene, what: str) -> None:
+def test_invalid_requests_are_refused_like_aws(scene: Scene, what: str) -> None:
     code, ask = REFUSALS[what]
     with refused(code):
         ask(scene)
     assert scene.ec2.describe_instances()["Reservations"] == []
 
 
-def test_public_images_have_the_names_and_owners_that_they_have_in_aws(aws: AwsCloud, ec2: Any) -> None:
+def test_public_images_have_awss_names_and_owners(aws: AwsCloud, ec2: Any) -> None:
     for owner, name in (
         ("136693071363", "debian-12-arm64-*"),
         ("099720109477", "ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-arm64-server-*"),
@@ -208,7 +211,7 @@ def test_public_images_have_the_names_and_owners_that_they_have_in_aws(aws: AwsC
         assert not {one["ImageId"] for one in elsewhere} & found
 
 
-def test_zones_and_instance_types_are_those_of_aws(ec2: Any) -> None:
+def test_zones_and_instance_types_match_aws(ec2: Any) -> None:
     zones = [one["ZoneName"] for one in ec2.describe_availability_zones()["AvailabilityZones"]]
     assert zones == ["eu-central-1a", "eu-central-1b", "eu-central-1c"]
     types = ec2.describe_instance_types(InstanceTypes=["t3.medium", "m7g.large"])["InstanceTypes"]
@@ -218,7 +221,7 @@ def test_zones_and_instance_types_are_those_of_aws(ec2: Any) -> None:
     }
 
 
-def test_an_interface_without_a_wish_gets_the_first_free_address(scene: Scene) -> None:
+def test_an_interface_gets_the_first_free_address_by_default(scene: Scene) -> None:
     scene.here.card("10.7.0.4")
     seen = scene.ec2.describe_network_interfaces(NetworkInterfaceIds=[scene.here.card()])["NetworkInterfaces"][0]
     assert seen["PrivateIpAddress"] == "10.7.0.5"
@@ -231,13 +234,13 @@ def test_a_rule_shows_its_description_whatever_its_source(scene: Scene) -> None:
     assert (seen["Description"], seen["ReferencedGroupInfo"]["GroupId"]) == ("members", here.group)
 
 
-def test_an_account_is_emptied_in_the_right_order_and_by_a_reset(scene: Scene, aws: AwsCloud) -> None:
-    """It is the last test."""
+def test_an_account_can_be_emptied_in_order_and_by_a_reset(scene: Scene, aws: AwsCloud) -> None:
+    """Must be the last test."""
     ec2, here = scene.ec2, scene.here
     for row in ec2.describe_network_interfaces(Filters=[{"Name": "vpc-id", "Values": [here.vpc]}])["NetworkInterfaces"]:
         ec2.delete_network_interface(NetworkInterfaceId=row["NetworkInterfaceId"])
     with refused(DEPENDS):
-        ec2.delete_security_group(GroupId=here.group)  # a rule of another one names it
+        ec2.delete_security_group(GroupId=here.group)  # another group's rule refers to it
     ec2.delete_security_group(GroupId=scene.other)
     for subnet in here.subnets:
         ec2.delete_subnet(SubnetId=subnet)

@@ -1,4 +1,4 @@
-"""What the emulated AWS does with machines: cloud-init, packets, disks, power. One scene serves all tests."""
+"""The emulated AWS with machines: cloud-init, packets, disks, power. All tests share one scene."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ __all__ = ["aws"]
 
 @dataclass
 class Scene:
-    """Two members in two subnets and a client, all with public addresses; one in another VPC of the same range."""
+    """Two members in two subnets, a client, all with public addresses; and one in another VPC with the same range."""
 
     aws: AwsCloud
     here: Site
@@ -51,7 +51,7 @@ def scene(aws: AwsCloud) -> Scene:
 
 
 def volume(ec2: Any) -> tuple[str, str]:
-    """A new volume: its id, and where a machine finds it."""
+    """A new volume: its id, and its device in a machine."""
     made = ec2.create_volume(AvailabilityZone=ZONE, Size=2, VolumeType="gp3", Encrypted=True)["VolumeId"]
     return made, f"/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_{made.replace('-', '')}"
 
@@ -66,13 +66,13 @@ def test_an_instance_boots_with_its_user_data_and_its_addresses(scene: Scene) ->
     machine.run("timeout 3 bash -c 'exec 3<>/dev/tcp/releases.lab/80'")
 
 
-def test_two_vpcs_of_one_range_do_not_see_each_other(scene: Scene) -> None:
+def test_two_vpcs_with_the_same_range_are_isolated(scene: Scene) -> None:
     assert reaches(scene.machines["other"], "releases.lab", 80)
     assert not reaches(scene.machines["one"], "10.7.0.21", 22)
     assert not reaches(scene.machines["other"], "10.7.0.11", 22)
 
 
-def test_a_nat_gateway_is_the_way_out_of_a_private_subnet_and_no_way_in(scene: Scene) -> None:
+def test_a_nat_gateway_only_allows_outgoing_connections(scene: Scene) -> None:
     here, ec2 = scene.here, scene.here.ec2
     table = ec2.create_route_table(VpcId=here.vpc)["RouteTable"]["RouteTableId"]
     private = ec2.create_subnet(VpcId=here.vpc, CidrBlock="10.7.9.0/24", AvailabilityZone=ZONE)["Subnet"]["SubnetId"]
@@ -93,7 +93,7 @@ def test_a_nat_gateway_is_the_way_out_of_a_private_subnet_and_no_way_in(scene: S
     ec2.terminate_instances(InstanceIds=[instance])
 
 
-def test_a_volume_comes_while_the_machine_runs_grows_and_is_there_after_a_stop(scene: Scene) -> None:
+def test_a_volume_can_be_attached_resized_and_survives_a_stop(scene: Scene) -> None:
     ec2, first, machine = scene.here.ec2, scene.instances["one"], scene.machines["one"]
     data, link = volume(ec2)
     ec2.attach_volume(VolumeId=data, InstanceId=first, Device="/dev/sdf")
@@ -131,7 +131,7 @@ def test_a_volume_comes_while_the_machine_runs_grows_and_is_there_after_a_stop(s
     listen(machine, 2379, 2380)
 
 
-def test_a_replaced_instance_on_the_same_interface_has_the_addresses_and_the_volume(scene: Scene) -> None:
+def test_a_replaced_instance_keeps_interface_addresses_and_volume(scene: Scene) -> None:
     here, ec2, card = scene.here, scene.here.ec2, scene.cards["client"]
     first, public = scene.instances["client"], scene.public["client"]
     data, link = volume(ec2)
@@ -161,7 +161,7 @@ def test_a_replaced_instance_on_the_same_interface_has_the_addresses_and_the_vol
     ec2.disassociate_address(AssociationId=nic["Association"]["AssociationId"])
     again = {"AllocationId": nic["Association"]["AllocationId"], "NetworkInterfaceId": card}
     with refused("IncorrectInstanceState"):
-        ec2.associate_address(**again)  # a machine boots for much longer than this request takes
+        ec2.associate_address(**again)  # this request is faster than the boot
     wait_for(ec2, second, "running")
     ec2.associate_address(**again)
     (machine,) = ready(scene.aws, second)
@@ -171,23 +171,23 @@ def test_a_replaced_instance_on_the_same_interface_has_the_addresses_and_the_vol
     machine.run(f"mount {link} /mnt && grep kept /mnt/file")
 
 
-def test_groups_and_routes_decide_who_reaches_whom(scene: Scene) -> None:
-    """It is the last test: the scene is closed up."""
+def test_groups_and_routes_filter_traffic(scene: Scene) -> None:
+    """Must be the last test, because it closes the scene's groups."""
     here, ec2, public = scene.here, scene.here.ec2, scene.public
     one, two, client = (scene.machines[name] for name in ("one", "two", "client"))
     peers = here.open(here.group, 2380, UserIdGroupPairs=[{"GroupId": here.group}])
-    assert reaches(two, "10.7.0.11", 2380), "members reach each other, from another subnet as well"
+    assert reaches(two, "10.7.0.11", 2380), "members reach each other, also from another subnet"
     assert not reaches(two, "10.7.0.11", 2379)
     assert reaches(client, "10.7.1.11", 2379)
     assert not reaches(client, "10.7.1.11", 2380)
     assert [reaches(scene.outside, public["one"], port) for port in (22, 2379, 2380)] == [True, False, False]
-    assert not reaches(client, public["one"], 2379), "by a public address nobody is in a group"
+    assert not reaches(client, public["one"], 2379), "traffic from a public address belongs to no group"
     assert reaches(client, public["one"], 22)
 
     ec2.revoke_security_group_ingress(GroupId=here.group, SecurityGroupRuleIds=[peers])
     assert not reaches(two, "10.7.0.11", 2380)
     ec2.modify_network_interface_attribute(NetworkInterfaceId=scene.cards["client"], Groups=[here.group])
-    assert not reaches(client, "10.7.1.11", 2379), "who leaves the group reaches it no more"
+    assert not reaches(client, "10.7.1.11", 2379), "a client that leaves the group loses its access"
 
     rules = ec2.describe_security_group_rules(Filters=[{"Name": "group-id", "Values": [here.group]}])
     out = [rule["SecurityGroupRuleId"] for rule in rules["SecurityGroupRules"] if rule["IsEgress"]]

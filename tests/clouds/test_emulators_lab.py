@@ -1,4 +1,4 @@
-"""The emulated clouds on the computer: the command line, an API that ends, two clouds at once, nothing left."""
+"""The emulated clouds on this computer: the command line, an API that ends, two clouds at once, cleanup."""
 
 import re
 import shlex
@@ -12,7 +12,7 @@ from tests.support.machines import temporary_lab
 
 
 def fill(cloud: EmulatedCloud) -> str:
-    """Makes a server with a volume in a network; its name or id."""
+    """Create a server with a volume in a network; returns its name or id."""
     if isinstance(cloud, HetznerCloud):
         client = clouds.new_client(cloud)
         one = clouds.server(client, "one", networks=[clouds.network(client)])
@@ -27,7 +27,7 @@ def fill(cloud: EmulatedCloud) -> str:
 
 
 @pytest.mark.parametrize(("kind", "servers"), [(HetznerCloud, "servers"), (AwsCloud, "instances")])
-def test_a_cloud_begins_and_ends_with_nothing_left(kind: type[HetznerCloud | AwsCloud], servers: str) -> None:
+def test_a_cloud_leaves_nothing_behind(kind: type[HetznerCloud | AwsCloud], servers: str) -> None:
     with temporary_lab(f"{kind.kind}-command") as lab:
         up = command(lab, kind.kind, "up")
         assert up.returncode == 0, up.stderr
@@ -50,7 +50,7 @@ def test_a_cloud_begins_and_ends_with_nothing_left(kind: type[HetznerCloud | Aws
         cloud._job.kill()
         assert "no cloud is served" in command(lab, kind.kind, "status").stdout
         cloud.start()
-        assert not any(cloud.resources().values()), "the account ended with its API"
+        assert not any(cloud.resources().values()), "the account ends with its API"
         assert not machine.guest.running
         assert command(lab, kind.kind, "down").returncode == 0
         assert left(lab) == ""

@@ -1,4 +1,4 @@
-"""What the Hetzner emulator does with machines: cloud-init, packets, disks, power. One scene serves all tests."""
+"""The Hetzner emulator with machines: cloud-init, packets, disks, power. All tests share one scene."""
 
 import json
 import subprocess
@@ -46,7 +46,7 @@ while True:
 
 @dataclass
 class Scene:
-    """Two servers in one network, one in a network of its own with the same addresses, and a stranger."""
+    """Two servers in one network, one in its own network with the same addresses, and a stranger."""
 
     client: Client
     cloud: HetznerCloud
@@ -87,7 +87,7 @@ def scene(cloud: HetznerCloud, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.fixture
 def disk(scene: Scene) -> BoundVolume:
-    """The scene's volume, attached to its second server; the file on it was synced by the first."""
+    """The scene's volume, attached to the second server; the first one synced the file on it."""
     disk, first = scene.disk, scene.machines["first"]
     disk.reload()
     if disk.size == 10:
@@ -123,7 +123,7 @@ def open_to(scene: Scene, who: str, port: int) -> bool:
     first = scene.machines["first"]
     assert first.address
     if who == "operator":
-        return first.answers(10) if port == 22 else pytest.fail("the operator is asked for ssh only")
+        return first.answers(10) if port == 22 else pytest.fail("the operator only uses ssh")
     return reaches(scene.stranger if who == "stranger" else scene.machines[who], first.address, port)
 
 
@@ -172,7 +172,7 @@ def test_a_server_boots_with_its_user_data_host_key_and_addresses(scene: Scene, 
     assert ssh(machine, "root", scene.keys["mine"][0], tmp_path / "known", "true").returncode == 255
 
 
-def test_a_server_without_user_data_lets_the_given_ssh_key_in_as_root(scene: Scene, tmp_path: Path) -> None:
+def test_a_server_without_user_data_accepts_its_ssh_key_as_root(scene: Scene, tmp_path: Path) -> None:
     machine = scene.machines["second"]
     assert ssh(machine, "root", scene.keys["mine"][0], tmp_path / "known", "hostname").stdout == "second\n"
     machine.run("timeout 3 bash -c 'exec 3<>/dev/tcp/releases.lab/80'")
@@ -183,7 +183,7 @@ def test_a_server_without_user_data_lets_the_given_ssh_key_in_as_root(scene: Sce
 # -- packets ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_firewall_lets_in_only_what_its_rules_say(walled: Scene) -> None:
+def test_a_firewall_admits_only_what_its_rules_allow(walled: Scene) -> None:
     assert open_to(walled, "stranger", 22), "without a firewall the public side is open"
     operator, second = f"{walled.cloud.public[1]}/32", f"{walled.machines['second'].address}/32"
     wall(
@@ -196,7 +196,7 @@ def test_a_firewall_lets_in_only_what_its_rules_say(walled: Scene) -> None:
     assert [open_to(walled, who, port) for who, port in asked] == [True, False, False, False, True, True, False]
 
 
-def test_changed_rules_take_effect_at_once_and_a_removed_firewall_opens(walled: Scene) -> None:
+def test_changed_and_removed_rules_take_effect_immediately(walled: Scene) -> None:
     wall(walled)
     ping = f"timeout 3 ping -c 1 -W 1 {walled.machines['first'].address}"
     second = walled.machines["second"]
@@ -213,7 +213,7 @@ def test_changed_rules_take_effect_at_once_and_a_removed_firewall_opens(walled: 
     assert open_to(walled, "second", 8080)
 
 
-def test_answers_to_what_a_server_asks_come_back_through_its_firewall(walled: Scene) -> None:
+def test_answers_to_a_servers_requests_pass_its_firewall(walled: Scene) -> None:
     wall(walled)
     first = walled.machines["first"]
     assert reaches(first, walled.stranger_address, 22)
@@ -236,7 +236,7 @@ def test_with_outgoing_rules_nothing_else_gets_out(walled: Scene) -> None:
     assert open_to(walled, "stranger", 2379), "answers to what was let in get out"
 
 
-def test_a_private_network_is_not_filtered_and_not_reached_from_outside_it(walled: Scene) -> None:
+def test_a_private_network_is_unfiltered_and_isolated(walled: Scene) -> None:
     wall(walled)
     first, second, other = (walled.machines[name] for name in ("first", "second", "other"))
     assert reaches(second, first.private_addresses[0], 2379)
@@ -246,7 +246,7 @@ def test_a_private_network_is_not_filtered_and_not_reached_from_outside_it(walle
     assert not reaches(other, second.private_addresses[0], 22), "nor from another network"
 
 
-def test_public_addresses_of_ipv6_are_reached_and_filtered(walled: Scene) -> None:
+def test_public_ipv6_addresses_are_reachable_and_filtered(walled: Scene) -> None:
     public = walled.servers["first"].public_net
     assert public
     assert public.ipv6
@@ -257,7 +257,7 @@ def test_public_addresses_of_ipv6_are_reached_and_filtered(walled: Scene) -> Non
     assert second.run(line, check=False).returncode != 0
 
 
-def test_a_private_server_reaches_the_mirror_through_the_networks_route_by_a_bastion(scene: Scene) -> None:
+def test_a_private_server_reaches_the_mirror_through_a_bastion(scene: Scene) -> None:
     client = scene.client
     net = network(client, "private", "10.7.0.0/16", "10.7.1.0/24")
     finish(net.add_route(NetworkRoute(destination="0.0.0.0/0", gateway="10.7.1.5")))
@@ -288,18 +288,14 @@ def test_a_private_server_reaches_the_mirror_through_the_networks_route_by_a_bas
 # -- disks and power ---------------------------------------------------------------------------------------------------
 
 
-def test_a_volume_that_is_pulled_while_it_is_written_fails_there_and_keeps_what_was_synced(
-    scene: Scene, disk: BoundVolume
-) -> None:
+def test_a_volume_detached_during_writes_keeps_synced_data(scene: Scene, disk: BoundVolume) -> None:
     first, second = scene.machines["first"], scene.machines["second"]
     assert first.run(f"ls {disk.linux_device}", check=False).returncode != 0
     first.run("for n in $(seq 50); do test -e /run/failed && exit; sleep 0.1; done; exit 1")
     assert second.run(f"mount {disk.linux_device} /mnt && cat /mnt/file && umount /mnt").stdout == "synced\n"
 
 
-def test_a_server_that_is_off_or_boots_again_keeps_its_disk_its_volume_and_its_cards(
-    scene: Scene, disk: BoundVolume
-) -> None:
+def test_a_restarted_server_keeps_disk_volume_and_interfaces(scene: Scene, disk: BoundVolume) -> None:
     made, machine = scene.servers["second"], scene.machines["second"]
     machine.run("echo kept >/etc/kept; sync")
     finish(made.shutdown())
@@ -316,11 +312,11 @@ def test_a_server_that_is_off_or_boots_again_keeps_its_disk_its_volume_and_its_c
     ready(scene.cloud, made)
     made.reload()
     assert made.status == "running"
-    assert reaches(scene.machines["first"], machine.private_addresses[0], 22), "the cable is plugged in again"
+    assert reaches(scene.machines["first"], machine.private_addresses[0], 22), "the interface is connected again"
 
 
-def test_a_new_server_has_the_address_and_the_volume_of_one_that_was_deleted(scene: Scene, disk: BoundVolume) -> None:
-    """It is the last test: the scene has lost a server."""
+def test_a_new_server_can_take_a_deleted_ones_address_and_volume(scene: Scene, disk: BoundVolume) -> None:
+    """Must be the last test, because it deletes a server of the scene."""
     client, old = scene.client, scene.servers["second"]
     machine, address = scene.machines["second"], scene.machines["second"].private_addresses[0]
     finish(old.delete())

@@ -1,4 +1,4 @@
-"""The example of each cloud on an emulated one whose machines boot: from nothing to a changing cluster to nothing."""
+"""Each cloud's example on an emulated cloud with machines: creation, changes, destroy."""
 
 import time
 from pathlib import Path
@@ -54,12 +54,12 @@ def example(stacks: CloudStacks) -> Stack:
 
 @pytest.fixture(scope="module")
 def inside(example: Stack, stacks: CloudStacks) -> list[CloudMachine]:
-    """A machine that may be a client, and one beside the second member that may be nothing."""
+    """A machine that may be a client, and one in the second member's subnet without any access."""
     return stacks.beside(example, "client", "stranger")
 
 
 def lead(machines: list[CloudMachine], machine: CloudMachine, name: str) -> None:
-    """Moves leadership to a member, if it has not got it."""
+    """Transfer leadership to a member, unless it has it."""
     now = leader(machines)
     if now != machine:
         ask(now, "move-leader", f"{members(machine)[name]:x}")
@@ -67,7 +67,7 @@ def lead(machines: list[CloudMachine], machine: CloudMachine, name: str) -> None
 
 
 def metadata_for(machine: CloudMachine, user: str) -> str:
-    """What a process of this user on the machine gets from the metadata service: the status, or why there is none."""
+    """The metadata service's answer to a process of this user on the machine: the status, or the error."""
     script = (
         "import http.client, os\n"
         "try:\n"
@@ -80,7 +80,7 @@ def metadata_for(machine: CloudMachine, user: str) -> str:
     return machine.run(["runuser", "-u", user, "--", "python3", "-I", "-c", script]).stdout.strip()
 
 
-def test_the_example_makes_three_healthy_members(example: Stack, stacks: CloudStacks) -> None:
+def test_the_example_creates_three_healthy_members(example: Stack, stacks: CloudStacks) -> None:
     assert stacks.counts(example) == RESOURCES[stacks.kind]
     assert unhealthy(stacks.machine(example, "etcd-1")) == []
     outputs = example.outputs()
@@ -91,7 +91,7 @@ def test_the_example_makes_three_healthy_members(example: Stack, stacks: CloudSt
 
 
 @ON_AWS
-def test_each_member_is_in_a_zone_of_its_own(example: Stack, stacks: AwsStacks) -> None:
+def test_each_member_is_in_its_own_zone(example: Stack, stacks: AwsStacks) -> None:
     servers = example.outputs()["server_ids"].values()
     rows = stacks.cloud.client().describe_instances(InstanceIds=list(servers))["Reservations"]
     zones = [row["Instances"][0]["Placement"]["AvailabilityZone"] for row in rows]
@@ -104,7 +104,7 @@ def test_a_second_update_changes_nothing_and_a_refresh_finds_no_drift(example: S
 
 
 @ON_AWS
-def test_one_range_more_for_clients_is_one_rule_more_and_touches_no_machine(example: Stack) -> None:
+def test_an_added_client_range_is_one_rule_and_touches_no_machine(example: Stack) -> None:
     settings(example)["clients"] = ["10.2.64.0/20"]
     try:
         text = example.preview().text
@@ -114,9 +114,7 @@ def test_one_range_more_for_clients_is_one_rule_more_and_touches_no_machine(exam
     assert not [word for word in ("to update", "to replace", "to delete") if word in text], text
 
 
-def test_every_port_is_open_to_those_alone_who_have_business_there(
-    example: Stack, inside: list[CloudMachine], stacks: CloudStacks
-) -> None:
+def test_every_port_is_open_only_to_its_users(example: Stack, inside: list[CloudMachine], stacks: CloudStacks) -> None:
     client, stranger = inside
     first, second, _ = stacks.members(example)
     (address,) = second.private_addresses
@@ -129,14 +127,14 @@ def test_every_port_is_open_to_those_alone_who_have_business_there(
 
 
 @ON_HETZNER
-def test_an_operator_with_another_address_comes_in_without_the_old_one(
+def test_an_operator_with_a_new_address_regains_access(
     example: Stack, inside: list[CloudMachine], stacks: HetznerStacks
 ) -> None:
-    """All is as a colleague at another address has left it; only the configuration says where the operator is now."""
+    """Simulates an operator with a new address: only the configuration knows it."""
     here = settings(example)["operators"]
     settings(example)["operators"] = ["203.0.113.9/32"]
     run = example.up()
-    assert "1 updated" in run.text, "nobody has to reach the machines for it"
+    assert "1 updated" in run.text, "no connection to the machines is needed"
     second = stacks.machine(example, "etcd-2")
     assert second.address
     assert not second.answers(2)
@@ -146,14 +144,14 @@ def test_an_operator_with_another_address_comes_in_without_the_old_one(
     example.up()
     assert "--max-txn-ops=256" in second.run("tr '\\0' ' ' </proc/$(pgrep -x etcd)/cmdline").stdout
     (address,) = second.private_addresses
-    assert [open_ports(machine, address, [22]) for machine in inside] == [[], []], "the network is still closed to ssh"
+    assert [open_ports(machine, address, [22]) for machine in inside] == [[], []], "ssh is still closed to the network"
     assert open_ports(stacks.stranger(), second.address, [22]) == []
 
 
 @ON_HETZNER
-def test_a_bastion_comes_to_a_cluster_that_lives_moves_and_goes_again(example: Stack, stacks: HetznerStacks) -> None:
+def test_a_bastion_can_be_added_moved_and_removed(example: Stack, stacks: HetznerStacks) -> None:
     operators = settings(example)["operators"]
-    # The order for another address: it is an operator's first.
+    # A new address must be an operator's first.
     settings(example).update(bastion={}, operators=[*operators, "10.1.1.9/32"])
     example.up(timeout=UP_SECONDS)
     assert list(example.outputs()["hosts"].values()) == ADDRESSES["hetzner"]
@@ -173,17 +171,17 @@ def test_a_bastion_comes_to_a_cluster_that_lives_moves_and_goes_again(example: S
 
 
 @ON_AWS
-def test_the_clients_group_opens_nothing_on_who_carries_it(
+def test_the_clients_group_opens_no_port_on_a_client(
     example: Stack, inside: list[CloudMachine], stacks: AwsStacks
 ) -> None:
     assert open_ports(stacks.machine(example, "etcd-2"), inside[0].private_addresses[0]) == []
 
 
-def test_the_metadata_service_is_for_root_alone_whatever_becomes_of_nftables_and_the_network(
+def test_only_root_reaches_the_metadata_service_whatever_happens_to_nftables(
     example: Stack, stacks: CloudStacks
 ) -> None:
     machine = stacks.machine(example, "etcd-3")
-    # The emulated clouds have none; this one is as far away as the real one.
+    # The emulated clouds have no metadata service; this one is reached like the real one.
     machine.run(
         "set -e; ip netns add cloud; ip link add tocloud type veth peer name card netns cloud;"
         "ip addr add 169.254.169.1/30 dev tocloud; ip link set tocloud up; ip route add 169.254.169.254 dev tocloud;"
@@ -207,7 +205,7 @@ def test_the_metadata_service_is_for_root_alone_whatever_becomes_of_nftables_and
 
 
 @ON_HETZNER
-def test_the_rules_are_there_before_etcd_listens_also_after_a_reboot(
+def test_rules_are_loaded_before_etcd_listens_also_after_reboot(
     example: Stack, inside: list[CloudMachine], stacks: HetznerStacks
 ) -> None:
     client, stranger = inside
@@ -229,7 +227,7 @@ def test_the_rules_are_there_before_etcd_listens_also_after_a_reboot(
 
 
 @ON_HETZNER
-def test_who_flushes_or_restarts_nftables_stops_no_member_and_opens_no_port_for_long(
+def test_flushed_nftables_rules_return_without_stopping_a_member(
     example: Stack, inside: list[CloudMachine], stacks: HetznerStacks
 ) -> None:
     client, stranger = inside
@@ -238,7 +236,7 @@ def test_who_flushes_or_restarts_nftables_stops_no_member_and_opens_no_port_for_
     machine.run("printf '#!/usr/sbin/nft -f\\nflush ruleset\\n' > /etc/nftables.conf")
     for command in ("nft flush ruleset", "systemctl restart nftables", "systemctl stop nftables"):
         machine.run(command)
-        # Without waiting: whoever is refused here was refused within the second that this takes.
+        # Without a wait: an open port would be seen within the second that this takes.
         deadline = time.monotonic() + 3
         while open_ports(stranger, "10.1.1.12"):
             assert time.monotonic() < deadline, f"open after {command}"
@@ -250,7 +248,7 @@ def test_who_flushes_or_restarts_nftables_stops_no_member_and_opens_no_port_for_
     assert machine.run("systemctl show etcd -p MainPID --value").stdout == process
 
 
-def test_a_machine_with_a_local_disk_that_was_terminated_comes_back_as_a_new_member_of_its_slot(
+def test_a_terminated_machine_returns_as_a_new_member(
     example: Stack, inside: list[CloudMachine], stacks: CloudStacks, tmp_path: Path
 ) -> None:
     machines = stacks.members(example)
@@ -260,7 +258,7 @@ def test_a_machine_with_a_local_disk_that_was_terminated_comes_back_as_a_new_mem
     with probing_from(inside[0], example, tmp_path, planned=False):
         stacks.terminate(example, slot)
         if stacks.kind == "hetzner":
-            # Pulumi still believes in it, and its provider does not take what is gone for deleted.
+            # Pulumi still has the resource, and its provider does not treat a missing one as deleted.
             raise_generation(example, slot)
             assert "not_found" in example.up(check=False).text
         example.up("--refresh", timeout=UP_SECONDS)
@@ -274,7 +272,7 @@ def test_a_machine_with_a_local_disk_that_was_terminated_comes_back_as_a_new_mem
 
 
 @ON_HETZNER
-def test_another_name_in_the_place_of_the_leader_joins_before_that_one_leaves_and_clients_notice_nothing(
+def test_a_member_replaces_the_leader_without_disturbing_clients(
     example: Stack, inside: list[CloudMachine], stacks: HetznerStacks, tmp_path: Path
 ) -> None:
     machines = stacks.members(example)
@@ -285,19 +283,19 @@ def test_another_name_in_the_place_of_the_leader_joins_before_that_one_leaves_an
     new = stacks.machine(example, "etcd-4")
     assert set(members(new)) == {"etcd-1", "etcd-2", "etcd-4"}
     assert unhealthy(new) == []
-    # Its address has another machine now.
+    # Another machine has its address now.
     (stranger,) = stacks.beside(example, "10.1.1.13")
     for address in ("10.1.1.11", "10.1.1.12", "10.1.1.14"):
         assert open_ports(stranger, address) == []
 
 
 @ON_HETZNER
-def test_two_of_three_leave_with_their_machines_the_leader_among_them_and_clients_notice_nothing(
+def test_two_of_three_leave_without_disturbing_clients(
     example: Stack, inside: list[CloudMachine], stacks: HetznerStacks, tmp_path: Path
 ) -> None:
     machines = stacks.members(example)
     lead(machines, machines[1], "etcd-2")
-    # Who goes vouches for the other's machine: when a slot goes, nobody is asked.
+    # A leaving member's gate confirms the other's machine: when a slot is removed, no member is asked.
     del settings(example)["slots"][1:]
     with probing_from(inside[0], example, tmp_path, planned=True):
         example.up(timeout=UP_SECONDS)
@@ -313,16 +311,14 @@ def test_two_of_three_leave_with_their_machines_the_leader_among_them_and_client
 
 
 @ON_AWS
-def test_no_option_of_pulumi_takes_the_network_or_the_keys_from_machines_that_run(
-    example: Stack, stacks: AwsStacks
-) -> None:
+def test_no_pulumi_option_replaces_a_running_machines_network_or_keys(example: Stack, stacks: AwsStacks) -> None:
     machines, ids = stacks.members(example), example.outputs()["server_ids"]
     init = [machine.guest.init for machine in machines]
     for resources, reason in (
         ("**PrivateKey::plain-etcd-1", "The ssh key plain-etcd-1 is the host key of etcd-1"),
         ("**AwsKey$tls:index/privateKey:PrivateKey::*", "nobody could log in to the machines that run any more"),
         ("**Stash::plain-etcd-*", "keeps what was decided when it was made"),
-        # Two of them let go would be one too many, so the second gate refuses, and no machine has gone by then.
+        # Two at once would cost the quorum, so the second gate refuses before any machine is deleted.
         ("**Vpc::**", "stays as it is"),
     ):
         run = example.up("--replace", resources, check=False, timeout=UP_SECONDS)

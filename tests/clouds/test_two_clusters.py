@@ -1,7 +1,7 @@
-"""Two clusters in one account: five members beside three with their data on volumes, whose machines come and go.
+"""Two clusters in one account: five members, and three whose data is on volumes and whose machines are replaced.
 
-On AWS the five have no public addresses and a bastion of their own, and the three are in a VPC that exists. On Hetzner
-Cloud nobody has public addresses: the three come with a network and a bastion, and the five use them.
+On AWS the five have no public addresses and their own bastion, and the three are in an existing VPC. On Hetzner Cloud
+no machine has a public address: the three have a network and a bastion, and the five use them.
 """
 
 import ipaddress
@@ -45,7 +45,7 @@ DISK = {
     "aws": "/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_vol*",
     "hetzner": "/dev/disk/by-id/scsi-0HC_Volume_*",
 }
-# What only a raised generation may bring to a machine.
+# Changes that need a new generation.
 ANOTHER_MACHINE: dict[str, dict[str, Any]] = {
     "aws": {"instanceType": "t3.large", "image": "ubuntu-24.04", "rootSize": 20},
     "hetzner": {"image": "debian-13"},
@@ -54,13 +54,13 @@ ANOTHER_MACHINE: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Clusters:
-    """Both are up. The bastion is the one's that is `behind` it, or of the first that is."""
+    """Both clusters. The bastion belongs to the first one; `behind` is the one that it serves."""
 
     five: Stack
     kept: Stack
     behind: Stack
     before: list[str]
-    """What was in the account before."""
+    """The account's resources before the test."""
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def clusters(stacks: CloudStacks, tmp_path_factory: pytest.TempPathFactory) -> C
 
 
 def _in_the_network_of(other: Stack, key: Path) -> dict[str, Any]:
-    """Configuration of a cluster on Hetzner Cloud in the network of another one, behind its bastion."""
+    """Configuration of a cluster on Hetzner Cloud in another one's network, behind its bastion."""
     outputs = other.outputs()
     key.touch(mode=0o600)
     key.write_text(outputs["ssh_private_key"])
@@ -103,7 +103,7 @@ def _in_the_network_of(other: Stack, key: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def kept(clusters: Clusters) -> Stack:
-    """The three with volumes."""
+    """The three members with volumes."""
     return clusters.kept
 
 
@@ -115,18 +115,16 @@ def client(kept: Stack, stacks: CloudStacks) -> CloudMachine:
 
 
 def volume(machine: CloudMachine) -> str:
-    """UUID of the file system in which a machine's data are: another one after a format."""
+    """UUID of the data's file system on a machine; formatting changes it."""
     return machine.run("findmnt --noheadings --output UUID,FSTYPE --target /var/lib/etcd/member").stdout.strip()
 
 
 def next_to_go(stack: Stack) -> str:
-    """The slot whose machine is the oldest."""
+    """The slot with the oldest machine."""
     return str(min(settings(stack)["slots"], key=lambda slot: int(slot["generation"]))["name"])
 
 
-def test_five_members_without_public_addresses_and_three_beside_them_are_healthy(
-    clusters: Clusters, stacks: CloudStacks
-) -> None:
+def test_both_clusters_are_healthy(clusters: Clusters, stacks: CloudStacks) -> None:
     ours, theirs = stacks.members(clusters.five), stacks.members(clusters.kept)
     assert set(members(ours[0])) == {f"etcd-{n}" for n in range(1, 6)}
     assert set(members(theirs[0])) == set(SLOTS)
@@ -136,9 +134,7 @@ def test_five_members_without_public_addresses_and_three_beside_them_are_healthy
 
 
 @ON_AWS
-def test_five_members_are_spread_over_three_zones_and_three_over_the_subnets_that_exist(
-    clusters: Clusters, stacks: AwsStacks
-) -> None:
+def test_members_are_spread_over_zones_and_existing_subnets(clusters: Clusters, stacks: AwsStacks) -> None:
     subnets = {zone: ipaddress.ip_network(row["range"]) for zone, row in clusters.five.outputs()["subnets"].items()}
     addresses = [ipaddress.ip_address(machine.private_addresses[0]) for machine in stacks.members(clusters.five)]
     zones = Counter(zone for address in addresses for zone, range_ in subnets.items() if address in range_)
@@ -147,9 +143,7 @@ def test_five_members_are_spread_over_three_zones_and_three_over_the_subnets_tha
 
 
 @ON_HETZNER
-def test_in_a_network_that_exists_a_subnet_is_made_and_its_members_are_strangers_to_the_others(
-    clusters: Clusters, stacks: HetznerStacks
-) -> None:
+def test_clusters_in_one_network_have_isolated_subnets(clusters: Clusters, stacks: HetznerStacks) -> None:
     assert stacks.counts(clusters.kept)["NetworkRoute"] == 1
     assert stacks.counts(clusters.five) == {
         **dict.fromkeys(("NetworkSubnet", "Firewall", "PlacementGroup", "SshKey"), 1),
@@ -162,30 +156,30 @@ def test_a_second_update_changes_nothing(clusters: Clusters) -> None:
     assert clusters.five.up("--expect-no-changes").code == 0
 
 
-def test_the_bastion_alone_reaches_ssh_and_nothing_of_etcd(clusters: Clusters, stacks: CloudStacks) -> None:
+def test_only_the_bastion_reaches_ssh_and_not_etcd(clusters: Clusters, stacks: CloudStacks) -> None:
     bastion = stacks.machine(clusters.behind, "bastion")
     first, second = stacks.members(clusters.behind)[:2]
     (address,) = second.private_addresses
     assert open_ports(bastion, address) == [22]
     assert open_ports(first, address) == [2379, 2380]
     assert bastion.answers(10), "the operator comes from this computer"
-    assert "channeltimeout direct-tcpip=" in bastion.run("/usr/sbin/sshd -T").stdout, "who dies behind it is noticed"
+    assert "channeltimeout direct-tcpip=" in bastion.run("/usr/sbin/sshd -T").stdout, "dead targets are noticed"
     assert bastion.address
     assert open_ports(stacks.stranger(), bastion.address) == []
-    # Its user data hold a host key as well.
+    # Its user data contains a host key too.
     for user, said in (("nobody", "prohibited|Permission denied"), ("root", "via|dev")):
         route = bastion.run(f"ip route get 169.254.169.254 uid $(id -u {user}) 2>&1", check=False).stdout
         assert re.search(said, route), (user, route)
 
 
-def test_one_cluster_is_destroyed_and_the_other_one_stays(clusters: Clusters, stacks: CloudStacks) -> None:
+def test_destroying_one_cluster_keeps_the_other(clusters: Clusters, stacks: CloudStacks) -> None:
     clusters.five.destroy()
     assert not [thing for thing in stacks.left() if "five" in thing]
     assert unhealthy(stacks.machine(clusters.kept, "etcd-1")) == []
 
 
 @ON_HETZNER
-def test_two_generations_raised_in_one_update_by_an_override_replace_one_machine_and_the_cluster_serves(
+def test_overridden_double_replacement_still_replaces_one_machine_at_a_time(
     kept: Stack, stacks: HetznerStacks, client: CloudMachine, tmp_path: Path
 ) -> None:
     ids = kept.outputs()["server_ids"]
@@ -195,16 +189,16 @@ def test_two_generations_raised_in_one_update_by_an_override_replace_one_machine
         refused = kept.up(check=False, timeout=UP_SECONDS)
         assert refused.code != 0
         said = re.search(r"was let go at \S+ and is not back yet; the machine of (\S+) stays as it is", refused.text)
-        # The gate of etcd-1 asks etcd-2, whose machine may be gone by then and say nothing.
+        # The gate of etcd-1 asks etcd-2, whose machine may no longer answer by then.
         stays = "etcd-1" if said is None else said[1]
         (gone,) = {"etcd-1", "etcd-2"} - {stays}
-        # As the message says.
+        # The remedy in the message.
         del kept.config["external-etcd:override"]
         raise_generation(kept, stays, by=-1)
         kept.up(timeout=UP_SECONDS)
     after = kept.outputs()["server_ids"]
     assert [slot for slot in SLOTS if ids[slot] != after[slot]] == [gone]
-    # Its member is back, so the other machine may go at once, as the tests that follow let it.
+    # The first member is back, so the following tests may replace the other machine immediately.
     assert next_to_go(kept) == stays
     assert unhealthy(stacks.machine(kept, stays)) == []
 
@@ -212,7 +206,7 @@ def test_two_generations_raised_in_one_update_by_an_override_replace_one_machine
 def test_a_machine_is_not_replaced_while_another_member_is_down(kept: Stack, stacks: CloudStacks) -> None:
     slot = next_to_go(kept)
     ids, machine = kept.outputs()["server_ids"], stacks.machine(kept, slot)
-    # Not the next one, which is asked.
+    # A member that is not the one that is asked.
     down = stacks.machine(kept, SLOTS[SLOTS.index(slot) - 1])
     init = machine.guest.init
     down.run("systemctl stop etcd")
@@ -231,7 +225,7 @@ def test_a_machine_is_not_replaced_while_another_member_is_down(kept: Stack, sta
     assert any(unhealthy(machine) == [] for _ in every(0.5, seconds=30))
 
 
-def test_a_raised_generation_replaces_that_machine_alone_after_its_leadership_went_and_its_data_come_back(
+def test_a_raised_generation_replaces_one_machine_and_keeps_its_data(
     kept: Stack, stacks: CloudStacks, client: CloudMachine, tmp_path: Path
 ) -> None:
     slot, machines = next_to_go(kept), stacks.members(kept)
@@ -256,14 +250,14 @@ def test_a_raised_generation_replaces_that_machine_alone_after_its_leadership_we
     assert kept.pulumi("refresh", "--yes", "--skip-preview", "--expect-no-changes").code == 0
 
 
-def test_a_terminated_machine_comes_back_with_its_volume_unless_somebody_elses_data_are_on_it(
+def test_a_terminated_machine_returns_with_its_own_volume(
     kept: Stack, stacks: CloudStacks, client: CloudMachine, tmp_path: Path
 ) -> None:
     machine = stacks.machine(kept, "etcd-3")
     before, had, disk = members(machine), certificates(machine), volume(machine)
     ask(machine, "put", "written", "before it was lost")
     with probing_from(client, kept, tmp_path / "probe", planned=False):
-        # Without the mark they are anybody's.
+        # Without its mark the data has no owner.
         machine.run(f"mv {MARK} /var/lib/etcd/precious")
         stacks.terminate(kept, "etcd-3")
         kept.pulumi("refresh", "--yes", "--skip-preview")
@@ -284,7 +278,7 @@ def test_a_terminated_machine_comes_back_with_its_volume_unless_somebody_elses_d
 
 
 @ON_HETZNER
-def test_a_living_cluster_is_handed_over_to_a_stack_of_existing_machines_as_the_manual_says_and_nobody_notices(
+def test_a_running_cluster_can_be_handed_over_to_hosts(
     kept: Stack, stacks: HetznerStacks, client: CloudMachine, tmp_path: Path
 ) -> None:
     machines, outputs = stacks.members(kept), kept.outputs()
@@ -322,20 +316,18 @@ def test_a_living_cluster_is_handed_over_to_a_stack_of_existing_machines_as_the_
     assert all(certificates(machine) != had for machine, had in zip(machines, stamps, strict=True))
     assert "before the hand-over" in ask(machines[2], "get", "written")
     assert unhealthy(machines[1]) == []
-    # What the machines themselves let in stays as it was.
+    # The machines' own firewall is unchanged.
     assert open_ports(client, machines[0].private_addresses[0]) == [2379]
     assert new.up("--expect-no-changes").code == 0
     assert [row["id"] for row in new.outputs()["members"]] == [row["id"] for row in outputs["members"]]
 
-    # The way back, and the old stack has all that it had made.
+    # Back again: the old stack has all its resources.
     kept.pulumi("stack", "init", "kept")
     kept.pulumi("stack", "import", "--file", str(place / "state.json"))
     assert kept.outputs()["server_ids"] == outputs["server_ids"]
 
 
-def test_destroy_takes_the_volumes_too_and_leaves_what_was_there_before(
-    clusters: Clusters, stacks: CloudStacks
-) -> None:
+def test_destroy_deletes_volumes_and_keeps_earlier_resources(clusters: Clusters, stacks: CloudStacks) -> None:
     stacks.remove_beside()
     assert stacks.counts(clusters.kept)["Volume"] == 3
     clusters.kept.destroy()

@@ -1,4 +1,4 @@
-"""Every lab test has the session's machines, and stacks under the real engine."""
+"""Every lab test has the session's machines, and stacks with the real engine."""
 
 from tests.support.authority import own_authority
 from tests.support.founded import founded

@@ -1,4 +1,4 @@
-"""One CA is replaced by another in three ups; whoever writes notices nothing, and no phase comes before its time."""
+"""A CA change in three updates: writers are not affected, and no phase can come too early."""
 
 import json
 import shlex
@@ -21,7 +21,7 @@ from tests.support.waiting import every
 
 
 def restarts(machines: Sequence[Machine]) -> dict[str, int]:
-    """Member -> how often its etcd was started, as its journal has it."""
+    """Member -> number of starts of its etcd, from the journal."""
     count = "journalctl --no-pager -q -o cat -u etcd.service | grep -c '^Started etcd'"
     return {machine.name: int(machine.run(count, root=True).stdout) for machine in machines}
 
@@ -32,9 +32,9 @@ def files_for(
     issuer: OwnAuthority,
     kinds: Sequence[str] = ("server", "healthcheck-client"),
 ) -> dict[str, str]:
-    """What `converge` gets on standard input: what is there, and of a CA that the test has certificates of these kinds.
+    """Standard input for `converge`: the installed files, with the test's CA for certificates of these kinds.
 
-    The CA's list is that of clients and servers, or, for a certificate of kind `peer`, that of peers.
+    The CA list is that of clients and servers, or for a certificate of kind `peer` that of peers.
     """
     files = {name: machine.run(f"cat {PKI}/{name}", root=True).stdout for name in (*CERTIFICATES, *KEYS)}
     files["peer-ca.crt" if "peer" in kinds else "ca.crt"] = "".join(bundle)
@@ -46,7 +46,7 @@ def files_for(
 
 
 def converge(machine: Machine, files: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Calls etcd-node by hand, past everything that would refuse before: with the specification that it has."""
+    """Run etcd-node by hand with its present specification, which bypasses all earlier checks."""
     spec = machine.run("cat /var/lib/etcd-node/installed.json", root=True).stdout
     command = f"etcd-node converge {shlex.quote(spec)}"
     return machine.run(command, input=json.dumps({"identity": "", "files": files}), root=True, check=False, timeout=120)
@@ -58,7 +58,7 @@ def pki_of(machine: Machine) -> str:
 
 
 def refused(machine: Machine, files: dict[str, str], machines: Sequence[Machine]) -> str:
-    """What `converge` says when it refuses these files; fails when it changed anything."""
+    """The refusal of these files by `converge`; fails if anything changed."""
     before, processes = pki_of(machine), process_ids(machines)
     done = converge(machine, files)
     assert done.returncode != 0, done.stdout
@@ -73,9 +73,7 @@ def pair_of(outputs: dict[str, Any]) -> tuple[str, str]:
     return client["certificate"], client["private_key"]
 
 
-def test_a_ca_of_ones_own_takes_over_in_three_ups_and_every_client_works_exactly_while_it_should(
-    founded: Founded, tmp_path: Path
-) -> None:
+def test_a_users_own_ca_takes_over_in_three_updates(founded: Founded, tmp_path: Path) -> None:
     found, stack = founded()
     ours = OwnAuthority()
     old_ca, old_pair = stack.outputs()["ca_cert"], pair_of(stack.outputs())
@@ -89,14 +87,14 @@ def test_a_ca_of_ones_own_takes_over_in_three_ups_and_every_client_works_exactly
     }
     own = {"name": "ours", "certificate": ours.certificate, "privateKey": ours.private_key}
 
-    # On the machine, whatever was refused before: its CA first has to be trusted by every member.
+    # The machines themselves refuse it too: every member must trust the CA first.
     said = refused(found[0], files_for(found[0], both, ours), found)
     assert "are not accepted everywhere yet" in said
     assert "etcd-2" in said
     assert "trusts the CA" in refused(found[0], files_for(found[0], [ours.certificate], ours), found)
 
     def phase(title: str, turns: dict[str, list[str]], restarted: int, **config: Any) -> None:
-        """One up. The prober has what the outputs said before it, as API servers have."""
+        """One update. The prober uses the outputs from before it, like API servers."""
         before = restarts(found)
         stack.config.update(config)
         with probing(stack, found, tmp_path, title) as probe, knocking(clients, found) as knocks:
@@ -125,7 +123,7 @@ def test_a_ca_of_ones_own_takes_over_in_three_ups_and_every_client_works_exactly
     held.use()
     assert sorted(held.lost) == [machine.name for machine in found]
 
-    # The old CA cannot go before the new one issues, and nobody is left behind.
+    # The old CA cannot be dropped before the new one issues, and only while every member answers.
     assert "is still in use" in refused(found[1], files_for(found[1], [ours.certificate], ours), found)
     found[2].run("systemctl stop etcd", root=True)
     assert "etcd-3: connection refused" in refused(found[0], files_for(found[0], both, ours), found[:2])
@@ -139,7 +137,7 @@ def test_a_ca_of_ones_own_takes_over_in_three_ups_and_every_client_works_exactly
         issuer="ours",
     )
     held.use()
-    assert held.lost == [], "connections that are held stay"
+    assert held.lost == [], "established connections stay"
     for part in (0, 1):
         assert pair_of(stack.outputs())[part] != old_pair[part]
 
@@ -157,21 +155,19 @@ def test_a_ca_of_ones_own_takes_over_in_three_ups_and_every_client_works_exactly
     stack.up("--expect-no-changes")
 
 
-def test_a_rotation_whose_first_and_third_up_are_killed_is_finished_by_the_next_ones(
-    founded: Founded, tmp_path: Path
-) -> None:
+def test_a_killed_ca_rotation_is_completed_by_the_next_updates(founded: Founded, tmp_path: Path) -> None:
     found, stack = founded()
     keys = [machine.run("sha256sum </etc/etcd/pki/server.key", root=True).stdout for machine in found]
 
     def killed(title: str, section: str, **config: Any) -> None:
-        """One up that is ended while the second member's process is replaced, and one more."""
+        """One update that is killed during the restart of the second member, and another one."""
         before, processes = restarts(found), process_ids(found)
         stack.config.update(config)
         assert_as_in_the_manual(stack, section)
         with probing(stack, found, tmp_path, title) as probe:
             stack.up_killed_when(lambda: "etcd-2: restarts for" in stack.log.read_text())
             probe.mark("killed")
-            # What runs on a machine goes on to its end.
+            # A command that runs on a machine completes.
             assert any(process_ids(found[1:2])["etcd-2"] != processes["etcd-2"] for _ in every(0.2, seconds=60))
             assert process_ids(found[2:])["etcd-3"] == processes["etcd-3"]
             stack.up()
@@ -193,13 +189,13 @@ def test_a_rotation_whose_first_and_third_up_are_killed_is_finished_by_the_next_
     stack.up("--expect-no-changes")
 
 
-def test_a_cluster_of_an_earlier_version_is_left_as_it_is_and_its_peers_get_a_ca_of_their_own_in_three_ups(
+def test_an_earlier_versions_cluster_gets_a_peer_ca_in_three_updates(
     machines: Machines, stacks: Stacks, tmp_path: Path
 ) -> None:
     found = machines.fresh(3)
     stack = stacks.new(found, peerAuthorities=[{"name": "1"}])
     stack.up()
-    # As an earlier version of the program has left it: it knew one list of CAs, in one file.
+    # As an earlier version of the program left it, with one CA list in one file.
     del stack.config["peerAuthorities"]
     applied = stack.outputs()["applied"]
     stack.left(applied={key: value for key, value in applied.items() if not key.startswith("peer_")})
@@ -212,9 +208,9 @@ def test_a_cluster_of_an_earlier_version_is_left_as_it_is_and_its_peers_get_a_ca
 
     write_client_files(tmp_path, stack.outputs())
     client = (tmp_path / "client.crt", tmp_path / "client.key")
-    assert all(speaks_to_peers(machine, *client) for machine in found), "one CA for all lets every client in"
+    assert all(speaks_to_peers(machine, *client) for machine in found), "with one CA peer ports accept every client"
 
-    # On the machine, whatever was refused before: every member first has to trust the CA of the peers.
+    # The machines themselves refuse it too: every member must trust the peers' CA first.
     stranger = OwnAuthority("peers")
     theirs = files_for(found[0], [stack.outputs()["ca_cert"], stranger.certificate], stranger, ["peer"])
     said = refused(found[0], theirs, found)
@@ -239,10 +235,10 @@ def test_a_cluster_of_an_earlier_version_is_left_as_it_is_and_its_peers_get_a_ca
     phase("A CA for peers: the new one issues", 0, open_to_clients=True, peerIssuer="peer-1")
     phase("A CA for peers: drop the old one", 1, open_to_clients=False, peerAuthorities=both[1:])
     assert_serves_all_members(found)
-    assert pair_of(stack.outputs()) == pair, "clients have nothing to do with it"
+    assert pair_of(stack.outputs()) == pair, "client certificates are unchanged"
     for machine in found:
         status = machine.run("etcd-node status", root=True).stdout
         assert "peer-ca.crt" in status
-    # And then it is what a new cluster has.
+    # A new cluster has the same, without any configuration.
     del stack.config["peerAuthorities"], stack.config["peerIssuer"]
     stack.up("--expect-no-changes")

@@ -1,4 +1,4 @@
-"""A member that does not start with a new setting is put back to what it had; nobody else is touched."""
+"""A member that does not start with a new setting gets its old one back; no other member is touched."""
 
 from pathlib import Path
 
@@ -9,11 +9,11 @@ from tests.support.prober import probing
 from tests.support.stacks import Stacks
 
 
-def test_a_value_that_etcd_does_not_take_is_undone_on_the_first_member(founded: Founded, tmp_path: Path) -> None:
+def test_a_value_that_etcd_rejects_is_rolled_back_on_the_first_member(founded: Founded, tmp_path: Path) -> None:
     found, stack = founded()
     before = process_ids(found)
     with probing(stack, found, tmp_path, "A setting that etcd does not take") as probe:
-        # Nothing but etcd knows what is in a file.
+        # Only etcd checks the content of a file.
         stack.config["flags"] = {"auth-token": "jwt,pub-key=/etc/hostname,sign-method=ES256"}
         probe.mark("pulumi up")
         failed = stack.up(check=False)
@@ -30,9 +30,7 @@ def test_a_value_that_etcd_does_not_take_is_undone_on_the_first_member(founded: 
     assert process_ids(found) == after
 
 
-def test_what_somebody_else_adds_to_the_command_line_or_environment_is_named(
-    machines: Machines, stacks: Stacks
-) -> None:
+def test_foreign_flags_and_environment_variables_are_named(machines: Machines, stacks: Stacks) -> None:
     found = machines.fresh(1)
     stack = stacks.new(found)
     stack.up()
@@ -51,9 +49,9 @@ def test_what_somebody_else_adds_to_the_command_line_or_environment_is_named(
     assert failed.text.count("etcd-1: is back") == failed.text.count("etcd-1: restarts for") > 0
     assert "still runs with other than what is wanted (--log-level, --max-txn-ops)" in failed.text
     starts = "journalctl -u etcd -o cat | grep -c '^Started etcd'"
-    assert found[0].run(starts, root=True).stdout.strip() == "2", "the founding, and one restart"
+    assert found[0].run(starts, root=True).stdout.strip() == "2", "the bootstrap, and one restart"
 
-    # Etcd reads its environment, too.
+    # Etcd also reads its environment.
     variable = 'printf \'[Service]\\nEnvironment="A=b" "ETCD_MAX_REQUEST_BYTES=1"\\n\''
     found[0].run(f"cd {drop_in} && {variable} >mine.conf && systemctl daemon-reload", root=True)
     failed = stack.up(check=False)

@@ -1,4 +1,4 @@
-"""What the members present on their ports, seen with openssl, and whom they refuse."""
+"""The certificates that members present on their ports, checked with openssl, and the clients that they refuse."""
 
 import re
 import subprocess
@@ -47,7 +47,7 @@ def _usages(text: str) -> set[str]:
 BOTH = {"TLS Web Server Authentication", "TLS Web Client Authentication"}
 
 
-def test_the_server_certificate_names_this_member_alone(cluster: tuple[list[Machine], Stack]) -> None:
+def test_the_server_certificate_names_only_this_member(cluster: tuple[list[Machine], Stack]) -> None:
     for machine in cluster[0]:
         text = _presented(machine, 2379)
         assert _names(text) == {
@@ -59,14 +59,14 @@ def test_the_server_certificate_names_this_member_alone(cluster: tuple[list[Mach
         assert _usages(text) == BOTH
 
 
-def test_the_peer_certificate_names_this_member_alone(cluster: tuple[list[Machine], Stack]) -> None:
+def test_the_peer_certificate_names_only_this_member(cluster: tuple[list[Machine], Stack]) -> None:
     for machine in cluster[0]:
         text = _presented(machine, 2380)
         assert _names(text) == {f"DNS:{machine.name}", f"IP Address:{machine.address}"}
         assert _usages(text) == BOTH
 
 
-def test_all_keys_are_on_the_curve_p256_and_no_two_members_share_one(cluster: tuple[list[Machine], Stack]) -> None:
+def test_all_keys_are_p256_and_unique(cluster: tuple[list[Machine], Stack]) -> None:
     texts = [_presented(machine, port) for machine in cluster[0] for port in (2379, 2380)]
     assert all("ASN1 OID: prime256v1" in text for text in texts)
     keys = [re.sub(r"\s", "", text[text.index("pub:") : text.index("ASN1 OID")]) for text in texts]
@@ -84,7 +84,7 @@ def test_client_certificates_have_no_organization_and_are_for_clients_only(
         assert _usages(_openssl("x509 -noout -text", pem)) == {"TLS Web Client Authentication"}
 
 
-def test_the_authority_lives_ten_years_and_what_it_issues_one(cluster: tuple[list[Machine], Stack]) -> None:
+def test_the_ca_is_valid_for_ten_years_and_certificates_for_one(cluster: tuple[list[Machine], Stack]) -> None:
     found, stack = cluster
     authority = stack.outputs()["ca_cert"]
     text = _openssl("x509 -noout -text", authority)
@@ -102,7 +102,7 @@ def test_the_authority_lives_ten_years_and_what_it_issues_one(cluster: tuple[lis
             assert check.returncode == code
 
 
-def test_the_output_certificates_says_when_everything_expires(cluster: tuple[list[Machine], Stack]) -> None:
+def test_the_certificates_output_lists_all_expiry_dates(cluster: tuple[list[Machine], Stack]) -> None:
     found, stack = cluster
     kinds = [f"{machine.name}/{kind}" for machine in found for kind in ("server", "peer", "healthcheck-client")]
     assert set(stack.outputs()["certificates"]) == {"ca-1", "ca-peer-1", "apiserver-etcd-client", *kinds}
@@ -117,7 +117,7 @@ def test_a_client_without_a_certificate_is_refused(cluster: tuple[list[Machine],
 
 
 @pytest.mark.parametrize("port", [2379, 2380])
-def test_a_client_of_another_authority_is_refused(
+def test_a_client_certificate_of_another_ca_is_refused(
     cluster: tuple[list[Machine], Stack], port: int, tmp_path: Path
 ) -> None:
     new = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=stranger -days 2"
@@ -129,8 +129,8 @@ def test_a_client_of_another_authority_is_refused(
         assert "HTTP/" not in answer
 
 
-def test_no_client_certificate_speaks_to_the_peer_port(cluster: tuple[list[Machine], Stack], tmp_path: Path) -> None:
-    """That one does where one CA is for all, tests/lab/test_authorities.py sees."""
+def test_the_peer_port_refuses_client_certificates(cluster: tuple[list[Machine], Stack], tmp_path: Path) -> None:
+    """With one CA for all it can; tests/lab/test_authorities.py covers that."""
     found, stack = cluster
     write_client_files(tmp_path, stack.outputs())
     for end in ("crt", "key"):
@@ -144,10 +144,8 @@ def test_no_client_certificate_speaks_to_the_peer_port(cluster: tuple[list[Machi
     assert found[0].run("cat /etc/etcd/pki/peer-ca.crt", root=True).stdout.count("BEGIN CERTIFICATE") == 1
 
 
-def test_the_same_request_with_the_exported_certificate_is_answered(
-    cluster: tuple[list[Machine], Stack], tmp_path: Path
-) -> None:
-    """The refusals above prove something only when the accepted case is accepted."""
+def test_the_exported_client_certificate_is_accepted(cluster: tuple[list[Machine], Stack], tmp_path: Path) -> None:
+    """The refusals above prove something only if a valid request succeeds."""
     found, stack = cluster
     outputs: dict[str, Any] = stack.outputs()
     options = write_client_files(tmp_path, outputs)
@@ -158,7 +156,7 @@ def test_the_same_request_with_the_exported_certificate_is_answered(
     assert "HTTP/1.0 200" in _openssl(target, "GET /version HTTP/1.0\r\n\r\n")
 
 
-def test_all_leaves_are_issued_anew_without_a_restart_and_without_a_gap(
+def test_all_leaf_certificates_are_reissued_without_restart_or_gap(
     cluster: tuple[list[Machine], Stack], tmp_path: Path
 ) -> None:
     found, stack = cluster
@@ -168,7 +166,7 @@ def test_all_leaves_are_issued_anew_without_a_restart_and_without_a_gap(
     stack.config["certificates"] = {"validityHours": 4000}
     assert_as_in_the_manual(stack, "Renew certificates")
     with probing(stack, found, tmp_path, "All leaf certificates issued anew") as probe:
-        time.sleep(5)  # as long as it is without anything happening, to compare with in the picture
+        time.sleep(5)  # idle time for comparison in the picture
         probe.mark("pulumi up")
         run = stack.up()
         probe.mark("done")
@@ -181,7 +179,7 @@ def test_all_leaves_are_issued_anew_without_a_restart_and_without_a_gap(
     assert probe.report.leader_moves == 0
 
 
-def test_further_names_are_in_new_certificates_without_a_restart(cluster: tuple[list[Machine], Stack]) -> None:
+def test_additional_names_need_no_restart(cluster: tuple[list[Machine], Stack]) -> None:
     found, stack = cluster
     processes = process_ids(found)
     stack.config["extraNames"] = ["etcd.example.com", "10.9.9.9"]

@@ -1,4 +1,4 @@
-"""A change that is cut off while the new member is a learner is finished by the next `pulumi up`."""
+"""A change that is interrupted while the new member is a learner is completed by the next `pulumi up`."""
 
 from pathlib import Path
 
@@ -13,11 +13,11 @@ _CONVERGE = "^/usr/bin/python3 -I /usr/local/lib/etcd-node/[^ ]* --answer conver
 
 
 def _cut_off(stack: Stack, stay: Machine, new: Machine) -> None:
-    """Begins `pulumi up`, and ends what works on the new member's machine as soon as its etcd has a log."""
+    """Begin `pulumi up`, and kill its command on the new member's machine once its etcd has a log."""
     running = stack.begin_up()
     try:
         new.run(
-            # Sooner than its promotion, however busy the computer is.
+            # Before its promotion, even on a busy computer.
             "renice -n -20 $$ >/dev/null; "
             f"until test -d /var/lib/etcd/member/wal; do sleep 0.01; done; pkill -KILL -f '{_CONVERGE}'",
             root=True,
@@ -26,7 +26,7 @@ def _cut_off(stack: Stack, stay: Machine, new: Machine) -> None:
         assert running.wait().code != 0
     finally:
         running.kill()
-    # Its name is there when it has begun to learn.
+    # A learner has its name only once it has started.
     assert any(_learners(stay) == [new.name] for _ in every(0.1, seconds=10)), _learners(stay)
 
 
@@ -34,9 +34,7 @@ def _learners(stay: Machine) -> list[str]:
     return [row.get("name", "") for row in member_list(stay) if row.get("isLearner")]
 
 
-def test_a_learner_that_does_not_run_or_runs_with_other_settings_becomes_a_voter(
-    founded: Founded, tmp_path: Path
-) -> None:
+def test_a_stopped_or_outdated_learner_becomes_a_voter(founded: Founded, tmp_path: Path) -> None:
     found, stack = founded(5)
     stay, fourth, fifth = found[:3], found[3], found[4]
     before = process_ids(stay)
@@ -45,12 +43,12 @@ def test_a_learner_that_does_not_run_or_runs_with_other_settings_becomes_a_voter
         probe.mark("pulumi up, 3 to 5")
         _cut_off(stack, stay[0], fourth)
         fourth.run("systemctl stop etcd", root=True)
-        probe.mark("cut off, etcd-4 stopped, pulumi up")
+        probe.mark("interrupted, etcd-4 stopped, pulumi up")
         _cut_off(stack, stay[0], fifth)
         assert process_ids(stay) == before
 
         stack.config["flags"] = {"max-txn-ops": "256"}
-        probe.mark("cut off, a setting changes, pulumi up")
+        probe.mark("interrupted, a setting changes, pulumi up")
         run = stack.up()
         probe.mark("done")
     assert f"{fifth.name}: restarts for --max-txn-ops" in run.text
@@ -59,10 +57,8 @@ def test_a_learner_that_does_not_run_or_runs_with_other_settings_becomes_a_voter
     assert_serves_all_members(found)
 
 
-def test_a_learner_that_was_left_gives_way_to_who_joins_before_it_and_joins_later_if_it_is_wanted(
-    founded: Founded, tmp_path: Path
-) -> None:
-    """Etcd takes in one learner at a time, and this one's own machine has no turn before the other's."""
+def test_an_abandoned_learner_gives_way_and_joins_later_if_desired(founded: Founded, tmp_path: Path) -> None:
+    """Etcd allows one learner at a time, and the other machine's turn comes first."""
     found, stack = founded(5)
     first, second, third, fourth, fifth = found
     before = process_ids([first, third])
@@ -71,7 +67,7 @@ def test_a_learner_that_was_left_gives_way_to_who_joins_before_it_and_joins_late
         probe.mark("pulumi up, etcd-4 for etcd-2")
         _cut_off(stack, first, fourth)
         stack.config["machines"] = [machine_config(machine) for machine in (first, fifth, third)]
-        probe.mark("cut off; etcd-5 instead, pulumi up")
+        probe.mark("interrupted; etcd-5 instead, pulumi up")
         assert f"{fifth.name}: took the learner {fourth.name} out" in stack.up().text
         assert_serves_all_members([first, fifth, third])
 
@@ -79,7 +75,7 @@ def test_a_learner_that_was_left_gives_way_to_who_joins_before_it_and_joins_late
         probe.mark("pulumi up, 3 to 5")
         _cut_off(stack, first, second)
         stack.config["machines"] = [machine_config(machine) for machine in (first, fifth, third, fourth, second)]
-        probe.mark("cut off; in another order, pulumi up")
+        probe.mark("interrupted; in another order, pulumi up")
         run = stack.up()
         probe.mark("done")
     assert f"{fourth.name}: took the learner {second.name} out" in run.text

@@ -9,7 +9,7 @@ from tests.support.machines import Machines
 from tests.support.manual import assert_as_in_the_manual
 from tests.support.stacks import Stacks
 
-# What changes on a machine by itself, or because somebody logs in.
+# Changes on a machine that happen by themselves, or at a login.
 _ALIVE = (
     "/run/",
     "/proc/",
@@ -26,13 +26,13 @@ _ALIVE = (
 
 
 def tree(machine: Machine) -> set[str]:
-    """Every path on the machine's disk with owner, mode and (for files of /etc) content."""
+    """Every path on the machine's disk with owner, mode and (for files in /etc) content."""
     listed = machine.run(
         "find / -xdev \\( -path /proc -o -path /sys \\) -prune -o -printf '%p %U:%G %m %y %l\\n'",
         root=True,
         timeout=120,
     )
-    # Backup copies that the tools for users and groups keep, and what Python caches, are nobody's state.
+    # Backup copies of the account tools and Python's caches do not count.
     own = re.compile(r"^/etc/(passwd|group|shadow|gshadow|subuid|subgid)- |__pycache__|^/etc/\.pwd\.lock ")
     return {line for line in listed.stdout.splitlines() if not line.startswith(_ALIVE) and not own.search(line)}
 
@@ -41,15 +41,15 @@ def accounts(machine: Machine) -> str:
     return machine.run("cat /etc/passwd /etc/group", root=True).stdout
 
 
-def test_destroy_stops_etcd_takes_keys_away_and_keeps_the_data(machines: Machines, stacks: Stacks) -> None:
+def test_destroy_stops_etcd_deletes_keys_and_keeps_the_data(machines: Machines, stacks: Stacks) -> None:
     found = machines.fresh(3)
     before = {machine.name: tree(machine) for machine in found}
     users = {machine.name: accounts(machine) for machine in found}
-    # No step of it needs etcd's permission.
+    # None of its steps needs a permission in etcd.
     stack = stacks.new(found, authentication=True)
     stack.up()
     etcdctl(found[0], "put", "kept", "yes")
-    # As a change of version leaves it.
+    # As a version change leaves it.
     found[0].run("mkdir -m 700 /var/lib/etcd.snapshots && touch /var/lib/etcd.snapshots/test.db", root=True)
 
     assert_as_in_the_manual(stack, "Take the cluster down", stack.pulumi("destroy", "--preview-only"))
@@ -59,7 +59,7 @@ def test_destroy_stops_etcd_takes_keys_away_and_keeps_the_data(machines: Machine
         left = tree(machine) - before[machine.name]
         kept = re.compile(r"^/var/lib/etcd(\.snapshots)?\.test-retired-\d{8}T\d{6}Z(/| )")
         assert [line for line in left if not kept.match(line)] == []
-        assert any("/member/wal " in line for line in left), "the data are kept"
+        assert any("/member/wal " in line for line in left), "the data is kept"
         assert any("/test.db " in line for line in left) == (machine is found[0]), "snapshots are data"
         assert before[machine.name] - tree(machine) == set()
         assert accounts(machine) == users[machine.name]
@@ -71,8 +71,8 @@ def test_destroy_stops_etcd_takes_keys_away_and_keeps_the_data(machines: Machine
     assert etcdctl(found[0], "get", "kept", "--print-value-only") == "", "it is a new cluster"
 
 
-def test_a_destroy_that_fails_at_a_machine_keeps_what_finishing_it_needs(machines: Machines, founded: Founded) -> None:
-    """It is the first machine, on which the deletion of a part of the cluster would be refused."""
+def test_a_destroy_that_failed_on_a_machine_can_be_completed(machines: Machines, founded: Founded) -> None:
+    """It is the first machine, where the deletion of only a part of the cluster would be refused."""
     found, stack = founded()
     machines.lab.kill(found[0].name)
     run = stack.destroy(check=False)

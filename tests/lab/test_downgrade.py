@@ -1,4 +1,4 @@
-"""Back by one minor version, by etcd's own procedure or in the middle of an upgrade, and changes of mind."""
+"""Back by one minor version, with etcd's own procedure or during an upgrade, and reversals."""
 
 import json
 from pathlib import Path
@@ -12,19 +12,17 @@ from tests.support.stacks import Stack
 
 
 def _under_way(machine: Machine) -> bool:
-    """Whether the cluster has been told to go back."""
+    """Whether a downgrade is enabled in the cluster."""
     status = json.loads(etcdctl(machine, "endpoint", "status", "--write-out=json"))[0]["Status"]
     return bool(status.get("downgradeInfo", {}).get("enabled"))
 
 
 def _up_first(stack: Stack) -> None:
-    """As far as a run comes that ends after the first member."""
+    """Simulate a run that ends after the first member."""
     stack.up("--target", "**test-etcd-*-prepare", "--target", "**test-etcd-1-converge")
 
 
-def test_a_downgrade_is_cancelled_cut_off_and_made_and_an_upgrade_undone_in_its_middle(
-    founded: Founded, tmp_path: Path
-) -> None:
+def test_a_downgrade_can_be_cancelled_and_resumed_and_an_upgrade_undone(founded: Founded, tmp_path: Path) -> None:
     found, stack = founded()
     for number in range(100):
         etcdctl(found[0], "put", f"kept/{number}", "x" * 1000)
@@ -53,7 +51,7 @@ def test_a_downgrade_is_cancelled_cut_off_and_made_and_an_upgrade_undone_in_its_
         print(f"3.5.35: {run.seconds:.1f} s")
         assert running_versions(found) == ["3.5.35"] * 3
 
-        # An upgrade that has not reached everybody is undone by the older program alone.
+        # An incomplete upgrade is undone by the older version alone, without a downgrade.
         stack.config["version"] = "3.6.16"
         probe.mark("etcd-1 alone to 3.6.16")
         _up_first(stack)

@@ -1,4 +1,4 @@
-"""Nobody ran `pulumi up` for so long that every certificate has expired, and the members were restarted since."""
+"""After too long without `pulumi up`, every certificate has expired, and the members have restarted since."""
 
 import datetime
 
@@ -11,7 +11,7 @@ from tests.support.stacks import Stacks
 
 
 def _expire(found: list[Machine], authority: OwnAuthority) -> None:
-    """Certificates that have expired, in the place of those that the members have; then a power cut, so to speak."""
+    """Install expired certificates in place of the members' own, and restart etcd as after a power cut."""
     for machine in found:
         for kind in ("server", "peer", "healthcheck-client"):
             certificate, key = authority.issue(kind, [machine.name], [machine.address], datetime.timedelta(days=-1))
@@ -25,16 +25,14 @@ def _expire(found: list[Machine], authority: OwnAuthority) -> None:
         )
 
 
-def test_certificates_that_have_all_expired_are_replaced_by_one_update_although_nobody_has_a_quorum(
-    machines: Machines, stacks: Stacks
-) -> None:
+def test_one_update_replaces_all_expired_certificates_without_a_quorum(machines: Machines, stacks: Stacks) -> None:
     found, authority = machines.fresh(3), OwnAuthority()
     own = {"name": "own", "certificate": authority.certificate, "privateKey": authority.private_key}
     stack = stacks.new(found, authorities=[own])
     stack.up()
     _expire(found, authority)
 
-    # As the window for renewal does when it comes: all are issued anew.
+    # All certificates are reissued, as in the renewal window.
     stack.config["certificates"] = {"validityHours": 4000}
     assert_as_in_the_manual(stack, "Certificates that have expired")
     run = stack.up()

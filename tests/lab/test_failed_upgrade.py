@@ -1,4 +1,4 @@
-"""The middle of an upgrade: a member that does not start, a list that changes, a machine that is lost."""
+"""During an upgrade: a member that does not start, a changed member list, a lost machine."""
 
 import textwrap
 from pathlib import Path
@@ -14,7 +14,7 @@ from tests.support.stacks import Stack, Stacks
 
 @pytest.fixture(scope="module")
 def cluster(machines: Machines, stacks: Stacks) -> tuple[list[Machine], Stack]:
-    """Three members that were founded with etcd 3.5; each test leaves them healthy."""
+    """Three members that were bootstrapped with etcd 3.5; each test leaves them healthy."""
     found = machines.fresh(3)
     stack = stacks.new(found, version="3.5.35")
     stack.up()
@@ -22,7 +22,7 @@ def cluster(machines: Machines, stacks: Stacks) -> tuple[list[Machine], Stack]:
 
 
 def _break_release(machine: Machine, version: str) -> None:
-    """Installs a release whose etcd ends at once, as if its archive on the mirror had been such a one."""
+    """Install a release whose etcd exits at once, as if the mirror had served it."""
     script = textwrap.dedent(
         f"""
         import hashlib, io, json, os, pathlib, tarfile, urllib.request
@@ -49,7 +49,7 @@ def _break_release(machine: Machine, version: str) -> None:
     machine.run("python3 -", root=True, input=script, timeout=60)
 
 
-def test_an_upgrade_that_fails_in_the_middle_is_undone_there_and_finished_later(
+def test_a_failed_upgrade_is_rolled_back_on_its_member_and_resumed(
     machines: Machines, cluster: tuple[list[Machine], Stack], tmp_path: Path
 ) -> None:
     found, stack = cluster
@@ -76,7 +76,7 @@ def test_an_upgrade_that_fails_in_the_middle_is_undone_there_and_finished_later(
         assert "members are not changed in the middle of a change of version" in refused.text
         assert_serves_all_members(found)
 
-        # A machine lost now is in the way of everybody else; it comes back by a run for it alone.
+        # A machine that is lost now blocks all others; a run for it alone brings it back.
         lead(found, found[0])
         probe.mark("etcd-3 is wiped")
         machines.lab.kill("etcd-3")
@@ -92,14 +92,14 @@ def test_an_upgrade_that_fails_in_the_middle_is_undone_there_and_finished_later(
     assert running_versions(found) == ["3.6.16"] * 3
     assert process_ids([found[0], found[2]]) == rest
     assert_serves_all_members(found)
-    # One upgrade, one snapshot, on the machine that was first.
+    # One upgrade makes one snapshot, on the first machine.
     assert [_snapshots(machine) for machine in found] == [1, 0, 0]
 
 
-def test_a_machine_that_is_lost_in_the_middle_of_an_upgrade_to_3_7_learns_from_a_member_that_runs_3_7(
+def test_a_machine_lost_during_an_upgrade_rejoins_under_a_3_7_leader(
     machines: Machines, cluster: tuple[list[Machine], Stack], tmp_path: Path
 ) -> None:
-    """A leader of 3.6 that has written no snapshot since 3.5 would send it what etcd 3.7 cannot read."""
+    """A 3.6 leader without a snapshot since 3.5 would send it entries that etcd 3.7 cannot read."""
     found, stack = cluster
     stack.config["version"] = "3.6.16"
     stack.up()

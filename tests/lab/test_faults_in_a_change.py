@@ -1,4 +1,4 @@
-"""A member that is cut off, loses its power or has no room stops a change where it is; the next run finishes it."""
+"""A member that is partitioned, without power or without space stops a change; the next run completes it."""
 
 import re
 from collections.abc import Callable
@@ -15,13 +15,13 @@ from tests.support.stacks import Run, Stack, Stacks
 
 OPTIONS = f"--cacert={PKI}/ca.crt --cert={PKI}/healthcheck-client.crt --key={PKI}/healthcheck-client.key"
 ELECTION_SECONDS = 5.0
-"""Longest time without an acknowledgement where a leader dies unannounced: first etcd's own election timeout, 1 to 2 s,
-has to pass."""
+"""Longest time without an acknowledgement if a leader dies without notice: it includes etcd's election timeout, 1 to
+2 s."""
 
 
 @pytest.fixture(scope="module")
 def cluster(machines: Machines, stacks: Stacks) -> tuple[list[Machine], Stack]:
-    """Three members whose database is soon full; each test leaves it healthy."""
+    """Three members with a small database quota; each test leaves it healthy."""
     found = machines.fresh(3)
     stack = stacks.new(found, quota="64MiB")
     stack.up()
@@ -31,7 +31,7 @@ def cluster(machines: Machines, stacks: Stacks) -> tuple[list[Machine], Stack]:
 def _stopped_by(
     stack: Stack, found: list[Machine], flag: str, fault: Callable[[], object], mark: Callable[[str], None]
 ) -> Run:
-    """Changes a setting; the fault comes when the first member is done and the second has not begun."""
+    """Change a setting; the fault comes after the first member is complete and before the second begins."""
     stack.config["flags"] = {"max-txn-ops": flag}
     running = stack.begin_up()
     try:
@@ -44,14 +44,14 @@ def _stopped_by(
         running.kill()
 
 
-def test_a_member_that_is_cut_off_stops_a_change_and_the_next_run_finishes_when_it_is_back(
+def test_a_partitioned_member_stops_a_change_until_it_is_back(
     machines: Machines, cluster: tuple[list[Machine], Stack], tmp_path: Path
 ) -> None:
     found, stack = cluster
-    lead(found, found[1])  # it stays there when the first restarts, so the one that is cut off is not the leader
+    lead(found, found[1])  # it keeps the leadership when the first restarts, so the partitioned one is not the leader
     before = process_ids(found)
     with probing(stack, found, tmp_path, "A member cut off") as probe:
-        probe.mark("etcd-3 cut off")
+        probe.mark("etcd-3 partitioned")
         machines.lab.isolate(found[2].name)
         stack.config["flags"] = {"max-txn-ops": "256"}
         run = stack.up(check=False)
@@ -65,18 +65,20 @@ def test_a_member_that_is_cut_off_stops_a_change_and_the_next_run_finishes_when_
         assert run.code != 0
         assert f"{found[2].name}: the machine cannot be reached" in run.text
         now = process_ids(found)
-        assert [now[m.name] != before[m.name] for m in found] == [True, False, False], "the run stops there"
+        assert [now[m.name] != before[m.name] for m in found] == [True, False, False], (
+            "the run stops at the second member"
+        )
         machines.lab.heal(found[2].name)
 
         probe.mark("healed, pulumi up")
         stack.up()
     after = process_ids(found)
-    assert after[found[0].name] == now[found[0].name], "what is done is not done again"
+    assert after[found[0].name] == now[found[0].name], "the first member is not restarted again"
     assert all(after[machine.name] != before[machine.name] for machine in found)
     assert_serves_all_members(found)
 
 
-def test_a_leader_does_not_restart_where_the_others_reach_it_and_not_each_other(
+def test_a_leader_does_not_restart_if_the_others_are_partitioned(
     cluster: tuple[list[Machine], Stack], tmp_path: Path
 ) -> None:
     found, stack = cluster
@@ -98,7 +100,7 @@ def test_a_leader_does_not_restart_where_the_others_reach_it_and_not_each_other(
     lead(found, found[0])
     before = process_ids(found)
     stack.config["flags"] = {"max-txn-ops": "300"}
-    # While etcd-2 leads, etcd-3 hears of no leader, and what is sent to it waits as it does for an election.
+    # While etcd-2 leads, etcd-3 has no leader, and requests to it wait as during an election.
     with probing(stack, found, tmp_path, "Two members cut off from each other", gap=ELECTION_SECONDS) as probe:
         probe.mark("etcd-2 and etcd-3 do not reach each other, pulumi up")
         found[1].run("nft -f -", input=rules, root=True)
@@ -106,7 +108,7 @@ def test_a_leader_does_not_restart_where_the_others_reach_it_and_not_each_other(
         assert run.code != 0
         assert f"with {found[1].name} as the leader, and {found[0].name} leads again: a restart is needed" in run.text
         assert f"not all other members are healthy ({found[2].name}: " in run.text
-        assert process_ids(found) == before, "nobody was restarted"
+        assert process_ids(found) == before, "no member was restarted"
         assert_serves_all_members(found)
 
         found[1].run("nft delete table inet cut", root=True)
@@ -117,12 +119,12 @@ def test_a_leader_does_not_restart_where_the_others_reach_it_and_not_each_other(
     assert_serves_all_members(found)
 
 
-def test_a_full_database_refuses_a_change_and_the_way_out_in_the_manual_works(
+def test_a_full_database_refuses_changes_and_the_manuals_remedy_works(
     cluster: tuple[list[Machine], Stack], tmp_path: Path
 ) -> None:
     found, stack = cluster
     endpoint = f"etcdctl --endpoints=https://{found[1].address}:2379 {OPTIONS}"
-    # The same key again and again: all but the last value can be forgotten.
+    # The same key is written repeatedly, so that a compaction can free almost everything.
     put = f"head -c 786432 /dev/urandom | base64 -w0 | {endpoint} put full >/dev/null"
     full = f"for n in $(seq 200); do {put} 2>said; grep 'space exceeded' said && exit 0; done; exit 1"
     found[1].run(f"cd /tmp && {full}", root=True, timeout=240)
@@ -150,7 +152,7 @@ def test_a_full_database_refuses_a_change_and_the_way_out_in_the_manual_works(
     [({}, ELECTION_SECONDS), ({"heartbeatIntervalMs": 50, "electionTimeoutMs": 300}, GAP_SECONDS)],
     ids=["etcd's own timers", "a short election"],
 )
-def test_a_leader_that_loses_its_power_in_the_middle_stops_the_change_and_costs_no_acknowledged_write(
+def test_a_leaders_power_cut_stops_a_change_without_lost_writes(
     machines: Machines,
     cluster: tuple[list[Machine], Stack],
     tmp_path: Path,
@@ -158,7 +160,7 @@ def test_a_leader_that_loses_its_power_in_the_middle_stops_the_change_and_costs_
     gap: float,
 ) -> None:
     found, stack = cluster
-    for key, milliseconds in timers.items():  # less silence before less patience, each by an update of its own
+    for key, milliseconds in timers.items():  # the shorter heartbeat before the shorter timeout, in separate updates
         stack.config[key] = milliseconds
         stack.up()
     lead(found, found[2])
@@ -169,10 +171,10 @@ def test_a_leader_that_loses_its_power_in_the_middle_stops_the_change_and_costs_
         run = _stopped_by(stack, found, flag, lambda: machines.lab.kill(found[2].name), probe.mark)
         assert run.code != 0
         assert f"{found[2].name}: " in run.text
-        assert process_ids(found[1:2]) == {found[1].name: before[found[1].name]}, "the run stops there"
+        assert process_ids(found[1:2]) == {found[1].name: before[found[1].name]}, "the run stops at the second member"
         machines.lab.start(found[2].name)
         done = process_ids(found[:1])
         probe.mark("power is back, pulumi up")
         stack.up()
-    assert process_ids(found[:1]) == done, "what is done is not done again"
+    assert process_ids(found[:1]) == done, "the first member is not restarted again"
     assert_serves_all_members(found)

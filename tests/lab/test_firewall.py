@@ -1,4 +1,4 @@
-"""Machines that exist filter who reaches etcd, when the configuration says so, and stop when it does not any more."""
+"""A firewall on existing machines restricts access to etcd while it is configured."""
 
 import contextlib
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from tests.support.prober import probing
 
 @contextlib.contextmanager
 def connected(machine: Machine, address: str) -> Iterator[None]:
-    """The machine holds a connection to etcd's port for clients at the address while the block runs."""
+    """Hold a connection from the machine to etcd's client port at the address during the block."""
     hold = f"exec 3<>/dev/tcp/{address}/2379; sleep infinity"
     machine.run(["systemd-run", "-q", "--unit=client", "bash", "-c", hold], root=True)
     try:
@@ -24,7 +24,7 @@ def connected(machine: Machine, address: str) -> Iterator[None]:
         machine.run("systemctl stop client", root=True)
 
 
-def test_the_ports_are_open_to_those_alone_who_are_named_without_a_restart_or_a_lost_write(
+def test_a_firewall_can_be_added_and_removed_without_restarts(
     machines: Machines, founded: Founded, tmp_path: Path
 ) -> None:
     (*found, stranger), stack = founded(4)
@@ -32,7 +32,7 @@ def test_the_ports_are_open_to_those_alone_who_are_named_without_a_restart_or_a_
     assert all(open_ports(stranger, machine.address) == [22, 2379, 2380] for machine in found)
     here = f"{machines.lab.address}/32"
 
-    # Nobody who uses the cluster is cut off by the edit that turns the firewall on.
+    # Turning the firewall on must not interrupt connected clients.
     stack.config["firewall"] = {"clients": [here]}
     with connected(stranger, found[1].address):
         run = stack.up(check=False)

@@ -10,7 +10,7 @@ from tests.support.machines import Machines, turned_away
 from tests.support.stacks import Stacks
 from tests.support.versions import ETCD_VERSIONS
 
-# Each size and each version once; every pair of them in `make soak`.
+# Each size and each version once; `make soak` tests every pair.
 OLDEST, MIDDLE, NEWEST = ETCD_VERSIONS
 MANY = 7
 ONCE = {(1, NEWEST), (3, OLDEST), (5, MIDDLE), (7, MIDDLE)}
@@ -18,7 +18,7 @@ PAIRS = [
     pytest.param(*pair, marks=() if pair in ONCE else pytest.mark.soak)
     for pair in itertools.product((1, 3, 5, 7), ETCD_VERSIONS)
 ]
-# As root on a member: each question by etcd's gateway, and by etcdctl.
+# Runs as root on a member: each request by etcd's gateway, and by etcdctl.
 GATEWAY_AND_ETCDCTL = """
 import glob, sys
 from dataclasses import replace
@@ -55,12 +55,12 @@ def test_a_new_cluster_serves_through_every_member(
     found = machines.fresh(count)
     stack = stacks.new(found, version=version)
     if count == MANY:
-        # All at once through one of them, whose sshd lets in ten that have not logged in, and then not all.
+        # All connections use one machine, whose sshd drops logins when more than ten are pending.
         bastion = {"host": found[0].address, "user": "operator", "hostKey": found[0].host_key}
         stack.config["ssh"] = {"bastion": bastion}
     before = [turned_away(machine) for machine in found]
     stack.up()
-    # A computer that is busy for seconds makes each door be looked at, once.
+    # On a busy computer a door may be checked, but only once.
     assert all(turned_away(machine) - had <= 1 for machine, had in zip(found, before, strict=True))
     assert_serves_all_members(found)
     outputs = stack.outputs()
@@ -72,7 +72,7 @@ def test_a_new_cluster_serves_through_every_member(
         assert len(re.findall(rf"[|│]\s*{version}\s*[|│]", machine.run(f"sudo -n {line}").stdout)) == count, line
 
 
-def test_the_exported_client_certificate_opens_every_endpoint(
+def test_the_exported_client_certificate_works_at_every_endpoint(
     machines: Machines, stacks: Stacks, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     found = machines.fresh(3)

@@ -1,4 +1,4 @@
-"""The guard at preview: what it refuses has touched nothing, and what it announces is what happens on the machines."""
+"""The guard at preview: a refused change touches nothing, and machines do what it announces."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from tests.support.prober import probing
 from tests.support.stacks import Run, Stack, Stacks, machine_config, override_in
 
 
-def test_a_refused_change_touches_nothing_and_an_accepted_one_happens_as_announced(
+def test_a_refused_change_touches_nothing_and_announcements_are_true(
     machines: Machines, stacks: Stacks, tmp_path: Path
 ) -> None:
     found = machines.fresh(4)
@@ -18,7 +18,7 @@ def test_a_refused_change_touches_nothing_and_an_accepted_one_happens_as_announc
     first = stack.up()
     assert "start etcd-1, etcd-2, etcd-3 together as a new cluster" in first.text
     assert stack.outputs()["applied"]["serial"] == 1
-    assert "voters" not in stack.up("--expect-no-changes").text, "nothing changes, nothing is announced"
+    assert "voters" not in stack.up("--expect-no-changes").text, "without a change there is no announcement"
 
     _skip_a_minor(stack, found[:3])
     _upgrade(stack)
@@ -26,9 +26,7 @@ def test_a_refused_change_touches_nothing_and_an_accepted_one_happens_as_announc
     _override_once(stack, [found[0], found[3], found[2]])
 
 
-def test_a_quota_below_the_database_is_refused_and_the_way_out_that_the_refusal_names_works(
-    machines: Machines, stacks: Stacks
-) -> None:
+def test_a_quota_below_the_database_is_refused_with_a_working_remedy(machines: Machines, stacks: Stacks) -> None:
     found = machines.fresh(1)
     stack = stacks.new(found, quota="64MiB")
     stack.up()
@@ -37,7 +35,7 @@ def test_a_quota_below_the_database_is_refused_and_the_way_out_that_the_refusal_
     put = f"etcdctl --endpoints=https://{found[0].address}:2379 {options} put full >/dev/null"
     found[0].run(f"for n in $(seq 40); do head -c 786432 /dev/urandom | base64 -w0 | {put}; done", root=True)
     stack.up("--expect-no-changes")
-    assert stack.outputs()["applied"]["database_bytes"] == small, "an update without a change asks nobody"
+    assert stack.outputs()["applied"]["database_bytes"] == small, "an update without a change checks nothing"
 
     stack.up("--replace", "**-health")
     stack.config["quota"] = "32MiB"
@@ -62,7 +60,7 @@ def _skip_a_minor(stack: Stack, found: list[Machine]) -> None:
         assert "1. version: 3.6.16\n" in run.text
         assert "2. version: 3.7.3\n" in run.text
     assert process_ids(found) == before
-    assert stack.outputs() == outputs, "a refused update leaves what the last one left"
+    assert stack.outputs() == outputs, "a refused update keeps the outputs of the last one"
     assert all(machine.run("ls /opt/etcd").stdout.split() == ["v3.5.35"] for machine in found)
 
 
@@ -80,7 +78,7 @@ def _upgrade(stack: Stack) -> None:
 
 
 def _replace_by_another_name(stack: Stack, found: list[Machine], scratch: Path) -> None:
-    """etcd-4 takes the place of etcd-2 in one edit: it joins before etcd-2 leaves."""
+    """etcd-4 replaces etcd-2 in one edit: it joins before etcd-2 leaves."""
     names = [found[0], found[3], found[2]]
     stack.config["machines"] = [machine_config(machine) for machine in names]
     running = process_ids([found[0], found[2]])
@@ -104,7 +102,7 @@ def _replace_by_another_name(stack: Stack, found: list[Machine], scratch: Path) 
 
 
 def _override_once(stack: Stack, found: list[Machine]) -> None:
-    """Members and version in one update: refused, done once with the override, and then that is void."""
+    """Members and version in one update: refused, done once with the override, which is void afterwards."""
     stack.config |= {"machines": [machine_config(found[0])], "version": "3.7.3"}
     refused = stack.preview(check=False)
     _assert_refused(refused, "One update changes the version or the members, not both")

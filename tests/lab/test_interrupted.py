@@ -1,4 +1,4 @@
-"""Ctrl-C while `pulumi up` is in a member's step: that step is finished, and no other one begins."""
+"""Ctrl-C during a member's step of `pulumi up`: that step completes, and no other one begins."""
 
 import itertools
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.support.stacks import Background, Stack
 
 
 def _in_the_restart_of(stack: Stack, member: Machine) -> Background:
-    """`pulumi up` that has just begun to restart a member."""
+    """A `pulumi up` that has just begun to restart a member."""
     running = stack.begin_up()
     try:
         running.until_said(f"{member.name}: restarts for --max-txn-ops")
@@ -25,9 +25,7 @@ def _restarted(before: dict[str, str], after: dict[str, str]) -> list[str]:
     return [member for member in before if before[member] != after[member]]
 
 
-def test_ctrl_c_lets_the_member_in_work_finish_begins_no_other_and_the_next_up_goes_on(
-    founded: Founded, tmp_path: Path
-) -> None:
+def test_ctrl_c_completes_the_current_member_and_the_next_up_resumes(founded: Founded, tmp_path: Path) -> None:
     found, stack = founded()
     outputs, seen = stack.outputs(), [process_ids(found)]
     stack.config["flags"] = {"max-txn-ops": "256"}
@@ -43,7 +41,7 @@ def test_ctrl_c_lets_the_member_in_work_finish_begins_no_other_and_the_next_up_g
             seen.append(process_ids(found))
             assert ended.code == 1
             assert "^C received; cancelling" in ended.text
-            # What the step says from then on is not shown; the machine knows, and the state.
+            # Further output of the step is not shown, but the machine and the state have its result.
             assert "--max-txn-ops=256" in command_line(member)
             assert not member.run("pgrep -f '[e]tcd-node converge'", root=True, check=False).stdout
             assert "error: update canceled" in ended.text
@@ -59,13 +57,11 @@ def test_ctrl_c_lets_the_member_in_work_finish_begins_no_other_and_the_next_up_g
     stack.up("--expect-no-changes")
 
 
-def test_a_second_ctrl_c_ends_the_run_and_what_waits_on_a_machine_begins_nothing_more(
-    founded: Founded, tmp_path: Path
-) -> None:
+def test_after_a_second_ctrl_c_waiting_commands_do_nothing(founded: Founded, tmp_path: Path) -> None:
     found, stack = founded()
     before = process_ids(found)
     hang = "kill -{} $(systemctl show etcd -p MainPID --value)"
-    lead(found, found[0])  # so that the one that hangs does not
+    lead(found, found[0])  # so that the hanging member is not the leader
     stack.config["flags"] = {"max-txn-ops": "256"}
     with probing(stack, found[:2], tmp_path, "A second Ctrl-C"):
         found[2].run(hang.format("STOP"), root=True)
@@ -85,7 +81,7 @@ def test_a_second_ctrl_c_ends_the_run_and_what_waits_on_a_machine_begins_nothing
         found[0].run("while pgrep -f '[e]tcd-node --answer converge'; do sleep 0.2; done", root=True, timeout=90)
         assert process_ids(found) == before
 
-        # The state is not locked: no `pulumi cancel` before this.
+        # The state is not locked, so no `pulumi cancel` is needed.
         last = stack.up()
     assert "test-etcd-1-converge, interrupted while updating" in last.text
     assert not stack.export()["deployment"].get("pending_operations")

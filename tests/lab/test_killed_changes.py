@@ -1,4 +1,4 @@
-"""`pulumi up` ended by SIGKILL at random moments of each kind of change: it serves on, and the next finishes."""
+"""SIGKILL at random moments of each kind of change: the cluster serves on, and the next `pulumi up` completes it."""
 
 import itertools
 import random
@@ -18,29 +18,29 @@ from tests.support.prober import probing
 from tests.support.stacks import Stack, Stacks, machine_config
 
 KILLS = 2
-"""Of each kind of change, one to a change; `make soak` walks more."""
+"""Kills per kind of change in `make test`, one per change; `make soak` has more."""
 SOAK_KILLS = 10
 EARLIEST = 1.0
-"""Seconds after its begin at which a run first reaches machines."""
+"""Seconds after which a run first contacts machines."""
 
 
 def starts(machine: Machine) -> int:
-    """How often etcd was started on a machine."""
+    """The number of starts of etcd on a machine."""
     return int(machine.run("journalctl -u etcd.service -o cat | grep -c '^Starting etcd'", root=True).stdout)
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of change.
+    """A kind of change.
 
     Attributes:
-        changes: Given a stack that is up, edits its configuration once per step; each step is a change of its own.
-        kills: How often each change is killed before it may finish, in `make soak`.
-        latest: When a run is killed at the latest, in times of what a founding takes: when it is about done, on a slow
-            computer as on a fast one. Measured; one figure per step, and again from the first.
-        starts: How often a member that was there before may be started for one change.
-        machines: How many machines there are; the cluster begins on the first three.
-        config: What the stack begins with.
+        changes: Given a stack that is up, edits its configuration once per step; each step is a separate change.
+        kills: How often each change is killed before it may complete, in `make soak`.
+        latest: The latest moment of a kill, as a multiple of the bootstrap's duration, so that slow computers behave
+            like fast ones: when the run is almost complete. Measured; one figure per step, then from the first again.
+        starts: How often an existing member may start for one change.
+        machines: The number of machines; the cluster begins on the first three.
+        config: The initial configuration.
     """
 
     changes: Callable[[Stack, list[Machine]], Iterator[list[Machine]]]
@@ -81,7 +81,7 @@ def rotations(stack: Stack, found: list[Machine]) -> Iterator[list[Machine]]:
 
 KINDS = {
     "a changed setting": Kind(changed_settings, kills=1, latest=(1.0,)),
-    # Before 3.7 a member is started once more, for a snapshot of its own.
+    # Before 3.7 a member also restarts to write a snapshot.
     "an upgrade": Kind(upgrades, kills=3, latest=(1.4,), starts=2, config={"version": "3.5.35"}),
     "a CA rotation": Kind(rotations, kills=2, latest=(1.0,)),
     "growing and shrinking": Kind(sizes, kills=2, latest=(1.8, 1.1), starts=0, machines=5),
@@ -93,7 +93,7 @@ WALKS += [pytest.param((change, SOAK_KILLS), id=f"{change}, more", marks=pytest.
 
 
 @pytest.mark.parametrize("walk", WALKS)
-def test_a_change_killed_at_random_moments_serves_on_and_is_finished_by_the_next_up(
+def test_a_change_killed_at_random_moments_is_completed_by_the_next_up(
     machines: Machines, stacks: Stacks, tmp_path: Path, seed: str, walk: tuple[str, int]
 ) -> None:
     change, kills = walk
@@ -103,21 +103,21 @@ def test_a_change_killed_at_random_moments_serves_on_and_is_finished_by_the_next
     while killed < kills:
         found = machines.fresh(kind.machines)
         stack = stacks.new(found[:3], **kind.config)
-        # Like the runs that are killed, with the state written after every step.
+        # Like the killed runs, with the state saved after every step.
         first = stack.begin_up().wait()
         assert first.code == 0, first.text
         founding = first.seconds
-        print(f"the founding took {founding:.1f} s")
+        print(f"the bootstrap took {founding:.1f} s")
         for members, latest in zip(kind.changes(stack, found), itertools.cycle(kind.latest)):
             before = {machine.name: starts(machine) for machine in found[:3]}
-            # Anew for each change, with the certificates that the outputs had before it, as API servers have them.
+            # A new probe per change, with the client certificate from before it, like API servers.
             with probing(stack, found[:3], tmp_path, f"Killed, {change}") as probe:
                 for run in range(min(kind.kills if kills > KILLS else 1, kills - killed)):
                     after = chance.uniform(EARLIEST, latest * founding)
                     probe.mark(f"{after:.1f} s")
                     begin = time.monotonic()
                     if stack.up_killed_after(after) is not None:
-                        if run == 0:  # it made all of the change: the computer has less to do than at the founding
+                        if run == 0:  # it completed the whole change: the computer is less busy than at the bootstrap
                             founding = min(founding, (time.monotonic() - begin) / latest)
                         break
                     killed += 1
@@ -132,12 +132,12 @@ def test_a_change_killed_at_random_moments_serves_on_and_is_finished_by_the_next
         stack.up("--expect-no-changes")
 
 
-def test_what_a_killed_run_has_left_on_a_machine_begins_nothing_more(founded: Founded, tmp_path: Path) -> None:
-    """It waits for the third member as the next run does on another machine; both would restart one when it is back."""
+def test_the_waiting_command_of_a_killed_run_does_nothing(founded: Founded, tmp_path: Path) -> None:
+    """It waits for the third member, like the next run on another machine; both would restart a member at once."""
     found, stack = founded()
     before = {machine.name: starts(machine) for machine in found}
     hang = "kill -{} $(systemctl show etcd -p MainPID --value)"
-    lead(found, found[1])  # it stays there when the first restarts, so the one that hangs is not the leader
+    lead(found, found[1])  # it keeps the leadership when the first restarts, so the hanging one is not the leader
     with probing(stack, found[:2], tmp_path, "What a killed run has left"):
         stack.config["flags"] = {"max-txn-ops": "256"}
         running = stack.begin_up()

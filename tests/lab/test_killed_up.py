@@ -1,4 +1,4 @@
-"""`pulumi up` ended by SIGKILL in the middle of the creation is finished by the next `pulumi up`."""
+"""A creation that is interrupted by SIGKILL is completed by the next `pulumi up`."""
 
 from collections.abc import Callable
 
@@ -13,12 +13,12 @@ Moment = Callable[[list[Machine], Stack], Callable[[], bool]]
 
 
 def _on(machine: int, test: str) -> Moment:
-    """The moment at which a shell test first succeeds on a machine."""
+    """The moment when a shell test first succeeds on a machine."""
     return lambda found, _: lambda: found[machine].run(test, check=False, root=True).returncode == 0
 
 
 def _said(text: str) -> Moment:
-    """The moment at which the run first says `text`."""
+    """The moment when the run first prints `text`."""
     return lambda _, stack: lambda: text in stack.log.read_text()
 
 
@@ -34,7 +34,7 @@ MOMENTS = {
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_the_next_up_finishes_what_was_cut_off(machines: Machines, stacks: Stacks, moment: str) -> None:
+def test_the_next_up_completes_an_interrupted_creation(machines: Machines, stacks: Stacks, moment: str) -> None:
     found = machines.fresh(3)
     stack = stacks.new(found)
     stack.up_killed_when(MOMENTS[moment](found, stack))

@@ -1,4 +1,4 @@
-"""kubeadm takes the exported ClusterConfiguration."""
+"""kubeadm accepts the exported ClusterConfiguration."""
 
 import subprocess
 from pathlib import Path
@@ -16,7 +16,7 @@ def test_kubeadm_accepts_the_exported_cluster_configuration(tmp_path: Path) -> N
     assert "ok" in done.stdout
 
 
-def test_kubeadm_refuses_the_configuration_when_a_field_is_misspelt(tmp_path: Path) -> None:
+def test_kubeadm_refuses_a_misspelt_field(tmp_path: Path) -> None:
     file = tmp_path / "cluster.yaml"
     file.write_text(kubeadm.cluster_configuration(["https://10.0.0.11:2379"]).replace("caFile", "caFiles"))
     command = [str(ensure_kubeadm()), "config", "validate", "--config", str(file)]

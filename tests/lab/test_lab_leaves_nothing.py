@@ -1,4 +1,4 @@
-"""`down` removes all that a lab has made, also after a crash; two labs on one computer leave each other alone."""
+"""`down` removes everything that a lab has created, also after a crash; two labs do not affect each other."""
 
 import contextlib
 import os
@@ -23,7 +23,7 @@ INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
 
 
 def traces(lab: Lab) -> list[str]:
-    """Whatever on this computer belongs to `lab`."""
+    """Everything on this computer that belongs to `lab`."""
     found = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(lab.dir) in line]
     found += [str(path) for path in Path("/sys/class/net").iterdir() if lab.id in path.name]
     found += [line for line in host.call("nft", "list", "ruleset").stdout.splitlines() if lab.id in line]
@@ -50,7 +50,7 @@ def traces(lab: Lab) -> list[str]:
 
 
 def lasting_traces(lab: Lab) -> list[str]:
-    """The traces left once PID 1 has had the time to collect its dead children."""
+    """The traces after PID 1 has had time to reap its children."""
     deadline = time.monotonic() + 5
     while (found := traces(lab)) and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -72,7 +72,7 @@ def before() -> tuple[str, int]:
 def assert_all_is_as(before: tuple[str, int], lab: Lab) -> None:
     assert lasting_traces(lab) == []
     if host.entries():
-        leave_out("another lab of this computer needs what the last one takes away")
+        leave_out("another lab on this computer needs what the last one removes")
     assert INOTIFY.read_text() == before[0] or before[0] == "1024\n"
     assert not host.RUN.exists()
 
@@ -96,18 +96,18 @@ def test_down_leaves_nothing_of_a_running_lab(lab: Lab, before: tuple[str, int])
     assert_all_is_as(before, lab)
 
 
-def test_down_where_there_is_no_lab_succeeds_and_touches_no_files_of_others(lab: Lab) -> None:
+def test_down_without_a_lab_succeeds_and_touches_no_foreign_files(lab: Lab) -> None:
     lab.down()
     lab.dir.mkdir()
     (lab.dir / "letter").write_text("dear")
     lab.down()
     assert (lab.dir / "letter").exists()
-    with pytest.raises(LabError, match="holds files that are not a lab's"):
+    with pytest.raises(LabError, match="has files that are not a lab's"):
         lab.up(1)
     assert (lab.dir / "letter").exists()
 
 
-def test_the_machines_outlive_the_shell_that_made_them(lab: Lab, before: tuple[str, int]) -> None:
+def test_the_machines_outlive_the_shell_that_created_them(lab: Lab, before: tuple[str, int]) -> None:
     line = f"{sys.executable} -m lab --dir {lab.dir} up -n 1; kill -HUP 0"
     subprocess.run(["setsid", "sh", "-c", line], cwd=REPO, timeout=120, check=False, stdin=subprocess.DEVNULL)
     time.sleep(0.3)
@@ -127,7 +127,7 @@ def test_down_cleans_up_after_an_up_that_was_killed(lab: Lab, seconds: float, be
     assert_all_is_as(before, lab)
 
 
-def test_up_goes_on_where_an_up_was_killed(lab: Lab) -> None:
+def test_up_resumes_a_killed_up(lab: Lab) -> None:
     for seconds in (0.2, 0.35, 0.5):
         run = start_up(lab, "-n", "2")
         time.sleep(seconds)
@@ -167,12 +167,12 @@ def test_down_needs_no_files_of_the_lab(lab: Lab, before: tuple[str, int]) -> No
     lab.up(1)
     (lab.dir / "lab.json").unlink()
     lab.down()
-    assert (lab.dir / "machines").exists(), "without its mark the directory is not the lab's to remove"
+    assert (lab.dir / "machines").exists(), "without its mark the directory does not belong to the lab"
     shutil.rmtree(lab.dir)
     assert_all_is_as(before, lab)
 
 
-def test_two_labs_at_once_do_not_step_on_each_other(lab: Lab, before: tuple[str, int]) -> None:
+def test_two_labs_do_not_affect_each_other(lab: Lab, before: tuple[str, int]) -> None:
     with temporary_lab("second") as other:
         here, there = lab.up(1)[0], other.up(1)[0]
         assert here.address.rsplit(".", 1)[0] != there.address.rsplit(".", 1)[0]
@@ -202,7 +202,7 @@ def test_an_address_range_in_use_is_refused_with_its_user(lab: Lab, monkeypatch:
             lab.up(1)
 
 
-def test_where_no_overlay_can_be_mounted_the_disk_is_a_copy(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_overlayfs_the_disk_is_a_copy(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Disk, "_mount", lambda *_: False)
     machine = lab.up(1)[0]
     assert lab.status()[0].disk == "copy"

@@ -1,4 +1,4 @@
-"""What single machines of a lab do: boot, ssh, stop, power cuts, wipes, cuts in the network."""
+"""Single machines of a lab: boot, ssh, shutdown, power cuts, wipes, partitions."""
 
 import json
 import subprocess
@@ -38,17 +38,17 @@ def made(machines: Machines) -> None:
 
 @pytest.fixture
 def three(made: None, machines: Machines) -> list[Machine]:
-    """Three machines that run and are connected, with whatever an earlier test has left on their disks."""
+    """Three running, connected machines, with the disks that earlier tests left."""
     found = machines.lab.up(3)
     machines.lab.heal(*[machine.name for machine in found])
     return found
 
 
-def test_a_machine_is_a_whole_debian_with_systemd_sudo_and_the_names_of_the_others(three: list[Machine]) -> None:
+def test_a_machine_is_a_complete_debian_that_knows_the_others(three: list[Machine]) -> None:
     first, second, _ = three
     assert first.run("hostname").stdout == "etcd-1\n"
     assert first.run("sudo -n id -u").stdout == "0\n"
-    assert first.run("whoami", root=True).stdout == "root\n", "by the console"
+    assert first.run("whoami", root=True).stdout == "root\n", "on the console"
     assert first.run("ps -p 1 -o comm=").stdout == "systemd\n"
     assert first.run("systemctl is-system-running --wait").stdout == "running\n"
     assert first.run("getent hosts etcd-2").stdout.split() == [second.address, "etcd-2"]
@@ -66,7 +66,7 @@ def test_machines_do_not_share_their_cgroups(three: list[Machine]) -> None:
     assert "only-etcd-2" not in seen
 
 
-def test_the_machines_file_has_what_ssh_needs_and_nothing_secret(machines: Machines, three: list[Machine]) -> None:
+def test_the_machines_file_is_complete_and_contains_no_secrets(machines: Machines, three: list[Machine]) -> None:
     text = machines.lab.machines_file.read_text()
     row = json.loads(text)["machines"][1]
     first = machines.lab.machine("etcd-2")
@@ -85,9 +85,7 @@ def test_the_machines_file_has_what_ssh_needs_and_nothing_secret(machines: Machi
     assert (machines.lab.dir / "ssh" / "id_ed25519").stat().st_mode & 0o777 == 0o600
 
 
-def test_up_again_leaves_running_machines_alone_and_tells_the_old_ones_of_the_new(
-    machines: Machines, three: list[Machine]
-) -> None:
+def test_a_second_up_only_adds_machines_and_their_names(machines: Machines, three: list[Machine]) -> None:
     first, *_ = three
     before = first.run("cat /proc/sys/kernel/random/boot_id").stdout
     machines.lab.up(["etcd-1", "another"])
@@ -95,7 +93,7 @@ def test_up_again_leaves_running_machines_alone_and_tells_the_old_ones_of_the_ne
     assert first.run("getent hosts another").stdout.split()[0] == machines.lab.machine("another").address
 
 
-def test_a_wiped_machine_is_another_machine_in_the_same_slot(machines: Machines, three: list[Machine]) -> None:
+def test_a_wiped_machine_is_a_new_machine_in_the_same_slot(machines: Machines, three: list[Machine]) -> None:
     lab = machines.lab
     old = lab.machine("etcd-2")
     old.run("touch /var/lib/mark && sync", root=True)
@@ -116,7 +114,7 @@ def _known_hosts(path: Path, machine: Machine) -> Path:
     return path
 
 
-def test_after_a_power_cut_a_machine_comes_back_with_its_data(machines: Machines, three: list[Machine]) -> None:
+def test_a_machine_keeps_its_data_after_a_power_cut(machines: Machines, three: list[Machine]) -> None:
     first, *_ = three
     first.run("echo kept >/var/lib/mark", root=True)
     machine_id = first.run("cat /etc/machine-id").stdout
@@ -127,7 +125,7 @@ def test_after_a_power_cut_a_machine_comes_back_with_its_data(machines: Machines
     assert first.run("cat /etc/machine-id").stdout == machine_id
 
 
-def test_stop_is_an_orderly_power_off(machines: Machines, three: list[Machine]) -> None:
+def test_stop_is_an_orderly_shutdown(machines: Machines, three: list[Machine]) -> None:
     first, *_ = three
     unit = "[Service]\nExecStart=sleep infinity\nExecStop=sh -c 'echo stopped >/var/lib/mark'\n"
     first.run("cat >/etc/systemd/system/tidy.service && systemctl start tidy", input=unit, root=True)
@@ -137,7 +135,7 @@ def test_stop_is_an_orderly_power_off(machines: Machines, three: list[Machine]) 
     assert first.run("cat /var/lib/mark").stdout == "stopped\n"
 
 
-def test_a_machine_reboots_by_itself_when_told_to(three: list[Machine]) -> None:
+def test_a_machine_can_reboot_itself(three: list[Machine]) -> None:
     first, *_ = three
     before = first.run("cat /proc/sys/kernel/random/boot_id").stdout
     first.run("systemctl reboot", root=True, check=False)
@@ -149,9 +147,7 @@ def test_a_machine_reboots_by_itself_when_told_to(three: list[Machine]) -> None:
     assert after not in {before, ""}
 
 
-def test_an_isolated_machine_reaches_no_other_but_stays_in_the_operators_reach(
-    machines: Machines, three: list[Machine]
-) -> None:
+def test_an_isolated_machine_reaches_only_the_operators_computer(machines: Machines, three: list[Machine]) -> None:
     first, second, third = three
     assert reaches(first, "etcd-2")
     machines.lab.isolate("etcd-2")
@@ -163,13 +159,13 @@ def test_an_isolated_machine_reaches_no_other_but_stays_in_the_operators_reach(
     machines.lab.isolate("etcd-2", host_too=True)
     assert not second.answers()
     assert reaches(third, "etcd-1")
-    assert {row.name: row.network for row in machines.lab.status()}["etcd-2"] == "cut off"
+    assert {row.name: row.network for row in machines.lab.status()}["etcd-2"] == "unreachable"
     machines.lab.heal("etcd-2")
     assert second.answers(10)
     assert reaches(first, "etcd-2")
 
 
-def test_the_mirror_serves_another_directory_when_told_to(machines: Machines, three: list[Machine]) -> None:
+def test_the_mirror_can_serve_another_directory(machines: Machines, three: list[Machine]) -> None:
     first, *_ = three
     fetch = (
         "import urllib.request as u; r = u.urlopen('http://releases.lab/v0/x', timeout=5); "
@@ -183,7 +179,7 @@ def test_the_mirror_serves_another_directory_when_told_to(machines: Machines, th
     assert "404" in first.run(["python3", "-c", fetch], check=False).stderr
 
 
-def test_python_on_a_machine_can_be_given_a_wrong_clock_and_the_right_one_back(three: list[Machine]) -> None:
+def test_a_machines_python_clock_can_be_skewed_and_restored(three: list[Machine]) -> None:
     first, *_ = three
 
     def offset() -> float:
@@ -200,7 +196,7 @@ def test_python_on_a_machine_can_be_given_a_wrong_clock_and_the_right_one_back(t
     assert abs(offset()) < 5
 
 
-def test_a_machine_can_be_given_a_disk_that_is_soon_full(three: list[Machine]) -> None:
+def test_a_machine_can_have_a_small_disk(three: list[Machine]) -> None:
     first, *_ = three
     fill_disk(first)
     full = first.run("dd if=/dev/zero of=/var/lib/etcd/x bs=1M count=4", root=True, check=False)
@@ -208,7 +204,7 @@ def test_a_machine_can_be_given_a_disk_that_is_soon_full(three: list[Machine]) -
     first.run("umount /var/lib/etcd", root=True)
 
 
-def test_a_hardened_unit_is_confined_for_real(three: list[Machine]) -> None:
+def test_a_hardened_unit_is_really_confined(three: list[Machine]) -> None:
     first, *_ = three
     options = [
         "ProtectSystem=strict",
@@ -226,7 +222,7 @@ def test_a_hardened_unit_is_confined_for_real(three: list[Machine]) -> None:
     assert "OK" in first.run("systemd-analyze security --no-pager ssh | tail -1; echo OK", root=True).stdout
 
 
-def test_the_command_line_does_what_the_library_does(machines: Machines, three: list[Machine]) -> None:
+def test_the_command_line_matches_the_library(machines: Machines, three: list[Machine]) -> None:
     rows = json.loads(lab_command(machines, "status", "--json").stdout)["machines"]
     assert {row["name"]: row["state"] for row in rows}["etcd-2"] == "running"
     assert lab_command(machines, "ssh", "etcd-2", "--", "hostname").stdout == "etcd-2\n"
@@ -244,17 +240,15 @@ def test_the_command_line_does_what_the_library_does(machines: Machines, three: 
     assert "stopped" in table
     wrong = lab_command(machines, "kill", "nobody")
     assert wrong.returncode == 1
-    assert wrong.stderr.startswith("lab: no machine 'nobody' in the lab")
+    assert wrong.stderr.startswith("lab: There is no machine 'nobody' in the lab")
     assert wrong.stderr.count("\n") == 1
 
 
-def test_what_was_kept_of_a_machine_comes_back_as_often_as_it_is_wanted(
-    machines: Machines, three: list[Machine]
-) -> None:
-    """With its identity: it is the same machine."""
+def test_a_saved_disk_can_be_restored_repeatedly(machines: Machines, three: list[Machine]) -> None:
+    """Including its identity: it is the same machine."""
     lab, third = machines.lab, three[2]
     third.run("echo kept >/var/lib/mark", root=True)
-    with pytest.raises(LabError, match=r"etcd-3 must be off"):
+    with pytest.raises(LabError, match=r"etcd-3 must be stopped"):
         lab.keep("here", "etcd-3")
     machine_id = third.run("cat /etc/machine-id").stdout
     lab.stop("etcd-3")

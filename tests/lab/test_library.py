@@ -1,4 +1,4 @@
-"""The example program that imports external_etcd from the installed wheel, under the real engine on real machines."""
+"""The example program imports external_etcd from the installed wheel, with the real engine and real machines."""
 
 from pathlib import Path
 
@@ -33,9 +33,7 @@ def library_stack(stacks: Stacks, environment: Path, found: list[Machine], **clu
     )
 
 
-def test_another_project_gets_a_cluster_from_the_installed_wheel(
-    machines: Machines, stacks: Stacks, environment: Path
-) -> None:
+def test_another_project_can_use_the_installed_wheel(machines: Machines, stacks: Stacks, environment: Path) -> None:
     found = machines.fresh(3)
     stack = library_stack(stacks, environment, found)
     stack.up()
@@ -49,12 +47,10 @@ def test_another_project_gets_a_cluster_from_the_installed_wheel(
     assert "Traceback" not in refused.text
 
 
-def test_certificates_in_their_renewal_window_are_renewed_and_served_without_a_restart(
-    machines: Machines, stacks: Stacks, environment: Path
-) -> None:
+def test_due_certificates_are_renewed_without_a_restart(machines: Machines, stacks: Stacks, environment: Path) -> None:
     found = machines.fresh(3)
-    # Valid for one hour, renewed during the last hour: due at once, and every time. (The program's own configuration
-    # refuses that; the component takes it.)
+    # Valid for one hour and renewed during the last hour: always due. (The program's own configuration refuses that;
+    # the component accepts it.)
     lifetimes = {"validity_hours": 1, "early_renewal_hours": 1}
     stack = library_stack(stacks, environment, found, certificates=lifetimes)
     stack.up()

@@ -1,9 +1,9 @@
-"""A data directory that is a link: what it points to is what counts, also while that is not there."""
+"""A data directory that is a link: its target counts, also while the target is missing."""
 
 from tests.support.etcd import assert_serves_all_members, command_line, member_list
 from tests.support.founded import Founded
 
-# A disk in memory, held by a second mount while it is "not there".
+# A disk in memory, kept by a second mount while it is "missing".
 TO_A_DISK = """
 systemctl stop etcd
 mkdir /mnt/disk /mnt/held
@@ -17,12 +17,12 @@ AWAY = "systemctl stop etcd; umount /mnt/disk; mkdir /mnt/disk/etcd"
 BACK = "mount --bind /mnt/held /mnt/disk"
 
 
-def test_a_member_whose_disk_is_not_mounted_keeps_its_membership_and_its_data(founded: Founded) -> None:
+def test_a_member_with_an_unmounted_disk_keeps_membership_and_data(founded: Founded) -> None:
     found, stack = founded()
     last = found[2]
     last.run(TO_A_DISK, root=True)
     stack.config["flags"] = {"max-txn-ops": "256"}
-    stack.up()  # and notes where the data are by now
+    stack.up()  # records the new location of the data
     assert_serves_all_members(found)
     assert "RequiresMountsFor=/var/lib/etcd /mnt/disk/etcd" in last.run("systemctl cat etcd", root=True).stdout
     members = member_list(found[0])
@@ -32,7 +32,7 @@ def test_a_member_whose_disk_is_not_mounted_keeps_its_membership_and_its_data(fo
     run = stack.up(check=False)
     assert run.code != 0
     assert "the data of etcd-3 are on the file system at /mnt/disk, which is not mounted now. Mount it" in run.text
-    assert member_list(found[0]) == members, "nobody was taken out, and nobody has joined"
+    assert member_list(found[0]) == members, "no member was removed or added"
 
     last.run(BACK, root=True)
     stack.up()

@@ -1,4 +1,4 @@
-"""Logins and machines as people have them: shells that print, a Python of another name, a program that is damaged."""
+"""Unusual logins and machines: shells that print, a Python with another name, a damaged program."""
 
 from pathlib import Path
 
@@ -26,10 +26,8 @@ _INTERNAL = (
 _STRICT = "echo MaxStartups 3:100:3 >/etc/ssh/sshd_config.d/startups.conf; /usr/sbin/sshd -t && systemctl reload ssh"
 
 
-def test_what_logins_and_machines_bring_along_is_no_matter_and_an_emptied_program_is_no_success(
-    machines: Machines, stacks: Stacks, tmp_path: Path
-) -> None:
-    """A shell that prints, an agent that is dead, a Python of another name, no sftp; then keys in an agent."""
+def test_unusual_logins_work_and_a_damaged_program_fails(machines: Machines, stacks: Stacks, tmp_path: Path) -> None:
+    """A shell that prints, a dead agent, a Python with another name, no SFTP; then keys in an agent."""
     found = machines.fresh(3)
     for machine in found:
         machine.run(_PRINTS)
@@ -37,7 +35,7 @@ def test_what_logins_and_machines_bring_along_is_no_matter_and_an_emptied_progra
     stack = stacks.new(found)
     stack.environ["SSH_AUTH_SOCK"] = str(tmp_path / "gone" / "agent")
     before = [turned_away(machine) for machine in found]
-    # What prints is in the way of sftp, where a shell starts it.
+    # Output of the login shell breaks SFTP if that shell starts it.
     refused = stack.up(check=False)
     assert refused.code != 0
     assert "packet too long" in refused.text, "operations.md has the remedies"
@@ -45,13 +43,13 @@ def test_what_logins_and_machines_bring_along_is_no_matter_and_an_emptied_progra
         machine.run(_INTERNAL, root=True)
     stack.config["machines"][2]["ssh"]["sftp"] = False
     run = stack.up()
-    assert [turned_away(machine) for machine in found] == before, "what sshd and fail2ban punish"
+    assert [turned_away(machine) for machine in found] == before, "no failed logins, which fail2ban would punish"
     assert "hello from bashrc" not in run.text
     assert [row["name"] for row in stack.outputs()["members"]] == [machine.name for machine in found]
     ran = process_ids(found)
 
-    # Of two operators each has an agent with the key; to the second one it is no change. All go through one bastion,
-    # which lets in as many at once as there are members.
+    # Two operators have agents with the key; a change of operator is no change of the stack. All connections use one
+    # bastion, which accepts as many at once as there are members.
     found[2].run(_STRICT, root=True)
     for entry in stack.config["machines"]:
         del entry["ssh"]["privateKeyFile"]
@@ -69,7 +67,7 @@ def test_what_logins_and_machines_bring_along_is_no_matter_and_an_emptied_progra
     assert process_ids(found) == ran
     assert [turned_away(machine) for machine in found] == before
 
-    # As a power cut leaves it.
+    # As after a power cut.
     found[1].run(_EMPTY, root=True)
     stack.config["flags"] = {"max-txn-ops": "256"}
     with agent(tmp_path, found[0].key_file.read_text()) as path:
@@ -84,12 +82,12 @@ def test_what_logins_and_machines_bring_along_is_no_matter_and_an_emptied_progra
 
 
 @pytest.mark.parametrize("with_bastion", [False, pytest.param(True, marks=pytest.mark.soak)], ids=["alone", "both"])
-def test_a_machine_that_dies_behind_a_bastion_while_it_is_waited_for_ends_the_run(
+def test_a_machine_that_dies_behind_a_bastion_ends_the_run(
     machines: Machines, stacks: Stacks, with_bastion: bool
 ) -> None:
-    """The sshd of the bastion has what a bastion that is made gets, with less patience.
+    """The bastion's sshd is configured like a created bastion's, with a shorter timeout.
 
-    If it dies too it takes the 150 s after which this computer gives up a connection that nobody answers.
+    If the bastion dies too, this computer gives the connection up after 150 s.
     """
     machine, bastion = machines.fresh(2)
     bastion.run(_CHANNELS, root=True)
@@ -99,7 +97,7 @@ def test_a_machine_that_dies_behind_a_bastion_while_it_is_waited_for_ends_the_ru
     running = stack.begin_up()
     try:
         running.until_said("waits up to 120 s for")
-        # A machine whose power is cut in the lab still closes its connections: its kernel is this computer's.
+        # After a power cut in the lab, connections are still closed, because the kernel is this computer's.
         machines.lab.isolate(machine.name)
         if with_bastion:
             machines.lab.isolate(bastion.name, host_too=True)

@@ -1,4 +1,4 @@
-"""A machine that cannot be used stops the run in time, with machine, cause and remedy; the next run finishes."""
+"""An unusable machine stops the run in time, with machine, cause and remedy; the next run completes it."""
 
 import time
 from collections.abc import Callable
@@ -13,14 +13,14 @@ from tests.support.stacks import Stack, Stacks, machine_config
 
 @dataclass(frozen=True)
 class Fault:
-    """Something wrong with the second of three machines."""
+    """A problem of the second of three machines."""
 
     cause: Callable[[Machines, Machine, Stack], object]
     cure: Callable[[Machines, Machine, Stack], object]
     within: float
-    """Seconds in which the run must have failed, as docs/safety.md states them."""
+    """Seconds within which the run must fail, as in docs/safety.md."""
     says: tuple[str, ...]
-    """What the run's output must hold besides the name of the machine."""
+    """Expected in the run's output, besides the name of the machine."""
 
 
 def _other_host_key(_: Machines, machine: Machine, stack: Stack) -> None:
@@ -39,7 +39,7 @@ def _configure(stack: Stack, machine: Machine, **ssh: str) -> None:
 
 
 def _foreign_etcd(_: Machines, machine: Machine, __: Stack) -> None:
-    # Any program that holds the port stands for an etcd that somebody else started.
+    # A program that holds the port simulates a foreign etcd.
     machine.run(
         "systemd-run --unit=foreign python3 -c "
         f"'import socket,time; s=socket.create_server((\"{machine.address}\", 2379)); time.sleep(600)'",
@@ -58,7 +58,7 @@ FAULTS = {
         says=("no ssh server answers", "Start the machine"),
     ),
     "wrong host key": Fault(_other_host_key, _right_host_key, within=30, says=("host key", "hostKey")),
-    # Before the other two machines have anything else to fetch, and this one has the release.
+    # It precedes faults that need the release, which this machine then has.
     "archive with a wrong checksum": Fault(
         cause=lambda machines, _, __: machines.tampered_mirror({ARCHIVE: b"not the archive"}),
         cure=lambda machines, _, __: machines.lab.mirror(),
@@ -86,10 +86,8 @@ FAULTS = {
 }
 
 
-def test_each_run_fails_in_time_with_cause_and_remedy_and_without_the_cause_the_next_one_goes_on(
-    machines: Machines, stacks: Stacks
-) -> None:
-    """One fault after another on the same machines: a run that fails for the next one no longer fails for the last."""
+def test_each_run_fails_in_time_and_resumes_without_the_fault(machines: Machines, stacks: Stacks) -> None:
+    """One fault after another on the same machines; no run fails for the previous fault."""
     found = machines.fresh(3)
     stack = stacks.new(found)
     broken, others = found[1], [found[0], found[2]]
@@ -112,7 +110,7 @@ def test_each_run_fails_in_time_with_cause_and_remedy_and_without_the_cause_the_
     assert_serves_all_members(found)
 
 
-def test_a_machine_that_dies_later_harms_nobody_and_the_run_says_which(machines: Machines, founded: Founded) -> None:
+def test_a_machine_that_dies_later_is_named_and_harms_no_other(machines: Machines, founded: Founded) -> None:
     found, stack = founded()
     machines.lab.kill(found[2].name)
     before = process_ids(found[:2])
@@ -122,7 +120,7 @@ def test_a_machine_that_dies_later_harms_nobody_and_the_run_says_which(machines:
 
     assert run.code != 0
     assert found[2].name in run.text
-    assert process_ids(found[:2]) == before, "no member is restarted while another one is down"
+    assert process_ids(found[:2]) == before, "no member restarts while another one is down"
 
     machines.lab.start(found[2].name)
     stack.up()

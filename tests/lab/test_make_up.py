@@ -1,4 +1,4 @@
-"""`make up` and `make down`, as a new user runs them: in a fresh clone, with nothing but what a clone has."""
+"""`make up` and `make down` in a fresh clone, like a new user."""
 
 import os
 import re
@@ -13,7 +13,7 @@ from tests.support.stacks import REPO
 
 
 def _run(clone: Path, command: str, *, timeout: float = 300) -> str:
-    # What this test run itself has set is not what a new user has.
+    # A new user does not have the settings of this test run.
     hidden = ("VIRTUAL_ENV", "LAB_DIR", "LAB_SUBNET", "MAKEFLAGS", "MAKELEVEL", "PYTHONPATH")
     environment = {
         key: value for key, value in os.environ.items() if key not in hidden and not key.startswith("PULUMI")
@@ -35,7 +35,7 @@ def _run(clone: Path, command: str, *, timeout: float = 300) -> str:
 
 
 def _lines(text: str) -> set[str]:
-    """Lines without what differs from run to run: seconds, sizes, dates, the leader, and spaces for them."""
+    """Lines without values that vary between runs: seconds, sizes, dates, the leader, and spaces for them."""
     varying = r"\d+\.\d s|\d+ KiB|\d{4}-\d\d-\d\d|leader|follower"
     return {" ".join(re.sub(varying, "", line).split()) for line in text.splitlines()}
 
@@ -49,13 +49,13 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     _run(directory, "make down")
 
 
-def test_make_alone_says_what_there_is(clone: Path) -> None:
+def test_make_alone_lists_the_targets(clone: Path) -> None:
     said = _run(clone, "make")
     for target in ("up", "down", "test", "check", "bench"):
         assert re.search(rf"make {target} +\w", said)
 
 
-def test_make_up_in_a_fresh_clone_ends_with_healthy_members_and_lines_that_work(clone: Path) -> None:
+def test_make_up_in_a_fresh_clone_creates_a_working_cluster(clone: Path) -> None:
     said = _run(clone, "make up", timeout=900)
     rows = [line.split() for line in said.splitlines() if re.match(r"etcd-\d +3\.", line)]
     assert [row[0] for row in rows] == ["etcd-1", "etcd-2", "etcd-3"], said
@@ -71,10 +71,10 @@ def test_make_up_in_a_fresh_clone_ends_with_healthy_members_and_lines_that_work(
     steps = re.findall(r"^  (etcd-\d): (\w+) +[\d.]+ s$", said, re.MULTILINE)
     assert len(steps) == len(set(steps)) == 9, "three steps of each of three members, one line each"
     assert "Nothing to change." in _run(clone, "make up"), "the second run touches no member"
-    assert _run(clone, "git status --porcelain") == "", "nothing that belongs to the repository has changed"
+    assert _run(clone, "git status --porcelain") == "", "no file of the repository has changed"
     assert "endpoints" in _run(clone, ". .lab/env && pulumi stack output")
 
 
-def test_make_down_takes_everything_away(clone: Path) -> None:
+def test_make_down_removes_everything(clone: Path) -> None:
     _run(clone, "make down")
     assert not (clone / ".lab").exists() or not any((clone / ".lab").iterdir())

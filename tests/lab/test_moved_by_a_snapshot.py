@@ -1,4 +1,4 @@
-"""The data of one cluster in another one, where no living cluster can be moved to."""
+"""A new cluster restores another cluster's data from a snapshot, if the members cannot be moved."""
 
 from tests.support.etcd import PKI, assert_serves_all_members, etcdctl
 from tests.support.founded import Founded
@@ -6,12 +6,10 @@ from tests.support.manual import manual
 from tests.support.stacks import Stacks, machine_config
 
 
-def test_a_new_cluster_of_one_slot_takes_the_data_of_another_one_as_the_manual_says_and_then_grows(
-    stacks: Stacks, founded: Founded
-) -> None:
+def test_a_new_cluster_can_restore_a_snapshot_and_grow(stacks: Stacks, founded: Founded) -> None:
     found, stack = founded(6)
     old, new = found[:3], found[3:]
-    # Users come along in the snapshot, and the new cluster's own certificates have the names of theirs.
+    # The snapshot includes etcd's users, and the new cluster's certificates have their names.
     reader = {"name": "reader", "prefix": "/x/", "permission": "read"}
     stack.config |= {"authentication": True, "users": [reader]}
     stack.up()

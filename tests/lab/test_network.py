@@ -1,4 +1,4 @@
-"""The network between members is rehearsed: a closed port, or another source address, is named before etcd needs it."""
+"""The network rehearsal names closed ports and wrong source addresses before etcd needs them."""
 
 from collections.abc import Sequence
 
@@ -21,7 +21,7 @@ _PROXIES = (
 
 
 def _close(machine: Machine, ports: str, how: str, *, to: Machine | None = None) -> None:
-    """A firewall on the machine, for all others or for one."""
+    """Add a firewall on the machine, against all others or one."""
     machine.run(_FIREWALL.format(f"ip saddr {to.address} " if to else "", ports, how), root=True)
 
 
@@ -30,7 +30,7 @@ def _open(machine: Machine) -> None:
 
 
 def _come_from(machine: Machine, source: str) -> None:
-    """Lets the machine reach others from that address, which may be a second one of its own."""
+    """Make the machine use this source address, which may be a second address of its own."""
     net = machine.address.rpartition(".")[0]
     machine.run(
         f"ip addr replace {source}/24 dev host0 && ip route replace {net}.0/24 dev host0 src {source}", root=True
@@ -41,15 +41,13 @@ def _states(machines: Sequence[Machine]) -> set[str]:
     return {machine.run("systemctl is-active etcd", check=False, root=True).stdout.strip() for machine in machines}
 
 
-def test_what_is_closed_and_who_comes_from_another_address_is_named_before_any_etcd_starts(
-    machines: Machines, stacks: Stacks
-) -> None:
-    """A proxy for all of systemd's units is there from the beginning, and in nobody's way."""
+def test_closed_ports_and_wrong_addresses_are_named_before_any_start(machines: Machines, stacks: Stacks) -> None:
+    """A proxy for all systemd units is configured from the start, and must not disturb."""
     found = machines.fresh(3)
     first, second, third = found
     for machine in found:
         machine.run(_PROXIES, root=True)
-    # Where variables of etcd for all units would be seen, too.
+    # Etcd variables for all units would be seen there too.
     assert "10.9.9.9" in first.run("systemctl show-environment", root=True).stdout
     _close(second, "2379, 2380", _REJECT)
     other = f"{third.address.rpartition('.')[0]}.222"
@@ -71,7 +69,7 @@ def test_what_is_closed_and_who_comes_from_another_address_is_named_before_any_e
     _open(second)
     _come_from(third, third.address)
     for machine in found:
-        # As after half an hour: no machine that is prepared is prepared again.
+        # As after half an hour: prepared machines are not prepared again.
         machine.run("systemctl stop etcd-network-rehearsal", root=True)
     stack.up()
     assert_serves_all_members(found)
@@ -83,7 +81,7 @@ def test_what_is_closed_and_who_comes_from_another_address_is_named_before_any_e
     stack.up("--expect-no-changes")
 
 
-def test_a_machine_that_cannot_reach_the_members_or_that_they_cannot_reach_does_not_join(founded: Founded) -> None:
+def test_a_machine_without_connection_in_both_directions_does_not_join(founded: Founded) -> None:
     found, stack = founded(4)
     first, second, third, fourth = found
     before = process_ids(found[:3])
@@ -100,7 +98,7 @@ def test_a_machine_that_cannot_reach_the_members_or_that_they_cannot_reach_does_
     _close(fourth, "2380", "drop", to=second)
     outward = stack.up(check=False)
     assert f"{second.name} cannot reach {fourth.name}:2380 (no connection came from {second.address}" in outward.text
-    # The third one leaves in the same edit; whether it reaches the new one does not matter.
+    # The third one leaves in the same edit, so its connection to the new one does not matter.
     assert f"{third.name} cannot reach" not in outward.text
     assert _states([fourth]) == {"inactive"}
     assert member_list(first) == listed

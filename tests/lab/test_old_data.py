@@ -1,4 +1,4 @@
-"""Data that a machine comes back with: older than they were, or on a disk that was kept when all else was installed."""
+"""A machine returns with outdated data, or with a kept data disk and a new system."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from tests.support.founded import Founded
 from tests.support.machines import Machines
 from tests.support.stacks import Stack, Stacks
 
-# All but the data goes. Somebody else has the number of etcd's user afterwards.
+# Everything but the data is removed. Another user then has the id of etcd's old user.
 _INSTALLED_ANEW = """
 systemctl stop etcd && systemctl disable etcd
 number=$(id -u etcd)
@@ -24,7 +24,7 @@ def _another(stack: Stack, machine: Machine) -> None:
             entry["identity"] = f"{entry.get('identity', '')}+"
 
 
-def test_a_member_with_older_data_than_it_had_is_named_and_joins_anew_by_one_edit(founded: Founded) -> None:
+def test_a_member_with_outdated_data_is_named_and_can_rejoin(founded: Founded) -> None:
     found, stack = founded()
     back, others = found[0], found[1:]
     before, ids = process_ids(others), {row["name"]: row["ID"] for row in member_list(back)}
@@ -54,7 +54,7 @@ def test_a_member_with_older_data_than_it_had_is_named_and_joins_anew_by_one_edi
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_a_system_that_was_installed_anew_goes_on_with_the_data_of_its_disk(
+def test_a_reinstalled_system_continues_with_its_data_disk(
     machines: Machines, stacks: Stacks, founded: Founded, count: int
 ) -> None:
     if count == 1:

@@ -1,4 +1,4 @@
-"""What would keep etcd from starting, or from its data, is said by `prepare`, before any etcd starts."""
+"""`prepare` reports everything that would keep etcd from starting, or from its data, before any etcd starts."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ DROP_IN = "/etc/systemd/system/etcd.service.d/others.conf"
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that keeps etcd from starting with this data directory."""
+    """A problem that keeps etcd from starting with this data directory."""
 
     cause: str
     """Shell lines."""
@@ -70,7 +70,7 @@ FAULTS = {
 
 
 def _prepare(machine: Machine, data: str) -> tuple[int, str]:
-    """Code and words of `etcd-node prepare`, as `pulumi up` calls it."""
+    """Exit code and output of `etcd-node prepare`, run like `pulumi up` does."""
     plan = ClusterPlan(
         name="test",
         members=[MemberPlan(machine.name, machine.address, data)],
@@ -82,10 +82,8 @@ def _prepare(machine: Machine, data: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-def test_prepare_names_what_would_keep_etcd_from_starting_and_starts_it_when_that_is_gone(
-    machines: Machines, stacks: Stacks
-) -> None:
-    """One machine with one fault after another; it had a group etcd without its user before, which stays."""
+def test_prepare_names_every_obstacle_to_etcds_start(machines: Machines, stacks: Stacks) -> None:
+    """One machine with one fault after another. It had a group etcd without a user before, which must stay."""
     (machine,) = machines.fresh(1)
     machine.run("groupadd etcd", root=True)
     before = machine.run("getent group etcd", root=True).stdout
@@ -106,7 +104,7 @@ def test_prepare_names_what_would_keep_etcd_from_starting_and_starts_it_when_tha
         machine.run(fault.cure, root=True)
 
     del stack.config["dataDirectory"]
-    # As a power cut leaves what was not on the disk: the next prepare mends it.
+    # As after a power cut that lost unsynced files: the next prepare repairs them.
     machine.run(f": >{PROGRAM}; for f in /usr/local/lib/etcd-node/*/*main__.py; do : >$f; done", root=True)
     stack.up()
     assert_serves_all_members([machine])

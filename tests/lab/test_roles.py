@@ -1,4 +1,4 @@
-"""Etcd's own users: turned on, changed, kept through changes of the cluster, and turned off, while a client works."""
+"""Etcd's users while a client works: turned on, changed, kept through cluster changes, and turned off."""
 
 import json
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ WRITER = {"name": "writer", "prefix": "/writer/", "permission": "readwrite"}
 
 
 class User:
-    """What one of the users gets from etcd, on this computer with the certificate of the output."""
+    """One user's requests to etcd, from this computer with the certificate in the output."""
 
     def __init__(self, directory: Path, outputs: Mapping[str, Any], pair: Mapping[str, str]) -> None:
         directory.mkdir()
@@ -33,7 +33,7 @@ class User:
         self._options = [*write_client_files(directory, files), f"--endpoints={outputs['endpoints'][0]}"]
 
     def may(self, *words: str) -> bool:
-        """Whether etcd does it; all other refusals than for want of a permission are errors."""
+        """Whether etcd allows it; any refusal other than a missing permission is an error."""
         done = etcdctl_here(*self._options, *words)
         assert done.returncode == 0 or "permission denied" in done.stderr, done.stderr
         return done.returncode == 0
@@ -48,14 +48,12 @@ def _changed(stack: Stack, **config: Any) -> None:
     stack.up()
 
 
-def test_authentication_is_turned_on_lived_with_and_turned_off_while_a_client_works(
-    machines: Machines, founded: Founded, tmp_path: Path
-) -> None:
+def test_authentication_can_change_while_a_client_works(machines: Machines, founded: Founded, tmp_path: Path) -> None:
     found, stack = founded(5)
     first = found[:3]
     write_client_files(tmp_path, stack.outputs())
     etcdctl(found[0], "put", "/backup/1", "1")
-    # What somebody else has made stays.
+    # Foreign roles must stay.
     etcdctl(found[0], "role", "add", "theirs")
     before = process_ids(first)
 
@@ -78,7 +76,7 @@ def test_authentication_is_turned_on_lived_with_and_turned_off_while_a_client_wo
     assert not writer.may("get", "/backup/1")
     stack.up("--expect-no-changes")
 
-    # A version, a user's keys and another user, all in one edit.
+    # A version, a user's keys and another user, in one edit.
     with api_server.running(tmp_path, first):
         _changed(stack, version="3.7.3", users=[{**BACKUP, "prefix": "/other/"}])
     assert running_versions(first) == ["3.7.3"] * 3
@@ -87,7 +85,7 @@ def test_authentication_is_turned_on_lived_with_and_turned_off_while_a_client_wo
     assert not writer.may("get", "/writer/1")
     assert etcdctl(found[0], "role", "list").split() == ["external-etcd/backup-tool", "root", "theirs"]
 
-    # The CA is replaced; who has what the outputs said before an update is served in it.
+    # A CA change: clients with the outputs from before each update are served during it.
     for phase in (
         {"authorities": [{"name": "1"}, {"name": "2"}], "issuer": "1"},
         {"issuer": "2"},
@@ -102,13 +100,13 @@ def test_authentication_is_turned_on_lived_with_and_turned_off_while_a_client_wo
     assert backup.may("get", "/other/1")
     assert not backup.may("get", "/backup/1")
 
-    # With a user in the last update it is not turned off: its certificate could do everything.
+    # With a user in the last update, authentication stays on: otherwise its certificate could do everything.
     kept = dict(stack.config)
     stack.config |= {"authentication": False, "users": []}
     assert "those of backup-tool remain valid until they expire" in stack.preview(check=False).text
     stack.config = kept
 
-    # A disk is lost, the cluster grows, and the last user goes, all in one edit.
+    # A disk is lost, the cluster grows, and the last user is removed, in one edit.
     machines.lab.wipe(found[0].name)
     found[0] = machines.lab.machine(found[0].name)
     entries = [machine_config(machine) for machine in found]
@@ -125,7 +123,7 @@ def test_authentication_is_turned_on_lived_with_and_turned_off_while_a_client_wo
     assert etcdctl(found[0], "get", "external-etcd/authentication") == ""
 
 
-def test_a_cluster_of_3_5_is_founded_with_authentication_on_and_goes_up_and_down_a_version(
+def test_a_3_5_cluster_with_authentication_can_change_versions(
     machines: Machines, stacks: Stacks, tmp_path: Path
 ) -> None:
     found = machines.fresh(1)
@@ -137,7 +135,7 @@ def test_a_cluster_of_3_5_is_founded_with_authentication_on_and_goes_up_and_down
     assert not backup.may("get", "/registry/1")
     assert _enabled(found[0])
 
-    # A name that is taken is found before anything restarts for the same edit.
+    # A name in use is reported before the same edit restarts a member.
     etcdctl(found[0], "user", "add", "writer", "--no-password")
     before, kept = process_ids(found), dict(stack.config)
     stack.config |= {"users": [BACKUP, WRITER], "flags": {"max-txn-ops": "256"}}

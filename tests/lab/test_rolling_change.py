@@ -1,4 +1,4 @@
-"""A changed setting goes through the members one after another, and nobody who writes notices."""
+"""A changed setting reaches the members one after another, and writers are not affected."""
 
 import itertools
 import json
@@ -15,13 +15,13 @@ from tests.support.stacks import Stacks
 
 
 def started_at(machines: list[Machine]) -> dict[str, int]:
-    """Member -> when its etcd last became ready, in microseconds of the one clock that all machines have here."""
+    """Member -> time when its etcd last became ready, in microseconds of the clock that all machines share."""
     show = "systemctl show etcd.service -p ActiveEnterTimestampMonotonic --value"
     return {machine.name: int(machine.run(show).stdout) for machine in machines}
 
 
 def elected_at(machines: list[Machine]) -> dict[int, int]:
-    """Term -> when the first member's journal names its leader, on the same clock."""
+    """Term -> time when the first member's journal names its leader, on the same clock."""
     read = "journalctl -u etcd.service --grep='raft.node: .* (elected|changed) leader' -o json --no-pager"
     found: dict[int, int] = {}
     for machine in machines:
@@ -35,7 +35,7 @@ def elected_at(machines: list[Machine]) -> dict[int, int]:
 
 
 @pytest.mark.parametrize("count", [3, pytest.param(5, marks=pytest.mark.soak)])
-def test_a_changed_setting_restarts_the_members_in_their_order_and_loses_nothing(
+def test_a_changed_setting_restarts_members_in_order_without_losses(
     machines: Machines, stacks: Stacks, tmp_path: Path, count: int
 ) -> None:
     found = machines.fresh(count)
@@ -63,7 +63,7 @@ def test_a_changed_setting_restarts_the_members_in_their_order_and_loses_nothing
     ends = [max(before.values()), *(after[name] for name in chain)]
     for start, end in itertools.pairwise(ends):
         assert len([term for term, at in began.items() if start < at <= end]) <= 1, (began, ends)
-    assert not [term for term, at in began.items() if at > ends[-1]], "nothing moves when all is done"
+    assert not [term for term, at in began.items() if at > ends[-1]], "there are no elections after the change"
     assert_serves_all_members(found)
     for machine in found:
         assert "--max-txn-ops=256" in command_line(machine)

@@ -1,4 +1,4 @@
-"""A run with nothing to do does nothing."""
+"""A run without a change does nothing."""
 
 from tests.support.etcd import assert_serves_all_members, etcdctl, member_list, process_ids
 from tests.support.founded import Founded
@@ -6,9 +6,7 @@ from tests.support.machines import Machines
 from tests.support.stacks import Stacks
 
 
-def test_a_second_up_changes_nothing_and_restarts_nothing_and_neither_does_a_second_founding(
-    machines: Machines, stacks: Stacks
-) -> None:
+def test_a_second_up_or_bootstrap_changes_nothing(machines: Machines, stacks: Stacks) -> None:
     found = machines.fresh(3)
     stack = stacks.new(found)
     stack.up()
@@ -21,13 +19,13 @@ def test_a_second_up_changes_nothing_and_restarts_nothing_and_neither_does_a_sec
     assert process_ids(found) == before
     assert_serves_all_members(found)
 
-    # The command that founds, once more on members that live: other tools begin an empty cluster there.
+    # The bootstrap command again, with running members: other tools would create an empty cluster.
     etcdctl(found[0], "put", "kept", "yes")
     members = member_list(found[0])
     resources = stack.export()["deployment"]["resources"]
     founding = [resource["urn"] for resource in resources if resource["urn"].endswith("-bootstrap")]
     assert len(founding) == len(found)
-    # Without it, no slot is told of founders any more; here the machines alone see to it.
+    # Without the recorded state no slot gets bootstrap members; here only the machines prevent it.
     stack.left(applied=None)
     run = stack.up(*[f"--replace={urn}" for urn in founding])
     assert all(f"{machine.name}: has been bootstrapped before and runs" in run.text for machine in found)
@@ -36,8 +34,8 @@ def test_a_second_up_changes_nothing_and_restarts_nothing_and_neither_does_a_sec
     assert [etcdctl(m, "get", "kept", "--print-value-only", "--consistency=s").strip() for m in found] == ["yes"] * 3
 
 
-def test_a_new_state_that_knows_nothing_of_the_cluster_cannot_take_it_over(stacks: Stacks, founded: Founded) -> None:
-    """The state was lost, or somebody made the same stack twice: another CA must not reach a living cluster."""
+def test_a_state_without_the_clusters_ca_cannot_take_it_over(stacks: Stacks, founded: Founded) -> None:
+    """The state was lost, or the stack was created twice: another CA must not reach a running cluster."""
     found, _ = founded()
     etcdctl(found[0], "put", "kept", "yes")
     before = process_ids(found)
@@ -48,7 +46,7 @@ def test_a_new_state_that_knows_nothing_of_the_cluster_cannot_take_it_over(stack
 
     assert run.code != 0
     assert "CA" in run.text
-    # Who cleans up after the mistake takes nothing away that is not theirs.
+    # Destroying the mistaken stack removes nothing of the real one.
     text = mistaken.destroy().text
     for machine in found:
         assert f"another stack looks after the member {machine.name} of test on this machine: left alone" in text
@@ -58,7 +56,7 @@ def test_a_new_state_that_knows_nothing_of_the_cluster_cannot_take_it_over(stack
     assert_serves_all_members(found)
 
 
-def test_a_lost_state_with_a_ca_of_ones_own_takes_the_living_cluster_back_without_a_restart(
+def test_with_a_users_own_ca_a_lost_state_can_be_recreated(
     machines: Machines, stacks: Stacks, own_authority: dict[str, str]
 ) -> None:
     ours = {

@@ -1,4 +1,4 @@
-"""Private keys are in the state's secrets and in files of etcd's user, and nowhere else."""
+"""Private keys exist only in the state's secrets and in files of etcd's user."""
 
 import functools
 import http.server
@@ -22,7 +22,7 @@ from tools.base import cache
 
 @contextmanager
 def _sampled_processes(machines: list[Machine]) -> Iterator[list[str]]:
-    """Command lines of all processes on the machines, sampled by a loop on each machine while the block runs."""
+    """Command lines of all processes on the machines, sampled in a loop on each machine during the block."""
     samples: list[str] = []
     loop = "for i in $(seq 2000); do [ -e /tmp/sampled ] && break; ps -eww -o args; sleep 0.05; done"
 
@@ -43,16 +43,16 @@ def _sampled_processes(machines: list[Machine]) -> Iterator[list[str]]:
 
 
 def _bodies(pem: str) -> list[str]:
-    """The base64 lines of a PEM key, or of another secret, that tell it from any other."""
+    """The base64 lines of a PEM key, or of another secret, that identify it."""
     return [line for line in pem.splitlines() if len(line) > 40]
 
 
 @contextmanager
 def _proxy(address: str, header: str) -> Iterator[str]:
-    """A proxy that alone knows the mirror `mirror.invalid`, and lets in who shows the header; its URL.
+    """A proxy for the mirror `mirror.invalid` that requires the header; yields its URL.
 
     Args:
-        address: of this computer, where the machines reach it.
+        address: of this computer, for the machines.
         header: the value of `Authorization`.
     """
 
@@ -77,14 +77,14 @@ def _proxy(address: str, header: str) -> Iterator[str]:
             server.shutdown()
 
 
-def test_no_private_key_is_seen_anywhere_but_in_files_of_etcds_user(machines: Machines, stacks: Stacks) -> None:
+def test_private_keys_are_only_in_files_of_etcds_user(machines: Machines, stacks: Stacks) -> None:
     found = machines.fresh(3)
     stack = stacks.new(found)
     token = f"Bearer {secrets.token_hex(32)}"
     here = found[0].run("getent hosts releases.lab").stdout.split()[0]
     with _proxy(here, token) as proxy, _sampled_processes(found) as samples:
         stack.config |= {"releaseMirror": "http://mirror.invalid", "releaseProxy": proxy}
-        # As docs/reference.md says; what the CLI writes is kept for the runs that follow.
+        # As in docs/reference.md; the CLI's change is kept for the following runs.
         stack.pulumi("config", "set", "--path", "--secret", "releaseHeaders.Authorization", token)
         written = yaml.safe_load((stack.directory / f"Pulumi.{stack.directory.name}.yaml").read_text())
         stack.config["releaseHeaders"] = written["config"]["external-etcd:releaseHeaders"]
@@ -111,7 +111,7 @@ def test_no_private_key_is_seen_anywhere_but_in_files_of_etcds_user(machines: Ma
     authority = next(key for name, key in keys.items() if name.endswith("PrivateKey::test-pki-1-ca"))
 
     assert len(samples) == 3
-    assert all("etcd-node" in sample for sample in samples), "the samples must have seen the program at work"
+    assert all("etcd-node" in sample for sample in samples), "the samples must include the running program"
     for where, text in [*enumerate(texts), *enumerate(samples)]:
         assert not re.search(r"BEGIN [A-Z ]*PRIVATE KEY", text), where
         for name, key in keys.items():
@@ -125,12 +125,12 @@ def test_no_private_key_is_seen_anywhere_but_in_files_of_etcds_user(machines: Ma
             timeout=120,
         )
         assert readable.stdout == ""
-        # The pattern comes on stdin: sudo writes command lines into the journal, which is searched too.
+        # The pattern comes on stdin, because sudo logs command lines to the journal, which is searched too.
         search = "grep -rlFf - /etc /var /opt /usr/local /root /home /tmp /run || true"
         anywhere = machine.run(search, input=_bodies(authority)[0] + "\n", root=True, timeout=120)
         assert anywhere.stdout == "", "the CA's key is on no machine"
         anywhere = machine.run(search, input=f"{token}\n", root=True, timeout=120)
-        assert anywhere.stdout == "", "what the mirror wants to be told is on no machine"
+        assert anywhere.stdout == "", "the mirror's secret is on no machine"
         modes = machine.run("stat -c '%a %U:%G %n' /etc/etcd/pki/*.key", root=True).stdout.splitlines()
         assert len(modes) == 3
         assert all(line.startswith("600 etcd:etcd ") for line in modes), modes

@@ -1,4 +1,4 @@
-"""A run that was killed in the middle of a member's change, and a configuration that is then set back."""
+"""A run is killed during a member's change, and then the configuration is reverted."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from tests.support.waiting import every
 
 
 def killed_at(stack: Stack, words: str, member: str = "etcd-1") -> None:
-    """Begins `pulumi up` and ends it with SIGKILL when it has said this, in the middle of this member's change."""
+    """Begin `pulumi up`, and SIGKILL it once it has printed `words`, during this member's change."""
     running = stack.begin_up()
     try:
         running.until_said(words)
@@ -23,12 +23,12 @@ def killed_at(stack: Stack, words: str, member: str = "etcd-1") -> None:
 
 
 def killed_when_it_votes(stack: Stack, member: str, following: Machine) -> None:
-    """Ends `pulumi up` with SIGKILL when this member has joined and nobody else has heard of it, however late that is.
+    """SIGKILL `pulumi up` once this member votes and no other machine has been told.
 
     Args:
-        stack: whose.
-        member: who joins.
-        following: the machine whose member has its turn after it.
+        stack: the stack.
+        member: the joining member.
+        following: the machine whose member has the next turn.
     """
     running = stack.begin_up()
     try:
@@ -40,16 +40,14 @@ def killed_when_it_votes(stack: Stack, member: str, following: Machine) -> None:
         running.kill()
 
 
-def test_a_setting_that_a_killed_run_brought_to_one_member_is_taken_back_there(
-    founded: Founded, tmp_path: Path
-) -> None:
+def test_a_killed_runs_setting_can_be_reverted(founded: Founded, tmp_path: Path) -> None:
     found, stack = founded()
     before = process_ids(found)
     with probing(stack, found, tmp_path, "A killed change set back") as probe:
         stack.config["flags"] = {"max-txn-ops": "256"}
         probe.mark("pulumi up")
         killed_at(stack, "etcd-1: restarts for --max-txn-ops")
-        # The command on the machine goes on to its end; nobody notes it.
+        # The command on the machine completes, but the state does not record it.
         assert any("--max-txn-ops" in command_line(found[0]) for _ in every(0.2, seconds=20))
         del stack.config["flags"]
         probe.mark("killed; set back, pulumi up")
@@ -62,9 +60,7 @@ def test_a_setting_that_a_killed_run_brought_to_one_member_is_taken_back_there(
     assert "to update" not in again.text and "to replace" not in again.text, again.text
 
 
-def test_members_that_a_killed_run_took_out_of_the_cluster_come_back(
-    machines: Machines, stacks: Stacks, tmp_path: Path
-) -> None:
+def test_members_that_a_killed_run_removed_can_return(machines: Machines, stacks: Stacks, tmp_path: Path) -> None:
     found = machines.fresh(5)
     stack = stacks.new(found)
     stack.up()
@@ -80,10 +76,8 @@ def test_members_that_a_killed_run_took_out_of_the_cluster_come_back(
     assert_serves_all_members(found)
 
 
-def test_a_new_member_of_a_killed_exchange_leaves_when_the_exchange_is_taken_back_or_another_one_is_wanted(
-    founded: Founded, tmp_path: Path
-) -> None:
-    """The new one joins before any other machine hears of it."""
+def test_a_killed_member_replacement_can_be_reverted_or_changed(founded: Founded, tmp_path: Path) -> None:
+    """The new member joins before any other machine is told."""
     found, stack = founded(5)
     before = process_ids([found[0], found[2]])
 
@@ -113,9 +107,7 @@ def test_a_new_member_of_a_killed_exchange_leaves_when_the_exchange_is_taken_bac
     stack.up("--expect-no-changes")
 
 
-def test_an_exchange_that_was_killed_when_the_old_member_had_left_is_taken_back_and_one_is_finished_with_a_setting(
-    founded: Founded, tmp_path: Path
-) -> None:
+def test_a_replacement_killed_late_can_be_reverted_or_completed(founded: Founded, tmp_path: Path) -> None:
     found, stack = founded(4)
     first, second, third, fourth = found
     before = process_ids([first, third])
@@ -130,7 +122,7 @@ def test_an_exchange_that_was_killed_when_the_old_member_had_left_is_taken_back_
         assert_serves_all_members([first, second, third])
         assert process_ids([first, third]) == before
 
-        # Etcd-4 has to restart for the setting, and etcd-2, which is to go, is no stranger to it.
+        # Etcd-4 must restart for the setting, and must know etcd-2, which is leaving.
         stack.config["machines"] = [machine_config(machine) for machine in members]
         probe.mark("pulumi up, etcd-4 for etcd-2")
         killed_when_it_votes(stack, "etcd-4", found[0])
@@ -142,7 +134,7 @@ def test_an_exchange_that_was_killed_when_the_old_member_had_left_is_taken_back_
     stack.up("--expect-no-changes")
 
 
-def test_a_lost_machine_that_was_coming_back_when_the_run_was_killed_becomes_a_voter_although_its_identity_is_set_back(
+def test_a_killed_rejoin_is_completed_after_a_reverted_edit(
     machines: Machines, founded: Founded, tmp_path: Path
 ) -> None:
     found, stack = founded()
@@ -162,10 +154,8 @@ def test_a_lost_machine_that_was_coming_back_when_the_run_was_killed_becomes_a_v
     stack.up("--expect-no-changes")
 
 
-def test_a_machine_that_was_being_retired_when_the_run_was_killed_is_prepared_again(
-    machines: Machines, stacks: Stacks, tmp_path: Path
-) -> None:
-    """Pulumi still has it for prepared, and its program is gone."""
+def test_a_machine_of_a_killed_retirement_is_prepared_again(machines: Machines, stacks: Stacks, tmp_path: Path) -> None:
+    """Pulumi still counts it as prepared, but its program is gone."""
     found = machines.fresh(5)
     stack = stacks.new(found)
     stack.up()

@@ -1,4 +1,4 @@
-"""More members and fewer, one after another, with data that take time; those that are there and stay do not restart."""
+"""A cluster with data grows and shrinks step by step; members that stay are not restarted."""
 
 from pathlib import Path
 
@@ -15,19 +15,19 @@ from tests.support.stacks import Run, Stack, Stacks, machine_config
 VALUES = 200
 
 
-# As far as it grows: beyond five members there is only more of the same.
+# Larger sizes only repeat the same steps.
 FARTHEST = [5, pytest.param(7, marks=pytest.mark.soak)]
 
 
 @pytest.mark.parametrize("farthest", FARTHEST)
-def test_a_cluster_with_200_mib_grows_from_one_and_shrinks_to_three_by_edits_of_the_list(
+def test_a_cluster_with_200_mib_grows_and_shrinks(
     machines: Machines, stacks: Stacks, tmp_path: Path, farthest: int
 ) -> None:
     found = machines.fresh(farthest)
     stack = stacks.new(found[:1])
     stack.up()
     _fill(found[0])
-    # On one computer 200 MiB take no time; through this cable the first one that joins needs some 12 s.
+    # On one computer 200 MiB are copied instantly; with this limit the first joining member needs some 12 s.
     machines.lab.slow(found[1].name)
     run = _grow(stack, found, 1, 3, tmp_path)
     assert f"{found[1].name}: waits until it has everything" in run.text
@@ -42,7 +42,7 @@ def test_a_cluster_with_200_mib_grows_from_one_and_shrinks_to_three_by_edits_of_
 
 
 def _fill(machine: Machine) -> None:
-    """200 MiB that do not shrink, so that a learner has something to fetch."""
+    """Write 200 MiB of random data, so that a learner has something to fetch."""
     etcdctl_line = (
         f"etcdctl --cacert={PKI}/ca.crt --cert={PKI}/healthcheck-client.crt --key={PKI}/healthcheck-client.key "
         f"--endpoints=https://{machine.address}:2379"
@@ -69,7 +69,7 @@ def _grow(stack: Stack, found: list[Machine], before: int, after: int, scratch: 
     for machine in new:
         assert f"{machine.name}: joined as a learner" in run.text
         assert f"{machine.name}: is a voter" in run.text
-        # Only what it has itself.
+        # A serializable read returns only the member's own data.
         own = etcdctl(machine, "get", "fill/", "--prefix", "--keys-only", "--consistency=s")
         assert own.count("fill/") == VALUES
     assert len(stack.outputs()["endpoints"]) == after
@@ -77,7 +77,7 @@ def _grow(stack: Stack, found: list[Machine], before: int, after: int, scratch: 
 
 
 def _shrink(stack: Stack, found: list[Machine], before: int, after: int, scratch: Path) -> None:
-    """The leader is one of those that leave."""
+    """The leader is one of the leaving members."""
     there, staying, leaving = found[:before], found[:after], found[after:before]
     lead(there, leaving[0])
     running = process_ids(staying)
@@ -104,7 +104,7 @@ def _shrink(stack: Stack, found: list[Machine], before: int, after: int, scratch
 
 
 def _exchange_in_the_order_of_the_list(stack: Stack, found: list[Machine]) -> None:
-    """Where the last update is not known, nobody puts the one who joins first: who leaves stays until it has joined."""
+    """Without a known last update, no joining member is converged first: a leaving one stays until it has joined."""
     before, members = process_ids(found[:2]), [*found[:2], found[3]]
     stack.config["machines"] = [machine_config(machine) for machine in members]
     stack.left(applied=None)
@@ -114,7 +114,7 @@ def _exchange_in_the_order_of_the_list(stack: Stack, found: list[Machine]) -> No
     assert_serves_all_members(members)
 
 
-def test_members_leave_and_come_back_although_the_only_one_that_stays_did_not_run_when_the_change_began(
+def test_a_change_starts_a_stopped_remaining_member_first(
     founded: Founded,
 ) -> None:
     found, stack = founded()
@@ -125,7 +125,7 @@ def test_members_leave_and_come_back_although_the_only_one_that_stays_did_not_ru
         assert f"{machine.name} has left the cluster" in run.text
     assert_serves_all_members(found[:1])
 
-    # Founders that come back while nobody answers: two of three could found a second cluster.
+    # The bootstrap members return without any answer: two of three could bootstrap a second cluster.
     etcdctl(found[0], "put", "kept", "yes")
     found[0].run("systemctl stop etcd", root=True)
     stack.config["machines"] = [machine_config(machine) for machine in found]

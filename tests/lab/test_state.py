@@ -1,4 +1,4 @@
-"""What Pulumi keeps of a member: little, the same for every checkout, and no copy of the program."""
+"""The state of a member is small, equal in every checkout, and without a copy of the program."""
 
 import json
 import re
@@ -13,12 +13,12 @@ from tests.support.etcd import assert_serves_all_members, process_ids
 from tests.support.founded import Founded
 from tests.support.stacks import REPO, Stack
 
-# As the service of Pulumi gets it; in a file there is a tenth more of spaces. A third of it are keys and certificates.
+# Without indentation, which adds a tenth in a file. A third of it is keys and certificates.
 _MEMBER_BYTES, _COMMANDS_BYTES = 100_000, 64_000
 
 
 def _bytes_of(state: Mapping[str, Any], member: str) -> dict[str, int]:
-    """Name of each resource of a member -> what the state holds of it."""
+    """Name of each resource of a member -> its size in the state."""
     resources = [each for each in state["deployment"]["resources"] if f"-{member}" in each["urn"]]
     sizes: dict[str, int] = {}
     for each in resources:
@@ -28,7 +28,7 @@ def _bytes_of(state: Mapping[str, Any], member: str) -> dict[str, int]:
 
 
 def _checkout(stack: Stack, place: Path) -> Path:
-    """Lets the stack's next runs be those of another checkout of the same program; its place."""
+    """Move the stack's next runs to another checkout of the same program; returns its path."""
     for name in ("components", "stacks"):
         shutil.copytree(REPO / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
         (stack.directory / name).unlink()
@@ -40,7 +40,7 @@ def _left_in_homes(machines: list[Machine]) -> str:
     return "".join(machine.run("find ~ -name '.external-etcd*'").stdout for machine in machines)
 
 
-def test_the_state_of_a_member_is_small_and_does_not_hold_the_program(founded: Founded) -> None:
+def test_a_members_state_is_small_and_without_the_program(founded: Founded) -> None:
     found, stack = founded()
     state = stack.export()
     for machine in found:
@@ -52,9 +52,7 @@ def test_the_state_of_a_member_is_small_and_does_not_hold_the_program(founded: F
     assert _left_in_homes(found) == ""
 
 
-def test_another_checkout_is_no_change_another_program_is_one_line_per_member_and_a_lost_one_is_uploaded_again(
-    founded: Founded, tmp_path: Path
-) -> None:
+def test_only_a_changed_or_lost_program_is_uploaded_again(founded: Founded, tmp_path: Path) -> None:
     found, stack = founded()
     ran = process_ids(found)
     checkout = _checkout(stack, tmp_path / "checkout")
@@ -76,7 +74,7 @@ def test_another_checkout_is_no_change_another_program_is_one_line_per_member_an
     assert _left_in_homes(found) == ""
     assert process_ids(found) == ran
 
-    # Nobody has said that this machine has lost it. What prepares it says what to do, which works as it stands there.
+    # Pulumi does not know that this machine has lost it. Prepare reports a remedy, which works as printed.
     found[1].run("rm -r /usr/local/lib/etcd-node /usr/local/sbin/etcd-node", root=True)
     stack.config["releaseMirror"] = "http://releases.lab:80"
     refused = stack.up(check=False)

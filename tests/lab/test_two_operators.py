@@ -1,4 +1,4 @@
-"""Two checkouts, each with a state of its own, change the same cluster: one at a time, and nobody waits for ever."""
+"""Two checkouts with separate states change the same cluster: one at a time, and without endless waits."""
 
 import getpass
 import json
@@ -18,7 +18,7 @@ KEY = "external-etcd/operator"
 
 
 def _together(*stacks: Stack) -> list[Run]:
-    """`pulumi up` of all of them at once."""
+    """Run `pulumi up` of all of them at once."""
     runs: list[Run | None] = [None] * len(stacks)
 
     def up(number: int) -> None:
@@ -38,22 +38,22 @@ def _says_who_and_since_when(run: Run) -> bool:
 
 
 def _flags(machines: Sequence[Machine], flag: str) -> set[str]:
-    """The values with which a flag's processes run."""
+    """The values of a flag in the running processes."""
     lines = [command_line(machine).splitlines() for machine in machines]
     return {"\n".join(word for word in words if word.startswith(f"--{flag}=")) for words in lines}
 
 
-def test_of_two_operators_one_is_refused_and_a_claim_that_was_left_behind_lapses(
+def test_one_of_two_operators_is_refused_and_old_claims_expire(
     machines: Machines, stacks: Stacks, tmp_path: Path, own_authority: dict[str, str]
 ) -> None:
-    # Only a CA of one's own can be in two states.
+    # Only a user's own CA can be in two states.
     ours = {"name": "1", "certificate": own_authority["certificate"], "privateKey": own_authority["private_key"]}
     found = machines.fresh(3)
     one, two = stacks.new(found, authorities=[ours]), stacks.new(found, authorities=[ours])
     one.up()
-    two.up()  # so that both runs below take the same way
+    two.up()  # so that both runs below do the same steps
     with probing(one, found, tmp_path, "Two operators") as probe:
-        # At once.
+        # Both at once.
         one.config["flags"], two.config["flags"] = {"max-txn-ops": "256"}, {"max-txn-ops": "512"}
         probe.mark("two at once")
         runs = _together(one, two)
@@ -62,10 +62,10 @@ def test_of_two_operators_one_is_refused_and_a_claim_that_was_left_behind_lapses
         refused = runs[1] if winner is one else runs[0]
         assert _says_who_and_since_when(refused), refused.text
         assert _flags(found, "max-txn-ops") == {f"--max-txn-ops={winner.config['flags']['max-txn-ops']}"}
-        assert etcdctl(found[0], "get", KEY, "--print-value-only") == "", "a change that is over claims nothing"
+        assert etcdctl(found[0], "get", KEY, "--print-value-only") == "", "a complete change leaves no claim"
 
-        # Cut off in the middle: the same operator goes on at once, the other one is told to wait.
-        probe.mark("cut off")
+        # Interrupted in the middle: the same operator continues at once, the other one must wait.
+        probe.mark("interrupted")
         before = process_ids(found[:1])
         loser.config["flags"] = {"max-txn-ops": "1024"}
         loser.up_killed_when(lambda: process_ids(found[:1]) != before)
@@ -84,7 +84,7 @@ def test_of_two_operators_one_is_refused_and_a_claim_that_was_left_behind_lapses
         loser.up()
         assert _flags(found, "max-txn-ops") == {"--max-txn-ops=1024"}
 
-        # What somebody has left who never comes back.
+        # The claim of an operator that never comes back.
         value = json.dumps({"operator": "0123456789abcdef", "by": "a@b", "since": "2026-01-01T00:00:00Z"})
 
         def leave_behind(seconds: int) -> None:

@@ -1,4 +1,4 @@
-"""The systemd unit and the files of a member, as they are on a machine."""
+"""The systemd unit and the files of a member on a machine."""
 
 import re
 
@@ -15,20 +15,20 @@ def members(founded: Founded) -> list[Machine]:
     return founded()[0]
 
 
-def test_systemd_rates_the_units_exposure_at_most_two_and_a_half(members: list[Machine]) -> None:
+def test_systemd_rates_the_units_exposure_at_most_2_5(members: list[Machine]) -> None:
     rating = members[0].run("systemd-analyze security --no-pager etcd.service", root=True).stdout
     overall = re.search(r"Overall exposure level for etcd.service: ([\d.]+)", rating)
     assert overall, rating
     assert float(overall.group(1)) <= 2.5
 
 
-def test_etcd_runs_as_its_own_user_and_its_data_are_for_that_user_alone(members: list[Machine]) -> None:
+def test_only_etcds_own_user_can_read_its_data(members: list[Machine]) -> None:
     for machine in members:
         assert machine.run("ps -o user= -p $(systemctl show etcd -p MainPID --value)").stdout.strip() == "etcd"
         assert machine.run("stat -c '%a %U:%G' /var/lib/etcd", root=True).stdout.strip() == "700 etcd:etcd"
 
 
-def test_systemd_knows_when_etcd_is_ready_and_what_it_may_use(members: list[Machine]) -> None:
+def test_the_unit_has_readiness_and_resource_settings(members: list[Machine]) -> None:
     shown = (
         members[0]
         .run("systemctl show etcd -p Type -p Nice -p IOSchedulingClass -p LimitNOFILE -p MemoryLow -p Restart")
@@ -42,9 +42,7 @@ def test_systemd_knows_when_etcd_is_ready_and_what_it_may_use(members: list[Mach
     assert settings["MemoryLow"] not in ("", "0")
 
 
-def test_members_come_back_by_themselves_after_a_power_cut_of_all_machines(
-    machines: Machines, members: list[Machine]
-) -> None:
+def test_members_restart_after_a_power_cut_of_all_machines(machines: Machines, members: list[Machine]) -> None:
     machines.lab.kill(*[machine.name for machine in members])
     machines.lab.start(*[machine.name for machine in members])
     for machine in members:
@@ -52,22 +50,20 @@ def test_members_come_back_by_themselves_after_a_power_cut_of_all_machines(
     assert_serves_all_members(members)
 
 
-def test_an_etcd_that_dies_is_started_again(members: list[Machine]) -> None:
+def test_a_killed_etcd_is_restarted(members: list[Machine]) -> None:
     machine = members[1]
     machine.run("kill -9 $(systemctl show etcd -p MainPID --value)", root=True)
     machine.run("sleep 1; timeout 60 sh -c 'until systemctl is-active -q etcd; do sleep 0.2; done'", timeout=70)
     assert_serves_all_members(members)
 
 
-def test_status_tells_a_person_on_the_machine_what_runs_there(members: list[Machine]) -> None:
+def test_status_describes_the_member(members: list[Machine]) -> None:
     said = members[0].run("/usr/local/sbin/etcd-node status", root=True).stdout
     for text in (*(machine.name for machine in members), "3.6.16", "leader"):
         assert text in said
 
 
-def test_a_machine_whose_data_are_gone_never_starts_a_cluster_by_itself(
-    machines: Machines, members: list[Machine]
-) -> None:
+def test_a_machine_without_its_data_never_bootstraps_by_itself(machines: Machines, members: list[Machine]) -> None:
     machine = members[2]
     machine.run("systemctl stop etcd && mv /var/lib/etcd/member /var/lib/etcd.lost", root=True)
     machines.lab.stop(machine.name)

@@ -1,4 +1,4 @@
-"""Data with something of API v2 in them never meet etcd 3.6, which would end when it reads them."""
+"""An upgrade to etcd 3.6 is refused if the data contains API v2 entries, which would end it."""
 
 import textwrap
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.support.stacks import Stacks
 
 
 def _api_v2(machine: Machine, method: str, data: str = "") -> None:
-    """One request of etcd's API v2 for the key /old, to a member that serves it meanwhile."""
+    """One API v2 request for the key /old, to a member that serves that API meanwhile."""
     drop_in = "/etc/systemd/system/etcd.service.d/v2.conf"
     restart = "systemctl daemon-reload && systemctl restart etcd"
     text = "[Service]\nEnvironment=ETCD_ENABLE_V2=true\n"
@@ -30,9 +30,7 @@ def _api_v2(machine: Machine, method: str, data: str = "") -> None:
     machine.run(f"rm {drop_in} && {restart}", root=True)
 
 
-def test_an_upgrade_with_api_v2_in_the_data_is_refused_until_it_is_gone(
-    machines: Machines, stacks: Stacks, tmp_path: Path
-) -> None:
+def test_an_upgrade_with_api_v2_data_is_refused(machines: Machines, stacks: Stacks, tmp_path: Path) -> None:
     found = machines.fresh(1)
     stack = stacks.new(found, version="3.5.35")
     stack.up()
@@ -47,7 +45,7 @@ def test_an_upgrade_with_api_v2_in_the_data_is_refused_until_it_is_gone(
     assert "nothing was changed" in refused.text
     assert as_they_are(found) == before
 
-    # The way out, as the message says it.
+    # The remedy in the message.
     _api_v2(found[0], "DELETE")
     stack.config |= {"version": "3.5.35", "flags": {"snapshot-count": "1"}}
     stack.up()

@@ -1,4 +1,4 @@
-"""Another version of etcd, one minor after another, one member after another."""
+"""Version changes: one minor after another, one member after another."""
 
 import itertools
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.support.prober import probing
 from tests.support.stacks import Stack, Stacks
 
 
-def test_each_minor_in_turn_back_by_one_and_no_other_way(machines: Machines, stacks: Stacks, tmp_path: Path) -> None:
+def test_versions_change_by_one_minor_only(machines: Machines, stacks: Stacks, tmp_path: Path) -> None:
     found = machines.fresh(3)
     stack = stacks.new(found, version="3.5.35")
     stack.up()
@@ -35,7 +35,7 @@ def test_each_minor_in_turn_back_by_one_and_no_other_way(machines: Machines, sta
         assert ("the cluster was told to go back to 3.6" in run.text) == back
         assert running_versions(found) == [version] * 3
         assert all(after != before[name] for name, after in process_ids(found).items())
-        # Before 3.7 a member restarts twice, the first time for a snapshot.
+        # Before 3.7 a member restarts twice, the first time to write a snapshot.
         assert [name for name, _ in itertools.groupby(probe.downs)] == [machine.name for machine in found]
         assert probe.report is not None
         assert probe.report.most_down == 1
@@ -48,7 +48,7 @@ def test_each_minor_in_turn_back_by_one_and_no_other_way(machines: Machines, sta
 
 
 def _assert_one_snapshot(found: list[Machine], before: str, after: str) -> None:
-    """This change of version left one verified snapshot, on the first machine, for root alone, and restorable."""
+    """The change left one verified snapshot, on the first machine, readable by root only, and restorable."""
     place = "/var/lib/etcd.snapshots"
     for machine in found[1:]:
         assert machine.run(f"test -e {place}", check=False).returncode == 1
@@ -60,7 +60,7 @@ def _assert_one_snapshot(found: list[Machine], before: str, after: str) -> None:
 
 
 def _refused(stack: Stack, found: list[Machine], scratch: Path, version: str, says: str) -> None:
-    """The wish is refused at preview, and by the machines where that is overridden; nothing changes on any of them."""
+    """The version is refused at preview, and with an override by the machines; nothing changes on any of them."""
     before = as_they_are(found)
     stack.config["version"] = version
     stack.past_the_guard()

@@ -1,4 +1,4 @@
-"""Members go when the cluster has let them go, or with all of it; no option of Pulumi makes it otherwise."""
+"""No option of Pulumi removes a member before the cluster has removed it, except with the whole cluster."""
 
 from typing import Any
 
@@ -12,17 +12,17 @@ IDENTITY = "/var/lib/etcd-node/identity.json"
 
 
 def deleted_marks(stack: Stack) -> list[str]:
-    """What is in the state only to be deleted."""
+    """The resources that the state only keeps for deletion."""
     return [each["urn"] for each in stack.export()["deployment"]["resources"] if each.get("delete")]
 
 
 def initial_cluster(stack: Stack) -> dict[str, Any]:
-    """The members with which the cluster was bootstrapped, its token, and the operator."""
+    """The recorded bootstrap: its members, its token, and the operator."""
     resources = stack.export()["deployment"]["resources"]
     return next(dict(each["outputs"]["output"]) for each in resources if each["urn"].endswith("Stash::test-bootstrap"))
 
 
-def test_a_voter_is_not_retired_by_any_option_of_pulumi(founded: Founded, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_pulumi_option_retires_a_voter(founded: Founded, monkeypatch: pytest.MonkeyPatch) -> None:
     found, stack = founded()
     etcdctl(found[0], "put", "kept", "yes")
     before, first = process_ids(found), initial_cluster(stack)
@@ -38,7 +38,7 @@ def test_a_voter_is_not_retired_by_any_option_of_pulumi(founded: Founded, monkey
         assert "would retire the machine of etcd-2" in run.text
     stack.up("--expect-no-changes")
     assert stack.up("--replace", "**", check=False).code != 0
-    # Certificates are others now, as after any renewal.
+    # The certificates are reissued, as after any renewal.
     stack.up()
     assert initial_cluster(stack) == first
 
@@ -50,7 +50,7 @@ def test_a_voter_is_not_retired_by_any_option_of_pulumi(founded: Founded, monkey
     stack.up()
     stack.up("--expect-no-changes")
 
-    # Two of three are to leave, and the one that stays cannot take them out of the cluster.
+    # Two of three must leave, and the remaining one cannot remove them from the cluster.
     stack.config["machines"] = [machine_config(found[0])]
     outputs = stack.outputs()
     run = stack.up("--target", "**:test-etcd-3-prepare", "--target-dependents", check=False)
@@ -67,7 +67,7 @@ def test_a_voter_is_not_retired_by_any_option_of_pulumi(founded: Founded, monkey
     assert stack.outputs() == outputs
     found[0].run(f"mv /root/identity.json {IDENTITY}", root=True)
 
-    # And what was to be done is done by an update that is not limited.
+    # An update without --target completes it.
     run = stack.up()
     for machine in found[1:]:
         assert f"{machine.name} has left the cluster" in run.text

@@ -1,4 +1,4 @@
-"""A machine that lost its disk comes back by one edit and one `pulumi up`, whichever slot it has; or it is refused."""
+"""A machine that lost its disk rejoins with one edit and one `pulumi up`, in any slot; or the run is refused."""
 
 import json
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from tests.support.manual import assert_as_in_the_manual, manual
 from tests.support.prober import probing
 from tests.support.stacks import Stack, Stacks, machine_config
 
-KEYS = 100  # of what one transaction takes, 128
+KEYS = 100  # within etcd's limit of 128 operations per transaction
 
 
 @pytest.fixture(scope="module")
@@ -30,19 +30,19 @@ def _write(machine: Machine) -> None:
         f"--key=/etc/etcd/pki/healthcheck-client.key --endpoints=https://{machine.address}:2379"
     )
     puts = "".join(f"put data/{number:03} {number}\n" for number in range(KEYS))
-    # One transaction: no comparison, these operations, nothing else.
+    # One transaction: no comparisons, these operations, no alternative.
     machine.run(f"etcdctl {options} txn", input=f"\n{puts}\n\n", root=True)
     assert _own_keys(machine) == KEYS
 
 
 def _own_keys(machine: Machine) -> int:
-    """How many keys this member has itself; no other is asked."""
+    """The number of keys in this member's own data."""
     said = etcdctl(machine, "get", "data/", "--prefix", "--count-only", "--consistency=s", "--write-out=fields")
     return int(said.rsplit('"Count" : ', 1)[1].split()[0])
 
 
 def _another(stack: Stack, wiped: Sequence[Machine]) -> None:
-    """The edit where the new machine has the old one's host key: these slots have another machine now."""
+    """The edit if the new machine has the old one's host key: these slots have new machines."""
     names = {machine.name for machine in wiped}
     stack.config["machines"] = [
         {**entry, "identity": f"{entry.get('identity', '')}+"} if entry["name"] in names else entry
@@ -51,14 +51,14 @@ def _another(stack: Stack, wiped: Sequence[Machine]) -> None:
 
 
 def _new_host_key(stack: Stack, wiped: Sequence[Machine]) -> None:
-    """The edit where a machine was installed anew: its host key, nothing else."""
+    """The edit if a machine was reinstalled: only its host key."""
     new = {machine.name: machine_config(machine)["ssh"]["hostKey"] for machine in wiped}
     for entry in stack.config["machines"]:
         entry["ssh"]["hostKey"] = new.get(entry["name"], entry["ssh"]["hostKey"])
 
 
 def _restarts(machine: Machine) -> str:
-    """State of the unit, and how often systemd has started it by itself."""
+    """State of the unit, and its number of automatic restarts."""
     return machine.run("systemctl show etcd.service -p ActiveState -p NRestarts --value").stdout.strip()
 
 
@@ -73,7 +73,7 @@ def _come_back(
     new_host_key: bool = False,
     flags: dict[str, str] | None = None,
 ) -> None:
-    """Wipes machines and brings them back; with `flags`, a setting is changed in the same edit."""
+    """Wipe machines and let them rejoin; with `flags`, the same edit changes a setting."""
     names = {machine.name for machine in wiped}
     others = [machine for machine in found if machine not in wiped]
     before = process_ids(others)
@@ -96,14 +96,14 @@ def _come_back(
 
     after = process_ids(others)
     if flags is None:
-        assert after == before, "nobody else is restarted"
+        assert after == before, "no other member restarts"
     else:
         assert all(after[name] != before[name] for name in before)
         assert run.text.index(f"{wiped[0].name}: is a voter") < run.text.index(f"{others[0].name}: restarts for")
     assert_serves_all_members(found)
     new = {row["name"]: row["ID"] for row in member_list(others[0])}
     for machine in wiped:
-        assert new[machine.name] != old[machine.name], "it must not vote under an ID whose promises it has forgotten"
+        assert new[machine.name] != old[machine.name], "it must not vote with its old ID, whose votes it has forgotten"
         assert _own_keys(machine) == KEYS
         assert machine.run("sha256sum </etc/etcd/pki/ca.crt", root=True).stdout == authority
     assert {_restarts(machine) for machine in found} == {"0\nactive"}
@@ -112,7 +112,7 @@ def _come_back(
 
 
 @pytest.mark.parametrize(("slot", "new_host_key"), [(0, False), (2, True)])
-def test_a_wiped_slot_comes_back_as_a_new_member_without_any_step_by_hand(
+def test_a_wiped_slot_rejoins_as_a_new_member(
     machines: Machines, cluster: tuple[list[Machine], Stack], tmp_path: Path, slot: int, new_host_key: bool
 ) -> None:
     found, stack = cluster
@@ -121,18 +121,16 @@ def test_a_wiped_slot_comes_back_as_a_new_member_without_any_step_by_hand(
     found[slot] = machines.lab.machine(found[slot].name)
 
 
-def test_a_wiped_slot_comes_back_before_the_members_restart_for_a_setting_of_the_same_edit(
+def test_a_wiped_slot_rejoins_before_a_settings_restarts(
     machines: Machines, cluster: tuple[list[Machine], Stack], tmp_path: Path
 ) -> None:
-    """No member restarts while one is missing; so the one that is missing goes first, though it is last in the list."""
+    """No member restarts while another is missing, so the missing one goes first, although it is last in the list."""
     found, stack = cluster
     flags, title = {"max-txn-ops": "256"}, "Slot 2 of 3 wiped and a setting changed"
     _come_back(machines, found, stack, [found[2]], scratch=tmp_path, title=title, flags=flags)
 
 
-def test_a_member_whose_data_are_not_those_of_the_others_comes_back_with_theirs_as_the_manual_says(
-    cluster: tuple[list[Machine], Stack], tmp_path: Path
-) -> None:
+def test_a_corrupt_member_rejoins_as_the_manual_says(cluster: tuple[list[Machine], Stack], tmp_path: Path) -> None:
     found, stack = cluster
     before = process_ids(found)
     number = next(row["ID"] for row in member_list(found[0]) if row["name"] == found[2].name)
@@ -160,7 +158,7 @@ def _moved_aside(machine: Machine) -> str:
 
 
 def _raise_corrupt(machine: Machine, number: int) -> str:
-    """A program that raises the alarm against a member: etcdctl has no word for it, etcd's https gateway has."""
+    """A program that raises the alarm for a member through etcd's gateway: etcdctl has no command for it."""
     body = json.dumps({"action": "ACTIVATE", "memberID": str(number), "alarm": "CORRUPT"})
     return (
         "import ssl, urllib.request as web\n"
@@ -171,7 +169,7 @@ def _raise_corrupt(machine: Machine, number: int) -> str:
     )
 
 
-def test_a_majority_that_lost_its_disks_is_refused_and_comes_back_from_the_survivors_data_as_the_manual_says(
+def test_a_lost_majority_is_restored_from_the_survivors_data(
     machines: Machines, cluster: tuple[list[Machine], Stack], tmp_path: Path
 ) -> None:
     found, stack = cluster
@@ -203,7 +201,7 @@ def test_a_majority_that_lost_its_disks_is_refused_and_comes_back_from_the_survi
     stack.up("--expect-no-changes")
 
 
-def test_two_of_five_that_were_wiped_come_back_in_one_run(machines: Machines, stacks: Stacks, tmp_path: Path) -> None:
+def test_two_wiped_machines_of_five_rejoin_in_one_run(machines: Machines, stacks: Stacks, tmp_path: Path) -> None:
     found = machines.fresh(5)
     stack = stacks.new(found)
     stack.up()
