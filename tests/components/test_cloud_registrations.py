@@ -474,7 +474,7 @@ def test_the_public_side_lets_in_ssh_from_the_operator_and_nothing_else() -> Non
 
 def test_the_machines_filter_private_traffic_by_the_same_rules() -> None:
     create = HETZNER.stack(False).named("hetzner-etcd-1-prepare").inputs["create"]
-    spec = json.loads(create[create.index("{") : create.rindex("}") + 1])
+    spec, _ = json.JSONDecoder().raw_decode(create, create.index('{\n  "format"'))
     members = ["10.1.1.11/32", "10.1.1.12/31"]
     # Hetzner's firewall judges the public side, and lets an operator with another address in without the machines.
     # And a bastion, if one comes.
