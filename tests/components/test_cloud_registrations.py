@@ -470,7 +470,7 @@ def test_the_public_firewall_allows_only_operator_ssh() -> None:
 
 def test_machines_filter_private_traffic_by_the_same_rules() -> None:
     create = HETZNER.stack(False).named("hetzner-etcd-1-prepare").inputs["create"]
-    spec = json.loads(create[create.index("{") : create.rindex("}") + 1])
+    spec, _ = json.JSONDecoder().raw_decode(create, create.index('{\n  "format"'))
     members = ["10.1.1.11/32", "10.1.1.12/31"]
     # Hetzner's firewall filters only public traffic; operators with other addresses do not depend on the machines.
     # The same for a new bastion.
