@@ -1,8 +1,8 @@
-"""claim: one operator at a time changes a cluster, whichever machines their runs are at.
+"""One operator at a time changes a cluster, whichever machines their runs are at.
 
-The claim is a key in the cluster itself, so whoever may change the cluster can see it, and nothing else has to be
-there. It hangs on a lease: what a run that was cut off has left lapses by itself. The machine's own lock (`lock`) keeps
-two verbs apart on one machine, for minutes; this one keeps two operators apart, for a whole update.
+The claim is a key in the cluster itself, so every operator that can change the cluster can see it. It is bound to a
+lease, so what an interrupted run has left lapses by itself. The lock of a machine (`lock`) keeps two verbs apart, for
+minutes; the claim keeps two operators apart, for a whole update.
 """
 
 from __future__ import annotations

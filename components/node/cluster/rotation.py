@@ -2,8 +2,8 @@
 
 A CA is replaced in three updates: every member trusts the new one beside the old one; the new one issues every
 certificate; the old one is trusted no more. Etcd reads certificates anew for every connection, but the CAs that it
-trusts only when it starts. So whoever presents a certificate of the new CA to a member that was started before the
-first phase is refused, and whoever trusts the new CA alone refuses a member before the second.
+trusts only when it starts. So a member that was started before the first phase refuses a certificate of the new CA,
+and a client that trusts only the new CA refuses a member before the second phase.
 
 There are two lists of CAs: of clients and servers, and of the members among each other. Each is replaced like this, by
 itself or in the same updates. A cluster that has one CA for both gets another one for its peers in the same way.

@@ -52,7 +52,7 @@ def settle(spec: Spec, addresses: Sequence[str]) -> None:
     refuse_others(wanted, users, ours)
     on = bool(told("auth", "status").get("enabled"))
     if spec.users is None and on:
-        # First: as long as it is on, everybody is somebody.
+        # First, while this program's certificate is still that of a user.
         told("auth", "disable")
     if spec.users is not None:
         if not marked:
@@ -70,7 +70,7 @@ def settle(spec: Spec, addresses: Sequence[str]) -> None:
     if spec.users is None:
         told("del", MARK)
     elif not on:
-        # Last: from now on who is nobody reaches nothing.
+        # Last: from now on, a client whose certificate names no user reaches nothing.
         told("auth", "enable")
 
 

@@ -132,7 +132,7 @@ def record(identity: Identity) -> None:
 def refuse_another(identity: Identity | None, spec: Spec) -> None:
     """Refuses a machine that holds another member than the specification's.
 
-    A machine that was only prepared holds none: whoever corrects a name after a first failed run is not refused.
+    A machine that was only prepared holds none: a name can be corrected after a first run that failed.
 
     Raises:
         NodeError: it does; nothing has been touched.
@@ -157,7 +157,7 @@ def refuse_other_authority(identity: Identity | None, given: Sequence[str]) -> N
     """Refuses CAs none of which the cluster that lives here trusts.
 
     A second stack, or one that has lost its state, arrives with a new CA; writing it would cut this member off from
-    the others at once. Whoever replaces a CA by another has both for a while.
+    the others at once. A CA that is replaced by another is listed beside it for a while.
 
     Raises:
         NodeError: there is none in common; nothing has been touched.

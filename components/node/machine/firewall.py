@@ -1,22 +1,23 @@
 """The machine's own firewall: an nftables table that is there before etcd listens, and after every reboot.
 
 Private networks of clouds are open between all of their machines (Hetzner's firewalls look at public traffic only), so
-the machine itself drops what nobody has business to send. It judges its few ports alone, and every packet by itself:
-what is taken from the list is cut off at once, open connections included.
+the machine itself drops what must not reach etcd. It judges its few ports alone, and every packet by itself: an address
+that is taken off the list is cut off at once, open connections included.
 
-Members alone are let in for longer than they are wanted: until they have left the cluster. The rules come to all
-machines before the first member leaves, and who still votes has to be heard. Three cases:
+Only members are let in for longer than the configuration says: until they have left the cluster. The rules reach all
+machines before the first member leaves, and a voter must be heard until then. Three cases:
 
-- A machine that stays knows those who leave: they were wanted here, or are in the record of what is installed.
-- A machine whose member joins knows nobody. It lets in whoever is in the cluster that it joins. Those who leave do not
-  let it in, as no update touches their machines before they are retired; one direction is enough. Etcd sends on
-  connections that either side has made: what the new member has to say goes out on the streams that the leaving one
-  opens to it, and what the leaving one has to say comes in by requests.
+- A machine that stays knows the members that leave: from its last configuration, or from the record of what is
+  installed.
+- A machine whose member joins knows none. It lets in every member of the cluster that it joins. Members that leave do
+  not let it in, because no update touches their machines before they are retired; one direction is enough. Etcd sends
+  on connections that either side has made: the new member sends on the streams that the leaving one opens to it, and
+  the leaving one sends requests.
 - A machine whose member leaves keeps the rules that it has.
 
-Whoever joins does so before anybody leaves, so its own update may be over by then. So the machine itself looks, once a
-second, whether they are gone (`narrow`, a unit that also runs after a reboot), and closes the ports; `converge` does so
-too, at its end, where it is the later one.
+Members join before others leave, so the update of a joining member may be over by then. So the machine itself looks,
+once a second, whether they have left (`narrow`, a unit that also runs after a reboot), and closes the ports; `converge`
+does so too, at its end, where that is later.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A cloud's metadata service is for root alone: the machine's user data are there, and in them its ssh host key.
 
-Who has that key and a place in the network can be the machine to the next `pulumi up`, and gets what that sends: keys.
-Root needs the service (cloud-init at every boot, the agents of the cloud), nobody else does.
+An attacker with that key and a place in the network can pose as the machine to the next `pulumi up`, which sends it
+keys. Only root needs the service: cloud-init at every boot, the agents of the cloud.
 
 It is a rule of routing and not of the packet filter: loading, flushing or stopping nftables does not open it, and it
 needs no nft. A restart of systemd-networkd takes all rules away but those of the kernel, hence the protocol.

@@ -59,11 +59,11 @@ def warned() -> list[str]:
 def refuse_abandoned() -> None:
     """Refuses to begin anything more when the run that began this verb is gone.
 
-    Ssh tells nobody on this machine that it was cut off. The operator's next run may be at another machine by now, and
-    two that each wait for the same member would go on at the same moment.
+    Nothing on this machine hears that ssh was interrupted. The operator's next run may be at another machine by now,
+    and two runs that wait for the same member would continue at the same moment.
 
     Raises:
-        NodeError: nobody reads any more what this verb says.
+        NodeError: the reader of this verb's output is gone.
     """
     if _state["reader"] == "gone" or any(_reader_gone(stream) for stream in (1, 2)):
         raise NodeError("the run that began this has ended; nothing more was begun", "Run again: it goes on from here.")

@@ -1,8 +1,8 @@
 """A restart that fails is undone: this member goes on with what it ran before.
 
-What that was is written down before the process is stopped, so that the next run can undo it when this one is cut off
-in between. Only a start that never became ready is undone; from then on the member may have promised the others things
-that the older program does not know.
+Those settings are recorded before the process is stopped, so that the next run can undo the restart when this one is
+interrupted in between. Only a start that never became ready is undone: a member that was ready may have promised the
+others things that the older program does not know.
 """
 
 from __future__ import annotations

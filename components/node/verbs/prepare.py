@@ -1,7 +1,7 @@
-"""prepare: checks the machine and installs what a member needs; no member that runs notices.
+"""prepare: checks the machine and installs what a member needs; running members are not affected.
 
-Where the machine filters who reaches it, the wanted rules take effect here: whoever is taken off the lists is cut off
-at once, but for members that have yet to leave the cluster (see `firewall`).
+Where the machine filters who reaches it, the desired rules take effect here. An address that is taken off a list is cut
+off at once, unless it is that of a member that has yet to leave the cluster (see `firewall`).
 """
 
 from __future__ import annotations

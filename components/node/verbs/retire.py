@@ -21,11 +21,11 @@ _ASIDE = "*-????????T??????Z"
 def retire(cluster: str, operator: str = "") -> None:
     """Stops and removes the member and all that was installed with it; its data are moved aside, never deleted.
 
-    Every part is done only as far as it is still there, and the record of what was made goes last: a run that was
-    cut off is finished by the next. A member that another operator looks after is left alone.
+    Every part is removed only if it is still there, and the record of what was made goes last: the next run completes
+    an interrupted one. A member that another operator manages is left alone.
 
     Args:
-        operator: ID of the operator whose stack goes; empty: whoever asks knows what they do.
+        operator: ID of the operator whose stack goes; empty: asked for by hand.
 
     Raises:
         NodeError: the machine holds a member of another cluster, or etcd does not stop.
