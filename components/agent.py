@@ -6,6 +6,7 @@ answers there. It reads the variable itself: as an input, one operator's socket 
 
 import atexit
 import contextlib
+import functools
 import os
 import socket
 from pathlib import Path
@@ -23,7 +24,9 @@ class AgentError(pulumi.RunError):
 
 
 def ready(*, needed: bool) -> None:
-    """Sees to the ssh agent before machines are reached; a preview, which reaches none, only asks whether it has keys.
+    """Sees to the ssh agent before machines are reached.
+
+    A preview reaches none. It warns if an update from this computer would fail: reviewers need no keys.
 
     Args:
         needed: the keys are in the agent. Else it has only to be out of the way: where nobody answers at the socket,
@@ -36,10 +39,13 @@ def ready(*, needed: bool) -> None:
         return
     path = os.environ.get(_VARIABLE, "")
     if needed and (cause := _no_keys(path)):
-        raise AgentError(
-            f"The ssh keys are said to be in an agent, and {cause}. Start one and load the key (`ssh-agent`, "
-            "`ssh-add`), or give the key as privateKeyFile."
+        problem = (
+            f"The configuration expects the ssh keys in an agent, and {cause}. Start one and load the key "
+            "(`ssh-agent`, `ssh-add`), or give the key as privateKeyFile."
         )
+        if not pulumi.runtime.is_dry_run():
+            raise AgentError(problem)
+        _warn_once(f"`pulumi up` would fail on this computer. {problem}")
     if path and not needed and not pulumi.runtime.is_dry_run() and (cause := _dead(path)):
         try:
             _answer(Path(path))
@@ -49,6 +55,11 @@ def ready(*, needed: bool) -> None:
                 f"{error.strerror}). pulumi-command would fail there although it has a key. Run without it: "
                 f"env -u {_VARIABLE} pulumi up"
             ) from None
+
+
+@functools.cache
+def _warn_once(text: str) -> None:
+    pulumi.log.warn(text)
 
 
 def _dead(path: str) -> str | None:

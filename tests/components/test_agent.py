@@ -61,11 +61,18 @@ def test_an_agent_that_answers_is_left_alone(tmp_path: Path, monkeypatch: pytest
             agent.ready(needed=True)
 
 
-@pytest.mark.parametrize("preview", [False, True])
-def test_keys_in_an_agent_are_required_also_for_a_preview(
-    preview: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pulumi.runtime, "is_dry_run", lambda: preview)
+def test_a_preview_warns_once_that_an_update_would_find_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pulumi.runtime, "is_dry_run", lambda: True)
+    warned: list[str] = []
+    monkeypatch.setattr(pulumi.log, "warn", warned.append)
+    for host in ("10.0.0.1", "10.0.0.2"):
+        connection({"host": host, "host_key": "ssh-ed25519 AAAA"})
+    (text,) = warned
+    assert text.startswith("`pulumi up` would fail on this computer. ")
+    assert "SSH_AUTH_SOCK names none. Start one and load the key" in text
+
+
+def test_an_update_requires_the_keys_in_the_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ssh: Ssh = {"host": "10.0.0.1", "host_key": "ssh-ed25519 AAAA"}
     with pytest.raises(agent.AgentError, match="SSH_AUTH_SOCK names none"):
         connection(ssh)
