@@ -10,10 +10,6 @@ from typing import Any
 import pulumi
 from google.protobuf import json_format
 from pulumi.runtime import mocks
-from pulumi.runtime.proto import source_pb2
-
-# Where in the program a resource is made: a fifth of the time of a recording, and nobody asks for it.
-pulumi.runtime.resource._get_stack_trace = source_pb2.StackTrace
 
 SECRET_KEY = "4dabf18193072939515e22adb298388d"
 SECRET_SIGNATURE = "1b47061264138c4ac30d75fd1eb44270"
