@@ -20,7 +20,7 @@ from components.irreplaceable import attachment_refusal, irreplaceable
 stays = irreplaceable("attachments", attachment_refusal, unless="instanceId")
 tags = {"cluster": os.environ.get("CLUSTER", "dev")}
 image = aws.ec2.get_ami_output(most_recent=True, owners=["amazon"],
-    filters=[{"name": "architecture", "values": ["x86_64"]}]).id
+    filters=[{"name": "architecture", "values": ["x86_64"]}, {"name": "name", "values": ["Deep*"]}]).id
 vpc = aws.ec2.Vpc("net", cidr_block="10.7.0.0/16", enable_dns_hostnames=True, tags=tags)
 gateway = aws.ec2.InternetGateway("net", vpc_id=vpc.id, tags=tags)
 table = aws.ec2.RouteTable("net", vpc_id=vpc.id, tags=tags)
