@@ -23,6 +23,8 @@ REPO = Path(__file__).resolve().parent.parent
 
 ALONE = "tests/lab/test_lab_leaves_nothing.py"
 PROPERTIES = ("-n2", "-m", "hypothesis", "--hypothesis-profile=soak", "tests/unit")
+# An idle worker takes tests from the end of the other's list, so the tests of a module mostly share their fixtures.
+UNITS = ("-n2", "--dist=worksteal", "tests/components", "tests/unit")
 LABS = ("-n3", "--dist=loadfile", f"--ignore={ALONE}")
 
 
@@ -64,7 +66,7 @@ def _all(soak: bool, arguments: list[str], spent: Path) -> int:
             alone = stage("a lab alone", lambda: pytest(ALONE))
             codes = [alone, stage("ruff and mypy, the rest", check)]
         codes += [
-            stage("unit and component tests", lambda: pytest("-n2", "tests/unit", "tests/components")),
+            stage("unit and component tests", lambda: pytest(*UNITS)),
             # They mostly wait for machines, hence more workers than cores.
             stage("lab and cloud tests", lambda: pytest(*LABS, "tests/clouds", "tests/lab")),
         ]

@@ -45,16 +45,23 @@ ARM: dict[str, dict[str, Any]] = {
 
 
 class Previews:
-    """The stack of a cloud that is only previewed."""
+    """The stack of a cloud that is only previewed.
+
+    Attributes:
+        warnings: those of the preview by `taken`.
+    """
 
     def __init__(self, kind: str, stack: Stack) -> None:
         self.kind = kind
         self.stack = stack
+        self.warnings: list[str] = []
 
     def taken(self, **changes: Any) -> dict[str, Any]:
         """The resources in a preview, with these keys of the platform's object."""
         self._set(changes)
-        return taken(self.stack, PACKAGES[self.kind])
+        preview = json.loads(self.stack.preview_json())
+        self.warnings = [each["message"] for each in preview["diagnostics"] if each["severity"] == "warning"]
+        return taken(preview, PACKAGES[self.kind])
 
     def refused(self, **changes: Any) -> Run:
         """A preview with these keys that is refused and prints only the reasons."""
@@ -95,8 +102,10 @@ def previews(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return Previews(request.param, Stack(directory / request.param, environ, {}, FILES, "external-etcd"))
 
 
-def test_the_examples_preview_matches_its_snapshot(previews: Previews) -> None:
+def test_the_examples_preview_matches_its_snapshot_and_a_silent_cloud_is_a_warning(previews: Previews) -> None:
     compare(previews.taken(), previews.kind)
+    for unknown in ("is sold where it is wanted could not be asked", "How much memory"):
+        assert any(unknown in warning for warning in previews.warnings), previews.warnings
 
 
 def test_the_preview_of_private_arm_machines_matches_its_snapshot(previews: Previews) -> None:

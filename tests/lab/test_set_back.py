@@ -40,6 +40,24 @@ def killed_when_it_votes(stack: Stack, member: str, following: Machine) -> None:
         running.kill()
 
 
+def killed_in_retirement(stack: Stack, machine: Machine) -> None:
+    """Ends `pulumi up` with SIGKILL in the middle of this machine's retirement, which then runs to its end."""
+    retire = "'^/usr/bin/python3 -I /usr/local/lib/etcd-node/[^ ]* --answer retire'"
+    running = stack.begin_up()
+    try:
+        stop = (
+            "renice -n -20 $$ >/dev/null; until test ! -e /etc/etcd/pki; do sleep 0.01; done; "
+            f"pkill -STOP -f {retire} || true"
+        )
+        machine.run(["sudo", "-n", "sh", "-c", stop], timeout=120)
+    finally:
+        running.kill()
+    go_on = f"pkill -CONT -f {retire}; while pgrep -f {retire}; do sleep 0.1; done"
+    machine.run(["sudo", "-n", "sh", "-c", go_on], timeout=60)
+    gone = "test ! -e /usr/local/sbin/etcd-node"
+    assert any(machine.run(gone, check=False).returncode == 0 for _ in every(0.2, seconds=10))
+
+
 def test_a_killed_runs_setting_can_be_reverted(founded: Founded, tmp_path: Path) -> None:
     found, stack = founded()
     before = process_ids(found)
@@ -60,7 +78,10 @@ def test_a_killed_runs_setting_can_be_reverted(founded: Founded, tmp_path: Path)
     assert "to update" not in again.text and "to replace" not in again.text, again.text
 
 
-def test_members_that_a_killed_run_removed_can_return(machines: Machines, stacks: Stacks, tmp_path: Path) -> None:
+def test_members_that_a_killed_run_removed_can_return_even_from_a_retirement(
+    machines: Machines, stacks: Stacks, tmp_path: Path
+) -> None:
+    """Pulumi still counts the machine of a killed retirement as prepared, but its program is gone."""
     found = machines.fresh(5)
     stack = stacks.new(found)
     stack.up()
@@ -71,6 +92,14 @@ def test_members_that_a_killed_run_removed_can_return(machines: Machines, stacks
         killed_at(stack, "has left the cluster")
         stack.config["machines"] = [machine_config(machine) for machine in found]
         probe.mark("killed; set back, pulumi up")
+        stack.up()
+        assert_serves_all_members(found)
+
+        stack.config["machines"] = [machine_config(machine) for machine in found[:3]]
+        probe.mark("pulumi up, 5 to 3")
+        killed_in_retirement(stack, found[4])
+        stack.config["machines"] = [machine_config(machine) for machine in found]
+        probe.mark("killed in a retirement; set back, pulumi up")
         stack.up()
     assert process_ids(found[:3]) == before
     assert_serves_all_members(found)
@@ -152,35 +181,3 @@ def test_a_killed_rejoin_is_completed_after_a_reverted_edit(
     assert process_ids(found[:2]) == before
     assert_serves_all_members(found)
     stack.up("--expect-no-changes")
-
-
-def test_a_machine_of_a_killed_retirement_is_prepared_again(machines: Machines, stacks: Stacks, tmp_path: Path) -> None:
-    """Pulumi still counts it as prepared, but its program is gone."""
-    found = machines.fresh(5)
-    stack = stacks.new(found)
-    stack.up()
-    before = process_ids(found[:3])
-    retire = "'^/usr/bin/python3 -I /usr/local/lib/etcd-node/[^ ]* --answer retire'"
-    with probing(stack, found[:3], tmp_path, "A killed retirement set back") as probe:
-        stack.config["machines"] = [machine_config(machine) for machine in found[:3]]
-        probe.mark("pulumi up, 5 to 3")
-        running = stack.begin_up()
-        try:
-            stop = (
-                "renice -n -20 $$ >/dev/null; until test ! -e /etc/etcd/pki; do sleep 0.01; done; "
-                f"pkill -STOP -f {retire} || true"
-            )
-            found[4].run(["sudo", "-n", "sh", "-c", stop], timeout=120)
-        finally:
-            running.kill()
-        go_on = f"pkill -CONT -f {retire}; while pgrep -f {retire}; do sleep 0.1; done"
-        found[4].run(["sudo", "-n", "sh", "-c", go_on], timeout=60)
-        assert any(
-            found[4].run("test ! -e /usr/local/sbin/etcd-node", check=False).returncode == 0
-            for _ in every(0.2, seconds=10)
-        )
-        stack.config["machines"] = [machine_config(machine) for machine in found]
-        probe.mark("killed; set back, pulumi up")
-        stack.up()
-    assert process_ids(found[:3]) == before
-    assert_serves_all_members(found)

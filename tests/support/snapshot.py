@@ -4,11 +4,12 @@ import json
 import os
 import re
 import shlex
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
-from .stacks import REPO, Stack
+from .stacks import REPO
 
 DIRECTORY = REPO / "tests" / "snapshots"
 UPDATE = "UPDATE_SNAPSHOTS"
@@ -19,18 +20,18 @@ _SHOWN = 200
 _RANDOM = re.compile(r"-[0-9a-f]{7}$")
 
 
-def taken(stack: Stack, package: str) -> dict[str, Any]:
+def taken(preview: Mapping[str, Any], package: str) -> dict[str, Any]:
     """URN -> the resource in a preview.
 
     It has all inputs of the cloud's resources and of what is kept for a generation, and the verbs of commands. Other
     resources are only listed. Unknown values are marked, and the preview itself hides secrets.
 
     Args:
-        stack: was never up.
+        preview: output of `pulumi preview --json` for a stack that was never up.
         package: the cloud's.
     """
     found: dict[str, Any] = {}
-    for step in json.loads(stack.preview_json())["steps"]:
+    for step in preview["steps"]:
         if step["op"] != "create":
             continue
         state = step["newState"]

@@ -60,8 +60,8 @@ class Stack:
 
     quick: ClassVar[bool] = True
     """Whether runs omit what takes half of their CPU time and makes no difference to the tests: pip's list of packages,
-    and, unless a test may end the run, the state after every step. The CLI also runs at lower priority, so that it does
-    not disturb the machines and the client that measures them."""
+    Python's garbage collection, and, unless a test may end the run, the state after every step. The CLI also runs at
+    lower priority, so that it does not disturb the machines and the client that measures them."""
 
     def __init__(
         self,
@@ -175,13 +175,14 @@ class Stack:
         return dict(json.loads(self._stdout("stack", "output", "--json", "--show-secrets")))
 
     def export(self) -> dict[str, Any]:
-        """The state as in `pulumi stack export`, with secrets encrypted."""
-        return dict(json.loads(self._stdout("stack", "export")))
+        """The state as in `pulumi stack export`, with secrets encrypted; read from its file, without a run."""
+        state = json.loads(self._state_file.read_text())
+        return {"version": state["version"], "deployment": state["checkpoint"]["latest"]}
 
     def left(self, **outputs: Any) -> None:
         """Change the outputs of the last update; None removes one."""
-        state = self.export()
-        resources = state["deployment"].setdefault("resources", [])
+        state = json.loads(self._state_file.read_text())
+        resources = state["checkpoint"]["latest"].setdefault("resources", [])
         name = f"{self._project}-{self.directory.name}"
         urn = f"urn:pulumi:{self.directory.name}::{self._project}::pulumi:pulumi:Stack::{name}"
         if not any(resource["urn"] == urn for resource in resources):
@@ -189,9 +190,7 @@ class Stack:
         stack = next(resource for resource in resources if resource["urn"] == urn)
         there = {**stack.get("outputs", {}), **outputs}
         stack["outputs"] = {key: value for key, value in there.items() if value is not None}
-        file = self.directory / "state.json"
-        file.write_text(json.dumps(state))
-        self.pulumi("stack", "import", "--file", str(file))
+        self._state_file.write_text(json.dumps(state))
 
     def past_the_guard(self) -> None:
         """Set the override that the refusal of the present change prints, so that the machines decide."""
@@ -316,6 +315,7 @@ class Stacks:
         self._directory = directory
         self._environ = environment(directory / "engine")
         self._count = 0
+        self._empty: dict[str, Stack] = {}
 
     def new(self, found: Sequence[Machine], /, *, like: Stack | None = None, **config: Any) -> Stack:
         """A stack for these machines, not yet up. `config` adds or replaces keys; None removes a key.
@@ -337,6 +337,14 @@ class Stacks:
         self, project: str, files: Mapping[str, Path], config: Mapping[str, Any], like: Stack | None = None
     ) -> Stack:
         """A stack of another project: its files (name -> path) and its configuration."""
+        if project not in self._empty:
+            # The CLI creates one; all others begin with a copy.
+            self._empty[project] = self._new({}, files, project)
+        return self._new(config, files, project, like or self._empty[project])
+
+    def _new(
+        self, config: Mapping[str, Any], files: Mapping[str, Path], project: str, like: Stack | None = None
+    ) -> Stack:
         self._count += 1
         # The name occurs nowhere else in a state.
         return Stack(self._directory / f"test{self._count}", self._environ, config, files, project, like=like)

@@ -29,7 +29,7 @@ def test_a_skip_fails_in_ci_with_a_reason(tmp_path: Path, ci: str, said: int, ou
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *options, tmp_path],
         cwd=REPO,
-        env={**os.environ, "CI": ci},
+        env={**os.environ, "CI": ci, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
         timeout=60,
