@@ -1,6 +1,6 @@
-"""Pure planning: what each member is to be, and why an input is refused. Imports nothing of Pulumi.
+"""Pure planning: the specification of each member, and the checks of all input. Imports nothing of Pulumi.
 
-Everything here works on plain data, so that a mistake is refused at preview, before any machine is touched.
+Everything here works on plain data, so that a preview refuses mistakes before any machine is touched.
 """
 
 from .authorities import DEFAULT_AUTHORITY, AuthorityPlan

@@ -1,4 +1,4 @@
-"""Whether a certificate authority of the user's own can be trusted, and issue what a cluster needs.
+"""Whether a CA that the user gave can be trusted, and can issue a cluster's certificates.
 
 Standard library only.
 """
@@ -18,8 +18,8 @@ from .errors import Problem
 
 _HOUR = 3600
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----(.+?)-----END CERTIFICATE-----", re.DOTALL)
-# basicConstraints (2.5.29.19) with CA:TRUE in DER. OpenSSL also takes old certificates without it for authorities,
-# etcd does not, and Python's ssl does not show it.
+# basicConstraints (2.5.29.19) with CA:TRUE in DER. OpenSSL accepts old CA certificates without it, etcd does not, and
+# Python's ssl does not show it.
 _IS_AUTHORITY = re.compile(rb"\x06\x03\x55\x1d\x13(\x01\x01\xff)?\x04.\x30.\x01\x01\xff", re.DOTALL)
 _KEY_ID = b"\x06\x03\x55\x1d\x0e"  # subjectKeyIdentifier (2.5.29.14) in DER
 
@@ -34,16 +34,16 @@ def check_authority(
     issues: bool = True,
     private_key_name: str = "private_key",
 ) -> list[Problem]:
-    """Why this authority cannot issue the cluster's certificates; empty when it can. No message holds any of the key.
+    """Why this CA cannot issue the cluster's certificates; empty when it can. No message contains the key.
 
     Args:
-        certificate: the CA certificate, PEM, exactly one.
-        private_key: its private key, PEM, without a passphrase; None where it is only trusted, and not given.
-        validity_hours: lifetime of the certificates to be issued, in hours.
+        certificate: exactly one certificate, PEM.
+        private_key: its private key, PEM, without a passphrase; None: not given, the CA is only trusted.
+        validity_hours: lifetime of issued certificates, in hours.
         now: seconds since the epoch. Default: the clock.
-        key: the config key of the authority; problems are at `<key>.certificate` and `<key>.<private_key_name>`.
-        issues: it issues the certificates; else it is only trusted, and how long it lives is not asked: what it
-            issued ends with it, and an authority that is about to end must be one that can be replaced.
+        key: the config key of the CA; problems have `<key>.certificate` or `<key>.<private_key_name>`.
+        issues: False: the CA is only trusted, and its dates are not checked, because an expiring CA must remain
+            replaceable.
         private_key_name: the user's spelling of the field.
     """
     at = f"{key}.certificate"
@@ -54,21 +54,22 @@ def check_authority(
         der = base64.b64decode("".join(blocks[0].split()), validate=True)
         authorities = _authorities(der)
     except (ValueError, OSError):
-        rule = "The authority is exactly one X.509 certificate in PEM format"
-        given = "a text that is none" if len(blocks) < 2 else f"{len(blocks)} certificates"
-        return [Problem(at, given, rule, "Give one block from BEGIN CERTIFICATE to END CERTIFICATE")]
+        rule = "It must be exactly one X.509 certificate in PEM format"
+        given = "a text that is not one" if len(blocks) < 2 else f"{len(blocks)} certificates"
+        return [Problem(at, given, rule, "Set one block from BEGIN CERTIFICATE to END CERTIFICATE")]
     problems = [] if private_key is None else _check_key(certificate, private_key, f"{key}.{private_key_name}")
     if not authorities or not _IS_AUTHORITY.search(der):
         rule = (
-            "The certificate may sign others: basicConstraints CA:TRUE, and certificate signing if it states key usages"
+            "A CA certificate must be allowed to sign others: basicConstraints CA:TRUE, and certificate signing if it "
+            "has key usages"
         )
-        remedy = "Give the certificate of the authority, not one that it issued"
-        return [Problem(at, "a certificate that may not", rule, remedy), *problems]
+        remedy = "Set the certificate of the CA, not one that it issued"
+        return [Problem(at, "a certificate that cannot", rule, remedy), *problems]
     if authorities[0]["issuer"] != authorities[0]["subject"]:
-        # Python on the machines, unlike etcd, wants the whole chain, and a chain cannot be handed over.
-        rule = "The authority is a root: its certificate was issued by itself"
-        remedy = "Make a root for etcd alone; nobody else needs to trust it"
-        return [Problem(at, "a certificate that another authority issued", rule, remedy), *problems]
+        # Python on the machines, unlike etcd, needs the whole chain, and only one certificate can be given.
+        rule = "The CA must be a root, with a self-signed certificate"
+        remedy = "Create a root CA for etcd only; nothing else needs to trust it"
+        return [Problem(at, "a certificate that another CA issued", rule, remedy), *problems]
     if not issues:
         return problems
     return _check_dates(authorities[0], validity_hours, time.time() if now is None else now, at) + problems
@@ -89,14 +90,14 @@ def check_different(certificates: Mapping[str, str], key: str = "authorities") -
         der = base64.b64decode("".join(blocks[0].split())) if blocks else pem.encode()
         first = seen.setdefault(der, at)
         if first != at:
-            rule = f"Every authority has a certificate of its own; this is the one of {first}"
-            problems.append(Problem(at, "the same certificate", rule, f"Take one of the two out of {key}"))
+            rule = f"Every CA must have its own certificate; this is the one of {first}"
+            problems.append(Problem(at, "the same certificate", rule, f"Remove one of the two from {key}"))
             continue
         subject = _subject(_authorities(der)[0]) if blocks else pem
         first, told_apart = subjects.setdefault(subject, (at, _KEY_ID in der))
         if first != at and not (told_apart and _KEY_ID in der):
-            rule = f"Authorities are told apart by their subject or a subject key identifier; {first} has the same"
-            problems.append(Problem(at, subject, rule, "Make the new one with another subject"))
+            rule = f"CAs must differ in their subject or subject key identifier; {first} has the same"
+            problems.append(Problem(at, subject, rule, "Create the new CA with another subject"))
     return problems
 
 
@@ -105,7 +106,7 @@ def _subject(certificate: Mapping[str, Any]) -> str:
 
 
 def _authorities(der: bytes) -> list[dict[str, Any]]:
-    """The certificate, decoded, when it is an authority, else nothing. Raises OSError when it is no certificate."""
+    """The decoded certificate if it is a CA's, else nothing. Raises OSError when it is not a certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(cadata=der)
     return list(context.get_ca_certs())
@@ -116,22 +117,21 @@ def _check_dates(certificate: Mapping[str, Any], validity_hours: int, now: float
     subject = _subject(certificate)
     given = f"the certificate of {subject or 'nobody'}, valid from {_date(start)} to {_date(end)}"
     if start > now:
-        return [
-            Problem(
-                at, given, "The authority's certificate is valid by now", "Check the clock of this computer, or wait"
-            )
-        ]
+        rule = "The CA certificate must be valid already"
+        return [Problem(at, given, rule, "Check the clock of this computer, or wait")]
     if end <= now:
-        return [Problem(at, given, "The authority's certificate has not expired", "Give one that is still valid")]
+        return [Problem(at, given, "The CA certificate must not have expired", "Set one that is still valid")]
     hours = int(end - now) // _HOUR
     if hours < validity_hours:
-        rule = f"The authority outlives what it issues: that is valid for {validity_hours} hours, it has {hours} left"
-        return [Problem(at, given, rule, f"Give one that lives longer, or issue for at most {hours} hours")]
+        rule = (
+            f"The CA must outlive its certificates: they are valid for {validity_hours} hours, the CA for {hours} more"
+        )
+        return [Problem(at, given, rule, f"Set one that is valid longer, or issue for at most {hours} hours")]
     return []
 
 
 def _check_key(certificate: str, private_key: str, at: str) -> list[Problem]:
-    unusable = "The private key is in PEM format, without a passphrase, and strong enough for OpenSSL here"
+    unusable = "The private key must be in PEM format, without a passphrase, and strong enough for this OpenSSL"
     rule, remedy = unusable, "Convert it with: openssl pkey -in KEY"
 
     def no_passphrase() -> str:
@@ -144,10 +144,10 @@ def _check_key(certificate: str, private_key: str, at: str) -> list[Problem]:
     except ValueError:
         remedy = "Remove the passphrase with: openssl pkey -in KEY"
     except ssl.SSLError as error:
-        # The reason is one of OpenSSL's fixed names, never part of the input.
-        # The last one: there is no certificate for a key of this kind.
+        # The reason is one of OpenSSL's fixed names, never part of the input. The last one: no certificate has this
+        # kind of key.
         if error.reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"):
-            rule, remedy = "The private key belongs to the certificate", "Give the pair: both have the same public key"
+            rule, remedy = "The private key must belong to the certificate", "Set a pair with the same public key"
         elif error.reason:
             rule = f"{unusable} ({error.reason})"
     else:
@@ -157,7 +157,7 @@ def _check_key(certificate: str, private_key: str, at: str) -> list[Problem]:
 
 @contextmanager
 def _readable_by_nobody_else(text: str) -> Iterator[str]:
-    """Path of a file with the text, readable by this user alone, gone afterwards; in memory where the system can."""
+    """Path of a temporary file with the text, readable only by this user; in memory where the system can."""
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("authority")
         path = f"/proc/self/fd/{descriptor}"

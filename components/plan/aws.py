@@ -1,4 +1,4 @@
-"""What AWS's rules allow, as far as they can be known without asking it.
+"""The rules of AWS that can be checked offline.
 
 Sources: docs.aws.amazon.com/vpc (sizes of VPCs and subnets, reserved addresses, tags).
 """
@@ -31,52 +31,52 @@ _ROOT_GIB = (8, 16384)
 
 @dataclass(frozen=True)
 class AwsSubnet:
-    """The subnet of one zone."""
+    """The subnet of a zone."""
 
     zone: str
     range: str | None = None
-    """None: it follows from the zone's letter."""
+    """None: from the zone's letter."""
     id: str | None = None
-    """That of a subnet that exists; None: it is made."""
+    """ID of an existing subnet; None: it is created."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AwsSlot(CloudSlot):
-    """One slot and the machine that is wanted in it."""
+    """One slot and its desired machine."""
 
     instance_type: str
     image: str = DEFAULT_IMAGE
     ami: str | None = None
-    """Goes before the image."""
+    """Takes precedence over the image."""
     zone: str | None = None
-    """None: it follows from the name's number."""
+    """None: from the number in the name."""
 
 
 @dataclass(frozen=True)
 class AwsBastion:
-    """The bastion that is to be made."""
+    """The bastion to create."""
 
     instance_type: str
     image: str = DEFAULT_IMAGE
     ami: str | None = None
     subnet_id: str | None = None
-    """A subnet that exists and has a way to the internet; None: one is made for it."""
+    """ID of an existing subnet with internet access; None: a subnet is created."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AwsPlan(CloudPlan):
-    """Network and machines of one cluster; `check_aws` says whether they can be.
+    """Network and machines of one cluster; `check_aws` checks them.
 
-    An image by name is looked for in the architecture of the machine.
+    An image by name is searched for the architecture of the machine.
     """
 
     slots: Sequence[AwsSlot]
     subnets: Sequence[AwsSubnet]
     vpc_range: str = DEFAULT_VPC
     vpc_id: str | None = None
-    """That of a VPC that exists; None: it is made."""
+    """ID of an existing VPC; None: it is created."""
     region: str | None = None
-    """That of the provider, where it is known."""
+    """The provider's region; None: not known."""
     client_groups: Sequence[str] = ()
     nat_gateway: bool = False
     volume: AwsVolume | None = None
@@ -93,7 +93,7 @@ class AwsPlan(CloudPlan):
 
     @property
     def ranges(self) -> dict[str, ipaddress.IPv4Network]:
-        """Zone -> range of its subnet; a zone whose range cannot be is left out."""
+        """Zone -> range of its subnet; without zones whose range is not valid."""
         vpc = ranges.parse_range(self.vpc_range)
         found = {}
         for subnet in self.subnets:
@@ -106,7 +106,7 @@ class AwsPlan(CloudPlan):
 
     @property
     def edge_range(self) -> str | None:
-        """Range of the subnet of the bastion and the NAT gateway; None when none is made."""
+        """Range of the subnet for the bastion and the NAT gateway; None when none is created."""
         vpc = ranges.parse_range(self.vpc_range)
         if (
             self.vpc_id is not None
@@ -119,7 +119,7 @@ class AwsPlan(CloudPlan):
 
     @property
     def slot_zones(self) -> dict[str, str]:
-        """Slot -> its zone, for a plan without problems."""
+        """Slot -> zone, for a plan without problems."""
         return aws_zones.plan_zones(self.zones, [(slot.name, slot.zone) for slot in self.slots])
 
     @property
@@ -135,7 +135,7 @@ class AwsPlan(CloudPlan):
 
     @property
     def origins(self) -> dict[str, dict[str, str]]:
-        """Slot -> where its machine comes from, for a plan without problems."""
+        """Slot -> origin of its machine, for a plan without problems."""
         vpc = aws_network(vpc_id=self.vpc_id, vpc_range=self.vpc_range)
         subnets = {
             each.zone: aws_subnet(vpc, zone=each.zone, subnet_id=each.id, subnet_range=str(self.ranges[each.zone]))
@@ -151,10 +151,10 @@ class AwsPlan(CloudPlan):
 
 
 def aws_network(*, vpc_id: object, vpc_range: str) -> dict[str, str]:
-    """What all machines of a cluster on AWS have in common.
+    """The origin that all machines of a cluster on AWS share.
 
     Args:
-        vpc_id: that of a VPC that exists, left out unless it is a text by now; None: it is made.
+        vpc_id: ID of an existing VPC, ignored unless it is a text (known); None: it is created.
         vpc_range: its range.
     """
     vpc = {"vpc_id": MADE, "vpc_range": vpc_range} if vpc_id is None else known("vpc_id", vpc_id)
@@ -162,22 +162,22 @@ def aws_network(*, vpc_id: object, vpc_range: str) -> dict[str, str]:
 
 
 def aws_subnet(network: Origin, *, zone: str, subnet_id: object, subnet_range: str) -> dict[str, str]:
-    """What those of one zone have in common.
+    """The origin that all machines of one zone share.
 
     Args:
-        network: what all have in common.
-        zone: availability zone, whose name begins with its region.
-        subnet_id: ID of the subnet there, if it exists, left out unless it is a text by now; None: it is made.
+        network: the origin that all machines share.
+        zone: the availability zone.
+        subnet_id: ID of an existing subnet, ignored unless it is a text (known); None: it is created.
         subnet_range: its range.
     """
     return {**network, "zone": zone, **known("subnets", subnet_range if subnet_id is None else subnet_id)}
 
 
 def check_aws(plan: AwsPlan, spelled: Callable[[str], str] = str) -> list[Problem]:
-    """Every reason why this cannot be made; empty when nothing speaks against it offline.
+    """Every reason why this plan is not valid, as far as it can be checked offline; empty when there is none.
 
     Args:
-        plan: what is wanted.
+        plan: the desired machines.
         spelled: the user's spelling of an argument of the components, for the keys of the problems.
     """
     problems = _check_network(plan, spelled)
@@ -187,9 +187,11 @@ def check_aws(plan: AwsPlan, spelled: Callable[[str], str] = str) -> list[Proble
     if plan.volume is not None:
         problems += check_volume(plan.volume, spelled)
     if not _ROOT_GIB[0] <= plan.root_size <= _ROOT_GIB[1]:
-        rule = f"A root volume has {_ROOT_GIB[0]} to {_ROOT_GIB[1]} GiB, and room for its image"
+        rule = f"A root volume must have {_ROOT_GIB[0]} to {_ROOT_GIB[1]} GiB and space for its image"
         problems.append(
-            Problem(spelled("root_size"), shown(plan.root_size), rule, f"Leave it out for {DEFAULT_ROOT_SIZE}")
+            Problem(
+                spelled("root_size"), shown(plan.root_size), rule, f"Remove it for the default, {DEFAULT_ROOT_SIZE}"
+            )
         )
     return problems + _check_tags(plan.tags, spelled("tags"))
 
@@ -200,10 +202,10 @@ def _check_network(plan: AwsPlan, spelled: Callable[[str], str]) -> list[Problem
     zones_key = subnets if stated else spelled("zones")
     if not plan.subnets:
         if plan.vpc_id is not None:
-            rule = "In a VPC that exists, the subnets exist too"
-            return [Problem(subnets, "nothing", rule, f"State {subnets}: zone, range and id of each")]
-        rule = "A cluster has a subnet in at least one zone, best in three"
-        return [Problem(zones_key, "nothing", rule, "State three zones of the region")]
+            rule = "An existing VPC must have existing subnets"
+            return [Problem(subnets, "nothing", rule, f"Set {subnets}: zone, range and id of each")]
+        rule = "A cluster must have a subnet in at least one zone, better in three"
+        return [Problem(zones_key, "nothing", rule, "Set three zones of the region")]
     problems = aws_zones.check_zones(plan.zones, zones_key, plan.region)
     if stated:
         problems = [
@@ -219,13 +221,13 @@ def _check_network(plan: AwsPlan, spelled: Callable[[str], str]) -> list[Problem
     vpc = ranges.parse_range(plan.vpc_range)
     split = plan.edge_range is not None or any(subnet.range is None for subnet in plan.subnets)
     if split and plan.vpc_id is None and vpc is not None and vpc.prefixlen > aws_zones.SMALLEST_SPLIT and not problems:
-        rule = f"The range of the VPC is /{aws_zones.SMALLEST_SPLIT} or larger, to be split into a subnet for each zone"
+        rule = f"The range of the VPC must be /{aws_zones.SMALLEST_SPLIT} or larger, to have a subnet for each zone"
         problems.append(Problem(vpc_key, shown(plan.vpc_range), rule, f"Choose one like {DEFAULT_VPC}"))
     if problems:
         return problems
     beside = [(f"{subnets}[{index}].range", str(plan.ranges[each.zone])) for index, each in enumerate(plan.subnets)]
     if plan.edge_range is not None:
-        beside.insert(0, ("the subnet for the way in and out", plan.edge_range))
+        beside.insert(0, ("the subnet of the bastion and the NAT gateway", plan.edge_range))
     return ranges.check_overlaps(beside)
 
 
@@ -234,15 +236,15 @@ def _check_subnet(plan: AwsPlan, subnet: AwsSubnet, at: str, spelled: Callable[[
     if subnet.id is not None:
         problems += check_id(subnet.id, "subnet", f"{at}.id")
         if plan.vpc_id is None:
-            rule = "A subnet that exists is in a VPC that exists"
+            rule = "An existing subnet must be in an existing VPC"
             problems.append(Problem(f"{at}.id", shown(subnet.id), rule, f"Set {spelled('vpc_id')}, or remove it"))
     elif plan.vpc_id is not None:
-        rule = "In a VPC that exists, the subnets exist too"
+        rule = "An existing VPC must have existing subnets"
         problems.append(Problem(f"{at}.id", "nothing", rule, "Set it to the subnet's ID"))
     if subnet.range is None:
         if plan.vpc_id is not None:
-            rule = "The addresses of the slots follow from the range of their subnet"
-            problems.append(Problem(f"{at}.range", "nothing", rule, "Set it to the range that the subnet has"))
+            rule = "The range of an existing subnet must be set, because addresses of slots are derived from it"
+            problems.append(Problem(f"{at}.range", "nothing", rule, "Set it to the range of the subnet"))
         return problems
     problems += ranges.check_private_range(subnet.range, f"{at}.range", longest=aws_zones.SMALLEST)
     problems += _check_largest(subnet.range, f"{at}.range")
@@ -255,7 +257,7 @@ def _check_largest(text: str, key: str) -> list[Problem]:
     found = ranges.parse_range(text)
     if not isinstance(found, ipaddress.IPv4Network) or found.prefixlen >= aws_zones.LARGEST:
         return []
-    rule = f"The range is /{aws_zones.LARGEST} or smaller"
+    rule = f"The range must be /{aws_zones.LARGEST} or smaller"
     return [Problem(key, shown(text), rule, f"Choose one like {next(found.subnets(new_prefix=aws_zones.LARGEST))}")]
 
 
@@ -294,7 +296,7 @@ def _check_machine(
     else:
         problems += check_image(machine.image, f"{at}.image")
     if plan.architecture in (None, *ARCHITECTURES):
-        # What the user says of the images is of the members' images.
+        # The configured architecture is that of the members' images, not of the bastion's.
         known, image = plan.architecture if data else None, machine.ami or machine.image
         volume = data and plan.volume is not None
         problems += check_type(machine.instance_type, known, image, f"{at}.{said}", volume=volume)
@@ -305,18 +307,20 @@ def _check_bastion(plan: AwsPlan, spelled: Callable[[str], str]) -> list[Problem
     at = spelled("bastion")
     if plan.bastion is None:
         if plan.nat_gateway and plan.vpc_id is not None:
-            rule = "The routes of a VPC that exists stay as they are"
-            return [Problem(spelled("nat_gateway"), "true", rule, "Remove it; give the subnets a way out there")]
+            rule = "The program does not change the routes of an existing VPC"
+            return [
+                Problem(spelled("nat_gateway"), "true", rule, "Remove it, and route the subnets to the internet there")
+            ]
         return []
     problems = _check_machine(plan, plan.bastion, at, spelled, data=False)
     if plan.vpc_id is not None and plan.bastion.subnet_id is None:
-        rule = "In a VPC that exists, a bastion is made in a subnet that exists, with a way to the internet"
+        rule = "In an existing VPC, the bastion must be in an existing subnet with internet access"
         problems.append(Problem(f"{at}.{_last(spelled, 'subnet_id')}", "nothing", rule, "Set it to that subnet's ID"))
     if plan.bastion.subnet_id is not None:
         key = f"{at}.{_last(spelled, 'subnet_id')}"
         problems += check_id(plan.bastion.subnet_id, "subnet", key)
         if plan.vpc_id is None:
-            rule = "A subnet that exists is in a VPC that exists"
+            rule = "An existing subnet must be in an existing VPC"
             problems.append(Problem(key, shown(plan.bastion.subnet_id), rule, f"Set {spelled('vpc_id')}, or remove it"))
     return problems
 
@@ -335,10 +339,8 @@ def _check_access(plan: AwsPlan, spelled: Callable[[str], str]) -> list[Problem]
             Problem(spelled("nat_gateway"), "true", rule, f"Remove it, or set {spelled('public_ipv4')} to false")
         )
     if not plan.operators:
-        rule = "ssh, port 22, is open to those ranges alone from which the operator comes"
-        remedy = (
-            "Name the range of the computer that runs pulumi, like 203.0.113.7/32; of a bastion that exists, its own"
-        )
+        rule = "Only these ranges can reach ssh, port 22, and the operator needs it"
+        remedy = "Set the range of the computer that runs pulumi, like 203.0.113.7/32, or of an existing bastion"
         problems.append(Problem(spelled("operators"), "nothing", rule, remedy))
     return problems
 
@@ -348,9 +350,11 @@ def _check_tags(tags: Mapping[str, str], key: str) -> list[Problem]:
     for name, value in tags.items():
         at = f"{key}.{name}"
         if name in OWN_TAGS:
-            rule = f"The tags {', '.join(OWN_TAGS)} are set by the program"
+            rule = f"The program itself sets the tags {', '.join(OWN_TAGS)}"
             problems.append(Problem(at, shown(value), rule, "Choose another name"))
         elif name.lower().startswith("aws:") or not 1 <= len(name) <= 128 or len(value) > 256:
-            rule = "A tag's name has 1 to 128 characters and does not begin with aws:, its value has up to 256"
+            rule = (
+                "A tag's name must have 1 to 128 characters and not begin with aws:, its value at most 256 characters"
+            )
             problems.append(Problem(at, shown(value), rule, "Shorten it"))
     return problems

@@ -1,4 +1,4 @@
-"""What names of EC2 instance types, images and EBS volume types tell without asking AWS.
+"""The rules for EC2 instance types, images and EBS volume types that can be checked offline.
 
 Sources: docs.aws.amazon.com/ec2 (naming of instance types, instances built on Nitro) and docs.aws.amazon.com/ebs
 (limits of each volume type).
@@ -12,19 +12,19 @@ from .cloud import ARCHITECTURES
 from .errors import Problem, did_you_mean, shown
 
 DEFAULT_IMAGE = "debian-12"
-# Generations of before Nitro: their disks have no name in the guest that says which volume they are.
+# Families before Nitro: their guests cannot see which disk is which volume.
 _BEFORE_NITRO = re.compile(r"c[134]|m[1-4]|d2|f1|g2|g3s?|h1|i[23]|p[23]|r[34]|t[12]|x1e?")
 _TYPE = re.compile(r"([a-z][a-z0-9-]*)\.([a-z0-9-]+)", re.ASCII)
 
 
 @dataclass(frozen=True)
 class Image:
-    """Where the newest image of a distribution is found."""
+    """How to find the newest image of a distribution."""
 
     owner: str
-    """Account, or AWS's alias of one, whose images alone count."""
+    """Account (or AWS's alias) that must own the image."""
     names: Mapping[str, str]
-    """Architecture -> pattern of its name."""
+    """Architecture -> pattern of the image's name."""
 
 
 IMAGES: Mapping[str, Image] = {
@@ -35,7 +35,7 @@ IMAGES: Mapping[str, Image] = {
     ),
     "al2023": Image("amazon", {"amd64": "al2023-ami-2023.*-x86_64", "arm64": "al2023-ami-2023.*-arm64"}),
 }
-"""Name in the configuration -> where it is found."""
+"""Name in the configuration -> how to find it."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,10 @@ class VolumeRules:
     size: tuple[int, int]
     """GiB."""
     iops: tuple[int, int] | None = None
-    """What may be asked for; None: nothing may."""
+    """Allowed values; None: cannot be set."""
     iops_per_gib: int = 0
     throughput: tuple[int, int] | None = None
-    """MiB/s that may be asked for; None: nothing may."""
+    """Allowed values in MiB/s; None: cannot be set."""
     needs_iops: bool = False
 
 
@@ -58,7 +58,7 @@ VOLUME_TYPES: Mapping[str, VolumeRules] = {
     "io2": VolumeRules((4, 65536), (100, 256000), 1000, needs_iops=True),
     "io1": VolumeRules((4, 16384), (100, 64000), 50, needs_iops=True),
 }
-"""The types with solid state disks; the others are too slow for etcd."""
+"""The types on solid state disks; others are too slow for etcd."""
 _GP3_IOPS = 3000
 _IOPS_PER_MIB = 4
 
@@ -71,15 +71,15 @@ class AwsVolume:
     """GiB."""
     type: str = "gp3"
     iops: int | None = None
-    """None: what the type comes with."""
+    """None: the type's default."""
     throughput: int | None = None
-    """MiB/s; None: what the type comes with."""
+    """MiB/s; None: the type's default."""
 
 
 def architecture_of(instance_type: str) -> str | None:
-    """The architecture that the name of an instance type states; None when it is no such name.
+    """The architecture of an instance type, from its name; None when it is not a valid name.
 
-    `a1` and the families whose letters after the generation hold a `g` (for Graviton) are arm64.
+    `a1` and families with a `g` (Graviton) after the generation are arm64.
     """
     match = _TYPE.fullmatch(instance_type)
     if match is None:
@@ -91,81 +91,85 @@ def architecture_of(instance_type: str) -> str | None:
 
 
 def check_type(instance_type: str, architecture: str | None, image: str, key: str, *, volume: bool) -> list[Problem]:
-    """Why a machine cannot be of this type; empty when nothing speaks against it.
+    """Why a machine cannot have this type; empty when it can.
 
     Args:
         instance_type: the type.
-        architecture: that of the image, None when it is not known.
+        architecture: the image's architecture; None: not known.
         image: the image, for the message.
         key: the key of the type.
-        volume: whether a data volume is to be found in it.
+        volume: whether the machine has a data volume.
     """
     own = architecture_of(instance_type)
     if own is None:
-        rule = "An instance type is its family, a dot and its size"
+        rule = "An instance type must be a family, a dot and a size"
         return [Problem(key, shown(instance_type), rule, "Write it like t3.medium or m7g.large")]
     problems = []
     if architecture is not None and own != architecture:
-        rule = f"Image and machine fit together: {instance_type} is {own}, the image {image} is {architecture}"
+        rule = f"Image and machine must have the same architecture: {instance_type} is {own}, {image} is {architecture}"
         like = "m7g.large" if architecture == "arm64" else "m7i.large"
-        remedy = f"Choose an image for {own}, or an instance type of {architecture}, like {like}"
+        remedy = f"Choose an image for {own}, or an instance type for {architecture}, like {like}"
         problems.append(Problem(key, shown(instance_type), rule, remedy))
     family = instance_type.partition(".")[0]
     if volume and _BEFORE_NITRO.fullmatch(family) and not instance_type.endswith(".metal"):
-        rule = f"A machine finds its data volume by the volume's ID, which those of before Nitro ({family}) do not show"
+        rule = f"A machine must see the ID of its data volume, which families before Nitro ({family}) do not show"
         problems.append(Problem(key, shown(instance_type), rule, "Choose a newer family, like t3 or m7i"))
     return problems
 
 
 def check_image(image: str, key: str) -> list[Problem]:
-    """Why there is no such image; empty when there is."""
+    """Why this is not the name of an image; empty when it is."""
     if image in IMAGES:
         return []
     names = ", ".join(IMAGES)
-    remedy = did_you_mean(image, IMAGES) or "Choose one, or give the ID of any other as ami"
-    return [Problem(key, shown(image), f"Images that are found by name are {names}", remedy)]
+    remedy = did_you_mean(image, IMAGES) or "Choose one of them, or set ami to the ID of another image"
+    return [Problem(key, shown(image), f"The name of an image must be one of {names}", remedy)]
 
 
 def check_ami(ami: str, key: str) -> list[Problem]:
-    """Why this is no ID of an image; empty when it is one."""
+    """Why this is not an ID of an image; empty when it is one."""
     return check_id(ami, "ami", key)
 
 
 def check_id(text: str, prefix: str, key: str) -> list[Problem]:
-    """Why this is no ID of that kind; empty when it is one."""
+    """Why this is not an ID with that prefix; empty when it is one."""
     if re.fullmatch(rf"{prefix}-[0-9a-f]{{8}}(?:[0-9a-f]{{9}})?", text, re.ASCII):
         return []
-    rule = f"An ID of this kind is {prefix}- and 8 or 17 digits of 0-9 and a-f"
+    rule = f"This ID must be {prefix}- and 8 or 17 digits of 0-9 and a-f"
     return [Problem(key, shown(text), rule, "Copy it from the console")]
 
 
 def check_volume(volume: AwsVolume, spelled: Callable[[str], str]) -> list[Problem]:
-    """Why there is no such volume; empty when there is.
+    """Why AWS has no such volume; empty when it has.
 
     Args:
-        volume: what is wanted.
+        volume: the desired volume.
         spelled: the user's spelling of `volume.size` and the like.
     """
     rules = VOLUME_TYPES.get(volume.type)
     if rules is None:
         names = ", ".join(VOLUME_TYPES)
-        remedy = did_you_mean(volume.type, VOLUME_TYPES) or "Leave it out for gp3"
-        return [Problem(spelled("volume.type"), shown(volume.type), f"Types of volumes for etcd are {names}", remedy)]
-    problems = _within(volume.size, rules.size, "GiB", f"A volume of {volume.type} has", spelled("volume.size"))
+        remedy = did_you_mean(volume.type, VOLUME_TYPES) or "Remove it for gp3"
+        return [
+            Problem(spelled("volume.type"), shown(volume.type), f"The type of a volume must be one of {names}", remedy)
+        ]
+    problems = _within(volume.size, rules.size, "GiB", f"A volume of {volume.type} must have", spelled("volume.size"))
     key = spelled("volume.iops")
     if volume.iops is None:
         if rules.needs_iops:
-            rule = f"A volume of {volume.type} is asked for with its operations per second"
+            rule = f"A volume of {volume.type} must have its IOPS set"
             problems.append(Problem(key, "nothing", rule, "Set it, or choose gp3"))
     elif rules.iops is None:
-        rule = f"A volume of {volume.type} has the operations per second of its size"
-        problems.append(Problem(key, shown(volume.iops), rule, "Leave it out, or choose gp3"))
+        rule = f"The IOPS of {volume.type} follow from its size and cannot be set"
+        problems.append(Problem(key, shown(volume.iops), rule, "Remove it, or choose gp3"))
     else:
-        problems += _within(volume.iops, rules.iops, "IOPS", f"A volume of {volume.type} has", key)
+        problems += _within(volume.iops, rules.iops, "IOPS", f"A volume of {volume.type} must have", key)
         most = max(volume.size * rules.iops_per_gib, _GP3_IOPS if volume.type == "gp3" else 0)
         if not problems and volume.iops > most:
-            rule = f"A volume of {volume.type} has at most {rules.iops_per_gib} IOPS per GiB: {most} for {volume.size}"
-            problems.append(Problem(key, shown(volume.iops), rule, f"Set it to {most} or less, or make it larger"))
+            rule = (
+                f"A {volume.type} volume can have at most {rules.iops_per_gib} IOPS per GiB: {most} for {volume.size}"
+            )
+            problems.append(Problem(key, shown(volume.iops), rule, f"Set it to {most} or less, or increase the size"))
     return problems + _check_throughput(volume, rules, spelled("volume.throughput"))
 
 
@@ -173,12 +177,12 @@ def _check_throughput(volume: AwsVolume, rules: VolumeRules, key: str) -> list[P
     if volume.throughput is None:
         return []
     if rules.throughput is None:
-        rule = f"The throughput of {volume.type} cannot be chosen"
-        return [Problem(key, shown(volume.throughput), rule, "Leave it out, or choose gp3")]
-    problems = _within(volume.throughput, rules.throughput, "MiB/s", f"A volume of {volume.type} has", key)
+        rule = f"The throughput of {volume.type} cannot be set"
+        return [Problem(key, shown(volume.throughput), rule, "Remove it, or choose gp3")]
+    problems = _within(volume.throughput, rules.throughput, "MiB/s", f"A volume of {volume.type} must have", key)
     most = (volume.iops or _GP3_IOPS) // _IOPS_PER_MIB
     if not problems and volume.throughput > most:
-        rule = f"Each MiB/s takes {_IOPS_PER_MIB} IOPS: {volume.iops or _GP3_IOPS} are enough for {most}"
+        rule = f"Each MiB/s needs {_IOPS_PER_MIB} IOPS: {volume.iops or _GP3_IOPS} IOPS are enough for {most} MiB/s"
         remedy = f"Set it to {most} or less, or iops to {volume.throughput * _IOPS_PER_MIB} or more"
         problems.append(Problem(key, shown(volume.throughput), rule, remedy))
     return problems
@@ -188,4 +192,4 @@ def _within(value: int, limits: tuple[int, int], unit: str, subject: str, key: s
     low, high = limits
     if low <= value <= high:
         return []
-    return [Problem(key, shown(value), f"{subject} {low} to {high} {unit}", f"Choose {low}, or more as needed")]
+    return [Problem(key, shown(value), f"{subject} {low} to {high} {unit}", f"Set {low}, or more as needed")]

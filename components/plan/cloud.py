@@ -1,4 +1,4 @@
-"""Machines that a cloud makes: their slots, who may come to them and which way; what is the same on every cloud."""
+"""The plan of machines in a cloud, and the checks that are the same for all clouds."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -9,21 +9,21 @@ from .errors import Problem, did_you_mean, shown
 from .origin import Origin
 
 DEFAULT_USER = "etcd-operator"
-"""The operator's login, which the first boot makes."""
+"""The operator's login, created at first boot."""
 ARCHITECTURES = ("amd64", "arm64")
 BASTION = "bastion"
 
 
 @dataclass(frozen=True, kw_only=True)
 class CloudSlot:
-    """One slot and the machine that is wanted in it."""
+    """One slot and its desired machine."""
 
     name: str
     address: str | None = None
-    """None: it follows from the name's number."""
+    """None: from the number in the name."""
     generation: int = 1
     extra_names: Sequence[str] = ()
-    """Names in its certificates beside its own; `check_plan` judges them."""
+    """Names in its certificates besides its own; `check_plan` checks them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,23 +31,23 @@ class CloudPlan(ABC):
     """Network and machines of one cluster."""
 
     cluster: str
-    """Its name."""
+    """Name of the cluster."""
     slots: Sequence[CloudSlot]
     architecture: str | None = None
-    """That of the images, where the user says it."""
+    """Architecture of the images; None: not set."""
     operators: Sequence[str] = ()
-    """Ranges from which ssh comes."""
+    """Ranges with access to ssh."""
     clients: Sequence[str] = ()
-    """Ranges that may reach port 2379."""
+    """Ranges with access to port 2379."""
     metrics_clients: Sequence[str] = ()
-    """Ranges that may reach port 2381."""
+    """Ranges with access to port 2381."""
     open_to_the_world: bool = False
-    """The user has said that everybody may be among them."""
+    """The user allowed the whole internet in these ranges."""
     public_ipv4: bool = True
     bastion: object | None = None
-    """The bastion that is to be made."""
+    """The bastion to create."""
     through_another_bastion: bool = False
-    """The machines are reached through one that exists."""
+    """The machines are reached through an existing bastion."""
 
     @property
     @abstractmethod
@@ -57,29 +57,29 @@ class CloudPlan(ABC):
     @property
     @abstractmethod
     def origins(self) -> Mapping[str, Origin]:
-        """Slot -> where its machine comes from, for a plan without problems."""
+        """Slot -> origin of its machine, for a plan without problems."""
 
     @property
     @abstractmethod
     def on_volumes(self) -> bool:
-        """Whether there are volumes for etcd's data."""
+        """Whether etcd's data are on volumes."""
 
 
 def check_slots(plan: CloudPlan, key: str) -> list[Problem]:
-    """Why these slots cannot be, whatever the cloud; `key` is that of their list."""
+    """Why these slots are not valid on any cloud; `key` is the key of their list."""
     problems = []
     for index, slot in enumerate(plan.slots):
         if slot.generation < 1:
-            rule = "A generation is a whole number from 1 on"
-            problems.append(Problem(f"{key}[{index}].generation", shown(slot.generation), rule, "Leave it out for 1"))
+            rule = "A generation must be a whole number, at least 1"
+            problems.append(Problem(f"{key}[{index}].generation", shown(slot.generation), rule, "Remove it for 1"))
         if plan.bastion is not None and slot.name == BASTION:
-            rule = "With a bastion that is made here, no slot has its name"
+            rule = "A slot cannot have the name of the created bastion"
             problems.append(Problem(f"{key}[{index}].name", shown(slot.name), rule, "Choose another name for the slot"))
     return problems
 
 
 def check_access(plan: CloudPlan, spelled: Callable[[str], str], *, public: bool) -> list[Problem]:
-    """Why nobody, or everybody, could come to the machines; empty when those can who should.
+    """Why access to the machines would be impossible or open to everybody; empty otherwise.
 
     Args:
         plan: the cloud's plan.
@@ -88,8 +88,8 @@ def check_access(plan: CloudPlan, spelled: Callable[[str], str], *, public: bool
     """
     problems = []
     if plan.architecture is not None and plan.architecture not in ARCHITECTURES:
-        rule = f"An architecture is {' or '.join(ARCHITECTURES)}"
-        remedy = did_you_mean(plan.architecture, ARCHITECTURES) or "Leave it out, unless an image is given by its ID"
+        rule = f"An architecture must be {' or '.join(ARCHITECTURES)}"
+        remedy = did_you_mean(plan.architecture, ARCHITECTURES) or "Remove it, unless an image is set by its ID"
         problems.append(Problem(spelled("architecture"), shown(plan.architecture), rule, remedy))
     world_key = spelled("open_to_the_world")
     for name, ports, sources in (
@@ -101,10 +101,10 @@ def check_access(plan: CloudPlan, spelled: Callable[[str], str], *, public: bool
             sources, spelled(name), ports=ports, world=plan.open_to_the_world, world_key=world_key
         )
     if not public and plan.bastion is None and not plan.through_another_bastion:
-        rule = "A machine without a public address is reached through a bastion"
-        remedy = f"Set {spelled('bastion')} to have one made, or ssh.bastion to one that exists"
+        rule = "Machines without a public address need a bastion"
+        remedy = f"Set {spelled('bastion')} to create one, or ssh.bastion to an existing one"
         problems.append(Problem(spelled("public_ipv4"), "false", rule, remedy))
     if plan.bastion is not None and plan.through_another_bastion:
-        rule = "There is one way to the machines: a bastion that is made, or one that exists"
-        problems.append(Problem(spelled("bastion"), "a bastion", rule, "Remove it, or ssh.bastion"))
+        rule = "There can be only one bastion, a created or an existing one"
+        problems.append(Problem(spelled("bastion"), "a bastion", rule, "Remove it, or remove ssh.bastion"))
     return problems

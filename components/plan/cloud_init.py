@@ -1,10 +1,10 @@
-"""First boot: the user data that cloud-init reads. JSON, which is YAML too, so that nothing needs quoting."""
+"""First boot: the user data for cloud-init. JSON is valid YAML and needs no further quoting."""
 
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# cloud-init ends within that time, whatever the network does; `etcd-node prepare` looks at the clock once more.
+# Limit for the clock, so that cloud-init ends in any network; `etcd-node prepare` checks the clock again.
 _CLOCK_SECONDS = 60
 _CLOCK = (
     "for service in systemd-timesyncd chrony chronyd; do systemctl -q is-active $service || continue; "
@@ -49,12 +49,12 @@ WantedBy=multi-user.target
 """
 
 METADATA = ("169.254.169.254", "fd00:ec2::254")
-"""Where machines read their user data: both clouds, and AWS over IPv6."""
+"""Addresses of the metadata service: both clouds, and AWS over IPv6."""
 
 
-# A machine that dies while somebody waits for its answer says nothing any more, and sshd on the bastion never asks: the
-# one who waits would wait for ever. etcd-node says something once a minute; the wait for a first boot is silent for
-# 330 s at most. Not every sshd knows the setting.
+# If a machine dies, sshd on the bastion does not notice, and a client that waits for an answer would wait forever.
+# etcd-node prints something every minute; the wait for a first boot is silent for at most 330 s. Not every sshd has the
+# setting.
 _CHANNEL_SECONDS = 420
 _CHANNELS = (
     "file=/etc/ssh/sshd_config.d/external-etcd.conf; "
@@ -72,14 +72,14 @@ def template(
     *,
     bastion: bool = False,
 ) -> dict[str, Any]:
-    """Everything about a machine's first boot but its host key, which is a secret.
+    """The user data without the host key, which is a secret.
 
     Args:
-        user: the operator's login; may use sudo without a password.
-        authorized_keys: public keys with which to log in.
-        generation: that of the slot: another one is another user data, so the machine is replaced.
+        user: the operator's login, with sudo without a password.
+        authorized_keys: public keys of the operator.
+        generation: the slot's generation; another one changes the user data, so that the machine is replaced.
         units: name -> text of systemd units to start.
-        bastion: others are reached through this machine.
+        bastion: whether the machine is a bastion.
     """
     found: dict[str, Any] = {
         "users": [
@@ -111,23 +111,23 @@ def template(
 
 
 def default_route(gateway: str) -> dict[str, str]:
-    """The unit that gives a machine without a public address its way out."""
+    """The unit that gives a machine without a public address its default route."""
     return {"external-etcd-route.service": _ROUTE_UNIT.format(gateway=gateway)}
 
 
 def translation(network: str) -> dict[str, str]:
-    """The unit that makes a bastion the way out of its network."""
+    """The unit for NAT on a bastion, so that its network has internet access."""
     return {"external-etcd-nat.service": _NAT_UNIT.format(network=network)}
 
 
 def user_data(values: Mapping[str, Any], host_key: str, host_public_key: str) -> str:
-    """The user data: a template, and the host key that the machine is to have. Secret.
+    """The user data with the machine's host key. Secret.
 
     Args:
-        values: what `template` made.
+        values: from `template`.
         host_key: private host key, OpenSSH format.
         host_public_key: its public half, one line.
     """
-    # Sorted: what comes back out of a state has another order than what went in.
+    # Sorted, because Pulumi's state does not keep the order of keys.
     keys = {"ed25519_private": host_key, "ed25519_public": host_public_key.strip()}
     return "#cloud-config\n" + json.dumps({**values, "ssh_keys": keys}, indent=1, sort_keys=True) + "\n"

@@ -1,4 +1,4 @@
-"""How an input is refused: key, given value, rule and remedy, all problems of one input at once."""
+"""Refusals of input: each with key, given value, rule and remedy; all problems are reported at once."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ class Problem:
     """One reason to refuse an input."""
 
     key: str
-    """The key as the user wrote it, with its path: `machines[1].address`."""
+    """The key as the user writes it, with its path: `machines[1].address`."""
     value: str
-    """The given value as text; `shown` makes it. Never a secret."""
+    """The given value as text, from `shown`. Never a secret."""
     rule: str
-    """The rule that it breaks, a sentence without its full stop."""
+    """The broken rule, a sentence without its full stop."""
     remedy: str
     """What to do, a sentence without its full stop."""
 
@@ -25,7 +25,7 @@ class Problem:
 
 
 class PlanError(ValueError):
-    """An input was refused; `problems` holds every reason, in the order of the input, at least one."""
+    """An input was refused; `problems` has all reasons, at least one, in the order of the input."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems: tuple[Problem, ...] = tuple(problems)
@@ -41,7 +41,7 @@ def refuse(problems: Sequence[Problem]) -> None:
 
 
 def shown(value: object) -> str:
-    """A value as it may stand in a message: quoted, on one line, never a key; `nothing` for None."""
+    """The value for a message: quoted, on one line, never a private key; `nothing` for None."""
     if value is None:
         return "nothing"
     text = repr(value)
@@ -51,7 +51,7 @@ def shown(value: object) -> str:
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:
-    """`Did you mean 'x'?` when a known name is close to the given one, else empty."""
+    """`Did you mean 'x'?` if a known name is similar, else empty."""
     close = get_close_matches(given, list(known), n=1, cutoff=0.7)
     return f"Did you mean {close[0]!r}?" if close else ""
 

@@ -1,4 +1,4 @@
-"""Who may reach which port of a member: the one list from which cloud firewalls and the machines' own are made."""
+"""Firewall rules of a member: the one source for cloud firewalls and the machines' own."""
 
 import ipaddress
 from collections.abc import Sequence
@@ -8,19 +8,19 @@ from .ranges import parse_range
 
 SSH_PORT = 22
 Firewall = dict[str, list[str]]
-"""Port -> ranges that may reach it, sorted; a port with an empty list is closed to all but the machine itself."""
+"""Port -> ranges with access, sorted; with an empty list, only the machine itself has access."""
 
 
 def member_rules(
     members: Sequence[str], *, operators: Sequence[str] | None, clients: Sequence[str], metrics: Sequence[str]
 ) -> Firewall:
-    """The rules for every member of one cluster.
+    """The rules for every member of a cluster.
 
     Args:
         members: private addresses of all members.
-        operators: ranges from which ssh comes, that of a bastion included. None: ssh is left alone.
-        clients: ranges of those who use etcd: the control planes.
-        metrics: ranges of those who read metrics.
+        operators: ranges with access to ssh, including that of a bastion. None: no rule for ssh.
+        clients: ranges of etcd's clients, the control planes.
+        metrics: ranges with access to metrics.
     """
     ssh = {} if operators is None else {str(SSH_PORT): _sorted(operators)}
     return ssh | {
@@ -31,13 +31,13 @@ def member_rules(
 
 
 def outside(network: str) -> list[str]:
-    """Every address that is not in that private IPv4 network."""
+    """Ranges of all addresses outside that IPv4 network, including all of IPv6."""
     everywhere = ipaddress.IPv4Network("0.0.0.0/0")
     return [*map(str, everywhere.address_exclude(ipaddress.IPv4Network(network))), "::/0"]
 
 
 def _sorted(sources: Sequence[str]) -> list[str]:
-    """As ranges, without those that another one contains, in the order of addresses."""
+    """The ranges merged, in the order of addresses."""
     found = {range_ for text in sources if (range_ := parse_range(text)) is not None}
     kept: list[str] = []
     for version in (4, 6):

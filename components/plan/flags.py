@@ -1,7 +1,7 @@
-"""etcd's command line, rendered for its own minor version.
+"""etcd's command line for each minor version.
 
-Flags and not a config file or the environment: a flag that a version does not know stops etcd at once, while it
-ignores unknown settings in the other two (an upgrade to 3.7 would switch the corruption checks off without a word).
+Flags, not a config file or environment variables: etcd refuses to start with an unknown flag, but ignores unknown
+settings elsewhere. An upgrade to 3.7 would then silently turn the corruption checks off.
 """
 
 import re
@@ -14,58 +14,58 @@ from .versions import MINORS, EtcdVersion
 
 PKI_DIRECTORY = "/etc/etcd/pki"
 OWN_HEARTBEAT_MS, OWN_ELECTION_MS = 100, 1000
-"""What etcd takes when nothing is said."""
+"""etcd's defaults, in milliseconds."""
 LEAST_BEATS = 5
-"""So many heartbeats fit into an election timeout at least; etcd asks for that at its start."""
+"""An election timeout must be at least this many heartbeat intervals; etcd requires it at start."""
 DEFAULT_QUOTA = "2GiB"
 METRICS_LOOPBACK = "loopback"
 METRICS_PRIVATE = "private"
 METRICS_URL = addresses.url("127.0.0.1", addresses.METRICS_PORT, "http")
-"""Where the machine itself asks its member; metrics are always served there."""
+"""Metrics are always served here; the machine itself queries its member here."""
 
 _SUGGESTED_MAXIMUM = 8 * GIB
 _GATES = "feature-gates"
-# Both cost little and find a member whose data differ before it spreads them; all versions have them off by default.
+# Both are cheap and detect a member with different data before it spreads them; etcd has them off by default.
 _OUR_GATES = {"InitialCorruptCheck": "true", "CompactHashCheck": "true"}
 
-_LISTENS = "it follows from the member's address; change the address of the machine"
+_LISTENS = "it is derived from the member's address; change the address of the machine"
 _CERTIFICATES = (
-    "certificates are made and renewed by this program; see `certificates`, `authorities` and `peerAuthorities`"
+    "this program issues and renews the certificates; see `certificates`, `authorities` and `peerAuthorities`"
 )
-_TLS_ALWAYS = "clients and peers always show a certificate of the cluster's own authority; leave it out"
-_INITIAL = "how a cluster is bootstrapped or joined is decided on the machine; leave it out"
-_QUORUM = "it protects the quorum and is always on; leave it out"
-_DANGER = "it breaks the guarantees of the consensus protocol; leave it out"
-_ONE_DIRECTORY = "a member's data live in one directory, which is moved aside as a whole"
+_TLS_ALWAYS = "clients and peers must always present a certificate of the cluster's CAs; remove it"
+_INITIAL = "the machine decides whether it bootstraps or joins a cluster; remove it"
+_QUORUM = "it protects the quorum and is always on; remove it"
+_DANGER = "it breaks the guarantees of the consensus protocol; remove it"
+_ONE_DIRECTORY = "all data of a member are in one directory, which is moved aside as a whole"
 _NAMES = (
-    "every certificate of this program has names of its own, those of clients have none, and the program asks members "
-    "at both ports; leave it out"
+    "server and peer certificates differ per member, client certificates have no host names, and this program connects "
+    "to both ports; remove it"
 )
-_JOURNAL = "its log goes to the journal, which keeps it within limits; leave it out"
-_NO_SWAP = "its unit keeps its memory from being swapped out; leave it out"
-_NOT_A_MEMBER = "it belongs to the v2 proxy, which is no member; leave it out"
+_JOURNAL = "the log goes to the journal, which limits its size; remove it"
+_NO_SWAP = "etcd's unit already keeps its memory from being swapped out; remove it"
+_NOT_A_MEMBER = "it is for the v2 proxy, which is not a member; remove it"
 
-# Flag -> why it is not the user's to set, and what to use instead.
+# Flag -> why the user cannot set it; what to do instead.
 _API_V2 = (
-    "with API v2 a member no longer says whether it is ready, and its data cannot go on to etcd 3.6; leave it out and "
-    "use API v3"
+    "with API v2, a member does not report whether it is ready, and its data cannot be upgraded to etcd 3.6; remove it "
+    "and use API v3"
 )
 _OWNED = {
     "name": "it is the name of the machine; change that",
     "data-dir": f"{_ONE_DIRECTORY}; set `dataDirectory`",
-    "wal-dir": f"{_ONE_DIRECTORY}; leave it out and set `dataDirectory`",
+    "wal-dir": f"{_ONE_DIRECTORY}; remove it and set `dataDirectory`",
     "quota-backend-bytes": "it is checked against the memory of the machines; set `quota`",
-    "heartbeat-interval": "it is the same on all members; set `heartbeatIntervalMs`",
-    "election-timeout": "it is the same on all members; set `electionTimeoutMs`",
-    "listen-metrics-urls": "it follows from `metrics`; set that to `loopback` or `private`",
+    "heartbeat-interval": "it must be the same on all members; set `heartbeatIntervalMs`",
+    "election-timeout": "it must be the same on all members; set `electionTimeoutMs`",
+    "listen-metrics-urls": "it is derived from `metrics`; set that to `loopback` or `private`",
     "strict-reconfig-check": _QUORUM,
     "pre-vote": _QUORUM,
     "force-new-cluster": _DANGER,
     "unsafe-no-fsync": _DANGER,
-    "config-file": "etcd ignores all flags when there is one; leave it out",
+    "config-file": "with a config file, etcd ignores all flags; remove it",
     **dict.fromkeys(("enable-v2", "experimental-enable-v2v3"), _API_V2),
-    "version": "it makes etcd print and end; set the program's `version`",
-    "help": "it makes etcd print and end; leave it out",
+    "version": "with it, etcd prints and exits; set the program's `version`",
+    "help": "with it, etcd prints and exits; remove it",
     **dict.fromkeys(("listen-client-urls", "listen-peer-urls", "listen-client-http-urls"), _LISTENS),
     **dict.fromkeys(("advertise-client-urls", "initial-advertise-peer-urls"), _LISTENS),
     **dict.fromkeys(("cert-file", "key-file", "trusted-ca-file", "client-cert-file", "client-key-file"), _CERTIFICATES),
@@ -75,8 +75,8 @@ _OWNED = {
     **dict.fromkeys(("peer-cert-allowed-cn", "peer-cert-allowed-hostname", "client-cert-allowed-hostname"), _NAMES),
     **dict.fromkeys(("enable-log-rotation", "log-rotation-config-json"), _JOURNAL),
     **dict.fromkeys(("memory-mlock", "experimental-memory-mlock"), _NO_SWAP),
-    "v2-deprecation": "with it etcd starts over data of its v2 store and loses them; leave it out",
-    "enable-grpc-gateway": "the program itself asks members through it; leave it out",
+    "v2-deprecation": "with it, etcd starts with data in its v2 store and loses them; remove it",
+    "enable-grpc-gateway": "this program itself queries members through it; remove it",
     **dict.fromkeys(
         ("peer-skip-client-san-verification", "experimental-peer-skip-client-san-verification"), _TLS_ALWAYS
     ),
@@ -89,7 +89,7 @@ _VALUES = {
     "duration": (re.compile(r"0|(\d+(\.\d+)?(ns|us|µs|ms|s|m|h))+", re.ASCII), "a duration like 300ms, 5s or 1h30m"),
     "text": (re.compile(r"[^\x00-\x1f\x7f]*"), "a text without line breaks"),
 }
-# etcd takes any text for these on its command line and fails, or falls back, later.
+# etcd accepts any text for these on its command line, and fails or falls back later.
 _CHOICES = {
     "auto-compaction-mode": ("periodic", "revision"),
     "backend-bbolt-freelist-type": ("array", "map"),
@@ -115,9 +115,9 @@ def render_flags(
     user: Mapping[str, str] | None = None,
     peer_authorities: str = "ca.crt",
 ) -> dict[str, str]:
-    """All flags of one member in order, with their dashes; without those that bootstrap or join a cluster.
+    """All flags of one member in order, with dashes; without those for bootstrap and join.
 
-    Expects what `check_flags` and the other checks accepted.
+    Expects arguments that `check_flags` and the other checks accepted.
     """
     client = addresses.url(address, addresses.CLIENT_PORT)
     peer = addresses.url(address, addresses.PEER_PORT)
@@ -159,7 +159,7 @@ def render_flags(
 
 
 def _for_kubernetes(version: EtcdVersion) -> dict[str, str]:
-    """Defaults that differ from etcd's own, under the names of this version."""
+    """Defaults that differ from etcd's, with their names in this version."""
     # kube-apiserver's watch cache relies on frequent progress notifications; kubeadm sets the same 5 s.
     if version.series == "3.5":
         return {
@@ -174,7 +174,7 @@ def _for_kubernetes(version: EtcdVersion) -> dict[str, str]:
 
 
 def _successors(version: EtcdVersion, user: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
-    """The user's flags under the names that this version prefers, and the feature gates among them."""
+    """The user's flags and feature gates, with the names that this version prefers."""
     further: dict[str, str] = {}
     gates: dict[str, str] = {}
     for flag, value in user.items():
@@ -188,7 +188,7 @@ def _successors(version: EtcdVersion, user: Mapping[str, str]) -> tuple[dict[str
 
 
 def _successor(flag: str, series: str) -> str:
-    """The name without `experimental-` where this minor version has it, else the flag itself."""
+    """The name without `experimental-` if this minor version has it, else the flag itself."""
     plain = flag.removeprefix("experimental-")
     return plain if plain in known_flags.FLAGS[series] else flag
 
@@ -198,18 +198,18 @@ def _gates(text: str) -> dict[str, str]:
 
 
 def check_flags(version: EtcdVersion, user: Mapping[str, object], key: str = "flags") -> list[Problem]:
-    """Why these cannot be the user's flags for that version; empty when they can."""
+    """Why these flags are not valid for that version; empty when they are."""
     problems: list[Problem] = []
     seen: dict[str, str] = {}
     for flag, value in user.items():
         at = f"{key}.{flag}"
         found = _check_name(version, flag, at) or _check_value(version, flag, value, at)
-        # A name and its successor are one setting.
+        # A flag and its successor are the same setting.
         same = flag if version.series == "3.5" else known_flags.BECAME_GATES.get(flag, _successor(flag, version.series))
         names = [same, *(_gates(value) if flag == _GATES and isinstance(value, str) else [])]
         for name in names if not found else []:
             if seen.setdefault(name, flag) != flag:
-                rule = f"It is the same setting as {seen[name]!r}, which is given too"
+                rule = f"It is the same setting as {seen[name]!r}, which is set too"
                 found.append(Problem(at, shown(value), rule, "Keep one of the two"))
         problems += found
     if not problems:
@@ -222,17 +222,24 @@ def check_flags(version: EtcdVersion, user: Mapping[str, object], key: str = "fl
 def _check_name(version: EtcdVersion, flag: str, at: str) -> list[Problem]:
     if not isinstance(flag, str) or flag.startswith("-") or "_" in flag:
         plain = str(flag).lstrip("-").replace("_", "-").split("=", 1)[0]
-        return [Problem(at, shown(flag), "A flag is written without its leading dashes", f"Write {plain!r}")]
+        return [
+            Problem(
+                at,
+                shown(flag),
+                "A flag must be written without leading dashes and with - instead of _",
+                f"Write {plain!r}",
+            )
+        ]
     reason = _OWNED.get(flag) or next((why for prefix, why in _OWNED_PREFIXES.items() if _belongs(flag, prefix)), None)
     if reason is not None:
         rule, _, remedy = reason.rpartition("; ")
-        return [Problem(at, shown(flag), f"This flag is owned by the program: {rule}", remedy[0].upper() + remedy[1:])]
+        return [Problem(at, shown(flag), f"This flag cannot be set here: {rule}", remedy[0].upper() + remedy[1:])]
     known = known_flags.FLAGS[version.series]
     if flag in known:
         return []
     others = [series for series in MINORS if flag in known_flags.FLAGS[series]]
-    rule = f"etcd {version} has no such flag" + (f"; etcd {' and '.join(others)} has" if others else "")
-    return [Problem(at, shown(flag), rule, _instead(version, flag) or did_you_mean(flag, known) or "Leave it out")]
+    rule = f"etcd {version} does not have this flag" + (f"; etcd {' and '.join(others)} has it" if others else "")
+    return [Problem(at, shown(flag), rule, _instead(version, flag) or did_you_mean(flag, known) or "Remove it")]
 
 
 def _belongs(flag: str, prefix: str) -> bool:
@@ -240,10 +247,10 @@ def _belongs(flag: str, prefix: str) -> bool:
 
 
 def _instead(version: EtcdVersion, flag: str) -> str:
-    """What a flag of another minor version is called in this one; empty when it has no counterpart."""
+    """How this minor version calls a flag of another one; empty when it has no counterpart."""
     known = known_flags.FLAGS[version.series]
     if version.series == "3.5" and flag == _GATES:
-        return f"Feature gates exist from 3.6 on; their flags in 3.5: {', '.join(known_flags.BECAME_GATES)}"
+        return f"Feature gates exist from 3.6 on; their flags in 3.5 are {', '.join(known_flags.BECAME_GATES)}"
     if version.series != "3.5" and flag in known_flags.BECAME_GATES:
         return f"It is a feature gate now: {_GATES}: {known_flags.BECAME_GATES[flag]}=true"
     for other in (f"experimental-{flag}", flag.removeprefix("experimental-")):
@@ -255,13 +262,16 @@ def _instead(version: EtcdVersion, flag: str) -> str:
 def _check_value(version: EtcdVersion, flag: str, value: object, at: str) -> list[Problem]:
     pattern, wanted = _VALUES[known_flags.FLAGS[version.series][flag]]
     if not isinstance(value, str) or not pattern.fullmatch(value):
-        return [Problem(at, shown(value), f"The value of {flag!r} is {wanted}", f"Give {wanted}")]
+        return [Problem(at, shown(value), f"The value of {flag!r} must be {wanted}", f"Set {wanted}")]
     choices = _CHOICES.get(flag)
     if choices is not None and value not in choices:
         listed = " or ".join(repr(choice) for choice in choices)
         return [
             Problem(
-                at, shown(value), f"The value of {flag!r} is {listed}", did_you_mean(value, choices) or f"Give {listed}"
+                at,
+                shown(value),
+                f"The value of {flag!r} must be {listed}",
+                did_you_mean(value, choices) or f"Set {listed}",
             )
         ]
     refusal = flag_values.check_value(flag, known_flags.FLAGS[version.series][flag], value)
@@ -275,23 +285,23 @@ def _check_value(version: EtcdVersion, flag: str, value: object, at: str) -> lis
     for part in value.split(","):
         gate, _, switch = part.partition("=")
         if gate not in known:
-            remedy = did_you_mean(gate, known) or f"It has {', '.join(sorted(known))}"
-            problems.append(Problem(at, shown(part), f"etcd {version} has no such feature gate", remedy))
+            remedy = did_you_mean(gate, known) or f"Known gates are {', '.join(sorted(known))}"
+            problems.append(Problem(at, shown(part), f"etcd {version} does not have this feature gate", remedy))
         elif switch not in ("true", "false") or gate in names:
-            rule = "Feature gates are written Gate=true or Gate=false, each once, with commas between"
+            rule = "Feature gates must be written Gate=true or Gate=false, each once, separated by commas"
             problems.append(Problem(at, shown(part), rule, f"Write {gate}=true or {gate}=false"))
         names.append(gate)
     return problems
 
 
 def flag_warnings(version: EtcdVersion, user: Mapping[str, str]) -> list[str]:
-    """What to tell the user about accepted flags; complete sentences."""
+    """Warnings about accepted flags, in complete sentences."""
     found = []
     for flag in user:
         gone = known_flags.DEPRECATED[version.series].get(flag)
         plain = _successor(flag, version.series)
         if gone is not None:
-            found.append(f"flags.{flag}: deprecated in etcd {version.series}; etcd {gone} no longer has it.")
+            found.append(f"flags.{flag}: deprecated in etcd {version.series} and removed in etcd {gone}.")
         elif version.series != "3.5" and flag in known_flags.BECAME_GATES:
             gate = f"{_GATES}={known_flags.BECAME_GATES[flag]}={user[flag]}"
             found.append(f"flags.{flag}: deprecated in etcd {version.series}; passed on as --{gate}.")
@@ -301,22 +311,22 @@ def flag_warnings(version: EtcdVersion, user: Mapping[str, str]) -> list[str]:
 
 
 def quota_warnings(quota_bytes: int) -> list[str]:
-    """What to tell the user about an accepted quota; complete sentences."""
+    """Warnings about an accepted quota, in complete sentences."""
     if quota_bytes <= _SUGGESTED_MAXIMUM:
         return []
     return [
-        f"A quota of {quota_bytes} bytes is more than 8GiB, the maximum that etcd suggests; "
-        "defragmentation, snapshots and the start of a member take longer the larger the database is."
+        f"A quota of {quota_bytes} bytes is more than 8GiB, the maximum that etcd suggests. "
+        "With a larger database, defragmentation, snapshots and the start of a member take longer."
     ]
 
 
 def check_metrics(metrics: object, key: str = "metrics") -> list[Problem]:
-    """Why metrics cannot be served there; empty when they can."""
+    """Why metrics cannot be served this way; empty when they can."""
     choices = (METRICS_LOOPBACK, METRICS_PRIVATE)
     if metrics in choices:
         return []
-    rule = "Metrics are served on `loopback`, or on the `private` address too"
-    remedy = did_you_mean(str(metrics), choices) or "Give loopback or private"
+    rule = "Metrics can be served on `loopback` only, or on the `private` address too"
+    remedy = did_you_mean(str(metrics), choices) or "Set loopback or private"
     return [Problem(key, shown(metrics), rule, remedy)]
 
 
@@ -326,7 +336,7 @@ def check_timing(
     heartbeat_key: str = "heartbeat_interval_ms",
     election_key: str = "election_timeout_ms",
 ) -> list[Problem]:
-    """Why etcd cannot run with these times, None being its own default; empty when it can."""
+    """Why etcd cannot run with these timers, in ms; empty when it can. None: etcd's default."""
     problems = []
     for value, key in ((heartbeat_ms, heartbeat_key), (election_ms, election_key)):
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
@@ -334,8 +344,8 @@ def check_timing(
                 Problem(
                     key,
                     shown(value),
-                    "A time is a whole number of milliseconds, at least 1",
-                    "Give one, or leave it out",
+                    "A time must be a whole number of milliseconds, at least 1",
+                    "Set one, or remove it",
                 )
             )
     if problems or (heartbeat_ms is None and election_ms is None):
@@ -345,8 +355,8 @@ def check_timing(
     key = election_key if election_ms is not None else heartbeat_key
     value = shown(election_ms if election_ms is not None else heartbeat_ms)
     if election < LEAST_BEATS * heartbeat:
-        rule = f"The election timeout ({election} ms) is at least five times the heartbeat interval ({heartbeat} ms)"
+        rule = f"The election timeout ({election} ms) must be at least 5 times the heartbeat interval ({heartbeat} ms)"
         problems.append(Problem(key, value, rule, f"Set {election_key} to {10 * heartbeat}, or lower {heartbeat_key}"))
     if election > 50_000:
-        problems.append(Problem(key, value, "The election timeout is at most 50000 ms", f"Lower {election_key}"))
+        problems.append(Problem(key, value, "The election timeout must be at most 50000 ms", f"Lower {election_key}"))
     return problems

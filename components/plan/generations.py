@@ -1,4 +1,4 @@
-"""Generations: the one way to say that a machine is to be replaced, one machine of a cluster at a time."""
+"""Generations: raising one replaces a machine, and an update replaces only one machine of a cluster."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ def check_generations(previous: Mapping[str, int], wanted: Mapping[str, int], ke
     """Why these generations cannot follow those of the last update; empty when they can.
 
     Args:
-        previous: slot -> generation as the last update that succeeded left it; a slot that is new is not in it.
+        previous: slot -> generation after the last successful update; without new slots.
         wanted: slot -> generation.
         key: the key of the list of slots.
     """
@@ -18,17 +18,16 @@ def check_generations(previous: Mapping[str, int], wanted: Mapping[str, int], ke
     for name, generation in wanted.items():
         before = previous.get(name, generation)
         if generation < before:
-            rule = f"A generation only ever rises; that of {name} was {before} in the last update"
-            problems.append(
-                Problem(_at(key, name), str(generation), rule, f"Set it back to {before}, or to {before + 1}")
-            )
+            rule = f"A generation can only rise; in the last update, that of {name} was {before}"
+            remedy = f"Set it to {before}, or to {before + 1} to replace the machine"
+            problems.append(Problem(_at(key, name), str(generation), rule, remedy))
     if len(raised) > 1:
         said = ", ".join(f"{name} from {previous[name]} to {wanted[name]}" for name in raised)
         rule = (
-            "One update replaces one machine of a cluster: each has to be back, in step and healthy, before the next "
-            "one goes"
+            "One update can replace only one machine of a cluster, because its member must be back, caught up and "
+            "healthy before the next machine is deleted"
         )
-        remedy = f"Raise that of {raised[0]} alone, run pulumi up, then raise the next"
+        remedy = f"Raise only that of {raised[0]}, run pulumi up, then raise the next one"
         problems.append(Problem(_at(key, raised[1]), said, rule, remedy))
     return problems
 

@@ -1,4 +1,4 @@
-"""What Hetzner Cloud's rules allow, as far as they can be known without asking it.
+"""The rules of Hetzner Cloud that can be checked offline.
 
 Sources: docs.hetzner.com/cloud/networks/faq (zones, reserved addresses), docs.hetzner.cloud (ranges, labels, volumes),
 docs.hetzner.com/cloud/placement-groups (servers in a group).
@@ -32,7 +32,7 @@ SPREAD_LIMIT = 10
 _NETWORK_LONGEST = 24
 _SUBNET_LONGEST = 28
 _VOLUME_GB = (10, 10240)
-# Letters of a server type -> architecture of its CPUs; types of other letters are not judged.
+# Letters of a server type -> architecture of its CPUs; other types are not checked.
 _TYPES = {"cx": "amd64", "cpx": "amd64", "ccx": "amd64", "cax": "arm64"}
 _GATEWAY = "172.31.1.1"
 _OWN_LABELS = ("cluster", "etcd", "member")
@@ -41,7 +41,7 @@ _LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?", re.ASCII)
 
 @dataclass(frozen=True, kw_only=True)
 class HetznerSlot(CloudSlot):
-    """One slot and the machine that is wanted in it."""
+    """One slot and its desired machine."""
 
     location: str
     server_type: str
@@ -50,25 +50,25 @@ class HetznerSlot(CloudSlot):
 
 @dataclass(frozen=True)
 class HetznerBastion:
-    """The bastion that is to be made."""
+    """The bastion to create."""
 
     location: str
     server_type: str
     image: str = DEFAULT_IMAGE
     address: str | None = None
-    """None: the fifth of the subnet."""
+    """None: address 5 of the subnet."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class HetznerPlan(CloudPlan):
-    """Network and machines of one cluster; `check_hetzner` says whether they can be.
+    """Network and machines of one cluster; `check_hetzner` checks them.
 
-    Without an architecture, and where the name of an image does not say it, it is that of the server types.
+    The architecture of a machine is that in its image's name, else `architecture`, else that of its server type.
     """
 
     slots: Sequence[HetznerSlot]
     network_id: int | None = None
-    """That of a network that exists; None: it is made."""
+    """ID of an existing network; None: it is created."""
     network_range: str = DEFAULT_NETWORK
     subnet_range: str = DEFAULT_SUBNET
     public_ipv6: bool = False
@@ -87,7 +87,7 @@ class HetznerPlan(CloudPlan):
 
     @property
     def bastion_address(self) -> str | None:
-        """Private address of the bastion that is to be made."""
+        """Private address of the bastion to create."""
         subnet = ranges.parse_range(self.subnet_range)
         if self.bastion is None or not isinstance(subnet, ipaddress.IPv4Network):
             return None
@@ -100,7 +100,7 @@ class HetznerPlan(CloudPlan):
 
     @property
     def origins(self) -> dict[str, dict[str, str]]:
-        """Slot -> where its machine comes from, for a plan without problems."""
+        """Slot -> origin of its machine, for a plan without problems."""
         network = hetzner_network(
             network_id=self.network_id,
             network_range=self.network_range,
@@ -123,12 +123,12 @@ class HetznerPlan(CloudPlan):
 
 
 def hetzner_network(*, network_id: int | None, network_range: str, subnet_range: str, zone: str) -> dict[str, str]:
-    """What all machines of a cluster on Hetzner Cloud have in common.
+    """The origin that all machines of a cluster on Hetzner Cloud share.
 
     Args:
-        network_id: that of a network that exists; None: it is made.
+        network_id: ID of an existing network; None: it is created.
         network_range: its range.
-        subnet_range: range of the subnet that is made in it.
+        subnet_range: range of the subnet that is created in it.
         zone: network zone of the subnet.
     """
     made = {"network_id": MADE, "network_range": network_range}
@@ -137,28 +137,28 @@ def hetzner_network(*, network_id: int | None, network_range: str, subnet_range:
 
 
 def hetzner_machine(network: Origin, *, location: str, volume: int | None) -> dict[str, str]:
-    """The origin of one of them.
+    """The origin of one machine.
 
     Args:
-        network: what they have in common.
-        location: where it is wanted.
-        volume: size of its volume in GB; None: it has none.
+        network: the origin that all machines share.
+        location: its desired location.
+        volume: size of its volume in GB; None: no volume.
     """
     return on_volume({**network, "location": location}, volume)
 
 
 def check_hetzner(plan: HetznerPlan, spelled: Callable[[str], str] = str) -> list[Problem]:
-    """Every reason why this cannot be made; empty when nothing speaks against it offline.
+    """Every reason why this plan is not valid, as far as it can be checked offline; empty when there is none.
 
     Args:
-        plan: what is wanted.
+        plan: the desired machines.
         spelled: the user's spelling of an argument of the components, for the keys of the problems.
     """
     problems = _check_network(plan, spelled)
     problems += _check_slots(plan, spelled)
     problems += _check_access(plan, spelled)
     if plan.volume_size is not None and not _VOLUME_GB[0] <= plan.volume_size <= _VOLUME_GB[1]:
-        rule = f"A volume has {_VOLUME_GB[0]} to {_VOLUME_GB[1]} GB"
+        rule = f"A volume must have {_VOLUME_GB[0]} to {_VOLUME_GB[1]} GB"
         problems.append(Problem(spelled("volume_size"), shown(plan.volume_size), rule, "Choose 10 for most clusters"))
     problems += _check_labels(plan.labels, spelled("labels"))
     return problems
@@ -175,8 +175,8 @@ def _check_slots(plan: HetznerPlan, spelled: Callable[[str], str]) -> list[Probl
     key = spelled("slots")
     problems = check_slots(plan, key)
     if len(plan.slots) > SPREAD_LIMIT:
-        rule = f"A spread placement group holds at most {SPREAD_LIMIT} servers"
-        problems.append(Problem(key, f"{len(plan.slots)} slots", rule, "State 3 or 5"))
+        rule = f"A spread placement group can have at most {SPREAD_LIMIT} servers"
+        problems.append(Problem(key, f"{len(plan.slots)} slots", rule, "Configure 3 or 5"))
     zones: dict[str, str] = {}
     for index, slot in enumerate(plan.slots):
         at = f"{key}[{index}]"
@@ -186,11 +186,11 @@ def _check_slots(plan: HetznerPlan, spelled: Callable[[str], str]) -> list[Probl
             first = next(iter(zones), zone)
             zones.setdefault(zone, slot.location)
             if zone != first:
-                rule = f"All locations lie in one network zone; {zones[first]} is in {first}, {slot.location} in {zone}"
+                rule = f"Locations must be in one network zone; {zones[first]} is in {first}, {slot.location} in {zone}"
                 same = ", ".join(name for name, of in ZONES.items() if of == first)
                 problems.append(Problem(f"{at}.location", shown(slot.location), rule, f"Choose from {same}"))
         if len(f"{plan.cluster}-{slot.name}") > 63:
-            rule = "A server's name, <cluster>-<slot>, has at most 63 characters"
+            rule = "A server's name, <cluster>-<slot>, can have at most 63 characters"
             problems.append(Problem(f"{at}.name", shown(slot.name), rule, "Shorten one of the two"))
     if plan.bastion is not None:
         at = spelled("bastion")
@@ -200,12 +200,12 @@ def _check_slots(plan: HetznerPlan, spelled: Callable[[str], str]) -> list[Probl
 
 def _check_addresses(plan: HetznerPlan, spelled: Callable[[str], str]) -> list[Problem]:
     subnet, network = ranges.parse_range(plan.subnet_range), ranges.parse_range(plan.network_range)
-    # Without sound ranges there is nothing to compare with.
+    # Other checks report ranges that are not valid.
     if not isinstance(subnet, ipaddress.IPv4Network) or not isinstance(network, ipaddress.IPv4Network):
         return []
     if subnet.prefixlen > _SUBNET_LONGEST or network.prefixlen > _NETWORK_LONGEST:
         return []
-    reserved = {str(network[1]): "the network's gateway", _GATEWAY: "the gateway of the public side"}
+    reserved = {str(network[1]): "the network's gateway", _GATEWAY: "the gateway of the public interface"}
     problems = []
     if plan.bastion_address is not None:
         one = CloudSlot(name=BASTION, address=plan.bastion_address)
@@ -228,30 +228,31 @@ def _check_machine(
     problems = []
     if slot.location not in ZONES:
         remedy = did_you_mean(slot.location, ZONES) or f"Choose from {', '.join(ZONES)}"
-        rule = f"Locations of Hetzner Cloud are {', '.join(ZONES)}"
+        rule = f"The location must be one of {', '.join(ZONES)}"
         problems.append(Problem(f"{at}.{location_}", shown(slot.location), rule, remedy))
     match = re.fullmatch(r"([a-z]+)(\d+)", slot.server_type, re.ASCII)
     key = f"{at}.{type_.rpartition('.')[2]}"
     if match is None:
-        rule = "A server type is its letters and its number"
+        rule = "A server type must be letters and a number"
         problems.append(Problem(key, shown(slot.server_type), rule, "Write it like cax11 or cpx21"))
         return problems
     architecture = _TYPES.get(match[1])
     wanted = _named_architecture(slot.image) or (plan.architecture if own_architecture else None)
     if wanted is not None and wanted not in ARCHITECTURES:
-        return problems  # said once, for the whole plan
+        return problems  # `check_access` reports it once
     if architecture is not None and wanted is not None and architecture != wanted:
         rule = (
-            f"Image and server fit together: {slot.server_type} is {architecture}, the image {slot.image} is {wanted}"
+            f"Image and server must have the same architecture: {slot.server_type} is {architecture}, {slot.image} is "
+            f"{wanted}"
         )
         other = next(letters for letters, each in _TYPES.items() if each == wanted)
-        remedy = f"Choose an image for {architecture}, or a server type of {wanted}, like those of {other}"
+        remedy = f"Choose an image for {architecture}, or a server type for {wanted}, like those of {other}"
         problems.append(Problem(key, shown(slot.server_type), rule, remedy))
     return problems
 
 
 def _named_architecture(image: str) -> str | None:
-    """The architecture that an image's name states, if it does."""
+    """The architecture in an image's name; None: none is named."""
     words = re.split(r"[^a-z0-9]+", image.lower())
     if {"arm64", "aarch64", "arm"} & set(words):
         return "arm64"
@@ -261,8 +262,8 @@ def _named_architecture(image: str) -> str | None:
 def _check_access(plan: HetznerPlan, spelled: Callable[[str], str]) -> list[Problem]:
     problems = check_access(plan, spelled, public=plan.public_ipv4 or plan.public_ipv6)
     if not plan.operators and not plan.through_another_bastion:
-        rule = "ssh, port 22, is open to those ranges alone from which the operator comes"
-        remedy = "Name the range of the computer that runs pulumi, like 203.0.113.7/32"
+        rule = "Only these ranges can reach ssh, port 22, and the operator needs it"
+        remedy = "Set the range of the computer that runs pulumi, like 203.0.113.7/32"
         problems.append(Problem(spelled("operators"), "nothing", rule, remedy))
     return problems
 
@@ -272,9 +273,11 @@ def _check_labels(labels: Mapping[str, str], key: str) -> list[Problem]:
     for name, value in labels.items():
         at = f"{key}.{name}"
         if name in _OWN_LABELS:
-            rule = f"The labels {', '.join(_OWN_LABELS)} are set by the program"
+            rule = f"The program itself sets the labels {', '.join(_OWN_LABELS)}"
             problems.append(Problem(at, shown(value), rule, "Choose another name"))
         elif not _LABEL.fullmatch(name.rpartition("/")[2]) or (value and not _LABEL.fullmatch(value)):
-            rule = "Name and value of a label have up to 63 of A-Z, a-z, 0-9, -, _ and ., none of the three at an end"
-            problems.append(Problem(at, shown(value), rule, "Write it with those characters"))
+            rule = (
+                "Name and value of a label must have at most 63 of A-Z, a-z, 0-9, -, _ and ., and none of -_. at an end"
+            )
+            problems.append(Problem(at, shown(value), rule, "Use only these characters"))
     return problems

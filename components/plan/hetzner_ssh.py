@@ -1,7 +1,7 @@
-"""Hetzner Cloud: from where a machine lets ssh in by its own rules, and whether an update finds that way open.
+"""Hetzner Cloud: the ranges from which a machine's own firewall admits ssh, and whether an update can still log in.
 
-The rules of a machine come over ssh: in an update that changes the way in, ssh still meets those of the last update. A
-way that these do not admit would lock the operator out before the new rules are there.
+New rules reach a machine over ssh, so an update that changes the way in still meets the rules of the last update. If
+these do not admit the new way, the operator is locked out before the new rules arrive.
 """
 
 import ipaddress
@@ -15,40 +15,40 @@ from .firewall import SSH_PORT, member_rules, outside
 from .hetzner import HetznerPlan
 
 MADE = "made"
-"""Stands for a bastion that is made here."""
+"""Stands for a created bastion."""
 
 
 @dataclass(frozen=True)
 class WayIn:
-    """How ssh reaches the machines of a cluster, and what they let in."""
+    """How ssh reaches the machines of a cluster, and from where they admit it."""
 
     through: str
-    """`made`, host of the bastion that exists, or empty: directly."""
+    """`made`, the host of an existing bastion, or empty: directly."""
     admitted: tuple[str, ...]
-    """Ranges from which the machines let ssh in."""
+    """Ranges from which the machines admit ssh."""
 
     def data(self) -> dict[str, Any]:
-        """As plain data for an output."""
+        """As plain data for a stack output."""
         return {"through": self.through, "admitted": list(self.admitted)}
 
 
 def way_in(plan: HetznerPlan, other_bastion: str = "") -> WayIn:
-    """The way that a plan without problems has.
+    """The way in of a plan without problems.
 
     Args:
-        plan: what is wanted.
-        other_bastion: host of the bastion that exists, through which the machines are reached; empty: none does.
+        plan: the desired machines.
+        other_bastion: host of an existing bastion; empty: none.
     """
     through = MADE if plan.bastion is not None else other_bastion
     sources = list(plan.operators)
     if not through:
-        # Who comes to the public address is the firewall of Hetzner's business alone. Else an operator whose address
-        # has changed could open that one, and would stand before the machine's own.
+        # Hetzner's firewall alone protects the public address. Otherwise an operator with a new address could open that
+        # firewall and would still be locked out by the machine's own.
         sources += outside(plan.network_range)
     subnet = ranges.parse_range(plan.subnet_range)
     if isinstance(subnet, ipaddress.IPv4Network) and (not through or through == MADE):
-        # Also where there is no bastion yet, so that the machines know it when it comes; and beside one the operators,
-        # who need a way in when it goes.
+        # Even without a bastion, so that machines admit one that is added later. With a bastion, operators are admitted
+        # too, so that they can log in after it is removed.
         bastion = plan.bastion_address or str(subnet[5])
         sources += [] if bastion in plan.addresses.values() else [bastion]
     rules = member_rules([], operators=sources, clients=[], metrics=[])
@@ -56,17 +56,17 @@ def way_in(plan: HetznerPlan, other_bastion: str = "") -> WayIn:
 
 
 def read_way_in(data: Mapping[str, Any]) -> WayIn:
-    """The way that the last update has left in its output."""
+    """The way in from the output of the last update."""
     return WayIn(str(data["through"]), tuple(data["admitted"]))
 
 
 def check_way_in(before: WayIn, plan: HetznerPlan, wanted: WayIn, bastion: str, operators: str) -> list[Problem]:
-    """Why the machines of the last update would not let in who comes on the way of this one; empty when they do.
+    """Why machines with the rules of the last update would not admit this update; empty when they do.
 
     Args:
-        before: what the last update has left.
-        plan: what is wanted.
-        wanted: its way.
+        before: the way in of the last update.
+        plan: the desired machines.
+        wanted: their way in.
         bastion: the key of the bastion's object.
         operators: the key of the list of operators.
     """
@@ -80,8 +80,8 @@ def check_way_in(before: WayIn, plan: HetznerPlan, wanted: WayIn, bastion: str, 
     if not shut_out:
         return []
     rule = (
-        "The machines get new rules of who may log in over ssh, so the way there must be open by the rules of the last "
-        "update, and these do not admit it: you would be locked out"
+        "The rules of the last update must already admit the new way to the machines over ssh, and they do not: you "
+        "would be locked out"
     )
     remedy = f"Leave the bastion as it was, add {shut_out} to {operators} and run pulumi up; then make this change"
     return [Problem(key, shut_out, rule, remedy)]

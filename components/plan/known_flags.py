@@ -1,7 +1,7 @@
-"""Every flag that etcd knows, by minor version, with the kind of its value. Data only.
+"""All flags of etcd by minor version, with the kind of their value. Data only.
 
-Taken from `etcd --help` of 3.5.35, 3.6.16 and 3.7.3, and from what the binaries accept: the help of 3.7.3 still
-lists `discovery` and `discovery-proxy`, which it refuses. A test compares this file with the binaries.
+Sources: `etcd --help` of 3.5.35, 3.6.16 and 3.7.3, and the binaries: 3.7.3 refuses `discovery` and `discovery-proxy`,
+which its help still lists. A test compares this file with the binaries.
 """
 
 # (minor versions, kind of value, names without dashes)
@@ -170,7 +170,7 @@ GATES: dict[str, frozenset[str]] = {
     "3.6": frozenset(_GATES_FROM_3_6.split()),
     "3.7": frozenset(f"{_GATES_FROM_3_6} {_GATES_FROM_3_7}".split()),
 }
-"""Minor version -> feature gates that it knows."""
+"""Minor version -> its feature gates."""
 
 BECAME_GATES: dict[str, str] = {
     "experimental-compact-hash-check-enabled": "CompactHashCheck",
@@ -180,11 +180,11 @@ BECAME_GATES: dict[str, str] = {
     "experimental-stop-grpc-service-on-defrag": "StopGRPCServiceOnDefrag",
     "experimental-txn-mode-write-with-shared-buffer": "TxnModeWriteWithSharedBuffer",
 }
-"""Flags of 3.5 that are feature gates since 3.6; 3.6 still knows the flags too."""
+"""Flags of 3.5 -> feature gates from 3.6 on; 3.6 still accepts the flags."""
 
 DEPRECATED: dict[str, dict[str, str]] = {
     "3.5": {"enable-v2": "3.6", "experimental-enable-v2v3": "3.6"},
     "3.6": {"max-snapshots": "3.8", "v2-deprecation": "3.8"},
     "3.7": {"max-snapshots": "3.8", "v2-deprecation": "3.8"},
 }
-"""Minor version -> deprecated flag without a successor -> the minor version that no longer knows it."""
+"""Minor version -> deprecated flag without successor -> the minor version that removed it."""

@@ -1,31 +1,26 @@
-"""Where the machine of a slot comes from, and on what it stands: with another value of any of it, it is another one.
+"""The origin of a slot's machine: facts that, if they change, mean another machine.
 
-Plain data (fact -> text), which an update leaves for the guard of the next. Two machines are compared in what is known
-of both, so a fact that is added here is no change of a machine that an older program made.
+Plain data (fact -> text) that an update leaves for the guard of the next. Only facts that are known of both machines
+are compared, so a new fact here does not change a machine that an older program created.
 """
 
 from collections.abc import Mapping
 
 Origin = Mapping[str, str]
-"""Fact -> its value, nothing of it secret; what each fact means, and what it decides, is in `guard.origins`."""
+"""Fact -> value, without secrets; `guard.origins` says what a change of each fact means."""
 
 PLATFORM = "platform"
 EXISTS: Origin = {PLATFORM: "hosts"}
-"""A machine that Pulumi has not made."""
+"""A machine that Pulumi did not create."""
 MADE = "made"
-"""Stands for the ID of what Pulumi makes itself."""
+"""Stands for the ID of something that Pulumi creates."""
 
 
 def on_volume(origin: Origin, size: int | None) -> dict[str, str]:
-    """An origin with the machine's volume.
-
-    Args:
-        origin: all else.
-        size: of the volume, in GB or GiB as its cloud has it; None: there is none.
-    """
+    """The origin, with the size of the machine's volume in the cloud's unit (GB or GiB); None: no volume."""
     return {**origin, "volume": "" if size is None else str(int(size))}
 
 
 def known(fact: str, value: object) -> dict[str, str]:
-    """A fact that is known only if it is a text by now."""
+    """The fact if its value is a text; else (an `Output`, for example) it is not known yet."""
     return {fact: value} if isinstance(value, str) else {}

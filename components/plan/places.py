@@ -1,4 +1,4 @@
-"""Where data may be: judged for a member that is new there, said of one that has had them there."""
+"""Places of data directories: refused for a member that is new there, a warning for one that is there already."""
 
 from collections.abc import Callable, Mapping
 
@@ -9,14 +9,14 @@ from .sizes import check_place
 def check_places(
     directories: Mapping[str, str], before: Mapping[str, str], key: Callable[[int, str], str]
 ) -> tuple[list[Problem], list[str]]:
-    """Why members cannot have their data where they are wanted, and what to tell of those that have them there already.
+    """Checks where members have their data.
 
-    An earlier version accepted such places. A cluster that lives with one stays manageable.
+    Earlier versions accepted places that are refused now. A cluster that uses one must remain manageable.
 
     Args:
-        directories: member -> data directory, as it is wanted.
+        directories: member -> desired data directory.
         before: member -> data directory in the last update; empty before the first.
-        key: index in the list of members and data directory -> the user's key of the directory.
+        key: index of the member and data directory -> the user's key of the directory.
 
     Returns:
         Problems, and warnings in complete sentences.
@@ -27,8 +27,8 @@ def check_places(
         for problem in check_place(directory, key(index, directory)):
             if before.get(member) == directory:
                 warnings.append(
-                    f"The data of {member} are in {directory}, where no member begins any more. {problem.rule}. "
-                    f"Exchange {member} for a member of another name with its data in another directory."
+                    f"The data of {member} are in {directory}, which new members cannot use. {problem.rule}. "
+                    f"Replace {member} by a member with another name and another data directory."
                 )
             else:
                 problems.setdefault(problem.key, problem)

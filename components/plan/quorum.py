@@ -1,13 +1,13 @@
-"""Arithmetic of majorities."""
+"""Quorum arithmetic."""
 
 
 def quorum(members: int) -> int:
-    """How many of that many voting members must agree. Raises ValueError below one member."""
+    """The quorum of that many voters. Raises ValueError below one."""
     if members < 1:
-        raise ValueError(f"a cluster has at least one member, not {members}")
+        raise ValueError(f"a cluster must have at least one member, not {members}")
     return members // 2 + 1
 
 
 def tolerated(members: int) -> int:
-    """How many of that many voting members may be lost while the others still agree."""
+    """How many failures that many voters tolerate."""
     return members - quorum(members)

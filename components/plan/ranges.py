@@ -1,4 +1,4 @@
-"""Address ranges: are they what their key wants, do they overlap, is one inside another."""
+"""Checks of address ranges: notation, size, overlaps, containment."""
 
 import ipaddress
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ _PRIVATE = tuple(ipaddress.IPv4Network(text) for text in ("10.0.0.0/8", "172.16.
 
 
 def parse_range(text: object) -> Range | None:
-    """The range, None when the text is none; an address alone is the range of that one address."""
+    """The range, or None when the text is not one; a single address is a range of one address."""
     try:
         return ipaddress.ip_network(text if isinstance(text, str) else "")
     except ValueError:
@@ -20,10 +20,10 @@ def parse_range(text: object) -> Range | None:
 
 
 def check_range(text: object, key: str) -> list[Problem]:
-    """Why this is no address range; empty when it is one."""
+    """Why this is not an address range; empty when it is one."""
     if parse_range(text) is not None:
         return []
-    rule = "A range is written address/length, with no bit of the address set beyond the length"
+    rule = "A range must be written address/length, with no bit of the address set beyond the length"
     try:
         remedy = f"Write {ipaddress.ip_network(text if isinstance(text, str) else '', strict=False)}"
     except ValueError:
@@ -37,56 +37,56 @@ def check_private_range(text: object, key: str, *, longest: int) -> list[Problem
     Args:
         text: the range.
         key: the key that holds it.
-        longest: the longest prefix, that is the smallest network, allowed.
+        longest: the longest allowed prefix, that is the smallest network.
     """
     problems = check_range(text, key)
     found = parse_range(text)
     if found is None:
         return problems
     if not isinstance(found, ipaddress.IPv4Network) or not any(found.subnet_of(each) for each in _PRIVATE):
-        rule = "A private network lies in 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16"
+        rule = "A private network must be in 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16"
         return [Problem(key, shown(text), rule, "Choose a range like 10.1.0.0/16")]
     if found.prefixlen > longest:
-        rule = f"The range is /{longest} or larger"
+        rule = f"The range must be /{longest} or larger"
         return [Problem(key, shown(text), rule, f"Choose one like {found.supernet(new_prefix=longest)}")]
     return []
 
 
 def check_inside(inner: object, outer: object, key: str, outer_key: str) -> list[Problem]:
-    """Why the inner range does not lie in the outer; empty when it does, or when one of them is no range."""
+    """Why the inner range is not in the outer one; empty when it is, or when one of them is not a range."""
     small, large = parse_range(inner), parse_range(outer)
     if not isinstance(small, ipaddress.IPv4Network) or not isinstance(large, ipaddress.IPv4Network):
         return []
     if small.subnet_of(large):
         return []
-    rule = f"The subnet lies in the range of its network, {outer_key}: {large}"
-    return [Problem(key, shown(inner), rule, "Choose a part of it, or make the network's range larger")]
+    rule = f"The subnet must be in the range of its network, {outer_key}: {large}"
+    return [Problem(key, shown(inner), rule, "Choose a part of that range, or a larger range for the network")]
 
 
 def check_overlaps(ranges: Sequence[tuple[str, object]]) -> list[Problem]:
-    """Why these ranges cannot be beside each other; empty when no two overlap.
+    """Which ranges overlap.
 
     Args:
-        ranges: key and text of each; what is no range is left out.
+        ranges: key and text of each; texts that are not ranges are ignored.
     """
     known = [(key, text, range_) for key, text in ranges if (range_ := parse_range(text)) is not None]
     problems = []
     for (first_key, first_text, first), (key, text, range_) in combinations(known, 2):
         if first.version == range_.version and first.overlaps(range_):
-            rule = f"No two ranges overlap; {first_key} is {first_text}"
-            problems.append(Problem(key, shown(text), rule, "Choose a range that has nothing in common with it"))
+            rule = f"Ranges must not overlap; {first_key} is {first_text}"
+            problems.append(Problem(key, shown(text), rule, "Choose another range"))
     return problems
 
 
 def check_sources(texts: Sequence[object], key: str, *, ports: str, world: bool, world_key: str) -> list[Problem]:
-    """Why these cannot be who may reach some ports; empty when they can.
+    """Why these ranges cannot have access to some ports; empty when they can.
 
     Args:
         texts: ranges or addresses.
         key: the key of the list.
         ports: the ports, for the message.
-        world: the user has said that everybody may.
-        world_key: the key with which to say so.
+        world: the user allowed access from everywhere.
+        world_key: the key that allows it.
     """
     problems = []
     for index, text in enumerate(texts):
@@ -94,7 +94,7 @@ def check_sources(texts: Sequence[object], key: str, *, ports: str, world: bool,
         problems += check_range(text, at)
         found = parse_range(text)
         if found is not None and found.prefixlen == 0 and not world:
-            rule = f"{text} is everybody, and this opens {ports} to them"
-            remedy = f"Name the ranges that need it; if it is meant, set {world_key} to true"
+            rule = f"{text} is the whole internet, which must not reach {ports} by accident"
+            remedy = f"Set only the ranges that need access; if you mean it, set {world_key} to true"
             problems.append(Problem(at, shown(text), rule, remedy))
     return problems

@@ -1,4 +1,4 @@
-"""Addresses of slots: each follows from the slot's own name, so no other slot that comes or goes can change it."""
+"""Addresses of slots: each follows from its slot's name, so that adding or removing other slots does not change it."""
 
 import ipaddress
 import re
@@ -8,25 +8,25 @@ from .addresses import check_address
 from .cloud import CloudSlot
 from .errors import Problem, shown
 
-# The first ones of a subnet are for gateways, bastions and whatever else people put at its beginning.
+# The first addresses of a subnet are for gateways, bastions and the like.
 FIRST = 10
 
 
 def planned(subnet: ipaddress.IPv4Network, name: str) -> str | None:
-    """The address that belongs to a name with a number at its end: the subnet's tenth plus that number.
+    """The address for a name that ends in a number: address 10 of the subnet plus that number.
 
-    None for a name without a number, and where the subnet is too small for it.
+    None if the name has no number or the subnet is too small.
     """
     number = re.search(r"\d{1,6}$", name, re.ASCII)
     if number is None:
         return None
     offset = FIRST + int(number[0])
-    # The last one is the broadcast address.
+    # The last address is the broadcast address.
     return str(subnet[offset]) if offset < subnet.num_addresses - 1 else None
 
 
 def plan_addresses(subnet: ipaddress.IPv4Network, slots: Sequence[CloudSlot]) -> dict[str, str]:
-    """Slot -> address, given or planned; slots for which `check_addresses` has a complaint may be left out."""
+    """Slot -> address, given or planned; without slots that `check_addresses` refuses."""
     found = {slot.name: slot.address or planned(subnet, slot.name) for slot in slots}
     return {name: address for name, address in found.items() if address is not None}
 
@@ -37,9 +37,9 @@ def check_addresses(
     """Why these slots cannot have their addresses; empty when they can.
 
     Args:
-        subnet: where they are to be.
+        subnet: the subnet of all these slots.
         slots: the slots in order.
-        key: the key of their list; a problem is at `key[index].address`.
+        key: the key of their list; problems have `key[index].address`.
         reserved: address -> what it is for.
     """
     problems = []
@@ -48,8 +48,8 @@ def check_addresses(
         at = f"{key}[{index}].address"
         address = slot.address or planned(subnet, slot.name)
         if address is None:
-            rule = f"Without an address, a slot's name ends in a number for which {subnet} has room: {slot.name!r}"
-            problems.append(Problem(at, "nothing", rule, "Name it like etcd-1, or give it an address"))
+            rule = f"Without an address, a slot's name must end in a number that fits into {subnet}: {slot.name!r}"
+            problems.append(Problem(at, "nothing", rule, "Name the slot like etcd-1, or set its address"))
             continue
         wrong = check_address(address, at)
         problems += wrong
@@ -58,8 +58,8 @@ def check_addresses(
         problems += _check_place(subnet, address, at, reserved)
         first = taken.setdefault(address, slot.name)
         if first != slot.name:
-            rule = f"No two slots have the same address; {first} has it too"
-            remedy = "Give each slot an address of its own, or a name with a number of its own"
+            rule = f"Two slots cannot have the same address; {first} has it too"
+            remedy = "Give each slot its own address, or a name with its own number"
             problems.append(Problem(at, shown(address), rule, remedy))
     return problems
 
@@ -67,7 +67,7 @@ def check_addresses(
 def _check_place(subnet: ipaddress.IPv4Network, address: str, at: str, reserved: Mapping[str, str]) -> list[Problem]:
     ip = ipaddress.ip_address(address)
     if ip not in subnet:
-        rule = f"The address of a slot lies in the subnet, {subnet}"
+        rule = f"The address of a slot must be in the subnet, {subnet}"
         return [
             Problem(
                 at,

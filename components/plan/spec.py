@@ -1,4 +1,4 @@
-"""What each member is to be: plain data that `etcd-node` on the machine reads, one specification per member."""
+"""The specification of each member: plain data that `etcd-node` reads on the machine."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +13,7 @@ from .users import UserPlan, check_users
 from .versions import DEFAULT_VERSION, MINORS, EtcdVersion, check_version, parse, version_warnings
 
 Spec = dict[str, Any]
-"""The wanted state of one member, plain JSON data; `etcd-node` describes every key."""
+"""The desired state of one member, plain JSON data; `etcd-node` describes every key."""
 
 FORMAT = 1
 DEFAULT_DATA_DIRECTORY = "/var/lib/etcd"
@@ -51,76 +51,76 @@ class MemberPlan:
     """One slot of the cluster."""
 
     name: str
-    """Name of the member, a DNS label."""
+    """A DNS label."""
     address: str
     """Private IP address of the member."""
     data_directory: str = DEFAULT_DATA_DIRECTORY
-    """Directory of etcd's data on the machine, absolute."""
+    """Absolute path of etcd's data on the machine."""
     extra_names: Sequence[str] = ()
-    """DNS names and IP addresses that its server and peer certificates have beside its own."""
+    """DNS names and IP addresses in its server and peer certificates besides its own."""
 
 
 @dataclass(frozen=True)
 class ClusterPlan:
-    """The whole cluster; `check_plan` says whether it can be."""
+    """The whole cluster; `check_plan` checks it."""
 
     name: str
-    """Name of the cluster, a DNS label."""
+    """A DNS label."""
     members: Sequence[MemberPlan]
-    """The members in the order in which changes go through them: an odd number up to 7."""
+    """The members in the order in which changes are applied: an odd number up to 7."""
     program: str
     """Digest of the `etcd-node` that reads the specification."""
     version: str = DEFAULT_VERSION
     """Release of etcd, `X.Y.Z`."""
     release_mirror: str = releases.DEFAULT_MIRROR
-    """Address under which `v<version>/etcd-v<version>-linux-<arch>.tar.gz` is found, https or http."""
+    """https or http URL with `v<version>/etcd-v<version>-linux-<arch>.tar.gz` below it."""
     release_sha256: Mapping[str, str] = field(default_factory=dict)
-    """SHA-256 of the archive per architecture, `amd64` and `arm64`; without one, the release's SHA256SUMS holds."""
+    """Architecture, `amd64` or `arm64` -> SHA-256 of the archive. Default: from the release's SHA256SUMS."""
     release_proxy: str | None = None
-    """The proxy through which machines download releases: `http://host:port`. None: that of their environment."""
+    """Proxy for downloads on the machines: `http://host:port`. None: that of their environment."""
     quota: str | int = flags.DEFAULT_QUOTA
-    """Size of the database at which etcd stops taking writes: bytes, or a number with KiB, MiB or GiB."""
+    """Size of the database at which etcd rejects writes: bytes, or a number with KiB, MiB or GiB."""
     metrics: str = flags.METRICS_LOOPBACK
     """Where metrics are served: `loopback`, or `private` for the private address too."""
     flags: Mapping[str, str] = field(default_factory=dict)
-    """Further flags of etcd, name without dashes -> value."""
+    """Additional flags of etcd: name without dashes -> value."""
     heartbeat_interval_ms: int | None = None
-    """Time between heartbeats of the leader, in milliseconds. None: etcd's default, 100."""
+    """Milliseconds between heartbeats of the leader. None: etcd's default, 100."""
     election_timeout_ms: int | None = None
-    """Time without heartbeat before an election, in milliseconds. None: etcd's default, 1000."""
+    """Milliseconds without a heartbeat before an election. None: etcd's default, 1000."""
     authorities: Sequence[AuthorityPlan] = (AuthorityPlan(DEFAULT_AUTHORITY),)
-    """The certificate authorities that clients and servers trust."""
+    """The CAs that clients and servers trust."""
     issuer: str = DEFAULT_AUTHORITY
-    """Name of the authority that issues their certificates."""
+    """Name of the CA that issues their certificates."""
     peer_authorities: Sequence[AuthorityPlan] | None = None
-    """The certificate authorities that members trust among each other. None: the same, and the same issuer."""
+    """The CAs that peers trust. None: the same CAs and the same issuer."""
     peer_issuer: str = ""
-    """Name of the authority that issues the peer certificates. Of no meaning without `peer_authorities`."""
+    """Name of the CA that issues the peer certificates. Ignored without `peer_authorities`."""
     extra_names: Sequence[str] = ()
-    """DNS names and IP addresses that the server certificate of every member has beside its own."""
+    """DNS names and IP addresses in the server certificate of every member besides its own."""
     authentication: bool = False
-    """Whether etcd's own authentication is on: a client reaches what the user of its certificate's name may reach."""
+    """Whether etcd's authentication is on: the common name of a client's certificate is its user."""
     users: Sequence[UserPlan] = ()
-    """The users beside API servers and this program, which may do everything."""
+    """Users besides API servers and this program, which have full access."""
 
     @property
     def peers(self) -> tuple[list[str], str]:
-        """Names of the authorities that members trust among each other, and of the one that issues."""
+        """Names of the CAs that peers trust, and the name of their issuer."""
         if self.peer_authorities is None:
             return [each.name for each in self.authorities], self.issuer
         return [each.name for each in self.peer_authorities], self.peer_issuer
 
     @property
     def shares_authorities(self) -> bool:
-        """Whether peers trust the authorities of clients and servers, no other and no fewer."""
+        """Whether peers trust exactly the CAs of clients and servers."""
         return set(self.peers[0]) == {each.name for each in self.authorities}
 
 
 def check_plan(cluster: ClusterPlan, spelled: Callable[[str], str] = str) -> list[Problem]:
-    """Every reason why this cluster cannot be made; empty when it can.
+    """Every reason why this plan is not valid; empty when it is.
 
     Args:
-        cluster: the wanted cluster.
+        cluster: the plan.
         spelled: the user's spelling of an argument of `EtcdCluster`, for the keys of the problems.
     """
     members = spelled("members")
@@ -149,41 +149,41 @@ def check_plan(cluster: ClusterPlan, spelled: Callable[[str], str] = str) -> lis
     names = [member.name for member in cluster.members]
     problems += check_users(cluster.users, names, authentication=cluster.authentication, spelled=spelled)
     version = parse(cluster.version)
-    # Which flags there are is not known without a version.
+    # The valid flags depend on the version.
     if version is not None and version.series in MINORS:
         problems += flags.check_flags(version, cluster.flags, spelled("flags"))
     return problems
 
 
 def warnings(cluster: ClusterPlan) -> list[str]:
-    """What to tell the user about a cluster that can be made; complete sentences.
+    """Warnings about a valid plan, in complete sentences.
 
     Raises:
-        PlanError: the cluster cannot be made; holds every reason.
+        PlanError: the plan has problems.
     """
     version = _version(cluster)
     found = version_warnings(version) + flags.flag_warnings(version, cluster.flags)
     found += flags.quota_warnings(sizes.parse_bytes(cluster.quota))
     if cluster.users and cluster.shares_authorities:
         found.append(
-            "Peers trust the CA of the clients, so the certificate of each of the users speaks to the peer port, where "
-            "nobody asks for permissions: keep them from it by a firewall, or give the peers a CA of their own."
+            "Peers trust the CA of the clients, so the peer port accepts every user's certificate and checks no "
+            "permissions. Block users from the peer port by a firewall, or give the peers a separate CA."
         )
     if len(cluster.members) == 1:
-        found.append("One member stands the loss of none; three stand the loss of one.")
+        found.append("One member tolerates no failures; three tolerate one.")
     if cluster.release_mirror.startswith("http:") and not cluster.release_sha256:
         found.append(
-            f"{cluster.release_mirror}: archives and their checksums come over plain http, which anybody on the way "
-            "can change. State the SHA-256 of the archive."
+            f"{cluster.release_mirror}: archives and their checksums come over plain http, and anybody in between can "
+            "change them. Set the SHA-256 of the archive."
         )
     return found
 
 
 def member_specs(cluster: ClusterPlan) -> dict[str, Spec]:
-    """The specification of every member, name -> specification, in the order of the members; without initial members.
+    """Name -> specification of every member, in order, without initial members.
 
     Raises:
-        PlanError: the cluster cannot be made; holds every reason.
+        PlanError: the plan has problems.
     """
     version = _version(cluster)
     return {member.name: _member_spec(cluster, member, version) for member in cluster.members}
@@ -198,7 +198,7 @@ def _version(cluster: ClusterPlan) -> EtcdVersion:
 
 def _member_spec(cluster: ClusterPlan, member: MemberPlan, version: EtcdVersion) -> Spec:
     trusted, issuer = [authority.name for authority in cluster.authorities], cluster.issuer
-    # What is the same is said once, as it was before peers could have others.
+    # Only where they differ, so that the specification of older clusters does not change.
     differ = cluster.peers != (trusted, issuer)
     peers = dict(zip(("peer_trusted", "peer_issuer"), cluster.peers, strict=True)) if differ else {}
     extra = {each.name: split(each.extra_names)[1] for each in cluster.members}
@@ -229,7 +229,7 @@ def _member_spec(cluster: ClusterPlan, member: MemberPlan, version: EtcdVersion)
             heartbeat_interval_ms=cluster.heartbeat_interval_ms,
             election_timeout_ms=cluster.election_timeout_ms,
             user=cluster.flags,
-            # Where the lists are the same, it is the file that it was before there was another: no restart for a name.
+            # Shared lists use the old file name, so that older clusters do not restart for a name.
             peer_authorities="ca.crt" if cluster.shares_authorities else "peer-ca.crt",
         ),
         "trusted": trusted,
@@ -241,12 +241,12 @@ def _member_spec(cluster: ClusterPlan, member: MemberPlan, version: EtcdVersion)
 
 
 def client_urls(cluster: ClusterPlan) -> list[str]:
-    """The client URL of every member, in order: what an API server is given."""
+    """The client URL of every member, in order, for API servers."""
     return [addresses.url(member.address, addresses.CLIENT_PORT) for member in cluster.members]
 
 
 def with_users(spec: Mapping[str, Any], cluster: ClusterPlan) -> Spec:
-    """The specification that `health` reads: with the users, when authentication is on."""
+    """The specification for `health`: with the users when authentication is on."""
     if not cluster.authentication:
         return {**spec}
     users = {user.name: {"prefix": user.prefix, "permission": user.permission} for user in cluster.users}
@@ -254,21 +254,21 @@ def with_users(spec: Mapping[str, Any], cluster: ClusterPlan) -> Spec:
 
 
 def with_initial_cluster(spec: Mapping[str, Any], members: Sequence[str], token: str) -> Spec:
-    """The specification that `found` reads.
+    """The specification for `bootstrap`.
 
     Args:
         spec: the member's specification.
-        members: names of the members with which the cluster is bootstrapped.
-        token: etcd's initial cluster token; no two clusters share one.
+        members: names of the initial members.
+        token: etcd's initial cluster token, unique to this cluster.
     """
     return {**spec, "initial_members": list(members), "token": token}
 
 
 def spec_text(spec: Mapping[str, Any]) -> str:
-    """The specification as text for a preview: one setting a line, always in the same order.
+    """The specification as text for a preview: one setting per line, in a fixed order.
 
     Raises:
-        ValueError: the specification has a key of no meaning.
+        ValueError: the specification has an unknown key.
     """
     unknown = sorted(set(spec) - set(_ORDER))
     if unknown:

@@ -1,4 +1,4 @@
-"""Etcd's own users: clients beyond the API servers, each with the keys that it may read or write."""
+"""Users of etcd besides the API servers, each with the keys that it can read or write."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,10 +8,10 @@ from .errors import Problem, did_you_mean, shown
 
 PERMISSIONS = ("read", "write", "readwrite")
 API_SERVERS, PROGRAM = "kube-apiserver-etcd-client", "kube-etcd-healthcheck-client"
-"""Common names of the certificates of the API servers and of this program: root when authentication is on."""
+"""Common names of the client certificates of API servers and this program, which are root."""
 ROOTS = ("root", API_SERVERS, PROGRAM)
 OWN_KEYS = "external-etcd/"
-"""Prefix of the keys that this program has in etcd."""
+"""Prefix of this program's own keys in etcd."""
 
 _MOST = 200
 
@@ -21,11 +21,11 @@ class UserPlan:
     """One user of etcd."""
 
     name: str
-    """Its name, a DNS label: the common name of its certificate."""
+    """A DNS label, and the common name of its certificate."""
     prefix: str
-    """The keys that begin with it are the user's."""
+    """The user has access to all keys with this prefix."""
     permission: str
-    """What it may do with them: one of PERMISSIONS."""
+    """One of PERMISSIONS."""
 
 
 def check_users(
@@ -34,14 +34,14 @@ def check_users(
     """Why these cannot be the users of a cluster; empty when they can.
 
     Args:
-        users: in the user's order.
+        users: in the configured order.
         members: names of the members, which are the common names of their certificates.
-        authentication: whether etcd asks who a client is.
+        authentication: whether etcd's authentication is on.
         spelled: the user's spelling of an argument, for the keys of the problems.
     """
     key, problems = spelled("users"), []
     if users and not authentication:
-        rule = "Without authentication every certificate of the CA can do everything, whatever prefix it was made for"
+        rule = "Without authentication, every certificate of the CA gives full access, whatever its prefix"
         problems.append(
             Problem(key, ", ".join(user.name for user in users), rule, f"Set {spelled('authentication')} to true")
         )
@@ -50,11 +50,11 @@ def check_users(
         at = f"{key}[{index}]"
         problems += check_name(user.name, f"{at}.name")
         if user.name in names[:index]:
-            rule = "No two users can have the same name"
-            problems.append(Problem(f"{at}.name", shown(user.name), rule, "Give another name"))
+            rule = "Two users cannot have the same name"
+            problems.append(Problem(f"{at}.name", shown(user.name), rule, "Choose another name"))
         if user.name in (*ROOTS, *members):
-            rule = "The names root, of this program's certificates and of members are taken"
-            problems.append(Problem(f"{at}.name", shown(user.name), rule, "Give another name"))
+            rule = "A user cannot have the name root or that of a member or of a certificate of this program"
+            problems.append(Problem(f"{at}.name", shown(user.name), rule, "Choose another name"))
         problems += _check_prefix(user.prefix, f"{at}.prefix")
         if user.permission not in PERMISSIONS:
             rule = f"A permission must be one of {', '.join(PERMISSIONS)}"
@@ -68,6 +68,6 @@ def _check_prefix(prefix: str, key: str) -> list[Problem]:
         rule = f"A prefix must have 1 to {_MOST} printable ASCII characters, no spaces, and not begin with a dash"
         return [Problem(key, shown(prefix), rule, "Set it to the beginning of the user's keys, like /backup/")]
     if OWN_KEYS.startswith(prefix) or prefix.startswith(OWN_KEYS):
-        rule = f"The keys {OWN_KEYS}... belong to this program, and no user can have them"
+        rule = f"The keys {OWN_KEYS}... belong to this program, and no user can have access to them"
         return [Problem(key, shown(prefix), rule, "Set a prefix that does not cover them, like /backup/")]
     return []

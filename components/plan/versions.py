@@ -1,4 +1,4 @@
-"""Which releases of etcd this project installs."""
+"""The releases of etcd that this project installs."""
 
 import re
 from dataclasses import dataclass
@@ -14,17 +14,17 @@ _FLOOR = {"3.5": 24, "3.6": 0, "3.7": 0}
 _NEWEST = {"3.5": 35, "3.6": 16, "3.7": 3}
 MINORS = tuple(_FLOOR)
 
-# Lowest patch without a known defect that matters here; below it a warning names the defect.
+# Lowest patch without a known defect that matters here; for lower ones, a warning names the defect.
 # 3.5.26: members that were removed come back (etcd-io/etcd#20967) and block the upgrade to 3.6.
 # 3.6.11: a member cannot be added while another is down (etcd-io/etcd#21669); needed before an upgrade to 3.7.
 _ADVISED = {
     "3.5": (
         32,
-        "every member needs at least that before an upgrade to 3.6, and below 3.5.26 removed members can come back",
+        "an upgrade to 3.6 needs at least that on every member, and below 3.5.26 removed members can reappear",
     ),
     "3.6": (
         11,
-        "every member needs at least that before an upgrade to 3.7, and below it none is added while another is down",
+        "an upgrade to 3.7 needs at least that on every member, and below it none can join while another is down",
     ),
 }
 
@@ -47,7 +47,7 @@ class EtcdVersion:
 
 
 def parse(text: object) -> EtcdVersion | None:
-    """The version that the text names exactly as `X.Y.Z`, else None."""
+    """The version, if the text is exactly `X.Y.Z`, else None."""
     match = (
         re.fullmatch(r"(0|[1-9]\d{0,3})\.(0|[1-9]\d{0,3})\.(0|[1-9]\d{0,3})", text, re.ASCII)
         if isinstance(text, str)
@@ -64,9 +64,9 @@ def check_version(text: object, key: str = "version") -> list[Problem]:
         remedy = f"Newest known: {known}"
         if isinstance(text, str) and parse(text.strip().removeprefix("v")) is not None:
             remedy = f"Write {text.strip().removeprefix('v')}"
-        return [Problem(key, shown(text), "A version of etcd is written X.Y.Z, without a v", remedy)]
+        return [Problem(key, shown(text), "A version of etcd must be written X.Y.Z, without a v", remedy)]
     if version.series not in _FLOOR:
-        rule = f"Supported minor versions of etcd are {', '.join(MINORS)}"
+        rule = f"The minor version must be one of {', '.join(MINORS)}"
         return [Problem(key, shown(text), rule, f"Choose one of them; newest known: {known}")]
     if version.patch < _FLOOR[version.series]:
         floor = f"{version.series}.{_FLOOR[version.series]}"
@@ -82,13 +82,13 @@ def check_version(text: object, key: str = "version") -> list[Problem]:
 
 
 def supported() -> str:
-    """The minor versions of etcd that can be installed, in words."""
+    """The supported minor versions of etcd, in words."""
     said = [f"{series} ({series}.{patch} or newer)" if patch else series for series, patch in _FLOOR.items()]
     return f"{', '.join(said[:-1])} or {said[-1]}"
 
 
 def upgrade_floor(series: str) -> EtcdVersion | None:
-    """The lowest patch of this minor that every member needs before the next minor; None: there is none known."""
+    """The lowest patch of this minor that can be upgraded to the next minor; None: no limit is known."""
     advised = _ADVISED.get(series)
     return parse(f"{series}.{advised[0]}") if advised is not None else None
 
@@ -99,12 +99,12 @@ def newest(series: str) -> str:
 
 
 def version_warnings(version: EtcdVersion) -> list[str]:
-    """What to tell the user about an accepted version; complete sentences."""
+    """Warnings about an accepted version, in complete sentences."""
     found = []
     if version.patch > _NEWEST[version.series]:
         found.append(
-            f"etcd {version} is newer than {newest(version.series)}, the newest that this project was tested with; "
-            "a release that does not exist fails when a machine downloads it."
+            f"etcd {version} is newer than {newest(version.series)}, the newest tested release. "
+            "If it does not exist, the download on the machines fails."
         )
     advised = _ADVISED.get(version.series)
     if advised is not None and version.patch < advised[0]:

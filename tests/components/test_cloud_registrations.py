@@ -524,7 +524,7 @@ def test_the_operators_key_can_be_encrypted_or_in_an_agent(
 def test_raising_two_generations_is_refused_before_any_registration(cloud: Cloud, preview: bool) -> None:
     loaded = cloud.wanted("122")
     registered: list[Any] = []
-    with pytest.raises(config.ConfigError, match="One update replaces one machine"):
+    with pytest.raises(config.ConfigError, match="One update can replace only one machine"):
         registered += record(lambda: built(loaded, {"generations": FIRST}), preview).registrations
     assert registered == []
 
@@ -603,10 +603,10 @@ def test_outputs_name_the_network_the_machines_and_the_parts_for_cluster_api(clo
     ("change", "key", "rule"),
     [
         ({"subnets": []}, "subnets", "at least one zone"),
-        ({"subnets": [("a", "10.2.1.0/24"), ("b", "10.2.1.128/25")]}, "subnets[1].range", "No two ranges overlap"),
-        ({"subnets": [("a", "10.3.1.0/24")]}, "subnets[0].range", "lies in the range of its network"),
-        ({"edge_range": "10.2.1.0/25"}, "edge_range", "No two ranges overlap"),
-        ({"vpc_id": "vpc-0123456789abcdef0"}, "subnets[0].id", "the subnets exist too"),
+        ({"subnets": [("a", "10.2.1.0/24"), ("b", "10.2.1.128/25")]}, "subnets[1].range", "Ranges must not overlap"),
+        ({"subnets": [("a", "10.3.1.0/24")]}, "subnets[0].range", "must be in the range of its network"),
+        ({"edge_range": "10.2.1.0/25"}, "edge_range", "Ranges must not overlap"),
+        ({"vpc_id": "vpc-0123456789abcdef0"}, "subnets[0].id", "must have existing subnets"),
         ({"nat_gateway": True}, "edge_range", "A NAT gateway is in a subnet"),
     ],
 )
@@ -629,7 +629,7 @@ def test_the_network_component_refuses_invalid_arguments(change: dict[str, Any],
         ({"zone": "eu-central-1b"}, "slots.etcd-1.zone", "The network has subnets in eu-central-1a"),
         ({"volume": {"size": 20, "type": "st1"}}, "volume.type", "Types of volumes"),
         ({"public_ipv4": False}, "bastion", "reached through a bastion"),
-        ({"previous_generations": {"etcd-1": 2}}, "slots.etcd-1.generation", "only ever rises"),
+        ({"previous_generations": {"etcd-1": 2}}, "slots.etcd-1.generation", "can only rise"),
         ({"image": "windows"}, "image", "found by name"),
     ],
 )

@@ -104,8 +104,8 @@ def test_a_skipped_minor_is_one_diagnostic_that_proposes_updates(skipped: Run) -
     ]
     start = said.index("error: This change of the cluster test is refused; nothing was touched:")
     assert said[start + 1 : start + 5] == [
-        "version: given '3.7.3'. etcd goes up one minor version at a time, and the last update left 3.5.35. "
-        "Take the minors between 3.5 and 3.7 one after another.",
+        "version: given '3.7.3'. etcd can be upgraded by only one minor version at a time; the last update installed "
+        "3.5.35. Go through the minor versions between 3.5 and 3.7, one update each.",
         "These updates lead there, each with its own pulumi up:",
         "1. version: 3.6.16",
         "2. version: 3.7.3",
@@ -126,12 +126,12 @@ def test_an_accepted_change_is_announced_step_by_step(stack: Stack, key: Path) -
     assert run.code == 0, run.text
     steps = [line for line in diagnostics(run) if line[:1].isdigit()]
     assert steps == [
-        "1. prepare etcd-1, etcd-4, etcd-3: nothing stops [3 voters, 1 may be lost]",
-        "2. etcd-4 joins as a learner [3 voters, 1 may be lost]",
-        "3. etcd-4 becomes a voter [4 voters, 1 may be lost]",
-        "4. etcd-2 leaves; the leader last [3 voters, 1 may be lost]",
-        "5. check the health of all members [3 voters, 1 may be lost]",
-        "6. retire the machine of etcd-2 [3 voters, 1 may be lost]",
+        "1. prepare etcd-1, etcd-4, etcd-3: no member stops [3 voters, tolerates 1 failure]",
+        "2. etcd-4 joins as a learner [3 voters, tolerates 1 failure]",
+        "3. etcd-4 is promoted to voter [4 voters, tolerates 1 failure]",
+        "4. etcd-2 is removed [3 voters, tolerates 1 failure]",
+        "5. check the health of all members [3 voters, tolerates 1 failure]",
+        "6. retire the machine of etcd-2 [3 voters, tolerates 1 failure]",
     ]
 
 
@@ -151,7 +151,7 @@ def test_without_a_readable_last_update_the_machines_decide(
     run = previewed(stack, version="3.7.3")
     assert run.code == 0, run.text
     assert "to create" in run.text
-    assert "start etcd-1, etcd-2, etcd-3 together as a new cluster" in run.text
+    assert "bootstrap a new cluster of etcd-1, etcd-2, etcd-3" in run.text
     assert "compared with nothing" not in run.text
 
     stack.left(applied={"format": 99})

@@ -16,7 +16,7 @@ def test_a_refused_change_touches_nothing_and_announcements_are_true(
     found = machines.fresh(4)
     stack = stacks.new(found[:3], version="3.5.35")
     first = stack.up()
-    assert "start etcd-1, etcd-2, etcd-3 together as a new cluster" in first.text
+    assert "bootstrap a new cluster of etcd-1, etcd-2, etcd-3" in first.text
     assert stack.outputs()["applied"]["serial"] == 1
     assert "voters" not in stack.up("--expect-no-changes").text, "without a change there is no announcement"
 
@@ -40,7 +40,7 @@ def test_a_quota_below_the_database_is_refused_with_a_working_remedy(machines: M
     stack.up("--replace", "**-health")
     stack.config["quota"] = "32MiB"
     run = stack.preview(check=False)
-    _assert_refused(run, "at the last health check, and with a lower quota etcd takes no more writes")
+    _assert_refused(run, "at the last health check; with a lower quota, etcd rejects all writes")
     assert "pulumi up --replace '**-health' with the quota as it was" in run.text
 
     found[0].run(manual("The database is full (alarm NOSPACE)", found), root=True)
@@ -56,7 +56,9 @@ def _skip_a_minor(stack: Stack, found: list[Machine]) -> None:
     stack.config["version"] = "3.7.3"
     assert_as_in_the_manual(stack, "What the preview shows")
     for run in (stack.preview(check=False), stack.up(check=False)):
-        _assert_refused(run, "etcd goes up one minor version at a time, and the last update left 3.5.35")
+        _assert_refused(
+            run, "etcd can be upgraded by only one minor version at a time; the last update installed 3.5.35"
+        )
         assert "1. version: 3.6.16\n" in run.text
         assert "2. version: 3.7.3\n" in run.text
     assert process_ids(found) == before
@@ -84,9 +86,9 @@ def _replace_by_another_name(stack: Stack, found: list[Machine], scratch: Path) 
     running = process_ids([found[0], found[2]])
     assert_as_in_the_manual(stack, "Replace a member with one of another name")
     print("\n".join(announced := _announced(stack.preview())))
-    said = [text for text in announced if "etcd-4 becomes a voter" in text or "etcd-2 leaves" in text]
-    assert "[4 voters, 1 may be lost]" in said[0]
-    assert "[3 voters, 1 may be lost]" in said[1]
+    said = [text for text in announced if "etcd-4 is promoted to voter" in text or "etcd-2 is removed" in text]
+    assert "[4 voters, tolerates 1 failure]" in said[0]
+    assert "[3 voters, tolerates 1 failure]" in said[1]
     with probing(stack, [found[0], found[2]], scratch, "A member replaced by another name") as probe:
         probe.mark("pulumi up")
         run = stack.up()
@@ -105,7 +107,7 @@ def _override_once(stack: Stack, found: list[Machine]) -> None:
     """Members and version in one update: refused, done once with the override, which is void afterwards."""
     stack.config |= {"machines": [machine_config(found[0])], "version": "3.7.3"}
     refused = stack.preview(check=False)
-    _assert_refused(refused, "One update changes the version or the members, not both")
+    _assert_refused(refused, "One update can change the version or the members, not both")
     stack.config["override"] = "allow-000000000000"
     _assert_refused(stack.preview(check=False), "which was for another change")
 

@@ -53,8 +53,8 @@ def test_a_refusal_names_configuration_keys() -> None:
 def test_a_phase_of_a_ca_rotation_cannot_be_skipped() -> None:
     said = refusal(stack(authorities=[{"name": "2"}]), left(stack()))
     for text in (
-        "issuer: given '2'. An authority issues when every member and every client has trusted it for an update",
-        "authorities: given trusted 2, issuer 2. An authority is dropped when none of its certificates is in use",
+        "issuer: given '2'. A CA may issue certificates only after all members and clients have trusted it",
+        "authorities: given trusted 2, issuer 2. A CA can be removed only when none of its certificates is in use",
         "1. authorities: 1, 2\n",
         "2. issuer: 2\n",
         "3. authorities: 2\n",
@@ -100,7 +100,7 @@ def test_an_override_also_applies_to_the_platform() -> None:
 def test_an_unreadable_state_leaves_generations_to_the_platform(changes: dict[str, Any]) -> None:
     last = left(stack(), **changes)
     wanted = guard.compared(stack((2, 2, 1)), last)
-    with pytest.raises(config.ConfigError, match="One update replaces one machine of a cluster"):
+    with pytest.raises(config.ConfigError, match="One update can replace only one machine of a cluster"):
         guard.before(wanted, last)
 
 
@@ -160,8 +160,8 @@ def test_a_users_own_ca_is_also_the_peer_ca_by_default(own_authority: dict[str, 
 def test_peers_move_to_their_own_ca_in_three_updates() -> None:
     said = refusal(stack(peerAuthorities=PEERS), left(stack()))
     for text in (
-        "peerIssuer: given 'peer-1'. An authority issues when every member",
-        "peerAuthorities: given trusted peer-1, issuer peer-1. An authority is dropped when none of",
+        "peerIssuer: given 'peer-1'. A CA may issue certificates only after all members",
+        "peerAuthorities: given trusted peer-1, issuer peer-1. A CA can be removed only when none of",
         "1. peerAuthorities: 1, peer-1\n",
         "2. peerIssuer: peer-1\n",
         "3. peerAuthorities: peer-1\n",

@@ -77,10 +77,12 @@ def test_created_machines_cannot_become_existing_ones(platform: str, older: bool
     before = of(platform)
     (said,) = refusal(left(before, older=older), hosts(before))
     assert said.startswith(
-        "platform: given hosts. Another platform means other machines, and Pulumi deletes those that"
+        "platform: given hosts. Another platform means other machines, and Pulumi would delete those that"
     )
-    was = "one whose machines Pulumi makes" if older else platform
-    assert f"of etcd-1, etcd-2, etcd-3 was {was}. Set it back; docs/operations.md, 'To other machines" in said
+    was = "one whose machines Pulumi creates" if older else platform
+    assert (
+        f"of etcd-1, etcd-2, etcd-3 was {was}. Set it back; for a safe way to move, see docs/operations.md, 'To" in said
+    )
 
 
 def test_a_platform_change_is_refused() -> None:
@@ -96,9 +98,9 @@ OTHERS: list[tuple[str, dict[str, Any], dict[str, Any], list[str]]] = [
         "hetzner",
         {},
         {"networkId": 4711},
-        ["hetzner.networkId: given 4711. In another network there are other machines"],
+        ["hetzner.networkId: given 4711. Another network means other machines"],
     ),
-    ("hetzner", {"networkId": 4711}, {}, ["hetzner.networkId: given one that is made."]),
+    ("hetzner", {"networkId": 4711}, {}, ["hetzner.networkId: given created by Pulumi."]),
     ("hetzner", {"networkId": 4711}, {"networkId": 4712}, ["hetzner.networkId: given 4712."]),
     ("hetzner", {}, {"networkRange": "10.0.0.0/8"}, ["hetzner.networkRange: given 10.0.0.0/8."]),
     ("hetzner", {}, {"subnetRange": "10.1.1.0/25"}, ["hetzner.subnetRange: given 10.1.1.0/25."]),
@@ -110,7 +112,7 @@ OTHERS: list[tuple[str, dict[str, Any], dict[str, Any], list[str]]] = [
         {**VOLUME, "slots": [*SLOTS[:2], {"name": "etcd-3", "generation": 2, "location": "hel1"}]},
         ["hetzner.slots[2].location: given hel1. A volume cannot follow its machine"],
     ),
-    ("hetzner", VOLUME, {"volume": {"size": 10}}, ["hetzner.volume.size: given 10. A volume only ever grows"]),
+    ("hetzner", VOLUME, {"volume": {"size": 10}}, ["hetzner.volume.size: given 10. A volume can only grow"]),
     (
         "hetzner",
         VOLUME,
@@ -132,13 +134,13 @@ OTHERS: list[tuple[str, dict[str, Any], dict[str, Any], list[str]]] = [
             **EXISTING,
             "subnets": [*EXISTING["subnets"][:2], {**EXISTING["subnets"][2], "id": "subnet-0fedcba9876543210"}],
         },
-        ["aws.subnets: given subnet-0fedcba9876543210. In another subnet there is another machine"],
+        ["aws.subnets: given subnet-0fedcba9876543210. Another subnet means another machine"],
     ),
     (
         "aws",
         {"zones": None, "subnets": SUBNETS},
         {"zones": None, "subnets": [*SUBNETS[:2], {"zone": ZONES[2], "range": "10.2.3.0/25"}]},
-        ["aws.subnets: given 10.2.3.0/25. In another subnet there is another machine; in the last update the"],
+        ["aws.subnets: given 10.2.3.0/25. Another subnet means another machine; in the last update, the"],
     ),
     (
         "aws",
@@ -156,7 +158,7 @@ OTHERS: list[tuple[str, dict[str, Any], dict[str, Any], list[str]]] = [
         "aws",
         {},
         {"slots": [{"name": "etcd-1", "address": "10.2.1.99"}, *SLOTS[1:]]},
-        ["aws.slots[0].address: given '10.2.1.99'. A member keeps its address"],
+        ["aws.slots[0].address: given '10.2.1.99'. A member must keep its address"],
     ),
 ]
 

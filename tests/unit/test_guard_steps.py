@@ -11,10 +11,10 @@ from components.plan.guard.steps import Step, steps
 from .test_guard_properties import THREE, TRUST, state
 
 RAISED = {"etcd-1": 1, "etcd-2": 2, "etcd-3": 1}
-HEALTH = "check the health of all members [3 voters, 1 may be lost]"
-PREPARED = "prepare etcd-1, etcd-2, etcd-3: nothing stops [3 voters, 1 may be lost]"
+HEALTH = "check the health of all members [3 voters, tolerates 1 failure]"
+PREPARED = "prepare etcd-1, etcd-2, etcd-3: no member stops [3 voters, tolerates 1 failure]"
 LARGER = {"--quota-backend-bytes": "16"}
-RESTART = "restarts: --quota-backend-bytes [2 of 3 voters serve, none more may be lost]"
+RESTART = "restarts: --quota-backend-bytes [2 of 3 voters running, tolerates no further failure]"
 
 
 def cluster(names: list[str] | None = None, version: str = "3.6.16", **changes: Any) -> State:
@@ -32,31 +32,31 @@ ANNOUNCED: dict[str, tuple[State, State, list[str]]] = {
         cluster(["etcd-1"]),
         cluster(["etcd-1"], authentication=True, users={"reader": "read /x/"}),
         [
-            "prepare etcd-1: nothing stops [1 voter, none may be lost]",
-            "check the health of all members [1 voter, none may be lost]",
-            "the user reader gets: read /x/ [1 voter, none may be lost]",
-            "turn authentication on: root for API servers and this program, its keys for each user; every other "
-            "certificate reaches nothing [1 voter, none may be lost]",
+            "prepare etcd-1: no member stops [1 voter, tolerates no failure]",
+            "check the health of all members [1 voter, tolerates no failure]",
+            "grant user reader: read /x/ [1 voter, tolerates no failure]",
+            "turn authentication on: API servers and this program are root, each user has its own keys, all other "
+            "certificates have no access [1 voter, tolerates no failure]",
         ],
     ),
     "other users": (
         cluster(["etcd-1"], authentication=True, users={"reader": "read /x/", "writer": "write /x/"}),
         cluster(["etcd-1"], authentication=True, users={"reader": "read /y/"}),
         [
-            "prepare etcd-1: nothing stops [1 voter, none may be lost]",
-            "check the health of all members [1 voter, none may be lost]",
-            "remove the user writer: its certificate reaches no key any more [1 voter, none may be lost]",
-            "the user reader gets: read /y/, instead of: read /x/ [1 voter, none may be lost]",
+            "prepare etcd-1: no member stops [1 voter, tolerates no failure]",
+            "check the health of all members [1 voter, tolerates no failure]",
+            "remove user writer: its certificate loses all access [1 voter, tolerates no failure]",
+            "grant user reader: read /y/ (before: read /x/) [1 voter, tolerates no failure]",
         ],
     ),
     "authentication off": (
         cluster(["etcd-1"], authentication=True),
         cluster(["etcd-1"]),
         [
-            "prepare etcd-1: nothing stops [1 voter, none may be lost]",
-            "check the health of all members [1 voter, none may be lost]",
-            "turn authentication off: every certificate of the CAs can do everything, also those of former users "
-            "[1 voter, none may be lost]",
+            "prepare etcd-1: no member stops [1 voter, tolerates no failure]",
+            "check the health of all members [1 voter, tolerates no failure]",
+            "turn authentication off: every certificate of the CAs, also of a former user, gives full access "
+            "[1 voter, tolerates no failure]",
         ],
     ),
     "a downgrade": (
@@ -64,9 +64,12 @@ ANNOUNCED: dict[str, tuple[State, State, list[str]]] = {
         cluster(version="3.5.35"),
         [
             PREPARED,
-            "keep a snapshot of the data on the machine of etcd-1 [3 voters, 1 may be lost]",
-            "enable etcd's downgrade to 3.5 [3 voters, 1 may be lost]",
-            *(f"{name} restarts: etcd 3.6.16 -> 3.5.35 [2 of 3 voters serve, none more may be lost]" for name in THREE),
+            "save a snapshot of the data on the machine of etcd-1 [3 voters, tolerates 1 failure]",
+            "enable the downgrade to etcd 3.5 [3 voters, tolerates 1 failure]",
+            *(
+                f"{name} restarts: etcd 3.6.16 -> 3.5.35 [2 of 3 voters running, tolerates no further failure]"
+                for name in THREE
+            ),
             HEALTH,
         ],
     ),
@@ -74,21 +77,21 @@ ANNOUNCED: dict[str, tuple[State, State, list[str]]] = {
         cluster(["etcd-1"]),
         cluster(["etcd-1"], "3.6.11"),
         [
-            "prepare etcd-1: nothing stops [1 voter, none may be lost]",
-            "keep a snapshot of the data on the machine of etcd-1 [1 voter, none may be lost]",
-            "etcd-1 restarts: etcd 3.6.16 -> 3.6.11 [the only voter: no answer meanwhile]",
-            "check the health of all members [1 voter, none may be lost]",
+            "prepare etcd-1: no member stops [1 voter, tolerates no failure]",
+            "save a snapshot of the data on the machine of etcd-1 [1 voter, tolerates no failure]",
+            "etcd-1 restarts: etcd 3.6.16 -> 3.6.11 [the only voter: unavailable meanwhile]",
+            "check the health of all members [1 voter, tolerates no failure]",
         ],
     ),
     "growth": (
         cluster(["etcd-1"]),
         cluster(),
         [
-            "prepare etcd-1, etcd-2, etcd-3: nothing stops [1 voter, none may be lost]",
-            "etcd-2 joins as a learner [1 voter, none may be lost]",
-            "etcd-2 becomes a voter [2 voters, none may be lost]",
-            "etcd-3 joins as a learner [2 voters, none may be lost]",
-            "etcd-3 becomes a voter [3 voters, 1 may be lost]",
+            "prepare etcd-1, etcd-2, etcd-3: no member stops [1 voter, tolerates no failure]",
+            "etcd-2 joins as a learner [1 voter, tolerates no failure]",
+            "etcd-2 is promoted to voter [2 voters, tolerates no failure]",
+            "etcd-3 joins as a learner [2 voters, tolerates no failure]",
+            "etcd-3 is promoted to voter [3 voters, tolerates 1 failure]",
             HEALTH,
         ],
     ),
@@ -96,26 +99,27 @@ ANNOUNCED: dict[str, tuple[State, State, list[str]]] = {
         cluster(),
         cluster(["etcd-4", "etcd-2", "etcd-5"]),
         [
-            "prepare etcd-4, etcd-2, etcd-5: nothing stops [3 voters, 1 may be lost]",
-            "etcd-4 joins as a learner [3 voters, 1 may be lost]",
-            "etcd-4 becomes a voter [4 voters, 1 may be lost]",
-            "etcd-5 joins as a learner [4 voters, 1 may be lost]",
-            "etcd-5 becomes a voter [5 voters, 2 may be lost]",
-            "etcd-3 leaves; the leader last [4 voters, 1 may be lost]",
-            "etcd-1 leaves; the leader last [3 voters, 1 may be lost]",
+            "prepare etcd-4, etcd-2, etcd-5: no member stops [3 voters, tolerates 1 failure]",
+            "etcd-4 joins as a learner [3 voters, tolerates 1 failure]",
+            "etcd-4 is promoted to voter [4 voters, tolerates 1 failure]",
+            "etcd-5 joins as a learner [4 voters, tolerates 1 failure]",
+            "etcd-5 is promoted to voter [5 voters, tolerates 2 failures]",
+            "etcd-3 is removed; a leader is removed last [4 voters, tolerates 1 failure]",
+            "etcd-1 is removed; a leader is removed last [3 voters, tolerates 1 failure]",
             HEALTH,
-            "retire the machine of etcd-1 [3 voters, 1 may be lost]",
-            "retire the machine of etcd-3 [3 voters, 1 may be lost]",
+            "retire the machine of etcd-1 [3 voters, tolerates 1 failure]",
+            "retire the machine of etcd-3 [3 voters, tolerates 1 failure]",
         ],
     ),
     "a machine with its disk": (
         cluster(),
         cluster(generations=RAISED),
         [
-            "replace the machine of etcd-2 when all others are healthy [2 of 3 voters serve, none more may be lost]",
-            "prepare etcd-1, etcd-2, etcd-3: nothing stops [2 of 3 voters serve, none more may be lost]",
-            "the entry of etcd-2 leaves [2 voters, none may be lost]",
-            "etcd-2 joins anew and becomes a voter [3 voters, 1 may be lost]",
+            "replace the machine of etcd-2 once all others are healthy [2 of 3 voters running, tolerates no "
+            "further failure]",
+            "prepare etcd-1, etcd-2, etcd-3: no member stops [2 of 3 voters running, tolerates no further failure]",
+            "the old member etcd-2 is removed [2 voters, tolerates no failure]",
+            "etcd-2 joins again and is promoted to voter [3 voters, tolerates 1 failure]",
             HEALTH,
         ],
     ),
@@ -123,9 +127,10 @@ ANNOUNCED: dict[str, tuple[State, State, list[str]]] = {
         cluster(on_volumes=True),
         cluster(on_volumes=True, generations=RAISED),
         [
-            "replace the machine of etcd-2 when all others are healthy [2 of 3 voters serve, none more may be lost]",
-            "prepare etcd-1, etcd-2, etcd-3: nothing stops [2 of 3 voters serve, none more may be lost]",
-            "etcd-2 comes back with its data [3 voters, 1 may be lost]",
+            "replace the machine of etcd-2 once all others are healthy [2 of 3 voters running, tolerates no "
+            "further failure]",
+            "prepare etcd-1, etcd-2, etcd-3: no member stops [2 of 3 voters running, tolerates no further failure]",
+            "etcd-2 restarts with its data [3 voters, tolerates 1 failure]",
             HEALTH,
         ],
     ),
@@ -134,7 +139,7 @@ ANNOUNCED: dict[str, tuple[State, State, list[str]]] = {
         cluster(identities={"etcd-3": "new"}, flags=LARGER),
         [
             PREPARED,
-            "etcd-3 is looked at: it joins anew if its disk is empty [3 voters, 1 may be lost]",
+            "etcd-3 is checked: it joins again if its disk is empty [3 voters, tolerates 1 failure]",
             f"etcd-3 {RESTART}",
             f"etcd-1 {RESTART}",
             f"etcd-2 {RESTART}",
@@ -147,7 +152,7 @@ ANNOUNCED: dict[str, tuple[State, State, list[str]]] = {
         [
             PREPARED,
             *(
-                f"{name} restarts: trusts the authorities 1, 2 [2 of 3 voters serve, none more may be lost]"
+                f"{name} restarts: trusts CAs 1, 2 [2 of 3 voters running, tolerates no further failure]"
                 for name in THREE
             ),
             HEALTH,
@@ -158,10 +163,7 @@ ANNOUNCED: dict[str, tuple[State, State, list[str]]] = {
         cluster(),
         [
             PREPARED,
-            *(
-                f"{name} restarts: trusts the authorities 1 [2 of 3 voters serve, none more may be lost]"
-                for name in THREE
-            ),
+            *(f"{name} restarts: trusts CA 1 [2 of 3 voters running, tolerates no further failure]" for name in THREE),
             HEALTH,
         ],
     ),
@@ -171,7 +173,7 @@ ANNOUNCED: dict[str, tuple[State, State, list[str]]] = {
         [
             PREPARED,
             *(
-                f"{name} restarts: trusts the authorities 1, 2 for peers [2 of 3 voters serve, none more may be lost]"
+                f"{name} restarts: trusts CAs 1, 2 for peers [2 of 3 voters running, tolerates no further failure]"
                 for name in THREE
             ),
             HEALTH,
@@ -182,7 +184,8 @@ ANNOUNCED: dict[str, tuple[State, State, list[str]]] = {
         cluster(peer_trusted=TRUST[1][0], peer_issuer="2"),
         [
             PREPARED,
-            "the certificates of peers are issued by 2: read again without a restart [3 voters, 1 may be lost]",
+            "CA 2 issues the certificates of peers: members reload them without a restart "
+            "[3 voters, tolerates 1 failure]",
             HEALTH,
         ],
     ),
@@ -191,7 +194,7 @@ ANNOUNCED: dict[str, tuple[State, State, list[str]]] = {
         cluster(trusted=TRUST[1][0], issuer="2"),
         [
             PREPARED,
-            "all certificates are issued by 2: read again without a restart [3 voters, 1 may be lost]",
+            "CA 2 issues all certificates: members reload them without a restart [3 voters, tolerates 1 failure]",
             HEALTH,
         ],
     ),
@@ -208,8 +211,8 @@ def test_the_announcement_lists_the_steps_of_a_change(change: str) -> None:
 
 def test_a_bootstrap_is_announced() -> None:
     assert [str(step) for step in judge(None, cluster()).steps] == [
-        "prepare etcd-1, etcd-2, etcd-3: nothing starts [3 voters, 1 may be lost]",
-        "start etcd-1, etcd-2, etcd-3 together as a new cluster [3 voters, 1 may be lost]",
+        "prepare etcd-1, etcd-2, etcd-3: no member starts yet [3 voters, tolerates 1 failure]",
+        "bootstrap a new cluster of etcd-1, etcd-2, etcd-3 [3 voters, tolerates 1 failure]",
         HEALTH,
     ]
 
@@ -219,9 +222,9 @@ def test_data_without_a_volume_is_lost_with_its_machine(where: tuple[bool, bool]
     """An override may lead there."""
     before, after = where
     announced = steps(Change(cluster(on_volumes=before), cluster(on_volumes=after, generations=RAISED)))
-    assert "the entry of etcd-2 leaves [2 voters, none may be lost]" in map(str, announced)
+    assert "the old member etcd-2 is removed [2 voters, tolerates no failure]" in map(str, announced)
 
 
 def test_a_lost_quorum_is_announced() -> None:
-    assert str(Step("it ends", 3, 1)) == "it ends [1 of 3 voters serve, no quorum]"
+    assert str(Step("it ends", 3, 1)) == "it ends [1 of 3 voters running, no quorum]"
     assert not Step("it ends", 3, 0).only_member

@@ -89,7 +89,7 @@ TABLE: list[Transition] = [
         {"quota": "4GiB", "database": 3 * 2**30},
         {"quota": "2GiB"},
         0,
-        "takes no more writes",
+        "etcd rejects all writes",
     ),
     ("as patient and as silent as before", TIMES_OWN, {}, 1, ""),
     ("twice the times", {}, {"heartbeat_interval_ms": 200, "election_timeout_ms": 2000}, 1, ""),
@@ -107,14 +107,14 @@ TABLE: list[Transition] = [
         {"flags": {"tls-max-version": "TLS1.2"}},
         {"flags": {"tls-min-version": "TLS1.3"}},
         2,
-        "Allow both for an update: tls-min-version TLS1.2",
+        "Allow both for one update: tls-min-version TLS1.2",
     ),
     (
         "TLS 1.2 alone after suites that it cannot use with our keys",
         {"flags": {"cipher-suites": "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"}},
         {"flags": {"tls-max-version": "TLS1.2"}},
         2,
-        "some speak TLS from TLS1.3 to TLS1.3",
+        "the last update allowed only TLS1.3 to TLS1.3",
     ),
     ("a heartbeat after its election timeout", {"election_timeout_ms": 10000}, TIMES_SLOW, 1, ""),
     ("back to etcd's own times", TIMES_SLOW, {}, 2, "Lower heartbeat_interval_ms first, then election_timeout_ms"),
@@ -133,32 +133,50 @@ TABLE: list[Transition] = [
         {"members": "213"},
         {"members": "1", "flags": {"max-txn-ops": "256"}},
         2,
-        "Each step of taking it back does, too; this one would not: etcd-1 restarts",
+        "Each step of undoing it must, too; this step would not: etcd-1 restarts",
     ),
     (
         "other times and two minors",
         {"version": "3.5.35"},
         {"version": "3.7.3", **TIMES_SLOW},
         3,
-        "for a leader that may be silent for 1500 ms",
+        "here 1000 ms meet 1500 ms",
     ),
     ("a patch up", {"version": "3.6.11"}, {}, 1, ""),
     ("a patch down", {}, {"version": "3.6.11"}, 1, ""),
     ("3.5 to 3.6", {"version": "3.5.35"}, {}, 1, ""),
     ("3.6 to 3.7", {}, {"version": "3.7.3"}, 1, ""),
-    ("3.5 to 3.7", {"version": "3.5.35"}, {"version": "3.7.3"}, 2, "etcd goes up one minor version at a time"),
-    ("3.5 below 3.5.32 to 3.6", {"version": "3.5.31"}, {}, 2, "Every member needs at least 3.5.32"),
+    (
+        "3.5 to 3.7",
+        {"version": "3.5.35"},
+        {"version": "3.7.3"},
+        2,
+        "etcd can be upgraded by only one minor version at a time",
+    ),
+    ("3.5 below 3.5.32 to 3.6", {"version": "3.5.31"}, {}, 2, "Every member must run at least 3.5.32"),
     ("3.5.32 to 3.6", {"version": "3.5.32"}, {}, 1, ""),
     ("3.6.11 to 3.7", {"version": "3.6.11"}, {"version": "3.7.3"}, 1, ""),
-    ("3.6 below 3.6.11 to 3.7", {"version": "3.6.10"}, {"version": "3.7.3"}, 2, "Every member needs at least 3.6.11"),
+    (
+        "3.6 below 3.6.11 to 3.7",
+        {"version": "3.6.10"},
+        {"version": "3.7.3"},
+        2,
+        "Every member must run at least 3.6.11",
+    ),
     ("3.5 below 3.5.32 to 3.7", {"version": "3.5.24"}, {"version": "3.7.3"}, 3, "at least 3.5.32"),
     ("3.7 to 3.6", {"version": "3.7.3"}, {}, 1, ""),
     ("3.6 to 3.5", {}, {"version": "3.5.35"}, 1, ""),
-    ("3.6 to below 3.5.32", {}, {"version": "3.5.31"}, 2, "leads forward again, which takes at least 3.5.32"),
+    ("3.6 to below 3.5.32", {}, {"version": "3.5.31"}, 2, "A downgrade to 3.5 must go to at least 3.5.32"),
     ("3.6 to 3.5.32", {}, {"version": "3.5.32"}, 1, ""),
-    ("3.7 to below 3.6.11", {"version": "3.7.3"}, {"version": "3.6.10"}, 2, "takes at least 3.6.11"),
-    ("3.7 to below 3.5.32", {"version": "3.7.3"}, {"version": "3.5.24"}, 3, "takes at least 3.5.32"),
-    ("3.7 to 3.5", {"version": "3.7.3"}, {"version": "3.5.35"}, 2, "etcd goes down one minor version at a time"),
+    ("3.7 to below 3.6.11", {"version": "3.7.3"}, {"version": "3.6.10"}, 2, "must go to at least 3.6.11"),
+    ("3.7 to below 3.5.32", {"version": "3.7.3"}, {"version": "3.5.24"}, 3, "must go to at least 3.5.32"),
+    (
+        "3.7 to 3.5",
+        {"version": "3.7.3"},
+        {"version": "3.5.35"},
+        2,
+        "etcd can be downgraded by only one minor version at a time",
+    ),
     ("1 to 3 members", {"members": "1"}, {}, 1, ""),
     ("3 to 5 members", {}, {"members": "12345"}, 1, ""),
     ("3 to 7 members", {}, {"members": "1234567"}, 1, ""),
@@ -172,14 +190,20 @@ TABLE: list[Transition] = [
         {"members": "1"},
         {"members": "213", "flags": {"max-txn-ops": "256"}},
         2,
-        "Each step leaves a quorum; this one would not: etcd-1 restarts",
+        "Each step must leave a quorum; this step would not: etcd-1 restarts",
     ),
     ("3 to 5 members and a minor", {}, {"members": "12345", "version": "3.7.3"}, 2, "not both"),
     ("5 to 3 members and a patch", {"members": "12345", "version": "3.6.11"}, {}, 2, "not both"),
     ("one member by another name", {}, {"members": "143"}, 1, ""),
     ("two of three by other names", {}, {"members": "145"}, 1, ""),
-    ("three of three by other names", {}, {"members": "456"}, 2, "A member that stays lets the others leave"),
-    ("the only member by another name", {"members": "1"}, {"members": "2"}, 0, "a cluster of one grows to three first"),
+    ("three of three by other names", {}, {"members": "456"}, 2, "A member that stays must remove the others"),
+    (
+        "the only member by another name",
+        {"members": "1"},
+        {"members": "2"},
+        0,
+        "a cluster of one member must grow to three first",
+    ),
     (
         "two of seven by other names",
         {"members": "1234567"},
@@ -192,20 +216,20 @@ TABLE: list[Transition] = [
         {},
         {"members": "124", "addresses": {"etcd-4": "10.0.0.3"}},
         0,
-        "etcd-4 joins before etcd-3 leaves, whose address it is",
+        "etcd-4 joins before etcd-3 is removed, and both would have this address",
     ),
-    ("another address", {}, {"addresses": {"etcd-2": "10.0.0.99"}}, 0, "A member keeps its address"),
-    ("another data directory", {}, {"data_directory": "/srv/etcd"}, 0, "A member keeps its data directory"),
-    ("another name of the cluster", {}, {"name": "other"}, 0, "A cluster keeps its name"),
+    ("another address", {}, {"addresses": {"etcd-2": "10.0.0.99"}}, 0, "A member must keep its address"),
+    ("another data directory", {}, {"data_directory": "/srv/etcd"}, 0, "A member must keep its data directory"),
+    ("another name of the cluster", {}, {"name": "other"}, 0, "A cluster must keep its name"),
     ("one machine replaced", {"generations": G111}, {"generations": {**G111, "etcd-2": 2}}, 1, ""),
     (
         "two machines replaced",
         {"generations": G111},
         {"generations": {**G111, "etcd-1": 2, "etcd-2": 2}},
         2,
-        "One update replaces one machine of a cluster",
+        "One update can replace only one machine of a cluster",
     ),
-    ("a generation lowered", {"generations": {**G111, "etcd-2": 2}}, {"generations": G111}, 0, "only ever rises"),
+    ("a generation lowered", {"generations": {**G111, "etcd-2": 2}}, {"generations": G111}, 0, "can only rise"),
     (
         "a machine replaced and a minor",
         {"generations": G111},
@@ -218,7 +242,7 @@ TABLE: list[Transition] = [
         {"generations": G111},
         {"generations": {**G111, "etcd-2": 2}, "flags": {"max-txn-ops": "256"}},
         2,
-        "no other member restarts",
+        "no other member can restart",
     ),
     (
         "a machine replaced and more members",
@@ -234,7 +258,7 @@ TABLE: list[Transition] = [
         1,
         "",
     ),
-    ("data to volumes", {}, {"on_volumes": True}, 0, "The data of a member stay where they are"),
+    ("data to volumes", {}, {"on_volumes": True}, 0, "The data of a member must stay where they are"),
     (
         "data to volumes and a machine replaced",
         {"generations": G111},
@@ -249,7 +273,7 @@ TABLE: list[Transition] = [
         {"members": "1", "generations": {"etcd-1": 1}},
         {"members": "1", "generations": {"etcd-1": 2}},
         0,
-        "are on its machine's disk alone",
+        "only copy of this cluster's data",
     ),
     ("another machine and a setting", {"identities": OLD}, {"identities": NEW, "flags": {"max-txn-ops": "256"}}, 1, ""),
     (
@@ -257,7 +281,7 @@ TABLE: list[Transition] = [
         {"identities": OLD},
         {"identities": NEW, "members": "245"},
         2,
-        "While members leave all others are there",
+        "While members are removed, all others must run",
     ),
     ("a second authority trusted", {}, {"trusted": "12"}, 1, ""),
     ("the second one issues", {"trusted": "12"}, {"trusted": "12", "issuer": "2"}, 1, ""),
@@ -268,15 +292,15 @@ TABLE: list[Transition] = [
         {},
         {"trusted": "2", "issuer": "2"},
         3,
-        "dropped when none of its certificates is in use",
+        "A CA can be removed only when none of its certificates is in use",
     ),
-    ("trusted and issuing at once", {}, {"trusted": "12", "issuer": "2"}, 2, "has trusted it for an update"),
+    ("trusted and issuing at once", {}, {"trusted": "12", "issuer": "2"}, 2, "have trusted it for one full update"),
     (
         "issuing and dropped at once",
         {"trusted": "12"},
         {"trusted": "2", "issuer": "2"},
         2,
-        "in the last update 1 issued",
+        "in the last update, 1 issued",
     ),
     ("a second authority trusted among peers", {}, {"peers": "12"}, 1, ""),
     ("the second one issues for peers", {"peers": "12"}, {"peers": "12", "peer_issuer": "2"}, 1, ""),
@@ -286,14 +310,14 @@ TABLE: list[Transition] = [
         {},
         {"peers": "2", "peer_issuer": "2"},
         3,
-        "dropped when none of its certificates is in use",
+        "A CA can be removed only when none of its certificates is in use",
     ),
     (
         "another authority for peers and another for all others at once",
         {},
         {"trusted": "3", "issuer": "3", "peers": "2", "peer_issuer": "2"},
         3,
-        "dropped when none of its certificates is in use",
+        "A CA can be removed only when none of its certificates is in use",
     ),
     ("an authority for peers and a minor", {}, {"peers": "12", "version": "3.7.3"}, 2, "not both"),
     ("an authority and a minor", {}, {"trusted": "12", "version": "3.7.3"}, 2, "not both"),
@@ -318,14 +342,14 @@ TABLE: list[Transition] = [
         {"generations": G111, "origin": CLOUD},
         {},
         0,
-        "Pulumi deletes those that it has made; in the last update the platform of etcd-1, etcd-2, etcd-3 was hetzner",
+        "would delete those that it created; in the last update, the platform of etcd-1, etcd-2, etcd-3 was hetzner",
     ),
     (
         "the same after an older program",
         {"generations": G111, "older": True},
         {},
         0,
-        "was one whose machines Pulumi makes",
+        "was one whose machines Pulumi creates",
     ),
     ("machines that Pulumi made for those that exist", {}, {"generations": G111, "origin": CLOUD}, 0, "was hosts"),
     (
@@ -333,7 +357,7 @@ TABLE: list[Transition] = [
         {"origin": CLOUD},
         {"origin": {**CLOUD, "network_id": "4711"}, "version": "3.7.3"},
         0,
-        "In another network there are other machines",
+        "Another network means other machines",
     ),
     (
         "all members but one in another network",
@@ -426,8 +450,8 @@ def test_a_known_authority_keeps_its_certificate(before: str, after: str, refuse
     assert (
         said
         == [
-            "authorities: given another certificate for 1. An authority keeps its certificate; another "
-            "certificate is another authority. Give the new one another name, and trust both."
+            "authorities: given another certificate for 1. A CA must keep its certificate; another "
+            "certificate means another CA. Give the new CA another name, and trust both."
         ]
         * refused
     )
@@ -443,8 +467,8 @@ def test_each_reason_is_reported_once() -> None:
     before, after = cluster(generations=G111), cluster(version="3.5.35", generations={**G111, "etcd-2": 2})
     (problem,) = judge(following(None, before, ()), after).problems
     assert str(problem) == (
-        "generation: given etcd-2. One update changes the version or the machines that are replaced, not both. "
-        "Make two updates of it."
+        "generation: given etcd-2. One update can change the version or the machine generations, not both. "
+        "Split it into two updates."
     )
 
 

@@ -18,9 +18,9 @@ def test_an_odd_number_up_to_seven_is_accepted(count: int) -> None:
 @pytest.mark.parametrize(
     ("count", "rule", "remedy"),
     [
-        (0, "1, 3, 5 or 7", "three machines"),
+        (0, "1, 3, 5 or 7", "three members"),
         (2, "odd", "1 or 3"),
-        (4, "4 stand the loss of 1, no more than 3 do", "3 or 5"),
+        (4, "4 tolerate 1 failure, no more than 3", "3 or 5"),
         (6, "odd", "5 or 7"),
         (8, "at most 7", "7"),
         (9, "at most 7", "7"),

@@ -95,7 +95,7 @@ def test_text_around_the_pem_blocks_is_accepted() -> None:
 @pytest.mark.parametrize("key", [OTHER_KEY, RSA_KEY])
 def test_a_key_of_another_certificate_is_refused(key: Key) -> None:
     [problem] = problems(certificate(), pem(key))
-    assert "belongs to the certificate" in problem
+    assert "belong to the certificate" in problem
 
 
 def test_an_encrypted_key_is_refused_without_a_prompt() -> None:
@@ -124,30 +124,30 @@ def test_an_authority_must_be_exactly_one_certificate(text: str) -> None:
 )
 def test_an_authority_must_be_allowed_to_sign(authority: bool | None, signing: bool | None) -> None:
     [problem] = problems(certificate(authority=authority, signing=signing), pem(EC_KEY))
-    assert "may sign others" in problem
+    assert "allowed to sign others" in problem
 
 
 def test_an_intermediate_authority_is_refused() -> None:
     [problem] = problems(certificate(issuer="the-root"), pem(EC_KEY))
-    assert "is a root" in problem
+    assert "must be a root" in problem
 
 
 def test_an_expired_authority_is_refused() -> None:
     [problem] = problems(certificate(end=NOW - datetime.timedelta(seconds=1)), pem(EC_KEY))
-    assert "has not expired" in problem
+    assert "must not have expired" in problem
     assert "commonName=our-ca" in problem
     assert "2026-10-31T23:59:59Z" in problem
 
 
 def test_an_authority_must_be_valid_already() -> None:
     [problem] = problems(certificate(start=NOW + DAY, end=NOW + 2 * DAY), pem(EC_KEY))
-    assert "valid by now" in problem
+    assert "must be valid already" in problem
 
 
 def test_an_authority_must_outlive_its_certificates() -> None:
     ends = NOW + datetime.timedelta(hours=100)
     [problem] = problems(certificate(end=ends), pem(EC_KEY), hours=101)
-    assert "valid for 101 hours, it has 100 left" in problem
+    assert "valid for 101 hours, the CA for 100 more" in problem
     assert problems(certificate(end=ends), pem(EC_KEY), hours=100) == []
 
 

@@ -103,7 +103,7 @@ def test_a_flag_and_its_successor_together_are_refused() -> None:
     ("series", "flag", "value", "expected"),
     [
         ("3.6", "max-txn-op", "1", "Did you mean 'max-txn-ops'?"),
-        ("3.6", "no-such-thing-at-all", "1", "etcd 3.6.16 has no such flag"),
+        ("3.6", "no-such-thing-at-all", "1", "etcd 3.6.16 does not have this flag"),
         ("3.5", "max-learners", "1", "etcd 3.6 and 3.7 has"),
         ("3.5", "corrupt-check-time", "1h", "In 3.5 it is called 'experimental-corrupt-check-time'"),
         ("3.5", "feature-gates", "InitialCorruptCheck=true", "Feature gates exist from 3.6 on"),
@@ -112,26 +112,26 @@ def test_a_flag_and_its_successor_together_are_refused() -> None:
         ("3.6", "--max-txn-ops", "256", "Write 'max-txn-ops'"),
         ("3.6", "max_txn_ops", "256", "Write 'max-txn-ops'"),
         ("3.6", "max-txn-ops", "many", "a whole number"),
-        ("3.6", "pre-vote", "true", "owned by the program"),
+        ("3.6", "pre-vote", "true", "cannot be set here"),
         ("3.6", "enable-pprof", "yes", "true or false"),
         ("3.6", "grpc-keepalive-min-time", "5", "a duration"),
         ("3.6", "log-level", "verbose", "'debug' or 'info'"),
         ("3.6", "log-outputs", "a\nb", "without line breaks"),
         ("3.6", "feature-gates", "InitialCorruptChek=true", "Did you mean 'InitialCorruptCheck'"),
         ("3.6", "feature-gates", "InitialCorruptCheck", "Gate=true or Gate=false"),
-        ("3.6", "feature-gates", "FastLeaseKeepAlive=true", "no such feature gate"),
-        ("3.6", "name", "b", "owned by the program: it is the name of the machine"),
+        ("3.6", "feature-gates", "FastLeaseKeepAlive=true", "does not have this feature gate"),
+        ("3.6", "name", "b", "cannot be set here: it is the name of the machine"),
         ("3.6", "quota-backend-bytes", "1", "Set `quota`"),
         ("3.6", "data-dir", "/x", "Set `dataDirectory`"),
         ("3.6", "listen-metrics-urls", "http://0.0.0.0:1", "loopback"),
-        ("3.6", "initial-cluster", "a=b", "owned by the program"),
-        ("3.6", "initial-cluster-state", "new", "owned by the program"),
-        ("3.6", "discovery-token", "x", "owned by the program"),
+        ("3.6", "initial-cluster", "a=b", "cannot be set here"),
+        ("3.6", "initial-cluster-state", "new", "cannot be set here"),
+        ("3.6", "discovery-token", "x", "cannot be set here"),
         ("3.5", "proxy-read-timeout", "1", "v2 proxy"),
         ("3.6", "force-new-cluster", "true", "breaks the guarantees"),
         ("3.6", "config-file", "/x", "ignores all flags"),
-        ("3.6", "client-cert-auth", "false", "always show a certificate"),
-        ("3.6", "peer-skip-client-san-verification", "true", "always show a certificate"),
+        ("3.6", "client-cert-auth", "false", "always present a certificate"),
+        ("3.6", "peer-skip-client-san-verification", "true", "always present a certificate"),
     ],
 )
 def test_a_forbidden_flag_is_refused_with_a_remedy(series: str, flag: str, value: str, expected: str) -> None:
@@ -147,7 +147,7 @@ def test_flags_owned_by_the_program_are_refused(series: str) -> None:
         name for name in known_flags.FLAGS[series] if "check" in name or "progress" in name
     }
     for flag in {name.removeprefix("--") for name in render(series)} - changeable:
-        assert "owned by the program" in messages(series, {flag: "1"}), flag
+        assert "cannot be set here" in messages(series, {flag: "1"}), flag
 
 
 def test_initial_election_tick_advance_is_not_a_bootstrap_flag() -> None:

@@ -19,12 +19,12 @@ def test_one_slot_may_be_raised() -> None:
 def test_raising_two_slots_together_is_refused_with_a_remedy() -> None:
     (problem,) = check_generations({"etcd-1": 1, "etcd-2": 1}, {"etcd-1": 2, "etcd-2": 2})
     assert problem.value == "etcd-1 from 1 to 2, etcd-2 from 1 to 2"
-    assert problem.remedy == "Raise that of etcd-1 alone, run pulumi up, then raise the next"
+    assert problem.remedy == "Raise only that of etcd-1, run pulumi up, then raise the next one"
 
 
 def test_a_lower_generation_is_refused() -> None:
     (problem,) = check_generations({"etcd-1": 3}, {"etcd-1": 2})
-    assert "only ever rises" in problem.rule
+    assert "can only rise" in problem.rule
 
 
 @given(GENERATIONS)

@@ -67,13 +67,13 @@ def test_a_configured_address_overrides_the_planned_one() -> None:
 @pytest.mark.parametrize(
     ("slot", "said"),
     [
-        (slot("red"), "a slot's name ends in a number"),
-        (slot("etcd-250"), "a slot's name ends in a number for which 10.1.1.0/24 has room"),
-        (slot("a", "10.1.2.11"), "lies in the subnet"),
+        (slot("red"), "a slot's name must end in a number"),
+        (slot("etcd-250"), "a slot's name must end in a number that fits into 10.1.1.0/24"),
+        (slot("a", "10.1.2.11"), "must be in the subnet"),
         (slot("a", "10.1.1.0"), "the subnet's own"),
         (slot("a", "10.1.1.255"), "broadcast"),
         (slot("a", "10.1.1.5"), "reserved: it is the bastion's"),
-        (slot("a", "10.1.1.300"), "is an IPv4 or IPv6 address"),
+        (slot("a", "10.1.1.300"), "must be an IPv4 or IPv6 address"),
         (slot("a", "10.1.1.11/24"), "without port or prefix length"),
     ],
 )

@@ -171,9 +171,9 @@ def test_an_unsuitable_data_directory_is_refused(path: str) -> None:
 @pytest.mark.parametrize(
     ("path", "why"),
     [
-        ("/opt/etcd", "removes what this program has made there"),
-        ("/opt/etcd/data", "removes what this program has made there"),
-        ("/var/lib/etcd-node/data", "removes what this program has made there"),
+        ("/opt/etcd", "removes what this program created there"),
+        ("/opt/etcd/data", "removes what this program created there"),
+        ("/var/lib/etcd-node/data", "removes what this program created there"),
         ("/home/etcd/data", "unit hides it"),
         ("/root/etcd", "unit hides it"),
         ("/var/tmp/etcd", "unit hides it"),
@@ -200,7 +200,7 @@ def test_existing_data_in_a_refused_directory_is_a_warning() -> None:
     assert [problem.key for problem in problems] == ["1: /opt/etcd/data"]
     assert len(warnings) == 1
     assert "The data of a are in /opt/etcd/data" in warnings[0]
-    assert "Exchange a for a member of another name" in warnings[0]
+    assert "Replace a by a member with another name" in warnings[0]
 
 
 @pytest.mark.parametrize("path", ["/var/lib/etcd", "/var/lib/etcd-node2", "/opt/etcd-data/x", "/homes/etcd"])
@@ -262,7 +262,7 @@ def test_an_invalid_quota_is_refused(size: str) -> None:
 def test_risky_settings_are_warnings() -> None:
     unwise = replace(PLAN, members=MEMBERS[:1], quota="16GiB", release_mirror="http://mirror", version="3.7.99")
     text = "\n".join(warnings(unwise))
-    for part in ("8GiB", "plain http", "newer than 3.7.3", "stands the loss of none"):
+    for part in ("8GiB", "plain http", "newer than 3.7.3", "tolerates no failures"):
         assert part in text
     assert warnings(PLAN) == []
 
@@ -297,6 +297,6 @@ def test_every_machine_knows_additional_addresses_of_other_members() -> None:
 
 def test_users_with_a_shared_peer_ca_are_a_warning() -> None:
     users = replace(PLAN, authentication=True, users=[UserPlan("reader", "/x/", "read")])
-    assert any("speaks to the peer port" in text for text in warnings(users))
+    assert any("Block users from the peer port" in text for text in warnings(users))
     own = replace(users, peer_authorities=[AuthorityPlan("peer-1")], peer_issuer="peer-1")
     assert not any("peer port" in text for text in warnings(own))

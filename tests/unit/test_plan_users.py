@@ -27,11 +27,11 @@ def test_several_users_can_share_a_prefix() -> None:
     ("user", "says"),
     [
         (replace(GOOD, name="Backup"), "users[1].name"),
-        (replace(GOOD, name="root"), "are taken"),
-        (replace(GOOD, name="kube-apiserver-etcd-client"), "are taken"),
-        (replace(GOOD, name="kube-etcd-healthcheck-client"), "are taken"),
-        (replace(GOOD, name="etcd-1"), "are taken"),
-        (GOOD, "No two users can have the same name"),
+        (replace(GOOD, name="root"), "A user cannot have the name"),
+        (replace(GOOD, name="kube-apiserver-etcd-client"), "A user cannot have the name"),
+        (replace(GOOD, name="kube-etcd-healthcheck-client"), "A user cannot have the name"),
+        (replace(GOOD, name="etcd-1"), "A user cannot have the name"),
+        (GOOD, "Two users cannot have the same name"),
         (replace(GOOD, name="other", prefix=""), "A prefix must have"),
         (replace(GOOD, name="other", prefix="--from-key"), "not begin with a dash"),
         (replace(GOOD, name="other", prefix="/a b/"), "no spaces"),
@@ -49,8 +49,8 @@ def test_an_invalid_user_is_refused(user: UserPlan, says: str) -> None:
 def test_a_prefix_without_authentication_is_refused() -> None:
     (said,) = _said(GOOD, authentication=False)
     assert said == (
-        "users: given backup-tool. Without authentication every certificate of the CA can do everything, whatever "
-        "prefix it was made for. Set authentication to true."
+        "users: given backup-tool. Without authentication, every certificate of the CA gives full access, "
+        "whatever its prefix. Set authentication to true."
     )
     assert _said(authentication=False) == []
 

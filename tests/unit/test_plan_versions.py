@@ -56,7 +56,7 @@ def test_an_old_patch_with_a_known_defect_is_a_warning() -> None:
     version = versions.parse("3.5.24")
     assert version is not None
     assert versions.check_version("3.5.24") == []
-    assert "before an upgrade to 3.6" in " ".join(versions.version_warnings(version))
+    assert "an upgrade to 3.6 needs" in " ".join(versions.version_warnings(version))
 
 
 @given(st.integers(0, 9999), st.integers(0, 9999), st.integers(0, 9999))

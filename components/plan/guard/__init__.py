@@ -1,7 +1,7 @@
-"""Whether a change can be made in one update without a moment that could cost the quorum.
+"""Whether one update can make a change without ever risking the quorum.
 
-Decided before anything is touched, and pure: from what the last update left (`State`, a stack output) and what is
-wanted. `etcd-node` decides again on the machines, from what is there.
+Pure: compares what the last update left (`State`, a stack output) with the desired state, before anything is touched.
+`etcd-node` decides again on the machines, from what is running.
 """
 
 from .judge import Verdict, judge

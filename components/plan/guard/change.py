@@ -1,4 +1,4 @@
-"""The difference between two states, in the terms in which rules and steps are written."""
+"""The difference between two states, in the terms of rules and steps."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,73 +10,73 @@ from .state import State
 
 @dataclass(frozen=True)
 class Trust:
-    """One list of authorities and who issues, before and after."""
+    """One list of trusted CAs and its issuer, before and after."""
 
     authorities: str
-    """The argument of `EtcdCluster` that is the list."""
+    """Argument of `EtcdCluster` for the list."""
     issuer: str
-    """The argument of `EtcdCluster` that names who issues."""
+    """Argument of `EtcdCluster` for the issuer."""
     whose: str
-    """Of what they are, in words; empty where there is one list for all."""
+    """Whose certificates the CAs are for, in words; empty where one list is for all."""
     before: Mapping[str, str]
     after: Mapping[str, str]
     issuers: tuple[str, str]
 
     @property
     def trusts(self) -> list[str]:
-        """Authorities that are trusted anew."""
+        """CAs that are newly trusted."""
         return [name for name in self.after if name not in self.before]
 
     @property
     def drops(self) -> list[str]:
-        """Authorities that are not trusted any more."""
+        """CAs that are no longer trusted."""
         return [name for name in self.before if name not in self.after]
 
     @property
     def restarts(self) -> bool:
-        """Whether others are trusted: etcd reads them only when it starts."""
+        """Whether the trusted CAs change: etcd reads them only when it starts."""
         return bool(self.trusts or self.drops)
 
     @property
     def issues(self) -> bool:
-        """Whether another authority issues."""
+        """Whether the issuer changes."""
         return self.issuers[0] != self.issuers[1]
 
 
 @dataclass(frozen=True)
 class Change:
-    """From what the last update left to what is wanted."""
+    """The change from what the last update left to the desired state."""
 
     before: State
     after: State
 
     @property
     def undone(self) -> "Change":
-        """The way back."""
+        """The opposite change."""
         return Change(self.after, self.before)
 
     @cached_property
     def joining(self) -> list[str]:
-        """Members that are new, in their order."""
+        """New members, in list order."""
         return [name for name in self.after.members if name not in self.before.members]
 
     @cached_property
     def leaving(self) -> list[str]:
-        """Members that go, in their order."""
+        """Members to be removed, in list order."""
         return [name for name in self.before.members if name not in self.after.members]
 
     @cached_property
     def staying(self) -> list[str]:
-        """Members that stay, in the new order."""
+        """Members that stay, in the new list order."""
         return [name for name in self.after.members if name in self.before.members]
 
     @cached_property
     def chain(self) -> list[str]:
-        """The order in which members are converged: the list's, but whoever joins goes first when others leave.
+        """The order in which members converge: list order, but new members go first when others are removed.
 
-        The first member that was there before takes those out that leave; until then everybody has joined. Before them
-        all go the slots that have another machine: no member restarts while one is missing, so in the list's order a
-        setting that is changed in the same update would wait for a slot that waits for the setting.
+        The first member that stays removes the others, so all new members must have joined by then. Slots with another
+        machine go before all: no member restarts while one is missing. In list order, a setting changed in the same
+        update would wait for such a slot, and the slot for the setting.
         """
         order = [*self.joining, *self.staying] if self.leaving else list(self.after.members)
         missing = {*self.replaced, *self.other_machine}
@@ -84,20 +84,20 @@ class Change:
 
     @cached_property
     def replaced(self) -> list[str]:
-        """Slots whose machine is replaced on purpose."""
+        """Slots with a raised generation."""
         before, after = self.before.generations, self.after.generations
         both = (name for name in self.staying if name in before and name in after)
         return [name for name in both if after[name] > before[name]]
 
     @cached_property
     def other_machine(self) -> list[str]:
-        """Slots of which the configuration says that another machine fills them."""
+        """Slots whose machine has another `identity` in the configuration."""
         both = (name for name in self.staying if name in self.before.identities and name in self.after.identities)
         return [name for name in both if self.before.identities[name] != self.after.identities[name]]
 
     @cached_property
     def trust(self) -> tuple[Trust, ...]:
-        """The lists of authorities: one where peers have and had the same as all others."""
+        """The lists of trusted CAs: only one when peers have and had the same as all others."""
         before, after = self.before, self.after
         shared = all(
             (state.peer_trusted, state.peer_issuer) == (state.trusted, state.issuer) for state in (before, after)
@@ -114,12 +114,12 @@ class Change:
 
     @property
     def membership(self) -> bool:
-        """Whether members join or leave."""
+        """Whether members are added or removed."""
         return bool(self.joining or self.leaving)
 
     @property
     def authorities(self) -> bool:
-        """Whether another authority issues, or others are trusted."""
+        """Whether an issuer or the trusted CAs change."""
         return any(each.restarts or each.issues for each in self.trust)
 
     @property
@@ -134,13 +134,13 @@ class Change:
 
     @property
     def minors(self) -> int:
-        """How many minor versions the release goes up; below 0: down."""
+        """How many minor versions the change upgrades; below 0: downgrades."""
         before, after = self.versions
         return (after.minor - before.minor) if after.major == before.major else 100 * (after.major - before.major)
 
     @cached_property
     def flags(self) -> list[str]:
-        """Flags that differ, other than those that another release brings with it."""
+        """Flags that differ, including those that differ because of another release."""
         before, after = self.before.flags, self.after.flags
         return sorted(flag for flag in {*before, *after} if before.get(flag) != after.get(flag))
 
@@ -155,12 +155,12 @@ class Change:
         for each in self.trust:
             if each.restarts:
                 whose = f" for {each.whose}" if each.whose else ""
-                found.append(f"trusts the authorities {', '.join(each.after)}{whose}")
+                found.append(f"trusts {'CA' if len(each.after) == 1 else 'CAs'} {', '.join(each.after)}{whose}")
         return found
 
 
 def _version(state: State) -> EtcdVersion:
     version = parse(state.version)
     if version is None:
-        raise ValueError(f"{state.version!r} is no version of etcd")
+        raise ValueError(f"{state.version!r} is not a version of etcd")
     return version

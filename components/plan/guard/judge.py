@@ -15,30 +15,30 @@ from .updates import described, updates
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the guard says of an update."""
+    """The guard's decision about an update."""
 
     problems: tuple[Problem, ...]
-    """Why it cannot be made like this; empty: it can."""
+    """Why one update cannot make the change; empty: it can."""
     overridden: bool
-    """It is made all the same, because the override for exactly this update was given."""
+    """The update proceeds in spite of problems, because its override was given."""
     override: str
-    """What overrides the refusal of exactly this update; empty without a refusal."""
+    """The token that overrides this refusal; empty without a refusal."""
     updates: tuple[str, ...]
-    """What to set in each of the updates that lead there instead; empty: there is no such way, or no need."""
+    """What to set in each of the updates that together make the change; empty: none are known or needed."""
     steps: tuple[Step, ...]
-    """The steps, when it is made; empty when nothing changes that the guard knows of."""
+    """The steps of an accepted update; empty when nothing changes that the guard knows of."""
     chain: tuple[str, ...]
-    """The order in which members are converged."""
+    """The order in which members converge."""
     state: State
-    """What the next update is told, when this one has succeeded."""
+    """What the next update is compared with if this one succeeds."""
     unused_override: bool = False
-    """An override was given for which there is no refusal."""
+    """An override was given, but nothing is refused."""
     compared: bool = True
-    """Whether what the last update left could be read; False: the machines alone refuse."""
+    """Whether what the last update left could be read; False: only the machines can refuse."""
 
     @property
     def refused(self) -> bool:
-        """Whether the update is not to be made."""
+        """Whether the update must not proceed."""
         return bool(self.problems) and not self.overridden
 
 
@@ -46,10 +46,9 @@ def judge(previous: State | None, wanted: State, override: str = "", spelled: Sp
     """Decides about an update.
 
     Args:
-        previous: what the last update left that succeeded; None before the first.
-        wanted: what is wanted.
-        override: what the user gave to override a refusal; empty: nothing.
-        spelled: the user's spelling of an argument of `EtcdCluster`.
+        previous: what the last successful update left; None before the first.
+        wanted: the desired state.
+        override: the token that the user gave; empty: none.
     """
     if previous is None:
         return Verdict(
@@ -81,8 +80,8 @@ def judge(previous: State | None, wanted: State, override: str = "", spelled: Sp
 
 
 def _token(previous: State, wanted: State) -> str:
-    """Good for this change alone: the serial number of the state before it never comes again."""
-    # Which machines there are is not known before the platform has declared them: the same text before and after that.
+    """Valid for this change only: its serial number is never used again."""
+    # Identities are unknown before the platform has declared its machines, and the token must not depend on that.
     ends = [replace(state, identities={}).content() for state in (previous, wanted)]
     text = json.dumps([previous.serial, *ends], sort_keys=True)
     return f"allow-{hashlib.sha256(text.encode()).hexdigest()[:12]}"

@@ -1,4 +1,4 @@
-"""What the guard knows of a cluster: plain data that one update leaves for the next, with nothing secret in it."""
+"""What the guard knows of a cluster: plain data without secrets that one update leaves for the next."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -13,19 +13,19 @@ from ..spec import ClusterPlan, member_specs
 
 FORMAT = 1
 MADE = "made"
-"""Stands for the certificate of an authority that the program makes itself."""
+"""Stands for the certificate of a CA that the program creates itself."""
 HEARTBEAT, ELECTION = "--heartbeat-interval", "--election-timeout"
 TLS_LEAST, TLS_MOST, TLS_SUITES = "--tls-min-version", "--tls-max-version", "--cipher-suites"
 
-# They hold the member's own name or directory, which have rules of their own.
+# Name and directory of a member have their own rules.
 _OWN_FLAGS = ("--name", "--data-dir")
 _ANY_ADDRESS = "192.0.2.1"
-"""Stands for the member's own address in its flags, so that they do not differ with who is the first member."""
+"""Stands for the member's own address in its flags, so that they do not depend on which member is first."""
 
 
 @dataclass(frozen=True)
 class State:
-    """A cluster as an update leaves it, or as it is wanted."""
+    """A cluster as an update leaves it, or the desired one."""
 
     cluster: str
     """Name of the cluster."""
@@ -36,42 +36,42 @@ class State:
     data_directories: Mapping[str, str]
     """Member -> directory of its data."""
     generations: Mapping[str, int] = field(default_factory=dict)
-    """Slot -> how many machines have filled it on purpose; slots of machines that exist already are not in it."""
+    """Slot -> generation of its machine, from 1 on; without slots of machines that Pulumi did not create."""
     identities: Mapping[str, str] = field(default_factory=dict)
-    """Slot -> text that differs when its machine does, where that is known before the update."""
+    """Slot -> digest that identifies its machine, where that is known before the update."""
     trusted: Mapping[str, str] = field(default_factory=lambda: {"1": MADE})
-    """Authority that members and clients trust -> fingerprint of its certificate, `made`, or empty: not known."""
+    """CA that members and clients trust -> digest of its certificate, `made`, or empty: not known."""
     issuer: str = "1"
-    """The authority that issues the certificates."""
+    """The CA that issues the certificates."""
     peer_trusted: Mapping[str, str] = field(default_factory=lambda: {"1": MADE})
-    """The same of the authorities that members trust among each other."""
+    """The same for the CAs that members trust among each other."""
     peer_issuer: str = "1"
-    """The authority that issues the peer certificates."""
+    """The CA that issues the peer certificates."""
     flags: Mapping[str, str] = field(default_factory=dict)
-    """etcd's flags as far as they are the same on all members."""
+    """The flags of etcd that are the same on all members."""
     on_volumes: bool = False
-    """The data are on volumes, which outlive their machines."""
+    """The data are on volumes, which remain when a machine is deleted."""
     origins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """Slot -> where its machine comes from (`plan.origin`); older programs have not noted it."""
+    """Slot -> origin of its machine (`plan.origin`); older programs did not record it."""
     authentication: bool = False
-    """Whether etcd asks which user a client is."""
+    """Whether etcd's authentication is on."""
     users: Mapping[str, str] = field(default_factory=dict)
-    """User beside API servers and the program -> what it may do: `read /backup/`."""
+    """User -> permission and prefix, as in `read /backup/`; without API servers and the program."""
     serial: int = 0
-    """How many updates have changed any of this; what an override is good for ends with it."""
+    """How many updates have changed any of this; an override is valid for one serial number."""
     database_bytes: int = 0
-    """Size of the largest database at the last health check; 0: not known."""
+    """Bytes of the largest database at the last health check; 0: not known."""
     overridden: Sequence[str] = ()
-    """What the guard had refused in the update that led here, and was overridden."""
+    """The overridden refusals of the update that led here."""
 
     @property
     def quota_bytes(self) -> int:
-        """Size of the database at which etcd stops taking writes; 0: not known."""
+        """Bytes of the database at which etcd rejects writes; 0: not known."""
         return int(self.flags.get("--quota-backend-bytes", "0"))
 
     @property
     def heartbeat_ms(self) -> int:
-        """Interval of the leader's heartbeat."""
+        """Interval between the leader's heartbeats."""
         return int(self.flags.get(HEARTBEAT, OWN_HEARTBEAT_MS))
 
     @property
@@ -81,14 +81,14 @@ class State:
 
     @property
     def tls(self) -> tuple[str, str]:
-        """The oldest and the newest version of TLS that a member speaks with another one, `TLS1.2` or `TLS1.3`."""
+        """The oldest and the newest TLS version between members, `TLS1.2` or `TLS1.3`."""
         suites = self.flags.get(TLS_SUITES, OURS).split(",")
-        # Without a suite for our keys TLS 1.2 is allowed, and of no use.
+        # Without a cipher suite for the program's keys, TLS 1.2 is allowed but cannot be used.
         least = self.flags.get(TLS_LEAST, "TLS1.2") if OURS in suites else "TLS1.3"
         return least, self.flags.get(TLS_MOST) or "TLS1.3"
 
     def same(self, other: "State") -> bool:
-        """Whether both describe the same cluster, whichever updates led there."""
+        """Whether both describe the same cluster, regardless of the updates that led there."""
         return self.content() == other.content()
 
     def content(self) -> dict[str, Any]:
@@ -100,18 +100,18 @@ class State:
 
     def data(self) -> dict[str, Any]:
         """As plain data for an output."""
-        # Objects lose their order on the way through the state.
+        # Pulumi's state does not keep the order of objects.
         return {"format": FORMAT, **_plain(vars(self)), "order": list(self.members)}
 
 
 NOTHING: Mapping[str, Any] = {}
-"""What there is before the first update."""
+"""The stack output before the first update."""
 
 
 def read_state(data: Mapping[str, Any] | None) -> State | None:
-    """The state that an earlier update left; None when there is none, or when another format of it is there.
+    """The state that an earlier update left; None when there is none or it has another format.
 
-    Numbers may have become floats on the way.
+    Numbers may be floats, as Pulumi returns them.
     """
     try:
         if not data or int(data.get("format", 0)) != FORMAT:
@@ -126,13 +126,13 @@ def read_state(data: Mapping[str, Any] | None) -> State | None:
             identities=dict(data["identities"]),
             trusted=dict(data["trusted"]),
             issuer=data["issuer"],
-            # Before there were two lists, there was one for both.
+            # Earlier versions of this program had one list for both.
             peer_trusted=dict(data.get("peer_trusted", data["trusted"])),
             peer_issuer=data.get("peer_issuer", data["issuer"]),
             flags=dict(data["flags"]),
             on_volumes=bool(data["on_volumes"]),
             origins={name: dict(origin) for name, origin in data.get("origins", {}).items()},
-            # Updates of earlier versions of this program have not left these.
+            # Earlier versions of this program did not record these.
             authentication=bool(data.get("authentication", False)),
             users=dict(data.get("users", {})),
             serial=int(data["serial"]),
@@ -152,22 +152,22 @@ def wanted_state(
     on_volumes: bool = False,
     origins: Mapping[str, Origin] | None = None,
 ) -> State:
-    """What a plan wants, in the guard's terms.
+    """The desired state of a plan, in the guard's terms.
 
     Args:
         plan: the cluster.
-        generations: slot -> generation; nothing for machines that exist already.
-        identities: slot -> text that differs when its machine does, as far as it is known now.
-        certificates: authority -> its certificate, PEM, as far as the user's own are known now.
-        on_volumes: the data are on volumes, which outlive their machines.
-        origins: slot -> where its machine comes from. Default, and what is left out: it exists already.
+        generations: slot -> generation; empty for machines that exist already.
+        identities: slot -> text that identifies its machine, where known at this point.
+        certificates: CA -> certificate in PEM, for the user's own CAs, where known at this point.
+        on_volumes: the data are on volumes, which remain when a machine is deleted.
+        origins: slot -> origin of its machine. Default, also for missing slots: it exists already.
 
     Raises:
-        PlanError: the cluster cannot be made; holds every reason.
+        PlanError: the plan has problems.
     """
     member_specs(plan)
     anybody = replace(plan.members[0], address=_ANY_ADDRESS)
-    # Where the CAs of the peers are follows from who they are, which has rules of its own.
+    # The path of the peers' CAs follows from the list of CAs, which has its own rules.
     flags = member_specs(replace(plan, members=[anybody], peer_authorities=None))[anybody.name]["flags"]
     plans = {each.name: each for each in [*(plan.peer_authorities or ()), *plan.authorities]}
     known = {name: _certificate(each, certificates.get(name, "")) for name, each in plans.items()}
@@ -192,7 +192,7 @@ def wanted_state(
 
 
 def following(previous: State | None, wanted: State, overridden: Sequence[str]) -> State:
-    """The wanted state with the number that it gets after the previous one."""
+    """The desired state with its serial number."""
     if previous is None:
         return replace(wanted, serial=1)
     if wanted.same(previous):
@@ -207,7 +207,7 @@ def _certificate(authority: AuthorityPlan, text: str) -> str:
 
 
 def digest(text: str) -> str:
-    """A few hex digits that stand for a text."""
+    """The first 16 hex digits of the text's SHA-256."""
     return hashlib.sha256(text.strip().encode()).hexdigest()[:16]
 
 

@@ -1,4 +1,4 @@
-"""The sequence of updates that leads where one update cannot."""
+"""Splits a change that one update cannot make into a sequence of updates."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -13,11 +13,11 @@ from .state import ELECTION, HEARTBEAT, TLS_LEAST, TLS_MOST, TLS_SUITES, State
 
 _T = TypeVar("_T")
 _MOST = 24
-"""More updates than any change that can be made takes."""
+"""More updates than any possible change needs."""
 
 
 def updates(before: State, wanted: State) -> list[State]:
-    """The states to go through, the last of them being the wanted one; empty when no way is known."""
+    """The states after each update; the last is the desired one. Empty when no sequence is known."""
     found: list[State] = []
     now = before
     while not now.same(wanted) and len(found) < _MOST:
@@ -34,7 +34,7 @@ def updates(before: State, wanted: State) -> list[State]:
 
 
 def described(before: State, states: list[State], spelled: Spelled = str) -> list[str]:
-    """What to set in each of these updates, one line each."""
+    """What to set in each of these updates, one line per update."""
     return [
         "; ".join(_said(Change(earlier, later), spelled))
         for earlier, later in zip([before, *states], states, strict=False)
@@ -54,7 +54,7 @@ def _said(change: Change, spelled: Spelled) -> Iterator[str]:
             yield f"{spelled(each.authorities)}: {', '.join(each.after)}"
         if each.issues:
             yield f"{spelled(each.issuer)}: {each.issuers[1]}"
-    # Another release brings flags of its own along; the times are never among them.
+    # Another release changes some flags by itself, but never the timers.
     if flags := [flag for flag in change.flags if not change.version or flag in (ELECTION, HEARTBEAT)]:
         yield f"the settings ({', '.join(flags)})"
     if change.before.users != after.users:
@@ -66,12 +66,12 @@ def _said(change: Change, spelled: Spelled) -> Iterator[str]:
 
 
 def _machines(now: State, wanted: State) -> State:
-    """Which machines there are; before all else, because they may be missing."""
+    """Other machines come first, because a replaced one may be missing."""
     return replace(now, identities={name: wanted.identities.get(name, known) for name, known in now.identities.items()})
 
 
 def _version(now: State, wanted: State) -> State:
-    """The next release on the way."""
+    """The next release of an upgrade or downgrade."""
     here, there = parse(now.version), parse(wanted.version)
     if here is None or there is None or here == there or here.major != there.major:
         return now
@@ -89,13 +89,16 @@ def _version(now: State, wanted: State) -> State:
 
 
 def _settings(now: State, wanted: State) -> State:
-    """The flags, with the release that they are for."""
+    """Flags change together with the release that they are for."""
     return replace(now, flags=wanted.flags) if now.version == wanted.version else now
 
 
-def _patience(now: State, wanted: State) -> State:
-    """The flags, but more patience before longer silence, shorter silence before less patience, and both TLS versions
-    before another one."""
+def _timers_and_tls(now: State, wanted: State) -> State:
+    """The flags, in a safe order.
+
+    The election timeout rises before the heartbeat interval and falls after it; both TLS versions come before only the
+    other one.
+    """
     flags = {**wanted.flags}
     if now.tls[0] > wanted.tls[1] or wanted.tls[0] > now.tls[1]:
         flags.pop(TLS_MOST, None)
@@ -113,7 +116,7 @@ def _patience(now: State, wanted: State) -> State:
 
 
 def _members(now: State, wanted: State) -> State:
-    """All members, or where others leave, as many as can be exchanged at a time."""
+    """All members; when some are removed, as many as one update can exchange."""
     joining = [name for name in wanted.members if name not in now.members]
     leaving = [name for name in now.members if name not in wanted.members]
     stay = [name for name in wanted.members if name in now.members]
@@ -142,7 +145,7 @@ def _with_members(now: State, wanted: State, names: list[str]) -> State:
 
 
 def _generation(now: State, wanted: State) -> State:
-    """One machine is replaced."""
+    """One machine replacement per update."""
     for name, generation in wanted.generations.items():
         if now.generations.get(name, generation) < generation:
             origins = {**now.origins, **({name: wanted.origins[name]} if name in wanted.origins else {})}
@@ -166,13 +169,13 @@ def _drop(now: State, wanted: State) -> State:
 
 
 def _users(now: State, wanted: State) -> State:
-    """The users with authentication, but none before it is turned off."""
+    """Users and authentication; authentication is turned off only after all users are removed."""
     off = bool(now.users) and not wanted.authentication
     return replace(now, users=wanted.users, authentication=now.authentication if off else wanted.authentication)
 
 
 def _rest(now: State, wanted: State) -> State:
-    """What no rule holds back."""
+    """What no rule restricts."""
     done = replace(now, identities=wanted.identities, data_directories=wanted.data_directories, trusted=wanted.trusted)
     done = replace(done, peer_trusted=wanted.peer_trusted)
     done = replace(done, generations=wanted.generations, members=wanted.members, on_volumes=wanted.on_volumes)
@@ -184,7 +187,7 @@ _PARTS: tuple[Callable[[State, State], State], ...] = (
     _machines,
     _version,
     _settings,
-    _patience,
+    _timers_and_tls,
     _members,
     _generation,
     _trust,
