@@ -120,7 +120,9 @@ class Stack:
                 timeout=timeout,
                 check=False,
             )
-        run = Run(done.returncode, log.read_text(), time.monotonic() - start)
+        # While nothing happens the CLI prints dots, and now and then the next line right behind them.
+        text = re.sub(r"(?m)^@ \w+( update)?\.+", "", log.read_text())
+        run = Run(done.returncode, text, time.monotonic() - start)
         assert run.code == 0 or not check, f"pulumi {' '.join(arguments)} exited with {run.code}:\n{run.text}"
         return run
 
