@@ -12,8 +12,8 @@ from pulumi.runtime import config as runtime_config
 from components import EtcdClusterArgs
 from components.cluster import cluster_plan
 from components.plan import ClusterPlan, PlanError, Problem, check_plan
-from components.plan.addresses import check_name
 from components.plan.errors import did_you_mean, shown
+from components.plan.members import check_name
 from components.plan.releases import check_headers
 
 from .arguments import arguments, camel_case

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .addresses import check_name
 from .errors import Problem, did_you_mean, shown
+from .members import check_name
 
 DEFAULT_AUTHORITY = "1"
 """Name of the CA that is created when none is configured."""

@@ -3,7 +3,7 @@
 import ipaddress
 from collections.abc import Sequence
 
-from .addresses import CLIENT_PORT, METRICS_PORT, PEER_PORT
+from .members import CLIENT_PORT, METRICS_PORT, PEER_PORT
 from .ranges import parse_range
 
 SSH_PORT = 22

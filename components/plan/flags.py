@@ -7,7 +7,7 @@ settings elsewhere. An upgrade to 3.7 would then silently turn the corruption ch
 import re
 from collections.abc import Mapping
 
-from . import addresses, flag_values, known_flags
+from . import flag_values, known_flags, members
 from .errors import Problem, did_you_mean, shown
 from .sizes import GIB
 from .versions import MINORS, EtcdVersion
@@ -20,7 +20,7 @@ LEAST_BEATS = 5
 DEFAULT_QUOTA = "2GiB"
 METRICS_LOOPBACK = "loopback"
 METRICS_PRIVATE = "private"
-METRICS_URL = addresses.url("127.0.0.1", addresses.METRICS_PORT, "http")
+METRICS_URL = members.url("127.0.0.1", members.METRICS_PORT, "http")
 """Metrics are always served here; the machine itself queries its member here."""
 
 _SUGGESTED_MAXIMUM = 8 * GIB
@@ -119,15 +119,15 @@ def render_flags(
 
     Expects arguments that `check_flags` and the other checks accepted.
     """
-    client = addresses.url(address, addresses.CLIENT_PORT)
-    peer = addresses.url(address, addresses.PEER_PORT)
+    client = members.url(address, members.CLIENT_PORT)
+    peer = members.url(address, members.PEER_PORT)
     metrics_urls = [METRICS_URL]
     if metrics == METRICS_PRIVATE:
-        metrics_urls.append(addresses.url(address, addresses.METRICS_PORT, "http"))
+        metrics_urls.append(members.url(address, members.METRICS_PORT, "http"))
     flags = {
         "name": name,
         "data-dir": data_directory,
-        "listen-client-urls": f"{client},{addresses.url('127.0.0.1', addresses.CLIENT_PORT)}",
+        "listen-client-urls": f"{client},{members.url('127.0.0.1', members.CLIENT_PORT)}",
         "advertise-client-urls": client,
         "listen-peer-urls": peer,
         "initial-advertise-peer-urls": peer,

@@ -4,9 +4,9 @@ import ipaddress
 import re
 from collections.abc import Mapping, Sequence
 
-from .addresses import check_address
 from .cloud import CloudSlot
 from .errors import Problem, shown
+from .members import check_address
 
 # The first addresses of a subnet are for gateways, bastions and the like.
 FIRST = 10

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import addresses, flags, releases, sizes
+from . import flags, members, releases, sizes
 from .authorities import DEFAULT_AUTHORITY, AuthorityPlan, check_authorities, check_peer_authorities
 from .errors import Problem, refuse
 from .names import check_extra_names, split
@@ -123,14 +123,14 @@ def check_plan(cluster: ClusterPlan, spelled: Callable[[str], str] = str) -> lis
         cluster: the plan.
         spelled: the user's spelling of an argument of `EtcdCluster`, for the keys of the problems.
     """
-    members = spelled("members")
-    problems = addresses.check_name(cluster.name, spelled("cluster_name"))
-    problems += addresses.check_members([(member.name, member.address) for member in cluster.members], members)
+    listed = spelled("members")
+    problems = members.check_name(cluster.name, spelled("cluster_name"))
+    problems += members.check_members([(member.name, member.address) for member in cluster.members], listed)
     for index, member in enumerate(cluster.members):
-        key = f"{members}[{index}].{spelled('data_directory')}"
+        key = f"{listed}[{index}].{spelled('data_directory')}"
         problems += sizes.check_directory(member.data_directory, key)
     named = [(member.name, member.address, member.extra_names) for member in cluster.members]
-    problems += check_extra_names(named, cluster.extra_names, members, spelled("extra_names"))
+    problems += check_extra_names(named, cluster.extra_names, listed, spelled("extra_names"))
     problems += check_version(cluster.version, spelled("version"))
     problems += releases.check_mirror(cluster.release_mirror, spelled("release_mirror"))
     problems += releases.check_sha256(cluster.release_sha256, spelled("release_sha256"))
@@ -215,8 +215,8 @@ def _member_spec(cluster: ClusterPlan, member: MemberPlan, version: EtcdVersion)
             **({"proxy": cluster.release_proxy} if cluster.release_proxy else {}),
         },
         "data_directory": member.data_directory,
-        "client_port": addresses.CLIENT_PORT,
-        "peer_port": addresses.PEER_PORT,
+        "client_port": members.CLIENT_PORT,
+        "peer_port": members.PEER_PORT,
         "metrics_url": flags.METRICS_URL,
         "quota_bytes": sizes.parse_bytes(cluster.quota),
         "flags": flags.render_flags(
@@ -242,7 +242,7 @@ def _member_spec(cluster: ClusterPlan, member: MemberPlan, version: EtcdVersion)
 
 def client_urls(cluster: ClusterPlan) -> list[str]:
     """The client URL of every member, in order, for API servers."""
-    return [addresses.url(member.address, addresses.CLIENT_PORT) for member in cluster.members]
+    return [members.url(member.address, members.CLIENT_PORT) for member in cluster.members]
 
 
 def with_users(spec: Mapping[str, Any], cluster: ClusterPlan) -> Spec:

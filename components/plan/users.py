@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from .addresses import check_name
 from .errors import Problem, did_you_mean, shown
+from .members import check_name
 
 PERMISSIONS = ("read", "write", "readwrite")
 API_SERVERS, PROGRAM = "kube-apiserver-etcd-client", "kube-etcd-healthcheck-client"

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterator
 
-from ..addresses import MAX_MEMBERS
 from ..errors import Problem, shown
 from ..flag_values import OURS
 from ..flags import LEAST_BEATS
 from ..generations import check_generations
+from ..members import MAX_MEMBERS
 from ..versions import newest, upgrade_floor
 from .change import Change, Trust
 from .origins import elsewhere, keeps_machines, other_place

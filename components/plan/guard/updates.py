@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
-from ..addresses import check_count
 from ..flag_values import OURS
+from ..members import check_count
 from ..versions import EtcdVersion, newest, parse, upgrade_floor
 from .change import Change
 from .rules import MOST_VOTERS, Spelled, check

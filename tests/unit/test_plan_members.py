@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.plan import addresses, quorum, tolerated
+from components.plan import members, quorum, tolerated
 
 
 @pytest.mark.parametrize("count", [1, 3, 5, 7])
 def test_an_odd_number_up_to_seven_is_accepted(count: int) -> None:
-    assert addresses.check_count(count, "machines") == []
+    assert members.check_count(count, "machines") == []
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_an_odd_number_up_to_seven_is_accepted(count: int) -> None:
     ],
 )
 def test_another_number_of_members_is_refused(count: int, rule: str, remedy: str) -> None:
-    [problem] = addresses.check_count(count, "machines")
+    [problem] = members.check_count(count, "machines")
     assert (problem.key, problem.value) == ("machines", f"{count} members")
     assert rule in problem.rule
     assert remedy in problem.remedy
@@ -42,22 +42,22 @@ def test_majorities_overlap_and_survive_tolerated_losses(members: int) -> None:
 
 @pytest.mark.parametrize("name", ["Etcd-1", "-a", "a-", "a.b", "a_b", "", "a" * 64, "a\n", "ä", None, 1])
 def test_a_name_must_be_a_dns_label(name: object) -> None:
-    [problem] = addresses.check_name(name, "machines[0].name")
+    [problem] = members.check_name(name, "machines[0].name")
     assert "DNS label" in problem.rule
     assert problem.key == "machines[0].name"
 
 
 @given(st.from_regex(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", fullmatch=True))
 def test_every_dns_label_is_accepted(name: str) -> None:
-    assert addresses.check_name(name, "name") == []
+    assert members.check_name(name, "name") == []
 
 
 @given(st.text(min_size=1, max_size=80))
 def test_a_suggested_name_is_accepted(name: str) -> None:
-    for problem in addresses.check_name(name, "name"):
+    for problem in members.check_name(name, "name"):
         suggested = re.fullmatch(r"Write it as '(.*)'|.*", problem.remedy)
         assert suggested is not None
-        assert suggested[1] is None or addresses.check_name(suggested[1], "name") == []
+        assert suggested[1] is None or members.check_name(suggested[1], "name") == []
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_a_suggested_name_is_accepted(name: str) -> None:
     ],
 )
 def test_an_unreachable_address_is_refused(address: object, rule: str) -> None:
-    [problem] = addresses.check_address(address, "machines[2].address")
+    [problem] = members.check_address(address, "machines[2].address")
     assert rule in problem.rule
     assert problem.key == "machines[2].address"
     assert problem.remedy
@@ -97,19 +97,19 @@ def test_an_unreachable_address_is_refused(address: object, rule: str) -> None:
 def test_every_private_address_is_accepted_and_makes_a_url(
     address: ipaddress.IPv4Address | ipaddress.IPv6Address,
 ) -> None:
-    assert addresses.check_address(str(address), "address") == []
+    assert members.check_address(str(address), "address") == []
     host = f"[{address}]" if address.version == 6 else str(address)
-    assert addresses.url(str(address), 2379) == f"https://{host}:2379"
+    assert members.url(str(address), 2379) == f"https://{host}:2379"
 
 
 def test_duplicate_names_and_addresses_are_refused() -> None:
-    problems = addresses.check_members([("a", "10.0.0.1"), ("a", "10.0.0.1"), ("b", "10.0.0.1")], "machines")
+    problems = members.check_members([("a", "10.0.0.1"), ("a", "10.0.0.1"), ("b", "10.0.0.1")], "machines")
     assert [problem.key for problem in problems] == ["machines[1].name", "machines[1].address", "machines[2].address"]
     assert "machines[0].name is 'a' too" in problems[0].rule
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcde"), st.sampled_from(["10.0.0.1", "10.0.0.2", "x"])), max_size=9))
 def test_accepted_members_are_odd_in_number_and_distinct(members: list[tuple[str, str]]) -> None:
-    if not addresses.check_members(members):
+    if not members.check_members(members):
         assert len(members) in (1, 3, 5, 7)
         assert len({name for name, _ in members}) == len({address for _, address in members}) == len(members)
