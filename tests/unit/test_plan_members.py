@@ -109,7 +109,7 @@ def test_duplicate_names_and_addresses_are_refused() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcde"), st.sampled_from(["10.0.0.1", "10.0.0.2", "x"])), max_size=9))
-def test_accepted_members_are_odd_in_number_and_distinct(members: list[tuple[str, str]]) -> None:
-    if not members.check_members(members):
-        assert len(members) in (1, 3, 5, 7)
-        assert len({name for name, _ in members}) == len({address for _, address in members}) == len(members)
+def test_accepted_members_are_odd_in_number_and_distinct(listed: list[tuple[str, str]]) -> None:
+    if not members.check_members(listed):
+        assert len(listed) in (1, 3, 5, 7)
+        assert len({name for name, _ in listed}) == len({address for _, address in listed}) == len(listed)
