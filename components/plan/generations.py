@@ -24,8 +24,8 @@ def check_generations(previous: Mapping[str, int], wanted: Mapping[str, int], ke
     if len(raised) > 1:
         said = ", ".join(f"{name} from {previous[name]} to {wanted[name]}" for name in raised)
         rule = (
-            "One update can replace only one machine of a cluster, because its member must be back, caught up and "
-            "healthy before the next machine is deleted"
+            "One update can replace only one machine of a cluster: its member must be back, caught up and healthy "
+            "before the next machine is deleted"
         )
         remedy = f"Raise only that of {raised[0]}, run pulumi up, then raise the next one"
         problems.append(Problem(_at(key, raised[1]), said, rule, remedy))

@@ -173,8 +173,8 @@ def warnings(cluster: ClusterPlan) -> list[str]:
         found.append("One member tolerates no failures; three tolerate one.")
     if cluster.release_mirror.startswith("http:") and not cluster.release_sha256:
         found.append(
-            f"{cluster.release_mirror}: archives and their checksums come over plain http, and anybody in between can "
-            "change them. Set the SHA-256 of the archive."
+            f"{cluster.release_mirror}: archives and their checksums come over plain http and can be changed in "
+            "transit. Set the SHA-256 of the archive."
         )
     return found
 

@@ -121,8 +121,8 @@ def test_the_preview_of_private_arm_machines_matches_its_snapshot(previews: Prev
 def test_an_invalid_configuration_prints_only_the_reasons(previews: Previews) -> None:
     run = previews.refused(vpcRange="10.2.0.0/28", operators=["0.0.0.0/0"])
     assert "external-etcd" in run.text
-    assert "aws.vpcRange: given '10.2.0.0/28'. The range of the VPC is /24 or larger" in run.text
-    assert "aws.operators[0]: given '0.0.0.0/0'. 0.0.0.0/0 is everybody" in run.text
+    assert "aws.vpcRange: given '10.2.0.0/28'. The range of the VPC must be /24 or larger" in run.text
+    assert "aws.operators[0]: given '0.0.0.0/0'. 0.0.0.0/0 is the whole internet" in run.text
 
 
 def test_another_platform_or_network_is_refused(
@@ -154,7 +154,7 @@ def test_another_platform_or_network_is_refused(
 def test_an_unknown_bastion_is_refused_with_the_order_of_steps(previews: Previews) -> None:
     previews.left_by_the_example()
     run = previews.refused(bastion={"address": "10.1.1.9"})
-    assert "hetzner.bastion.address: given 10.1.1.9. The machines get new rules" in run.text
+    assert "hetzner.bastion.address: given 10.1.1.9. The rules of the last update must already admit" in run.text
     assert "add 10.1.1.9 to hetzner.operators and run pulumi up; then make this change" in run.text
     # The outputs of an earlier program.
     previews.stack.left(way_in=None)

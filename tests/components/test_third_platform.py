@@ -45,7 +45,9 @@ def test_its_machines_become_members_with_gates_and_outputs() -> None:
 def test_errors_in_its_keys_are_reported_like_any_others() -> None:
     assert "shed.kind: given nothing. This key is required. Set it: Kind of all machines." in refusal(kind=None)
     assert "shed.knd: given 'knd'. There is no such key. Did you mean 'kind'?" in refusal(knd="old")
-    assert "shed.slots[1].generation: given 0. A generation is a whole number from 1 on" in refusal(generations="101")
+    assert "shed.slots[1].generation: given 0. A generation must be a whole number, at least 1" in refusal(
+        generations="101"
+    )
     assert "shed.operators[0]: given '0.0.0.0/0'" in refusal(operators=["0.0.0.0/0"])
     assert "machines: given a value. This key is for the platform hosts" in refusal(top={"machines": "[]"})
     assert "shed: given a value. This key is for the platform shed" in refusal(top={"platform": "hosts"})

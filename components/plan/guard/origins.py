@@ -1,7 +1,7 @@
 """A machine that Pulumi created is deleted only when its slot is removed or its generation is raised.
 
-One row for each input whose change makes a provider delete a machine, its network, subnet or volume (`ForceNew` in the
-providers' schemas), or fail in the middle of the update.
+One row for each input whose change makes a provider fail in the middle of the update, or delete a machine, its network,
+subnet or volume (`ForceNew` in the providers' schemas).
 """
 
 from collections.abc import Callable, Iterator

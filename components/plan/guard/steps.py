@@ -26,7 +26,7 @@ class Step:
 
     @property
     def only_member(self) -> bool:
-        """The only member is not running: the cluster is unavailable, but no data can be lost."""
+        """The only member is not running: the cluster is unavailable meanwhile, but nothing can be lost."""
         return self.voters == 1 and self.serving == 0
 
     def __str__(self) -> str:
