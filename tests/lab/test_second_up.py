@@ -23,11 +23,12 @@ def test_a_second_up_or_bootstrap_changes_nothing(machines: Machines, stacks: St
     etcdctl(found[0], "put", "kept", "yes")
     members = member_list(found[0])
     resources = stack.export()["deployment"]["resources"]
-    founding = [resource["urn"] for resource in resources if resource["urn"].endswith("-bootstrap")]
-    assert len(founding) == len(found)
+    commands = [resource["urn"] for resource in resources if resource["type"] == "command:remote:Command"]
+    bootstraps = [urn for urn in commands if urn.endswith("-bootstrap")]
+    assert len(bootstraps) == len(found)
     # Without the recorded state no slot gets bootstrap members; here only the machines prevent it.
     stack.left(applied=None)
-    run = stack.up(*[f"--replace={urn}" for urn in founding])
+    run = stack.up(*[f"--replace={urn}" for urn in bootstraps])
     assert all(f"{machine.name}: has been bootstrapped before and runs" in run.text for machine in found)
     assert process_ids(found) == before
     assert member_list(found[0]) == members
