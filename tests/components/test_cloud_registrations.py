@@ -627,10 +627,10 @@ def test_the_network_component_refuses_invalid_arguments(change: dict[str, Any],
     ("change", "key", "rule"),
     [
         ({"zone": "eu-central-1b"}, "slots.etcd-1.zone", "The network has subnets in eu-central-1a"),
-        ({"volume": {"size": 20, "type": "st1"}}, "volume.type", "Types of volumes"),
+        ({"volume": {"size": 20, "type": "st1"}}, "volume.type", "The type of a volume must be one of"),
         ({"public_ipv4": False}, "bastion", "reached through a bastion"),
         ({"previous_generations": {"etcd-1": 2}}, "slots.etcd-1.generation", "can only rise"),
-        ({"image": "windows"}, "image", "found by name"),
+        ({"image": "windows"}, "image", "The name of an image must be one of"),
     ],
 )
 def test_the_machines_component_refuses_invalid_arguments(change: dict[str, Any], key: str, rule: str) -> None:

@@ -158,4 +158,4 @@ def test_without_a_readable_last_update_the_machines_decide(
     run = previewed(stack, version="3.7.3")
     assert run.code == 0, run.text
     assert any("compared with nothing, and only the machines can refuse it" in line for line in diagnostics(run))
-    assert "as a new cluster" not in run.text
+    assert "bootstrap a new cluster" not in run.text
