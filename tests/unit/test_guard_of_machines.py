@@ -179,7 +179,7 @@ FINE: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("hetzner", {}, {"slots": [*SLOTS[:2], {"name": "etcd-3", "generation": 2, "location": "hel1"}]}),
     ("hetzner", VOLUME, {"volume": {"size": 30, "protect": False}, "location": "fsn1"}),
     ("hetzner", {"networkId": 4711}, {"networkId": 4711, "networkRange": "10.0.0.0/8"}),
-    ("hetzner", {}, {"bastion": {}, "labels": {"a": "b"}, "operators": ["203.0.113.9/32"]}),
+    ("hetzner", {}, {"labels": {"a": "b"}, "operators": ["203.0.113.9/32"]}),
     ("aws", {}, {"zones": None, "subnets": SUBNETS}),
     ("aws", {}, {"instanceType": "m7i.large", "rootSize": 30, "volume": None, "clients": ["10.9.0.0/16"]}),
     ("aws", VOLUME, {"volume": {"size": 30, "type": "io2", "iops": 5000}}),
