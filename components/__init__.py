@@ -1,4 +1,4 @@
-"""Pulumi components for the etcd that a Kubernetes control plane leans on."""
+"""Pulumi components of a highly available external etcd cluster for Kubernetes."""
 
 from .change import ChangeRefusedError, previous_update
 from .cluster import Certificates, EtcdCluster, EtcdClusterArgs, User

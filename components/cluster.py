@@ -1,4 +1,4 @@
-"""EtcdCluster: PKI, members, bootstrap, health, and what Kubernetes needs of them."""
+"""EtcdCluster: PKI, members, bootstrap, health check, and the outputs that Kubernetes needs."""
 
 import hashlib
 import json
@@ -35,110 +35,109 @@ from .plan.spec import DEFAULT_DATA_DIRECTORY, client_urls
 from .whole import proved, refuse_parts
 
 _T = TypeVar("_T")
-# Arguments of these names are what the plan calls so too.
+# Arguments that the plan takes under the same name.
 _PLANNED = {each.name for each in fields(ClusterPlan)}
 
 
 class Certificates(TypedDict):
-    """Lifetimes of the certificates that are issued here."""
+    """Lifetimes of the issued certificates."""
 
     validity_hours: NotRequired[int]
     """Lifetime of server, peer and client certificates, in hours. Default: 8760 (one year)."""
     early_renewal_hours: NotRequired[int]
-    """A certificate with less than this many hours left is renewed by the next `pulumi up`. Default: 720 (30 days)."""
+    """The next `pulumi up` renews a certificate with less than this many hours left. Default: 720 (30 days)."""
     ca_validity_hours: NotRequired[int]
-    """Lifetime of a CA that is made, in hours; one that exists keeps its own. Default: 87600 (ten years)."""
+    """Lifetime of a created CA, in hours. An existing one keeps its own. Default: 87600 (ten years)."""
 
 
 class User(TypedDict):
-    """A client beside the API servers: a user of etcd with a client certificate, a role and keys."""
+    """A client other than the API servers: a user of etcd with a client certificate, a role and a key prefix."""
 
     name: str
     """Its name, a DNS label: the common name of its certificate."""
     prefix: str
-    """It reaches the keys that begin with this text, and no others."""
+    """It has access only to keys that begin with this text."""
     permission: str
-    """What it can do with them: `read`, `write` or `readwrite`."""
+    """Its access to these keys: `read`, `write` or `readwrite`."""
 
 
 class EtcdClusterArgs(TypedDict):
     """Arguments of `EtcdCluster`."""
 
     members: list[Machine]
-    """The slots, in the order in which changes go through them: an odd number, 1 to 7."""
+    """The 1, 3, 5 or 7 slots. Changes go through them in this order."""
     version: NotRequired[str]
     """etcd release, `X.Y.Z`. Default: 3.6.16."""
     cluster_name: NotRequired[str]
     """Name of the cluster, a DNS label. Default: the component's name."""
     quota: NotRequired[str]
-    """Size of the database at which writes end: bytes, or a number with KiB, MiB or GiB. Default: `2GiB`."""
+    """Size of the database at which etcd stops accepting writes: bytes, or a number with KiB, MiB or GiB. Default:
+    `2GiB`."""
     flags: NotRequired[dict[str, str]]
-    """Further flags of etcd, name without dashes -> value; unknown ones are refused. Default: none."""
+    """More flags of etcd, name without dashes -> value. Unknown ones are refused. Default: none."""
     metrics: NotRequired[str]
-    """Who reaches the metrics port 2381: `loopback`, or `private` for the private address. Default: `loopback`."""
+    """Address of the metrics port 2381: `loopback`, or `private` for the private address too. Default: `loopback`."""
     heartbeat_interval_ms: NotRequired[int]
-    """Interval of the leader's heartbeat, in ms. Default: etcd's own, 100."""
+    """Interval of the leader's heartbeats, in ms. Default: 100 (etcd's own)."""
     election_timeout_ms: NotRequired[int]
-    """Time without a heartbeat until an election, in ms; at least 5 heartbeats. Default: etcd's own, 1000."""
+    """Time without a heartbeat before an election, in ms: at least five heartbeats. Default: 1000 (etcd's own)."""
     release_mirror: NotRequired[str]
-    """Where machines fetch releases from: `<mirror>/v<version>/<archive>`. Default: etcd's releases on GitHub."""
+    """Where machines download releases: `<mirror>/v<version>/<archive>`. Default: etcd's releases on GitHub."""
     release_sha256: NotRequired[dict[str, str]]
-    """Architecture (`amd64`, `arm64`) -> SHA-256 of the archive. Default: the mirror's SHA256SUMS are believed."""
+    """Architecture (`amd64`, `arm64`) -> SHA-256 of the archive. Default: the mirror's SHA256SUMS."""
     release_proxy: NotRequired[str]
-    """The proxy through which machines fetch releases, `http://host:port`. Default: that of their environment."""
+    """Proxy through which machines download releases, `http://host:port`. Default: the proxy of their environment."""
     release_headers: NotRequired[dict[str, pulumi.Input[str]]]
-    """Headers that the mirror wants, such as `Authorization`; for the proxy `Proxy-Authorization` (secret). Default:
-    none."""
+    """Headers for the mirror, like `Authorization`, and `Proxy-Authorization` for the proxy (secret). Default: none."""
     certificates: NotRequired[Certificates]
-    """Lifetimes of the certificates. Default: each field's own."""
+    """Lifetimes of the certificates. Default: as in `Certificates`."""
     authorities: NotRequired[list[Authority]]
-    """The CAs that are trusted; one is replaced by another in three updates. Default: one that is made, named `1`."""
+    """The trusted CAs. Replacing one takes three updates. Default: a created one, named `1`."""
     issuer: NotRequired[str]
     """Name of the CA that issues the certificates. Default: the first."""
     peer_authorities: NotRequired[list[Authority]]
-    """The CAs that members trust among each other; the name alone stands for the one of that name in `authorities`.
-    Default: for a new cluster (`previous` is given as None) one that is made, named `peer-1`, unless `authorities` has
-    a CA of one's own; a cluster that exists keeps what it has; without `previous` the same as `authorities`."""
+    """The CAs that members trust among each other. A name alone refers to the CA of that name in `authorities`.
+    Default for a new cluster (`previous` is None): a created one, named `peer-1`, or the same as `authorities` if those
+    are your own. An existing cluster keeps what it has. Without `previous`: the same as `authorities`."""
     peer_issuer: NotRequired[str]
     """Name of the CA that issues the peer certificates. Default: the first of `peer_authorities`."""
     extra_names: NotRequired[list[str]]
-    """DNS names and IP addresses that the server certificate of every member has beside its own, such as those of a
-    load balancer. Default: none."""
+    """More DNS names and IP addresses in the server certificate of every member, such as those of a load balancer.
+    Default: none."""
     authentication: NotRequired[bool]
-    """Whether etcd asks which user a client is, by the common name of its certificate; API servers and this program
-    are root. Default: false, every client certificate can do everything."""
+    """Whether etcd checks the user of a client, by the common name of its certificate. API servers and this program are
+    root. Default: false, every client certificate has full access."""
     users: NotRequired[list[User]]
-    """Users beside those, with `authentication`. Default: none."""
+    """Clients other than the API servers, with `authentication`. Default: none."""
     previous: NotRequired[dict[str, Any] | None]
-    """What the last update left in the output `applied`, as `previous_update` reads it: a change that cannot be made in
-    one update is refused. Default, and None: nothing is compared, and the machines alone refuse."""
+    """The output `applied` of the last update, as `previous_update` reads it. A change that cannot be made in one
+    update is refused. Default, or None: nothing is compared, and only the machines can refuse a change."""
     override: NotRequired[str]
-    """What a refusal printed, to make exactly that change all the same, once. Default: nothing is overridden."""
+    """The text that a refused change printed, to make exactly that change once. Default: nothing is overridden."""
 
 
 class EtcdCluster(pulumi.ComponentResource):
-    """An etcd cluster on machines that exist, bootstrapped, converged and proved healthy.
+    """An etcd cluster on existing machines: bootstraps it, converges it and proves that it is healthy.
 
-    Children: `<name>-pki` (`EtcdPki`), `<name>-<member>` (`EtcdMember`) per member, `<name>-bootstrap`
-    (a `pulumi.Stash` that remembers the members with which the cluster was bootstrapped, and its token),
-    `<name>-change` and `<name>-machines` (two whose ID is another one after every change of what is wanted, and of who
-    the members are), `<name>-health` and `<name>-whole` (a command whose deletion fails unless the whole cluster is
-    deleted).
+    Children: `<name>-pki` (`EtcdPki`), `<name>-<member>` (`EtcdMember`) per member, `<name>-bootstrap` (a
+    `pulumi.Stash` with the initial members and the cluster token), `<name>-change` and `<name>-machines` (Stashes whose
+    IDs change with every change of the desired state or of the members), `<name>-health`, and `<name>-whole` (a command
+    whose deletion fails unless the whole cluster is deleted).
 
     Raises `plan.PlanError` (a ValueError) on bad arguments, with key, value, rule and remedy, and its subclass
     `ChangeRefusedError` on a change that cannot be made in one update.
     """
 
     endpoints: pulumi.Output[list[str]]
-    """Client URL of every member; resolves only when the cluster has been proved healthy."""
+    """Client URL of every member. Resolves only after the health check has passed."""
     ca_certificate: pulumi.Output[str]
-    """Certificates of the CAs that clients trust, PEM; as `endpoints`, when every member is healthy with them."""
+    """Certificates of the CAs that clients trust, PEM. Resolves like `endpoints`."""
     peer_ca_certificate: pulumi.Output[str]
-    """Certificates of the CAs that members trust among each other, PEM; of no use to clients."""
+    """Certificates of the CAs that members trust among each other, PEM. Clients do not need them."""
     apiserver_etcd_client: pulumi.Output[ClientCertificate]
-    """Client certificate and key for kube-apiserver, PEM (secret); when every member is healthy and accepts it."""
+    """Client certificate and key for kube-apiserver, PEM (secret). Resolves when every member accepts it."""
     users: pulumi.Output[dict[str, ClientCertificate]]
-    """User -> its client certificate and key, PEM (secret); when etcd has the user."""
+    """User -> its client certificate and key, PEM (secret). Resolves when the user exists in etcd."""
     kubeadm: pulumi.Output[str]
     """ClusterConfiguration (kubeadm.k8s.io/v1beta4) with `etcd.external`."""
     kubeadm_files: pulumi.Output[dict[str, str]]
@@ -148,9 +147,9 @@ class EtcdCluster(pulumi.ComponentResource):
     certificates: pulumi.Output[dict[str, str]]
     """When each certificate expires: `ca-1`, `apiserver-etcd-client`, `<member>/server`, ... -> RFC 3339 time."""
     etcdctl: pulumi.Output[str]
-    """An etcdctl command line that works as it is for root on every member."""
+    """An etcdctl command line for root on any member."""
     applied: pulumi.Output[dict[str, Any]]
-    """What this update has done, to be `previous` of the next; resolves when the cluster has been proved healthy."""
+    """What this update applied: `previous` of the next one. Resolves like `endpoints`."""
 
     def __init__(self, name: str, args: EtcdClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         args = with_peers(args)
@@ -172,9 +171,9 @@ class EtcdCluster(pulumi.ComponentResource):
             pulumi.log.warn(warning, resource=self)
         child = pulumi.ResourceOptions(parent=self)
 
-        # Remembers what the first update put in. The token differs at every bootstrap, so that a machine that was away
-        # while its cluster was destroyed and made anew belongs to another cluster, and etcd keeps the two apart. The
-        # operator is the same in every run from this state; a second checkout with a state of its own has another.
+        # Keeps the values of the first update. Each bootstrap has its own token: a machine that was down while its
+        # cluster was destroyed and recreated still has the old one, and etcd keeps the two clusters apart. The operator
+        # is the same in every run from this state. A second clone with its own state has another operator.
         initial_cluster = keep(
             f"{name}-bootstrap",
             {
@@ -185,12 +184,10 @@ class EtcdCluster(pulumi.ComponentResource):
             self,
         )
         operator = initial_cluster.output.apply(lambda known: known["operator"])
-        # Pulumi notes what a command was given when the command has ended. A run that is killed in between leaves the
-        # old inputs in the state, and if the configuration is then set back, nothing differs, whatever has happened on
-        # the machine. So each change of the wanted state has an ID that never was before, noted before any machine
-        # changes and given to every member.
-        # The same of what all machines are prepared for: a machine that is being retired when a run is killed has to be
-        # prepared again if it is wanted again.
+        # Pulumi records the inputs of a command after it has ended. A killed run leaves the old inputs in the state. If
+        # the configuration is then reverted, Pulumi sees no difference, whatever happened on the machine. So each
+        # change of the desired state has a new ID, recorded before any machine changes and passed to every member.
+        # `machines` does the same for `prepare`: a killed run may have begun to retire a machine that is desired again.
         anew = pulumi.ResourceOptions(parent=self, replace_on_changes=["input"])
         texts = map(spec_text, [first, *list(specs.values())[1:]])
         change = pulumi.Stash(f"{name}-change", input=_digest(*texts), opts=anew)
@@ -220,14 +217,14 @@ class EtcdCluster(pulumi.ComponentResource):
             )
             for machine in args["members"]
         ]
-        # Two barriers and a chain: nothing starts before every machine is prepared; nobody waits for a quorum before
-        # all initial members have been started; after that one member at a time.
+        # Two barriers and a chain. No member starts before every machine is prepared. No member waits for a quorum
+        # before all initial members have started. After that, changes go through one member at a time.
         prepared = [member.prepared for member in members]
         refuse_parts(
             name, plan.name, args["members"][0], initial_cluster=initial_cluster, prepared=prepared, parent=self
         )
-        # A cluster that an update has proved healthy is never bootstrapped again: a slot that comes later, also
-        # under an initial member's name, and finds no member that answers, must not begin another one.
+        # A cluster that was once proved healthy is never bootstrapped again. A later slot, even one with the name of an
+        # initial member, must not bootstrap another cluster because no member answers it.
         existed = args.get("previous") is not None
         bootstrap = initial_cluster.output.apply(lambda known: {**known, "members": []} if existed else known)
         done = [member.bootstrap(bootstrap, prepared) for member in members]
@@ -245,8 +242,8 @@ class EtcdCluster(pulumi.ComponentResource):
             parent=self,
         )
 
-        # Everything that a consumer connects with passes through the health check, so that nothing downstream
-        # starts on a sick cluster, or is given certificates that not every member takes yet.
+        # All outputs that a client needs wait for the health check. So nothing downstream starts on an unhealthy
+        # cluster or gets certificates that some member does not accept yet.
         proof: pulumi.Output[bool] = pulumi.Output.from_input(proved(name, list(named), health))
         report = _after(proof, healthy).apply(json.loads)
         endpoints = client_urls(plan)
@@ -270,8 +267,8 @@ class EtcdCluster(pulumi.ComponentResource):
         )
         self.certificates = pki.certificates
         self.etcdctl = self.endpoints.apply(_etcdctl)
-        # From what the health check was asked about, and not from what is wanted now: an update that leaves the check
-        # out (`--target`) has not applied it.
+        # From the inputs of the health check and not from the desired state: an update that skipped the check
+        # (`--target`) has not applied that state.
         self.applied = pulumi.Output.all(health.stdin, report).apply(lambda both: _applied(*both))
         self.register_outputs(
             {
@@ -295,30 +292,30 @@ def _digest(*texts: str) -> str:
 
 
 def _after(proof: pulumi.Output[Any], value: pulumi.Output[_T]) -> pulumi.Output[_T]:
-    """The value, from the moment on at which the proof is there."""
+    """The value, once `proof` has resolved."""
     return pulumi.Output.all(proof, value).apply(lambda both: cast(_T, both[1]))
 
 
 def with_peers(args: EtcdClusterArgs) -> EtcdClusterArgs:
-    """The arguments with the CA of the peers, where its default is one of their own: `previous` says whether."""
+    """The arguments, with `peer_authorities` where its default is a separate CA; that depends on `previous`."""
     plans = [plan_of(each) for each in authorities_of(args.get("authorities"))]
-    # Who compares with nothing says nothing of whether the cluster exists.
+    # Without `previous` it is unknown whether the cluster exists.
     if "peer_authorities" in args or "previous" not in args or not peers_have_their_own(args["previous"], plans):
         return args
     return {**args, "peer_authorities": [{"name": DEFAULT_PEER_AUTHORITY}]}
 
 
 def cluster_plan(name: str, args: EtcdClusterArgs, members: Sequence[MemberPlan], program: str = "") -> ClusterPlan:
-    """The cluster that arguments describe, every default filled in.
+    """The cluster that the arguments describe, with all defaults.
 
     Args:
-        name: the component's; the default name of the cluster.
-        args: the arguments, whose `members` are not looked at.
+        name: name of the component, the default name of the cluster.
+        args: the arguments; their `members` are ignored.
         members: the members, in order.
-        program: digest of the program that the machines get; empty: not known.
+        program: digest of etcd-node; empty if unknown.
     """
     authorities, peers = authorities_of(args.get("authorities")), args.get("peer_authorities")
-    # Numbers come as floats when the component is used from another language.
+    # Other languages pass numbers as floats.
     given: dict[str, Any] = {
         key: int(value) if isinstance(value, float) else value for key, value in args.items() if key in _PLANNED
     }
@@ -341,12 +338,12 @@ def _member_plan(machine: Machine) -> MemberPlan:
 
 
 def _wanted(plan: ClusterPlan, args: EtcdClusterArgs) -> State:
-    """What is wanted, in the guard's terms; what is known only during the update is left out."""
+    """The desired state for the guard, without values that are known only during the update."""
     authorities = [*args.get("peer_authorities", ()), *authorities_of(args.get("authorities"))]
     certificates = {each["name"]: each.get("certificate", "") for each in authorities}
     identities = {}
     for machine in args["members"]:
-        # A machine that was installed anew has another host key.
+        # A reinstalled machine has another host key.
         parts = [machine.get("identity", ""), machine["ssh"]["host_key"]]
         if all(isinstance(part, str) for part in parts):
             identities[machine["name"]] = " ".join(str(part) for part in parts)

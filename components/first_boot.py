@@ -1,4 +1,4 @@
-"""What every machine that a cloud makes begins with: its operator's login, and user data that are for root alone."""
+"""The first boot of every machine on a cloud: the operator's login, and user data that only root can read."""
 
 from collections.abc import Mapping
 from typing import Any, NotRequired
@@ -18,34 +18,34 @@ FOR_ROOT = {paths.METADATA_UNIT: metadata.unit_text(cloud_init.METADATA)}
 
 
 class OperatorArgs(Login):
-    """Who logs in to machines that are made; the platform's key makes a key."""
+    """The operator's login on created machines. The key component of the platform can create its key."""
 
     public_key: pulumi.Input[str]
-    """The public half of the operator's key, one line."""
+    """Public half of the operator's key, one line."""
     user: NotRequired[str]
-    """The operator's login, made by cloud-init, with password-less sudo. Default: `etcd-operator`."""
+    """The operator's login, created by cloud-init, with password-less sudo. Default: `etcd-operator`."""
 
 
 def template(
     args: OperatorArgs, units: Mapping[str, str] = FOR_ROOT, generation: int = 1, *, bastion: bool = False
 ) -> pulumi.Output[Any]:
-    """What the first boot does, without the host key.
+    """The first boot, without the host key.
 
     Args:
         args: the operator.
-        units: name -> text of the units that it starts.
-        generation: that of the machine's slot.
-        bastion: the machine is one.
+        units: name -> text of the systemd units that it starts.
+        generation: generation of the machine's slot.
+        bastion: whether the machine is a bastion.
     """
     user = args.get("user", DEFAULT_USER)
-    # Public even where it came with a secret.
+    # Public even if it came from a secret.
     return pulumi.Output.unsecret(pulumi.Output.from_input(args["public_key"])).apply(
         lambda key: cloud_init.template(user, [key.strip()], generation, units, bastion=bastion)
     )
 
 
 def user_data(first_boot: pulumi.Input[Any], host_key: tls.PrivateKey) -> pulumi.Output[str]:
-    """User data of a template and the host key that the machine is to have (secret)."""
+    """User data from a template and the machine's host key (secret)."""
     parts = pulumi.Output.all(first_boot, host_key.private_key_openssh, host_key.public_key_openssh)
     text: pulumi.Output[str] = pulumi.Output.secret(parts.apply(lambda all_: cloud_init.user_data(*all_)))
     return text
@@ -58,13 +58,9 @@ def way_in(args: OperatorArgs, host: pulumi.Input[str], host_key: tls.PrivateKey
 
 
 def made_bastion(name: str, way: Ssh, server: pulumi.CustomResource, parent: pulumi.Resource) -> Bastion:
-    """A bastion that is made, for the machines behind it; its host is known when its first boot is over.
+    """A created bastion, for the machines behind it. Its host resolves after its first boot.
 
-    Args:
-        name: its name; the command that waits is `<name>-ssh`.
-        way: the way to it.
-        server: the machine.
-        parent: the component.
+    The command that waits for the first boot is `<name>-ssh`.
     """
     host = wait_for_ssh(f"{name}-ssh", way, way["host"], server, parent)
     through: Bastion = {"host": host, "host_key": way["host_key"], "user": way.get("user", DEFAULT_USER)}

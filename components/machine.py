@@ -1,6 +1,6 @@
-"""Machine: the contract between those who provide machines and those who use them.
+"""Machine: the contract between a platform and the cluster.
 
-A platform (existing hosts, a cloud) makes one `Machine` per slot; `EtcdCluster` uses nothing else of the platform.
+A platform (existing hosts, a cloud) provides one `Machine` per slot. `EtcdCluster` uses nothing else of the platform.
 """
 
 from typing import Any, NotRequired, TypedDict, TypeVar, cast
@@ -14,16 +14,16 @@ _Way = TypeVar("_Way")
 
 
 class Login(TypedDict):
-    """With which key somebody logs in; with none: with those in the ssh agent."""
+    """The key of a login."""
 
     private_key: NotRequired[pulumi.Input[str]]
-    """Private ssh key in PEM or OpenSSH format (secret). Default: those in the ssh agent of whoever runs Pulumi."""
+    """Private ssh key, PEM or OpenSSH format (secret). Default: the ssh agent of the user who runs Pulumi."""
     private_key_password: NotRequired[pulumi.Input[str]]
-    """Its passphrase (secret). Default: it has none."""
+    """Passphrase of the private key (secret). Default: none."""
 
 
 def login(private_key: pulumi.Input[str] | None, password: pulumi.Input[str] | None) -> Login:
-    """The part of a way in that says with which key; None for what there is not."""
+    """The login with this key and passphrase, where they are not None."""
     found: Login = {}
     if private_key is not None:
         found["private_key"] = pulumi.Output.secret(private_key)
@@ -33,89 +33,86 @@ def login(private_key: pulumi.Input[str] | None, password: pulumi.Input[str] | N
 
 
 def with_login(way: _Way, key: Login) -> _Way:
-    """A way in, or arguments that hold one, with the key for it."""
+    """A way to a machine (or arguments that contain one), with the key added."""
     return cast(_Way, {**cast(dict[str, Any], way), **key})
 
 
 class Bastion(Login):
-    """The host through which machines without a way in from the operator are reached."""
+    """A host through which machines are reached that the operator cannot reach directly."""
 
     host: pulumi.Input[str]
     """Name or address at which the operator (or the bastion) reaches it."""
     host_key: pulumi.Input[str]
-    """Its public host key, one line like `ssh-ed25519 AAAA...`; any other key is refused."""
+    """Its public host key, one line like `ssh-ed25519 AAAA...`; any other is refused."""
     user: NotRequired[str]
-    """Login: on a machine `root`, or a user with password-less sudo. Default: `root`."""
+    """Login. On a machine: `root`, or a user with password-less sudo. Default: `root`."""
     port: NotRequired[int]
-    """TCP port of its sshd. Default: 22."""
+    """TCP port of sshd. Default: 22."""
 
 
 class Ssh(Bastion):
     """How the operator reaches a machine."""
 
     sftp: NotRequired[bool]
-    """Whether etcd-node is copied by sftp; else it goes through Pulumi's state, which grows by a third of a megabyte
-    per member. Default: true."""
+    """Whether `etcd-node` is copied to the machine by sftp. Otherwise it goes through Pulumi's state, which grows by a
+    third of a megabyte per member. Default: true."""
     bastion: NotRequired[Bastion]
-    """Reach the machine through this host. Default: directly."""
+    """Host through which the machine is reached. Default: none."""
 
 
 class Machine(TypedDict):
-    """One slot of the cluster: a stable name and address, and the machine that fills it now."""
+    """One slot of the cluster: a stable name and address, and the machine that currently fills it."""
 
     name: str
-    """Name of the slot and of its etcd member: a DNS label, stable for the life of the slot."""
+    """Name of the slot and its member, a DNS label. It must not change during the life of the slot."""
     address: str
     """Private IP address that the other members and the API servers use."""
     ssh: Ssh
     """How the operator reaches the machine."""
     identity: NotRequired[pulumi.Input[str]]
-    """Changes when another machine fills the slot (a server id), so that it is converged anew. Default: empty."""
+    """Any text that changes when another machine fills the slot, like a server ID. The member is then converged again.
+    Default: empty."""
     generation: NotRequired[int]
-    """How many machines have filled the slot on purpose, where Pulumi makes them; one is raised per update. Default:
-    not known."""
+    """Generation of the machine in the slot, if Pulumi creates it. An update can raise one. Default: unknown."""
     data_directory: NotRequired[str]
     """Directory of etcd's data on the machine, absolute. Default: `/var/lib/etcd`."""
     data_device: NotRequired[pulumi.Input[str]]
-    """Disk that holds that directory and nothing else; it is formatted if it is empty. Default: none of its own."""
+    """Disk for that directory and nothing else. It is formatted if it is empty. Default: none."""
     extra_names: NotRequired[list[str]]
-    """DNS names and IP addresses that its server and peer certificates have beside its own. Default: none."""
+    """More DNS names and IP addresses in its server and peer certificates. Default: none."""
     origin: NotRequired[dict[str, str]]
-    """Where the machine comes from, as far as Pulumi would delete it for another value (`plan.origin`): the next update
-    compares. Default: it exists already."""
+    """The properties that Pulumi cannot change without deleting the machine (`plan.origin`). The next update compares
+    them. Default: an existing machine."""
     firewall: NotRequired[dict[str, list[str]]]
-    """Port -> ranges that may reach it; the machine drops all else that comes to these ports. Default: left alone."""
+    """Port -> ranges that can reach it. The machine drops other traffic to these ports. Default: ports are left
+    alone."""
     root_only: NotRequired[list[str]]
-    """Addresses that only root on the machine may reach: those of a metadata service. Default: none."""
+    """Addresses that only root on the machine can reach, such as a metadata service. Default: none."""
 
 
 class CloudMachine(Machine):
-    """A machine that Pulumi made; not for the other languages, which cannot hand over a resource in an object."""
+    """A machine that Pulumi created. Python only: other languages cannot pass a resource inside an object."""
 
     server: pulumi.Resource
-    """What is deleted when the machine is: nothing on it needs to be taken away then."""
+    """The machine's resource. When it is deleted, nothing on the machine needs to be cleaned up."""
 
 
 def lives_on(machine: Machine) -> pulumi.Resource | None:
-    """The resource with which the machine goes, if there is one."""
+    """The resource that is deleted with the machine, if any."""
     server = machine.get("server")
     return server if isinstance(server, pulumi.Resource) else None
 
 
-# A refused connection is retried for about 11 seconds, one that gets no answer for about a minute: enough for a
-# machine that reboots, short enough to say soon that one is gone. Delays: 100 ms x 1.5 up to 5 s between attempts.
+# Retries last about 11 seconds if connections are refused, and about a minute if there is no answer. That is enough for
+# a reboot and reports a lost machine soon. Delays between attempts: 100 ms x 1.5 up to 5 s.
 DIAL_ATTEMPTS = 10
 DIAL_TIMEOUT_SECONDS = 5
 
 
 def connection(ssh: Ssh, attempts: int = DIAL_ATTEMPTS) -> remote.ConnectionArgs:
-    """The pulumi-command connection to a machine; host keys are always pinned.
+    """The pulumi-command connection to a machine. Host keys are always pinned.
 
-    Raises `AgentError` if the key is in an ssh agent, and none answers.
-
-    Args:
-        ssh: the way in.
-        attempts: how often to dial; more for a machine that has just been made.
+    Raises `AgentError` if the key is in an ssh agent and none answers.
     """
     bastion = ssh.get("bastion")
     ways = [ssh] if bastion is None else [ssh, bastion]

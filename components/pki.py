@@ -1,7 +1,7 @@
-"""EtcdPki: the certificate authorities of one etcd cluster and every certificate that they issue, by pulumi-tls.
+"""EtcdPki: the CAs of one etcd cluster and all certificates that they issue, by pulumi-tls.
 
-Algorithms, key usages and names follow kubeadm's etcd certificates; etcd's own rules are in
-https://etcd.io/docs/v3.6/op-guide/security/. All keys are ECDSA P-256; they exist in the state only, as secrets.
+Algorithms, key usages and names follow kubeadm's etcd certificates. etcd's own rules are in
+https://etcd.io/docs/v3.6/op-guide/security/. All keys are ECDSA P-256. They exist only in the state, as secrets.
 """
 
 from collections.abc import Sequence
@@ -20,8 +20,8 @@ from .plan.errors import refuse
 from .plan.names import check_extra_names, split
 from .plan.users import API_SERVERS, PROGRAM
 
-# Server certificates need clientAuth as well: etcd's gRPC gateway dials its own client port with them
-# (etcd-io/etcd#9785). Peers dial each other with the certificate that they serve.
+# Server certificates need clientAuth too: etcd's gRPC gateway dials its own client port with them
+# (etcd-io/etcd#9785). Peers use one certificate as server and as client.
 _SERVER_AND_CLIENT = ["digital_signature", "key_encipherment", "server_auth", "client_auth"]
 _CLIENT = ["digital_signature", "key_encipherment", "client_auth"]
 _AUTHORITY = ["digital_signature", "key_encipherment", "cert_signing"]
@@ -33,25 +33,25 @@ _ROTATION = 'in three updates (docs/operations.md, "Replace the CA")'
 
 
 class Authority(TypedDict):
-    """A certificate authority that the cluster trusts: one that is made, or one's own."""
+    """A certificate authority that the cluster trusts: a created one, or your own."""
 
     name: str
-    """Its name, a DNS label. It names the resources that are made for it: another authority gets another name."""
+    """Its name, a DNS label, and part of resource names. Another authority must have another name, forever."""
     certificate: NotRequired[pulumi.Input[str]]
-    """CA certificate of one's own, PEM: a root. Default: a CA is made."""
+    """Certificate of your own CA, PEM. It must be a root. Default: a CA is created."""
     private_key: NotRequired[pulumi.Input[str]]
-    """Private key of one's own CA, PEM (secret); one that is only trusted needs none. Default: none."""
+    """Private key of your own CA, PEM (secret). A CA that is only trusted needs none. Default: none."""
 
 
 class PkiMember(TypedDict):
-    """What a member's certificates say about it."""
+    """A member, as its certificates name it."""
 
     name: str
     """Member name: common name and DNS name of its certificates."""
     address: str
     """Private IP address of the member."""
     extra_names: NotRequired[list[str]]
-    """DNS names and IP addresses that its server and peer certificates have beside its own. Default: none."""
+    """More DNS names and IP addresses in its server and peer certificates. Default: none."""
 
 
 class EtcdPkiArgs(TypedDict):
@@ -62,22 +62,22 @@ class EtcdPkiArgs(TypedDict):
     validity_hours: NotRequired[int]
     """Lifetime of server, peer and client certificates, in hours. Default: 8760 (one year)."""
     early_renewal_hours: NotRequired[int]
-    """A certificate with less than this many hours left is renewed by the next `pulumi up`. Default: 720 (30 days)."""
+    """The next `pulumi up` renews a certificate with less than this many hours left. Default: 720 (30 days)."""
     ca_validity_hours: NotRequired[int]
-    """Lifetime of a CA that is made, in hours; one that exists keeps its own. Default: 87600 (ten years)."""
+    """Lifetime of a created CA, in hours. An existing one keeps its own. Default: 87600 (ten years)."""
     authorities: NotRequired[list[Authority]]
-    """The CAs that clients and servers trust. Default: one that is made, named `1`."""
+    """The CAs that clients and servers trust. Default: a created one, named `1`."""
     issuer: NotRequired[str]
     """Name of the CA that issues their certificates. Default: the first."""
     peer_authorities: NotRequired[list[Authority]]
-    """The CAs that members trust among each other; the name alone stands for the one of that name in `authorities`.
-    Default: the same as `authorities`, with the same issuer; every client certificate then speaks to the peer port."""
+    """The CAs that members trust among each other. A name alone refers to the CA of that name in `authorities`.
+    Default: the same as `authorities`, with the same issuer. The peer port then accepts every client certificate."""
     peer_issuer: NotRequired[str]
     """Name of the CA that issues the peer certificates. Default: the first of `peer_authorities`."""
     extra_names: NotRequired[list[str]]
-    """DNS names and IP addresses that every server certificate has beside its own. Default: none."""
+    """More DNS names and IP addresses in every server certificate. Default: none."""
     users: NotRequired[list[str]]
-    """Names of etcd's users that get a client certificate of that common name. Default: none."""
+    """etcd users; each gets a client certificate with its name as common name. Default: none."""
 
 
 @dataclass(frozen=True)
@@ -104,12 +104,12 @@ def authorities_of(given: Sequence[Authority] | None) -> Sequence[Authority]:
 
 
 def plan_of(authority: Authority) -> AuthorityPlan:
-    """What is known of an authority without its certificate."""
+    """The authority without its certificate."""
     return AuthorityPlan(authority["name"], "certificate" in authority, "private_key" in authority)
 
 
 class EtcdPki(pulumi.ComponentResource):
-    """The CAs, per member a server, a peer and a healthcheck-client certificate, and that of the API servers.
+    """The CAs, the client certificates, and per member a server, a peer and a healthcheck-client certificate.
 
     Children: `<name>-<authority>-ca` (PrivateKey, SelfSignedCert; absent for a CA of one's own),
     `<name>-<member>-server`, `<name>-<member>-peer`, `<name>-<member>-healthcheck-client`,
@@ -127,7 +127,7 @@ class EtcdPki(pulumi.ComponentResource):
     certificates: pulumi.Output[dict[str, str]]
     """When each certificate expires: `ca-1`, `apiserver-etcd-client`, `<member>/server`, ... -> RFC 3339 time."""
     authorities: list[pulumi.Resource]
-    """The CAs that are made here; without them nobody else is ever let into the cluster."""
+    """The created CAs. Without them, no certificate can be issued again."""
 
     def __init__(self, name: str, args: EtcdPkiArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("external-etcd:index:EtcdPki", name, None, opts)
@@ -185,13 +185,13 @@ class EtcdPki(pulumi.ComponentResource):
         )
 
     def files(self, member: str) -> pulumi.Output[dict[str, str]]:
-        """File name -> PEM of everything that goes to `member`'s machine (secret); the CA's key is not among it."""
+        """File name -> PEM of the files for `member`'s machine (secret), without the CA's key."""
         return pulumi.Output.secret(pulumi.Output.all(**self._files[member]))
 
     def _own_authority(
         self, given: Authority, where: str, *, issues: bool
     ) -> tuple[pulumi.Output[str], pulumi.Output[str]]:
-        """Key and certificate of the user's authority; they fail with PlanError when it cannot do what is asked."""
+        """Key and certificate of the user's CA. They fail with PlanError if it cannot be used."""
 
         def checked(pair: list[str | None]) -> list[str]:
             certificate, private_key = pair[0] or "", pair[1]
@@ -200,7 +200,7 @@ class EtcdPki(pulumi.ComponentResource):
             return [certificate, private_key or ""]
 
         pair = pulumi.Output.all(given["certificate"], given.get("private_key")).apply(checked)
-        # A certificate is public even where it came from a secret config value.
+        # A certificate is public even if it came from a secret config value.
         return pulumi.Output.secret(pair[1]), pulumi.Output.unsecret(pair[0])
 
     def _make_authority(
@@ -217,12 +217,12 @@ class EtcdPki(pulumi.ComponentResource):
             child,
             private_key_pem=key.private_key_pem,
             is_ca_certificate=True,
-            # Each under a name of its own: whoever looks at a certificate sees which CA has issued it.
+            # A name per CA, so that a certificate shows its issuer.
             subject=tls.SelfSignedCertSubjectArgs(common_name=f"etcd-ca-{name}"),
             allowed_uses=_AUTHORITY,
             set_subject_key_id=True,
             validity_period_hours=validity_hours,
-            # Another lifetime would make another certificate of the same name at once, everywhere.
+            # Another lifetime would replace the CA's certificate everywhere at once.
             opts=pulumi.ResourceOptions(
                 parent=self,
                 ignore_changes=["validityPeriodHours"],
@@ -237,12 +237,12 @@ class EtcdPki(pulumi.ComponentResource):
         return key.private_key_pem, certificate.cert_pem
 
     def _warn_of_end(self, name: str, end: str) -> None:
-        """Warns of a CA that ends before what it issues now; one of one's own is refused then."""
+        """Warns of a CA that expires before the certificates that it issues. (The user's own CA is refused then.)"""
         left = datetime.fromisoformat(end) - datetime.now(UTC)
         if left < timedelta(hours=self._validity_hours):
             pulumi.log.warn(
-                f"The CA {name} expires at {end}, before the certificates that it issues now. From then on members and "
-                f"clients refuse each other, and no update can replace it any more: replace it before, {_ROTATION}.",
+                f"The CA {name} expires at {end}, before the certificates that it issues now. After that, members and "
+                f"clients refuse each other, and no update can replace the CA. Replace it before, {_ROTATION}.",
                 self,
             )
 
@@ -254,9 +254,8 @@ class EtcdPki(pulumi.ComponentResource):
         }
         own_names, own_addresses = split(member.get("extra_names", []))
         all_names, all_addresses = split(self._shared_names)
-        # The names of this member alone: a stolen key speaks for one machine. 127.0.0.1 and localhost are how its
-        # own tools reach it; peers only ever meet it under its name and address. What leads to all members is for
-        # clients, whom any of them may serve.
+        # Only this member's names: a stolen key then impersonates one machine. Local tools use 127.0.0.1 and localhost.
+        # Peers use only its name and address. Names shared by all members, such as a load balancer's, are for clients.
         for kind, common_name, uses, dns_names, addresses in (
             (
                 "server",
@@ -295,11 +294,11 @@ class EtcdPki(pulumi.ComponentResource):
         expiry_key: str | None = None,
         issuer: _Issuer | None = None,
     ) -> tuple[pulumi.Output[str], pulumi.Output[str]]:
-        """Makes one certificate with a key of its own; returns (certificate, key), both PEM."""
+        """Issues one certificate with its own key; returns (certificate, key), both PEM."""
         child = f"{self._name}-{suffix}"
         issuer = issuer or self._issuer
         options = pulumi.ResourceOptions(parent=self)
-        # Under another CA with another key: who replaces a CA because something has leaked need not ask what it was.
+        # Another CA means another key. So replacing the CA after a leak is enough, whichever key has leaked.
         key = tls.PrivateKey(
             child,
             algorithm="ECDSA",
@@ -330,14 +329,14 @@ class EtcdPki(pulumi.ComponentResource):
 
 def _refusal(name: str) -> str:
     return (
-        f"The CA {name} is trusted by the members, and none of them would accept another one in its place: it is not "
-        f"made anew, and nothing was changed. A CA is replaced by one of another name beside it in `authorities`, "
-        f"{_ROTATION}. If it has expired and another one issues, take it off the list; if it is the one that issues: "
-        'docs/operations.md, "Certificates that have expired".'
+        f"The CA {name} must not be replaced in place: the members trust it and would not accept another one. Nothing "
+        f"was changed. To replace it, add a CA with another name to `authorities`, {_ROTATION}. If it has expired and "
+        "another CA issues the certificates, remove it from the list. If it is the issuer, see docs/operations.md, "
+        '"Certificates that have expired".'
     )
 
 
 def _checked(certificates: dict[str, str]) -> dict[str, str]:
-    """The certificates; raises PlanError when two authorities have the same one."""
+    """The certificates; raises PlanError if two authorities have the same one."""
     refuse(check_different({f"authorities.{name}.certificate": pem for name, pem in certificates.items()}))
     return certificates

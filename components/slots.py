@@ -1,4 +1,4 @@
-"""The slots of a cluster on a cloud, whichever it is, and the machines that are made in them."""
+"""The slots of a cluster on any cloud, and the machines in them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NotRequired, TypedDict
@@ -20,50 +20,51 @@ from .wait_for_ssh import wait_for_ssh
 
 
 class CloudSlot(TypedDict):
-    """One slot of the cluster and the machine that is wanted in it."""
+    """One slot of the cluster and its desired machine."""
 
     name: str
-    """Name of the slot: a DNS label, stable for the life of the slot. The machine is `<cluster>-<slot>`."""
+    """Name of the slot, a DNS label; the machine is `<cluster>-<slot>`. It must not change during the life of the
+    slot."""
     address: str
-    """Private address in its subnet, stable for the life of the slot."""
+    """Private address in its subnet. It must not change during the life of the slot."""
     extra_names: NotRequired[list[str]]
-    """DNS names and IP addresses that its certificates have beside its own. Default: none."""
+    """More DNS names and IP addresses in its certificates. Default: none."""
     generation: NotRequired[int]
-    """Raise it to have the machine replaced by one with the present image, type and user data. Default: 1."""
+    """Raise it to replace the machine by one with the current image, type and user data. Default: 1."""
 
 
 class CloudMachinesArgs(OperatorArgs):
-    """What the machines of every cloud are told."""
+    """Arguments of the machines on every cloud."""
 
     cluster_name: str
     """Name of the cluster: part of all names, and the tag or label `cluster`."""
     public_ipv4: NotRequired[bool]
     """Whether machines have a public IPv4 address. Default: true."""
     bastion: NotRequired[Bastion]
-    """The host through which machines are reached at their private address. Default: directly."""
+    """Host through which machines are reached at their private addresses. Default: none."""
     data_directory: NotRequired[str]
     """Directory of etcd's data. Default: `/var/lib/etcd`."""
     previous_generations: NotRequired[dict[str, int]]
-    """Slot -> generation in the last update that succeeded; more than one raised is refused. Default: not compared."""
+    """Slot -> generation in the last successful update. Raising more than one is refused. Default: not compared."""
 
 
 class CloudMachines(pulumi.ComponentResource):
-    """One machine per slot; a cloud's own component makes them, and has this in common with every other one's.
+    """One machine per slot: what the components of all clouds have in common.
 
     Children per slot: `<name>-<slot>` (PrivateKey of its host key), `<name>-<slot>-generation-<n>` and
     `<name>-<slot>-generation-<n>-first-boot` (Stash), `<name>-<slot>-ssh` (a command that waits for its first boot)
-    and `<name>-<slot>-gate` (one whose deletion asks the next slot's member whether the cluster tolerates the loss of
-    the machine).
+    and `<name>-<slot>-gate` (a command whose deletion asks the next slot's member whether the cluster tolerates the
+    loss of the machine).
     """
 
     machines: list[Machine]
-    """The slots as `EtcdCluster` takes them."""
+    """`members` of `EtcdCluster`."""
     server_ids: pulumi.Output[dict[str, str]]
     """Slot -> ID of the machine."""
     hosts: pulumi.Output[dict[str, str]]
     """Slot -> address at which the operator (or the bastion) reaches it."""
     generations: dict[str, int]
-    """Slot -> generation, to be `previous_generations` of the next update."""
+    """Slot -> generation: `previous_generations` of the next update."""
 
     def __init__(
         self,
@@ -79,15 +80,15 @@ class CloudMachines(pulumi.ComponentResource):
         self._host_keys: dict[str, tls.PrivateKey] = {}
         self._volumes = irreplaceable(f"{name}-volumes-in-use", volume_refusal)
         self._filled: list[CloudMachine] = []
-        # Slot -> what its machine goes with: the server, and what cannot be replaced without that.
+        # Slot -> the server, and what cannot be replaced without it.
         self._carriers: dict[str, list[pulumi.CustomResource]] = {}
 
     def _check(self, problems: Iterable[Problem], *, public: bool) -> None:
-        """Raises PlanError with these problems and those of every cloud; `public`: machines have a public address."""
+        """Raises PlanError with these problems and those common to all clouds. `public`: machines have public IPs."""
         found = [*check_generations(self._common.get("previous_generations", {}), self.generations), *problems]
         if not public and "bastion" not in self._common:
-            rule = "A machine without a public address is reached through a bastion"
-            found.append(Problem("bastion", "nothing", rule, "Give one, or a public address"))
+            rule = "Machines without a public address must be reached through a bastion"
+            found.append(Problem("bastion", "nothing", rule, "Set bastion, or give the machines a public address"))
         refuse(found)
 
     def _child(self, slot: CloudSlot) -> str:
@@ -95,7 +96,7 @@ class CloudMachines(pulumi.ComponentResource):
         return f"{self._name}-{slot['name']}"
 
     def _host_key(self, slot: CloudSlot) -> tls.PrivateKey:
-        """The host key of a slot, whatever machine fills it."""
+        """The host key of a slot; it outlives the slot's machines."""
         made = ssh_key(self._child(slot), f"the host key of {slot['name']}", self)
         self._host_keys[slot["name"]] = made
         return made
@@ -103,25 +104,25 @@ class CloudMachines(pulumi.ComponentResource):
     def _kept(
         self, slot: CloudSlot, wanted: Mapping[str, Any], units: Mapping[str, str] = FOR_ROOT
     ) -> tuple[pulumi.Output[Any], pulumi.Output[Any]]:
-        """What the machine of this slot is made with, and its first boot: as wanted when its generation began.
+        """The properties and the first boot of the slot's machine, as they were when its generation began.
 
-        Another generation is another Stash, which begins with what is wanted then.
+        Each generation has its own Stash, which takes the values desired at that time.
         """
         stash = generation_name(self._child(slot), _generation(slot))
         first_boot = template(self._common, units, _generation(slot))
-        # Two, because the operator's key is unknown before the first update, and would hide the rest in its preview.
+        # Separate, because the operator's key is unknown before the first update and would hide the rest in a preview.
         return kept(stash, wanted, self), kept(f"{stash}-first-boot", first_boot, self)
 
     def _volume_options(self, protect: bool, ignore_changes: list[str]) -> pulumi.ResourceOptions:
         """Options of a slot's volume.
 
         Args:
-            protect: Pulumi refuses to delete it.
-            ignore_changes: what would make it another one, and the data are not thrown away for it.
+            protect: whether Pulumi refuses to delete it.
+            ignore_changes: properties whose change would replace it, and delete the data.
         """
         return pulumi.ResourceOptions(
             parent=self,
-            # The old one stays as it is when the hook refuses another one.
+            # So that the old volume stays when the hook refuses a new one.
             delete_before_replace=False,
             hooks=pulumi.ResourceHookBinding(before_create=[self._volumes]),
             protect=protect,
@@ -139,11 +140,11 @@ class CloudMachines(pulumi.ComponentResource):
         """The machine in a slot.
 
         Args:
-            slot: the slot, whose host key is made.
+            slot: the slot; its host key must exist.
             server: the machine's resource.
-            host: its public address; behind a bastion the private one is taken.
-            origin: where it comes from.
-            carriers: what the machine goes with when it is replaced.
+            host: its public address; unused with a bastion.
+            origin: as in `Machine`.
+            carriers: resources whose replacement also takes the machine away.
         """
         args, name = self._common, slot["name"]
         if "bastion" in args:
@@ -169,10 +170,10 @@ class CloudMachines(pulumi.ComponentResource):
         return machine
 
     def _close(self, ground: Sequence[pulumi.CustomResource]) -> None:
-        """Puts the gates before the machines and says what was made.
+        """Adds the gates and registers the outputs.
 
         Args:
-            ground: what all machines stand on, the network.
+            ground: resources that all machines depend on: the network.
         """
         self.machines = [*self._filled]
         gone_with = {slot: [*carriers, *ground] for slot, carriers in self._carriers.items()}
@@ -183,5 +184,5 @@ class CloudMachines(pulumi.ComponentResource):
 
 
 def _generation(slot: CloudSlot) -> int:
-    # Numbers come as floats when the component is used from another language.
+    # Other languages pass numbers as floats.
     return int(slot.get("generation", 1))

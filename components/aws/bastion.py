@@ -1,4 +1,4 @@
-"""AwsBastion: the machine through which machines without a public address are reached."""
+"""AwsBastion: the host through which machines without a public address are reached."""
 
 from typing import NotRequired
 
@@ -24,28 +24,28 @@ class AwsBastionArgs(OperatorArgs):
     cluster_name: str
     """Name of the cluster: the instance is `<cluster>-bastion`."""
     instance_type: str
-    """Instance type; the smallest is enough."""
+    """Instance type. The smallest is enough."""
     subnet_id: pulumi.Input[str]
     """Its subnet, with a route to an internet gateway: `edge_subnet_id` of the network."""
     operators: list[str]
-    """Ranges from which ssh comes."""
+    """Ranges from which ssh is allowed."""
     image: NotRequired[str]
     """`debian-12`, `ubuntu-24.04` or `al2023`. Default: `debian-12`."""
     ami: NotRequired[str]
-    """ID of any other image. Default: the newest of `image`, when the bastion is made."""
+    """ID of any other image. Default: the newest of `image` when the bastion is created."""
     tags: NotRequired[dict[str, str]]
-    """Further tags. Default: none."""
+    """More tags. Default: none."""
 
 
 class AwsBastion(pulumi.ComponentResource):
-    """A small machine with a public address, from which alone ssh reaches the members.
+    """A small machine with a public address. Ssh reaches the members only from it.
 
     Children: `<name>` (Instance, NetworkInterface, Eip, SecurityGroup, its host key's PrivateKey), `<name>-ssh`,
     and rules: `<name>-ssh-<range>`, `<name>-out`, `<name>-members` (on the members' group).
     """
 
     bastion: Bastion
-    """How it is reached, as machines want it."""
+    """`bastion` of the machines behind it."""
 
     def __init__(
         self, name: str, network: AwsNetwork, args: AwsBastionArgs, opts: pulumi.ResourceOptions | None = None
@@ -90,7 +90,7 @@ class AwsBastion(pulumi.ComponentResource):
             tags=marked,
             opts=pulumi.ResourceOptions(
                 parent=self,
-                # Its card is taken until the old one is gone.
+                # Its network interface is in use until the old instance is gone.
                 delete_before_replace=True,
                 ignore_changes=["ami", "instanceType", "userData"],
             ),

@@ -6,26 +6,22 @@ import pulumi_aws as aws
 from ..plan.aws_types import IMAGES, architecture_of, check_image
 from ..plan.errors import refuse
 
-# What AWS calls them.
+# AWS's names.
 _ARCHITECTURES = {"amd64": "x86_64", "arm64": "arm64"}
 
 
 class Images:
-    """Looks each image up once in a run, however many machines have it.
-
-    Args:
-        parent: the component, whose provider is asked.
-    """
+    """Looks up each image once per run, with the provider of `parent`."""
 
     def __init__(self, parent: pulumi.Resource) -> None:
         self._parent = parent
         self._found: dict[tuple[str, str], pulumi.Output[str]] = {}
 
     def id_of(self, image: str, ami: str | None, instance_type: str) -> pulumi.Input[str]:
-        """The ID of an image: `ami` where it is given, else the newest of that name for machines of that type.
+        """The ID of an image: `ami` if given, otherwise the newest of that name for this instance type.
 
         Raises:
-            PlanError: there is no such name.
+            PlanError: the name is unknown.
         """
         if ami is not None:
             return ami

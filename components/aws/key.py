@@ -1,4 +1,4 @@
-"""AwsKey: the operator's ssh key, made here."""
+"""AwsKey: a created ssh key for the operator."""
 
 import pulumi
 
@@ -6,7 +6,7 @@ from ..ssh_key import CloudKey
 
 
 class AwsKey(CloudKey):
-    """An Ed25519 key, private half in the state alone. Machines get its public half by cloud-init; AWS is not told.
+    """An Ed25519 key. The private half exists only in the state. The public half reaches machines by cloud-init.
 
     Child: `<name>` (PrivateKey).
     """

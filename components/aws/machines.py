@@ -1,4 +1,4 @@
-"""AwsMachines: one instance per slot, replaced only when its generation is raised."""
+"""AwsMachines: one instance per slot, which only a raised generation replaces."""
 
 from collections.abc import Mapping
 from typing import Any, NotRequired, TypedDict
@@ -18,63 +18,63 @@ from .network import AwsNetwork
 from .server import METADATA, root_volume
 from .tags import tags
 
-# What the API wants to hear; the guest finds the disk by the volume's ID.
+# The API requires a device name. The guest finds the disk by the volume's ID.
 _DEVICE_NAME = "/dev/sdf"
 _DEVICE = "/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_"
 
 
 class AwsSlot(CloudSlot):
-    """One slot of the cluster and the machine that is wanted in it."""
+    """One slot of the cluster and its desired machine."""
 
     zone: str
-    """Availability zone, one that the network has a subnet in, stable for the life of the slot."""
+    """Availability zone with a subnet of the network. It must not change during the life of the slot."""
     instance_type: str
-    """Instance type, such as `t3.medium`."""
+    """Instance type, like `t3.medium`."""
     image: NotRequired[str]
     """`debian-12`, `ubuntu-24.04` or `al2023`. Default: `debian-12`."""
     ami: NotRequired[str]
-    """ID of any other image. Default: the newest of `image`, when the generation begins."""
+    """ID of any other image. Default: the newest of `image` when the generation begins."""
 
 
 class AwsVolume(TypedDict):
-    """A volume per slot, encrypted, for etcd's data."""
+    """An encrypted volume per slot for etcd's data."""
 
     size: int
     """Size, in GiB."""
     type: NotRequired[str]
     """`gp3`, `io2`, `io1` or `gp2`. Default: `gp3`."""
     iops: NotRequired[int]
-    """Operations per second. Default: 3000 with gp3; io1 and io2 need it."""
+    """Operations per second. io1 and io2 need it. Default: 3000 with gp3."""
     throughput: NotRequired[int]
-    """MiB/s, with gp3. Default: 125."""
+    """Throughput in MiB/s, with gp3. Default: 125."""
     kms_key_id: NotRequired[str]
-    """ARN of the key that encrypts it, for volumes yet to be made. Default: the account's for EBS."""
+    """ARN of the key that encrypts volumes created from now on. Default: the account's for EBS."""
     protect: NotRequired[bool]
-    """Pulumi refuses to delete the volumes until this is false. Default: true."""
+    """Whether Pulumi refuses to delete the volumes. Default: true."""
 
 
 class AwsMachinesArgs(CloudMachinesArgs):
-    """Arguments of `AwsMachines`; a public address is an Elastic IP, which survives the machine's replacement."""
+    """Arguments of `AwsMachines`. A public address is an Elastic IP. The slot keeps it when its machine is replaced."""
 
     slots: list[AwsSlot]
-    """The slots, in the order in which changes go through them."""
+    """The slots. Changes go through them in this order."""
     volume: NotRequired[AwsVolume]
-    """A volume per slot for etcd's data. Default: the root volume, which goes with its machine."""
+    """A volume per slot for etcd's data. Default: the root volume, which is deleted with its machine."""
     root_size: NotRequired[int]
     """Size of the encrypted root volume, in GiB. Default: 16."""
     instance_profile: NotRequired[str]
-    """Name of an instance profile that exists; nothing here needs one. Default: none."""
+    """Name of an existing instance profile. The program needs none. Default: none."""
     tags: NotRequired[dict[str, str]]
-    """Further tags. Default: none."""
+    """More tags. Default: none."""
 
 
 class AwsMachines(CloudMachines):
-    """One instance per slot, each on a network interface of its own that holds the fixed private address.
+    """One instance per slot, on a separate network interface that holds the fixed private address.
 
-    Nothing replaces or resizes a running machine but a raised `generation`: image, type, place, root volume and user
-    data of each slot are kept in a `Stash` from when its generation began.
+    Only a raised `generation` replaces or resizes a running machine. A `Stash` keeps image, type, zone, root volume and
+    user data of each slot as they were when its generation began.
 
-    Children per slot beside those of `CloudMachines`: `<name>-<slot>` (Instance, NetworkInterface, Eip with a public
+    Children per slot besides those of `CloudMachines`: `<name>-<slot>` (Instance, NetworkInterface, Eip with a public
     address, Volume and VolumeAttachment if there are volumes).
 
     Raises `plan.PlanError` (a ValueError) on bad arguments, with key, value, rule and remedy.
@@ -98,7 +98,7 @@ class AwsMachines(CloudMachines):
         marked = tags(cluster, args.get("tags", {}), f"{cluster}-{slot['name']}", member=slot["name"])
         host_key = self._host_key(slot)
         made, first_boot = self._made_with(slot)
-        # The address belongs to the card, and the card to the slot: machines come and go on it.
+        # The address belongs to the interface and the interface to the slot, so both survive a replaced machine.
         interface = aws.ec2.NetworkInterface(
             child,
             subnet_id=pulumi.Output.all(made["zone"], self._network.subnet_ids).apply(lambda both: _subnet(*both)),
@@ -125,7 +125,7 @@ class AwsMachines(CloudMachines):
             primary_network_interface=aws.ec2.InstancePrimaryNetworkInterfaceArgs(network_interface_id=interface.id),
             iam_instance_profile=args.get("instance_profile"),
             user_data=user_data(first_boot, host_key),
-            # Another user data is another generation; AWS would stop and start the machine with the old disk.
+            # New user data mean a new generation. AWS alone would only stop and start the machine, with its old disk.
             user_data_replace_on_change=True,
             metadata_options=METADATA,
             root_block_device=root_volume(made["root_size"].apply(int), marked),
@@ -144,10 +144,10 @@ class AwsMachines(CloudMachines):
             machine["data_device"] = disk[1]
 
     def _made_with(self, slot: AwsSlot) -> tuple[pulumi.Output[Any], pulumi.Output[Any]]:
-        """What the machine of a slot is made with, and its first boot, as they are kept."""
+        """The kept properties and first boot of the slot's machine."""
         wanted = {
             "address": slot["address"],
-            # The newest image of today is not that of tomorrow.
+            # The newest image changes over time.
             "ami": self._images.id_of(
                 slot.get("image", aws_types.DEFAULT_IMAGE), slot.get("ami"), slot["instance_type"]
             ),
@@ -160,7 +160,7 @@ class AwsMachines(CloudMachines):
     def _volume(
         self, child: str, zone: pulumi.Output[str], server: aws.ec2.Instance, marked: Mapping[str, str]
     ) -> tuple[aws.ec2.VolumeAttachment, pulumi.Output[str]] | None:
-        """The volume of a slot, attached to its machine, and the device's path there; None without volumes."""
+        """The attachment of the slot's volume and the device's path on the machine; None without volumes."""
         wanted = self._args.get("volume")
         if wanted is None:
             return None
@@ -181,7 +181,7 @@ class AwsMachines(CloudMachines):
             device_name=_DEVICE_NAME,
             volume_id=volume.id,
             instance_id=server.id,
-            # Taken from a machine that still runs, it would be torn away; with the machine it goes after the shutdown.
+            # Never detached from a running machine. When the machine is deleted, it is detached after the shutdown.
             stop_instance_before_detaching=True,
             opts=pulumi.ResourceOptions(
                 parent=self,
@@ -197,10 +197,10 @@ class AwsMachines(CloudMachines):
 def _check(args: AwsMachinesArgs, network: AwsNetwork) -> list[Problem]:
     problems = []
     if not args["slots"]:
-        problems.append(Problem("slots", "nothing", "There is at least one slot", "State 3 or 5"))
+        problems.append(Problem("slots", "nothing", "There must be at least one slot", "Set 3 or 5"))
     for slot in args["slots"]:
         if slot["zone"] not in network.subnet_ids:
-            rule = f"The network has subnets in {', '.join(network.subnet_ids)}"
+            rule = f"The network has subnets in {', '.join(network.subnet_ids)} only"
             problems.append(Problem(f"slots.{slot['name']}.zone", slot["zone"], rule, "Choose one of these zones"))
     if "volume" in args:
         volume = args["volume"]
@@ -212,8 +212,8 @@ def _check(args: AwsMachinesArgs, network: AwsNetwork) -> list[Problem]:
 
 
 def _subnet(zone: str, subnets: Mapping[str, str]) -> str:
-    """ID of the subnet in which a machine is; raises PlanError when its zone was taken out of the network."""
+    """ID of a machine's subnet; raises PlanError if the network no longer has its zone."""
     if zone not in subnets:
-        rule = f"A machine stays in its zone until its generation is raised; there is one in {zone}"
-        refuse([Problem("subnets", ", ".join(subnets), rule, f"Keep {zone}, or put its slot into another zone first")])
+        rule = f"The zone of a machine must stay until the machine's generation is raised; there is one in {zone}"
+        refuse([Problem("subnets", ", ".join(subnets), rule, f"Keep {zone}, or move its slot to another zone first")])
     return subnets[zone]

@@ -1,4 +1,4 @@
-"""AwsNetwork: VPC, subnets, the way to the internet, and the security groups of a cluster."""
+"""AwsNetwork: VPC, subnets, routes to the internet, and the security groups of a cluster."""
 
 from typing import NotRequired, TypedDict
 
@@ -21,11 +21,11 @@ class AwsSubnet(TypedDict):
     """The subnet of one zone."""
 
     zone: str
-    """Availability zone, such as `eu-central-1a`."""
+    """Availability zone, like `eu-central-1a`."""
     range: str
     """Its range."""
     id: NotRequired[str]
-    """ID of a subnet that exists, in a VPC that exists. Default: it is made."""
+    """ID of an existing subnet, in an existing VPC. Default: it is created."""
 
 
 class AwsNetworkArgs(TypedDict):
@@ -34,34 +34,34 @@ class AwsNetworkArgs(TypedDict):
     cluster_name: str
     """Name of the cluster: part of the names in the console, and the tag `cluster`."""
     subnets: list[AwsSubnet]
-    """One subnet per zone, in which machines are made."""
+    """One subnet per zone, for the machines."""
     operators: list[str]
-    """Ranges from which ssh comes to the machines. With a bastion that is made, none: `AwsBastion` opens its own."""
+    """Ranges from which ssh to the machines is allowed. With a created bastion: none, `AwsBastion` adds its own."""
     vpc_range: NotRequired[str]
-    """Range of the VPC that is made. Default: `10.2.0.0/16`."""
+    """Range of the created VPC. Default: `10.2.0.0/16`."""
     vpc_id: NotRequired[str]
-    """A VPC that exists; its routes and gateways stay as they are. Default: one is made."""
+    """An existing VPC. Its routes and gateways stay as they are. Default: one is created."""
     internet: NotRequired[bool]
     """Whether the subnets have a route to an internet gateway, for machines with public addresses. Default: true."""
     edge_range: NotRequired[str]
-    """Range of one more subnet, for a bastion and a NAT gateway, with a route to an internet gateway. Default: none."""
+    """Range of another subnet, for a bastion and a NAT gateway, with a route to an internet gateway. Default: none."""
     nat_gateway: NotRequired[bool]
-    """Whether a NAT gateway there is the way out of the machines' subnets. Default: false."""
+    """Whether the machines' subnets reach the internet through a NAT gateway there. Default: false."""
     clients: NotRequired[list[str]]
-    """Ranges that may reach port 2379. Default: none; there is the clients' group in any case."""
+    """Ranges that can reach port 2379, besides the machines in the clients' security group. Default: none."""
     client_groups: NotRequired[list[str]]
-    """IDs of security groups whose machines may reach port 2379. Default: none."""
+    """IDs of security groups whose machines can also reach port 2379. Default: none."""
     metrics_clients: NotRequired[list[str]]
-    """Ranges that may reach port 2381. Default: none."""
+    """Ranges that can reach port 2381. Default: none."""
     tags: NotRequired[dict[str, str]]
-    """Further tags. Default: none."""
+    """More tags. Default: none."""
 
 
 class AwsNetwork(pulumi.ComponentResource):
-    """The network of one cluster, made or joined, and who may reach what in it.
+    """The network of one cluster, created or existing, and its access rules.
 
-    Two security groups are made: the members', and the clients', which opens nothing on who carries it: it is the
-    ticket to port 2379 of the members, for the machines of a control plane.
+    There are two security groups, for members and for clients. Machines of a control plane join the clients' group to
+    reach port 2379 of the members. That group opens no port on them.
 
     Children: `<name>` (Vpc, InternetGateway, RouteTable, Route), `<name>-<zone>` (Subnet, RouteTableAssociation),
     `<name>-edge` (the subnet of bastion and NAT gateway, and theirs), `<name>-members` and `<name>-clients`
@@ -77,28 +77,28 @@ class AwsNetwork(pulumi.ComponentResource):
     subnet_ids: dict[str, pulumi.Output[str]]
     """Zone -> ID of its subnet."""
     edge_subnet_id: pulumi.Output[str] | None
-    """ID of the subnet of bastion and NAT gateway, if there is one."""
+    """ID of the subnet of bastion and NAT gateway, if any."""
     members_group_id: pulumi.Output[str]
     """ID of the security group of the members."""
     clients_group_id: pulumi.Output[str]
-    """ID of the security group whose machines may reach port 2379 of the members."""
+    """ID of the security group whose machines can reach port 2379 of the members."""
     origins: dict[str, dict[str, str]]
-    """Zone -> what machines there have in common for the guard of the next update, but for their volumes."""
+    """Zone -> `origin` of the machines there, without their volumes."""
     ready: list[pulumi.Resource]
-    """Routes and rules, for `depends_on` of what is made in the network: it waits for them, and goes before they do.
+    """Routes and rules, for `depends_on` of resources in the network: created before those and deleted after them.
 
-    Not in the IDs above: what is replaced before it is made anew takes along what has a property from it, and a route
-    that changes must not take the machines along.
+    The IDs above do not depend on them. Pulumi deletes the dependents of a resource that it deletes before replacement,
+    and a changed route must not delete the machines.
     """
     ground: list[pulumi.CustomResource]
-    """What was made here that cannot be replaced without the machines."""
+    """Created resources that cannot be replaced without the machines."""
 
     def __init__(self, name: str, args: AwsNetworkArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("external-etcd:index:AwsNetwork", name, None, opts)
         refuse(_check(args))
         self._name, self._args = name, args
         self._cluster = args["cluster_name"]
-        # Ranges and destinations are taken until the old one is gone.
+        # Ranges and destinations are in use until the old resource is gone.
         self._child = pulumi.ResourceOptions(parent=self, delete_before_replace=True)
         self.edge_subnet_id = None
         self.ready = []
@@ -125,7 +125,7 @@ class AwsNetwork(pulumi.ComponentResource):
         )
 
     def _make(self) -> None:
-        """A VPC of its own, with subnets and routes."""
+        """Creates a VPC with subnets and routes."""
         args, name, child = self._args, self._name, self._child
         vpc = aws.ec2.Vpc(
             name,
@@ -156,7 +156,7 @@ class AwsNetwork(pulumi.ComponentResource):
         name = f"{self._name}-edge"
         table = aws.ec2.RouteTable(name, vpc_id=self.vpc_id, tags=self._tags(f"{self._cluster}-edge"), opts=self._child)
         self._route(name, table, gateway_id=gateway.id)
-        # In the first zone: it is needed to reach the members and by nothing that they do among each other.
+        # One zone is enough: the members do not need it to reach each other.
         return self._subnet(name, self._args["subnets"][0]["zone"], edge_range, table)
 
     def _nat(self, subnet_id: pulumi.Output[str]) -> pulumi.Output[str]:
@@ -210,12 +210,12 @@ class AwsNetwork(pulumi.ComponentResource):
         self.members_group_id, self.clients_group_id = members, clients
 
     def _group(self, suffix: str, description: str) -> pulumi.Output[str]:
-        """A group without a name of its own choosing: a new one can be there before the old one is gone."""
+        """A group with a generated name, so that a new one can exist before the old one is gone."""
         return aws.ec2.SecurityGroup(
             f"{self._name}-{suffix}",
             vpc_id=self.vpc_id,
             description=description,
-            # The groups name each other: none could be deleted before the other.
+            # The groups refer to each other: without this, neither could be deleted first.
             revoke_rules_on_delete=True,
             tags=self._tags(f"{self._cluster}-{suffix}"),
             opts=pulumi.ResourceOptions(parent=self),
@@ -229,20 +229,20 @@ def _check(args: AwsNetworkArgs) -> list[Problem]:
     problems = []
     subnets, vpc_range = args["subnets"], args.get("vpc_range", DEFAULT_VPC)
     if not subnets:
-        problems.append(Problem("subnets", "nothing", "There is a subnet in at least one zone", "State three zones"))
+        problems.append(Problem("subnets", "nothing", "There must be a subnet in at least one zone", "Set three zones"))
     beside = [(f"subnets[{index}].range", subnet["range"]) for index, subnet in enumerate(subnets)]
     if "edge_range" in args:
         beside.append(("edge_range", args["edge_range"]))
     for index, subnet in enumerate(subnets):
         if ("id" in subnet) != ("vpc_id" in args):
-            rule = "In a VPC that exists, and only there, the subnets exist too"
-            problems.append(Problem(f"subnets[{index}].id", str(subnet.get("id")), rule, "State vpc_id and all ids"))
+            rule = "Subnets must have an ID if, and only if, the VPC exists"
+            problems.append(Problem(f"subnets[{index}].id", str(subnet.get("id")), rule, "Set vpc_id and all ids"))
     for key, range_ in beside:
         problems += check_private_range(range_, key, longest=SMALLEST)
         if "vpc_id" not in args:
             problems += check_inside(range_, vpc_range, key, "vpc_range")
     problems += check_overlaps(beside)
     if args.get("nat_gateway", False) and "edge_range" not in args:
-        rule = "A NAT gateway is in a subnet of its own"
-        problems.append(Problem("edge_range", "nothing", rule, "State its range"))
+        rule = "A NAT gateway must have its own subnet"
+        problems.append(Problem("edge_range", "nothing", rule, "Set the range of that subnet"))
     return problems

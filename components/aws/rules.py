@@ -1,4 +1,4 @@
-"""Rules of security groups: a resource each, named after what it lets in, so that none depends on another."""
+"""Rules of security groups: one resource each, named after what it allows, so that none depends on another."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,24 +11,24 @@ from .tags import tags
 
 
 class Rules:
-    """Makes the rules of one component.
+    """Creates the rules of one component.
 
     Args:
         parent: the component.
-        name: the component's name, with which their names begin.
+        name: prefix of the rules' resource names: the component's name.
         cluster: name of the cluster.
         further: the user's tags.
     """
 
     def __init__(self, parent: pulumi.Resource, name: str, cluster: str, further: dict[str, str]) -> None:
         self._name, self._cluster, self._further = name, cluster, further
-        # AWS refuses a rule that is there already.
+        # AWS refuses a duplicate rule.
         self._child = pulumi.ResourceOptions(parent=parent, delete_before_replace=True)
 
     def from_ranges(
         self, group: pulumi.Output[str], purpose: str, port: int, ranges: Sequence[str]
     ) -> list[pulumi.Resource]:
-        """Lets ranges reach a port of the machines in a group; returns the rules."""
+        """Allows ranges to reach a port of the machines in a group; returns the rules."""
         found = dict.fromkeys(str(parse_range(text) or text) for text in ranges)
         return [
             self._ingress(group, f"{purpose}-{text.replace('/', '-').replace(':', '.')}", port, purpose, _cidr(text))
@@ -38,13 +38,13 @@ class Rules:
     def from_group(
         self, group: pulumi.Output[str], suffix: str, port: int, purpose: str, source: pulumi.Input[str]
     ) -> pulumi.Resource:
-        """Lets the machines in another group reach a port of those in a group; returns the rule."""
+        """Allows machines in the group `source` to reach a port of those in `group`; returns the rule."""
         return self._ingress(group, suffix, port, purpose, {"referenced_security_group_id": source})
 
     def out(
         self, group: pulumi.Output[str], suffix: str, port: int | None, target: pulumi.Input[str] | None
     ) -> pulumi.Resource:
-        """Lets the machines in a group reach a port of those in another one, or everything; returns the rule."""
+        """Allows machines in `group` to reach a port of those in `target`, or everything; returns the rule."""
         to: dict[str, Any] = {"cidr_ipv4": "0.0.0.0/0", "ip_protocol": "-1"}
         if target is not None:
             to = {"referenced_security_group_id": target, "ip_protocol": "tcp", "from_port": port, "to_port": port}

@@ -1,15 +1,15 @@
-"""Tags: whose a thing is, and the name under which the console shows it."""
+"""Tags of AWS resources: the cluster, and the name in the console."""
 
 from collections.abc import Mapping
 
 
 def tags(cluster: str, further: Mapping[str, str], name: str, **own: str) -> dict[str, str]:
-    """The tags of one thing.
+    """The tags of one resource.
 
     Args:
         cluster: name of the cluster.
-        further: the user's.
-        name: what the console shows.
-        own: `member` or `role`, where it has one.
+        further: the user's tags.
+        name: its name in the console.
+        own: `member` or `role`, if any.
     """
     return {**further, "etcd": "true", "cluster": cluster, "Name": name, **own}

@@ -1,4 +1,4 @@
-"""HetznerBastion: the machine through which machines without a public address are reached, and reach the internet."""
+"""HetznerBastion: machines without a public address are reached through it, and reach the internet through it."""
 
 from typing import NotRequired
 
@@ -21,17 +21,17 @@ class HetznerBastionArgs(OperatorArgs):
     location: str
     """Location, in the zone of the subnet."""
     server_type: str
-    """Server type; the smallest is enough."""
+    """Server type. The smallest is enough."""
     address: str
     """Private address in the subnet."""
     network_range: str
-    """Range of the network: whose way out this machine is."""
+    """Range of the network, whose machines reach the internet through the bastion."""
     image: NotRequired[str]
     """Image. Default: `debian-12`."""
     ssh_keys: NotRequired[list[pulumi.Input[str]]]
-    """Names or IDs of keys in the project, so that Hetzner sends no root password. Default: none."""
+    """Names or IDs of ssh keys in the project. Without any, Hetzner mails a root password. Default: none."""
     labels: NotRequired[dict[str, str]]
-    """Further labels. Default: none."""
+    """More labels. Default: none."""
 
 
 class HetznerBastion(pulumi.ComponentResource):
@@ -41,7 +41,7 @@ class HetznerBastion(pulumi.ComponentResource):
     """
 
     bastion: Bastion
-    """How it is reached, as machines want it."""
+    """`bastion` of the machines behind it."""
 
     def __init__(
         self, name: str, network: HetznerNetwork, args: HetznerBastionArgs, opts: pulumi.ResourceOptions | None = None
@@ -71,7 +71,7 @@ class HetznerBastion(pulumi.ComponentResource):
             name,
             network_id=network.network_id,
             destination="0.0.0.0/0",
-            # After the server: a gateway that does not exist is refused.
+            # After the server: Hetzner refuses a gateway that does not exist.
             gateway=server.id.apply(lambda _: args["address"]),
             opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True),
         )

@@ -1,4 +1,4 @@
-"""HetznerKey: the operator's ssh key, made here and known to the project."""
+"""HetznerKey: a created ssh key for the operator, uploaded to the project."""
 
 from typing import NotRequired, TypedDict
 
@@ -14,11 +14,11 @@ class HetznerKeyArgs(TypedDict):
     cluster_name: str
     """Name of the cluster, and of the key in the project."""
     labels: NotRequired[dict[str, str]]
-    """Further labels. Default: none."""
+    """More labels. Default: none."""
 
 
 class HetznerKey(CloudKey):
-    """An Ed25519 key, private half in the state alone.
+    """An Ed25519 key. The private half exists only in the state.
 
     Children, both named `<name>`: `PrivateKey` and `SshKey`.
     """

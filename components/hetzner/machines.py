@@ -1,4 +1,4 @@
-"""HetznerMachines: one server per slot, replaced only when its generation is raised."""
+"""HetznerMachines: one server per slot, which only a raised generation replaces."""
 
 from typing import Any, NotRequired, TypedDict
 
@@ -15,52 +15,52 @@ from .network import HetznerNetwork
 
 
 class HetznerSlot(CloudSlot):
-    """One slot of the cluster and the machine that is wanted in it."""
+    """One slot of the cluster and its desired machine."""
 
     location: str
     """Location, in the zone of the subnet."""
     server_type: str
-    """Server type, such as `cax11`."""
+    """Server type, like `cax11`."""
     image: NotRequired[str]
     """Image, name or ID. Default: `debian-12`."""
 
 
 class HetznerVolume(TypedDict):
-    """A volume per slot, for etcd's data."""
+    """A volume per slot for etcd's data."""
 
     size: int
     """Size, in GB: 10 to 10240."""
     protect: NotRequired[bool]
-    """Pulumi refuses to delete the volumes until this is false. Default: true."""
+    """Whether Pulumi refuses to delete the volumes. Default: true."""
 
 
 class HetznerMachinesArgs(CloudMachinesArgs):
     """Arguments of `HetznerMachines`."""
 
     slots: list[HetznerSlot]
-    """The slots, in the order in which changes go through them; at most 10."""
+    """The slots, at most 10. Changes go through them in this order."""
     firewall: dict[str, list[str]]
-    """Port -> ranges that may reach it; the machines drop all else that comes to these ports."""
+    """Port -> ranges that can reach it. The machines drop other traffic to these ports."""
     ssh_keys: NotRequired[list[pulumi.Input[str]]]
-    """Names or IDs of keys in the project; without any, Hetzner mails a root password. Default: none."""
+    """Names or IDs of ssh keys in the project. Without any, Hetzner mails a root password. Default: none."""
     public_ipv6: NotRequired[bool]
     """Whether machines have a public IPv6 address. Default: false."""
     default_gateway: NotRequired[str]
-    """The network's gateway, for machines without a public address that have a way out. Default: no way out."""
+    """The network's gateway, through which machines without a public address reach the internet. Default: none."""
     volume: NotRequired[HetznerVolume]
     """A volume per slot for etcd's data. Default: the local disk."""
     labels: NotRequired[dict[str, str]]
-    """Further labels. Default: none."""
+    """More labels. Default: none."""
 
 
 class HetznerMachines(CloudMachines):
     """One server per slot, in one spread placement group, at fixed private addresses.
 
-    Nothing replaces or resizes a running machine but a raised `generation`: image, type, place, addresses and user
-    data of each slot are kept in a `Stash` from when its generation began.
+    Only a raised `generation` replaces or resizes a running machine. A `Stash` keeps image, type, location, addresses
+    and user data of each slot as they were when its generation began.
 
-    Children: `<name>` (PlacementGroup), and per slot beside those of `CloudMachines` `<name>-<slot>` (Server, and with
-    volumes Volume and VolumeAttachment).
+    Children: `<name>` (PlacementGroup), and per slot besides those of `CloudMachines` `<name>-<slot>` (Server, Volume
+    and VolumeAttachment if there are volumes).
 
     Raises `plan.PlanError` (a ValueError) on bad arguments, with key, value, rule and remedy.
     """
@@ -110,15 +110,15 @@ class HetznerMachines(CloudMachines):
             ssh_keys=args.get("ssh_keys", []),
             labels={**self._labels, "member": slot["name"]},
             user_data=user_data(first_boot, host_key),
-            # etcd ends in order, and what it wrote is on its volume before that goes to the next machine.
+            # etcd stops cleanly, and its writes are on the volume before the volume moves to the next machine.
             shutdown_before_deletion=True,
             opts=pulumi.ResourceOptions(
                 parent=self,
-                # So that the server goes before its volume does.
+                # So that the server is deleted before its volume.
                 depends_on=[] if volume is None else [volume],
-                # Name and address are taken until the old machine is gone.
+                # Name and address are in use until the old machine is gone.
                 delete_before_replace=True,
-                # Read when a server is made, and no reason to replace one.
+                # Only used when a server is created, and no reason to replace one.
                 ignore_changes=["sshKeys"],
             ),
         )
@@ -137,7 +137,7 @@ class HetznerMachines(CloudMachines):
             machine["data_device"] = self._attached(child, volume, server)
 
     def _made_with(self, slot: HetznerSlot) -> tuple[pulumi.Output[Any], pulumi.Output[Any]]:
-        """What the machine of a slot is made with, and its first boot, as they are kept."""
+        """The kept properties and first boot of the slot's machine."""
         gateway = self._args.get("default_gateway")
         no_way_out = gateway is None or self._ipv4 or self._ipv6
         wanted = {
@@ -161,19 +161,19 @@ class HetznerMachines(CloudMachines):
             size=int(wanted["size"]),
             location=location,
             labels={**self._labels, "member": slot["name"]},
-            # A machine that is replaced somewhere else cannot take it along: that is said by Hetzner.
+            # It cannot follow a machine to another location: Hetzner refuses that.
             opts=self._volume_options(bool(wanted.get("protect", True)), ["location"]),
         )
 
     def _attached(self, child: str, volume: hcloud.Volume, server: hcloud.Server) -> pulumi.Output[str]:
-        """Attaches the volume of a slot to its server; the device's path there."""
+        """Attaches the volume of a slot to its server; returns the device's path there."""
         attachment = hcloud.VolumeAttachment(
             child,
             volume_id=volume.id.apply(int),
             server_id=server.id.apply(int),
             automount=False,
-            # Taken from a machine that still runs, it would be torn away. It comes off when the machine is deleted,
-            # after the shutdown; before that machine Pulumi deletes it in any case.
+            # Never detached from a running machine: it is detached when the machine is deleted, after the shutdown.
+            # Pulumi would delete the attachment before the machine in any case.
             opts=pulumi.ResourceOptions(
                 parent=self,
                 delete_before_replace=False,
@@ -189,11 +189,11 @@ def _check(args: HetznerMachinesArgs) -> list[Problem]:
     slots = args["slots"]
     if 1 <= len(slots) <= SPREAD_LIMIT:
         return []
-    rule = f"A spread placement group holds at most {SPREAD_LIMIT} servers, and there is at least one"
-    return [Problem("slots", f"{len(slots)} slots", rule, "State 3 or 5")]
+    rule = f"There must be at least one slot, and a spread placement group holds at most {SPREAD_LIMIT} servers"
+    return [Problem("slots", f"{len(slots)} slots", rule, "Set 3 or 5")]
 
 
 def _firewalls(parts: list[Any]) -> list[int]:
-    """The firewall of the public side, for a machine that has one; Hetzner refuses it for any other."""
+    """The public firewall, for a machine with a public address. Hetzner refuses it for others."""
     made, firewall = parts
     return [int(firewall)] if made["public_ipv4"] or made["public_ipv6"] else []

@@ -1,4 +1,4 @@
-"""HetznerNetwork: the private network of a cluster, its subnet, and the firewall of the public side."""
+"""HetznerNetwork: the private network of a cluster, its subnet, and the public firewall."""
 
 from typing import NotRequired, TypedDict
 
@@ -15,27 +15,27 @@ class HetznerNetworkArgs(TypedDict):
     """Arguments of `HetznerNetwork`."""
 
     cluster_name: str
-    """Name of the cluster: the name of what is made here, and its label `cluster`."""
+    """Name of the cluster: the name of all created resources, and their label `cluster`."""
     zone: str
     """Network zone: `eu-central`, `us-east`, `us-west` or `ap-southeast`."""
     operators: list[str]
-    """Ranges from which ssh comes; from nowhere else does the public side let anything in."""
+    """Ranges from which ssh is allowed. The public firewall allows nothing else but ICMP."""
     network_range: NotRequired[str]
     """Range of the network. Default: `10.1.0.0/16`."""
     subnet_range: NotRequired[str]
-    """Range of the subnet, inside that of the network. Default: `10.1.1.0/24`."""
+    """Range of the subnet, inside the range of the network. Default: `10.1.1.0/24`."""
     network_id: NotRequired[int]
-    """A network that exists, in which the subnet is made. Default: one is made."""
+    """An existing network, in which the subnet is created. Default: one is created."""
     labels: NotRequired[dict[str, str]]
-    """Further labels. Default: none."""
+    """More labels. Default: none."""
 
 
 class HetznerNetwork(pulumi.ComponentResource):
-    """The private network of one cluster, its subnet, and the firewall of its machines' public side.
+    """The private network of one cluster, its subnet, and the firewall for its machines' public addresses.
 
-    Hetzner's firewalls do not look at private traffic: the machines filter that themselves, see `HetznerMachines`.
+    Hetzner's firewalls do not filter private traffic. The machines filter it themselves, see `HetznerMachines`.
 
-    Children, all named `<name>`: `Network` (absent with a network that exists), `NetworkSubnet`, `Firewall`.
+    Children, all named `<name>`: `Network` (absent with an existing network), `NetworkSubnet`, `Firewall`.
 
     Raises `plan.PlanError` (a ValueError) on bad arguments, with key, value, rule and remedy.
     """
@@ -43,13 +43,13 @@ class HetznerNetwork(pulumi.ComponentResource):
     network_id: pulumi.Output[int]
     """ID of the network."""
     subnet_id: pulumi.Output[str]
-    """ID of the subnet; what is attached to it waits for it."""
+    """ID of the subnet; resolves when it exists, so that what is attached to it waits."""
     firewall_id: pulumi.Output[int]
     """ID of the firewall."""
     origin: dict[str, str]
-    """What machines in it have in common for the guard of the next update."""
+    """`origin` of the machines in it, without location and volume."""
     ground: list[pulumi.CustomResource]
-    """What was made here that cannot be replaced without the machines."""
+    """Created resources that cannot be replaced without the machines."""
 
     def __init__(self, name: str, args: HetznerNetworkArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("external-etcd:index:HetznerNetwork", name, None, opts)
@@ -58,7 +58,7 @@ class HetznerNetwork(pulumi.ComponentResource):
         refuse(_check(args["zone"], network_range, subnet_range))
         cluster = args["cluster_name"]
         labels = {**args.get("labels", {}), "etcd": "true", "cluster": cluster}
-        # Names are unique in a project at Hetzner: the new one cannot be there before the old one is gone.
+        # Names are unique in a Hetzner project: a new resource cannot exist before the old one is gone.
         child = pulumi.ResourceOptions(parent=self, delete_before_replace=True)
 
         self.ground = []
@@ -90,7 +90,7 @@ class HetznerNetwork(pulumi.ComponentResource):
             source_ips=list(operators),
             description="ssh from the operator",
         )
-        # Answers to ping, and the errors by which hosts find the size of packets that fits.
+        # Ping, and the ICMP errors of path MTU discovery.
         icmp = hcloud.FirewallRuleArgs(
             direction="in", protocol="icmp", source_ips=["0.0.0.0/0", "::/0"], description="ping and path MTU"
         )
@@ -109,5 +109,6 @@ def _check(zone: str, network_range: str, subnet_range: str) -> list[Problem]:
     problems += check_inside(subnet_range, network_range, "subnet_range", "network_range")
     zones = sorted(set(ZONES.values()))
     if zone not in zones:
-        problems.append(Problem("zone", repr(zone), f"Network zones are {', '.join(zones)}", "Choose one of them"))
+        rule = f"The network zone must be one of {', '.join(zones)}"
+        problems.append(Problem("zone", repr(zone), rule, "Choose one of them"))
     return problems

@@ -14,9 +14,9 @@ def manifests(
     certificate: str,
     private_key: str,
 ) -> str:
-    """The two Secrets and the patch as one YAML text of three documents; secret, because it holds the key.
+    """The two Secrets and the patch as one YAML text of three documents. Secret: it contains the private key.
 
-    Apply the Secrets before the Cluster is created: without them its control plane never starts.
+    Apply the Secrets before the Cluster is created. Without them its control plane never starts.
 
     Args:
         cluster_name: name of the workload cluster's `Cluster` object.
@@ -27,7 +27,7 @@ def manifests(
         private_key: its private key, PEM.
 
     Raises:
-        ValueError: a certificate or key is no PEM, or an endpoint is not https.
+        ValueError: a certificate or key is not PEM, or an endpoint is not https.
     """
     parts = (
         secrets(cluster_name, namespace, ca_certificate, certificate, private_key),
@@ -37,9 +37,9 @@ def manifests(
 
 
 def secrets(cluster_name: str, namespace: str, ca_certificate: str, certificate: str, private_key: str) -> str:
-    """The Secrets `<cluster>-etcd`, without the CA's key, which is not needed, and `<cluster>-apiserver-etcd-client`.
+    """The Secrets `<cluster>-etcd` (without the CA's key) and `<cluster>-apiserver-etcd-client`.
 
-    Arguments and errors are those of `manifests`.
+    Arguments and errors: see `manifests`.
     """
     client = {"tls.crt": certificate, "tls.key": private_key}
     return "---\n".join(
@@ -51,17 +51,17 @@ def secrets(cluster_name: str, namespace: str, ca_certificate: str, certificate:
 
 
 def control_plane_patch(cluster_name: str, namespace: str, endpoints: Sequence[str]) -> str:
-    """The part of a KubeadmControlPlane that makes it use the external etcd; holds no secret.
+    """The part of a KubeadmControlPlane that makes it use the external etcd. It contains no secret.
 
-    It is merged into the KubeadmControlPlane (by kustomize, or by hand) before that is created: Cluster API refuses a
-    later change between local and external etcd. Arguments and errors are those of `manifests`.
+    Merge it (by kustomize, or by hand) before the KubeadmControlPlane is created. Cluster API refuses a later change
+    between local and external etcd. Arguments and errors: see `manifests`.
     """
     return (
         "# Merge into the KubeadmControlPlane before it is created. The path is the same in v1beta1.\n"
         "apiVersion: controlplane.cluster.x-k8s.io/v1beta2\n"
         "kind: KubeadmControlPlane\n"
         "metadata:\n"
-        # The name that the templates of clusterctl give it.
+        # Its name in clusterctl's templates.
         f"  name: {quoted(f'{cluster_name}-control-plane')}\n"
         f"  namespace: {quoted(namespace)}\n"
         "spec:\n"
@@ -74,15 +74,16 @@ def control_plane_patch(cluster_name: str, namespace: str, endpoints: Sequence[s
 def aws_cluster(
     cluster_name: str, namespace: str, *, vpc_id: str, subnet_ids: Sequence[str], clients_group_id: str
 ) -> str:
-    """The parts of an AWSCluster and of its control plane's AWSMachineTemplate (Cluster API's provider for AWS) that
-    put the cluster into etcd's VPC and let the control plane reach etcd.
+    """Parts of an AWSCluster and its control plane's AWSMachineTemplate (Cluster API's provider for AWS).
+
+    They put the cluster into etcd's VPC and let the control plane reach etcd.
 
     Args:
         cluster_name: name of the workload cluster's `Cluster` object.
         namespace: its namespace in the management cluster.
         vpc_id: ID of the VPC.
         subnet_ids: IDs of its subnets.
-        clients_group_id: ID of the security group that etcd's clients carry.
+        clients_group_id: ID of the security group of etcd's clients.
     """
     subnets = "".join(f"      - id: {quoted(each)}\n" for each in subnet_ids)
     return (
@@ -114,10 +115,9 @@ def aws_cluster(
 
 
 def hetzner_cluster(cluster_name: str, namespace: str, *, network_range: str, subnet_range: str, zone: str) -> str:
-    """The part of a HetznerCluster (Cluster API's provider for Hetzner) that makes its network agree with etcd's.
+    """The part of a HetznerCluster (Cluster API's provider for Hetzner) that makes its network match etcd's.
 
-    That provider takes the network that carries its label for the cluster and makes one where there is none; it
-    knows no network by ID.
+    That provider uses the network with its label for the cluster, or creates one. It does not accept a network ID.
 
     Args:
         cluster_name: name of the workload cluster's `Cluster` object.

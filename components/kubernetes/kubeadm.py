@@ -1,4 +1,4 @@
-"""What kubeadm reads on a control plane."""
+"""kubeadm's configuration and files on a control plane."""
 
 from collections.abc import Sequence
 
@@ -9,19 +9,19 @@ from .yaml_text import external_etcd
 def cluster_configuration(endpoints: Sequence[str]) -> str:
     """A ClusterConfiguration (kubeadm.k8s.io/v1beta4, Kubernetes 1.31 and newer) that uses the external etcd; YAML.
 
-    Add settings of one's own, put the files of `files` in place, and run `kubeadm init --config FILE`.
+    Add your settings, put the files of `files` in place, and run `kubeadm init --config FILE`.
 
     Args:
         endpoints: client URLs of all members.
 
     Raises:
-        ValueError: there is no endpoint, or one that is not https.
+        ValueError: there is no endpoint, or one is not https.
     """
     return f"apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\n{external_etcd(endpoints, 0)}"
 
 
 def files(ca_certificate: str, certificate: str, private_key: str) -> dict[str, str]:
-    """Path on every control plane -> content of the files that the configuration names; the last is secret.
+    """Path on every control plane -> content of the files in the configuration. The last one is secret.
 
     Args:
         ca_certificate: etcd's CA certificate, PEM.

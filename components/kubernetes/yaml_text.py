@@ -1,4 +1,4 @@
-"""The little YAML that is written here, by hand, so that the library needs no YAML package."""
+"""YAML output by hand, so that the library needs no YAML package."""
 
 import json
 from collections.abc import Sequence
@@ -7,30 +7,30 @@ from . import CA_FILE, CERTIFICATE_FILE, KEY_FILE
 
 
 def quoted(text: str) -> str:
-    """A text as a double-quoted scalar: JSON's notation is YAML's too."""
+    """A text as a double-quoted scalar; JSON's notation is valid YAML."""
     return json.dumps(text)
 
 
 def block(text: str, indent: int) -> str:
-    """A PEM text as a literal block scalar whose lines stand `indent` spaces in; ends with one line break.
+    """A PEM text as a literal block scalar, its lines indented by `indent` spaces. It ends with one line break.
 
     Raises:
-        ValueError: the text is no PEM, so that its lines might mean something else in YAML.
+        ValueError: the text is not PEM, so its lines might mean something else in YAML.
     """
     lines = text.strip().splitlines()
     if not lines or not lines[0].startswith("-----BEGIN "):
-        raise ValueError("a text to embed is no PEM")
+        raise ValueError("The text to embed must be PEM.")
     return "|\n" + "".join(f"{' ' * indent}{line.rstrip()}\n" if line.strip() else "\n" for line in lines)
 
 
 def external_etcd(endpoints: Sequence[str], indent: int) -> str:
-    """`etcd.external` as kubeadm and Cluster API both read it, `indent` spaces in.
+    """`etcd.external` as kubeadm and Cluster API both read it, indented by `indent` spaces.
 
     Raises:
-        ValueError: there is no endpoint, or one that is not https.
+        ValueError: there is no endpoint, or one is not https.
     """
     if not endpoints or not all(endpoint.startswith("https://") for endpoint in endpoints):
-        raise ValueError(f"endpoints of etcd are https URLs, at least one; given {list(endpoints)}")
+        raise ValueError(f"etcd's endpoints must be https URLs, at least one; given {list(endpoints)}.")
     lines = [
         "etcd:",
         "  external:",

@@ -86,8 +86,8 @@ def test_a_second_ca_can_be_added_and_removed_also_when_expired(stack: Stack) ->
     # Its provider would create a second one with the same name.
     refused = stack.preview(check=False)
     assert refused.code != 0
-    assert "The CA dev-2-ca is trusted by the members" in refused.text
-    assert "If it has expired and another one issues, take it off the list" in refused.text
+    assert "The CA dev-2-ca must not be replaced in place" in refused.text
+    assert "If it has expired and another CA issues the certificates, remove it from the list" in refused.text
     stack.config["authorities"] = ["1"]
     stack.up()
     stack.up("--expect-no-changes")
