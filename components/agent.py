@@ -1,7 +1,7 @@
-"""The ssh agent of whoever runs Pulumi.
+"""The ssh agent of the user who runs Pulumi.
 
-pulumi-command dials what `SSH_AUTH_SOCK` names on every connection, also where it was given a key, and fails if nobody
-answers there. It reads the variable itself: as an input, one operator's socket would run another's commands again.
+pulumi-command dials the socket in `SSH_AUTH_SOCK` for every connection, even if it has a key, and fails if no agent
+answers. It reads the variable itself: as an input, another operator's socket would rerun all commands.
 """
 
 import atexit
@@ -15,7 +15,7 @@ import pulumi
 
 _VARIABLE = "SSH_AUTH_SOCK"
 _SECONDS = 5.0
-# Of ssh's agent protocol: its length, and the message that asks for the public keys; the answer's type.
+# Agent protocol: the request for the public keys, with its length, and the type of the answer.
 _ASK, _KEYS = b"\0\0\0\1\x0b", 12
 
 
@@ -24,24 +24,25 @@ class AgentError(pulumi.RunError):
 
 
 def ready(*, needed: bool) -> None:
-    """Sees to the ssh agent before machines are reached.
+    """Makes sure that pulumi-command can use the ssh agent.
 
-    A preview reaches none. It warns if an update from this computer would fail: reviewers need no keys.
+    A preview connects to no machine, so it only warns if an update from this computer would fail. Reviewers need no
+    keys.
 
     Args:
-        needed: the keys are in the agent. Else it has only to be out of the way: where nobody answers at the socket,
-            one that knows no key does so while the program runs.
+        needed: whether the keys are in the agent. If not, the agent only has to answer. If none does, the program
+            itself listens at the socket.
 
     Raises:
-        AgentError: a key is needed and there is none, or the variable names something that cannot be made to answer.
+        AgentError: a key is needed and there is none, or the program cannot listen at the socket.
     """
     if not hasattr(socket, "AF_UNIX"):
         return
     path = os.environ.get(_VARIABLE, "")
     if needed and (cause := _no_keys(path)):
         problem = (
-            f"The configuration expects the ssh keys in an agent, and {cause}. Start one and load the key "
-            "(`ssh-agent`, `ssh-add`), or give the key as privateKeyFile."
+            f"The configuration expects the ssh keys in an agent, but {cause}. Start one and load the key "
+            "(`ssh-agent`, `ssh-add`), or set privateKeyFile."
         )
         if not pulumi.runtime.is_dry_run():
             raise AgentError(problem)
@@ -51,9 +52,9 @@ def ready(*, needed: bool) -> None:
             _answer(Path(path))
         except OSError as error:
             raise AgentError(
-                f"{_VARIABLE} names {path}, where no ssh agent answers ({cause}, and none can be put there: "
-                f"{error.strerror}). pulumi-command would fail there although it has a key. Run without it: "
-                f"env -u {_VARIABLE} pulumi up"
+                f"{_VARIABLE} names {path}, where no ssh agent answers ({cause}; and the program cannot listen there: "
+                f"{error.strerror}). pulumi-command fails without an agent there, even if it has a key. Run it without "
+                f"the variable: env -u {_VARIABLE} pulumi up"
             ) from None
 
 
@@ -63,7 +64,7 @@ def _warn_once(text: str) -> None:
 
 
 def _dead(path: str) -> str | None:
-    """Why nobody answers at this socket; None when somebody does."""
+    """Why no agent answers at this socket; None if one does."""
     try:
         with socket.socket(socket.AF_UNIX) as agent:
             agent.settimeout(_SECONDS)
@@ -74,7 +75,7 @@ def _dead(path: str) -> str | None:
 
 
 def _no_keys(path: str) -> str | None:
-    """Why no key can be had from the agent; None when it has one."""
+    """Why the agent provides no key; None if it has one."""
     if not path:
         return f"{_VARIABLE} names none"
     try:
@@ -86,19 +87,19 @@ def _no_keys(path: str) -> str | None:
             while len(answer) < 9 and (more := agent.recv(9)):
                 answer += more
     except OSError as error:
-        return f"nobody answers at {path} ({(error.strerror or str(error)).lower()})"
+        return f"no agent answers at {path} ({(error.strerror or str(error)).lower()})"
     if len(answer) < 9 or answer[4] != _KEYS or not int.from_bytes(answer[5:9], "big"):
         return f"the one at {path} holds none"
     return None
 
 
 def _answer(path: Path) -> None:
-    """Listens at the socket until the program ends. Nobody asks there: pulumi-command tries the key that it has first,
-    and no other one after it."""
+    """Listens at the socket until the program ends. It need not answer: pulumi-command uses its own key and then asks
+    the agent for none."""
     missing = [place for place in path.parents if not place.exists()]
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if path.is_socket():
-        # Left by an agent that has ended.
+        # Left over from an agent that has ended.
         path.unlink()
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(path))

@@ -1,8 +1,8 @@
-"""Commands on machines whose answer is marked: what else a login prints is not part of it, and silence is no success.
+"""Commands on machines with a marked answer, so that other output of a login is ignored and no answer means failure.
 
-A login shell may print (`.bashrc`), or end before it runs anything; a program that a power cut has emptied ends with
-status 0 and has done nothing. So a command has succeeded only if it says so, by an exit status that nothing else has,
-and only what stands between two marks of its standard output is its answer. Progress goes to standard error.
+A login shell may print something (`.bashrc`), or exit before it runs the command. A program file that a power failure
+has emptied exits with status 0 and does nothing. So success has its own exit status, and the answer is only the text
+between two marks on standard output. Progress goes to standard error.
 """
 
 import shlex
@@ -15,40 +15,41 @@ from .node.shared.paths import ANSWERED
 
 _BEGIN = "external-etcd: answer"
 _END = "external-etcd: done"
-# No braces: the text of a command is read by people, up to the specification at its end.
+# No braces: people and tests find the specification at the end of a command by its first brace.
 _SCRIPT = (
     f'echo; echo "{_BEGIN}"; "$@"; s=$?; '
     f'if [ $s = {ANSWERED} ]; then echo; echo "{_END}"; exit 0; fi; '
     "if [ $s = 0 ]; then s=1; "
-    'echo "$0: ended without an answer: etcd-node is damaged here, as a power cut leaves it, and has done nothing. '
-    'Have the machine prepared again (another identity, on a cloud another generation)." >&2; fi; exit $s'
+    'echo "$0: ended without an answer: etcd-node is damaged here, as by a power failure, and has done nothing. '
+    'Change the identity of the machine (on a cloud, raise its generation), so that it is prepared again." >&2; fi; '
+    "exit $s"
 )
 
 
 class AnswerError(pulumi.RunError):
-    """A machine has not answered. Pulumi prints it without a stack trace."""
+    """A command ended without an answer. Pulumi prints it without a stack trace."""
 
 
 def asked(ssh: Ssh, machine: str, seconds: int, *words: str, root: bool = True) -> str:
-    """The command line that runs a program and succeeds only if it ends with the exit status `ANSWERED`.
+    """The command line that runs a program and succeeds only if it exits with status `ANSWERED`.
 
     Args:
         ssh: the way to the machine.
-        machine: how to call it in messages.
-        seconds: upper bound. pulumi-command never gives up on a command that hangs.
+        machine: its name in messages.
+        seconds: timeout. pulumi-command has none for a command that hangs.
         words: the program and its arguments.
-        root: as root; else as whoever logs in.
+        root: run as root; otherwise as the login.
     """
     sudo = "" if not root or ssh.get("user", "root") == "root" else "sudo -n "
     return f"{sudo}timeout --kill-after=10 {seconds} " + shlex.join(["sh", "-c", _SCRIPT, machine, *words])
 
 
 def answer(command: remote.Command, machine: str) -> pulumi.Output[str]:
-    """What a command that `asked` made has answered; fails the update if there is no answer.
+    """The answer of a command line made by `asked`. Without an answer, the update fails with AnswerError.
 
     Args:
         command: the resource.
-        machine: how to call its machine in messages.
+        machine: name of its machine in messages.
     """
     return command.stdout.apply(lambda said: _marked(said, machine))
 
@@ -58,9 +59,9 @@ def _marked(said: str, machine: str) -> str:
     text, done, _ = f"\n{rest}".rpartition(f"\n{_END}\n")
     if not begun or not done:
         raise AnswerError(
-            f"{machine}: the login there ended without running what it was told to. Something ends its shell early "
-            "(`exit` in ~/.bashrc, a forced command in ~/.ssh/authorized_keys): remove that. Then give the machine "
-            "another `identity`, so that it is prepared again, and run pulumi up. Was this the first run of a newer "
-            "program, with --target? Then run it without."
+            f"{machine}: the login there ended without running the command. Something ends its shell early (`exit` in "
+            "~/.bashrc, a forced command in ~/.ssh/authorized_keys). Remove that. Change the machine's `identity`, so "
+            "that it is prepared again, and run pulumi up. If this was the first run of a newer program and had "
+            "--target, run it without."
         )
     return text.strip("\n")

@@ -1,8 +1,7 @@
-"""A thread for what a hook waits for.
+"""Runs blocking calls of hooks in separate threads.
 
-Every registration in progress holds one of the event loop's own threads (six on a computer with two cores) until the
-engine answers, and the engine waits for the hooks of these registrations. A hook that needed one of these threads as
-well would wait for ever.
+Every registration in progress holds a thread of the event loop's pool (six on two cores) until the engine answers. The
+engine waits for the hooks of these registrations. A hook that needed a thread of the pool too could wait forever.
 """
 
 import asyncio
@@ -16,12 +15,7 @@ _T = TypeVar("_T")
 
 
 async def aside(function: Callable[..., _T], *arguments: Any) -> _T:
-    """The function's result, from a thread of its own.
-
-    Args:
-        function: what blocks.
-        arguments: what it is called with.
-    """
+    """The result of a blocking function, run in a new thread."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[_T] = loop.create_future()
     call = functools.partial(contextvars.copy_context().run, function, *arguments)

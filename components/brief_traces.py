@@ -1,19 +1,19 @@
-"""Where in the program a resource was declared: the state has it once for each, as far as the SDK tells."""
+"""Shortens the stack trace that the SDK stores in the state for each resource."""
 
 import contextlib
 import sys
 from collections.abc import Iterator
 
-# The SDK's own calls between the declaration of a resource and the look at the stack, and the declaration itself.
+# The declaration of a resource, and the SDK's own calls from there to where it reads the stack.
 _FRAMES = 7
 
 
 @contextlib.contextmanager
 def brief_traces() -> Iterator[None]:
-    """Within, the line that declares a resource is kept, and not who called it.
+    """Within it, only the line that declares a resource is stored, without its callers.
 
-    The whole stack down to Python's own start is 2 KB for each resource, has paths of the operator's computer in it,
-    and nothing shows it. What is raised within has its whole traceback when it has left.
+    The whole stack is 2 KB per resource and contains paths of the operator's computer; nothing shows it. Exceptions
+    that leave the context have their full traceback.
     """
     before = getattr(sys, "tracebacklimit", None)
     sys.tracebacklimit = _FRAMES

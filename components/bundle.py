@@ -1,7 +1,7 @@
-"""etcd-node on its way to a machine. This module runs on the operator's side only.
+"""Packs etcd-node for its way to a machine. This module runs only on the operator's computer.
 
-The text is the same on every computer: an uncompressed zip with fixed dates and sorted names, compressed by bzip2,
-whose output depends on no library's version. So two operators never see a change that is none.
+The result is the same everywhere: an uncompressed zip with fixed dates and sorted names, compressed by bzip2, whose
+output does not depend on a library's version. So no operator sees a change where there is none.
 """
 
 import atexit
@@ -18,10 +18,10 @@ from pathlib import Path
 from .node.install import FIND_PYTHON
 
 FIND = FIND_PYTHON.replace("NAME", "$0")
-"""Script for `sh -c`; its `$0` is the machine's name."""
+"""Script for `sh -c`, with the machine's name as `$0`."""
 
 SOURCES = Path(__file__).resolve().parent / "node"
-"""The folder whose modules, in all its subfolders, are etcd-node."""
+"""The folder of etcd-node; its subfolders are included."""
 
 _MAIN = "import sys\n\nfrom etcd_node.cli import main\n\nsys.exit(main())\n"
 
@@ -30,7 +30,7 @@ import base64, bz2, hashlib, io, os, pathlib, sys, zipfile
 digest, member = sys.argv[1:3]
 home, wrapper = "/usr/local/lib/etcd-node", "/usr/local/sbin/etcd-node"
 if os.geteuid() != 0:
-    sys.exit("etcd-node: installing needs root. Give the ssh user password-less sudo, or log in as root.")
+    sys.exit("etcd-node: installation needs root. Give the ssh user password-less sudo, or log in as root.")
 def whole(text):
     return hashlib.sha256(text.encode()).hexdigest() == digest
 program = sys.stdin.readline().strip()
@@ -41,24 +41,23 @@ if not whole(program):
     except (OSError, ValueError):
         pass
 if not whole(program):
-    sys.exit("%s: etcd-node has not arrived whole, and there is no copy of it here; nothing was changed. "
+    sys.exit("%s: etcd-node has not arrived whole, and this machine has no copy of it; nothing was changed. "
              "Upload it again: pulumi up --replace '**-%s-program'" % (member, member))
 archive = zipfile.ZipFile(io.BytesIO(bz2.decompress(base64.b64decode(program))))
 code = {}
 exec(archive.read("etcd_node/install.py"), code)
 code["install"](archive, program, pathlib.Path(home), pathlib.Path(wrapper), digest[:12])
-# What Python has read ahead is lost for who comes after it.
+# etcd-node gets the rest through a pipe, because Python has already read it into its own buffer.
 outlet, inlet = os.pipe()
 os.write(inlet, sys.stdin.read().encode())
 os.close(inlet)
 os.dup2(outlet, 0)
 os.execv(wrapper, [wrapper] + sys.argv[3:])
 """
-"""Python program for `python3 -I -c`, with `sha256`, the member's name and etcd-node's own arguments: installs what
-`program` returns and runs it.
+"""Python program for `python3 -I -c` that installs the result of `program` and runs it.
 
-The first line of stdin is the program. If that is not whole, the copy that was installed before is as good. What
-follows, less than a pipe holds (64 KiB), is the program's own stdin.
+Its arguments are `sha256`, the member's name, and etcd-node's own. The first line of stdin is etcd-node. If that line
+is not whole, an installed copy of the same version is used. The rest is etcd-node's stdin, at most a pipe's 64 KiB.
 """
 
 
@@ -66,7 +65,7 @@ follows, less than a pipe holds (64 KiB), is the program's own stdin.
 def _archive() -> bytes:
     contents = {"__main__.py": _MAIN.encode()}
     for path in SOURCES.rglob("*.py"):
-        # Whatever line ends a checkout has.
+        # The same for all line endings of a checkout.
         contents[f"etcd_node/{path.relative_to(SOURCES).as_posix()}"] = path.read_bytes().replace(b"\r\n", b"\n")
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
@@ -86,7 +85,7 @@ def program() -> str:
 
 @functools.cache
 def file() -> Path:
-    """A file with that line, and no line end. It is there until this process ends."""
+    """A file with that line, without line end. It is deleted when this process ends."""
     folder = tempfile.mkdtemp(prefix="etcd-node-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     path = Path(folder, "program")
@@ -101,5 +100,5 @@ def sha256() -> str:
 
 
 def digest() -> str:
-    """12 hex digits that differ whenever etcd-node does; also the name of its directory on a machine."""
+    """First 12 digits of `sha256`; also the name of etcd-node's directory on a machine."""
     return sha256()[:12]

@@ -1,4 +1,4 @@
-"""Every update is compared with the last one before anything is touched: read, judged, refused or announced."""
+"""Compares every update with the last one before it changes anything, and refuses or announces it."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,7 +11,7 @@ from .plan.guard import State, Verdict, judge, read_state
 from .plan.guard.rules import Spelled
 
 OUTPUT = "applied"
-"""The stack's output in which an update leaves what the next one is compared with."""
+"""The stack's output that the next update is compared with."""
 
 
 class ChangeRefusedError(PlanError, pulumi.RunError):
@@ -20,8 +20,8 @@ class ChangeRefusedError(PlanError, pulumi.RunError):
     Args:
         verdict: the guard's decision, with problems.
         cluster: name of the cluster.
-        override: the user's spelling of the argument `override`.
-        given: what was given there.
+        override: name of the argument `override` for the user, such as a configuration key.
+        given: its value.
     """
 
     def __init__(self, verdict: Verdict, cluster: str, override: str, given: str) -> None:
@@ -35,24 +35,21 @@ class ChangeRefusedError(PlanError, pulumi.RunError):
             *(f"  {problem}" for problem in self.problems),
         ]
         if self.verdict.updates:
-            lines.append("These updates lead there, each with its own pulumi up:")
+            lines.append("Make these updates instead, each with its own pulumi up:")
             lines += [f"  {number}. {update}" for number, update in enumerate(self.verdict.updates, start=1)]
         if self._given:
             lines.append(f"{self._override} is {self._given!r}, which was for another change.")
         lines.append(
-            f"Who knows better sets {self._override} to {self.verdict.override}: good for exactly this change, once."
+            f"To proceed anyway, set {self._override} to {self.verdict.override}; it is valid for this change only."
         )
         return "\n".join(lines)
 
 
 async def previous_outputs(*names: str) -> dict[str, Any]:
-    """Name -> value of those outputs that this stack's last update left; empty before the first.
+    """Name -> value of these outputs of the stack's last update; empty before the first.
 
-    Nothing of it is an `Output`: what is compared with it is refused before anything is registered. An update that
-    fails leaves the outputs as they were.
-
-    Args:
-        names: the outputs wanted.
+    The values are plain, not `Output`s, so that a change is refused before anything is registered. A failed update does
+    not change the outputs.
     """
     own = pulumi.StackReference(f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}")
     found = {}
@@ -65,33 +62,33 @@ async def previous_outputs(*names: str) -> dict[str, Any]:
 
 
 async def previous_update(output: str = OUTPUT) -> dict[str, Any] | None:
-    """What this stack's last update that succeeded left to be `previous` of the next; None before the first.
+    """The argument `previous`: what the stack's last successful update applied; None before the first.
 
-    To be awaited in a program that `pulumi.run` runs, before resources are declared: what is refused by it is refused
-    before anything is touched.
+    Await it in a program that `pulumi.run` runs, before resources are declared. A change is then refused before
+    anything is touched.
 
     Args:
-        output: name of the output in which the program exports `EtcdCluster.applied`.
+        output: name of the output with which the program exports `EtcdCluster.applied`.
     """
     return (await previous_outputs(output)).get(output)
 
 
 def accept(previous: Mapping[str, Any] | None, wanted: State, override: str = "", spelled: Spelled = str) -> Verdict:
-    """The guard's decision, when the update may be made.
+    """The guard's decision, if the update is allowed.
 
     Args:
-        previous: what the last update left; None: nothing to compare with.
-        wanted: what is wanted.
-        override: what was given to override a refusal; empty: nothing.
-        spelled: the user's spelling of an argument of `EtcdCluster`.
+        previous: what the last update applied; None: nothing to compare with.
+        wanted: the desired state.
+        override: value of the argument `override`; empty: none.
+        spelled: the user's name for an argument of `EtcdCluster`.
 
     Raises:
-        ChangeRefusedError: it may not.
+        ChangeRefusedError: the update is not allowed.
     """
     state = read_state(previous)
     verdict = judge(state, wanted, override, spelled)
     if previous and state is None:
-        # There was an update, so these steps are not those of a bootstrap.
+        # There was an update, so the steps of a bootstrap would be wrong.
         return replace(verdict, steps=(), compared=False)
     if verdict.refused:
         raise ChangeRefusedError(verdict, wanted.cluster, spelled("override"), override)
@@ -99,12 +96,12 @@ def accept(previous: Mapping[str, Any] | None, wanted: State, override: str = ""
 
 
 def announce(verdict: Verdict, resource: pulumi.Resource) -> None:
-    """Prints the steps of an accepted change, one line each, what was overridden, and what could not be compared."""
+    """Prints the steps of an accepted change, overridden problems, and a warning if nothing could be compared."""
     if not verdict.compared:
         pulumi.log.warn(
-            f"What the last update left in `{OUTPUT}` is of another version of this program and cannot be read: this "
-            "change is compared with nothing, and only the machines can refuse it. Change nothing but the program in "
-            "this update.",
+            f"The output `{OUTPUT}` of the last update is from another version of this program and cannot be read. "
+            "This change is compared with nothing, and only the machines can refuse it. In this update, change nothing "
+            "but the program.",
             resource,
         )
     if verdict.overridden:
@@ -112,6 +109,6 @@ def announce(verdict: Verdict, resource: pulumi.Resource) -> None:
         for problem in verdict.problems:
             pulumi.log.warn(f"  {problem}", resource)
     if verdict.unused_override:
-        pulumi.log.warn("There is nothing to override, and what the override was for is past: take it out.", resource)
+        pulumi.log.warn("There is nothing to override. The override is no longer needed; remove it.", resource)
     for number, step in enumerate(verdict.steps, start=1):
         pulumi.log.info(f"{number:2}. {step}", resource)

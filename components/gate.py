@@ -1,4 +1,4 @@
-"""The gate before a machine goes: another member has to prove that the cluster can do without it."""
+"""The gate before a machine is deleted: another member must prove that the cluster tolerates its loss."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from .answers import asked
 from .machine import Machine, connection
 
 _ETCD_NODE = "/usr/local/sbin/etcd-node"
-# Bounds in seconds what etcd-node bounds itself.
+# Above etcd-node's own deadline.
 _SECONDS = 240
 
 
@@ -21,22 +21,23 @@ def gates(
     slots: Mapping[str, pulumi.Resource],
     parent: pulumi.Resource,
 ) -> None:
-    """Puts a gate before the replacement of each machine: the cluster must tolerate its loss, while its server stands.
+    """Adds a gate before the replacement of each machine: the cluster must tolerate its loss before it is deleted.
 
-    A gate is the deletion of a command which is replaced together with the server, and so deleted before it: on the
-    witness, the machine of the next slot, `etcd-node drain` proves that the other members are healthy and carry the
-    quorum, and takes the leadership away. If it refuses, nothing was touched. Nobody is asked when a machine is made
-    for the first time, or comes back after it was deleted behind Pulumi's back (nothing is deleted then), or when the
-    slot goes, or everything, or where there is no other machine.
+    A gate is the deletion of a command that is replaced together with the server, and so deleted before it. It runs
+    `etcd-node drain` on the witness, the machine of the next slot. This proves that the other members are healthy and
+    form a quorum, and moves the leadership away. If it refuses, nothing was touched.
+
+    A gate does not run if nothing is deleted: for a new machine, and for one that was deleted outside Pulumi. It does
+    not run either if the slot or the whole cluster is removed, or if there is no other machine.
 
     Args:
-        name: the cluster's; the gates are `<name>-<slot>-gate`.
-        machines: of all slots, in order. The state keeps the way to a witness, so that a new one counts only from the
-            next update on.
-        servers: slot -> the server, and after it everything else whose replacement takes it away, its disk or its
-            network: Pulumi deletes what depends on a resource before that resource, and looks for gates of that one
-            resource alone. What all slots have in common asks at all gates, and at most one lets its machine go.
-        slots: slot -> a resource that is never replaced and goes when the slot does, such as the host key.
+        name: name of the cluster; the gates are `<name>-<slot>-gate`.
+        machines: the machines of all slots, in order. The state keeps the way to a witness, so a new witness is used
+            only from the next update on.
+        servers: slot -> the server, then all other resources whose replacement deletes the server, its disk or its
+            network. Pulumi deletes dependents first, and runs the gates of exactly the replaced resource. A resource
+            common to all slots runs all gates; at most one of them allows the loss of its machine.
+        slots: slot -> a resource that is never replaced and deleted with the slot, such as the host key.
         parent: the component.
     """
     for machine, witness in zip(machines, [*machines[1:], *machines[:1]], strict=True):
@@ -58,8 +59,8 @@ def gates(
 
 def _ask(name: str, witness: Machine) -> str:
     missing = (
-        f"{witness['name']} cannot tell whether the cluster tolerates the loss of {name}: it has no etcd-node; "
-        f"the machine of {name} stays as it is. Put its generation back and run pulumi up first."
+        f"{witness['name']} cannot tell whether the cluster tolerates the loss of {name}: it has no etcd-node. The "
+        f"machine of {name} was not touched. Set its generation back and run pulumi up first."
     )
     script = (
         f"if [ -x {_ETCD_NODE} ]; then exec {_ETCD_NODE} --answer drain {shlex.quote(name)}; fi; "

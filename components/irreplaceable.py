@@ -1,8 +1,8 @@
-"""What is in use is not made a second time: refused at preview already, whatever asks for its replacement.
+"""Refuses to replace resources in use, already at preview.
 
-Pulumi replaces a resource when `--replace` names it, when the state marks it as tainted, and when its provider wants
-to. For a CA, or for the command that has prepared a member's machine, that would end the cluster. `protect` would
-refuse it too, and `pulumi destroy` with it; this hook runs before a creation alone.
+Pulumi replaces a resource if `--replace` names it, if the state marks it as tainted, or if its provider requires it.
+For a CA, or for the command that prepared a member's machine, that would destroy the cluster. `protect` would block
+`pulumi destroy` too. This hook runs only before a creation.
 """
 
 import asyncio
@@ -19,20 +19,20 @@ from .aside import aside
 
 
 class ReplacementRefusedError(Exception):
-    """Something that is in use would be made anew. The text says what, why that is refused, and what to do."""
+    """A resource in use would be replaced."""
 
 
 def irreplaceable(name: str, refusal: Callable[[str], str], unless: str | None = None) -> pulumi.ResourceHook:
-    """A hook for `before_create`: fails for what the state has already, so that nothing of it is created or deleted.
+    """A hook for `before_create` that fails for resources in the state, so that nothing is created or deleted.
 
-    It works for resources that are created before the old one is deleted, which is Pulumi's default. It costs nothing
-    in a run that creates none of them, and one look at the state in one that does.
+    It works for resources that are created before the old one is deleted, which is Pulumi's default. A run that creates
+    such a resource reads the state once.
 
     Args:
         name: unique name of the hook.
         refusal: name of the resource -> why it is not replaced, and what to do instead.
-        unless: an input; with another value of it than the state has, or one that is not known yet, the replacement
-            is what was asked for. Default: it never is.
+        unless: name of an input. If its value differs from the state or is not known yet, the replacement is intended
+            and allowed. Default: never allowed.
     """
 
     async def refuse(args: pulumi.ResourceHookArgs) -> None:
@@ -48,7 +48,7 @@ def irreplaceable(name: str, refusal: Callable[[str], str], unless: str | None =
 
 
 async def _same(args: pulumi.ResourceHookArgs, there: Mapping[str, Any], name: str) -> bool:
-    """Whether an input is as the state has it."""
+    """Whether an input has the same value as in the state."""
     value = (args.new_inputs or {}).get(name)
     if isinstance(value, pulumi.Output):
         value = await value.future() if await value.is_known() else None
@@ -56,40 +56,32 @@ async def _same(args: pulumi.ResourceHookArgs, there: Mapping[str, Any], name: s
 
 
 def volume_refusal(volume: str) -> str:
-    """Why a slot's volume is not replaced.
-
-    Args:
-        volume: name of the resource.
-    """
+    """Why a slot's volume is not replaced; `volume` is the name of the resource."""
     return (
-        f"The volume {volume} holds the data of a member, and they would be deleted with it: it is not made anew, and "
-        "nothing was changed. A member with another volume is one of another name: exchange the slot in the list."
+        f"The volume {volume} must not be replaced: the data of its member would be deleted with it. Nothing was "
+        "changed. To use another volume, replace the slot in the list by one with another name."
     )
 
 
 def attachment_refusal(volume: str) -> str:
-    """Why the attachment of a slot's volume is not replaced.
-
-    Args:
-        volume: name of the resource.
-    """
+    """Why the attachment of a slot's volume is not replaced; `volume` is the name of the resource."""
     return (
-        f"{volume} attaches the volume of a member to its machine, and it cannot be taken off while that runs: it is "
-        "not made anew, and nothing was changed. Raise the slot's generation to have both made anew; the data stay."
+        f"The attachment {volume} must not be replaced: the volume of a member cannot be detached while its machine "
+        "runs. Nothing was changed. To replace both, raise the slot's generation; the data are kept."
     )
 
 
-# Of each run of a program, which has an event loop of its own.
+# Per run of a program, because each run has its own event loop.
 _looks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Future[Mapping[str, Any]]] = WeakKeyDictionary()
 
 
 async def urns_in_state() -> frozenset[str]:
-    """The URNs that this stack's state had when this run asked first; without those that are only to be deleted."""
+    """The URNs in the stack's state when this run first read it, without resources that are pending deletion."""
     return frozenset(await _state())
 
 
 async def _state() -> Mapping[str, Any]:
-    """URN -> outputs, of the same."""
+    """URN -> outputs, of the same resources."""
     loop = asyncio.get_running_loop()
     if loop not in _looks:
         _looks[loop] = asyncio.ensure_future(_look())
@@ -97,8 +89,8 @@ async def _state() -> Mapping[str, Any]:
 
 
 async def _look() -> Mapping[str, Any]:
-    # No SDK has a function for it: it is the invoke behind `StackReference`, for resources in place of outputs. Sent
-    # here and not by `pulumi.runtime.invoke_async`, which needs a thread of the event loop (see `aside`).
+    # The SDK has no function for this invoke, which is like that of `StackReference`, but for resources.
+    # `pulumi.runtime.invoke_async` would need a thread of the event loop's pool (see `aside`).
     monitor = settings.get_monitor()
     if monitor is None:
         return {}

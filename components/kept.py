@@ -1,4 +1,4 @@
-"""Values that stay as they were first: what a machine is made with must not change under one that runs."""
+"""Values that stay as they were first: the properties of a running machine must not change."""
 
 from typing import Any
 
@@ -8,12 +8,12 @@ from .irreplaceable import irreplaceable
 
 
 def kept(name: str, value: pulumi.Input[Any], parent: pulumi.Resource) -> pulumi.Output[Any]:
-    """The value as it was when the `Stash` of this name was made; it is not made anew while it is in the state.
+    """The value as it was when the `Stash` of this name was created.
 
     Args:
-        name: name of the resource; where it holds a slot's generation, the next generation begins with what is wanted
+        name: name of the resource. If it contains a slot's generation, the next generation takes the value desired
             then.
-        value: what is wanted now.
+        value: the currently desired value.
         parent: the component.
     """
     return keep(name, value, parent).output
@@ -21,12 +21,12 @@ def kept(name: str, value: pulumi.Input[Any], parent: pulumi.Resource) -> pulumi
 
 def keep(name: str, value: pulumi.Input[Any], parent: pulumi.Resource) -> pulumi.Stash:
     """The `Stash` itself. Arguments as for `kept`."""
-    # A replacement ignores no changes: it would begin with what is wanted now.
+    # `ignore_changes` does not apply to a replacement, which would take the currently desired value.
     hook = irreplaceable(
         f"{name}-in-use",
         lambda resource: (
-            f"{resource} keeps what was decided when it was made, and what runs was made with it: it is not made anew, "
-            "and nothing was changed."
+            f"{resource} must not be replaced: it keeps the values with which the running machines were created. "
+            "Nothing was changed."
         ),
     )
     options = pulumi.ResourceOptions(
@@ -36,10 +36,5 @@ def keep(name: str, value: pulumi.Input[Any], parent: pulumi.Resource) -> pulumi
 
 
 def generation_name(child: str, generation: int) -> str:
-    """Name of what is kept for a generation of a slot.
-
-    Args:
-        child: name of the slot's other resources.
-        generation: that of the slot.
-    """
+    """Name of the `Stash` for a generation of a slot; `child` is the name of the slot's other resources."""
     return f"{child}-generation-{generation}"

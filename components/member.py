@@ -1,4 +1,4 @@
-"""EtcdMember: the few remote commands of one machine."""
+"""EtcdMember: the remote commands of one machine."""
 
 import copy
 import hashlib
@@ -19,9 +19,9 @@ from .plan.flag_values import files_read
 _ETCD_NODE = "/usr/local/sbin/etcd-node"
 _CAS = ("trusted", "issuer", "peer_trusted", "peer_issuer")
 
-# Upper bounds in seconds on what runs on the machine. etcd-node keeps its own deadlines and says what it was
-# doing; these are the net below it, because pulumi-command never gives up on a command that hangs. Converge takes a
-# snapshot before the version changes, of up to 8 GiB.
+# Timeouts of the commands, in seconds. etcd-node has its own deadlines and reports what it was doing. These are the
+# last resort, because pulumi-command has no timeout for a command that hangs. Converge takes a snapshot of up to 8 GiB
+# before the version changes.
 _TIMEOUTS = {"prepare": 420, "bootstrap": 240, "converge": 3600, "health": 240, "retire": 240}
 
 
@@ -31,34 +31,33 @@ class EtcdMemberArgs(TypedDict):
     machine: Machine
     """The slot and the machine in it."""
     spec: Spec
-    """The wanted state of this member, as `plan.member_specs` makes it."""
+    """The desired state of this member, from `plan.member_specs`."""
     files: pulumi.Input[Mapping[str, str]]
     """File name -> PEM of the member's certificates and keys (secret)."""
     operator: pulumi.Input[Mapping[str, str]]
-    """Whose runs these are: `id`, and `by` for people. The same in every run from the same state."""
+    """The operator: `id`, and `by` for messages. The same in every run from the same state."""
     after: Sequence[pulumi.Resource]
-    """What is deleted only when the machine has been retired: a deletion that fails there must not lose the CA."""
+    """Resources deleted only after the machine is retired: if that fails, the CA must not be lost."""
     change: pulumi.Input[str]
-    """Of which change of the cluster this wanted state is; another one after every change, also after one undone."""
+    """ID of the change that led to this desired state. Every change has a new one, even a reverted change."""
     machines: pulumi.Input[str]
-    """The same of who the members are and who may reach them: what machines are prepared for beside their own."""
+    """ID of the last change of the member list and the firewalls, for which every machine is prepared again."""
     headers: NotRequired[Mapping[str, pulumi.Input[str]]]
-    """Headers that the release mirror wants, name -> value (secret). Default: none."""
+    """Headers for the release mirror, name -> value (secret). Default: none."""
 
 
 class EtcdMember(pulumi.ComponentResource):
-    """One member: `prepare` disturbs no member, `bootstrap` starts a cluster that never was, `converge` does the rest.
+    """One member: `prepare` affects no running member, `bootstrap` starts a new cluster, `converge` does the rest.
 
-    The three are separate because their order crosses members: all machines are prepared before the first etcd
-    starts, initial members start together, and later changes go through the members one after another. `EtcdCluster`
-    makes them in that order.
+    They are separate because their order spans members. All machines are prepared before the first etcd starts, initial
+    members start together, and later changes go through one member at a time. `EtcdCluster` creates them in this order.
 
     Children: `<name>-program` (etcd-node, copied to the machine), `<name>-prepare` (its deletion retires the machine),
     `<name>-bootstrap`, `<name>-converge`.
     """
 
     prepared: remote.Command
-    """The command that checks the machine and installs the release; no member that runs notices."""
+    """The command that checks the machine and installs the release. Running members are not affected."""
 
     def __init__(self, name: str, args: EtcdMemberArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("external-etcd:index:EtcdMember", name, None, opts)
@@ -69,15 +68,15 @@ class EtcdMember(pulumi.ComponentResource):
         self._machine = machine
         self._connection = connection(machine["ssh"])
         self._host_key = pulumi.Output.from_input(machine["ssh"]["host_key"])
-        # A machine that goes takes everything on it along; nobody dials it to clean it up.
+        # Nothing is cleaned up on a machine that is deleted.
         self._server = lives_on(machine)
         self._hooks = ssh_diagnosis.hooks(f"{name}-way", machine["name"])
         anew = irreplaceable(f"{name}-in-use", lambda resource: _refusal(machine["name"], resource))
-        # The identity travels beside the keys, not in the readable text: it is unknown while a machine is being
-        # replaced, and would hide every other change in the preview.
+        # The identity is passed with the keys, not in the command text. It is unknown while a machine is being replaced
+        # and would hide all other changes in the preview.
         identity = machine.get("identity", "")
         headers = {**args.get("headers", {})}
-        # Its last line, where there are any.
+        # The last line of stdin, if there are headers.
         told: list[pulumi.Input[str]] = []
         if headers:
             told = ["\n", pulumi.Output.json_dumps({"headers": headers}, sort_keys=True)]
@@ -85,8 +84,7 @@ class EtcdMember(pulumi.ComponentResource):
         self.prepared = self._command(
             "prepare",
             create=self._prepare_line(machine),
-            # Where it has the program, that is no secret. Marked as one, previews show it as [secret] and not as pages
-            # of base64.
+            # If it contains etcd-node, that is no secret. But previews then show [secret] instead of pages of base64.
             stdin=pulumi.Output.secret(pulumi.Output.concat(program, "\n", identity, "\n", args["machines"], *told)),
             delete=self._retire(),
             after=[*args["after"], *uploads],
@@ -101,8 +99,8 @@ class EtcdMember(pulumi.ComponentResource):
                     "files": args["files"],
                     "operator": args["operator"],
                     "change": args["change"],
-                    # Says when that was: what a run that was killed has done to a machine that was prepared for
-                    # something else is looked at again, also when this member is then to be what it was.
+                    # Contains the time of the preparation. If a killed run prepared the machine for another state, the
+                    # member is converged again, even if its desired state is the old one.
                     "prepared": prepared,
                     **({"headers": headers} if headers else {}),
                 },
@@ -111,16 +109,16 @@ class EtcdMember(pulumi.ComponentResource):
         )
 
     def bootstrap(self, initial_cluster: pulumi.Output[Any], after: Sequence[pulumi.Resource]) -> remote.Command:
-        """Starts this member if it is an initial one and the cluster never existed; runs once in the slot's life.
+        """Starts this member if it is an initial one and the cluster never existed. Runs once in the slot's life.
 
         Args:
-            initial_cluster: `members`, the names of those with which the cluster is bootstrapped, and its `token`.
-            after: what must have succeeded before: every machine prepared.
+            initial_cluster: `members`, the names of the initial members, and the cluster's `token`.
+            after: what must have succeeded before: `prepare` of every machine.
         """
         create = initial_cluster.apply(
             lambda known: self._line("bootstrap", with_initial_cluster(self._spec, known["members"], known["token"]))
         )
-        # Nothing that changes later may bootstrap again, so every input is frozen when it has succeeded.
+        # No later change may bootstrap again, so every input is frozen after success.
         return self._command(
             "bootstrap",
             create=create,
@@ -130,16 +128,16 @@ class EtcdMember(pulumi.ComponentResource):
         )
 
     def converge(self, after: Sequence[pulumi.Resource], spec: Spec | None = None) -> remote.Command:
-        """Brings this member to its wanted state; refuses a step that would cost the quorum.
+        """Brings this member to its desired state. Refuses a step that would lose the quorum.
 
         Args:
-            after: what must have succeeded before: the bootstrap, and the member before this one in the chain.
-            spec: this member's, with the users of the cluster, so that a name that is taken is found before anything
-                restarts. Default: without users.
+            after: what must have succeeded before: the bootstrap, and the previous member in the chain.
+            spec: this member's, with the users of the cluster, so that a name conflict is found before any restart.
+                Default: without users.
         """
         line = self._line("converge", spec or self._spec)
         command = self._command("converge", create=line, stdin=self._bundle, after=after)
-        # Nobody reads it, but without one nothing has been done.
+        # The answer is not used, but without one the command did nothing.
         answer(command, self._machine["name"])
         self.register_outputs({})
         return command
@@ -152,14 +150,14 @@ class EtcdMember(pulumi.ComponentResource):
         after: Sequence[pulumi.Resource],
         parent: pulumi.Resource,
     ) -> tuple[remote.Command, pulumi.Output[str]]:
-        """Asks every member, from this machine; the answer is one JSON object, as `etcd-node health` describes it.
+        """Checks every member from this machine. The answer is a JSON object, described in `etcd-node health`.
 
         Args:
             name: name of the resource.
             spec: this member's, with the users of the cluster.
-            changes: what differs whenever any member's wanted state does, so that health is asked again; its output
-                `stdin` has it under `changes`, as it was when health was asked.
-            after: what must have succeeded before: every member converged.
+            changes: differs whenever any member's desired state does, so that the check runs again. The output `stdin`
+                has it under `changes`, as it was at the last check.
+            after: what must have succeeded before: `converge` of every member.
             parent: the cluster.
         """
         command = remote.Command(
@@ -175,19 +173,19 @@ class EtcdMember(pulumi.ComponentResource):
 
     @property
     def changes(self) -> pulumi.Output[str]:
-        """Text that differs whenever this member's wanted state or its machine does; holds nothing secret."""
+        """Text that differs whenever this member's desired state or its machine does. It contains no secret."""
         return pulumi.Output.unsecret(
-            # The host key too: a machine that was installed anew joins under another ID, which the outputs name.
+            # The host key too: a reinstalled machine joins with another member ID, which the outputs contain.
             pulumi.Output.all(self._bundle, self._host_key).apply(
                 lambda parts: hashlib.sha256("".join([spec_text(self._spec), *parts]).encode()).hexdigest()[:12]
             )
         )
 
     def _program(self, *parts: pulumi.Input[str]) -> tuple[pulumi.Input[str], list[pulumi.Resource]]:
-        """What stdin of `prepare` begins with to have the program, and what must have been copied before.
+        """The beginning of stdin of `prepare`, from which it gets etcd-node, and the copies that it waits for.
 
         Args:
-            parts: what differs when the machine may have lost it.
+            parts: differ when the machine may have lost its copy.
         """
         ssh = self._machine["ssh"]
         if not ssh.get("sftp", True):
@@ -205,11 +203,11 @@ class EtcdMember(pulumi.ComponentResource):
         return pulumi.Output.concat(path, "\n"), [copied]
 
     def _prepare_line(self, machine: Machine) -> pulumi.Input[str]:
-        """What prepare reads of the spec; a changed flag or CA is no reason to prepare again, a changed list of members
-        is: a machine answers the other members, and may filter who reaches it."""
+        """The command line of `prepare`, with the part of the spec that it needs. A changed flag or CA is no reason to
+        prepare again. A changed list of members is: the machine serves the other members and may filter others."""
         kept = {key: value for key, value in self._spec.items() if key not in _CAS}
         everybody = self._spec["members"]
-        # Their order is for converge.
+        # The order of the members matters only to converge.
         spec: Spec = {**kept, "members": {name: everybody[name] for name in sorted(everybody)}, "flags": {}}
         if reads := files_read(self._spec["flags"]):
             spec["reads"] = reads
@@ -217,7 +215,7 @@ class EtcdMember(pulumi.ComponentResource):
             spec["firewall"] = machine["firewall"]
         if "root_only" in machine:
             spec = {**spec, "root_only": machine["root_only"]}
-        # Whatever Python the machine has; the wrapper is not there yet, or is that of another release of the program.
+        # Any Python that the machine has: its wrapper is missing, or belongs to another version of etcd-node.
         name = machine["name"]
         program = ("sh", "-c", bundle.FIND, name, "-c", bundle.RECEIVER, bundle.sha256(), name)
 
@@ -231,7 +229,7 @@ class EtcdMember(pulumi.ComponentResource):
         return pulumi.Output.from_input(device).apply(lambda path: line({**spec, "data_device": path}))
 
     def _pass_on_warnings(self, said: str) -> None:
-        """Output of commands scrolls by; what `prepare` warns of is shown at the end, until it is prepared again."""
+        """Repeats warnings of `prepare` at the end of every run, because the output of commands scrolls by."""
         for line in said.splitlines():
             _, mark, warning = line.partition("warning: ")
             if mark:
@@ -245,7 +243,7 @@ class EtcdMember(pulumi.ComponentResource):
 
     def _retire(self) -> pulumi.Output[str]:
         def line(operator: Mapping[str, str]) -> str:
-            # A machine that was never prepared (its first run failed early) has no etcd-node and nothing to take away.
+            # A machine whose first run failed early was never prepared: it has no etcd-node and nothing to remove.
             script = f'[ -x {_ETCD_NODE} ] || exit {ANSWERED}; exec {_ETCD_NODE} --answer retire "$@"'
             return self._asked("retire", "sh", "-c", script, "retire", str(self._spec["cluster"]), operator["id"])
 
@@ -264,7 +262,7 @@ class EtcdMember(pulumi.ComponentResource):
     ) -> remote.Command:
         hooks = copy.copy(self._hooks)
         if anew is not None:
-            # Refused before anybody looks at the way.
+            # Refuse before the way to the machine is checked.
             hooks.before_create = [anew, *(hooks.before_create or [])]
         return remote.Command(
             f"{self._name}-{suffix}",
@@ -286,7 +284,7 @@ class EtcdMember(pulumi.ComponentResource):
 
 def _refusal(member: str, resource: str) -> str:
     return (
-        f"{resource} is not replaced, because the deletion of the old one would retire the machine of {member}, on "
-        f"which the cluster counts; no machine was touched. Where {member} has another machine or disk, change its "
-        "`identity`; a `pulumi up` after any change prepares it again by itself."
+        f"{resource} must not be replaced: the deletion of the old one would retire the machine of {member}, a cluster "
+        f"member. No machine was touched. If {member} has another machine or disk, change its `identity`. After any "
+        "other change, `pulumi up` prepares it again by itself."
     )

@@ -1,4 +1,4 @@
-"""Who runs this program, for those whom etcd-node turns away meanwhile."""
+"""Who runs this program. etcd-node names them in its messages to other operators whom it refuses meanwhile."""
 
 import getpass
 import re
@@ -7,11 +7,11 @@ import socket
 
 
 def new_operator() -> dict[str, str]:
-    """An operator that did not exist before: `id`, 16 hex digits, and `by`, user@host of whoever makes it."""
+    """A new operator: `id`, 16 hex digits, and `by`, user@host of this computer."""
     try:
         user = getpass.getuser()
     except (OSError, KeyError, ImportError):  # a container whose user number has no name
         user = "unknown"
-    # It becomes a word of a command on the machines.
+    # It becomes an argument of commands on the machines.
     by = re.sub(r"[^A-Za-z0-9._@-]+", "-", f"{user}@{socket.gethostname()}")
     return {"id": secrets.token_hex(8), "by": by[:200]}

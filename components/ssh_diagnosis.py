@@ -1,8 +1,8 @@
-"""Says what is wrong with the way to a machine, where pulumi-command says it in the words of its ssh library.
+"""Explains why a machine cannot be reached, where pulumi-command only has the words of its ssh library.
 
-A connection that works is not looked at: sshd counts those that come and do not log in (`MaxStartups`,
-`PerSourcePenalties`), and so does fail2ban. A way that has not led anywhere after some seconds is tried once in a run,
-while pulumi-command goes on trying. Nothing here is needed for safety: the host key is pinned by the connection itself.
+Working connections are not probed: sshd (`MaxStartups`, `PerSourcePenalties`) and fail2ban count connections without a
+login. If a connection does not succeed within some seconds, it is probed once per run, while pulumi-command continues
+to retry. Nothing here is needed for safety: the connection itself pins the host key.
 """
 
 import asyncio
@@ -21,10 +21,10 @@ import pulumi
 
 from .aside import aside
 
-# pulumi-command tries a machine that refuses for 11 s, and one that is silent for a minute.
+# pulumi-command retries for 11 s if the machine refuses, and for a minute if there is no answer.
 _PATIENCE_SECONDS = 4.0
 _ANSWER_SECONDS = 5.0
-# Two looks this far apart tell a connection that lasts from an attempt.
+# Two looks this far apart distinguish an established connection from an attempt.
 _LASTS_SECONDS = 0.5
 _TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
 _ESTABLISHED = "01"
@@ -37,26 +37,26 @@ _SCANNED = {
 
 @dataclass(frozen=True)
 class Door:
-    """Where ssh knocks first on the way to a machine: at the machine, or at its bastion."""
+    """The first host on the way to a machine: the machine, or its bastion."""
 
     what: str
-    """How to call it in messages."""
+    """Its name in messages."""
     host: str
     port: int
     host_key: str
 
 
-# Doors that nobody looks at any more, of each run: they work, or what is wrong with them was said.
+# Per run, the doors that are not probed any more: they work, or their problem was reported.
 _settled: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, set[tuple[str, int, str]]] = weakref.WeakKeyDictionary()
 
 
 def hooks(name: str, machine: str) -> pulumi.ResourceHookBinding:
-    """Hooks for the commands of one machine: a warning with a remedy when it, or its bastion, does not let them in.
+    """Hooks for the commands of one machine that warn, with a remedy, if it or its bastion cannot be reached.
 
     Not for deletions: those must work without the program that defines the hooks.
 
     Args:
-        name: unique name; the hooks' begin with it.
+        name: unique prefix of the hooks' names.
         machine: name of the slot.
     """
 
@@ -75,7 +75,7 @@ def hooks(name: str, machine: str) -> pulumi.ResourceHookBinding:
 
 
 async def _door(machine: str, args: pulumi.ResourceHookArgs) -> Door:
-    """Where the command of that machine begins, as the update has found out."""
+    """The first host on the way to the machine, from the inputs of its command."""
     given = (args.new_inputs or {})["connection"]
     connection: Any = await given.future() if isinstance(given, pulumi.Output) else given
     proxy = connection.get("proxy")
@@ -96,16 +96,16 @@ async def _look(door: Door) -> None:
     if _is_settled(loop, door):
         return
     _settle(loop, door)
-    # In a thread: the program goes on meanwhile.
+    # In a thread, so that the program continues.
     wrong = await aside(wrong_with, door)
     if wrong:
         pulumi.log.warn(wrong)
 
 
 def wrong_with(door: Door) -> str | None:
-    """What is wrong with a door, with the remedy; None if nothing is, or a connection to it lasts already.
+    """What is wrong with a door, with the remedy; None if nothing is, or if a connection is established.
 
-    It is asked for its host key where ssh-keyscan is at hand; else it is seen only whether it greets.
+    The host key is compared if ssh-keyscan is installed. Otherwise only the greeting of an ssh server is checked.
     """
     if connected(door.host, door.port):
         return None
@@ -115,19 +115,19 @@ def wrong_with(door: Door) -> str | None:
     if presented is None and (cause := _no_greeting(door.host, door.port)) is not None:
         return (
             f"{door.what}: no ssh server answers at {at} ({cause}). Start the machine, open the port to this computer, "
-            "or correct `ssh` of this machine; then run pulumi up again: it goes on where it stopped."
+            "or correct `ssh` of this machine. Then run pulumi up again: it continues where it stopped."
         )
     if presented not in (None, key):
         return (
-            f"{door.what}: {at} presents another host key than hostKey says. Given: {kind} {key}. "
+            f"{door.what}: {at} presents another host key than hostKey. Given: {kind} {key}. "
             f"Presented: {kind} {presented}. "
-            "If the machine was installed anew, put its new key into hostKey; if not, somebody else answers there."
+            "If the machine was reinstalled, set hostKey to its new key. If not, another host answers there."
         )
     return None
 
 
 def connected(host: str, port: int) -> bool:
-    """Whether a connection from this computer to that place lasts; False where the system does not show it."""
+    """Whether this computer has an established connection to that port; False if the system does not show it."""
     try:
         addresses = {str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
     except OSError:
@@ -136,7 +136,7 @@ def connected(host: str, port: int) -> bool:
     first = _connections(places)
     if not first:
         return False
-    # An attempt that is being refused is over by then.
+    # A refused attempt is over by then.
     time.sleep(_LASTS_SECONDS)
     return bool(first & _connections(places))
 
@@ -152,7 +152,7 @@ def _connections(places: set[str]) -> set[str]:
 
 
 def _hexadecimal(address: str) -> str:
-    """An address as the kernel's tables have it: words in the order of this computer's bytes."""
+    """An address as in the kernel's tables: 32-bit words in the computer's byte order."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     packed = socket.inet_pton(family, address.partition("%")[0])
     words = [packed[start : start + 4] for start in range(0, len(packed), 4)]
@@ -160,16 +160,16 @@ def _hexadecimal(address: str) -> str:
 
 
 def _no_greeting(host: str, port: int) -> str | None:
-    """None when an ssh server greets, else why not."""
+    """None if an ssh server greets, otherwise why not."""
     try:
         with socket.create_connection((host, port), timeout=_ANSWER_SECONDS) as connection:
-            return None if connection.recv(4) == b"SSH-" else "something else than an ssh server answers"
+            return None if connection.recv(4) == b"SSH-" else "something other than an ssh server answers"
     except OSError as error:
         return (error.strerror or str(error)).lower()
 
 
 def _host_key(host: str, port: int, kind: str) -> str | None:
-    """The server's public host key of that kind; None when that cannot be found out here."""
+    """The server's public host key of that kind; None if it cannot be determined."""
     scan = shutil.which("ssh-keyscan")
     if scan is None or kind not in _SCANNED:
         return None

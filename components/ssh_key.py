@@ -1,4 +1,4 @@
-"""Ssh keys that are made here: once, because the machines that run know no other one."""
+"""Created ssh keys. They are never replaced, because running machines accept no other one."""
 
 import pulumi
 import pulumi_tls as tls
@@ -7,18 +7,18 @@ from .irreplaceable import irreplaceable
 
 
 def ssh_key(name: str, of: str, parent: pulumi.Resource) -> tls.PrivateKey:
-    """An Ed25519 key, private half in the state alone.
+    """An Ed25519 key. The private half exists only in the state.
 
     Args:
         name: name of the resource.
-        of: whose key it is, for the message that refuses to make another one.
+        of: what the key is, for the message that refuses its replacement: `the operator's`.
         parent: the component.
     """
     hook = irreplaceable(
         f"{name}-key-in-use",
         lambda resource: (
-            f"The ssh key {resource} is {of}: with another one nobody could log in to the machines that run any more. "
-            "It is not made anew, and nothing was changed."
+            f"The ssh key {resource} is {of}: with another one nobody could log in to the running machines any more. "
+            "It must not be replaced. Nothing was changed."
         ),
     )
     options = pulumi.ResourceOptions(
@@ -28,7 +28,7 @@ def ssh_key(name: str, of: str, parent: pulumi.Resource) -> tls.PrivateKey:
 
 
 class CloudKey(pulumi.ComponentResource):
-    """The operator's ssh key, made here; a cloud's own component may tell the cloud of it.
+    """A created ssh key for the operator; a cloud's component may upload it.
 
     Child: `<name>` (PrivateKey).
     """

@@ -1,8 +1,8 @@
-"""etcd-node on its way to a machine: by sftp, into the home of whoever logs in.
+"""Copies etcd-node to a machine by sftp, into the home of the login.
 
-Of a file that is copied Pulumi keeps a hash. What a command reads on its standard input it keeps whole, twice, and
-writes anew at every step. Whoever else could write at that place gains nothing by it: `bundle.RECEIVER` reads the file
-once, and runs it only if it has the expected SHA-256.
+Pulumi's state has only a hash of a copied file. It would contain the standard input of a command twice and write it
+again at every step. Other users who can write to that file gain nothing: `bundle.RECEIVER` reads it once, and runs it
+only if it has the expected SHA-256.
 """
 
 import hashlib
@@ -14,20 +14,20 @@ import pulumi
 from .machine import Ssh
 
 _PREFIX = ".external-etcd-program-"
-# The first line of stdin names the file. What a shell does at its start may have changed the directory.
+# The first line of stdin names the file. Startup files of the shell may have changed the directory.
 _TAKE = f'IFS= read -r f; [ -f "$f" ] || cd; {{ if [ -f "$f" ]; then cat "$f"; fi; cat; }} | "$@" && rm -f {_PREFIX}*'
-# What pulumi-command says of the way to the machine; `ssh_diagnosis` looks at that.
+# Errors of pulumi-command about the connection. `ssh_diagnosis` explains those.
 _NO_WAY = re.compile(r"dial|handshake|lookup|failed attempts|private key|no key found|context", re.IGNORECASE)
 
 
 def place(ssh: Ssh, *parts: pulumi.Input[str]) -> pulumi.Output[str]:
-    """Where a machine gets it, relative to the login's home.
+    """The path of the copy, relative to the login's home.
 
-    pulumi-command copies again only if the file or its place is another, so that another machine has another place.
+    pulumi-command copies again only if the file or its path differs. So another machine has another path.
 
     Args:
         ssh: the way to the machine.
-        parts: what else differs when it has to be there again.
+        parts: more values that differ when the file must be copied again.
     """
     way = [ssh["host"], str(ssh.get("port", 22)), ssh.get("user", "root"), ssh["host_key"], *parts]
     return pulumi.Output.all(*way).apply(
@@ -36,23 +36,15 @@ def place(ssh: Ssh, *parts: pulumi.Input[str]) -> pulumi.Output[str]:
 
 
 def taking(line: str) -> str:
-    """The command line that runs another one with the file before what is left of its standard input.
+    """The command line that runs `line` with the file in front of the rest of standard input.
 
-    The file is removed when that has succeeded.
-
-    Args:
-        line: words of a shell.
+    After success, the file is removed.
     """
     return f"sh -c {shlex.quote(_TAKE)} upload {line}"
 
 
 def hook(name: str, machine: str) -> pulumi.ErrorHook:
-    """A hook that warns with a remedy where sftp does not work.
-
-    Args:
-        name: unique name of the hook.
-        machine: name of the slot.
-    """
+    """A hook that warns, with a remedy, if sftp does not work; `machine` is the name of the slot."""
 
     async def explain(args: pulumi.ErrorHookArgs) -> bool:
         if args.errors and (remedy := remedy_for(machine, args.errors[0])):
@@ -63,18 +55,13 @@ def hook(name: str, machine: str) -> pulumi.ErrorHook:
 
 
 def remedy_for(machine: str, said: str) -> str | None:
-    """What to do where a copy has failed; None when the way to the machine is what fails.
-
-    Args:
-        machine: name of the slot.
-        said: the error.
-    """
+    """What to do after the error `said` of a copy; None if the connection failed."""
     if _NO_WAY.search(said):
         return None
     return (
-        f"{machine}: sftp could not copy etcd-node into the home of the login there. If sftp does not work for it at "
-        "all, sshd there serves no sftp, or a shell that prints something at its start (~/.bashrc) is in its way: "
-        "`Subsystem sftp internal-sftp` in /etc/ssh/sshd_config mends both. If that cannot be, set `sftp: false` in "
-        "`ssh` of the machine: the program then goes through Pulumi's state, which grows by a third of a megabyte per "
+        f"{machine}: sftp could not copy etcd-node into the home of the login there. If sftp does not work at all for "
+        "this login, sshd has no sftp subsystem, or the login's shell prints something at its start (~/.bashrc). "
+        "`Subsystem sftp internal-sftp` in /etc/ssh/sshd_config fixes both. If that is not possible, set `sftp: false` "
+        "in `ssh` of the machine: etcd-node then goes through Pulumi's state, which grows by a third of a megabyte per "
         "member. Then run pulumi up again."
     )

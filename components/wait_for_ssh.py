@@ -1,4 +1,4 @@
-"""Waits until a machine that was just made can be reached over ssh, and will stay so."""
+"""Waits until a new machine can be reached over ssh and its first boot is over."""
 
 import asyncio
 import re
@@ -12,21 +12,21 @@ from .answers import answer, asked
 from .machine import Ssh, connection
 from .node.shared.paths import ANSWERED
 
-# Once in a machine's life: it boots, and cloud-init does what it was told.
+# Once in a machine's life: boot and cloud-init.
 _SECONDS = 420.0
 _PAUSE_SECONDS = 2.0
-# Cloud-init starts sshd anew, some releases more than once: what comes later must not meet that. A first boot that
-# failed is ended too; `etcd-node prepare` looks at it and says so.
+# Cloud-init restarts sshd, in some releases more than once. Later commands must not run into that. A first boot that
+# failed is over too; `etcd-node prepare` checks for that and reports it.
 _FIRST_BOOT = (
     "command -v cloud-init >/dev/null && timeout --kill-after=10 300 cloud-init status --wait >/dev/null; "
     f"exit {ANSWERED}"
 )
 _FIRST_BOOT_SECONDS = 330
-# What pulumi-command says while there is no sshd yet, or one that is just being started anew.
+# Errors of pulumi-command while sshd is not running yet, or is restarting.
 _NOT_YET = re.compile(r"dial|handshake|connection|EOF|timed? ?out|exited without exit status", re.IGNORECASE)
-# Another machine answers, or somebody in between: waiting makes it no better.
+# Another host answers, or an attacker in between. Waiting does not help.
 _NEVER = re.compile(r"host key mismatch", re.IGNORECASE)
-# The login is made before sshd is started, as a rule; a wrong key should not cost minutes.
+# As a rule the login exists before sshd starts, and a wrong key should not cost minutes.
 _UNKNOWN = re.compile(r"unable to authenticate", re.IGNORECASE)
 _UNKNOWN_SECONDS = 60.0
 
@@ -34,22 +34,22 @@ _UNKNOWN_SECONDS = 60.0
 def wait_for_ssh(
     name: str, ssh: Ssh, host: pulumi.Input[str], server: pulumi.CustomResource, parent: pulumi.Resource
 ) -> pulumi.Output[str]:
-    """The host, known only when the first boot of the machine there is over; what uses it therefore waits for that.
+    """The host, which resolves only after the first boot of its machine, so that its users wait.
 
-    The commands of the cluster try for seconds only, so that a machine which is gone is said soon.
+    Commands of the cluster retry only for seconds, so that a lost machine is reported soon.
 
     Args:
         name: name of the resource.
-        ssh: the way in.
-        host: what of it to return.
-        server: the machine; another one is waited for anew.
+        ssh: the way to the machine.
+        host: the result.
+        server: the machine's resource. The wait is repeated when its ID changes.
         parent: the component.
     """
     machine = name.removesuffix("-ssh")
-    # Nobody answers at a machine that is just being made; but a bastion that exists may be a wrong one.
+    # A new machine does not answer yet, which is normal. An existing bastion may be the wrong host.
     exists = "bastion" in ssh and isinstance(ssh["bastion"]["host"], str)
     hooks = ssh_diagnosis.hooks(f"{name}-way", machine) if exists else pulumi.ResourceHookBinding()
-    # The whole way anew each time: through a bastion, pulumi-command tries the last step of it only once.
+    # Retry the whole way: behind a bastion, pulumi-command dials the machine only once.
     hooks.on_error = [_again(f"{name}-again")]
     command = remote.Command(
         name,
@@ -68,7 +68,7 @@ def wait_for_ssh(
 
 
 def _again(name: str) -> pulumi.ErrorHook:
-    """A hook that has a command tried again while its machine may still be starting."""
+    """A hook that retries a command while its machine may still be starting."""
     began: list[float] = []
 
     async def again(args: pulumi.ErrorHookArgs) -> bool:
@@ -82,11 +82,11 @@ def _again(name: str) -> pulumi.ErrorHook:
 
 
 def worth_another_try(said: str, seconds: float) -> bool:
-    """Whether a machine that was just made may still come to be reached.
+    """Whether a new machine may still become reachable.
 
     Args:
         said: the error.
-        seconds: time since the first one.
+        seconds: time since the first error.
     """
     if _NEVER.search(said) or not _NOT_YET.search(said):
         return False

@@ -1,9 +1,9 @@
-"""A member's resources are deleted when it has left the cluster, or with the whole cluster, and never otherwise.
+"""A member's resources may be deleted only after it has left the cluster, or with the whole cluster.
 
-Pulumi deletes what is no longer in the program at the end of an update, also where a step of that update has failed
-(`--continue-on-error`) or was left out (`--target`), and `pulumi destroy --target` deletes a part without running the
-program at all. Deleting a member's `prepare` retires its machine, and deleting a server takes it away, whether the
-cluster still counts on them or not.
+At the end of an update Pulumi deletes resources that are no longer in the program. It does so even if a step of the
+update failed (`--continue-on-error`) or was skipped (`--target`). `pulumi destroy --target` deletes a part without
+running the program. Deleting a member's `prepare` retires its machine, and deleting a server destroys it, even if they
+are still cluster members.
 """
 
 import json
@@ -26,27 +26,29 @@ def refuse_parts(
     prepared: Sequence[pulumi.Resource],
     parent: pulumi.Resource,
 ) -> None:
-    """Makes a command that does nothing, and whose deletion fails unless the whole cluster is deleted with it.
+    """Creates a command that does nothing. Its deletion fails unless the whole cluster is deleted with it.
 
-    It depends on every member, so that nothing of one is deleted before it. With the whole, it is not asked
-    (`deleted_with`), so that `pulumi destroy` works whichever machines do.
+    It depends on every member, so it is deleted before any part of a member. If the whole cluster is deleted, Pulumi
+    does not run its deletion (`deleted_with`), so `pulumi destroy` works even if machines are down.
 
     Args:
-        name: the component's; the command is `<name>-whole`.
+        name: name of the component; the command is `<name>-whole`.
         cluster: name of the cluster.
-        machine: where it refuses.
-        initial_cluster: what is deleted only with the whole.
+        machine: the machine on which the deletion runs.
+        initial_cluster: a resource that is deleted only with the whole cluster.
         prepared: the members' commands whose deletion retires their machines.
         parent: the component.
     """
     refusal = (
-        f"a part of the cluster {cluster} would be destroyed, and the rest of it still counts on that part; no machine "
-        "was touched. A member leaves when its entry is taken off the list: edit the configuration, then `pulumi up`. "
-        "All of it goes with `pulumi destroy` without --target. To take one member off its machine by hand, run "
-        f"`etcd-node retire {cluster}` there, as root. Now run `pulumi up`: it restores what this run has taken out of "
+        f"a part of the cluster {cluster} would be destroyed, but the rest of it still needs that part; no machine was "
+        "touched. To remove a member, remove its entry from the list, then run `pulumi up`. To destroy the whole "
+        "cluster, run `pulumi destroy` without --target. To remove one member from its machine by hand, run "
+        f"`etcd-node retire {cluster}` there, as root. Now run `pulumi up`: it restores what this run has removed from "
         "the state."
     )
-    anew = irreplaceable(f"{name}-whole-in-use", lambda resource: f"{resource} guards the cluster: it is not replaced.")
+    anew = irreplaceable(
+        f"{name}-whole-in-use", lambda resource: f"{resource} must not be replaced: it guards the cluster."
+    )
     remote.Command(
         f"{name}-whole",
         connection=connection(machine["ssh"]),
@@ -62,25 +64,25 @@ def refuse_parts(
 
 
 async def proved(name: str, members: Collection[str], health: remote.Command) -> bool:
-    """True when this update has proved the cluster healthy with these members, or has nothing to delete.
+    """True if this update has proved the cluster healthy with these members, or deletes no member.
 
-    What fails here ends the program, and Pulumi deletes nothing then; the stack's outputs stay as they were.
+    An error here ends the program. Pulumi then deletes nothing, and the stack's outputs stay unchanged.
 
     Args:
-        name: the component's.
+        name: name of the component.
         members: the slots.
-        health: the command that proves it.
+        health: the health check.
 
     Raises:
-        pulumi.RunError: it has not.
+        pulumi.RunError: this update has not proved it.
     """
     if pulumi.runtime.is_dry_run():
         return True
     if not await health.stdout.is_known():
         raise pulumi.RunError(
-            f"This run has not proved the cluster {name} healthy: a step before that has failed, or was left out "
-            "(--target). So nothing is deleted, and the outputs stay as they were. Remove the cause, then run "
-            "`pulumi up`, without --target."
+            f"This run has not proved the cluster {name} healthy: an earlier step failed or was skipped (--target). "
+            "So nothing is deleted, and the outputs stay unchanged. Remove the cause, then run `pulumi up` without "
+            "--target."
         )
     asked = json.loads(str(await health.stdin.future() or "{}"))
     if set(asked.get("changes", {}).get("members", {})) == set(members):
@@ -94,8 +96,8 @@ async def proved(name: str, members: Collection[str], health: remote.Command) ->
     )
     if gone:
         raise pulumi.RunError(
-            f"{', '.join(gone)} left the list of members, and this run was limited to other resources (--target): it "
-            f"has not proved the cluster {name} healthy without them. So nothing of them is deleted. Run `pulumi up` "
+            f"{', '.join(gone)} left the list of members, but this run was limited to other resources (--target). It "
+            f"has not proved the cluster {name} healthy without them, so nothing of them is deleted. Run `pulumi up` "
             "without --target."
         )
     return True

@@ -316,8 +316,8 @@ def test_no_pulumi_option_replaces_a_running_machines_network_or_keys(example: S
     init = [machine.guest.init for machine in machines]
     for resources, reason in (
         ("**PrivateKey::plain-etcd-1", "The ssh key plain-etcd-1 is the host key of etcd-1"),
-        ("**AwsKey$tls:index/privateKey:PrivateKey::*", "nobody could log in to the machines that run any more"),
-        ("**Stash::plain-etcd-*", "keeps what was decided when it was made"),
+        ("**AwsKey$tls:index/privateKey:PrivateKey::*", "nobody could log in to the running machines any more"),
+        ("**Stash::plain-etcd-*", "keeps the values with which the running machines were created"),
         # Two at once would cost the quorum, so the second gate refuses before any machine is deleted.
         ("**Vpc::**", "stays as it is"),
     ):

@@ -77,7 +77,7 @@ def test_an_update_requires_the_keys_in_the_agent(tmp_path: Path, monkeypatch: p
     with pytest.raises(agent.AgentError, match="SSH_AUTH_SOCK names none"):
         connection(ssh)
     monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "gone"))
-    with pytest.raises(agent.AgentError, match=r"nobody answers at .*gone \(no such file or directory\)"):
+    with pytest.raises(agent.AgentError, match=r"no agent answers at .*gone \(no such file or directory\)"):
         connection(ssh)
     with running_agent(tmp_path, new_key()[0]) as path:
         monkeypatch.setenv("SSH_AUTH_SOCK", str(path))

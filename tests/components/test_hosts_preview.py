@@ -106,11 +106,11 @@ def test_a_skipped_minor_is_one_diagnostic_that_proposes_updates(skipped: Run) -
     assert said[start + 1 : start + 5] == [
         "version: given '3.7.3'. etcd can be upgraded by only one minor version at a time; the last update installed "
         "3.5.35. Go through the minor versions between 3.5 and 3.7, one update each.",
-        "These updates lead there, each with its own pulumi up:",
+        "Make these updates instead, each with its own pulumi up:",
         "1. version: 3.6.16",
         "2. version: 3.7.3",
     ]
-    assert said[start + 5].startswith("Who knows better sets external-etcd:override to allow-")
+    assert said[start + 5].startswith("To proceed anyway, set external-etcd:override to allow-")
 
 
 def test_an_overridden_refusal_is_a_warning(stack: Stack, skipped: Run) -> None:

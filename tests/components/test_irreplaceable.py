@@ -56,7 +56,7 @@ def test_a_cas_replacement_is_refused_at_preview_and_update(stack: Stack) -> Non
         stack.up("--replace", f"**{CA}", "--continue-on-error", check=False),
     ):
         assert run.code != 0
-        assert "The CA dev-1-ca is trusted by the members" in run.text, run.text
+        assert "The CA dev-1-ca must not be replaced in place" in run.text, run.text
         assert "three updates" in run.text
     assert authority(stack) == before
     assert not any(resource.get("delete") for resource in resources(stack))

@@ -62,7 +62,7 @@ def test_a_machine_that_does_not_answer_is_named_with_cause_and_remedy(free_port
 
 
 def test_another_server_than_ssh_is_recognised(greeter: int) -> None:
-    assert "something else than an ssh server" in (ssh_diagnosis.wrong_with(door(greeter)) or "")
+    assert "something other than an ssh server" in (ssh_diagnosis.wrong_with(door(greeter)) or "")
 
 
 def test_a_wrong_host_key_is_shown_beside_the_configured_one(sshd: Sshd) -> None:

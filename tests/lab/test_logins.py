@@ -58,7 +58,7 @@ def test_unusual_logins_work_and_a_damaged_program_fails(machines: Machines, sta
     before = [turned_away(machine) for machine in found]
     refused = stack.up(check=False)
     assert refused.code != 0
-    assert "nobody answers at" in refused.text
+    assert "no agent answers at" in refused.text
     for operator, arguments in (("alice", ()), ("bob", ("--expect-no-changes",))):
         (tmp_path / operator).mkdir()
         with agent(tmp_path / operator, found[0].key_file.read_text()) as path:

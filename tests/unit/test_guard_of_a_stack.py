@@ -44,7 +44,7 @@ def test_a_refusal_names_configuration_keys() -> None:
     said = refusal(stack((2, 2, 1)), left(stack()))
     assert "hetzner.slots.etcd-2.generation: given etcd-1 from 1 to 2, etcd-2 from 1 to 2." in said
     assert "1. hetzner.slots.etcd-1.generation: 2\n" in said
-    assert "Who knows better sets external-etcd:override to allow-" in said
+    assert "To proceed anyway, set external-etcd:override to allow-" in said
     said = refusal(stack(issuer="2", authorities=[{"name": "2"}], electionTimeoutMs=500), left(stack()))
     assert "\n  authorities: given trusted 2, issuer 2." in said
     assert "\n  issuer: given '2'." in said
