@@ -1,1 +1,1 @@
-"""Composition roots: from typed configuration to components, one module per platform."""
+"""From configuration to components: reads and checks the keys, then builds the stack. One folder per platform."""

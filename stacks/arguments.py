@@ -1,4 +1,4 @@
-"""The arguments of `EtcdCluster` in a configuration: each at the key of its name, `extraNames` for `extra_names`."""
+"""The arguments of `EtcdCluster` in a configuration. The key of `extra_names` is `extraNames`."""
 
 import re
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from .table import LIST, OBJECT, TEXT, Key, Table
 
 
 def arguments(reading: Reading) -> EtcdClusterArgs:
-    """The arguments that the configuration has, secrets in the clear; `members` is not among them."""
+    """The configured arguments without `members`. Secrets are in plain text."""
     found = {
         snake_case(name): _argument(value, reading.table.by_path[name], reading.table)
         for name, value in reading.given.items()
@@ -33,12 +33,12 @@ def _argument(value: Any, key: Key, table: Table) -> Any:
 def _object(value: Mapping[str, Any], path: str, table: Table) -> dict[str, Any]:
     keys = table.below(path)
     found = {snake_case(key.name): _argument(value[key.name], key, table) for key in keys if key.name in value}
-    # One that is required and not there is a problem already.
+    # A missing required key has been noted as a problem.
     return {snake_case(key.name): "" for key in keys if key.required and key.type == TEXT} | found
 
 
 def with_secrets(args: EtcdClusterArgs, table: Table) -> EtcdClusterArgs:
-    """The arguments with everything in a secret that must never be shown."""
+    """The arguments, with all secret values as secret outputs."""
     secret = {snake_case(key.name) for key in table.keys if key.secret}
 
     def closed(value: Any, name: str, inside: bool = False) -> Any:

@@ -1,4 +1,4 @@
-"""The program's configuration, typed: everything that can be wrong with it is said here, at preview, at once."""
+"""The typed configuration of a stack. Preview reports all errors in it at once."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ NAMESPACE = "external-etcd"
 
 
 class ConfigError(PlanError, pulumi.RunError):
-    """The configuration was refused. Pulumi prints it without a stack trace."""
+    """The configuration is refused. Pulumi prints it without a stack trace."""
 
     def __init__(self, stack: str, problems: Sequence[Problem]) -> None:
         super().__init__(problems)
@@ -54,27 +54,27 @@ class StackConfig:
     platform: Platform
     cluster_name: str
     machines: Machines
-    """What its platform says of the machines, of the platform's own type."""
+    """The machines, in the platform's own type."""
     arguments: EtcdClusterArgs = field(repr=False)
-    """The arguments of `EtcdCluster` as far as they are given, without `members`; secrets in the clear."""
+    """The given arguments of `EtcdCluster`, without `members`. Secrets are in plain text."""
     table: Table = field(repr=False)
-    """The keys that there are."""
+    """All keys."""
     cluster_api: ClusterApiConfig
     warnings: tuple[str, ...] = ()
-    """What the user should know although it is no error; what `plan.warnings` says is not repeated here."""
+    """Warnings besides those of `plan.warnings`."""
 
     @property
     def plan(self) -> ClusterPlan:
-        """The cluster as `EtcdCluster` is going to plan it, without the program that its machines get."""
+        """The plan that `EtcdCluster` will make, without the digest of etcd-node."""
         return cluster_plan(self.cluster_name, self.arguments, self.machines.members)
 
     @property
     def previous(self) -> Mapping[str, Any] | None:
-        """What the last update left for this one; None before the first. Not from the configuration."""
+        """What the last update applied; None before the first. It does not come from the configuration."""
         return self.arguments.get("previous")
 
     def spelled(self, name: str) -> str:
-        """The key for an argument of `EtcdCluster`."""
+        """The configuration key of an argument of `EtcdCluster`."""
         return self.machines.key if name == "members" else camel_case(name)
 
 
@@ -88,16 +88,16 @@ def load(
     """Reads and checks the configuration of a stack.
 
     Args:
-        stack: name of the stack; the default name of the cluster.
-        values: key without namespace -> text as Pulumi hands it over (objects as JSON). Default: the running program's.
-        directory: what relative paths in the configuration are relative to. Default: the working directory, which is
-            the project's directory when Pulumi runs the program.
-        settings: what else decides: full keys of providers, variables of the environment. Default: with `values`,
-            nothing; else the running program's.
-        platforms: those that may be named.
+        stack: name of the stack, the default name of the cluster.
+        values: key without namespace -> text from Pulumi (objects as JSON). Default: those of the running program.
+        directory: base of relative paths in the configuration. Default: the working directory, which is the project's
+            directory when Pulumi runs the program.
+        settings: other settings: full keys of providers, environment variables. Default: none with `values`, otherwise
+            those of the running program.
+        platforms: the known platforms.
 
     Raises:
-        ConfigError: a PlanError with every problem of the configuration; holds no secret.
+        ConfigError: a PlanError with every problem of the configuration. It contains no secret.
     """
     keys = table(platforms)
     if values is None:
@@ -115,7 +115,7 @@ def _pulumi_settings() -> dict[str, str]:
 
 
 def _pulumi_values(keys: Table) -> dict[str, str]:
-    """Every value in the program's namespace. Which keys were given, only the runtime's own module knows."""
+    """Every value in the program's namespace. Only the runtime's module knows which keys were given."""
     config = pulumi.Config(NAMESPACE)
     names = [key.split(":", 1)[1] for key in _pulumi_settings() if key.startswith(f"{NAMESPACE}:")]
     names += [key.name for key in keys.below("") if key.name not in names]
@@ -123,7 +123,7 @@ def _pulumi_values(keys: Table) -> dict[str, str]:
 
 
 def _config(reading: Reading, platforms: Sequence[Platform]) -> StackConfig:
-    """The configuration; counts only when the reading has no problem."""
+    """The configuration; valid only if the reading has no problem."""
     given, platform = reading.given, _platform(reading, platforms)
     machines = platform.read(reading)
     config = StackConfig(
@@ -142,15 +142,15 @@ def _config(reading: Reading, platforms: Sequence[Platform]) -> StackConfig:
 
 
 def _platform(reading: Reading, platforms: Sequence[Platform]) -> Platform:
-    """The platform that is named; the first one where that is wrong."""
+    """The configured platform; the first one if that is wrong."""
     names = {each.name: each for each in platforms}
     name = reading.given.get("platform", platforms[0].name)
     if name not in names:
-        rule = f"Machines come from one of the platforms {', '.join(names)}"
+        rule = f"The platform must be one of {', '.join(names)}"
         remedy = did_you_mean(name, names) or f"Set it to {platforms[0].name}"
         reading.refuse("platform", shown(name), rule, remedy)
         return platforms[0]
-    # Keys of another platform would have no effect, and whoever set them expects one.
+    # A key of another platform would silently have no effect.
     for other in platforms:
         for key in other.keys if other.name != name else ():
             if key.path in reading.given:
@@ -167,9 +167,9 @@ def _cluster_api(reading: Reading) -> ClusterApiConfig:
 
 
 def _warnings(given: Mapping[str, Any]) -> tuple[str, ...]:
-    # Without a list, one is made.
+    # Without a list, a CA is created.
     authorities = [*given.get("authorities", [{}]), *given.get("peerAuthorities", ())]
     own = authorities and all("certificate" in each for each in authorities)
     if own and "caValidityHours" in given.get("certificates", {}):
-        return ("certificates.caValidityHours has no effect on a certificate authority of one's own.",)
+        return ("certificates.caValidityHours has no effect: all CAs are your own.",)
     return ()

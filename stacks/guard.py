@@ -1,4 +1,4 @@
-"""The guard for a whole stack: its change is judged before the first resource of any platform is declared."""
+"""The guard for a whole stack: checks a change before the first resource of any platform is declared."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,15 +16,15 @@ from .config import NAMESPACE, ConfigError, StackConfig
 
 
 def compared(stack: StackConfig, last: Mapping[str, Any]) -> StackConfig:
-    """The configuration with what the last update left, when the way from there to it can be made in one update.
+    """The configuration with `previous`, if one update can make the change from the last update to it.
 
     Args:
         stack: the configuration.
         last: outputs of the last update.
 
     Raises:
-        ChangeRefusedError: it cannot.
-        ConfigError: data would be where they cannot be, or the platform cannot follow.
+        ChangeRefusedError: the change cannot be made in one update.
+        ConfigError: a data directory is not possible, or the platform refuses the change.
     """
 
     def key(name: str) -> str:
@@ -40,7 +40,7 @@ def compared(stack: StackConfig, last: Mapping[str, Any]) -> StackConfig:
 
 
 def _check_places(stack: StackConfig) -> None:
-    """Raises ConfigError for data that would be in a new place where none may be."""
+    """Raises ConfigError if a new data directory is in a forbidden place."""
 
     def key(index: int, directory: str) -> str:
         own = stack.spelled("data_directory")
@@ -54,18 +54,18 @@ def _check_places(stack: StackConfig) -> None:
 
 
 def before(stack: StackConfig, last: Mapping[str, Any]) -> dict[str, int]:
-    """Slot -> generation in the last update; nothing where the guard has compared them (and may have been overridden).
+    """Slot -> generation in the last update; empty if the guard has compared them (it may have been overridden).
 
     Args:
-        stack: the configuration, as `compared` returns it.
+        stack: the configuration, from `compared`.
         last: outputs of the last update.
 
     Raises:
-        ConfigError: the wanted ones may not follow.
+        ConfigError: the desired generations must not follow these.
     """
     if read_state(stack.previous) is not None:
         return {}
-    # Numbers come back as floats.
+    # Pulumi returns numbers as floats.
     found = {slot: int(generation) for slot, generation in last.get("generations", {}).items()}
     if problems := check_generations(found, stack.machines.generations, stack.machines.key):
         raise ConfigError(stack.cluster_name, problems)
@@ -73,7 +73,7 @@ def before(stack: StackConfig, last: Mapping[str, Any]) -> dict[str, int]:
 
 
 def wanted(stack: StackConfig) -> State:
-    """What the stack wants, in the guard's terms; `EtcdCluster` makes the same of its arguments."""
+    """The desired state for the guard; `EtcdCluster` derives the same from its arguments."""
     machines, args = stack.machines, stack.arguments
     authorities = [*args.get("peer_authorities", ()), *authorities_of(args.get("authorities"))]
     certificates = {each["name"]: own_certificate(each) for each in authorities}

@@ -1,4 +1,4 @@
-"""The configuration keys that every platform has, and the table of all keys."""
+"""The configuration keys of all platforms, and the table of all keys."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -18,11 +18,11 @@ EXTRA_NAMES = "More DNS names and IP addresses in its server and peer certificat
 
 
 def ssh_keys(prefix: str, inherited: str = "") -> tuple[Key, ...]:
-    """What both the defaults and a machine may say about the way in.
+    """The ssh keys of the defaults or of a machine.
 
     Args:
         prefix: path of the object.
-        inherited: what holds of it where it is not said; empty: defaults of its own.
+        inherited: the default of every key, for a machine; empty: each key has its own default.
     """
     return (
         Key(f"{prefix}.user", TEXT, "Login: `root`, or a user with password-less sudo.", inherited or "root"),
@@ -77,7 +77,7 @@ def ssh_keys(prefix: str, inherited: str = "") -> tuple[Key, ...]:
 
 
 def slots(root: str) -> tuple[Key, ...]:
-    """The list of slots of a platform that makes its machines."""
+    """The list of slots of a platform that creates its machines."""
     each = f"{root}.slots"
     return (
         Key(each, LIST, "1, 3, 5 or 7 slots. Changes go through them in this order.", required=True),
@@ -87,20 +87,20 @@ def slots(root: str) -> tuple[Key, ...]:
 
 
 def slot_name(machines: str) -> Key:
-    """The name in each of a list of machines."""
+    """The name of each machine in a list."""
     meaning = "Name of the slot and its member, a DNS label. It must not change during the life of the slot."
     return Key(f"{machines}[].name", TEXT, meaning, required=True)
 
 
 def open_to_the_world(root: str) -> Key:
-    """Whether everybody may be among those who are let in."""
+    """Whether the allowed ranges can include the whole internet."""
     return Key(
         f"{root}.openToTheWorld", BOOLEAN, "Must be true if those ranges contain `0.0.0.0/0` or `::/0`.", "false"
     )
 
 
 def protect(root: str) -> Key:
-    """Whether the volumes are kept from deletion."""
+    """Whether the volumes are protected from deletion."""
     return Key(
         f"{root}.volume.protect",
         BOOLEAN,
@@ -110,7 +110,7 @@ def protect(root: str) -> Key:
 
 
 def table(platforms: "Sequence[Platform]") -> Table:
-    """All keys of a program that knows these platforms."""
+    """All keys, with those of these platforms."""
     names = "; ".join(f"`{each.name}`, {each.about}" for each in platforms)
     first = (
         Key("platform", TEXT, f"Where the machines come from: {names}. It cannot change later.", required=True),

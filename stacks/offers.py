@@ -1,8 +1,8 @@
-"""Whether the provider sells the machines that an update is going to make, and with enough memory for the quota.
+"""Checks that the provider sells the machines that an update will create, with enough memory for the quota.
 
-Asked of it, as no table keeps up, before anything is declared; only of machines that are yet to be made or get a larger
-quota, so that most updates ask nothing. What cannot be asked is a warning: the provider says it when it makes the
-machine, and the machine itself is asked before etcd starts.
+It asks the provider, because a table would be outdated soon, before any resource is declared. It asks only about new
+machines and larger quotas, so most updates ask nothing. If the provider cannot be asked, that is a warning: creating
+the machine fails later, or its memory is checked before etcd starts.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,18 +19,18 @@ from .platform import Offer, Platform, WantedType
 
 
 def check(stack: StackConfig, last: Mapping[str, Any]) -> None:
-    """Refuses what is not sold where it is wanted, and a quota that is larger than the memory of a machine.
+    """Refuses types that are not sold in their place, and a quota larger than the memory of a machine.
 
     Args:
         stack: the configuration.
-        last: what the last update left in the output `generations`.
+        last: outputs of the last update, with `generations`.
 
     Raises:
-        ConfigError: a type is not sold where it is wanted, or has too little memory.
+        ConfigError: a type is not sold in its place, or has too little memory.
     """
     before = {slot: int(generation) for slot, generation in (last.get("generations") or {}).items()}
     wanted, generations = stack.machines.wanted_types, stack.machines.generations
-    # Bastions are made with the first machines.
+    # Bastions are created with the first machines.
     new = [each for each in wanted if before.get(each.slot) != generations.get(each.slot) or not (each.slot or before)]
     filled = [each for each in wanted if each.slot and (each in new or _raises_quota(stack))]
     offers = {type_: stack.platform.offer(type_) for type_ in dict.fromkeys(each.type for each in [*filled, *new])}
@@ -47,12 +47,12 @@ def _raises_quota(stack: StackConfig) -> bool:
 def _memory(
     wanted: Sequence[WantedType], offers: Mapping[str, Offer], quota: str | int, platform: Platform
 ) -> Iterator[Problem]:
-    """Why machines cannot have that quota."""
+    """Problems of the quota with the memory of machines."""
     for type_ in dict.fromkeys(each.type for each in wanted):
         memory = offers[type_].memory
         of_type = [each for each in wanted if each.type == type_]
         if isinstance(memory, Exception):
-            pulumi.log.warn(f"How much memory {type_} has could not be asked: {_said(memory)}")
+            pulumi.log.warn(f"The memory of {type_} could not be checked: {_said(memory)}")
         elif parse_bytes(quota) > memory:
             slots, key = ", ".join(each.slot for each in of_type), of_type[0].key.rpartition(".")[2]
             rule = f"The database must fit into memory, and a machine of type {type_} ({slots}) has {_size(memory)}"
@@ -61,22 +61,22 @@ def _memory(
 
 
 def _places(wanted: Sequence[WantedType], offers: Mapping[str, Offer], platform: Platform) -> Iterator[Problem]:
-    """Why machines cannot be had where they are wanted."""
+    """Problems of machine types with their places."""
     for type_ in dict.fromkeys(each.type for each in wanted):
         places = offers[type_].places
         if isinstance(places, Exception):
-            pulumi.log.warn(f"Whether {type_} is sold where it is wanted could not be asked: {_said(places)}")
+            pulumi.log.warn(f"The availability of {type_} could not be checked: {_said(places)}")
             continue
         for each in (each for each in wanted if each.type == type_):
             if each.place not in places:
                 yield _elsewhere(each, sorted(places), platform.provider)
             elif not places[each.place]:
-                said = f"{each.key}: {type_} is sold out in {each.place} for now, as {platform.provider} says."
+                said = f"{each.key}: {platform.provider} reports that {type_} is currently sold out in {each.place}."
                 pulumi.log.warn(said)
 
 
 def _elsewhere(wanted: WantedType, places: Sequence[str], who: str) -> Problem:
-    where = f"it has it in {', '.join(places)}" if places else "it has no such type there or anywhere near"
+    where = f"it is sold in {', '.join(places)}" if places else "it has no such type there or nearby"
     remedy = "Choose another type, or another place" if places else "Choose another type"
     return Problem(wanted.key, shown(wanted.type), f"{who} does not sell it in {wanted.place}; {where}", remedy)
 

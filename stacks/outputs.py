@@ -1,4 +1,4 @@
-"""What every platform has in common: the cluster's arguments from the configuration, and the stack's outputs."""
+"""Common to all platforms: the cluster's arguments from the configuration, and the stack's outputs."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,12 +15,12 @@ from .config import StackConfig
 
 
 def cluster_args(stack: StackConfig, machines: list[Machine]) -> EtcdClusterArgs:
-    """The component's arguments as the configuration has them."""
+    """The arguments of `EtcdCluster` from the configuration."""
     return {**with_secrets(stack.arguments, stack.table), "members": machines, "cluster_name": stack.cluster_name}
 
 
 def cluster_outputs(stack: StackConfig, cluster: EtcdCluster) -> dict[str, Any]:
-    """The outputs of the stack that are the same wherever the machines are."""
+    """The stack's outputs that all platforms have."""
     return {
         "endpoints": cluster.endpoints,
         "ca_cert": cluster.ca_certificate,
@@ -38,11 +38,7 @@ def cluster_outputs(stack: StackConfig, cluster: EtcdCluster) -> dict[str, Any]:
 
 
 def machines_file(machines: Sequence[Machine]) -> pulumi.Output[dict[str, Any]]:
-    """The machines as the key `machinesFile` of the platform `hosts` has them; their private keys are not among it.
-
-    Args:
-        machines: what a cloud has made.
-    """
+    """The machines of a cloud in the format of `machinesFile` of the platform `hosts`, without private keys."""
     entries = [
         {
             "name": machine["name"],

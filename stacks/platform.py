@@ -1,6 +1,6 @@
-"""What a platform is: its folder says it once, in a `Platform`, and nothing outside of the folder knows its name.
+"""A platform: its folder defines it once, as a `Platform`, and nothing outside the folder uses its name.
 
-`docs/decisions/platforms.md` says how to add one.
+`docs/decisions/platforms.md` explains how to add one.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,74 +22,70 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Machines:
-    """What a configuration says of the machines, every default filled in; as it is here, nothing."""
+    """The configured machines, with all defaults. This base class has none."""
 
     key: str
-    """The key at which the members are given."""
+    """The configuration key of the members."""
     data_directory: str = field(default=DEFAULT_DATA_DIRECTORY, kw_only=True)
-    """Directory of etcd's data where a machine does not say otherwise."""
+    """Default directory of etcd's data."""
 
     @property
     def members(self) -> Sequence[MemberPlan]:
-        """The slots as the cluster's plan has them."""
+        """The slots, for the cluster's plan."""
         return ()
 
     @property
     def generations(self) -> Mapping[str, int]:
-        """Slot -> generation of the machine that is wanted in it; nothing where machines exist already."""
+        """Slot -> generation of its desired machine; empty for existing machines."""
         return {}
 
     @property
     def origins(self) -> Mapping[str, Origin]:
-        """Slot -> where its machine comes from; nothing where machines exist already."""
+        """Slot -> `origin` of its machine; empty for existing machines."""
         return {}
 
     @property
     def on_volumes(self) -> bool:
-        """Whether etcd's data are on volumes that are made for them, and outlive their machines."""
+        """Whether etcd's data are on created volumes, which outlive their machines."""
         return False
 
     @property
     def wanted_types(self) -> Sequence["WantedType"]:
-        """The type of each machine that a provider has to sell; none where machines exist already."""
+        """The machine types that the provider must sell; empty for existing machines."""
         return ()
 
     @property
     def compared_with(self) -> Sequence[str]:
-        """The outputs of the last update that `compare` reads, beside that of the guard."""
+        """The outputs of the last update that `compare` reads, besides those of the guard."""
         return ()
 
     def compare(self, last: Mapping[str, Any]) -> list[Problem]:  # noqa: ARG002
-        """Why machines cannot follow those of the last update, beyond what the guard judges.
-
-        Args:
-            last: outputs of the last update.
-        """
+        """Problems of the change since the last update that only this platform knows; `last` are its outputs."""
         return []
 
 
 @dataclass(frozen=True)
 class WantedType:
-    """The type of a machine that a provider has to sell."""
+    """A machine type that the provider must sell in a place."""
 
     slot: str
-    """Empty: a bastion, which is made with the first machines."""
+    """Empty: a bastion, which is created with the first machines."""
     key: str
-    """The key that says it."""
+    """Its configuration key."""
     type: str
-    """What the provider calls it."""
+    """The provider's name of the type."""
     place: str
-    """Where it is wanted: location or zone."""
+    """Location or zone."""
 
 
 @dataclass(frozen=True)
 class Offer:
-    """What a provider says of a type of machine, each part an exception where it could not be asked."""
+    """The provider's answer about a machine type. A part that could not be asked is an exception."""
 
     memory: int | Exception
     """Bytes."""
     places: Mapping[str, bool] | Exception
-    """Where it is sold, location or zone -> whether there are any now; empty: there is no such type."""
+    """Location or zone where it is sold -> whether it is available now. Empty: the type does not exist."""
 
 
 @dataclass(frozen=True)
@@ -97,37 +93,37 @@ class Platform:
     """Where machines come from."""
 
     name: str
-    """What the key `platform` calls it, and the object of its own keys if it has one."""
+    """Value of the key `platform`, and name of the object with its own keys, if any."""
     about: str
-    """Which machines these are, for the documentation: `made on ...`."""
+    """Its machines, for the documentation: `created on ...`."""
     folder: str
-    """The package that is it, with the modules `build` and, where there is a provider, `offers`. They alone load the
-    SDK of a cloud, and are imported when the platform is in use."""
+    """Its package, with the modules `build` and, if there is a provider, `offers`. Only these load the SDK of a cloud,
+    and they are imported only when the platform is used."""
     keys: Sequence[Key]
     """Its own configuration keys."""
     read: Callable[[Reading], Machines]
-    """Reads and checks them; what is wrong is noted in the reading, and the result counts for nothing then."""
+    """Reads and checks these keys. Problems are noted in the reading; the result is then invalid."""
     provider: str = ""
-    """What its provider is called in messages; empty: it has none."""
+    """Name of its provider in messages; empty: none."""
 
     def build(self, stack: "StackConfig", before: Mapping[str, int]) -> dict[str, Any]:
-        """Makes machines and cluster; returns the stack's outputs by name.
+        """Declares machines and cluster; returns the stack's outputs by name.
 
         Args:
             stack: the configuration.
-            before: slot -> generation in the last update, as far as it is still to be compared.
+            before: slot -> generation in the last update; empty if already compared.
         """
         outputs: dict[str, Any] = import_module(f"{self.folder}.build").build(stack, stack.machines, before)
         return outputs
 
     def offer(self, type_: str) -> Offer:
-        """What the provider says of a type of machine."""
+        """The provider's answer about a machine type."""
         found: Offer = import_module(f"{self.folder}.offers").offer(type_)
         return found
 
 
 def data_directory(reading: Reading) -> str:
-    """The directory of etcd's data where a machine does not say otherwise, checked once for all of them."""
+    """The default directory of etcd's data, checked once for all machines."""
     given: str = reading.given.get("dataDirectory", DEFAULT_DATA_DIRECTORY)
     wrong = check_directory(given, "dataDirectory")
     reading.problems += wrong

@@ -1,4 +1,4 @@
-"""The platforms: the one place outside of their own folders that names them."""
+"""The platforms: the only place outside their folders that names them."""
 
 from .aws import AWS
 from .hetzner import HETZNER

@@ -1,4 +1,4 @@
-"""Reads raw configuration by the table of keys: types, required and unknown keys; says nothing about meaning."""
+"""Reads the raw configuration by the table of keys: checks types, required and unknown keys, but not meaning."""
 
 import json
 import re
@@ -23,20 +23,20 @@ _WANTED = {
 
 
 class Reading:
-    """A configuration with each value in its type, and what is wrong with it.
+    """A configuration with typed values, and its problems.
 
     Args:
-        table: the keys that there are.
-        stack: name of the stack; the default name of the cluster.
-        values: key -> text as Pulumi hands it over: scalars as they are, everything else as JSON.
-        directory: what relative paths are relative to.
-        settings: what is set beside the program's own keys: full keys of providers, the environment.
+        table: all keys.
+        stack: name of the stack, the default name of the cluster.
+        values: key -> text from Pulumi: scalars as they are, everything else as JSON.
+        directory: base of relative paths.
+        settings: settings besides the program's keys: full keys of providers, the environment.
     """
 
     given: dict[str, Any]
-    """The typed values; what is wrong or absent is left out."""
+    """The typed values, without wrong ones."""
     problems: list[Problem]
-    """Everything that is wrong; who looks at what the values mean adds to it."""
+    """All problems; later checks of the values add theirs."""
 
     def __init__(
         self, table: Table, stack: str, values: Mapping[str, str], directory: Path, settings: Mapping[str, str]
@@ -50,7 +50,7 @@ class Reading:
         self.cluster: str = self.given.get("clusterName", stack)
 
     def path(self, given: str) -> Path:
-        """A file that the configuration names."""
+        """The path of a file that the configuration names."""
         return self._directory / Path(given).expanduser()
 
     def refuse(self, key: str, value: str, rule: str, remedy: str) -> None:
@@ -62,18 +62,15 @@ class Reading:
         return any(problem.key in keys for problem in self.problems)
 
     def add(self, problems: list[Problem]) -> None:
-        """Notes what is wrong at keys that were read; where a value could not even be read, that is a problem already.
-
-        Args:
-            problems: what was found; of two at one key both are noted.
-        """
+        """Notes problems, except at keys that already had one before this call."""
         known = {problem.key for problem in self.problems}
         self.problems += [problem for problem in problems if problem.key not in known]
 
     def file(self, document: object, key: str, at: str) -> list[Any] | None:
-        """The list at the one key of a file's document; None when there is none, and that is a problem then."""
+        """The list at the only key of a file's document; None, with a problem noted, if there is none."""
         if not isinstance(document, dict) or key not in document:
-            self.refuse(at, _kind(document), f"The file is an object with the key {key}", "See docs/reference.md")
+            rule = f"The file must contain an object with the key {key}"
+            self.refuse(at, _kind(document), rule, "See docs/reference.md")
             return None
         self.problems += [_unknown(f"{at}: {name}", name, [key]) for name in document if name != key]
         found = self._read_value(document[key], self.table.by_path[key], f"{at}: {key}")
@@ -112,7 +109,7 @@ class Reading:
             return int(value)
         simple = key.type in (TEXT, INTEGER, BOOLEAN) and not isinstance(value, (dict, list))
         given = _SECRET if self.table.holds_secret(key.path) else shown(value) if simple else _kind(value)
-        self.refuse(at, given, f"It is {_WANTED[key.type]}", f"Set it: {key.meaning}")
+        self.refuse(at, given, f"It must be {_WANTED[key.type]}", f"Set it: {key.meaning}")
         return None
 
     def _read_list(self, value: list[Any], key: Key, at: str) -> list[Any] | None:
@@ -121,8 +118,8 @@ class Reading:
             if isinstance(item, dict):
                 items.append(self._read_object(item, f"{key.path}[]", f"{at}[{index}]"))
             else:
-                self.refuse(f"{at}[{index}]", _kind(item), f"It is {_WANTED[OBJECT]}", "See docs/reference.md")
-        # A list that lost an item would be counted wrongly.
+                self.refuse(f"{at}[{index}]", _kind(item), f"It must be {_WANTED[OBJECT]}", "See docs/reference.md")
+        # Without an item, the list would be counted wrongly.
         return items if len(items) == len(value) else None
 
     def _read_map(self, value: Mapping[str, Any], at: str) -> dict[str, str]:
@@ -133,12 +130,14 @@ class Reading:
             elif isinstance(item, (str, int)):
                 found[name] = str(item)
             else:
-                self.refuse(f"{at}.{name}", _kind(item), "It is a text, a whole number, true or false", "Give one")
+                self.refuse(
+                    f"{at}.{name}", _kind(item), "It must be a text, a whole number, true or false", "Change it"
+                )
         return found
 
 
 def _decode(text: str, key: Key | None) -> object:
-    """A value of the top level in the form that a nested one has."""
+    """A top-level value, decoded like a nested one."""
     if key is None or key.type == TEXT or not isinstance(text, str):
         return text
     try:
@@ -148,8 +147,8 @@ def _decode(text: str, key: Key | None) -> object:
 
 
 def _unknown(at: str, name: str, known: list[str]) -> Problem:
-    # The value is not shown: behind a mistyped name it may be a secret.
-    remedy = did_you_mean(name, known) or f"There are {', '.join(known)}"
+    # The value is not shown: at a mistyped key it may be a secret.
+    remedy = did_you_mean(name, known) or f"Use one of {', '.join(known)}"
     return Problem(at, shown(name), "There is no such key", remedy)
 
 

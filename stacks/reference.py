@@ -1,7 +1,7 @@
 """Writes the generated parts of docs/reference.md: `python3 -m stacks.reference`.
 
-Configuration keys come from `stacks.keys` and the platforms, arguments of components from the docstrings under their
-fields. A test compares the file with what this module would write.
+Configuration keys come from `stacks.keys` and the platforms, arguments of components from the docstrings of their
+fields. A test checks that the file is up to date.
 """
 
 import ast
@@ -16,11 +16,11 @@ from .table import Key
 ROOT = Path(__file__).resolve().parent.parent
 FILE = ROOT / "docs" / "reference.md"
 
-# Modules below components whose TypedDicts are documented; those of each cloud come after them.
+# Modules in components whose TypedDicts are documented, before those of each cloud.
 ARGUMENTS = ("cluster", "machine", "pki")
-# Modules with the TypedDicts that those are made of.
+# Modules with their base TypedDicts.
 SHARED = ("machine", "first_boot", "slots")
-# TypedDicts that nobody passes.
+# TypedDicts that users do not pass.
 _INTERNAL = ("Login", "CloudMachine", "ClientCertificate", "PkiMember", "EtcdPkiArgs")
 
 
@@ -30,7 +30,7 @@ def generated() -> dict[str, str]:
 
 
 def render(document: str) -> str:
-    """The document with every generated part replaced by what it should be.
+    """The document with up-to-date generated parts.
 
     Raises:
         ValueError: the document lacks the markers of a part.
@@ -55,7 +55,7 @@ def _keys() -> str:
 def _default(key: Key) -> str:
     if key.required:
         return "required"
-    # A value is code; what describes one is not.
+    # A value is formatted as code, a description is not.
     described = key.default in ("", "none", "empty") or re.search(r"[ `]", key.default)
     return key.default or "none" if described else f"`{key.default}`"
 
@@ -72,7 +72,7 @@ def _arguments() -> Iterator[str]:
         shared |= _dictionaries(_path(module), shared)
     for path in [*map(_path, ARGUMENTS), *files]:
         classes = _dictionaries(path, shared)
-        # What a component takes, and then what that is made of.
+        # First a component's arguments, then their parts.
         for name in sorted(classes.keys() - {*_INTERNAL}, key=lambda name: (not name.endswith("Args"), name)):
             rows = "".join(_row(*cells) for cells in _fields(classes[name], shared | classes))
             head = _row("Field", "Type", "Meaning") + _row(*["---"] * 3)
@@ -84,7 +84,7 @@ def _path(module: str) -> Path:
 
 
 def _dictionaries(path: Path, shared: Mapping[str, ast.ClassDef]) -> dict[str, ast.ClassDef]:
-    """The TypedDicts of a module, those made of shared ones among them."""
+    """The TypedDicts of a module, including those that inherit from shared ones."""
     found: dict[str, ast.ClassDef] = {}
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         known = {"TypedDict", *shared, *found}

@@ -1,4 +1,4 @@
-"""Checks of what an ssh connection is made with, before one is tried."""
+"""Checks of ssh settings, before a connection is tried."""
 
 import base64
 import ipaddress
@@ -13,15 +13,15 @@ _BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]*)PRIVATE KEY-----(.*?)-----END \1PRI
 _HOST_KEY = re.compile(
     r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(?:256|384|521)) ([A-Za-z0-9+/]+={0,3})(?: [^\r\n]*)?", re.ASCII
 )
-_UNUSABLE = "An ssh key is a private key in PEM or OpenSSH format"
+_UNUSABLE = "An ssh key must be a private key in PEM or OpenSSH format"
 _AGENT = "load it into an ssh agent (ssh-add) and set agent: true instead"
 _MAGIC = b"openssh-key-v1\0"
-# What pulumi-command can decrypt of the OpenSSH format.
+# The ciphers of the OpenSSH format that pulumi-command can decrypt.
 _CIPHERS = ("aes256-ctr", "aes256-cbc")
 
 
 def is_host(text: str) -> bool:
-    """Whether ssh can dial this: a name or an IP address."""
+    """Whether this is a host for ssh: a name or an IP address."""
     if ":" in text:
         try:
             return bool(ipaddress.ip_address(text))
@@ -31,23 +31,23 @@ def is_host(text: str) -> bool:
 
 
 def check_private_key(text: str, key: str, passphrase: str = "") -> list[Problem]:
-    """Why ssh cannot use this private key; empty when it can. The message holds none of it.
+    """Why ssh cannot use this private key; empty if it can. Messages contain no part of it.
 
     Args:
-        text: the key.
-        key: the config key that holds or names it.
-        passphrase: its passphrase; a key that has none ignores it.
+        text: the private key.
+        key: the configuration key that contains or names it.
+        passphrase: its passphrase; ignored if it has none.
     """
     block = _BLOCK.search(text)
     if block is None:
         remedy = (
             "Give the file without .pub"
             if text.startswith(("ssh-", "ecdsa-"))
-            else "Make one with: ssh-keygen -t ed25519"
+            else "Create one with: ssh-keygen -t ed25519"
         )
-        return [Problem(key, "a text that is none", _UNUSABLE, remedy)]
+        return [Problem(key, "a text that is no private key", _UNUSABLE, remedy)]
     if (public_key(text) or "").startswith("sk-"):
-        rule = "A key on a security key (FIDO) is used through an ssh agent: what is in the file is only its handle"
+        rule = "A key on a security key (FIDO) must be used through an ssh agent: the file contains only its handle"
         return [Problem(key, "a FIDO key", rule, _AGENT.capitalize())]
     return _check_encryption(text, block[1], key, passphrase)
 
@@ -55,22 +55,22 @@ def check_private_key(text: str, key: str, passphrase: str = "") -> list[Problem
 def _check_encryption(text: str, kind: str, key: str, passphrase: str) -> list[Problem]:
     given = "a private key with a passphrase (not shown)"
     if kind.startswith("ENCRYPTED"):
-        rule = "pulumi-command decrypts keys in OpenSSH format"
+        rule = "A key with a passphrase must be in OpenSSH format: pulumi-command decrypts no other"
         return [Problem(key, given, rule, "Convert a copy with: ssh-keygen -p -f COPY")]
     if not has_passphrase(text):
         return []
     if not passphrase:
         remedy = f"Set privateKeyPassphrase beside it (a secret), or {_AGENT}"
-        return [Problem(key, given, "A key that has a passphrase is given with it", remedy)]
+        return [Problem(key, given, "A key with a passphrase needs privateKeyPassphrase or an ssh agent", remedy)]
     cipher = _cipher(text)
     if cipher is not None and cipher not in _CIPHERS:
         rule = f"pulumi-command decrypts {' and '.join(_CIPHERS)}, not {cipher}"
-        return [Problem(key, given, rule, "Encrypt a copy anew with: ssh-keygen -p -Z aes256-ctr -f COPY")]
+        return [Problem(key, given, rule, "Encrypt a copy again with: ssh-keygen -p -Z aes256-ctr -f COPY")]
     return []
 
 
 def has_passphrase(private_key: str) -> bool:
-    """Whether that private key is encrypted."""
+    """Whether the private key is encrypted."""
     block = _BLOCK.search(private_key)
     if block is None:
         return False
@@ -78,7 +78,7 @@ def has_passphrase(private_key: str) -> bool:
 
 
 def _cipher(private_key: str) -> str | None:
-    """How a private key in OpenSSH format is encrypted, `none` if it is not; None for other formats."""
+    """Cipher of a private key in OpenSSH format, `none` if it is not encrypted; None for other formats."""
     decoded = _decoded(private_key)
     if decoded is None:
         return None
@@ -89,7 +89,7 @@ def _cipher(private_key: str) -> str | None:
 
 
 def _decoded(private_key: str) -> bytes | None:
-    """What follows the magic of a private key in OpenSSH format; None for other formats."""
+    """The bytes after the magic of a private key in OpenSSH format; None for other formats."""
     block = _BLOCK.search(private_key)
     if block is None or not block[1].startswith("OPENSSH"):
         return None
@@ -103,7 +103,7 @@ def _decoded(private_key: str) -> bytes | None:
 def public_key(private_key: str) -> str | None:
     """The public half, one line, of a private key in OpenSSH format; None for other formats.
 
-    There it stands in the clear: a magic, three texts about encryption, the number of keys, the public key.
+    It is not encrypted: magic, three strings about the encryption, the number of keys, the public key.
     """
     rest = _decoded(private_key)
     if rest is None:
@@ -119,7 +119,7 @@ def public_key(private_key: str) -> str | None:
 
 
 def _field(data: bytes) -> tuple[bytes, bytes]:
-    """The first text, which follows its length in four bytes, and what comes after it."""
+    """The first string, which follows its length in four bytes, and the rest."""
     end = 4 + int.from_bytes(data[:4], "big")
     if len(data) < end:
         raise ValueError
@@ -127,23 +127,23 @@ def _field(data: bytes) -> tuple[bytes, bytes]:
 
 
 def read_private_key(path: Path, given: str, key: str, passphrase: str = "") -> tuple[str, list[Problem]]:
-    """The private key in a file, and why it cannot be used; the text is empty when there is a problem.
+    """The private key in a file, and its problems; the text is empty if there is a problem.
 
     Args:
         path: the file.
         given: the path as the user wrote it.
-        key: the config key that names it.
-        passphrase: its passphrase; a key that has none ignores it.
+        key: the configuration key that names it.
+        passphrase: its passphrase; ignored if it has none.
     """
     try:
         text = path.read_text(encoding="utf-8")
         mode = path.stat().st_mode
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is no text"
-        remedy = "Correct the path, or make the key with: ssh-keygen -t ed25519 -f FILE"
-        return "", [Problem(key, shown(given), f"The file with the private key can be read: {reason}", remedy)]
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is not text"
+        remedy = "Correct the path, or create the key with: ssh-keygen -t ed25519 -f FILE"
+        return "", [Problem(key, shown(given), f"The file with the private key must be readable: {reason}", remedy)]
     if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
-        rule = f"A private key is readable by its owner alone; this file has mode {stat.S_IMODE(mode):04o}"
+        rule = f"Only its owner may read a private key; this file has mode {stat.S_IMODE(mode):04o}"
         return "", [Problem(key, shown(given), rule, f"Run: chmod 600 {given}")]
     problems = [
         Problem(key, f"{shown(given)}, {each.value}", each.rule, each.remedy)
@@ -153,24 +153,24 @@ def read_private_key(path: Path, given: str, key: str, passphrase: str = "") -> 
 
 
 def _check_offered(kind: str, text: str, key: str) -> list[Problem]:
-    """Why a server does not show this host key to pulumi-command, which asks for a key by its very type."""
+    """Why pulumi-command cannot use this host key: it requests exactly the type of the given key."""
     if kind != "ssh-rsa":
         return []
-    rule = "Servers sign with an RSA host key as rsa-sha2-512 or rsa-sha2-256, which pulumi-command does not ask for"
-    remedy = "Give the Ed25519 one, from its type on, of: ssh-keyscan -t ed25519 HOST"
+    rule = "An RSA host key cannot be used: pulumi-command does not request rsa-sha2-512 or rsa-sha2-256 signatures"
+    remedy = "Use the Ed25519 key, from its type on, of: ssh-keyscan -t ed25519 HOST"
     return [Problem(key, shown(text), rule, remedy)]
 
 
 def check_public_key(text: str, key: str) -> list[Problem]:
-    """Why this is no public key of a login, one line; empty when it is one."""
+    """Why this is not a public key of a login, one line; empty if it is one."""
     if re.fullmatch(r"(?:ssh|ecdsa|sk-ssh|sk-ecdsa)-[a-z0-9@.-]+ [A-Za-z0-9+/]+={0,3}(?: [^\r\n]*)?", text.strip()):
         return []
-    rule = "A public key is one line: its type and its base64, like ssh-ed25519 AAAA..."
+    rule = "A public key must be one line: its type and its base64, like ssh-ed25519 AAAA..."
     return [Problem(key, shown(text), rule, "Copy it from the file with .pub, or from: ssh-add -L")]
 
 
 def check_host_key(text: str, key: str) -> list[Problem]:
-    """Why this is no public host key; empty when it is one."""
+    """Why this is not a public host key; empty if it is one."""
     match = _HOST_KEY.fullmatch(text.strip())
     if match is not None:
         try:
@@ -180,8 +180,8 @@ def check_host_key(text: str, key: str) -> list[Problem]:
         name = match[1].encode()
         if decoded.startswith(len(name).to_bytes(4, "big") + name):
             return _check_offered(match[1], text, key)
-    rule = "A host key is one line: its type and its base64, like ssh-ed25519 AAAA..."
+    rule = "A host key must be one line: its type and its base64, like ssh-ed25519 AAAA..."
     remedy = "Copy it from /etc/ssh/ssh_host_ed25519_key.pub on the machine"
     if _HOST_KEY.search(text) and match is None:
-        remedy = "Leave out what stands before the type"
+        remedy = "Remove the text before the type"
     return [Problem(key, shown(text), rule, remedy)]

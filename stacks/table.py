@@ -1,4 +1,4 @@
-"""How a configuration key is declared, once: parser, documentation, arguments and tests read the table of them all."""
+"""Declarations of configuration keys. Parser, documentation, arguments and tests all read this table."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,23 +12,23 @@ class Key:
     """One key."""
 
     path: str
-    """Where it is: `machines[].ssh.host`."""
+    """Its path, like `machines[].ssh.host`."""
     type: str
     """`text`, `integer`, `true or false`, `list of texts`, `object`, `list of objects` or `map of texts`."""
     meaning: str
-    """What it is for; whole sentences, Markdown."""
+    """Its meaning, in whole sentences, Markdown."""
     default: str = ""
-    """What holds without it, as the documentation says it; empty: there is no value then."""
+    """Its default, for the documentation; empty: none."""
     unit: str = ""
     """Unit of a number; empty: none."""
     required: bool = False
-    """Whether the object that it belongs to cannot be without it."""
+    """Whether its object must have it."""
     secret: bool = False
     """Whether its value must never be shown."""
 
     @property
     def name(self) -> str:
-        """Its last part."""
+        """The last part of its path."""
         return self.path.rpartition(".")[2]
 
 
@@ -40,7 +40,7 @@ class Table:
         self.by_path = {key.path: key for key in self.keys}
 
     def below(self, path: str) -> Sequence[Key]:
-        """The keys directly in the object at `path`; of the whole configuration for the empty path."""
+        """The keys directly in the object at `path`; empty: the top level."""
         prefix = f"{path}." if path else ""
         return [key for key in self.keys if key.path.startswith(prefix) and "." not in key.path[len(prefix) :]]
 

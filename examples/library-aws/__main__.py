@@ -1,7 +1,7 @@
 """Your own Pulumi program: network, machines and cluster on AWS.
 
 pulumi config set aws:region eu-central-1
-pulumi config set operators '["203.0.113.7/32"]'    # from where ssh comes
+pulumi config set operators '["203.0.113.7/32"]'    # ranges from which ssh is allowed
 """
 
 import pulumi
@@ -21,14 +21,14 @@ SLOTS: list[AwsSlot] = [
     }
     for number, zone in enumerate("abc", start=1)
 ]
-# Any other image than the newest of Debian, by its ID.
+# Another image than the newest Debian, by its ID.
 for slot in SLOTS:
     if ami := config.get("ami"):
         slot["ami"] = ami
 
 
 async def main() -> pulumi.Inputs:
-    """Network, machines and cluster; machines of a control plane carry the clients' security group."""
+    """Network, machines and cluster. Put the machines of your control plane into the clients' security group."""
     network = AwsNetwork(
         CLUSTER,
         {

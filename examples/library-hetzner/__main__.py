@@ -1,7 +1,7 @@
 """Your own Pulumi program: network, machines and cluster on Hetzner Cloud.
 
 pulumi config set --secret hcloud:token
-pulumi config set operators '["203.0.113.7/32"]'    # from where ssh comes
+pulumi config set operators '["203.0.113.7/32"]'    # ranges from which ssh is allowed
 """
 
 import pulumi
@@ -17,7 +17,7 @@ CONTROL_PLANES = ["10.1.2.0/24"]
 
 
 async def main() -> pulumi.Inputs:
-    """Network, machines and cluster; the generations of the last update keep two machines from being replaced."""
+    """Network, machines and cluster. `previous` makes the preview refuse the replacement of two machines at once."""
     operators = config.require_object("operators")
     network = HetznerNetwork(CLUSTER, {"cluster_name": CLUSTER, "zone": "eu-central", "operators": operators})
     key = HetznerKey(CLUSTER, {"cluster_name": CLUSTER})

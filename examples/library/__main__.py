@@ -1,4 +1,4 @@
-"""Your own Pulumi program with external_etcd: machines from its configuration, kubeadm's files as outputs.
+"""Your own Pulumi program with external_etcd: existing machines from its configuration, kubeadm's files as outputs.
 
 pulumi config set --path 'machines[0].name' etcd-1
 pulumi config set --path 'machines[0].address' 10.0.0.11
@@ -28,7 +28,7 @@ machines: list[Machine] = [
 
 
 async def main() -> pulumi.Inputs:
-    """The cluster. It knows the last update, so an unsafe change is refused at preview."""
+    """The cluster. It is compared with the last update, so that preview refuses an unsafe change."""
     cluster = EtcdCluster(
         "etcd",
         {

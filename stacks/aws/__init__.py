@@ -1,7 +1,7 @@
-"""The platform `aws`: network and machines made on AWS."""
+"""The platform `aws`: network and machines created on AWS."""
 
 from ..platform import Platform
 from .config import READ
 from .keys import KEYS
 
-AWS = Platform(name="aws", about="made on AWS", folder=__name__, keys=KEYS, read=READ, provider="AWS")
+AWS = Platform(name="aws", about="created on AWS", folder=__name__, keys=KEYS, read=READ, provider="AWS")

@@ -1,4 +1,4 @@
-"""Makes network, machines and cluster on AWS."""
+"""Builds network, machines and cluster on AWS."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -29,7 +29,7 @@ from .config import AwsConfig
 
 
 def build(stack: StackConfig, config: AwsConfig, before: Mapping[str, int]) -> dict[str, Any]:
-    """Makes network, machines and cluster; arguments and result are those of `Platform.build`."""
+    """Builds network, machines and cluster; arguments and result as in `Platform.build`."""
     plan, name = config.plan, stack.cluster_name
     network = AwsNetwork(name, _network_args(plan))
     operator = operator_args(config.operator, lambda: AwsKey(name))
@@ -60,7 +60,7 @@ def _network_args(plan: AwsPlan) -> AwsNetworkArgs:
     args: AwsNetworkArgs = {
         "cluster_name": plan.cluster,
         "subnets": [_subnet(each.zone, str(plan.ranges[each.zone]), each.id) for each in plan.subnets],
-        # Through a bastion that is made here, ssh comes from that, and from nowhere else.
+        # With a created bastion, ssh is allowed from that bastion only.
         "operators": [] if plan.bastion is not None else list(plan.operators),
         "vpc_range": plan.vpc_range,
         "internet": plan.public_ipv4,

@@ -1,4 +1,4 @@
-"""The object `aws` of the configuration, typed and compared with AWS's rules."""
+"""The object `aws` of the configuration, typed and checked by AWS's rules."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ _SHARED = ("instanceType", "image", "ami")
 
 @dataclass(frozen=True)
 class AwsConfig(CloudConfig):
-    """Network and machines on AWS, every default filled in."""
+    """Network and machines on AWS, with all defaults."""
 
     plan: AwsPlan
     kms_key_id: str | None
@@ -42,7 +42,7 @@ class AwsConfig(CloudConfig):
 
 def _read(reading: Reading, given: Mapping[str, Any], fields: dict[str, Any]) -> AwsConfig:
     if "zones" in given and "subnets" in given:
-        rule = "The zones are in zones or, with more to say of them, in subnets"
+        rule = "The zones must be in zones or, with more settings, in subnets, not both"
         reading.refuse("aws.zones", "a list", rule, "Remove one of the two")
     plan = AwsPlan(
         cluster=reading.cluster,
@@ -62,7 +62,7 @@ def _read(reading: Reading, given: Mapping[str, Any], fields: dict[str, Any]) ->
     note(reading, "aws", _SHARED, check_aws(plan, spelling("aws")))
     elsewhere = {"releaseMirror", "releaseProxy"} & set(reading.given)
     if not (plan.public_ipv4 or plan.nat_gateway or plan.vpc_id or elsewhere):
-        rule = "Machines without a way out fetch etcd from a mirror within reach"
+        rule = "Machines without access to the internet need a mirror that they can reach"
         reading.refuse("releaseMirror", "nothing", rule, "Set it to one in the VPC, or aws.natGateway to true")
     return AwsConfig(
         plan=plan,
@@ -76,7 +76,7 @@ READ = cloud_reader("aws", "zones, an instance type and slots", _read)
 
 
 def _region(reading: Reading) -> str | None:
-    """The region of the provider, unless a profile says it."""
+    """The region of the provider; None if only a profile sets it."""
     names = ("aws:region", "AWS_REGION", "AWS_DEFAULT_REGION")
     return next((reading.settings[name] for name in names if reading.settings.get(name)), None)
 
@@ -86,7 +86,7 @@ def _slots(given: Mapping[str, Any]) -> list[AwsSlot]:
         AwsSlot(
             instance_type=slot.get("instanceType", given.get("instanceType", "")),
             image=slot.get("image", given.get("image", DEFAULT_IMAGE)),
-            # An image of the slot's own goes before the ID that is given for all.
+            # The slot's own image takes precedence over the ID for all slots.
             ami=slot.get("ami", None if "image" in slot else given.get("ami")),
             zone=slot.get("zone"),
             **slot_fields(slot),

@@ -1,4 +1,4 @@
-"""What AWS says of an instance type."""
+"""AWS's information about an instance type."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -13,7 +13,7 @@ _T = TypeVar("_T")
 
 
 def offer(type_: str) -> Offer:
-    """What it says of an instance type: two questions, of which each may fail."""
+    """AWS's answer about an instance type: two requests, each of which may fail."""
     return Offer(_asked(lambda: _memory(type_)), _asked(lambda: _zones(type_)))
 
 
@@ -31,5 +31,5 @@ def _zones(type_: str) -> dict[str, bool]:
 def _asked(question: Callable[[], _T]) -> _T | Exception:
     try:
         return question()
-    except Exception as error:  # whatever the engine or the provider makes of it
+    except Exception as error:  # any error of the engine or the provider
         return error

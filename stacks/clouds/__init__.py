@@ -1,1 +1,1 @@
-"""What the platforms that make their machines on a cloud have in common."""
+"""Common to all platforms that create machines on a cloud."""

@@ -1,4 +1,4 @@
-"""Makes what clusters on all clouds have: the operator's key, and the cluster on the machines that were made."""
+"""Builds what all clouds have in common: the operator's key, and the cluster on the created machines."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,7 +16,7 @@ from .config import CloudConfig
 
 
 def operator_args(operator: Operator, make: Callable[[], CloudKey]) -> OperatorArgs:
-    """The operator with a key of one's own, or with the one that `make` makes."""
+    """The operator, with their own key or with one created by `make`."""
     args: OperatorArgs = {"public_key": operator.public_key, "user": operator.user}
     if operator.public_key:
         return with_login(args, login(operator.private_key or None, operator.passphrase or None))
@@ -28,12 +28,12 @@ def operator_args(operator: Operator, make: Callable[[], CloudKey]) -> OperatorA
 def machines_args(
     config: CloudConfig, operator: OperatorArgs, bastion: Bastion | None, before: Mapping[str, int]
 ) -> CloudMachinesArgs:
-    """What the machines of every cloud are told.
+    """The arguments of machines that all clouds have.
 
     Args:
         config: the configuration of the cloud.
-        operator: who logs in.
-        bastion: the one through which machines are reached, if there is one.
+        operator: the operator's login.
+        bastion: the bastion through which machines are reached, if any.
         before: slot -> generation in the last update.
     """
     args: CloudMachinesArgs = {
@@ -51,15 +51,7 @@ def machines_args(
 def outputs(
     stack: StackConfig, config: CloudConfig, machines: CloudMachines, operator: OperatorArgs, bastion: Bastion | None
 ) -> dict[str, Any]:
-    """Makes the cluster; returns those outputs of the stack, by name, that are the same on every cloud.
-
-    Args:
-        stack: the configuration.
-        config: that of the cloud.
-        machines: what was made.
-        operator: who logs in.
-        bastion: the one through which machines are reached, if there is one.
-    """
+    """Builds the cluster; returns the stack's outputs that all clouds have, by name."""
     found = cluster_outputs(stack, EtcdCluster(stack.cluster_name, cluster_args(stack, machines.machines)))
     if config.plan.bastion is not None and bastion is not None:
         found["bastion"] = {"host": bastion["host"], "host_key": bastion["host_key"], "user": config.operator.user}

@@ -1,4 +1,4 @@
-"""The object of a cloud in the configuration: what is the same in all of them."""
+"""The object of a cloud in the configuration: what all clouds have in common."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +17,7 @@ from ..ways import Operator, Ways
 
 @dataclass(frozen=True)
 class CloudConfig(Machines):
-    """Network and machines on a cloud, every default filled in; a cloud's own type has more."""
+    """Network and machines on a cloud, with all defaults. Each cloud has a subclass."""
 
     plan: CloudPlan
     operator: Operator
@@ -25,7 +25,7 @@ class CloudConfig(Machines):
 
     @property
     def members(self) -> Sequence[MemberPlan]:
-        """The slots as the cluster's plan has them."""
+        """The slots, for the cluster's plan."""
         addresses = self.plan.addresses
         return [
             MemberPlan(slot.name, addresses.get(slot.name, ""), self.data_directory, slot.extra_names)
@@ -34,17 +34,17 @@ class CloudConfig(Machines):
 
     @property
     def generations(self) -> Mapping[str, int]:
-        """Slot -> generation of the machine that is wanted in it."""
+        """Slot -> generation of its desired machine."""
         return {slot.name: slot.generation for slot in self.plan.slots}
 
     @property
     def origins(self) -> Mapping[str, Origin]:
-        """Slot -> where its machine comes from."""
+        """Slot -> `origin` of its machine."""
         return self.plan.origins
 
     @property
     def on_volumes(self) -> bool:
-        """Whether etcd's data are on volumes that are made for them, and outlive their machines."""
+        """Whether etcd's data are on created volumes, which outlive their machines."""
         return self.plan.on_volumes
 
 
@@ -54,9 +54,9 @@ def cloud_reader(
     """The reader of a cloud.
 
     Args:
-        name: of the platform, and of its object.
-        needs: what the object says at least.
-        config: makes the cloud's own type, of a reading, the object, and the fields that all clouds have beside `plan`.
+        name: name of the platform and of its object.
+        needs: the minimum content of the object, for a message.
+        config: creates the cloud's own type from a reading, the object, and all common fields except `plan`.
     """
 
     def read(reading: Reading) -> Machines:
@@ -78,7 +78,7 @@ def cloud_reader(
 
 
 def access(given: Mapping[str, Any], operator: Operator) -> dict[str, Any]:
-    """Who comes to the machines, and which way, as fields of a plan."""
+    """Who can reach the machines, and how, as fields of a plan."""
     return {
         "architecture": given.get("architecture"),
         "operators": tuple(given.get("operators", ())),
@@ -91,7 +91,7 @@ def access(given: Mapping[str, Any], operator: Operator) -> dict[str, Any]:
 
 
 def slot_fields(slot: Mapping[str, Any]) -> dict[str, Any]:
-    """What a slot's object says on every cloud, as fields of the plan's slot."""
+    """The keys of a slot that all clouds have, as fields of the plan's slot."""
     return {
         "name": slot.get("name", ""),
         "address": slot.get("address"),
@@ -101,18 +101,18 @@ def slot_fields(slot: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def spelling(root: str) -> Callable[[str], str]:
-    """The key below `root` for an argument of a plan: `extra_names` is at `<root>.extraNames`."""
+    """Maps an argument of a plan to its key: `extra_names` to `<root>.extraNames`."""
     return lambda name: f"{root}.{camel_case(name)}"
 
 
 def note(reading: Reading, root: str, shared: Sequence[str], problems: Sequence[Problem]) -> None:
-    """Notes what a plan's check has found, each key once: what could not be read at all is a problem already.
+    """Notes the problems of a plan, one per key, except at keys that already have one.
 
     Args:
         reading: the configuration.
         root: the key of the cloud's object.
-        shared: the names that it may say for all, where a slot or the bastion does not say its own.
-        problems: what was found.
+        shared: names of keys in that object that are the defaults of slots and bastion.
+        problems: the problems of the plan.
     """
     for problem in problems:
         at = _where_given(problem.key, reading.given[root], root, shared)

@@ -1,4 +1,4 @@
-"""Makes network, machines and cluster on Hetzner Cloud."""
+"""Builds network, machines and cluster on Hetzner Cloud."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -26,18 +26,18 @@ from . import way_in
 from .config import HetznerConfig
 
 _Keys = list[pulumi.Input[str]]
-"""Names and IDs of ssh keys in the project that Hetzner is told of."""
+"""Names and IDs of ssh keys in the Hetzner project."""
 
 
 def build(stack: StackConfig, config: HetznerConfig, before: Mapping[str, int]) -> dict[str, Any]:
-    """Makes network, machines and cluster; arguments and result are those of `Platform.build`."""
+    """Builds network, machines and cluster; arguments and result as in `Platform.build`."""
     plan, name = config.plan, stack.cluster_name
     network = HetznerNetwork(name, _network_args(plan))
     keys: _Keys = [*config.ssh_keys]
 
     def made_key() -> HetznerKey:
         made = HetznerKey(name, {"cluster_name": plan.cluster, "labels": dict(plan.labels)})
-        # One's own is not uploaded: Hetzner takes each key once per project, and two clusters may have one operator.
+        # The user's own key is not uploaded: a project accepts each key once, and clusters may share an operator.
         keys.append(made.key_id)
         return made
 
@@ -60,7 +60,7 @@ def build(stack: StackConfig, config: HetznerConfig, before: Mapping[str, int]) 
         "firewall": _firewall(config),
         "ssh_keys": keys,
         "public_ipv6": plan.public_ipv6,
-        # Used by machines without a public address; whether the network knows a way out is its own affair.
+        # Only machines without a public address use it. The network may have no route to the internet.
         "default_gateway": plan.gateway,
         "labels": dict(plan.labels),
     }
@@ -71,7 +71,7 @@ def build(stack: StackConfig, config: HetznerConfig, before: Mapping[str, int]) 
     way = way_in.of(plan, config.operator).data()
     return {
         **found,
-        # When the machines have these rules.
+        # Resolves after the machines have these rules.
         way_in.OUTPUT: found["applied"].apply(lambda _: way),
         "network_id": network.network_id,
         "subnet": {"id": network.subnet_id, "range": plan.subnet_range, "zone": plan.zone},
@@ -122,7 +122,7 @@ def _bastion(
 
 
 def _firewall(config: HetznerConfig) -> Firewall:
-    """The rules of the machines themselves, which see private and public traffic alike."""
+    """The machines' own firewall, which filters private and public traffic."""
     plan = config.plan
     return member_rules(
         list(plan.addresses.values()),

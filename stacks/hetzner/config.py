@@ -1,4 +1,4 @@
-"""The object `hetzner` of the configuration, typed and compared with Hetzner's rules."""
+"""The object `hetzner` of the configuration, typed and checked by Hetzner's rules."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ _SHARED = ("location", "serverType", "image")
 
 @dataclass(frozen=True)
 class HetznerConfig(CloudConfig):
-    """Network and machines on Hetzner Cloud, every default filled in."""
+    """Network and machines on Hetzner Cloud, with all defaults."""
 
     plan: HetznerPlan
     ssh_keys: tuple[str, ...]
@@ -44,11 +44,11 @@ class HetznerConfig(CloudConfig):
 
     @property
     def compared_with(self) -> Sequence[str]:
-        """The outputs of the last update that say from where machines let ssh in."""
+        """The outputs of the last update that tell from where machines accept ssh."""
         return way_in.NEEDS
 
     def compare(self, last: Mapping[str, Any]) -> list[Problem]:
-        """Why the machines of the last update would not let this one in."""
+        """Why the machines, as the last update left them, would refuse ssh from this update."""
         return way_in.check(self.plan, self.operator, last)
 
 
@@ -86,8 +86,8 @@ def _read(reading: Reading, given: Mapping[str, Any], fields: dict[str, Any]) ->
     )
     note(reading, "hetzner", _SHARED, check_hetzner(plan, _spelled))
     if plan.public_ipv6 and not plan.public_ipv4 and not {"releaseMirror", "releaseProxy"} & set(reading.given):
-        rule = "Machines whose only public address is IPv6 do not reach GitHub, which has none"
-        remedy = "Set it to a mirror that has one or is in the network, or releaseProxy, or hetzner.publicIpv4: true"
+        rule = "Machines whose only public address is IPv6 cannot reach GitHub, which has no IPv6"
+        remedy = "Set it to a mirror with IPv6 or in the network, or set releaseProxy, or hetzner.publicIpv4 to true"
         reading.refuse("releaseMirror", "nothing", rule, remedy)
     return HetznerConfig(plan=plan, ssh_keys=tuple(given.get("sshKeys", ())), **fields)
 
@@ -96,5 +96,5 @@ READ = cloud_reader("hetzner", "a location, a server type and slots", _read)
 
 
 def _spelled(name: str) -> str:
-    """The key for an argument of the plan."""
+    """The key of an argument of the plan."""
     return spelling("hetzner")("volume.size" if name == "volume_size" else name)

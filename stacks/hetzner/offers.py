@@ -1,4 +1,4 @@
-"""What Hetzner says of a server type."""
+"""Hetzner's information about a server type."""
 
 import re
 
@@ -8,14 +8,14 @@ from components.plan.sizes import GIB
 
 from ..platform import Offer
 
-# How the provider says that there is no such type.
+# The provider's error for an unknown type.
 _UNKNOWN = re.compile(r"Resource \(server type\) was not found")
 
 
 def offer(type_: str) -> Offer:
-    """What it says of a server type."""
+    """Hetzner's answer about a server type."""
     try:
         found = hcloud.get_server_type(name=type_)
-    except Exception as error:  # whatever the engine or the provider makes of it
+    except Exception as error:  # any error of the engine or the provider
         return Offer(error, {} if _UNKNOWN.search(str(error)) else error)
     return Offer(found.memory * GIB, {each.name: each.available for each in found.locations})

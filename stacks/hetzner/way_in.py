@@ -1,4 +1,4 @@
-"""The way in to machines that filter ssh themselves: whether this update can still take it."""
+"""The ssh access to machines that filter ssh themselves: whether they still admit this update."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,23 +11,23 @@ from components.plan.hetzner_ssh import MADE, WayIn, check_way_in, read_way_in, 
 from ..ways import Operator
 
 OUTPUT = "way_in"
-"""The stack's output in which an update leaves what the next one is compared with."""
+"""The stack's output that the next update is compared with."""
 NEEDS = (OUTPUT, "bastion")
-"""The outputs of the last update that `check` reads, beside that of the guard."""
+"""The outputs of the last update that `check` reads, besides those of the guard."""
 _KEY, _OPERATORS = "hetzner.bastion", "hetzner.operators"
 
 
 def of(plan: HetznerPlan, operator: Operator) -> WayIn:
-    """The way that is wanted."""
+    """The desired way in."""
     return way_in(plan, "" if operator.bastion is None else operator.bastion.host)
 
 
 def check(plan: HetznerPlan, operator: Operator, last: Mapping[str, Any]) -> list[Problem]:
-    """Why this update would come on a way to which the machines are closed; empty when it would not.
+    """Why the machines would not admit ssh from this update; empty if they would.
 
     Args:
-        plan: what is wanted.
-        operator: who logs in.
+        plan: the desired state.
+        operator: the operator.
         last: outputs of the last update.
     """
     wanted = of(plan, operator)
@@ -39,11 +39,11 @@ def check(plan: HetznerPlan, operator: Operator, last: Mapping[str, Any]) -> lis
 
 
 def _unknown(*, made: bool, before: bool) -> list[Problem]:
-    """Why a bastion does not come or go right after an update by a program that noted no way in."""
+    """Why a bastion cannot be added or removed right after an update that has not recorded the way in."""
     if made == before:
         return []
     rule = (
-        "A way in is changed when the last update has noted whom the machines let in, and that was made by a program "
-        "that did not: you may be locked out"
+        "The last update was made by an older program, which did not record from where the machines accept ssh: with "
+        "another way in, you may be locked out"
     )
-    return [Problem(_KEY, "one" if made else "nothing", rule, "Set it back and run pulumi up; then make this change")]
+    return [Problem(_KEY, "one" if made else "nothing", rule, "Set it back, run pulumi up, then make this change")]

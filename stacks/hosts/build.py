@@ -1,4 +1,4 @@
-"""Makes the cluster on machines that exist."""
+"""Builds the cluster on existing machines."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from .config import HostConfig, HostsConfig
 
 
 def build(stack: StackConfig, config: HostsConfig, before: dict[str, int]) -> dict[str, Any]:  # noqa: ARG001
-    """Makes the cluster on the configured machines; arguments and result are those of `Platform.build`."""
+    """Builds the cluster on the configured machines; arguments and result as in `Platform.build`."""
     machines = [_machine(host) for host in config.hosts]
     if config.firewall is not None:
         rules = member_rules(

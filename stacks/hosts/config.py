@@ -1,4 +1,4 @@
-"""The machines that exist, and who reaches their ports."""
+"""The existing machines, and who can reach their ports."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from ..ways import Way, Ways
 
 @dataclass(frozen=True)
 class HostConfig:
-    """One machine that exists."""
+    """One existing machine."""
 
     name: str
     address: str
@@ -29,7 +29,7 @@ class HostConfig:
 
 @dataclass(frozen=True)
 class FirewallConfig:
-    """Who reaches the ports of machines that exist, beside the members; in ranges."""
+    """Ranges that can reach the ports of existing machines, besides the members."""
 
     clients: tuple[str, ...]
     metrics_clients: tuple[str, ...] = ()
@@ -37,23 +37,23 @@ class FirewallConfig:
 
 @dataclass(frozen=True)
 class HostsConfig(Machines):
-    """The machines, every default filled in."""
+    """The machines, with all defaults."""
 
     hosts: tuple[HostConfig, ...] = ()
     firewall: FirewallConfig | None = None
-    """None: they filter nothing."""
+    """None: the machines filter nothing."""
 
     @property
     def members(self) -> Sequence[MemberPlan]:
-        """The slots as the cluster's plan has them."""
+        """The slots, for the cluster's plan."""
         return [MemberPlan(each.name, each.address, each.data_directory, each.extra_names) for each in self.hosts]
 
 
 def read(reading: Reading) -> HostsConfig:
-    """The machines; what is wrong with them is noted."""
+    """The machines; problems are noted."""
     given, key = _given(reading)
     if given is None:
-        # Why is a problem already. Under its key, the plan's complaint about zero members is not said again.
+        # The cause has been noted. With the same key, the plan does not report zero members again.
         return HostsConfig(reading.problems[-1].key)
     directory, ways = data_directory(reading), Ways(reading)
     hosts = tuple(
@@ -72,15 +72,15 @@ def read(reading: Reading) -> HostsConfig:
 
 
 def _given(reading: Reading) -> tuple[Sequence[Mapping[str, Any]] | None, str]:
-    """The objects of the machines, and the key at which they are given."""
+    """The objects of the machines, and their key."""
     given, file = reading.given.get("machines"), reading.given.get("machinesFile")
     if file is not None and given is not None:
-        rule = "Machines are in machines or in machinesFile"
+        rule = "The machines must be in machines or in machinesFile, not both"
         reading.refuse("machinesFile", shown(file), rule, "Remove one of the two")
     elif file is not None:
         return _from_file(reading, file), f"{file}: machines"
     elif given is None and not any(problem.key.startswith("machines") for problem in reading.problems):
-        rule = "The machines are in machines, or in the file that machinesFile names"
+        rule = "The machines must be in machines, or in the file that machinesFile names"
         reading.refuse("machines", "nothing", rule, "Set one of the two; README.md has an example")
     return given, "machines"
 
@@ -90,9 +90,9 @@ def _from_file(reading: Reading, file: str) -> list[Any] | None:
         document = json.loads(reading.path(file).read_text(encoding="utf-8"))
     except OSError as error:
         remedy = "Correct the path; for the machines of the lab, run: python3 -m lab up"
-        reading.refuse("machinesFile", shown(file), f"The file can be read: {error.strerror}", remedy)
+        reading.refuse("machinesFile", shown(file), f"The file must be readable: {error.strerror}", remedy)
     except ValueError:
-        reading.refuse("machinesFile", shown(file), "The file holds JSON", "See docs/reference.md")
+        reading.refuse("machinesFile", shown(file), "The file must contain JSON", "See docs/reference.md")
     else:
         return reading.file(document, "machines", file)
     return None
@@ -104,9 +104,9 @@ def _check_ways_differ(reading: Reading, hosts: Sequence[HostConfig], at: str) -
         ssh = host.ssh
         key = f"{at}[{index}].ssh.host"
         first = seen.setdefault((ssh.host, ssh.port, ssh.bastion and ssh.bastion.host), key)
-        # The same address twice is said already.
+        # The plan reports a duplicate address.
         if first != key and ssh.host != host.address:
-            rule = f"No two machines are reached at the same host and port; {first} is the same"
+            rule = f"Every machine must have its own ssh host and port; {first} is the same"
             reading.refuse(key, shown(ssh.host), rule, "Correct one of them")
 
 

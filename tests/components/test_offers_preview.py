@@ -67,8 +67,8 @@ def test_a_machine_type_whose_memory_is_the_quota_is_accepted(hetzner: Asked, aw
 def test_a_server_type_not_sold_in_a_location_is_refused(hetzner: Asked) -> None:
     said = hetzner.refused({1: {"serverType": "cpx999"}, 2: {"location": "hel1"}, 3: {"serverType": "cpx11"}})
     assert "hetzner.slots.etcd-3.serverType: given 'cpx11'. Hetzner does not sell it in" in said
-    assert "it has it in ash, hil, sin. Choose another type, or another place." in said
-    assert "it has no such type there or anywhere near" in said
+    assert "it is sold in ash, hil, sin. Choose another type, or another place." in said
+    assert "it has no such type there or nearby" in said
     assert "etcd-2" not in said
 
 

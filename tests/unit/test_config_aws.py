@@ -228,7 +228,7 @@ def test_a_slot_can_override_common_values() -> None:
         ({"operators": []}, "aws.operators", "Only these ranges can reach ssh, port 22"),
         ({"publicIpv4": False, "natGateway": True}, "aws.publicIpv4", "need a bastion"),
         ({"natGateway": True}, "aws.natGateway", "need no NAT gateway"),
-        ({"publicIpv4": False, "bastion": {}}, "releaseMirror", "from a mirror within reach"),
+        ({"publicIpv4": False, "bastion": {}}, "releaseMirror", "need a mirror that they can reach"),
         ({**INSIDE, "bastion.image": "windows"}, "aws.bastion.image", "debian-12"),
         ({**INSIDE, "bastion.subnetId": "subnet-0123456789abcdef0"}, "aws.bastion.subnetId", "in an existing VPC"),
         ({"tags": {"cluster": "x"}}, "aws.tags.cluster", "The program itself sets"),

@@ -190,7 +190,7 @@ def test_a_key_without_its_public_key_is_refused(tmp_path: Path) -> None:
 
 def test_ipv6_only_machines_need_a_release_mirror() -> None:
     only = changed({"publicIpv4": False, "publicIpv6": True})
-    with pytest.raises(config.ConfigError, match=r"releaseMirror: given nothing\. .*do not reach GitHub"):
+    with pytest.raises(config.ConfigError, match=r"releaseMirror: given nothing\. .*cannot reach GitHub"):
         load(only)
     load({**only, "releaseMirror": "https://mirror.example.com/etcd"})
     load({**only, "releaseProxy": "http://[fd00::1]:3128"})

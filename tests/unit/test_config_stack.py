@@ -247,7 +247,7 @@ REFUSED = [
         "24",
         "within",
     ),
-    ("CA lifetime", {"certificates": {"caValidityHours": 8760}}, "certificates.caValidityHours", "8760", "outlives"),
+    ("CA lifetime", {"certificates": {"caValidityHours": 8760}}, "certificates.caValidityHours", "8760", "outlive"),
     (
         "a prefix without authentication",
         {"users": [{"name": "reader", "prefix": "/x/", "permission": "read"}]},

@@ -89,7 +89,7 @@ def test_ambiguous_yaml_names_stay_strings(name: str) -> None:
 
 
 def test_invalid_pem_is_not_embedded() -> None:
-    with pytest.raises(ValueError, match="no PEM") as refused:
+    with pytest.raises(ValueError, match="must be PEM") as refused:
         documents(ca="secret: true")
     assert "secret" not in str(refused.value)
 
