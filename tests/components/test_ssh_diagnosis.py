@@ -69,7 +69,7 @@ def test_a_wrong_host_key_is_shown_beside_the_configured_one(sshd: Sshd) -> None
     said = ssh_diagnosis.wrong_with(door(sshd.port)) or ""
     assert KEY in said
     assert sshd.host_key in said
-    assert "installed anew" in said
+    assert "reinstalled" in said
     assert sshd.connections == 1, "one look is enough"
 
 

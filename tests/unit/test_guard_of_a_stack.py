@@ -65,7 +65,7 @@ def test_a_phase_of_a_ca_rotation_cannot_be_skipped() -> None:
 def test_an_override_for_another_change_is_reported() -> None:
     before = stack(version="3.5.35")
     said = refusal(stack(version="3.7.3"), left(before))
-    token = said[said.index("allow-") :].partition(":")[0]
+    token = said[said.index("allow-") :].partition(";")[0]
     guard.compared(stack(version="3.7.3", override=token), left(before))
     other = refusal(stack(version="3.7.3", authorities=[{"name": "2"}], override=token), left(before))
     # The change was made and undone, and is requested again: another update needs another override.
@@ -91,7 +91,7 @@ def test_an_accepted_change_is_passed_on_with_its_comparison() -> None:
 def test_an_override_also_applies_to_the_platform() -> None:
     last = left(stack())
     said = refusal(stack((2, 2, 1)), last)
-    token = said[said.index("allow-") :].partition(":")[0]
+    token = said[said.index("allow-") :].partition(";")[0]
     wanted = guard.compared(stack((2, 2, 1), override=token), last)
     assert guard.before(wanted, last) == {}
 
