@@ -606,8 +606,8 @@ def test_outputs_name_the_network_the_machines_and_the_parts_for_cluster_api(clo
         ({"subnets": [("a", "10.2.1.0/24"), ("b", "10.2.1.128/25")]}, "subnets[1].range", "Ranges must not overlap"),
         ({"subnets": [("a", "10.3.1.0/24")]}, "subnets[0].range", "must be in the range of its network"),
         ({"edge_range": "10.2.1.0/25"}, "edge_range", "Ranges must not overlap"),
-        ({"vpc_id": "vpc-0123456789abcdef0"}, "subnets[0].id", "the subnets exist too"),
-        ({"nat_gateway": True}, "edge_range", "A NAT gateway is in a subnet"),
+        ({"vpc_id": "vpc-0123456789abcdef0"}, "subnets[0].id", "Subnets must have an ID"),
+        ({"nat_gateway": True}, "edge_range", "must have its own subnet"),
     ],
 )
 def test_the_network_component_refuses_invalid_arguments(change: dict[str, Any], key: str, rule: str) -> None:
