@@ -87,8 +87,8 @@ class Claim:
         if holder is not None and not self._is_mine(holder):
             raise NodeError(
                 f"another operator is changing this cluster: {holder}; nothing was changed",
-                "Wait until that run has ended, then run again. What a run that was cut off has left lapses by "
-                f"itself: {_time_left(self._spec, addresses, holder)}.",
+                "Wait until that run has ended, then run again. The claim of an interrupted run expires by itself: "
+                f"{_time_left(self._spec, addresses, holder)}.",
             )
         self._held = True
         if holder is not None:
@@ -154,6 +154,6 @@ def _holder(held: lease.Held) -> Holder:
 
 def _time_left(spec: Spec, addresses: Sequence[str], holder: Holder) -> str:
     if not holder.lease:
-        return f"this one does not, as it has no lease (`etcdctl del {KEY}`)"
+        return f"this one does not, because it has no lease (`etcdctl del {KEY}`)"
     left = lease.seconds_left(spec, addresses, holder.lease, LEASE_SECONDS)
-    return f"this one in {left} s, if that run does no more until then"
+    return f"this one in {left} s, if that run does nothing until then"

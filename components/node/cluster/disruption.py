@@ -39,14 +39,15 @@ def take(spec: Spec, addresses: Sequence[str], name: str) -> bool:
     if held.value.get("member") == name:
         return True
     other = held.value.get("member", "another member")
-    lapses = f"does not lapse by itself, as it has no lease (`etcdctl del {KEY}`)"
+    lapses = f"does not expire by itself, because it has no lease (`etcdctl del {KEY}`)"
     if held.lease:
-        lapses = f"lapses by itself in {lease.seconds_left(spec, addresses, held.lease, LEASE_SECONDS)} s"
+        lapses = f"expires by itself in {lease.seconds_left(spec, addresses, held.lease, LEASE_SECONDS)} s"
     raise NodeError(
-        f"the machine of {other} was let go at {held.value.get('since', 'an unknown time')} and is not back yet; the "
+        f"the machine of {other} was released for replacement at {held.value.get('since', 'an unknown time')} and is "
+        f"not back yet; the "
         f"machine of {name} stays as it is",
-        f"One machine at a time: put the generation of {name} back and run `pulumi up`, and raise it again when "
-        f"{other} is back. If {other} was not replaced after all: this {lapses}.",
+        f"Replace one machine at a time: restore the generation of {name}, run `pulumi up`, and raise it again when "
+        f"{other} is back. If {other} was not replaced after all: this record {lapses}.",
     )
 
 

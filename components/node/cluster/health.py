@@ -56,7 +56,7 @@ def judge(
     for entry in cluster.members:
         name = entry.name or f"an unstarted member at {', '.join(entry.peer_urls)}"
         if entry.name not in wanted:
-            wrong.append(f"{name} (ID {entry.id:x}) is in the cluster, but not one of its members here")
+            wrong.append(f"{name} (ID {entry.id:x}) is in the cluster, but not in this configuration")
         elif entry.learner:
             wrong.append(f"{name}: still a learner")
     wrong += [f"{name}: not in the cluster" for name in wanted if name not in names.values()]

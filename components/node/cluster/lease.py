@@ -65,7 +65,7 @@ def take(spec: Spec, addresses: Sequence[str], key: str, value: Mapping[str, str
     code, granted, said = etcd.etcdctl(spec, addresses, ["lease", "grant", str(seconds)], check=False)
     if code != 0:
         kind = FullError if _NO_SPACE in said else NodeError
-        raise kind(f"etcd takes no key {key}: {said}; nothing was changed", "Run again.")
+        raise kind(f"etcd did not accept the key {key}: {said}; nothing was changed", "Run again.")
     lease = int(granted["ID"])
     # If there is no such key, put it; all or nothing, whoever else tries at the same moment.
     transaction = f'create("{key}") = "0"\n\nput {key} \'{json.dumps(value)}\' --lease={lease:x}\n\n\n'

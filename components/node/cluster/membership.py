@@ -14,7 +14,7 @@ from ..shared.say import phase, refuse_abandoned, say, until
 from ..shared.spec import Spec
 
 _RETRY_SECONDS = 60.0
-WAITS_FOR_DATA = "waits until it has everything that the leader has"
+WAITS_FOR_DATA = "waits until it has all data of the leader"
 """Progress of a learner that is behind."""
 
 # What etcd says while it is too early: there is another learner, a member has just been started, or the learner is
@@ -63,7 +63,7 @@ def promote(
         spec,
         addresses,
         ["promote", f"{member_id:x}"],
-        "promote it when it is in step",
+        "promote it when it has caught up",
         seconds=seconds,
         meanwhile=meanwhile,
     )
@@ -107,5 +107,5 @@ def _change(
     kind = FullError if _FULL in said.lower() else NodeError
     raise kind(
         f"etcd did not {doing}: {said}",
-        "Look at the other members (`etcd-node status`), then run again: it goes on from here.",
+        "Look at the other members (`etcd-node status`), then run again: it resumes from here.",
     )

@@ -50,7 +50,7 @@ def refuse_stop(member: str, voters: Sequence[Voter]) -> None:
     if len(others) < quorum_of(len(others) + 1):
         raise NodeError(
             f"a restart is needed, but {len(others) + 1} voters have no quorum without it; nothing was restarted",
-            "Undo the change that needs the restart, let the cluster grow to 3 members, then make it again.",
+            "Undo the change that needs the restart, grow the cluster to 3 members, then make the change again.",
         )
 
 
@@ -66,10 +66,9 @@ def refuse_drain(name: str, voters: Sequence[Voter]) -> None:
     sick = [voter for voter in others if voter.trouble]
     dead = any(voter.name == name and voter.trouble for voter in voters)
     if len(others) - len(sick) < quorum_of(len(voters)) or (sick and not dead):
-        said = "; ".join(f"{voter.name}: {voter.trouble}" for voter in sick) or "there are too few of them"
+        said = "; ".join(f"{voter.name}: {voter.trouble}" for voter in sick) or "there are too few other members"
         raise NodeError(
-            f"the machine of {name} is to go, but the other members do not carry the cluster without it ({said}); it "
-            "stays as it is",
+            f"the machine of {name} would go, but the cluster does not tolerate its loss ({said}); it stays as it is",
             f"{remedy(said)} Then run again.",
         )
 
@@ -78,8 +77,8 @@ STRANGER = "it is not one of this stack's members"
 """The trouble of a voter that the specification does not name."""
 
 _SICK = (
-    "Bring it back (`etcd-node status` and `journalctl -u etcd` on that machine); if its disk or its machine is "
-    "another one, say so by its `identity`."
+    "Bring it back (`etcd-node status` and `journalctl -u etcd` on that machine); if its disk or its machine was "
+    "replaced, change its `identity`."
 )
 
 
@@ -92,18 +91,18 @@ def remedy(said: str, otherwise: str = _SICK) -> str:
     if "NOSPACE" in said:
         return (
             "Make room: `etcdctl compact`, then `etcdctl defrag` on each member, then `etcdctl alarm disarm` "
-            '(docs/operations.md, "The database is full (alarm NOSPACE)", has the lines). A larger quota is a change '
-            "of a setting like any other: it comes after that."
+            '(docs/operations.md, "The database is full (alarm NOSPACE)", has '
+            "the commands). Raise the quota only after that: it is a setting like any other."
         )
     if "CORRUPT" in said:
         return (
-            "The data of the member that the alarm names (`etcdctl alarm list`) are not those of the others, and etcd "
-            "serves nobody until that member is gone: docs/operations.md says how "
+            "The data of the member that the alarm names (`etcdctl alarm list`) differ from those of the others, and "
+            "etcd serves no client until that member is removed: see docs/operations.md "
             '("Data corruption (alarm CORRUPT)").'
         )
     if STRANGER in said:
         return (
-            "Somebody else has added it, and here nobody knows its machine: while all others are healthy, take it out "
+            "This stack did not add it and does not know its machine: while all others are healthy, remove it "
             "(`etcdctl member remove` and its ID, as root on a member)."
         )
     return otherwise
@@ -140,9 +139,11 @@ def refuse_another_learner(member: str, cluster: Membership) -> None:
     if entry is not None:
         name = entry.name or f"an unstarted member at {', '.join(entry.peer_urls)}"
         raise NodeError(
-            f"{member} cannot join: {name} (ID {entry.id:x}) is a learner already, and etcd takes in one after another",
-            "If that one is to come, bring it back (`etcd-node status` on its machine). If not, take it out, as root "
-            f"on a member: `etcdctl member remove {entry.id:x}` (its options: the output `etcdctl`). Then run again.",
+            f"{member} cannot join: {name} (ID {entry.id:x}) is already a learner, and etcd accepts one learner at a "
+            "time",
+            "If that learner is to stay, bring it back (`etcd-node status` on its machine). If not, remove it, as "
+            f"root on a member: `etcdctl member remove {entry.id:x}` (for its options see the output `etcdctl`). Then "
+            "run again.",
         )
 
 

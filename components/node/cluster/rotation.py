@@ -67,8 +67,9 @@ def refuse_too_early(spec: Spec, bundle: Bundle) -> None:
         for use in changed:
             if not _verifies(place, use.pair, bundle.files[use.file]):
                 raise NodeError(
-                    f"whoever trusts the CAs in {use.file} would refuse {use.pair}.crt; nothing was changed",
-                    "Run `pulumi up` again; both come from there. Two CAs with the same subject need a subject "
+                    f"the CAs in {use.file} do not verify {use.pair}.crt, so others would refuse it; nothing was "
+                    f"changed",
+                    "Run `pulumi up` again; it provides both. Two CAs with the same subject need a subject "
                     "key identifier each.",
                 )
         known = "server.crt" in here
@@ -129,20 +130,20 @@ def _refuse(spec: Spec, asked: Sequence[_Use], answers: Mapping[str, _Answer], *
     if refused := said(etcd.RefusedError):
         raise NodeError(
             f"certificates of {issuer} are not accepted everywhere yet ({refused}); nothing was changed",
-            f"Let every member trust it first: list it in {listed} beside the old one, leave {issues} as it was, "
-            f"and run `pulumi up`; change {issues} after that.",
+            f"Every member must trust it first: list it in {listed} next to the old one, keep {issues}, and run "
+            f"`pulumi up`. Change {issues} after that.",
         )
     if unknown := said(etcd.AlienError):
         raise NodeError(
-            f"a CA that is to be trusted no more is still in use ({unknown}); nothing was changed",
-            f"Give every member a certificate of another one first: list both in {listed}, set {issues} to the one "
-            "that stays, and run `pulumi up`; take the old one off the list after that.",
+            f"a CA that would no longer be trusted is still in use ({unknown}); nothing was changed",
+            f"Give every member a certificate of another CA first: list both in {listed}, set {issues} to the one "
+            f"that stays, and run `pulumi up`. Remove the old one from the list after that.",
         )
     silent = said(etcd.SilentError)
     if must_answer and silent:
         raise NodeError(
-            f"the CA is replaced only while every member can be asked ({silent}); nothing was changed",
-            f"Set {listed} and {issues} back to what they were, bring it back with `pulumi up`, then go on.",
+            f"the CA can be replaced only while every member answers ({silent}); nothing was changed",
+            f"Restore {listed} and {issues}, bring that member back with `pulumi up`, then continue.",
         )
 
 

@@ -106,7 +106,7 @@ def refuse_others(wanted: Mapping[str, User], users: Sequence[str], ours: set[st
     taken = [name for name in wanted if name in users and name not in ours]
     if taken:
         raise NodeError(
-            f"etcd has a user {taken[0]} that this program did not make; its users and roles were not changed",
+            f"etcd has a user {taken[0]} that this program did not create; its users and roles were not changed",
             f"Give the user in the configuration another name, or remove the other one: `etcdctl user delete "
             f"{taken[0]}`. Then run again.",
         )

@@ -32,14 +32,14 @@ def check_disk(spec: Spec) -> None:
     usage = shutil.disk_usage(place)
     if usage.free < _LEAST_FREE:
         raise NodeError(
-            f"{spec.data_directory} has {size(usage.free)} free; a new member needs {size(_LEAST_FREE)} at least",
+            f"{spec.data_directory} has {size(usage.free)} free; a new member needs at least {size(_LEAST_FREE)}",
             "Make room on that file system, or put the data directory on another.",
         )
     # Log and snapshots come on top of the database, but few use even half of a quota: only what cannot be is refused.
     if usage.total < spec.quota_bytes:
         raise NodeError(
-            f"the quota is {size(spec.quota_bytes)}, and the file system of {spec.data_directory} has "
-            f"{size(usage.total)} in all",
+            f"the quota is {size(spec.quota_bytes)}, and the file system of {spec.data_directory} has only "
+            f"{size(usage.total)}",
             "Lower the quota or use a larger disk.",
         )
 
@@ -59,9 +59,9 @@ def check_place(spec: Spec) -> None:
     for own in (paths.RELEASES, paths.PKI.parent, paths.STATE, paths.PROGRAM, paths.RUN):
         if own in (real, *real.parents) or real in own.parents:
             raise NodeError(
-                f"{place} leads to {real}, which is not apart from {own}: what this program has made there is removed "
-                "by `pulumi destroy`",
-                "Let it lead to a directory that is for etcd's data alone.",
+                f"{place} leads to {real}, which overlaps with {own}: `pulumi destroy` removes what this program "
+                f"created there",
+                "It must lead to a directory that holds only etcd's data.",
             )
     kind = file_system_of(mount_of(place))
     if kind in _IN_MEMORY:
@@ -76,8 +76,8 @@ def _refuse_dangling(place: Path) -> None:
     for path in [*reversed(place.parents), place]:
         if path.is_symlink() and not path.exists():
             raise NodeError(
-                f"{path} is a link to {os.path.realpath(path)}, which is not there",
-                "Mount the disk that holds it, or make that directory, then run again. If that disk is lost, mount a "
+                f"{path} is a link to {os.path.realpath(path)}, which does not exist",
+                "Mount the disk that holds it, or create that directory, then run again. If that disk is lost, mount a "
                 "new one in its place.",
             )
 
@@ -111,12 +111,12 @@ def check_mount(spec: Spec, known: str, *, begun: bool) -> None:
     if Path(now) in Path(known).parents:
         raise NodeError(
             f"the data of {spec.member} are on the file system at {known}, which is not mounted now",
-            "Mount it, then run again. If that disk is lost, make a new one and mount it there.",
+            "Mount it, then run again. If that disk is lost, mount a new one there.",
         )
     if begun and not wal.exists(spec.data_directory):
         raise NodeError(
-            f"the data of {spec.member} were on the file system at {known}; {place} is on the one at {now} now, which "
-            "holds none of them",
+            f"the data of {spec.member} were on the file system at {known}; {place} is now on the file system at "
+            f"{now}, which holds none of them",
             f"If they are still there, unmount {now} or move them, with owner and modes. If they are lost: "
             f"`etcd-node retire {spec.cluster}` on this machine, then run again with another `identity` for it.",
         )
@@ -147,7 +147,7 @@ def refuse_unknown_data(spec: Spec, known: Identity | None) -> None:
         raise NodeError(
             f"{place} holds {holds} ({', '.join(found[:3])}) that this machine does not know as a member of "
             f"{spec.cluster}; it is untouched",
-            "If it is not needed, move it away and run again; if it is, choose another data directory or another "
+            "If it is not needed, move it away and run again. Otherwise choose another data directory or another "
             "machine.",
         )
 

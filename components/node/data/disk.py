@@ -35,7 +35,7 @@ def attach(spec: Spec, known: Identity | None) -> Identity | None:
     if os.path.ismount(place):
         if place.stat().st_dev != device.stat().st_rdev:
             raise NodeError(
-                f"something else than {spec.data_device} is mounted at {place}",
+                f"something other than {spec.data_device} is mounted at {place}",
                 "Unmount it, or choose another data directory, then run again.",
             )
     else:
@@ -50,7 +50,7 @@ def attach(spec: Spec, known: Identity | None) -> Identity | None:
     if known is not None and not known.bare:
         return replace(known, data_device=spec.data_device)
     if brought is not None:
-        say("the disk brought this member's data along")
+        say("the disk already holds this member's data")
         return replace(brought, data_mount=str(place), data_device=spec.data_device)
     return known
 
@@ -94,12 +94,12 @@ def _wait_for(path: Path) -> Path:
             say(f"waits for {path}")
     else:
         raise NodeError(
-            f"there is no {path} on this machine, after {_APPEAR_SECONDS:.0f} s",
+            f"{path} did not appear on this machine within {_APPEAR_SECONDS:.0f} s",
             "Attach the volume to this machine, then run again.",
         )
     device = path.resolve()
     if not stat.S_ISBLK(device.stat().st_mode):
-        raise NodeError(f"{path} is no disk", "Give the path of a block device.")
+        raise NodeError(f"{path} is not a disk", "Give the path of a block device.")
     return device
 
 
@@ -125,16 +125,16 @@ def _kind_of(device: Path, given: str) -> str:
     if said.returncode == 0 and kind in _MOUNTABLE:
         return kind
     if said.returncode not in (0, 2) or values.get("PTTYPE") or kind:
-        what = kind or values.get("PTTYPE") or f"something ambivalent (blkid: {said.returncode})"
+        what = kind or values.get("PTTYPE") or f"an ambiguous signature (blkid: {said.returncode})"
         raise NodeError(
             f"{given} holds {what}, which is not a file system for etcd's data; it is untouched",
-            "If nothing on it is needed, empty it yourself (`wipefs -a`); if it is, give another disk.",
+            "If nothing on it is needed, empty it (`wipefs -a`). Otherwise use another disk.",
         )
     if not _blank(device):
         raise NodeError(
             f"{given} holds no file system, but it is not empty either; it is untouched",
-            "If nothing on it is needed, empty it yourself (`blkdiscard`, or zeros over its beginning and end); if it "
-            "is, give another disk.",
+            "If nothing on it is needed, empty it (`blkdiscard`, or zeros over its beginning and end). Otherwise use "
+            "another disk.",
         )
     return ""
 
@@ -168,9 +168,9 @@ def _inspect(spec: Spec, device: Path) -> None:
     if mark is None:
         if found:
             raise NodeError(
-                f"{spec.data_device} holds {', '.join(found[:3])}, and nothing on it says that this is data of "
+                f"{spec.data_device} holds {', '.join(found[:3])}, and nothing on it marks it as data of "
                 f"{spec.member} of {spec.cluster}; it is untouched",
-                "If it is not needed, remove it; if it is, give another disk.",
+                "If it is not needed, remove it. Otherwise use another disk.",
             )
         return
     for key, wanted in (("cluster", spec.cluster), ("member", spec.member)):

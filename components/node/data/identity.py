@@ -80,7 +80,7 @@ def read(path: Path) -> Identity | None:
         return Identity(**{**raw, **lists})
     except (KeyError, TypeError, ValueError):
         raise NodeError(
-            f"{path} is not understood by this etcd-node",
+            f"this etcd-node cannot read {path}",
             "It was written by another version or damaged; use the external-etcd that wrote it, or repair the file.",
         ) from None
 
@@ -146,8 +146,8 @@ def refuse_another(identity: Identity | None, spec: Spec) -> None:
             raise NodeError(
                 f"this machine holds member {identity.member} of cluster {identity.cluster} "
                 f"({key.replace('_', ' ')} {here!r}), "
-                f"and was asked for {key.replace('_', ' ')} {wanted!r}; its data are untouched",
-                "Use another machine, or first take this one out of its cluster: `pulumi destroy` there, or on "
+                f"but is configured for {key.replace('_', ' ')} {wanted!r}; its data are untouched",
+                "Use another machine, or first remove this one from its cluster: `pulumi destroy` there, or on "
                 "the machine "
                 f"`etcd-node retire {identity.cluster}` (it moves the data aside).",
             )
@@ -167,9 +167,9 @@ def refuse_other_authority(identity: Identity | None, given: Sequence[str]) -> N
     raise NodeError(
         f"the cluster {identity.cluster} on this machine trusts the CA {_short(identity.ca)}, this stack has "
         f"{_short(given)}; nothing was changed",
-        "To replace the CA, list the new one in `authorities` beside the old one first (docs/operations.md). If the "
-        "CA was not to be replaced: run from the stack that made the cluster, or give its CA to this stack as its own "
-        "authority. A stack that has lost its state and its CA cannot take over; `etcd-node retire` frees the machine "
+        "To replace the CA, list the new one in `authorities` next to the old one first (docs/operations.md). If you "
+        "did not mean to replace it, run from the stack that created the cluster, or configure its CA in this stack. "
+        "A stack that has lost its state and its CA cannot manage this cluster; `etcd-node retire` frees the machine "
         "and moves the data aside.",
     )
 

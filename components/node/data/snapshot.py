@@ -62,7 +62,7 @@ def keep(spec: Spec, running: str, address: str, status: etcd.Status) -> None:
         raise NodeError(
             f"the file system of {place} has {free >> 20} MiB free; a snapshot before the version changes needs "
             f"{needed >> 20} MiB; nothing was changed",
-            f"Make room there (older snapshots in {place} may go), then run again.",
+            f"Make room there (older snapshots in {place} can be deleted), then run again.",
         )
     seconds = _LEAST_SECONDS + status.db_size / _SLOWEST
     more_time(3 * seconds)
@@ -111,7 +111,7 @@ def verify(path: Path, version: str, revision: int, seconds: float) -> str:
 def _check_digest(path: Path) -> None:
     size = path.stat().st_size
     if size % _PAGE != _DIGEST:
-        raise _broken(path, f"{size} bytes are no snapshot with a checksum")
+        raise _broken(path, f"{size} bytes are not a snapshot with a checksum")
     digest = hashlib.sha256()
     with path.open("rb") as file:
         left = size - _DIGEST
@@ -127,8 +127,8 @@ def _check_digest(path: Path) -> None:
 
 def _broken(path: Path, why: str) -> NodeError:
     return NodeError(
-        f"the snapshot {path} is not whole: {why}; the version was not changed",
-        "Look at the disk (`dmesg`, `etcd-node status`), then run again.",
+        f"the snapshot {path} is damaged: {why}; the version was not changed",
+        "Check the disk (`dmesg`, `etcd-node status`), then run again.",
     )
 
 

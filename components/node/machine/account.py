@@ -41,7 +41,7 @@ def get() -> Account:
     """
     account = find()
     if account is None:
-        raise NodeError(f"this machine has no user {paths.USER}", "Run `pulumi up`: prepare makes it.")
+        raise NodeError(f"this machine has no user {paths.USER}", "Run `pulumi up`: prepare creates it.")
     return account
 
 
@@ -85,17 +85,19 @@ def check_readable(files: Sequence[str]) -> None:
         try:
             real = path.resolve(strict=True)
             if not real.is_file():
-                raise NodeError(f"{file}, which etcd is to read, is no file", "Put one there, or remove the flag.")
+                raise NodeError(
+                    f"{file}, which a flag of etcd names, is not a file", "Put one there, or remove the flag."
+                )
             missing = [place for place in (*real.parents, real) if not _may(place, account, 4 if place == real else 1)]
         except OSError as error:
             raise NodeError(
-                f"{file}, which etcd is to read, cannot be opened ({error.strerror})",
+                f"{file}, which a flag of etcd names, cannot be opened ({error.strerror})",
                 "Put it there on every machine, or remove the flag.",
             ) from None
         if missing:
             raise NodeError(
-                f"{file} cannot be read by the user {paths.USER}: {missing[0]} does not let it",
-                f"Let others read it, as in: chmod o+{'r' if missing[0] == real else 'x'} {missing[0]}",
+                f"{file} cannot be read by the user {paths.USER}: {missing[0]} does not allow it",
+                f"Make it readable for others, for example: chmod o+{'r' if missing[0] == real else 'x'} {missing[0]}",
             )
 
 

@@ -200,9 +200,9 @@ def _refuse_to_cut_off(spec: Spec, rules: Rules) -> None:
         NodeError: it is; nothing was loaded.
     """
     remedies = {
-        spec.client_port: "Add it to the clients of the firewall; or end these connections, then run again.",
-        spec.peer_port: "It is no member's address. A member that comes from another address than its own needs that "
-        "corrected first (`ip route get ADDRESS` on its machine shows from which it comes).",
+        spec.client_port: "Add it to the clients of the firewall, or end these connections. Then run again.",
+        spec.peer_port: "It is not the address of a member. If a member connects from another address than its own, "
+        "correct that first (`ip route get ADDRESS` on its machine shows the address).",
     }
     for port, remedy in remedies.items():
         if str(port) not in rules:
@@ -211,8 +211,8 @@ def _refuse_to_cut_off(spec: Spec, rules: Rules) -> None:
         cut_off = [each for each in ports.connected(port) if not _admits(admitted, each)]
         if cut_off:
             raise NodeError(
-                f"{', '.join(cut_off)} is connected to port {port} of this machine and would be cut off: the firewall "
-                "does not let it in; nothing was loaded",
+                f"{', '.join(cut_off)} is connected to port {port} of this machine and would be disconnected, because "
+                f"the firewall does not allow it; nothing was loaded",
                 remedy,
             )
 
@@ -226,9 +226,9 @@ def _refuse_to_lock_out(rules: Rules) -> None:
     here = ports.connected(int(_SSH_PORT)) if _SSH_PORT in rules else []
     if here and not any(_admits(rules[_SSH_PORT], each) for each in here):
         raise NodeError(
-            f"ssh comes to this machine from {', '.join(here)}, which the firewall does not let in: you would be "
-            "locked out; nothing was loaded",
-            "Add the address from which you, or your bastion, come to the operators, then run again.",
+            f"ssh comes to this machine from {', '.join(here)}, which the firewall does not allow: you would be "
+            f"locked out; nothing was loaded",
+            "Add the address of your computer or your bastion to the operators, then run again.",
         )
 
 

@@ -53,7 +53,7 @@ def restored(loaded: str) -> str:
     if done.returncode != 0:
         say(f"the rules of {paths.FIREWALL} cannot be loaded: {done.stderr.strip()[-200:]}")
     elif not now:
-        say("the rules were gone, and are loaded again")
+        say("the rules were missing and have been loaded again")
     return after
 
 

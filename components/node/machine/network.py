@@ -59,7 +59,7 @@ _REFUSED = "refused: nothing listens there, or a firewall on {} rejects it"
 _SOURCE = "its certificate will be refused"
 _REMEDY_SOURCE = (
     "A member must reach the others from its own address: correct the source address of its route (`ip route get "
-    "ADDRESS` shows it), or give the slot the address from which the machine comes, or put that into its "
+    "ADDRESS` shows it), or give the slot the address from which the machine connects, or add that to its "
     "`extraNames`, or, with etcd 3.6 and later, set the flag `feature-gates: SetMemberLocalAddr=true`."
 )
 _CHOOSES_SOURCE = "SetMemberLocalAddr=true"
@@ -310,7 +310,7 @@ def rehearse(spec: Spec) -> None:
     faults = _judged(spec, sorted(set(_from_here(here, _REPORT, settled))))
     if faults:
         raise NodeError(
-            "the members do not reach each other as etcd needs it; no etcd was started:\n"
+            "the members cannot reach each other as etcd requires; no etcd was started:\n"
             + "".join(f"  {line}\n" for line in faults),
             _remedy(here.ports, faults, len(members)),
         )
@@ -332,7 +332,8 @@ def _remedy(ports: Sequence[int], faults: Iterable[str], count: int) -> str:
         said.append(f"On every member, ports {ports[0]} and {ports[1]} must be open to all members.")
     if _REFUSED.partition("{}")[0] in text:
         said.append(
-            f"Where no firewall rejects, the other machine was not ready: run again, with `--parallel {count}` or more."
+            f"If no firewall rejects the connection, the other machine was not ready: run again, with `--parallel "
+            f"{count}` or more."
         )
     if _SOURCE in text:
         said.append(_REMEDY_SOURCE)
@@ -512,7 +513,7 @@ class Doorbell:
         except OSError as error:
             raise NodeError(
                 f"port {spec.peer_port} of {spec.address} cannot be used ({error.strerror})",
-                "Stop what has it (`ss -tlnp`), then run again.",
+                "Stop the program that uses it (`ss -tlnp`), then run again.",
             ) from None
         threading.Thread(target=_accept, args=(self._listener, self._knock), daemon=True).start()
 
@@ -526,7 +527,7 @@ class Doorbell:
         Returns:
             A line for each that did not come; empty: all are there.
         """
-        phase("wait until the other members knock")
+        phase("wait until the other members connect")
         for _ in until(_KNOCK_SECONDS, every=0.01):
             late = [name for name, address in expected.items() if not self._has_come(name, address)]
             if not late:

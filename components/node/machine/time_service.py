@@ -28,8 +28,8 @@ def check(seconds: float = 30) -> None:
             active = next((name for name, state in zip(_TIME_SERVICES, states) if state == "active"), "")
             if not active:
                 warn(
-                    "no time service runs here: when this clock is wrong by seconds, certificates are not valid yet, "
-                    "or no longer. Install chrony or systemd-timesyncd."
+                    "no time service runs on this machine: if its clock is wrong, certificates are rejected as not "
+                    "yet valid or expired. Install chrony or systemd-timesyncd."
                 )
                 return
         if active.startswith("chrony") and _tracks():

@@ -147,7 +147,7 @@ def _context(name: str, place: Path) -> ssl.SSLContext:
         context.load_cert_chain(place / f"{name}.crt", place / f"{name}.key")
     except (OSError, ssl.SSLError) as error:
         raise NodeError(
-            f"the certificates in {place} cannot be used ({error})", "Run `pulumi up`: converge writes them anew."
+            f"the certificates in {place} cannot be used ({error})", "Run `pulumi up`: converge writes them again."
         ) from None
     return context
 
@@ -445,10 +445,10 @@ def _by_gateway(spec: Spec, address: str, page: str, content: Mapping[str, Any],
 def _remedy(said: str) -> str:
     if any(words in said for words in _LOCKED_OUT):
         return (
-            f"Etcd's own authentication is on, and the user {_CLIENT} has to be root there: as etcd's root, `etcdctl "
+            f"Etcd's authentication is on, and the user {_CLIENT} must have the role root: as etcd's root, `etcdctl "
             f"user add {_CLIENT} --no-password`, `etcdctl user grant-role {_CLIENT} root`, then run again."
         )
-    return "Run again; when it fails again, `etcd-node status` on the members shows more."
+    return "Run again. If it fails again, `etcd-node status` on the members shows more."
 
 
 def _last_error(stderr: str) -> str:

@@ -90,7 +90,7 @@ def _refuse_way_back(name: str, version: str, wanted: str) -> None:
     floor = _UPGRADE_FROM[old[:2]]
     if new[2] < floor:
         raise NodeError(
-            f"{name} runs etcd {version}, and from {wanted} there would be no way forward again: that takes at least "
+            f"{name} runs etcd {version}, and from {wanted} it could not be upgraded again: that needs at least "
             f"{new[0]}.{new[1]}.{floor}; nothing was changed",
             f"Set the version to {new[0]}.{new[1]}.{floor} or a later patch.",
         )
@@ -132,8 +132,8 @@ def refuse_mixed(doing: str, running: Mapping[str, str]) -> None:
         raise NodeError(
             f"{doing}, and the members run different minor versions ({now}): members are not changed in the middle of "
             "a change of version; nothing was changed",
-            "Finish the change of version with the list of members as it was, or end it by putting the version back, "
-            "with `pulumi up`; then change the list.",
+            "Restore the list of members, and finish the change of version with `pulumi up`, or revert it by "
+            "restoring the version. Then change the list.",
         )
 
 

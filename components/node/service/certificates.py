@@ -36,7 +36,7 @@ def authority(bundle: Bundle) -> list[str]:
         if not found[name]:
             raise NodeError(
                 f"{name} on standard input holds no certificate",
-                "Run it by `pulumi up`; the certificates come from there.",
+                "Run `pulumi up`: it provides the certificates.",
             )
     return found["ca.crt"]
 
@@ -126,7 +126,7 @@ def _check_pairs(bundle: Bundle) -> None:
             reason = getattr(error, "reason", "") or "unreadable"
             raise NodeError(
                 f"{pair}.key does not belong to {pair}.crt ({reason}); nothing was written",
-                "Run `pulumi up` again; both come from there.",
+                "Run `pulumi up` again; it provides both.",
             ) from None
 
 
@@ -142,6 +142,6 @@ def _wait_until_valid(bundle: Bundle) -> None:
         raise NodeError(
             f"the certificates are valid from {begin:%Y-%m-%dT%H:%M:%SZ} on, and the clock of this machine says "
             f"{now:%Y-%m-%dT%H:%M:%SZ}; nothing was written",
-            "Set right the clock of this machine, or that of the computer on which `pulumi up` runs, and run again.",
+            "Correct the clock of this machine or of the computer that runs `pulumi up`, then run again.",
         )
     time.sleep(max(early, 0))

@@ -13,7 +13,7 @@ def check_unit() -> None:
     unit = systemd.foreign_unit()
     if unit is not None:
         raise NodeError(
-            f"this machine has an etcd already: {unit} was not written by etcd-node, and is left alone",
+            f"this machine already has an etcd: {unit} was not written by etcd-node, and is left alone",
             "Use another machine; or, if that etcd is not needed, stop it and remove its package or this file, "
             "then run again.",
         )
@@ -27,7 +27,7 @@ def check_ports(spec: Spec) -> None:
         raise NodeError(
             f"port {taken.port} at {taken.address} is taken by process {taken.pid} ({taken.program}), which is "
             "not this member",
-            "Stop that program for good, or use another machine, then run again.",
+            "Stop that program permanently, or use another machine, then run again.",
         )
 
 
@@ -37,7 +37,7 @@ def check_settings() -> None:
     if found:
         said = ", ".join(f"{name} ({where})" for name, where in found.items())
         raise NodeError(
-            f"etcd's settings would come from somebody else as well: {said}; nothing was changed",
-            "Take these variables away there (after a change of a file `systemctl daemon-reload`), then run again. "
-            "What etcd is to be set to belongs into the configuration, under `flags`.",
+            f"these environment variables would change etcd's settings: {said}; nothing was changed",
+            "Remove these variables there (after a change of a file `systemctl daemon-reload`), then run again. "
+            "Settings of etcd belong in the configuration, under `flags`.",
         )

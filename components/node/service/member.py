@@ -122,7 +122,7 @@ def _wait_for_log(spec: Spec, seconds: float) -> None:
         if pid and wal.exists(spec.data_directory):
             return
     raise NodeError(
-        f"etcd has made no log in {spec.data_directory} within {seconds:.0f} s:\n{systemd.journal()}",
+        f"etcd has created no log in {spec.data_directory} within {seconds:.0f} s:\n{systemd.journal()}",
         "See `journalctl -u etcd` on the machine.",
     )
 
@@ -149,12 +149,12 @@ def _ended() -> StartError:
             f"its data are older than what it has confirmed to the other members: they count on its log up to entry "
             f"{old[1]}, and it ends at {old[2]}, as after a snapshot of the machine or of its disk was restored; etcd "
             "is stopped, and the data are untouched",
-            "A member that has forgotten must not vote. Give its machine another `identity` in the configuration, and "
-            'run again: its data are moved aside, and it joins with those of the others (docs/operations.md, "A '
-            'machine that was lost, or whose disk was").',
+            "A member that has lost confirmed entries must not vote. Give its machine another `identity` in the "
+            "configuration, and run again: its data are moved aside, and it joins with a copy of the others' data "
+            '(docs/operations.md, "A machine that was lost, or whose disk was").',
         )
     return StartError(
-        f"etcd ended instead of starting; its last words:\n{said}\n",
+        f"etcd ended instead of starting; its last messages:\n{said}\n",
         "Remove the cause, then run again; it is stopped now.",
     )
 
@@ -202,7 +202,8 @@ def wait_ready(spec: Spec, seconds: float, *, certificate: str = "", learner: bo
     report = "".join(f"; {name}: {trouble or 'ready'}" for name, trouble in others.items())
     raise NodeError(
         f"not ready after {seconds:.0f} s ({said or 'no answer'}{report})",
-        "A member is ready only when a majority runs and reaches each other: bring the others back, then run again. "
+        "A member is ready only when a majority of members runs and can connect to each other: bring the others back, "
+        "then run again. "
         "See `journalctl -u etcd`. If a majority is lost for good, restore from a snapshot or from a survivor's data "
         'as docs/operations.md says ("A majority was lost").',
     )

@@ -60,16 +60,16 @@ def open_url(url: str, release: Release, clock: Clock) -> http.client.HTTPRespon
     except urllib.error.HTTPError as error:
         if error.code == http.client.NOT_FOUND:
             remedy = (
-                "Check the version and the mirror: below it lies v<version>/etcd-v<version>-linux-<arch>.tar.gz, "
-                "with SHA256SUMS beside it."
+                "Check the version and the mirror: it must have v<version>/etcd-v<version>-linux-<arch>.tar.gz, "
+                "with SHA256SUMS next to it."
             )
         elif error.code in (http.client.UNAUTHORIZED, http.client.FORBIDDEN, http.client.PROXY_AUTHENTICATION_REQUIRED):
-            remedy = "Set the headers that it wants (`releaseHeaders`), or another mirror (`releaseMirror`)."
+            remedy = "Set the headers that it requires (`releaseHeaders`), or another mirror (`releaseMirror`)."
         raise NodeError(f"{url} answers {error.code} {error.reason}{way}", remedy) from None
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
         if release.proxy:
-            remedy = f"Check that this machine reaches the proxy, and it the mirror (`releaseProxy`). {remedy}"
+            remedy = f"Check that this machine reaches the proxy, and the proxy the mirror (`releaseProxy`). {remedy}"
         raise NodeError(f"{url} cannot be reached{way} ({reason})", remedy) from None
     try:
         _check_answer(answer, url, clock())

@@ -244,7 +244,8 @@ def explain(spec: Spec, outcome: Outcome) -> NodeError | None:
     if outcome.result in ("signal", "core-dump"):
         return NodeError(
             f"`{program} --version` was ended by signal {outcome.status} on this machine",
-            "Does the processor fit the release, and does a policy or a limit forbid it (`dmesg`, `ausearch -m avc`)? "
+            "Does the release support the processor, and does a policy or a limit forbid it (`dmesg`, `ausearch -m "
+            "avc`)? "
             "Remove the cause, then run again.",
         )
     return NodeError(
@@ -265,7 +266,8 @@ def _directory_error(spec: Spec, failed: Mapping[str, object]) -> NodeError | No
     hidden = next((each for each in _HIDDEN if each in (str(real), *map(str, real.parents))), None)
     if hidden is not None or number == errno.ENOENT:
         cause += f": the unit hides {hidden or real} from etcd"
-        remedy = "Let the data directory lead to another place (not below /home, /root or /tmp), then run again."
+        remedy = "Let the data directory lead to a place that it can use (not below /home, /root or /tmp), then run "
+        "again."
     elif closed is not None:
         cause += f": that directory is closed to it (mode {closed:04o})"
         remedy = f"Open it (`chmod o+x {real}`), or choose another data directory, then run again."
@@ -333,8 +335,8 @@ def _namespace_error(spec: Spec, detail: str) -> NodeError:
     if "/" in detail.split(":", 1)[-1] and not detail.endswith(_NOT_A_PATH):
         return NodeError(
             f"systemd cannot make {spec.data_directory} writable for etcd alone ({detail})",
-            "The unit hides that directory from etcd, or a part of it is missing: let the data directory lead to "
-            "another place (not below /home, /root or /tmp), then run again.",
+            "The unit hides that directory from etcd, or a part of it is missing: let the data directory lead to a "
+            "place that it can use (not below /home, /root or /tmp), then run again.",
         )
     return NodeError(
         f"this machine cannot give etcd a view of its own on the file systems ({detail}): it has no mount namespaces "

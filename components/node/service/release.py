@@ -41,7 +41,8 @@ def architecture() -> str:
     known = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
     if machine not in known:
         raise NodeError(
-            f"this machine is a {machine}, and etcd is released for amd64 and arm64", "Use a machine of one of these."
+            f"this machine is {machine}, but etcd is released only for amd64 and arm64",
+            "Use a machine with one of these architectures.",
         )
     return known[machine]
 
@@ -210,7 +211,7 @@ class _Hashed:
             raise NodeError(
                 f"the download of {self._url} broke off after {self._count} bytes "
                 f"({str(error) or type(error).__name__})",
-                "Run again; when it breaks off again, use a mirror that is nearer (`releaseMirror`).",
+                "Run again. If it breaks off again, use a nearer mirror (`releaseMirror`).",
             ) from None
         self._count += len(chunk)
         if self._count > _MOST_ARCHIVE:
@@ -272,7 +273,7 @@ def _check_sum(found: str, wanted: str, url: str, source: str) -> None:
     if found != wanted:
         raise NodeError(
             f"{url} has SHA-256 {found}, and {source} says {wanted}; nothing was installed",
-            "Do not use this archive before you know why: a broken mirror, a wrong checksum in the config "
+            "Do not use this archive before you know the cause: a broken mirror, a wrong checksum in the config "
             "(`releaseSha256`), or a tampered file.",
         )
 

@@ -106,7 +106,8 @@ def read_json(path: Path) -> dict[str, Any] | None:
     if not isinstance(value, dict):
         raise NodeError(
             f"{path} does not hold a JSON object",
-            "Compare it with that of another member and repair it; it says what belongs to whom on this machine.",
+            "Repair it by comparison with the same file on another member: it records what etcd-node owns on this "
+            "machine.",
         )
     return value
 

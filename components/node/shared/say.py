@@ -66,7 +66,9 @@ def refuse_abandoned() -> None:
         NodeError: the reader of this verb's output is gone.
     """
     if _state["reader"] == "gone" or any(_reader_gone(stream) for stream in (1, 2)):
-        raise NodeError("the run that began this has ended; nothing more was begun", "Run again: it goes on from here.")
+        raise NodeError(
+            "the run that started this has ended; no further step was started", "Run again: it resumes from here."
+        )
 
 
 def _reader_gone(descriptor: int) -> bool:
@@ -93,8 +95,8 @@ def deadline(verb: str, seconds: float) -> Iterator[None]:
 
     def over(_signal: int, _frame: FrameType | None) -> None:
         raise OverdueError(
-            f"{verb} was not done within {time.monotonic() - begin:.0f} s; it was at: {_state['phase']}",
-            "Nothing has to be undone: run again, and look at this phase when it happens twice.",
+            f"{verb} did not end within {time.monotonic() - begin:.0f} s; its phase was: {_state['phase']}",
+            "Nothing needs to be undone. Run again; if it happens twice, look at this phase.",
         )
 
     before = signal.signal(signal.SIGALRM, over)

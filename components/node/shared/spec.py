@@ -249,11 +249,15 @@ def parse(text: str) -> Spec:
         raise _refuse("initial_members", initial, "it must be a list of names")
     flags = _object(raw["flags"], "flags")
     for flag, value in flags.items():
-        _text(flag, "flags", _FLAG, "a flag is written --like-this")
+        _text(flag, "flags", _FLAG, "a flag must be written --like-this")
         if flag.startswith("--initial-cluster"):
-            raise _refuse(f"flags.{flag}", value, "how a cluster is bootstrapped or joined is decided on the machine")
+            raise _refuse(
+                f"flags.{flag}",
+                value,
+                "flags that bootstrap or join a cluster must not be set: the machine decides that",
+            )
         if not isinstance(value, str) or any(ord(char) < 32 or ord(char) == 127 for char in value):
-            raise _refuse(f"flags.{flag}", value, "it must be a text without control characters")
+            raise _refuse(f"flags.{flag}", value, "it must be a string without control characters")
     return Spec(
         cluster=_label(raw["cluster"], "cluster"),
         member=member,
@@ -268,7 +272,7 @@ def parse(text: str) -> Spec:
         quota_bytes=_number(raw["quota_bytes"], "quota_bytes", 1, 1 << 50),
         flags=flags,
         initial_members=tuple(_label(name, "initial_members") for name in initial),
-        token=_text(raw.get("token", "-"), "token", re.compile(r"[!-~]{1,200}"), "it must be a text without spaces"),
+        token=_text(raw.get("token", "-"), "token", re.compile(r"[!-~]{1,200}"), "it must be a string without spaces"),
         data_device=_device(raw.get("data_device", "")),
         firewall=_firewall(raw["firewall"]) if "firewall" in raw else None,
         root_only=_addresses(raw.get("root_only", []), "root_only"),
@@ -318,7 +322,7 @@ def _reads(value: object) -> tuple[str, ...]:
 def _firewall(value: object) -> dict[str, tuple[str, ...]]:
     rules = {}
     for port, sources in _object(value, "firewall").items():
-        _text(port, "firewall", re.compile(r"[1-9]\d{0,4}"), "a port is a number")
+        _text(port, "firewall", re.compile(r"[1-9]\d{0,4}"), "a port must be a number")
         if not isinstance(sources, list):
             raise _refuse(f"firewall.{port}", sources, "it must be a list of ranges")
         rules[port] = tuple(_range(source, f"firewall.{port}") for source in sources)
@@ -383,7 +387,7 @@ def parse_headers(text: str) -> Mapping[str, str]:
 
 def _headers(raw: object) -> Mapping[str, str]:
     if not isinstance(raw, dict) or not all(isinstance(each, str) for pair in raw.items() for each in pair):
-        raise _refuse("headers", "(not shown)", "it must be an object of texts")
+        raise _refuse("headers", "(not shown)", "it must be an object of strings")
     return raw
 
 
@@ -393,7 +397,7 @@ def parse_bundle(text: str) -> Bundle:
     Raises:
         NodeError: it is not what `found` and `converge` need.
     """
-    remedy = "Run it by `pulumi up`; certificates and keys come from there, on standard input."
+    remedy = "Run `pulumi up`: it passes certificates and keys on standard input."
     try:
         raw = json.loads(text)
         identity, files = raw["identity"], raw["files"]
@@ -407,7 +411,7 @@ def parse_bundle(text: str) -> Bundle:
     for name, content in files.items():
         kind = "CERTIFICATE" if name in CERTIFICATES else "PRIVATE KEY"
         if not isinstance(content, str) or f"{kind}-----" not in content:
-            raise NodeError(f"standard input has a {name} that is no {kind.lower()} in PEM", remedy)
+            raise NodeError(f"standard input has a {name} that is not a {kind.lower()} in PEM", remedy)
     operator, headers = _operator(raw.get("operator"), remedy), _headers(raw.get("headers", {}))
     return Bundle(identity=identity, files=files, operator=operator, headers=headers)
 
@@ -418,7 +422,7 @@ def parse_operator(text: str) -> Operator | None:
         raw = json.loads(text)
     except ValueError:
         return None
-    return _operator(raw.get("operator"), "Run it by `pulumi up`.") if isinstance(raw, dict) else None
+    return _operator(raw.get("operator"), "Run `pulumi up` instead.") if isinstance(raw, dict) else None
 
 
 def _operator(raw: object, remedy: str) -> Operator | None:
@@ -428,4 +432,4 @@ def _operator(raw: object, remedy: str) -> Operator | None:
         values = [raw["id"], raw["by"]]
         if all(isinstance(value, str) and _OPERATOR.fullmatch(value) for value in values):
             return Operator(*values)
-    raise NodeError("standard input has an operator that is no object with the texts `id` and `by`", remedy)
+    raise NodeError("standard input has an operator that is not an object with the strings `id` and `by`", remedy)

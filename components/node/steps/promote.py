@@ -98,7 +98,7 @@ def _restart_learner(spec: Spec, member_id: int) -> None:
         own = etcd.peer_view(spec, spec.address).by_id(member_id)
         if own is not None and not own.learner:
             return
-    say("starts anew: it has all data, and would announce itself only after etcd's request timeout")
+    say("restarts: it has all data, and would publish its address only after etcd's request timeout")
     before = systemd.show().pid
     systemd.restart()
     # Killed only when systemd stops it: a process that ends by itself is restarted after 5 s. It serves no client.

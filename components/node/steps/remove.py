@@ -51,7 +51,7 @@ def remove_gone(spec: Spec, look: Look, claim: Claim) -> bool:
         if not entries:
             break
         claim.hold(look.witnesses)
-        phase(f"let {', '.join(gone)} leave the cluster")
+        phase(f"remove {', '.join(gone)} from the cluster")
         voters, statuses = gate.poll(everyone, cluster)
         versions.refuse_mixed(
             f"{', '.join(gone)} would leave the cluster", {name: status.version for name, status in statuses.items()}

@@ -64,9 +64,9 @@ def restart(spec: Spec, look: Look) -> None:
     say("is back")
     if still := differs(spec, systemd.show()):
         raise NodeError(
-            f"it was restarted and still runs with other than what is wanted ({', '.join(still)})",
-            "Something else has a say in how it is started: see `systemctl cat etcd` for files below "
-            f"{paths.UNIT}.d. Take it away, then run again; flags belong into the configuration.",
+            f"it was restarted, but its running settings still differ from the desired ones ({', '.join(still)})",
+            f"Something else changes how it is started: see `systemctl cat etcd` for files below {paths.UNIT}.d. "
+            "Remove it, then run again. Flags belong in the configuration.",
         )
 
 
@@ -80,7 +80,7 @@ def _wait_in_step(spec: Spec, goal: int, others: set[str]) -> None:
     Raises:
         NodeError: it is not in step within a minute.
     """
-    phase("wait until it is in step with the others")
+    phase("wait until it has caught up with the others")
     # A voter that the specification does not name has no address here.
     asked = {name: address for name, address in spec.members.items() if name in others}
     trouble = "no status"
@@ -95,6 +95,6 @@ def _wait_in_step(spec: Spec, goal: int, others: set[str]) -> None:
         if not trouble:
             return
     raise NodeError(
-        f"it was restarted and is not in step again: {trouble}",
+        f"it was restarted and has not caught up: {trouble}",
         "See `etcd-node status` and `journalctl -u etcd` here and on the other members.",
     )

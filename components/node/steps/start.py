@@ -64,5 +64,5 @@ def _others_have_expired(spec: Spec, look: Look) -> bool:
     answers = etcd.each(lambda address: etcd.peer_view(spec, address), spec.others)
     late = [name for name, answer in answers.items() if etcd.EXPIRED in str(answer)]
     if late:
-        say(f"the certificates of {', '.join(late)} have expired: it is ready when they have theirs")
+        say(f"the certificates of {', '.join(late)} have expired: it becomes ready when they are renewed")
     return bool(late)

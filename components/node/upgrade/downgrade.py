@@ -44,9 +44,10 @@ def open_way(spec: Spec, running: str, addresses: Mapping[str, str]) -> None:
             return
         waiting = "; ".join(f"{name}: cluster {seen[name].cluster}, data {seen[name].storage}" for name in late)
     raise NodeError(
-        f"the cluster was told to go back to {versions.series(wanted)} and is not ready for it after {_SECONDS:.0f} s "
+        f"the downgrade of the cluster to {versions.series(wanted)} is enabled, but not all members are ready for it "
+        f"after {_SECONDS:.0f} s "
         f"({waiting}); no member was restarted",
-        f"Run again; or set the version back to {running}, which cancels the downgrade.",
+        f"Run again, or set the version back to {running}, which cancels the downgrade.",
     )
 
 
@@ -65,7 +66,7 @@ def _enable(spec: Spec, running: str) -> None:
                 f"etcd refuses to go back to {target} ({said}); nothing was restarted",
                 f"Set the version back to {running}.",
             )
-    say(f"the cluster was told to go back to {target}")
+    say(f"enabled the downgrade of the cluster to {target}")
 
 
 def cancel_unwanted(spec: Spec, claim: Claim) -> None:
@@ -85,7 +86,7 @@ def cancel_unwanted(spec: Spec, claim: Claim) -> None:
             claim.hold([spec.members[name]])
             phase("cancel the downgrade")
             etcd.etcdctl(spec, [spec.members[name]], ["downgrade", "cancel"])
-            say(f"cancelled the downgrade to {versions.series(status.downgrade_to)} that was under way")
+            say(f"cancelled the downgrade to {versions.series(status.downgrade_to)} that was in progress")
             return
 
 

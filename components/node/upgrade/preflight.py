@@ -70,7 +70,7 @@ def make_ready(spec: Spec, statuses: Mapping[str, etcd.Status]) -> bool:
 
 def _wait_for_last_change(spec: Spec, voters: Mapping[str, str]) -> None:
     wanted = spec.release.version
-    phase("wait until the cluster works as the version that it has")
+    phase("wait until the cluster version is that of the members")
     late: dict[str, str] = {}
     for _ in until(_SETTLED_SECONDS, every=0.5):
         seen = downgrade.all_seen(spec, voters)
@@ -81,7 +81,7 @@ def _wait_for_last_change(spec: Spec, voters: Mapping[str, str]) -> None:
         f"the cluster still works as an earlier version than the members have "
         f"({', '.join(f'{name}: {cluster}' for name, cluster in late.items())}), and {wanted} would skip a minor "
         "version; nothing was restarted",
-        "Every member must be reachable for the leader; run again then.",
+        "The leader must reach every member; then run again.",
     )
 
 
@@ -104,10 +104,10 @@ def make_ready_to_start(spec: Spec, witnesses: Sequence[str]) -> None:
         not seen or (back and versions.needs_permission(wanted, seen))
     ):
         raise NodeError(
-            f"this member is no healthy voter, and {wanted} would be another minor version than the {here} that it "
-            "had; etcd was neither started nor stopped here",
-            f"Set the version back to {here}, and run again; when all members are healthy, set it to {wanted}. An etcd "
-            "that hangs (`etcd-node status`) is helped by `systemctl restart etcd`.",
+            f"this member is not a healthy voter, and {wanted} is another minor version than its {here}; etcd was "
+            f"neither started nor stopped here",
+            f"Set the version back to {here}, and run again; when all members are healthy, set it to {wanted}. If its "
+            f"etcd hangs (`etcd-node status`), run `systemctl restart etcd`.",
         )
     statuses = etcd.statuses(spec, others)
     if statuses and wanted not in {each.server for each in seen.values()}:

@@ -65,14 +65,14 @@ def _before(wanted: Spec) -> Spec | None:
 def _put_back(wanted: Spec, before: Spec, error: NodeError) -> NodeError:
     changed = wanted.release.version != before.release.version
     new = f"etcd {wanted.release.version}" if changed else "etcd with the new settings"
-    old = f"etcd {before.release.version}" if changed else "the settings that it had"
+    old = f"etcd {before.release.version}" if changed else "its previous settings"
     if not _can_read(before):
         return NodeError(
             f"{new} did not start ({error.cause.strip()}), and the cluster works as a later version than {old} already",
-            f"{error.remedy} To go back is not possible here.",
+            f"{error.remedy} Going back is not possible.",
         )
     phase(f"put back {old}")
-    say(f"{new} does not start: puts back {old}")
+    say(f"{new} does not start: returns to {old}")
     if changed:
         # Whatever it was, a broken archive is among the causes, and the next run looks again.
         release.distrust(wanted.release.version)
@@ -87,8 +87,8 @@ def _put_back(wanted: Spec, before: Spec, error: NodeError) -> NodeError:
             second.remedy,
         )
     return NodeError(
-        f"{new} did not start, and this member runs with {old} again; why it did not:\n{error.cause.strip()}\n",
-        "Remove the cause, then run again; members before this one keep what they have, those after it were not "
+        f"{new} did not start, and this member runs with {old} again; the cause:\n{error.cause.strip()}\n",
+        "Remove the cause, then run again; members before this one keep the change, and members after it were not "
         "touched.",
     )
 

@@ -54,20 +54,20 @@ def refuse_dirty(spec: Spec, running: str) -> None:
                 return
             if _FOUND in said:
                 raise NodeError(
-                    f"the data of this member hold something of API v2, which etcd {spec.release.version} cannot read "
+                    f"the data of this member contain API v2 data, which etcd {spec.release.version} cannot read "
                     f"(`etcdutl check v2store`: {said.removeprefix('Error: ')}); nothing was changed",
-                    "On one member, start etcd with API v2 (a file etcd.service.d/v2.conf with the lines [Service] and "
-                    "Environment=ETCD_ENABLE_V2=true), see what is below /v2/keys, copy what is needed to API v3, "
-                    "delete it there, and take the file away again. Then let every member write a snapshot: flag "
-                    "snapshot-count: 1 for one `pulumi up`, away with the next, which may set the version, too.",
+                    "On one member, start etcd with API v2 (a file etcd.service.d/v2.conf with the lines [Service] "
+                    "and Environment=ETCD_ENABLE_V2=true). Look below /v2/keys, copy what is needed to API v3, delete "
+                    "it there, and remove that file. Then let every member write a snapshot: set the flag "
+                    "snapshot-count: 1 for one `pulumi up`, and remove it in the next, which may also set the version.",
                 )
     finally:
         files.remove_tree(links)
         files.remove_empty([paths.RUN])
     raise NodeError(
-        f"whether the data of this member hold something of API v2 cannot be told (`etcdutl check v2store`: {said}); "
-        f"nothing was changed, because etcd {spec.release.version} would end if they did",
-        "Run again; see `journalctl -u etcd` when it fails again.",
+        f"it is unknown whether the data of this member contain API v2 data (`etcdutl check v2store`: {said}); "
+        f"nothing was changed, because etcd {spec.release.version} would not start with them",
+        "Run again. If it fails again, see `journalctl -u etcd`.",
     )
 
 

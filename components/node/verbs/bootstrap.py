@@ -54,7 +54,7 @@ def bootstrap(spec: Spec, bundle: Bundle) -> None:
         systemd.stop()  # what an interrupted run has left: a process without a log
     unfinished = directory.move_aside(spec, "unfinished")
     if unfinished is not None:
-        say(f"what an unfinished start has left was moved aside to {unfinished}")
+        say(f"moved the data of an unfinished start aside to {unfinished}")
     certificates.install(bundle)
     phase("ask the other members")
     views = _views(spec)
@@ -66,7 +66,7 @@ def bootstrap(spec: Spec, bundle: Bundle) -> None:
     if missing:
         raise NodeError(
             f"the cluster was to be bootstrapped with {', '.join(missing)}, which is no longer one of its members",
-            "Put it back until the cluster exists, then take it out; or `pulumi destroy` and begin anew.",
+            "Restore it until the cluster exists, then remove it; or run `pulumi destroy` and start again.",
         )
     network.rehearse(spec)
     phase("start etcd as an initial member")

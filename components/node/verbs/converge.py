@@ -91,8 +91,8 @@ def converge(spec: Spec, bundle: Bundle) -> None:
         joined = joined or just_joined
     else:
         raise NodeError(
-            f"not as wanted after {_MOST_STEPS} steps, the last being: {step.value}",
-            "Run again, and look at `journalctl -u etcd` when it happens twice.",
+            f"the desired state was not reached after {_MOST_STEPS} steps; the last was: {step.value}",
+            "Run again. If it happens twice, see `journalctl -u etcd`.",
         )
 
     # A new certificate shows with the next connection.
@@ -101,7 +101,7 @@ def converge(spec: Spec, bundle: Bundle) -> None:
     if begun:
         # The machine of another member may be replaced now.
         disruption.give_back(spec, [spec.address], spec.member)
-    say("as wanted" if not renewed else "as wanted, with the new certificates")
+    say("up to date" if not renewed else "up to date, with the new certificates")
 
 
 def _gives_up_data(known: Identity, bundle: Bundle, *, forgets: bool) -> bool:
@@ -115,7 +115,7 @@ def _gives_up_data(known: Identity, bundle: Bundle, *, forgets: bool) -> bool:
     # An older program has not recorded the machine's identity.
     if forgets or bundle.identity == known.machine or known.machine is None:
         raise  # noqa: PLE0704  the caller handles it
-    say("its data are older than what it has confirmed, and its machine is said to be another one")
+    say("its data are older than what it has confirmed, and the configuration says that its machine was replaced")
     return True
 
 

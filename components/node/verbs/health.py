@@ -33,5 +33,5 @@ def health(spec: Spec, claim: Claim) -> str:
             return json.dumps(report)
     raise NodeError(
         f"the cluster {spec.cluster} is not healthy:\n" + "\n".join(f"  {line}" for line in wrong) + "\n",
-        "See `etcd-node status` and `journalctl -u etcd` on the machines named; run again when the cause is gone.",
+        "See `etcd-node status` and `journalctl -u etcd` on the machines named; run again after removing the cause.",
     )

@@ -35,7 +35,7 @@ def retire(cluster: str, operator: str = "") -> None:
         raise NodeError(
             f"this machine holds member {known.member} of the cluster {known.cluster}, not of {cluster}; nothing "
             "was touched",
-            f"If it is to go: `etcd-node retire {known.cluster}`.",
+            f"To remove it, run `etcd-node retire {known.cluster}`.",
         )
     if known is not None and known.cluster != cluster:
         say(f"prepared for {known.cluster} and not for {cluster}: left alone")
@@ -43,8 +43,8 @@ def retire(cluster: str, operator: str = "") -> None:
     if known is not None and operator not in ("", known.operator or operator):
         # A stack that came upon a cluster of another one was refused, and what it destroys is not its own.
         say(
-            f"another stack looks after the member {known.member} of {cluster} on this machine: left alone. If it is "
-            f"to go: `pulumi destroy` there, or `etcd-node retire {cluster}` here."
+            f"another stack manages the member {known.member} of {cluster} on this machine: left alone. To remove it, "
+            f"run `pulumi destroy` there, or `etcd-node retire {cluster}` here."
         )
         return
     if known is not None:
