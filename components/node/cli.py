@@ -1,6 +1,6 @@
 """The command line of etcd-node.
 
-Each verb loads only the modules that it needs: the start of Python is a part of every step's time.
+Each verb loads only the modules that it needs: Python's start time is part of every step.
 """
 # ruff: noqa: PLC0415
 
@@ -49,7 +49,8 @@ DEADLINES = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb; returns 0, or 1 with a sentence on stderr.
 
-    With `--answer` before the verb it returns `ANSWERED` instead of 0: the caller can then tell it from silence.
+    With `--answer` before the verb it returns `ANSWERED` instead of 0: the caller can then tell success from a lost
+    answer.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     marked = words[:1] == ["--answer"]
@@ -100,7 +101,7 @@ def _run(verb: str, words: list[str]) -> None:
 
         watch()
         return
-    # `pulumi destroy` says besides whose stack goes.
+    # `pulumi destroy` also passes the operator of the stack.
     most = 2 if verb == "retire" else 1
     if not 1 <= len(words) <= most:
         raise NodeError(f"`etcd-node {verb}` takes one argument, not {len(words)}", "See `etcd-node help`.")
@@ -120,7 +121,7 @@ def _run(verb: str, words: list[str]) -> None:
         change(wanted, given)
 
 
-# Modules are loaded before the lock is waited for: its holder may be a `retire`, which removes the program.
+# Load modules before waiting for the lock: its holder may be a `retire`, which removes the program.
 
 
 def _leaving(verb: str) -> Callable[..., None]:

@@ -1,7 +1,7 @@
 """One operator at a time changes a cluster, whichever machines their runs are at.
 
 The claim is a key in the cluster itself, so every operator that can change the cluster can see it. It is bound to a
-lease, so what an interrupted run has left lapses by itself. The lock of a machine (`lock`) keeps two verbs apart, for
+lease, so what an interrupted run has left expires by itself. The lock of a machine (`lock`) keeps two verbs apart, for
 minutes; the claim keeps two operators apart, for a whole update.
 """
 
@@ -22,8 +22,9 @@ from . import lease
 
 KEY = "external-etcd/operator"
 LEASE_SECONDS = 240
-"""Longer than a verb that changes the cluster usually may take: who claims at its beginning holds it until its end.
-What takes longer (a snapshot of much data) is bridged by renewals meanwhile."""
+"""Longer than the usual time limit of a verb that changes the cluster, so one claim lasts for the whole verb. Longer
+steps (a snapshot of much data) renew it.
+"""
 _RENEWAL_SECONDS = 60.0
 
 
@@ -44,7 +45,7 @@ class Claim:
     """The claim of this operator on the cluster that the specification names.
 
     Args:
-        operator: whose run this is; None: nobody who could be told apart, so nothing is claimed.
+        operator: whose run this is; None: unknown, so nothing is claimed.
     """
 
     def __init__(self, spec: Spec, operator: Operator | None) -> None:
@@ -53,7 +54,7 @@ class Claim:
         self._held = False
 
     def before_writing(self, bundle: Bundle) -> None:
-        """Claims the cluster if other certificates than those that are there are about to reach a living member.
+        """Claims the cluster if the certificates of a running member are about to change.
 
         Raises:
             NodeError: somebody else holds it; nothing was written.
@@ -63,14 +64,14 @@ class Claim:
         try:
             answering, _ = etcd.with_quorum(self._spec, self._spec.members)
         except NodeError:
-            return  # what is there is no certificate that anybody could ask with: it has to be replaced
+            return  # the installed certificate is unusable for requests, so it must be replaced
         self.hold([address for address, _ in answering])
 
     def hold(self, addresses: Sequence[str]) -> None:
         """Claims the cluster for this operator, or renews the claim; once per verb is enough.
 
-        Without a quorum there is nothing to claim: no step that restarts or changes membership is taken without one.
-        The same holds when the database is full: etcd takes no key, and the members' health forbids every such step.
+        Without a quorum nothing is claimed: no step restarts a member or changes membership without one. The same holds
+        if the database is full: etcd accepts no key, and the alarm forbids every such step.
 
         Args:
             addresses: members that read through the quorum.

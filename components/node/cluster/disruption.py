@@ -1,8 +1,8 @@
-"""One planned disruption at a time: the machine that may go is recorded in the cluster.
+"""One planned disruption at a time: the machine that is released for replacement is recorded in the cluster.
 
-A member that is asked judges by what is healthy now. Two that are asked at the same moment would each count on the
-other's machine, and the two machines together are one too many. So a machine that may go is recorded, until its member
-is back or the lease ends: by then the other members see that it is not healthy.
+A member that is asked judges by current health. Two members that are asked at the same moment would each count on the
+other's machine, and the loss of both could cost the quorum. So a released machine is recorded until its member is back
+or the lease expires. By then the other members see that it is unhealthy.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ LEASE_SECONDS = 300
 
 
 def take(spec: Spec, addresses: Sequence[str], name: str) -> bool:
-    """Notes that the machine of this member is to go.
+    """Records that the machine of this member is released for replacement.
 
     Returns:
-        Whether that is new; not where the same was noted before, which counts anew from now on.
+        Whether the record is new; False if it existed, whose lease then starts again.
 
     Raises:
-        NodeError: that of another one is about to go.
+        NodeError: the machine of another member is released.
     """
     held = lease.find(spec, addresses, KEY)
     again = held is not None and held.value.get("member") == name
@@ -52,7 +52,7 @@ def take(spec: Spec, addresses: Sequence[str], name: str) -> bool:
 
 
 def give_back(spec: Spec, addresses: Sequence[str], name: str) -> None:
-    """Takes the note back if it is of this member; if that fails, it lapses."""
+    """Removes the record if it is of this member; if that fails, it expires."""
     with contextlib.suppress(NodeError):
         held = lease.find(spec, addresses, KEY)
         if held is not None and held.value.get("member") == name:

@@ -1,4 +1,4 @@
-"""What is wrong with the whole cluster, as its members say."""
+"""Health of the whole cluster, as its members report it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def judge(
     """What is wrong with a cluster, one line each; pure.
 
     Args:
-        wanted: name -> address of the members that there should be.
+        wanted: name -> address of the desired members.
         alarms: (member ID, kind) of active alarms.
     """
     wrong = []

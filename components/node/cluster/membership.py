@@ -1,7 +1,7 @@
 """Changes of the member list: etcd's add, promote and remove.
 
-Etcd refuses a change while another one is under way, and an answer may be lost on the way. So a change is tried again
-while etcd says that it is too early, and counts as made when etcd says that it was.
+Etcd refuses a change while another one is in progress, and an answer can be lost. So a change is retried while etcd
+says that it is too early, and counts as done when etcd says that it was done before.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _NOT_YET = (
     "no leader",
 )
 
-# What etcd says when an earlier try has made the change and its answer was lost. What etcd says of a learner that is
-# behind begins in the same words.
+# Etcd's errors when an earlier try made the change and its answer was lost. Etcd's error for a learner that is behind
+# begins with the same words.
 _DONE = {
     "add": "peer urls already exists",
     "promote": "can only promote a learner",
@@ -83,7 +83,7 @@ def _change(
     seconds: float = _RETRY_SECONDS,
     meanwhile: Callable[[], None] = lambda: None,
 ) -> None:
-    """Has etcdctl change the member list, again and again while etcd says that it is too early.
+    """Changes the member list with etcdctl; retries while etcd says that it is too early.
 
     Raises:
         FullError: another learner is in the way.

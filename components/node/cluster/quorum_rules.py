@@ -1,6 +1,6 @@
-"""Which voters may stop, leave or be removed, and which one may lead: pure rules over what the voters said.
+"""Which voters may stop, leave or be removed, and which one may lead: pure rules over the statuses of the voters.
 
-Nothing in here asks a member or changes it, so all of it is tested without one.
+Nothing here asks or changes a member, so tests need no machine.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from ..shared.errors import NodeError
 
 @dataclass(frozen=True)
 class Voter:
-    """A voting member, and what speaks against counting on it now."""
+    """A voting member, and why it cannot be counted on now."""
 
     name: str
     trouble: str = ""
-    """Empty: it is ready, in step with the leader, and has no alarm."""
+    """Empty: it is ready, has caught up with the leader, and has no alarm."""
 
 
 def quorum_of(voters: int) -> int:
-    """The size of a majority of so many voters."""
+    """The size of a majority of this many voters."""
     return voters // 2 + 1
 
 
 def refuse_stop(member: str, voters: Sequence[Voter]) -> None:
-    """Refuses to stop this member unless all others are healthy and carry the quorum without it.
+    """Refuses to stop this member unless all others are healthy and form a quorum without it.
 
-    A cluster of one may be restarted: it has no other member, and serves nobody meanwhile.
+    A cluster of one member can be restarted; it serves no client meanwhile.
 
     Args:
         voters: all voters of the cluster, this one included or not.
 
     Raises:
-        NodeError: stopping it would cost the quorum or come too near to it; nothing was changed.
+        NodeError: stopping it would cost or endanger the quorum; nothing was changed.
     """
     others = [voter for voter in voters if voter.name != member]
     if not others:
@@ -55,12 +55,12 @@ def refuse_stop(member: str, voters: Sequence[Voter]) -> None:
 
 
 def refuse_drain(name: str, voters: Sequence[Voter]) -> None:
-    """Refuses to have the machine of a voter removed unless all others are healthy.
+    """Refuses to release the machine of a voter unless all others are healthy.
 
     If that voter is not healthy itself, a majority of healthy others is enough.
 
     Raises:
-        NodeError: it has to stay; nothing was changed.
+        NodeError: it must stay; nothing was changed.
     """
     others = [voter for voter in voters if voter.name != name]
     sick = [voter for voter in others if voter.trouble]
@@ -83,10 +83,10 @@ _SICK = (
 
 
 def remedy(said: str, otherwise: str = _SICK) -> str:
-    """What to do about what members said.
+    """The remedy for what members reported.
 
     Args:
-        otherwise: what to do when it is nothing special.
+        otherwise: the remedy if nothing special is known.
     """
     if "NOSPACE" in said:
         return (
@@ -168,7 +168,7 @@ def refuse_leaving(entry: Member, staying: Sequence[str], voters: Sequence[Voter
         )
 
 
-# Statuses are read one after another while the cluster works; so close together they are equally up to date.
+# Statuses are read one after another while the cluster works. Indexes this close count as equal.
 _CLOSE = 100
 
 
@@ -183,12 +183,12 @@ def heir(leader: str, voters: Sequence[Voter], statuses: Mapping[str, Status]) -
     return next((name for name in able if statuses[name].applied_index >= best - _CLOSE), None)
 
 
-# A voter this many entries behind the leader is not counted on; a busy cluster is some tens apart at any moment.
+# A voter this many entries behind the leader is not counted on. In a busy cluster, members differ by some tens.
 _LAG = 5000
 
 
 def trouble_of(status: Status | None, leader: Status | None) -> str:
-    """What a member's status says against it; empty when nothing does."""
+    """Why a member's status disqualifies it; empty if it does not."""
     if status is None:
         return "no status"
     if status.errors:

@@ -2,7 +2,7 @@
 
 A machine records the list of members when an update reaches it. A new member may join before that. If the update ends
 there and is undone, no machine that stays knows of the new member, and the new member does not know which one was to
-leave for it. Without this record neither could be removed: it could be somebody else's.
+leave for it. Without this record neither could be removed: it could belong to someone else.
 
 `addresses` are those of members that read through the quorum.
 """

@@ -24,10 +24,11 @@ _LOOKED_AT = 4 << 20
 
 
 def attach(spec: Spec, known: Identity | None) -> Identity | None:
-    """Mounts the disk at the data directory; returns the identity that it brought along, else `known`.
+    """Mounts the disk at the data directory; returns the identity that is stored on it, else `known`.
 
     Raises:
-        NodeError: the disk does not appear, or holds what is not this member's; nothing on it has been changed.
+        NodeError: the disk does not appear, or holds something other than this member's data; nothing on it was
+            changed.
     """
     phase("mount the data disk")
     device = _wait_for(Path(spec.data_device))
@@ -56,7 +57,7 @@ def attach(spec: Spec, known: Identity | None) -> Identity | None:
 
 
 def own(place: Path, uid: int, gid: int) -> None:
-    """Gives what is on the disk to etcd's user of this machine, whose number may be another than on the last one."""
+    """Changes the owner of the content to etcd's user, whose numeric ID can differ between machines."""
     data = place / "member"
     if not data.exists() or data.stat().st_uid == uid:
         return
@@ -86,7 +87,7 @@ def _escaped(part: str) -> str:
 
 
 def _wait_for(path: Path) -> Path:
-    """The device itself; a cloud's disk may come a little later than its machine."""
+    """The device itself; a cloud's disk may appear later than its machine."""
     for left in until(_APPEAR_SECONDS, every=0.5):
         if path.exists():
             break
@@ -157,7 +158,7 @@ def _format(spec: Spec, device: Path) -> None:
 
 
 def _inspect(spec: Spec, device: Path) -> None:
-    """Refuses a disk with somebody else's data, looked at where nobody else sees it.
+    """Refuses a disk with other data. It is mounted privately for this check.
 
     Raises:
         NodeError: it holds them.
