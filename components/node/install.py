@@ -28,7 +28,7 @@ exit 1
 
 
 def install(archive: zipfile.ZipFile, text: str, home: Path, wrapper: Path, name: str) -> None:
-    """Writes what is missing or damaged: a power cut may have emptied some files, or the bytecode beside them.
+    """Writes what is missing or damaged: a power cut may have emptied some files, or their bytecode.
 
     It keeps the previous program, and any that is younger than ten minutes (another run may be unpacking it).
 

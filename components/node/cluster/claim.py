@@ -30,7 +30,7 @@ _RENEWAL_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds the claim."""
+    """The holder of the claim."""
 
     operator: Operator
     since: str
@@ -57,7 +57,7 @@ class Claim:
         """Claims the cluster if the certificates of a running member are about to change.
 
         Raises:
-            NodeError: somebody else holds it; nothing was written.
+            NodeError: another operator holds it; nothing was written.
         """
         if self._operator is None or not certificates.differ(bundle) or not systemd.show().runs:
             return
@@ -77,7 +77,7 @@ class Claim:
             addresses: members that read through the quorum.
 
         Raises:
-            NodeError: somebody else holds it; nothing was changed.
+            NodeError: another operator holds it; nothing was changed.
         """
         if self._operator is None or self._held or not addresses:
             return
@@ -107,7 +107,7 @@ class Claim:
         return self._operator is not None and holder.operator.id == self._operator.id
 
     def _take(self, addresses: Sequence[str]) -> Holder | None:
-        """Makes the claim; returns who holds it now, None when the database is too full for one."""
+        """Makes the claim; returns its present holder, None if the database is too full for one."""
         assert self._operator is not None  # noqa: S101  hold has seen to it
         value = {
             "operator": self._operator.id,
@@ -133,7 +133,7 @@ def _keep_alive(spec: Spec, lease_id: int) -> None:
 
 
 def holder_of(spec: Spec, addresses: Sequence[str]) -> Holder | None:
-    """Who holds the claim now, None when nobody does.
+    """The present holder of the claim; None if there is none.
 
     Args:
         addresses: members that read through the quorum.

@@ -67,7 +67,7 @@ def take(spec: Spec, addresses: Sequence[str], key: str, value: Mapping[str, str
         kind = FullError if _NO_SPACE in said else NodeError
         raise kind(f"etcd did not accept the key {key}: {said}; nothing was changed", "Run again.")
     lease = int(granted["ID"])
-    # If there is no such key, put it; all or nothing, whoever else tries at the same moment.
+    # If there is no such key, put it; atomically, even if others try at the same moment.
     transaction = f'create("{key}") = "0"\n\nput {key} \'{json.dumps(value)}\' --lease={lease:x}\n\n\n'
     _, done, _ = etcd.etcdctl(spec, addresses, ["txn"], stdin=transaction)
     if done.get("succeeded"):

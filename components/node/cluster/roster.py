@@ -61,7 +61,7 @@ def unknown(spec: Spec, addresses: Sequence[str], cluster: etcd.Membership, know
     """Recorded members that this machine does not know: name -> address; empty when it knows every entry of the list.
 
     Args:
-        known: name -> address of those that it knows beside the desired configuration.
+        known: name -> address of those that it knows in addition to the desired configuration.
 
     Raises:
         NodeError: the members do not answer.

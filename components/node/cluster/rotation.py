@@ -1,9 +1,9 @@
 """Replacing a CA: what must have reached every member before the next phase may begin on any.
 
-A CA is replaced in three updates: every member trusts the new one beside the old one; the new one issues every
-certificate; the old one is no longer trusted. Etcd reads certificates again for every connection, but trusted CAs only
-at start. So a member that was started before the first phase refuses a certificate of the new CA, and a client that
-trusts only the new CA refuses a member before the second phase.
+A CA is replaced in three updates: every member trusts both; the new one issues every certificate; the old one is no
+longer trusted. Etcd reads certificates again for every connection, but trusted CAs only at start. So a member that was
+started before the first phase refuses a certificate of the new CA, and a client that trusts only the new CA refuses a
+member before the second phase.
 
 There are two lists of CAs: of clients and servers, and of the members among each other. Each is replaced in this way,
 separately or in the same updates. A cluster with one CA for both gets a separate one for its peers in the same way.

@@ -178,8 +178,8 @@ def _inspect(spec: Spec, device: Path) -> None:
         here = getattr(mark, key)
         if here != wanted and not (mark.bare and not found):
             raise NodeError(
-                f"{spec.data_device} holds data of member {mark.member} of the cluster {mark.cluster} ({key} {here!r}, "
-                f"wanted {wanted!r}); they are untouched",
+                f"{spec.data_device} holds data of member {mark.member} of the cluster {mark.cluster} ({key} "
+                f"{here!r}, expected {wanted!r}); they are untouched",
                 f"Give {spec.member} its own disk; or, if these data are not needed, empty this one.",
             )
 

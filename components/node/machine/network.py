@@ -67,7 +67,7 @@ _CHOOSES_SOURCE = "SetMemberLocalAddr=true"
 
 
 class _ClosedError(Exception):
-    """A connection could not be made; the text says why, with {} for the machine at the other end."""
+    """A connection could not be made; the text says why, with {} for the other machine."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Here:
     ports: tuple[int, int]
     """Client port and peer port of each."""
     extra: tuple[str, ...] = ()
-    """Addresses that this machine's certificate has beside its own."""
+    """Additional addresses in this machine's certificate."""
 
     @property
     def address(self) -> str:
@@ -388,7 +388,7 @@ def serve(here: Here, sockets: Sequence[socket.socket]) -> None:
 
 
 def _read_question(line: socket.socket) -> tuple[str, str]:
-    """A question's word and who asks; both empty when it is none."""
+    """A question's word and the member that asks; both empty if it is not a question."""
     data = b""
     # Do not wait for anything that does not begin like a question (a TLS handshake).
     while len(data) < _LONGEST and not data.endswith(b"\n") and (_GREETING.startswith(data[: len(_GREETING)])):

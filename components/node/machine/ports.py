@@ -1,4 +1,4 @@
-"""Who listens on the ports that etcd needs."""
+"""The processes that listen on etcd's ports."""
 
 from __future__ import annotations
 

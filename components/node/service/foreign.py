@@ -1,4 +1,4 @@
-"""What somebody else has installed or set on this machine that is in the way of this member's etcd."""
+"""Software or settings of others on this machine that conflict with this member's etcd."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from . import systemd
 
 
 def check_unit() -> None:
-    """No unit of another etcd is installed."""
+    """No unit of another etcd must be installed."""
     unit = systemd.foreign_unit()
     if unit is not None:
         raise NodeError(
@@ -20,7 +20,7 @@ def check_unit() -> None:
 
 
 def check_ports(spec: Spec) -> None:
-    """No other program listens on the member's ports."""
+    """No other program must listen on the member's ports."""
     metrics = spec.metrics_url.rsplit(":", 1)[-1]
     needed = [spec.client_port, spec.peer_port, *([int(metrics)] if metrics.isdigit() else [])]
     for taken in ports.foreign_listeners(needed, [spec.address, "127.0.0.1"]):
@@ -32,7 +32,7 @@ def check_ports(spec: Spec) -> None:
 
 
 def check_settings() -> None:
-    """Etcd's environment sets nothing: etcd reads settings from it, and nothing here would know of them."""
+    """Etcd's environment must set nothing: etcd would read settings from it that this program does not know."""
     found = systemd.foreign_variables()
     if found:
         said = ", ".join(f"{name} ({where})" for name, where in found.items())

@@ -33,7 +33,7 @@ def join(spec: Spec, ours: Identity, look: Look) -> None:
     """
     peer_url = spec.peer_url(spec.address)
     witnesses = look.witnesses
-    # The member list anew, read through the quorum and not from one member's memory, because it is changed by it.
+    # Read the member list again, through the quorum and not from one member's memory, because it decides the change.
     cluster = etcd.member_list(spec, witnesses)
     noted = roster.noted(spec, witnesses)
     stale = _stale(spec, cluster, noted)
@@ -96,7 +96,7 @@ def _stale(spec: Spec, cluster: etcd.Membership, noted: Mapping[str, str]) -> li
 
 
 def _remove_other_learners(spec: Spec, witnesses: Sequence[str], cluster: etcd.Membership) -> None:
-    """Removes the learner that an interrupted run has left: etcd adds no other one beside it.
+    """Removes the learner that an interrupted run has left: etcd adds only one at a time.
 
     No quorum needs it. If it is still in the configuration, its own turn comes later in this update.
     """

@@ -1,6 +1,6 @@
 """What to do next with this member: a pure function from what is there to the smallest safe step.
 
-Nothing in here looks at the machine or changes it, so all of it is tested without one.
+Nothing here reads or changes the machine, so tests need none.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ..shared.errors import NodeError
 
 
 class Step(Enum):
-    """The steps of `converge`. Each leaves the cluster whole, and after each the member is looked at again."""
+    """The steps of `converge`. Each keeps the cluster healthy, and the member is examined again after each."""
 
     JOIN = "join the cluster"
     REJOIN = "move the old data aside and join"
@@ -27,7 +27,7 @@ class Step(Enum):
 
 @dataclass(frozen=True)
 class Situation:
-    """What is known of this member and of its cluster."""
+    """The known state of this member and its cluster."""
 
     member: str
     peer_url: str
@@ -44,9 +44,9 @@ class Situation:
     quorum: Membership | None
     """The member list, from a member that reads through the quorum; None when no member does."""
     silence: str = ""
-    """Why no member does: what the others said."""
+    """Why no member does: the errors of the others."""
     forgets: bool = False
-    """The data are known to be older than what the member has confirmed, and are to be given up."""
+    """The data are known to be older than what the member has confirmed, and must be discarded."""
 
     @property
     def mine(self) -> Member | None:

@@ -22,7 +22,7 @@ def restart(spec: Spec, look: Look) -> None:
     """Restarts this member. A start that fails is undone: the member gets the settings with which it ran before.
 
     Raises:
-        NodeError: the others do not tolerate it (nothing was restarted), or it does not come back in step.
+        NodeError: the others do not tolerate it (nothing was restarted), or it does not catch up again.
     """
     cluster = look.situation.quorum
     if cluster is None:
@@ -55,7 +55,7 @@ def restart(spec: Spec, look: Look) -> None:
     if look.ready:
         rollback.remember(spec, before)
     with rollback.undone(spec):
-        # The unit must be new before the stop, so that any later start is one of the new unit.
+        # Write the unit before the stop, so that any later start uses it.
         member.install_unit(spec)
         systemd.restart()
         systemd.wait_gone(before)
@@ -78,7 +78,7 @@ def _wait_in_step(spec: Spec, goal: int, others: set[str]) -> None:
         others: names of the voters that must be ready.
 
     Raises:
-        NodeError: it is not in step within a minute.
+        NodeError: it has not caught up within a minute.
     """
     phase("wait until it has caught up with the others")
     # A voter that the specification does not name has no address here.

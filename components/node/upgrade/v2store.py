@@ -1,4 +1,4 @@
-"""Is there anything of etcd's old API v2 in the data? Etcd 3.6 no longer has it, and ends when it meets it."""
+"""Whether the data contain etcd's old API v2 data. Etcd 3.6 does not support them, and exits if it finds any."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ _WITHOUT = (3, 6)
 _SECONDS = 60.0
 _CLEAN = "No custom content found"
 _FOUND = "custom"
-# While etcd writes, the end of its log may be half a record, and a segment may be put away: then once more.
+# While etcd writes, the log may end in half a record, and a segment may be removed: then retry.
 _TRIES_SECONDS = 10.0
 
 
 def applies(running: tuple[int, int], wanted: tuple[int, int]) -> bool:
-    """Whether a change between these minors needs a clean store."""
+    """Whether a change between these minors requires data without API v2."""
     return running < _WITHOUT <= wanted
 
 
 def refuse_dirty(spec: Spec, running: str) -> None:
-    """Refuses data that etcd 3.6 cannot carry on; asks the etcdutl of the release that wrote them.
+    """Refuses data that etcd 3.6 cannot use; asks the etcdutl of the release that wrote them.
 
-    The data are in use, and etcdutl renames what it takes for broken. So it gets a directory with links to them.
+    The data are in use, and etcdutl renames files that it considers broken. So it gets a directory with links to them.
 
     Args:
         running: the version that runs, 3.5.32 or later: etcdutl knows this check from then on.
 
     Raises:
-        NodeError: there is something of API v2, or nobody can tell; nothing was changed.
+        NodeError: there are API v2 data, or that is unknown; nothing was changed.
     """
     if not wal.exists(spec.data_directory):
         return

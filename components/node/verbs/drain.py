@@ -1,4 +1,4 @@
-"""drain: may the machine of another member go? Proves it, and takes the leadership from that member."""
+"""drain: checks that the machine of another member can be replaced, and moves leadership away from that member."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ..shared.say import phase, say
 
 
 def drain(name: str) -> None:
-    """Lets the machine of a member go, or refuses; changes nothing but who leads, and notes that it may go.
+    """Releases the machine of a member, or refuses; changes only the leader, and records the release.
 
     Args:
-        name: the member's name. A member that is not this one.
+        name: the member's name. It must not be this one.
 
     Raises:
-        NodeError: the cluster does not tolerate its loss now, or nobody here can tell.
+        NodeError: the cluster does not tolerate its loss now, or this machine cannot tell.
     """
     installed = files.read_json(paths.INSTALLED)
     if installed is None or installed.get("member") == name:

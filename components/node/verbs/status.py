@@ -1,4 +1,4 @@
-"""status: what a person on the machine wants to know."""
+"""status: the state of the member, for a person on the machine."""
 
 from __future__ import annotations
 
