@@ -1,4 +1,4 @@
-"""Whether the data contain etcd's old API v2 data. Etcd 3.6 does not support them, and exits if it finds any."""
+"""Whether the data directory holds data of etcd's old API v2. Etcd 3.6 exits if it finds any."""
 
 from __future__ import annotations
 
