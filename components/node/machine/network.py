@@ -548,7 +548,7 @@ class Doorbell:
 
     def close(self) -> None:
         """Frees the port."""
-        # Closing it would not wake the waiting thread.
+        # Closing the socket alone would not wake the waiting thread.
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
