@@ -4,14 +4,14 @@ Its parts in reading order; the index of each is its own docstring. A folder imp
 from one above it (docs/decisions/rooms.md).
 
     cli.py     the command line: which verb runs, and for how long at most
-    install.py how this program gets to the machine's disk, before any of it is there
+    install.py the first installation of this program on the machine's disk
     verbs/     what an operator or `pulumi up` asks for
     steps/     what `converge` does to this member, one step at a time
     upgrade/   what another version of etcd needs
-    cluster/   what the members agree on: gates, leadership, membership, claims, users, CAs
-    data/      whose data the machine holds, where, and copies of them
+    cluster/   the cluster as a whole: gates, leadership, membership, claims, users, CAs
+    data/      the data: owner, place and snapshots
     service/   etcd as a service: release, certificates, unit, start and stop
     machine/   the machine around etcd: account, clock, ports, network, firewall
-    protocol/  how etcd speaks and writes: API, certificates, log, versions
+    protocol/  etcd's interfaces and formats: API, certificates, log, versions
     shared/    what every folder uses: errors, progress, files, commands, paths, the specification
 """

@@ -1,6 +1,6 @@
 """The command line of etcd-node.
 
-Each verb loads only the modules that it needs: the start of Python is a part of every step's time.
+Each verb loads only the modules that it needs: Python's start time is part of every step.
 """
 # ruff: noqa: PLC0415
 
@@ -15,23 +15,23 @@ from .shared import lock, paths, say, spec
 from .shared.errors import NodeError
 
 _USAGE = """\
-etcd-node keeps this machine's member of an etcd cluster as external-etcd configures it.
+etcd-node manages this machine's member of an etcd cluster for external-etcd.
 
 For people:
   etcd-node status [--json]   the member, its cluster, certificates and data
-  etcd-node retire CLUSTER    take the member off this machine; its data are moved aside
+  etcd-node retire CLUSTER    remove the member from this machine; its data are moved aside
 
 For `pulumi up` (SPEC is the desired configuration as JSON; certificates and keys come on standard input):
   etcd-node prepare SPEC      check the machine and install; running members are not affected
   etcd-node bootstrap SPEC    start a cluster that has never existed
   etcd-node converge SPEC     bring the member to its desired configuration
   etcd-node health SPEC       examine the whole cluster
-  etcd-node drain MEMBER      prove that the cluster tolerates the loss of that member's machine, or refuse
+  etcd-node drain MEMBER      check that the cluster tolerates the loss of that member's machine, or fail
 
 For systemd:
   etcd-node answer MEMBERS    answer the other members on etcd's ports, before etcd runs
   etcd-node narrow            close the ports of etcd to members that have left the cluster
-  etcd-node watch-firewall    load the rules of who may reach etcd again when they were flushed
+  etcd-node watch-firewall    reload etcd's firewall rules when they were flushed
 """
 
 # Seconds that each verb may take once it has the machine's lock.
@@ -49,7 +49,8 @@ DEADLINES = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb; returns 0, or 1 with a sentence on stderr.
 
-    With `--answer` before the verb it returns `ANSWERED` instead of 0: the caller can then tell it from silence.
+    With `--answer` before the verb it returns `ANSWERED` instead of 0: the caller can then tell success from a lost
+    answer.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     marked = words[:1] == ["--answer"]
@@ -65,14 +66,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except OSError as error:
         print(
-            f"etcd-node: {say.current_member() or os.uname().nodename}: a file could not be read or written ({error}); "
-            f"it was at: {say.current_phase()}. Make room, or see to the disk (`df -h`, `dmesg`), then run again: it "
-            "goes on from here.",
+            f"etcd-node: {say.current_member() or os.uname().nodename}: a file could not be read or written "
+            f"({error}), in the phase: {say.current_phase()}. Free space or check the disk (`df -h`, `dmesg`), then "
+            f"run again: it resumes from here.",
             file=sys.stderr,
         )
         return 1
     except KeyboardInterrupt:
-        print("etcd-node: interrupted; run again, it goes on from here", file=sys.stderr)
+        print("etcd-node: interrupted; run again, it resumes from here", file=sys.stderr)
         return 1
     return paths.ANSWERED if marked else 0
 
@@ -100,7 +101,7 @@ def _run(verb: str, words: list[str]) -> None:
 
         watch()
         return
-    # `pulumi destroy` says besides whose stack goes.
+    # `pulumi destroy` also passes the operator of the stack.
     most = 2 if verb == "retire" else 1
     if not 1 <= len(words) <= most:
         raise NodeError(f"`etcd-node {verb}` takes one argument, not {len(words)}", "See `etcd-node help`.")
@@ -120,7 +121,7 @@ def _run(verb: str, words: list[str]) -> None:
         change(wanted, given)
 
 
-# Modules are loaded before the lock is waited for: its holder may be a `retire`, which removes the program.
+# Load modules before waiting for the lock: its holder may be a `retire`, which removes the program.
 
 
 def _leaving(verb: str) -> Callable[..., None]:
@@ -159,7 +160,7 @@ def _change(verb: str) -> Callable[[spec.Spec, str], None]:
 def _refuse_removed() -> None:
     if not Path(__file__).exists():
         raise NodeError(
-            "a `retire` that an earlier run had begun has ended just now, and took etcd-node away; nothing was changed",
+            "a `retire` of an earlier run has just ended and removed etcd-node; nothing was changed",
             "Run again.",
         )
 

@@ -1,6 +1,6 @@
-"""install: puts this program on the machine's disk, so that it is there after a power cut at any moment.
+"""install: puts this program on the machine's disk, safe against a power cut at any moment.
 
-It is run from the archive itself, before anything of the program is installed: it imports nothing of it.
+It runs from the archive, before the program is installed, so it imports nothing from it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import zipfile
 from pathlib import Path
 
 # Finds a Python that etcd-node can run with, whatever it is called, and runs it with the arguments; `NAME` is the
-# machine. A distribution may leave out parts of the standard library.
+# machine. Distributions can omit parts of the standard library.
 FIND_PYTHON = """\
 for p in python3 /usr/bin/python3.* /usr/local/bin/python3* /usr/libexec/platform-python; do
   if "$p" -I -c "import sys, bz2, json, ssl, zipfile; sys.exit(sys.version_info < (3, 9))" </dev/null >/dev/null 2>&1
@@ -28,14 +28,13 @@ exit 1
 
 
 def install(archive: zipfile.ZipFile, text: str, home: Path, wrapper: Path, name: str) -> None:
-    """Writes what is missing or damaged: a power cut may have emptied some files, or the bytecode beside them.
+    """Writes what is missing or damaged: a power cut may have emptied some files, or their bytecode.
 
-    It keeps the program that was in use before, and any that is younger than ten minutes (another run may just be
-    unpacking it).
+    It keeps the previous program, and any that is younger than ten minutes (another run may be unpacking it).
 
     Args:
         archive: the program.
-        text: the same as it came; a copy of it is kept, from which it can be repaired.
+        text: the archive as it was transferred; a copy is kept for repairs.
         home: directory of all programs.
         wrapper: the script that runs the one in use.
         name: of this program's directory in `home`.
@@ -44,7 +43,7 @@ def install(archive: zipfile.ZipFile, text: str, home: Path, wrapper: Path, name
     place, python = home / name, sys.executable
     script = "#!/bin/sh\n# etcd-node of external-etcd; try: etcd-node status\n"
     script += f'[ -x {python} ] && exec {python} -I {place} "$@"\n'
-    # That one is gone: the system was upgraded.
+    # That Python is gone: the system was upgraded.
     script += f'set -- {place} "$@"\n' + FIND_PYTHON.replace("NAME", "etcd-node: $(uname -n)")
     before = wrapper.read_text() if wrapper.exists() else ""
     contents = {place / each: archive.read(each) for each in archive.namelist()}
@@ -75,7 +74,7 @@ def _whole(cache: Path) -> bool:
 
 
 def _put(path: Path, data: bytes, mode: int) -> set[Path]:
-    """Writes a file if it is not as it should be, and to the disk before it gets its name; directories that differ."""
+    """Writes a file if it differs, synchronised to the disk before it gets its name."""
     try:
         if path.read_bytes() == data and path.stat().st_mode & 0o777 == mode:
             return set()

@@ -188,7 +188,11 @@ def test_overridden_double_replacement_still_replaces_one_machine_at_a_time(
     with probing_from(client, kept, tmp_path / "probe", planned=True):
         refused = kept.up(check=False, timeout=UP_SECONDS)
         assert refused.code != 0
-        said = re.search(r"was let go at \S+ and is not back yet; the machine of (\S+) stays as it is", refused.text)
+        said = re.search(
+            r"was released for replacement at \S+ and is not back yet; the machine of (\S+) stays as it "
+            "is",
+            refused.text,
+        )
         # The gate of etcd-1 asks etcd-2, whose machine may no longer answer by then.
         stays = "etcd-1" if said is None else said[1]
         (gone,) = {"etcd-1", "etcd-2"} - {stays}
@@ -217,7 +221,7 @@ def test_a_machine_is_not_replaced_while_another_member_is_down(kept: Stack, sta
         raise_generation(kept, slot, by=-1)
         down.run("systemctl start etcd")
     assert refused.code != 0
-    reason = f"the machine of {slot} is to go, but the other members do not carry the cluster without it"
+    reason = f"the machine of {slot} would go, but the cluster does not tolerate its loss"
     assert reason in refused.text
     assert f"{down.name.removeprefix('kept-')}: connection refused" in refused.text
     assert kept.outputs()["server_ids"] == ids
@@ -263,7 +267,7 @@ def test_a_terminated_machine_returns_with_its_own_volume(
         kept.pulumi("refresh", "--yes", "--skip-preview")
         refused = kept.up(check=False, timeout=UP_SECONDS)
         assert refused.code != 0
-        assert "and nothing on it says that this is data of etcd-3 of kept; it is untouched" in refused.text
+        assert "and nothing on it marks it as data of etcd-3 of kept; it is untouched" in refused.text
 
         machine = stacks.machine(kept, "etcd-3")
         machine.run(f"mkdir /mnt/volume && mount {DISK[stacks.kind]} /mnt/volume")

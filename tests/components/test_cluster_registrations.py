@@ -535,9 +535,9 @@ def test_an_invalid_header_is_refused_without_its_value() -> None:
 def test_warnings_of_prepare_are_shown_by_pulumi(monkeypatch: pytest.MonkeyPatch) -> None:
     logged: list[str] = []
     monkeypatch.setattr("pulumi.log.warn", lambda text, *_, **__: logged.append(text))
-    said = "warning: no time service runs here\nprepared at 2026-11-29T03:00:00Z"
+    said = "warning: no time service runs on this machine\nprepared at 2026-11-29T03:00:00Z"
     record(lambda: EtcdCluster("dev", {"members": machines(1)}), False, said={"dev-a-prepare": said})  # type: ignore[typeddict-item]
-    assert "a, when it was prepared: no time service runs here" in logged
+    assert "a, when it was prepared: no time service runs on this machine" in logged
     assert not [text for text in logged if "unpacked" in text]
 
 

@@ -215,7 +215,7 @@ def test_an_earlier_versions_cluster_gets_a_peer_ca_in_three_updates(
     theirs = files_for(found[0], [stack.outputs()["ca_cert"], stranger.certificate], stranger, ["peer"])
     said = refused(found[0], theirs, found)
     assert "are not accepted everywhere yet" in said
-    assert "list it in `peerAuthorities` beside the old one" in said
+    assert "list it in `peerAuthorities` next to the old one" in said
 
     def phase(title: str, restarted: int, *, open_to_clients: bool, **config: Any) -> None:
         begun = restarts(found)

@@ -47,7 +47,7 @@ def test_foreign_flags_and_environment_variables_are_named(machines: Machines, s
     failed = stack.up(check=False)
     assert failed.code != 0
     assert failed.text.count("etcd-1: is back") == failed.text.count("etcd-1: restarts for") > 0
-    assert "still runs with other than what is wanted (--log-level, --max-txn-ops)" in failed.text
+    assert "its running settings still differ from the desired ones (--log-level, --max-txn-ops)" in failed.text
     starts = "journalctl -u etcd -o cat | grep -c '^Started etcd'"
     assert found[0].run(starts, root=True).stdout.strip() == "2", "the bootstrap, and one restart"
 

@@ -68,7 +68,7 @@ def test_an_abandoned_learner_gives_way_and_joins_later_if_desired(founded: Foun
         _cut_off(stack, first, fourth)
         stack.config["machines"] = [machine_config(machine) for machine in (first, fifth, third)]
         probe.mark("interrupted; etcd-5 instead, pulumi up")
-        assert f"{fifth.name}: took the learner {fourth.name} out" in stack.up().text
+        assert f"{fifth.name}: removed the learner {fourth.name}" in stack.up().text
         assert_serves_all_members([first, fifth, third])
 
         stack.config["machines"] = [machine_config(machine) for machine in (first, fifth, third, second, fourth)]
@@ -78,7 +78,7 @@ def test_an_abandoned_learner_gives_way_and_joins_later_if_desired(founded: Foun
         probe.mark("interrupted; in another order, pulumi up")
         run = stack.up()
         probe.mark("done")
-    assert f"{fourth.name}: took the learner {second.name} out" in run.text
+    assert f"{fourth.name}: removed the learner {second.name}" in run.text
     assert f"{second.name}: is a voter" in run.text
     assert process_ids([first, third]) == before
     assert_serves_all_members(found)

@@ -37,7 +37,7 @@ def test_a_firewall_can_be_added_and_removed_without_restarts(
     with connected(stranger, found[1].address):
         run = stack.up(check=False)
     assert run.code != 0
-    assert f"{stranger.address} is connected to port 2379 of this machine and would be cut off" in run.text
+    assert f"{stranger.address} is connected to port 2379 of this machine and would be disconnected" in run.text
     assert 2379 in open_ports(stranger, found[1].address)
 
     with probing(stack, found, tmp_path, "A firewall on machines that exist"):

@@ -48,7 +48,7 @@ FAULTS = {
     "a link leads to a disk that is not mounted": Fault(
         "ln -s /mnt/disk/etcd /srv/link",
         "rm /srv/link",
-        ("/srv/link is a link to /mnt/disk/etcd, which is not there", "Mount the disk"),
+        ("/srv/link is a link to /mnt/disk/etcd, which does not exist", "Mount the disk"),
         "/srv/link",
     ),
     "a file system in memory": Fault(

@@ -139,7 +139,7 @@ def test_a_3_5_cluster_with_authentication_can_change_versions(
     etcdctl(found[0], "user", "add", "writer", "--no-password")
     before, kept = process_ids(found), dict(stack.config)
     stack.config |= {"users": [BACKUP, WRITER], "flags": {"max-txn-ops": "256"}}
-    assert "a user writer that this program did not make" in stack.up(check=False).text
+    assert "a user writer that this program did not create" in stack.up(check=False).text
     assert process_ids(found) == before
     stack.config = kept
 

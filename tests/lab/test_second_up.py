@@ -50,7 +50,7 @@ def test_a_state_without_the_clusters_ca_cannot_take_it_over(stacks: Stacks, fou
     # Destroying the mistaken stack removes nothing of the real one.
     text = mistaken.destroy().text
     for machine in found:
-        assert f"another stack looks after the member {machine.name} of test on this machine: left alone" in text
+        assert f"another stack manages the member {machine.name} of test on this machine: left alone" in text
     assert [machine.run("sha256sum /etc/etcd/pki/ca.crt", root=True).stdout for machine in found] == authorities
     assert process_ids(found) == before
     assert etcdctl(found[1], "get", "kept", "--print-value-only").strip() == "yes"

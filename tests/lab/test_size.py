@@ -30,7 +30,7 @@ def test_a_cluster_with_200_mib_grows_and_shrinks(
     # On one computer 200 MiB are copied instantly; with this limit the first joining member needs some 12 s.
     machines.lab.slow(found[1].name)
     run = _grow(stack, found, 1, 3, tmp_path)
-    assert f"{found[1].name}: waits until it has everything" in run.text
+    assert f"{found[1].name}: waits until it has all data" in run.text
     machines.lab.heal(found[1].name)
     for size in range(3, farthest, 2):
         _grow(stack, found, size, size + 2, tmp_path)

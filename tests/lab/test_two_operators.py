@@ -72,7 +72,7 @@ def test_one_of_two_operators_is_refused_and_old_claims_expire(
         claim = json.loads(etcdctl(found[2], "get", KEY, "--write-out=json"))["kvs"][0]
         left = json.loads(etcdctl(found[2], "lease", "timetolive", f"{claim['lease']:x}", "--write-out=json"))
         assert 0 < left["ttl"] <= 240
-        assert "is changing this cluster, or was cut off" in found[2].run("etcd-node status", root=True).stdout
+        assert "is changing this cluster, or was interrupted" in found[2].run("etcd-node status", root=True).stdout
         probe.mark("another one")
         files = _certificates(found)
         winner.config["flags"] = {"max-txn-ops": "2048"}
@@ -96,7 +96,7 @@ def test_one_of_two_operators_is_refused_and_old_claims_expire(
         run = winner.up(check=False)
         assert run.code != 0
         assert "a@b (operator 0123456789abcdef) since 2026-01-01T00:00:00Z" in run.text
-        assert "lapses by itself" in run.text
+        assert "expires by itself" in run.text
         leave_behind(10)
         assert any(not etcdctl(found[0], "get", KEY, "--print-value-only") for _ in every(0.5, seconds=60))
         probe.mark("lapsed")

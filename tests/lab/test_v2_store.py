@@ -41,7 +41,7 @@ def test_an_upgrade_with_api_v2_data_is_refused(machines: Machines, stacks: Stac
     with probing(stack, found, tmp_path, "An upgrade refused for API v2"):
         refused = stack.up(check=False)
     assert refused.code != 0
-    assert "hold something of API v2, which etcd 3.6.16 cannot read" in refused.text
+    assert "contain API v2 data, which etcd 3.6.16 cannot read" in refused.text
     assert "nothing was changed" in refused.text
     assert as_they_are(found) == before
 

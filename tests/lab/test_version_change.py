@@ -32,7 +32,7 @@ def test_versions_change_by_one_minor_only(machines: Machines, stacks: Stacks, t
             probe.mark("done")
         print(f"{title}: {run.seconds:.1f} s")
         assert ("restarts for a snapshot first" in run.text) == (version == "3.7.3")
-        assert ("the cluster was told to go back to 3.6" in run.text) == back
+        assert ("enabled the downgrade of the cluster to 3.6" in run.text) == back
         assert running_versions(found) == [version] * 3
         assert all(after != before[name] for name, after in process_ids(found).items())
         # Before 3.7 a member restarts twice, the first time to write a snapshot.

@@ -301,7 +301,7 @@ def _converge(cluster: Cluster, wanted: State, name: str) -> Iterator[None]:
         floor = _FLOORS.get(minor(here.version), 0)
         cluster.must(up <= 0 or patch(here.version) >= floor, "too old for the next minor")
         floor = _FLOORS.get(minor(fresh.version), 0)
-        cluster.must(up >= 0 or patch(fresh.version) >= floor, "no way forward again")
+        cluster.must(up >= 0 or patch(fresh.version) >= floor, "could not be upgraded again")
         here.up = False
         yield
         cluster.members[name] = here = replace(

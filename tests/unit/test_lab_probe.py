@@ -119,8 +119,8 @@ def test_each_new_step_of_an_update_is_recorded_once(tmp_path: Path) -> None:
         " +- pulumi:index:Stash c-change replaced (0.00s) [diff: ~input]",
         f" ~  {converge} updating (0s) [diff: ~create,stdin]",
         f" ~  {converge} updating (0s) [diff: ~create,stdin]; etcd-1: restarts for --quota-backend-bytes",
-        f" ~  {converge} updating (2s) [diff: ~create,stdin]; etcd-1: as wanted",
-        f" ~  {converge} updated (2s) [diff: ~create,stdin]; etcd-1: as wanted",
+        f" ~  {converge} updating (2s) [diff: ~create,stdin]; etcd-1: up to date",
+        f" ~  {converge} updated (2s) [diff: ~create,stdin]; etcd-1: up to date",
         " +  command:remote:Command c-etcd-4-converge creating (1s) etcd-4: joined as a learner",
         "    etcd-1: not a command",
     ]
@@ -132,7 +132,7 @@ def test_each_new_step_of_an_update_is_recorded_once(tmp_path: Path) -> None:
         time.sleep(0.02)
     assert [(step.member, step.text) for step in probe.records.steps] == [
         ("etcd-1", "restarts for --quota-backend-bytes"),
-        ("etcd-1", "as wanted"),
+        ("etcd-1", "up to date"),
         ("etcd-4", "joined as a learner"),
     ]
 

@@ -28,7 +28,7 @@ def test_a_full_disk_is_reported_with_a_remedy(
     assert cli.main(["converge", "{}"]) == 1
     said = capsys.readouterr().err
     assert "No space left on device" in said
-    assert "it was at: write a file. Make room" in said
+    assert "in the phase: write a file. Free space" in said
 
 
 def test_etcds_own_authentication_error_names_the_required_user(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,7 +51,7 @@ def test_a_verb_of_an_ended_run_does_not_start(
             os.close(writer)
             say.refuse_abandoned()
             os.close(reader)
-            with pytest.raises(NodeError, match="the run that began this has ended"):
+            with pytest.raises(NodeError, match="the run that started this has ended"):
                 say.refuse_abandoned()
         finally:
             os.dup2(kept, 1)
@@ -68,7 +68,7 @@ def test_a_verb_that_waited_for_a_retire_reports_it(monkeypatch: pytest.MonkeyPa
         assert callable(cli._leaving(verb))
     cli._refuse_removed()
     monkeypatch.setattr(cli, "__file__", str(tmp_path / "cli.py"))
-    with pytest.raises(NodeError, match=r"a `retire` that an earlier run had begun .* Run again"):
+    with pytest.raises(NodeError, match=r"a `retire` of an earlier run .* Run again"):
         cli._refuse_removed()
 
 

@@ -295,6 +295,6 @@ def test_an_abandoned_learner_leaves_before_another_member_joins() -> None:
 def test_a_blocking_learner_is_named_with_a_remedy() -> None:
     quorum_rules.refuse_another_learner("etcd-4", THREE)
     members = Membership(77, (a_member(1), a_member(11, learner=True)))
-    with pytest.raises(NodeError, match=r"etcd-4 cannot join: etcd-11 \(ID b\) is a learner already") as caught:
+    with pytest.raises(NodeError, match=r"etcd-4 cannot join: etcd-11 \(ID b\) is already a learner") as caught:
         quorum_rules.refuse_another_learner("etcd-4", members)
     assert "etcdctl member remove b" in caught.value.remedy

@@ -98,11 +98,13 @@ def test_the_first_rules_refuse_to_interrupt_connected_clients(
     firewall.install(a_wanted(ONE, TWO))
     firewall.remove()
     using.append("10.99.8.1")
-    with pytest.raises(NodeError, match=r"10\.99\.8\.1 is connected to port 2379 of this machine and would be cut off"):
+    with pytest.raises(
+        NodeError, match=r"10\.99\.8\.1 is connected to port 2379 of this machine and would be disconnected"
+    ):
         firewall.install(a_wanted(ONE, TWO))
     assert not machine.file.exists()
     peers.append(using.pop())
-    with pytest.raises(NodeError, match=r"10\.99\.8\.1 is connected to port 2380 .* no member's address"):
+    with pytest.raises(NodeError, match=r"10\.99\.8\.1 is connected to port 2380 .* not the address of a member"):
         firewall.install(a_wanted(ONE, TWO))
     assert not machine.file.exists()
     using.append(peers.pop())

@@ -64,7 +64,7 @@ def test_etcdctl_repeats_a_request_that_the_gateway_refused(
 
 def test_a_verbs_deadline_is_not_a_gateway_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """The deadline is raised only once; treated as an error of the gateway it would be lost."""
-    asked = _etcd(monkeypatch, lambda _: OverdueError("converge was not done within 600 s", "Run again."))
+    asked = _etcd(monkeypatch, lambda _: OverdueError("converge did not end within 600 s", "Run again."))
     with pytest.raises(OverdueError):
         etcd.etcdctl(a_spec(), ["10.99.0.12"], ["member", "list"])
     assert asked == ["10.99.0.12/v3/cluster/member/list"]

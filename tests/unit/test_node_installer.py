@@ -41,7 +41,7 @@ class _Installed:
         """The number of characters that arrive."""
         done = self.received(bundle.program()[:arrives], before)
         assert done.returncode == 0, done.stderr
-        assert "etcd-node keeps this machine's member" in done.stdout
+        assert "etcd-node manages this machine's member" in done.stdout
 
 
 def test_the_installer_is_repeatable_and_runs_its_program(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_the_installer_is_repeatable_and_runs_its_program(tmp_path: Path) -> Non
     programs.write_text(programs.read_text().replace(sys.executable, str(tmp_path / "gone")))
     done = subprocess.run([str(programs), "help"], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
-    assert "etcd-node keeps this machine's member" in done.stdout
+    assert "etcd-node manages this machine's member" in done.stdout
 
 
 @pytest.mark.parametrize("arrives", [None, 1000, 0], ids=["whole", "in part", "not"])

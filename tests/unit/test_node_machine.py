@@ -133,7 +133,7 @@ def test_a_lock_on_a_removed_file_guards_nothing(tmp_path: Path, monkeypatch: py
 
 
 def test_a_deadline_names_the_phase() -> None:
-    with pytest.raises(NodeError, match=r"converge was not done within 0 s; it was at: wait for the sun"):  # noqa: SIM117
+    with pytest.raises(NodeError, match=r"converge did not end within 0 s; its phase was: wait for the sun"):  # noqa: SIM117
         with say.deadline("converge", 0.05):
             say.phase("wait for the sun")
             list(say.until(5))

@@ -37,7 +37,7 @@ def test_a_world_readable_file_is_accepted(file: Path) -> None:
 
 @pytest.mark.parametrize(
     ("mode", "folder", "said"),
-    [(0o640, 0o755, r"crl\.pem does not let it"), (0o644, 0o700, r"revoked does not let it")],
+    [(0o640, 0o755, r"crl\.pem does not allow it"), (0o644, 0o700, r"revoked does not allow it")],
 )
 def test_an_unreadable_file_is_refused_with_the_cause(file: Path, mode: int, folder: int, said: str) -> None:
     file.chmod(mode)
@@ -55,5 +55,5 @@ def test_a_file_of_etcds_group_is_accepted(file: Path, monkeypatch: pytest.Monke
 def test_a_missing_file_is_refused(file: Path) -> None:
     with pytest.raises(NodeError, match="cannot be opened"):
         account.check_readable([f"{file}.old"])
-    with pytest.raises(NodeError, match="is no file"):
+    with pytest.raises(NodeError, match="is not a file"):
         account.check_readable([str(file.parent)])

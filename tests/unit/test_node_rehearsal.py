@@ -56,13 +56,13 @@ def test_a_directory_that_cannot_be_mounted_is_named() -> None:
     text = _words(Outcome("exit-code", 226, "", [f"x.service: {why}"]))
     assert "/home/etcd: No such file" in text
     assert "unit-root" not in text
-    assert "let the data directory lead to another place" in text
+    assert "let the data directory lead to a place that it can use" in text
 
 
 @pytest.mark.parametrize(
     ("outcome", "says"),
     [
-        (Outcome("signal", 4, "", []), "ended by signal 4 on this machine. Does the processor fit the release"),
+        (Outcome("signal", 4, "", []), "ended by signal 4 on this machine. Does the release support the processor"),
         (Outcome("exit-code", 1, "error while loading shared libraries\n", []), "fails .*shared libraries"),
         (Outcome("timeout", 0, "", ["Job timed out."]), r"cannot run etcd's unit on this machine \(timeout: Job timed"),
         (Outcome("", 0, "", ["A dependency job failed."]), "dependency job failed.*others have added"),

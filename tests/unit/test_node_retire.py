@@ -99,7 +99,7 @@ def test_a_stack_retires_only_its_own_member(
     assert taken_away == taken
     if not taken:
         said = capsys.readouterr().err
-        assert "another stack looks after the member etcd-1 of dev on this machine: left alone" in said
+        assert "another stack manages the member etcd-1 of dev on this machine: left alone" in said
         assert "etcd-node retire dev" in said
 
 

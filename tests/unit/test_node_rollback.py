@@ -61,7 +61,7 @@ def test_a_member_returns_to_its_old_etcd_if_the_new_one_ends(machine: list[str]
 
 
 def test_failed_settings_are_rolled_back_like_versions(machine: list[str]) -> None:
-    with pytest.raises(NodeError, match="new settings did not start, and this member runs with the settings that"):
+    with pytest.raises(NodeError, match="new settings did not start, and this member runs with its previous settings"):
         _restart(a_spec(release=_release("3.5.35"), flags={"--name": "etcd-1", "--a": "new"}), _fails)
     assert machine == ["stop", "install 3.5.35", "start", "ready"]
 

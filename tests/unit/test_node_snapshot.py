@@ -94,7 +94,7 @@ def test_each_change_takes_a_snapshot_and_removes_the_oldest(tmp_path: Path, fak
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"write": CONTENT}, "no snapshot with a checksum"),
+        ({"write": CONTENT}, "not a snapshot with a checksum"),
         ({"write": CONTENT + b"0" * 32}, "SHA-256 does not match"),
         ({"revision": 999}, "ends at revision 999, and the member had 1000"),
     ],

@@ -57,7 +57,7 @@ def test_a_specification_that_lacks_a_key_is_refused_with_the_key(key: str) -> N
         ({"data_directory": "/var/lib/a b"}, "absolute path"),
         ({"quota_bytes": True}, "whole number"),
         ({"client_port": 0}, "whole number"),
-        ({"flags": {"--initial-cluster-state": "new"}}, "bootstrapped or joined"),
+        ({"flags": {"--initial-cluster-state": "new"}}, "flags that bootstrap or join"),
         ({"flags": {"name": "x"}}, "written --like-this"),
         ({"flags": {"--name": "a\nExecStart=/bin/sh"}}, "control characters"),
         ({"release": {"version": "3.6", "mirror": "https://x", "sha256": {}}}, "like 3.6.16"),

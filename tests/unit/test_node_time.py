@@ -69,7 +69,7 @@ def test_an_unsynchronised_time_service_is_refused_by_name(clock: Clock, active:
 
 def test_no_time_service_is_a_warning(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     time_service.check(0)
-    assert "warning: no time service runs here" in capsys.readouterr().err
+    assert "warning: no time service runs on this machine" in capsys.readouterr().err
 
 
 def test_the_real_kernel_can_be_asked() -> None:

@@ -192,13 +192,13 @@ def test_a_foreign_user_of_the_same_name_is_refused(
 ) -> None:
     there = Etcd()
     there.users["x"] = set()
-    with pytest.raises(NodeError, match="a user x that this program did not make") as caught:
+    with pytest.raises(NodeError, match="a user x that this program did not create") as caught:
         _settle(there, {"x": User("/a/", "read")}, monkeypatch)
     assert "etcdctl user delete x" in caught.value.remedy
     assert there.told == []
     # Also before any restart, if a member can be asked; a user of the program is not foreign.
     wanted = {"users": {"x": {"prefix": "/a/", "permission": "read"}}}
-    with pytest.raises(NodeError, match="a user x that this program did not make"):
+    with pytest.raises(NodeError, match="a user x that this program did not create"):
         users.refuse_taken(a_spec(**wanted), ["10.99.0.11"])
     users.refuse_taken(a_spec(**wanted), [])
     there.roles[OWN_KEYS + "x"] = {}

@@ -27,7 +27,7 @@ A_VERSION = st.builds("3.{}.{}".format, st.integers(4, 8), st.integers(0, 40))
         ("3.5.35", {"etcd-1": "3.6.16"}, ""),
         ("3.5.35", {"etcd-1": "3.5.35", "etcd-2": "3.6.16"}, ""),
         ("3.6.16", {"etcd-1": "3.7.3"}, ""),
-        ("3.5.31", {"etcd-1": "3.6.16"}, "no way forward again: that takes at least 3.5.32"),
+        ("3.5.31", {"etcd-1": "3.6.16"}, "could not be upgraded again: that needs at least 3.5.32"),
         ("3.6.10", {"etcd-1": "3.7.3"}, "at least 3.6.11"),
         ("3.5.35", {"etcd-1": "3.7.3"}, "goes back to 3.6 and no further"),
         ("3.5.35", {"etcd-1": "3.6.16", "etcd-2": "3.7.3"}, "etcd-2 runs etcd 3.7.3"),

@@ -1,13 +1,13 @@
-"""What the members agree on, and what this program keeps in etcd itself.
+"""The cluster as a whole, and what this program stores in etcd itself.
 
-quorum_rules.py  who may stop, leave or lead, by rules alone
+quorum_rules.py  which voters may stop, leave or lead: pure rules
 gate.py          ask every voter, and wait until a rule allows the step
 leadership.py    hand it over before a member stops or leaves
-membership.py    add, promote and remove, tried until etcd takes it
+membership.py    add, promote and remove, retried until etcd accepts it
 health.py        what is wrong with the whole cluster
-lease.py         a key that one holder has, for a time
+lease.py         a key with one holder, for a limited time
 claim.py         one operator at a time changes the cluster
-disruption.py    one machine at a time may go
+disruption.py    one machine at a time is released for replacement
 roster.py        which members are this program's
 rotation.py      replace a CA in phases
 users.py         etcd's authentication: users, roles, keys

@@ -1,7 +1,7 @@
 """One operator at a time changes a cluster, whichever machines their runs are at.
 
 The claim is a key in the cluster itself, so every operator that can change the cluster can see it. It is bound to a
-lease, so what an interrupted run has left lapses by itself. The lock of a machine (`lock`) keeps two verbs apart, for
+lease, so what an interrupted run has left expires by itself. The lock of a machine (`lock`) keeps two verbs apart, for
 minutes; the claim keeps two operators apart, for a whole update.
 """
 
@@ -22,14 +22,15 @@ from . import lease
 
 KEY = "external-etcd/operator"
 LEASE_SECONDS = 240
-"""Longer than a verb that changes the cluster usually may take: who claims at its beginning holds it until its end.
-What takes longer (a snapshot of much data) is bridged by renewals meanwhile."""
+"""Longer than the usual time limit of a verb that changes the cluster, so one claim lasts for the whole verb. Longer
+steps (a snapshot of much data) renew it.
+"""
 _RENEWAL_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds the claim."""
+    """The holder of the claim."""
 
     operator: Operator
     since: str
@@ -44,7 +45,7 @@ class Claim:
     """The claim of this operator on the cluster that the specification names.
 
     Args:
-        operator: whose run this is; None: nobody who could be told apart, so nothing is claimed.
+        operator: whose run this is; None: unknown, so nothing is claimed.
     """
 
     def __init__(self, spec: Spec, operator: Operator | None) -> None:
@@ -53,30 +54,30 @@ class Claim:
         self._held = False
 
     def before_writing(self, bundle: Bundle) -> None:
-        """Claims the cluster if other certificates than those that are there are about to reach a living member.
+        """Claims the cluster if the certificates of a running member are about to change.
 
         Raises:
-            NodeError: somebody else holds it; nothing was written.
+            NodeError: another operator holds it; nothing was written.
         """
         if self._operator is None or not certificates.differ(bundle) or not systemd.show().runs:
             return
         try:
             answering, _ = etcd.with_quorum(self._spec, self._spec.members)
         except NodeError:
-            return  # what is there is no certificate that anybody could ask with: it has to be replaced
+            return  # the installed certificate is unusable for requests, so it must be replaced
         self.hold([address for address, _ in answering])
 
     def hold(self, addresses: Sequence[str]) -> None:
         """Claims the cluster for this operator, or renews the claim; once per verb is enough.
 
-        Without a quorum there is nothing to claim: no step that restarts or changes membership is taken without one.
-        The same holds when the database is full: etcd takes no key, and the members' health forbids every such step.
+        Without a quorum nothing is claimed: no step restarts a member or changes membership without one. The same holds
+        if the database is full: etcd accepts no key, and the alarm forbids every such step.
 
         Args:
             addresses: members that read through the quorum.
 
         Raises:
-            NodeError: somebody else holds it; nothing was changed.
+            NodeError: another operator holds it; nothing was changed.
         """
         if self._operator is None or self._held or not addresses:
             return
@@ -87,8 +88,8 @@ class Claim:
         if holder is not None and not self._is_mine(holder):
             raise NodeError(
                 f"another operator is changing this cluster: {holder}; nothing was changed",
-                "Wait until that run has ended, then run again. What a run that was cut off has left lapses by "
-                f"itself: {_time_left(self._spec, addresses, holder)}.",
+                "Wait until that run has ended, then run again. The claim of an interrupted run expires by itself: "
+                f"{_time_left(self._spec, addresses, holder)}.",
             )
         self._held = True
         if holder is not None:
@@ -106,7 +107,7 @@ class Claim:
         return self._operator is not None and holder.operator.id == self._operator.id
 
     def _take(self, addresses: Sequence[str]) -> Holder | None:
-        """Makes the claim; returns who holds it now, None when the database is too full for one."""
+        """Makes the claim; returns its present holder, None if the database is too full for one."""
         assert self._operator is not None  # noqa: S101  hold has seen to it
         value = {
             "operator": self._operator.id,
@@ -132,7 +133,7 @@ def _keep_alive(spec: Spec, lease_id: int) -> None:
 
 
 def holder_of(spec: Spec, addresses: Sequence[str]) -> Holder | None:
-    """Who holds the claim now, None when nobody does.
+    """The present holder of the claim; None if there is none.
 
     Args:
         addresses: members that read through the quorum.
@@ -154,6 +155,6 @@ def _holder(held: lease.Held) -> Holder:
 
 def _time_left(spec: Spec, addresses: Sequence[str], holder: Holder) -> str:
     if not holder.lease:
-        return f"this one does not, as it has no lease (`etcdctl del {KEY}`)"
+        return f"this one does not, because it has no lease (`etcdctl del {KEY}`)"
     left = lease.seconds_left(spec, addresses, holder.lease, LEASE_SECONDS)
-    return f"this one in {left} s, if that run does no more until then"
+    return f"this one in {left} s, if that run does nothing until then"

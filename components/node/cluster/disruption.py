@@ -1,8 +1,8 @@
-"""One planned disruption at a time: the machine that may go is recorded in the cluster.
+"""One planned disruption at a time: the machine that is released for replacement is recorded in the cluster.
 
-A member that is asked judges by what is healthy now. Two that are asked at the same moment would each count on the
-other's machine, and the two machines together are one too many. So a machine that may go is recorded, until its member
-is back or the lease ends: by then the other members see that it is not healthy.
+A member that is asked judges by current health. Two members that are asked at the same moment would each count on the
+other's machine, and the loss of both could cost the quorum. So a released machine is recorded until its member is back
+or the lease expires. By then the other members see that it is unhealthy.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ LEASE_SECONDS = 300
 
 
 def take(spec: Spec, addresses: Sequence[str], name: str) -> bool:
-    """Notes that the machine of this member is to go.
+    """Records that the machine of this member is released for replacement.
 
     Returns:
-        Whether that is new; not where the same was noted before, which counts anew from now on.
+        Whether the record is new; False if it existed, whose lease then starts again.
 
     Raises:
-        NodeError: that of another one is about to go.
+        NodeError: the machine of another member is released.
     """
     held = lease.find(spec, addresses, KEY)
     again = held is not None and held.value.get("member") == name
@@ -39,19 +39,20 @@ def take(spec: Spec, addresses: Sequence[str], name: str) -> bool:
     if held.value.get("member") == name:
         return True
     other = held.value.get("member", "another member")
-    lapses = f"does not lapse by itself, as it has no lease (`etcdctl del {KEY}`)"
+    lapses = f"does not expire by itself, because it has no lease (`etcdctl del {KEY}`)"
     if held.lease:
-        lapses = f"lapses by itself in {lease.seconds_left(spec, addresses, held.lease, LEASE_SECONDS)} s"
+        lapses = f"expires by itself in {lease.seconds_left(spec, addresses, held.lease, LEASE_SECONDS)} s"
     raise NodeError(
-        f"the machine of {other} was let go at {held.value.get('since', 'an unknown time')} and is not back yet; the "
+        f"the machine of {other} was released for replacement at {held.value.get('since', 'an unknown time')} and is "
+        f"not back yet; the "
         f"machine of {name} stays as it is",
-        f"One machine at a time: put the generation of {name} back and run `pulumi up`, and raise it again when "
-        f"{other} is back. If {other} was not replaced after all: this {lapses}.",
+        f"Replace one machine at a time: restore the generation of {name}, run `pulumi up`, and raise it again when "
+        f"{other} is back. If {other} was not replaced after all: this record {lapses}.",
     )
 
 
 def give_back(spec: Spec, addresses: Sequence[str], name: str) -> None:
-    """Takes the note back if it is of this member; if that fails, it lapses."""
+    """Removes the record if it is of this member; if that fails, it expires."""
     with contextlib.suppress(NodeError):
         held = lease.find(spec, addresses, KEY)
         if held is not None and held.value.get("member") == name:

@@ -21,7 +21,7 @@ Rule = Callable[[Sequence[Voter]], None]
 """Raises NodeError when these voters do not allow the step."""
 
 Poll = tuple[list[Voter], dict[str, etcd.Status]]
-"""Every voter with what speaks against it, and by name the statuses of the members that gave one."""
+"""Every voter with its trouble, and the statuses of the members that gave one, by name."""
 
 
 def wait(spec: Spec, cluster: etcd.Membership, rule: Rule, seconds: float = _GATE_SECONDS) -> Poll:
@@ -33,7 +33,7 @@ def wait(spec: Spec, cluster: etcd.Membership, rule: Rule, seconds: float = _GAT
         spec: the members that can be asked, with their addresses.
 
     Raises:
-        NodeError: they do not allow it; names the member that is in the way.
+        NodeError: they do not allow it; names the member that prevents it.
     """
     refusal: NodeError | None = None
     for left in until(seconds, every=0.2):

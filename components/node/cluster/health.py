@@ -1,4 +1,4 @@
-"""What is wrong with the whole cluster, as its members say."""
+"""Health of the whole cluster, as its members report it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def judge(
     """What is wrong with a cluster, one line each; pure.
 
     Args:
-        wanted: name -> address of the members that there should be.
+        wanted: name -> address of the desired members.
         alarms: (member ID, kind) of active alarms.
     """
     wrong = []
@@ -56,7 +56,7 @@ def judge(
     for entry in cluster.members:
         name = entry.name or f"an unstarted member at {', '.join(entry.peer_urls)}"
         if entry.name not in wanted:
-            wrong.append(f"{name} (ID {entry.id:x}) is in the cluster, but not one of its members here")
+            wrong.append(f"{name} (ID {entry.id:x}) is in the cluster, but not in this configuration")
         elif entry.learner:
             wrong.append(f"{name}: still a learner")
     wrong += [f"{name}: not in the cluster" for name in wanted if name not in names.values()]

@@ -1,6 +1,6 @@
 """Leadership goes to another voter before its member stops or leaves: then the cluster serves without a pause.
 
-A leader that only stops leaves the others to an election, of one election timeout or more.
+If a leader just stops, the others need an election, which takes one election timeout or more.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from ..shared.spec import Spec
 from . import gate, quorum_rules
 from .gate import Poll, Rule
 
-# Healthy voters follow a new leader within milliseconds; one that cannot be asked costs five seconds per look.
+# Healthy voters follow a new leader within milliseconds; one that does not answer costs five seconds per poll.
 _FOLLOW_SECONDS = 20.0
 
 
 def hand_over(spec: Spec, leader: str, cluster: etcd.Membership, polled: Poll, rule: Rule, *, untouched: str) -> Poll:
     """Moves leadership from one member to another voter, and waits until the others follow the new leader.
 
-    Each of them was healthy while the old leader connected them. Whether they reach each other shows only now. Where
-    they do not, leadership goes back.
+    Each of them was healthy with the old leader. Only now it shows whether they reach each other. If they do not,
+    leadership returns.
 
     Args:
         spec: the members that can be asked, with their addresses; the leader must be one of them.
@@ -31,7 +31,7 @@ def hand_over(spec: Spec, leader: str, cluster: etcd.Membership, polled: Poll, r
         polled: the voters that may lead next, as `gate.poll` or `gate.wait` returned them, and their statuses; the
             leader's status must be there.
         rule: the rule of the step for which leadership has to go.
-        untouched: what has not happened when this fails, for the message, such as "nothing was restarted".
+        untouched: what did not happen if this fails, for the message, such as "nothing was restarted".
 
     Returns:
         All voters and statuses under the new leader.

@@ -1,7 +1,7 @@
-"""A key of etcd that one holder has at a time, and that lapses by itself.
+"""A key of etcd that has one holder at a time, and that expires by itself.
 
-It is bound to a lease, so what an interrupted run has left is gone after a while. `addresses` are those of
-members that read through the quorum.
+It is bound to a lease, so the key of an interrupted run disappears after a while. `addresses` are those of members that
+read through the quorum.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ _NO_SPACE = "database space exceeded"
 
 
 class FullError(NodeError):
-    """The database is full: etcd takes no key."""
+    """The database is full: etcd accepts no key."""
 
 
 @dataclass(frozen=True)
 class Held:
-    """A key that somebody has."""
+    """A key with a holder."""
 
     value: Mapping[str, Any]
-    """What they have written; empty when nobody understands it."""
+    """What the holder has written; empty if it cannot be parsed."""
     lease: int
-    """ID of the lease; 0: none, so it does not lapse."""
+    """ID of the lease; 0: none, so the key does not expire."""
 
 
 def find(spec: Spec, addresses: Sequence[str], key: str) -> Held | None:
-    """Who has the key now, None when nobody has.
+    """The present holder of the key; None if there is none.
 
     Raises:
         NodeError: they do not answer.
@@ -53,10 +53,10 @@ def find(spec: Spec, addresses: Sequence[str], key: str) -> Held | None:
 
 
 def take(spec: Spec, addresses: Sequence[str], key: str, value: Mapping[str, str], seconds: int) -> Held:
-    """Takes the key if nobody has it; returns who has it now.
+    """Takes the key if it is free; returns the present holder.
 
     Args:
-        seconds: after which it lapses.
+        seconds: lifetime of the lease.
 
     Raises:
         FullError: the database is full.
@@ -65,20 +65,20 @@ def take(spec: Spec, addresses: Sequence[str], key: str, value: Mapping[str, str
     code, granted, said = etcd.etcdctl(spec, addresses, ["lease", "grant", str(seconds)], check=False)
     if code != 0:
         kind = FullError if _NO_SPACE in said else NodeError
-        raise kind(f"etcd takes no key {key}: {said}; nothing was changed", "Run again.")
+        raise kind(f"etcd did not accept the key {key}: {said}; nothing was changed", "Run again.")
     lease = int(granted["ID"])
-    # If there is no such key, put it; all or nothing, whoever else tries at the same moment.
+    # If there is no such key, put it; atomically, even if others try at the same moment.
     transaction = f'create("{key}") = "0"\n\nput {key} \'{json.dumps(value)}\' --lease={lease:x}\n\n\n'
     _, done, _ = etcd.etcdctl(spec, addresses, ["txn"], stdin=transaction)
     if done.get("succeeded"):
         return Held(value, lease)
     give_back(spec, addresses, lease)
-    # Whoever was faster may be done by now.
+    # The faster one may have finished by now.
     return find(spec, addresses, key) or take(spec, addresses, key, value, seconds)
 
 
 def renew(spec: Spec, addresses: Sequence[str], lease: int) -> bool:
-    """Lets a key last as long again from now on; returns whether it was still there.
+    """Renews a lease; returns whether it still existed.
 
     Raises:
         NodeError: etcd refuses, or does not answer.
@@ -98,14 +98,14 @@ def seconds_left(spec: Spec, addresses: Sequence[str], lease: int, otherwise: in
     """How many seconds a lease has left.
 
     Args:
-        otherwise: what to say when they do not.
+        otherwise: text if the members do not answer.
     """
     _, found, _ = etcd.etcdctl(spec, addresses, ["lease", "timetolive", f"{lease:x}"], check=False)
     return max(int((found or {}).get("ttl", otherwise)), 0)
 
 
 def text(encoded: str) -> str:
-    """What etcdctl prints in base64; empty when it is no text."""
+    """What etcdctl prints in base64; empty if it is not text."""
     try:
         return base64.b64decode(encoded).decode()
     except (binascii.Error, UnicodeDecodeError):

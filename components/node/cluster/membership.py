@@ -1,7 +1,7 @@
 """Changes of the member list: etcd's add, promote and remove.
 
-Etcd refuses a change while another one is under way, and an answer may be lost on the way. So a change is tried again
-while etcd says that it is too early, and counts as made when etcd says that it was.
+Etcd refuses a change while another one is in progress, and an answer can be lost. So a change is retried while etcd
+says that it is too early, and counts as done when etcd says that it was done before.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ..shared.say import phase, refuse_abandoned, say, until
 from ..shared.spec import Spec
 
 _RETRY_SECONDS = 60.0
-WAITS_FOR_DATA = "waits until it has everything that the leader has"
+WAITS_FOR_DATA = "waits until it has all data of the leader"
 """Progress of a learner that is behind."""
 
 # What etcd says while it is too early: there is another learner, a member has just been started, or the learner is
@@ -31,8 +31,8 @@ _NOT_YET = (
     "no leader",
 )
 
-# What etcd says when an earlier try has made the change and its answer was lost. What etcd says of a learner that is
-# behind begins in the same words.
+# Etcd's errors when an earlier try made the change and its answer was lost. Etcd's error for a learner that is behind
+# begins with the same words.
 _DONE = {
     "add": "peer urls already exists",
     "promote": "can only promote a learner",
@@ -63,7 +63,7 @@ def promote(
         spec,
         addresses,
         ["promote", f"{member_id:x}"],
-        "promote it when it is in step",
+        "promote it when it has caught up",
         seconds=seconds,
         meanwhile=meanwhile,
     )
@@ -83,7 +83,7 @@ def _change(
     seconds: float = _RETRY_SECONDS,
     meanwhile: Callable[[], None] = lambda: None,
 ) -> None:
-    """Has etcdctl change the member list, again and again while etcd says that it is too early.
+    """Changes the member list with etcdctl; retries while etcd says that it is too early.
 
     Raises:
         FullError: another learner is in the way.
@@ -107,5 +107,5 @@ def _change(
     kind = FullError if _FULL in said.lower() else NodeError
     raise kind(
         f"etcd did not {doing}: {said}",
-        "Look at the other members (`etcd-node status`), then run again: it goes on from here.",
+        "Look at the other members (`etcd-node status`), then run again: it resumes from here.",
     )

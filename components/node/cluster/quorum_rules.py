@@ -1,6 +1,6 @@
-"""Which voters may stop, leave or be removed, and which one may lead: pure rules over what the voters said.
+"""Which voters may stop, leave or be removed, and which one may lead: pure rules over the statuses of the voters.
 
-Nothing in here asks a member or changes it, so all of it is tested without one.
+Nothing here asks or changes a member, so tests need no machine.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from ..shared.errors import NodeError
 
 @dataclass(frozen=True)
 class Voter:
-    """A voting member, and what speaks against counting on it now."""
+    """A voting member, and why it cannot be counted on now."""
 
     name: str
     trouble: str = ""
-    """Empty: it is ready, in step with the leader, and has no alarm."""
+    """Empty: it is ready, has caught up with the leader, and has no alarm."""
 
 
 def quorum_of(voters: int) -> int:
-    """The size of a majority of so many voters."""
+    """The size of a majority of this many voters."""
     return voters // 2 + 1
 
 
 def refuse_stop(member: str, voters: Sequence[Voter]) -> None:
-    """Refuses to stop this member unless all others are healthy and carry the quorum without it.
+    """Refuses to stop this member unless all others are healthy and form a quorum without it.
 
-    A cluster of one may be restarted: it has no other member, and serves nobody meanwhile.
+    A cluster of one member can be restarted; it serves no client meanwhile.
 
     Args:
         voters: all voters of the cluster, this one included or not.
 
     Raises:
-        NodeError: stopping it would cost the quorum or come too near to it; nothing was changed.
+        NodeError: stopping it would cost or endanger the quorum; nothing was changed.
     """
     others = [voter for voter in voters if voter.name != member]
     if not others:
@@ -50,26 +50,25 @@ def refuse_stop(member: str, voters: Sequence[Voter]) -> None:
     if len(others) < quorum_of(len(others) + 1):
         raise NodeError(
             f"a restart is needed, but {len(others) + 1} voters have no quorum without it; nothing was restarted",
-            "Undo the change that needs the restart, let the cluster grow to 3 members, then make it again.",
+            "Undo the change that needs the restart, grow the cluster to 3 members, then make the change again.",
         )
 
 
 def refuse_drain(name: str, voters: Sequence[Voter]) -> None:
-    """Refuses to have the machine of a voter removed unless all others are healthy.
+    """Refuses to release the machine of a voter unless all others are healthy.
 
     If that voter is not healthy itself, a majority of healthy others is enough.
 
     Raises:
-        NodeError: it has to stay; nothing was changed.
+        NodeError: it must stay; nothing was changed.
     """
     others = [voter for voter in voters if voter.name != name]
     sick = [voter for voter in others if voter.trouble]
     dead = any(voter.name == name and voter.trouble for voter in voters)
     if len(others) - len(sick) < quorum_of(len(voters)) or (sick and not dead):
-        said = "; ".join(f"{voter.name}: {voter.trouble}" for voter in sick) or "there are too few of them"
+        said = "; ".join(f"{voter.name}: {voter.trouble}" for voter in sick) or "there are too few other members"
         raise NodeError(
-            f"the machine of {name} is to go, but the other members do not carry the cluster without it ({said}); it "
-            "stays as it is",
+            f"the machine of {name} would go, but the cluster does not tolerate its loss ({said}); it stays as it is",
             f"{remedy(said)} Then run again.",
         )
 
@@ -78,32 +77,32 @@ STRANGER = "it is not one of this stack's members"
 """The trouble of a voter that the specification does not name."""
 
 _SICK = (
-    "Bring it back (`etcd-node status` and `journalctl -u etcd` on that machine); if its disk or its machine is "
-    "another one, say so by its `identity`."
+    "Bring it back (`etcd-node status` and `journalctl -u etcd` on that machine); if its disk or its machine was "
+    "replaced, change its `identity`."
 )
 
 
 def remedy(said: str, otherwise: str = _SICK) -> str:
-    """What to do about what members said.
+    """The remedy for what members reported.
 
     Args:
-        otherwise: what to do when it is nothing special.
+        otherwise: the remedy if nothing special is known.
     """
     if "NOSPACE" in said:
         return (
             "Make room: `etcdctl compact`, then `etcdctl defrag` on each member, then `etcdctl alarm disarm` "
-            '(docs/operations.md, "The database is full (alarm NOSPACE)", has the lines). A larger quota is a change '
-            "of a setting like any other: it comes after that."
+            '(docs/operations.md, "The database is full (alarm NOSPACE)", has '
+            "the commands). Raise the quota only after that: it is a setting like any other."
         )
     if "CORRUPT" in said:
         return (
-            "The data of the member that the alarm names (`etcdctl alarm list`) are not those of the others, and etcd "
-            "serves nobody until that member is gone: docs/operations.md says how "
+            "The data of the member that the alarm names (`etcdctl alarm list`) differ from those of the others, and "
+            "etcd serves no client until that member is removed: see docs/operations.md "
             '("Data corruption (alarm CORRUPT)").'
         )
     if STRANGER in said:
         return (
-            "Somebody else has added it, and here nobody knows its machine: while all others are healthy, take it out "
+            "This stack did not add it and does not know its machine: while all others are healthy, remove it "
             "(`etcdctl member remove` and its ID, as root on a member)."
         )
     return otherwise
@@ -140,9 +139,11 @@ def refuse_another_learner(member: str, cluster: Membership) -> None:
     if entry is not None:
         name = entry.name or f"an unstarted member at {', '.join(entry.peer_urls)}"
         raise NodeError(
-            f"{member} cannot join: {name} (ID {entry.id:x}) is a learner already, and etcd takes in one after another",
-            "If that one is to come, bring it back (`etcd-node status` on its machine). If not, take it out, as root "
-            f"on a member: `etcdctl member remove {entry.id:x}` (its options: the output `etcdctl`). Then run again.",
+            f"{member} cannot join: {name} (ID {entry.id:x}) is already a learner, and etcd accepts one learner at a "
+            "time",
+            "If that learner is to stay, bring it back (`etcd-node status` on its machine). If not, remove it, as "
+            f"root on a member: `etcdctl member remove {entry.id:x}` (for its options see the output `etcdctl`). Then "
+            "run again.",
         )
 
 
@@ -167,7 +168,7 @@ def refuse_leaving(entry: Member, staying: Sequence[str], voters: Sequence[Voter
         )
 
 
-# Statuses are read one after another while the cluster works; so close together they are equally up to date.
+# Statuses are read one after another while the cluster works. Indexes this close count as equal.
 _CLOSE = 100
 
 
@@ -182,12 +183,12 @@ def heir(leader: str, voters: Sequence[Voter], statuses: Mapping[str, Status]) -
     return next((name for name in able if statuses[name].applied_index >= best - _CLOSE), None)
 
 
-# A voter this many entries behind the leader is not counted on; a busy cluster is some tens apart at any moment.
+# A voter this many entries behind the leader is not counted on. In a busy cluster, members differ by some tens.
 _LAG = 5000
 
 
 def trouble_of(status: Status | None, leader: Status | None) -> str:
-    """What a member's status says against it; empty when nothing does."""
+    """Why a member's status disqualifies it; empty if it does not."""
     if status is None:
         return "no status"
     if status.errors:

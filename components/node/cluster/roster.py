@@ -2,7 +2,7 @@
 
 A machine records the list of members when an update reaches it. A new member may join before that. If the update ends
 there and is undone, no machine that stays knows of the new member, and the new member does not know which one was to
-leave for it. Without this record neither could be removed: it could be somebody else's.
+leave for it. Without this record neither could be removed: it could belong to someone else.
 
 `addresses` are those of members that read through the quorum.
 """
@@ -61,7 +61,7 @@ def unknown(spec: Spec, addresses: Sequence[str], cluster: etcd.Membership, know
     """Recorded members that this machine does not know: name -> address; empty when it knows every entry of the list.
 
     Args:
-        known: name -> address of those that it knows beside the desired configuration.
+        known: name -> address of those that it knows in addition to the desired configuration.
 
     Raises:
         NodeError: the members do not answer.

@@ -1,14 +1,14 @@
 """Replacing a CA: what must have reached every member before the next phase may begin on any.
 
-A CA is replaced in three updates: every member trusts the new one beside the old one; the new one issues every
-certificate; the old one is trusted no more. Etcd reads certificates anew for every connection, but the CAs that it
-trusts only when it starts. So a member that was started before the first phase refuses a certificate of the new CA,
-and a client that trusts only the new CA refuses a member before the second phase.
+A CA is replaced in three updates: every member trusts both; the new one issues every certificate; the old one is no
+longer trusted. Etcd reads certificates again for every connection, but trusted CAs only at start. So a member that was
+started before the first phase refuses a certificate of the new CA, and a client that trusts only the new CA refuses a
+member before the second phase.
 
-There are two lists of CAs: of clients and servers, and of the members among each other. Each is replaced like this, by
-itself or in the same updates. A cluster that has one CA for both gets another one for its peers in the same way.
+There are two lists of CAs: of clients and servers, and of the members among each other. Each is replaced in this way,
+separately or in the same updates. A cluster with one CA for both gets a separate one for its peers in the same way.
 
-Nothing here is remembered: the members are asked, with the new certificates, before these are installed.
+Nothing is stored: the members are asked, with the new certificates, before these are installed.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ _SILENCE_SECONDS = 5.0
 
 
 def refuse_too_early(spec: Spec, bundle: Bundle) -> None:
-    """Refuses certificates that a member would refuse, and to trust less than what members present.
+    """Refuses certificates that a member would reject, and CA lists that lack the CA of a presented certificate.
 
     Raises:
-        NodeError: a member is not there yet, or cannot be asked; nothing was changed.
+        NodeError: a member has not got that far, or does not answer; nothing was changed.
     """
     here = certificates.installed()
     changed = [use for use in _USES if _differs(use, here, bundle)]
@@ -67,8 +67,9 @@ def refuse_too_early(spec: Spec, bundle: Bundle) -> None:
         for use in changed:
             if not _verifies(place, use.pair, bundle.files[use.file]):
                 raise NodeError(
-                    f"whoever trusts the CAs in {use.file} would refuse {use.pair}.crt; nothing was changed",
-                    "Run `pulumi up` again; both come from there. Two CAs with the same subject need a subject "
+                    f"the CAs in {use.file} do not verify {use.pair}.crt, so others would refuse it; nothing was "
+                    f"changed",
+                    "Run `pulumi up` again; it provides both. Two CAs with the same subject need a subject "
                     "key identifier each.",
                 )
         known = "server.crt" in here
@@ -83,7 +84,7 @@ def _differs(use: _Use, here: Mapping[str, str], bundle: Bundle) -> bool:
 
 
 def _nobodys_business(use: _Use, here: Mapping[str, str], bundle: Bundle, place: Path) -> bool:
-    """Whether it is a renewal, or one more CA to trust: nobody refuses that."""
+    """Whether this is a renewal, or adds a trusted CA: no member rejects that."""
     trusted, before = (set(x509.fingerprints(files.get(use.file, ""))) for files in (bundle.files, here))
     if not before <= trusted:
         return False
@@ -97,12 +98,12 @@ def runs_with_other_cas(pid: int) -> bool:
 
 
 def _answers(spec: Spec, place: Path, *, patient: bool) -> Mapping[str, _Answer]:
-    """Member -> whether, on both ports, it takes the new certificates and presents one that the new CAs vouch for.
+    """Member -> whether, on both ports, it accepts the new certificates and presents one that the new CAs verify.
 
     Args:
         spec: the members; this one is asked too when it runs.
         place: where the new certificates are.
-        patient: ask again for a little while when one is silent, as when it has just been restarted.
+        patient: retry for a short time if a member is silent, for example just after its restart.
     """
 
     def ask(address: str) -> bool:
@@ -129,20 +130,20 @@ def _refuse(spec: Spec, asked: Sequence[_Use], answers: Mapping[str, _Answer], *
     if refused := said(etcd.RefusedError):
         raise NodeError(
             f"certificates of {issuer} are not accepted everywhere yet ({refused}); nothing was changed",
-            f"Let every member trust it first: list it in {listed} beside the old one, leave {issues} as it was, "
-            f"and run `pulumi up`; change {issues} after that.",
+            f"Every member must trust it first: list it in {listed} next to the old one, keep {issues}, and run "
+            f"`pulumi up`. Change {issues} after that.",
         )
     if unknown := said(etcd.AlienError):
         raise NodeError(
-            f"a CA that is to be trusted no more is still in use ({unknown}); nothing was changed",
-            f"Give every member a certificate of another one first: list both in {listed}, set {issues} to the one "
-            "that stays, and run `pulumi up`; take the old one off the list after that.",
+            f"a CA that would no longer be trusted is still in use ({unknown}); nothing was changed",
+            f"Give every member a certificate of another CA first: list both in {listed}, set {issues} to the one "
+            f"that stays, and run `pulumi up`. Remove the old one from the list after that.",
         )
     silent = said(etcd.SilentError)
     if must_answer and silent:
         raise NodeError(
-            f"the CA is replaced only while every member can be asked ({silent}); nothing was changed",
-            f"Set {listed} and {issues} back to what they were, bring it back with `pulumi up`, then go on.",
+            f"the CA can be replaced only while every member answers ({silent}); nothing was changed",
+            f"Restore {listed} and {issues}, bring that member back with `pulumi up`, then continue.",
         )
 
 
@@ -155,9 +156,9 @@ def _issuer(place: Path, pair: str, authorities: str) -> str | None:
 
 
 def _verifies(place: Path, pair: str, authorities: str) -> bool:
-    """Whether a client that trusts these CAs takes this certificate, whatever the time is.
+    """Whether a client that trusts these CAs accepts this certificate, regardless of the time.
 
-    Python verifies a certificate in a handshake only; this one is held in memory, with oneself.
+    Python verifies certificates only in a handshake, so this does one in memory.
     """
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

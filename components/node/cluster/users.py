@@ -1,8 +1,8 @@
-"""users: etcd's own authentication as the configuration has it: who is root, and who has which keys.
+"""Etcd's authentication as configured: which users are root, and which keys the others can access.
 
-A client is the user whose name is the common name of its certificate. What is ours carries our name: a user is this
-program's when a role `external-etcd/<user>` exists, and authentication is when a key of etcd says so. All others are
-left alone. Each step can be done again: a run that was killed anywhere is completed by the next.
+A client is the user whose name is the common name of its certificate. Names mark what belongs to this program: a user
+does if a role `external-etcd/<user>` exists, and authentication if a key of etcd says so. All others are left alone.
+Each step can be repeated: the next run completes an interrupted one.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from ..shared.spec import Spec, User
 from .lease import text
 
 MARK = "external-etcd/authentication"
-"""A key of etcd that is there while this program has authentication on, or turns it on or off."""
+"""A key of etcd that exists while this program has authentication on, or is turning it on or off."""
 ROLES = "external-etcd/"
-"""Begins the names of this program's roles."""
+"""Prefix of the names of this program's roles."""
 ROOTS = ("root", "kube-apiserver-etcd-client", "kube-etcd-healthcheck-client")
-"""Who may do everything: etcd does not turn authentication on without `root`; API servers, and this program."""
+"""Users with full access: `root`, which etcd requires for authentication; API servers; and this program."""
 
 _KINDS = ("read", "write", "readwrite")  # in the order of etcd's numbers
 
@@ -29,15 +29,15 @@ Permission = tuple[str, str, str]
 
 
 def settle(spec: Spec, addresses: Sequence[str]) -> None:
-    """Turns authentication on with the users that are wanted, or off if it was this program that turned it on.
+    """Turns authentication on with the desired users, or off if this program turned it on.
 
-    To be called when all members are healthy and run the same version.
+    Call it when all members are healthy and run the same version.
 
     Args:
         spec: the cluster; `users` is None without authentication.
 
     Raises:
-        NodeError: they do not answer, or a user of that name is somebody else's.
+        NodeError: they do not answer, or a user of that name does not belong to this program.
     """
     _, found, _ = etcd.etcdctl(spec, addresses, ["get", MARK])
     marked = bool((found or {}).get("kvs"))
@@ -75,14 +75,14 @@ def settle(spec: Spec, addresses: Sequence[str]) -> None:
 
 
 def refuse_taken(spec: Spec, addresses: Sequence[str]) -> None:
-    """Refuses users that are somebody else's before anything is restarted for the edit that wants them.
+    """Refuses users that do not belong to this program, before any restart for the edit that adds them.
 
     Args:
-        spec: the cluster, with the users that are wanted.
+        spec: the cluster, with the desired users.
         addresses: members that reach the quorum.
 
     Raises:
-        NodeError: there is one; or nobody answers.
+        NodeError: there is such a user, or no member answers.
     """
     if spec.users and addresses:
         users, _, ours = _there(spec, addresses)
@@ -102,18 +102,18 @@ def _told(spec: Spec, addresses: Sequence[str], *words: str) -> Mapping[str, Any
 
 
 def refuse_others(wanted: Mapping[str, User], users: Sequence[str], ours: set[str]) -> None:
-    """Raises NodeError when a user that is wanted exists already and this program did not make it."""
+    """Raises NodeError if a desired user exists that this program did not create."""
     taken = [name for name in wanted if name in users and name not in ours]
     if taken:
         raise NodeError(
-            f"etcd has a user {taken[0]} that this program did not make; its users and roles were not changed",
+            f"etcd has a user {taken[0]} that this program did not create; its users and roles were not changed",
             f"Give the user in the configuration another name, or remove the other one: `etcdctl user delete "
             f"{taken[0]}`. Then run again.",
         )
 
 
 def removed(name: str, users: Sequence[str]) -> Iterator[list[str]]:
-    """What to tell etcdctl to remove a user of ours; the role goes last, because it says whose the user is."""
+    """Words for etcdctl that remove a user of this program. The role is removed last, because it marks the user."""
     if name in users:
         yield ["user", "delete", name]
     yield ["role", "delete", ROLES + name]
@@ -122,7 +122,7 @@ def removed(name: str, users: Sequence[str]) -> Iterator[list[str]]:
 def changed(
     name: str, user: User, permissions: Sequence[Permission] | None, roles: Sequence[str] | None
 ) -> Iterator[list[str]]:
-    """What to tell etcdctl to make a user of ours what is wanted; what it has before and after, it has all the time.
+    """Words for etcdctl that change a user to its desired form. What it has before and after, it keeps meanwhile.
 
     Args:
         permissions: what its role may do now; None: there is no such role.

@@ -1,6 +1,6 @@
-"""What a machine holds for its member: whose data, where, and copies of them.
+"""The data that a machine holds for its member: owner, place and snapshots.
 
-identity.py   which member of which cluster, and what was made here
+identity.py   which member of which cluster, and what was created here
 directory.py  the data directory: its place, its room, its owner
 disk.py       a disk of its own for it
 snapshot.py   a verified copy before the version changes

@@ -1,4 +1,4 @@
-"""The data directory: that it is where data outlive a reboot, that it has room, and whose data are in it.
+"""Checks of the data directory: it survives a reboot, has room, and holds this member's data or none.
 
 Data are moved aside, never deleted.
 """
@@ -23,7 +23,7 @@ _IN_MEMORY = ("tmpfs", "ramfs")
 
 
 def check_disk(spec: Spec) -> None:
-    """The data directory has room. A member that holds data already is never refused for what it has filled itself."""
+    """The data directory must have room. A member that already has data is never refused for the space that it uses."""
     if wal.exists(spec.data_directory):
         return
     place = Path(spec.data_directory)
@@ -32,36 +32,37 @@ def check_disk(spec: Spec) -> None:
     usage = shutil.disk_usage(place)
     if usage.free < _LEAST_FREE:
         raise NodeError(
-            f"{spec.data_directory} has {size(usage.free)} free; a new member needs {size(_LEAST_FREE)} at least",
+            f"{spec.data_directory} has {size(usage.free)} free; a new member needs at least {size(_LEAST_FREE)}",
             "Make room on that file system, or put the data directory on another.",
         )
-    # Log and snapshots come on top of the database, but few use even half of a quota: only what cannot be is refused.
+    # Log and snapshots come on top of the database, but few use even half of a quota. So only the impossible is
+    # refused.
     if usage.total < spec.quota_bytes:
         raise NodeError(
-            f"the quota is {size(spec.quota_bytes)}, and the file system of {spec.data_directory} has "
-            f"{size(usage.total)} in all",
+            f"the quota is {size(spec.quota_bytes)}, and the file system of {spec.data_directory} has only "
+            f"{size(usage.total)}",
             "Lower the quota or use a larger disk.",
         )
 
 
 def check_place(spec: Spec) -> None:
-    """The data directory is where data outlive a reboot and a `retire`. What a link points to is what counts.
+    """The data directory must survive a reboot and a `retire`. The target of a link counts.
 
     Raises:
-        NodeError: it is not, or that cannot be seen now because what it points to is not there.
+        NodeError: it does not, or its target is missing.
     """
     place = Path(spec.data_directory)
     _refuse_dangling(place)
-    # Members whose data are there already are not stopped for it.
+    # Members that already have data are not refused.
     if wal.exists(spec.data_directory):
         return
     real = Path(os.path.realpath(place))
     for own in (paths.RELEASES, paths.PKI.parent, paths.STATE, paths.PROGRAM, paths.RUN):
         if own in (real, *real.parents) or real in own.parents:
             raise NodeError(
-                f"{place} leads to {real}, which is not apart from {own}: what this program has made there is removed "
-                "by `pulumi destroy`",
-                "Let it lead to a directory that is for etcd's data alone.",
+                f"{place} leads to {real}, which overlaps with {own}: `pulumi destroy` removes what this program "
+                f"created there",
+                "It must lead to a directory that holds only etcd's data.",
             )
     kind = file_system_of(mount_of(place))
     if kind in _IN_MEMORY:
@@ -76,32 +77,32 @@ def _refuse_dangling(place: Path) -> None:
     for path in [*reversed(place.parents), place]:
         if path.is_symlink() and not path.exists():
             raise NodeError(
-                f"{path} is a link to {os.path.realpath(path)}, which is not there",
-                "Mount the disk that holds it, or make that directory, then run again. If that disk is lost, mount a "
+                f"{path} is a link to {os.path.realpath(path)}, which does not exist",
+                "Mount the disk that holds it, or create that directory, then run again. If that disk is lost, mount a "
                 "new one in its place.",
             )
 
 
 def file_system_of(mount: str) -> str:
-    """Type of the file system that is mounted at a mount point, such as `ext4`; empty when nobody says."""
+    """Type of the file system that is mounted at a mount point, such as `ext4`; empty if unknown."""
     kind = ""
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         before, _, after = line.partition(" - ")
-        # Blanks in paths are \040. What was mounted there last is what is seen.
+        # Blanks in paths are \040. The last mount hides the others.
         if before.split()[4].encode().decode("unicode_escape") == mount:
             kind = after.split()[0]
     return kind
 
 
 def check_mount(spec: Spec, known: str, *, begun: bool) -> None:
-    """The data directory is on the file system where it has been before; a disk not mounted is not lost.
+    """The data directory must be on the same file system as before: a disk that is not mounted is not lost.
 
     Args:
-        known: the mount point below which the data were; empty when nobody knows.
+        known: the mount point below which the data were; empty if unknown.
         begun: a member has had data here.
 
     Raises:
-        NodeError: it is on another one. Where the data have been moved to another one, they are found there.
+        NodeError: it is on another one, without this member's data (moved data are accepted).
     """
     place = Path(spec.data_directory)
     _refuse_dangling(place)
@@ -111,19 +112,19 @@ def check_mount(spec: Spec, known: str, *, begun: bool) -> None:
     if Path(now) in Path(known).parents:
         raise NodeError(
             f"the data of {spec.member} are on the file system at {known}, which is not mounted now",
-            "Mount it, then run again. If that disk is lost, make a new one and mount it there.",
+            "Mount it, then run again. If that disk is lost, mount a new one there.",
         )
     if begun and not wal.exists(spec.data_directory):
         raise NodeError(
-            f"the data of {spec.member} were on the file system at {known}; {place} is on the one at {now} now, which "
-            "holds none of them",
+            f"the data of {spec.member} were on the file system at {known}; {place} is now on the file system at "
+            f"{now}, which holds none of them",
             f"If they are still there, unmount {now} or move them, with owner and modes. If they are lost: "
             f"`etcd-node retire {spec.cluster}` on this machine, then run again with another `identity` for it.",
         )
 
 
 def mount_of(path: Path) -> str:
-    """The mount point below which the path is, or will be. What a link points to is what counts."""
+    """The mount point below which the path is, or will be. The target of a link counts."""
     path = Path(os.path.realpath(path))
     while not os.path.ismount(path):
         path = path.parent
@@ -131,7 +132,7 @@ def mount_of(path: Path) -> str:
 
 
 def refuse_unknown_data(spec: Spec, known: Identity | None) -> None:
-    """Refuses a data directory that holds something which nothing here vouches for.
+    """Refuses a data directory with data that no record on this machine identifies.
 
     Raises:
         NodeError: it does; the data are untouched.
@@ -147,13 +148,13 @@ def refuse_unknown_data(spec: Spec, known: Identity | None) -> None:
         raise NodeError(
             f"{place} holds {holds} ({', '.join(found[:3])}) that this machine does not know as a member of "
             f"{spec.cluster}; it is untouched",
-            "If it is not needed, move it away and run again; if it is, choose another data directory or another "
+            "If it is not needed, move it away and run again. Otherwise choose another data directory or another "
             "machine.",
         )
 
 
 def move_aside(spec: Spec, why: str) -> Path | None:
-    """Moves what is in the data directory aside, under a dated name, on the same file system; nothing is deleted.
+    """Moves the content of the data directory aside, under a dated name on the same file system; deletes nothing.
 
     Returns:
         Where it is now, None when there was nothing.
@@ -166,10 +167,10 @@ def move_directory_aside(data: Path, label: str) -> Path | None:
     if not data.is_dir() or not (data / "member").exists():
         return None
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    # A link stays, and with it the disk that it leads to.
+    # A link stays, and so does the disk behind it.
     real = Path(os.path.realpath(data))
     if mount_of(real) == str(real):
-        # The directory is a file system of its own: beside it would be another one.
+        # The directory is a file system of its own: a sibling would be on another one.
         target = real / f"{label}-{stamp}"
         target.mkdir(mode=0o700)
         (real / "member").rename(target / "member")

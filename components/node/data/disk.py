@@ -24,10 +24,11 @@ _LOOKED_AT = 4 << 20
 
 
 def attach(spec: Spec, known: Identity | None) -> Identity | None:
-    """Mounts the disk at the data directory; returns the identity that it brought along, else `known`.
+    """Mounts the disk at the data directory; returns the identity that is stored on it, else `known`.
 
     Raises:
-        NodeError: the disk does not appear, or holds what is not this member's; nothing on it has been changed.
+        NodeError: the disk does not appear, or holds something other than this member's data; nothing on it was
+            changed.
     """
     phase("mount the data disk")
     device = _wait_for(Path(spec.data_device))
@@ -35,7 +36,7 @@ def attach(spec: Spec, known: Identity | None) -> Identity | None:
     if os.path.ismount(place):
         if place.stat().st_dev != device.stat().st_rdev:
             raise NodeError(
-                f"something else than {spec.data_device} is mounted at {place}",
+                f"something other than {spec.data_device} is mounted at {place}",
                 "Unmount it, or choose another data directory, then run again.",
             )
     else:
@@ -50,13 +51,13 @@ def attach(spec: Spec, known: Identity | None) -> Identity | None:
     if known is not None and not known.bare:
         return replace(known, data_device=spec.data_device)
     if brought is not None:
-        say("the disk brought this member's data along")
+        say("the disk already holds this member's data")
         return replace(brought, data_mount=str(place), data_device=spec.data_device)
     return known
 
 
 def own(place: Path, uid: int, gid: int) -> None:
-    """Gives what is on the disk to etcd's user of this machine, whose number may be another than on the last one."""
+    """Changes the owner of the content to etcd's user, whose numeric ID can differ between machines."""
     data = place / "member"
     if not data.exists() or data.stat().st_uid == uid:
         return
@@ -86,7 +87,7 @@ def _escaped(part: str) -> str:
 
 
 def _wait_for(path: Path) -> Path:
-    """The device itself; a cloud's disk may come a little later than its machine."""
+    """The device itself; a cloud's disk may appear later than its machine."""
     for left in until(_APPEAR_SECONDS, every=0.5):
         if path.exists():
             break
@@ -94,12 +95,12 @@ def _wait_for(path: Path) -> Path:
             say(f"waits for {path}")
     else:
         raise NodeError(
-            f"there is no {path} on this machine, after {_APPEAR_SECONDS:.0f} s",
+            f"{path} did not appear on this machine within {_APPEAR_SECONDS:.0f} s",
             "Attach the volume to this machine, then run again.",
         )
     device = path.resolve()
     if not stat.S_ISBLK(device.stat().st_mode):
-        raise NodeError(f"{path} is no disk", "Give the path of a block device.")
+        raise NodeError(f"{path} is not a disk", "Give the path of a block device.")
     return device
 
 
@@ -125,16 +126,16 @@ def _kind_of(device: Path, given: str) -> str:
     if said.returncode == 0 and kind in _MOUNTABLE:
         return kind
     if said.returncode not in (0, 2) or values.get("PTTYPE") or kind:
-        what = kind or values.get("PTTYPE") or f"something ambivalent (blkid: {said.returncode})"
+        what = kind or values.get("PTTYPE") or f"an ambiguous signature (blkid: {said.returncode})"
         raise NodeError(
             f"{given} holds {what}, which is not a file system for etcd's data; it is untouched",
-            "If nothing on it is needed, empty it yourself (`wipefs -a`); if it is, give another disk.",
+            "If nothing on it is needed, empty it (`wipefs -a`). Otherwise use another disk.",
         )
     if not _blank(device):
         raise NodeError(
             f"{given} holds no file system, but it is not empty either; it is untouched",
-            "If nothing on it is needed, empty it yourself (`blkdiscard`, or zeros over its beginning and end); if it "
-            "is, give another disk.",
+            "If nothing on it is needed, empty it (`blkdiscard`, or zeros over its beginning and end). Otherwise use "
+            "another disk.",
         )
     return ""
 
@@ -157,7 +158,7 @@ def _format(spec: Spec, device: Path) -> None:
 
 
 def _inspect(spec: Spec, device: Path) -> None:
-    """Refuses a disk with somebody else's data, looked at where nobody else sees it.
+    """Refuses a disk with other data. It is mounted privately for this check.
 
     Raises:
         NodeError: it holds them.
@@ -168,17 +169,17 @@ def _inspect(spec: Spec, device: Path) -> None:
     if mark is None:
         if found:
             raise NodeError(
-                f"{spec.data_device} holds {', '.join(found[:3])}, and nothing on it says that this is data of "
+                f"{spec.data_device} holds {', '.join(found[:3])}, and nothing on it marks it as data of "
                 f"{spec.member} of {spec.cluster}; it is untouched",
-                "If it is not needed, remove it; if it is, give another disk.",
+                "If it is not needed, remove it. Otherwise use another disk.",
             )
         return
     for key, wanted in (("cluster", spec.cluster), ("member", spec.member)):
         here = getattr(mark, key)
         if here != wanted and not (mark.bare and not found):
             raise NodeError(
-                f"{spec.data_device} holds data of member {mark.member} of the cluster {mark.cluster} ({key} {here!r}, "
-                f"wanted {wanted!r}); they are untouched",
+                f"{spec.data_device} holds data of member {mark.member} of the cluster {mark.cluster} ({key} "
+                f"{here!r}, expected {wanted!r}); they are untouched",
                 f"Give {spec.member} its own disk; or, if these data are not needed, empty this one.",
             )
 

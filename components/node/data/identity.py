@@ -1,4 +1,4 @@
-"""What this machine knows of itself: which member of which cluster, and what was made here, to be unmade later."""
+"""The machine's record (identity.json): its member, its cluster, and what to undo in `retire`."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from ..shared.errors import NodeError
 from ..shared.spec import Operator, Spec
 
 MARK = ".etcd-node.json"
-"""In the data directory: a copy of the identity of whoever's data are in it."""
+"""In the data directory: a copy of the identity to which the data belong."""
 NO_DATA = ("lost+found", MARK, ".etcd-rehearsal", ".etcd-rehearsal.new")
-"""What may lie at the top of a data directory without being anybody's data; the last two are of `rehearsal`."""
+"""What may lie at the top of a data directory without being a member's data; the last two are of `rehearsal`."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,11 @@ class Identity:
     member_id: str = ""
     """Hex, empty until known."""
     operator: str = ""
-    """ID of the operator whose run was the last to bootstrap or converge the member; empty when it was nobody's."""
+    """ID of the operator whose run was the last to bootstrap or converge the member; empty if it was unknown."""
     machine: str | None = None
-    """What the configuration named the machine (`identity`) when the member was last as wanted; None: not known."""
+    """What the configuration named the machine (`identity`) when the member last reached its desired state; None: not
+    known.
+    """
     user_created: bool = False
     """The user etcd did not exist before."""
     group_before: bool = False
@@ -80,7 +82,7 @@ def read(path: Path) -> Identity | None:
         return Identity(**{**raw, **lists})
     except (KeyError, TypeError, ValueError):
         raise NodeError(
-            f"{path} is not understood by this etcd-node",
+            f"this etcd-node cannot read {path}",
             "It was written by another version or damaged; use the external-etcd that wrote it, or repair the file.",
         ) from None
 
@@ -91,24 +93,24 @@ def save(identity: Identity) -> None:
     text = json.dumps(asdict(identity), indent=2) + "\n"
     files.write(paths.IDENTITY, text, 0o600)
     data = Path(identity.data_directory)
-    # So that the next machine to which this disk is given, or the next system on this one, knows whose data these are.
+    # It tells the next machine with this disk, or the next system on this machine, whose data these are.
     if identity.data_device and os.path.ismount(data):
         files.write(data / MARK, text, 0o600)
     elif wal.exists(identity.data_directory):
-        with contextlib.suppress(OSError):  # a full disk is for others to complain of
+        with contextlib.suppress(OSError):  # a full disk is reported elsewhere
             files.write(data / MARK, text, 0o600)
 
 
 def brought(place: Path) -> Identity | None:
-    """The identity of the member whose data are there, as far as it is this machine's; None where nothing says it.
+    """The identity stored with the data, as far as it applies to this machine; None if there is none.
 
     Raises:
-        NodeError: what says it is damaged, or of a newer etcd-node.
+        NodeError: it is damaged, or of a newer etcd-node.
     """
     mark = read(place / MARK)
     if mark is None or mark.bare:
         return None
-    # The user and the directories of the machine before, or of its system before, are not those of this one.
+    # The user and directories of the previous machine or system do not apply to this one.
     return replace(
         mark,
         data_directory=str(place),
@@ -146,18 +148,18 @@ def refuse_another(identity: Identity | None, spec: Spec) -> None:
             raise NodeError(
                 f"this machine holds member {identity.member} of cluster {identity.cluster} "
                 f"({key.replace('_', ' ')} {here!r}), "
-                f"and was asked for {key.replace('_', ' ')} {wanted!r}; its data are untouched",
-                "Use another machine, or first take this one out of its cluster: `pulumi destroy` there, or on "
+                f"but is configured for {key.replace('_', ' ')} {wanted!r}; its data are untouched",
+                "Use another machine, or first remove this one from its cluster: `pulumi destroy` there, or on "
                 "the machine "
                 f"`etcd-node retire {identity.cluster}` (it moves the data aside).",
             )
 
 
 def refuse_other_authority(identity: Identity | None, given: Sequence[str]) -> None:
-    """Refuses CAs none of which the cluster that lives here trusts.
+    """Refuses a list of CAs if the cluster on this machine trusts none of them.
 
-    A second stack, or one that has lost its state, arrives with a new CA; writing it would cut this member off from
-    the others at once. A CA that is replaced by another is listed beside it for a while.
+    A second stack, or one that has lost its state, has a new CA. Writing it would disconnect this member from the
+    others at once. During a replacement, both CAs are listed.
 
     Raises:
         NodeError: there is none in common; nothing has been touched.
@@ -167,19 +169,19 @@ def refuse_other_authority(identity: Identity | None, given: Sequence[str]) -> N
     raise NodeError(
         f"the cluster {identity.cluster} on this machine trusts the CA {_short(identity.ca)}, this stack has "
         f"{_short(given)}; nothing was changed",
-        "To replace the CA, list the new one in `authorities` beside the old one first (docs/operations.md). If the "
-        "CA was not to be replaced: run from the stack that made the cluster, or give its CA to this stack as its own "
-        "authority. A stack that has lost its state and its CA cannot take over; `etcd-node retire` frees the machine "
+        "To replace the CA, list the new one in `authorities` next to the old one first (docs/operations.md). If you "
+        "did not mean to replace it, run from the stack that created the cluster, or configure its CA in this stack. "
+        "A stack that has lost its state and its CA cannot manage this cluster; `etcd-node retire` frees the machine "
         "and moves the data aside.",
     )
 
 
 def of_member(identity: Identity, given: Sequence[str], operator: Operator | None) -> Identity:
-    """The identity of a member that these CAs vouch for and this operator looks after.
+    """The identity with these CAs and this operator.
 
     Args:
         given: fingerprints of the CA certificates.
-        operator: whose run it is; None: nobody who could be told apart.
+        operator: whose run it is; None: unknown.
     """
     return replace(identity, ca=tuple(given), operator="" if operator is None else operator.id)
 

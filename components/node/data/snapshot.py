@@ -1,4 +1,4 @@
-"""A snapshot of the cluster before its version changes, kept beside the data and never with them."""
+"""A snapshot of the cluster before its version changes, kept next to the data, never among them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _NAME = re.compile(r"(?P<cluster>[a-z0-9-]+)-(?P<before>[\d.]+)-to-(?P<after>[\d
 
 
 def directory(data_directory: str) -> Path:
-    """Where they are: beside the data, as what is moved aside; on another file system where the data have their own."""
+    """Where they are: next to the data, like data moved aside; on another file system if the data have their own."""
     return Path(f"{data_directory}.snapshots")
 
 
@@ -38,17 +38,17 @@ def keep(spec: Spec, running: str, address: str, status: etcd.Status) -> None:
     """Takes a snapshot from a member and verifies it, unless one was taken for this change just now.
 
     Args:
-        spec: the wanted state, with the version that is to come.
+        spec: the desired state, with the new version.
         running: the version that runs, or ran, on this machine.
         address: of the member, which reads through the quorum; this machine's own if it does.
 
     Raises:
-        NodeError: there is no room, or what was written is not whole.
+        NodeError: there is no room, or the snapshot is damaged.
     """
     place = directory(spec.data_directory)
     prefix = f"{spec.cluster}-{running}-to-{spec.release.version}-"
     for path in _kept(place, spec.cluster)[:1]:
-        # A run that was cut off after the snapshot, before the first member changed.
+        # A run that was interrupted after the snapshot, before the first member changed.
         if path.name.startswith(prefix) and 0 <= time.time() - path.stat().st_mtime < _FRESH_SECONDS:
             say(f"the snapshot {path} was taken for this change")
             return
@@ -62,7 +62,7 @@ def keep(spec: Spec, running: str, address: str, status: etcd.Status) -> None:
         raise NodeError(
             f"the file system of {place} has {free >> 20} MiB free; a snapshot before the version changes needs "
             f"{needed >> 20} MiB; nothing was changed",
-            f"Make room there (older snapshots in {place} may go), then run again.",
+            f"Make room there (older snapshots in {place} can be deleted), then run again.",
         )
     seconds = _LEAST_SECONDS + status.db_size / _SLOWEST
     more_time(3 * seconds)
@@ -81,9 +81,9 @@ def keep(spec: Spec, running: str, address: str, status: etcd.Status) -> None:
 
 
 def verify(path: Path, version: str, revision: int, seconds: float) -> str:
-    """Proves that a snapshot is whole and new; returns what is in it, in words.
+    """Verifies that a snapshot is complete and current; returns a description of it.
 
-    The digest at its end is what `etcdutl snapshot restore` will ask for; `etcdutl snapshot status` reads every page.
+    `etcdutl snapshot restore` checks the digest at its end; `etcdutl snapshot status` reads every page.
 
     Args:
         version: whose etcdutl is asked.
@@ -91,7 +91,7 @@ def verify(path: Path, version: str, revision: int, seconds: float) -> str:
         seconds: limit for reading all of it.
 
     Raises:
-        NodeError: it is not; the file is left for people to look at.
+        NodeError: it is not; the file is kept for inspection.
     """
     _check_digest(path)
     said = run(
@@ -111,7 +111,7 @@ def verify(path: Path, version: str, revision: int, seconds: float) -> str:
 def _check_digest(path: Path) -> None:
     size = path.stat().st_size
     if size % _PAGE != _DIGEST:
-        raise _broken(path, f"{size} bytes are no snapshot with a checksum")
+        raise _broken(path, f"{size} bytes are not a snapshot with a checksum")
     digest = hashlib.sha256()
     with path.open("rb") as file:
         left = size - _DIGEST
@@ -127,8 +127,8 @@ def _check_digest(path: Path) -> None:
 
 def _broken(path: Path, why: str) -> NodeError:
     return NodeError(
-        f"the snapshot {path} is not whole: {why}; the version was not changed",
-        "Look at the disk (`dmesg`, `etcd-node status`), then run again.",
+        f"the snapshot {path} is damaged: {why}; the version was not changed",
+        "Check the disk (`dmesg`, `etcd-node status`), then run again.",
     )
 
 

@@ -4,8 +4,8 @@ fitness.py         systemd, first boot, memory, address
 time_service.py    whether the clock is right
 account.py         the user that etcd runs as
 ports.py           who listens on etcd's ports
-network.py         the ways between members, tried before they are needed
-firewall.py        who reaches etcd: an nftables table
-firewall_watch.py  load it again when it was flushed
+network.py         connections between members, tested before they are needed
+firewall.py        access to etcd: an nftables table
+firewall_watch.py  reload it when it was flushed
 metadata.py        the cloud's metadata, for root alone
 """

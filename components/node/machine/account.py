@@ -34,19 +34,19 @@ def find() -> Account | None:
 
 
 def get() -> Account:
-    """The user that `prepare` has made.
+    """The user that `prepare` created.
 
     Raises:
         NodeError: there is none.
     """
     account = find()
     if account is None:
-        raise NodeError(f"this machine has no user {paths.USER}", "Run `pulumi up`: prepare makes it.")
+        raise NodeError(f"this machine has no user {paths.USER}", "Run `pulumi up`: prepare creates it.")
     return account
 
 
 def group() -> int | None:
-    """Number of the group of the user's name; None when there is none."""
+    """ID of the group with the user's name; None if there is none."""
     try:
         return grp.getgrnam(paths.USER).gr_gid
     except KeyError:
@@ -54,7 +54,7 @@ def group() -> int | None:
 
 
 def create() -> None:
-    """Makes the user: no home, no shell, no password. Its group is the one of its name, which is made if it is missing.
+    """Makes the user: no home, no shell, no password. Its group has the same name and is created if missing.
 
     Raises:
         NodeError: useradd failed, or others kept the accounts locked for 10 s.
@@ -66,7 +66,7 @@ def create() -> None:
         done = run(command, 30, check=False)
         if done.returncode == 0 or find() is not None:
             return
-        # Packages that are installed meanwhile make users of their own.
+        # A package installation may be creating users at the same time.
         if "cannot lock" not in done.stderr or left == 0:
             break
     run(command, 30)
@@ -76,8 +76,7 @@ def check_readable(files: Sequence[str]) -> None:
     """The user, which may not exist yet, can read these files.
 
     Raises:
-        NodeError: it cannot; etcd would refuse every connection with a list of revoked certificates that it cannot
-            read.
+        NodeError: it cannot. With an unreadable revocation list, etcd would refuse every connection.
     """
     account = find()
     for file in files:
@@ -85,17 +84,19 @@ def check_readable(files: Sequence[str]) -> None:
         try:
             real = path.resolve(strict=True)
             if not real.is_file():
-                raise NodeError(f"{file}, which etcd is to read, is no file", "Put one there, or remove the flag.")
+                raise NodeError(
+                    f"{file}, which a flag of etcd names, is not a file", "Put one there, or remove the flag."
+                )
             missing = [place for place in (*real.parents, real) if not _may(place, account, 4 if place == real else 1)]
         except OSError as error:
             raise NodeError(
-                f"{file}, which etcd is to read, cannot be opened ({error.strerror})",
+                f"{file}, which a flag of etcd names, cannot be opened ({error.strerror})",
                 "Put it there on every machine, or remove the flag.",
             ) from None
         if missing:
             raise NodeError(
-                f"{file} cannot be read by the user {paths.USER}: {missing[0]} does not let it",
-                f"Let others read it, as in: chmod o+{'r' if missing[0] == real else 'x'} {missing[0]}",
+                f"{file} cannot be read by the user {paths.USER}: {missing[0]} does not allow it",
+                f"Make it readable for others, for example: chmod o+{'r' if missing[0] == real else 'x'} {missing[0]}",
             )
 
 
@@ -110,7 +111,7 @@ def _may(place: Path, account: Account | None, bit: int) -> bool:
 
 
 def delete(*, keep_group: bool) -> None:
-    """Removes the user, and its group unless that is to be kept (userdel takes it along)."""
+    """Removes the user, and its group unless that must be kept (userdel removes it)."""
     number = group()
     run(["userdel", paths.USER], 30, check=False)
     if not keep_group:

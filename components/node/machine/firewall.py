@@ -1,18 +1,18 @@
-"""The machine's own firewall: an nftables table that is there before etcd listens, and after every reboot.
+"""The machine's own firewall: an nftables table that is loaded before etcd listens, also after every reboot.
 
 Private networks of clouds are open between all of their machines (Hetzner's firewalls look at public traffic only), so
-the machine itself drops what must not reach etcd. It judges its few ports alone, and every packet by itself: an address
-that is taken off the list is cut off at once, open connections included.
+the machine itself drops what must not reach etcd. The table filters only these ports, and every single packet. So an
+address that is removed from the list is blocked at once, including its open connections.
 
-Only members are let in for longer than the configuration says: until they have left the cluster. The rules reach all
-machines before the first member leaves, and a voter must be heard until then. Three cases:
+Only members are allowed for longer than configured: until they have left the cluster. The rules reach all machines
+before the first member leaves, and a voter must stay connected until then. Three cases:
 
 - A machine that stays knows the members that leave: from its last configuration, or from the record of what is
   installed.
-- A machine whose member joins knows none. It lets in every member of the cluster that it joins. Members that leave do
-  not let it in, because no update touches their machines before they are retired; one direction is enough. Etcd sends
-  on connections that either side has made: the new member sends on the streams that the leaving one opens to it, and
-  the leaving one sends requests.
+- A machine whose member joins knows none. It allows every member of the cluster that it joins. Leaving members do not
+  allow it, because no update touches their machines before they are retired. One direction is enough. Etcd sends on
+  connections that either side has made: the new member sends on the streams that the leaving one opens to it, and the
+  leaving one sends requests.
 - A machine whose member leaves keeps the rules that it has.
 
 Members join before others leave, so the update of a joining member may be over by then. So the machine itself looks,
@@ -113,7 +113,7 @@ Rules = Mapping[str, Sequence[str]]
 
 
 def render(rules: Mapping[str, Sequence[str]]) -> str:
-    """The table as nft reads it; loading it replaces the one before it in one step.
+    """The table in nft's syntax; loading it replaces the previous one atomically.
 
     Args:
         rules: port -> ranges that may reach it.
@@ -144,16 +144,17 @@ def _of(sources: Sequence[str], version: int) -> list[str]:
 
 
 def keep(spec: Spec, wanted: Rules, installed: Collection[str], before: Mapping[str, Any], kept: Rules) -> Rules:
-    """Whom the rules have to let in beside those who are wanted: members that may still vote; pure.
+    """Addresses that the rules must allow in addition to the desired ones: members that may still vote; pure.
 
-    Only at etcd's two ports, only where the rules name such a port at all, and only who was let in there until now.
+    Only at etcd's two ports, only where the rules name such a port at all, and only addresses that were allowed there
+    before.
 
     Args:
-        spec: the wanted state, with all members.
-        wanted: the rules that are asked for.
+        spec: the desired state, with all members.
+        wanted: the desired rules.
         installed: addresses of the members in the record of what is installed.
-        before: the rules that were asked for before (`rules`) and for whom (`members`); empty: not known.
-        kept: who was kept before.
+        before: the previous desired rules (`rules`) and their members (`members`); empty: not known.
+        kept: the addresses that were kept before.
     """
     known = {*installed, *before.get("members", ()), *(address for each in kept.values() for address in each)}
     gone = sorted(known - set(spec.members.values()))
@@ -170,10 +171,10 @@ def _admits(ranges: Sequence[str], address: str) -> bool:
 
 
 def install(spec: Spec) -> None:
-    """Loads the rules now and at every boot, before etcd; tells what changed.
+    """Loads the rules now and at every boot, before etcd; reports what changed.
 
     Args:
-        spec: the wanted state with its rules, and with all members.
+        spec: the desired state with its rules, and with all members.
 
     Raises:
         NodeError: nft does not exist or refuses them; what was loaded before stays.
@@ -188,21 +189,21 @@ def install(spec: Spec) -> None:
     files.directory(paths.FIREWALL.parent)
     _hold(kept)
     _load(rules, kept)
-    # Last, as it says who is known: a run that was cut off before it begins with the same.
+    # Last, because it records the known members: after an interruption, the next run starts from the same record.
     asked = {"rules": rules, "members": sorted(spec.members.values())}
     files.write(paths.FIREWALL_RULES, json.dumps(asked, indent=2) + "\n", 0o600)
 
 
 def _refuse_to_cut_off(spec: Spec, rules: Rules) -> None:
-    """Refuses the first rules of a machine whose etcd is in use by somebody whom they would cut off.
+    """Refuses the first rules of a machine if they would disconnect a present client or peer of its etcd.
 
     Raises:
         NodeError: it is; nothing was loaded.
     """
     remedies = {
-        spec.client_port: "Add it to the clients of the firewall; or end these connections, then run again.",
-        spec.peer_port: "It is no member's address. A member that comes from another address than its own needs that "
-        "corrected first (`ip route get ADDRESS` on its machine shows from which it comes).",
+        spec.client_port: "Add it to the clients of the firewall, or end these connections. Then run again.",
+        spec.peer_port: "It is not the address of a member. If a member connects from another address than its own, "
+        "correct that first (`ip route get ADDRESS` on its machine shows the address).",
     }
     for port, remedy in remedies.items():
         if str(port) not in rules:
@@ -211,14 +212,14 @@ def _refuse_to_cut_off(spec: Spec, rules: Rules) -> None:
         cut_off = [each for each in ports.connected(port) if not _admits(admitted, each)]
         if cut_off:
             raise NodeError(
-                f"{', '.join(cut_off)} is connected to port {port} of this machine and would be cut off: the firewall "
-                "does not let it in; nothing was loaded",
+                f"{', '.join(cut_off)} is connected to port {port} of this machine and would be disconnected, because "
+                f"the firewall does not allow it; nothing was loaded",
                 remedy,
             )
 
 
 def _refuse_to_lock_out(rules: Rules) -> None:
-    """Refuses rules that let nobody in who is logged in over ssh now, and so not the run that brings them.
+    """Refuses rules that block every present ssh login, and so this run itself.
 
     Raises:
         NodeError: they do not; nothing was loaded.
@@ -226,17 +227,17 @@ def _refuse_to_lock_out(rules: Rules) -> None:
     here = ports.connected(int(_SSH_PORT)) if _SSH_PORT in rules else []
     if here and not any(_admits(rules[_SSH_PORT], each) for each in here):
         raise NodeError(
-            f"ssh comes to this machine from {', '.join(here)}, which the firewall does not let in: you would be "
-            "locked out; nothing was loaded",
-            "Add the address from which you, or your bastion, come to the operators, then run again.",
+            f"ssh comes to this machine from {', '.join(here)}, which the firewall does not allow: you would be "
+            f"locked out; nothing was loaded",
+            "Add the address of your computer or your bastion to the operators, then run again.",
         )
 
 
 def admit(spec: Spec, cluster: etcd.Membership) -> None:
-    """Lets the members of the cluster that this one joins reach its peer port, until they have left it.
+    """Allows the members of the cluster that this one joins on its peer port, until they have left.
 
     Args:
-        spec: the wanted state of who joins.
+        spec: the desired state of the joining member.
     """
     asked = files.read_json(paths.FIREWALL_RULES)
     port = str(spec.peer_port)
@@ -257,7 +258,7 @@ def _hosts(cluster: etcd.Membership) -> set[str]:
 
 
 def _address(host: str) -> str:
-    """The address as this program writes it; empty for a name, which only somebody else can have given."""
+    """The address as this program writes it; empty for a host name, which this program never sets."""
     try:
         return str(ipaddress.ip_address(host))
     except ValueError:
@@ -265,10 +266,10 @@ def _address(host: str) -> str:
 
 
 def settle(spec: Spec) -> None:
-    """Closes the ports to those who have left the cluster, if all of them have.
+    """Closes the ports to members that have left the cluster, if all kept ones have left.
 
     Args:
-        spec: this member, which is ready: its own member list is as new as anybody's.
+        spec: this member, which is ready, so its member list is current.
     """
     kept = _kept()
     if kept and _left(spec, kept):
@@ -276,7 +277,7 @@ def settle(spec: Spec) -> None:
 
 
 def narrow() -> None:
-    """Waits until those who are kept have left the cluster, and closes the ports to them."""
+    """Waits until the kept members have left the cluster, and closes the ports to them."""
     while kept := _kept():
         installed = files.read_json(paths.INSTALLED)
         here = specification.parse(json.dumps(installed)) if installed is not None else None
@@ -289,9 +290,9 @@ def narrow() -> None:
 
 
 def _left(spec: Spec, kept: Rules) -> bool:
-    """Whether none of them is in the cluster; no, while this member cannot tell for sure."""
+    """Whether none of them is in the cluster; False while this member cannot be sure."""
     try:
-        # It has just read through the quorum, so its own list is as new as anybody's.
+        # It has just read through the quorum, so its list is current.
         if not etcd.ready(spec, spec.address).ok:
             return False
         hosts = _hosts(etcd.peer_view(spec, spec.address))
@@ -312,7 +313,7 @@ def _kept() -> dict[str, list[str]]:
 
 
 def _hold(kept: Rules) -> None:
-    """Notes who is kept, and has the machine look until they are gone."""
+    """Records the kept members, and starts the unit that waits until they are gone."""
     if not kept:
         files.remove(paths.FIREWALL_KEPT)
         return
@@ -326,8 +327,8 @@ def _hold(kept: Rules) -> None:
 
 
 def _of_this_program(unit: str) -> str:
-    """A unit whose process goes on for long: another text for another etcd-node, so that it is restarted for it."""
-    # Where it is: each has a directory of its own, named by its digest.
+    """A long-running unit: its text contains the version of etcd-node, so that a new one restarts it."""
+    # Its place: each version has a directory named by its digest.
     return f"{unit}# etcd-node {Path(sys.argv[0]).name}\n"
 
 
@@ -361,21 +362,21 @@ def _load(asked: Rules, kept: Rules) -> None:
 
 
 def leaves_ssh_alone() -> bool:
-    """Whether the rules here are those of a machine that existed: it judges etcd's ports alone.
+    """Whether the rules are those of an existing machine, which filter only etcd's ports.
 
-    Rules that judge ssh too are a cloud's. They stay when nobody asks for rules any more: a cluster that was handed
-    over to another stack is not opened by that.
+    Rules that also filter ssh are a cloud's. They stay when no rules are configured any more, so a handover to another
+    stack does not open the cluster.
     """
     asked = files.read_json(paths.FIREWALL_RULES)
     return asked is not None and _SSH_PORT not in asked["rules"]
 
 
 def remove() -> None:
-    """Takes all of it away; who reaches the ports is no affair of this machine any more."""
-    # Somebody may have a unit of that name who is not we.
+    """Removes the firewall: this machine no longer filters access to the ports."""
+    # A unit of that name may belong to someone else.
     if not (files.read_bytes(paths.FIREWALL_UNIT_FILE) or b"").startswith(_UNIT.splitlines()[0].encode()):
         return
-    # First: an etcd that goes on without rules must not stop with their unit.
+    # First: an etcd that continues without rules must not stop with their unit.
     files.remove(paths.FIREWALL_DROP_IN)
     run(["systemctl", "daemon-reload"], 60)
     units = (paths.NARROW_UNIT, paths.FIREWALL_WATCH_UNIT, paths.FIREWALL_UNIT)
@@ -387,7 +388,7 @@ def remove() -> None:
     ):
         files.remove(Path(path))
     run(["nft", "delete", "table", "inet", TABLE], 20, check=False)
-    # Last: they say that there is something to remove.
+    # Last: they mark that there is something to remove.
     files.remove(paths.FIREWALL_RULES)
     files.remove(paths.FIREWALL_UNIT_FILE)
     files.remove_empty([paths.FIREWALL_DROP_IN.parent, paths.FIREWALL.parent])

@@ -1,6 +1,6 @@
-"""Loads the rules again when somebody has taken them away: `nft flush ruleset`, a restart of nftables.service.
+"""Reloads the rules when someone has removed them: `nft flush ruleset`, a restart of nftables.service.
 
-The kernel says when tables change, so the ports are open for a fraction of a second, and etcd is not concerned.
+The kernel reports changes of tables, so the ports are open only for a fraction of a second. Etcd is not affected.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .firewall import TABLE
 # linux/netlink.h, linux/netfilter/nfnetlink.h: not among the names of Python's socket module everywhere.
 _NETLINK_NETFILTER, _SOL_NETLINK, _ADD_MEMBERSHIP, _GROUP_NFTABLES = 12, 270, 1, 7
 _LOOK_SECONDS = 30.0
-"""So often it looks without being told: the kernel drops what it could not deliver."""
+"""Interval of checks without an event: the kernel drops events that it cannot deliver."""
 _TOGETHER_SECONDS = 0.1
 """Changes of others come in bursts."""
 
@@ -27,7 +27,7 @@ def watch() -> None:
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER) as events:
         events.bind((0, 0))
         events.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, _GROUP_NFTABLES)
-        # From here on nothing is missed: what happens before the first look is found by it.
+        # From here on nothing is missed: the first check finds earlier changes.
         loaded = ""
         while paths.FIREWALL.exists():
             loaded = restored(loaded)
@@ -35,7 +35,7 @@ def watch() -> None:
 
 
 def restored(loaded: str) -> str:
-    """Loads the rules unless they are there as they were loaded; returns how they are there now.
+    """Loads the rules if they differ from what was loaded; returns the rules now in the kernel.
 
     Args:
         loaded: what this has returned before; empty: nothing yet.
@@ -53,7 +53,7 @@ def restored(loaded: str) -> str:
     if done.returncode != 0:
         say(f"the rules of {paths.FIREWALL} cannot be loaded: {done.stderr.strip()[-200:]}")
     elif not now:
-        say("the rules were gone, and are loaded again")
+        say("the rules were missing and have been loaded again")
     return after
 
 
@@ -63,9 +63,9 @@ def _listing() -> str:
 
 
 def _wait(events: socket.socket) -> None:
-    """Until something changes; what comes within a moment is one change."""
+    """Waits for a change; several changes in a short time count as one."""
     events.settimeout(_LOOK_SECONDS)
-    # Too slow for the kernel is an error too, and then there is reason enough to look.
+    # If this process was too slow, the kernel reports an error; then check anyway.
     with contextlib.suppress(OSError):
         events.recv(1 << 16)
         time.sleep(_TOGETHER_SECONDS)

@@ -12,7 +12,7 @@ from ..shared.run import run
 from ..shared.say import phase, say, size, until
 from ..shared.spec import Spec
 
-# Of the memory that a machine was sold with, firmware, kernel and kdump keep up to so much; the rest is MemTotal.
+# Firmware, kernel and kdump reserve up to this share of a machine's nominal memory; the rest is MemTotal.
 _KEPT_SHARE, _KEPT = 1 / 8, 128 << 20
 _INTERFACE_SECONDS = 30.0
 
@@ -24,14 +24,14 @@ def check_systemd() -> None:
 
 
 def wait_for_first_boot(seconds: float = 240) -> None:
-    """Waits until cloud-init has done what it does on a first boot, if the machine has it."""
+    """Waits until cloud-init has finished the first boot, if the machine has it."""
     done = Path("/run/cloud-init/result.json")
     if done.exists() or shutil.which("cloud-init") is None:
         return
     phase("wait for the first boot to finish (cloud-init)")
     ended = run(["cloud-init", "status", "--wait"], seconds, check=False)
-    # 2: finished with recoverable errors. 1 is told when anything in the user data failed, which may be none of our
-    # business: what counts here is that it no longer changes the machine.
+    # 2: finished with recoverable errors. 1: something in the user data failed, which may not concern us. What counts
+    # is that it no longer changes the machine.
     if ended.returncode not in (0, 2):
         if not done.exists():
             raise NodeError(
@@ -47,7 +47,7 @@ def check_memory(spec: Spec) -> None:
     for line in Path("/proc/meminfo").read_text().splitlines():
         if line.startswith("MemTotal:"):
             total = int(line.split()[1]) * 1024
-            # As it was sold: a quota of 8GiB is for a machine of 8 GB, which shows 7.6 GiB.
+            # Nominal memory: a quota of 8GiB fits a machine sold with 8 GB, which shows 7.6 GiB.
             if spec.quota_bytes * (1 - _KEPT_SHARE) - _KEPT > total:
                 raise NodeError(
                     f"the quota is {size(spec.quota_bytes)}, and this machine has {size(total)} of memory; the "

@@ -52,7 +52,7 @@ WantedBy=sysinit.target
 
 
 def close(addresses: Sequence[str]) -> None:
-    """Closes these addresses to all but root now and at every boot; a machine that booted closed stays as it is.
+    """Closes these addresses to all but root, now and at every boot; changes nothing if they are closed.
 
     Raises:
         NodeError: the rules cannot be loaded.

@@ -1,12 +1,12 @@
 """The network between members, rehearsed before it is needed.
 
-Etcd waits without a word for a member that it cannot reach, and refuses one whose connection comes from an address
-that is not in its certificate. So both are tried before an etcd depends on them.
+Etcd waits silently for a member that it cannot reach, and refuses one whose connection comes from an address that is
+not in its certificate. So both are tried before an etcd depends on them.
 
 Before a cluster is bootstrapped: `prepare` has each machine answer on its client and peer ports for a while (`listen`:
 a transient unit that runs `answer`). `bootstrap` begins when all machines are prepared. It asks every other machine
 from which address this one comes, and whom that machine reaches itself. So each initial member knows of every pair of
-machines, whichever of them the engine starts first, and none starts its etcd when one pair is closed.
+machines, in whatever order the engine starts them, and none starts its etcd if one pair is closed.
 
 Before a member joins: this machine must reach the members (`refuse_closed`), and they must reach it (`Doorbell`): it
 listens on its peer port before it is added as a learner, because etcd dials a new member the moment it hears of it.
@@ -41,16 +41,16 @@ _PATIENCE_SECONDS = 10.0
 _CONNECT_SECONDS = 3.5
 """Longer than TCP takes for a second retry."""
 _PROMPT_SECONDS = 0.8
-"""A firewall rejects at once; that no machine has an address is known after three questions, one per second."""
+"""A firewall rejects at once. An address without a machine is known after three neighbour requests, one per second."""
 _HELLO_SECONDS = 2.0
 _REPORT_SECONDS = 30.0
 _FRESH_SECONDS = 1.0
 _KNOCK_SECONDS = 10.0
 _NOBODY = 65534
 _TASKS = 100
-"""Threads of who answers, whoever connects: those for seven members, some times over."""
+"""Limit of answering threads: several times what seven members need."""
 _OPEN_SECONDS = 60.0
-"""How long it counts that an initial member has seen all pairs open."""
+"""How long the report of an initial member that all pairs are open is valid."""
 _HELLO, _REPORT, _OPEN = "hello", "report", "open"
 _GREETING = b"external-etcd "
 _LONGEST = 128
@@ -59,7 +59,7 @@ _REFUSED = "refused: nothing listens there, or a firewall on {} rejects it"
 _SOURCE = "its certificate will be refused"
 _REMEDY_SOURCE = (
     "A member must reach the others from its own address: correct the source address of its route (`ip route get "
-    "ADDRESS` shows it), or give the slot the address from which the machine comes, or put that into its "
+    "ADDRESS` shows it), or give the slot the address from which the machine connects, or add that to its "
     "`extraNames`, or, with etcd 3.6 and later, set the flag `feature-gates: SetMemberLocalAddr=true`."
 )
 _CHOOSES_SOURCE = "SetMemberLocalAddr=true"
@@ -67,12 +67,12 @@ _CHOOSES_SOURCE = "SetMemberLocalAddr=true"
 
 
 class _ClosedError(Exception):
-    """A connection could not be made; the text says why, with {} for the machine at the other end."""
+    """A connection could not be made; the text says why, with {} for the other machine."""
 
 
 @dataclass(frozen=True)
 class Here:
-    """This machine among those that are to reach each other."""
+    """This machine, among those that must reach each other."""
 
     member: str
     members: Mapping[str, str]
@@ -80,7 +80,7 @@ class Here:
     ports: tuple[int, int]
     """Client port and peer port of each."""
     extra: tuple[str, ...] = ()
-    """Addresses that this machine's certificate has beside its own."""
+    """Additional addresses in this machine's certificate."""
 
     @property
     def address(self) -> str:
@@ -132,9 +132,9 @@ def _reason(error: OSError, seconds: float) -> str:
 def _ask(
     address: str, port: int, question: bytes, patience: float = 0.0, settled: Settled = lambda: False
 ) -> tuple[str, dict[str, Any]]:
-    """The address from which this machine comes, and the answer to a question (empty: only the connection is tried).
+    """The source address of this machine, and the answer to a question (empty: only the connection is tried).
 
-    An answer is empty where an etcd runs already: whoever started it there has seen that all pairs are open.
+    An answer is empty where an etcd runs already: the run that started it has seen that all pairs are open.
 
     Raises:
         _ClosedError: the port cannot be reached.
@@ -167,14 +167,14 @@ def _of_one(here: Here, other: tuple[str, str], word: str, settled: Settled) -> 
     """What is wrong between this machine and another one.
 
     Returns:
-        The address from which this one comes, if it is refused there for it; and what else is wrong, a line each.
+        This machine's source address, if the other one refuses it; and other problems, one line each.
     """
     name, address = other
     client, peer = here.ports
     faults = []
     source, answer, patience = "", {"you": ""}, _PATIENCE_SECONDS
     for port in (peer, client):
-        # The client port of an etcd that runs already may be mute: it is served when there is a leader.
+        # The client port of a running etcd may be silent: it is served only with a leader.
         asked = _question(word if port == peer else _HELLO, here.member) if answer else b""
         try:
             came, said = _ask(address, port, asked, patience, settled)
@@ -200,7 +200,7 @@ def _from_here(here: Here, word: str, settled: Settled) -> list[str]:
     """What is wrong with the network as this machine sees it, a line each.
 
     Args:
-        word: `_HELLO`, or `_REPORT` for what the others see as well.
+        word: `_HELLO`, or `_REPORT` to include what the others see.
         settled: see `Settled`.
     """
     others = here.others
@@ -243,11 +243,11 @@ def listen(spec: Spec) -> None:
     """Has this machine answer on its client and peer ports for a while, in a unit of its own; does not wait for it.
 
     Args:
-        spec: with all members; a cluster of one has nobody to answer.
+        spec: with all members; a cluster of one needs no answers.
     """
     if not spec.others:
         return
-    # Names, addresses and numbers alone: systemd expands what has a $ or a %.
+    # Only names, addresses and numbers: systemd would expand $ and %.
     given = {"member": spec.member, "members": dict(spec.members), "ports": [spec.client_port, spec.peer_port]}
     given["extra"] = list(spec.extra_addresses.get(spec.member, ()))
     options = [f"--unit={paths.NETWORK_UNIT}", "--collect", "--quiet", "--no-block"]
@@ -255,7 +255,7 @@ def listen(spec: Spec) -> None:
     options += [f"--property=TasksMax={_TASKS}"]
     command = ["systemd-run", *options, str(paths.WRAPPER), "answer", json.dumps(given)]
     if run(command, 30, check=False).returncode != 0:
-        end()  # it answers still, for a run before this one
+        end()  # it still answers for an earlier run
         run(command, 30)
 
 
@@ -302,7 +302,7 @@ def rehearse(spec: Spec) -> None:
     try:
         _ask(spec.address, spec.peer_port, b"")
     except _ClosedError:
-        # It was prepared by a run before this one, too long ago.
+        # An earlier run prepared it, too long ago.
         listen(spec)
         wait_until_it_listens(spec)
     if settled():
@@ -310,7 +310,7 @@ def rehearse(spec: Spec) -> None:
     faults = _judged(spec, sorted(set(_from_here(here, _REPORT, settled))))
     if faults:
         raise NodeError(
-            "the members do not reach each other as etcd needs it; no etcd was started:\n"
+            "the members cannot reach each other as etcd requires; no etcd was started:\n"
             + "".join(f"  {line}\n" for line in faults),
             _remedy(here.ports, faults, len(members)),
         )
@@ -320,7 +320,7 @@ def rehearse(spec: Spec) -> None:
 
 
 def _judged(spec: Spec, faults: Sequence[str]) -> list[str]:
-    """Those of the faults that keep etcd from working, as it is set."""
+    """The faults that prevent etcd from working with its settings."""
     bound = _CHOOSES_SOURCE in spec.flags.get("--feature-gates", "").split(",")
     return [line for line in faults if not (bound and line.endswith(_SOURCE))]
 
@@ -332,7 +332,8 @@ def _remedy(ports: Sequence[int], faults: Iterable[str], count: int) -> str:
         said.append(f"On every member, ports {ports[0]} and {ports[1]} must be open to all members.")
     if _REFUSED.partition("{}")[0] in text:
         said.append(
-            f"Where no firewall rejects, the other machine was not ready: run again, with `--parallel {count}` or more."
+            f"If no firewall rejects the connection, the other machine was not ready: run again, with `--parallel "
+            f"{count}` or more."
         )
     if _SOURCE in text:
         said.append(_REMEDY_SOURCE)
@@ -343,9 +344,8 @@ def answer(text: str) -> None:
     """Answers on this machine's ports until it is ended.
 
     A hello is answered with the address from which it comes, and whether etcd takes that for the member's. A report,
-    for members alone, says what this machine sees of the others. An initial member that has seen all pairs open says
-    so before it starts its etcd, and those that come later need not look. Nothing else is answered, and nothing is
-    done for anybody.
+    for members alone, says what this machine sees of the others. An initial member that has seen all pairs open says so
+    before it starts its etcd, and later ones need not check. Nothing else is answered, and no request changes anything.
     """
     given = json.loads(text)
     client, peer = given["ports"]
@@ -388,9 +388,9 @@ def serve(here: Here, sockets: Sequence[socket.socket]) -> None:
 
 
 def _read_question(line: socket.socket) -> tuple[str, str]:
-    """A question's word and who asks; both empty when it is none."""
+    """A question's word and the member that asks; both empty if it is not a question."""
     data = b""
-    # Whatever does not begin like a question (a TLS handshake) is not waited for.
+    # Do not wait for anything that does not begin like a question (a TLS handshake).
     while len(data) < _LONGEST and not data.endswith(b"\n") and (_GREETING.startswith(data[: len(_GREETING)])):
         more = line.recv(_LONGEST - len(data))
         data += more
@@ -409,7 +409,7 @@ def _has_name(source: str, name: str) -> bool:
 
 
 class _Report:
-    """What this machine sees of the others, looked at once for all who ask at about the same time."""
+    """What this machine sees of the others, checked once for all that ask at about the same time."""
 
     def __init__(self, look: Callable[[], list[str]]) -> None:
         self._look = look
@@ -447,12 +447,12 @@ def _accept(listener: socket.socket, serve: Callable[[socket.socket, str], None]
 
 
 def refuse_closed(spec: Spec) -> None:
-    """Refuses to go on where this machine, which has no data yet, is kept from reaching members that run.
+    """Refuses to continue if this machine, which has no data yet, cannot reach running members.
 
-    Who is silent on both ports may be off, or have no etcd: that is for those who count members.
+    A member that is silent on both ports may be off or have no etcd: the quorum rules decide about it.
 
     Raises:
-        NodeError: a port is closed, or this machine comes from another address than its own; nothing was changed.
+        NodeError: a port is closed, or this machine connects from another address than its own; nothing was changed.
     """
     with ThreadPoolExecutor(max(len(spec.others), 1)) as pool:
         found = dict(zip(spec.others, pool.map(lambda each: _ways_to(spec, each[0], each[1]), spec.others.items())))
@@ -480,7 +480,7 @@ def _ways_to(spec: Spec, name: str, address: str) -> tuple[str, list[str]]:
 
 
 def _takes(spec: Spec, address: str) -> bool:
-    """Whether a member's etcd takes this machine's connection for its member's."""
+    """Whether a member's etcd accepts this machine's connection as that of its member."""
     try:
         etcd.peer_view(spec, address)
     except (etcd.SilentError, etcd.AlienError):
@@ -497,7 +497,7 @@ def _way_to(address: str, port: int) -> tuple[str, str]:
 
 
 class Doorbell:
-    """Listens on this machine's peer port, and remembers who has knocked.
+    """Listens on this machine's peer port, and records which addresses connected.
 
     Raises:
         NodeError: the port is taken.
@@ -512,7 +512,7 @@ class Doorbell:
         except OSError as error:
             raise NodeError(
                 f"port {spec.peer_port} of {spec.address} cannot be used ({error.strerror})",
-                "Stop what has it (`ss -tlnp`), then run again.",
+                "Stop the program that uses it (`ss -tlnp`), then run again.",
             ) from None
         threading.Thread(target=_accept, args=(self._listener, self._knock), daemon=True).start()
 
@@ -526,7 +526,7 @@ class Doorbell:
         Returns:
             A line for each that did not come; empty: all are there.
         """
-        phase("wait until the other members knock")
+        phase("wait until the other members connect")
         for _ in until(_KNOCK_SECONDS, every=0.01):
             late = [name for name, address in expected.items() if not self._has_come(name, address)]
             if not late:
@@ -548,7 +548,7 @@ class Doorbell:
 
     def close(self) -> None:
         """Frees the port."""
-        # Closing alone would not wake the thread that waits in it.
+        # Closing the socket alone would not wake the waiting thread.
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()

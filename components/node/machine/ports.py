@@ -1,4 +1,4 @@
-"""Who listens on the ports that etcd needs."""
+"""The processes that listen on etcd's ports."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LISTEN, _ESTABLISHED = "0A", "01"
 
 @dataclass(frozen=True)
 class Listener:
-    """A socket that is taken, and by whom."""
+    """A socket in use, and its process."""
 
     address: str
     port: int
@@ -79,7 +79,7 @@ def _owners(inodes: set[str]) -> dict[str, int]:
         try:
             descriptors = list((process / "fd").iterdir())
         except OSError:
-            continue  # it has ended, or is none of ours to see
+            continue  # it has ended, or is not visible to us
         for descriptor in descriptors:
             try:
                 link = str(descriptor.readlink())

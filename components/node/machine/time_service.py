@@ -11,13 +11,15 @@ from ..shared.run import run
 from ..shared.say import phase, say, until, warn
 
 _CLOCK_ERROR = 5  # adjtimex: TIME_ERROR, not synchronised
-_UNKNOWN_ERROR = 16_000_000  # µs: what the kernel takes when nobody tells it, see adjtimex(2) and timedatectl
+_UNKNOWN_ERROR = 16_000_000  # µs: the kernel's default, see adjtimex(2) and timedatectl
 _MAXERROR_AT = 24  # bytes into struct timex, where a long has 8
 _TIME_SERVICES = ("systemd-timesyncd", "chrony", "chronyd", "ntp", "ntpd", "ntpsec", "openntpd")
 
 
 def check(seconds: float = 30) -> None:
-    """If a time service is active, it has synchronised the clock; waits for that a little. Warns where none is."""
+    """If a time service is active, it must have synchronised the clock; waits for that a little. Warns if there is
+    none.
+    """
     phase("wait for the clock")
     active = ""
     for left in until(seconds, every=1.0):
@@ -28,8 +30,8 @@ def check(seconds: float = 30) -> None:
             active = next((name for name, state in zip(_TIME_SERVICES, states) if state == "active"), "")
             if not active:
                 warn(
-                    "no time service runs here: when this clock is wrong by seconds, certificates are not valid yet, "
-                    "or no longer. Install chrony or systemd-timesyncd."
+                    "no time service runs on this machine: if its clock is wrong, certificates are rejected as not "
+                    "yet valid or expired. Install chrony or systemd-timesyncd."
                 )
                 return
         if active.startswith("chrony") and _tracks():
@@ -43,8 +45,9 @@ def check(seconds: float = 30) -> None:
 
 
 def _synchronised() -> bool:
-    """Whether somebody keeps the clock, as the kernel knows: also where nobody lets it copy the time to the hardware's
-    clock, as chrony without `rtcsync`, for which it has the same flag."""
+    """Whether the kernel sees a synchronised clock. Its flag is also missing if nothing copies the time to the hardware
+    clock (chrony without `rtcsync`), so a small maximum error counts too.
+    """
     # struct timex is 208 bytes; all zero it only asks.
     timex = ctypes.create_string_buffer(512)
     try:
@@ -55,7 +58,7 @@ def _synchronised() -> bool:
 
 
 def _tracks() -> bool:
-    """Whether chrony says so itself: where it may not set the clock, the kernel knows nothing of it."""
+    """Whether chrony reports it: if chrony must not set the clock, the kernel does not know."""
     if shutil.which("chronyc", path="/usr/bin:/usr/sbin:/bin:/sbin") is None:
         return False
     said = run(["chronyc", "-n", "tracking"], 10, check=False).stdout

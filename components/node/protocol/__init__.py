@@ -1,8 +1,8 @@
-"""How etcd speaks and writes.
+"""Etcd's interfaces and formats.
 
 etcd.py      ask a member: readiness, status, member list, etcdctl
 gateway.py   etcdctl's commands without a process
 x509.py      fingerprints and validity of certificates
 wal.py       whose data a log holds
-versions.py  which versions may run beside each other
+versions.py  which versions can run together
 """

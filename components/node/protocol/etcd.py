@@ -2,7 +2,7 @@
 
 The pages (`/readyz` for clients, `/members` for peers) cost a few milliseconds and answer without a quorum, which is
 what most questions need. What etcdctl is for is asked by the gateway first: the start of etcdctl costs more than its
-question. Only what the gateway has done counts; whatever else it says, etcdctl is asked as if nothing had been.
+question. Only what the gateway has done counts; after any other answer, etcdctl is asked instead.
 """
 
 from __future__ import annotations
@@ -31,34 +31,34 @@ from .versions import Seen
 _R = TypeVar("_R")
 
 REFUSED = "connection refused"
-"""What a machine says on which no etcd runs."""
+"""The error of a machine on which no etcd runs."""
 
 
 RESET = "the connection was reset"
-"""How a machine ends what is no question for it, on which no etcd runs yet; see `network`."""
+"""How a prepared machine without an etcd ends unknown requests; see `network`."""
 
 UNREACHED = "the machine cannot be reached"
-"""What is said of a machine that is off, or to which the network is cut."""
+"""The error for a machine that is off or unreachable."""
 
 EXPIRED = "certificate has expired"
-"""How OpenSSL says that a certificate was good once."""
+"""OpenSSL's message for an expired certificate."""
 
 _CLIENT = "kube-etcd-healthcheck-client"
-"""Common name of the certificate with which etcd is asked; with etcd's own authentication on, the name of the user."""
+"""Common name of this program's client certificate; with etcd's own authentication on, the name of the user."""
 _READ_SECONDS = 1.0
 _LOCKED_OUT = ("permission denied", "user name is empty")
 
 
 class SilentError(Exception):
-    """A member did not answer; the text says how that looked."""
+    """A member did not answer; the text says why."""
 
 
 class AlienError(Exception):
-    """Something answers at a member's address that this CA does not vouch for, or that refuses our certificate."""
+    """A member's address answers with a certificate that this CA does not verify, or refuses our certificate."""
 
 
 class RefusedError(AlienError):
-    """It refuses our certificate."""
+    """The server refuses our certificate."""
 
 
 @dataclass(frozen=True)
@@ -102,13 +102,13 @@ class Membership:
 
 @dataclass(frozen=True)
 class Status:
-    """A member's own account of itself."""
+    """A member's own status."""
 
     member_id: int
     cluster_id: int
     version: str
     leader: int
-    """0 when it knows none."""
+    """0 if it knows none."""
     raft_index: int
     applied_index: int
     db_size: int
@@ -116,9 +116,9 @@ class Status:
     errors: tuple[str, ...]
     """`alarm <kind> of <member>`, and the lack of a leader in etcd's words."""
     revision: int = 0
-    """Of the newest write that it has applied."""
+    """Index of the newest write that it has applied."""
     downgrade_to: str = ""
-    """The version to which the cluster goes back; empty when it does not, and always with etcd 3.5."""
+    """The target of a downgrade in progress; empty if there is none, and always with etcd 3.5."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class Ready:
 def _context(name: str, place: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     authorities = place / "peer-ca.crt"
-    # A machine that an earlier version of this program looked after has one file for both.
+    # A machine of an earlier version of this program has one file for both.
     if name != "peer" or not authorities.exists():
         authorities = place / "ca.crt"
     try:
@@ -147,7 +147,7 @@ def _context(name: str, place: Path) -> ssl.SSLContext:
         context.load_cert_chain(place / f"{name}.crt", place / f"{name}.key")
     except (OSError, ssl.SSLError) as error:
         raise NodeError(
-            f"the certificates in {place} cannot be used ({error})", "Run `pulumi up`: converge writes them anew."
+            f"the certificates in {place} cannot be used ({error})", "Run `pulumi up`: converge writes them again."
         ) from None
     return context
 
@@ -166,20 +166,21 @@ def _get(
 
     Args:
         port: its client or peer port.
-        client: whose certificate is shown.
+        client: whose certificate is presented.
         limits: seconds for the connection, and for the answer.
         place: where the certificates are. Default: where etcd's own are.
-        content: what is sent, as JSON. Default: nothing, the page is only read.
+        content: request body, sent as JSON. Default: none (GET).
 
     Raises:
-        SilentError: nobody there, or no answer in time.
-        AlienError: somebody else is there.
+        SilentError: no connection, or no answer in time.
+        AlienError: the certificate is wrong, on either side.
     """
     context = _context(client, place or paths.PKI)
     connection = http.client.HTTPSConnection(address, port, timeout=limits[0], context=context)
     connected = False
     try:
-        # In two steps: a machine may be there whose etcd does not take the connection, as one that waits for a quorum.
+        # In two steps: the machine may be up while its etcd accepts no connection, for example while it waits for a
+        # quorum.
         plain = socket.create_connection((address, port), limits[0])
         connected = True
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -224,8 +225,8 @@ def ready(spec: Spec, address: str, timeout: float = 5.0, place: Path | None = N
 
     Args:
         place: where the certificates are. Default: where etcd's own are.
-        learner: it does not vote yet, which alone makes etcd say that it is not ready; and a read through the quorum
-            lasts until it has all that the leader has. So it is asked for what it has itself.
+        learner: it does not vote yet, so etcd reports it as not ready, and a read through the quorum lasts until it has
+            all data. So only its own state is asked.
 
     Raises:
         SilentError, AlienError: it gave no answer.
@@ -239,13 +240,13 @@ def ready(spec: Spec, address: str, timeout: float = 5.0, place: Path | None = N
 
 
 def has_everything(spec: Spec) -> bool | None:
-    """Whether this machine's etcd has all that the leader has, whether it serves its clients yet or not.
+    """Whether this machine's etcd has all data of the leader, even if it does not serve clients yet.
 
-    It is asked at its port for metrics, which is served from the first moment on; a read through the quorum lasts there
-    until the member has caught up.
+    It is asked at its metrics port, which is served from the start. A read through the quorum lasts until the member
+    has caught up.
 
     Returns:
-        None when it cannot be asked.
+        None if it does not answer.
     """
     place = urllib.parse.urlsplit(spec.metrics_url)
     connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=_READ_SECONDS)
@@ -268,7 +269,7 @@ def peer_view(
 
     Args:
         timeout: limit for its answer, in seconds.
-        connect: limit for the connection, in seconds; an etcd that is still starting takes none.
+        connect: limit for the connection, in seconds; an etcd that is still starting accepts none.
         place: where the certificates are. Default: where etcd's own are.
 
     Raises:
@@ -303,7 +304,7 @@ def seen(spec: Spec, address: str) -> Seen:
 
 
 def goes_back(spec: Spec, address: str) -> bool:
-    """Asks a member, as its peer, whether a downgrade of the cluster is under way; it asks the quorum.
+    """Asks a member, as its peer, whether a downgrade of the cluster is in progress; it asks the quorum.
 
     Raises:
         SilentError, AlienError: it gave no answer.
@@ -326,7 +327,7 @@ def _member(raw: Mapping[str, Any], id_key: str) -> Member:
 
 
 def each(ask: Callable[[str], _R], addresses: Mapping[str, str]) -> dict[str, _R | SilentError | AlienError]:
-    """Asks all members at once; name -> the answer, or why there is none."""
+    """Asks all members in parallel; name -> the answer, or the error."""
 
     def one(address: str) -> _R | SilentError | AlienError:
         try:
@@ -351,7 +352,7 @@ def troubles(spec: Spec, members: Mapping[str, str], timeout: float = 5.0) -> di
 
 
 def with_quorum(spec: Spec, members: Mapping[str, str]) -> tuple[list[tuple[str, Membership]], str]:
-    """(address, member list) of those of the members that read through the quorum, and what the rest said."""
+    """(address, member list) of the members that read through the quorum, and the errors of the others."""
 
     def ask(address: str) -> Membership:
         answer = ready(spec, address)
@@ -374,14 +375,14 @@ def etcdctl(
     check: bool = True,
     stdin: str = "",
 ) -> tuple[int, Any, str]:
-    """Does what etcdctl would do as the machine's health check client, and runs it where the gateway does not.
+    """Runs an etcdctl command as the machine's health check client, by the gateway if it can, else by etcdctl.
 
     Args:
-        addresses: the members it may talk to.
-        check: fail when etcdctl does.
+        addresses: the members that it can use.
+        check: raise an error if etcdctl fails.
 
     Returns:
-        Exit code, what it printed as JSON (None if nothing), and what it said on stderr.
+        Exit code, what it printed as JSON (None if nothing), and its stderr.
 
     Raises:
         NodeError: it failed (with `check`) or took too long.
@@ -417,11 +418,11 @@ def etcdctl(
 
 
 def _by_gateway(spec: Spec, address: str, page: str, content: Mapping[str, Any], timeout: float) -> Any:
-    """What the gateway answers when it has done what it was asked for; None when it has not, or nobody knows.
+    """The gateway's answer if it has done the command; None if it has not, or that is unknown.
 
-    It may be switched off, it knows nothing of etcd's own authentication, and it tries nothing twice: all that is for
-    etcdctl. Each of these commands may be given twice: what
-    etcdctl then says of what is done already is known to who asks.
+    It may be switched off, it does not support etcd's authentication, and it does not retry: etcdctl handles these
+    cases. Each of these commands can be repeated, and the callers know etcdctl's errors for a command that was done
+    before.
 
     Raises:
         SilentError, AlienError: it gave no answer.
@@ -445,14 +446,14 @@ def _by_gateway(spec: Spec, address: str, page: str, content: Mapping[str, Any],
 def _remedy(said: str) -> str:
     if any(words in said for words in _LOCKED_OUT):
         return (
-            f"Etcd's own authentication is on, and the user {_CLIENT} has to be root there: as etcd's root, `etcdctl "
+            f"Etcd's authentication is on, and the user {_CLIENT} must have the role root: as etcd's root, `etcdctl "
             f"user add {_CLIENT} --no-password`, `etcdctl user grant-role {_CLIENT} root`, then run again."
         )
-    return "Run again; when it fails again, `etcd-node status` on the members shows more."
+    return "Run again. If it fails again, `etcd-node status` on the members shows more."
 
 
 def _last_error(stderr: str) -> str:
-    """The words of etcdctl's complaint; its log lines are JSON with an error field, its last line is plain."""
+    """The error message of etcdctl; its log lines are JSON with an error field, its last line is plain."""
     lines = [line for line in stderr.splitlines() if line.strip()]
     plain = [line for line in lines if not line.startswith("{")]
     if plain:
@@ -467,7 +468,7 @@ def statuses(spec: Spec, addresses: Mapping[str, str], timeout: float = 5.0) -> 
     """The status of every member that gives one, by name."""
     raw = each(lambda address: _by_gateway(spec, address, gateway.STATUS, {}, timeout), addresses)
     rows = {name: status for name, status in raw.items() if isinstance(status, dict)}
-    # Who gives no answer at all has none for etcdctl either.
+    # A member that does not answer here does not answer etcdctl either.
     left = {spec.client_url(addresses[name]): name for name, status in raw.items() if status is None}
     if left:
         asked = [addresses[name] for name in left.values()]
@@ -495,7 +496,7 @@ def statuses(spec: Spec, addresses: Mapping[str, str], timeout: float = 5.0) -> 
 
 
 def _alarm_of(error: str, names: Mapping[int, str]) -> str:
-    """An alarm with the name of its member instead of its number; every member tells of every alarm."""
+    """An alarm with the name of its member instead of its number; every member reports all alarms."""
     alarm = re.match(r"memberID:(\d+)\s+alarm:(\w+)", error)
     if alarm is None:
         return error
@@ -506,7 +507,7 @@ def member_list(spec: Spec, addresses: Sequence[str]) -> Membership:
     """The member list as the quorum knows it.
 
     Raises:
-        NodeError: nobody with a quorum answers.
+        NodeError: no member with a quorum answers.
     """
     _, value, _ = etcdctl(spec, addresses, ["member", "list"])
     return _membership(value)
@@ -520,7 +521,7 @@ def alarms(spec: Spec, addresses: Sequence[str]) -> list[tuple[int, str]]:
     """Active alarms: (member ID, kind).
 
     Raises:
-        NodeError: nobody with a quorum answers.
+        NodeError: no member with a quorum answers.
     """
     _, value, _ = etcdctl(spec, addresses, ["alarm", "list"])
     kinds = {1: "NOSPACE", 2: "CORRUPT"}

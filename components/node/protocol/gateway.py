@@ -11,12 +11,12 @@ KEEP_ALIVE = "/v3/lease/keepalive"
 
 
 def request(words: Sequence[str]) -> tuple[str, Mapping[str, Any]] | None:
-    """Page and content for a command of etcdctl; None for what is left to etcdctl.
+    """Page and content for a command of etcdctl; None if only etcdctl can do it.
 
-    The answers have the names that etcdctl gives them in JSON; numbers come as texts.
+    The answers have the names that etcdctl gives them in JSON; numbers are strings.
 
     Args:
-        words: what etcdctl would be told.
+        words: the arguments of etcdctl.
     """
     command, rest = " ".join(words[:2]), list(words[2:])
     if words[0] in ("get", "put", "del", "move-leader"):

@@ -1,4 +1,4 @@
-"""Which etcd may run beside, and after, which: pure functions over versions."""
+"""Which versions of etcd can run together, or follow each other: pure functions."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from dataclasses import dataclass
 from ..shared.errors import NodeError
 
 # From which patch of the minor before it etcd allows each minor (etcd.io/docs, upgrade guides). These are also the
-# minors from which etcd knows a way back.
+# minors from which etcd can be downgraded.
 _UPGRADE_FROM = {(3, 6): 32, (3, 7): 11}
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What a member says of versions."""
+    """A member's versions."""
 
     server: str
-    """Of its program."""
+    """Version of its program."""
     cluster: str
-    """Of the rules by which the cluster works: the lowest minor of all members, or the target of a downgrade."""
+    """The cluster version: the lowest minor of all members, or the target of a downgrade."""
     storage: str = ""
-    """Of the form of its data; empty: its etcd does not say (3.5), or has not decided."""
+    """The storage version of its data; empty: not reported (3.5), or not decided yet."""
 
 
 def minor(version: str) -> tuple[int, int]:
@@ -43,7 +43,7 @@ def _parts(version: str) -> tuple[int, int, int]:
 
 
 def refuse_version(wanted: str, running: Mapping[str, str]) -> None:
-    """Refuses a binary that etcd's rules do not allow beside, or after, those that run.
+    """Refuses a version that etcd's rules do not allow together with, or after, the running ones.
 
     Args:
         running: name -> version of the members that run, this one included.
@@ -74,14 +74,14 @@ def refuse_version(wanted: str, running: Mapping[str, str]) -> None:
 
 
 def _refuse_way_back(name: str, version: str, wanted: str) -> None:
-    """Refuses to go back further than etcd can, or to where no way would lead forward again."""
+    """Refuses a downgrade that etcd cannot do, or after which no upgrade would be possible."""
     new, old = _parts(wanted), _parts(version)
     if old[:2] not in _UPGRADE_FROM or new[:2] != (old[0], old[1] - 1):
         below = f"{old[0]}.{old[1] - 1}"
         known = old[:2] in _UPGRADE_FROM
         raise NodeError(
-            f"{name} runs etcd {version}, and {wanted} would go back by more than etcd can: "
-            + (f"from there it goes back to {below} and no further" if known else "from there it cannot go back")
+            f"{name} runs etcd {version}, which cannot be downgraded to {wanted}: "
+            + (f"it goes back to {below} and no further" if known else "it cannot go back")
             + "; nothing was changed",
             f"Set the version to the newest {below} first."
             if known
@@ -90,7 +90,7 @@ def _refuse_way_back(name: str, version: str, wanted: str) -> None:
     floor = _UPGRADE_FROM[old[:2]]
     if new[2] < floor:
         raise NodeError(
-            f"{name} runs etcd {version}, and from {wanted} there would be no way forward again: that takes at least "
+            f"{name} runs etcd {version}, and from {wanted} it could not be upgraded again: that needs at least "
             f"{new[0]}.{new[1]}.{floor}; nothing was changed",
             f"Set the version to {new[0]}.{new[1]}.{floor} or a later patch.",
         )
@@ -104,12 +104,12 @@ def refuse_joining_version(member: str, wanted: str, running: Mapping[str, str])
         running: name -> version of the other members that run.
 
     Raises:
-        NodeError: nobody runs that minor; nothing was changed.
+        NodeError: no member runs that minor; nothing was changed.
     """
     if running and all(minor(version) != minor(wanted) for version in running.values()):
         now = next(iter(running.values()))
         raise NodeError(
-            f"{member} has to join, and the others run etcd {now}, not {wanted}: members are not changed together with "
+            f"{member} must join, but the others run etcd {now}, not {wanted}: members are not changed together with "
             "the minor version; nothing was changed",
             f"Set the version to {now}, run `pulumi up`, then set it to {wanted}.",
         )
@@ -118,11 +118,11 @@ def refuse_joining_version(member: str, wanted: str, running: Mapping[str, str])
 def refuse_mixed(doing: str, running: Mapping[str, str]) -> None:
     """Refuses to make the cluster larger or smaller while its members run different minor versions.
 
-    A slot that has lost its data is another matter: until it is back no other member may stop, and the change of
-    version could neither go on nor back.
+    A slot that has lost its data is an exception. Until it is back no other member may stop, so the version change
+    could neither continue nor be reverted.
 
     Args:
-        doing: who would join or leave, in words.
+        doing: which change of members, for the message.
 
     Raises:
         NodeError: they do; nothing was changed.
@@ -132,19 +132,19 @@ def refuse_mixed(doing: str, running: Mapping[str, str]) -> None:
         raise NodeError(
             f"{doing}, and the members run different minor versions ({now}): members are not changed in the middle of "
             "a change of version; nothing was changed",
-            "Finish the change of version with the list of members as it was, or end it by putting the version back, "
-            "with `pulumi up`; then change the list.",
+            "Restore the list of members, and finish the change of version with `pulumi up`, or revert it by "
+            "restoring the version. Then change the list.",
         )
 
 
 def needs_permission(wanted: str, seen: Mapping[str, Seen]) -> bool:
-    """Whether the cluster must be told to go back before a member may run the wanted version.
+    """Whether a downgrade must be enabled before a member can run the desired version.
 
-    It must not while the cluster still works by the rules of that version: an upgrade that has not reached every
-    member is undone by the older program alone, and a downgrade that was begun has told it already.
+    It must not if the cluster version is still that of the desired version. An incomplete upgrade is reverted by the
+    older program alone, and a downgrade in progress is enabled already.
 
     Args:
-        seen: name -> what the member says; all members.
+        seen: name -> versions of the member; all members.
 
     Raises:
         NodeError: the members disagree; nothing was changed.
@@ -159,12 +159,12 @@ def needs_permission(wanted: str, seen: Mapping[str, Seen]) -> bool:
 
 
 def may_run(wanted: str, seen: Seen) -> bool:
-    """Whether the wanted program can read what this member has: neither cluster nor data are of a later minor."""
+    """Whether the desired program can read this member's data: neither cluster nor data are of a later minor."""
     return minor(seen.cluster) <= minor(wanted) and (not seen.storage or minor(seen.storage) <= minor(wanted))
 
 
 def may_follow(wanted: str, seen: Seen) -> bool:
-    """Whether the cluster works by the rules of the minor before the wanted one already.
+    """Whether the cluster version has reached the minor before the desired one.
 
     Etcd takes some seconds for that after the last member runs it; until then a further upgrade would skip a minor.
     """

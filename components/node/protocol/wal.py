@@ -1,7 +1,7 @@
 """Whose data a data directory holds, read from etcd's own log.
 
-Every segment of the log begins with the ID of the member and of the cluster; so the machine knows what it holds
-without starting etcd, and without believing a file that somebody else could have left beside it.
+Every segment of the log begins with the ID of the member and of the cluster; so the machine knows what it holds without
+starting etcd, and without relying on a file that someone else could have left there.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def exists(data_directory: str) -> bool:
 
 
 def owner(data_directory: str) -> Owner | None:
-    """Who wrote the log; None when there is none or it cannot be read (etcd will say why when it starts)."""
+    """The member that wrote the log; None if there is none or it is unreadable (etcd reports why at start)."""
     try:
         newest = max(path for path in directory(data_directory).iterdir() if path.suffix == ".wal")
         with newest.open("rb") as file:
@@ -55,8 +55,8 @@ def _first_metadata(data: bytes) -> Owner | None:
 def old_entries(data_directory: str) -> int:
     """How many entries after the last snapshot have the form of etcd's API v2.
 
-    Etcd 3.5 writes what it knows of its members that way. Etcd 3.6 reads it; etcd 3.7 does not, and ends when it meets
-    one at its start. It meets what came after the last snapshot, and that may be weeks of a quiet cluster.
+    Etcd 3.5 writes information about members in that form. Etcd 3.6 reads it; etcd 3.7 does not, and exits if it finds
+    one at start. It reads all entries after the last snapshot, which can be weeks in a quiet cluster.
     """
     old: set[int] = set()
     snapshot = 0
@@ -93,9 +93,9 @@ def _number(value: int | bytes | None) -> int:
 
 
 def _records(data: bytes | mmap.mmap) -> Iterator[tuple[int, bytes]]:
-    """(type, payload) of the records of a segment, up to its end or to what is not written yet."""
-    # A frame: 8 bytes little endian, of which the lower 56 bits are the length of the record; when the top bit is
-    # set, its lower three say by how many bytes the record is padded (server/storage/wal/decoder.go).
+    """(type, payload) of the records of a segment, up to its end or the unwritten part."""
+    # A frame: 8 bytes little endian, of which the lower 56 bits are the length of the record; if the top bit is set,
+    # the lower three bits of the top byte are the number of padding bytes (server/storage/wal/decoder.go).
     at = 0
     while at + 8 <= len(data):
         frame = int.from_bytes(data[at : at + 8], "little")

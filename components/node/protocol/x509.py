@@ -1,4 +1,4 @@
-"""The little that has to be known of certificates: fingerprints, and from when to when they are valid."""
+"""Fingerprints and validity of certificates."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def expires(der: bytes) -> datetime.datetime:
 
 
 def validity(der: bytes) -> tuple[datetime.datetime, datetime.datetime]:
-    """From when to when the certificate is valid, in UTC.
+    """Start and end of the certificate's validity, in UTC.
 
-    The standard library reads no such thing from a file, and openssl is not on every machine; the way to the field
-    (RFC 5280, 4.1) is short.
+    The standard library cannot read it from a file, and openssl is not on every machine. The path to the field (RFC
+    5280, 4.1) is short.
 
     Raises:
-        ValueError: this is no certificate.
+        ValueError: it is not a certificate.
     """
     body = _content(_content(der, 0), 0)
     position = 0

@@ -1,4 +1,4 @@
-"""Certificates and keys on the machine: checked before they are written, written so that no pair is ever half."""
+"""Certificates and keys on the machine: checked before they are written; key and certificate are replaced together."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from ..shared.errors import NodeError
 from ..shared.spec import CERTIFICATES, KEYS, Bundle
 
 _EARLY_SECONDS = 10.0
-"""So far the clock of whoever issues may be ahead: that is waited for."""
+"""How far ahead the issuer's clock can be: that time is waited for."""
 
 
 def authority(bundle: Bundle) -> list[str]:
     """Fingerprints of the CA certificates of clients and servers in the bundle.
 
     Raises:
-        NodeError: there are none, or none of peers.
+        NodeError: there are none, or none for peers.
     """
     found: dict[str, list[str]] = {}
     for name in ("ca.crt", "peer-ca.crt"):
@@ -36,15 +36,15 @@ def authority(bundle: Bundle) -> list[str]:
         if not found[name]:
             raise NodeError(
                 f"{name} on standard input holds no certificate",
-                "Run it by `pulumi up`; the certificates come from there.",
+                "Run `pulumi up`: it provides the certificates.",
             )
     return found["ca.crt"]
 
 
 def installed() -> dict[str, str]:
-    """What is on this machine: file name -> PEM; without the keys, and without what is not there.
+    """What is on this machine: file name -> PEM; without keys and missing files.
 
-    Peers without CAs of their own have those of all others: they had no file before there could be two lists.
+    Without a file of their own, peers use the common CAs: earlier versions had one list.
     """
     read = {name: files.read_bytes(paths.PKI / name) for name in CERTIFICATES}
     found = {name: content.decode(errors="replace") for name, content in read.items() if content is not None}
@@ -54,10 +54,10 @@ def installed() -> dict[str, str]:
 
 
 def trusted() -> str:
-    """Digest of the CA certificates on this machine, whatever their order; empty when there are none."""
+    """Digest of the CA certificates on this machine, independent of their order; empty if there are none."""
     here = installed()
     clients, peers = (x509.fingerprints(here.get(name, "")) for name in ("ca.crt", "peer-ca.crt"))
-    # One list for all has the digest that it had when there was one file.
+    # One list for both has the same digest as the single file of earlier versions.
     words = clients if clients == peers else [*clients, "peers", *peers]
     return hashlib.sha256("".join(words).encode()).hexdigest()[:16] if words else ""
 
@@ -126,12 +126,12 @@ def _check_pairs(bundle: Bundle) -> None:
             reason = getattr(error, "reason", "") or "unreadable"
             raise NodeError(
                 f"{pair}.key does not belong to {pair}.crt ({reason}); nothing was written",
-                "Run `pulumi up` again; both come from there.",
+                "Run `pulumi up` again; it provides both.",
             ) from None
 
 
 def _wait_until_valid(bundle: Bundle) -> None:
-    """Etcd reads certificates the moment they are there, and who reads one too early refuses it."""
+    """Etcd reads new certificates at once, and a peer refuses one that is not valid yet."""
     begin = max(
         x509.validity(x509.der_of(bundle.files[f"{pair}.crt"])[0])[0]
         for pair in ("server", "peer", "healthcheck-client")
@@ -142,6 +142,6 @@ def _wait_until_valid(bundle: Bundle) -> None:
         raise NodeError(
             f"the certificates are valid from {begin:%Y-%m-%dT%H:%M:%SZ} on, and the clock of this machine says "
             f"{now:%Y-%m-%dT%H:%M:%SZ}; nothing was written",
-            "Set right the clock of this machine, or that of the computer on which `pulumi up` runs, and run again.",
+            "Correct the clock of this machine or of the computer that runs `pulumi up`, then run again.",
         )
     time.sleep(max(early, 0))

@@ -17,7 +17,7 @@ from ..shared.spec import Spec
 from . import certificates, release, systemd, unit
 
 _CRASHES = 2
-"""So many ends of the process within one wait, and it is no accident."""
+"""Number of process exits within one wait that count as a failed start."""
 
 
 class StartError(NodeError):
@@ -34,10 +34,10 @@ _OLD_DATA = re.compile(r"tocommit\((\d+)\) is out of range \[lastIndex\((\d+)\)\
 
 
 def install_unit(spec: Spec) -> None:
-    """Unit, links and the record of what is wanted; nothing is started or stopped.
+    """Writes unit, links and the record of the desired state; starts and stops nothing.
 
-    The record keeps who was on the list of members and is not any more: until `settle` they may still have to leave the
-    cluster, and nothing else knows that they were ours.
+    The record keeps members that were removed from the list. Until `settle` they may still have to leave the cluster,
+    and nothing else records that they belong to this program.
     """
     systemd.install(unit.render(spec, certificates.trusted()))
     release.link(spec.release.version)
@@ -46,7 +46,7 @@ def install_unit(spec: Spec) -> None:
 
 
 def settle(spec: Spec) -> None:
-    """The record is what is wanted, and no more: nobody has to leave the cluster."""
+    """Reduces the record to the desired state: no member has to leave the cluster."""
     _record(spec.raw)
 
 
@@ -55,7 +55,7 @@ def _record(raw: Mapping[str, Any]) -> None:
 
 
 def version() -> str:
-    """The version of etcd that runs here, or ran last; empty when none ever did."""
+    """The version of etcd that runs here, or ran last; empty if none ever did."""
     live = systemd.command_of(systemd.show().pid)
     if live:
         return Path(live[0]).parent.name[1:]
@@ -76,7 +76,7 @@ def begin_with(flag: str) -> None:
 
 
 def forbid() -> None:
-    """Takes the permission back."""
+    """Withdraws the permission."""
     files.remove(paths.BOOTSTRAP)
     files.remove_empty([paths.RUN])
 
@@ -94,7 +94,7 @@ def begin(spec: Spec, permission: str, seconds: float = 20) -> None:
         permission: what `unit.bootstrap` made.
 
     Raises:
-        NodeError: the process ended, or made no log in time. It is stopped; nothing tries again by itself.
+        NodeError: the process exited, or created no log in time. It is stopped and not restarted.
     """
     make_data_directory(spec)
     permit(permission)
@@ -103,7 +103,7 @@ def begin(spec: Spec, permission: str, seconds: float = 20) -> None:
         systemd.start()
         _wait_for_log(spec, seconds)
     except BaseException:
-        # Also when the time is over: whatever runs now without a log would run without anybody watching.
+        # Also after a timeout: a process without a log must not run unobserved.
         forbid()
         if not wal.exists(spec.data_directory):
             systemd.stop()
@@ -122,7 +122,7 @@ def _wait_for_log(spec: Spec, seconds: float) -> None:
         if pid and wal.exists(spec.data_directory):
             return
     raise NodeError(
-        f"etcd has made no log in {spec.data_directory} within {seconds:.0f} s:\n{systemd.journal()}",
+        f"etcd has created no log in {spec.data_directory} within {seconds:.0f} s:\n{systemd.journal()}",
         "See `journalctl -u etcd` on the machine.",
     )
 
@@ -149,12 +149,12 @@ def _ended() -> StartError:
             f"its data are older than what it has confirmed to the other members: they count on its log up to entry "
             f"{old[1]}, and it ends at {old[2]}, as after a snapshot of the machine or of its disk was restored; etcd "
             "is stopped, and the data are untouched",
-            "A member that has forgotten must not vote. Give its machine another `identity` in the configuration, and "
-            'run again: its data are moved aside, and it joins with those of the others (docs/operations.md, "A '
-            'machine that was lost, or whose disk was").',
+            "A member that has lost confirmed entries must not vote. Give its machine another `identity` in the "
+            "configuration, and run again: its data are moved aside, and it joins with a copy of the others' data "
+            '(docs/operations.md, "A machine that was lost, or whose disk was").',
         )
     return StartError(
-        f"etcd ended instead of starting; its last words:\n{said}\n",
+        f"etcd ended instead of starting; its last messages:\n{said}\n",
         "Remove the cause, then run again; it is stopped now.",
     )
 
@@ -164,7 +164,7 @@ def wait_ready(spec: Spec, seconds: float, *, certificate: str = "", learner: bo
 
     Args:
         certificate: fingerprint of the server certificate that it must present.
-        learner: it does not vote yet: it is ready when it answers, which etcd begins when the leader knows of it.
+        learner: it does not vote yet, and is ready as soon as it answers, which it does once the leader knows it.
 
     Raises:
         StartError: its process ends again and again.
@@ -188,8 +188,7 @@ def wait_ready(spec: Spec, seconds: float, *, certificate: str = "", learner: bo
             if now.restarts - first.restarts >= _CRASHES or (now.active == "failed" and not now.has_job):
                 systemd.stop()
                 raise _ended()
-            # With a job it is on its way: between the two halves of a restart whose old process had to be killed, the
-            # unit has failed for a moment.
+            # With a job it is changing: during a restart whose old process was killed, the unit is briefly failed.
             if now.active == "inactive" and not now.has_job:
                 raise _ended()
     if certificate and served not in ("", certificate):
@@ -202,7 +201,8 @@ def wait_ready(spec: Spec, seconds: float, *, certificate: str = "", learner: bo
     report = "".join(f"; {name}: {trouble or 'ready'}" for name, trouble in others.items())
     raise NodeError(
         f"not ready after {seconds:.0f} s ({said or 'no answer'}{report})",
-        "A member is ready only when a majority runs and reaches each other: bring the others back, then run again. "
+        "A member is ready only when a majority of members runs and can connect to each other: bring the others back, "
+        "then run again. "
         "See `journalctl -u etcd`. If a majority is lost for good, restore from a snapshot or from a survivor's data "
         'as docs/operations.md says ("A majority was lost").',
     )

@@ -1,4 +1,4 @@
-"""What a mirror says when it is asked, also through a proxy, and whether this machine's clock agrees with it."""
+"""Requests to a mirror, also through a proxy, and a comparison of its clock with this machine's."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _NETWORK_SECONDS = 30.0
 # Certificates are valid from the second they were made, and a leader's leases run by the clock.
 CLOCK_TOLERANCE_SECONDS = 5.0
 _FOR_THE_PROXY = "proxy-authorization"
-# Whoever stores answers must not answer from there.
+# Caches must not answer.
 _FRESH = {"Cache-Control": "no-cache", "Pragma": "no-cache"}
 
 Clock = Callable[[], float]
 
 
 class _Redirect(urllib.request.HTTPRedirectHandler):
-    """Headers for a mirror are not for whoever it sends on to; those for the proxy are."""
+    """Headers for a mirror are not sent to the target of a redirect; those for the proxy are."""
 
     def redirect_request(  # noqa: PLR0917  as it is called
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
@@ -47,7 +47,7 @@ def open_url(url: str, release: Release, clock: Clock) -> http.client.HTTPRespon
     """The mirror's answer, when its clock and this machine's agree.
 
     Args:
-        release: has the proxy, and the headers that the mirror wants.
+        release: contains the proxy, and the headers that the mirror requires.
         clock: this machine's time, in seconds since 1970.
 
     Raises:
@@ -60,21 +60,21 @@ def open_url(url: str, release: Release, clock: Clock) -> http.client.HTTPRespon
     except urllib.error.HTTPError as error:
         if error.code == http.client.NOT_FOUND:
             remedy = (
-                "Check the version and the mirror: below it lies v<version>/etcd-v<version>-linux-<arch>.tar.gz, "
-                "with SHA256SUMS beside it."
+                "Check the version and the mirror: it must have v<version>/etcd-v<version>-linux-<arch>.tar.gz, "
+                "with SHA256SUMS next to it."
             )
         elif error.code in (http.client.UNAUTHORIZED, http.client.FORBIDDEN, http.client.PROXY_AUTHENTICATION_REQUIRED):
-            remedy = "Set the headers that it wants (`releaseHeaders`), or another mirror (`releaseMirror`)."
+            remedy = "Set the headers that it requires (`releaseHeaders`), or another mirror (`releaseMirror`)."
         raise NodeError(f"{url} answers {error.code} {error.reason}{way}", remedy) from None
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
         if release.proxy:
-            remedy = f"Check that this machine reaches the proxy, and it the mirror (`releaseProxy`). {remedy}"
+            remedy = f"Check that this machine reaches the proxy, and the proxy the mirror (`releaseProxy`). {remedy}"
         raise NodeError(f"{url} cannot be reached{way} ({reason})", remedy) from None
     try:
         _check_answer(answer, url, clock())
     except NodeError:
-        # What is stored somewhere on the way has the time when it was stored.
+        # A cached answer has the time when it was stored.
         fresh = _head(url, release)
         if fresh is None:
             answer.close()
@@ -100,7 +100,7 @@ def _opener(release: Release) -> urllib.request.OpenerDirector:
 
 
 def _ask(url: str, release: Release) -> http.client.HTTPResponse:
-    """The answer; a machine that has just booted may get its routes and its name servers only now."""
+    """The answer. It retries, because a machine that has just booted may get routes and name servers late."""
     opener = _opener(release)
     for left in until(_NETWORK_SECONDS, every=1.0):
         try:
@@ -116,7 +116,7 @@ def _ask(url: str, release: Release) -> http.client.HTTPResponse:
 
 
 def _head(url: str, release: Release) -> http.client.HTTPResponse | None:
-    """What the mirror itself says now; None when it does not."""
+    """The mirror's own Date and time now; None if it does not answer."""
     request = _request(url, release, "HEAD")
     for name, value in _FRESH.items():
         request.add_header(name, value)
@@ -134,8 +134,8 @@ def check_clock(date: str, url: str, now: float, age: str = "") -> None:
         date: the server's Date header; empty or senseless: nothing is compared.
         url: who said it.
         now: this machine's time, in seconds since 1970.
-        age: the Age header of a cache, in seconds. Some keep the date of what they store, some give their own: either
-            of the two times may be the right one.
+        age: the Age header of a cache, in seconds. Some caches keep the stored date, some send their own, so either
+            time can be right.
 
     Raises:
         NodeError: they are more than 5 s apart.
@@ -146,7 +146,7 @@ def check_clock(date: str, url: str, now: float, age: str = "") -> None:
         return
     since = int(age) if age.strip().isdigit() else 0
     for time_there in {theirs, theirs + since}:
-        # The header has whole seconds, cut off.
+        # The header has whole seconds, rounded down.
         if time_there - CLOCK_TOLERANCE_SECONDS <= now <= time_there + 1 + CLOCK_TOLERANCE_SECONDS:
             return
     shown = [time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(each)) for each in (now, theirs + since)]

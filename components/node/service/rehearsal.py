@@ -1,8 +1,8 @@
-"""The rehearsal: before any etcd starts, its program and its directories are tried within the limits of its real unit.
+"""The rehearsal: before any etcd starts, its program and directories are tested within the limits of its real unit.
 
 A oneshot unit below /run has the same limits, from the same renderer, and the files below etcd.service.d. In it, as
 etcd's own user, `etcd --version` runs, and a file is written, renamed, synchronised and read back in the data
-directory. Whatever would keep etcd from starting or from its data shows here, and is told by its name.
+directory. Anything that would prevent etcd from starting or from using its data shows here, with its cause.
 """
 
 from __future__ import annotations
@@ -94,31 +94,31 @@ _STEPS: Mapping[int, str] = {
     237: "a kernel keyring (KeyringMode)",
     245: "a BPF filter",
 }
-# Input and output, which etcd's unit leaves alone: what fails there is the rehearsal's fault.
+# Input and output, which etcd's unit does not set: a failure there is the rehearsal's own.
 _OWN_STEPS = (208, 209, 222)
 _NOT_A_PATH = ("Operation not permitted", "Permission denied", "Invalid argument", "No space left on device")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a rehearsal that failed has ended."""
+    """The result of a failed rehearsal."""
 
     result: str
     """systemd's word: exit-code, signal, timeout, resources, ..."""
     status: int
     """Exit code or signal of the last process; from 200 to 245 systemd's own."""
     output: str
-    """What the programs said."""
+    """Output of the programs."""
     told: Sequence[str]
-    """What systemd said of it: lines of the journal, or of systemctl."""
+    """Systemd's messages: lines of the journal, or of systemctl."""
 
 
 def render(spec: Spec, drop_ins: Sequence[str], output: Path) -> str:
-    """The rehearsal's unit: what runs in it comes last, so that no drop-in changes it.
+    """The rehearsal's unit: its commands come last, so that no drop-in changes them.
 
     Args:
         drop_ins: contents of the files below etcd.service.d, in their order.
-        output: where the programs' words go.
+        output: file for the programs' output.
     """
     program = unit.command(spec)[0]
     script = base64.b64encode(_SCRIPT.encode()).decode()
@@ -185,7 +185,7 @@ def _perform(spec: Spec) -> Outcome | None:
     place = paths.UNIT_DIRECTORIES[1]
     for left_over in place.glob(f"{_PREFIX}*.service"):
         files.remove(left_over)
-    # Another name each time: systemd need not be told of a unit that it does not know.
+    # A new name each time: an unknown unit needs no daemon-reload.
     path = place / f"{_PREFIX}{os.getpid()}.service"
     output = paths.RUN / path.with_suffix(".out").name
     files.directory(paths.RUN, 0o700)
@@ -214,7 +214,7 @@ def _perform(spec: Spec) -> Outcome | None:
 
 
 def _drop_ins() -> list[str]:
-    """What others have put below etcd.service.d, in systemd's order; one name hides the same one farther down."""
+    """Drop-ins of others in etcd.service.d, in systemd's order; a name hides the same name in later directories."""
     found: dict[str, Path] = {}
     for directory in paths.UNIT_DIRECTORIES:
         for path in (directory / f"{paths.UNIT}.d").glob("*.conf"):
@@ -224,7 +224,7 @@ def _drop_ins() -> list[str]:
 
 
 def explain(spec: Spec, outcome: Outcome) -> NodeError | None:
-    """Why etcd could not run, with the remedy; None when nothing speaks against it, but not all could be tried."""
+    """Why etcd could not run, with the remedy; None if no cause is known, but not everything could be tested."""
     program = unit.command(spec)[0]
     lines = outcome.output.splitlines()
     failed = next((json.loads(line) for line in lines if line.startswith('{"doing"')), None)
@@ -244,7 +244,8 @@ def explain(spec: Spec, outcome: Outcome) -> NodeError | None:
     if outcome.result in ("signal", "core-dump"):
         return NodeError(
             f"`{program} --version` was ended by signal {outcome.status} on this machine",
-            "Does the processor fit the release, and does a policy or a limit forbid it (`dmesg`, `ausearch -m avc`)? "
+            "Does the release support the processor, and does a policy or a limit forbid it (`dmesg`, `ausearch -m "
+            "avc`)? "
             "Remove the cause, then run again.",
         )
     return NodeError(
@@ -257,7 +258,7 @@ def explain(spec: Spec, outcome: Outcome) -> NodeError | None:
 def _directory_error(spec: Spec, failed: Mapping[str, object]) -> NodeError | None:
     number, doing, path = failed["errno"], failed["doing"], Path(str(failed["path"]))
     if number in _FULL and wal.exists(spec.data_directory):
-        return None  # a member is never refused for what it has filled itself
+        return None  # a member is never refused for the space that it uses
     real = Path(os.path.realpath(path))
     leads = "" if real == path else f", which leads to {real}"
     cause = f"within its unit, etcd's user {paths.USER} cannot {doing} {path}{leads} ({failed['error']})"
@@ -265,13 +266,14 @@ def _directory_error(spec: Spec, failed: Mapping[str, object]) -> NodeError | No
     hidden = next((each for each in _HIDDEN if each in (str(real), *map(str, real.parents))), None)
     if hidden is not None or number == errno.ENOENT:
         cause += f": the unit hides {hidden or real} from etcd"
-        remedy = "Let the data directory lead to another place (not below /home, /root or /tmp), then run again."
+        remedy = "Let the data directory lead to a place that it can use (not below /home, /root or /tmp), then run "
+        "again."
     elif closed is not None:
         cause += f": that directory is closed to it (mode {closed:04o})"
         remedy = f"Open it (`chmod o+x {real}`), or choose another data directory, then run again."
     elif number == errno.EROFS:
         remedy = (
-            f"Is it mounted read-only (`findmnt -T {real}`, `dmesg`), or has somebody added that to the unit "
+            f"Is it mounted read-only (`findmnt -T {real}`, `dmesg`), or has someone added that to the unit "
             f"(`systemctl cat {paths.UNIT}`)? Remove the cause, then run again."
         )
     elif number in _FULL:
@@ -285,7 +287,7 @@ def _directory_error(spec: Spec, failed: Mapping[str, object]) -> NodeError | No
 
 
 def _closed(path: Path) -> int | None:
-    """The mode of a directory that its mode alone closes to etcd's user; None when that is not what closes it."""
+    """The mode of a directory, if only its mode denies access to etcd's user; else None."""
     user = account.find()
     if user is None or not path.exists():
         return None
@@ -295,7 +297,7 @@ def _closed(path: Path) -> int | None:
 
 
 def _limit_error(spec: Spec, outcome: Outcome) -> NodeError:
-    """Systemd's own exit codes, in words."""
+    """Explains systemd's own exit codes."""
     program = Path(unit.command(spec)[0])
     told = [line.split(": ", 1)[-1].replace("/run/systemd/unit-root", "") for line in outcome.told if "Failed" in line]
     detail = told[0] if told else f"systemd's exit code {outcome.status}"
@@ -333,8 +335,8 @@ def _namespace_error(spec: Spec, detail: str) -> NodeError:
     if "/" in detail.split(":", 1)[-1] and not detail.endswith(_NOT_A_PATH):
         return NodeError(
             f"systemd cannot make {spec.data_directory} writable for etcd alone ({detail})",
-            "The unit hides that directory from etcd, or a part of it is missing: let the data directory lead to "
-            "another place (not below /home, /root or /tmp), then run again.",
+            "The unit hides that directory from etcd, or a part of it is missing: let the data directory lead to a "
+            "place that it can use (not below /home, /root or /tmp), then run again.",
         )
     return NodeError(
         f"this machine cannot give etcd a view of its own on the file systems ({detail}): it has no mount namespaces "

@@ -1,4 +1,4 @@
-"""etcd's release: downloaded, checked, unpacked beside those that are there."""
+"""etcd's release: downloaded, verified, and unpacked next to the existing ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .mirror import Clock, open_url
 
 PROGRAMS = ("etcd", "etcdctl", "etcdutl")
 MANIFEST = "release.json"
-"""What was unpacked, beside it."""
+"""List of the unpacked files, next to them."""
 _CHUNK = 1 << 20
 _MOST_ARCHIVE = 300 << 20
 _MOST_PROGRAM = 300 << 20
@@ -41,7 +41,8 @@ def architecture() -> str:
     known = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
     if machine not in known:
         raise NodeError(
-            f"this machine is a {machine}, and etcd is released for amd64 and arm64", "Use a machine of one of these."
+            f"this machine is {machine}, but etcd is released only for amd64 and arm64",
+            "Use a machine with one of these architectures.",
         )
     return known[machine]
 
@@ -52,7 +53,7 @@ def directory(version: str) -> Path:
 
 
 def installed(release: Release) -> bool:
-    """Whether the release is unpacked, whole, and the one that is meant; needs no network.
+    """Whether the release is unpacked, undamaged and the right one; needs no network.
 
     The programs are hashed again once after each boot (a power cut can leave a file short of what was written);
     otherwise their sizes are compared.
@@ -77,10 +78,10 @@ def installed(release: Release) -> bool:
 
 
 def ensure(spec: Spec) -> None:
-    """Installs the release unless it is there and whole.
+    """Installs the release unless it is installed and undamaged.
 
     Raises:
-        NodeError: there is no room, no time service that works, or no such archive.
+        NodeError: there is no room, no working time service, or no such archive.
     """
     phase("install the release")
     if installed(spec.release):
@@ -103,7 +104,7 @@ def install(release: Release, clock: Clock = time.time, *, gently: bool = False)
     Args:
         release: which, and from where.
         clock: this machine's time, in seconds since 1970.
-        gently: rest for as long as was worked, all along, so that what serves on this machine gets its processors too.
+        gently: pause as long as it works, so that the running member gets its share of the CPUs.
 
     Raises:
         NodeError: mirror unreachable, no such release, wrong checksum, or the mirror's clock and this machine's differ.
@@ -145,7 +146,7 @@ def install(release: Release, clock: Clock = time.time, *, gently: bool = False)
 
 
 def distrust(version: str) -> None:
-    """Has this release downloaded and checked again before it is used again: its etcd did not start."""
+    """Marks this release for a new download and check, because its etcd did not start."""
     place = directory(version) / MANIFEST
     manifest = files.read_json(place)
     if manifest is not None:
@@ -153,7 +154,7 @@ def distrust(version: str) -> None:
 
 
 def link(version: str) -> None:
-    """Makes etcdctl and etcdutl of this version the ones on PATH, unless somebody else's programs are there."""
+    """Links etcdctl and etcdutl of this version into PATH, unless other programs have these names."""
     for name in PROGRAMS[1:]:
         path = paths.LINKS / name
         if ours(path) or not os.path.lexists(path):
@@ -200,7 +201,7 @@ class _Hashed:
         self.digest: Digest = hashlib.sha256()
 
     def read(self, size: int = _CHUNK) -> bytes:
-        # Here and not by priorities: those leave a member that serves waiting for whole ticks of the scheduler.
+        # Here and not by priorities: with those, a serving member waits for whole ticks of the scheduler.
         if self._gently:
             time.sleep(time.process_time() - self._worked)
             self._worked = time.process_time()
@@ -210,7 +211,7 @@ class _Hashed:
             raise NodeError(
                 f"the download of {self._url} broke off after {self._count} bytes "
                 f"({str(error) or type(error).__name__})",
-                "Run again; when it breaks off again, use a mirror that is nearer (`releaseMirror`).",
+                "Run again. If it breaks off again, use a nearer mirror (`releaseMirror`).",
             ) from None
         self._count += len(chunk)
         if self._count > _MOST_ARCHIVE:
@@ -226,7 +227,7 @@ class _Hashed:
 
 
 def _unpack(stream: _Hashed, folder: str, target: Path) -> dict[str, dict[str, str | int]] | None:
-    """Writes the programs into `target`; None when the stream is no such archive.
+    """Writes the programs into `target`; None if the stream is not such an archive.
 
     Only regular files with exactly the expected names are written, under names from here: nothing in an archive can
     choose where it lands.
@@ -272,7 +273,7 @@ def _check_sum(found: str, wanted: str, url: str, source: str) -> None:
     if found != wanted:
         raise NodeError(
             f"{url} has SHA-256 {found}, and {source} says {wanted}; nothing was installed",
-            "Do not use this archive before you know why: a broken mirror, a wrong checksum in the config "
+            "Do not use this archive before you know the cause: a broken mirror, a wrong checksum in the config "
             "(`releaseSha256`), or a tampered file.",
         )
 
@@ -280,7 +281,7 @@ def _check_sum(found: str, wanted: str, url: str, source: str) -> None:
 def _put(fresh: Path, place: Path) -> None:
     """Gives the new directory its name, or repairs the one that has it.
 
-    A repair replaces only files that differ: a member that runs from one that is whole has no reason to restart.
+    A repair replaces only files that differ: a member that runs from undamaged files must not restart.
     """
     if not place.exists():
         fresh.rename(place)
@@ -298,7 +299,7 @@ def _put(fresh: Path, place: Path) -> None:
 
 
 def room_needed(place: Path) -> tuple[int, int]:
-    """Bytes that installing needs, and that are free, where releases go."""
+    """Bytes that an installation needs, and free bytes, in the directory of releases."""
     while not place.exists():
         place = place.parent
     return 200 << 20, shutil.disk_usage(place).free

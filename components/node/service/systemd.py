@@ -1,4 +1,4 @@
-"""systemctl and journalctl, and what /proc says of the process."""
+"""systemctl, journalctl, and the process in /proc."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def show() -> Service:
 def command_of(pid: int) -> list[str]:
     """The command line of a process; empty when it is gone.
 
-    Its program is what the kernel knows, under the name by which it was started: /opt may be a link to elsewhere.
+    The program is the kernel's path, as it was started: /opt may be a link.
     """
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
@@ -99,7 +99,7 @@ def alive(pid: int) -> bool:
 
 
 def kill(pid: int) -> None:
-    """Ends a process at once; one that is gone is no error, and 0 is none (it would be our own group)."""
+    """Ends a process at once; a missing process is not an error, and 0 is ignored (it would be our own group)."""
     if pid <= 0:
         return
     with contextlib.suppress(ProcessLookupError):
@@ -107,9 +107,9 @@ def kill(pid: int) -> None:
 
 
 def wait_gone(pid: int) -> None:
-    """Waits until a process that was told to stop is gone; until then it is the one that answers.
+    """Waits until a stopping process is gone; until then it still answers.
 
-    An etcd that stops takes no new connections, and waits 7 s for its open streams. Requests end in milliseconds.
+    A stopping etcd accepts no new connections, and waits 7 s for its open streams. Requests end in milliseconds.
     Watches never end, and an API server always has some. So it gets half a second, and is killed: all that it has
     acknowledged is in its log.
     """
@@ -122,10 +122,10 @@ def wait_gone(pid: int) -> None:
 
 
 def install(text: str) -> None:
-    """Writes and enables the unit; tells systemd of what it does not know yet. Restarts nothing.
+    """Writes and enables the unit, and reloads systemd if needed. Restarts nothing.
 
-    That may be more than what changes here: a run that was cut off has written and not told, and somebody has taken a
-    file away below the unit's directory.
+    A reload can be needed without a change here: an interrupted run may not have reloaded, or someone removed a
+    drop-in.
     """
     changed = files.write(paths.UNIT_FILE, text)
     if not paths.UNIT_WANTED.is_symlink():
@@ -138,7 +138,7 @@ def install(text: str) -> None:
 
 
 def start() -> None:
-    """Starts the unit without waiting; a unit that had failed too often is forgiven."""
+    """Starts the unit without waiting; resets a failed unit first."""
     run(["systemctl", "reset-failed", paths.UNIT], 20, check=False)
     run(["systemctl", "start", "--no-block", paths.UNIT], 20)
 
@@ -158,7 +158,7 @@ def stop() -> None:
     """Stops the unit and waits until no process of it is left.
 
     Raises:
-        NodeError: a process is still there; nothing may be done to its data.
+        NodeError: a process is still running, so its data must not be touched.
     """
     run(["systemctl", "stop", paths.UNIT], 60, check=False)
     run(["systemctl", "reset-failed", paths.UNIT], 20, check=False)
@@ -171,15 +171,15 @@ def stop() -> None:
 
 
 def journal(lines: int = 8) -> str:
-    """What the unit last complained of, else its last lines; for an error message."""
+    """The unit's last errors, else its last lines; for an error message."""
     said = run(["journalctl", "--no-pager", "-q", "-o", "cat", "-n", "150", "-u", paths.UNIT], 20, check=False).stdout
     return "\n".join(f"  | {line}" for line in telling(said.splitlines(), lines))
 
 
 def telling(log: Sequence[str], count: int) -> list[str]:
-    """The lines of a log that say why etcd ended: its last complaints if there are any, else its last lines.
+    """The lines of a log that say why etcd exited: its last errors if there are any, else its last lines.
 
-    A wrong flag is followed by pages of usage, a crash by systemd's own account.
+    A wrong flag is followed by pages of usage, a crash by messages of systemd.
     """
     read = [_essence(line) for line in log if line.strip()]
     complaints = [text for level, text in read if level in ("error", "fatal", "panic", "plain")]
@@ -187,7 +187,7 @@ def telling(log: Sequence[str], count: int) -> list[str]:
 
 
 def _essence(line: str) -> tuple[str, str]:
-    """Level and text of a line; what etcd says before it has a log is plain."""
+    """Level and text of a line; etcd's first messages are plain text."""
     try:
         entry = json.loads(line)
         extra = entry.get("error", "")
@@ -203,7 +203,7 @@ _NO_SETTING = ("ETCD_UNSUPPORTED_ARCH",)
 
 
 def foreign_variables() -> dict[str, str]:
-    """Variables that etcd would read as settings, and that somebody else gives its unit: name -> where that is said."""
+    """Variables that etcd would read as settings, and that others set for its unit: name -> where they are set."""
     found: dict[str, str] = {}
     for directory in paths.UNIT_DIRECTORIES:
         for drop_in in sorted((directory / f"{paths.UNIT}.d").glob("*.conf")):
@@ -231,7 +231,7 @@ def _variables(text: str) -> list[str]:
 
 
 def foreign_unit() -> Path | None:
-    """A unit file for etcd that was not written here."""
+    """A unit file for etcd that this program did not write."""
     for directory in paths.UNIT_DIRECTORIES:
         path = directory / paths.UNIT
         text = files.read_bytes(path) if not path.is_dir() else None

@@ -1,17 +1,17 @@
-"""The systemd unit, and the permission to begin.
+"""The systemd unit, and the permission to start without data.
 
-The danger this guards against: a member whose data are gone, started again under its old ID, has forgotten which
-writes it confirmed and whom it voted for; a few of those, and the cluster forgets acknowledged writes. The other
-danger is the unit that fails with `--initial-cluster-state=new` and is tried again and again by systemd: once its
-stale entry is removed from the cluster, the next try passes etcd's check and leaves a poisoned data directory.
+It guards against two dangers. A member whose data are gone, started again under its old ID, has forgotten its votes and
+confirmed writes; a few such members lose acknowledged writes of the cluster. The other danger is a unit that fails with
+`--initial-cluster-state=new` and is tried again and again by systemd: once its stale entry is removed from the cluster,
+the next try passes etcd's check and leaves an unusable data directory.
 
-So etcd never begins with an empty data directory by itself. The flags for that are in no unit but in a file below
-/run, put there for one start:
+So etcd never starts with an empty data directory by itself. The flags for that are in no unit but in a file below /run,
+put there for one start:
 - With neither a log nor that file, the unit's condition fails: after a reboot, by hand, or with a lost disk.
-- The file is removed as soon as the log exists, and by ExecStopPost when that process ends, however it ends: a
-  second try, which systemd would make without asking the condition again, does not find it.
-- What such a try does find is --initial-cluster-state=existing, which stays in the unit and has no meaning for a
-  member that has a log: etcd then looks for a cluster to join, finds none named, and ends.
+- The file is removed as soon as the log exists, and by ExecStopPost when that process ends, however it ends: a second
+  try, which systemd would make without asking the condition again, does not find it.
+- What such a try does find is --initial-cluster-state=existing, which stays in the unit and has no meaning for a member
+  that has a log: etcd then looks for a cluster to join, finds none named, and ends.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..shared import paths
 from ..shared.spec import Spec
 
 MARK = "# Written by etcd-node (external-etcd)"
-"""First line of the unit; without it, it is not ours."""
+"""First line of the unit; a unit without it is not this program's."""
 
 _BASE_FLAG = "--initial-cluster-state=existing"
 _PROXIES = tuple(
@@ -31,13 +31,13 @@ _PROXIES = tuple(
 
 
 def command(spec: Spec) -> list[str]:
-    """The wanted command line, without what begins or joins a cluster."""
+    """The desired command line, without the flags that bootstrap or join a cluster."""
     program = str(paths.RELEASES / f"v{spec.release.version}" / "etcd")
     return [program, *(f"{flag}={value}" for flag, value in spec.flags.items())]
 
 
 def permanent(words: list[str]) -> list[str]:
-    """A process's command line without the flags that only mattered when it began."""
+    """A process's command line without the flags that matter only for the first start."""
     return [word for word in words if not word.startswith("--initial-cluster")]
 
 
@@ -152,11 +152,11 @@ SystemCallErrorNumber=EPERM
 
 
 def mounts(data: str) -> str:
-    """What has to be mounted: systemd knows the directories above a path, and not where a link leads."""
+    """Paths that must be mounted: systemd follows the directories above a path, but not links."""
     return " ".join(dict.fromkeys((data, _quote(os.path.realpath(data)))))
 
 
 def _quote(word: str) -> str:
-    """A word of ExecStart: % and $ would be expanded, quotes and backslashes read."""
+    """A word of ExecStart, with %, $, quotes and backslashes escaped."""
     escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
     return f'"{escaped}"' if any(char in escaped for char in " \"'\\;") else escaped

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 
 class NodeError(Exception):
-    """Something that the operator has to know: what is wrong, and what to do about it.
+    """An error for the operator: what is wrong, and what to do.
 
     Args:
-        cause: what was found and which rule it breaks, without a full stop; ends with a line break after a list.
+        cause: what is wrong and which rule it breaks, without a full stop; ends with a line break after a list.
         remedy: what to do, one or more complete sentences.
     """
 
@@ -18,4 +18,4 @@ class NodeError(Exception):
 
 
 class OverdueError(NodeError):
-    """The time of a verb is over. It may come out of any call, and who tries something else instead lets it pass."""
+    """The time limit of a verb is over. Any call can raise it, and fallbacks must not catch it."""

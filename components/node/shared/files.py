@@ -106,13 +106,14 @@ def read_json(path: Path) -> dict[str, Any] | None:
     if not isinstance(value, dict):
         raise NodeError(
             f"{path} does not hold a JSON object",
-            "Compare it with that of another member and repair it; it says what belongs to whom on this machine.",
+            "Repair it by comparison with the same file on another member: it records what etcd-node owns on this "
+            "machine.",
         )
     return value
 
 
 def missing_directories(path: Path) -> list[Path]:
-    """Which directories have to be made for `path` to exist, outermost first."""
+    """Directories that must be created for `path`, outermost first."""
     missing = []
     while not path.exists():
         missing.append(path)
@@ -136,7 +137,7 @@ def directory(path: Path, mode: int = 0o755, uid: int = 0, gid: int = 0) -> None
 
 
 def symlink(path: Path, target: Path) -> None:
-    """Makes `path` a symbolic link to `target`, atomically; whatever link was there is replaced."""
+    """Makes `path` a symbolic link to `target`, atomically; an existing link is replaced."""
     if path.is_symlink() and path.readlink() == target:
         return
     temporary = path.with_name(f".{path.name}.new")

@@ -21,7 +21,7 @@ def held(verb: str, wait: float = WAIT_SECONDS) -> Iterator[None]:
     """Holds the machine's lock for the block. The kernel frees it when its process ends, however that ends.
 
     Args:
-        verb: what the lock is for, told to those who wait.
+        verb: what the lock is for, shown to waiting verbs.
         wait: how long to wait for another holder, in seconds.
 
     Raises:
@@ -52,7 +52,7 @@ def _acquire(wait: float) -> int:
                 say(f"waits up to {wait:.0f} s for {holder}")
                 told = True
             continue
-        # `retire` removes the file while it holds it: a lock on a file that is no longer there guards nothing.
+        # `retire` removes the file while it holds it: a lock on a removed file guards nothing.
         if _is_current(descriptor):
             return descriptor
         os.close(descriptor)

@@ -28,7 +28,7 @@ STATE = Path("/var/lib/etcd-node")
 IDENTITY = STATE / "identity.json"
 INSTALLED = STATE / "installed.json"
 BEFORE = STATE / "before.json"
-"""What the member ran with before the restart that is under way; see `rollback`."""
+"""The member's settings before the restart in progress; see `rollback`."""
 RUN = Path("/run/etcd-node")
 BOOTSTRAP = RUN / "bootstrap.env"
 """Permission for one start of etcd with an empty data directory; see `unit`."""
@@ -37,9 +37,9 @@ LOCK = Path("/run/etcd-node.lock")
 FIREWALL_UNIT = "etcd-firewall.service"
 FIREWALL = Path("/etc/etcd/firewall.nft")
 FIREWALL_RULES = Path("/etc/etcd/firewall.json")
-"""Which rules were asked for here, and for which members; see `firewall`."""
+"""The desired rules, and their members; see `firewall`."""
 FIREWALL_KEPT = Path("/etc/etcd/firewall.kept.json")
-"""Who is let in beside them until it has left the cluster; absent: nobody."""
+"""Members that are also allowed until they have left the cluster; absent: none."""
 NARROW_UNIT = "etcd-firewall-narrow.service"
 NARROW_UNIT_FILE = Path("/etc/systemd/system") / NARROW_UNIT
 NARROW_WANTED = Path("/etc/systemd/system/multi-user.target.wants") / NARROW_UNIT
@@ -61,4 +61,4 @@ PROGRAM = Path("/usr/local/lib/etcd-node")
 WRAPPER = Path("/usr/local/sbin/etcd-node")
 
 ANSWERED = 93
-"""Exit status of a verb that was asked to mark its answer and has done what it was told; nothing else ends with it."""
+"""Exit status of a successful verb with `--answer`; nothing else exits with it."""

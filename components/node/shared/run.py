@@ -24,7 +24,7 @@ def run(
     env: Mapping[str, str] | None = None,
     stdin: str = "",
 ) -> subprocess.CompletedProcess[str]:
-    """Runs a program and returns what it said.
+    """Runs a program and returns its result.
 
     Args:
         check: fail when it ends with another code than 0.

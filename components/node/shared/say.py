@@ -33,56 +33,58 @@ def current_member() -> str:
 def say(text: str) -> None:
     """One short line of progress, on stderr: stdout is for answers.
 
-    A reader who went away (the operator's run was cut off) stops nothing.
+    A closed reader (the operator's run was interrupted) stops nothing.
     """
     prefix = f"{_state['member']}: " if _state["member"] else ""
     try:
         print(f"{prefix}{text}", file=sys.stderr, flush=True)
     except OSError:
         _state["reader"] = "gone"
-        # Python would try to flush it again at its end, and fail.
+        # Python would try to flush it again at exit, and fail.
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def warn(text: str) -> None:
-    """A line that the operator should see when all is done: the answer has it as well, and the program shows it."""
+    """A line that the operator should see at the end: it is also in the answer, and the Pulumi program prints it."""
     _warnings.append(f"warning: {text}")
     say(_warnings[-1])
 
 
 def warned() -> list[str]:
-    """What `warn` was told, a line each."""
+    """The lines given to `warn`."""
     return list(_warnings)
 
 
 def refuse_abandoned() -> None:
-    """Refuses to begin anything more when the run that began this verb is gone.
+    """Refuses further steps if the run that started this verb is gone.
 
-    Nothing on this machine hears that ssh was interrupted. The operator's next run may be at another machine by now,
+    Nothing on this machine notices that ssh was interrupted. The operator's next run may be at another machine by now,
     and two runs that wait for the same member would continue at the same moment.
 
     Raises:
         NodeError: the reader of this verb's output is gone.
     """
     if _state["reader"] == "gone" or any(_reader_gone(stream) for stream in (1, 2)):
-        raise NodeError("the run that began this has ended; nothing more was begun", "Run again: it goes on from here.")
+        raise NodeError(
+            "the run that started this has ended; no further step was started", "Run again: it resumes from here."
+        )
 
 
 def _reader_gone(descriptor: int) -> bool:
-    """Whether nobody has the other end of a pipe or socket; a file or terminal that is there has no such end."""
+    """Whether the other end of a pipe or socket is closed; files and open terminals have none."""
     poll = select.poll()
     poll.register(descriptor, 0)
     return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
 def phase(name: str) -> None:
-    """Says what is being done, for the message when the time is over; prints nothing."""
+    """Sets the phase, for the message when the time is over; prints nothing."""
     _state["phase"] = name
 
 
 def current_phase() -> str:
-    """What is being done."""
+    """The present phase."""
     return _state["phase"]
 
 
@@ -93,8 +95,8 @@ def deadline(verb: str, seconds: float) -> Iterator[None]:
 
     def over(_signal: int, _frame: FrameType | None) -> None:
         raise OverdueError(
-            f"{verb} was not done within {time.monotonic() - begin:.0f} s; it was at: {_state['phase']}",
-            "Nothing has to be undone: run again, and look at this phase when it happens twice.",
+            f"{verb} did not end within {time.monotonic() - begin:.0f} s; its phase was: {_state['phase']}",
+            "Nothing needs to be undone. Run again; if it happens twice, look at this phase.",
         )
 
     before = signal.signal(signal.SIGALRM, over)
@@ -110,13 +112,13 @@ def deadline(verb: str, seconds: float) -> Iterator[None]:
 
 
 def _still(done: threading.Event) -> None:
-    """Says what is being done, again and again: on the way to the operator silence may be taken for death."""
+    """Reports the phase repeatedly: a silent connection can be closed on the way to the operator."""
     while not done.wait(_STILL_SECONDS):
         say(f"still at: {_state['phase']}")
 
 
 def more_time(seconds: float) -> None:
-    """Moves the end of the verb's `deadline` back: what comes takes the longer the more data there are."""
+    """Extends the verb's `deadline`, for steps whose duration depends on the size of the data."""
     left = signal.getitimer(signal.ITIMER_REAL)[0]
     if left:
         signal.setitimer(signal.ITIMER_REAL, left + seconds)

@@ -1,4 +1,4 @@
-"""What a member is to be, as it arrives: the SPEC argument, and certificates and keys on standard input."""
+"""The desired state of a member, as it arrives: the SPEC argument, and certificates and keys on standard input."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KEYS = ("server.key", "peer.key", "healthcheck-client.key")
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _VERSION = re.compile(r"\d{1,4}\.\d{1,4}\.\d{1,4}")
 _FLAG = re.compile(r"--[a-z][a-z0-9-]*")
-# Conservative on purpose: these become words of a unit file, and what is moved aside is this directory as a whole.
+# Conservative on purpose: these become words of a unit file, and the whole directory is moved aside.
 _DIRECTORY = re.compile(r"(/[A-Za-z0-9_+@-][A-Za-z0-9._+@-]*){2,}")
 _OPERATOR = re.compile(r"[A-Za-z0-9._@-]{1,200}")
 _PREFIX = re.compile(r"(?!-)[!-~]{1,200}")
@@ -42,11 +42,11 @@ _REQUIRED = (
     "flags",
     "program",
 )
-# Only in what `found` gets, both of them.
+# Both only for `bootstrap`.
 _INITIAL = ("token", "initial_members")
-# The first four only in what `prepare` gets, each where the platform has it, the last one only in what `health` gets,
-# with authentication on. The others are for those who read: a changed CA is seen in a preview by its name. What is done
-# is decided by the certificates themselves.
+# The first four are only for `prepare`, if the platform has them; the last one only for `health`, with authentication
+# on. The others are for readers: a preview shows a changed CA by its name. The certificates themselves decide what is
+# done.
 _OPTIONAL = (
     "data_device",
     "firewall",
@@ -63,16 +63,16 @@ _OPTIONAL = (
 
 @dataclass(frozen=True)
 class Release:
-    """Which etcd, and where it comes from."""
+    """The release of etcd, and its source."""
 
     version: str
     mirror: str
     sha256: Mapping[str, str]
     """Architecture (amd64, arm64) -> SHA-256 of the archive, 64 lower-case hex digits; may be empty."""
     proxy: str = ""
-    """The proxy through which it is downloaded; empty: that of the environment, if any."""
+    """The proxy for the download; empty: that of the environment, if any."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """What the mirror wants to be told, name -> value. Secret: it comes on standard input, and is written nowhere."""
+    """Headers that the mirror requires, name -> value. Secret: they come on standard input, and are written nowhere."""
 
 
 @dataclass(frozen=True)
@@ -80,19 +80,19 @@ class User:
     """A user of etcd's own authentication."""
 
     prefix: str
-    """The keys that begin with it are the user's."""
+    """The user can access the keys with this prefix."""
     permission: str
     """`read`, `write` or `readwrite`."""
 
 
 @dataclass(frozen=True)
 class Spec:
-    """The wanted state of one member."""
+    """The desired state of one member."""
 
     cluster: str
     member: str
     members: Mapping[str, str]
-    """All members in the order in which changes go through them: name -> private IP address."""
+    """All members in the order in which they change: name -> private IP address."""
     release: Release
     data_directory: str
     client_port: int
@@ -104,23 +104,23 @@ class Spec:
     initial_members: tuple[str, ...]
     """The members with which the cluster is bootstrapped; only `bootstrap` gets them."""
     token: str
-    """etcd's initial cluster token: no two clusters share one; only `bootstrap` gets it."""
+    """etcd's initial cluster token: unique per cluster; only `bootstrap` gets it."""
     data_device: str
-    """The disk that holds the data directory and nothing else; empty: none of its own. Only `prepare` gets it."""
+    """The disk for the data directory alone; empty: none. Only `prepare` gets it."""
     firewall: Mapping[str, tuple[str, ...]] | None
-    """Port -> ranges that may reach it; None: ports are left alone. Only `prepare` gets it."""
+    """Port -> allowed ranges; None: no filtering. Only `prepare` gets it."""
     root_only: tuple[str, ...]
-    """Addresses that only root on the machine may reach: a metadata service. Only `prepare` gets it."""
+    """Addresses that only root on the machine can reach: a metadata service. Only `prepare` gets it."""
     reads: tuple[str, ...]
-    """Files of somebody else's that etcd is going to read; only `prepare` gets them."""
+    """Files of others that etcd will read; only `prepare` gets them."""
     issuer: str
     """Name of the CA that issues the certificates; for messages. Only `converge` and `health` get it."""
     peer_issuer: str
-    """The same of the peer certificates; empty where it is the same CA."""
+    """The same for peer certificates; empty if it is the same CA."""
     extra_addresses: Mapping[str, tuple[str, ...]]
-    """Member -> addresses that its peer certificate has beside its own, where there are any."""
+    """Member -> additional addresses in its peer certificate, if there are any."""
     users: Mapping[str, User] | None
-    """Who has which keys, by name, when etcd's authentication is on; None: it is not. Only `health` gets it."""
+    """Users by name, if etcd's authentication is on; None: it is off. Only `health` gets it."""
     raw: Mapping[str, Any] = field(repr=False)
     """The JSON object as it arrived."""
 
@@ -135,21 +135,21 @@ class Spec:
         return {name: address for name, address in self.members.items() if name != self.member}
 
     def client_url(self, address: str) -> str:
-        """Where clients reach the member with that address."""
+        """Client URL of the member with that address."""
         return f"https://{bracketed(address)}:{self.client_port}"
 
     def peer_url(self, address: str) -> str:
-        """Where members reach the member with that address."""
+        """Peer URL of the member with that address."""
         return f"https://{bracketed(address)}:{self.peer_port}"
 
 
 @dataclass(frozen=True)
 class Operator:
-    """Whose runs these are: all that start from one state of Pulumi's."""
+    """The operator of a run: one per Pulumi state."""
 
     id: str
     by: str
-    """Who made that state, user@host, for people."""
+    """Creator of that state, user@host, for people."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ class Bundle:
     files: Mapping[str, str] = field(repr=False)
     """File name -> PEM."""
     operator: Operator | None = None
-    """Who gives it; None when it does not say."""
+    """The operator; None if unknown."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Headers for the mirror; see `Release`."""
 
@@ -225,7 +225,7 @@ def parse(text: str) -> Spec:
     """Reads and checks the SPEC argument.
 
     Raises:
-        NodeError: it is not a specification; names the key, the value and the rule.
+        NodeError: it is invalid; names the key, the value and the rule.
     """
     try:
         raw = json.loads(text)
@@ -249,11 +249,15 @@ def parse(text: str) -> Spec:
         raise _refuse("initial_members", initial, "it must be a list of names")
     flags = _object(raw["flags"], "flags")
     for flag, value in flags.items():
-        _text(flag, "flags", _FLAG, "a flag is written --like-this")
+        _text(flag, "flags", _FLAG, "a flag must be written --like-this")
         if flag.startswith("--initial-cluster"):
-            raise _refuse(f"flags.{flag}", value, "how a cluster is bootstrapped or joined is decided on the machine")
+            raise _refuse(
+                f"flags.{flag}",
+                value,
+                "flags that bootstrap or join a cluster must not be set: the machine decides that",
+            )
         if not isinstance(value, str) or any(ord(char) < 32 or ord(char) == 127 for char in value):
-            raise _refuse(f"flags.{flag}", value, "it must be a text without control characters")
+            raise _refuse(f"flags.{flag}", value, "it must be a string without control characters")
     return Spec(
         cluster=_label(raw["cluster"], "cluster"),
         member=member,
@@ -268,7 +272,7 @@ def parse(text: str) -> Spec:
         quota_bytes=_number(raw["quota_bytes"], "quota_bytes", 1, 1 << 50),
         flags=flags,
         initial_members=tuple(_label(name, "initial_members") for name in initial),
-        token=_text(raw.get("token", "-"), "token", re.compile(r"[!-~]{1,200}"), "it must be a text without spaces"),
+        token=_text(raw.get("token", "-"), "token", re.compile(r"[!-~]{1,200}"), "it must be a string without spaces"),
         data_device=_device(raw.get("data_device", "")),
         firewall=_firewall(raw["firewall"]) if "firewall" in raw else None,
         root_only=_addresses(raw.get("root_only", []), "root_only"),
@@ -284,14 +288,14 @@ def parse(text: str) -> Spec:
 
 
 def of_command(wanted: Spec, words: Sequence[str]) -> Spec | None:
-    """The wanted state with which a process was started that has this command line.
+    """The desired state with which a process was started, from its command line.
 
     Args:
         wanted: of the same member, for what a command line does not say.
         words: program and flags, without those that bootstrap or join.
 
     Returns:
-        None when it was not started from one of our releases, with flags as we write them.
+        None if it was not started from one of our releases, with flags in our form.
     """
     program, flags = Path(words[0]) if words else Path(), [word.partition("=") for word in words[1:]]
     version = program.parent.name[1:]
@@ -318,7 +322,7 @@ def _reads(value: object) -> tuple[str, ...]:
 def _firewall(value: object) -> dict[str, tuple[str, ...]]:
     rules = {}
     for port, sources in _object(value, "firewall").items():
-        _text(port, "firewall", re.compile(r"[1-9]\d{0,4}"), "a port is a number")
+        _text(port, "firewall", re.compile(r"[1-9]\d{0,4}"), "a port must be a number")
         if not isinstance(sources, list):
             raise _refuse(f"firewall.{port}", sources, "it must be a list of ranges")
         rules[port] = tuple(_range(source, f"firewall.{port}") for source in sources)
@@ -364,7 +368,7 @@ def _proxy(value: object) -> str:
 
 
 def with_headers(spec: Spec, headers: Mapping[str, str]) -> Spec:
-    """The same, with what the mirror wants to be told."""
+    """The same, with the headers for the mirror."""
     return replace(spec, release=replace(spec.release, headers=headers))
 
 
@@ -372,7 +376,7 @@ def parse_headers(text: str) -> Mapping[str, str]:
     """The headers on the standard input of `prepare`, an object in its last line; none when there is no such line.
 
     Raises:
-        NodeError: they are no headers.
+        NodeError: they are invalid.
     """
     line = text.rstrip("\n").rpartition("\n")[2]
     try:
@@ -383,7 +387,7 @@ def parse_headers(text: str) -> Mapping[str, str]:
 
 def _headers(raw: object) -> Mapping[str, str]:
     if not isinstance(raw, dict) or not all(isinstance(each, str) for pair in raw.items() for each in pair):
-        raise _refuse("headers", "(not shown)", "it must be an object of texts")
+        raise _refuse("headers", "(not shown)", "it must be an object of strings")
     return raw
 
 
@@ -391,9 +395,9 @@ def parse_bundle(text: str) -> Bundle:
     """Reads and checks what comes on standard input; its content never appears in an error.
 
     Raises:
-        NodeError: it is not what `found` and `converge` need.
+        NodeError: it is not what `bootstrap` and `converge` need.
     """
-    remedy = "Run it by `pulumi up`; certificates and keys come from there, on standard input."
+    remedy = "Run `pulumi up`: it passes certificates and keys on standard input."
     try:
         raw = json.loads(text)
         identity, files = raw["identity"], raw["files"]
@@ -407,7 +411,7 @@ def parse_bundle(text: str) -> Bundle:
     for name, content in files.items():
         kind = "CERTIFICATE" if name in CERTIFICATES else "PRIVATE KEY"
         if not isinstance(content, str) or f"{kind}-----" not in content:
-            raise NodeError(f"standard input has a {name} that is no {kind.lower()} in PEM", remedy)
+            raise NodeError(f"standard input has a {name} that is not a {kind.lower()} in PEM", remedy)
     operator, headers = _operator(raw.get("operator"), remedy), _headers(raw.get("headers", {}))
     return Bundle(identity=identity, files=files, operator=operator, headers=headers)
 
@@ -418,7 +422,7 @@ def parse_operator(text: str) -> Operator | None:
         raw = json.loads(text)
     except ValueError:
         return None
-    return _operator(raw.get("operator"), "Run it by `pulumi up`.") if isinstance(raw, dict) else None
+    return _operator(raw.get("operator"), "Run `pulumi up` instead.") if isinstance(raw, dict) else None
 
 
 def _operator(raw: object, remedy: str) -> Operator | None:
@@ -428,4 +432,4 @@ def _operator(raw: object, remedy: str) -> Operator | None:
         values = [raw["id"], raw["by"]]
         if all(isinstance(value, str) and _OPERATOR.fullmatch(value) for value in values):
             return Operator(*values)
-    raise NodeError("standard input has an operator that is no object with the texts `id` and `by`", remedy)
+    raise NodeError("standard input has an operator that is not an object with the strings `id` and `by`", remedy)

@@ -6,5 +6,5 @@ start.py      a member that has data
 restart.py    a member whose running settings differ
 join.py       a member without data, as a learner
 promote.py    a learner, to a voter
-remove.py     the members that an edit took off the list
+remove.py     the members that an edit removed from the list
 """

@@ -33,7 +33,7 @@ def join(spec: Spec, ours: Identity, look: Look) -> None:
     """
     peer_url = spec.peer_url(spec.address)
     witnesses = look.witnesses
-    # The member list anew, read through the quorum and not from one member's memory, because it is changed by it.
+    # Read the member list again, through the quorum and not from one member's memory, because it decides the change.
     cluster = etcd.member_list(spec, witnesses)
     noted = roster.noted(spec, witnesses)
     stale = _stale(spec, cluster, noted)
@@ -51,7 +51,8 @@ def join(spec: Spec, ours: Identity, look: Look) -> None:
     owner = wal.owner(spec.data_directory) if wal.exists(spec.data_directory) else None
     if owner is not None and cluster.by_id(owner.member_id) is not None and not look.situation.forgets:
         raise NodeError(
-            f"{spec.member}: the data directory holds a living member now; nothing was changed", "Run again."
+            f"{spec.member}: the data directory now holds a current member of the cluster; nothing was changed",
+            "Run again.",
         )
     moved = directory.move_aside(spec, "removed")
     if moved is not None:
@@ -95,15 +96,15 @@ def _stale(spec: Spec, cluster: etcd.Membership, noted: Mapping[str, str]) -> li
 
 
 def _remove_other_learners(spec: Spec, witnesses: Sequence[str], cluster: etcd.Membership) -> None:
-    """Removes the learner that an interrupted run has left: etcd adds no other one beside it.
+    """Removes the learner that an interrupted run has left: etcd adds only one at a time.
 
     No quorum needs it. If it is still in the configuration, its own turn comes later in this update.
     """
     for name, entry in roster.learners(spec, witnesses, cluster).items():
-        membership.remove(spec, witnesses, entry, f"take the learner {name} out")
+        membership.remove(spec, witnesses, entry, f"remove the learner {name}")
         if name not in spec.members:
             roster.forget(spec, witnesses, name)
-        say(f"took the learner {name} out, which a run that was cut off has left")
+        say(f"removed the learner {name}, which an interrupted run had left")
 
 
 def _add(spec: Spec, witnesses: Sequence[str], peer_url: str, expected: Mapping[str, str]) -> None:

@@ -1,6 +1,6 @@
-"""What a look at this member and its cluster shows: everything from which the next step is decided.
+"""The observed state of this member and its cluster, from which the next step is decided.
 
-A look changes nothing. It is what a report of drift would be made of, too.
+A look changes nothing. A report of drift could use it, too.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ def look(spec: Spec, known: Identity, *, just_joined: bool = False, forgets: boo
     """Looks once.
 
     Args:
-        just_joined: this run has just added it as a learner. It is not asked then: it knows nothing of the cluster
-            yet, and may take seconds to answer its first connection.
-        forgets: its data are older than what it has confirmed, and are to be given up.
+        just_joined: this run has just added it as a learner. It is not asked then: it knows nothing of the cluster yet,
+            and may take seconds to answer its first connection.
+        forgets: its data are older than what it has confirmed, and must be discarded.
     """
     service = systemd.show()
     log = wal.owner(spec.data_directory)

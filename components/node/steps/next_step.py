@@ -1,6 +1,6 @@
 """What to do next with this member: a pure function from what is there to the smallest safe step.
 
-Nothing in here looks at the machine or changes it, so all of it is tested without one.
+Nothing here reads or changes the machine, so tests need none.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from ..shared.errors import NodeError
 
 
 class Step(Enum):
-    """The steps of `converge`. Each leaves the cluster whole, and after each the member is looked at again."""
+    """The steps of `converge`. Each keeps the cluster healthy, and the member is examined again after each."""
 
     JOIN = "join the cluster"
     REJOIN = "move the old data aside and join"
-    ADOPT = "take the data for this member's own"
+    ADOPT = "adopt the data as this member's"
     START = "start"
     RESTART = "restart"
     PROMOTE = "become a voter"
@@ -27,7 +27,7 @@ class Step(Enum):
 
 @dataclass(frozen=True)
 class Situation:
-    """What is known of this member and of its cluster."""
+    """The known state of this member and its cluster."""
 
     member: str
     peer_url: str
@@ -44,9 +44,9 @@ class Situation:
     quorum: Membership | None
     """The member list, from a member that reads through the quorum; None when no member does."""
     silence: str = ""
-    """Why no member does: what the others said."""
+    """Why no member does: the errors of the others."""
     forgets: bool = False
-    """The data are known to be older than what the member has confirmed, and are to be given up."""
+    """The data are known to be older than what the member has confirmed, and must be discarded."""
 
     @property
     def mine(self) -> Member | None:
@@ -86,10 +86,9 @@ def next_step(now: Situation) -> Step:
     if not now.identified:
         if now.quorum is None or now.member_id is None:
             raise NodeError(
-                "the data directory holds data that nothing on this machine vouches for, and no "
-                "member of the cluster "
-                f"answers who could ({now.silence or 'there is no other'}); the data are untouched",
-                "Bring the other members back and run again, or move the data directory away if the data are not "
+                "the data directory holds data that no record on this machine identifies, and no member of the "
+                f"cluster answers that could ({now.silence or 'there is no other'}); the data are untouched",
+                "Bring the other members back and run again, or move the data directory away, if the data are not "
                 "needed.",
             )
         return Step.ADOPT
@@ -115,8 +114,7 @@ def _refuse_another_cluster(now: Situation, quorum: Membership) -> None:
 def _refuse_other_address(now: Situation) -> None:
     if now.mine is not None and now.peer_url not in now.mine.peer_urls:
         raise NodeError(
-            f"this member is known to its cluster as {', '.join(now.mine.peer_urls)}, and its address is to be "
-            f"{now.peer_url}; a member that "
-            "runs keeps its address",
-            "Put the old address back, or give the new address to a member of another name.",
+            f"this member is known to its cluster as {', '.join(now.mine.peer_urls)}, but its configured address is "
+            f"{now.peer_url}; a running member keeps its address",
+            "Restore the old address, or give the new address to a member of another name.",
         )

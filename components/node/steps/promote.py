@@ -17,9 +17,9 @@ from .look import Look
 
 _PROMOTE_SECONDS = 150.0
 _SLOWEST = 10 << 20
-"""Bytes per second: a learner gets the database at least this fast."""
+"""Bytes per second: lowest assumed rate of a learner's copy."""
 _ANNOUNCED_SECONDS = 0.5
-"""A learner that has all data has announced itself by then, if it ever hears of that: it is one more entry."""
+"""By then a learner with all data has published its URLs, unless it missed its own entry."""
 _METRICS_SECONDS = 5.0
 _AGAIN_SECONDS = 15.0
 _LAST_SECONDS = 5.0
@@ -43,7 +43,7 @@ def promote(spec: Spec, look: Look) -> None:
     alive = partial(member.refuse_looping, look.service.restarts)
     begin = time.monotonic()
     _wait_until_announced(spec, member_id, seconds, alive)
-    # Systemd counts restarts from 0 again where etcd was started anew.
+    # Systemd counts restarts from 0 again if etcd was started again.
     alive = partial(member.refuse_looping, min(look.service.restarts, systemd.show().restarts))
     left = max(seconds - (time.monotonic() - begin), _LAST_SECONDS)
     membership.promote(spec, witnesses, member_id, left, alive)
@@ -51,14 +51,14 @@ def promote(spec: Spec, look: Look) -> None:
 
 
 def _wait_until_announced(spec: Spec, member_id: int, seconds: float, alive: Callable[[], None]) -> None:
-    """Waits until this learner has announced itself (published its client URLs): only then does it serve its clients.
+    """Waits until this learner has published its client URLs: only then does it serve clients.
 
-    An etcd that is sent a snapshot may find its own announcement in it. Then it never hears that it was made, and makes
-    it again after its request timeout, 7 s with etcd's own timers. An etcd that is restarted with these data makes it
-    at once. Nothing depends on a learner yet; as a voter it would serve no client for these seconds.
+    An etcd that receives a snapshot may find its own publication in it. Then it misses the confirmation, and publishes
+    again only after its request timeout, 7 s with etcd's default timers. If it is restarted with these data, it
+    publishes at once. Nothing depends on a learner yet; as a voter it would serve no client for these seconds.
 
     Args:
-        seconds: how long to wait; what is left is for the promotion, which waits for the data as well.
+        seconds: how long to wait; the promotion gets the rest, and also waits for the data.
         alive: raises NodeError when the process ends again and again.
     """
     phase("wait until it serves its clients")
@@ -98,7 +98,7 @@ def _restart_learner(spec: Spec, member_id: int) -> None:
         own = etcd.peer_view(spec, spec.address).by_id(member_id)
         if own is not None and not own.learner:
             return
-    say("starts anew: it has all data, and would announce itself only after etcd's request timeout")
+    say("restarts: it has all data, and would publish its address only after etcd's request timeout")
     before = systemd.show().pid
     systemd.restart()
     # Killed only when systemd stops it: a process that ends by itself is restarted after 5 s. It serves no client.

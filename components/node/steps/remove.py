@@ -1,7 +1,7 @@
-"""Remove the members from the cluster that an edit took off the list. Their machines are retired afterwards.
+"""Remove the members that an edit removed from the list. Their machines are retired afterwards.
 
 Only members of this program are removed: those on the list that was installed here before, and those that the cluster's
-own record names (`roster`). A member that somebody else added is left alone.
+own record names (`roster`). Members that others added are left alone.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def remove_gone(spec: Spec, look: Look, claim: Claim) -> bool:
         if not entries:
             break
         claim.hold(look.witnesses)
-        phase(f"let {', '.join(gone)} leave the cluster")
+        phase(f"remove {', '.join(gone)} from the cluster")
         voters, statuses = gate.poll(everyone, cluster)
         versions.refuse_mixed(
             f"{', '.join(gone)} would leave the cluster", {name: status.version for name, status in statuses.items()}
@@ -80,13 +80,13 @@ def remove_gone(spec: Spec, look: Look, claim: Claim) -> bool:
 
 
 def _leader(cluster: etcd.Membership, statuses: Mapping[str, etcd.Status]) -> str:
-    """The name of the leader, as members say it; empty when none says."""
+    """The name of the leader, as members report it; empty if none does."""
     led = {status.leader for status in statuses.values()}
     return next((entry.name for entry in cluster.voters if entry.id in led), "")
 
 
 def leaving(gone: Mapping[str, str], staying: Mapping[str, str], cluster: etcd.Membership) -> list[etcd.Member]:
-    """The entries of those that an edit took off the list.
+    """The entries of members that an edit removed from the list.
 
     Their address may belong to another member by now, which stays: an update that did not reach this machine removed
     them already.
@@ -113,7 +113,7 @@ def next_to_leave(entries: Sequence[etcd.Member], voters: Sequence[quorum_rules.
 def stays_for_now(entry: etcd.Member, desired: Collection[str], cluster: etcd.Membership) -> bool:
     """Whether this entry stays until every member that the same edit adds is a voter.
 
-    A learner goes first: no quorum needs it, and etcd adds no other one beside it.
+    A learner goes first: no quorum needs it, and etcd adds only one at a time.
 
     Args:
         desired: names of all members of the desired configuration.

@@ -22,7 +22,7 @@ def restart(spec: Spec, look: Look) -> None:
     """Restarts this member. A start that fails is undone: the member gets the settings with which it ran before.
 
     Raises:
-        NodeError: the others do not tolerate it (nothing was restarted), or it does not come back in step.
+        NodeError: the others do not tolerate it (nothing was restarted), or it does not catch up again.
     """
     cluster = look.situation.quorum
     if cluster is None:
@@ -55,7 +55,7 @@ def restart(spec: Spec, look: Look) -> None:
     if look.ready:
         rollback.remember(spec, before)
     with rollback.undone(spec):
-        # The unit must be new before the stop, so that any later start is one of the new unit.
+        # Write the unit before the stop, so that any later start uses it.
         member.install_unit(spec)
         systemd.restart()
         systemd.wait_gone(before)
@@ -64,9 +64,9 @@ def restart(spec: Spec, look: Look) -> None:
     say("is back")
     if still := differs(spec, systemd.show()):
         raise NodeError(
-            f"it was restarted and still runs with other than what is wanted ({', '.join(still)})",
-            "Something else has a say in how it is started: see `systemctl cat etcd` for files below "
-            f"{paths.UNIT}.d. Take it away, then run again; flags belong into the configuration.",
+            f"it was restarted, but its running settings still differ from the desired ones ({', '.join(still)})",
+            f"Something else changes how it is started: see `systemctl cat etcd` for files below {paths.UNIT}.d. "
+            "Remove it, then run again. Flags belong in the configuration.",
         )
 
 
@@ -78,9 +78,9 @@ def _wait_in_step(spec: Spec, goal: int, others: set[str]) -> None:
         others: names of the voters that must be ready.
 
     Raises:
-        NodeError: it is not in step within a minute.
+        NodeError: it has not caught up within a minute.
     """
-    phase("wait until it is in step with the others")
+    phase("wait until it has caught up with the others")
     # A voter that the specification does not name has no address here.
     asked = {name: address for name, address in spec.members.items() if name in others}
     trouble = "no status"
@@ -95,6 +95,6 @@ def _wait_in_step(spec: Spec, goal: int, others: set[str]) -> None:
         if not trouble:
             return
     raise NodeError(
-        f"it was restarted and is not in step again: {trouble}",
+        f"it was restarted and has not caught up: {trouble}",
         "See `etcd-node status` and `journalctl -u etcd` here and on the other members.",
     )

@@ -37,7 +37,7 @@ def wait_ready(spec: Spec, look: Look) -> bool:
 
     Returns:
         False when it can only become ready later: there is no quorum, because the certificates of other members have
-        expired. They get theirs one after another, after this member; if each waited for a quorum, none would get any.
+        expired. They get theirs one after another, after this member; If each waited for a quorum, none would get any.
 
     Raises:
         NodeError: it is not ready in time.
@@ -64,5 +64,5 @@ def _others_have_expired(spec: Spec, look: Look) -> bool:
     answers = etcd.each(lambda address: etcd.peer_view(spec, address), spec.others)
     late = [name for name, answer in answers.items() if etcd.EXPIRED in str(answer)]
     if late:
-        say(f"the certificates of {', '.join(late)} have expired: it is ready when they have theirs")
+        say(f"the certificates of {', '.join(late)} have expired: it becomes ready when they are renewed")
     return bool(late)

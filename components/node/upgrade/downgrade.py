@@ -1,8 +1,7 @@
-"""Back by one minor version, by etcd's own procedure.
+"""Downgrade by one minor version, by etcd's own procedure.
 
-Told to go back, the leader lowers the version by whose rules the cluster works, and every member brings its data into
-the form of that version. Only then can the older program read them. When the last member runs it, etcd ends the
-procedure by itself.
+The leader lowers the cluster version, and every member converts its data to that version. Only then can the older
+program read them. When the last member runs the older program, etcd ends the downgrade by itself.
 """
 
 from __future__ import annotations
@@ -21,15 +20,15 @@ _IN_PROCESS = "downgrade job in progress"
 
 
 def open_way(spec: Spec, running: str, addresses: Mapping[str, str]) -> None:
-    """Makes sure that the older program can read what all members have; tells the cluster to go back if that is needed.
+    """Makes sure that the older program can read all members' data; enables a downgrade if needed.
 
     Args:
-        spec: the wanted state, of a lower minor than what runs here.
+        spec: the desired state, of a lower minor than the running one.
         running: the version that runs here.
         addresses: name -> address of all voters, which are healthy.
 
     Raises:
-        NodeError: etcd refuses, or does not get there; no member was restarted.
+        NodeError: etcd refuses, or does not complete it; no member was restarted.
     """
     wanted = spec.release.version
     phase("ask the members for their versions")
@@ -44,9 +43,10 @@ def open_way(spec: Spec, running: str, addresses: Mapping[str, str]) -> None:
             return
         waiting = "; ".join(f"{name}: cluster {seen[name].cluster}, data {seen[name].storage}" for name in late)
     raise NodeError(
-        f"the cluster was told to go back to {versions.series(wanted)} and is not ready for it after {_SECONDS:.0f} s "
+        f"the downgrade of the cluster to {versions.series(wanted)} is enabled, but not all members are ready for it "
+        f"after {_SECONDS:.0f} s "
         f"({waiting}); no member was restarted",
-        f"Run again; or set the version back to {running}, which cancels the downgrade.",
+        f"Run again, or set the version back to {running}, which cancels the downgrade.",
     )
 
 
@@ -59,38 +59,38 @@ def _enable(spec: Spec, running: str) -> None:
         phase(f"etcdctl {' '.join(words)}")
         code, _, said = etcd.etcdctl(now, [spec.address], words, check=False)
         if code != 0 and _IN_PROCESS in said.lower():
-            return  # by a run that was cut off
+            return  # by an interrupted run
         if code != 0:
             raise NodeError(
                 f"etcd refuses to go back to {target} ({said}); nothing was restarted",
                 f"Set the version back to {running}.",
             )
-    say(f"the cluster was told to go back to {target}")
+    say(f"enabled the downgrade of the cluster to {target}")
 
 
 def cancel_unwanted(spec: Spec, claim: Claim) -> None:
-    """Ends a downgrade that is under way and no longer wanted: the configuration names the later minor again.
+    """Cancels a downgrade in progress: the configuration names the later minor again.
 
     Raises:
-        NodeError: it cannot be ended, or another operator is changing the cluster.
+        NodeError: it cannot be cancelled, or another operator is changing the cluster.
     """
     try:
         if not etcd.goes_back(spec, spec.address):
             return
     except (etcd.SilentError, etcd.AlienError):
         return  # then nothing is restarted either
-    # Etcd 3.5 knows a downgrade, and does not say to which version.
+    # Etcd 3.5 reports a downgrade, but not its target.
     for name, status in etcd.statuses(spec, spec.members).items():
         if status.downgrade_to and versions.minor(status.downgrade_to) < versions.minor(spec.release.version):
             claim.hold([spec.members[name]])
             phase("cancel the downgrade")
             etcd.etcdctl(spec, [spec.members[name]], ["downgrade", "cancel"])
-            say(f"cancelled the downgrade to {versions.series(status.downgrade_to)} that was under way")
+            say(f"cancelled the downgrade to {versions.series(status.downgrade_to)} that was in progress")
             return
 
 
 def all_seen(spec: Spec, addresses: Mapping[str, str]) -> dict[str, versions.Seen]:
-    """What the members say of versions, by name.
+    """The versions of the members, by name.
 
     Raises:
         NodeError: one does not answer.

@@ -21,7 +21,7 @@ _CANNOT_READ = (3, 7)
 
 
 def must_be_shed(spec: Spec) -> bool:
-    """Whether the desired etcd would end at its start, because of such entries in this member's log."""
+    """Whether the desired etcd would exit at start, because of such entries in this member's log."""
     return (
         versions.minor(spec.release.version) >= _CANNOT_READ
         and versions.minor(member.version() or spec.release.version) < _CANNOT_READ
@@ -37,7 +37,7 @@ def shed(spec: Spec, *, runs: bool, learner: bool) -> None:
         learner: it does not vote.
 
     Raises:
-        NodeError: it does not come back, or writes no snapshot; it runs with the version that it had.
+        NodeError: it does not come back, or writes no snapshot; it still runs its previous version.
     """
     say(f"restarts for a snapshot first: its log has entries of etcd 3.5, which {spec.release.version} cannot read")
     phase("write a snapshot")
@@ -87,7 +87,7 @@ def move_leadership(spec: Spec, cluster: etcd.Membership, polled: Poll, rule: Ru
     if not leader or quorum_rules.heir(leader, able, statuses) is None:
         now = f"{leader}, which runs etcd {statuses[leader].version}," if leader else "a member that cannot be asked"
         raise NodeError(
-            f"{spec.member} has to join with etcd {desired}, which cannot read log entries that an older leader may "
+            f"{spec.member} must join with etcd {desired}, which cannot read log entries that an older leader may "
             f"send to a joining member; {now} leads, and no healthy voter that runs {versions.series(desired)} could; "
             "nothing was changed",
             f"Bring the members that run {versions.series(desired)} back first, then run again.",

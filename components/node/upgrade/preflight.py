@@ -17,7 +17,7 @@ _SETTLED_SECONDS = 30.0
 
 
 def refuse(spec: Spec, others: Mapping[str, str]) -> None:
-    """Refuses a version that etcd's rules do not allow after what ran here and beside what runs elsewhere.
+    """Refuses a version that etcd's rules do not allow after the previous one here, or together with the others.
 
     Args:
         others: name -> address of the members that are asked for what they run; those that do not answer do not count
@@ -36,15 +36,15 @@ def refuse(spec: Spec, others: Mapping[str, str]) -> None:
 
 
 def make_ready(spec: Spec, statuses: Mapping[str, etcd.Status]) -> bool:
-    """Does what comes before the restart of this member, which may run another version afterwards.
+    """Prepares the restart of this member, which may run another version afterwards.
 
-    Before the first member changes, a snapshot; before a way back, etcd's own procedure.
+    It takes a snapshot before the first member changes, and enables a downgrade if one is needed.
 
     Args:
-        statuses: name -> what the voters say that are healthy, this one among them if it is.
+        statuses: name -> statuses of the healthy voters, including this one if it is healthy.
 
     Returns:
-        Whether it did anything that takes its time; the others must be looked at again then.
+        Whether it did anything slow; the others must be checked again then.
 
     Raises:
         NodeError: the version is refused, or the cluster cannot be made ready for it; nothing was restarted.
@@ -55,7 +55,7 @@ def make_ready(spec: Spec, statuses: Mapping[str, etcd.Status]) -> bool:
     if here in ("", wanted):
         return False
     if own is None:
-        # It hangs, or is a learner: it can neither be asked for a snapshot nor lead the way back.
+        # It hangs, or is a learner: it can neither give a snapshot nor start a downgrade.
         make_ready_to_start(spec, [spec.members[name] for name in statuses])
         return True
     if wanted not in running.values():
@@ -70,7 +70,7 @@ def make_ready(spec: Spec, statuses: Mapping[str, etcd.Status]) -> bool:
 
 def _wait_for_last_change(spec: Spec, voters: Mapping[str, str]) -> None:
     wanted = spec.release.version
-    phase("wait until the cluster works as the version that it has")
+    phase("wait until the cluster version is that of the members")
     late: dict[str, str] = {}
     for _ in until(_SETTLED_SECONDS, every=0.5):
         seen = downgrade.all_seen(spec, voters)
@@ -78,21 +78,21 @@ def _wait_for_last_change(spec: Spec, voters: Mapping[str, str]) -> None:
         if not late:
             return
     raise NodeError(
-        f"the cluster still works as an earlier version than the members have "
+        f"the cluster version is still lower than the version of the members "
         f"({', '.join(f'{name}: {cluster}' for name, cluster in late.items())}), and {wanted} would skip a minor "
         "version; nothing was restarted",
-        "Every member must be reachable for the leader; run again then.",
+        "The leader must reach every member; then run again.",
     )
 
 
 def make_ready_to_start(spec: Spec, witnesses: Sequence[str]) -> None:
-    """Does the same for a member that has data, and does not run or is no voter that answers.
+    """Does the same for a member that has data, but is stopped or is not a healthy voter.
 
     Args:
         witnesses: addresses of other members, which read through the quorum.
 
     Raises:
-        NodeError: it must come back with the version that it had first; nothing was started or stopped.
+        NodeError: it must first return with its previous version; nothing was started or stopped.
     """
     here, wanted = member.version(), spec.release.version
     if here in ("", wanted):
@@ -104,10 +104,10 @@ def make_ready_to_start(spec: Spec, witnesses: Sequence[str]) -> None:
         not seen or (back and versions.needs_permission(wanted, seen))
     ):
         raise NodeError(
-            f"this member is no healthy voter, and {wanted} would be another minor version than the {here} that it "
-            "had; etcd was neither started nor stopped here",
-            f"Set the version back to {here}, and run again; when all members are healthy, set it to {wanted}. An etcd "
-            "that hangs (`etcd-node status`) is helped by `systemctl restart etcd`.",
+            f"this member is not a healthy voter, and {wanted} is another minor version than its {here}; etcd was "
+            f"neither started nor stopped here",
+            f"Set the version back to {here}, and run again; when all members are healthy, set it to {wanted}. If its "
+            f"etcd hangs (`etcd-node status`), run `systemctl restart etcd`.",
         )
     statuses = etcd.statuses(spec, others)
     if statuses and wanted not in {each.server for each in seen.values()}:

@@ -1,8 +1,8 @@
-"""A restart that fails is undone: this member goes on with what it ran before.
+"""A restart that fails is undone: this member returns to its previous settings.
 
 Those settings are recorded before the process is stopped, so that the next run can undo the restart when this one is
-interrupted in between. Only a start that never became ready is undone: a member that was ready may have promised the
-others things that the older program does not know.
+interrupted in between. Only a start that never became ready is undone: a member that was ready may have confirmed
+things to the others that the older program does not know.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _READY_SECONDS = 60.0
 
 
 def remember(wanted: Spec, pid: int) -> None:
-    """Writes down what the process, which is ready, runs with."""
+    """Records the settings of the running, ready process."""
     words = unit.permanent(systemd.command_of(pid))
     before = spec.of_command(wanted, words)
     if before is not None and unit.command(before) == words:
@@ -30,13 +30,13 @@ def remember(wanted: Spec, pid: int) -> None:
 
 
 def forget() -> None:
-    """The member is as wanted: there is nothing left to go back to."""
+    """The member has its desired state, so the record is removed."""
     files.remove(paths.BEFORE)
 
 
 @contextlib.contextmanager
 def undone(wanted: Spec) -> Iterator[None]:
-    """Around the start of etcd as wanted, until it is ready: when it fails, the member gets what it ran with before.
+    """Context for a start with the desired settings: if it fails, the member returns to its previous settings.
 
     Raises:
         NodeError: the start failed; says why, and what runs now.
@@ -44,7 +44,7 @@ def undone(wanted: Spec) -> Iterator[None]:
     try:
         yield
     except member.OldDataError:
-        raise  # no other program or setting could do better
+        raise  # no other program or setting would help
     except member.StartError as error:
         before = _before(wanted)
         if before is None:
@@ -65,16 +65,16 @@ def _before(wanted: Spec) -> Spec | None:
 def _put_back(wanted: Spec, before: Spec, error: NodeError) -> NodeError:
     changed = wanted.release.version != before.release.version
     new = f"etcd {wanted.release.version}" if changed else "etcd with the new settings"
-    old = f"etcd {before.release.version}" if changed else "the settings that it had"
+    old = f"etcd {before.release.version}" if changed else "its previous settings"
     if not _can_read(before):
         return NodeError(
             f"{new} did not start ({error.cause.strip()}), and the cluster works as a later version than {old} already",
-            f"{error.remedy} To go back is not possible here.",
+            f"{error.remedy} Going back is not possible.",
         )
     phase(f"put back {old}")
-    say(f"{new} does not start: puts back {old}")
+    say(f"{new} does not start: returns to {old}")
     if changed:
-        # Whatever it was, a broken archive is among the causes, and the next run looks again.
+        # A damaged archive is one possible cause, so the next run checks it again.
         release.distrust(wanted.release.version)
     try:
         systemd.stop()
@@ -87,14 +87,14 @@ def _put_back(wanted: Spec, before: Spec, error: NodeError) -> NodeError:
             second.remedy,
         )
     return NodeError(
-        f"{new} did not start, and this member runs with {old} again; why it did not:\n{error.cause.strip()}\n",
-        "Remove the cause, then run again; members before this one keep what they have, those after it were not "
+        f"{new} did not start, and this member runs with {old} again; the cause:\n{error.cause.strip()}\n",
+        "Remove the cause, then run again; members before this one keep the change, and members after it were not "
         "touched.",
     )
 
 
 def _can_read(before: Spec) -> bool:
-    """Whether the cluster still works by rules that the older program knows; the other members say so."""
+    """Whether the cluster version is still one that the older program supports, as the other members report."""
     if not before.others:
         return True
     seen = etcd.each(lambda address: etcd.seen(before, address), before.others).values()

@@ -1,4 +1,4 @@
-"""Is there anything of etcd's old API v2 in the data? Etcd 3.6 no longer has it, and ends when it meets it."""
+"""Whether the data directory holds data of etcd's old API v2. Etcd 3.6 exits if it finds any."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ _WITHOUT = (3, 6)
 _SECONDS = 60.0
 _CLEAN = "No custom content found"
 _FOUND = "custom"
-# While etcd writes, the end of its log may be half a record, and a segment may be put away: then once more.
+# While etcd writes, the log may end in half a record, and a segment may be removed: then retry.
 _TRIES_SECONDS = 10.0
 
 
 def applies(running: tuple[int, int], wanted: tuple[int, int]) -> bool:
-    """Whether a change between these minors needs a clean store."""
+    """Whether a change between these minors requires data without API v2."""
     return running < _WITHOUT <= wanted
 
 
 def refuse_dirty(spec: Spec, running: str) -> None:
-    """Refuses data that etcd 3.6 cannot carry on; asks the etcdutl of the release that wrote them.
+    """Refuses data that etcd 3.6 cannot use; asks the etcdutl of the release that wrote them.
 
-    The data are in use, and etcdutl renames what it takes for broken. So it gets a directory with links to them.
+    The data are in use, and etcdutl renames files that it considers broken. So it gets a directory with links to them.
 
     Args:
         running: the version that runs, 3.5.32 or later: etcdutl knows this check from then on.
 
     Raises:
-        NodeError: there is something of API v2, or nobody can tell; nothing was changed.
+        NodeError: there are API v2 data, or that is unknown; nothing was changed.
     """
     if not wal.exists(spec.data_directory):
         return
@@ -54,20 +54,20 @@ def refuse_dirty(spec: Spec, running: str) -> None:
                 return
             if _FOUND in said:
                 raise NodeError(
-                    f"the data of this member hold something of API v2, which etcd {spec.release.version} cannot read "
+                    f"the data of this member contain API v2 data, which etcd {spec.release.version} cannot read "
                     f"(`etcdutl check v2store`: {said.removeprefix('Error: ')}); nothing was changed",
-                    "On one member, start etcd with API v2 (a file etcd.service.d/v2.conf with the lines [Service] and "
-                    "Environment=ETCD_ENABLE_V2=true), see what is below /v2/keys, copy what is needed to API v3, "
-                    "delete it there, and take the file away again. Then let every member write a snapshot: flag "
-                    "snapshot-count: 1 for one `pulumi up`, away with the next, which may set the version, too.",
+                    "On one member, start etcd with API v2 (a file etcd.service.d/v2.conf with the lines [Service] "
+                    "and Environment=ETCD_ENABLE_V2=true). Look below /v2/keys, copy what is needed to API v3, delete "
+                    "it there, and remove that file. Then let every member write a snapshot: set the flag "
+                    "snapshot-count: 1 for one `pulumi up`, and remove it in the next, which may also set the version.",
                 )
     finally:
         files.remove_tree(links)
         files.remove_empty([paths.RUN])
     raise NodeError(
-        f"whether the data of this member hold something of API v2 cannot be told (`etcdutl check v2store`: {said}); "
-        f"nothing was changed, because etcd {spec.release.version} would end if they did",
-        "Run again; see `journalctl -u etcd` when it fails again.",
+        f"it is unknown whether the data of this member contain API v2 data (`etcdutl check v2store`: {said}); "
+        f"nothing was changed, because etcd {spec.release.version} would not start with them",
+        "Run again. If it fails again, see `journalctl -u etcd`.",
     )
 
 

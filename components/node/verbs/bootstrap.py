@@ -15,7 +15,7 @@ from ..shared.spec import Bundle, Spec
 
 
 def bootstrap(spec: Spec, bundle: Bundle) -> None:
-    """Starts this member if it is an initial one and nothing speaks against a new cluster; does not wait for a quorum.
+    """Starts this member if it is an initial one and a new cluster is safe; does not wait for a quorum.
 
     Raises:
         NodeError: this machine or another member belongs to another cluster, the members do not reach each other, or
@@ -35,7 +35,8 @@ def bootstrap(spec: Spec, bundle: Bundle) -> None:
     member.forbid()
     if wal.exists(spec.data_directory):
         if systemd.show().runs:
-            # Its certificates are for converge to write, which sees to it that nobody else is changing the cluster.
+            # Its certificates are for converge to write, which makes sure that no other operator is changing the
+            # cluster.
             say("has been bootstrapped before and runs")
             return
         rotation.refuse_too_early(spec, bundle)
@@ -46,15 +47,15 @@ def bootstrap(spec: Spec, bundle: Bundle) -> None:
         return
 
     if known.cluster_id:
-        # It has been a member; whatever has become of its data, a second bootstrap would be a second cluster.
+        # It has been a member. Whatever happened to its data, a second bootstrap would create a second cluster.
         say("has been a member before, and has no data: converge decides")
         return
     now = systemd.show()
     if now.runs or now.active == "activating":
-        systemd.stop()  # what an interrupted run has left: a process without a log
+        systemd.stop()  # left by an interrupted run: a process without a log
     unfinished = directory.move_aside(spec, "unfinished")
     if unfinished is not None:
-        say(f"what an unfinished start has left was moved aside to {unfinished}")
+        say(f"moved the data of an unfinished start aside to {unfinished}")
     certificates.install(bundle)
     phase("ask the other members")
     views = _views(spec)
@@ -66,7 +67,7 @@ def bootstrap(spec: Spec, bundle: Bundle) -> None:
     if missing:
         raise NodeError(
             f"the cluster was to be bootstrapped with {', '.join(missing)}, which is no longer one of its members",
-            "Put it back until the cluster exists, then take it out; or `pulumi destroy` and begin anew.",
+            "Restore it until the cluster exists, then remove it; or run `pulumi destroy` and start again.",
         )
     network.rehearse(spec)
     phase("start etcd as an initial member")
@@ -78,7 +79,7 @@ def bootstrap(spec: Spec, bundle: Bundle) -> None:
         member.begin(spec, unit.bootstrap(initial, token=spec.token))
     except NodeError:
         if not wal.exists(spec.data_directory):
-            identity.save(known)  # no member has begun here, so nothing holds this machine to this cluster
+            identity.save(known)  # no member has started here, so nothing binds this machine to this cluster
         raise
     identity.record(ours)
     say("started")
@@ -92,10 +93,10 @@ def _refuse_missing_release(spec: Spec) -> None:
 
 
 def _views(spec: Spec) -> dict[str, etcd.Membership]:
-    """What the other members that answer know.
+    """The member lists of the other members that answer.
 
     Raises:
-        NodeError: somebody with another CA answers at a member's address.
+        NodeError: a server with another CA answers at a member's address.
     """
     views = {}
     for name, answer in etcd.each(lambda address: etcd.peer_view(spec, address, connect=1.0), spec.others).items():
@@ -114,7 +115,7 @@ def _views(spec: Spec) -> dict[str, etcd.Membership]:
 def _may_bootstrap(member: str, peer_url: str, views: Mapping[str, etcd.Membership]) -> bool:
     """Whether this member, which has no data, may bootstrap the cluster with the others.
 
-    Its entry without client URLs is the proof that it never ran: a member publishes them as soon as it has a leader.
+    An entry without client URLs proves that it never ran: a member publishes them as soon as it has a leader.
 
     Args:
         views: the member lists of the others that answered.

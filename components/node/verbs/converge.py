@@ -1,6 +1,6 @@
 """converge: brings one member to its desired configuration by the smallest safe steps, and proves the result.
 
-It looks, takes one step, and looks again, until nothing is left to do. Every step is decided from what is live
+It looks, takes one step, and looks again, until nothing is left to do. Every step is decided from the live state
 (process, log, member list), so the next run completes an interrupted one.
 """
 
@@ -45,7 +45,7 @@ def converge(spec: Spec, bundle: Bundle) -> None:
     member.forbid()
     preflight.refuse(spec, spec.others)
     rotation.refuse_too_early(spec, bundle)
-    # `prepare` has installed it, but a start that failed since has made it distrusted.
+    # `prepare` has installed it, but a failed start may have marked it for a new check.
     release.ensure(spec)
 
     claim = Claim(spec, bundle.operator)
@@ -65,16 +65,16 @@ def converge(spec: Spec, bundle: Bundle) -> None:
         seen = look(spec, known, just_joined=just_joined, forgets=forgets)
         if seen.ready:
             downgrade.cancel_unwanted(spec, claim)
-            # Where machines filter, members that leave do not let a new member in: a later turn removes them.
+            # With a firewall, leaving members do not allow a new member: a later member's step removes them.
             if not (joined and spec.member != list(spec.members)[-1]) and remove_gone(spec, seen, claim):
-                continue  # they are still in what was seen
+                continue  # they are still in the look
         if not seen.situation.has_data:
             network.refuse_closed(spec)
         step = next_step(seen.situation)
         if step is Step.DONE and seen.ready:
             break
         if step is not Step.DONE:
-            # Health makes them, when all is done; a name that is taken is found before anything is.
+            # `health` creates them at the end; check for taken names before any change.
             users.refuse_taken(spec, seen.witnesses)
             claim.hold(seen.witnesses)
         try:
@@ -91,8 +91,8 @@ def converge(spec: Spec, bundle: Bundle) -> None:
         joined = joined or just_joined
     else:
         raise NodeError(
-            f"not as wanted after {_MOST_STEPS} steps, the last being: {step.value}",
-            "Run again, and look at `journalctl -u etcd` when it happens twice.",
+            f"the desired state was not reached after {_MOST_STEPS} steps; the last was: {step.value}",
+            "Run again. If it happens twice, see `journalctl -u etcd`.",
         )
 
     # A new certificate shows with the next connection.
@@ -101,21 +101,21 @@ def converge(spec: Spec, bundle: Bundle) -> None:
     if begun:
         # The machine of another member may be replaced now.
         disruption.give_back(spec, [spec.address], spec.member)
-    say("as wanted" if not renewed else "as wanted, with the new certificates")
+    say("up to date" if not renewed else "up to date, with the new certificates")
 
 
 def _gives_up_data(known: Identity, bundle: Bundle, *, forgets: bool) -> bool:
-    """Whether data that are older than what the member has confirmed are given up: its machine has another `identity`.
+    """Whether to discard data that are older than what the member has confirmed: its machine has another `identity`.
 
-    Called while an OldDataError is handled; raises it again where they are not given up.
+    Called while an OldDataError is handled; raises it again if they must be kept.
 
     Args:
-        forgets: they were to be given up already, and the member could not join.
+        forgets: they were to be discarded already, and the member could not join.
     """
     # An older program has not recorded the machine's identity.
     if forgets or bundle.identity == known.machine or known.machine is None:
         raise  # noqa: PLE0704  the caller handles it
-    say("its data are older than what it has confirmed, and its machine is said to be another one")
+    say("its data are older than what it has confirmed, and the configuration says that its machine was replaced")
     return True
 
 
@@ -123,7 +123,7 @@ def _prove(spec: Spec, known: Identity, certificate: str) -> None:
     """Proves the result, and records it.
 
     Args:
-        certificate: fingerprint of the server certificate that it has yet to present; empty if none.
+        certificate: fingerprint of the server certificate that it must present; empty if none.
     """
     phase("prove the result")
     member.install_unit(spec)
@@ -137,7 +137,7 @@ def _prove(spec: Spec, known: Identity, certificate: str) -> None:
 
 
 def _identity(spec: Spec, given: list[str]) -> Identity:
-    """What this machine knows of itself, which must be this member with one of these CAs."""
+    """This machine's record, which must name this member and one of these CAs."""
     known = identity.load()
     identity.refuse_another(known, spec)
     identity.refuse_other_authority(known, given)
@@ -153,10 +153,10 @@ def _take(step: Step, spec: Spec, known: Identity, ours: Identity, seen: Look) -
     """Takes one step.
 
     Args:
-        ours: what it will know as the member's machine.
+        ours: its record as the member's machine.
 
     Returns:
-        What the machine knows of itself then; None when the member can only become ready later (`start.wait_ready`).
+        The machine's record afterwards; None if the member can only become ready later (`start.wait_ready`).
     """
     if step is Step.DONE:
         # When a cluster is created, the others may still be starting.

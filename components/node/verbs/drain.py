@@ -1,4 +1,4 @@
-"""drain: may the machine of another member go? Proves it, and takes the leadership from that member."""
+"""drain: checks that the machine of another member can be replaced, and moves leadership away from that member."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from ..shared.say import phase, say
 
 
 def drain(name: str) -> None:
-    """Lets the machine of a member go, or refuses; changes nothing but who leads, and notes that it may go.
+    """Releases the machine of a member, or refuses; changes only the leader, and records the release.
 
     Args:
-        name: the member's name. A member that is not this one.
+        name: the member's name. It must not be this one.
 
     Raises:
-        NodeError: the cluster does not tolerate its loss now, or nobody here can tell.
+        NodeError: the cluster does not tolerate its loss now, or this machine cannot tell.
     """
     installed = files.read_json(paths.INSTALLED)
     if installed is None or installed.get("member") == name:
-        why = "it has no member itself" if installed is None else "it is the one"
+        why = "it holds no member itself" if installed is None else "it is that machine"
         raise NodeError(
             f"this machine cannot tell whether the cluster tolerates the loss of {name}: {why}; the machine of {name} "
             "stays as it is",
-            "Put its generation back and run `pulumi up`: when that has made the cluster whole, raise it again.",
+            "Restore its generation and run `pulumi up`. Raise it again when the cluster is healthy.",
         )
     here = spec.parse(json.dumps(installed))
     phase(f"ask whether the cluster tolerates the loss of {name}")
@@ -40,7 +40,7 @@ def drain(name: str) -> None:
         raise _stays(name, f"{here.member}, which was asked, has no quorum itself ({trouble})")
     cluster = etcd.member_list(here, [here.address])
     if not any(entry.name == name for entry in cluster.voters):
-        say(f"{name} is no voter of the cluster: its machine may go")
+        say(f"{name} is not a voter of the cluster: its machine can be replaced")
         return
     here = roster.everyone(here, [here.address], cluster)
     refuse = partial(quorum_rules.refuse_drain, name)
@@ -55,7 +55,7 @@ def drain(name: str) -> None:
         if new:
             disruption.give_back(here, [here.address], name)
         raise
-    say(f"the cluster tolerates the loss of {name}: its machine may go")
+    say(f"the cluster tolerates the loss of {name}: its machine can be replaced")
 
 
 def _stays(name: str, cause: str) -> NodeError:

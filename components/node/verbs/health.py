@@ -1,4 +1,4 @@
-"""health: is the whole cluster as it should be? One JSON object on standard output."""
+"""health: checks that the whole cluster has its desired state. Prints one JSON object on standard output."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _SECONDS = 30.0
 
 
 def health(spec: Spec, claim: Claim) -> str:
-    """Asks every member until all is well; returns the report as JSON text. The change is over: its claim ends.
+    """Asks every member until all are healthy; returns the report as JSON text. The change is over: its claim ends.
 
-    All members are there and run the same version then: the time to turn etcd's authentication on or off.
+    All members are then present and run the same version, so etcd's authentication can be turned on or off.
 
     Raises:
         NodeError: something is still wrong after 30 s; names every member and what is wrong with it.
@@ -33,5 +33,5 @@ def health(spec: Spec, claim: Claim) -> str:
             return json.dumps(report)
     raise NodeError(
         f"the cluster {spec.cluster} is not healthy:\n" + "\n".join(f"  {line}" for line in wrong) + "\n",
-        "See `etcd-node status` and `journalctl -u etcd` on the machines named; run again when the cause is gone.",
+        "See `etcd-node status` and `journalctl -u etcd` on the machines named; run again after removing the cause.",
     )

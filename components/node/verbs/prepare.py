@@ -1,7 +1,7 @@
 """prepare: checks the machine and installs what a member needs; running members are not affected.
 
-Where the machine filters who reaches it, the desired rules take effect here. An address that is taken off a list is cut
-off at once, unless it is that of a member that has yet to leave the cluster (see `firewall`).
+If the machine has a firewall, the desired rules take effect here. An address that is removed from a list is blocked at
+once, unless it is that of a member that has not left the cluster yet (see `firewall`).
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from ..upgrade import preflight
 
 
 def prepare(spec: Spec) -> str:
-    """Runs all checks, then makes user, directories and release; returns when that was, for the next step to differ.
+    """Runs all checks, then creates user, directories and release; returns the time, so that the next step differs.
 
     Raises:
-        NodeError: the machine is not fit; it says why, and what was there is as it was.
+        NodeError: the machine is not fit; nothing existing was changed.
     """
     phase("check the machine")
     fitness.check_systemd()
@@ -44,18 +44,18 @@ def prepare(spec: Spec) -> str:
     account.check_readable(spec.reads)
     if spec.data_device:
         known = disk.attach(spec, known)
-        # A disk may bring along what the machine did not know.
+        # A disk can contain the identity that the machine lacks.
         identity.refuse_another(known, spec)
     elif known is None or known.bare:
         known = _known_by_its_data(spec) or known
     if known is not None:
         directory.check_mount(spec, known.data_mount, begun=not known.bare)
     directory.refuse_unknown_data(spec, known)
-    # Converge asks again, and the other members too. Here it is said before anything is changed on any machine.
+    # Converge checks again, also with the other members. Here it is reported before any machine changes.
     preflight.refuse(spec, {})
     directory.check_disk(spec)
     directory.check_place(spec)
-    # From here on `retire` has something to take back.
+    # From here on `retire` has something to undo.
     _record(spec, known)
     if spec.firewall is not None:
         firewall.install(spec)
@@ -74,7 +74,7 @@ def prepare(spec: Spec) -> str:
         if begins:
             network.wait_until_it_listens(spec)
     except NodeError:
-        # Nobody is kept from these ports by a machine that is not going to be a member yet.
+        # A machine that will not be a member yet does not block these ports.
         if begins:
             network.end()
         raise
@@ -83,7 +83,7 @@ def prepare(spec: Spec) -> str:
 
 
 def _known_by_its_data(spec: Spec) -> Identity | None:
-    """The identity that is in this member's data: the system was installed anew, and its data disk was kept."""
+    """The identity in this member's data: the system was reinstalled, and its data disk was kept."""
     there = identity.brought(Path(spec.data_directory)) if wal.exists(spec.data_directory) else None
     if there is None or (there.cluster, there.member) != (spec.cluster, spec.member):
         return None
@@ -92,7 +92,7 @@ def _known_by_its_data(spec: Spec) -> Identity | None:
 
 
 def _record(spec: Spec, known: Identity | None) -> None:
-    """Writes down what is about to be made, so that `retire` unmakes it wherever this run is cut off."""
+    """Records what will be created, so that `retire` can undo it wherever this run is interrupted."""
     data = Path(spec.data_directory)
     now = directory.mount_of(data)
     if known is None or known.bare:

@@ -15,7 +15,7 @@ from ..shared.run import run
 from ..shared.say import phase, say
 
 _ASIDE = "*-????????T??????Z"
-"""How the names of data and snapshots end that were moved aside."""
+"""Suffix of the names of data and snapshots that were moved aside."""
 
 
 def retire(cluster: str, operator: str = "") -> None:
@@ -25,7 +25,7 @@ def retire(cluster: str, operator: str = "") -> None:
     an interrupted one. A member that another operator manages is left alone.
 
     Args:
-        operator: ID of the operator whose stack goes; empty: asked for by hand.
+        operator: ID of the operator whose stack is destroyed; empty: run by hand.
 
     Raises:
         NodeError: the machine holds a member of another cluster, or etcd does not stop.
@@ -35,16 +35,16 @@ def retire(cluster: str, operator: str = "") -> None:
         raise NodeError(
             f"this machine holds member {known.member} of the cluster {known.cluster}, not of {cluster}; nothing "
             "was touched",
-            f"If it is to go: `etcd-node retire {known.cluster}`.",
+            f"To remove it, run `etcd-node retire {known.cluster}`.",
         )
     if known is not None and known.cluster != cluster:
         say(f"prepared for {known.cluster} and not for {cluster}: left alone")
         return
     if known is not None and operator not in ("", known.operator or operator):
-        # A stack that came upon a cluster of another one was refused, and what it destroys is not its own.
+        # A stack that was refused by another stack's cluster does not own what it destroys.
         say(
-            f"another stack looks after the member {known.member} of {cluster} on this machine: left alone. If it is "
-            f"to go: `pulumi destroy` there, or `etcd-node retire {cluster}` here."
+            f"another stack manages the member {known.member} of {cluster} on this machine: left alone. To remove it, "
+            f"run `pulumi destroy` there, or `etcd-node retire {cluster}` here."
         )
         return
     if known is not None:
@@ -80,7 +80,7 @@ def _stop() -> None:
         run(["systemctl", "daemon-reload"], 60)
         say("etcd stopped and disabled")
     elif systemd.show().runs and systemd.foreign_unit() is None:
-        # Cut off between the removal of the unit and the reload.
+        # Interrupted between the removal of the unit and the reload.
         systemd.stop()
     files.remove(paths.BOOTSTRAP)
 
@@ -89,7 +89,7 @@ def _put_data_aside(known: Identity) -> None:
     data = Path(known.data_directory)
     moved = directory.move_directory_aside(data, f"{known.cluster}-retired")
     if moved is not None:
-        # The user goes, and its number may be given to another one.
+        # The user is removed, and its ID may be reused.
         os.chown(moved, 0, 0)
         moved.chmod(0o700)
         say(f"data moved aside to {moved}")
@@ -109,7 +109,7 @@ def _remove_installed(known: Identity) -> None:
     for name in release.PROGRAMS:
         if release.ours(paths.LINKS / name):
             files.remove(paths.LINKS / name)
-    # Release by release: whatever else is in there is not ours, and may be what was moved aside just now.
+    # Release by release: anything else there is not ours, or was just moved aside.
     for place in [*paths.RELEASES.glob("v*"), *paths.RELEASES.glob(".v*")]:
         if (place / release.MANIFEST).exists() or place.name.startswith("."):
             _remove_tree(place)
@@ -128,7 +128,7 @@ def _remove_program() -> None:
 
 
 def _remove_tree(place: Path) -> None:
-    """Removes a directory that this program made and all in it, but what was moved aside there."""
+    """Removes a directory that this program created and its content, except what was moved aside there."""
     kept = set() if place.is_symlink() else set(place.rglob(_ASIDE))
     if not kept:
         files.remove_tree(place)

@@ -1,4 +1,4 @@
-"""status: what a person on the machine wants to know."""
+"""status: the state of the member, for a person on the machine."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def status(*, as_json: bool) -> str:
     """
     known, wanted = identity.load(), files.read_json(paths.INSTALLED)
     if known is None:
-        raise NodeError("no member of external-etcd is on this machine", "`pulumi up` puts one here.")
+        raise NodeError("no member of external-etcd is on this machine", "Run `pulumi up` to create one.")
     report = _report(known, spec.parse(json.dumps(wanted)) if wanted is not None else None)
     return json.dumps(report, indent=2) if as_json else _text(report)
 
@@ -119,7 +119,7 @@ def _add_cluster(report: dict[str, Any], wanted: spec.Spec) -> None:
     report["alarms"] = [f"{kind} on {member_id:x}" for member_id, kind in raised]
     report["hints"] += wrong
     if holder is not None:
-        report["hints"].append(f"An operator is changing this cluster, or was cut off doing so: {holder}.")
+        report["hints"].append(f"An operator is changing this cluster, or was interrupted: {holder}.")
 
 
 def _text(report: dict[str, Any]) -> str:
