@@ -159,7 +159,7 @@ def test_an_unknown_bastion_is_refused_with_the_order_of_steps(previews: Preview
     # The outputs of an earlier program.
     previews.stack.left(way_in=None)
     run = previews.refused(bastion={})
-    assert "hetzner.bastion: given one. A way in is changed when" in run.text
+    assert "hetzner.bastion: given one. The last update was made by an older program" in run.text
 
 
 def test_generations_are_compared_with_the_last_update_first(previews: Previews) -> None:

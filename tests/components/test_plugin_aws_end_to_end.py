@@ -96,7 +96,7 @@ def test_a_program_with_three_machines_from_creation_to_destroy(stack: Stack, en
     stack.pulumi("refresh", "--yes", "--skip-preview", "--expect-no-changes")
     refused = stack.up("--replace", "**VolumeAttachment::etcd-2", check=False)
     assert refused.code != 0
-    assert "etcd-2 attaches the volume of a member to its machine" in refused.text
+    assert "etcd-2 must not be replaced: the volume of a member cannot be detached" in refused.text
     stack.up("--expect-no-changes")
 
     ec2.terminate_instances(InstanceIds=first["ids"][:1])

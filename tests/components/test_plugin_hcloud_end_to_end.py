@@ -103,7 +103,7 @@ def test_a_program_with_three_servers_from_creation_to_destroy(account: HetznerA
     for run in (stack.preview, stack.up):
         refused = run("--replace", "**VolumeAttachment::*", check=False)
         assert refused.code != 0
-        assert "data attaches the volume of a member to its machine" in refused.text
+        assert "The attachment data must not be replaced" in refused.text
     up(stack, "--expect-no-changes", CLUSTER="prod", SIZE="20")
 
     account.lose(account.cloud.row("servers", int(first["ids"][0])))
