@@ -51,7 +51,8 @@ def test_errors_in_its_keys_are_reported_like_any_others() -> None:
     assert "shed.operators[0]: given '0.0.0.0/0'" in refusal(operators=["0.0.0.0/0"])
     assert "machines: given a value. This key is for the platform hosts" in refusal(top={"machines": "[]"})
     assert "shed: given a value. This key is for the platform shed" in refusal(top={"platform": "hosts"})
-    assert "The platform must be one of hosts, aws, hetzner, shed. Did you mean 'shed'?" in refusal(top={"platform": "sheds"})
+    said = refusal(top={"platform": "sheds"})
+    assert "The platform must be one of hosts, aws, hetzner, shed. Did you mean 'shed'?" in said
     with pytest.raises(config.ConfigError, match=r"shed: given nothing\. The platform shed needs a kind and slots"):
         config.load("third", {"platform": "shed"}, platforms=(*PLATFORMS, SHED))
 
