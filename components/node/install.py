@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import marshal
 import os
+import re
 import shutil
 import sys
 import time
 import zipfile
 from pathlib import Path
+
+_RELEASE = re.compile(r"[0-9a-f]{12}")
 
 # Finds a Python that etcd-node can run with, whatever it is called, and runs it with the arguments; `NAME` is the
 # machine. Distributions can omit parts of the standard library.
@@ -61,7 +64,13 @@ def install(archive: zipfile.ZipFile, text: str, home: Path, wrapper: Path, name
         os.close(directory)
     if before != script:
         for old in home.iterdir():
-            if old != place and str(old) not in before and old.stat().st_mtime < time.time() - 600:
+            # Another name is not ours; an earlier version accepted data here.
+            if (
+                _RELEASE.fullmatch(old.name)
+                and old != place
+                and str(old) not in before
+                and old.stat().st_mtime < time.time() - 600
+            ):
                 shutil.rmtree(old, ignore_errors=True)
 
 

@@ -246,7 +246,7 @@ def client_urls(cluster: ClusterPlan) -> list[str]:
 
 
 def with_users(spec: Mapping[str, Any], cluster: ClusterPlan) -> Spec:
-    """The specification for `health`: with the users when authentication is on."""
+    """The specification for `converge` and `health`: with the users when authentication is on."""
     if not cluster.authentication:
         return {**spec}
     users = {user.name: {"prefix": user.prefix, "permission": user.permission} for user in cluster.users}

@@ -3,6 +3,7 @@
 import base64
 import bz2
 import io
+import os
 import subprocess
 import sys
 import zipfile
@@ -58,6 +59,18 @@ def test_the_installer_is_repeatable_and_runs_its_program(tmp_path: Path) -> Non
     done = subprocess.run([str(programs), "help"], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "etcd-node manages this machine's member" in done.stdout
+
+
+def test_only_older_programs_are_removed(tmp_path: Path) -> None:
+    """Earlier versions accepted a data directory beside them."""
+    installed = _Installed(tmp_path)
+    old, data = installed.home / "0123456789ab", installed.home / "data"
+    for place in (old, data):
+        place.mkdir(parents=True)
+        os.utime(place, (0, 0))
+    installed.run()
+    assert not old.exists()
+    assert data.exists()
 
 
 @pytest.mark.parametrize("arrives", [None, 1000, 0], ids=["whole", "in part", "not"])

@@ -44,8 +44,8 @@ _REQUIRED = (
 )
 # Both only for `bootstrap`.
 _INITIAL = ("token", "initial_members")
-# The first four are only for `prepare`, if the platform has them; the last one only for `health`, with authentication
-# on. The others are for readers: a preview shows a changed CA by its name. The certificates themselves decide what is
+# The first four are only for `prepare`, if the platform has them; the last one is only for `converge` and `health`,
+# with authentication on. The others are for readers: a preview shows a changed CA by its name. The certificates themselves decide what is
 # done.
 _OPTIONAL = (
     "data_device",
@@ -120,7 +120,7 @@ class Spec:
     extra_addresses: Mapping[str, tuple[str, ...]]
     """Member -> additional addresses in its peer certificate, if there are any."""
     users: Mapping[str, User] | None
-    """Users by name, if etcd's authentication is on; None: it is off. Only `health` gets it."""
+    """Users by name, if etcd's authentication is on; None: it is off. Only `converge` and `health` get it."""
     raw: Mapping[str, Any] = field(repr=False)
     """The JSON object as it arrived."""
 

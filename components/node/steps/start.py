@@ -37,7 +37,7 @@ def wait_ready(spec: Spec, look: Look) -> bool:
 
     Returns:
         False when it can only become ready later: there is no quorum, because the certificates of other members have
-        expired. They get theirs one after another, after this member; If each waited for a quorum, none would get any.
+        expired. They get theirs one after another, after this member: if each waited for a quorum, none would get any.
 
     Raises:
         NodeError: it is not ready in time.
