@@ -74,12 +74,15 @@ def settle(spec: Spec, addresses: Sequence[str]) -> None:
         told("auth", "enable")
 
 
-def refuse_taken(spec: Spec, addresses: Sequence[str]) -> None:
+def refuse_taken(spec: Spec, addresses: Sequence[str]) -> bool:
     """Refuses users that do not belong to this program, before any restart for the edit that adds them.
 
     Args:
         spec: the cluster, with the desired users.
-        addresses: members that reach the quorum.
+        addresses: members that reach the quorum; without any there is no check yet.
+
+    Returns:
+        Whether that is settled.
 
     Raises:
         NodeError: there is such a user, or no member answers.
@@ -87,6 +90,7 @@ def refuse_taken(spec: Spec, addresses: Sequence[str]) -> None:
     if spec.users and addresses:
         users, _, ours = _there(spec, addresses)
         refuse_others(spec.users, users, ours)
+    return not spec.users or bool(addresses)
 
 
 def _there(spec: Spec, addresses: Sequence[str]) -> tuple[Sequence[str], Sequence[str], set[str]]:

@@ -45,8 +45,8 @@ _REQUIRED = (
 # Both only for `bootstrap`.
 _INITIAL = ("token", "initial_members")
 # The first four are only for `prepare`, if the platform has them; the last one is only for `converge` and `health`,
-# with authentication on. The others are for readers: a preview shows a changed CA by its name. The certificates themselves decide what is
-# done.
+# with authentication on. The others are for readers: a preview shows a changed CA by its name. The certificates
+# themselves decide what is done.
 _OPTIONAL = (
     "data_device",
     "firewall",

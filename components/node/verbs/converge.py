@@ -59,7 +59,7 @@ def converge(spec: Spec, bundle: Bundle) -> None:
         known = replace(ours, operator=known.operator)
         identity.save(known)
     certificate = certificates.server_fingerprint(bundle)
-    begun = joined = just_joined = forgets = users_checked = False
+    begun = joined = just_joined = forgets = users_free = False
     for _ in range(_MOST_STEPS):
         refuse_abandoned()
         seen = look(spec, known, just_joined=just_joined, forgets=forgets)
@@ -74,10 +74,8 @@ def converge(spec: Spec, bundle: Bundle) -> None:
         if step is Step.DONE and seen.ready:
             break
         if step is not Step.DONE:
-            if seen.witnesses and not users_checked:
-                # `health` creates them at the end; check for taken names before any change.
-                users.refuse_taken(spec, seen.witnesses)
-                users_checked = True
+            # `health` creates them at the end; check for taken names before any change.
+            users_free = users_free or users.refuse_taken(spec, seen.witnesses)
             claim.hold(seen.witnesses)
         try:
             after = _take(step, spec, known, ours, seen)
