@@ -15,7 +15,9 @@ from .machine import Ssh
 
 _PREFIX = ".external-etcd-program-"
 # The first line of stdin names the file. Startup files of the shell may have changed the directory.
-_TAKE = f'IFS= read -r f; [ -f "$f" ] || cd; {{ if [ -f "$f" ]; then cat "$f"; fi; cat; }} | "$@" && rm -f {_PREFIX}*'
+# A home may be shared by machines, each with a file of its own; one of an hour ago was left by a failed run.
+_TIDY = f'rm -f "$f"; find . -maxdepth 1 -name "{_PREFIX}*" -mmin +60 -exec rm -f {{}} +'
+_TAKE = f'IFS= read -r f; [ -f "$f" ] || cd; {{ if [ -f "$f" ]; then cat "$f"; fi; cat; }} | "$@" && {{ {_TIDY}; }}'
 # Errors of pulumi-command about the connection. `ssh_diagnosis` explains those.
 _NO_WAY = re.compile(r"dial|handshake|lookup|failed attempts|private key|no key found|context", re.IGNORECASE)
 

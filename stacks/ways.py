@@ -93,7 +93,7 @@ class Ways:
             rule = "Created machines have sshd on port 22"
             reading.refuse("ssh.port", shown(defaults["port"]), rule, "Remove it")
         if not defaults.get("sftp", True):
-            reading.refuse("ssh.sftp", "false", "Created machines have sftp", "Remove it")
+            reading.refuse("ssh.sftp", "false", "The image of a created machine must have sftp", "Remove it")
         return Operator(defaults.get("user", DEFAULT_USER), public or "", private, passphrase, self._existing_bastion())
 
     def to(self, machine: Mapping[str, Any], at: str) -> Way:

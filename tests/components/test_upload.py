@@ -1,5 +1,6 @@
 """etcd-node is copied to the machines by SFTP before they are prepared, so that the state does not contain it."""
 
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,10 @@ def test_a_command_reads_the_file_first_and_removes_it_on_success(
     tmp_path: Path, where: str, there: bool, status: int
 ) -> None:
     place, left = tmp_path / ".external-etcd-program-1", tmp_path / ".external-etcd-program-0"
-    left.touch()
+    neighbour = tmp_path / ".external-etcd-program-2"
+    for path in (left, neighbour):
+        path.touch()
+    os.utime(left, (0, 0))
     if there:
         place.write_text("the program")
     done = subprocess.run(
@@ -78,6 +82,7 @@ def test_a_command_reads_the_file_first_and_removes_it_on_success(
     assert done.returncode == status
     assert place.exists() is (there and status != 0)
     assert left.exists() is (status != 0)
+    assert neighbour.exists(), "that of another machine with the same home"
 
 
 @pytest.mark.parametrize(
