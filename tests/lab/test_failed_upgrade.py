@@ -116,7 +116,7 @@ def test_a_machine_lost_during_an_upgrade_rejoins_under_a_3_7_leader(
         machines.lab.wipe("etcd-2")
         stack.config["machines"][1]["identity"] = "new"
         run = stack.up(*_only("etcd-2"))
-        assert "etcd-2: handed leadership to etcd-1" in run.text
+        assert "etcd-2: etcd-3 handed leadership to etcd-1" in run.text
         assert running_versions(found) == ["3.7.3", "3.7.3", "3.6.16"]
         probe.mark("pulumi up")
         stack.up()

@@ -99,7 +99,16 @@ class ApiServer:
 
     def start(self) -> None:
         """Grant a lease and begin."""
-        granted = self._call(0, "Lease/LeaseGrant", _message((1, 60)), seconds=30)
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                granted = self._call(0, "Lease/LeaseGrant", _message((1, 60)), seconds=30)
+                break
+            except grpc.RpcError as error:
+                # The leader may have just been lost: an API server tries again, too.
+                if error.code() != grpc.StatusCode.UNAVAILABLE or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
         self._lease = _all(granted, 2)[0]
         for thread in self._threads:
             thread.start()
