@@ -19,7 +19,10 @@ def test_a_value_that_etcd_rejects_is_rolled_back_on_the_first_member(founded: F
         failed = stack.up(check=False)
         probe.mark("failed")
         assert failed.code != 0
-        assert "etcd-1: etcd with the new settings did not start, and this member runs with its previous" in failed.text
+        assert (
+            "etcd-1: etcd with the new settings did not start, and this member runs with its previous settings"
+            in failed.text
+        )
         assert "auth-token" in failed.text
         assert_serves_all_members(found)
         after = process_ids(found)
