@@ -4,8 +4,8 @@ from typing import Any
 
 import pulumi
 
-from components.brief_traces import brief_traces
-from components.change import OUTPUT, previous_outputs
+from components.guard import OUTPUT, previous_outputs
+from components.stack_traces import short_stack_traces
 from stacks import config, guard, offers
 
 # Exit status of Pulumi's Python runner after it has logged the error, so that Pulumi adds no line of its own.
@@ -30,7 +30,7 @@ async def build() -> dict[str, Any]:
     # Before any resource is declared, so that a refused change has touched nothing.
     stack = guard.compared(stack, last)
     offers.check(stack, last)
-    with brief_traces():
+    with short_stack_traces():
         return stack.platform.build(stack, guard.before(stack, last))
 
 

@@ -1,7 +1,7 @@
 """Pulumi components of a highly available external etcd cluster for Kubernetes."""
 
-from .change import ChangeRefusedError, previous_update
 from .cluster import Certificates, EtcdCluster, EtcdClusterArgs, User
+from .guard import ChangeRefusedError, previous_update
 from .machine import Bastion, Machine, Ssh
 from .member import EtcdMember, EtcdMemberArgs
 from .pki import Authority, ClientCertificate, EtcdPki, EtcdPkiArgs, PkiMember

@@ -10,12 +10,13 @@ from typing import Any, NotRequired, TypedDict, TypeVar, cast
 import pulumi
 
 from . import bundle
-from .change import accept, announce
-from .kept import keep
+from .guard import accept, announce
 from .kubernetes import kubeadm
 from .machine import Machine
 from .member import EtcdMember
 from .operator import new_operator
+from .partial_deletion import proved_healthy, refuse_partial_deletion
+from .pinned_values import pin
 from .pki import (
     Authority,
     ClientCertificate,
@@ -26,13 +27,12 @@ from .pki import (
 )
 from .plan import ClusterPlan, MemberPlan, UserPlan, member_specs, spec_text, warnings, with_users
 from .plan.authorities import DEFAULT_PEER_AUTHORITY, peers_have_their_own
+from .plan.data_directories import check_data_directories
 from .plan.errors import refuse
 from .plan.flags import PKI_DIRECTORY
 from .plan.guard.state import State, read_state, wanted_state
-from .plan.places import check_places
 from .plan.releases import check_headers
 from .plan.spec import DEFAULT_DATA_DIRECTORY, client_urls
-from .whole import proved, refuse_parts
 
 _T = TypeVar("_T")
 # Arguments that the plan takes under the same name.
@@ -156,7 +156,7 @@ class EtcdCluster(pulumi.ComponentResource):
         plan = cluster_plan(name, args, [_member_plan(each) for each in args["members"]], bundle.digest())
         refuse(check_headers(args.get("release_headers", {})))
         before = read_state(args.get("previous"))
-        misplaced, placed = check_places(
+        misplaced, placed = check_data_directories(
             {member.name: member.data_directory for member in plan.members},
             {} if before is None else before.data_directories,
             lambda index, _: f"members[{index}].data_directory",
@@ -174,7 +174,7 @@ class EtcdCluster(pulumi.ComponentResource):
         # Keeps the values of the first update. Each bootstrap has its own token: a machine that was down while its
         # cluster was destroyed and recreated still has the old one, and etcd keeps the two clusters apart. The operator
         # is the same in every run from this state. A second clone with its own state has another operator.
-        initial_cluster = keep(
+        initial_cluster = pin(
             f"{name}-bootstrap",
             {
                 "members": [machine["name"] for machine in args["members"]],
@@ -220,7 +220,7 @@ class EtcdCluster(pulumi.ComponentResource):
         # Two barriers and a chain. No member starts before every machine is prepared. No member waits for a quorum
         # before all initial members have started. After that, changes go through one member at a time.
         prepared = [member.prepared for member in members]
-        refuse_parts(
+        refuse_partial_deletion(
             name, plan.name, args["members"][0], initial_cluster=initial_cluster, prepared=prepared, parent=self
         )
         # A cluster that was once proved healthy is never bootstrapped again. A later slot, even one with the name of an
@@ -244,7 +244,7 @@ class EtcdCluster(pulumi.ComponentResource):
 
         # All outputs that a client needs wait for the health check. So nothing downstream starts on an unhealthy
         # cluster or gets certificates that some member does not accept yet.
-        proof: pulumi.Output[bool] = pulumi.Output.from_input(proved(name, list(named), health))
+        proof: pulumi.Output[bool] = pulumi.Output.from_input(proved_healthy(name, list(named), health))
         report = _after(proof, healthy).apply(json.loads)
         endpoints = client_urls(plan)
         addresses = {member.name: member.address for member in plan.members}

@@ -51,7 +51,7 @@ def user_data(first_boot: pulumi.Input[Any], host_key: tls.PrivateKey) -> pulumi
     return text
 
 
-def way_in(args: OperatorArgs, host: pulumi.Input[str], host_key: tls.PrivateKey) -> Ssh:
+def operator_ssh(args: OperatorArgs, host: pulumi.Input[str], host_key: tls.PrivateKey) -> Ssh:
     """The way to a machine with that host key."""
     way: Ssh = {"host": host, "host_key": host_key.public_key_openssh, "user": args.get("user", DEFAULT_USER)}
     return with_login(way, login(args.get("private_key"), args.get("private_key_password")))

@@ -15,7 +15,7 @@ from google.protobuf.struct_pb2 import Struct
 from pulumi.runtime import settings
 from pulumi.runtime.proto import resource_pb2
 
-from .aside import aside
+from .threads import in_thread
 
 
 class ReplacementRefusedError(Exception):
@@ -90,14 +90,14 @@ async def _state() -> Mapping[str, Any]:
 
 async def _look() -> Mapping[str, Any]:
     # The SDK has no function for this invoke, which is like that of `StackReference`, but for resources.
-    # `pulumi.runtime.invoke_async` would need a thread of the event loop's pool (see `aside`).
+    # `pulumi.runtime.invoke_async` would need a thread of the event loop's pool (see `threads`).
     monitor = settings.get_monitor()
     if monitor is None:
         return {}
     arguments = Struct()
     arguments["stackName"] = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
     request = resource_pb2.ResourceInvokeRequest(tok="pulumi:pulumi:readStackResourceOutputs", args=arguments)
-    answer = await aside(monitor.Invoke, request)
+    answer = await in_thread(monitor.Invoke, request)
     if answer.failures:
         raise pulumi.RunError(f"The stack's state cannot be read: {answer.failures[0].reason}")
     outputs: Mapping[str, Any] = getattr(answer, "return")["outputs"]

@@ -9,12 +9,12 @@ import pulumi
 from pulumi_command import remote
 
 from . import bundle, ssh_diagnosis, upload
-from .answers import answer, asked
 from .irreplaceable import irreplaceable
 from .machine import Machine, connection, lives_on
 from .node.shared.paths import ANSWERED
 from .plan import Spec, spec_text, with_initial_cluster
 from .plan.flag_values import files_read
+from .remote_command import answer, command_line
 
 _ETCD_NODE = "/usr/local/sbin/etcd-node"
 _CAS = ("trusted", "issuer", "peer_trusted", "peer_issuer")
@@ -239,7 +239,7 @@ class EtcdMember(pulumi.ComponentResource):
         return self._asked(verb, *(program or (_ETCD_NODE,)), "--answer", verb, spec_text(spec))
 
     def _asked(self, verb: str, *words: str) -> str:
-        return asked(self._machine["ssh"], self._machine["name"], _TIMEOUTS[verb], *words)
+        return command_line(self._machine["ssh"], self._machine["name"], _TIMEOUTS[verb], *words)
 
     def _retire(self) -> pulumi.Output[str]:
         def line(operator: Mapping[str, str]) -> str:

@@ -15,7 +15,7 @@ import pulumi_tls as tls
 from .irreplaceable import irreplaceable
 from .plan import DEFAULT_AUTHORITY, AuthorityPlan, check_authority
 from .plan.authorities import bundle, check_authorities, check_peer_authorities
-from .plan.authority import check_different
+from .plan.ca_certificate import check_different
 from .plan.errors import refuse
 from .plan.names import check_extra_names, split
 from .plan.users import API_SERVERS, PROGRAM

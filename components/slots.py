@@ -6,15 +6,15 @@ from typing import Any, NotRequired, TypedDict
 import pulumi
 import pulumi_tls as tls
 
-from .first_boot import FOR_ROOT, OperatorArgs, template, way_in
-from .gate import gates
+from .first_boot import FOR_ROOT, OperatorArgs, operator_ssh, template
 from .irreplaceable import irreplaceable, volume_refusal
-from .kept import generation_name, kept
 from .machine import Bastion, CloudMachine, Machine
+from .pinned_values import generation_name, pinned
 from .plan import cloud_init
 from .plan.errors import Problem, refuse
 from .plan.generations import check_generations
 from .plan.spec import DEFAULT_DATA_DIRECTORY
+from .replacement_gate import gates
 from .ssh_key import ssh_key
 from .wait_for_ssh import wait_for_ssh
 
@@ -111,7 +111,7 @@ class CloudMachines(pulumi.ComponentResource):
         stash = generation_name(self._child(slot), _generation(slot))
         first_boot = template(self._common, units, _generation(slot))
         # Separate, because the operator's key is unknown before the first update and would hide the rest in a preview.
-        return kept(stash, wanted, self), kept(f"{stash}-first-boot", first_boot, self)
+        return pinned(stash, wanted, self), pinned(f"{stash}-first-boot", first_boot, self)
 
     def _volume_options(self, protect: bool, ignore_changes: list[str]) -> pulumi.ResourceOptions:
         """Options of a slot's volume.
@@ -149,7 +149,7 @@ class CloudMachines(pulumi.ComponentResource):
         args, name = self._common, slot["name"]
         if "bastion" in args:
             host = slot["address"]
-        ssh = way_in(args, host, self._host_keys[name])
+        ssh = operator_ssh(args, host, self._host_keys[name])
         if "bastion" in args:
             ssh["bastion"] = args["bastion"]
         ssh["host"] = wait_for_ssh(f"{self._child(slot)}-ssh", {**ssh}, host, server, self)

@@ -19,7 +19,7 @@ from typing import Any
 
 import pulumi
 
-from .aside import aside
+from .threads import in_thread
 
 # pulumi-command retries for 11 s if the machine refuses, and for a minute if there is no answer.
 _PATIENCE_SECONDS = 4.0
@@ -97,7 +97,7 @@ async def _look(door: Door) -> None:
         return
     _settle(loop, door)
     # In a thread, so that the program continues.
-    wrong = await aside(wrong_with, door)
+    wrong = await in_thread(wrong_with, door)
     if wrong:
         pulumi.log.warn(wrong)
 

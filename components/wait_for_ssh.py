@@ -8,9 +8,9 @@ import pulumi
 from pulumi_command import remote
 
 from . import ssh_diagnosis
-from .answers import answer, asked
 from .machine import Ssh, connection
 from .node.shared.paths import ANSWERED
+from .remote_command import answer, command_line
 
 # Once in a machine's life: boot and cloud-init.
 _SECONDS = 420.0
@@ -54,7 +54,7 @@ def wait_for_ssh(
     command = remote.Command(
         name,
         connection=connection(ssh),
-        create=asked(ssh, machine, _FIRST_BOOT_SECONDS, "sh", "-c", _FIRST_BOOT, root=False),
+        create=command_line(ssh, machine, _FIRST_BOOT_SECONDS, "sh", "-c", _FIRST_BOOT, root=False),
         triggers=[server.id],
         logging=remote.Logging.STDERR,
         add_previous_output_in_env=False,

@@ -3,7 +3,7 @@
 from components import Authority, EtcdClusterArgs
 from components.pki import CA_HOURS, EARLY_RENEWAL_HOURS, YEAR_HOURS, authorities_of
 from components.plan import ClusterPlan
-from components.plan.authority import check_authority, check_different
+from components.plan.ca_certificate import check_authority, check_different
 from components.plan.errors import shown
 
 from .reading import Reading

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from components.change import OUTPUT, accept
 from components.cluster import with_peers
+from components.guard import OUTPUT, accept
 from components.pki import authorities_of
+from components.plan.data_directories import check_data_directories
 from components.plan.generations import check_generations
 from components.plan.guard.state import State, read_state, wanted_state
-from components.plan.places import check_places
 
 from .authorities import own_certificate
 from .config import NAMESPACE, ConfigError, StackConfig
@@ -48,7 +48,7 @@ def _check_places(stack: StackConfig) -> None:
 
     last = read_state(stack.previous)
     directories = {member.name: member.data_directory for member in stack.plan.members}
-    problems, _ = check_places(directories, {} if last is None else last.data_directories, key)
+    problems, _ = check_data_directories(directories, {} if last is None else last.data_directories, key)
     if problems:
         raise ConfigError(stack.cluster_name, problems)
 

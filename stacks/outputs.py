@@ -6,7 +6,7 @@ from typing import Any
 import pulumi
 
 from components import Bastion, EtcdCluster, EtcdClusterArgs, Machine, Ssh
-from components.change import OUTPUT
+from components.guard import OUTPUT
 from components.kubernetes import cluster_api
 from components.plan.spec import DEFAULT_DATA_DIRECTORY
 

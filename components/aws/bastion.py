@@ -5,11 +5,11 @@ from typing import NotRequired
 import pulumi
 import pulumi_aws as aws
 
-from ..first_boot import OperatorArgs, made_bastion, template, user_data, way_in
+from ..first_boot import OperatorArgs, made_bastion, operator_ssh, template, user_data
 from ..machine import Bastion
 from ..plan.aws import DEFAULT_ROOT_SIZE
 from ..plan.aws_types import DEFAULT_IMAGE
-from ..plan.firewall import SSH_PORT
+from ..plan.firewall_rules import SSH_PORT
 from ..ssh_key import ssh_key
 from .images import Images
 from .network import AwsNetwork
@@ -95,5 +95,5 @@ class AwsBastion(pulumi.ComponentResource):
                 ignore_changes=["ami", "instanceType", "userData"],
             ),
         )
-        self.bastion = made_bastion(name, way_in(args, address.public_ip, host_key), server, self)
+        self.bastion = made_bastion(name, operator_ssh(args, address.public_ip, host_key), server, self)
         self.register_outputs({})

@@ -8,7 +8,7 @@ import pulumi_aws as aws
 from ..plan.aws import DEFAULT_VPC, aws_network, aws_subnet
 from ..plan.aws_zones import SMALLEST
 from ..plan.errors import Problem, refuse
-from ..plan.firewall import SSH_PORT
+from ..plan.firewall_rules import SSH_PORT
 from ..plan.members import CLIENT_PORT, METRICS_PORT, PEER_PORT
 from ..plan.ranges import check_inside, check_overlaps, check_private_range
 from .rules import Rules

@@ -5,7 +5,7 @@ from typing import NotRequired
 import pulumi
 import pulumi_hcloud as hcloud
 
-from ..first_boot import FOR_ROOT, OperatorArgs, made_bastion, template, user_data, way_in
+from ..first_boot import FOR_ROOT, OperatorArgs, made_bastion, operator_ssh, template, user_data
 from ..machine import Bastion
 from ..plan import cloud_init
 from ..plan.hetzner import DEFAULT_IMAGE
@@ -75,5 +75,5 @@ class HetznerBastion(pulumi.ComponentResource):
             gateway=server.id.apply(lambda _: args["address"]),
             opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True),
         )
-        self.bastion = made_bastion(name, way_in(args, server.ipv4_address, host_key), server, self)
+        self.bastion = made_bastion(name, operator_ssh(args, server.ipv4_address, host_key), server, self)
         self.register_outputs({})

@@ -6,7 +6,7 @@ import pulumi
 import pulumi_hcloud as hcloud
 
 from ..plan.errors import Problem, refuse
-from ..plan.firewall import SSH_PORT
+from ..plan.firewall_rules import SSH_PORT
 from ..plan.hetzner import DEFAULT_NETWORK, DEFAULT_SUBNET, ZONES, hetzner_network
 from ..plan.ranges import check_inside, check_private_range
 

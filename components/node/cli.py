@@ -87,7 +87,7 @@ def _run(verb: str, words: list[str]) -> None:
         _status(words)
         return
     if verb == "narrow":
-        from .machine.firewall import narrow
+        from .machine.nftables import narrow
 
         narrow()
         return
@@ -97,7 +97,7 @@ def _run(verb: str, words: list[str]) -> None:
         answer(words[0])
         return
     if verb == "watch-firewall":
-        from .machine.firewall_watch import watch
+        from .machine.nftables_watch import watch
 
         watch()
         return

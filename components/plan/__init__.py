@@ -4,7 +4,7 @@ Everything here works on plain data, so that a preview refuses mistakes before a
 """
 
 from .authorities import DEFAULT_AUTHORITY, AuthorityPlan
-from .authority import check_authority
+from .ca_certificate import check_authority
 from .errors import PlanError, Problem
 from .flags import render_flags
 from .quorum import quorum, tolerated

@@ -1,6 +1,6 @@
 """Hetzner Cloud: the ranges from which a machine's own firewall admits ssh, and whether an update can still log in.
 
-New rules reach a machine over ssh, so an update that changes the way in still meets the rules of the last update. If
+New rules reach a machine over ssh, so an update that changes ssh access still meets the rules of the last update. If
 these do not admit the new way, the operator is locked out before the new rules arrive.
 """
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from . import ranges
 from .errors import Problem
-from .firewall import SSH_PORT, member_rules, outside
+from .firewall_rules import SSH_PORT, member_rules, outside
 from .hetzner import HetznerPlan
 
 MADE = "made"
@@ -19,7 +19,7 @@ MADE = "made"
 
 
 @dataclass(frozen=True)
-class WayIn:
+class SshAccess:
     """How ssh reaches the machines of a cluster, and from where they admit it."""
 
     through: str
@@ -32,8 +32,8 @@ class WayIn:
         return {"through": self.through, "admitted": list(self.admitted)}
 
 
-def way_in(plan: HetznerPlan, other_bastion: str = "") -> WayIn:
-    """The way in of a plan without problems.
+def ssh_access(plan: HetznerPlan, other_bastion: str = "") -> SshAccess:
+    """The ssh access of a plan without problems.
 
     Args:
         plan: the desired machines.
@@ -52,21 +52,23 @@ def way_in(plan: HetznerPlan, other_bastion: str = "") -> WayIn:
         bastion = plan.bastion_address or str(subnet[5])
         sources += [] if bastion in plan.addresses.values() else [bastion]
     rules = member_rules([], operators=sources, clients=[], metrics=[])
-    return WayIn(through, tuple(rules[str(SSH_PORT)]))
+    return SshAccess(through, tuple(rules[str(SSH_PORT)]))
 
 
-def read_way_in(data: Mapping[str, Any]) -> WayIn:
-    """The way in from the output of the last update."""
-    return WayIn(str(data["through"]), tuple(data["admitted"]))
+def read_ssh_access(data: Mapping[str, Any]) -> SshAccess:
+    """The ssh access from the output of the last update."""
+    return SshAccess(str(data["through"]), tuple(data["admitted"]))
 
 
-def check_way_in(before: WayIn, plan: HetznerPlan, wanted: WayIn, bastion: str, operators: str) -> list[Problem]:
+def check_ssh_access(
+    before: SshAccess, plan: HetznerPlan, wanted: SshAccess, bastion: str, operators: str
+) -> list[Problem]:
     """Why machines with the rules of the last update would not admit this update; empty when they do.
 
     Args:
-        before: the way in of the last update.
+        before: the ssh access of the last update.
         plan: the desired machines.
-        wanted: their way in.
+        wanted: their ssh access.
         bastion: the key of the bastion's object.
         operators: the key of the list of operators.
     """

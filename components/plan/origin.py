@@ -7,7 +7,7 @@ are compared, so a new fact here does not change a machine that an older program
 from collections.abc import Mapping
 
 Origin = Mapping[str, str]
-"""Fact -> value, without secrets; `guard.origins` says what a change of each fact means."""
+"""Fact -> value, without secrets; `guard.machine_replacement` says what a change of each fact means."""
 
 PLATFORM = "platform"
 EXISTS: Origin = {PLATFORM: "hosts"}

@@ -7,7 +7,7 @@ pulumi config set operators '["203.0.113.7/32"]'    # ranges from which ssh is a
 import pulumi
 from external_etcd import EtcdCluster, previous_update
 from external_etcd.hetzner import HetznerKey, HetznerMachines, HetznerNetwork
-from external_etcd.plan.firewall import member_rules
+from external_etcd.plan.firewall_rules import member_rules
 
 config = pulumi.Config()
 

@@ -11,7 +11,7 @@ from components.ssh_key import CloudKey
 
 from ..config import StackConfig
 from ..outputs import cluster_args, cluster_outputs, machines_file
-from ..ways import Operator
+from ..ssh_settings import Operator
 from .config import CloudConfig
 
 

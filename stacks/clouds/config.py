@@ -12,7 +12,7 @@ from components.plan.origin import Origin
 from ..arguments import camel_case
 from ..platform import Machines, data_directory
 from ..reading import Reading
-from ..ways import Operator, Ways
+from ..ssh_settings import Operator, SshSettings
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def cloud_reader(
         fields = {
             "key": key,
             "data_directory": data_directory(reading),
-            "operator": Ways(reading).operator(),
+            "operator": SshSettings(reading).operator(),
             "protect_volume": given.get("volume", {}).get("protect", True),
         }
         return config(reading, given, fields)

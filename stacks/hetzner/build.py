@@ -17,12 +17,12 @@ from components.hetzner import (
     HetznerNetworkArgs,
 )
 from components.kubernetes import cluster_api
-from components.plan.firewall import Firewall, member_rules
+from components.plan.firewall_rules import Firewall, member_rules
 from components.plan.hetzner import HetznerPlan
 
 from ..clouds.build import machines_args, operator_args, outputs
 from ..config import StackConfig
-from . import way_in
+from . import ssh_access
 from .config import HetznerConfig
 
 _Keys = list[pulumi.Input[str]]
@@ -68,11 +68,11 @@ def build(stack: StackConfig, config: HetznerConfig, before: Mapping[str, int]) 
         args["volume"] = {"size": plan.volume_size, "protect": config.protect_volume}
     machines = HetznerMachines(name, network, args)
     found = outputs(stack, config, machines, operator, bastion)
-    way = way_in.of(plan, config.operator).data()
+    way = ssh_access.of(plan, config.operator).data()
     return {
         **found,
         # Resolves after the machines have these rules.
-        way_in.OUTPUT: found["applied"].apply(lambda _: way),
+        ssh_access.OUTPUT: found["applied"].apply(lambda _: way),
         "network_id": network.network_id,
         "subnet": {"id": network.subnet_id, "range": plan.subnet_range, "zone": plan.zone},
         "cluster_api_infrastructure": cluster_api.hetzner_cluster(
@@ -126,7 +126,7 @@ def _firewall(config: HetznerConfig) -> Firewall:
     plan = config.plan
     return member_rules(
         list(plan.addresses.values()),
-        operators=way_in.of(plan, config.operator).admitted,
+        operators=ssh_access.of(plan, config.operator).admitted,
         clients=plan.clients,
         metrics=plan.metrics_clients,
     )

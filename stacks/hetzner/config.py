@@ -18,7 +18,7 @@ from components.plan.hetzner import (
 from ..clouds.config import CloudConfig, access, cloud_reader, note, slot_fields, spelling
 from ..platform import WantedType
 from ..reading import Reading
-from . import way_in
+from . import ssh_access
 
 _SHARED = ("location", "serverType", "image")
 
@@ -45,11 +45,11 @@ class HetznerConfig(CloudConfig):
     @property
     def compared_with(self) -> Sequence[str]:
         """The outputs of the last update that tell from where machines accept ssh."""
-        return way_in.NEEDS
+        return ssh_access.NEEDS
 
     def compare(self, last: Mapping[str, Any]) -> list[Problem]:
         """Why the machines, as the last update left them, would refuse ssh from this update."""
-        return way_in.check(self.plan, self.operator, last)
+        return ssh_access.check(self.plan, self.operator, last)
 
 
 def _read(reading: Reading, given: Mapping[str, Any], fields: dict[str, Any]) -> HetznerConfig:

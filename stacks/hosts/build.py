@@ -3,7 +3,7 @@
 from typing import Any
 
 from components import EtcdCluster, Machine
-from components.plan.firewall import member_rules
+from components.plan.firewall_rules import member_rules
 
 from ..config import StackConfig
 from ..outputs import cluster_args, cluster_outputs

@@ -12,7 +12,7 @@ from components.plan.spec import DEFAULT_DATA_DIRECTORY
 
 from ..platform import Machines, data_directory
 from ..reading import Reading
-from ..ways import Way, Ways
+from ..ssh_settings import SshLogin, SshSettings
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class HostConfig:
 
     name: str
     address: str
-    ssh: Way
+    ssh: SshLogin
     identity: str = ""
     data_directory: str = DEFAULT_DATA_DIRECTORY
     extra_names: tuple[str, ...] = ()
@@ -55,19 +55,19 @@ def read(reading: Reading) -> HostsConfig:
     if given is None:
         # The cause has been noted. With the same key, the plan does not report zero members again.
         return HostsConfig(reading.problems[-1].key)
-    directory, ways = data_directory(reading), Ways(reading)
+    directory, ssh = data_directory(reading), SshSettings(reading)
     hosts = tuple(
         HostConfig(
             name=machine.get("name", ""),
             address=machine.get("address", ""),
-            ssh=ways.to(machine, f"{key}[{index}]"),
+            ssh=ssh.login_of(machine, f"{key}[{index}]"),
             identity=machine.get("identity", ""),
             data_directory=machine.get("dataDirectory", directory),
             extra_names=tuple(machine.get("extraNames", ())),
         )
         for index, machine in enumerate(given)
     )
-    _check_ways_differ(reading, hosts, key)
+    _check_logins_differ(reading, hosts, key)
     return HostsConfig(key, hosts, _firewall(reading), data_directory=directory)
 
 
@@ -98,7 +98,7 @@ def _from_file(reading: Reading, file: str) -> list[Any] | None:
     return None
 
 
-def _check_ways_differ(reading: Reading, hosts: Sequence[HostConfig], at: str) -> None:
+def _check_logins_differ(reading: Reading, hosts: Sequence[HostConfig], at: str) -> None:
     seen: dict[tuple[object, ...], str] = {}
     for index, host in enumerate(hosts):
         ssh = host.ssh

@@ -43,7 +43,7 @@ class Operation:
 
     Attributes:
         name: in the table.
-        founded: number of members before the change.
+        members: number of members before the change.
         machines: number of machines.
         version: of etcd before the change.
         program: edits the stack; `pulumi up` follows.
@@ -54,7 +54,7 @@ class Operation:
     name: str
     program: Callable[[Stack, list[Machine]], None]
     script: Callable[[Bare, list[Machine]], object]
-    founded: int = 3
+    members: int = 3
     machines: int = 3
     version: str = NEW
     wipes: bool = False
@@ -122,7 +122,7 @@ def main() -> None:
 
 def _by_program(operation: Operation, machines: Machines, stacks: Stacks, lab: Lab) -> Measured:
     found = machines.fresh(operation.machines)
-    stack = stacks.new(found[: operation.founded], version=operation.version)
+    stack = stacks.new(found[: operation.members], version=operation.version)
     stack.up()
     with tempfile.TemporaryDirectory() as scratch:
         directory = Path(scratch)
@@ -139,7 +139,7 @@ def _by_program(operation: Operation, machines: Machines, stacks: Stacks, lab: L
 def _by_script(operation: Operation, machines: Machines, lab: Lab) -> Measured:
     found = machines.fresh(operation.machines)
     with bare_script(lab.dir, found) as bare:
-        bare("create", archive(operation.version), found[: operation.founded])
+        bare("create", archive(operation.version), found[: operation.members])
 
         def change() -> float:
             start = time.monotonic()
@@ -159,14 +159,14 @@ def _measured(
     change: Callable[[], float],
 ) -> Measured:
     """Probe an idle cluster for a while, then during the change."""
-    probed = found[: operation.founded]
+    probed = found[: operation.members]
     with _probing(probed, files) as before:
         time.sleep(IDLE_SECONDS)
     if operation.wipes:
         lab.kill(found[0].name)
         lab.wipe(found[0].name)
         (found[0],) = lab.up([found[0].name])
-        probed = found[1 : operation.founded]
+        probed = found[1 : operation.members]
     with _probing(probed, files) as during:
         seconds = change()
     return Measured(seconds, before[0], during[0])

@@ -11,7 +11,7 @@ import pytest
 from components.plan.guard import State
 from lab.engine import environment
 from stacks import config, guard
-from stacks.hetzner import way_in
+from stacks.hetzner import ssh_access
 from stacks.hetzner.config import HetznerConfig
 from tests.support.cloud_stacks import FILES, example, settings
 from tests.support.snapshot import compare, taken
@@ -86,7 +86,7 @@ class Previews:
         state, machines = guard.wanted(stack), stack.machines
         left = {}
         if isinstance(machines, HetznerConfig):
-            left = {way_in.OUTPUT: way_in.of(machines.plan, machines.operator).data()}
+            left = {ssh_access.OUTPUT: ssh_access.of(machines.plan, machines.operator).data()}
         self.stack.left(applied={**state.data(), "serial": 1}, generations=dict(state.generations), **left)
         return state
 
@@ -157,7 +157,7 @@ def test_an_unknown_bastion_is_refused_with_the_order_of_steps(previews: Preview
     assert "hetzner.bastion.address: given 10.1.1.9. The rules of the last update must already admit" in run.text
     assert "add 10.1.1.9 to hetzner.operators and run pulumi up; then make this change" in run.text
     # The outputs of an earlier program.
-    previews.stack.left(way_in=None)
+    previews.stack.left(ssh_access=None)
     run = previews.refused(bastion={})
     assert "hetzner.bastion: given one. The last update was made by an older program" in run.text
 

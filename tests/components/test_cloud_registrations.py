@@ -13,7 +13,7 @@ import yaml
 from components.aws import AwsMachines, AwsNetwork
 from components.first_boot import FOR_ROOT
 from components.plan import PlanError
-from components.plan.firewall import member_rules, outside
+from components.plan.firewall_rules import member_rules, outside
 from stacks import config, guard
 from stacks.platforms import PLATFORMS
 from tests.support.cloud_stacks import SLOTS, example

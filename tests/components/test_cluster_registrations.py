@@ -7,8 +7,8 @@ import shlex
 import pytest
 
 from components import ChangeRefusedError, EtcdCluster
-from components.answers import AnswerError
 from components.plan import PlanError
+from components.remote_command import AnswerError
 from tests.support import recording
 from tests.support.recording import (
     LOGIN,

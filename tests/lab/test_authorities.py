@@ -10,9 +10,9 @@ from typing import Any
 from components.node.shared.spec import CERTIFICATES, KEYS
 from lab import Machine
 from tests.support.authority import OwnAuthority
+from tests.support.bootstrapped import Bootstrapped
 from tests.support.clients import IN, OUT, Held, knocking, speaks_to_peers, tls_of
 from tests.support.etcd import PKI, assert_serves_all_members, process_ids, write_client_files
-from tests.support.founded import Founded
 from tests.support.machines import Machines
 from tests.support.manual import assert_as_in_the_manual
 from tests.support.prober import probing
@@ -73,8 +73,8 @@ def pair_of(outputs: dict[str, Any]) -> tuple[str, str]:
     return client["certificate"], client["private_key"]
 
 
-def test_a_users_own_ca_takes_over_in_three_updates(founded: Founded, tmp_path: Path) -> None:
-    found, stack = founded()
+def test_a_users_own_ca_takes_over_in_three_updates(bootstrapped: Bootstrapped, tmp_path: Path) -> None:
+    found, stack = bootstrapped()
     ours = OwnAuthority()
     old_ca, old_pair = stack.outputs()["ca_cert"], pair_of(stack.outputs())
     new_pair = ours.issue("kube-apiserver-etcd-client")
@@ -155,8 +155,8 @@ def test_a_users_own_ca_takes_over_in_three_updates(founded: Founded, tmp_path: 
     stack.up("--expect-no-changes")
 
 
-def test_a_killed_ca_rotation_is_completed_by_the_next_updates(founded: Founded, tmp_path: Path) -> None:
-    found, stack = founded()
+def test_a_killed_ca_rotation_is_completed_by_the_next_updates(bootstrapped: Bootstrapped, tmp_path: Path) -> None:
+    found, stack = bootstrapped()
     keys = [machine.run("sha256sum </etc/etcd/pki/server.key", root=True).stdout for machine in found]
 
     def killed(title: str, section: str, **config: Any) -> None:

@@ -2,15 +2,17 @@
 
 from pathlib import Path
 
+from tests.support.bootstrapped import Bootstrapped
 from tests.support.etcd import assert_serves_all_members, process_ids
-from tests.support.founded import Founded
 from tests.support.machines import Machines
 from tests.support.prober import probing
 from tests.support.stacks import Stacks
 
 
-def test_a_value_that_etcd_rejects_is_rolled_back_on_the_first_member(founded: Founded, tmp_path: Path) -> None:
-    found, stack = founded()
+def test_a_value_that_etcd_rejects_is_rolled_back_on_the_first_member(
+    bootstrapped: Bootstrapped, tmp_path: Path
+) -> None:
+    found, stack = bootstrapped()
     before = process_ids(found)
     with probing(stack, found, tmp_path, "A setting that etcd does not take") as probe:
         # Only etcd checks the content of a file.

@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 
 from lab import Machine
+from tests.support.bootstrapped import Bootstrapped
 from tests.support.clients import speaks_to_peers
 from tests.support.etcd import assert_serves_all_members, etcdctl_here, process_ids, write_client_files
-from tests.support.founded import Founded
 from tests.support.manual import assert_as_in_the_manual
 from tests.support.prober import probing
 from tests.support.stacks import Stack
 
 
 @pytest.fixture(scope="module")
-def cluster(founded: Founded) -> tuple[list[Machine], Stack]:
-    found, stack = founded()
+def cluster(bootstrapped: Bootstrapped) -> tuple[list[Machine], Stack]:
+    found, stack = bootstrapped()
     return found, stack
 
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from lab import Machine
+from tests.support.bootstrapped import Bootstrapped
 from tests.support.etcd import assert_serves_all_members, command_line, member_list, process_ids
-from tests.support.founded import Founded
 from tests.support.prober import probing
 from tests.support.stacks import Stack, machine_config
 from tests.support.waiting import every
@@ -34,8 +34,8 @@ def _learners(stay: Machine) -> list[str]:
     return [row.get("name", "") for row in member_list(stay) if row.get("isLearner")]
 
 
-def test_a_stopped_or_outdated_learner_becomes_a_voter(founded: Founded, tmp_path: Path) -> None:
-    found, stack = founded(5)
+def test_a_stopped_or_outdated_learner_becomes_a_voter(bootstrapped: Bootstrapped, tmp_path: Path) -> None:
+    found, stack = bootstrapped(5)
     stay, fourth, fifth = found[:3], found[3], found[4]
     before = process_ids(stay)
     with probing(stack, stay, tmp_path, "A growth cut off") as probe:
@@ -57,9 +57,9 @@ def test_a_stopped_or_outdated_learner_becomes_a_voter(founded: Founded, tmp_pat
     assert_serves_all_members(found)
 
 
-def test_an_abandoned_learner_gives_way_and_joins_later_if_desired(founded: Founded, tmp_path: Path) -> None:
+def test_an_abandoned_learner_gives_way_and_joins_later_if_desired(bootstrapped: Bootstrapped, tmp_path: Path) -> None:
     """Etcd allows one learner at a time, and the other machine's turn comes first."""
-    found, stack = founded(5)
+    found, stack = bootstrapped(5)
     first, second, third, fourth, fifth = found
     before = process_ids([first, third])
     with probing(stack, [first, third], tmp_path, "A learner left behind") as probe:

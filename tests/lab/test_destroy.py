@@ -3,8 +3,8 @@
 import re
 
 from lab import Machine
+from tests.support.bootstrapped import Bootstrapped
 from tests.support.etcd import assert_serves_all_members, etcdctl
-from tests.support.founded import Founded
 from tests.support.machines import Machines
 from tests.support.manual import assert_as_in_the_manual
 from tests.support.stacks import Stacks
@@ -71,9 +71,9 @@ def test_destroy_stops_etcd_deletes_keys_and_keeps_the_data(machines: Machines, 
     assert etcdctl(found[0], "get", "kept", "--print-value-only") == "", "it is a new cluster"
 
 
-def test_a_destroy_that_failed_on_a_machine_can_be_completed(machines: Machines, founded: Founded) -> None:
+def test_a_destroy_that_failed_on_a_machine_can_be_completed(machines: Machines, bootstrapped: Bootstrapped) -> None:
     """It is the first machine, where the deletion of only a part of the cluster would be refused."""
-    found, stack = founded()
+    found, stack = bootstrapped()
     machines.lab.kill(found[0].name)
     run = stack.destroy(check=False)
     assert run.code != 0

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 from lab import Machine
+from tests.support.bootstrapped import Bootstrapped
 from tests.support.etcd import assert_serves_all_members, etcdctl, running_versions
-from tests.support.founded import Founded
 from tests.support.manual import assert_as_in_the_manual
 from tests.support.prober import probing
 from tests.support.stacks import Stack
@@ -22,8 +22,10 @@ def _up_first(stack: Stack) -> None:
     stack.up("--target", "**test-etcd-*-prepare", "--target", "**test-etcd-1-converge")
 
 
-def test_a_downgrade_can_be_cancelled_and_resumed_and_an_upgrade_undone(founded: Founded, tmp_path: Path) -> None:
-    found, stack = founded()
+def test_a_downgrade_can_be_cancelled_and_resumed_and_an_upgrade_undone(
+    bootstrapped: Bootstrapped, tmp_path: Path
+) -> None:
+    found, stack = bootstrapped()
     for number in range(100):
         etcdctl(found[0], "put", f"kept/{number}", "x" * 1000)
 

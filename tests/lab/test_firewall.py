@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lab import Machine
+from tests.support.bootstrapped import Bootstrapped
 from tests.support.cloud_stacks import open_ports
 from tests.support.etcd import assert_serves_all_members, process_ids
-from tests.support.founded import Founded
 from tests.support.machines import Machines
 from tests.support.prober import probing
 
@@ -25,9 +25,9 @@ def connected(machine: Machine, address: str) -> Iterator[None]:
 
 
 def test_a_firewall_can_be_added_and_removed_without_restarts(
-    machines: Machines, founded: Founded, tmp_path: Path
+    machines: Machines, bootstrapped: Bootstrapped, tmp_path: Path
 ) -> None:
-    (*found, stranger), stack = founded(4)
+    (*found, stranger), stack = bootstrapped(4)
     processes = process_ids(found)
     assert all(open_ports(stranger, machine.address) == [22, 2379, 2380] for machine in found)
     here = f"{machines.lab.address}/32"

@@ -2,15 +2,17 @@
 
 from pathlib import Path
 
+from tests.support.bootstrapped import Bootstrapped
 from tests.support.etcd import assert_serves_all_members, member_list, process_ids
-from tests.support.founded import Founded
 from tests.support.machines import Machines
 from tests.support.prober import probing
 from tests.support.stacks import machine_config
 
 
-def test_a_dead_learner_is_replaced_by_another_machine(machines: Machines, founded: Founded, tmp_path: Path) -> None:
-    found, stack = founded(6)
+def test_a_dead_learner_is_replaced_by_another_machine(
+    machines: Machines, bootstrapped: Bootstrapped, tmp_path: Path
+) -> None:
+    found, stack = bootstrapped(6)
     stay, lost, new = found[:3], found[3], found[4:]
     before = process_ids(stay)
     # A quick learner would be a voter before its power can be cut, so this one is stopped once it has a log.

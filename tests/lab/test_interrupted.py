@@ -4,8 +4,8 @@ import itertools
 from pathlib import Path
 
 from lab import Machine
+from tests.support.bootstrapped import Bootstrapped
 from tests.support.etcd import assert_serves_all_members, command_line, lead, process_ids
-from tests.support.founded import Founded
 from tests.support.prober import probing
 from tests.support.stacks import Background, Stack
 
@@ -25,8 +25,10 @@ def _restarted(before: dict[str, str], after: dict[str, str]) -> list[str]:
     return [member for member in before if before[member] != after[member]]
 
 
-def test_ctrl_c_completes_the_current_member_and_the_next_up_resumes(founded: Founded, tmp_path: Path) -> None:
-    found, stack = founded()
+def test_ctrl_c_completes_the_current_member_and_the_next_up_resumes(
+    bootstrapped: Bootstrapped, tmp_path: Path
+) -> None:
+    found, stack = bootstrapped()
     outputs, seen = stack.outputs(), [process_ids(found)]
     stack.config["flags"] = {"max-txn-ops": "256"}
     with probing(stack, found, tmp_path, "Interrupted twice") as probe:
@@ -57,8 +59,8 @@ def test_ctrl_c_completes_the_current_member_and_the_next_up_resumes(founded: Fo
     stack.up("--expect-no-changes")
 
 
-def test_after_a_second_ctrl_c_waiting_commands_do_nothing(founded: Founded, tmp_path: Path) -> None:
-    found, stack = founded()
+def test_after_a_second_ctrl_c_waiting_commands_do_nothing(bootstrapped: Bootstrapped, tmp_path: Path) -> None:
+    found, stack = bootstrapped()
     before = process_ids(found)
     hang = "kill -{} $(systemctl show etcd -p MainPID --value)"
     lead(found, found[0])  # so that the hanging member is not the leader

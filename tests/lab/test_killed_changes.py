@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from lab import Machine
+from tests.support.bootstrapped import Bootstrapped
 from tests.support.etcd import assert_serves_all_members, lead
-from tests.support.founded import Founded
 from tests.support.machines import Machines, busy
 from tests.support.prober import probing
 from tests.support.stacks import Stack, Stacks, machine_config
@@ -106,19 +106,19 @@ def test_a_change_killed_at_random_moments_is_completed_by_the_next_up(
         # Like the killed runs, with the state saved after every step.
         first = stack.begin_up().wait()
         assert first.code == 0, first.text
-        founding = first.seconds
-        print(f"the bootstrap took {founding:.1f} s")
+        bootstrap_seconds = first.seconds
+        print(f"the bootstrap took {bootstrap_seconds:.1f} s")
         for members, latest in zip(kind.changes(stack, found), itertools.cycle(kind.latest)):
             before = {machine.name: starts(machine) for machine in found[:3]}
             # A new probe per change, with the client certificate from before it, like API servers.
             with probing(stack, found[:3], tmp_path, f"Killed, {change}") as probe:
                 for run in range(min(kind.kills if kills > KILLS else 1, kills - killed)):
-                    after = chance.uniform(EARLIEST, latest * founding)
+                    after = chance.uniform(EARLIEST, latest * bootstrap_seconds)
                     probe.mark(f"{after:.1f} s")
                     begin = time.monotonic()
                     if stack.up_killed_after(after) is not None:
                         if run == 0:  # it completed the whole change: the computer is less busy than at the bootstrap
-                            founding = min(founding, (time.monotonic() - begin) / latest)
+                            bootstrap_seconds = min(bootstrap_seconds, (time.monotonic() - begin) / latest)
                         break
                     killed += 1
                     print(f"{killed}: killed after {after:.1f} s")
@@ -132,9 +132,9 @@ def test_a_change_killed_at_random_moments_is_completed_by_the_next_up(
         stack.up("--expect-no-changes")
 
 
-def test_the_waiting_command_of_a_killed_run_does_nothing(founded: Founded, tmp_path: Path) -> None:
+def test_the_waiting_command_of_a_killed_run_does_nothing(bootstrapped: Bootstrapped, tmp_path: Path) -> None:
     """It waits for the third member, like the next run on another machine; both would restart a member at once."""
-    found, stack = founded()
+    found, stack = bootstrapped()
     before = {machine.name: starts(machine) for machine in found}
     hang = "kill -{} $(systemctl show etcd -p MainPID --value)"
     lead(found, found[1])  # it keeps the leadership when the first restarts, so the hanging one is not the leader

@@ -1,7 +1,7 @@
 """A data directory that is a link: its target counts, also while the target is missing."""
 
+from tests.support.bootstrapped import Bootstrapped
 from tests.support.etcd import assert_serves_all_members, command_line, member_list
-from tests.support.founded import Founded
 
 # A disk in memory, kept by a second mount while it is "missing".
 TO_A_DISK = """
@@ -17,8 +17,8 @@ AWAY = "systemctl stop etcd; umount /mnt/disk; mkdir /mnt/disk/etcd"
 BACK = "mount --bind /mnt/held /mnt/disk"
 
 
-def test_a_member_with_an_unmounted_disk_keeps_membership_and_data(founded: Founded) -> None:
-    found, stack = founded()
+def test_a_member_with_an_unmounted_disk_keeps_membership_and_data(bootstrapped: Bootstrapped) -> None:
+    found, stack = bootstrapped()
     last = found[2]
     last.run(TO_A_DISK, root=True)
     stack.config["flags"] = {"max-txn-ops": "256"}

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lab import Machine
+from tests.support.bootstrapped import Bootstrapped
 from tests.support.etcd import assert_serves_all_members, command_line, process_ids
-from tests.support.founded import Founded
 from tests.support.machines import Machines, fill_disk, right_clock, skew_clock
 from tests.support.stacks import Stack, Stacks, machine_config
 
@@ -110,8 +110,8 @@ def test_each_run_fails_in_time_and_resumes_without_the_fault(machines: Machines
     assert_serves_all_members(found)
 
 
-def test_a_machine_that_dies_later_is_named_and_harms_no_other(machines: Machines, founded: Founded) -> None:
-    found, stack = founded()
+def test_a_machine_that_dies_later_is_named_and_harms_no_other(machines: Machines, bootstrapped: Bootstrapped) -> None:
+    found, stack = bootstrapped()
     machines.lab.kill(found[2].name)
     before = process_ids(found[:2])
 

@@ -1,13 +1,13 @@
 """A new cluster restores another cluster's data from a snapshot, if the members cannot be moved."""
 
+from tests.support.bootstrapped import Bootstrapped
 from tests.support.etcd import PKI, assert_serves_all_members, etcdctl
-from tests.support.founded import Founded
 from tests.support.manual import manual
 from tests.support.stacks import Stacks, machine_config
 
 
-def test_a_new_cluster_can_restore_a_snapshot_and_grow(stacks: Stacks, founded: Founded) -> None:
-    found, stack = founded(6)
+def test_a_new_cluster_can_restore_a_snapshot_and_grow(stacks: Stacks, bootstrapped: Bootstrapped) -> None:
+    found, stack = bootstrapped(6)
     old, new = found[:3], found[3:]
     # The snapshot includes etcd's users, and the new cluster's certificates have their names.
     reader = {"name": "reader", "prefix": "/x/", "permission": "read"}

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from lab import Machine
+from tests.support.bootstrapped import Bootstrapped
 from tests.support.etcd import assert_serves_all_members, member_list, process_ids
-from tests.support.founded import Founded
 from tests.support.machines import Machines
 from tests.support.stacks import Stacks, machine_config
 
@@ -81,8 +81,8 @@ def test_closed_ports_and_wrong_addresses_are_named_before_any_start(machines: M
     stack.up("--expect-no-changes")
 
 
-def test_a_machine_without_connection_in_both_directions_does_not_join(founded: Founded) -> None:
-    found, stack = founded(4)
+def test_a_machine_without_connection_in_both_directions_does_not_join(bootstrapped: Bootstrapped) -> None:
+    found, stack = bootstrapped(4)
     first, second, third, fourth = found
     before = process_ids(found[:3])
     listed = member_list(first)

@@ -3,8 +3,8 @@
 import pytest
 
 from lab import Machine
+from tests.support.bootstrapped import Bootstrapped
 from tests.support.etcd import assert_serves_all_members, etcdctl, lead, member_list, process_ids
-from tests.support.founded import Founded
 from tests.support.machines import Machines
 from tests.support.stacks import Stack, Stacks
 
@@ -24,8 +24,8 @@ def _another(stack: Stack, machine: Machine) -> None:
             entry["identity"] = f"{entry.get('identity', '')}+"
 
 
-def test_a_member_with_outdated_data_is_named_and_can_rejoin(founded: Founded) -> None:
-    found, stack = founded()
+def test_a_member_with_outdated_data_is_named_and_can_rejoin(bootstrapped: Bootstrapped) -> None:
+    found, stack = bootstrapped()
     back, others = found[0], found[1:]
     before, ids = process_ids(others), {row["name"]: row["ID"] for row in member_list(back)}
     back.run("systemctl stop etcd; cp -a /var/lib/etcd /var/lib/old; systemctl start etcd", root=True)
@@ -55,14 +55,14 @@ def test_a_member_with_outdated_data_is_named_and_can_rejoin(founded: Founded) -
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_reinstalled_system_continues_with_its_data_disk(
-    machines: Machines, stacks: Stacks, founded: Founded, count: int
+    machines: Machines, stacks: Stacks, bootstrapped: Bootstrapped, count: int
 ) -> None:
     if count == 1:
         found = machines.fresh(1)
         stack = stacks.new(found)
         stack.up()
     else:
-        found, stack = founded()
+        found, stack = bootstrapped()
     again = found[-1]
     etcdctl(again, "put", "kept", "yes")
     ids = {row["name"]: row["ID"] for row in member_list(again)}

@@ -7,6 +7,7 @@ from typing import Any
 
 from lab import Machine
 from tests.support import api_server
+from tests.support.bootstrapped import Bootstrapped
 from tests.support.etcd import (
     assert_serves_all_members,
     etcdctl,
@@ -15,7 +16,6 @@ from tests.support.etcd import (
     running_versions,
     write_client_files,
 )
-from tests.support.founded import Founded
 from tests.support.machines import Machines
 from tests.support.manual import assert_as_in_the_manual
 from tests.support.stacks import Stack, Stacks, machine_config
@@ -48,8 +48,10 @@ def _changed(stack: Stack, **config: Any) -> None:
     stack.up()
 
 
-def test_authentication_can_change_while_a_client_works(machines: Machines, founded: Founded, tmp_path: Path) -> None:
-    found, stack = founded(5)
+def test_authentication_can_change_while_a_client_works(
+    machines: Machines, bootstrapped: Bootstrapped, tmp_path: Path
+) -> None:
+    found, stack = bootstrapped(5)
     first = found[:3]
     write_client_files(tmp_path, stack.outputs())
     etcdctl(found[0], "put", "/backup/1", "1")

@@ -1,7 +1,7 @@
 """A run without a change does nothing."""
 
+from tests.support.bootstrapped import Bootstrapped
 from tests.support.etcd import assert_serves_all_members, etcdctl, member_list, process_ids
-from tests.support.founded import Founded
 from tests.support.machines import Machines
 from tests.support.stacks import Stacks
 
@@ -35,9 +35,9 @@ def test_a_second_up_or_bootstrap_changes_nothing(machines: Machines, stacks: St
     assert [etcdctl(m, "get", "kept", "--print-value-only", "--consistency=s").strip() for m in found] == ["yes"] * 3
 
 
-def test_a_state_without_the_clusters_ca_cannot_take_it_over(stacks: Stacks, founded: Founded) -> None:
+def test_a_state_without_the_clusters_ca_cannot_take_it_over(stacks: Stacks, bootstrapped: Bootstrapped) -> None:
     """The state was lost, or the stack was created twice: another CA must not reach a running cluster."""
-    found, _ = founded()
+    found, _ = bootstrapped()
     etcdctl(found[0], "put", "kept", "yes")
     before = process_ids(found)
     authorities = [machine.run("sha256sum /etc/etcd/pki/ca.crt", root=True).stdout for machine in found]

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from lab import Machine
+from tests.support.bootstrapped import Bootstrapped
 from tests.support.etcd import assert_serves_all_members, command_line, lead, process_ids
-from tests.support.founded import Founded
 from tests.support.machines import Machines, busy
 from tests.support.prober import probing
 from tests.support.stacks import Stack, Stacks, machine_config
@@ -58,8 +58,8 @@ def killed_in_retirement(stack: Stack, machine: Machine) -> None:
     assert any(machine.run(gone, check=False).returncode == 0 for _ in every(0.2, seconds=10))
 
 
-def test_a_killed_runs_setting_can_be_reverted(founded: Founded, tmp_path: Path) -> None:
-    found, stack = founded()
+def test_a_killed_runs_setting_can_be_reverted(bootstrapped: Bootstrapped, tmp_path: Path) -> None:
+    found, stack = bootstrapped()
     before = process_ids(found)
     with probing(stack, found, tmp_path, "A killed change set back") as probe:
         stack.config["flags"] = {"max-txn-ops": "256"}
@@ -105,9 +105,9 @@ def test_members_that_a_killed_run_removed_can_return_even_from_a_retirement(
     assert_serves_all_members(found)
 
 
-def test_a_killed_member_replacement_can_be_reverted_or_changed(founded: Founded, tmp_path: Path) -> None:
+def test_a_killed_member_replacement_can_be_reverted_or_changed(bootstrapped: Bootstrapped, tmp_path: Path) -> None:
     """The new member joins before any other machine is told."""
-    found, stack = founded(5)
+    found, stack = bootstrapped(5)
     before = process_ids([found[0], found[2]])
 
     def exchange(new: Machine) -> list[Machine]:
@@ -136,8 +136,8 @@ def test_a_killed_member_replacement_can_be_reverted_or_changed(founded: Founded
     stack.up("--expect-no-changes")
 
 
-def test_a_replacement_killed_late_can_be_reverted_or_completed(founded: Founded, tmp_path: Path) -> None:
-    found, stack = founded(4)
+def test_a_replacement_killed_late_can_be_reverted_or_completed(bootstrapped: Bootstrapped, tmp_path: Path) -> None:
+    found, stack = bootstrapped(4)
     first, second, third, fourth = found
     before = process_ids([first, third])
     members = [first, fourth, third]
@@ -164,9 +164,9 @@ def test_a_replacement_killed_late_can_be_reverted_or_completed(founded: Founded
 
 
 def test_a_killed_rejoin_is_completed_after_a_reverted_edit(
-    machines: Machines, founded: Founded, tmp_path: Path
+    machines: Machines, bootstrapped: Bootstrapped, tmp_path: Path
 ) -> None:
-    found, stack = founded()
+    found, stack = bootstrapped()
     before = process_ids(found[:2])
     lead(found, found[0])
     with probing(stack, found[:2], tmp_path, "A killed return set back") as probe:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from lab import Machine
+from tests.support.bootstrapped import Bootstrapped
 from tests.support.etcd import PKI, assert_serves_all_members, etcdctl, lead, process_ids
-from tests.support.founded import Founded
 from tests.support.machines import Machines
 from tests.support.manual import assert_as_in_the_manual
 from tests.support.prober import probing
@@ -115,9 +115,9 @@ def _exchange_in_the_order_of_the_list(stack: Stack, found: list[Machine]) -> No
 
 
 def test_a_change_starts_a_stopped_remaining_member_first(
-    founded: Founded,
+    bootstrapped: Bootstrapped,
 ) -> None:
-    found, stack = founded()
+    found, stack = bootstrapped()
     found[0].run("systemctl stop etcd", root=True)
     stack.config["machines"] = [machine_config(found[0])]
     run = stack.up()

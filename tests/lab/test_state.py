@@ -9,8 +9,8 @@ from typing import Any
 
 from components import bundle
 from lab import Machine
+from tests.support.bootstrapped import Bootstrapped
 from tests.support.etcd import assert_serves_all_members, process_ids
-from tests.support.founded import Founded
 from tests.support.stacks import REPO, Stack
 
 # Without indentation, which adds a tenth in a file. A third of it is keys and certificates.
@@ -40,8 +40,8 @@ def _left_in_homes(machines: list[Machine]) -> str:
     return "".join(machine.run("find ~ -name '.external-etcd*'").stdout for machine in machines)
 
 
-def test_a_members_state_is_small_and_without_the_program(founded: Founded) -> None:
-    found, stack = founded()
+def test_a_members_state_is_small_and_without_the_program(bootstrapped: Bootstrapped) -> None:
+    found, stack = bootstrapped()
     state = stack.export()
     for machine in found:
         sizes = _bytes_of(state, machine.name)
@@ -52,8 +52,8 @@ def test_a_members_state_is_small_and_without_the_program(founded: Founded) -> N
     assert _left_in_homes(found) == ""
 
 
-def test_only_a_changed_or_lost_program_is_uploaded_again(founded: Founded, tmp_path: Path) -> None:
-    found, stack = founded()
+def test_only_a_changed_or_lost_program_is_uploaded_again(bootstrapped: Bootstrapped, tmp_path: Path) -> None:
+    found, stack = bootstrapped()
     ran = process_ids(found)
     checkout = _checkout(stack, tmp_path / "checkout")
     stack.preview("--expect-no-changes")

@@ -5,14 +5,14 @@ import re
 import pytest
 
 from lab import Machine
+from tests.support.bootstrapped import Bootstrapped
 from tests.support.etcd import assert_serves_all_members
-from tests.support.founded import Founded
 from tests.support.machines import Machines
 
 
 @pytest.fixture(scope="module")
-def members(founded: Founded) -> list[Machine]:
-    return founded()[0]
+def members(bootstrapped: Bootstrapped) -> list[Machine]:
+    return bootstrapped()[0]
 
 
 def test_systemd_rates_the_units_exposure_at_most_2_5(members: list[Machine]) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from lab import Machine
+from tests.support.bootstrapped import Bootstrapped
 from tests.support.etcd import assert_serves_all_members, etcdctl, member_list, process_ids
-from tests.support.founded import Founded
 from tests.support.machines import Machines
 from tests.support.manual import assert_as_in_the_manual, manual
 from tests.support.prober import probing
@@ -18,8 +18,8 @@ KEYS = 100  # within etcd's limit of 128 operations per transaction
 
 
 @pytest.fixture(scope="module")
-def cluster(founded: Founded) -> tuple[list[Machine], Stack]:
-    found, stack = founded()
+def cluster(bootstrapped: Bootstrapped) -> tuple[list[Machine], Stack]:
+    found, stack = bootstrapped()
     _write(found[0])
     return found, stack
 

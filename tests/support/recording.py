@@ -115,8 +115,8 @@ class _Answers(mocks.Mocks):
         if args.typ == "pulumi:index:Stash":
             given = args.inputs["input"]
             # As the state keeps it from one run to the next.
-            founding = isinstance(given, dict) and "operator" in given
-            state["output"] = {**given, "operator": OPERATOR} if founding else given
+            bootstrapping = isinstance(given, dict) and "operator" in given
+            state["output"] = {**given, "operator": OPERATOR} if bootstrapping else given
         if self._preview and args.typ != "pulumi:pulumi:StackReference":
             return "", state
         if args.typ == "tls:index/privateKey:PrivateKey":

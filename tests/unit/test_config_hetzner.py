@@ -10,7 +10,7 @@ import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
-from stacks import config, ssh
+from stacks import config, ssh_keys
 from stacks.hetzner.config import HetznerConfig
 
 REPO = Path(__file__).resolve().parents[2]
@@ -167,7 +167,7 @@ def test_the_operators_private_key_yields_its_public_key(tmp_path: Path) -> None
         serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
     ).decode()
     public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
-    assert ssh.public_key(private) == public
+    assert ssh_keys.public_key(private) == public
     file = tmp_path / "key"
     file.write_text(private)
     file.chmod(0o600)

@@ -20,7 +20,7 @@ from stacks.arguments import with_secrets
 from stacks.hosts.config import FirewallConfig, HostsConfig
 from stacks.keys import table
 from stacks.platforms import PLATFORMS
-from stacks.ways import Operator, Way
+from stacks.ssh_settings import Operator, SshLogin
 
 KEYS = table(PLATFORMS).keys
 
@@ -96,7 +96,7 @@ def test_a_minimal_configuration_gets_every_default(directory: Path) -> None:
     assert [each.name for each in plan.members] == ["etcd-1", "etcd-2", "etcd-3"]
     first = hosts(stack).hosts[0]
     assert (first.identity, first.data_directory) == ("", "/var/lib/etcd")
-    assert first.ssh == Way("10.0.0.11", HOST_KEY, PLAIN_KEY, "root", 22)
+    assert first.ssh == SshLogin("10.0.0.11", HOST_KEY, PLAIN_KEY, "root", 22)
 
 
 def test_every_value_is_read(directory: Path) -> None:
@@ -145,7 +145,7 @@ def test_a_machine_can_override_common_values(directory: Path) -> None:
     assert (first.identity, first.data_directory) == ("srv-42", "/srv/etcd")
     assert first.ssh.private_key == own.read_text()
     assert (second.ssh.host, second.ssh.user, second.ssh.port) == ("10.0.0.12", "admin", 22022)
-    assert second.ssh.bastion == Way("bastion.example", HOST_KEY, PLAIN_KEY, "jump", 2222)
+    assert second.ssh.bastion == SshLogin("bastion.example", HOST_KEY, PLAIN_KEY, "jump", 2222)
 
 
 def test_the_ssh_key_can_be_a_configuration_secret(directory: Path) -> None:
@@ -531,7 +531,7 @@ def test_a_configurations_repr_contains_no_secrets(directory: Path) -> None:
     stack = load(sound(), directory)
     assert PLAIN_KEY[40:80] not in repr(stack)
     assert "private_key" not in repr(stack)
-    assert "topsecret" not in repr(Way("h", "k", "topsecret", passphrase="topsecret"))
+    assert "topsecret" not in repr(SshLogin("h", "k", "topsecret", passphrase="topsecret"))
     assert "topsecret" not in repr(Operator("u", "p", "topsecret", "topsecret"))
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from components.plan.guard import State, Verdict, judge, read_state, rules
 from components.plan.guard.change import Change
-from components.plan.guard.origins import aligned
+from components.plan.guard.machine_replacement import aligned
 from components.plan.guard.state import MADE, following
 from components.plan.guard.updates import updates
 

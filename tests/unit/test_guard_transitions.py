@@ -7,7 +7,7 @@ import pytest
 
 from components.plan import AuthorityPlan, ClusterPlan, MemberPlan, UserPlan
 from components.plan.guard import State, judge, wanted_state
-from components.plan.guard.origins import aligned
+from components.plan.guard.machine_replacement import aligned
 from components.plan.guard.state import MADE, following
 from components.plan.guard.updates import updates
 from components.plan.origin import EXISTS

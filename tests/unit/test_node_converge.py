@@ -8,10 +8,10 @@ from unittest import mock
 
 import pytest
 
-from components.node.cluster import gate, leadership, membership, quorum_rules, roster
+from components.node.cluster import leadership, membership, quorum_gate, quorum_rules, roster
 from components.node.cluster.quorum_rules import Voter
 from components.node.data import directory, identity
-from components.node.machine import firewall, network
+from components.node.machine import network, nftables
 from components.node.protocol import etcd, wal
 from components.node.service import certificates, member, systemd, unit
 from components.node.shared import files
@@ -206,7 +206,7 @@ def test_a_new_member_does_not_remove_an_unreachable_leader(
     statuses = {f"etcd-{number}": a_status(number, leader=3) for number in (1, 2, 4)}
     monkeypatch.setattr(etcd, "etcdctl", etcdctl)
     monkeypatch.setattr(etcd, "member_list", lambda *_: etcd.Membership(77, tuple(there)))
-    monkeypatch.setattr(gate, "poll", lambda *_: (voters, statuses))
+    monkeypatch.setattr(quorum_gate, "poll", lambda *_: (voters, statuses))
     monkeypatch.setattr(roster, "unknown", lambda *_: {} if recorded else {"etcd-3": "10.99.0.13"})
     record = {"members": {**spec.members, "etcd-3": "10.99.0.13"} if recorded else dict(spec.members)}
     monkeypatch.setattr(files, "read_json", lambda _: record)
@@ -297,11 +297,11 @@ def _joining(
     statuses = {"etcd-2": a_status(2, leader=2, version="3.6.16"), "etcd-3": a_status(3, leader=2, version="3.5.35")}
     monkeypatch.setattr(etcd, "etcdctl", etcdctl)
     monkeypatch.setattr(etcd, "member_list", lambda *_: etcd.Membership(77, tuple(members)))
-    monkeypatch.setattr(gate, "poll", lambda *_: ([Voter("etcd-2"), Voter("etcd-3")], statuses))
+    monkeypatch.setattr(quorum_gate, "poll", lambda *_: ([Voter("etcd-2"), Voter("etcd-3")], statuses))
     monkeypatch.setattr(roster, "noted", lambda *_: noted)
     monkeypatch.setattr(directory, "move_aside", lambda *_: None)
     monkeypatch.setattr(network, "Doorbell", lambda _: mock.Mock(unheard=rings))
-    for module, name in ((systemd, "stop"), (identity, "save"), (firewall, "admit"), (member, "begin")):
+    for module, name in ((systemd, "stop"), (identity, "save"), (nftables, "admit"), (member, "begin")):
         monkeypatch.setattr(module, name, lambda *_, **__: None)
     known = identity.Identity("dev", "etcd-1", "/var/lib/etcd")
     seen = mock.Mock(witnesses=("10.99.0.12",))
@@ -384,7 +384,7 @@ class _Cluster:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, cut: bool) -> None:
         self.leader, self.cut, self.said = 1, cut, list[str]()
         self.late = 1
-        monkeypatch.setattr(gate, "poll", self._voters)
+        monkeypatch.setattr(quorum_gate, "poll", self._voters)
         monkeypatch.setattr(etcd, "etcdctl", self._move)
         monkeypatch.setattr(etcd, "statuses", lambda *_: self._statuses())
         monkeypatch.setattr(leadership, "say", self.said.append)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from components.node.cluster import disruption, gate, leadership
+from components.node.cluster import disruption, leadership, quorum_gate
 from components.node.cluster.disruption import KEY, LEASE_SECONDS
 from components.node.cluster.quorum_rules import Voter
 from components.node.protocol import etcd
@@ -45,8 +45,8 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     monkeypatch.setattr(files, "read_json", lambda _: json.loads(json.dumps(raw_spec())))
     monkeypatch.setattr(etcd, "ready", lambda *_: etcd.Ready(True, "", ""))
     monkeypatch.setattr(etcd, "member_list", lambda *_: etcd.Membership(77, tuple(map(a_member, (1, 2, 3)))))
-    monkeypatch.setattr(gate, "poll", made.voters)
-    monkeypatch.setattr(gate, "_NOBODY_THERE_SECONDS", 0.0)
+    monkeypatch.setattr(quorum_gate, "poll", made.voters)
+    monkeypatch.setattr(quorum_gate, "_NOBODY_THERE_SECONDS", 0.0)
     monkeypatch.setattr(leadership, "hand_over", lambda _, name, *__, **___: made.moved.append(name))
     return made
 

@@ -7,7 +7,7 @@ import pytest
 
 from components.node.data import identity
 from components.node.data.identity import Identity
-from components.node.machine import firewall
+from components.node.machine import nftables
 from components.node.shared import paths
 from components.node.verbs import retire
 
@@ -24,7 +24,7 @@ def taken_away(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     monkeypatch.setattr(paths, "IDENTITY", tmp_path / "identity.json")
     for name in ("_stop", "_put_data_aside", "_remove_installed", "_remove_program"):
         monkeypatch.setattr(retire, name, note(name))
-    monkeypatch.setattr(firewall, "remove", note("firewall"))
+    monkeypatch.setattr(nftables, "remove", note("firewall"))
     return done
 
 

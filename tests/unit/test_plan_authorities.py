@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from components.plan import AuthorityPlan, check_authority
 from components.plan.authorities import bundle, check_authorities, check_peer_authorities, peers_have_their_own
-from components.plan.authority import check_different
+from components.plan.ca_certificate import check_different
 from tests.support.authority import OwnAuthority
 
 A, B, TWIN_OF_A = OwnAuthority("a"), OwnAuthority("b"), OwnAuthority("a")

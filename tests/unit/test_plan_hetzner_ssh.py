@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from components.plan.hetzner import HetznerBastion, HetznerPlan, HetznerSlot
-from components.plan.hetzner_ssh import WayIn, check_way_in, read_way_in, way_in
+from components.plan.hetzner_ssh import SshAccess, check_ssh_access, read_ssh_access, ssh_access
 from components.plan.ranges import parse_range
 
 OFFICE, HOME, JUMP = "203.0.113.7/32", "203.0.113.9/32", "10.1.9.9/32"
@@ -25,13 +25,13 @@ DIRECT, BEHIND = plan(OFFICE), plan(OFFICE, bastion="")
 
 def refused(before: HetznerPlan, after: HetznerPlan, *, hosts: tuple[str, str] = (HOST, HOST)) -> list[tuple[str, str]]:
     """Key and value of the errors of this change, with the stack's outputs in between."""
-    left = read_way_in(_way(before, hosts[0]).data())
-    problems = check_way_in(left, after, _way(after, hosts[1]), "bastion", "operators")
+    left = read_ssh_access(_way(before, hosts[0]).data())
+    problems = check_ssh_access(left, after, _way(after, hosts[1]), "bastion", "operators")
     return [(problem.key, problem.value) for problem in problems]
 
 
-def _way(wanted: HetznerPlan, host: str) -> WayIn:
-    return way_in(wanted, host if wanted.through_another_bastion else "")
+def _way(wanted: HetznerPlan, host: str) -> SshAccess:
+    return ssh_access(wanted, host if wanted.through_another_bastion else "")
 
 
 def test_a_bastion_at_the_default_address_needs_no_preparation() -> None:
@@ -74,15 +74,15 @@ def test_another_existing_bastion_must_already_be_an_operator() -> None:
 
 @pytest.mark.parametrize("wanted", [DIRECT, BEHIND])
 def test_machines_admit_the_bastion_and_the_operators_and_no_member(wanted: HetznerPlan) -> None:
-    assert _admits(way_in(wanted), "10.1.1.5")
-    assert _admits(way_in(wanted), OFFICE.partition("/")[0])
-    assert not _admits(way_in(wanted), "10.1.1.4")
+    assert _admits(ssh_access(wanted), "10.1.1.5")
+    assert _admits(ssh_access(wanted), OFFICE.partition("/")[0])
+    assert not _admits(ssh_access(wanted), "10.1.1.4")
     # A member may have that address if no bastion is created.
     taken = [HetznerSlot(name="etcd-5", location="fsn1", server_type="cx23", address="10.1.1.5")]
-    assert not _admits(way_in(replace(DIRECT, slots=taken)), "10.1.1.5")
+    assert not _admits(ssh_access(replace(DIRECT, slots=taken)), "10.1.1.5")
 
 
-def _admits(way: WayIn, address: str) -> bool:
+def _admits(way: SshAccess, address: str) -> bool:
     one = parse_range(address)
     assert one is not None
     return any(one.subnet_of(range_) for text in way.admitted if (range_ := parse_range(text)) and range_.version == 4)  # type: ignore[arg-type]

@@ -23,7 +23,7 @@ from components.plan import (
     warnings,
     with_initial_cluster,
 )
-from components.plan.places import check_places
+from components.plan.data_directories import check_data_directories
 
 MEMBERS = tuple(MemberPlan(f"etcd-{number}", f"10.0.0.1{number}") for number in (1, 2, 3))
 PLAN = ClusterPlan("dev", MEMBERS, program="0123456789ab")
@@ -187,7 +187,7 @@ def test_an_unsuitable_data_directory_is_refused(path: str) -> None:
 )
 def test_a_reserved_hidden_or_volatile_directory_is_refused(path: str, why: str) -> None:
     assert check_plan(replace(PLAN, members=[MemberPlan("a", "10.0.0.1", path)])) == [], "a member may have it already"
-    problems, warnings = check_places({"a": path, "b": path}, {}, "{}: {}".format)
+    problems, warnings = check_data_directories({"a": path, "b": path}, {}, "{}: {}".format)
     assert [problem.key for problem in problems] == [f"0: {path}", f"1: {path}"]
     assert why in problems[0].rule
     assert "/data/etcd" in problems[0].remedy
@@ -196,7 +196,7 @@ def test_a_reserved_hidden_or_volatile_directory_is_refused(path: str, why: str)
 
 def test_existing_data_in_a_refused_directory_is_a_warning() -> None:
     had = {"a": "/opt/etcd/data", "b": "/opt/etcd/more"}
-    problems, warnings = check_places({"a": "/opt/etcd/data", "b": "/opt/etcd/data"}, had, "{}: {}".format)
+    problems, warnings = check_data_directories({"a": "/opt/etcd/data", "b": "/opt/etcd/data"}, had, "{}: {}".format)
     assert [problem.key for problem in problems] == ["1: /opt/etcd/data"]
     assert len(warnings) == 1
     assert "The data of a are in /opt/etcd/data" in warnings[0]

@@ -1,7 +1,7 @@
 """The cluster as a whole, and what this program stores in etcd itself.
 
 quorum_rules.py  which voters may stop, leave or lead: pure rules
-gate.py          ask every voter, and wait until a rule allows the step
+quorum_gate.py   ask every voter, and wait until a rule allows the step
 leadership.py    hand it over before a member stops or leaves
 membership.py    add, promote and remove, retried until etcd accepts it
 health.py        what is wrong with the whole cluster

@@ -12,8 +12,8 @@ from ..protocol import etcd
 from ..shared.errors import NodeError
 from ..shared.say import phase, say
 from ..shared.spec import Spec
-from . import gate, quorum_rules
-from .gate import Poll, Rule
+from . import quorum_gate, quorum_rules
+from .quorum_gate import Poll, Rule
 
 # Healthy voters follow a new leader within milliseconds; one that does not answer costs five seconds per poll.
 _FOLLOW_SECONDS = 20.0
@@ -28,8 +28,8 @@ def hand_over(spec: Spec, leader: str, cluster: etcd.Membership, polled: Poll, r
     Args:
         spec: the members that can be asked, with their addresses; the leader must be one of them.
         leader: name of the member that leads, this one or another.
-        polled: the voters that may lead next, as `gate.poll` or `gate.wait` returned them, and their statuses; the
-            leader's status must be there.
+        polled: the voters that may lead next, as `quorum_gate` returned them, and their statuses; the leader's status
+            must be there.
         rule: the rule of the step for which leadership has to go.
         untouched: what did not happen if this fails, for the message, such as "nothing was restarted".
 
@@ -42,7 +42,7 @@ def hand_over(spec: Spec, leader: str, cluster: etcd.Membership, polled: Poll, r
     voters, statuses = polled
     heir = _move(spec, leader, voters, statuses, untouched)
     try:
-        return gate.wait(spec, cluster, rule, _FOLLOW_SECONDS)
+        return quorum_gate.wait(spec, cluster, rule, _FOLLOW_SECONDS)
     except NodeError as error:
         code = 1
         with contextlib.suppress(NodeError):

@@ -5,7 +5,7 @@ time_service.py    whether the clock is right
 account.py         the user that etcd runs as
 ports.py           who listens on etcd's ports
 network.py         connections between members, tested before they are needed
-firewall.py        access to etcd: an nftables table
-firewall_watch.py  reload it when it was flushed
+nftables.py        access to etcd: an nftables table
+nftables_watch.py  reload it when it was flushed
 metadata.py        the cloud's metadata, for root alone
 """

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from ..cluster import gate, membership, quorum_rules, roster
+from ..cluster import membership, quorum_gate, quorum_rules, roster
 from ..data import directory, identity
 from ..data.identity import Identity
-from ..machine import firewall, network
+from ..machine import network, nftables
 from ..protocol import etcd, versions, wal
 from ..service import member, systemd, unit
 from ..shared.errors import NodeError
@@ -37,7 +37,7 @@ def join(spec: Spec, ours: Identity, look: Look) -> None:
     cluster = etcd.member_list(spec, witnesses)
     noted = roster.noted(spec, witnesses)
     stale = _stale(spec, cluster, noted)
-    voters, statuses = gate.poll(spec, cluster)
+    voters, statuses = quorum_gate.poll(spec, cluster)
     rule = partial(quorum_rules.refuse_removal, spec.member, removed=sum(1 for entry in stale if not entry.learner))
     rule(voters)
     running = {name: status.version for name, status in statuses.items() if name != spec.member}
@@ -119,7 +119,7 @@ def _add(spec: Spec, witnesses: Sequence[str], peer_url: str, expected: Mapping[
     doorbell = network.Doorbell(spec)
     try:
         membership.add_learner(spec, witnesses, peer_url)
-        firewall.admit(spec, etcd.member_list(spec, witnesses))
+        nftables.admit(spec, etcd.member_list(spec, witnesses))
         unheard = doorbell.unheard(expected)
     except membership.FullError:
         quorum_rules.refuse_another_learner(spec.member, etcd.member_list(spec, witnesses))

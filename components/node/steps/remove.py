@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from ..cluster import gate, leadership, membership, quorum_rules, roster
+from ..cluster import leadership, membership, quorum_gate, quorum_rules, roster
 from ..cluster.claim import Claim
 from ..protocol import etcd, versions
 from ..shared import files, paths
@@ -52,7 +52,7 @@ def remove_gone(spec: Spec, look: Look, claim: Claim) -> bool:
             break
         claim.hold(look.witnesses)
         phase(f"remove {', '.join(gone)} from the cluster")
-        voters, statuses = gate.poll(everyone, cluster)
+        voters, statuses = quorum_gate.poll(everyone, cluster)
         versions.refuse_mixed(
             f"{', '.join(gone)} would leave the cluster", {name: status.version for name, status in statuses.items()}
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from ..cluster import gate, leadership, quorum_rules, roster
+from ..cluster import leadership, quorum_gate, quorum_rules, roster
 from ..protocol import etcd
 from ..service import member, systemd
 from ..shared import paths
@@ -34,9 +34,9 @@ def restart(spec: Spec, look: Look) -> None:
     everyone = roster.everyone(spec, look.witnesses, cluster)
     learner = look.situation.learns  # the quorum does not need it
     rule = partial(quorum_rules.refuse_stop, spec.member)
-    voters, statuses = gate.poll(everyone, cluster) if learner else gate.wait(everyone, cluster, rule)
+    voters, statuses = quorum_gate.poll(everyone, cluster) if learner else quorum_gate.wait(everyone, cluster, rule)
     if preflight.make_ready(everyone, statuses) and not learner:
-        voters, statuses = gate.wait(everyone, cluster, rule)
+        voters, statuses = quorum_gate.wait(everyone, cluster, rule)
     own = statuses.get(spec.member)
     others = {voter.name for voter in voters if voter.name != spec.member}
     if own is not None and own.leader == own.member_id and others:

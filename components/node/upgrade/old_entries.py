@@ -7,7 +7,7 @@ older than its snapshot. A member that joins with 3.7 must not get them from its
 from __future__ import annotations
 
 from ..cluster import leadership, quorum_rules
-from ..cluster.gate import Poll, Rule
+from ..cluster.quorum_gate import Poll, Rule
 from ..protocol import etcd, versions, wal
 from ..service import member, systemd
 from ..shared.errors import NodeError

@@ -13,7 +13,7 @@ from ..cluster import disruption, rotation, users
 from ..cluster.claim import Claim
 from ..data import directory, identity
 from ..data.identity import Identity
-from ..machine import firewall, network
+from ..machine import network, nftables
 from ..service import certificates, foreign, member, release
 from ..shared.errors import NodeError
 from ..shared.say import phase, refuse_abandoned, say
@@ -130,7 +130,7 @@ def _prove(spec: Spec, known: Identity, certificate: str) -> None:
     if certificate:
         member.wait_ready(spec, _CERTIFICATE_SECONDS, certificate=certificate)
     member.settle(spec)
-    firewall.settle(spec)
+    nftables.settle(spec)
     rollback.forget()
     # Data that have been moved to another disk belong there from now on.
     identity.record(replace(known, data_mount=directory.mount_of(Path(spec.data_directory))))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from functools import partial
 
-from ..cluster import disruption, gate, leadership, quorum_rules, roster
+from ..cluster import disruption, leadership, quorum_gate, quorum_rules, roster
 from ..protocol import etcd
 from ..shared import files, paths, spec
 from ..shared.errors import NodeError
@@ -46,7 +46,7 @@ def drain(name: str) -> None:
     refuse = partial(quorum_rules.refuse_drain, name)
     new = disruption.take(here, [here.address], name)
     try:
-        voters, statuses = gate.wait(here, cluster, refuse)
+        voters, statuses = quorum_gate.wait(here, cluster, refuse)
         leaving = statuses.get(name)
         if leaving is not None and leaving.leader == leaving.member_id:
             untouched = f"the machine of {name} stays as it is"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..data import directory, disk, identity
 from ..data.identity import Identity
-from ..machine import account, firewall, fitness, metadata, network
+from ..machine import account, fitness, metadata, network, nftables
 from ..protocol import wal
 from ..service import foreign, release, systemd
 from ..service.rehearsal import rehearse
@@ -58,9 +58,9 @@ def prepare(spec: Spec) -> str:
     # From here on `retire` has something to undo.
     _record(spec, known)
     if spec.firewall is not None:
-        firewall.install(spec)
-    elif firewall.leaves_ssh_alone():
-        firewall.remove()
+        nftables.install(spec)
+    elif nftables.leaves_ssh_alone():
+        nftables.remove()
     if spec.root_only:
         metadata.close(spec.root_only)
     # A machine with a member has its etcd on these ports.

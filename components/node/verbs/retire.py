@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..data import directory, disk, identity, snapshot
 from ..data.identity import Identity
-from ..machine import account, firewall, metadata, network
+from ..machine import account, metadata, network, nftables
 from ..service import release, systemd, unit
 from ..shared import files, paths
 from ..shared.errors import NodeError
@@ -66,7 +66,7 @@ def retire(cluster: str, operator: str = "") -> None:
 
 
 def _open_ports() -> None:
-    firewall.remove()
+    nftables.remove()
     metadata.remove()
 
 

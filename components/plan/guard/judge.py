@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from ..errors import Problem
 from .change import Change
-from .origins import aligned
+from .machine_replacement import aligned
 from .rules import Spelled, check
 from .state import State, following
 from .steps import Step, bootstrap, steps

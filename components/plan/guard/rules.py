@@ -9,7 +9,7 @@ from ..generations import check_generations
 from ..members import MAX_MEMBERS
 from ..versions import newest, upgrade_floor
 from .change import Change, Trust
-from .origins import elsewhere, keeps_machines, other_place
+from .machine_replacement import elsewhere, keeps_machines, other_place
 from .steps import steps
 
 Spelled = Callable[[str], str]

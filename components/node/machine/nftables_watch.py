@@ -12,7 +12,7 @@ import time
 from ..shared import paths
 from ..shared.run import run
 from ..shared.say import say
-from .firewall import TABLE
+from .nftables import TABLE
 
 # linux/netlink.h, linux/netfilter/nfnetlink.h: not among the names of Python's socket module everywhere.
 _NETLINK_NETFILTER, _SOL_NETLINK, _ADD_MEMBERSHIP, _GROUP_NFTABLES = 12, 270, 1, 7

@@ -9,11 +9,11 @@ from .machines import Machines
 from .stacks import Stack, Stacks
 
 _MEMBERS = 3
-_LABEL = "founded"
+_LABEL = "bootstrapped"
 _HEALTHY = "for n in $(seq 300); do etcdctl {} endpoint health --cluster && exit; sleep 0.1; done; exit 1"
 
 
-class Founded:
+class Bootstrapped:
     """Three members with the default settings, in this session's lab.
 
     Machines and state are saved after the bootstrap. From then on machines boot from the saved disks, and the stack
@@ -42,6 +42,6 @@ class Founded:
 
 
 @pytest.fixture(scope="session")
-def founded(machines: Machines, stacks: Stacks) -> Founded:
+def bootstrapped(machines: Machines, stacks: Stacks) -> Bootstrapped:
     """Three members that were bootstrapped before this test."""
-    return Founded(machines, stacks)
+    return Bootstrapped(machines, stacks)

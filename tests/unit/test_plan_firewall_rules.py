@@ -7,8 +7,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.node.machine import firewall as on_machine
-from components.plan.firewall import member_rules, outside
+from components.node.machine import nftables as on_machine
+from components.plan.firewall_rules import member_rules, outside
 from tests.support.needs import require_program
 
 RANGES = st.lists(

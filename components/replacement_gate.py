@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 import pulumi
 from pulumi_command import remote
 
-from .answers import asked
 from .machine import Machine, connection
+from .remote_command import command_line
 
 _ETCD_NODE = "/usr/local/sbin/etcd-node"
 # Above etcd-node's own deadline.
@@ -66,4 +66,4 @@ def _ask(name: str, witness: Machine) -> str:
         f"if [ -x {_ETCD_NODE} ]; then exec {_ETCD_NODE} --answer drain {shlex.quote(name)}; fi; "
         f"echo {shlex.quote(missing)} >&2; exit 1"
     )
-    return asked(witness["ssh"], witness["name"], _SECONDS, "sh", "-c", script)
+    return command_line(witness["ssh"], witness["name"], _SECONDS, "sh", "-c", script)

@@ -7,7 +7,7 @@ import pulumi
 from .irreplaceable import irreplaceable
 
 
-def kept(name: str, value: pulumi.Input[Any], parent: pulumi.Resource) -> pulumi.Output[Any]:
+def pinned(name: str, value: pulumi.Input[Any], parent: pulumi.Resource) -> pulumi.Output[Any]:
     """The value as it was when the `Stash` of this name was created.
 
     Args:
@@ -16,11 +16,11 @@ def kept(name: str, value: pulumi.Input[Any], parent: pulumi.Resource) -> pulumi
         value: the currently desired value.
         parent: the component.
     """
-    return keep(name, value, parent).output
+    return pin(name, value, parent).output
 
 
-def keep(name: str, value: pulumi.Input[Any], parent: pulumi.Resource) -> pulumi.Stash:
-    """The `Stash` itself. Arguments as for `kept`."""
+def pin(name: str, value: pulumi.Input[Any], parent: pulumi.Resource) -> pulumi.Stash:
+    """The `Stash` itself. Arguments as for `pinned`."""
     # `ignore_changes` does not apply to a replacement, which would take the currently desired value.
     hook = irreplaceable(
         f"{name}-in-use",

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 _T = TypeVar("_T")
 
 
-async def aside(function: Callable[..., _T], *arguments: Any) -> _T:
+async def in_thread(function: Callable[..., _T], *arguments: Any) -> _T:
     """The result of a blocking function, run in a new thread."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[_T] = loop.create_future()

@@ -30,7 +30,7 @@ class AnswerError(pulumi.RunError):
     """A command ended without an answer. Pulumi prints it without a stack trace."""
 
 
-def asked(ssh: Ssh, machine: str, seconds: int, *words: str, root: bool = True) -> str:
+def command_line(ssh: Ssh, machine: str, seconds: int, *words: str, root: bool = True) -> str:
     """The command line that runs a program and succeeds only if it exits with status `ANSWERED`.
 
     Args:
@@ -45,7 +45,7 @@ def asked(ssh: Ssh, machine: str, seconds: int, *words: str, root: bool = True) 
 
 
 def answer(command: remote.Command, machine: str) -> pulumi.Output[str]:
-    """The answer of a command line made by `asked`. Without an answer, the update fails with AnswerError.
+    """The answer of a command line made by `command_line`. Without an answer, the update fails with AnswerError.
 
     Args:
         command: the resource.

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from components.node.machine import firewall, firewall_watch, ports
+from components.node.machine import nftables, nftables_watch, ports
 from components.node.protocol import etcd
 from components.node.protocol.etcd import Membership
 from components.node.shared import lock, paths
@@ -73,7 +73,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Machine
             place = made.file if name == "FIREWALL" else tmp_path / "etcd" / name
             monkeypatch.setattr(paths, name, place)
     monkeypatch.setattr(paths, "FIREWALL_DROP_IN", tmp_path / "drop" / "in")
-    monkeypatch.setattr(firewall, "run", made.run)
+    monkeypatch.setattr(nftables, "run", made.run)
     monkeypatch.setattr(os, "fchown", lambda *_: None)
 
     def ready(*_: object) -> etcd.Ready:
@@ -95,41 +95,41 @@ def test_the_first_rules_refuse_to_interrupt_connected_clients(
     using = [ONE, TWO, "10.99.7.8"]
     peers = [ONE, TWO]
     monkeypatch.setattr(ports, "connected", lambda port: {2379: using, 2380: peers, 22: []}[port])
-    firewall.install(a_wanted(ONE, TWO))
-    firewall.remove()
+    nftables.install(a_wanted(ONE, TWO))
+    nftables.remove()
     using.append("10.99.8.1")
     with pytest.raises(
         NodeError, match=r"10\.99\.8\.1 is connected to port 2379 of this machine and would be disconnected"
     ):
-        firewall.install(a_wanted(ONE, TWO))
+        nftables.install(a_wanted(ONE, TWO))
     assert not machine.file.exists()
     peers.append(using.pop())
     with pytest.raises(NodeError, match=r"10\.99\.8\.1 is connected to port 2380 .* not the address of a member"):
-        firewall.install(a_wanted(ONE, TWO))
+        nftables.install(a_wanted(ONE, TWO))
     assert not machine.file.exists()
     using.append(peers.pop())
     # A later change closes the port on purpose.
     using.pop()
-    firewall.install(a_wanted(ONE, TWO))
+    nftables.install(a_wanted(ONE, TWO))
     using.append("10.99.8.1")
-    firewall.install(a_wanted(ONE, TWO))
+    nftables.install(a_wanted(ONE, TWO))
 
 
 def test_rules_that_would_interrupt_their_own_run_are_refused(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    firewall.install(a_wanted(ONE))
+    nftables.install(a_wanted(ONE))
     before = machine.file.read_text()
     here = ["10.1.9.9"]
     monkeypatch.setattr(ports, "connected", lambda port: here if port == 22 else [])
     with pytest.raises(
         NodeError, match=r"ssh comes to this machine from 10\.1\.9\.9, .*locked out; nothing was loaded"
     ):
-        firewall.install(a_wanted(ONE, TWO))
+        nftables.install(a_wanted(ONE, TWO))
     assert machine.file.read_text() == before
     # There may be other logins.
     here.append("203.0.113.5")
-    firewall.install(a_wanted(ONE, TWO))
+    nftables.install(a_wanted(ONE, TWO))
     assert machine.file.read_text() != before
 
 
@@ -140,39 +140,39 @@ def test_only_a_new_program_restarts_long_running_processes(machine: Machine, mo
     for program, verb in (("/place/1", "restart"), ("/place/1", "start"), ("/place/2", "restart")):
         monkeypatch.setattr("sys.argv", [program, "prepare"])
         machine.calls.clear()
-        firewall.install(a_wanted(ONE))
+        nftables.install(a_wanted(ONE))
         for unit in units:
             assert [call[1] for call in machine.calls if unit in call] == [verb]
 
 
 def test_rules_without_ssh_belong_to_an_existing_machine(machine: Machine) -> None:
     """Other rules are a cloud's, and stay when the cluster is adopted by another platform."""
-    assert not firewall.leaves_ssh_alone()
-    firewall.install(a_wanted(ONE, firewall={"22": [], "2379": [f"{ONE}/32"]}))
-    assert not firewall.leaves_ssh_alone()
-    firewall.install(a_wanted(ONE, firewall={"2379": [f"{ONE}/32"]}))
-    assert firewall.leaves_ssh_alone()
+    assert not nftables.leaves_ssh_alone()
+    nftables.install(a_wanted(ONE, firewall={"22": [], "2379": [f"{ONE}/32"]}))
+    assert not nftables.leaves_ssh_alone()
+    nftables.install(a_wanted(ONE, firewall={"2379": [f"{ONE}/32"]}))
+    assert nftables.leaves_ssh_alone()
 
 
 def test_removing_rules_keeps_etcd_running_and_foreign_units(machine: Machine) -> None:
     paths.FIREWALL_UNIT_FILE.parent.mkdir(parents=True)
     paths.FIREWALL_UNIT_FILE.write_text("[Unit]\nDescription=ours\n")
-    firewall.remove()
+    nftables.remove()
     assert paths.FIREWALL_UNIT_FILE.exists()
     assert machine.calls == []
-    firewall.install(a_wanted(ONE))
+    nftables.install(a_wanted(ONE))
     machine.calls.clear()
-    firewall.remove()
+    nftables.remove()
     # Unless the drop-in goes first, etcd stops with the unit that it requires.
     assert machine.calls[0] == ["systemctl", "daemon-reload"]
     assert not any(path.exists() for path in (paths.FIREWALL_UNIT_FILE, paths.FIREWALL_DROP_IN, machine.file))
 
 
 def test_a_leaving_member_keeps_only_etcds_two_ports(machine: Machine) -> None:
-    firewall.install(a_wanted(ONE, TWO, THREE))
+    nftables.install(a_wanted(ONE, TWO, THREE))
     machine.has(ONE, TWO, THREE)
     assert not any("etcd-firewall-narrow.service" in call for call in machine.calls)
-    firewall.install(a_wanted(ONE))
+    nftables.install(a_wanted(ONE))
     assert machine.lets_in(2380) == [ONE, TWO, THREE]
     assert machine.lets_in(2379) == [ONE, TWO, THREE, CLIENTS]
     assert machine.lets_in(2381) == [ONE]
@@ -180,25 +180,25 @@ def test_a_leaving_member_keeps_only_etcds_two_ports(machine: Machine) -> None:
 
     for now in (None, cluster(1, 2, 3), cluster(1, 3)):
         machine.cluster = now
-        firewall.settle(a_wanted(ONE))
+        nftables.settle(a_wanted(ONE))
         assert machine.lets_in(2380) == [ONE, TWO, THREE]
     machine.cluster = cluster(1)
-    firewall.settle(a_wanted(ONE))
+    nftables.settle(a_wanted(ONE))
     assert machine.lets_in(2380) == [ONE]
     assert machine.lets_in(2379) == [ONE, CLIENTS]
     assert not paths.FIREWALL_KEPT.exists()
 
 
 def test_leaving_members_stay_admitted_until_a_later_run(machine: Machine) -> None:
-    firewall.install(a_wanted(ONE, TWO, THREE))
+    nftables.install(a_wanted(ONE, TWO, THREE))
     machine.has(ONE, TWO, THREE)
-    firewall.install(a_wanted(ONE, TWO))
-    firewall.install(a_wanted(ONE, TWO))
+    nftables.install(a_wanted(ONE, TWO))
+    nftables.install(a_wanted(ONE, TWO))
     assert machine.lets_in(2380) == [ONE, TWO, THREE]
     machine.cluster = cluster(1, 2)
-    firewall.settle(a_wanted(ONE, TWO))
+    nftables.settle(a_wanted(ONE, TWO))
     # The record is narrowed after the rules, or by another run.
-    firewall.install(a_wanted(ONE, TWO))
+    nftables.install(a_wanted(ONE, TWO))
     assert machine.lets_in(2380) == [ONE, TWO]
 
 
@@ -206,50 +206,50 @@ def test_a_member_of_a_reverted_update_stays_admitted(
     machine: Machine,
 ) -> None:
     machine.has(ONE)
-    firewall.install(a_wanted(ONE))
-    firewall.install(a_wanted(ONE, TWO, THREE))
-    firewall.install(a_wanted(ONE))
+    nftables.install(a_wanted(ONE))
+    nftables.install(a_wanted(ONE, TWO, THREE))
+    nftables.install(a_wanted(ONE))
     assert machine.lets_in(2380) == [ONE, TWO, THREE]
     machine.cluster = cluster(1)
-    firewall.settle(a_wanted(ONE))
+    nftables.settle(a_wanted(ONE))
     assert machine.lets_in(2380) == [ONE]
 
 
 def test_removed_client_ranges_lose_access_immediately(machine: Machine) -> None:
     rules = {"22": [], "2379": [CLIENTS], "2380": [f"{ONE}/32", f"{TWO}/32", "10.99.8.0/24"]}
     machine.has(ONE, TWO)
-    firewall.install(a_wanted(ONE, TWO, firewall=rules))
-    firewall.install(a_wanted(ONE, firewall={"22": [], "2379": ["10.99.9.0/24"], "2380": [f"{ONE}/32"]}))
+    nftables.install(a_wanted(ONE, TWO, firewall=rules))
+    nftables.install(a_wanted(ONE, firewall={"22": [], "2379": ["10.99.9.0/24"], "2380": [f"{ONE}/32"]}))
     assert machine.lets_in(2379) == ["10.99.9.0/24"]
     assert machine.lets_in(2380) == [ONE, TWO]
 
 
 def test_a_listed_member_outside_the_rules_is_not_admitted(machine: Machine) -> None:
     machine.has(ONE, TWO)
-    firewall.install(a_wanted(ONE, TWO))
-    firewall.install(a_wanted(ONE, TWO, firewall={"2380": [f"{ONE}/32"]}))
+    nftables.install(a_wanted(ONE, TWO))
+    nftables.install(a_wanted(ONE, TWO, firewall={"2380": [f"{ONE}/32"]}))
     assert machine.lets_in(2380) == [ONE]
 
 
 def test_an_address_inside_a_range_gets_no_second_rule(machine: Machine) -> None:
     machine.has(ONE, TWO, THREE)
-    firewall.install(a_wanted(ONE, TWO, THREE))
-    firewall.install(a_wanted(ONE, firewall={"2380": ["10.99.0.0/16"], "2379": ["10.99.0.0/16"]}))
+    nftables.install(a_wanted(ONE, TWO, THREE))
+    nftables.install(a_wanted(ONE, firewall={"2380": ["10.99.0.0/16"], "2379": ["10.99.0.0/16"]}))
     assert machine.lets_in(2380) == ["10.99.0.0/16"]
     assert not paths.FIREWALL_KEPT.exists()
 
 
 def test_a_new_member_admits_leaving_peers_until_they_have_left(machine: Machine) -> None:
     spec = a_wanted(FOUR, ONE, TWO)
-    firewall.install(spec)
+    nftables.install(spec)
     assert machine.lets_in(2380) == [ONE, TWO, FOUR]
-    firewall.admit(spec, cluster(1, 2, 3, 4))
+    nftables.admit(spec, cluster(1, 2, 3, 4))
     assert machine.lets_in(2380) == [ONE, TWO, THREE, FOUR]
     assert machine.lets_in(2379) == [ONE, TWO, FOUR, CLIENTS]
 
     # This machine's update ends before that member leaves; the machine keeps checking, also while etcd is down.
     machine.cluster = cluster(1, 2, 3, 4)
-    firewall.settle(spec)
+    nftables.settle(spec)
     assert machine.lets_in(2380) == [ONE, TWO, THREE, FOUR]
     views = iter([None, cluster(1, 2, 3, 4), cluster(1, 2, 4), cluster(1, 2, 4)])
     machine.installed.write_text(json.dumps(spec.raw))
@@ -259,13 +259,13 @@ def test_a_new_member_admits_leaving_peers_until_they_have_left(machine: Machine
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(time, "sleep", moment)
-        firewall.narrow()
+        nftables.narrow()
     assert machine.lets_in(2380) == [ONE, TWO, FOUR]
 
 
 def test_unmanaged_ports_get_no_rules(machine: Machine) -> None:
-    firewall.admit(a_spec(), cluster(1, 2, 3, 4))
-    firewall.settle(a_spec())
+    nftables.admit(a_spec(), cluster(1, 2, 3, 4))
+    nftables.settle(a_spec())
     assert machine.calls == []
     assert not machine.file.exists()
 
@@ -286,25 +286,25 @@ class Kernel:
 
 
 def test_missing_or_changed_rules_are_loaded_again(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    firewall.install(a_wanted(ONE, TWO, THREE))
+    nftables.install(a_wanted(ONE, TWO, THREE))
     assert ["systemctl", "restart", "--no-block", "etcd-firewall-watch.service"] in machine.calls
     kernel = Kernel(machine)
-    monkeypatch.setattr(firewall_watch, "run", kernel.run)
-    loaded = firewall_watch.restored("")
-    assert (kernel.loads, firewall_watch.restored(loaded), kernel.loads) == (1, loaded, 1)
+    monkeypatch.setattr(nftables_watch, "run", kernel.run)
+    loaded = nftables_watch.restored("")
+    assert (kernel.loads, nftables_watch.restored(loaded), kernel.loads) == (1, loaded, 1)
     for table in ("", "table inet external_etcd {\n}\n"):
         kernel.table = table
-        loaded = firewall_watch.restored(loaded)
+        loaded = nftables_watch.restored(loaded)
         assert kernel.table == machine.file.read_text()
     assert kernel.loads == 3
     # An update loaded other rules: from now on these are kept.
-    firewall.install(a_wanted(ONE))
+    nftables.install(a_wanted(ONE))
     kernel.table = machine.file.read_text()
-    assert firewall_watch.restored(loaded) == kernel.table
+    assert nftables_watch.restored(loaded) == kernel.table
 
 
 def test_etcd_needs_the_rules_to_start_but_survives_their_unit(machine: Machine) -> None:
-    firewall.install(a_wanted(ONE))
+    nftables.install(a_wanted(ONE))
     drop_in, unit = paths.FIREWALL_DROP_IN.read_text(), paths.FIREWALL_UNIT_FILE.read_text()
     assert "\nExecStartPre=+/usr/sbin/nft -f " in drop_in
     for word in ("Requires=", "BindsTo=", "PartOf=", "Requisite="):

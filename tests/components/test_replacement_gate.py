@@ -9,7 +9,7 @@ SLOTS = ("etcd-1", "etcd-2", "etcd-3")
 PROGRAM = f"""
 import pulumi
 from pulumi_command import remote
-from components.gate import gates
+from components.replacement_gate import gates
 from components.machine import connection
 
 ssh = pulumi.Config().require_object("ssh")

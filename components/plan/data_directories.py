@@ -6,7 +6,7 @@ from .errors import Problem
 from .sizes import check_place
 
 
-def check_places(
+def check_data_directories(
     directories: Mapping[str, str], before: Mapping[str, str], key: Callable[[int, str], str]
 ) -> tuple[list[Problem], list[str]]:
     """Checks where members have their data.

@@ -12,7 +12,7 @@ from components.plan.cloud import DEFAULT_USER
 from components.plan.errors import shown
 
 from .reading import Reading
-from .ssh import (
+from .ssh_keys import (
     check_host_key,
     check_private_key,
     check_public_key,
@@ -26,8 +26,8 @@ _LOGIN = ("privateKeyFile", "privateKeyPassphrase", "agent")
 
 
 @dataclass(frozen=True)
-class Way:
-    """The way to one machine."""
+class SshLogin:
+    """How to log in to one machine."""
 
     host: str
     host_key: str
@@ -39,17 +39,17 @@ class Way:
     """Passphrase of the private key; empty: none."""
     sftp: bool = True
     """Whether etcd-node is copied to the machine by sftp."""
-    bastion: "Way | None" = None
+    bastion: "SshLogin | None" = None
 
     @property
     def to_bastion(self) -> Bastion:
-        """The way to a bastion, for the components."""
+        """The login of a bastion, for the components."""
         way: Bastion = {"host": self.host, "port": self.port, "user": self.user, "host_key": self.host_key}
         return with_login(way, login(self.private_key or None, self.passphrase or None))
 
     @property
     def to_machine(self) -> Ssh:
-        """The way to a machine, for the components."""
+        """The login of a machine, for the components."""
         behind = {} if self.bastion is None else {"bastion": self.bastion.to_bastion}
         return cast(Ssh, {**self.to_bastion, "sftp": self.sftp, **behind})
 
@@ -65,12 +65,12 @@ class Operator:
     """Empty: it is created too, or in an ssh agent."""
     passphrase: str = field(default="", repr=False)
     """Passphrase of the private key; empty: none."""
-    bastion: Way | None = None
+    bastion: SshLogin | None = None
     """An existing bastion."""
 
 
-class Ways:
-    """Reads the ways; notes what is wrong with their common defaults, the object `ssh`."""
+class SshSettings:
+    """Reads the logins; notes what is wrong with their common defaults, the object `ssh`."""
 
     def __init__(self, reading: Reading) -> None:
         self._reading, self._given = reading, reading.given
@@ -96,8 +96,8 @@ class Ways:
             reading.refuse("ssh.sftp", "false", "The image of a created machine must have sftp", "Remove it")
         return Operator(defaults.get("user", DEFAULT_USER), public or "", private, passphrase, self._existing_bastion())
 
-    def to(self, machine: Mapping[str, Any], at: str) -> Way:
-        """The way to an existing machine.
+    def login_of(self, machine: Mapping[str, Any], at: str) -> SshLogin:
+        """The login of an existing machine.
 
         Args:
             machine: its object in the configuration.
@@ -111,11 +111,11 @@ class Ways:
         if "bastion" in way:
             to_bastion = _merged({name: way[name] for name in _LOGIN if name in way}, way["bastion"])
             key = self._login(to_bastion, f"{at}.ssh.bastion" if "bastion" in own else "ssh.bastion")
-            bastion = _way(way["bastion"], way["bastion"].get("host", ""), *key)
+            bastion = _ssh_login(way["bastion"], way["bastion"].get("host", ""), *key)
         # The object `ssh` has no host and no host key, so these are always the machine's own.
-        return _way(way, own.get("host", machine.get("address", "")), private, passphrase, bastion)
+        return _ssh_login(way, own.get("host", machine.get("address", "")), private, passphrase, bastion)
 
-    def _existing_bastion(self) -> Way | None:
+    def _existing_bastion(self) -> SshLogin | None:
         """An existing bastion, for machines on a cloud."""
         given = self._defaults.get("bastion")
         if given is None:
@@ -129,7 +129,7 @@ class Ways:
             rule = "An existing bastion needs a key that it accepts"
             remedy = "Set it, or ssh.privateKeyFile for all hosts"
             self._reading.refuse("ssh.bastion.privateKeyFile", "nothing", rule, remedy)
-        return _way(given, given.get("host", ""), *key)
+        return _ssh_login(given, given.get("host", ""), *key)
 
     def _public_key(self) -> str:
         """The public half of the operator's key in an ssh agent; empty without one."""
@@ -160,7 +160,7 @@ class Ways:
             reading.refuse("ssh.privateKeyFile", shown(defaults["privateKeyFile"]), rule, "Remove one of the two")
 
     def _login(self, way: Mapping[str, Any], at: str) -> tuple[str, str]:
-        """The private key of a way and its passphrase; both empty if it is in the ssh agent."""
+        """The private key of a login and its passphrase; both empty if it is in the ssh agent."""
         if way.get("agent"):
             if "privateKeyFile" in way:
                 rule = "A private key must be in a file or in the agent, not both"
@@ -203,8 +203,10 @@ class Ways:
             self._check(way["bastion"], f"{at}.bastion")
 
 
-def _way(given: Mapping[str, Any], host: str, private_key: str, passphrase: str, bastion: Way | None = None) -> Way:
-    return Way(
+def _ssh_login(
+    given: Mapping[str, Any], host: str, private_key: str, passphrase: str, bastion: SshLogin | None = None
+) -> SshLogin:
+    return SshLogin(
         host=host,
         host_key=given.get("hostKey", "").strip(),
         private_key=private_key,
@@ -217,7 +219,7 @@ def _way(given: Mapping[str, Any], host: str, private_key: str, passphrase: str,
 
 
 def _merged(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """A way with its defaults. An own key does not inherit the default's agent and passphrase."""
+    """A login with its defaults. An own key does not inherit the default's agent and passphrase."""
     inherited = dict(defaults)
     if own.get("agent"):
         inherited.pop("privateKeyFile", None)

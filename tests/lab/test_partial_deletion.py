@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.bootstrapped import Bootstrapped
 from tests.support.etcd import assert_serves_all_members, etcdctl, process_ids
-from tests.support.founded import Founded
 from tests.support.stacks import Stack, machine_config
 
 IDENTITY = "/var/lib/etcd-node/identity.json"
@@ -22,8 +22,8 @@ def initial_cluster(stack: Stack) -> dict[str, Any]:
     return next(dict(each["outputs"]["output"]) for each in resources if each["urn"].endswith("Stash::test-bootstrap"))
 
 
-def test_no_pulumi_option_retires_a_voter(founded: Founded, monkeypatch: pytest.MonkeyPatch) -> None:
-    found, stack = founded()
+def test_no_pulumi_option_retires_a_voter(bootstrapped: Bootstrapped, monkeypatch: pytest.MonkeyPatch) -> None:
+    found, stack = bootstrapped()
     etcdctl(found[0], "put", "kept", "yes")
     before, first = process_ids(found), initial_cluster(stack)
 

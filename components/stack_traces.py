@@ -9,7 +9,7 @@ _FRAMES = 7
 
 
 @contextlib.contextmanager
-def brief_traces() -> Iterator[None]:
+def short_stack_traces() -> Iterator[None]:
     """Within it, only the line that declares a resource is stored, without its callers.
 
     The whole stack is 2 KB per resource and contains paths of the operator's computer; nothing shows it. Exceptions

@@ -17,7 +17,7 @@ from .irreplaceable import irreplaceable, urns_in_state
 from .machine import Machine, connection
 
 
-def refuse_parts(
+def refuse_partial_deletion(
     name: str,
     cluster: str,
     machine: Machine,
@@ -63,7 +63,7 @@ def refuse_parts(
     )
 
 
-async def proved(name: str, members: Collection[str], health: remote.Command) -> bool:
+async def proved_healthy(name: str, members: Collection[str], health: remote.Command) -> bool:
     """True if this update has proved the cluster healthy with these members, or deletes no member.
 
     An error here ends the program. Pulumi then deletes nothing, and the stack's outputs stay unchanged.

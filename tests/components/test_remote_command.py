@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 
 from components import bundle
-from components.answers import AnswerError, _marked, asked
 from components.node.shared.paths import ANSWERED
+from components.remote_command import AnswerError, _marked, command_line
 
 ROOT = {"host": "192.0.2.1", "host_key": "", "private_key": ""}
 
 
 def run(*words: str, login: str = "", path: str = "") -> subprocess.CompletedProcess[str]:
     """The command line in a login shell that does `login` first."""
-    line = asked(ROOT, "etcd-2", 60, *words)  # type: ignore[arg-type]
+    line = command_line(ROOT, "etcd-2", 60, *words)  # type: ignore[arg-type]
     environ = {"PATH": path or "/usr/bin:/bin"}
     return subprocess.run(
         ["/bin/sh", "-c", f"{login}\n{line}"], capture_output=True, text=True, check=False, timeout=60, env=environ

@@ -3,23 +3,23 @@
 from collections.abc import Mapping
 from typing import Any
 
-from components.change import OUTPUT as APPLIED
+from components.guard import OUTPUT as APPLIED
 from components.plan.errors import Problem
 from components.plan.hetzner import HetznerPlan
-from components.plan.hetzner_ssh import MADE, WayIn, check_way_in, read_way_in, way_in
+from components.plan.hetzner_ssh import MADE, SshAccess, check_ssh_access, read_ssh_access, ssh_access
 
-from ..ways import Operator
+from ..ssh_settings import Operator
 
-OUTPUT = "way_in"
+OUTPUT = "ssh_access"
 """The stack's output that the next update is compared with."""
 NEEDS = (OUTPUT, "bastion")
 """The outputs of the last update that `check` reads, besides those of the guard."""
 _KEY, _OPERATORS = "hetzner.bastion", "hetzner.operators"
 
 
-def of(plan: HetznerPlan, operator: Operator) -> WayIn:
-    """The desired way in."""
-    return way_in(plan, "" if operator.bastion is None else operator.bastion.host)
+def of(plan: HetznerPlan, operator: Operator) -> SshAccess:
+    """the desired ssh access."""
+    return ssh_access(plan, "" if operator.bastion is None else operator.bastion.host)
 
 
 def check(plan: HetznerPlan, operator: Operator, last: Mapping[str, Any]) -> list[Problem]:
@@ -35,11 +35,11 @@ def check(plan: HetznerPlan, operator: Operator, last: Mapping[str, Any]) -> lis
         return []
     if OUTPUT not in last:
         return _unknown(made=wanted.through == MADE, before="bastion" in last)
-    return check_way_in(read_way_in(last[OUTPUT]), plan, wanted, _KEY, _OPERATORS)
+    return check_ssh_access(read_ssh_access(last[OUTPUT]), plan, wanted, _KEY, _OPERATORS)
 
 
 def _unknown(*, made: bool, before: bool) -> list[Problem]:
-    """Why a bastion cannot be added or removed right after an update that has not recorded the way in."""
+    """Why a bastion cannot be added or removed right after an update that has not recorded the ssh access."""
     if made == before:
         return []
     rule = (
