@@ -6,7 +6,7 @@ import pulumi
 
 from components.guard import OUTPUT, previous_outputs
 from components.stack_traces import short_stack_traces
-from stacks import config, guard, offers
+from stacks import config, guard, machine_types
 
 # Exit status of Pulumi's Python runner after it has logged the error, so that Pulumi adds no line of its own.
 _LOGGED = 32
@@ -29,7 +29,7 @@ async def build() -> dict[str, Any]:
     last = await previous_outputs(OUTPUT, "generations", *stack.machines.compared_with)
     # Before any resource is declared, so that a refused change has touched nothing.
     stack = guard.compared(stack, last)
-    offers.check(stack, last)
+    machine_types.check(stack, last)
     with short_stack_traces():
         return stack.platform.build(stack, guard.before(stack, last))
 

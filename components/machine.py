@@ -8,7 +8,7 @@ from typing import Any, NotRequired, TypedDict, TypeVar, cast
 import pulumi
 from pulumi_command import remote
 
-from . import agent
+from . import ssh_agent
 
 _Way = TypeVar("_Way")
 
@@ -116,7 +116,7 @@ def connection(ssh: Ssh, attempts: int = DIAL_ATTEMPTS) -> remote.ConnectionArgs
     """
     bastion = ssh.get("bastion")
     ways = [ssh] if bastion is None else [ssh, bastion]
-    agent.ready(needed=any("private_key" not in way for way in ways))
+    ssh_agent.ready(needed=any("private_key" not in way for way in ways))
     return remote.ConnectionArgs(
         host=ssh["host"],
         port=int(ssh.get("port", 22)),

@@ -16,8 +16,8 @@ from .irreplaceable import irreplaceable
 from .plan import DEFAULT_AUTHORITY, AuthorityPlan, check_authority
 from .plan.authorities import bundle, check_authorities, check_peer_authorities
 from .plan.ca_certificate import check_different
+from .plan.certificate_names import check_extra_names, split
 from .plan.errors import refuse
-from .plan.names import check_extra_names, split
 from .plan.users import API_SERVERS, PROGRAM
 
 # Server certificates need clientAuth too: etcd's gRPC gateway dials its own client port with them

@@ -8,8 +8,8 @@ import pulumi
 
 from components import EtcdClusterArgs
 
+from .key_table import LIST, OBJECT, TEXT, Key, Table
 from .reading import Reading
-from .table import LIST, OBJECT, TEXT, Key, Table
 
 
 def arguments(reading: Reading) -> EtcdClusterArgs:

@@ -18,11 +18,11 @@ from components.plan.releases import check_headers
 
 from .arguments import arguments, camel_case
 from .authorities import check_authorities
+from .key_table import Table
 from .keys import table
 from .platform import Machines, Platform
 from .platforms import PLATFORMS
 from .reading import Reading
-from .table import Table
 
 NAMESPACE = "external-etcd"
 

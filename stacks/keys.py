@@ -9,7 +9,7 @@ from components.plan.flags import DEFAULT_QUOTA, METRICS_LOOPBACK
 from components.plan.spec import DEFAULT_DATA_DIRECTORY
 from components.plan.versions import supported
 
-from .table import BOOLEAN, INTEGER, LIST, MAP, OBJECT, TEXT, TEXTS, Key, Table
+from .key_table import BOOLEAN, INTEGER, LIST, MAP, OBJECT, TEXT, TEXTS, Key, Table
 
 if TYPE_CHECKING:
     from .platform import Platform

@@ -9,12 +9,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from components.plan import MemberPlan, Problem
+from components.plan.data_directories import check_directory
 from components.plan.origin import Origin
-from components.plan.sizes import check_directory
 from components.plan.spec import DEFAULT_DATA_DIRECTORY
 
+from .key_table import Key
 from .reading import Reading
-from .table import Key
 
 if TYPE_CHECKING:
     from .config import StackConfig
@@ -79,7 +79,7 @@ class WantedType:
 
 
 @dataclass(frozen=True)
-class Offer:
+class MachineType:
     """The provider's answer about a machine type. A part that could not be asked is an exception."""
 
     memory: int | Exception
@@ -97,8 +97,8 @@ class Platform:
     about: str
     """Its machines, for the documentation: `created on ...`."""
     folder: str
-    """Its package, with the modules `build` and, if there is a provider, `offers`. Only these load the SDK of a cloud,
-    and they are imported only when the platform is used."""
+    """Its package, with the modules `build` and, if there is a provider, `machine_types`. Only these load the SDK of a
+    cloud, and they are imported only when the platform is used."""
     keys: Sequence[Key]
     """Its own configuration keys."""
     read: Callable[[Reading], Machines]
@@ -116,9 +116,9 @@ class Platform:
         outputs: dict[str, Any] = import_module(f"{self.folder}.build").build(stack, stack.machines, before)
         return outputs
 
-    def offer(self, type_: str) -> Offer:
+    def machine_type(self, type_: str) -> MachineType:
         """The provider's answer about a machine type."""
-        found: Offer = import_module(f"{self.folder}.offers").offer(type_)
+        found: MachineType = import_module(f"{self.folder}.machine_types").machine_type(type_)
         return found
 
 

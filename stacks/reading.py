@@ -8,7 +8,7 @@ from typing import Any
 
 from components.plan.errors import Problem, did_you_mean, shown
 
-from .table import BOOLEAN, INTEGER, LIST, MAP, OBJECT, TEXT, TEXTS, Key, Table
+from .key_table import BOOLEAN, INTEGER, LIST, MAP, OBJECT, TEXT, TEXTS, Key, Table
 
 _SECRET = "a secret (not shown)"  # noqa: S105
 _WANTED = {

@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from .key_table import Key
 from .keys import table
 from .platforms import PLATFORMS
-from .table import Key
 
 ROOT = Path(__file__).resolve().parent.parent
 FILE = ROOT / "docs" / "reference.md"

@@ -13,7 +13,7 @@ from ..plan.firewall_rules import SSH_PORT
 from ..ssh_key import ssh_key
 from .images import Images
 from .network import AwsNetwork
-from .rules import Rules
+from .security_group_rules import Rules
 from .server import METADATA, root_volume
 from .tags import tags
 

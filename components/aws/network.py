@@ -11,7 +11,7 @@ from ..plan.errors import Problem, refuse
 from ..plan.firewall_rules import SSH_PORT
 from ..plan.members import CLIENT_PORT, METRICS_PORT, PEER_PORT
 from ..plan.ranges import check_inside, check_overlaps, check_private_range
-from .rules import Rules
+from .security_group_rules import Rules
 from .tags import tags
 
 _EVERYWHERE = "0.0.0.0/0"

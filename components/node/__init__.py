@@ -1,7 +1,7 @@
 """etcd-node: the program that runs on every machine of a cluster (standard library only, Python 3.9 or later).
 
 Its parts in reading order; the index of each is its own docstring. A folder imports from those below it and never
-from one above it (docs/decisions/rooms.md).
+from one above it (docs/decisions/layout.md).
 
     cli.py     the command line: which verb runs, and for how long at most
     install.py the first installation of this program on the machine's disk

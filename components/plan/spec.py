@@ -7,8 +7,9 @@ from typing import Any
 
 from . import flags, members, releases, sizes
 from .authorities import DEFAULT_AUTHORITY, AuthorityPlan, check_authorities, check_peer_authorities
+from .certificate_names import check_extra_names, split
+from .data_directories import check_directory
 from .errors import Problem, refuse
-from .names import check_extra_names, split
 from .users import UserPlan, check_users
 from .versions import DEFAULT_VERSION, MINORS, EtcdVersion, check_version, parse, version_warnings
 
@@ -128,7 +129,7 @@ def check_plan(cluster: ClusterPlan, spelled: Callable[[str], str] = str) -> lis
     problems += members.check_members([(member.name, member.address) for member in cluster.members], listed)
     for index, member in enumerate(cluster.members):
         key = f"{listed}[{index}].{spelled('data_directory')}"
-        problems += sizes.check_directory(member.data_directory, key)
+        problems += check_directory(member.data_directory, key)
     named = [(member.name, member.address, member.extra_names) for member in cluster.members]
     problems += check_extra_names(named, cluster.extra_names, listed, spelled("extra_names"))
     problems += check_version(cluster.version, spelled("version"))

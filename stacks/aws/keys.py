@@ -3,8 +3,8 @@
 from components.plan import aws as rules
 from components.plan import aws_types
 
+from ..key_table import BOOLEAN, INTEGER, LIST, MAP, OBJECT, TEXT, TEXTS, Key
 from ..keys import open_to_the_world, protect, slots
-from ..table import BOOLEAN, INTEGER, LIST, MAP, OBJECT, TEXT, TEXTS, Key
 
 KEYS: tuple[Key, ...] = (
     Key("aws", OBJECT, "Network and machines on AWS, for the platform `aws`."),

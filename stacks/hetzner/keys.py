@@ -2,8 +2,8 @@
 
 from components.plan import hetzner as rules
 
+from ..key_table import BOOLEAN, INTEGER, MAP, OBJECT, TEXT, TEXTS, Key
 from ..keys import open_to_the_world, protect, slots
-from ..table import BOOLEAN, INTEGER, MAP, OBJECT, TEXT, TEXTS, Key
 
 KEYS: tuple[Key, ...] = (
     Key("hetzner", OBJECT, "Network and machines on Hetzner Cloud, for the platform `hetzner`."),

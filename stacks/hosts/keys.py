@@ -1,7 +1,7 @@
 """The configuration keys of the platform `hosts`."""
 
+from ..key_table import LIST, OBJECT, TEXT, TEXTS, Key
 from ..keys import EXTRA_NAMES, open_to_the_world, slot_name, ssh_keys
-from ..table import LIST, OBJECT, TEXT, TEXTS, Key
 
 KEYS: tuple[Key, ...] = (
     Key(

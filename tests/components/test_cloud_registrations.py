@@ -505,7 +505,7 @@ def test_the_operators_key_can_be_encrypted_or_in_an_agent(
     given |= {"ssh": way, cloud.name: {**given[cloud.name], **cloud.private}}
     raw = {key: value if isinstance(value, str) else json.dumps(value) for key, value in given.items()}
     loaded = config.load(cloud.name, raw)
-    monkeypatch.setattr("components.agent.ready", lambda **_: None)
+    monkeypatch.setattr("components.ssh_agent.ready", lambda **_: None)
     recorder = record(lambda: built(loaded), preview=False)
     commands = recorder.of_type("command:remote:Command")
     for connection in [command.inputs["connection"]["value"] for command in commands]:

@@ -261,7 +261,7 @@ def test_a_passphrase_is_a_secret_and_an_agent_is_no_input(
         assert command.inputs["connection"]["value"]["privateKeyPassword"] == "hunter2"
         assert "hunter2" not in plain_text(command.inputs)
     # Agents differ between operators, so none is an input: otherwise every command would run again.
-    monkeypatch.setattr("components.agent.ready", lambda **_: None)
+    monkeypatch.setattr("components.ssh_agent.ready", lambda **_: None)
     recorder = cluster(preview=True, members=machines(ssh=way))
     for command in recorder.of_type("command:remote:Command"):
         connection = command.inputs["connection"]["value"]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from components import ChangeRefusedError
-from stacks import config, guard, offers
+from stacks import config, guard, machine_types
 from stacks.platforms import PLATFORMS
 from tests.support.recording import record
 from tests.support.shed import SHED
@@ -59,7 +59,7 @@ def test_errors_in_its_keys_are_reported_like_any_others() -> None:
 
 def test_its_provider_is_asked_about_new_machines() -> None:
     there = {"generations": dict.fromkeys(SLOTS, 1)}
-    offers.check(wanted(), {})
+    machine_types.check(wanted(), {})
     for stack, said in (
         (
             wanted(kind="new"),
@@ -71,10 +71,10 @@ def test_its_provider_is_asked_about_new_machines() -> None:
         ),
     ):
         with pytest.raises(config.ConfigError) as refused:
-            offers.check(stack, {})
+            machine_types.check(stack, {})
         assert said in str(refused.value)
     stack = guard.compared(wanted(kind="new"), {"applied": {**guard.wanted(wanted()).data(), "serial": 1}})
-    offers.check(stack, there)
+    machine_types.check(stack, there)
 
 
 def test_the_guard_compares_its_generations_with_those_of_the_last_update() -> None:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.agent import agent
 from tests.support.etcd import assert_serves_all_members, command_line, process_ids
 from tests.support.machines import Machines, turned_away
+from tests.support.ssh_agent import agent
 from tests.support.stacks import Stacks, machine_config
 
 _PRINTS = "sed -i '1i echo hello from bashrc; printf no-line' ~/.bashrc"

@@ -1,7 +1,7 @@
 """docs/reference.md describes every configuration key and component argument as the code defines it."""
 
 from components import EtcdClusterArgs
-from stacks import keys, reference, table
+from stacks import key_table, keys, reference
 from stacks.arguments import camel_case
 from stacks.platforms import PLATFORMS
 
@@ -18,14 +18,22 @@ def test_every_key_has_a_meaning_and_a_default_or_a_reason() -> None:
     for key in TABLE.keys:
         assert key.meaning.endswith("."), key.path
         assert not (key.required and key.default), key.path
-        types = (table.TEXT, table.INTEGER, table.BOOLEAN, table.TEXTS, table.OBJECT, table.LIST, table.MAP)
+        types = (
+            key_table.TEXT,
+            key_table.INTEGER,
+            key_table.BOOLEAN,
+            key_table.TEXTS,
+            key_table.OBJECT,
+            key_table.LIST,
+            key_table.MAP,
+        )
         assert key.type in types, key.path
 
 
 def test_every_key_is_in_an_object_of_the_table() -> None:
     for key in TABLE.keys:
         parent = key.path.rpartition(".")[0].removesuffix("[]")
-        assert not parent or TABLE.by_path[parent].type in (table.OBJECT, table.LIST), key.path
+        assert not parent or TABLE.by_path[parent].type in (key_table.OBJECT, key_table.LIST), key.path
 
 
 def test_every_cluster_argument_has_a_key_and_one_declaration() -> None:

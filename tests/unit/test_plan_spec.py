@@ -18,12 +18,11 @@ from components.plan import (
     check_plan,
     client_urls,
     member_specs,
-    sizes,
     spec_text,
     warnings,
     with_initial_cluster,
 )
-from components.plan.data_directories import check_data_directories
+from components.plan.data_directories import check_data_directories, check_place
 
 MEMBERS = tuple(MemberPlan(f"etcd-{number}", f"10.0.0.1{number}") for number in (1, 2, 3))
 PLAN = ClusterPlan("dev", MEMBERS, program="0123456789ab")
@@ -206,12 +205,12 @@ def test_existing_data_in_a_refused_directory_is_a_warning() -> None:
 @pytest.mark.parametrize("path", ["/var/lib/etcd", "/var/lib/etcd-node2", "/opt/etcd-data/x", "/homes/etcd"])
 def test_other_directories_are_accepted(path: str) -> None:
     assert check_plan(replace(PLAN, members=[MemberPlan("a", "10.0.0.1", path)])) == []
-    assert sizes.check_place(path, "dataDirectory") == []
+    assert check_place(path, "dataDirectory") == []
 
 
 def test_the_programs_own_directories_on_a_machine_are_all_known() -> None:
     for own in (paths.RELEASES, paths.PKI, paths.STATE, paths.RUN, paths.PROGRAM, paths.LINKS, paths.UNIT_FILE.parent):
-        assert sizes.check_place(f"{own}/data", "dataDirectory") != [], own
+        assert check_place(f"{own}/data", "dataDirectory") != [], own
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def test_a_platform_is_registered_by_its_folder_with_its_own_keys(platform: Plat
 def test_a_cloud_has_all_parts_of_the_recipe(platform: Platform) -> None:
     name = platform.name
     for path in (
-        f"stacks/{name}/offers.py",
+        f"stacks/{name}/machine_types.py",
         f"components/{name}/__init__.py",
         f"components/plan/{name}.py",
         f"docs/{name}.md",
@@ -87,6 +87,6 @@ def test_a_cloud_has_all_parts_of_the_recipe(platform: Platform) -> None:
 
 
 def test_a_configuration_is_read_without_any_cloud_sdk() -> None:
-    code = "import sys, stacks.offers, stacks.guard; print(*{'pulumi_aws', 'pulumi_hcloud'} & {*sys.modules})"
+    code = "import sys, stacks.machine_types, stacks.guard; print(*{'pulumi_aws', 'pulumi_hcloud'} & {*sys.modules})"
     run = subprocess.run([sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True, timeout=60, check=True)
     assert run.stdout.strip() == ""

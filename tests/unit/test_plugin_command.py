@@ -16,9 +16,9 @@ from google.protobuf import empty_pb2
 
 from lab.plugins.command import plugin
 from lab.plugins.wire import UNKNOWN, Change, Secret, plain
-from tests.support.agent import agent
 from tests.support.needs import require_program
 from tests.support.plugin_client import PluginClient, refused, running
+from tests.support.ssh_agent import agent
 from tests.support.sshd import Sshd, new_key
 
 TOKEN = "command:remote:Command"

@@ -6,6 +6,6 @@ certificates.py  certificates and keys, as files
 unit.py          the unit's text: flags, limits, permission to begin
 systemd.py       start, stop and look at the unit
 rehearsal.py     try unit, program and directories before they are needed
-foreign.py       conflicting software and settings of others
+conflicts.py     conflicting software and settings of others
 member.py        start this member's etcd, and wait for it
 """

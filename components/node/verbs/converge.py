@@ -14,7 +14,7 @@ from ..cluster.claim import Claim
 from ..data import directory, identity
 from ..data.identity import Identity
 from ..machine import network, nftables
-from ..service import certificates, foreign, member, release
+from ..service import certificates, conflicts, member, release
 from ..shared.errors import NodeError
 from ..shared.say import phase, refuse_abandoned, say
 from ..shared.spec import Bundle, Spec
@@ -144,8 +144,8 @@ def _identity(spec: Spec, given: list[str]) -> Identity:
     if known is None:
         raise NodeError("this machine was not prepared", "Run `pulumi up`: prepare comes first.")
     directory.check_mount(spec, known.data_mount, begun=not known.bare)
-    foreign.check_settings()
-    foreign.check_unit()
+    conflicts.check_settings()
+    conflicts.check_unit()
     return known
 
 

@@ -15,7 +15,7 @@ from ..data import directory, disk, identity
 from ..data.identity import Identity
 from ..machine import account, fitness, metadata, network, nftables
 from ..protocol import wal
-from ..service import foreign, release, systemd
+from ..service import conflicts, release, systemd
 from ..service.rehearsal import rehearse
 from ..shared import files, paths
 from ..shared.errors import NodeError
@@ -38,9 +38,9 @@ def prepare(spec: Spec) -> str:
     identity.refuse_another(known, spec)
     fitness.check_address(spec)
     fitness.check_memory(spec)
-    foreign.check_unit()
-    foreign.check_ports(spec)
-    foreign.check_settings()
+    conflicts.check_unit()
+    conflicts.check_ports(spec)
+    conflicts.check_settings()
     account.check_readable(spec.reads)
     if spec.data_device:
         known = disk.attach(spec, known)

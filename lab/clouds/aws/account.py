@@ -11,7 +11,7 @@ from moto.ec2.models import ec2_backends
 
 from ... import host
 from ...lab import Lab
-from .. import wires
+from .. import bridges
 from ..volume import Volume
 
 if TYPE_CHECKING:
@@ -68,6 +68,6 @@ class Account:
 
     def _bridge_public(self) -> ipaddress.IPv4Network:
         with host.register():
-            public = wires.choose_public(self.lab.id, self.lab.subnet)
+            public = bridges.choose_public(self.lab.id, self.lab.subnet)
             host.call("ip", "address", "replace", f"{public[1]}/{public.prefixlen}", "dev", self.lab.id)
         return public

@@ -16,7 +16,7 @@ from moto.ec2.models.security_groups import SecurityGroupRule
 from moto.ec2.models.subnets import Subnet
 from moto.ec2.responses.instances import InstanceResponse
 
-from .. import wires
+from .. import bridges
 from . import catalog, refusals
 from .account import Account
 from .server import Server, volume
@@ -90,7 +90,7 @@ def _networks(account: Account) -> None:
         subnet = self.get_subnet(subnet) if isinstance(subnet, str) else subnet
         chosen = private_ip_address or (None if private_ip_addresses else refusals.free_address(self, subnet))
         nic = create(self, subnet, chosen, private_ip_addresses, *more, **kwargs)
-        nic.mac_address = wires.mac(account.lab.id, str(nic.private_ip_address))
+        nic.mac_address = bridges.mac(account.lab.id, str(nic.private_ip_address))
         return nic
 
     @_instead_of(EC2Backend, "delete_network_interface")

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ... import host
-from .. import wires
+from .. import bridges
 from .account import Account
 
 # Used as the outgoing opening, because an empty list would allow everything out.
-_NOTHING = wires.Opening("tcp", None, ())
+_NOTHING = bridges.Opening("tcp", None, ())
 
 
 @dataclass
@@ -45,7 +45,7 @@ class Networks:
     def __init__(self, account: Account) -> None:
         self._account = account
         self._routers: dict[str, Router] = {}
-        self._filters: list[wires.Port] | None = None
+        self._filters: list[bridges.Port] | None = None
 
     def settle(self) -> None:
         """Make bridges, routers and filters match moto's model."""
@@ -61,10 +61,10 @@ class Networks:
             self._routers[vpc_id].follow(_plan(region, vpc, nics))
         ports = [port for region in self._account.regions() for port in self._ports(region)]
         if ports != self._filters:
-            wires.filters(self._account.lab.id, ports)
+            bridges.filters(self._account.lab.id, ports)
             self._filters = ports
 
-    def _ports(self, region: Any) -> Iterator[wires.Port]:
+    def _ports(self, region: Any) -> Iterator[bridges.Port]:
         members: dict[str, list[str]] = {}
         for nic in region.enis.values():
             for group in nic.group_set:
@@ -74,7 +74,7 @@ class Networks:
                 groups = sorted(nic.group_set, key=lambda group: str(group.id))
                 incoming = tuple(_openings((rule for group in groups for rule in group.ingress_rules), members))
                 outgoing = tuple(_openings((rule for group in groups for rule in group.egress_rules), members))
-                yield wires.Port(self._account.cable(nic.id), incoming, outgoing or (_NOTHING,))
+                yield bridges.Port(self._account.cable(nic.id), incoming, outgoing or (_NOTHING,))
 
 
 class Router:
@@ -85,7 +85,7 @@ class Router:
         self._bridge = f"{self._lab}n{account.number(vpc_id)}"
         self._name = f"{self._lab}-{account.number(vpc_id)}"
         self._plan: Plan | None = None
-        wires.add_bridge(self._bridge)
+        bridges.add_bridge(self._bridge)
         host.call("ip", "netns", "add", self._name)
         cables = {"net": (account.cable(vpc_id), self._bridge), "pub": (account.cable(f"{vpc_id} public"), self._lab)}
         for name, (cable, bridge) in cables.items():
@@ -112,7 +112,7 @@ class Router:
     def remove(self) -> None:
         """Remove it and the bridge."""
         host.call("ip", "netns", "delete", self._name, check=False)
-        wires.remove_bridge(self._bridge)
+        bridges.remove_bridge(self._bridge)
 
     def _addresses(self, card: str, before: list[str], now: list[str]) -> None:
         for address in before:
@@ -187,15 +187,15 @@ def _rules(plan: Plan) -> str:
     return text + "}\n"
 
 
-def _openings(rules: Iterable[Any], members: dict[str, list[str]]) -> Iterator[wires.Opening]:
+def _openings(rules: Iterable[Any], members: dict[str, list[str]]) -> Iterator[bridges.Opening]:
     for rule in rules:
         peers = tuple(one for one in (rule.cidr_ipv4, rule.cidr_ipv6) if one)
         peers += tuple(members.get(rule.source_group.get("GroupId", ""), ()))
         first, last = rule.from_port, rule.to_port
         if rule.ip_protocol == "-1":
-            yield from (wires.Opening(protocol, None, peers) for protocol in ("tcp", "udp", "icmp"))
+            yield from (bridges.Opening(protocol, None, peers) for protocol in ("tcp", "udp", "icmp"))
         elif rule.ip_protocol in ("tcp", "udp"):
             everything = (first, last) in ((0, 65535), (-1, -1))
-            yield wires.Opening(rule.ip_protocol, None if everything else f"{first}-{last}", peers)
+            yield bridges.Opening(rule.ip_protocol, None if everything else f"{first}-{last}", peers)
         else:
-            yield wires.Opening("icmp", None, peers)
+            yield bridges.Opening("icmp", None, peers)

@@ -5,7 +5,7 @@ import json
 
 from ... import host, image
 from ...lab import MIRROR_NAME, Lab
-from .. import wires
+from .. import bridges
 from ..guest import BlockDevice, Guest, Nic
 from ..volume import Volume
 from . import firewalls, networks
@@ -23,7 +23,7 @@ class LabMachines(Machines):
         self._lab = lab
         self.lab = lab.id
         with host.register():
-            self.public = wires.choose_public(lab.id, lab.subnet)
+            self.public = bridges.choose_public(lab.id, lab.subnet)
             host.call("ip", "address", "replace", f"{self.public[1]}/24", "dev", lab.id)
         six = self.public_six
         for address in ("fe80::1/64", f"{six[1]}/64"):
@@ -33,14 +33,14 @@ class LabMachines(Machines):
     # -- networks ----------------------------------------------------------------------------------------------------
 
     def connect(self, network: Row) -> None:
-        wires.add_bridge(self._bridge(network))
+        bridges.add_bridge(self._bridge(network))
         prefix = networks.Network(network["ip_range"]).prefixlen
         routes = [(route["destination"], route["gateway"]) for route in network["routes"]]
         self._router(network).set(f"{networks.gateway(network)}/{prefix}", routes)
 
     def disconnect(self, network: Row) -> None:
         self._router(network).remove()
-        wires.remove_bridge(self._bridge(network))
+        bridges.remove_bridge(self._bridge(network))
 
     def filter(self, cloud: Cloud) -> None:
         ports = []
@@ -48,8 +48,8 @@ class LabMachines(Machines):
             applied = firewalls.of(cloud, server)
             if applied:
                 sides = {side: tuple(_openings(applied, side)) for side in ("in", "out")}
-                ports.append(wires.Port(self._cable(server["id"]), sides["in"], sides["out"]))
-        wires.filters(self.lab, ports)
+                ports.append(bridges.Port(self._cable(server["id"]), sides["in"], sides["out"]))
+        bridges.filters(self.lab, ports)
 
     def card(self, cloud: Cloud, net: Row) -> Nic:
         network = cloud.row("networks", net["network"])
@@ -66,8 +66,8 @@ class LabMachines(Machines):
     def _bridge(self, network: Row) -> str:
         return f"{self.lab}n{network['id']}"
 
-    def _router(self, network: Row) -> wires.Router:
-        return wires.Router(f"{self.lab}-n{network['id']}", self._cable(network["id"]), self._bridge(network))
+    def _router(self, network: Row) -> bridges.Router:
+        return bridges.Router(f"{self.lab}-n{network['id']}", self._cable(network["id"]), self._bridge(network))
 
     def _cable(self, number: int) -> str:
         return f"{self.lab}v{number}"
@@ -125,7 +125,7 @@ class LabMachines(Machines):
             if six:  # all public IPv6 ranges are on one link
                 addresses.append(f"{ipaddress.IPv6Network(six['ip'])[1]}/{self.public_six.prefixlen}")
                 gateways.append("fe80::1")
-            mac = wires.mac(self.lab, four["ip"] if four else str(ipaddress.IPv4Address(server["id"])))
+            mac = bridges.mac(self.lab, four["ip"] if four else str(ipaddress.IPv4Address(server["id"])))
             cable = self._cable(server["id"])
             found.append(Nic(cable, self.lab, "eth0", mac, 1500, tuple(addresses), tuple(gateways)))
         return found + [self.card(cloud, net) for net in server["private_net"]]
@@ -156,10 +156,10 @@ class LabMachines(Machines):
         self._volume(volume).destroy()
 
 
-def _openings(applied: list[Row], side: str) -> list[wires.Opening]:
+def _openings(applied: list[Row], side: str) -> list[bridges.Opening]:
     peers = "source_ips" if side == "in" else "destination_ips"
     return [
-        wires.Opening(rule["protocol"], None if rule["port"] in (None, "any") else rule["port"], tuple(rule[peers]))
+        bridges.Opening(rule["protocol"], None if rule["port"] in (None, "any") else rule["port"], tuple(rule[peers]))
         for row in applied
         for rule in row["rules"]
         if rule["direction"] == side

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from .. import wires
+from .. import bridges
 from . import catalog, firewalls, labels, networks, simple
 from .core import Cloud, Request, Row, now, shown
 from .errors import ApiError, invalid, missing
@@ -262,7 +262,7 @@ def _attach(cloud: Cloud, row: Row, network: Row, ip: str) -> Row:
         "network": network["id"],
         "ip": ip,
         "alias_ips": [],
-        "mac_address": wires.mac(cloud.machines.lab, ip),
+        "mac_address": bridges.mac(cloud.machines.lab, ip),
         "_nic": cloud.number(),
         "_name": next(name for name in _CARDS if name not in used),
     }

@@ -10,10 +10,10 @@ from typing import Any
 from components.plan.cloud import CloudPlan, CloudSlot, check_access, check_slots
 from components.plan.origin import PLATFORM
 from stacks.clouds.config import CloudConfig, access, cloud_reader, note, slot_fields, spelling
+from stacks.key_table import INTEGER, OBJECT, TEXT, TEXTS, Key
 from stacks.keys import slots
 from stacks.platform import Platform, WantedType
 from stacks.reading import Reading
-from stacks.table import INTEGER, OBJECT, TEXT, TEXTS, Key
 
 KEYS = (
     Key("shed", OBJECT, "Machines in the shed, for the platform `shed`."),

@@ -6,16 +6,16 @@ import pulumi_hcloud as hcloud
 
 from components.plan.sizes import GIB
 
-from ..platform import Offer
+from ..platform import MachineType
 
 # The provider's error for an unknown type.
 _UNKNOWN = re.compile(r"Resource \(server type\) was not found")
 
 
-def offer(type_: str) -> Offer:
+def machine_type(type_: str) -> MachineType:
     """Hetzner's answer about a server type."""
     try:
         found = hcloud.get_server_type(name=type_)
     except Exception as error:  # any error of the engine or the provider
-        return Offer(error, {} if _UNKNOWN.search(str(error)) else error)
-    return Offer(found.memory * GIB, {each.name: each.available for each in found.locations})
+        return MachineType(error, {} if _UNKNOWN.search(str(error)) else error)
+    return MachineType(found.memory * GIB, {each.name: each.available for each in found.locations})

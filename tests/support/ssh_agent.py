@@ -2,10 +2,12 @@
 
 import contextlib
 import os
+import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
+
+from tests.support.waiting import every
 
 
 @contextlib.contextmanager
@@ -14,9 +16,11 @@ def agent(directory: Path, *private_keys: str) -> Iterator[Path]:
     path = directory / "agent.sock"
     process = subprocess.Popen(["ssh-agent", "-D", "-a", str(path)], stdout=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 10
-        while not path.exists() and time.monotonic() < deadline:
-            time.sleep(0.01)
+        for _ in every(0.01, seconds=10):
+            with socket.socket(socket.AF_UNIX) as client:
+                # The file is there before the agent listens.
+                if client.connect_ex(str(path)) == 0:
+                    break
         for key in private_keys:
             environ = {**os.environ, "SSH_AUTH_SOCK": str(path)}
             subprocess.run(["ssh-add", "-q", "-"], input=key, text=True, env=environ, check=True, timeout=20)

@@ -15,7 +15,7 @@ from components.plan.guard.state import read_state
 from components.plan.sizes import GIB, MIB, parse_bytes
 
 from .config import ConfigError, StackConfig
-from .platform import Offer, Platform, WantedType
+from .platform import MachineType, Platform, WantedType
 
 
 def check(stack: StackConfig, last: Mapping[str, Any]) -> None:
@@ -33,8 +33,10 @@ def check(stack: StackConfig, last: Mapping[str, Any]) -> None:
     # Bastions are created with the first machines.
     new = [each for each in wanted if before.get(each.slot) != generations.get(each.slot) or not (each.slot or before)]
     filled = [each for each in wanted if each.slot and (each in new or _raises_quota(stack))]
-    offers = {type_: stack.platform.offer(type_) for type_ in dict.fromkeys(each.type for each in [*filled, *new])}
-    problems = [*_memory(filled, offers, stack.plan.quota, stack.platform), *_places(new, offers, stack.platform)]
+    types = {
+        type_: stack.platform.machine_type(type_) for type_ in dict.fromkeys(each.type for each in [*filled, *new])
+    }
+    problems = [*_memory(filled, types, stack.plan.quota, stack.platform), *_places(new, types, stack.platform)]
     if problems:
         raise ConfigError(stack.cluster_name, problems)
 
@@ -45,11 +47,11 @@ def _raises_quota(stack: StackConfig) -> bool:
 
 
 def _memory(
-    wanted: Sequence[WantedType], offers: Mapping[str, Offer], quota: str | int, platform: Platform
+    wanted: Sequence[WantedType], types: Mapping[str, MachineType], quota: str | int, platform: Platform
 ) -> Iterator[Problem]:
     """Problems of the quota with the memory of machines."""
     for type_ in dict.fromkeys(each.type for each in wanted):
-        memory = offers[type_].memory
+        memory = types[type_].memory
         of_type = [each for each in wanted if each.type == type_]
         if isinstance(memory, Exception):
             pulumi.log.warn(f"The memory of {type_} could not be checked: {_said(memory)}")
@@ -60,10 +62,10 @@ def _memory(
             yield Problem("quota", shown(quota), rule, remedy)
 
 
-def _places(wanted: Sequence[WantedType], offers: Mapping[str, Offer], platform: Platform) -> Iterator[Problem]:
+def _places(wanted: Sequence[WantedType], types: Mapping[str, MachineType], platform: Platform) -> Iterator[Problem]:
     """Problems of machine types with their places."""
     for type_ in dict.fromkeys(each.type for each in wanted):
-        places = offers[type_].places
+        places = types[type_].places
         if isinstance(places, Exception):
             pulumi.log.warn(f"The availability of {type_} could not be checked: {_said(places)}")
             continue

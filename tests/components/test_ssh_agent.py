@@ -8,9 +8,9 @@ from pathlib import Path
 import pulumi
 import pytest
 
-from components import agent
+from components import ssh_agent
 from components.machine import Ssh, connection
-from tests.support.agent import agent as running_agent
+from tests.support.ssh_agent import agent as running_agent
 from tests.support.sshd import new_key
 
 # As the plugin does, in another process.
@@ -32,8 +32,8 @@ def test_a_dead_agent_socket_is_replaced_during_the_run(left: str, tmp_path: Pat
         with socket.socket(socket.AF_UNIX) as ended:
             ended.bind(str(place))
     program = (
-        "import os, subprocess, sys; from components import agent; "
-        "agent.ready(needed=False); agent.ready(needed=False); "
+        "import os, subprocess, sys; from components import ssh_agent; "
+        "ssh_agent.ready(needed=False); ssh_agent.ready(needed=False); "
         f"subprocess.run([sys.executable, '-c', {DIALS!r}, os.environ['SSH_AUTH_SOCK']], check=True)"
     )
     repo = Path(__file__).resolve().parents[2]
@@ -46,8 +46,8 @@ def test_a_file_that_is_no_socket_is_never_touched(tmp_path: Path, monkeypatch: 
     file = tmp_path / "notes"
     file.write_text("mine")
     monkeypatch.setenv("SSH_AUTH_SOCK", str(file))
-    with pytest.raises(agent.AgentError, match="env -u SSH_AUTH_SOCK pulumi up"):
-        agent.ready(needed=False)
+    with pytest.raises(ssh_agent.AgentError, match="env -u SSH_AUTH_SOCK pulumi up"):
+        ssh_agent.ready(needed=False)
     assert file.read_text() == "mine"
 
 
@@ -55,10 +55,10 @@ def test_an_agent_that_answers_is_left_alone(tmp_path: Path, monkeypatch: pytest
     with running_agent(tmp_path) as path:
         monkeypatch.setenv("SSH_AUTH_SOCK", str(path))
         inode = path.stat().st_ino
-        agent.ready(needed=False)
+        ssh_agent.ready(needed=False)
         assert path.stat().st_ino == inode
-        with pytest.raises(agent.AgentError, match=r"holds none\..*ssh-add"):
-            agent.ready(needed=True)
+        with pytest.raises(ssh_agent.AgentError, match=r"holds none\..*ssh-add"):
+            ssh_agent.ready(needed=True)
 
 
 def test_a_preview_warns_once_that_an_update_would_find_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,10 +74,10 @@ def test_a_preview_warns_once_that_an_update_would_find_no_keys(monkeypatch: pyt
 
 def test_an_update_requires_the_keys_in_the_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ssh: Ssh = {"host": "10.0.0.1", "host_key": "ssh-ed25519 AAAA"}
-    with pytest.raises(agent.AgentError, match="SSH_AUTH_SOCK names none"):
+    with pytest.raises(ssh_agent.AgentError, match="SSH_AUTH_SOCK names none"):
         connection(ssh)
     monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "gone"))
-    with pytest.raises(agent.AgentError, match=r"no agent answers at .*gone \(no such file or directory\)"):
+    with pytest.raises(ssh_agent.AgentError, match=r"no agent answers at .*gone \(no such file or directory\)"):
         connection(ssh)
     with running_agent(tmp_path, new_key()[0]) as path:
         monkeypatch.setenv("SSH_AUTH_SOCK", str(path))
@@ -90,5 +90,5 @@ def test_an_update_requires_the_keys_in_the_agent(tmp_path: Path, monkeypatch: p
 def test_a_preview_with_a_key_ignores_a_dead_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pulumi.runtime, "is_dry_run", lambda: True)
     monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "gone"))
-    agent.ready(needed=False)
+    ssh_agent.ready(needed=False)
     assert not (tmp_path / "gone").exists()

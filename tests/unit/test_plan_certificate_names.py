@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.plan import names
+from components.plan import certificate_names
 
 MEMBERS = [("etcd-1", "10.0.0.11"), ("etcd-2", "10.0.0.12"), ("etcd-3", "fd00::13")]
 
@@ -14,7 +14,7 @@ MEMBERS = [("etcd-1", "10.0.0.11"), ("etcd-2", "10.0.0.12"), ("etcd-3", "fd00::1
 def problems(*shared: object, **own: list[object]) -> str:
     """`etcd_2=[...]` gives a name of that member."""
     listed = [(name, address, own.get(name.replace("-", "_"), [])) for name, address in MEMBERS]
-    return "\n".join(map(str, names.check_extra_names(listed, shared)))  # type: ignore[arg-type]
+    return "\n".join(map(str, certificate_names.check_extra_names(listed, shared)))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -69,6 +69,6 @@ def test_a_duplicate_name_is_refused() -> None:
 def test_an_accepted_name_is_an_address_or_a_dns_name(given_names: list[str]) -> None:
     if problems(*given_names):
         return
-    dns, addresses = names.split(given_names)
+    dns, addresses = certificate_names.split(given_names)
     assert sorted([*dns, *addresses]) == sorted(given_names)
     assert [str(ipaddress.ip_address(each)) for each in addresses] == addresses

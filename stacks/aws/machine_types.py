@@ -7,14 +7,14 @@ import pulumi_aws as aws
 
 from components.plan.sizes import MIB
 
-from ..platform import Offer
+from ..platform import MachineType
 
 _T = TypeVar("_T")
 
 
-def offer(type_: str) -> Offer:
+def machine_type(type_: str) -> MachineType:
     """AWS's answer about an instance type: two requests, each of which may fail."""
-    return Offer(_asked(lambda: _memory(type_)), _asked(lambda: _zones(type_)))
+    return MachineType(_asked(lambda: _memory(type_)), _asked(lambda: _zones(type_)))
 
 
 def _memory(type_: str) -> int:
