@@ -11,18 +11,13 @@ from pulumi_command import remote
 from . import bundle, ssh_diagnosis, upload
 from .irreplaceable import irreplaceable
 from .machine import Machine, connection, lives_on
-from .node.shared.paths import ANSWERED
+from .node.shared.limits import killed_after
+from .node.shared.paths import ANSWERED, WRAPPER
 from .plan import Spec, spec_text, with_initial_cluster
 from .plan.flag_values import files_read
 from .remote_command import answer, command_line
 
-_ETCD_NODE = "/usr/local/sbin/etcd-node"
 _CAS = ("trusted", "issuer", "peer_trusted", "peer_issuer")
-
-# Timeouts of the commands, in seconds. etcd-node has its own deadlines and reports what it was doing. These are the
-# last resort, because pulumi-command has no timeout for a command that hangs. Converge takes a snapshot of up to 8 GiB
-# before the version changes.
-_TIMEOUTS = {"prepare": 420, "bootstrap": 240, "converge": 3600, "health": 240, "retire": 240}
 
 
 class EtcdMemberArgs(TypedDict):
@@ -236,15 +231,15 @@ class EtcdMember(pulumi.ComponentResource):
                 pulumi.log.warn(f"{self._machine['name']}, when it was prepared: {warning}", resource=self)
 
     def _line(self, verb: str, spec: Spec, *program: str) -> str:
-        return self._asked(verb, *(program or (_ETCD_NODE,)), "--answer", verb, spec_text(spec))
+        return self._asked(verb, *(program or (str(WRAPPER),)), "--answer", verb, spec_text(spec))
 
     def _asked(self, verb: str, *words: str) -> str:
-        return command_line(self._machine["ssh"], self._machine["name"], _TIMEOUTS[verb], *words)
+        return command_line(self._machine["ssh"], self._machine["name"], killed_after(verb), *words)
 
     def _retire(self) -> pulumi.Output[str]:
         def line(operator: Mapping[str, str]) -> str:
             # A machine whose first run failed early was never prepared: it has no etcd-node and nothing to remove.
-            script = f'[ -x {_ETCD_NODE} ] || exit {ANSWERED}; exec {_ETCD_NODE} --answer retire "$@"'
+            script = f'[ -x {WRAPPER} ] || exit {ANSWERED}; exec {WRAPPER} --answer retire "$@"'
             return self._asked("retire", "sh", "-c", script, "retire", str(self._spec["cluster"]), operator["id"])
 
         return pulumi.Output.from_input(self._operator).apply(line)

@@ -7,11 +7,9 @@ import pulumi
 from pulumi_command import remote
 
 from .machine import Machine, connection
+from .node.shared.limits import killed_after
+from .node.shared.paths import WRAPPER
 from .remote_command import command_line
-
-_ETCD_NODE = "/usr/local/sbin/etcd-node"
-# Above etcd-node's own deadline.
-_SECONDS = 240
 
 
 def gates(
@@ -63,7 +61,7 @@ def _ask(name: str, witness: Machine) -> str:
         f"machine of {name} was not touched. Set its generation back and run pulumi up first."
     )
     script = (
-        f"if [ -x {_ETCD_NODE} ]; then exec {_ETCD_NODE} --answer drain {shlex.quote(name)}; fi; "
+        f"if [ -x {WRAPPER} ]; then exec {WRAPPER} --answer drain {shlex.quote(name)}; fi; "
         f"echo {shlex.quote(missing)} >&2; exit 1"
     )
-    return command_line(witness["ssh"], witness["name"], _SECONDS, "sh", "-c", script)
+    return command_line(witness["ssh"], witness["name"], killed_after("drain"), "sh", "-c", script)

@@ -3,7 +3,7 @@
 Its parts in reading order; the index of each is its own docstring. A folder imports from those below it and never
 from one above it (docs/decisions/layout.md).
 
-    cli.py     the command line: which verb runs, and for how long at most
+    cli.py     the command line: which verb runs
     install.py the first installation of this program on the machine's disk
     verbs/     what an operator or `pulumi up` asks for
     steps/     what `converge` does to this member, one step at a time

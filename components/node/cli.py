@@ -13,6 +13,7 @@ from pathlib import Path
 
 from .shared import lock, paths, say, spec
 from .shared.errors import NodeError
+from .shared.limits import DEADLINES
 
 _USAGE = """\
 etcd-node manages this machine's member of an etcd cluster for external-etcd.
@@ -33,17 +34,6 @@ For systemd:
   etcd-node narrow            close the ports of etcd to members that have left the cluster
   etcd-node watch-firewall    reload etcd's firewall rules when they were flushed
 """
-
-# Seconds that each verb may take once it has the machine's lock.
-DEADLINES = {
-    "prepare": 300.0,
-    "bootstrap": 60.0,
-    "converge": 180.0,
-    "health": 60.0,
-    "retire": 90.0,
-    "drain": 90.0,
-    "status": 30.0,
-}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -2,11 +2,13 @@
 
 import functools
 import json
+import re
 import shlex
 
 import pytest
 
 from components import ChangeRefusedError, EtcdCluster
+from components.node.shared.limits import DEADLINES, LOCK_SECONDS
 from components.plan import PlanError
 from components.remote_command import AnswerError
 from tests.support import recording
@@ -282,6 +284,16 @@ def test_only_other_users_than_root_use_sudo_without_password() -> None:
     assert cluster(preview=False).named("dev-a-converge").inputs["create"].startswith("sudo -n ")
     root = cluster(preview=False, members=machines(ssh=ssh))
     assert "sudo" not in root.named("dev-a-converge").inputs["create"]
+
+
+def test_a_command_outlives_the_time_limit_of_its_verb() -> None:
+    """A killed command could not say what it was doing."""
+    recorder = cluster(preview=False)
+    for verb in ("prepare", "bootstrap", "converge", "health", "retire"):
+        name = {"health": "dev-health", "retire": "dev-a-prepare"}.get(verb, f"dev-a-{verb}")
+        line = recorder.named(name).inputs["delete" if verb == "retire" else "create"]
+        limit = int(re.search(r"timeout --kill-after=10 (\d+) ", line)[1])  # type: ignore[index]
+        assert limit > LOCK_SECONDS + DEADLINES[verb], verb
 
 
 def _leaf(recorder: Recorder) -> Registration:

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.node import cli
 from components.node.cluster import claim
 from components.node.cluster.claim import KEY, LEASE_SECONDS, Claim
 from components.node.protocol import etcd
+from components.node.shared import limits
 from components.node.shared.errors import NodeError
 from components.node.shared.spec import Operator
 
@@ -34,7 +34,7 @@ def hold(operator: Operator | None) -> None:
 
 
 def test_a_lease_outlasts_every_verb_that_changes_a_cluster() -> None:
-    assert cli.DEADLINES["converge"] < LEASE_SECONDS
+    assert limits.DEADLINES["converge"] < LEASE_SECONDS
 
 
 def test_a_second_operator_is_refused_and_told_the_holder(store: Store) -> None:
@@ -141,4 +141,4 @@ def test_two_operators_never_hold_the_claim_at_once(
             attempt(operator)
         for at, operator in let_through:
             for later, other in let_through:
-                assert other == operator or not at <= later < at + cli.DEADLINES["converge"]
+                assert other == operator or not at <= later < at + limits.DEADLINES["converge"]

@@ -1,10 +1,11 @@
 """What every folder uses.
 
 errors.py  the one error that people see
-say.py     progress, and time limits
+say.py     progress, and the clock that bounds a verb
 run.py     other programs, with a time limit
 files.py   atomic writes, owners and modes
 paths.py   where things are on a machine
 lock.py    one verb at a time
+limits.py  how long a verb may take, and who ends it
 spec.py    the desired configuration, as it arrives
 """

@@ -11,13 +11,12 @@ from collections.abc import Iterator
 
 from . import paths
 from .errors import NodeError
+from .limits import LOCK_SECONDS
 from .say import say, until
-
-WAIT_SECONDS = 120.0
 
 
 @contextlib.contextmanager
-def held(verb: str, wait: float = WAIT_SECONDS) -> Iterator[None]:
+def held(verb: str, wait: float = LOCK_SECONDS) -> Iterator[None]:
     """Holds the machine's lock for the block. The kernel frees it when its process ends, however that ends.
 
     Args:

@@ -1,0 +1,27 @@
+"""How long a verb may take: on the machine, and before the operator's side ends its command."""
+
+from __future__ import annotations
+
+LOCK_SECONDS = 120.0
+"""How long a verb waits for another one on its machine."""
+
+DEADLINES = {
+    "prepare": 300.0,
+    "bootstrap": 60.0,
+    "converge": 180.0,
+    "health": 60.0,
+    "retire": 90.0,
+    "drain": 90.0,
+    "status": 30.0,
+}
+"""Seconds that each verb may take once it has the machine's lock. It then reports what it was doing."""
+
+# Steps whose duration depends on the size of the data extend the deadline: a snapshot of up to 8 GiB, a learner.
+_MORE_SECONDS = {"converge": 3300.0}
+# For Python's start, and for the report.
+_REPORT_SECONDS = 30.0
+
+
+def killed_after(verb: str) -> int:
+    """Seconds after which the verb's command is killed. The last resort: pulumi-command has no timeout."""
+    return int(LOCK_SECONDS + DEADLINES[verb] + _MORE_SECONDS.get(verb, 0.0) + _REPORT_SECONDS)
