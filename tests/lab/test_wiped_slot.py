@@ -87,7 +87,7 @@ def _come_back(
     if flags is not None:
         stack.config["flags"] = flags
     if wiped == found[:1] and not new_host_key:
-        assert_as_in_the_manual(stack, "A machine that was lost, or whose disk was")
+        assert_as_in_the_manual(stack, "A lost machine or disk")
     with probing(stack, found, scratch, title) as probe:
         probe.mark("pulumi up")
         run = stack.up()

@@ -151,7 +151,7 @@ def _ended() -> StartError:
             "is stopped, and the data are untouched",
             "A member that has lost confirmed entries must not vote. Give its machine another `identity` in the "
             "configuration, and run again: its data are moved aside, and it joins with a copy of the others' data "
-            '(docs/operations.md, "A machine that was lost, or whose disk was").',
+            '(docs/operations.md, "A lost machine or disk").',
         )
     return StartError(
         f"etcd ended instead of starting; its last messages:\n{said}\n",
