@@ -8,9 +8,9 @@ from . import labels
 from .core import Cloud, Request, Row, now, shown
 from .errors import ApiError, invalid
 
-_PROTOCOLS = ("tcp", "udp", "icmp", "esp", "gre")
+_PROTOCOLS = ("tcp", "udp", "icmp")
 _PORTS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?|any")
-_MOST_RULES, _MOST_IPS, MOST_PER_SERVER, _LONGEST_NAME = 50, 100, 5, 128
+_MOST_RULES, _MOST_IPS, _LONGEST_NAME = 50, 100, 128
 
 
 def view(_: Cloud, row: Row) -> Row:
@@ -58,7 +58,7 @@ def set_rules(cloud: Cloud, request: Request) -> Row:
     return {"actions": [_set(cloud, row), *_applied(cloud, row, row["_servers"])]}
 
 
-def apply(cloud: Cloud, request: Request) -> Row:
+def apply_to_resources(cloud: Cloud, request: Request) -> Row:
     """POST /firewalls/{id}/actions/apply_to_resources."""
     row = cloud.row("firewalls", request.number)
     servers = _apply(cloud, row, request.get("apply_to", list, required=True), missing_status=404)
@@ -66,7 +66,7 @@ def apply(cloud: Cloud, request: Request) -> Row:
     return {"actions": _applied(cloud, row, servers)}
 
 
-def remove(cloud: Cloud, request: Request) -> Row:
+def remove_from_resources(cloud: Cloud, request: Request) -> Row:
     """POST /firewalls/{id}/actions/remove_from_resources."""
     row = cloud.row("firewalls", request.number)
     servers = _servers(request.get("remove_from", list, required=True))
@@ -98,8 +98,6 @@ def _apply(cloud: Cloud, row: Row, entries: list[Any], *, missing_status: int) -
             raise ApiError("private_net_only_server", "the server has no public interface")
         if number in row["_servers"]:
             raise ApiError("firewall_already_applied", f"already applied to server {number}")
-        if len(of(cloud, server)) >= MOST_PER_SERVER:
-            raise ApiError("resource_limit_exceeded", f"a server has at most {MOST_PER_SERVER} firewalls")
     row["_servers"] += servers
     return servers
 
@@ -133,30 +131,29 @@ def _rule(number: int, entry: object) -> Row:
     if not isinstance(entry, dict):
         raise invalid(where, "must be an object")
     request = Request(0, {}, entry)
-    direction = request.get("direction", str, required=True)
-    if direction not in ("in", "out"):
-        raise invalid(f"{where}.direction", "must be in or out")
+    if request.get("direction", str, required=True) != "in":
+        raise invalid(f"{where}.direction", "must be in; rules for outgoing traffic are not emulated")
     protocol = request.get("protocol", str, required=True)
     if protocol not in _PROTOCOLS:
-        raise invalid(f"{where}.protocol", f"must be one of {', '.join(_PROTOCOLS)}")
+        raise invalid(f"{where}.protocol", f"must be one of {', '.join(_PROTOCOLS)}; no other is emulated")
     port = request.get("port", str)
     if (port is not None) != (protocol in ("tcp", "udp")):
         raise invalid(f"{where}.port", "is required for tcp and udp, and for these only")
     if port is not None and not _right_ports(port):
         raise invalid(f"{where}.port", f"'{port}' is not a port, a range of ports, or any")
-    ips = {key: request.get(key, list, default=[]) for key in ("source_ips", "destination_ips")}
-    mine, other = ("source_ips", "destination_ips") if direction == "in" else ("destination_ips", "source_ips")
-    if not ips[mine] or ips[other]:
-        raise invalid(f"{where}.{mine}", f"is required for direction {direction}, and {other} must be empty")
-    if len(ips[mine]) > _MOST_IPS:
-        raise invalid(f"{where}.{mine}", f"at most {_MOST_IPS} ranges are allowed")
-    for text in ips[mine]:
+    sources = request.get("source_ips", list, required=True)
+    if not sources or request.get("destination_ips", list):
+        raise invalid(f"{where}.source_ips", "is required for direction in, and destination_ips must be empty")
+    if len(sources) > _MOST_IPS:
+        raise invalid(f"{where}.source_ips", f"at most {_MOST_IPS} ranges are allowed")
+    for text in sources:
         if not _is_range(text):
-            raise invalid(f"{where}.{mine}", f"'{text}' is not a range in CIDR notation with empty host bits")
+            raise invalid(f"{where}.source_ips", f"'{text}' is not a range in CIDR notation with empty host bits")
     description = request.get("description", str)
     if len(description or "") > 255:
         raise invalid(f"{where}.description", "is longer than 255 characters")
-    return {"direction": direction, "protocol": protocol, "port": port, "description": description, **ips}
+    rule = {"direction": "in", "protocol": protocol, "port": port, "description": description}
+    return {**rule, "source_ips": sources, "destination_ips": []}
 
 
 def _is_range(text: object) -> bool:

@@ -47,8 +47,7 @@ class LabMachines(Machines):
         for server in cloud.rows("servers"):
             applied = firewalls.of(cloud, server)
             if applied:
-                sides = {side: tuple(_openings(applied, side)) for side in ("in", "out")}
-                ports.append(bridges.Port(self._cable(server["id"]), sides["in"], sides["out"]))
+                ports.append(bridges.Port(self._cable(server["id"]), tuple(_openings(applied))))
         bridges.filters(self.lab, ports)
 
     def card(self, cloud: Cloud, net: Row) -> Nic:
@@ -156,11 +155,11 @@ class LabMachines(Machines):
         self._volume(volume).destroy()
 
 
-def _openings(applied: list[Row], side: str) -> list[bridges.Opening]:
-    peers = "source_ips" if side == "in" else "destination_ips"
+def _openings(applied: list[Row]) -> list[bridges.Opening]:
+    rules = [rule for row in applied for rule in row["rules"]]
     return [
-        bridges.Opening(rule["protocol"], None if rule["port"] in (None, "any") else rule["port"], tuple(rule[peers]))
-        for row in applied
-        for rule in row["rules"]
-        if rule["direction"] == side
+        bridges.Opening(
+            rule["protocol"], None if rule["port"] in (None, "any") else rule["port"], tuple(rule["source_ips"])
+        )
+        for rule in rules
     ]

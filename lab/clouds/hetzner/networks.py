@@ -10,7 +10,6 @@ from .errors import ApiError, invalid
 Network = ipaddress.IPv4Network
 _PRIVATE = [Network("10.0.0.0/8"), Network("172.16.0.0/12"), Network("192.168.0.0/16")]
 _PUBLIC_GATEWAY = ipaddress.IPv4Address("172.31.1.1")
-_MOST_SUBNETS, _MOST_ROUTES, MOST_SERVERS = 50, 100, 100
 
 
 def gateway(network: Row) -> ipaddress.IPv4Address:
@@ -172,8 +171,6 @@ def _add_subnet(row: Row, request: Request) -> None:
     zone = request.get("network_zone", str, required=True)
     if not catalog.zone_exists(zone):
         raise invalid("network_zone", f"'{zone}' is unknown")
-    if len(row["subnets"]) >= _MOST_SUBNETS:
-        raise ApiError("resource_limit_exceeded", f"a network has at most {_MOST_SUBNETS} subnets")
     whole = Network(row["ip_range"])
     ip_range = parse_range("ip_range", request.get("ip_range", str, required=True), longest=30)
     if not ip_range.subnet_of(whole):
@@ -205,6 +202,4 @@ def _add_route(row: Row, request: Request) -> None:
                 raise invalid("destination", f"{destination} overlaps with the subnet {other}")
     if any(Network(route["destination"]) == destination for route in row["routes"]):
         raise invalid("destination", f"there is a route to {destination} already")
-    if len(row["routes"]) >= _MOST_ROUTES:
-        raise ApiError("resource_limit_exceeded", f"a network has at most {_MOST_ROUTES} routes")
     row["routes"].append({"destination": str(destination), "gateway": str(address)})

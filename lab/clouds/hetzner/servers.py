@@ -100,8 +100,6 @@ def _checked(cloud: Cloud, request: Request) -> tuple[Row, list[Row], list[Row]]
         raise invalid("public_net", "a server without a network interface cannot be started")
     if walls and not has_public:
         raise ApiError("private_net_only_server", "the server has no public interface for the firewall")
-    if len(walls) > firewalls.MOST_PER_SERVER:
-        raise ApiError("resource_limit_exceeded", f"a server has at most {firewalls.MOST_PER_SERVER} firewalls")
     cloud.free_name("servers", name)
     if group_id is not None:
         simple.room_in_group(cloud, cloud.row("placement_groups", group_id))
@@ -182,8 +180,8 @@ def _off(cloud: Cloud, row: Row) -> None:
     row["status"] = "off"
 
 
-power_on = _power("start_server", _on)
-power_off = _power("stop_server", _off)
+poweron = _power("start_server", _on)
+poweroff = _power("stop_server", _off)
 shutdown = _power("shutdown_server", lambda cloud, row: cloud.machines.press(row))
 reboot = _power("reboot_server", lambda cloud, row: cloud.machines.reboot(row))
 
@@ -247,8 +245,6 @@ def _attachable(cloud: Cloud, row: Row, network: Row) -> None:
         raise ApiError("server_already_attached", "the server is already attached to the network")
     if len(row["private_net"]) >= len(_CARDS):
         raise ApiError("resource_limit_exceeded", f"a server has at most {len(_CARDS)} networks")
-    if len([one for one in cloud.rows("servers") if networks.attachment(one, network["id"])]) >= networks.MOST_SERVERS:
-        raise ApiError("resource_limit_exceeded", f"a network has at most {networks.MOST_SERVERS} servers")
     mine = networks.Network(network["ip_range"])
     for net in row["private_net"]:
         other = networks.Network(cloud.row("networks", net["network"])["ip_range"])

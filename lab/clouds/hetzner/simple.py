@@ -9,7 +9,6 @@ from .core import Cloud, Request, Row, now
 from .errors import ApiError, invalid, not_unique
 
 MOST_IN_GROUP = 10
-_MOST_GROUPS = 50
 _KEY_TYPES = {
     "ssh-ed25519",
     "ssh-rsa",
@@ -72,8 +71,6 @@ def create_group(cloud: Cloud, request: Request) -> Row:
         raise invalid("type", f"'{kind}' is unknown")
     chosen = labels.check(request.get("labels", dict, default={}))
     cloud.free_name("placement_groups", name)
-    if len(cloud.rows("placement_groups")) >= _MOST_GROUPS:
-        raise ApiError("resource_limit_exceeded", f"a project has at most {_MOST_GROUPS} placement groups")
     row = cloud.add("placement_groups", {"name": name, "type": kind, "labels": chosen, "created": now()})
     return {"placement_group": group_view(cloud, row), "action": None}
 

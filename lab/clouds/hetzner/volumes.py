@@ -9,7 +9,6 @@ from .errors import ApiError, invalid
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
 _SMALLEST, _LARGEST = 10, 10240
-_MOST_PER_SERVER = 16
 
 
 def create(cloud: Cloud, request: Request) -> Row:
@@ -65,8 +64,6 @@ def attach(cloud: Cloud, request: Request) -> Row:
         places = (row["location"]["name"], server["location"]["name"])
         raise invalid("server", f"the volume is in {places[0]}, the server in {places[1]}")
     used = {one["_device"] for one in cloud.rows("volumes") if one["server"] == server["id"]}
-    if len(used) >= _MOST_PER_SERVER:
-        raise ApiError("resource_limit_exceeded", f"a server has at most {_MOST_PER_SERVER} volumes")
     letters = (f"sd{letter}" for letter in string.ascii_lowercase[1:])
     row |= {"_device": next(name for name in letters if name not in used), "server": server["id"]}
 

@@ -3,6 +3,7 @@
 import secrets
 import traceback
 from collections.abc import Callable, Iterable
+from types import ModuleType
 from typing import Any
 
 import flask
@@ -28,41 +29,21 @@ _VIEWS: dict[str, View] = {
 _OFFERS = {"locations": catalog.LOCATIONS, "server_types": catalog.SERVER_TYPES, "images": catalog.IMAGES}
 _FILTERS = {"name", "status", "type", "fingerprint", "architecture", "id", "ip"}
 _ID = "<int:number>"
-_CHANGES: dict[tuple[str, str], Handler] = {
-    ("POST", "networks"): networks.create,
-    ("PUT", f"networks/{_ID}"): networks.update,
-    ("DELETE", f"networks/{_ID}"): servers.delete_network,
-    ("POST", f"networks/{_ID}/actions/add_subnet"): networks.add_subnet,
-    ("POST", f"networks/{_ID}/actions/delete_subnet"): networks.delete_subnet,
-    ("POST", f"networks/{_ID}/actions/add_route"): networks.add_route,
-    ("POST", f"networks/{_ID}/actions/delete_route"): networks.delete_route,
-    ("POST", "ssh_keys"): simple.create_ssh_key,
-    ("PUT", f"ssh_keys/{_ID}"): simple.update_ssh_key,
-    ("DELETE", f"ssh_keys/{_ID}"): simple.delete_ssh_key,
-    ("POST", "placement_groups"): simple.create_group,
-    ("PUT", f"placement_groups/{_ID}"): simple.update_group,
-    ("DELETE", f"placement_groups/{_ID}"): simple.delete_group,
-    ("POST", "firewalls"): firewalls.create,
-    ("PUT", f"firewalls/{_ID}"): firewalls.update,
-    ("DELETE", f"firewalls/{_ID}"): firewalls.delete,
-    ("POST", f"firewalls/{_ID}/actions/set_rules"): firewalls.set_rules,
-    ("POST", f"firewalls/{_ID}/actions/apply_to_resources"): firewalls.apply,
-    ("POST", f"firewalls/{_ID}/actions/remove_from_resources"): firewalls.remove,
-    ("POST", "volumes"): volumes.create,
-    ("PUT", f"volumes/{_ID}"): volumes.update,
-    ("DELETE", f"volumes/{_ID}"): volumes.delete,
-    ("POST", f"volumes/{_ID}/actions/attach"): volumes.attach,
-    ("POST", f"volumes/{_ID}/actions/detach"): volumes.detach,
-    ("POST", f"volumes/{_ID}/actions/resize"): volumes.resize,
-    ("POST", "servers"): servers.create,
-    ("PUT", f"servers/{_ID}"): servers.update,
-    ("DELETE", f"servers/{_ID}"): servers.delete,
-    ("POST", f"servers/{_ID}/actions/poweron"): servers.power_on,
-    ("POST", f"servers/{_ID}/actions/poweroff"): servers.power_off,
-    ("POST", f"servers/{_ID}/actions/shutdown"): servers.shutdown,
-    ("POST", f"servers/{_ID}/actions/reboot"): servers.reboot,
-    ("POST", f"servers/{_ID}/actions/attach_to_network"): servers.attach_to_network,
-    ("POST", f"servers/{_ID}/actions/detach_from_network"): servers.detach_from_network,
+# Collection -> the handlers of POST, PUT and DELETE.
+_CHANGES: dict[str, tuple[Handler, Handler, Handler]] = {
+    "networks": (networks.create, networks.update, servers.delete_network),
+    "ssh_keys": (simple.create_ssh_key, simple.update_ssh_key, simple.delete_ssh_key),
+    "placement_groups": (simple.create_group, simple.update_group, simple.delete_group),
+    "firewalls": (firewalls.create, firewalls.update, firewalls.delete),
+    "volumes": (volumes.create, volumes.update, volumes.delete),
+    "servers": (servers.create, servers.update, servers.delete),
+}
+# Collection -> the module of its actions, and their names in the API: those of their handlers.
+_ACTIONS: dict[str, tuple[ModuleType, str]] = {
+    "networks": (networks, "add_subnet delete_subnet add_route delete_route"),
+    "firewalls": (firewalls, "set_rules apply_to_resources remove_from_resources"),
+    "volumes": (volumes, "attach detach resize"),
+    "servers": (servers, "poweron poweroff shutdown reboot attach_to_network detach_from_network"),
 }
 
 
@@ -99,8 +80,13 @@ def api(cloud: Cloud, token: str) -> flask.Flask:
     for kind in (*_VIEWS, *_OFFERS, "actions"):
         serve("GET", kind, _listing(kind))
         serve("GET", f"{kind}/{_ID}", _one(kind))
-    for (method, path), handler in _CHANGES.items():
-        serve(method, path, handler)
+    for kind, (create, update, delete) in _CHANGES.items():
+        serve("POST", kind, create)
+        serve("PUT", f"{kind}/{_ID}", update)
+        serve("DELETE", f"{kind}/{_ID}", delete)
+    for kind, (module, actions) in _ACTIONS.items():
+        for action in actions.split():
+            serve("POST", f"{kind}/{_ID}/actions/{action}", getattr(module, action))
     return app
 
 
