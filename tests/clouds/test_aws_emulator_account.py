@@ -25,10 +25,8 @@ class Scene:
 
     here: Site
     ec2: Any
-    card: str
     allocation: str
     free: str
-    vpc: str
     island: str
     island_card: str
     foreign: str
@@ -38,8 +36,7 @@ class Scene:
 
     def launch(self, **asked: Any) -> None:
         usual = {"ImageId": image(self.ec2), "InstanceType": SMALL, "MinCount": 1, "MaxCount": 1}
-        if "NetworkInterfaces" not in asked:
-            usual |= {"SubnetId": self.here.subnets[0], "SecurityGroupIds": [self.here.group]}
+        usual |= {"SubnetId": self.here.subnets[0], "SecurityGroupIds": [self.here.group]}
         self.ec2.run_instances(**{**usual, **asked})
 
     def rule(self, first: int, last: int, **source: Any) -> None:
@@ -76,10 +73,10 @@ def scene(ec2: Any) -> Scene:
     other = here.new_group("other")
     here.open(other, 2379, UserIdGroupPairs=[{"GroupId": here.group}])
     disk = ec2.create_volume(AvailabilityZone=ZONE, Size=20, VolumeType="gp3")["VolumeId"]
-    return Scene(here, ec2, card, allocation, free, vpc, island, island_card, foreign, gateway, other, disk)
+    return Scene(here, ec2, allocation, free, island, island_card, foreign, gateway, other, disk)
 
 
-BAD, DEPENDS, TAKEN = "InvalidParameterValue", "DependencyViolation", "Resource.AlreadyAssociated"
+BAD, DEPENDS = "InvalidParameterValue", "DependencyViolation"
 REFUSALS: dict[str, tuple[str, Callable[[Scene], Any]]] = {
     # launching
     "an unknown image": ("InvalidAMIID.NotFound", lambda s: s.launch(ImageId="ami-0123456789abcdef0")),
@@ -95,12 +92,6 @@ REFUSALS: dict[str, tuple[str, Callable[[Scene], Any]]] = {
         lambda s: s.launch(BlockDeviceMappings=[{"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 4}}]),
     ),
     "an unknown profile": (BAD, lambda s: s.launch(IamInstanceProfile={"Name": "nobody"})),
-    "groups beside an interface": (
-        "InvalidParameterCombination",
-        lambda s: s.launch(
-            NetworkInterfaces=[{"DeviceIndex": 0, "NetworkInterfaceId": s.card}], SecurityGroupIds=[s.here.group]
-        ),
-    ),
     "a group of another VPC": ("InvalidParameter", lambda s: s.launch(SecurityGroupIds=[s.foreign])),
     # interfaces
     "a foreign group": ("InvalidParameter", lambda s: s.here.card(groups=[s.foreign])),
@@ -125,28 +116,13 @@ REFUSALS: dict[str, tuple[str, Callable[[Scene], Any]]] = {
         DEPENDS,
         lambda s: s.ec2.delete_internet_gateway(InternetGatewayId=s.here.gateway),
     ),
-    "a second gateway": (
-        BAD,
-        lambda s: s.ec2.attach_internet_gateway(InternetGatewayId=s.gateway, VpcId=s.here.vpc),
-    ),
     "a gateway that is not attached": (BAD, lambda s: s.route("192.0.2.0/24", GatewayId=s.gateway)),
     "no such NAT gateway": (
         "InvalidNatGatewayID.NotFound",
         lambda s: s.route("192.0.2.0/24", NatGatewayId="nat-0123456789abcdef0"),
     ),
     "a second route": ("RouteAlreadyExists", lambda s: s.route("0.0.0.0/0", GatewayId=s.here.gateway)),
-    "a second table": (
-        TAKEN,
-        lambda s: s.ec2.associate_route_table(
-            RouteTableId=s.ec2.create_route_table(VpcId=s.here.vpc)["RouteTable"]["RouteTableId"],
-            SubnetId=s.here.subnets[0],
-        ),
-    ),
     # public addresses
-    "a second public address": (
-        TAKEN,
-        lambda s: s.ec2.associate_address(AllocationId=s.free, NetworkInterfaceId=s.card),
-    ),
     "an address in use": ("InvalidIPAddress.InUse", lambda s: s.ec2.release_address(AllocationId=s.allocation)),
     "an address without a gateway": (
         "Gateway.NotAttached",
@@ -155,10 +131,6 @@ REFUSALS: dict[str, tuple[str, Callable[[Scene], Any]]] = {
     "NAT without a gateway": (
         "Gateway.NotAttached",
         lambda s: s.ec2.create_nat_gateway(SubnetId=s.island, AllocationId=s.free),
-    ),
-    "NAT by an address in use": (
-        TAKEN,
-        lambda s: s.ec2.create_nat_gateway(SubnetId=s.here.subnets[0], AllocationId=s.allocation),
     ),
     # groups
     "a rule that is there": ("InvalidPermission.Duplicate", lambda s: s.rule(22, 22, IpRanges=ANYWHERE)),
@@ -174,14 +146,6 @@ REFUSALS: dict[str, tuple[str, Callable[[Scene], Any]]] = {
     "a group's name that is used": ("InvalidGroup.Duplicate", lambda s: s.group("other")),
     "a group's description": (BAD, lambda s: s.group("new", "it's mine")),
     "a group of an interface": (DEPENDS, lambda s: s.ec2.delete_security_group(GroupId=s.here.group)),
-    "the default group": (
-        "CannotDelete",
-        lambda s: s.ec2.delete_security_group(
-            GroupId=s.ec2.describe_security_groups(
-                Filters=[{"Name": "group-name", "Values": ["default"]}, {"Name": "vpc-id", "Values": [s.vpc]}]
-            )["SecurityGroups"][0]["GroupId"]
-        ),
-    ),
     # volumes
     "io2 without a speed": ("InvalidParameterDependency", lambda s: s.volume(VolumeType="io2")),
     "gp2 with a throughput": ("InvalidParameterDependency", lambda s: s.volume(VolumeType="gp2", Throughput=125)),

@@ -25,7 +25,6 @@ _RESERVED_FIRST = 4  # network, router, DNS, future; and the last one of a subne
 _DESCRIPTION = re.compile(r"[a-zA-Z0-9. _\-:/()#,@\[\]+=&;{}!$*]{0,255}")
 _VALID = "Valid are strings less than 256 characters from the following set: a-zA-Z0-9. _-:/()#,@[]+=&;{}!$*"
 _LARGEST_SUBNET, _SMALLEST_SUBNET = 16, 28
-_DEVICE = re.compile(r"/dev/(sd[a-z][1-9]?|sd[b-z][1-9][0-5]?|xvd[a-z]{1,2}|hd[a-z])|xvd[a-z]{1,2}")
 
 
 class _Given(SimpleNamespace):
@@ -82,9 +81,6 @@ def _before(name: str, check: Check) -> None:
 
 
 def _run_instances(region: Any, given: _Given) -> None:
-    if given.nics and given.security_group_ids:
-        text = "Network interfaces and an instance-level security groups may not be specified on the same request"
-        refuse("InvalidParameterCombination", text)
     if given.user_data is not None and len(base64.b64decode(str(given.user_data))) > _USER_DATA:
         refuse("InvalidParameterValue", f"User data is limited to {_USER_DATA} bytes")
     if given.key_name:
@@ -223,12 +219,6 @@ def _delete_vpc(region: Any, vpc_id: str) -> None:
         refuse("DependencyViolation", f"The vpc '{vpc_id}' has dependencies and cannot be deleted.")
 
 
-def _attach_internet_gateway(region: Any, internet_gateway_id: str, vpc_id: str) -> None:
-    others = [one for one in region.internet_gateways.values() if one.vpc and one.vpc.id == vpc_id]
-    if others and others[0].id != internet_gateway_id:
-        refuse("InvalidParameterValue", f"Network {vpc_id} already has an internet gateway attached")
-
-
 def _detach_internet_gateway(region: Any, vpc_id: str) -> None:
     if any(nic.public_ip for nic in region.enis.values() if nic.vpc_id == vpc_id):
         refuse(
@@ -244,8 +234,6 @@ def _create_nat_gateway(region: Any, subnet_id: str, allocation_id: str | None) 
     subnet = region.get_subnet(subnet_id)
     if not any(one.vpc and one.vpc.id == subnet.vpc_id for one in region.internet_gateways.values()):
         refuse("Gateway.NotAttached", f"Network {subnet.vpc_id} is not attached to any internet gateway")
-    if region.address_by_allocation([allocation_id])[0].association_id:
-        refuse("Resource.AlreadyAssociated", f"resource {allocation_id} is already associated")
 
 
 def _create_route(region: Any, route_table_id: str, gateway_id: str | None, nat_gateway_id: str | None) -> None:
@@ -263,15 +251,7 @@ def _create_route(region: Any, route_table_id: str, gateway_id: str | None, nat_
             refuse("InvalidNatGatewayID.NotFound", f"The natGateway ID '{nat_gateway_id}' does not exist")
 
 
-def _associate_route_table(region: Any, route_table_id: str, subnet_id: str | None) -> None:
-    for table in region.route_tables.values():
-        known = [one.get("SubnetId") for one in table.associations]
-        if subnet_id and subnet_id in known and table.id != route_table_id:
-            text = f"the specified association for route table {route_table_id} conflicts with an existing association"
-            refuse("Resource.AlreadyAssociated", text)
-
-
-def _associate_address(region: Any, instance: Any, eni: Any, reassociate: bool, allocation_id: str | None) -> None:
+def _associate_address(region: Any, instance: Any, eni: Any) -> None:
     card = eni or (instance.nics.get(0) if instance else None)
     if card is None:
         return
@@ -280,9 +260,6 @@ def _associate_address(region: Any, instance: Any, eni: Any, reassociate: bool, 
         refuse("IncorrectInstanceState", f"The pending instance '{card.instance.id}' {text}")
     if not any(one.vpc and one.vpc.id == card.vpc_id for one in region.internet_gateways.values()):
         refuse("Gateway.NotAttached", f"Network {card.vpc_id} is not attached to any internet gateway")
-    others = [one for one in region.addresses if one.eni is card and one.allocation_id != allocation_id]
-    if others and not reassociate:
-        refuse("Resource.AlreadyAssociated", f"resource {card.id} is already associated with {others[0].allocation_id}")
 
 
 def _release_address(region: Any, allocation_id: str | None) -> None:
@@ -298,8 +275,6 @@ def _delete_security_group(region: Any, group_id: str | None) -> None:
     group = region.get_security_group_from_id(group_id) if group_id else None
     if group is None:
         return
-    if group.name == "default" and group.vpc_id in region.vpcs and not _vpc_goes(region, group.vpc_id):
-        refuse("CannotDelete", f'the specified group: "{group_id}" name: "default" cannot be deleted by a user')
     users = [nic for nic in region.enis.values() if any(one.id == group_id for one in nic.group_set)]
     others = [one for groups in region.groups.values() for one in groups.values() if one.id != group_id]
     naming = [
@@ -315,11 +290,6 @@ def _delete_security_group(region: Any, group_id: str | None) -> None:
 def _describe(what: str, text: str | None) -> None:
     if not _DESCRIPTION.fullmatch(text or ""):
         refuse("InvalidParameterValue", f"Invalid {what} description. {_VALID}")
-
-
-def _vpc_goes(region: Any, vpc_id: str) -> bool:
-    """Whether moto is deleting a VPC: its main route table goes before its default group."""
-    return not any(table.vpc_id == vpc_id for table in region.route_tables.values())
 
 
 def _create_security_group(region: Any, description: str) -> None:  # noqa: ARG001
@@ -346,18 +316,13 @@ def _modify_volume(region: Any, volume_id: str, target_size: Any) -> None:
         refuse("InvalidParameterValue", text)
 
 
-def _attach_volume(region: Any, volume_id: str, instance_id: str, device_path: str) -> None:
+def _attach_volume(region: Any, volume_id: str, instance_id: str) -> None:
     volume, instance = region.get_volume(volume_id), region.get_instance(instance_id)
     if volume.attachment:
         refuse("VolumeInUse", f"{volume_id} is already attached to an instance")
     if volume.zone.name != instance.availability_zone:
         text = f"The volume '{volume_id}' is not in the same availability zone as instance '{instance_id}'"
         refuse("InvalidVolume.ZoneMismatch", text)
-    if not _DEVICE.fullmatch(device_path):
-        refuse("InvalidParameterValue", f"Value ({device_path}) for parameter device is invalid.")
-    if device_path in instance.block_device_mapping:
-        text = f"Invalid value '{device_path}' for unixDevice. Attachment point {device_path} is already in use"
-        refuse("InvalidParameterValue", text)
     if instance.block_device_mapping and instance.state not in ("running", "stopped", "stopping"):
         refuse("IncorrectState", f"Instance '{instance_id}' is not 'running'.")
 
@@ -382,11 +347,9 @@ _CHECKS: dict[str, Check] = {
     "delete_network_interface": _delete_network_interface,
     "delete_subnet": _delete_subnet,
     "delete_vpc": _delete_vpc,
-    "attach_internet_gateway": _attach_internet_gateway,
     "detach_internet_gateway": _detach_internet_gateway,
     "create_nat_gateway": _create_nat_gateway,
     "create_route": _create_route,
-    "associate_route_table": _associate_route_table,
     "associate_address": _associate_address,
     "release_address": _release_address,
     "create_security_group": _create_security_group,
