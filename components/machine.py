@@ -10,7 +10,7 @@ from pulumi_command import remote
 
 from . import ssh_agent
 
-_Way = TypeVar("_Way")
+_Host = TypeVar("_Host")
 
 
 class Login(TypedDict):
@@ -32,9 +32,9 @@ def login(private_key: pulumi.Input[str] | None, password: pulumi.Input[str] | N
     return found
 
 
-def with_login(way: _Way, key: Login) -> _Way:
+def with_login(way: _Host, key: Login) -> _Host:
     """A way to a machine (or arguments that contain one), with the key added."""
-    return cast(_Way, {**cast(dict[str, Any], way), **key})
+    return cast(_Host, {**cast(dict[str, Any], way), **key})
 
 
 class Bastion(Login):
@@ -115,27 +115,20 @@ def connection(ssh: Ssh, attempts: int = DIAL_ATTEMPTS) -> remote.ConnectionArgs
     Raises `AgentError` if the key is in an ssh agent and none answers.
     """
     bastion = ssh.get("bastion")
-    ways = [ssh] if bastion is None else [ssh, bastion]
-    ssh_agent.ready(needed=any("private_key" not in way for way in ways))
-    return remote.ConnectionArgs(
-        host=ssh["host"],
-        port=int(ssh.get("port", 22)),
-        user=ssh.get("user", "root"),
-        private_key=ssh.get("private_key"),
-        private_key_password=ssh.get("private_key_password"),
-        host_key=ssh["host_key"],
-        dial_error_limit=attempts,
-        per_dial_timeout=DIAL_TIMEOUT_SECONDS,
-        proxy=None
-        if bastion is None
-        else remote.ProxyConnectionArgs(
-            host=bastion["host"],
-            port=int(bastion.get("port", 22)),
-            user=bastion.get("user", "root"),
-            private_key=bastion.get("private_key"),
-            private_key_password=bastion.get("private_key_password"),
-            host_key=bastion["host_key"],
-            dial_error_limit=attempts,
-            per_dial_timeout=DIAL_TIMEOUT_SECONDS,
-        ),
-    )
+    hosts: list[Bastion] = [ssh] if bastion is None else [ssh, bastion]
+    ssh_agent.ready(needed=any("private_key" not in host for host in hosts))
+    proxy = None if bastion is None else remote.ProxyConnectionArgs(**_dialled(bastion, attempts))
+    return remote.ConnectionArgs(**_dialled(ssh, attempts), proxy=proxy)
+
+
+def _dialled(host: Bastion, attempts: int) -> dict[str, Any]:
+    return {
+        "host": host["host"],
+        "port": int(host.get("port", 22)),
+        "user": host.get("user", "root"),
+        "private_key": host.get("private_key"),
+        "private_key_password": host.get("private_key_password"),
+        "host_key": host["host_key"],
+        "dial_error_limit": attempts,
+        "per_dial_timeout": DIAL_TIMEOUT_SECONDS,
+    }

@@ -7,7 +7,7 @@ import pulumi
 import pulumi_tls as tls
 
 from .first_boot import FOR_ROOT, OperatorArgs, operator_ssh, template
-from .irreplaceable import irreplaceable, volume_refusal
+from .irreplaceable import attachment_refusal, irreplaceable, volume_refusal
 from .machine import Bastion, CloudMachine, Machine
 from .pinned_values import generation_name, pinned
 from .plan import cloud_init
@@ -73,12 +73,16 @@ class CloudMachines(pulumi.ComponentResource):
         args: CloudMachinesArgs,
         slots: Sequence[CloudSlot],
         opts: pulumi.ResourceOptions | None,
+        *,
+        server_input: str | None = None,
     ) -> None:
+        """`server_input`: the input of the cloud's volume attachment that names the server. Default: no volumes."""
         super().__init__(f"external-etcd:index:{type_}", name, None, opts)
         self.generations = {slot["name"]: _generation(slot) for slot in slots}
         self._name, self._common = name, args
         self._host_keys: dict[str, tls.PrivateKey] = {}
         self._volumes = irreplaceable(f"{name}-volumes-in-use", volume_refusal)
+        self._attachments = irreplaceable(f"{name}-attachments-in-use", attachment_refusal, unless=server_input)
         self._filled: list[CloudMachine] = []
         # Slot -> the server, and what cannot be replaced without it.
         self._carriers: dict[str, list[pulumi.CustomResource]] = {}
@@ -127,6 +131,21 @@ class CloudMachines(pulumi.ComponentResource):
             hooks=pulumi.ResourceHookBinding(before_create=[self._volumes]),
             protect=protect,
             ignore_changes=ignore_changes,
+        )
+
+    def _attachment_options(self, server: pulumi.CustomResource, *, retain: bool = False) -> pulumi.ResourceOptions:
+        """Options of the attachment of a slot's volume, which is never detached from a running machine.
+
+        Args:
+            server: the machine's resource; its deletion detaches the volume after the shutdown.
+            retain: Pulumi does not detach it either when it replaces the machine.
+        """
+        return pulumi.ResourceOptions(
+            parent=self,
+            delete_before_replace=False,
+            deleted_with=server,
+            retain_on_delete=retain or None,
+            hooks=pulumi.ResourceHookBinding(before_create=[self._attachments]),
         )
 
     def _fill(

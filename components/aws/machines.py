@@ -7,7 +7,6 @@ import pulumi
 import pulumi_aws as aws
 
 from ..first_boot import user_data
-from ..irreplaceable import attachment_refusal, irreplaceable
 from ..plan import aws_types
 from ..plan.aws import DEFAULT_ROOT_SIZE
 from ..plan.errors import Problem, refuse
@@ -83,11 +82,10 @@ class AwsMachines(CloudMachines):
     def __init__(
         self, name: str, network: AwsNetwork, args: AwsMachinesArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        super().__init__("AwsMachines", name, args, args["slots"], opts)
+        super().__init__("AwsMachines", name, args, args["slots"], opts, server_input="instanceId")
         self._check(_check(args, network), public=args.get("public_ipv4", True))
         self._args, self._network = args, network
         self._images = Images(self)
-        self._attachments = irreplaceable(f"{name}-attachments-in-use", attachment_refusal, unless="instanceId")
         for slot in args["slots"]:
             self._server(slot)
         self._close(network.ground)
@@ -181,14 +179,8 @@ class AwsMachines(CloudMachines):
             device_name=_DEVICE_NAME,
             volume_id=volume.id,
             instance_id=server.id,
-            # Never detached from a running machine. When the machine is deleted, it is detached after the shutdown.
             stop_instance_before_detaching=True,
-            opts=pulumi.ResourceOptions(
-                parent=self,
-                delete_before_replace=False,
-                deleted_with=server,
-                hooks=pulumi.ResourceHookBinding(before_create=[self._attachments]),
-            ),
+            opts=self._attachment_options(server),
         )
         path = pulumi.Output.all(volume.id, attachment.id).apply(lambda both: _DEVICE + both[0].replace("-", ""))
         return attachment, path

@@ -6,7 +6,6 @@ import pulumi
 import pulumi_hcloud as hcloud
 
 from ..first_boot import FOR_ROOT, user_data
-from ..irreplaceable import attachment_refusal, irreplaceable
 from ..plan import cloud_init
 from ..plan.errors import Problem
 from ..plan.hetzner import DEFAULT_IMAGE, SPREAD_LIMIT, hetzner_machine
@@ -72,13 +71,12 @@ class HetznerMachines(CloudMachines):
         args: HetznerMachinesArgs,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__("HetznerMachines", name, args, args["slots"], opts)
+        super().__init__("HetznerMachines", name, args, args["slots"], opts, server_input="serverId")
         self._args, self._network = args, network
         self._ipv4, self._ipv6 = bool(args.get("public_ipv4", True)), bool(args.get("public_ipv6", False))
         self._check(_check(args), public=self._ipv4 or self._ipv6)
         self._cluster = args["cluster_name"]
         self._labels = {**args.get("labels", {}), "etcd": "true", "cluster": self._cluster}
-        self._attachments = irreplaceable(f"{name}-attachments-in-use", attachment_refusal, unless="serverId")
         self._group = hcloud.PlacementGroup(
             name,
             name=self._cluster,
@@ -172,15 +170,8 @@ class HetznerMachines(CloudMachines):
             volume_id=volume.id.apply(int),
             server_id=server.id.apply(int),
             automount=False,
-            # Never detached from a running machine: it is detached when the machine is deleted, after the shutdown.
             # Pulumi would delete the attachment before the machine in any case.
-            opts=pulumi.ResourceOptions(
-                parent=self,
-                delete_before_replace=False,
-                deleted_with=server,
-                retain_on_delete=True,
-                hooks=pulumi.ResourceHookBinding(before_create=[self._attachments]),
-            ),
+            opts=self._attachment_options(server, retain=True),
         )
         return pulumi.Output.all(volume.linux_device, attachment.id).apply(lambda both: str(both[0]))
 
