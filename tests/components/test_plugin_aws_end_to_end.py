@@ -10,7 +10,7 @@ import pytest
 
 from lab.engine import environment
 from tests.support.aws_client import ENVIRON, REGION, client, moto
-from tests.support.stacks import REPO, Stack
+from tests.support.stacks import Stack, program_stack
 
 PROGRAM = """
 import os
@@ -60,24 +60,8 @@ def endpoint() -> Iterator[str]:
 
 @pytest.fixture
 def stack(endpoint: str, tmp_path: Path) -> Stack:
-    program, project = tmp_path / "program.py", tmp_path / "project.yaml"
-    program.write_text(PROGRAM)
-    project.write_text("name: aws\nruntime: python\n")
     environ = {**environment(tmp_path), **ENVIRON, "AWS_ENDPOINT_URL": endpoint}
-    config = {"aws:region": REGION}
-    return Stack(
-        tmp_path / "dev",
-        environ,
-        config,
-        {"__main__.py": program, "Pulumi.yaml": project, "components": REPO / "components"},
-        "aws",
-    )
-
-
-def up(stack: Stack, *arguments: str, **environ: str) -> dict[str, Any]:
-    stack.environ.update(environ)
-    stack.up(*arguments)
-    return stack.outputs()
+    return program_stack("aws", PROGRAM, tmp_path, environ, {"aws:region": REGION})
 
 
 def instances(ec2: Any) -> dict[str, dict[str, Any]]:
@@ -90,7 +74,7 @@ def test_a_program_with_three_machines_from_creation_to_destroy(stack: Stack, en
     stack.preview()
     assert instances(ec2) == {}
 
-    first = up(stack)
+    first = stack.update()
     assert first["addresses"] == ["10.7.0.11", "10.7.1.11", "10.7.2.11"]
     assert set(instances(ec2)) == set(first["ids"])
     stack.pulumi("refresh", "--yes", "--skip-preview", "--expect-no-changes")
@@ -100,13 +84,13 @@ def test_a_program_with_three_machines_from_creation_to_destroy(stack: Stack, en
     stack.up("--expect-no-changes")
 
     ec2.terminate_instances(InstanceIds=first["ids"][:1])
-    second = up(stack, "--refresh", CLUSTER="prod", SIZE="20")
+    second = stack.update("--refresh", CLUSTER="prod", SIZE="20")
     assert (second["addresses"], second["ids"][1:]) == (first["addresses"], first["ids"][1:]), (
         "tags and sizes change in place"
     )
     assert second["ids"][0] != first["ids"][0]
 
-    replaced = up(stack, DATA="second")
+    replaced = stack.update(DATA="second")
     assert not set(replaced["ids"]) & {*first["ids"], *second["ids"]}
     assert replaced["addresses"] == first["addresses"]
     volumes = [row for row in ec2.describe_volumes()["Volumes"] if row["Size"] == 20]

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from lab.engine import environment
 from tests.support.hetzner_account import TOKEN, HetznerAccount, account, served
-from tests.support.stacks import REPO, Stack
+from tests.support.stacks import REPO, Stack, program_stack
 
 __all__ = ["account", "served"]
 
@@ -53,25 +52,10 @@ pulumi.export("addresses", [server.networks[0].ip for server in servers])
 
 @pytest.fixture
 def stack(account: HetznerAccount, tmp_path: Path) -> Stack:
-    program, project = tmp_path / "program.py", tmp_path / "project.yaml"
-    program.write_text(PROGRAM)
-    project.write_text("name: hetzner\nruntime: python\n")
     environ = environment(tmp_path)
     environ["PATH"] = f"{REPO / 'lab/plugins/bin'}{os.pathsep}{environ['PATH']}"
     config = {"hcloud:endpoint": account.endpoint, "hcloud:token": TOKEN, "hcloud:pollInterval": "5ms"}
-    return Stack(
-        tmp_path / "dev",
-        environ,
-        config,
-        {"__main__.py": program, "Pulumi.yaml": project, "components": REPO / "components"},
-        "hetzner",
-    )
-
-
-def up(stack: Stack, *arguments: str, **environ: str) -> dict[str, Any]:
-    stack.environ.update(environ)
-    stack.up(*arguments)
-    return stack.outputs()
+    return program_stack("hetzner", PROGRAM, tmp_path, environ, config)
 
 
 def test_a_program_with_three_servers_from_creation_to_destroy(account: HetznerAccount, stack: Stack) -> None:
@@ -82,7 +66,7 @@ def test_a_program_with_three_servers_from_creation_to_destroy(account: HetznerA
     assert "no (ip_not_available; POST servers/" in stack.up(check=False).text
     account.refusals.clear()  # those that were not needed
     made = {row["id"] for row in account.cloud.rows("servers")}
-    first = up(stack)
+    first = stack.update()
     assert made
     assert made <= set(map(int, first["ids"])), "the next run completes a server that did not become ready"
     assert first["addresses"] == ["10.0.1.11", "10.0.1.12", "10.0.1.13"]
@@ -93,10 +77,10 @@ def test_a_program_with_three_servers_from_creation_to_destroy(account: HetznerA
 
     asked = len(account.requests)
     stack.pulumi("refresh", "--yes", "--skip-preview", "--expect-no-changes")
-    up(stack, "--expect-no-changes")
+    stack.update("--expect-no-changes")
     assert len(account.requests) == asked
 
-    assert up(stack, CLUSTER="prod", SIZE="20") == first, "labels and sizes change in place"
+    assert stack.update(CLUSTER="prod", SIZE="20") == first, "labels and sizes change in place"
     assert [row["labels"]["cluster"] for row in account.cloud.rows("servers")] == ["prod"] * 3
     assert account.one("volumes")["size"] == 20
 
@@ -104,13 +88,13 @@ def test_a_program_with_three_servers_from_creation_to_destroy(account: HetznerA
         refused = run("--replace", "**VolumeAttachment::*", check=False)
         assert refused.code != 0
         assert "The attachment data must not be replaced" in refused.text
-    up(stack, "--expect-no-changes", CLUSTER="prod", SIZE="20")
+    stack.update("--expect-no-changes", CLUSTER="prod", SIZE="20")
 
     account.lose(account.cloud.row("servers", int(first["ids"][0])))
-    second = up(stack, "--refresh")
+    second = stack.update("--refresh")
     assert (second["addresses"], second["ids"][1:]) == (first["addresses"], first["ids"][1:])
 
-    replaced = up(stack, IMAGE="ubuntu-24.04")
+    replaced = stack.update(IMAGE="ubuntu-24.04")
     assert not set(replaced["ids"]) & {*first["ids"], *second["ids"]}
     assert replaced["addresses"] == first["addresses"]
     assert account.one("volumes")["server"] == int(replaced["ids"][0])
@@ -130,4 +114,4 @@ def test_a_server_of_a_killed_run_is_created_again_once_deleted(account: Hetzner
     stack.pulumi("cancel", "--yes")
     assert "uniqueness_error" in stack.up(check=False).text
     account.lose(*account.cloud.rows("servers"))
-    assert len(up(stack)["ids"]) == 3
+    assert len(stack.update()["ids"]) == 3

@@ -168,6 +168,12 @@ class Stack:
         self.write_config()
         return self._stdout("preview", "--json")
 
+    def update(self, *arguments: str, **environ: str) -> dict[str, Any]:
+        """The outputs after an update, with these environment variables from now on."""
+        self.environ.update(environ)
+        self.up(*arguments)
+        return self.outputs()
+
     def destroy(self, *, check: bool = True) -> Run:
         """`pulumi destroy`."""
         return self.pulumi("destroy", "--yes", "--skip-preview", check=check)
@@ -350,6 +356,17 @@ class Stacks:
         self._count += 1
         # The name occurs nowhere else in a state.
         return Stack(self._directory / f"test{self._count}", self._environ, config, files, project, like=like)
+
+
+def program_stack(
+    project: str, program: str, directory: Path, environ: Mapping[str, str], config: Mapping[str, Any]
+) -> Stack:
+    """A stack of a program given as text, which can import the components."""
+    files = {"__main__.py": directory / "program.py", "Pulumi.yaml": directory / "project.yaml"}
+    files["__main__.py"].write_text(program)
+    files["Pulumi.yaml"].write_text(f"name: {project}\nruntime: python\n")
+    files["components"] = REPO / "components"
+    return Stack(directory / "dev", environ, config, files, project)
 
 
 def machine_config(machine: Machine, **ssh: Any) -> dict[str, Any]:
