@@ -109,7 +109,7 @@ DIAL_ATTEMPTS = 10
 DIAL_TIMEOUT_SECONDS = 5
 
 
-def connection(ssh: Ssh, attempts: int = DIAL_ATTEMPTS) -> remote.ConnectionArgs:
+def connection(ssh: Ssh) -> remote.ConnectionArgs:
     """The pulumi-command connection to a machine. Host keys are always pinned.
 
     Raises `AgentError` if the key is in an ssh agent and none answers.
@@ -117,11 +117,11 @@ def connection(ssh: Ssh, attempts: int = DIAL_ATTEMPTS) -> remote.ConnectionArgs
     bastion = ssh.get("bastion")
     hosts: list[Bastion] = [ssh] if bastion is None else [ssh, bastion]
     ssh_agent.ready(needed=any("private_key" not in host for host in hosts))
-    proxy = None if bastion is None else remote.ProxyConnectionArgs(**_dialled(bastion, attempts))
-    return remote.ConnectionArgs(**_dialled(ssh, attempts), proxy=proxy)
+    proxy = None if bastion is None else remote.ProxyConnectionArgs(**_dialled(bastion))
+    return remote.ConnectionArgs(**_dialled(ssh), proxy=proxy)
 
 
-def _dialled(host: Bastion, attempts: int) -> dict[str, Any]:
+def _dialled(host: Bastion) -> dict[str, Any]:
     return {
         "host": host["host"],
         "port": int(host.get("port", 22)),
@@ -129,6 +129,6 @@ def _dialled(host: Bastion, attempts: int) -> dict[str, Any]:
         "private_key": host.get("private_key"),
         "private_key_password": host.get("private_key_password"),
         "host_key": host["host_key"],
-        "dial_error_limit": attempts,
+        "dial_error_limit": DIAL_ATTEMPTS,
         "per_dial_timeout": DIAL_TIMEOUT_SECONDS,
     }

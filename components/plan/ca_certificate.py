@@ -75,12 +75,11 @@ def check_authority(
     return _check_dates(authorities[0], validity_hours, time.time() if now is None else now, at) + problems
 
 
-def check_different(certificates: Mapping[str, str], key: str = "authorities") -> list[Problem]:
+def check_different(certificates: Mapping[str, str]) -> list[Problem]:
     """Why these certificates cannot be trusted together; empty when they can.
 
     Args:
         certificates: the key of each, like `authorities[1].certificate` -> PEM; sound ones.
-        key: the key of the list, for the problem.
     """
     problems = []
     seen: dict[bytes, str] = {}
@@ -91,7 +90,7 @@ def check_different(certificates: Mapping[str, str], key: str = "authorities") -
         first = seen.setdefault(der, at)
         if first != at:
             rule = f"Every CA must have its own certificate; this is the one of {first}"
-            problems.append(Problem(at, "the same certificate", rule, f"Remove one of the two from {key}"))
+            problems.append(Problem(at, "the same certificate", rule, "Remove one of the two from authorities"))
             continue
         subject = _subject(_authorities(der)[0]) if blocks else pem
         first, told_apart = subjects.setdefault(subject, (at, _KEY_ID in der))

@@ -161,10 +161,6 @@ class Resource(ABC):
         """Its current state, and the inputs that lead to it; None: it does not exist. No inputs: an import."""
         return self.read(state), inputs
 
-    def delete_first(self, new: Mapping[str, Any]) -> bool:  # noqa: ARG002
-        """Whether a replacement must delete the old one first."""
-        return False
-
 
 def _own(inputs: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in inputs.items() if name != "version" and not name.startswith("__")}
@@ -204,11 +200,6 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):
         """Negotiate features with the engine."""
         self._engine.address = self._engine.address or request.engine_address
         return provider_pb2.ProviderHandshakeResponse(accept_secrets=True, accept_resources=True, accept_outputs=True)
-
-    def Attach(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
-        """Receive the engine's address (for a plugin that was started by hand)."""
-        self._engine.address = request.address
-        return empty_pb2.Empty()
 
     def Configure(self, request: Any, context: Any) -> Any:  # noqa: N802
         """Apply the provider's settings."""
@@ -294,7 +285,6 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):
             changes=kinds.DIFF_SOME if changes else kinds.DIFF_NONE,
             diffs=sorted({root(path) for path in changes}),
             replaces=sorted(path for path, change in changes.items() if change & 1),
-            deleteBeforeReplace=any(change & 1 for change in changes.values()) and resource.delete_first(new),
             hasDetailedDiff=True,
             detailedDiff={
                 path: provider_pb2.PropertyDiff(kind=int(change), inputDiff=root(path) in resource.fields)  # type: ignore[arg-type]

@@ -183,7 +183,6 @@ def probing_from(
     directory: Path,
     *,
     planned: bool,
-    endpoints: Mapping[str, str] | Sequence[str] = (),
 ) -> Iterator[list[Report]]:
     """Probe the stack's cluster from a machine of the cloud during the block; fails if the probe is not clean.
 
@@ -194,7 +193,6 @@ def probing_from(
         stack: is up; its output has the client certificate.
         directory: for files.
         planned: without unannounced faults; limits the longest gap too.
-        endpoints: client URLs. Default: the stack's output.
     """
     directory.mkdir(exist_ok=True)
     outputs = stack.outputs()
@@ -202,7 +200,7 @@ def probing_from(
     # If the tests run in the background, they and their children ignore the signal that ends the probe.
     command = ["env", "--default-signal=INT", "nsenter", f"--net=/proc/{machine.guest.init}/ns/net"]
     command += [sys.executable, "-m", "lab", "probe", "--json"]
-    command += [f"--endpoints={','.join(endpoints or outputs['endpoints'])}", f"--svg={directory}/probe.svg"]
+    command += [f"--endpoints={','.join(outputs['endpoints'])}", f"--svg={directory}/probe.svg"]
     command += [f"--patience={PACE.request}"]
     command += [f"--ca={directory}/ca.crt", f"--cert={directory}/client.crt", f"--key={directory}/client.key"]
     reports: list[Report] = []

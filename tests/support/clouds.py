@@ -38,9 +38,9 @@ def cloud() -> Iterator[HetznerCloud]:
             cloud.stop()
 
 
-def new_client(cloud: HetznerCloud, token: str | None = None) -> Client:
+def new_client(cloud: HetznerCloud) -> Client:
     """The official client, polling actions more often than by default."""
-    return Client(token or cloud.token, cloud.endpoint, poll_interval=0.05, poll_max_retries=1200, timeout=30)
+    return Client(cloud.token, cloud.endpoint, poll_interval=0.05, poll_max_retries=1200, timeout=30)
 
 
 def make_empty(client: Client) -> None:

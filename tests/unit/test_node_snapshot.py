@@ -49,12 +49,12 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Etcd:
     return fake
 
 
-def _keep(tmp_path: Path, wanted: str = "3.7.3", running: str = "3.6.16", revision: int = 1000) -> list[str]:
+def _keep(tmp_path: Path) -> list[str]:
     now = a_spec(
-        data_directory=str(tmp_path / "etcd"), release={"version": wanted, "mirror": "http://x.example", "sha256": {}}
+        data_directory=str(tmp_path / "etcd"), release={"version": "3.7.3", "mirror": "http://x.example", "sha256": {}}
     )
     status = a_status(1)
-    snapshot.keep(now, running, now.address, type(status)(**{**vars(status), "revision": revision}))
+    snapshot.keep(now, "3.6.16", now.address, type(status)(**{**vars(status), "revision": 1000}))
     return sorted(path.name for path in (tmp_path / "etcd.snapshots").iterdir())
 
 

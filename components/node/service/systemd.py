@@ -170,10 +170,10 @@ def stop() -> None:
         )
 
 
-def journal(lines: int = 8) -> str:
+def journal() -> str:
     """The unit's last errors, else its last lines; for an error message."""
     said = run(["journalctl", "--no-pager", "-q", "-o", "cat", "-n", "150", "-u", paths.UNIT], 20, check=False).stdout
-    return "\n".join(f"  | {line}" for line in telling(said.splitlines(), lines))
+    return "\n".join(f"  | {line}" for line in telling(said.splitlines(), 8))
 
 
 def telling(log: Sequence[str], count: int) -> list[str]:
