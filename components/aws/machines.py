@@ -128,7 +128,9 @@ class AwsMachines(CloudMachines):
             metadata_options=METADATA,
             root_block_device=root_volume(made["root_size"].apply(int), marked),
             tags=marked,
-            opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True),
+            # A type that was changed outside, and found by `refresh`, is not changed back: the provider would stop the
+            # machine for it, and all machines at once.
+            opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True, ignore_changes=["instanceType"]),
         )
         disk = self._volume(child, made["zone"], server, marked)
         machine = self._fill(

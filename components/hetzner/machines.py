@@ -1,5 +1,6 @@
 """HetznerMachines: one server per slot, which only a raised generation replaces."""
 
+from collections.abc import Mapping
 from typing import Any, NotRequired, TypedDict
 
 import pulumi
@@ -7,7 +8,7 @@ import pulumi_hcloud as hcloud
 
 from ..first_boot import FOR_ROOT, user_data
 from ..plan import cloud_init
-from ..plan.errors import Problem
+from ..plan.errors import Problem, refuse
 from ..plan.hetzner import DEFAULT_IMAGE, SPREAD_LIMIT, hetzner_machine
 from ..slots import CloudMachines, CloudMachinesArgs, CloudSlot
 from .network import HetznerNetwork
@@ -116,14 +117,15 @@ class HetznerMachines(CloudMachines):
                 depends_on=[] if volume is None else [volume],
                 # Name and address are in use until the old machine is gone.
                 delete_before_replace=True,
-                # Only used when a server is created, and no reason to replace one.
-                ignore_changes=["sshKeys"],
+                # Keys are only used when a server is created. The others are not changed back if they were changed
+                # outside and `refresh` found it: that would power off all servers at once.
+                ignore_changes=["sshKeys", "serverType", "placementGroupId", "publicNets"],
             ),
         )
         machine = self._fill(
             slot,
             server,
-            server.ipv4_address if self._ipv4 else server.ipv6_address,
+            made.apply(lambda known: self._public_address(slot, known, server)),
             hetzner_machine(
                 self._network.origin,
                 location=slot["location"],
@@ -133,6 +135,15 @@ class HetznerMachines(CloudMachines):
         machine["firewall"] = args["firewall"]
         if volume is not None:
             machine["data_device"] = self._attached(child, volume, server)
+
+    def _public_address(self, slot: HetznerSlot, made: Mapping[str, Any], server: hcloud.Server) -> pulumi.Output[str]:
+        """The server's public address; raises PlanError if it has none and there is no bastion."""
+        family = "public_ipv4" if self._ipv4 else "public_ipv6"
+        if "bastion" not in self._args and not made[family]:
+            rule = f"The machine of {slot['name']} was created without {family}, so without a bastion nobody reaches it"
+            remedy = f"Keep the bastion, set {family} and raise the generations one after another; then remove it"
+            refuse([Problem("bastion", "nothing", rule, remedy)])
+        return server.ipv4_address if self._ipv4 else server.ipv6_address
 
     def _made_with(self, slot: HetznerSlot) -> tuple[pulumi.Output[Any], pulumi.Output[Any]]:
         """The kept properties and first boot of the slot's machine."""

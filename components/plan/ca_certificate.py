@@ -22,6 +22,10 @@ _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----(.+?)-----END CERTIFICATE
 # Python's ssl does not show it.
 _IS_AUTHORITY = re.compile(rb"\x06\x03\x55\x1d\x13(\x01\x01\xff)?\x04.\x30.\x01\x01\xff", re.DOTALL)
 _KEY_ID = b"\x06\x03\x55\x1d\x0e"  # subjectKeyIdentifier (2.5.29.14) in DER
+# Limits for what a CA issues (RFC 5280), in DER, which Python's ssl does not show either.
+_NAME_CONSTRAINTS = b"\x06\x03\x55\x1d\x1e"  # 2.5.29.30
+_EXTENDED_USAGES = b"\x06\x03\x55\x1d\x25"  # 2.5.29.37
+_FOR_SERVERS, _FOR_CLIENTS = (b"\x06\x08\x2b\x06\x01\x05\x05\x07\x03" + last for last in (b"\x01", b"\x02"))
 
 
 def check_authority(
@@ -72,6 +76,7 @@ def check_authority(
         return [Problem(at, "a certificate that another CA issued", rule, remedy), *problems]
     if not issues:
         return problems
+    problems += _check_limits(der, at)
     return _check_dates(authorities[0], validity_hours, time.time() if now is None else now, at) + problems
 
 
@@ -109,6 +114,20 @@ def _authorities(der: bytes) -> list[dict[str, Any]]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(cadata=der)
     return list(context.get_ca_certs())
+
+
+def _check_limits(der: bytes, at: str) -> list[Problem]:
+    """Members are servers and clients of each other, with IP addresses and short host names in their certificates."""
+    if _NAME_CONSTRAINTS in der:
+        given = "a certificate with name constraints"
+        rule = "The CA must be allowed to issue for any address and name"
+    elif _EXTENDED_USAGES in der and not (_FOR_SERVERS in der and _FOR_CLIENTS in der):
+        given = "a certificate with extended key usages"
+        rule = "A CA with extended key usages must have both: servers (serverAuth) and clients (clientAuth)"
+    else:
+        return []
+    remedy = "Create a root CA for etcd only, without such limits"
+    return [Problem(at, given, rule, remedy)]
 
 
 def _check_dates(certificate: Mapping[str, Any], validity_hours: int, now: float, at: str) -> list[Problem]:

@@ -103,6 +103,16 @@ def test_a_second_update_changes_nothing_and_a_refresh_finds_no_drift(example: S
     assert example.pulumi("refresh", "--yes", "--skip-preview", "--expect-no-changes").code == 0
 
 
+def test_machines_that_were_resized_outside_stay_up(example: Stack, stacks: CloudStacks) -> None:
+    """To change them back, the provider would stop all of them at once."""
+    server, key = {
+        "aws": ("aws:ec2/instance:Instance", "instanceType"),
+        "hetzner": ("hcloud:index/server:Server", "serverType"),
+    }[stacks.kind]
+    with example.as_if_refreshed(server, **{key: "another"}):
+        assert example.preview("--expect-no-changes").code == 0
+
+
 @ON_AWS
 def test_an_added_client_range_is_one_rule_and_touches_no_machine(example: Stack) -> None:
     settings(example)["clients"] = ["10.2.64.0/20"]

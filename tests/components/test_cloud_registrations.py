@@ -10,6 +10,7 @@ import pulumi
 import pytest
 import yaml
 
+from components import slots
 from components.aws import AwsMachines, AwsNetwork
 from components.first_boot import FOR_ROOT
 from components.plan import PlanError
@@ -621,6 +622,20 @@ def test_the_network_component_refuses_invalid_arguments(change: dict[str, Any],
     with pytest.raises(PlanError) as refused:
         record(lambda: AwsNetwork("c", args), True)
     assert any(each.key == key and rule in each.rule for each in refused.value.problems), str(refused.value)
+
+
+def test_the_last_bastion_of_machines_without_public_addresses_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They have the addresses of their generation, whatever the configuration says now."""
+    made = {"location": "nbg1", "server_type": "cx23", "image": "debian-12", "address": "10.1.1.11"}
+    made |= {"public_ipv4": False, "public_ipv6": False}
+    first_boot: dict[str, Any] = {}
+
+    def of_its_generation(name: str, _: object, __: object) -> pulumi.Output[Any]:
+        return pulumi.Output.from_input(first_boot if name.endswith("first-boot") else made)
+
+    monkeypatch.setattr(slots, "pinned", of_its_generation)
+    with pytest.raises(ValueError, match=r"bastion: given nothing\. The machine of .* was created without"):
+        record(lambda: built(HETZNER.wanted()), True)
 
 
 @pytest.mark.parametrize(

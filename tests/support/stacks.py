@@ -200,6 +200,22 @@ class Stack:
         stack["outputs"] = {key: value for key, value in there.items() if value is not None}
         self._state_file.write_text(json.dumps(state))
 
+    @contextlib.contextmanager
+    def as_if_refreshed(self, type_: str, **properties: Any) -> Iterator[None]:
+        """Meanwhile the state is as if a refresh had found other properties of all resources of a type."""
+        before = self._state_file.read_text()
+        state = json.loads(before)
+        found = [each for each in state["checkpoint"]["latest"]["resources"] if each["type"] == type_]
+        assert found, type_
+        for each in found:
+            each["inputs"] |= properties
+            each["outputs"] |= properties
+        self._state_file.write_text(json.dumps(state))
+        try:
+            yield
+        finally:
+            self._state_file.write_text(before)
+
     def past_the_guard(self) -> None:
         """Set the override that the refusal of the present change prints, so that the machines decide."""
         self.config["override"] = override_in(self.preview(check=False))

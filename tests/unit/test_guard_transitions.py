@@ -80,7 +80,7 @@ TABLE: list[Transition] = [
         "authentication off and a user's certificate is still valid",
         {"authentication": True, "users": READER},
         {},
-        2,
+        0,
         "those of reader remain valid until they expire",
     ),
     ("a lower quota with room", {"quota": "4GiB", "database": 2**20}, {"quota": "2GiB"}, 1, ""),
@@ -511,7 +511,6 @@ WAYS = {
         "issuer: 3; peer_issuer: 2",
         "authorities: 3; peer_authorities: 2",
     ],
-    "authentication off and a user's certificate is still valid": ["users: none", "authentication: false"],
     "everything at once": [
         "version: 3.5.35",
         "version: 3.6.16",

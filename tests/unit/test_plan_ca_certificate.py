@@ -8,7 +8,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from components.plan import check_authority
 
@@ -36,6 +36,7 @@ def certificate(
     end: datetime.datetime = NOW + 3650 * DAY,
     signing: bool | None = True,
     issuer: str = "our-ca",
+    limit: x509.ExtensionType | None = None,
 ) -> str:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "our-ca")])
     builder = (
@@ -63,6 +64,8 @@ def certificate(
         )
         usage = x509.KeyUsage(digital_signature=True, key_cert_sign=signing, crl_sign=signing, **usages)
         builder = builder.add_extension(usage, critical=True)
+    if limit is not None:
+        builder = builder.add_extension(limit, critical=False)
     algorithm = None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
     return builder.sign(key, algorithm).public_bytes(serialization.Encoding.PEM).decode()
 
@@ -172,3 +175,20 @@ def test_the_key_file_is_private_and_deleted_after_the_check(monkeypatch: pytest
     assert len(problems(certificate(), pem(OTHER_KEY))) == 1
     assert modes == [0o600, 0o600]
     assert list(tmp_path.iterdir()) == []
+
+
+SERVERS, CLIENTS = ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH
+
+
+@pytest.mark.parametrize(
+    ("limit", "given"),
+    [
+        (x509.NameConstraints([x509.DNSName("example.com")], None), "a certificate with name constraints"),
+        (x509.ExtendedKeyUsage([SERVERS]), "a certificate with extended key usages"),
+        (x509.ExtendedKeyUsage([CLIENTS]), "a certificate with extended key usages"),
+        (x509.ExtendedKeyUsage([SERVERS, CLIENTS]), None),
+    ],
+)
+def test_a_ca_whose_limits_exclude_members_is_refused(limit: x509.ExtensionType, given: str | None) -> None:
+    found = check_authority(certificate(limit=limit), pem(EC_KEY), 8760, NOW.timestamp())
+    assert [problem.value for problem in found] == ([] if given is None else [given])

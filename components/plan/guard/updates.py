@@ -169,9 +169,9 @@ def _drop(now: State, wanted: State) -> State:
 
 
 def _users(now: State, wanted: State) -> State:
-    """Users and authentication; authentication is turned off only after all users are removed."""
+    """Users and authentication. Nobody can say when it can be turned off after users: their certificates expire."""
     off = bool(now.users) and not wanted.authentication
-    return replace(now, users=wanted.users, authentication=now.authentication if off else wanted.authentication)
+    return now if off else replace(now, users=wanted.users, authentication=wanted.authentication)
 
 
 def _rest(now: State, wanted: State) -> State:
