@@ -109,6 +109,9 @@ class EtcdClusterArgs(TypedDict):
     root. Default: false, every client certificate has full access."""
     users: NotRequired[list[User]]
     """Clients other than the API servers, with `authentication`. Default: none."""
+    kubernetes_version: NotRequired[str]
+    """Version of the Kubernetes that uses the cluster, `1.Y` or `1.Y.Z`, for the output `kubeadm`: v1beta3 below 1.31,
+    else v1beta4; with the patch, that release. Default: v1beta4, without a release."""
     previous: NotRequired[dict[str, Any] | None]
     """The output `applied` of the last update, as `previous_update` reads it. A change that cannot be made in one
     update is refused. Default, or None: nothing is compared, and only the machines can refuse a change."""
@@ -139,7 +142,7 @@ class EtcdCluster(pulumi.ComponentResource):
     users: pulumi.Output[dict[str, ClientCertificate]]
     """User -> its client certificate and key, PEM (secret). Resolves when the user exists in etcd."""
     kubeadm: pulumi.Output[str]
-    """ClusterConfiguration (kubeadm.k8s.io/v1beta4) with `etcd.external`."""
+    """ClusterConfiguration with `etcd.external`, YAML."""
     kubeadm_files: pulumi.Output[dict[str, str]]
     """Path on a control plane -> content of the files that `kubeadm` names (secret)."""
     members: pulumi.Output[list[dict[str, str]]]
@@ -253,7 +256,7 @@ class EtcdCluster(pulumi.ComponentResource):
         self.peer_ca_certificate = _after(report, pki.peer_ca_certificate)
         self.apiserver_etcd_client = _after(report, pki.apiserver_etcd_client)
         self.users = _after(report, pki.users)
-        self.kubeadm = self.endpoints.apply(kubeadm.cluster_configuration)
+        self.kubeadm = self.endpoints.apply(lambda known: kubeadm.cluster_configuration(known, plan.kubernetes_version))
         self.kubeadm_files = pulumi.Output.secret(
             pulumi.Output.all(ca=self.ca_certificate, client=self.apiserver_etcd_client).apply(
                 lambda parts: kubeadm.files(parts["ca"], parts["client"]["certificate"], parts["client"]["private_key"])

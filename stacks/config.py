@@ -11,8 +11,10 @@ from pulumi.runtime import config as runtime_config
 
 from components import EtcdClusterArgs
 from components.cluster import cluster_plan
+from components.kubernetes.cluster_api import API_VERSIONS
 from components.plan import ClusterPlan, PlanError, Problem, check_plan
 from components.plan.errors import did_you_mean, shown
+from components.plan.kubernetes import check_workload_name
 from components.plan.members import check_name
 from components.plan.releases import check_headers
 
@@ -45,6 +47,8 @@ class ClusterApiConfig:
 
     cluster_name: str
     namespace: str
+    version: str = API_VERSIONS[0]
+    """Version of its KubeadmControlPlane."""
 
 
 @dataclass(frozen=True)
@@ -160,10 +164,21 @@ def _platform(reading: Reading, platforms: Sequence[Platform]) -> Platform:
 
 
 def _cluster_api(reading: Reading) -> ClusterApiConfig:
-    given = reading.given.get("clusterApi", {})
-    for name in given:
-        reading.problems += check_name(given[name], f"clusterApi.{name}")
-    return ClusterApiConfig(given.get("clusterName", reading.cluster), given.get("namespace", "default"))
+    given = {
+        "clusterName": reading.cluster,
+        "namespace": "default",
+        "version": API_VERSIONS[0],
+        **reading.given.get("clusterApi", {}),
+    }
+    # Its default has been checked at its own key.
+    if given["clusterName"] != reading.cluster:
+        reading.problems += check_workload_name(given["clusterName"], "clusterApi.clusterName")
+    reading.problems += check_name(given["namespace"], "clusterApi.namespace")
+    if given["version"] not in API_VERSIONS:
+        rule = f"The version of the KubeadmControlPlane must be one of {', '.join(API_VERSIONS)}"
+        remedy = "Take the one that the KubeadmControlPlane has in the manifests of your cluster"
+        reading.refuse("clusterApi.version", shown(given["version"]), rule, remedy)
+    return ClusterApiConfig(given["clusterName"], given["namespace"], given["version"])
 
 
 def _warnings(given: Mapping[str, Any]) -> tuple[str, ...]:

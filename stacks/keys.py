@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from components.kubernetes.cluster_api import API_VERSIONS
 from components.pki import CA_HOURS, EARLY_RENEWAL_HOURS, YEAR_HOURS
 from components.plan import DEFAULT_MIRROR, DEFAULT_VERSION
 from components.plan.flags import DEFAULT_QUOTA, METRICS_LOOPBACK
@@ -300,7 +301,20 @@ _REST: tuple[Key, ...] = (
         required=True,
     ),
     Key("users[].permission", TEXT, "Its access to these keys: `read`, `write` or `readwrite`.", required=True),
-    Key("clusterApi", OBJECT, "The workload cluster of the output `cluster_api`."),
-    Key("clusterApi.clusterName", TEXT, "Name of the `Cluster` object.", "`clusterName`"),
+    Key(
+        "kubernetesVersion",
+        TEXT,
+        "Version of the Kubernetes that uses the cluster, `1.Y` or `1.Y.Z`, in quotes. Below 1.31, the output "
+        "`kubeadm` is v1beta3, else v1beta4. With the patch, it names that release, too.",
+        "v1beta4, without a release",
+    ),
+    Key("clusterApi", OBJECT, "The workload cluster of the outputs for Cluster API."),
+    Key("clusterApi.clusterName", TEXT, "Name of the `Cluster` object, a DNS label.", "`clusterName`"),
     Key("clusterApi.namespace", TEXT, "Its namespace in the management cluster.", "default"),
+    Key(
+        "clusterApi.version",
+        TEXT,
+        f"Version of its KubeadmControlPlane: {' or '.join(f'`{each}`' for each in API_VERSIONS)}.",
+        API_VERSIONS[0],
+    ),
 )

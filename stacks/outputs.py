@@ -7,11 +7,11 @@ import pulumi
 
 from components import Bastion, EtcdCluster, EtcdClusterArgs, Machine, Ssh
 from components.guard import OUTPUT
-from components.kubernetes import cluster_api
+from components.kubernetes import cluster_api, kubeadm
 from components.plan.spec import DEFAULT_DATA_DIRECTORY
 
 from .arguments import with_secrets
-from .config import StackConfig
+from .config import ClusterApiConfig, StackConfig
 
 
 def cluster_args(stack: StackConfig, machines: list[Machine]) -> EtcdClusterArgs:
@@ -29,7 +29,9 @@ def cluster_outputs(stack: StackConfig, cluster: EtcdCluster) -> dict[str, Any]:
         **({"users": cluster.users} if stack.plan.users else {}),
         "kubeadm": cluster.kubeadm,
         "kubeadm_files": cluster.kubeadm_files,
-        "cluster_api": _cluster_api(stack, cluster),
+        "kubeadm_script": cluster.kubeadm_files.apply(kubeadm.script),
+        "kubeadm_cloud_init": cluster.kubeadm_files.apply(kubeadm.cloud_init),
+        **_cluster_api(stack.cluster_api, cluster),
         "members": cluster.members,
         "certificates": cluster.certificates,
         "etcdctl": cluster.etcdctl,
@@ -64,19 +66,24 @@ def _way(ssh: Ssh | Bastion) -> dict[str, Any]:
     }
 
 
-def _cluster_api(stack: StackConfig, cluster: EtcdCluster) -> pulumi.Output[str]:
-    def render(parts: dict[str, Any]) -> str:
+def _cluster_api(workload: ClusterApiConfig, cluster: EtcdCluster) -> dict[str, pulumi.Output[str]]:
+    def secrets(parts: dict[str, Any]) -> str:
         client = parts["client"]
-        return cluster_api.manifests(
-            stack.cluster_api.cluster_name,
-            stack.cluster_api.namespace,
-            endpoints=parts["endpoints"],
+        found = cluster_api.secrets(
+            workload.cluster_name,
+            workload.namespace,
             ca_certificate=parts["ca"],
             certificate=client["certificate"],
             private_key=client["private_key"],
         )
+        return cluster_api.text(*found)
 
-    values = pulumi.Output.all(
-        endpoints=cluster.endpoints, ca=cluster.ca_certificate, client=cluster.apiserver_etcd_client
-    )
-    return pulumi.Output.secret(values.apply(render))
+    def control_plane(endpoints: list[str]) -> str:
+        part = cluster_api.control_plane(workload.cluster_name, workload.namespace, endpoints, workload.version)
+        return cluster_api.text(part)
+
+    parts = pulumi.Output.all(ca=cluster.ca_certificate, client=cluster.apiserver_etcd_client)
+    return {
+        "cluster_api": pulumi.Output.secret(parts.apply(secrets)),
+        "cluster_api_control_plane": cluster.endpoints.apply(control_plane),
+    }

@@ -1,82 +1,80 @@
-"""What Cluster API reads in the management cluster."""
+"""What Cluster API reads in the management cluster. Objects are plain data; `text` makes them what kubectl reads."""
 
-from collections.abc import Sequence
+import json
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from .yaml_text import block, external_etcd, quoted
+from . import external_etcd
+
+Document = dict[str, Any]
+"""A Kubernetes object, or the part of one that is merged into it."""
+
+API_VERSIONS = ("v1beta2", "v1beta1")
+"""The versions of Cluster API's KubeadmControlPlane in which the patch can be written. The first is the default."""
+_INFRASTRUCTURE = "infrastructure.cluster.x-k8s.io"
 
 
-def manifests(
-    cluster_name: str,
-    namespace: str,
-    *,
-    endpoints: Sequence[str],
-    ca_certificate: str,
-    certificate: str,
-    private_key: str,
-) -> str:
-    """The two Secrets and the patch as one YAML text of three documents. Secret: it contains the private key.
+def text(*documents: Document) -> str:
+    """One object, or a List of several, as JSON for `kubectl apply`, `kubectl patch` and kustomize."""
+    one = documents[0] if len(documents) == 1 else {"apiVersion": "v1", "kind": "List", "items": documents}
+    return json.dumps(one, indent=2) + "\n"
 
-    Apply the Secrets before the Cluster is created. Without them its control plane never starts.
+
+def secrets(
+    cluster_name: str, namespace: str, *, ca_certificate: str, certificate: str, private_key: str
+) -> list[Document]:
+    """The Secrets `<cluster>-etcd` (without the CA's key) and `<cluster>-apiserver-etcd-client`.
+
+    They must exist before the Cluster is created. Without them its control plane never starts.
+
+    Args:
+        cluster_name: name of the workload cluster's `Cluster` object.
+        namespace: its namespace in the management cluster.
+        ca_certificate: etcd's CA certificate, PEM.
+        certificate: the API server's client certificate, PEM.
+        private_key: its private key, PEM.
+    """
+    client = {"tls.crt": certificate, "tls.key": private_key}
+    return [
+        _secret(cluster_name, namespace, "etcd", {"tls.crt": ca_certificate}),
+        _secret(cluster_name, namespace, "apiserver-etcd-client", client),
+    ]
+
+
+def control_plane(
+    cluster_name: str, namespace: str, endpoints: Sequence[str], api_version: str = API_VERSIONS[0]
+) -> Document:
+    """The part of a KubeadmControlPlane that makes it use the external etcd. It contains no secret.
+
+    Cluster API refuses a later change between local and external etcd, so it must be merged before creation.
 
     Args:
         cluster_name: name of the workload cluster's `Cluster` object.
         namespace: its namespace in the management cluster.
         endpoints: client URLs of all members.
-        ca_certificate: etcd's CA certificate, PEM.
-        certificate: the API server's client certificate, PEM.
-        private_key: its private key, PEM.
+        api_version: one of `API_VERSIONS`. The fields are the same in both.
 
     Raises:
-        ValueError: a certificate or key is not PEM, or an endpoint is not https.
+        ValueError: there is no endpoint, or one is not https.
     """
-    parts = (
-        secrets(cluster_name, namespace, ca_certificate, certificate, private_key),
-        control_plane_patch(cluster_name, namespace, endpoints),
-    )
-    return "---\n".join(parts)
-
-
-def secrets(cluster_name: str, namespace: str, ca_certificate: str, certificate: str, private_key: str) -> str:
-    """The Secrets `<cluster>-etcd` (without the CA's key) and `<cluster>-apiserver-etcd-client`.
-
-    Arguments and errors: see `manifests`.
-    """
-    client = {"tls.crt": certificate, "tls.key": private_key}
-    return "---\n".join(
-        (
-            _secret(cluster_name, namespace, "etcd", {"tls.crt": ca_certificate}),
-            _secret(cluster_name, namespace, "apiserver-etcd-client", client),
-        )
-    )
-
-
-def control_plane_patch(cluster_name: str, namespace: str, endpoints: Sequence[str]) -> str:
-    """The part of a KubeadmControlPlane that makes it use the external etcd. It contains no secret.
-
-    Merge it (by kustomize, or by hand) before the KubeadmControlPlane is created. Cluster API refuses a later change
-    between local and external etcd. Arguments and errors: see `manifests`.
-    """
-    return (
-        "# Merge into the KubeadmControlPlane before it is created. The path is the same in v1beta1.\n"
-        "apiVersion: controlplane.cluster.x-k8s.io/v1beta2\n"
-        "kind: KubeadmControlPlane\n"
-        "metadata:\n"
-        # Its name in clusterctl's templates.
-        f"  name: {quoted(f'{cluster_name}-control-plane')}\n"
-        f"  namespace: {quoted(namespace)}\n"
-        "spec:\n"
-        "  kubeadmConfigSpec:\n"
-        "    clusterConfiguration:\n"
-        f"{external_etcd(endpoints, 6)}"
-    )
+    # Templates with local settings exist, and both together are refused. In a merge, null removes them.
+    etcd = {"local": None, "external": external_etcd(endpoints)}
+    return {
+        "apiVersion": f"controlplane.cluster.x-k8s.io/{api_version}",
+        "kind": "KubeadmControlPlane",
+        # Its name in the templates of clusterctl.
+        "metadata": {"name": f"{cluster_name}-control-plane", "namespace": namespace},
+        "spec": {"kubeadmConfigSpec": {"clusterConfiguration": {"etcd": etcd}}},
+    }
 
 
 def aws_cluster(
     cluster_name: str, namespace: str, *, vpc_id: str, subnet_ids: Sequence[str], clients_group_id: str
-) -> str:
-    """Parts of an AWSCluster and its control plane's AWSMachineTemplate (Cluster API's provider for AWS).
+) -> list[Document]:
+    """Parts of an AWSCluster and its control plane's AWSMachineTemplate (Cluster API's provider for AWS, v2).
 
-    They put the cluster into etcd's VPC and let the control plane reach etcd.
+    They put the cluster into etcd's VPC and let the control plane reach etcd. Merge them before creation.
 
     Args:
         cluster_name: name of the workload cluster's `Cluster` object.
@@ -85,39 +83,31 @@ def aws_cluster(
         subnet_ids: IDs of its subnets.
         clients_group_id: ID of the security group of etcd's clients.
     """
-    subnets = "".join(f"      - id: {quoted(each)}\n" for each in subnet_ids)
-    return (
-        "# Merge into the AWSCluster before it is created: it makes no network of its own then.\n"
-        "apiVersion: infrastructure.cluster.x-k8s.io/v1beta2\n"
-        "kind: AWSCluster\n"
-        "metadata:\n"
-        f"  name: {quoted(cluster_name)}\n"
-        f"  namespace: {quoted(namespace)}\n"
-        "spec:\n"
-        "  network:\n"
-        "    vpc:\n"
-        f"      id: {quoted(vpc_id)}\n"
-        "    subnets:\n"
-        f"{subnets}"
-        "---\n"
-        "# Merge into the template of the control plane's machines.\n"
-        "apiVersion: infrastructure.cluster.x-k8s.io/v1beta2\n"
-        "kind: AWSMachineTemplate\n"
-        "metadata:\n"
-        f"  name: {quoted(f'{cluster_name}-control-plane')}\n"
-        f"  namespace: {quoted(namespace)}\n"
-        "spec:\n"
-        "  template:\n"
-        "    spec:\n"
-        "      additionalSecurityGroups:\n"
-        f"        - id: {quoted(clients_group_id)}\n"
-    )
+    network = {"vpc": {"id": vpc_id}, "subnets": [{"id": each} for each in subnet_ids]}
+    groups = [{"id": clients_group_id}]
+    return [
+        {
+            "apiVersion": f"{_INFRASTRUCTURE}/v1beta2",
+            "kind": "AWSCluster",
+            "metadata": {"name": cluster_name, "namespace": namespace},
+            "spec": {"network": network},
+        },
+        {
+            "apiVersion": f"{_INFRASTRUCTURE}/v1beta2",
+            "kind": "AWSMachineTemplate",
+            "metadata": {"name": f"{cluster_name}-control-plane", "namespace": namespace},
+            "spec": {"template": {"spec": {"additionalSecurityGroups": groups}}},
+        },
+    ]
 
 
-def hetzner_cluster(cluster_name: str, namespace: str, *, network_range: str, subnet_range: str, zone: str) -> str:
-    """The part of a HetznerCluster (Cluster API's provider for Hetzner) that makes its network match etcd's.
+def hetzner_cluster(
+    cluster_name: str, namespace: str, *, network_range: str, subnet_range: str, zone: str
+) -> list[Document]:
+    """The part of a HetznerCluster (Syself's provider, 1.x) whose network is etcd's. Merge it before creation.
 
-    That provider uses the network with its label for the cluster, or creates one. It does not accept a network ID.
+    That provider has no field for the ID of a network. It takes the one with the label `caph-cluster-<cluster>: owned`,
+    if its only cloud subnet has this range, and creates a network if there is none.
 
     Args:
         cluster_name: name of the workload cluster's `Cluster` object.
@@ -126,32 +116,34 @@ def hetzner_cluster(cluster_name: str, namespace: str, *, network_range: str, su
         subnet_range: range of the subnet.
         zone: network zone.
     """
-    return (
-        "# Merge into the HetznerCluster before it is created. The path is the same in v1beta2.\n"
-        "apiVersion: infrastructure.cluster.x-k8s.io/v1beta1\n"
-        "kind: HetznerCluster\n"
-        "metadata:\n"
-        f"  name: {quoted(cluster_name)}\n"
-        f"  namespace: {quoted(namespace)}\n"
-        "spec:\n"
-        "  hcloudNetwork:\n"
-        "    enabled: true\n"
-        f"    cidrBlock: {quoted(network_range)}\n"
-        f"    subnetCidrBlock: {quoted(subnet_range)}\n"
-        f"    networkZone: {quoted(zone)}\n"
-    )
+    return [
+        {
+            "apiVersion": f"{_INFRASTRUCTURE}/v1beta1",
+            "kind": "HetznerCluster",
+            "metadata": {"name": cluster_name, "namespace": namespace},
+            "spec": {
+                "hcloudNetwork": {
+                    "enabled": True,
+                    "cidrBlock": network_range,
+                    "subnetCidrBlock": subnet_range,
+                    "networkZone": zone,
+                }
+            },
+        }
+    ]
 
 
-def _secret(cluster_name: str, namespace: str, purpose: str, data: dict[str, str]) -> str:
-    return (
-        "apiVersion: v1\n"
-        "kind: Secret\n"
-        "metadata:\n"
-        f"  name: {quoted(f'{cluster_name}-{purpose}')}\n"
-        f"  namespace: {quoted(namespace)}\n"
-        "  labels:\n"
-        f"    cluster.x-k8s.io/cluster-name: {quoted(cluster_name)}\n"
+def _secret(cluster_name: str, namespace: str, purpose: str, contents: Mapping[str, str]) -> Document:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": f"{cluster_name}-{purpose}",
+            "namespace": namespace,
+            "labels": {"cluster.x-k8s.io/cluster-name": cluster_name},
+        },
         # Not kubernetes.io/tls: the API server refuses that type without a tls.key.
-        "type: cluster.x-k8s.io/secret\n"
-        "stringData:\n" + "".join(f"  {name}: {block(pem, 4)}" for name, pem in data.items())
-    )
+        "type": "cluster.x-k8s.io/secret",
+        # Not stringData, which is only written: a server-side apply could not remove or compare it.
+        "data": {name: b64encode(pem.encode()).decode() for name, pem in contents.items()},
+    }

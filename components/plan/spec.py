@@ -10,6 +10,7 @@ from .authorities import DEFAULT_AUTHORITY, AuthorityPlan, check_authorities, ch
 from .certificate_names import check_extra_names, split
 from .data_directories import check_directory
 from .errors import Problem, refuse
+from .kubernetes import check_kubernetes_version, kubernetes_warnings
 from .users import UserPlan, check_users
 from .versions import DEFAULT_VERSION, MINORS, EtcdVersion, check_version, parse, version_warnings
 
@@ -103,6 +104,8 @@ class ClusterPlan:
     """Whether etcd's authentication is on: the common name of a client's certificate is its user."""
     users: Sequence[UserPlan] = ()
     """Users besides API servers and this program, which have full access."""
+    kubernetes_version: str | None = None
+    """Version of the Kubernetes that uses the cluster, `1.Y` or `1.Y.Z`. None: unknown. No member needs it."""
 
     @property
     def peers(self) -> tuple[list[str], str]:
@@ -149,6 +152,8 @@ def check_plan(cluster: ClusterPlan, spelled: Callable[[str], str] = str) -> lis
         problems += check_peer_authorities(cluster.peer_authorities, cluster.peer_issuer, cluster.authorities, spelled)
     names = [member.name for member in cluster.members]
     problems += check_users(cluster.users, names, authentication=cluster.authentication, spelled=spelled)
+    if cluster.kubernetes_version is not None:
+        problems += check_kubernetes_version(cluster.kubernetes_version, spelled("kubernetes_version"))
     version = parse(cluster.version)
     # The valid flags depend on the version.
     if version is not None and version.series in MINORS:
@@ -165,6 +170,8 @@ def warnings(cluster: ClusterPlan) -> list[str]:
     version = _version(cluster)
     found = version_warnings(version) + flags.flag_warnings(version, cluster.flags)
     found += flags.quota_warnings(sizes.parse_bytes(cluster.quota))
+    if cluster.kubernetes_version is not None:
+        found += kubernetes_warnings(cluster.kubernetes_version)
     if cluster.users and cluster.shares_authorities:
         found.append(
             "Peers trust the CA of the clients, so the peer port accepts every user's certificate and checks no "

@@ -8,7 +8,8 @@ from .errors import Problem, shown
 DEFAULT_VERSION = "3.6.16"
 
 # Lowest accepted and newest known patch per minor.
-# 3.5: kubeadm refuses an external etcd below MinExternalEtcdVersion, 3.5.24 (cmd/kubeadm/app/constants).
+# 3.5: kubeadm refuses an external etcd below MinExternalEtcdVersion (cmd/kubeadm/app/constants): 3.5.24 in 1.35 to 1.37
+# and in the last patches of 1.31 to 1.34, less in older ones.
 # 3.6, 3.7: no lower bound of kubeadm lies within them; every published patch is accepted.
 _FLOOR = {"3.5": 24, "3.6": 0, "3.7": 0}
 _NEWEST = {"3.5": 35, "3.6": 16, "3.7": 3}

@@ -135,11 +135,13 @@ def _infrastructure(stack: StackConfig, network: AwsNetwork) -> pulumi.Output[st
         vpc=network.vpc_id, subnets=list(network.subnet_ids.values()), group=network.clients_group_id
     )
     return parts.apply(
-        lambda known: cluster_api.aws_cluster(
-            stack.cluster_api.cluster_name,
-            stack.cluster_api.namespace,
-            vpc_id=known["vpc"],
-            subnet_ids=known["subnets"],
-            clients_group_id=known["group"],
+        lambda known: cluster_api.text(
+            *cluster_api.aws_cluster(
+                stack.cluster_api.cluster_name,
+                stack.cluster_api.namespace,
+                vpc_id=known["vpc"],
+                subnet_ids=known["subnets"],
+                clients_group_id=known["group"],
+            )
         )
     )

@@ -75,12 +75,14 @@ def build(stack: StackConfig, config: HetznerConfig, before: Mapping[str, int]) 
         ssh_access.OUTPUT: found["applied"].apply(lambda _: way),
         "network_id": network.network_id,
         "subnet": {"id": network.subnet_id, "range": plan.subnet_range, "zone": plan.zone},
-        "cluster_api_infrastructure": cluster_api.hetzner_cluster(
-            stack.cluster_api.cluster_name,
-            stack.cluster_api.namespace,
-            network_range=plan.network_range,
-            subnet_range=plan.subnet_range,
-            zone=plan.zone,
+        "cluster_api_infrastructure": cluster_api.text(
+            *cluster_api.hetzner_cluster(
+                stack.cluster_api.cluster_name,
+                stack.cluster_api.namespace,
+                network_range=plan.network_range,
+                subnet_range=plan.subnet_range,
+                zone=plan.zone,
+            )
         ),
     }
 

@@ -91,7 +91,8 @@ def test_a_minimal_configuration_gets_every_default(directory: Path) -> None:
     assert (plan.authorities, plan.issuer) == ([AuthorityPlan("1")], "1")
     assert (plan.heartbeat_interval_ms, plan.election_timeout_ms) == (None, None)
     assert not stack.arguments, "the components have the same defaults"
-    assert stack.cluster_api == config.ClusterApiConfig("dev", "default")
+    assert stack.cluster_api == config.ClusterApiConfig("dev", "default", "v1beta2")
+    assert plan.kubernetes_version is None
     assert plan.release_mirror.startswith("https://")
     assert [each.name for each in plan.members] == ["etcd-1", "etcd-2", "etcd-3"]
     first = hosts(stack).hosts[0]
@@ -113,7 +114,8 @@ def test_every_value_is_read(directory: Path) -> None:
             electionTimeoutMs="500",
             flags={"max-txn-ops": 256, "enable-pprof": True, "log-level": "warn"},
             certificates={"validityHours": 100, "earlyRenewalHours": 10, "caValidityHours": 200},
-            clusterApi={"clusterName": "workload", "namespace": "clusters"},
+            kubernetesVersion="1.30",
+            clusterApi={"clusterName": "workload", "namespace": "clusters", "version": "v1beta1"},
             authentication=True,
             users=[{"name": "reader", "prefix": "/x/", "permission": "read"}],
         ),
@@ -125,7 +127,8 @@ def test_every_value_is_read(directory: Path) -> None:
     assert plan.flags == {"max-txn-ops": "256", "enable-pprof": "true", "log-level": "warn"}
     lifetimes = {"validity_hours": 100, "early_renewal_hours": 10, "ca_validity_hours": 200}
     assert stack.arguments["certificates"] == lifetimes
-    assert stack.cluster_api == config.ClusterApiConfig("workload", "clusters")
+    assert stack.cluster_api == config.ClusterApiConfig("workload", "clusters", "v1beta1")
+    assert plan.kubernetes_version == "1.30"
     assert (plan.authentication, plan.users) == (True, [UserPlan("reader", "/x/", "read")])
     assert hosts(stack).hosts[2].data_directory == "/srv/etcd/data"
     assert (plan.release_mirror, plan.release_sha256) == ("http://mirror", {"amd64": "A" * 64})
@@ -263,6 +266,9 @@ REFUSED = [
         "A prefix must have",
     ),
     ("cluster api", {"clusterApi": {"namespace": "A"}}, "clusterApi.namespace", "A", "DNS label"),
+    ("a cluster's name", {"clusterApi": {"clusterName": "a.b"}}, "clusterApi.clusterName", "a.b", "The Secrets <name>"),
+    ("a version of it", {"clusterApi": {"version": "v1"}}, "clusterApi.version", "v1", "one of v1beta2, v1beta1"),
+    ("kubernetes", {"kubernetesVersion": "v1.36"}, "kubernetesVersion", "v1.36", "without a v"),
 ]
 
 

@@ -1,15 +1,18 @@
-"""The outputs for kubeadm and Cluster API."""
+"""What kubeadm reads: its configuration, and the three files in every form."""
 
+import json
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.kubernetes import cluster_api, kubeadm
+from components.kubernetes import kubeadm
+from components.plan.errors import Problem
+from components.plan.flags import check_flags
+from components.plan.versions import MINORS, newest, parse
 from tools.kubeadm import ensure_kubeadm
 
 ENDPOINTS = ["https://10.0.0.11:2379", "https://10.0.0.12:2379", "https://[fd00::13]:2379"]
@@ -22,26 +25,30 @@ EXTERNAL = {
     "certFile": "/etc/kubernetes/pki/apiserver-etcd-client.crt",
     "keyFile": "/etc/kubernetes/pki/apiserver-etcd-client.key",
 }
+MODES = {EXTERNAL["caFile"]: 0o644, EXTERNAL["certFile"]: 0o644, EXTERNAL["keyFile"]: 0o600}
 
 
-def documents(cluster: str = "prod", namespace: str = "clusters", ca: str = CA) -> list[dict[str, Any]]:
-    text = cluster_api.manifests(
-        cluster, namespace, endpoints=ENDPOINTS, ca_certificate=ca, certificate=CERTIFICATE, private_key=KEY
-    )
-    return list(yaml.safe_load_all(text))
-
-
-def test_the_cluster_configuration_has_endpoints_and_kubeadm_paths() -> None:
-    assert yaml.safe_load(kubeadm.cluster_configuration(ENDPOINTS)) == {
-        "apiVersion": "kubeadm.k8s.io/v1beta4",
+@pytest.mark.parametrize(
+    ("version", "head"),
+    [
+        (None, {"apiVersion": "kubeadm.k8s.io/v1beta4"}),
+        ("1.36", {"apiVersion": "kubeadm.k8s.io/v1beta4"}),
+        ("1.36.3", {"apiVersion": "kubeadm.k8s.io/v1beta4", "kubernetesVersion": "v1.36.3"}),
+        ("1.30.14", {"apiVersion": "kubeadm.k8s.io/v1beta3", "kubernetesVersion": "v1.30.14"}),
+    ],
+)
+def test_the_cluster_configuration_has_endpoints_and_kubeadm_paths(version: str | None, head: dict[str, str]) -> None:
+    assert yaml.safe_load(kubeadm.cluster_configuration(ENDPOINTS, version)) == {
+        **head,
         "kind": "ClusterConfiguration",
         "etcd": {"external": EXTERNAL},
     }
 
 
-def test_kubeadm_accepts_the_cluster_configuration(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", ["1.36.3", "1.36", "1.30"])
+def test_kubeadm_accepts_the_cluster_configuration(version: str, tmp_path: Path) -> None:
     file = tmp_path / "kubeadm.yaml"
-    file.write_text(kubeadm.cluster_configuration(ENDPOINTS))
+    file.write_text(kubeadm.cluster_configuration(ENDPOINTS, version))
     answer = subprocess.run(
         [str(ensure_kubeadm()), "config", "validate", "--config", str(file)],
         capture_output=True,
@@ -52,45 +59,48 @@ def test_kubeadm_accepts_the_cluster_configuration(tmp_path: Path) -> None:
     assert answer.returncode == 0, answer.stderr
 
 
+@pytest.mark.parametrize("series", MINORS)
+def test_http_is_on_the_endpoints_so_kubeadm_needs_no_others(series: str) -> None:
+    version = parse(newest(series))
+    assert version is not None
+    problems: list[Problem] = check_flags(version, {"listen-client-http-urls": "https://10.0.0.11:2378"})
+    assert len(problems) == 1
+    assert "httpEndpoints" not in kubeadm.cluster_configuration(ENDPOINTS, "1.36.3")
+
+
 def test_the_control_planes_files_match_its_configuration() -> None:
     files = kubeadm.files(CA, CERTIFICATE, KEY)
     assert files == {EXTERNAL["caFile"]: CA, EXTERNAL["certFile"]: CERTIFICATE, EXTERNAL["keyFile"]: KEY}
 
 
-def test_the_secrets_have_cluster_apis_names_labels_and_keys() -> None:
-    etcd, client, _ = documents()
-    for secret, purpose in ((etcd, "etcd"), (client, "apiserver-etcd-client")):
-        assert secret["kind"] == "Secret"
-        assert secret["type"] == "cluster.x-k8s.io/secret"
-        assert secret["metadata"] == {
-            "name": f"prod-{purpose}",
-            "namespace": "clusters",
-            "labels": {"cluster.x-k8s.io/cluster-name": "prod"},
-        }
-    assert etcd["stringData"] == {"tls.crt": CA}
-    assert client["stringData"] == {"tls.crt": CERTIFICATE, "tls.key": KEY}
+def test_cloud_init_writes_the_same_files_with_kubeadms_modes() -> None:
+    files = kubeadm.files(CA, CERTIFICATE, KEY)
+    data = kubeadm.cloud_init(files)
+    assert data.startswith("#cloud-config\n")
+    written = yaml.safe_load(data)["write_files"]
+    assert {each["path"]: each["content"] for each in written} == files
+    # A text, not a number: cloud-init takes a number in YAML for a decimal one.
+    assert {each["path"]: int(each["permissions"], 8) for each in written} == MODES
+    assert {each["owner"] for each in written} == {"root:root"}
 
 
-def test_the_patch_makes_the_control_plane_use_the_external_etcd() -> None:
-    patch = documents()[2]
-    assert patch["kind"] == "KubeadmControlPlane"
-    assert patch["apiVersion"] == "controlplane.cluster.x-k8s.io/v1beta2"
-    assert patch["spec"] == {"kubeadmConfigSpec": {"clusterConfiguration": {"etcd": {"external": EXTERNAL}}}}
+def test_the_script_writes_the_same_files_with_kubeadms_modes(tmp_path: Path) -> None:
+    odd = CERTIFICATE.replace("Y2xpZW50", "$HOME `id` \\n 'x'")
+    files = kubeadm.files(CA, odd, KEY)
+    text = kubeadm.script(files).replace("/etc/kubernetes", str(tmp_path / "kubernetes"))
+    for _ in ("new", "again"):
+        subprocess.run(["sh"], input=text, text=True, timeout=10, check=True)
+        found = {path: tmp_path / path.removeprefix("/etc/") for path in files}
+        assert {path: file.read_text() for path, file in found.items()} == files
+        assert {path: file.stat().st_mode & 0o777 for path, file in found.items()} == MODES
+        assert [each for each in tmp_path.rglob("*") if each.is_file()] != []
+        assert not list(tmp_path.rglob("*.new"))
+    assert (tmp_path / "kubernetes" / "pki" / "etcd").stat().st_mode & 0o777 == 0o755
 
 
-def test_the_patch_contains_no_key() -> None:
-    assert "BEGIN" not in cluster_api.control_plane_patch("prod", "clusters", ENDPOINTS)
-
-
-@pytest.mark.parametrize("name", ["1", "null", "yes", "1e3", "0x10"])
-def test_ambiguous_yaml_names_stay_strings(name: str) -> None:
-    for document in documents(name, name):
-        assert document["metadata"]["namespace"] == name
-
-
-def test_invalid_pem_is_not_embedded() -> None:
+def test_a_line_that_would_end_a_file_early_is_refused() -> None:
     with pytest.raises(ValueError, match="must be PEM") as refused:
-        documents(ca="secret: true")
+        kubeadm.script(kubeadm.files(CA, CERTIFICATE, "secret\nEND\nrm"))
     assert "secret" not in str(refused.value)
 
 
@@ -100,10 +110,13 @@ def test_endpoints_without_tls_or_none_at_all_are_refused(endpoints: list[str]) 
         kubeadm.cluster_configuration(endpoints)
 
 
-@given(
-    st.lists(st.text("ABCabc019+/=", min_size=1, max_size=64), min_size=1, max_size=9), st.sampled_from(["\n", "\r\n"])
-)
-def test_every_pem_survives_a_round_trip(lines: list[str], line_break: str) -> None:
-    text = line_break.join(["-----BEGIN CERTIFICATE-----", *lines, "-----END CERTIFICATE-----"])
-    etcd = documents(ca=text)[0]
-    assert etcd["stringData"]["tls.crt"].splitlines() == text.splitlines()
+@given(st.lists(st.from_regex(r"https://[a-z0-9.\[\]:-]{1,40}", fullmatch=True), min_size=1, max_size=7))
+def test_every_list_of_endpoints_survives_a_round_trip(endpoints: list[str]) -> None:
+    assert yaml.safe_load(kubeadm.cluster_configuration(endpoints))["etcd"]["external"]["endpoints"] == endpoints
+
+
+@given(st.lists(st.text("ABCabc019+/=", min_size=1, max_size=16), min_size=1, max_size=3))
+def test_every_pem_survives_cloud_init(lines: list[str]) -> None:
+    pem = "\n".join(["-----BEGIN CERTIFICATE-----", *lines, "-----END CERTIFICATE-----\n"])
+    written = json.loads(kubeadm.cloud_init(kubeadm.files(CA, pem, KEY)).removeprefix("#cloud-config"))
+    assert written["write_files"][1]["content"] == pem
