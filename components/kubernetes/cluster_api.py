@@ -70,7 +70,13 @@ def control_plane(
 
 
 def aws_cluster(
-    cluster_name: str, namespace: str, *, vpc_id: str, subnet_ids: Sequence[str], clients_group_id: str
+    cluster_name: str,
+    namespace: str,
+    *,
+    vpc_id: str,
+    subnet_ids: Sequence[str],
+    clients_group_id: str,
+    public: bool,
 ) -> list[Document]:
     """Parts of an AWSCluster and its control plane's AWSMachineTemplate (Cluster API's provider for AWS, v2).
 
@@ -82,9 +88,11 @@ def aws_cluster(
         vpc_id: ID of the VPC.
         subnet_ids: IDs of its subnets.
         clients_group_id: ID of the security group of etcd's clients.
+        public: whether the subnets have a route to an internet gateway. The provider creates a machine in them only if
+            it has a public address then.
     """
     network = {"vpc": {"id": vpc_id}, "subnets": [{"id": each} for each in subnet_ids]}
-    groups = [{"id": clients_group_id}]
+    machine = {"additionalSecurityGroups": [{"id": clients_group_id}], **({"publicIP": True} if public else {})}
     return [
         {
             "apiVersion": f"{_INFRASTRUCTURE}/v1beta2",
@@ -96,7 +104,7 @@ def aws_cluster(
             "apiVersion": f"{_INFRASTRUCTURE}/v1beta2",
             "kind": "AWSMachineTemplate",
             "metadata": {"name": f"{cluster_name}-control-plane", "namespace": namespace},
-            "spec": {"template": {"spec": {"additionalSecurityGroups": groups}}},
+            "spec": {"template": {"spec": machine}},
         },
     ]
 

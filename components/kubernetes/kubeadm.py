@@ -14,7 +14,7 @@ _SCRIPT = """\
 # Puts etcd's CA and the API server's client certificate in place. Run it as root on every control plane.
 set -eu
 umask 077
-put() { # MODE FILE; an API server that reads the file meanwhile finds the old one or the new one
+put() { # MODE FILE: replaces it at once, so that nothing reads a part of it
     (umask 022 && mkdir -p "${2%/*}")
     cat >"$2.new"
     chmod "$1" "$2.new"

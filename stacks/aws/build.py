@@ -52,7 +52,7 @@ def build(stack: StackConfig, config: AwsConfig, before: Mapping[str, int]) -> d
             zone: {"id": network.subnet_ids[zone], "range": str(range_)} for zone, range_ in plan.ranges.items()
         },
         "clients_security_group": network.clients_group_id,
-        "cluster_api_infrastructure": _infrastructure(stack, network),
+        "cluster_api_infrastructure": _infrastructure(stack, network, public=plan.public_ipv4),
     }
 
 
@@ -130,7 +130,7 @@ def _volume(config: AwsConfig, wanted: aws_types.AwsVolume) -> AwsVolume:
     return volume
 
 
-def _infrastructure(stack: StackConfig, network: AwsNetwork) -> pulumi.Output[str]:
+def _infrastructure(stack: StackConfig, network: AwsNetwork, *, public: bool) -> pulumi.Output[str]:
     parts = pulumi.Output.all(
         vpc=network.vpc_id, subnets=list(network.subnet_ids.values()), group=network.clients_group_id
     )
@@ -142,6 +142,7 @@ def _infrastructure(stack: StackConfig, network: AwsNetwork) -> pulumi.Output[st
                 vpc_id=known["vpc"],
                 subnet_ids=known["subnets"],
                 clients_group_id=known["group"],
+                public=public,
             )
         )
     )

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pulumi
 import pytest
 import yaml
 
@@ -18,7 +17,9 @@ from components.plan.firewall_rules import member_rules, outside
 from stacks import config, guard
 from stacks.platforms import PLATFORMS
 from tests.support.cloud_stacks import SLOTS, example
+from tests.support.outputs import for_kubernetes, resolved
 from tests.support.recording import Recorder, Registration, aws_id, is_secret, plain_text, record
+from tests.support.snapshot import compare
 from tests.support.sshd import new_key
 
 ZONES = ("eu-central-1a", "eu-central-1b", "eu-central-1c")
@@ -571,33 +572,23 @@ def test_an_image_by_id_is_not_looked_up() -> None:
     assert {recorder.named(f"aws-{slot}", INSTANCE).inputs["ami"] for slot in SLOTS} == {"ami-0123456789abcdef0"}
 
 
-def test_outputs_name_the_network_the_machines_and_the_parts_for_cluster_api(cloud: Cloud) -> None:
-    outputs: dict[str, Any] = {}
-    found: list[str] = []
+def test_outputs_name_the_network_and_the_machines(cloud: Cloud) -> None:
+    values, secret = resolved(lambda: built(cloud.wanted()))
+    assert {"network_id", "server_ids", "hosts", "ssh_private_key", "generations"} <= set(values)
+    assert {"subnets", "clients_security_group"} <= set(values) if cloud is AWS else "subnet" in values
+    compare(for_kubernetes(values, secret), f"outputs-{cloud.name}")
 
-    def program() -> None:
-        outputs.update(built(cloud.wanted()))
-        pulumi.Output.from_input(outputs["cluster_api_infrastructure"]).apply(found.append)
 
-    record(program, False)
-    assert {"network_id", "server_ids", "hosts", "ssh_private_key", "generations"} <= set(outputs)
-    parts = list(yaml.safe_load_all(found[0]))
-    if cloud is AWS:
-        assert list(outputs["subnets"]) == list(ZONES)
-        subnets = [{"id": aws_id("subnet", f"aws-{zone}")} for zone in ZONES]
-        groups = [{"id": aws_id("sg", "aws-clients")}]
-        assert [part["kind"] for part in parts] == ["AWSCluster", "AWSMachineTemplate"]
-        assert parts[0]["spec"]["network"] == {"vpc": {"id": aws_id("vpc", "aws")}, "subnets": subnets}
-        assert parts[1]["spec"]["template"]["spec"] == {"additionalSecurityGroups": groups}
-    else:
-        assert "subnet" in outputs
-        assert [part["kind"] for part in parts] == ["HetznerCluster"]
-        assert parts[0]["spec"]["hcloudNetwork"] == {
-            "enabled": True,
-            "cidrBlock": "10.1.0.0/16",
-            "subnetCidrBlock": "10.1.1.0/24",
-            "networkZone": "eu-central",
-        }
+def test_existing_machines_have_the_outputs_that_every_stack_has() -> None:
+    machines = [
+        {"name": name, "address": f"10.1.1.1{number}", "ssh": {"hostKey": new_key()[1]}}
+        for number, name in enumerate(SLOTS, start=1)
+    ]
+    given = {"platform": "hosts", "sshPrivateKey": new_key()[0], "machines": json.dumps(machines)}
+    workload = {"clusterName": "production", "namespace": "clusters", "version": "v1beta1"}
+    given |= {"kubernetesVersion": "1.30.14", "clusterApi": json.dumps(workload)}
+    values, secret = resolved(lambda: built(config.load("hosts", given)))
+    compare(for_kubernetes(values, secret), "outputs-hosts")
 
 
 @pytest.mark.parametrize(

@@ -60,13 +60,20 @@ def test_the_patch_makes_the_control_plane_use_the_external_etcd(version: str) -
     }
 
 
-def test_the_cluster_on_aws_is_put_into_etcds_network() -> None:
+@pytest.mark.parametrize("public", [True, False])
+def test_the_cluster_on_aws_is_put_into_etcds_network(public: bool) -> None:
     found = read(
         *cluster_api.aws_cluster(
-            "prod", "clusters", vpc_id="vpc-1", subnet_ids=["subnet-1", "subnet-2"], clients_group_id="sg-1"
+            "prod",
+            "clusters",
+            vpc_id="vpc-1",
+            subnet_ids=["subnet-1", "subnet-2"],
+            clients_group_id="sg-1",
+            public=public,
         )
     )
     cluster, template = found["items"]
+    addressed = {"publicIP": True} if public else {}
     assert cluster == {
         "apiVersion": "infrastructure.cluster.x-k8s.io/v1beta2",
         "kind": "AWSCluster",
@@ -77,7 +84,7 @@ def test_the_cluster_on_aws_is_put_into_etcds_network() -> None:
         "apiVersion": "infrastructure.cluster.x-k8s.io/v1beta2",
         "kind": "AWSMachineTemplate",
         "metadata": {"name": "prod-control-plane", "namespace": "clusters"},
-        "spec": {"template": {"spec": {"additionalSecurityGroups": [{"id": "sg-1"}]}}},
+        "spec": {"template": {"spec": {"additionalSecurityGroups": [{"id": "sg-1"}], **addressed}}},
     }
 
 
