@@ -47,7 +47,7 @@ class ClusterApiConfig:
 
     cluster_name: str
     namespace: str
-    version: str = API_VERSIONS[0]
+    api_version: str = API_VERSIONS[0]
     """Version of its KubeadmControlPlane."""
 
 
@@ -167,18 +167,18 @@ def _cluster_api(reading: Reading) -> ClusterApiConfig:
     given = {
         "clusterName": reading.cluster,
         "namespace": "default",
-        "version": API_VERSIONS[0],
+        "apiVersion": API_VERSIONS[0],
         **reading.given.get("clusterApi", {}),
     }
     # Its default has been checked at its own key.
     if given["clusterName"] != reading.cluster:
         reading.problems += check_workload_name(given["clusterName"], "clusterApi.clusterName")
     reading.problems += check_name(given["namespace"], "clusterApi.namespace")
-    if given["version"] not in API_VERSIONS:
+    if given["apiVersion"] not in API_VERSIONS:
         rule = f"The version of the KubeadmControlPlane must be one of {', '.join(API_VERSIONS)}"
         remedy = "Take the one that the KubeadmControlPlane has in the manifests of your cluster"
-        reading.refuse("clusterApi.version", shown(given["version"]), rule, remedy)
-    return ClusterApiConfig(given["clusterName"], given["namespace"], given["version"])
+        reading.refuse("clusterApi.apiVersion", shown(given["apiVersion"]), rule, remedy)
+    return ClusterApiConfig(given["clusterName"], given["namespace"], given["apiVersion"])
 
 
 def _warnings(given: Mapping[str, Any]) -> tuple[str, ...]:

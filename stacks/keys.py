@@ -312,7 +312,7 @@ _REST: tuple[Key, ...] = (
     Key("clusterApi.clusterName", TEXT, "Name of the `Cluster` object, a DNS label.", "`clusterName`"),
     Key("clusterApi.namespace", TEXT, "Its namespace in the management cluster.", "default"),
     Key(
-        "clusterApi.version",
+        "clusterApi.apiVersion",
         TEXT,
         f"Version of its KubeadmControlPlane: {' or '.join(f'`{each}`' for each in API_VERSIONS)}.",
         API_VERSIONS[0],

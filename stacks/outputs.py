@@ -79,7 +79,7 @@ def _cluster_api(workload: ClusterApiConfig, cluster: EtcdCluster) -> dict[str, 
         return cluster_api.text(*found)
 
     def control_plane(endpoints: list[str]) -> str:
-        part = cluster_api.control_plane(workload.cluster_name, workload.namespace, endpoints, workload.version)
+        part = cluster_api.control_plane(workload.cluster_name, workload.namespace, endpoints, workload.api_version)
         return cluster_api.text(part)
 
     parts = pulumi.Output.all(ca=cluster.ca_certificate, client=cluster.apiserver_etcd_client)

@@ -585,7 +585,7 @@ def test_existing_machines_have_the_outputs_that_every_stack_has() -> None:
         for number, name in enumerate(SLOTS, start=1)
     ]
     given = {"platform": "hosts", "sshPrivateKey": new_key()[0], "machines": json.dumps(machines)}
-    workload = {"clusterName": "production", "namespace": "clusters", "version": "v1beta1"}
+    workload = {"clusterName": "production", "namespace": "clusters", "apiVersion": "v1beta1"}
     given |= {"kubernetesVersion": "1.30.14", "clusterApi": json.dumps(workload)}
     values, secret = resolved(lambda: built(config.load("hosts", given)))
     compare(for_kubernetes(values, secret), "outputs-hosts")

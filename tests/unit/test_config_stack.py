@@ -115,7 +115,7 @@ def test_every_value_is_read(directory: Path) -> None:
             flags={"max-txn-ops": 256, "enable-pprof": True, "log-level": "warn"},
             certificates={"validityHours": 100, "earlyRenewalHours": 10, "caValidityHours": 200},
             kubernetesVersion="1.30",
-            clusterApi={"clusterName": "workload", "namespace": "clusters", "version": "v1beta1"},
+            clusterApi={"clusterName": "workload", "namespace": "clusters", "apiVersion": "v1beta1"},
             authentication=True,
             users=[{"name": "reader", "prefix": "/x/", "permission": "read"}],
         ),
@@ -267,7 +267,7 @@ REFUSED = [
     ),
     ("cluster api", {"clusterApi": {"namespace": "A"}}, "clusterApi.namespace", "A", "DNS label"),
     ("a cluster's name", {"clusterApi": {"clusterName": "a.b"}}, "clusterApi.clusterName", "a.b", "The Secrets <name>"),
-    ("a version of it", {"clusterApi": {"version": "v1"}}, "clusterApi.version", "v1", "one of v1beta2, v1beta1"),
+    ("a version of it", {"clusterApi": {"apiVersion": "v1"}}, "clusterApi.apiVersion", "v1", "one of v1beta2, v1beta1"),
     ("kubernetes", {"kubernetesVersion": "v1.36"}, "kubernetesVersion", "v1.36", "without a v"),
 ]
 
