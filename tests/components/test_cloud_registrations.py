@@ -618,7 +618,7 @@ def test_the_network_component_refuses_invalid_arguments(change: dict[str, Any],
 
 def test_the_last_bastion_of_machines_without_public_addresses_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     """They have the addresses of their generation, whatever the configuration says now."""
-    made = {"location": "nbg1", "server_type": "cx23", "image": "debian-12", "address": "10.1.1.11"}
+    made: dict[str, Any] = {"location": "nbg1", "server_type": "cx23", "image": "debian-12", "address": "10.1.1.11"}
     made |= {"public_ipv4": False, "public_ipv6": False}
     first_boot: dict[str, Any] = {}
 
