@@ -1,4 +1,4 @@
-"""Checks of ssh settings, before a connection is tried."""
+"""Checks of ssh keys and hosts, before a connection is tried."""
 
 import base64
 import ipaddress
