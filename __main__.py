@@ -7,6 +7,7 @@ import pulumi
 from components.guard import OUTPUT, previous_outputs
 from components.stack_traces import short_stack_traces
 from stacks import config, guard, machine_types
+from stacks.platform import BASTION
 
 # Exit status of Pulumi's Python runner after it has logged the error, so that Pulumi adds no line of its own.
 _LOGGED = 32
@@ -26,7 +27,7 @@ async def build() -> dict[str, Any]:
     stack = config.load(pulumi.get_stack())
     for warning in stack.warnings:
         pulumi.log.warn(warning)
-    last = await previous_outputs(OUTPUT, "generations", *stack.machines.compared_with)
+    last = await previous_outputs(OUTPUT, "generations", BASTION, *stack.machines.compared_with)
     # Before any resource is declared, so that a refused change has touched nothing.
     stack = guard.compared(stack, last)
     machine_types.check(stack, last)

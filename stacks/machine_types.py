@@ -15,7 +15,7 @@ from components.plan.guard.state import read_state
 from components.plan.sizes import GIB, MIB, parse_bytes
 
 from .config import ConfigError, StackConfig
-from .platform import MachineType, Platform, WantedType
+from .platform import BASTION, MachineType, Platform, WantedType
 
 
 def check(stack: StackConfig, last: Mapping[str, Any]) -> None:
@@ -23,15 +23,18 @@ def check(stack: StackConfig, last: Mapping[str, Any]) -> None:
 
     Args:
         stack: the configuration.
-        last: outputs of the last update, with `generations`.
+        last: outputs of the last update, with `generations` and `bastion`.
 
     Raises:
         ConfigError: a type is not sold in its place, or has too little memory.
     """
     before = {slot: int(generation) for slot, generation in (last.get("generations") or {}).items()}
     wanted, generations = stack.machines.wanted_types, stack.machines.generations
-    # Bastions are created with the first machines.
-    new = [each for each in wanted if before.get(each.slot) != generations.get(each.slot) or not (each.slot or before)]
+    new = [
+        each
+        for each in wanted
+        if (before.get(each.slot) != generations.get(each.slot) if each.slot else BASTION not in last)
+    ]
     filled = [each for each in wanted if each.slot and (each in new or _raises_quota(stack))]
     types = {
         type_: stack.platform.machine_type(type_) for type_ in dict.fromkeys(each.type for each in [*filled, *new])

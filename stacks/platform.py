@@ -19,6 +19,9 @@ from .reading import Reading
 if TYPE_CHECKING:
     from .config import StackConfig
 
+BASTION = "bastion"
+"""The stack's output of a created bastion; missing without one."""
+
 
 @dataclass(frozen=True)
 class Machines:
@@ -69,7 +72,7 @@ class WantedType:
     """A machine type that the provider must sell in a place."""
 
     slot: str
-    """Empty: a bastion, which is created with the first machines."""
+    """Empty: the bastion."""
     key: str
     """Its configuration key."""
     type: str

@@ -11,6 +11,7 @@ from components.ssh_key import CloudKey
 
 from ..config import StackConfig
 from ..outputs import cluster_args, cluster_outputs, machines_file
+from ..platform import BASTION
 from ..ssh_settings import Operator
 from .config import CloudConfig
 
@@ -54,7 +55,7 @@ def outputs(
     """Builds the cluster; returns the stack's outputs that all clouds have, by name."""
     found = cluster_outputs(stack, EtcdCluster(stack.cluster_name, cluster_args(stack, machines.machines)))
     if config.plan.bastion is not None and bastion is not None:
-        found["bastion"] = {"host": bastion["host"], "host_key": bastion["host_key"], "user": config.operator.user}
+        found[BASTION] = {"host": bastion["host"], "host_key": bastion["host_key"], "user": config.operator.user}
     if "private_key" in operator:
         found["ssh_private_key"] = operator["private_key"]
     return {

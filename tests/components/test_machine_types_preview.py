@@ -88,9 +88,16 @@ def test_a_quota_larger_than_memory_is_refused(hetzner: Asked, aws: Asked) -> No
     assert "Set quota to" in said
 
 
-def test_existing_machines_need_no_offer(hetzner: Asked) -> None:
+def test_only_new_machines_need_an_offer(hetzner: Asked) -> None:
     """Must be the last test: the others need a stack that was never up."""
     hetzner.stack.left(generations={"etcd-1": 1, "etcd-2": 1})
     said = hetzner.refused({}, serverType="cpx11")
     assert "hetzner.slots.etcd-3.serverType: given 'cpx11'" in said
     assert not any(f"hetzner.slots.etcd-{number}." in said for number in (1, 2))
+    # A bastion that is added later, and one that exists.
+    bastion = {"serverType": "cpx11"}
+    hetzner.stack.left(generations={f"etcd-{number}": 1 for number in (1, 2, 3)})
+    said = hetzner.refused({}, bastion=bastion)
+    assert "hetzner.bastion.serverType: given 'cpx11'. Hetzner does not sell it in" in said
+    hetzner.stack.left(generations={f"etcd-{number}": 1 for number in (1, 2, 3)}, bastion={"host": "203.0.113.5"})
+    hetzner.accepted(bastion=bastion)

@@ -1,6 +1,7 @@
 """A firewall on existing machines restricts access to etcd while it is configured."""
 
 import contextlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,12 +14,12 @@ from tests.support.prober import probing
 
 
 @contextlib.contextmanager
-def connected(machine: Machine, address: str) -> Iterator[None]:
-    """Hold a connection from the machine to etcd's client port at the address during the block."""
-    hold = f"exec 3<>/dev/tcp/{address}/2379; sleep infinity"
+def connected(machine: Machine, address: str, port: int = 2379) -> Iterator[None]:
+    """Hold a connection from the machine to the port at the address during the block."""
+    hold = f"exec 3<>/dev/tcp/{address}/{port}; sleep infinity"
     machine.run(["systemd-run", "-q", "--unit=client", "bash", "-c", hold], root=True)
     try:
-        machine.run(f"until ss -Htn state established dst {address}:2379 | grep -q .; do sleep 0.1; done")
+        machine.run(f"until ss -Htn state established dst {address}:{port} | grep -q .; do sleep 0.1; done")
         yield
     finally:
         machine.run("systemctl stop client", root=True)
@@ -53,3 +54,14 @@ def test_a_firewall_can_be_added_and_removed_without_restarts(
     assert open_ports(stranger, found[0].address) == [22, 2379, 2380]
     assert process_ids(found) == processes
     assert_serves_all_members(found)
+    assert_no_run_locks_itself_out(found[0], stranger)
+
+
+def assert_no_run_locks_itself_out(machine: Machine, other: Machine) -> None:
+    """Rules that block the ssh connection which brings them are refused, even if they allow another login."""
+    spec = json.loads(machine.run("cat /var/lib/etcd-node/installed.json", root=True).stdout)
+    spec["firewall"] = {"22": [f"{other.address}/32"]}
+    with connected(other, machine.address, 22):
+        run = machine.run(["sudo", "-n", "timeout", "60", "etcd-node", "prepare", json.dumps(spec)], check=False)
+        assert "you would be locked out; nothing was loaded" in run.stderr
+    assert machine.answers()

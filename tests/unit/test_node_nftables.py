@@ -3,6 +3,8 @@
 import contextlib
 import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -115,22 +117,59 @@ def test_the_first_rules_refuse_to_interrupt_connected_clients(
     nftables.install(a_wanted(ONE, TWO))
 
 
+@pytest.mark.parametrize(
+    ("login", "refused"),
+    [
+        (("10.1.9.9", 22), True),
+        (("203.0.113.5", 22), False),
+        # sshd on a port without rules; one on a port of etcd; no login, as on the console.
+        (("10.1.9.9", 2222), False),
+        (("10.1.9.9", 2381), True),
+        (None, False),
+    ],
+)
 def test_rules_that_would_interrupt_their_own_run_are_refused(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, login: tuple[str, int] | None, refused: bool
 ) -> None:
     nftables.install(a_wanted(ONE))
     before = machine.file.read_text()
-    here = ["10.1.9.9"]
-    monkeypatch.setattr(ports, "connected", lambda port: here if port == 22 else [])
-    with pytest.raises(
-        NodeError, match=r"ssh comes to this machine from 10\.1\.9\.9, .*locked out; nothing was loaded"
-    ):
+    # Somebody else, who may be admitted or not, does not matter.
+    monkeypatch.setattr(ports, "connected", lambda port: ["203.0.113.5", "198.51.100.7"] if port == 22 else [])
+    monkeypatch.setattr(ports, "login", lambda: login)
+    if refused:
+        assert login is not None
+        source, port = login
+        with pytest.raises(NodeError, match=rf"to port {port} .* from {source}, .*locked out; nothing was loaded"):
+            nftables.install(a_wanted(ONE, TWO))
+    else:
         nftables.install(a_wanted(ONE, TWO))
-    assert machine.file.read_text() == before
-    # There may be other logins.
-    here.append("203.0.113.5")
-    nftables.install(a_wanted(ONE, TWO))
-    assert machine.file.read_text() != before
+    assert (machine.file.read_text() == before) == refused
+
+
+_PRINT = """\
+import sys
+from components.node.machine import ports
+ports.connected = lambda port: {22022: ["10.1.9.9"]}.get(port, [])
+print(ports.login())
+"""
+_SUDO = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]], env={}, check=True)"
+
+
+@pytest.mark.parametrize(
+    ("connection", "found"),
+    [
+        ("10.1.9.9 50123 10.99.0.11 22022", "('10.1.9.9', 22022)"),
+        # A terminal that outlived its login.
+        ("10.1.9.8 50123 10.99.0.11 22022", "None"),
+        ("", "None"),
+    ],
+)
+def test_the_login_of_a_run_is_found_behind_sudo(connection: str, found: str) -> None:
+    environ = {"SSH_CONNECTION": connection} if connection else {}
+    run = subprocess.run(
+        [sys.executable, "-c", _SUDO, _PRINT], env=environ, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert run.stdout.strip() == found
 
 
 def test_only_a_new_program_restarts_long_running_processes(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -219,16 +219,19 @@ def _refuse_to_cut_off(spec: Spec, rules: Rules) -> None:
 
 
 def _refuse_to_lock_out(rules: Rules) -> None:
-    """Refuses rules that block every present ssh login, and so this run itself.
+    """Refuses rules that block the ssh connection of this run. Other logins do not matter: they may be meant to end.
 
     Raises:
-        NodeError: they do not; nothing was loaded.
+        NodeError: they do; nothing was loaded.
     """
-    here = ports.connected(int(_SSH_PORT)) if _SSH_PORT in rules else []
-    if here and not any(_admits(rules[_SSH_PORT], each) for each in here):
+    here = ports.login()
+    if here is None:
+        return
+    source, port = here
+    if str(port) in rules and not _admits(rules[str(port)], source):
         raise NodeError(
-            f"ssh comes to this machine from {', '.join(here)}, which the firewall does not allow: you would be "
-            f"locked out; nothing was loaded",
+            f"this run comes to port {port} of this machine from {source}, which the firewall does not allow: you would "
+            "be locked out; nothing was loaded",
             "Add the address of your computer or your bastion to the operators, then run again.",
         )
 

@@ -1,9 +1,10 @@
-"""The processes that listen on etcd's ports."""
+"""The processes that listen on etcd's ports, and who is connected to this machine."""
 
 from __future__ import annotations
 
 import contextlib
 import ipaddress
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +55,29 @@ def connected(port: int) -> list[str]:
         if fields[3] == _ESTABLISHED and int(fields[1].partition(":")[2], 16) == port and here != there:
             found.add(there)
     return sorted(str(address) for address in found if not address.is_loopback)
+
+
+def login() -> tuple[str, int] | None:
+    """The ssh connection that started this process: the address it comes from, and the port here. None: no ssh.
+
+    sshd gives it to the login's shell as SSH_CONNECTION. sudo removes that variable, so it is read from the ancestors.
+    """
+    pid = os.getpid()
+    while pid > 1:
+        try:
+            variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+            # The name of the program in parentheses, which may contain spaces, is followed by state and parent.
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            return None  # it has ended: nobody waits for this process any more
+        for variable in variables:
+            name, _, value = variable.decode(errors="replace").partition("=")
+            if name == "SSH_CONNECTION" and len(value.split()) == 4:
+                source, _, _, port = value.split()
+                source = source.partition("%")[0]  # a link-local address has its interface
+                # Another program may serve ssh without a socket of the kernel, and a terminal may outlive its login.
+                return (source, int(port)) if source in connected(int(port)) else None
+    return None
 
 
 def _sockets() -> Iterator[str]:
