@@ -156,10 +156,10 @@ def test_an_unknown_bastion_is_refused_with_the_order_of_steps(previews: Preview
     run = previews.refused(bastion={"address": "10.1.1.9"})
     assert "hetzner.bastion.address: given 10.1.1.9. The rules of the last update must already admit" in run.text
     assert "add 10.1.1.9 to hetzner.operators and run pulumi up; then make this change" in run.text
-    # The outputs of an earlier program.
     previews.stack.left(ssh_access=None)
     run = previews.refused(bastion={})
-    assert "hetzner.bastion: given one. The last update was made by an older program" in run.text
+    assert "hetzner.bastion: given through a bastion that is created here (hetzner.bastion). The last" in run.text
+    assert "Let ssh go directly (no bastion) and run pulumi up, which records it; then make this change" in run.text
 
 
 def test_generations_are_compared_with_the_last_update_first(previews: Previews) -> None:

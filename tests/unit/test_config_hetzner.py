@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from stacks import config, ssh_keys
 from stacks.hetzner.config import HetznerConfig
+from stacks.ssh_settings import Operator, SshLogin
 
 REPO = Path(__file__).resolve().parents[2]
 EXAMPLE = {
@@ -195,3 +197,49 @@ def test_ipv6_only_machines_need_a_release_mirror() -> None:
     load({**only, "releaseMirror": "https://mirror.example.com/etcd"})
     load({**only, "releaseProxy": "http://[fd00::1]:3128"})
     load(changed({"publicIpv4": True, "publicIpv6": True}))
+
+
+def _file(bastion: str) -> dict[str, Any]:
+    """The output `machines_file` of an update that reached the machines through this bastion; empty: none."""
+    return {
+        "machines": [{"name": "etcd-1", "ssh": {"host": "a", **({"bastion": {"host": bastion}} if bastion else {})}}]
+    }
+
+
+MADE, OUTSIDE, ANOTHER, DIRECT = (
+    {"bastion": {"host": "made"}, "machines_file": _file("made")},
+    {"machines_file": _file("jump")},
+    {"machines_file": _file("another")},
+    {"machines_file": _file("")},
+)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "last", "refused"),
+    [
+        ("made", MADE, None),
+        ("made", OUTSIDE, ("hetzner.bastion", "Let ssh go through jump")),
+        ("made", DIRECT, ("hetzner.bastion", "Let ssh go directly")),
+        ("jump", OUTSIDE, None),
+        ("jump", ANOTHER, ("ssh.bastion", "Let ssh go through another")),
+        ("jump", MADE, ("hetzner.bastion", "Let ssh go through a bastion that is created here")),
+        ("jump", DIRECT, ("ssh.bastion", "Let ssh go directly")),
+        ("", DIRECT, None),
+        ("", OUTSIDE, ("ssh.bastion", "Let ssh go through jump")),
+        ("", MADE, ("hetzner.bastion", "Let ssh go through a bastion that is created here")),
+    ],
+)
+def test_an_unrecorded_access_path_must_stay_for_one_update(
+    wanted: str, last: dict[str, Any], refused: tuple[str, str] | None
+) -> None:
+    values = load(changed({"bastion": {}} if wanted == "made" else {}))
+    if wanted == "jump":
+        values = replace(values, operator=Operator("ops", bastion=SshLogin("jump", "", "")))
+    # Other operators must not be refused: the old address may be gone.
+    values = replace(values, plan=replace(values.plan, operators=["203.0.113.200/32"]))
+    found = values.compare({**last, "applied": {"format": 1}})
+    assert [problem.key for problem in found] == ([] if refused is None else [refused[0]])
+    if refused:
+        assert refused[1] in found[0].remedy
+        assert "run pulumi up, which records it; then make this change" in found[0].remedy
+    assert values.compare(last) == [], "before the first successful update, there is nothing to compare with"

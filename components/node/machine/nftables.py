@@ -230,8 +230,8 @@ def _refuse_to_lock_out(rules: Rules) -> None:
     source, port = here
     if str(port) in rules and not _admits(rules[str(port)], source):
         raise NodeError(
-            f"this run comes to port {port} of this machine from {source}, which the firewall does not allow: you would "
-            "be locked out; nothing was loaded",
+            f"this run comes to port {port} of this machine from {source}, which the firewall does not allow: you "
+            "would be locked out; nothing was loaded",
             "Add the address of your computer or your bastion to the operators, then run again.",
         )
 
