@@ -30,7 +30,7 @@ from .plan.authorities import DEFAULT_PEER_AUTHORITY, peers_have_their_own
 from .plan.data_directories import check_data_directories
 from .plan.errors import refuse
 from .plan.flags import PKI_DIRECTORY
-from .plan.guard.state import State, read_state, wanted_state
+from .plan.guard.state import State, directories_before, wanted_state
 from .plan.releases import check_headers
 from .plan.spec import DEFAULT_DATA_DIRECTORY, client_urls
 
@@ -158,11 +158,12 @@ class EtcdCluster(pulumi.ComponentResource):
         args = with_peers(args)
         plan = cluster_plan(name, args, [_member_plan(each) for each in args["members"]], bundle.digest())
         refuse(check_headers(args.get("release_headers", {})))
-        before = read_state(args.get("previous"))
+        directories = {member.name: member.data_directory for member in plan.members}
         misplaced, placed = check_data_directories(
-            {member.name: member.data_directory for member in plan.members},
-            {} if before is None else before.data_directories,
+            directories,
+            directories_before(args.get("previous"), directories),
             lambda index, _: f"members[{index}].data_directory",
+            "If this member has its data there already, pass `previous`, so that it is only a warning",
         )
         refuse(misplaced)
         specs = member_specs(plan)

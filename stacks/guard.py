@@ -9,7 +9,7 @@ from components.guard import OUTPUT, accept
 from components.pki import authorities_of
 from components.plan.data_directories import check_data_directories
 from components.plan.generations import check_generations
-from components.plan.guard.state import State, read_state, wanted_state
+from components.plan.guard.state import State, directories_before, read_state, wanted_state
 
 from .authorities import own_certificate
 from .config import NAMESPACE, ConfigError, StackConfig
@@ -46,9 +46,8 @@ def _check_places(stack: StackConfig) -> None:
         own = stack.spelled("data_directory")
         return own if directory == stack.machines.data_directory else f"{stack.spelled('members')}[{index}].{own}"
 
-    last = read_state(stack.previous)
     directories = {member.name: member.data_directory for member in stack.plan.members}
-    problems, _ = check_data_directories(directories, {} if last is None else last.data_directories, key)
+    problems, _ = check_data_directories(directories, directories_before(stack.previous, directories), key)
     if problems:
         raise ConfigError(stack.cluster_name, problems)
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from .errors import Problem, shown
 
@@ -43,7 +44,7 @@ def check_place(path: str, key: str) -> list[Problem]:
 
 
 def check_data_directories(
-    directories: Mapping[str, str], before: Mapping[str, str], key: Callable[[int, str], str]
+    directories: Mapping[str, str], before: Mapping[str, str], key: Callable[[int, str], str], hint: str = ""
 ) -> tuple[list[Problem], list[str]]:
     """Checks where members have their data.
 
@@ -51,8 +52,9 @@ def check_data_directories(
 
     Args:
         directories: member -> desired data directory.
-        before: member -> data directory in the last update; empty before the first.
+        before: member -> data directory in the last update, from `directories_before`; empty before the first.
         key: index of the member and data directory -> the user's key of the directory.
+        hint: what else to do if nothing was recorded, as another sentence of the remedy.
 
     Returns:
         Problems, and warnings in complete sentences.
@@ -67,5 +69,6 @@ def check_data_directories(
                     f"Replace {member} by a member with another name and another data directory."
                 )
             else:
-                problems.setdefault(problem.key, problem)
+                remedy = f"{problem.remedy}. {hint}" if hint and not before else problem.remedy
+                problems.setdefault(problem.key, replace(problem, remedy=remedy))
     return list(problems.values()), warnings

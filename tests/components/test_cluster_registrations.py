@@ -444,9 +444,11 @@ def test_bad_arguments_are_refused_before_anything_is_registered() -> None:
 
 def test_new_data_in_the_programs_directories_is_refused() -> None:
     there = machines(data_directory="/opt/etcd/data")
-    with pytest.raises(PlanError, match=r"members\[0\].data_directory: given '/opt/etcd/data'"):
+    with pytest.raises(PlanError, match=r"members\[0\].data_directory: given '/opt/etcd/data'.* pass `previous`"):
         cluster(preview=True, members=there)
     applied = cluster(preview=False).outputs["dev"]["applied"]
+    with pytest.raises(PlanError, match=r"members\[0\].data_directory.* on a separate disk\.\n"):
+        cluster(preview=True, members=there, previous=applied)
     applied = {**applied, "data_directories": dict.fromkeys(MEMBERS, "/opt/etcd/data")}
     assert cluster(preview=True, members=there, previous=applied).named("dev-a-prepare")
 

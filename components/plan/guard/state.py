@@ -143,6 +143,22 @@ def read_state(data: Mapping[str, Any] | None) -> State | None:
         return None
 
 
+def directories_before(previous: Mapping[str, Any] | None, directories: Mapping[str, str]) -> Mapping[str, str]:
+    """Member -> data directory in the last update, for `check_data_directories`.
+
+    If there was one and its record cannot be read, every member may have its data in its directory already. Only the
+    machines then refuse a directory for new data.
+
+    Args:
+        previous: what the last update applied; None before the first.
+        directories: member -> desired data directory.
+    """
+    state = read_state(previous)
+    if state is None:
+        return directories if previous else {}
+    return state.data_directories
+
+
 def wanted_state(
     plan: ClusterPlan,
     *,
