@@ -93,7 +93,8 @@ class SshSettings:
             rule = "Created machines have sshd on port 22"
             reading.refuse("ssh.port", shown(defaults["port"]), rule, "Remove it")
         if not defaults.get("sftp", True):
-            reading.refuse("ssh.sftp", "false", "The image of a created machine must have sftp", "Remove it")
+            rule = "etcd-node reaches created machines only by sftp, so the sshd of their image must serve it"
+            reading.refuse("ssh.sftp", "false", rule, "Remove it, and choose an image with sftp, such as Debian's own")
         return Operator(defaults.get("user", DEFAULT_USER), public or "", private, passphrase, self._existing_bastion())
 
     def login_of(self, machine: Mapping[str, Any], at: str) -> SshLogin:

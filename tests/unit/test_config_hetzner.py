@@ -163,6 +163,16 @@ def test_keys_of_other_platforms_are_refused(top: dict[str, Any], key: str) -> N
     assert key in {problem.key for problem in refused.value.problems}
 
 
+def test_created_machines_cannot_be_without_sftp() -> None:
+    with pytest.raises(config.ConfigError) as refused:
+        load({**EXAMPLE, "ssh": {"sftp": False}})
+    [problem] = refused.value.problems
+    assert str(problem) == (
+        "ssh.sftp: given false. etcd-node reaches created machines only by sftp, so the sshd of their image must serve "
+        "it. Remove it, and choose an image with sftp, such as Debian's own."
+    )
+
+
 def test_the_operators_private_key_yields_its_public_key(tmp_path: Path) -> None:
     key = ed25519.Ed25519PrivateKey.generate()
     private = key.private_bytes(
