@@ -189,13 +189,13 @@ def test_a_killed_ca_rotation_is_completed_by_the_next_updates(bootstrapped: Boo
     stack.up("--expect-no-changes")
 
 
-def test_an_earlier_versions_cluster_gets_a_peer_ca_in_three_updates(
+def test_a_cluster_with_one_ca_gets_a_peer_ca_in_three_updates(
     machines: Machines, stacks: Stacks, tmp_path: Path
 ) -> None:
     found = machines.fresh(3)
     stack = stacks.new(found, peerAuthorities=[{"name": "1"}])
     stack.up()
-    # As an earlier version of the program left it, with one CA list in one file.
+    # With one list of CAs in one file, and a record without the CAs of peers.
     del stack.config["peerAuthorities"]
     applied = stack.outputs()["applied"]
     stack.left(applied={key: value for key, value in applied.items() if not key.startswith("peer_")})

@@ -83,6 +83,11 @@ def test_a_destroy_that_failed_on_a_machine_can_be_completed(machines: Machines,
     for machine in found[1:]:
         assert machine.run("systemctl cat etcd.service", check=False).returncode != 0
     machines.lab.start(found[0].name)
+    # The majority has retired, so no update can continue this cluster.
+    run = stack.up(check=False)
+    for machine in found[1:]:
+        assert f"{machine.name}: etcd-node has not arrived whole" in run.text
+    assert "If a pulumi destroy has removed it here and was not completed, complete that first" in run.text
     stack.destroy()
     assert found[0].run("systemctl cat etcd.service", check=False).returncode != 0
     stack.up()
