@@ -42,8 +42,8 @@ if not whole(program):
         pass
 if not whole(program):
     sys.exit("%s: etcd-node has not arrived whole, and this machine has no copy of it; nothing was changed. "
-             "Upload it again: pulumi up --replace '**-%s-program'. If a pulumi destroy has removed it here and was not "
-             "completed, complete that first, unless a majority of the members still runs." % (member, member))
+             "Upload it again: pulumi up --replace '**-%s-program'. If a pulumi destroy has removed it here and was "
+             "not completed, complete that first, unless a majority of the members still runs." % (member, member))
 archive = zipfile.ZipFile(io.BytesIO(bz2.decompress(base64.b64decode(program))))
 code = {}
 exec(archive.read("etcd_node/install.py"), code)
