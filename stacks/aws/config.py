@@ -32,12 +32,17 @@ class AwsConfig(CloudConfig):
 
     @property
     def wanted_types(self) -> Sequence[WantedType]:
-        """The instances."""
+        """The instances, and the bastion, except in an existing subnet, whose zone is not known here."""
         zones = self.plan.slot_zones
-        return [
+        slots = [
             WantedType(slot.name, f"{self.key}.{slot.name}.instanceType", slot.instance_type, zones[slot.name])
             for slot in self.plan.slots
         ]
+        bastion = self.plan.bastion
+        if bastion is None or bastion.subnet_id is not None:
+            return slots
+        # Its subnet is created in the first zone.
+        return [*slots, WantedType("", "aws.bastion.instanceType", bastion.instance_type, self.plan.subnets[0].zone)]
 
 
 def _read(reading: Reading, given: Mapping[str, Any], fields: dict[str, Any]) -> AwsConfig:

@@ -75,6 +75,8 @@ def test_a_server_type_not_sold_in_a_location_is_refused(hetzner: Asked) -> None
 def test_an_instance_type_not_sold_in_a_zone_is_refused(aws: Asked) -> None:
     said = aws.refused({1: {"instanceType": "m7i.nano"}}, ami=AMI)
     assert "aws.slots.etcd-1.instanceType: given 'm7i.nano'. AWS does not sell it in eu-central-1a" in said
+    said = aws.refused({}, ami=AMI, bastion={"instanceType": "m7i.nano", "ami": AMI})
+    assert "aws.bastion.instanceType: given 'm7i.nano'. AWS does not sell it in eu-central-1a" in said
 
 
 def test_a_quota_larger_than_memory_is_refused(hetzner: Asked, aws: Asked) -> None:
