@@ -153,7 +153,10 @@ class Guest:
             if old.name not in wanted:
                 old.unlink()
         for nic in nics:
-            (self.root / nic.file).write_text(nic.text)
+            file = self.root / nic.file
+            # networkd reconfigures an interface if its file is newer.
+            if not file.exists() or file.read_text() != nic.text:
+                file.write_text(nic.text)
         (self.root / "etc/lab-volumes").write_text("".join(device.line for device in devices))
         # --network-veth-extra creates the veth pairs at each boot, also when the guest reboots itself. nspawn does not
         # add them to bridges, so the script does that in the background.
@@ -175,6 +178,8 @@ class Guest:
         init = self.wait_for_init()
         if init is None or (Path("/sys/class/net") / nic.cable).exists():  # the latter: it has just booted with it
             return
+        # It would give the interface the address that the file had at the last boot.
+        self.inside("networkctl", "reload", check=False)
         peer = ("peer", "name", nic.name, "address", nic.mac, "mtu", str(nic.mtu), "netns", str(init))
         host.call("ip", "link", "add", nic.cable, "type", "veth", *peer)
         host.call("ip", "link", "set", nic.cable, "master", nic.bridge, "up")

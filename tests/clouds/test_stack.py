@@ -1,5 +1,6 @@
 """Each cloud's example on an emulated cloud with machines: creation, changes, destroy."""
 
+import re
 import time
 from pathlib import Path
 
@@ -171,6 +172,7 @@ def test_a_bastion_can_be_added_moved_and_removed(example: Stack, stacks: Hetzne
     example.up(timeout=UP_SECONDS)
     bastion, (first, *_) = stacks.machine(example, "bastion"), stacks.members(example)
     assert bastion.private_addresses == ("10.1.1.9",)
+    assert re.findall(r"inet (10\.\S+)/", bastion.run("ip -4 -o address").stdout) == ["10.1.1.9"]
     assert open_ports(bastion, ADDRESSES["hetzner"][1]) == [22]
 
     del settings(example)["bastion"]
