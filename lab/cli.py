@@ -92,6 +92,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="S",
         help="request timeout (%(default)s)",
     )
+    probe.add_argument(
+        "--pause",
+        type=float,
+        default=Pace.write,
+        metavar="S",
+        help="time between two writes (%(default)s)",
+    )
     probe.add_argument("--svg", metavar="FILE", help="also draw what happened")
     probe.add_argument(
         "--log", metavar="FILE", help="mark the steps that `pulumi up --yes | tee FILE` reports, in the SVG"
@@ -158,7 +165,7 @@ def _probe(lab: Lab, args: argparse.Namespace) -> int:
             args.endpoints, args.ca, args.cert, args.key = _stack_client(lab, Path(scratch))
         tls = client_tls(args.ca, args.cert, args.key)
     by_address = {f"https://{machine.address}:2379": machine.name for machine in lab.machines.values()}
-    probe = Probe(args.endpoints.split(","), tls, names=by_address, pace=Pace(request=args.patience))
+    probe = Probe(args.endpoints.split(","), tls, names=by_address, pace=Pace(request=args.patience, write=args.pause))
     probe.start()
     if args.log:
         probe.follow(Path(args.log))

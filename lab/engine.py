@@ -1,5 +1,6 @@
 """The Pulumi engine of the lab and the tests: which CLI, which plugins, and an isolated environment."""
 
+import functools
 import importlib.metadata
 import json
 import os
@@ -43,6 +44,7 @@ def _cli(bin_directory: Path, *arguments: str, timeout: int) -> subprocess.Compl
     )
 
 
+@functools.cache
 def _installed(bin_directory: Path) -> set[tuple[str, str]]:
     listed = _cli(bin_directory, "plugin", "ls", "--json", timeout=30)
     rows = json.loads(listed.stdout) if listed.returncode == 0 else []

@@ -25,6 +25,7 @@ ALONE = "tests/lab/test_lab_leaves_nothing.py"
 PROPERTIES = ("-n2", "-m", "hypothesis", "--hypothesis-profile=soak", "tests/unit")
 # An idle worker takes tests from the end of the other's list, so the tests of a module mostly share their fixtures.
 UNITS = ("-n2", "--dist=worksteal", "tests/components", "tests/unit")
+LATER = ("nice", "-n", "5")
 LABS = ("-n3", "--dist=loadfile", f"--ignore={ALONE}")
 
 
@@ -46,8 +47,14 @@ def _all(soak: bool, arguments: list[str], spent: Path) -> int:
         seconds[name] = time.monotonic() - start
         return code
 
+    def tests(*paths: str) -> list[str]:
+        return [sys.executable, "-m", "pytest", f"--spent={spent}", *paths, *arguments]
+
+    def run(*command: str) -> int:
+        return subprocess.run(command, cwd=REPO, env=_environ(), check=False).returncode
+
     def pytest(*paths: str) -> int:
-        return _run([sys.executable, "-m", "pytest", f"--spent={spent}", *paths, *arguments])
+        return run(*tests(*paths))
 
     stage("get Pulumi, etcd and kubeadm", _get)
     if soak:
@@ -60,16 +67,17 @@ def _all(soak: bool, arguments: list[str], spent: Path) -> int:
     elif any(not argument.startswith("-") for argument in arguments):
         codes = [stage("selected tests", pytest)]
     else:
-        # ruff and mypy have one core, because the lab mostly waits.
-        with _begun(["make", "--no-print-directory", "check"]) as check:
-            # The cleanup after a computer's last lab can only be tested while there is no other lab.
-            alone = stage("a lab alone", lambda: pytest(ALONE))
-            codes = [alone, stage("ruff and mypy, the rest", check)]
-        codes += [
-            stage("unit and component tests", lambda: pytest(*UNITS)),
-            # They mostly wait for machines, hence more workers than cores.
-            stage("lab and cloud tests", lambda: pytest(*LABS, "tests/clouds", "tests/lab")),
-        ]
+        # The cleanup after a computer's last lab can only be tested while there is no other lab. It mostly waits, so it
+        # runs beside the tests without a lab. Those have a lower priority, so that it still meets the moments that it
+        # waits for.
+        with _begun(tests(ALONE)) as alone, _begun([*LATER, "make", "--no-print-directory", "check"]) as check:
+            codes = [
+                stage("unit and component tests", lambda: run(*LATER, *tests(*UNITS))),
+                stage("a lab alone, the rest", alone),
+                stage("ruff and mypy, the rest", check),
+            ]
+        # They mostly wait for machines, hence more workers than cores.
+        codes.append(stage("lab and cloud tests", lambda: pytest(*LABS, "tests/clouds", "tests/lab")))
     print("== where the time went")
     for name, taken in seconds.items():
         print(f"{taken:8.0f} s  {name}")
@@ -84,7 +92,7 @@ def _all(soak: bool, arguments: list[str], spent: Path) -> int:
 def _begun(command: Sequence[str]) -> Iterator[Callable[[], int]]:
     """Run a command in the background; the yielded function waits for it, prints its output and returns its code."""
     with tempfile.TemporaryFile("w+") as said:
-        process = subprocess.Popen(command, cwd=REPO, stdout=said, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, cwd=REPO, env=_environ(), stdout=said, stderr=subprocess.STDOUT)
 
         def end() -> int:
             code = process.wait()
@@ -98,9 +106,9 @@ def _begun(command: Sequence[str]) -> Iterator[Callable[[], int]]:
             process.kill()
 
 
-def _run(command: Sequence[str]) -> int:
+def _environ() -> dict[str, str]:
     # Otherwise, where the environment disables the bytecode cache, some thousand processes would compile everything.
-    return subprocess.run(command, cwd=REPO, env={**os.environ, "PYTHONDONTWRITEBYTECODE": ""}, check=False).returncode
+    return {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
 
 
 def _get() -> int:

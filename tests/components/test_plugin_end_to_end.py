@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from tests.support import vault
 from tests.support.sshd import Sshd, new_key
 from tools.pulumi import ensure_pulumi
 
@@ -46,9 +47,9 @@ class Project:
         path = [str(REPO / "lab/plugins/bin"), str(ensure_pulumi()), str(REPO / ".venv/bin"), os.environ["PATH"]]
         self.environ = {
             **os.environ,
+            **vault.environment(),
             "PATH": os.pathsep.join(path),
             "PULUMI_BACKEND_URL": (folder / "state").as_uri(),
-            "PULUMI_CONFIG_PASSPHRASE": "",
             "PULUMI_SKIP_UPDATE_CHECK": "1",
             # Otherwise the CLI looks on the network for the plugins of every installed package.
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
@@ -90,7 +91,7 @@ def test_keys_certificates_files_and_commands_from_first_run_to_destroy(tmp_path
     home.mkdir()
     with Sshd(user_keys=[public], home=home) as server:
         project = Project(tmp_path, server, private)
-        project.pulumi("stack", "init", "dev")
+        project.pulumi("stack", "init", "dev", f"--secrets-provider={vault.PROVIDER}")
 
         # A failed command is reported, and the next run tries it again.
         said = project.pulumi("up", "--yes", "--skip-preview", fails=True, CREATE="exit 3")

@@ -201,7 +201,7 @@ def probing_from(
     command = ["env", "--default-signal=INT", "nsenter", f"--net=/proc/{machine.guest.init}/ns/net"]
     command += [sys.executable, "-m", "lab", "probe", "--json"]
     command += [f"--endpoints={','.join(outputs['endpoints'])}", f"--svg={directory}/probe.svg"]
-    command += [f"--patience={PACE.request}"]
+    command += [f"--patience={PACE.request}", f"--pause={PACE.write}"]
     command += [f"--ca={directory}/ca.crt", f"--cert={directory}/client.crt", f"--key={directory}/client.key"]
     reports: list[Report] = []
     log = directory / "probe.log"

@@ -13,9 +13,9 @@ from lab.timeline import timeline
 from .etcd import write_client_files
 from .stacks import Stack
 
-PACE = Pace(request=0.25, write=0.02)
-"""A client with shorter timeouts, so that the gap is the cluster's. It writes only as often as a bound of one second
-needs, because three workers share two cores."""
+PACE = Pace(request=0.25, write=0.05, read=0.1)
+"""A client with shorter timeouts, so that the gap is the cluster's. It writes and reads only as often as a bound of one
+second needs: three workers share two cores, and each write costs three members 4 ms of them."""
 GAP_SECONDS = 1.0
 """The longest time without an acknowledgement that a planned operation may cost."""
 

@@ -22,6 +22,7 @@ import pytest
 from lab import Machine
 from lab.engine import environment
 
+from . import vault
 from .spent import ENGINE, spending
 
 REPO = Path(__file__).resolve().parents[2]
@@ -76,7 +77,7 @@ class Stack:
         self.directory = directory
         self.log = directory / "up.log"
         """The output of the last or the running `pulumi up`."""
-        self.environ = {**os.environ, **environ}
+        self.environ = {**os.environ, **environ, **(vault.environment() if self.quick else {})}
         self._project = project
         self.config = dict(config)
         directory.mkdir(parents=True)
@@ -101,9 +102,11 @@ class Stack:
 
     def command(self, *arguments: str) -> list[str]:
         """The CLI's command line for this stack."""
-        named = [] if arguments[:2] == ("stack", "init") else ["-s", self.directory.name]
+        named = ["-s", self.directory.name]
+        if arguments[:2] == ("stack", "init"):
+            named = [f"--secrets-provider={vault.PROVIDER}"] if self.quick else []
         nice = ["nice", "-n", "10"] if self.quick else []
-        return [*nice, "pulumi", "--non-interactive", "--color=never", *named, *arguments]
+        return [*nice, "pulumi", "--non-interactive", "--color=never", *arguments, *named]
 
     def pulumi(self, *arguments: str, check: bool = True, timeout: float = UP_SECONDS) -> Run:
         """Run the CLI. Raises AssertionError if it fails and `check` is set."""
@@ -133,13 +136,10 @@ class Stack:
         return {**self.environ, "PYTHONPATH": str(_QUICK), **dict.fromkeys(settings, "true")}
 
     def write_config(self) -> None:
-        """Write `config` to the stack's file, and keep the CLI's encryption salt there."""
+        """Write `config` to the stack's file, and keep what the CLI needs to decrypt secrets."""
         path = self._config_file
-        kept = (
-            [line for line in path.read_text().splitlines() if line.startswith("encryptionsalt")]
-            if path.exists()
-            else []
-        )
+        there = path.read_text().splitlines() if path.exists() else []
+        kept = [line for line in there if line.startswith(("encryptionsalt", "encryptedkey", "secretsprovider"))]
         full = {key if ":" in key else f"{self._project}:{key}": value for key, value in self.config.items()}
         lines = [f"  {key}: {json.dumps(value)}" for key, value in full.items()]
         path.write_text("\n".join([*kept, "config:", *lines]) + "\n")
@@ -180,6 +180,8 @@ class Stack:
 
     def outputs(self) -> dict[str, Any]:
         """All outputs, with secrets."""
+        if self.quick:
+            return vault.outputs(self.export()["deployment"])
         return dict(json.loads(self._stdout("stack", "output", "--json", "--show-secrets")))
 
     def export(self) -> dict[str, Any]:
