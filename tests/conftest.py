@@ -1,6 +1,7 @@
 """For all tests: no skips in CI, the choice between `make test` and `make soak`, and how pytest-xdist splits tests."""
 
 import datetime
+import gc
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
@@ -23,7 +24,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Pytest hook: hypothesis gets the same seed."""
+    """Pytest hook: hypothesis gets the same seed, and Python looks for garbage less often."""
+    gc.set_threshold(200_000)  # With the default, a tenth of the unit tests' time.
     if config.getoption("hypothesis_seed", None) is None and config.getoption("hypothesis_profile", None):
         config.option.hypothesis_seed = config.getoption("--seed")
 

@@ -12,7 +12,7 @@ from lab import Machine
 from lab.probe import client_tls
 
 IN, OUT = "in", "out"
-_REST_SECONDS = 0.25
+_REST_SECONDS = 0.5
 
 
 class Knocking:
