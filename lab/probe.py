@@ -18,6 +18,7 @@ import itertools
 import json
 import os
 import re
+import socket
 import ssl
 import threading
 import time
@@ -216,6 +217,12 @@ class _Line:
             self.close()
             raise _NoAnswerError(f"{type(error).__name__}: {error}") from None
 
+    def hang_up(self) -> None:
+        """End another thread's wait for an answer."""
+        if self._connection is not None and self._connection.sock is not None:
+            with contextlib.suppress(OSError):
+                self._connection.sock.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         if self._connection is not None:
             self._connection.close()
@@ -307,6 +314,7 @@ class Probe:
         self._first_revision = 1
         self._stop, self._stop_watch = threading.Event(), threading.Event()
         self._threads: list[threading.Thread] = []
+        self._watched: _Line | None = None
         self._broken: list[BaseException] = []
         self._end = f"{self._prefix[:-1]}0"  # the key after all that begin with the prefix: "0" follows "/"
 
@@ -429,6 +437,7 @@ class Probe:
         while not self._stop_watch.is_set():
             try:
                 with lines.line() as line:
+                    self._watched = line
                     try:
                         next_revision = self._watch_on(line, next_revision)
                     finally:
@@ -504,6 +513,8 @@ class Probe:
     def _halt(self) -> None:
         self._stop.set()
         self._stop_watch.set()
+        if self._watched is not None:
+            self._watched.hang_up()  # Otherwise it waits for the next event, of which there is none.
         for thread in self._threads:
             thread.join(5)
 
