@@ -70,10 +70,10 @@ def ensure_python() -> Path:
             _need_venv_module()
             _run([sys.executable, "-m", "venv", "--clear", str(folder)], "python3 -m venv")
         files = [word for name in REQUIREMENTS for word in ("-r", name)]
-        _run(
-            [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", *files],
-            "pip install",
-        )
+        # The cloud SDKs have thousands of modules. Without --no-compile all would be compiled, which takes as long as
+        # the rest; Python compiles those that are imported.
+        options = ["--quiet", "--disable-pip-version-check", "--no-compile", "--require-hashes"]
+        _run([str(python), "-m", "pip", "install", *options, *files], "pip install")
         stamp.write_text(wanted)
         say(f".venv: ready, {time.monotonic() - started:.0f} s")
     return python
