@@ -313,7 +313,8 @@ class Probe:
         self._began = 0.0
         self._first_revision = 1
         self._stop, self._stop_watch = threading.Event(), threading.Event()
-        self._threads: list[threading.Thread] = []
+        self._writer = threading.Thread(target=self._guarded, args=(self._write,), daemon=True)
+        self._threads = [self._writer]
         self._watched: _Line | None = None
         self._broken: list[BaseException] = []
         self._end = f"{self._prefix[:-1]}0"  # the key after all that begin with the prefix: "0" follows "/"
@@ -332,11 +333,11 @@ class Probe:
             lines.close()
         self._first_revision = int(answer["header"]["revision"]) + 1
         self._began = time.monotonic()
-        jobs: list[Callable[[], None]] = [self._watch, self._write, self._read]
+        jobs: list[Callable[[], None]] = [self._watch, self._read]
         jobs += [lambda url=url: self._look(url) for url in self.endpoints]  # type: ignore[misc]
         threads = [threading.Thread(target=self._guarded, args=(job,), daemon=True) for job in jobs]
         self._threads += threads
-        for thread in threads:
+        for thread in (self._writer, *threads):
             thread.start()
         while len(self.records.writes) < 1 or len(self.records.events) < 1:
             if self._now() > 10 or self._broken:
@@ -363,6 +364,7 @@ class Probe:
         """
         self._stop.set()
         self.records.ended = self._now()
+        self._writer.join(5)  # its last write may still be acknowledged
         # On a busy computer the watch may lag; an event is missing only if it never comes.
         deadline = time.monotonic() + _READ_BACK_SECONDS
         while self._unwatched() and time.monotonic() < deadline:
