@@ -6,7 +6,7 @@ import pulumi
 
 from components.guard import OUTPUT, previous_outputs
 from components.stack_traces import short_stack_traces
-from stacks import config, guard, machine_types
+from stacks import config, guard, machine_types, runtime
 from stacks.platform import BASTION
 
 # Exit status of Pulumi's Python runner after it has logged the error, so that Pulumi adds no line of its own.
@@ -15,6 +15,7 @@ _LOGGED = 32
 
 async def program() -> dict[str, Any]:
     """Builds the stack; returns its outputs by name. A refusal ends the program with one diagnostic."""
+    runtime.tune()
     try:
         return await build()
     except pulumi.RunError as refusal:
