@@ -299,11 +299,12 @@ class EtcdPki(pulumi.ComponentResource):
         issuer = issuer or self._issuer
         options = pulumi.ResourceOptions(parent=self)
         # Another CA means another key. So replacing the CA after a leak is enough, whichever key has leaked.
+        # Created CAs come first: `prepare` of every machine waits for them alone, and takes longer than the rest.
         key = tls.PrivateKey(
             child,
             algorithm="ECDSA",
             ecdsa_curve="P256",
-            opts=pulumi.ResourceOptions(parent=self, replacement_trigger=issuer.name),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=self.authorities, replacement_trigger=issuer.name),
         )
         request = tls.CertRequest(
             child,
