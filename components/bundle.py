@@ -47,7 +47,11 @@ if not whole(program):
 archive = zipfile.ZipFile(io.BytesIO(bz2.decompress(base64.b64decode(program))))
 code = {}
 exec(archive.read("etcd_node/install.py"), code)
-code["install"](archive, program, pathlib.Path(home), pathlib.Path(wrapper), digest[:12])
+try:
+    code["install"](archive, program, pathlib.Path(home), pathlib.Path(wrapper), digest[:12])
+except OSError as error:
+    sys.exit("%s: etcd-node cannot be installed: %s: %s. Free space there (df -h) or repair the disk (dmesg), then run "
+             "again." % (member, error.filename or home, error.strerror))
 # etcd-node gets the rest through a pipe, because Python has already read it into its own buffer.
 outlet, inlet = os.pipe()
 os.write(inlet, sys.stdin.read().encode())

@@ -240,7 +240,8 @@ class EtcdMember(pulumi.ComponentResource):
         def line(operator: Mapping[str, str]) -> str:
             # A machine whose first run failed early was never prepared: it has no etcd-node and nothing to remove.
             script = f'[ -x {WRAPPER} ] || exit {ANSWERED}; exec {WRAPPER} --answer retire "$@"'
-            return self._asked("retire", "sh", "-c", script, "retire", str(self._spec["cluster"]), operator["id"])
+            whose = (str(self._spec["cluster"]), operator["id"], self._machine["name"])
+            return self._asked("retire", "sh", "-c", script, "retire", *whose)
 
         return pulumi.Output.from_input(self._operator).apply(line)
 

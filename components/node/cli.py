@@ -91,8 +91,8 @@ def _run(verb: str, words: list[str]) -> None:
 
         watch()
         return
-    # `pulumi destroy` also passes the operator of the stack.
-    most = 2 if verb == "retire" else 1
+    # `pulumi destroy` also passes the operator of the stack, and the member.
+    most = 3 if verb == "retire" else 1
     if not 1 <= len(words) <= most:
         raise NodeError(f"`etcd-node {verb}` takes one argument, not {len(words)}", "See `etcd-node help`.")
     if verb in ("retire", "drain"):

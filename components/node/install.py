@@ -91,10 +91,14 @@ def _put(path: Path, data: bytes, mode: int) -> set[Path]:
         pass
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f"{path.name}.{os.getpid()}")
-    with fresh.open("wb") as out:
-        out.write(data)
-        out.flush()
-        os.fchmod(out.fileno(), mode)
-        os.fsync(out.fileno())
-    fresh.rename(path)
+    try:
+        with fresh.open("wb") as out:
+            out.write(data)
+            out.flush()
+            os.fchmod(out.fileno(), mode)
+            os.fsync(out.fileno())
+        fresh.rename(path)
+    except OSError:
+        fresh.unlink(missing_ok=True)
+        raise
     return {path.parent, path.parent.parent}

@@ -139,7 +139,7 @@ def test_machines_are_retired_before_the_ca_is_deleted(preview: bool) -> None:
     for member in MEMBERS:
         prepare = recorder.named(f"dev-{member}-prepare")
         assert {"dev-bootstrap", "dev-pki-1-ca"} <= prepare.depends_on
-        assert prepare.inputs["delete"].endswith(f" retire dev {OPERATOR['id']}")
+        assert prepare.inputs["delete"].endswith(f" retire dev {OPERATOR['id']} {member}")
 
 
 @PREVIEW_AND_UPDATE

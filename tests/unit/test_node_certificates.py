@@ -26,20 +26,45 @@ def pki(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path / "pki"
 
 
-def a_bundle(begins: datetime.timedelta) -> Bundle:
-    """Its peer certificate is valid from then on."""
+def a_bundle(begins: datetime.timedelta, life: datetime.timedelta = datetime.timedelta(days=365)) -> Bundle:
+    """Its peer certificate is valid from then on, for so long from now on."""
     files = {"ca.crt": CA.certificate, "peer-ca.crt": CA.certificate}
     for kind in ("server", "peer", "healthcheck-client"):
         when = begins if kind == "peer" else datetime.timedelta()
-        files[f"{kind}.crt"], files[f"{kind}.key"] = CA.issue("etcd-1", begins=when)
+        until = life if kind == "peer" else datetime.timedelta(days=365)
+        files[f"{kind}.crt"], files[f"{kind}.key"] = CA.issue("etcd-1", begins=when, life=until)
     return Bundle("", files)
 
 
 def test_certificates_that_are_not_yet_valid_are_not_written(pki: Path) -> None:
-    with pytest.raises(NodeError, match=r"valid from 20\S+Z on, and the clock of this machine says 20\S+Z") as caught:
+    said = r"valid from 20\S+Z to 20\S+Z, and the clock of this machine says 20\S+Z"
+    with pytest.raises(NodeError, match=said) as caught:
         certificates.install(a_bundle(datetime.timedelta(minutes=2)))
     assert "clock" in caught.value.remedy
+    assert "another `certificates.validityHours`" in caught.value.remedy, "pulumi-tls renews only by the end"
     assert list(pki.iterdir()) == []
+
+
+def test_certificates_that_have_expired_do_not_replace_valid_ones(pki: Path) -> None:
+    """The clock of the operator's computer is behind, so that pulumi-tls has issued them for the past."""
+    certificates.install(a_bundle(datetime.timedelta()))
+    before = {path.name: path.read_text() for path in pki.iterdir()}
+    with pytest.raises(NodeError, match="and the clock of this machine says") as caught:
+        certificates.install(a_bundle(datetime.timedelta(), life=datetime.timedelta(minutes=-1)))
+    assert "the computer that runs `pulumi up`" in caught.value.remedy
+    assert "validityHours" not in caught.value.remedy, "pulumi-tls issues them again"
+    assert {path.name: path.read_text() for path in pki.iterdir()} == before
+
+
+def test_files_of_an_earlier_etcd_are_refused_by_name(pki: Path) -> None:
+    certificates.refuse_foreign()
+    pki.mkdir()
+    certificates.refuse_foreign()
+    (pki / "server.key").touch()
+    with pytest.raises(
+        NodeError, match=r"pki holds server\.key, which this program did not write; nothing was changed"
+    ):
+        certificates.refuse_foreign()
 
 
 def test_a_slightly_late_clock_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

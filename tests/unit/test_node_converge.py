@@ -278,10 +278,13 @@ def _joining(
     noted: Mapping[str, str],
     *,
     unheard: Sequence[str] = (),
+    free: int = 1 << 40,
+    refused: str = "",
 ) -> list[str]:
     """The etcdctl commands of `join` on etcd-1, in a cluster during an upgrade with these joined records.
 
-    With `unheard`, members cannot reach it, as these lines say.
+    With `unheard`, members cannot reach it, as these lines say. Its disk has so many bytes `free`. It is `refused` with
+    words like these.
     """
     _no_machine(monkeypatch)
     asked: list[str] = []
@@ -295,6 +298,8 @@ def _joining(
         return 0, {}, ""
 
     statuses = {"etcd-2": a_status(2, leader=2, version="3.6.16"), "etcd-3": a_status(3, leader=2, version="3.5.35")}
+    statuses["etcd-3"] = replace(statuses["etcd-3"], db_size=3 << 30)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: mock.Mock(free=free, total=1 << 40))
     monkeypatch.setattr(etcd, "etcdctl", etcdctl)
     monkeypatch.setattr(etcd, "member_list", lambda *_: etcd.Membership(77, tuple(members)))
     monkeypatch.setattr(quorum_gate, "poll", lambda *_: ([Voter("etcd-2"), Voter("etcd-3")], statuses))
@@ -306,7 +311,9 @@ def _joining(
     known = identity.Identity("dev", "etcd-1", "/var/lib/etcd")
     seen = mock.Mock(witnesses=("10.99.0.12",))
     if unheard:
-        with pytest.raises(NodeError, match=f"etcd-1 was not added to the cluster: {unheard[0]}"):
+        refused = f"etcd-1 was not added to the cluster: {unheard[0]}"
+    if refused:
+        with pytest.raises(NodeError, match=refused):
             join.join(a_spec(), known, seen)
     else:
         join.join(a_spec(), known, seen)
@@ -336,6 +343,14 @@ def test_an_unreachable_new_member_is_removed_before_its_etcd_starts(
     entry = replace(a_member(1), name="", learner=True, client_urls=())
     asked = _joining(monkeypatch, [entry, a_member(2), a_member(3)], {}, unheard=["etcd-3 cannot reach etcd-1:2380"])
     assert asked[-2:] == [" ".join(ADD), "member remove 1"]
+
+
+def test_a_disk_too_small_for_the_database_changes_no_member_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The margin of a first member comes on top of the largest database that the others report."""
+    members, needed = [a_member(1), a_member(2), a_member(3)], (3 << 30) + (512 << 20)
+    said = r"has 3\.5 GiB free; a new member needs at least 3\.5 GiB, with a database of 3\.0 GiB; nothing was changed"
+    assert _joining(monkeypatch, members, {"etcd-1": "10.99.0.11"}, free=needed - 1, refused=said) == []
+    assert _joining(monkeypatch, members, {"etcd-1": "10.99.0.11"}, free=needed)
 
 
 def test_a_slot_is_recorded_before_its_old_entry_is_removed(

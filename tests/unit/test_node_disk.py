@@ -1,5 +1,6 @@
 """A data disk: what counts as empty, and what is left alone. Files replace disks, because blkid reads both."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -64,3 +65,34 @@ def test_another_file_system_and_a_partition_table_are_refused(device: Path) -> 
 )
 def test_a_mount_unit_has_systemds_name(path: str, name: str) -> None:
     assert disk.unit_name(path) == name
+
+
+def test_a_change_of_owner_that_was_interrupted_is_completed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "member" / "wal").mkdir(parents=True)
+    for file in ("wal/0.wal", "wal/1.wal", "db"):
+        (tmp_path / "member" / file).touch()
+    other, changed = os.getuid() + 1, list[str]()
+    owners: dict[str, int] = {}
+
+    def chown(path: str, uid: int, _: int, **__: bool) -> None:
+        if len(changed) == lasts:
+            raise OSError("power cut")
+        changed.append(str(path))
+        owners[str(path)] = uid
+
+    real = Path.stat
+    monkeypatch.setattr(os, "chown", chown)
+    monkeypatch.setattr(
+        Path,
+        "stat",
+        lambda path, **how: os.stat_result([*real(path, **how)[:4], owners.get(str(path), 0), 0, 0, 0, 0, 0]),
+    )
+    for fails_after in range(5):
+        lasts = fails_after
+        owners.clear()
+        changed.clear()
+        with pytest.raises(OSError, match="power cut"):
+            disk.own(tmp_path, other, other)
+        lasts = 99
+        disk.own(tmp_path, other, other)
+        assert set(owners) == {str(path) for path in tmp_path.rglob("*")}

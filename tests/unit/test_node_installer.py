@@ -94,6 +94,27 @@ def test_files_that_a_power_cut_emptied_are_written_again(tmp_path: Path, arrive
     assert [path for path in installed.program.rglob("*") if path.suffix not in ("", ".py", ".pyc")] == []
 
 
+def test_a_disk_that_cannot_be_written_is_named_in_one_sentence(tmp_path: Path) -> None:
+    installed = _Installed(tmp_path)
+    full = """\
+import os
+def fsync(_):
+    raise OSError(28, "No space left on device")
+os.fsync = fsync
+"""
+    done = installed.received(bundle.program(), before=full)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"etcd-2: etcd-node cannot be installed: {installed.home}: No space left on device. Free space there (df -h) "
+        "or repair the disk (dmesg), then run again.\n"
+    )
+    assert [path for path in installed.home.rglob("*") if path.is_file()] == []
+    installed.home.rename(tmp_path / "moved")
+    installed.home.touch()  # as on a disk where nothing can be created
+    done = installed.received(bundle.program())
+    assert done.stderr.startswith(f"etcd-2: etcd-node cannot be installed: {installed.program}")
+
+
 def test_an_unexpected_program_is_neither_run_nor_written(tmp_path: Path) -> None:
     """A foreign file or a partial upload at its path; and a copy that a power cut damaged."""
     installed = _Installed(tmp_path)

@@ -103,6 +103,32 @@ def test_a_stack_retires_only_its_own_member(
         assert "etcd-node retire dev" in said
 
 
+@pytest.mark.parametrize("ca", [("a",), ()], ids=["a member", "only prepared"])
+def test_a_late_deletion_leaves_the_next_member_of_the_machine_alone(
+    ca: tuple[str, ...], taken_away: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The machine was down when etcd-1 left, and got etcd-4 before that deletion was repeated."""
+    identity.save(Identity("dev", "etcd-4", "/d", ca=ca, operator="ours" if ca else ""))
+    retire.retire("dev", "ours", "etcd-1")
+    assert taken_away == []
+    assert "that of etcd-4 by now, and not of etcd-1: left alone" in capsys.readouterr().err
+    retire.retire("dev", "ours", "etcd-4")
+    assert taken_away == ALL
+
+
+def test_files_of_others_beside_keys_and_programs_stay(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("PKI", "RELEASES", "LINKS", "RUN", "STATE"):
+        monkeypatch.setattr(paths, name, tmp_path / name)
+    theirs = [tmp_path / place for place in ("PKI/theirs.crt", "RELEASES/v3.6.16/theirs", "RELEASES/.vault/theirs")]
+    ours = [tmp_path / place for place in ("PKI/server.key", "PKI/.server.crt.new", "RELEASES/v3.6.16/release.json")]
+    for path in [*theirs, *ours]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    REMOVE_INSTALLED(Identity("dev", "etcd-1", "/d", directories_created=(str(tmp_path / "PKI"),)))
+    assert all(path.exists() for path in theirs)
+    assert not any(path.exists() for path in ours)
+
+
 def test_a_machine_whose_prepare_failed_gets_its_ports_back(taken_away: list[str]) -> None:
     """The first `prepare` failed after it loaded the rules, and there is no record of the member."""
     retire.retire("dev")

@@ -26,23 +26,42 @@ def check_disk(spec: Spec) -> None:
     """The data directory must have room. A member that already has data is never refused for the space that it uses."""
     if wal.exists(spec.data_directory):
         return
+    total = check_room(spec)
+    # Log and snapshots come on top of the database, but few use even half of a quota. So only the impossible is
+    # refused.
+    if total < spec.quota_bytes:
+        raise NodeError(
+            f"the quota is {size(spec.quota_bytes)}, and the file system of {spec.data_directory} has only "
+            f"{size(total)}",
+            "Lower the quota or use a larger disk.",
+        )
+
+
+def check_room(spec: Spec, database: int = 0) -> int:
+    """The file system of the data directory must have room for a new member.
+
+    Args:
+        database: bytes that it will receive from the others.
+
+    Returns:
+        Total size of that file system, in bytes.
+
+    Raises:
+        NodeError: there is less.
+    """
     place = Path(spec.data_directory)
     while not place.exists():
         place = place.parent
     usage = shutil.disk_usage(place)
-    if usage.free < _LEAST_FREE:
+    if usage.free < database + _LEAST_FREE:
         raise NodeError(
-            f"{spec.data_directory} has {size(usage.free)} free; a new member needs at least {size(_LEAST_FREE)}",
-            "Make room on that file system, or put the data directory on another.",
+            f"{spec.data_directory} has {size(usage.free)} free; a new member needs at least "
+            f"{size(database + _LEAST_FREE)}{f', with a database of {size(database)}' if database else ''}; nothing "
+            "was changed",
+            "Make room on that file system (data that were moved aside stay until you delete them), or put the data "
+            "directory on another.",
         )
-    # Log and snapshots come on top of the database, but few use even half of a quota. So only the impossible is
-    # refused.
-    if usage.total < spec.quota_bytes:
-        raise NodeError(
-            f"the quota is {size(spec.quota_bytes)}, and the file system of {spec.data_directory} has only "
-            f"{size(usage.total)}",
-            "Lower the quota or use a larger disk.",
-        )
+    return usage.total
 
 
 def check_place(spec: Spec) -> None:

@@ -61,9 +61,12 @@ def own(place: Path, uid: int, gid: int) -> None:
     data = place / "member"
     if not data.exists() or data.stat().st_uid == uid:
         return
-    for root, directories, names in os.walk(place):
+    # `data` last: its owner says that all the rest is done, so an interrupted run does not count.
+    for root, directories, names in os.walk(place, topdown=False):
         for name in [*directories, *(name for name in names if name != identity.MARK)]:
-            os.chown(os.path.join(root, name), uid, gid, follow_symlinks=False)  # noqa: PTH118
+            if Path(root, name) != data:
+                os.chown(os.path.join(root, name), uid, gid, follow_symlinks=False)  # noqa: PTH118
+    os.chown(data, uid, gid, follow_symlinks=False)
 
 
 def detach(data_directory: str) -> None:

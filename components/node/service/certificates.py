@@ -84,7 +84,7 @@ def install(bundle: Bundle) -> list[str]:
         Names of the files that changed.
 
     Raises:
-        NodeError: a key does not belong to its certificate, or a certificate is not valid yet by the clock of this
+        NodeError: a key does not belong to its certificate, or a certificate is not valid by the clock of this
             machine; nothing was written.
     """
     user = account.get()
@@ -95,6 +95,20 @@ def install(bundle: Bundle) -> list[str]:
         _check_pairs(bundle)
         _wait_until_valid(bundle)
     return [path.name for path in files.write_together(_contents(bundle), rights)]
+
+
+def refuse_foreign() -> None:
+    """Refuses the certificates of an etcd that was here before: ours have the same names.
+
+    Raises:
+        NodeError: there are files of others.
+    """
+    found = sorted(path.name for path in paths.PKI.iterdir()) if paths.PKI.is_dir() else []
+    if found:
+        raise NodeError(
+            f"{paths.PKI} holds {', '.join(found[:3])}, which this program did not write; nothing was changed",
+            "If they are not needed, or are copies, move them away, then run again. Otherwise use another machine.",
+        )
 
 
 def server_fingerprint(bundle: Bundle) -> str:
@@ -131,17 +145,22 @@ def _check_pairs(bundle: Bundle) -> None:
 
 
 def _wait_until_valid(bundle: Bundle) -> None:
-    """Etcd reads new certificates at once, and a peer refuses one that is not valid yet."""
-    begin = max(
-        x509.validity(x509.der_of(bundle.files[f"{pair}.crt"])[0])[0]
-        for pair in ("server", "peer", "healthcheck-client")
-    )
-    early = begin.timestamp() - time.time()
-    if early > _EARLY_SECONDS:
-        now = datetime.datetime.now(datetime.timezone.utc)
+    """Etcd reads new certificates at once, and a peer refuses one that is not valid yet, or not any more."""
+    pairs = ("server", "peer", "healthcheck-client")
+    begins, ends = zip(*(x509.validity(x509.der_of(bundle.files[f"{pair}.crt"])[0]) for pair in pairs))
+    begin, end, now = max(begins), min(ends), datetime.datetime.now(datetime.timezone.utc)
+    early = (begin - now).total_seconds()
+    if early > _EARLY_SECONDS or end <= now:
+        # Expired ones are issued again by the next run, with the right clock; nothing does that for early ones.
+        again = (
+            " If it was that computer's, the certificates must be issued again: also set another "
+            "`certificates.validityHours`. A cluster that has never served has its CA from the same clock: run `pulumi "
+            "destroy` first."
+        )
         raise NodeError(
-            f"the certificates are valid from {begin:%Y-%m-%dT%H:%M:%SZ} on, and the clock of this machine says "
-            f"{now:%Y-%m-%dT%H:%M:%SZ}; nothing was written",
-            "Correct the clock of this machine or of the computer that runs `pulumi up`, then run again.",
+            f"the certificates are valid from {begin:%Y-%m-%dT%H:%M:%SZ} to {end:%Y-%m-%dT%H:%M:%SZ}, and the clock of "
+            f"this machine says {now:%Y-%m-%dT%H:%M:%SZ}; nothing was written",
+            "Correct the clock of this machine or of the computer that runs `pulumi up`, then run again."
+            + again * (end > now),
         )
     time.sleep(max(early, 0))

@@ -45,6 +45,7 @@ def join(spec: Spec, ours: Identity, look: Look) -> None:
     versions.refuse_joining_version(spec.member, spec.release.version, running)
     if not stale and spec.member not in noted:
         versions.refuse_mixed(f"{spec.member} would join the cluster", running)
+    directory.check_room(spec, max((status.db_size for status in statuses.values()), default=0))
     old_entries.move_leadership(spec, cluster, (voters, statuses), rule)
 
     systemd.stop()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from ..cluster import rotation
 from ..data import directory, identity
+from ..data.identity import Identity
 from ..machine import network
 from ..protocol import etcd, wal
 from ..service import certificates, member, release, systemd, unit
@@ -73,16 +74,24 @@ def bootstrap(spec: Spec, bundle: Bundle) -> None:
     phase("start etcd as an initial member")
     ours = identity.of_member(known, given, bundle.operator)
     identity.save(ours)
-    initial = {name: spec.peer_url(spec.members[name]) for name in spec.initial_members}
     network.end()
+    _begin(spec, known)
+    identity.record(ours)
+    say("started")
+
+
+def _begin(spec: Spec, known: Identity) -> None:
+    """Starts etcd; `known` is the record of this machine as it was before."""
+    initial = {name: spec.peer_url(spec.members[name]) for name in spec.initial_members}
     try:
         member.begin(spec, unit.bootstrap(initial, token=spec.token))
     except NodeError:
         if not wal.exists(spec.data_directory):
-            identity.save(known)  # no member has started here, so nothing binds this machine to this cluster
+            # No member has started here, so nothing binds this machine to this cluster. Etcd's beginnings go first: a
+            # machine that holds no member refuses data.
+            directory.move_aside(spec, "unfinished")
+            identity.save(known)
         raise
-    identity.record(ours)
-    say("started")
 
 
 def _refuse_missing_release(spec: Spec) -> None:

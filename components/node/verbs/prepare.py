@@ -15,7 +15,7 @@ from ..data import directory, disk, identity
 from ..data.identity import Identity
 from ..machine import account, fitness, metadata, network, nftables
 from ..protocol import wal
-from ..service import conflicts, release, systemd
+from ..service import certificates, conflicts, release, systemd
 from ..service.rehearsal import rehearse
 from ..shared import files, paths
 from ..shared.errors import NodeError
@@ -51,6 +51,8 @@ def prepare(spec: Spec) -> str:
     if known is not None:
         directory.check_mount(spec, known.data_mount, begun=not known.bare)
     directory.refuse_unknown_data(spec, known)
+    if known is None:
+        certificates.refuse_foreign()
     # Converge checks again, also with the other members. Here it is reported before any machine changes.
     preflight.refuse(spec, {})
     directory.check_disk(spec)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..data import directory, disk, identity, snapshot
@@ -13,19 +14,22 @@ from ..shared import files, paths
 from ..shared.errors import NodeError
 from ..shared.run import run
 from ..shared.say import phase, say
+from ..shared.spec import CERTIFICATES, KEYS
 
 _ASIDE = "*-????????T??????Z"
 """Suffix of the names of data and snapshots that were moved aside."""
 
 
-def retire(cluster: str, operator: str = "") -> None:
+def retire(cluster: str, operator: str = "", member: str = "") -> None:
     """Stops and removes the member and all that was installed with it; its data are moved aside, never deleted.
 
     Every part is removed only if it is still there, and the record of what was made goes last: the next run completes
-    an interrupted one. A member that another operator manages is left alone.
+    an interrupted one. A member that another operator manages is left alone, and so is another member: a deletion that
+    failed can come when the machine has long been given to it.
 
     Args:
         operator: ID of the operator whose stack is destroyed; empty: run by hand.
+        member: name of the member that is retired; empty: whichever is here.
 
     Raises:
         NodeError: the machine holds a member of another cluster, or etcd does not stop.
@@ -39,6 +43,9 @@ def retire(cluster: str, operator: str = "") -> None:
         )
     if known is not None and known.cluster != cluster:
         say(f"prepared for {known.cluster} and not for {cluster}: left alone")
+        return
+    if known is not None and member not in ("", known.member):
+        say(f"this machine is that of {known.member} by now, and not of {member}: left alone")
         return
     if known is not None and operator not in ("", known.operator or operator):
         # A stack that was refused by another stack's cluster does not own what it destroys.
@@ -105,14 +112,17 @@ def _put_data_aside(known: Identity) -> None:
 
 
 def _remove_installed(known: Identity) -> None:
-    _remove_tree(paths.PKI)
+    _remove_own(paths.PKI, (*CERTIFICATES, *KEYS))
     for name in release.PROGRAMS:
         if release.ours(paths.LINKS / name):
             files.remove(paths.LINKS / name)
     # Release by release: anything else there is not ours, or was just moved aside.
-    for place in [*paths.RELEASES.glob("v*"), *paths.RELEASES.glob(".v*")]:
-        if (place / release.MANIFEST).exists() or place.name.startswith("."):
-            _remove_tree(place)
+    for place in paths.RELEASES.glob("v*"):
+        if (place / release.MANIFEST).exists():
+            _remove_own(place, (*release.PROGRAMS, release.MANIFEST))
+            files.remove_empty([place])
+    for place in paths.RELEASES.glob(".v*.new"):
+        _remove_tree(place)
     if known.user_created and account.find() is not None:
         account.delete(keep_group=known.group_before)
     files.remove_empty([Path(path) for path in known.directories_created])
@@ -125,6 +135,13 @@ def _remove_program() -> None:
     files.remove(paths.WRAPPER)
     _remove_tree(paths.PROGRAM)
     files.remove(paths.LOCK)
+
+
+def _remove_own(place: Path, names: Sequence[str]) -> None:
+    """Removes these files, also where they were not written to the end; others may have put theirs beside them."""
+    for name in names:
+        files.remove(place / name)
+        files.remove(place / f".{name}.new")
 
 
 def _remove_tree(place: Path) -> None:
