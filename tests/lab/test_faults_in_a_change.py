@@ -130,6 +130,7 @@ def test_a_full_database_refuses_changes_and_the_manuals_remedy_works(
     found[1].run(f"cd /tmp && {full}", root=True, timeout=240)
     before = process_ids(found)
 
+    flags = stack.config.get("flags", {})
     stack.config["flags"] = {"max-txn-ops": "1024"}
     run = stack.up(check=False)
 
@@ -139,6 +140,15 @@ def test_a_full_database_refuses_changes_and_the_manuals_remedy_works(
         assert words in run.text
     assert process_ids(found) == before
 
+    stack.config |= {"flags": flags, "quota": "96MiB"}
+    run = stack.up(check=False)
+    assert all(process_ids(found)[machine.name] != before[machine.name] for machine in found)
+    assert run.code != 0
+    assert "is not healthy" in run.text, "all have the quota, and the alarm stays until it is disarmed"
+    assert "etcdctl alarm disarm" in run.text
+
+    before = process_ids(found)
+    stack.config["flags"] = {"max-txn-ops": "1024"}
     found[0].run(manual("The database is full (alarm NOSPACE)", found), root=True)
     with probing(stack, found, tmp_path, "After a full database"):
         stack.up()

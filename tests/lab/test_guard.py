@@ -1,5 +1,6 @@
 """The guard at preview: a refused change touches nothing, and machines do what it announces."""
 
+import re
 from pathlib import Path
 
 from lab import Machine
@@ -37,6 +38,15 @@ def test_a_quota_below_the_database_is_refused_with_a_working_remedy(machines: M
     stack.up("--expect-no-changes")
     assert stack.outputs()["applied"]["database_bytes"] == small, "an update without a change checks nothing"
 
+    stack.config["quota"] = "32MiB"
+    before = process_ids(found)
+    run = stack.up(check=False)
+    assert run.code != 0, "the preview knows the size of the last health check, the machine that of now"
+    assert re.search(rf"lowered to {32 << 20} bytes, and the database of etcd-1 has \d+: etcd would reject", run.text)
+    assert process_ids(found) == before
+    assert_serves_all_members(found)
+
+    stack.config["quota"] = "64MiB"
     stack.up("--replace", "**-health")
     stack.config["quota"] = "32MiB"
     run = stack.preview(check=False)

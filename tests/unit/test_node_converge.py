@@ -206,7 +206,7 @@ def test_a_new_member_does_not_remove_an_unreachable_leader(
     statuses = {f"etcd-{number}": a_status(number, leader=3) for number in (1, 2, 4)}
     monkeypatch.setattr(etcd, "etcdctl", etcdctl)
     monkeypatch.setattr(etcd, "member_list", lambda *_: etcd.Membership(77, tuple(there)))
-    monkeypatch.setattr(quorum_gate, "poll", lambda *_: (voters, statuses))
+    monkeypatch.setattr(quorum_gate, "poll", lambda *_, **__: (voters, statuses))
     monkeypatch.setattr(roster, "unknown", lambda *_: {} if recorded else {"etcd-3": "10.99.0.13"})
     record = {"members": {**spec.members, "etcd-3": "10.99.0.13"} if recorded else dict(spec.members)}
     monkeypatch.setattr(files, "read_json", lambda _: record)
@@ -272,6 +272,49 @@ def test_a_learner_is_waited_for_until_it_is_up(monkeypatch: pytest.MonkeyPatch,
     converge._take(step, a_spec(), mock.Mock(), mock.Mock(), _learner())
 
 
+@pytest.mark.parametrize(
+    ("differs", "running", "restarts"),
+    [
+        (("--quota-backend-bytes",), 1 << 30, True),
+        (("--quota-backend-bytes",), 3 << 30, False),
+        (("--max-txn-ops", "--quota-backend-bytes"), 1 << 30, False),
+        (("--max-txn-ops",), 2 << 30, False),
+    ],
+    ids=["a higher quota", "a lower one", "a higher one and another setting", "another setting"],
+)
+def test_a_full_database_lets_members_restart_only_for_a_higher_quota(
+    monkeypatch: pytest.MonkeyPatch, differs: tuple[str, ...], running: int, restarts: bool
+) -> None:
+    """Here it leads: the others also take over its leadership despite the alarm."""
+    _no_machine(monkeypatch)
+    leader, stopped = 1, list[bool]()
+
+    def statuses(*_: object) -> dict[str, etcd.Status]:
+        full = ("alarm NOSPACE of etcd-2",)
+        return {f"etcd-{n}": replace(a_status(n, leader=leader), errors=full) for n in (1, 2, 3)}
+
+    def etcdctl(_: Spec, __: Sequence[str], words: Sequence[str], **___: object) -> tuple[int, Any, str]:
+        nonlocal leader
+        leader = int(words[1], 16)
+        return 0, {}, ""
+
+    monkeypatch.setattr(etcd, "ready", lambda *_, **__: etcd.Ready(True, "", ""))
+    monkeypatch.setattr(etcd, "statuses", statuses)
+    monkeypatch.setattr(etcd, "etcdctl", etcdctl)
+    monkeypatch.setattr(member, "quota", lambda: running)
+    monkeypatch.setattr(systemd, "restart", lambda: stopped.append(True))
+    quorum = etcd.Membership(77, (a_member(1), a_member(2), a_member(3)))
+    before = _learner()
+    seen = replace(before, situation=replace(before.situation, differs=differs, quorum=quorum))
+    if restarts:
+        restart.restart(a_spec(), seen)
+        assert leader != 1
+    else:
+        with pytest.raises(NodeError, match=r"alarm NOSPACE of etcd-2.*nothing was restarted.*Or raise `quota` in an"):
+            restart.restart(a_spec(), seen)
+    assert stopped == [True] * restarts
+
+
 def _joining(
     monkeypatch: pytest.MonkeyPatch,
     members: Sequence[etcd.Member],
@@ -302,7 +345,7 @@ def _joining(
     monkeypatch.setattr("shutil.disk_usage", lambda _: mock.Mock(free=free, total=1 << 40))
     monkeypatch.setattr(etcd, "etcdctl", etcdctl)
     monkeypatch.setattr(etcd, "member_list", lambda *_: etcd.Membership(77, tuple(members)))
-    monkeypatch.setattr(quorum_gate, "poll", lambda *_: ([Voter("etcd-2"), Voter("etcd-3")], statuses))
+    monkeypatch.setattr(quorum_gate, "poll", lambda *_, **__: ([Voter("etcd-2"), Voter("etcd-3")], statuses))
     monkeypatch.setattr(roster, "noted", lambda *_: noted)
     monkeypatch.setattr(directory, "move_aside", lambda *_: None)
     monkeypatch.setattr(network, "Doorbell", lambda _: mock.Mock(unheard=rings))
@@ -408,7 +451,7 @@ class _Cluster:
     def _statuses(self) -> dict[str, etcd.Status]:
         return {f"etcd-{number}": a_status(number, leader=self.leader) for number in (1, 2, 3)}
 
-    def _voters(self, *_: object) -> tuple[list[Voter], dict[str, etcd.Status]]:
+    def _voters(self, *_: object, **__: object) -> tuple[list[Voter], dict[str, etcd.Status]]:
         lost = self.leader != 1 and (self.cut or self.late > 0)
         self.late -= self.leader != 1
         third = "it follows another leader" if lost else ""

@@ -27,7 +27,7 @@ class Cluster:
         self.sick: set[str] = set()
         self.moved: list[str] = []
 
-    def voters(self, *_: object) -> Any:
+    def voters(self, *_: object, **__: object) -> Any:
         voters = [Voter(f"etcd-{n}", "connection refused" if f"etcd-{n}" in self.sick else "") for n in (1, 2, 3)]
         return voters, {f"etcd-{n}": a_status(n, leader=3) for n in (1, 2, 3)}
 

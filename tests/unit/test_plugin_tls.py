@@ -265,3 +265,15 @@ def test_a_new_renewal_window_is_an_update_unless_due(
         assert client.update(leaf, leaf_inputs, new, preview=preview) == {**leaf, "earlyRenewalHours": 47}
     changes = client.diff(leaf, leaf_inputs, {**leaf_inputs, "earlyRenewalHours": 48})
     assert changes["readyForRenewal"] == Change.UPDATE_REPLACE
+
+
+def test_a_certificate_from_the_future_is_kept_until_its_lifetime_changes(
+    tls: PluginClient, leaf: dict[str, Any], leaf_inputs: dict[str, Any]
+) -> None:
+    """A wrong clock issued it. etcd-node does not write it, and names this edit."""
+    now = datetime.now(timezone.utc)
+    begin, end = (now + timedelta(days=days) for days in (365, 730))
+    early = {**leaf, "validityStartTime": begin.isoformat(), "validityEndTime": end.isoformat()}
+    assert tls.of(LOCAL).diff(early, leaf_inputs, leaf_inputs) == {}
+    another = {**leaf_inputs, "validityPeriodHours": leaf_inputs["validityPeriodHours"] + 1}
+    assert tls.of(LOCAL).diff(early, leaf_inputs, another) == {"validityPeriodHours": Change.UPDATE_REPLACE}

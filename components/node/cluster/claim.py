@@ -71,7 +71,7 @@ class Claim:
         """Claims the cluster for this operator, or renews the claim; once per verb is enough.
 
         Without a quorum nothing is claimed: no step restarts a member or changes membership without one. The same holds
-        if the database is full: etcd accepts no key, and the alarm forbids every such step.
+        if the database is full: etcd accepts no key, and the alarm forbids every such step but a higher quota.
 
         Args:
             addresses: members that read through the quorum.

@@ -19,7 +19,16 @@ from .quorum_gate import Poll, Rule
 _FOLLOW_SECONDS = 20.0
 
 
-def hand_over(spec: Spec, leader: str, cluster: etcd.Membership, polled: Poll, rule: Rule, *, untouched: str) -> Poll:
+def hand_over(
+    spec: Spec,
+    leader: str,
+    cluster: etcd.Membership,
+    polled: Poll,
+    rule: Rule,
+    *,
+    untouched: str,
+    full: bool = False,
+) -> Poll:
     """Moves leadership from one member to another voter, and waits until the others follow the new leader.
 
     Each of them was healthy with the old leader. Only now it shows whether they reach each other. If they do not,
@@ -32,6 +41,7 @@ def hand_over(spec: Spec, leader: str, cluster: etcd.Membership, polled: Poll, r
             must be there.
         rule: the rule of the step for which leadership has to go.
         untouched: what did not happen if this fails, for the message, such as "nothing was restarted".
+        full: the database may be full.
 
     Returns:
         All voters and statuses under the new leader.
@@ -42,7 +52,7 @@ def hand_over(spec: Spec, leader: str, cluster: etcd.Membership, polled: Poll, r
     voters, statuses = polled
     heir = _move(spec, leader, voters, statuses, untouched)
     try:
-        return quorum_gate.wait(spec, cluster, rule, _FOLLOW_SECONDS)
+        return quorum_gate.wait(spec, cluster, rule, _FOLLOW_SECONDS, full=full)
     except NodeError as error:
         code = 1
         with contextlib.suppress(NodeError):

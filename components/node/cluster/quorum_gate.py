@@ -24,20 +24,23 @@ Poll = tuple[list[Voter], dict[str, etcd.Status]]
 """Every voter with its trouble, and the statuses of the members that gave one, by name."""
 
 
-def wait(spec: Spec, cluster: etcd.Membership, rule: Rule, seconds: float = _GATE_SECONDS) -> Poll:
+def wait(
+    spec: Spec, cluster: etcd.Membership, rule: Rule, seconds: float = _GATE_SECONDS, *, full: bool = False
+) -> Poll:
     """Waits until the voters allow a step: one of them may still be restarting.
 
     It does not wait for an alarm, which never ends by itself, and only 10 s for members whose machines do not answer.
 
     Args:
         spec: the members that can be asked, with their addresses.
+        full: the database may be full.
 
     Raises:
         NodeError: they do not allow it; names the member that prevents it.
     """
     refusal: NodeError | None = None
     for left in until(seconds, every=0.2):
-        voters, statuses = poll(spec, cluster)
+        voters, statuses = poll(spec, cluster, full=full)
         refuse_abandoned()
         try:
             rule(voters)
@@ -56,7 +59,7 @@ def wait(spec: Spec, cluster: etcd.Membership, rule: Rule, seconds: float = _GAT
     raise refusal
 
 
-def poll(spec: Spec, cluster: etcd.Membership) -> Poll:
+def poll(spec: Spec, cluster: etcd.Membership, *, full: bool = False) -> Poll:
     """Asks every voter once. Voters are in the order of the specification; those that it does not name are last."""
     names = {entry.id: entry.name or f"the unstarted member {entry.id:x}" for entry in cluster.voters}
     numbers = {name: number for number, name in names.items()}
@@ -74,7 +77,7 @@ def poll(spec: Spec, cluster: etcd.Membership) -> Poll:
         elif not isinstance(answer, etcd.Ready):
             trouble = str(answer)
         else:
-            trouble = answer.trouble or quorum_rules.trouble_of(statuses.get(name), leader)
+            trouble = answer.trouble or quorum_rules.trouble_of(statuses.get(name), leader, full=full)
         voters.append(Voter(name, trouble))
     order = list(spec.members)
     voters.sort(key=lambda voter: order.index(voter.name) if voter.name in order else len(order))

@@ -92,7 +92,7 @@ def remedy(said: str, otherwise: str = _SICK) -> str:
         return (
             "Make room: `etcdctl compact`, then `etcdctl defrag` on each member, then `etcdctl alarm disarm` "
             '(docs/operations.md, "The database is full (alarm NOSPACE)", has '
-            "the commands). Raise the quota only after that: it is a setting like any other."
+            "the commands). Or raise `quota` in an update that changes nothing else, then `etcdctl alarm disarm`."
         )
     if "CORRUPT" in said:
         return (
@@ -187,12 +187,17 @@ def heir(leader: str, voters: Sequence[Voter], statuses: Mapping[str, Status]) -
 _LAG = 5000
 
 
-def trouble_of(status: Status | None, leader: Status | None) -> str:
-    """Why a member's status disqualifies it; empty if it does not."""
+def trouble_of(status: Status | None, leader: Status | None, *, full: bool = False) -> str:
+    """Why a member's status disqualifies it; empty if it does not.
+
+    Args:
+        full: the database may be full. Its alarm (NOSPACE) endangers no quorum.
+    """
     if status is None:
         return "no status"
-    if status.errors:
-        return ", ".join(status.errors)
+    errors = [error for error in status.errors if not (full and error.startswith("alarm NOSPACE "))]
+    if errors:
+        return ", ".join(errors)
     if status.leader == 0:
         return "it knows no leader"
     if leader is not None and status.leader != leader.member_id:

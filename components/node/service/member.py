@@ -16,6 +16,7 @@ from ..shared.say import until
 from ..shared.spec import Spec
 from . import certificates, release, systemd, unit
 
+QUOTA = "--quota-backend-bytes"
 _CRASHES = 2
 """Number of process exits within one wait that count as a failed start."""
 
@@ -61,6 +62,13 @@ def version() -> str:
         return Path(live[0]).parent.name[1:]
     installed = files.read_json(paths.INSTALLED)
     return str(installed["release"]["version"]) if installed is not None else ""
+
+
+def quota() -> int:
+    """The quota with which etcd runs here, or ran last, in bytes; 0 if none ever did."""
+    running = dict(word.partition("=")[::2] for word in systemd.command_of(systemd.show().pid))
+    flags = running or (files.read_json(paths.INSTALLED) or {}).get("flags", {})
+    return int(flags.get(QUOTA, 0))
 
 
 def permit(text: str) -> None:

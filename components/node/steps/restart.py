@@ -34,14 +34,20 @@ def restart(spec: Spec, look: Look) -> None:
     everyone = roster.everyone(spec, look.witnesses, cluster)
     learner = look.situation.learns  # the quorum does not need it
     rule = partial(quorum_rules.refuse_stop, spec.member)
-    voters, statuses = quorum_gate.poll(everyone, cluster) if learner else quorum_gate.wait(everyone, cluster, rule)
+    # The way out of a full database.
+    full = look.situation.differs == (member.QUOTA,) and spec.quota_bytes > member.quota()
+    voters, statuses = (
+        quorum_gate.poll(everyone, cluster) if learner else quorum_gate.wait(everyone, cluster, rule, full=full)
+    )
     if preflight.make_ready(everyone, statuses) and not learner:
         voters, statuses = quorum_gate.wait(everyone, cluster, rule)
     own = statuses.get(spec.member)
     others = {voter.name for voter in voters if voter.name != spec.member}
     if own is not None and own.leader == own.member_id and others:
         polled, untouched = (voters, statuses), "nothing was restarted"
-        voters, statuses = leadership.hand_over(everyone, spec.member, cluster, polled, rule, untouched=untouched)
+        voters, statuses = leadership.hand_over(
+            everyone, spec.member, cluster, polled, rule, untouched=untouched, full=full
+        )
     # A learner may need long for its data; that is waited for when it is promoted.
     goal = 0 if learner else max((status.raft_index for status in statuses.values()), default=0)
     if old_entries.must_be_shed(spec):
@@ -60,7 +66,7 @@ def restart(spec: Spec, look: Look) -> None:
         systemd.restart()
         systemd.wait_gone(before)
         member.wait_ready(spec, _READY_SECONDS, learner=learner)
-    _wait_in_step(everyone, goal, others)
+    _wait_in_step(everyone, goal, others, full=full)
     say("is back")
     if still := differs(spec, systemd.show()):
         raise NodeError(
@@ -70,12 +76,13 @@ def restart(spec: Spec, look: Look) -> None:
         )
 
 
-def _wait_in_step(spec: Spec, goal: int, others: set[str]) -> None:
+def _wait_in_step(spec: Spec, goal: int, others: set[str], *, full: bool = False) -> None:
     """Waits until this member has no alarm, has applied what the cluster had when it stopped, and the others are ready.
 
     Args:
         goal: the raft index that it must have applied.
         others: names of the voters that must be ready.
+        full: the database may be full, with its alarm.
 
     Raises:
         NodeError: it has not caught up within a minute.
@@ -86,7 +93,7 @@ def _wait_in_step(spec: Spec, goal: int, others: set[str]) -> None:
     trouble = "no status"
     for _ in until(_IN_STEP_SECONDS, every=0.2):
         own = etcd.statuses(spec, {spec.member: spec.address}).get(spec.member)
-        trouble = quorum_rules.trouble_of(own, None)
+        trouble = quorum_rules.trouble_of(own, None, full=full)
         if own is not None and not trouble and own.applied_index < goal:
             trouble = f"it has applied {own.applied_index} of {goal} entries"
         if not trouble:

@@ -1,8 +1,9 @@
-"""What must hold, and what has to be done once, before a member may run another version of etcd."""
+"""What must hold, and what has to be done once, before a member may run another version or with a lower quota."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from ..data import snapshot
 from ..protocol import etcd, versions
@@ -19,6 +20,8 @@ _SETTLED_SECONDS = 30.0
 def refuse(spec: Spec, others: Mapping[str, str]) -> None:
     """Refuses a version that etcd's rules do not allow after the previous one here, or together with the others.
 
+    The same holds for a quota that is lowered below the size of the database.
+
     Args:
         others: name -> address of the members that are asked for what they run; those that do not answer do not count
             here, because nothing is restarted without them.
@@ -27,12 +30,29 @@ def refuse(spec: Spec, others: Mapping[str, str]) -> None:
         NodeError: it is refused; nothing was changed, not even a certificate.
     """
     here, wanted = member.version(), spec.release.version
+    _refuse_quota(spec, here, {spec.member: spec.address, **others})
     if here in ("", wanted):
         return
     running = {name: status.version for name, status in etcd.statuses(spec, others).items()}
     versions.refuse_version(wanted, {spec.member: here, **running})
     if v2store.applies(versions.minor(here), versions.minor(wanted)):
         v2store.refuse_dirty(spec, here)
+
+
+def _refuse_quota(spec: Spec, here: str, asked: Mapping[str, str]) -> None:
+    """The rule of the guard, with the sizes of now: its own are those of the last update that changed something."""
+    if spec.quota_bytes >= member.quota():
+        return
+    # The release that runs is there; `prepare` has not installed the wanted one yet.
+    statuses = etcd.statuses(replace(spec, release=replace(spec.release, version=here)), asked)
+    for name, status in statuses.items():
+        if spec.quota_bytes < status.db_size:
+            raise NodeError(
+                f"the quota would be lowered to {spec.quota_bytes} bytes, and the database of {name} has "
+                f"{status.db_size}: etcd would reject all writes; nothing was changed",
+                'Set a higher `quota`; or compact and defragment first (docs/operations.md, "The database is full '
+                '(alarm NOSPACE)"), then run again.',
+            )
 
 
 def make_ready(spec: Spec, statuses: Mapping[str, etcd.Status]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from ..cluster import roster, users
+from ..cluster import quorum_rules, roster, users
 from ..cluster.claim import Claim
 from ..cluster.health import examine
 from ..shared.errors import NodeError
@@ -31,7 +31,10 @@ def health(spec: Spec, claim: Claim) -> str:
             users.settle(spec, addresses)
             claim.release(addresses)
             return json.dumps(report)
+        if any(": alarm " in line for line in wrong):
+            break  # it never ends by itself
     raise NodeError(
         f"the cluster {spec.cluster} is not healthy:\n" + "\n".join(f"  {line}" for line in wrong) + "\n",
-        "See `etcd-node status` and `journalctl -u etcd` on the machines named; run again after removing the cause.",
+        quorum_rules.remedy("".join(wrong), "See `etcd-node status` and `journalctl -u etcd` on the machines named.")
+        + " Then run again.",
     )
