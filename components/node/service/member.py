@@ -68,7 +68,7 @@ def quota() -> int:
     """The quota with which etcd runs here, or ran last, in bytes; 0 if none ever did."""
     running = dict(word.partition("=")[::2] for word in systemd.command_of(systemd.show().pid))
     flags = running or (files.read_json(paths.INSTALLED) or {}).get("flags", {})
-    return int(flags.get(QUOTA, 0))
+    return int(flags.get(QUOTA) or 0)
 
 
 def permit(text: str) -> None:
