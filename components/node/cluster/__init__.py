@@ -7,6 +7,7 @@ membership.py    add, promote and remove, retried until etcd accepts it
 health.py        what is wrong with the whole cluster
 lease.py         a key with one holder, for a limited time
 claim.py         one operator at a time changes the cluster
+one_restart.py   one member at a time restarts
 disruption.py    one machine at a time is released for replacement
 roster.py        which members are this program's
 rotation.py      replace a CA in phases

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from ..cluster import disruption, rotation, users
+from ..cluster import disruption, one_restart, rotation, users
 from ..cluster.claim import Claim
 from ..data import directory, identity
 from ..data.identity import Identity
@@ -169,7 +169,8 @@ def _take(step: Step, spec: Spec, known: Identity, ours: Identity, seen: Look) -
     elif step is Step.START:
         start(spec, seen)
     elif step is Step.RESTART:
-        restart(spec, seen)
+        with one_restart.alone(spec, () if seen.situation.learns else seen.witnesses):
+            restart(spec, seen)
     elif step is Step.PROMOTE:
         promote(spec, seen)
     else:

@@ -1,0 +1,69 @@
+"""One member restarts at a time, even if two runs from one state are alive, as after `pulumi cancel`.
+
+The claim keeps other operators out, and both of these runs are its owner's. Each would find the member of the other one
+healthy until that one stops. So a member that restarts holds a key. Its lease is short and renewed meanwhile: after a
+machine or a run has died, the next run waits for seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator, Sequence
+
+from ..shared.errors import NodeError
+from ..shared.say import phase, until
+from ..shared.spec import Spec
+from . import lease
+
+KEY = "external-etcd/restart"
+LEASE_SECONDS = 6
+_WAIT_SECONDS = 30.0
+
+
+@contextlib.contextmanager
+def alone(spec: Spec, addresses: Sequence[str]) -> Iterator[None]:
+    """Context for the restart of this member, in which no other one restarts.
+
+    In a cluster of one, or with a full database (which accepts no key), there is no such key.
+
+    Args:
+        addresses: members that read through the quorum.
+
+    Raises:
+        NodeError: another member is still restarting after 30 s; nothing was restarted.
+    """
+    if not spec.others or not addresses:
+        yield
+        return
+    phase("wait until no other member restarts")
+    mine = {"member": spec.member, "run": os.urandom(8).hex()}
+    held = None
+    with contextlib.suppress(lease.FullError):
+        for _ in until(_WAIT_SECONDS, every=0.5):
+            held = lease.take(spec, addresses, KEY, mine, LEASE_SECONDS)
+            if held.value == mine:
+                break
+        else:
+            other = held.value.get("member", "another member") if held else ""
+            raise NodeError(
+                f"another run restarts {other} now; nothing was restarted",
+                "Wait until that run has ended, then run again.",
+            )
+    over = threading.Event()
+    if held is not None:
+        threading.Thread(target=_keep, args=(spec, held.lease, over), daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+        if held is not None:
+            with contextlib.suppress(NodeError):
+                lease.give_back(spec, [spec.address, *spec.others.values()], held.lease)
+
+
+def _keep(spec: Spec, lease_id: int, over: threading.Event) -> None:
+    while not over.wait(LEASE_SECONDS / 3):
+        with contextlib.suppress(NodeError):
+            lease.renew(spec, list(spec.others.values()), lease_id)
