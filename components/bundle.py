@@ -4,14 +4,15 @@ The result is the same everywhere: an uncompressed zip with fixed dates and sort
 output does not depend on a library's version. So no operator sees a change where there is none.
 """
 
-import atexit
 import base64
 import bz2
+import contextlib
 import functools
 import hashlib
 import io
-import shutil
+import os
 import tempfile
+import time
 import zipfile
 from pathlib import Path
 
@@ -23,6 +24,7 @@ FIND = FIND_PYTHON.replace("NAME", "$0")
 SOURCES = Path(__file__).resolve().parent / "node"
 """The folder of etcd-node; its subfolders are included."""
 
+_KEPT_SECONDS = 86_400
 _MAIN = "import sys\n\nfrom etcd_node.cli import main\n\nsys.exit(main())\n"
 
 RECEIVER = """\
@@ -90,11 +92,22 @@ def program() -> str:
 
 @functools.cache
 def file() -> Path:
-    """A file with that line, without line end. It is deleted when this process ends."""
-    folder = tempfile.mkdtemp(prefix="etcd-node-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    path = Path(folder, "program")
-    path.write_text(program())
+    """A file with that line, without line end, in Pulumi's home: one per version of etcd-node, used by all runs.
+
+    Those of other versions are deleted a day after their last run.
+    """
+    folder = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi") / "external-etcd"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"etcd-node-{sha256()}"
+    # Never written in place: another run may be reading it.
+    written, fresh = tempfile.mkstemp(dir=folder)
+    with os.fdopen(written, "w") as stream:
+        stream.write(program())
+    Path(fresh).replace(path)
+    for other in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            if other.stat().st_mtime < time.time() - _KEPT_SECONDS:
+                other.unlink()
     return path
 
 

@@ -5,6 +5,7 @@ import base64
 import bz2
 import hashlib
 import io
+import os
 import subprocess
 import sys
 import zipfile
@@ -19,16 +20,28 @@ def _archive() -> zipfile.ZipFile:
     return zipfile.ZipFile(io.BytesIO(bz2.decompress(base64.b64decode(bundle.program()))))
 
 
-def test_the_program_is_the_same_in_another_process() -> None:
+def test_the_program_is_the_same_in_another_process(tmp_path: Path) -> None:
     code = "from components import bundle; print(bundle.file(), bundle.file().read_text())"
     repo = Path(__file__).resolve().parents[2]
-    other = subprocess.run(
-        [sys.executable, "-c", code], cwd=repo, capture_output=True, text=True, check=True, timeout=60
-    )
-    file, content = other.stdout.split()
-    assert content == bundle.program()
-    assert hashlib.sha256(content.encode()).hexdigest() == bundle.sha256()
-    assert not Path(file).parent.exists(), "it leaves nothing behind"
+    old, recent = tmp_path / "external-etcd" / "etcd-node-1", tmp_path / "external-etcd" / "etcd-node-2"
+    old.parent.mkdir()
+    for path in (old, recent):
+        path.touch()
+    os.utime(old, (0, 0))
+    environ = {**os.environ, "PULUMI_HOME": str(tmp_path)}
+    places = set()
+    for _ in range(2):
+        other = subprocess.run(
+            [sys.executable, "-c", code], cwd=repo, env=environ, capture_output=True, text=True, check=True, timeout=60
+        )
+        file, content = other.stdout.split()
+        assert content == bundle.program()
+        assert hashlib.sha256(content.encode()).hexdigest() == bundle.sha256()
+        places.add(Path(file))
+        # As after a run that was killed while it wrote, or a full disk.
+        Path(file).write_text("damaged")
+    assert set(recent.parent.iterdir()) == {*places, recent}, "one file for both runs, and that of another version"
+    assert len(places) == 1
 
 
 def test_the_archive_is_uncompressed_sorted_and_dated_the_same() -> None:
