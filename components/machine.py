@@ -55,7 +55,7 @@ class Ssh(Bastion):
 
     sftp: NotRequired[bool]
     """Whether `etcd-node` is copied to the machine by sftp. Otherwise it goes through Pulumi's state, which grows by a
-    third of a megabyte per member. Default: true."""
+    third of a megabyte per member. Default: the login is asked once whether sftp works."""
     bastion: NotRequired[Bastion]
     """Host through which the machine is reached. Default: none."""
 

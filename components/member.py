@@ -16,6 +16,7 @@ from .node.shared.paths import ANSWERED, WRAPPER
 from .plan import Spec, spec_text, with_initial_cluster
 from .plan.flag_values import files_read
 from .remote_command import answer, command_line
+from .stack_traces import short_stack_traces
 
 _CAS = ("trusted", "issuer", "peer_trusted", "peer_issuer")
 
@@ -47,8 +48,9 @@ class EtcdMember(pulumi.ComponentResource):
     They are separate because their order spans members. All machines are prepared before the first etcd starts, initial
     members start together, and later changes go through one member at a time. `EtcdCluster` creates them in this order.
 
-    Children: `<name>-program` (etcd-node, copied to the machine), `<name>-prepare` (its deletion retires the machine),
-    `<name>-bootstrap`, `<name>-converge`.
+    Children: `<name>-sftp` (asks whether sftp works, unless the machine's `ssh` says it), `<name>-program` (etcd-node,
+    copied to the machine, if sftp works), `<name>-prepare` (its deletion retires the machine), `<name>-bootstrap`,
+    `<name>-converge`.
     """
 
     prepared: remote.Command
@@ -82,7 +84,7 @@ class EtcdMember(pulumi.ComponentResource):
             # If it contains etcd-node, that is no secret. But previews then show [secret] instead of pages of base64.
             stdin=pulumi.Output.secret(pulumi.Output.concat(program, "\n", identity, "\n", args["machines"], *told)),
             delete=self._retire(),
-            after=[*args["after"], *uploads],
+            after=uploads.apply(lambda found: [*args["after"], *found]),
             anew=anew,
         )
         prepared = answer(self.prepared, machine["name"])
@@ -176,26 +178,44 @@ class EtcdMember(pulumi.ComponentResource):
             )
         )
 
-    def _program(self, *parts: pulumi.Input[str]) -> tuple[pulumi.Input[str], list[pulumi.Resource]]:
-        """The beginning of stdin of `prepare`, from which it gets etcd-node, and the copies that it waits for.
+    def _program(
+        self, identity: pulumi.Input[str], machines: pulumi.Input[str]
+    ) -> tuple[pulumi.Output[str], pulumi.Output[list[pulumi.Resource]]]:
+        """The first two lines of stdin of `prepare`, from which it gets etcd-node, and the resources that it waits for.
 
         Args:
-            parts: differ when the machine may have lost its copy.
+            identity: the machine's. If it differs, this may be another machine.
+            machines: as in `EtcdMemberArgs`. If it differs, the machine may have lost its copy.
         """
-        ssh = self._machine["ssh"]
-        if not ssh.get("sftp", True):
-            return bundle.program(), []
-        path = upload.place(ssh, *parts)
+        ssh, machine = self._machine["ssh"], self._machine["name"]
+        path, sftp = upload.place(ssh, identity, machines), ssh.get("sftp")
+        question = None
+        if sftp is None:
+            question = self._command("sftp", create=upload.question(ssh, machine), stdin=identity)
+
+        async def given() -> tuple[str, list[pulumi.Resource]]:
+            before: list[pulumi.Resource] = [] if question is None else [question]
+            works = sftp if question is None else await upload.works(question, machine)
+            if not works:
+                return bundle.program(), before
+            with short_stack_traces():
+                return "", [self._copy(path, before)]
+
+        found: pulumi.Output[tuple[str, list[pulumi.Resource]]] = pulumi.Output.from_input(given())
+        lines = pulumi.Output.concat(path, "\n", found.apply(lambda both: both[0]))
+        return lines, found.apply(lambda both: both[1])
+
+    def _copy(self, path: pulumi.Input[str], after: Sequence[pulumi.Resource]) -> remote.CopyToRemote:
+        """The copy of etcd-node on the machine."""
         hooks = copy.copy(self._hooks)
         hooks.on_error = [upload.hook(f"{self._name}-upload", self._machine["name"])]
-        copied = remote.CopyToRemote(
+        return remote.CopyToRemote(
             f"{self._name}-program",
             connection=self._connection,
             source=pulumi.FileAsset(str(bundle.file())),
             remote_path=path,
-            opts=pulumi.ResourceOptions(parent=self, hooks=hooks, deleted_with=self._server),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=list(after), hooks=hooks, deleted_with=self._server),
         )
-        return pulumi.Output.concat(path, "\n"), [copied]
 
     def _prepare_line(self, machine: Machine) -> pulumi.Input[str]:
         """The command line of `prepare`, with the part of the spec that it needs. A changed flag or CA is no reason to
@@ -215,8 +235,7 @@ class EtcdMember(pulumi.ComponentResource):
         program = ("sh", "-c", bundle.FIND, name, "-c", bundle.RECEIVER, bundle.sha256(), name)
 
         def line(spec: Spec) -> str:
-            text = self._line("prepare", spec, *program)
-            return upload.taking(text) if machine["ssh"].get("sftp", True) else text
+            return upload.taking(self._line("prepare", spec, *program))
 
         device = machine.get("data_device")
         if device is None:
@@ -252,7 +271,7 @@ class EtcdMember(pulumi.ComponentResource):
         create: pulumi.Input[str],
         stdin: pulumi.Input[str],
         delete: pulumi.Input[str] | None = None,
-        after: Sequence[pulumi.Resource] = (),
+        after: pulumi.Input[Sequence[pulumi.Resource]] = (),
         ignore_changes: list[str] | None = None,
         anew: pulumi.ResourceHook | None = None,
     ) -> remote.Command:
@@ -270,7 +289,7 @@ class EtcdMember(pulumi.ComponentResource):
             add_previous_output_in_env=False,
             opts=pulumi.ResourceOptions(
                 parent=self,
-                depends_on=list(after),
+                depends_on=after,
                 ignore_changes=ignore_changes,
                 hooks=hooks,
                 deleted_with=self._server,

@@ -51,11 +51,17 @@ def answer(command: remote.Command, machine: str) -> pulumi.Output[str]:
         command: the resource.
         machine: name of its machine in messages.
     """
-    return command.stdout.apply(lambda said: _marked(said, machine))
+    return command.stdout.apply(lambda said: split_output(said, machine)[1])
 
 
-def _marked(said: str, machine: str) -> str:
-    _, begun, rest = f"\n{said}\n".rpartition(f"\n{_BEGIN}\n")
+def split_output(said: str, machine: str) -> tuple[str, str]:
+    """What the login printed before the answer, exactly, and the answer. Raises AnswerError if there is none.
+
+    Args:
+        said: the standard output of a command line made by `command_line`.
+        machine: name of its machine in messages.
+    """
+    before, begun, rest = f"\n{said}\n".rpartition(f"\n{_BEGIN}\n")
     text, done, _ = f"\n{rest}".rpartition(f"\n{_END}\n")
     if not begun or not done:
         raise AnswerError(
@@ -64,4 +70,4 @@ def _marked(said: str, machine: str) -> str:
             "that it is prepared again, and run pulumi up. If this was the first run of a newer program and had "
             "--target, run it without."
         )
-    return text.strip("\n")
+    return before.removeprefix("\n"), text.strip("\n")

@@ -169,6 +169,8 @@ class CloudMachines(pulumi.ComponentResource):
         if "bastion" in args:
             host = slot["address"]
         ssh = operator_ssh(args, host, self._host_keys[name])
+        # The program creates this login, and the image must serve sftp.
+        ssh["sftp"] = True
         if "bastion" in args:
             ssh["bastion"] = args["bastion"]
         ssh["host"] = wait_for_ssh(f"{self._child(slot)}-ssh", {**ssh}, host, server, self)

@@ -53,7 +53,7 @@ def ssh_keys(prefix: str, inherited: str = "") -> tuple[Key, ...]:
             BOOLEAN,
             "Whether `etcd-node` is copied to the machine by sftp. Otherwise it goes through Pulumi's state, "
             "which grows by a third of a megabyte per member.",
-            inherited or "true",
+            inherited or "the login is asked once whether sftp works",
         ),
         Key(f"{prefix}.bastion", OBJECT, "Host through which the machines are reached.", inherited or "none"),
         Key(f"{prefix}.bastion.host", TEXT, "Name or address of the bastion.", required=True),

@@ -37,8 +37,8 @@ class SshLogin:
     port: int = 22
     passphrase: str = field(default="", repr=False)
     """Passphrase of the private key; empty: none."""
-    sftp: bool = True
-    """Whether etcd-node is copied to the machine by sftp."""
+    sftp: bool | None = None
+    """Whether etcd-node is copied to the machine by sftp; None: the login is asked."""
     bastion: "SshLogin | None" = None
 
     @property
@@ -50,8 +50,9 @@ class SshLogin:
     @property
     def to_machine(self) -> Ssh:
         """The login of a machine, for the components."""
+        given = {} if self.sftp is None else {"sftp": self.sftp}
         behind = {} if self.bastion is None else {"bastion": self.bastion.to_bastion}
-        return cast(Ssh, {**self.to_bastion, "sftp": self.sftp, **behind})
+        return cast(Ssh, {**self.to_bastion, **given, **behind})
 
 
 @dataclass(frozen=True)
@@ -214,7 +215,7 @@ def _ssh_login(
         user=given.get("user", "root"),
         port=given.get("port", 22),
         passphrase=passphrase,
-        sftp=given.get("sftp", True),
+        sftp=given.get("sftp"),
         bastion=bastion,
     )
 

@@ -62,7 +62,7 @@ def test_resource_names_are_stable(preview: bool) -> None:
             *((type_, leaf) for leaf in leaves for type_ in ("PrivateKey", "CertRequest", "LocallySignedCert")),
             *(("EtcdMember", f"dev-{m}") for m in MEMBERS),
             *(("CopyToRemote", f"dev-{m}-program") for m in MEMBERS),
-            *(("Command", f"dev-{m}-{verb}") for m in MEMBERS for verb in ("prepare", "bootstrap", "converge")),
+            *(("Command", f"dev-{m}-{verb}") for m in MEMBERS for verb in ("sftp", "prepare", "bootstrap", "converge")),
         ]
     )
 

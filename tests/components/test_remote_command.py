@@ -8,7 +8,7 @@ import pytest
 
 from components import bundle
 from components.node.shared.paths import ANSWERED
-from components.remote_command import AnswerError, _marked, command_line
+from components.remote_command import AnswerError, command_line, split_output
 
 ROOT = {"host": "192.0.2.1", "host_key": "", "private_key": ""}
 
@@ -22,11 +22,22 @@ def run(*words: str, login: str = "", path: str = "") -> subprocess.CompletedPro
     )
 
 
-@pytest.mark.parametrize("login", ["", "echo hello; echo '{'", "printf hello", "trap 'echo bye' EXIT"])
-def test_login_output_is_not_part_of_the_answer(login: str) -> None:
+@pytest.mark.parametrize(
+    ("login", "before"),
+    [
+        ("", ""),
+        ("echo hello; echo '{'", "hello\n{\n"),
+        ("printf hello", "hello"),
+        ("echo", "\n"),
+        ("trap 'echo bye' EXIT", ""),
+    ],
+)
+def test_login_output_is_not_part_of_the_answer(login: str, before: str) -> None:
     done = run("sh", "-c", f"echo '{{\"a\": 1}}'; echo progress >&2; exit {ANSWERED}", login=login)
     assert done.returncode == 0
-    assert _marked(done.stdout.removesuffix("\n"), "etcd-2") == '{"a": 1}'
+    printed, answer = split_output(done.stdout.removesuffix("\n"), "etcd-2")
+    assert answer == '{"a": 1}'
+    assert printed == before
     assert done.stderr == "progress\n"
 
 
@@ -45,7 +56,7 @@ def test_a_shell_that_ends_before_the_command_fails() -> None:
     done = run("true", login="echo hello; exit 0")
     assert done.returncode == 0
     with pytest.raises(AnswerError, match=r"etcd-2: the login there ended without running .*\.bashrc"):
-        _marked(done.stdout, "etcd-2")
+        split_output(done.stdout, "etcd-2")
 
 
 def _python(place: Path, name: str, version: tuple[int, int]) -> None:
@@ -82,4 +93,4 @@ def test_another_python_is_found_if_python3_is_unsuitable(first: tuple[int, int]
     _python(tmp_path / "bin", "python3.12", (3, 12))
     found = run(*words, path=str(tmp_path / "bin"))
     assert found.returncode == 0, found.stderr
-    assert _marked(found.stdout, "etcd-2") == "1"
+    assert split_output(found.stdout, "etcd-2") == ("", "1")

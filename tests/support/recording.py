@@ -18,7 +18,9 @@ resource._get_stack_trace = source_pb2.StackTrace
 SECRET_KEY = "4dabf18193072939515e22adb298388d"
 SECRET_SIGNATURE = "1b47061264138c4ac30d75fd1eb44270"
 LOGIN = "printed by the shell of the login"
-"""Precedes every answer."""
+"""Precedes every answer, except that about sftp."""
+SFTP = "\nexternal-etcd: answer\n/usr/lib/openssh/sftp-server\n\nexternal-etcd: done"
+"""The standard output of a login through which sftp works."""
 OPERATOR = {"id": "0123456789abcdef", "by": "alice@desk"}
 
 
@@ -135,7 +137,10 @@ class _Answers(mocks.Mocks):
         elif args.typ == "command:remote:Command":
             health = args.name.endswith("-health")
             said = self._said.get(args.name, f"{args.name} said")
-            state |= {"stdout": marked(args.name, _health(args.inputs["create"]) if health else said), "stderr": ""}
+            text = marked(args.name, _health(args.inputs["create"]) if health else said)
+            if args.name.endswith("-sftp"):
+                text = self._said.get(args.name, SFTP)
+            state |= {"stdout": text, "stderr": ""}
         elif args.typ.startswith("hcloud:"):
             # Its IDs are numbers, as strings.
             number = zlib.crc32(f"{args.typ} {args.name}".encode()) % 1_000_000
@@ -200,7 +205,7 @@ def record(
         program: declares resources; may be a coroutine function.
         preview: as in `pulumi preview`: outputs that a provider computes are unknown.
         previous: the stack's outputs of its last update, for programs that read them.
-        said: name of a command -> its output.
+        said: name of a command -> its answer; of one that asks about sftp, its whole output.
     """
     recorder = Recorder()
     answers = _Answers(preview, previous or {}, said or {})
