@@ -91,8 +91,9 @@ def remedy_for(machine: str, said: str) -> str | None:
     if _NO_WAY.search(said):
         return None
     return (
-        f"{machine}: sftp could not copy etcd-node into the home of the login there. If sftp does not work at all for "
-        "this login, sshd has no sftp subsystem, or the login's shell prints something at its start (~/.bashrc). "
+        f"{machine}: sftp could not copy etcd-node into the home of the login there. Is that disk full (df)? If sftp "
+        "does not work at all for this login, sshd has no sftp subsystem, or the login's shell prints something at its "
+        "start (~/.bashrc). "
         "`Subsystem sftp internal-sftp` in /etc/ssh/sshd_config fixes both; then run pulumi up again. If that is not "
         "possible, let etcd-node go through Pulumi's state, which grows by a third of a megabyte per member: run "
         f"pulumi up --replace '**-{machine}-sftp', which asks the login again; if `ssh` of the machine has "
