@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tools.etcd import ensure_etcd
-from tools.kubeadm import ensure_kubeadm
+from tools.kubernetes import ensure_kubernetes
 from tools.pulumi import ensure_pulumi
 
 from .support.spent import table
@@ -56,7 +56,7 @@ def _all(soak: bool, arguments: list[str], spent: Path) -> int:
     def pytest(*paths: str) -> int:
         return run(*tests(*paths))
 
-    stage("get Pulumi, etcd and kubeadm", _get)
+    stage("get Pulumi, etcd and Kubernetes", _get)
     if soak:
         codes = [
             stage("properties, with more examples", lambda: pytest(*PROPERTIES)),
@@ -115,7 +115,7 @@ def _get() -> int:
     ensure_pulumi()
     for version in ETCD_VERSIONS:
         ensure_etcd(version)
-    ensure_kubeadm()
+    ensure_kubernetes()
     return 0
 
 

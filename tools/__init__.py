@@ -1,4 +1,4 @@
-"""Installs what the project needs: Pulumi, etcd, kubeadm, a virtual environment and Debian packages.
+"""Installs what the project needs: Pulumi, etcd, Kubernetes, a virtual environment and Debian packages.
 
 Run `python3 -m tools NAME` from the root of the repository. Standard library only.
 """

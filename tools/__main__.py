@@ -9,6 +9,7 @@ from tools.base import ToolError
 from tools.etcd import ensure_etcd
 from tools.kubeadm import VERSION as KUBEADM
 from tools.kubeadm import ensure_kubeadm
+from tools.kubernetes import ensure_kubernetes
 from tools.packages import ensure_packages
 from tools.pulumi import ensure_pulumi
 from tools.python import ensure_python
@@ -24,6 +25,7 @@ def main(arguments: list[str]) -> int:
     etcd = commands.add_parser("etcd", help="etcd release archives; prints their folders")
     etcd.add_argument("versions", nargs="+", metavar="VERSION", help="such as 3.6.16")
     commands.add_parser("kubeadm", help=f"kubeadm {KUBEADM}; prints its path")
+    commands.add_parser("kubernetes", help=f"Kubernetes {KUBEADM}, programs and images; prints their folder")
     chosen = parser.parse_args(arguments)
     try:
         if chosen.command == "python":
@@ -37,6 +39,8 @@ def main(arguments: list[str]) -> int:
                 print(ensure_etcd(version))
         elif chosen.command == "kubeadm":
             print(ensure_kubeadm())
+        elif chosen.command == "kubernetes":
+            print(ensure_kubernetes())
     except ToolError as error:
         print(f"tools {chosen.command}: {error}", file=sys.stderr)
         return 1

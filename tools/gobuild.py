@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from tools.base import REPOSITORY, ToolError, say
@@ -63,26 +64,40 @@ def build(what: str, module: str, package: str, target: Path, ldflags: str = "-s
     Raises:
         ToolError: go is missing or too old, or the build failed or took more than BUILD_LIMIT seconds.
     """
+    _build(what, module, [package], str(target), ldflags)
+
+
+def build_all(what: str, module: str, packages: Sequence[str], folder: Path, ldflags: str = "-s -w") -> None:
+    """Build several main packages into files of `folder` with their names, at most BUILD_LIMIT seconds for each.
+
+    Raises:
+        ToolError: as from `build`.
+    """
+    _build(what, module, packages, f"{folder}/", ldflags)
+
+
+def _build(what: str, module: str, packages: Sequence[str], target: str, ldflags: str) -> None:
     folder = module_folder(module)
     go = go_command(folder)
     say(f"{what}: building from Go modules ...")
+    limit = BUILD_LIMIT * len(packages)
     # One build at a time, because go itself uses all processors; at low priority, because people work here.
     flags = ["-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags", ldflags]
     try:
         done = subprocess.run(
-            ["nice", "-n", "10", go, "build", *flags, "-o", str(target), package],
+            ["nice", "-n", "10", go, "build", *flags, "-o", target, *packages],
             cwd=folder,
             env={**os.environ, "CGO_ENABLED": "0", "GOWORK": "off"},
             capture_output=True,
             text=True,
-            timeout=BUILD_LIMIT,
+            timeout=limit,
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise ToolError(f"go build {package} took more than {BUILD_LIMIT:.0f} s") from error
+        raise ToolError(f"go build {' '.join(packages)} took more than {limit:.0f} s") from error
     if done.returncode != 0:
         last = "\n".join(done.stderr.strip().splitlines()[-8:])
-        raise ToolError(f"go build {package} in tools/go/{module} failed:\n{last}")
+        raise ToolError(f"go build {' '.join(packages)} in tools/go/{module} failed:\n{last}")
 
 
 def module_source(module: str, path: str) -> Path:

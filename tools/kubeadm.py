@@ -1,4 +1,4 @@
-"""kubeadm, with which tests check that Kubernetes accepts the certificates and the configuration."""
+"""The programs of a Kubernetes release: kubeadm for most tests, all of them for control planes on lab machines."""
 
 from __future__ import annotations
 
@@ -6,22 +6,71 @@ from pathlib import Path
 
 from tools.base import architecture, cache, first_way, lock, put_in_place, scratch
 from tools.download import fetch, read_text
-from tools.gobuild import build, expect_version
+from tools.gobuild import build_all, expect_version
 
 VERSION = "1.36.3"
 RELEASES = "https://dl.k8s.io/release"
+CONTROL_PLANE = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
+"""The programs that run as static pods."""
+PROGRAMS = (*CONTROL_PLANE, "kubelet", "kubeadm", "kubectl")
 
 
-def _official(target: Path) -> None:
-    url = f"{RELEASES}/v{VERSION}/bin/linux/{architecture()}/kubeadm"
-    fetch(url, target, read_text(f"{url}.sha256").strip().lower())
+def _official(names: list[str], folder: Path) -> None:
+    for name in names:
+        url = f"{RELEASES}/v{VERSION}/bin/linux/{architecture()}/{name}"
+        fetch(url, folder / name, read_text(f"{url}.sha256").strip().lower())
 
 
-def _built(target: Path) -> None:
+def _built(names: list[str], folder: Path) -> None:
     major, minor, _ = VERSION.split(".")
     variables = {"gitVersion": f"v{VERSION}", "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
     flags = " ".join(f"-X k8s.io/component-base/version.{name}={value}" for name, value in variables.items())
-    build(f"kubeadm {VERSION}", "kubernetes", "k8s.io/kubernetes/cmd/kubeadm", target, f"-s -w {flags}")
+    packages = [f"k8s.io/kubernetes/cmd/{name}" for name in names]
+    # All in one run: they share most of their packages.
+    build_all(f"{', '.join(names)} {VERSION}", "kubernetes", packages, folder, f"-s -w {flags}")
+
+
+def _asked(program: Path) -> list[str]:
+    """The command that prints the program's version."""
+    words = {"kubeadm": ["version", "-o", "short"], "kubectl": ["version", "--client"]}
+    return [str(program), *words.get(program.name, ["--version"])]
+
+
+def programs_folder() -> Path:
+    """Where the programs of VERSION are in the cache."""
+    return cache() / "kubernetes" / f"v{VERSION}"
+
+
+def ensure_programs(*names: str) -> Path:
+    """Return the folder with these programs of VERSION in the cache; gets missing ones, which takes minutes to build.
+
+    Raises:
+        ToolError: no way to get them worked.
+    """
+    final = programs_folder()
+
+    def missing() -> list[str]:
+        return [name for name in names if not (final / name).is_file()]
+
+    if not missing():
+        return final
+    with lock("build"), scratch() as folder:
+        if not (wanted := missing()):
+            return final
+
+        def official() -> None:
+            _official(wanted, folder)
+
+        def built() -> None:
+            _built(wanted, folder)
+
+        ways = [("official release", official), ("built from Go modules", built)]
+        first_way(f"{', '.join(wanted)} {VERSION}", ways)
+        for name in wanted:
+            (folder / name).chmod(0o755)
+            expect_version(_asked(folder / name), f"v{VERSION}")
+            put_in_place(folder / name, final / name)
+    return final
 
 
 def ensure_kubeadm() -> Path:
@@ -30,22 +79,4 @@ def ensure_kubeadm() -> Path:
     Raises:
         ToolError: no way to get it worked.
     """
-    final = cache() / "kubernetes" / f"v{VERSION}" / "kubeadm"
-    if final.is_file():
-        return final
-    with lock("build"), scratch() as folder:
-        if final.is_file():
-            return final
-        target = folder / "kubeadm"
-
-        def official() -> None:
-            _official(target)
-
-        def built() -> None:
-            _built(target)
-
-        first_way(f"kubeadm {VERSION}", [("official release", official), ("built from Go modules", built)])
-        target.chmod(0o755)
-        expect_version([str(target), "version", "-o", "short"], f"v{VERSION}\n")
-        put_in_place(target, final)
-    return final
+    return ensure_programs("kubeadm") / "kubeadm"

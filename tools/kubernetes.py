@@ -1,0 +1,100 @@
+"""A control plane's programs and images, for machines without a way to a registry."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import subprocess
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from tools.base import ToolError, architecture, lock, put_in_place, scratch
+from tools.gobuild import build
+from tools.kubeadm import CONTROL_PLANE, PROGRAMS, VERSION, ensure_programs
+
+IMAGES = "images.tar"
+_PLACE = "usr/local/bin"
+
+
+def ensure_kubernetes() -> Path:
+    """Return the cached folder with all programs and with IMAGES, an archive for `ctr images import`.
+
+    Missing ones are downloaded, or built, which takes minutes. The image `pause` is always built.
+
+    Raises:
+        ToolError: no way to get them worked.
+    """
+    final = ensure_programs(*PROGRAMS)
+    if not (final / IMAGES).is_file():
+        with lock("build"), scratch() as folder:
+            if not (final / IMAGES).is_file():
+                build("pause", "pause", ".", folder / "pause")
+                programs = {name: final / name for name in CONTROL_PLANE} | {"pause": folder / "pause"}
+                named = {name: programs[_program(name)] for name in image_names(final / "kubeadm")}
+                pack_images(named, folder / IMAGES)
+                put_in_place(folder / IMAGES, final / IMAGES)
+    return final
+
+
+def image_names(kubeadm: Path) -> list[str]:
+    """The images of a control plane with external etcd that has neither DNS nor kube-proxy, as kubeadm names them.
+
+    Raises:
+        ToolError: kubeadm does not run.
+    """
+    asked = subprocess.run(
+        [str(kubeadm), "config", "images", "list", "--kubernetes-version", f"v{VERSION}"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    if asked.returncode:
+        raise ToolError(f"kubeadm does not list its images: {asked.stderr.strip()}")
+    return [name for name in asked.stdout.split() if _program(name) in {*CONTROL_PLANE, "pause"}]
+
+
+def _program(image: str) -> str:
+    return image.rpartition("/")[2].partition(":")[0]
+
+
+def pack_images(programs: Mapping[str, Path], target: Path) -> None:
+    """Write images of one static program each into an archive in the form of `docker save`.
+
+    Args:
+        programs: image name with tag -> the program, which is the image's entry point and on its PATH.
+        target: the archive.
+    """
+    manifest = []
+    with tarfile.open(target, "w", format=tarfile.USTAR_FORMAT) as archive:
+        for image, program in programs.items():
+            layer = _layer(program)
+            digest = hashlib.sha256(layer).hexdigest()
+            config = {
+                "architecture": architecture(),
+                "os": "linux",
+                "config": {"Entrypoint": [f"/{_PLACE}/{program.name}"], "Env": [f"PATH=/{_PLACE}"]},
+                "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
+            }
+            text = json.dumps(config).encode()
+            name = f"{hashlib.sha256(text).hexdigest()}.json"
+            _add(archive, f"{digest}/layer.tar", layer)
+            _add(archive, name, text)
+            manifest.append({"Config": name, "RepoTags": [image], "Layers": [f"{digest}/layer.tar"]})
+        _add(archive, "manifest.json", json.dumps(manifest).encode())
+
+
+def _layer(program: Path) -> bytes:
+    """A tar archive with the program at its place."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as layer:
+        _add(layer, f"{_PLACE}/{program.name}", program.read_bytes(), 0o755)
+    return stream.getvalue()
+
+
+def _add(archive: tarfile.TarFile, name: str, content: bytes, mode: int = 0o644) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.mode = len(content), mode
+    archive.addfile(entry, io.BytesIO(content))
