@@ -12,7 +12,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+from tools.base import ToolError
+from tools.kubeadm import programs_folder
+
+from . import kubernetes
 from .clouds import AwsCloud, EmulatedCloud, HetznerCloud
 from .errors import LabError
 from .lab import REPO, Lab
@@ -107,6 +112,10 @@ def _parser() -> argparse.ArgumentParser:
     cloud = commands.add_parser("cloud", help="an emulated cloud whose servers boot as machines on this computer")
     cloud.add_argument("which", choices=[*_CLOUDS], help="which cloud")
     cloud.add_argument("what", choices=["up", "down", "status"], help="`up` prints the environment that a client needs")
+    planes = commands.add_parser("kubernetes", help="a control plane on machines of its own, with `make up`'s etcd")
+    planes.add_argument("what", choices=["up", "down"], help="`up` prints how to reach it")
+    planes.add_argument("--external", action="store_true", help="with the external etcd of `make up`; `up` needs it")
+    planes.add_argument("-n", type=int, default=2, metavar="N", help="how many: control-1 to control-N (default 2)")
     mirror = commands.add_parser("mirror", help="show or set what the machines get from http://releases.lab/")
     mirror.add_argument("directory", metavar="DIR", nargs="?", help="serve this directory (default: the cache's etcd/)")
     return parser
@@ -117,7 +126,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         return _run(args)
-    except (LabError, ProbeError, OSError) as error:  # OSError: a full disk, or a file that only root may read
+    except (
+        LabError,
+        ProbeError,
+        ToolError,
+        OSError,
+    ) as error:  # OSError: a full disk, or a file that only root may read
         print(f"lab: {error}", file=sys.stderr)
     except KeyboardInterrupt:
         print("lab: interrupted; `lab up` continues, `lab down` removes everything", file=sys.stderr)
@@ -146,6 +160,8 @@ def _run(args: argparse.Namespace) -> int:
             lab.wipe(*args.names, new_host_key=args.new_host_key)
         case "isolate":
             lab.isolate(*args.names, host_too=args.all)
+        case "kubernetes":
+            _kubernetes(lab, args)
         case "probe":
             return _probe(lab, args)
         case "mirror":
@@ -180,16 +196,36 @@ def _probe(lab: Lab, args: argparse.Namespace) -> int:
     return 0 if report.clean else 1
 
 
-def _stack_client(lab: Lab, directory: Path) -> tuple[str, str, str, str]:
-    """Endpoints, and files with CA, certificate and key, of the stack that `make up` created."""
+def _kubernetes(lab: Lab, args: argparse.Namespace) -> None:
+    if args.what == "down":
+        kubernetes.down(lab)
+        print("no control plane is left; what it stored is still in etcd, under /registry")
+        return
+    if not args.external or args.n < 1:
+        raise LabError("Give `lab kubernetes up --external`, and a number of 1 or more.")
+    outputs = _stack_outputs(lab)
+    planes = [f"control-{n}" for n in range(1, args.n + 1)]
+    found = kubernetes.up(lab, outputs["kubeadm"], outputs["kubeadm_files"], planes)
+    _table([(machine.name, machine.address) for machine in found])
+    kubectl = f"{programs_folder()}/kubectl --kubeconfig={os.path.relpath(lab.dir)}/{kubernetes.KUBECONFIG}"
+    print(f"\n{kubectl} get --raw '/readyz?verbose'")
+
+
+def _stack_outputs(lab: Lab) -> dict[str, Any]:
+    """The outputs of the stack that `make up` created, with secrets."""
     environment = lab.dir / "env"
     if not environment.exists():
-        raise LabError(f"{environment} is missing. Create a cluster with `make up`, or give --endpoints.")
+        raise LabError(f"{environment} is missing. Create a cluster with `make up`.")
     line = f". {shlex.quote(str(environment))} && exec pulumi stack output --json --show-secrets"
     done = subprocess.run(["sh", "-c", line], cwd=REPO, capture_output=True, text=True, timeout=60, check=False)
     if done.returncode:
         raise LabError(f"The outputs of the `make up` stack cannot be read: {done.stderr.strip()}")
-    outputs = json.loads(done.stdout)
+    return dict(json.loads(done.stdout))
+
+
+def _stack_client(lab: Lab, directory: Path) -> tuple[str, str, str, str]:
+    """Endpoints, and files with CA, certificate and key, of the stack that `make up` created."""
+    outputs = _stack_outputs(lab)
     client = outputs["apiserver_etcd_client"]
     texts = {"ca.crt": outputs["ca_cert"], "client.crt": client["certificate"], "client.key": client["private_key"]}
     for name, text in texts.items():

@@ -31,6 +31,11 @@ class Disk:
             return self._ready.read_text().split()[0]
         return None
 
+    @property
+    def beside(self) -> Path:
+        """A directory of the machine that is not on an overlay, because containerd stacks overlays of its own on it."""
+        return self._disk / "beside"
+
     def create(self, base: Path, kept: Path | None = None) -> None:
         """Create an empty disk on top of `base` and mount it. Call `complete` once its files are written.
 

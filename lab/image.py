@@ -1,7 +1,7 @@
 """The base trees: Debian, built once, cached, and used as the read-only lower layer of every machine's disk.
 
-There are two variants: `plain` for the lab's own machines, and `cloud` for servers of the emulated clouds, which
-cloud-init configures at boot and which have no user before that.
+There are three variants: `plain` for the lab's own machines, `cloud` for servers of the emulated clouds, which
+cloud-init configures at boot and which have no user before that, and `kubernetes` for control planes.
 """
 
 import hashlib
@@ -143,6 +143,71 @@ systemctl mask {" ".join(_MASKED)} systemd-networkd-wait-online.service cloud-in
 """
 
 
+KUBERNETES_PROGRAMS = "/opt/kubernetes"
+"""Where a control plane's machine has the programs and images of the cache, read-only."""
+_KUBERNETES_PACKAGES = ("containerd", "runc", "iptables", "conntrack", "ethtool", "mount")
+# A kubelet changes cgroups, which a container with cgroups v1 has read-only. It sets three sysctls, which are the whole
+# computer's: it gets files of its own. The unit is the one of the Debian packages of Kubernetes.
+_CUSTOMISE_KUBERNETES = f"""\
+for program in kubeadm kubectl kubelet; do
+    ln -s {KUBERNETES_PROGRAMS}/$program /usr/local/bin/
+done
+install -d /usr/local/lib/lab
+cat >/usr/local/lib/lab/kubelet-host <<'END'
+#!/bin/sh -e
+for hierarchy in /sys/fs/cgroup/*/; do
+    if mountpoint -q "$hierarchy"; then
+        mount -o remount,bind,rw,nosuid,nodev,noexec "$hierarchy"
+    fi
+done
+own=/run/kubelet-host
+mkdir -p $own
+for setting in vm/overcommit_memory=1 kernel/panic=10 kernel/panic_on_oops=1; do
+    name=${{setting%=*}} file=$own/${{setting##*/}}
+    file=${{file%=*}}
+    echo "${{setting#*=}}" >$file
+    mount --bind $file /proc/sys/$name
+done
+[ -e /dev/kmsg ] || ln -s /dev/console /dev/kmsg
+echo 1 >/proc/sys/net/ipv4/ip_forward
+END
+chmod 0755 /usr/local/lib/lab/kubelet-host
+cat >/etc/systemd/system/kubelet-host.service <<'END'
+[Unit]
+Description=What the kubelet needs of its computer
+DefaultDependencies=no
+After=local-fs.target
+Before=containerd.service kubelet.service
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/usr/local/lib/lab/kubelet-host
+
+[Install]
+WantedBy=multi-user.target
+END
+cat >/etc/systemd/system/kubelet.service <<'END'
+[Unit]
+Description=kubelet
+After=containerd.service
+ConditionPathExists=/var/lib/kubelet/config.yaml
+
+[Service]
+EnvironmentFile=-/var/lib/kubelet/kubeadm-flags.env
+ExecStart=/usr/local/bin/kubelet --config=/var/lib/kubelet/config.yaml --kubeconfig=/etc/kubernetes/kubelet.conf \\
+    --bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubelet.conf $KUBELET_KUBEADM_ARGS
+Restart=always
+RestartSec=1
+
+[Install]
+WantedBy=multi-user.target
+END
+systemctl disable containerd.service
+systemctl enable kubelet-host.service kubelet.service
+"""
+
+
 @dataclass(frozen=True)
 class Variant:
     """What goes into one variant of the base tree."""
@@ -154,6 +219,8 @@ class Variant:
 
 PLAIN = Variant("base", _PACKAGES, _CUSTOMISE)
 CLOUD = Variant("cloud", _PACKAGES + _CLOUD_PACKAGES, _CUSTOMISE_CLOUD)
+KUBERNETES = Variant("kubernetes", _PACKAGES + _KUBERNETES_PACKAGES, _CUSTOMISE + _CUSTOMISE_KUBERNETES)
+VARIANTS = {variant.name: variant for variant in (PLAIN, CLOUD, KUBERNETES)}
 
 
 def recipe_hash(variant: Variant = PLAIN) -> str:

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tools.kubeadm import programs_folder
+
 from . import disk, host, image, names
 from .disk import Disk
 from .errors import LabError
@@ -105,6 +107,10 @@ class Lab:
             raise LabError(f"There is no machine {name!r} in the lab in {self.dir}. Its machines: {known}.")
         return machines[name]
 
+    def variant(self, name: str) -> image.Variant:
+        """What the machine with that name was made from."""
+        return image.VARIANTS[self._require_state().get("variants", {}).get(name, image.PLAIN.name)]
+
     @property
     def address(self) -> str:
         """The computer's address on the lab's bridge.
@@ -159,11 +165,12 @@ class Lab:
         """
         return ipaddress.IPv4Network(self._require_state()["subnet"])
 
-    def up(self, wanted: int | Iterable[str] = 3) -> list[Machine]:
+    def up(self, wanted: int | Iterable[str] = 3, variant: image.Variant = image.PLAIN) -> list[Machine]:
         """Create and start missing machines; running ones are left alone.
 
         Args:
             wanted: How many machines (named etcd-1, etcd-2, ...), or their names. Machines beyond those stay.
+            variant: What new machines are made from. Only plain ones are listed in machines.json.
 
         Returns:
             The requested machines, each with an sshd that answers.
@@ -172,15 +179,15 @@ class Lab:
             LabError: this computer cannot run a lab, an address range is in use, or a machine does not boot.
         """
         host.require(base_is_cached=True)  # before the first access to a cache that only root may read
-        host.require(base_is_cached=image.path().is_dir())
+        host.require(base_is_cached=image.path(variant).is_dir())
         asked = names.check_names([f"etcd-{n}" for n in range(1, wanted + 1)] if isinstance(wanted, int) else wanted)
         if not asked:
             raise LabError("No machine was requested. Give a number of 1 or more, or names.")
         with self._locked():
             self._claim_directory()
-            base = image.ensure(self._say)
+            base = image.ensure(self._say, variant)
             self._claim_network()
-            self._assign(asked)
+            self._assign(asked, variant)
             self._operator_key()
             self._start_mirror()
             state = self._state() or {}
@@ -273,6 +280,8 @@ class Lab:
             machines = self._which(which)
             if running := [machine.name for machine in machines if machine.job.alive()]:
                 raise LabError(f"{', '.join(running)} must be stopped before the disk is saved. Use `lab stop`.")
+            if other := [machine.name for machine in machines if self.variant(machine.name) is not image.PLAIN]:
+                raise LabError(f"{', '.join(other)}: only disks of plain machines can be saved.")
             base = image.ensure(self._say)
             for machine in machines:
                 place = self._kept(machine.name, label)
@@ -293,15 +302,15 @@ class Lab:
         if not which:
             return
         with self._locked():
-            base = image.ensure(self._say)
             machines = self._which(which)
+            bases = {machine.name: image.ensure(self._say, self.variant(machine.name)) for machine in machines}
 
             def renew(machine: Machine) -> None:
                 self._kill(machine)
                 disk.forget_root(self._disk(machine.name).root)
                 if new_host_key:
                     self._key_pair(machine.name).unlink(missing_ok=True)
-                self._create(machine.name, machine.slot, base, kept)
+                self._create(machine.name, machine.slot, bases[machine.name], kept)
 
             _parallel(renew, machines)
             self._write_lists()
@@ -309,6 +318,25 @@ class Lab:
                 machines = self._which(which)
                 self._boot(machines)
                 self._wait(machines)
+
+    def remove(self, *which: str) -> None:
+        """Cut the power of machines and remove them; the others stay. Unknown names are ignored."""
+        with self._locked():
+            machines = [machine for name, machine in self.machines.items() if name in which]
+            for machine in machines:
+                self._kill(machine)
+                disk.forget_root(self._disk(machine.name).root)
+                disk.forget_job(machine.job.name)
+                self._disk(machine.name).destroy()
+                self.network.mend(names.cable(self.id, machine.slot))
+            state = self._state()
+            if machines and state:
+                for machine in machines:
+                    del state["slots"][machine.name]
+                    state.get("variants", {}).pop(machine.name, None)
+                    shutil.rmtree(self.dir / "machines" / machine.name)
+                _write_json(self._state_file, state)
+                self._write_lists()
 
     def isolate(self, *which: str, host_too: bool = False) -> None:
         """Partition these machines from all others; with `host_too` also from the host (ssh, the mirror)."""
@@ -410,8 +438,12 @@ class Lab:
             self.network.create(subnet)
             host.enter(host.Entry(self.id, str(self.dir), subnet))
 
-    def _assign(self, asked: list[str]) -> None:
+    def _assign(self, asked: list[str], variant: image.Variant) -> None:
         state = self._require_state()
+        if other := [name for name in asked if name in state["slots"] and self.variant(name) is not variant]:
+            raise LabError(f"{', '.join(other)} exists as another kind of machine. Choose another name.")
+        if variant is not image.PLAIN:
+            state.setdefault("variants", {}).update(dict.fromkeys(asked, variant.name))
         state["slots"].update(names.assign_slots(asked, state["slots"]))
         _write_json(self._state_file, state)
 
@@ -495,6 +527,7 @@ class Lab:
                 },
             }
             for machine in machines.values()
+            if self.variant(machine.name) is image.PLAIN
         ]
         _write_json(self.machines_file, {"machines": rows})
         known = self.dir / "ssh" / "known_hosts"
@@ -521,6 +554,10 @@ class Lab:
         argv = ["systemd-nspawn", "--quiet", "--settings=no", "--boot", "--register=no", "--keep-unit"]
         argv += [f"--directory={its_disk.root}", f"--machine={job.name}", f"--hostname={machine.name}"]
         argv += [f"--network-bridge={self.id}", "--resolv-conf=off", "--timezone=off", "--link-journal=no"]
+        if self.variant(machine.name) is image.KUBERNETES:
+            its_disk.beside.mkdir(exist_ok=True)
+            argv += [f"--bind={its_disk.beside}:/var/lib/containerd"]
+            argv += [f"--bind-ro={programs_folder()}:{image.KUBERNETES_PROGRAMS}"]
         job.start(argv, self.dir / "logs" / f"{machine.name}.log")
 
     def _wait(self, machines: Sequence[Machine]) -> None:

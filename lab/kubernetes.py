@@ -1,0 +1,154 @@
+"""A real Kubernetes control plane on lab machines: kubeadm, containerd, and a kubelet on each.
+
+It starts from the outputs for kubeadm and nothing else. There is no pod network, DNS or kube-proxy, so nodes stay
+NotReady; static pods (API server, controller manager, scheduler) use their machine's network.
+"""
+
+import re
+import shlex
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from tools.kubeadm import VERSION
+from tools.kubernetes import IMAGES, ensure_kubernetes, image_names
+
+from . import host, image
+from .lab import Lab
+from .machine import Machine
+
+ADMIN = "/etc/kubernetes/admin.conf"
+"""The administrator's kubeconfig on every control plane."""
+KUBECONFIG = "kubernetes.conf"
+"""The administrator's kubeconfig in the lab's directory."""
+CONFIGURATION = "/etc/kubernetes/kubeadm.yaml"
+"""kubeadm's configuration on the first control plane."""
+# The check does not know containers, and refuses cgroups v1.
+_IGNORE = "--ignore-preflight-errors=SystemVerification"
+_LIMIT = 300.0  # seconds for one command of kubeadm
+# The last two: systemd-nspawn allows neither session keyrings nor a lower score than its own.
+_CONTAINERD = """\
+version = 2
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "{pause}"
+  restrict_oom_score_adj = true
+  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+    runtime_type = "io.containerd.runc.v2"
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+      SystemdCgroup = true
+      NoNewKeyring = true
+"""
+# P-256: a loaded computer needs seconds for each RSA key.
+_SETTINGS = {
+    "kubernetesVersion": f"v{VERSION}",
+    "controlPlaneEndpoint": "{address}:6443",
+    "encryptionAlgorithm": "ECDSA-P256",
+    "dns": "{{disabled: true}}",
+    "proxy": "{{disabled: true}}",
+}
+_DOCUMENTS = """\
+---
+apiVersion: kubeadm.k8s.io/v1beta4
+kind: InitConfiguration
+localAPIEndpoint:
+  advertiseAddress: {address}
+---
+apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+failCgroupV1: false
+"""
+
+
+def up(
+    lab: Lab, configuration: str, files: Mapping[str, str], names: Sequence[str], say: Callable[[str], None] = print
+) -> list[Machine]:
+    """Create the control planes with these names; returns their machines. Those that have joined are left alone.
+
+    Args:
+        lab: a lab that is up, with the members of the external etcd.
+        configuration: the output `kubeadm`.
+        files: the output `kubeadm_files`.
+        names: of the machines to create; the first one runs `kubeadm init`, each of the others joins it.
+        say: called with a line for each step.
+
+    Raises:
+        LabError: a machine does not boot, or a command of kubeadm failed.
+        ToolError: Kubernetes cannot be got.
+    """
+    began = time.monotonic()
+
+    def done(what: str) -> None:
+        nonlocal began
+        say(f"{what}: {time.monotonic() - began:.1f} s")
+        began = time.monotonic()
+
+    programs = ensure_kubernetes()
+    pause = next(name for name in image_names(programs / "kubeadm") if "/pause:" in name)
+    first, *others = machines = lab.up(names, image.KUBERNETES)
+    done(f"{len(machines)} machines booted")
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda machine: _prepare(machine, pause), machines))
+    done("containerd started, images imported")
+    if not _runs(first):
+        for path, content in files.items():
+            write(first, path, content)
+        write(first, CONFIGURATION, whole_configuration(configuration, first.address))
+        first.run(["kubeadm", "init", f"--config={CONFIGURATION}", _IGNORE], root=True, timeout=_LIMIT)
+        done(f"{first.name}: kubeadm init")
+    for machine in others:
+        if not _runs(machine):
+            machine.run(join_command(first, machine.address), root=True, timeout=_LIMIT)
+            done(f"{machine.name}: kubeadm join")
+    kubeconfig = lab.dir / KUBECONFIG
+    kubeconfig.touch(0o600)
+    kubeconfig.write_text(first.run(["cat", ADMIN], root=True).stdout)
+    host.give_to_caller([kubeconfig])
+    return machines
+
+
+def down(lab: Lab) -> None:
+    """Remove all control planes of the lab. What they stored remains in etcd."""
+    lab.remove(*[name for name in lab.machines if lab.variant(name) is image.KUBERNETES])
+
+
+def write(machine: Machine, path: str, content: str) -> None:
+    """Replace a file of root's on the machine; one with a private key is not readable for others."""
+    mode = "600" if "PRIVATE KEY" in content else "644"
+    place = shlex.quote(path)
+    lines = f'mkdir -p "$(dirname {place})" && cat >{place}.new && chmod {mode} {place}.new && mv {place}.new {place}'
+    machine.run(lines, input=content, root=True)
+
+
+def whole_configuration(exported: str, address: str) -> str:
+    """The exported ClusterConfiguration with the settings of a first control plane at `address`."""
+    settings = {key: text.format(address=address) for key, text in _SETTINGS.items()}
+    missing = [key for key in settings if not re.search(rf"^{key}:", exported, re.MULTILINE)]
+    added = "".join(f"{key}: {settings[key]}\n" for key in missing)
+    return f"{exported.rstrip()}\n{added}{_DOCUMENTS.format(address=address)}"
+
+
+def join_command(first: Machine, address: str) -> str:
+    """The command with which a machine at `address` joins as a control plane; secret, and valid for two hours.
+
+    Without the configuration kubeadm would not upload the files for the external etcd.
+    """
+    upload = f"kubeadm init phase upload-certs --upload-certs --config={CONFIGURATION} | tail -n 1"
+    key = first.run(upload, root=True, timeout=_LIMIT).stdout.strip()
+    created = f"kubeadm token create --ttl=2h --print-join-command --certificate-key={key}"
+    command = first.run(created, root=True, timeout=_LIMIT).stdout.strip()
+    return f"{command} --apiserver-advertise-address={address} {_IGNORE}"
+
+
+def _runs(machine: Machine) -> bool:
+    return not machine.run("test -e /var/lib/kubelet/config.yaml", root=True, check=False).returncode
+
+
+def _prepare(machine: Machine, pause: str) -> None:
+    write(machine, "/etc/containerd/config.toml", _CONTAINERD.format(pause=pause))
+    write(machine, "/etc/resolv.conf", "")  # the kubelet gives it to every pod
+    imported = f"ctr -n k8s.io images import {image.KUBERNETES_PROGRAMS}/{IMAGES}"
+    machine.run(
+        f"systemctl is-active -q containerd || {{ systemctl enable -q --now containerd && {imported}; }}",
+        root=True,
+        timeout=_LIMIT,
+    )
