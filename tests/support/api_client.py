@@ -32,6 +32,7 @@ class ApiClient:
         self._tls = _tls(settings["clusters"][0]["cluster"], settings["users"][0]["user"])
         self._path = f"{_NAMESPACES}/default/configmaps"
         self._label = f"probe%3D{uuid.uuid4().hex[:8]}"
+        self._revision = ""
         self._ended = threading.Event()
         self._threads = [threading.Thread(target=each, daemon=True) for each in (self._write, self._list, self._watch)]
         self.acknowledged: dict[str, float] = {}
