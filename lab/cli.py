@@ -205,7 +205,7 @@ def _kubernetes(lab: Lab, args: argparse.Namespace) -> None:
         raise LabError("Give `lab kubernetes up --external`, and a number of 1 or more.")
     outputs = _stack_outputs(lab)
     planes = [f"control-{n}" for n in range(1, args.n + 1)]
-    found = kubernetes.up(lab, outputs["kubeadm"], outputs["kubeadm_files"], planes)
+    found = kubernetes.up(lab, outputs["kubeadm"], outputs["kubeadm_script"], planes)
     _table([(machine.name, machine.address) for machine in found])
     kubectl = f"{programs_folder()}/kubectl --kubeconfig={os.path.relpath(lab.dir)}/{kubernetes.KUBECONFIG}"
     print(f"\n{kubectl} get --raw '/readyz?verbose'")

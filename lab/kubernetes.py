@@ -7,7 +7,7 @@ NotReady; static pods (API server, controller manager, scheduler) use their mach
 import re
 import shlex
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from tools.kubeadm import VERSION
@@ -23,6 +23,7 @@ KUBECONFIG = "kubernetes.conf"
 """The administrator's kubeconfig in the lab's directory."""
 CONFIGURATION = "/etc/kubernetes/kubeadm.yaml"
 """kubeadm's configuration on the first control plane."""
+_COMPLETE = "/etc/kubernetes/complete"
 # The check does not know containers, and refuses cgroups v1.
 _IGNORE = "--ignore-preflight-errors=SystemVerification"
 _LIMIT = 300.0  # seconds for one command of kubeadm
@@ -60,15 +61,16 @@ failCgroupV1: false
 
 
 def up(
-    lab: Lab, configuration: str, files: Mapping[str, str], names: Sequence[str], say: Callable[[str], None] = print
+    lab: Lab, configuration: str, script: str, names: Sequence[str], say: Callable[[str], None] = print
 ) -> list[Machine]:
     """Create the control planes with these names; returns their machines. Those that have joined are left alone.
 
     Args:
         lab: a lab that is up, with the members of the external etcd.
         configuration: the output `kubeadm`.
-        files: the output `kubeadm_files`.
+        script: the output `kubeadm_script`.
         names: of the machines to create; the first one runs `kubeadm init`, each of the others joins it.
+            After a failure of kubeadm, begin again with `down`.
         say: called with a line for each step.
 
     Raises:
@@ -90,14 +92,15 @@ def up(
         list(pool.map(lambda machine: _prepare(machine, pause), machines))
     done("containerd started, images imported")
     if not _runs(first):
-        for path, content in files.items():
-            write(first, path, content)
+        first.run("sh", input=script, root=True)
         write(first, CONFIGURATION, whole_configuration(configuration, first.address))
         first.run(["kubeadm", "init", f"--config={CONFIGURATION}", _IGNORE], root=True, timeout=_LIMIT)
+        first.run(["touch", _COMPLETE], root=True)
         done(f"{first.name}: kubeadm init")
     for machine in others:
         if not _runs(machine):
             machine.run(join_command(first, machine.address), root=True, timeout=_LIMIT)
+            machine.run(["touch", _COMPLETE], root=True)
             done(f"{machine.name}: kubeadm join")
     kubeconfig = lab.dir / KUBECONFIG
     kubeconfig.touch(0o600)
@@ -140,7 +143,7 @@ def join_command(first: Machine, address: str) -> str:
 
 
 def _runs(machine: Machine) -> bool:
-    return not machine.run("test -e /var/lib/kubelet/config.yaml", root=True, check=False).returncode
+    return not machine.run(["test", "-e", _COMPLETE], root=True, check=False).returncode
 
 
 def _prepare(machine: Machine, pause: str) -> None:
