@@ -58,7 +58,8 @@ class Job:
         for pid in self.pids():
             with contextlib.suppress(OSError):
                 for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-                    if line.startswith("NSpid:") and len(line.split()) > 2 and line.split()[-1] == "1":
+                    # Two numbers: a container in the guest has a third, and its first process is 1 there, too.
+                    if line.startswith("NSpid:") and line.split()[2:] == ["1"]:
                         return pid
         return None
 
