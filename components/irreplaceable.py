@@ -6,6 +6,7 @@ For a CA, or for the command that prepared a member's machine, that would destro
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -25,8 +26,9 @@ class ReplacementRefusedError(Exception):
 def irreplaceable(name: str, refusal: Callable[[str], str], unless: str | None = None) -> pulumi.ResourceHook:
     """A hook for `before_create` that fails for resources in the state, so that nothing is created or deleted.
 
-    It works for resources that are created before the old one is deleted, which is Pulumi's default. A run that creates
-    such a resource reads the state once.
+    It works for resources that are created before the old one is deleted, which is Pulumi's default. The state is read
+    once per run, and not only by the hook: the first such call registers Pulumi's own provider, which is a step of the
+    engine, and all steps that it makes at once (`--parallel`) may be waiting for hooks.
 
     Args:
         name: unique name of the hook.
@@ -43,6 +45,9 @@ def irreplaceable(name: str, refusal: Callable[[str], str], unless: str | None =
                 f"`pulumi state untaint '{args.urn}'`."
             )
 
+    with contextlib.suppress(RuntimeError):  # no event loop: no program runs
+        asyncio.get_running_loop()
+        _begin()
     callback: Callable[[pulumi.ResourceHookArgs], Awaitable[None]] = refuse
     return pulumi.ResourceHook(name, callback, pulumi.ResourceHookOptions(on_dry_run=True))
 
@@ -82,10 +87,16 @@ async def urns_in_state() -> frozenset[str]:
 
 async def _state() -> Mapping[str, Any]:
     """URN -> outputs, of the same resources."""
-    loop = asyncio.get_running_loop()
+    return await _begin()
+
+
+def _begin() -> asyncio.Future[Mapping[str, Any]]:
+    loop = asyncio.get_event_loop()
     if loop not in _looks:
         _looks[loop] = asyncio.ensure_future(_look())
-    return await _looks[loop]
+        # An error is for whoever needs the state.
+        _looks[loop].add_done_callback(lambda done: done.cancelled() or done.exception())
+    return _looks[loop]
 
 
 async def _look() -> Mapping[str, Any]:
