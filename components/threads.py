@@ -1,7 +1,8 @@
 """Runs blocking calls of hooks in separate threads.
 
-Every registration in progress holds a thread of the event loop's pool (six on two cores) until the engine answers. The
-engine waits for the hooks of these registrations. A hook that needed a thread of the pool too could wait forever.
+Every registration in progress holds a thread of the event loop's pool until the engine answers. The engine waits for
+the hooks of these registrations. A hook that needed a thread of the pool too could wait forever: users of the library
+have the SDK's pool, whose size follows `--parallel`. (The program replaces it by a larger one, stacks/runtime.py.)
 """
 
 import asyncio

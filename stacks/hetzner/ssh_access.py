@@ -20,7 +20,7 @@ _KEY, _OPERATORS = "hetzner.bastion", "hetzner.operators"
 
 
 def of(plan: HetznerPlan, operator: Operator) -> SshAccess:
-    """the desired ssh access."""
+    """The desired ssh access."""
     return ssh_access(plan, "" if operator.bastion is None else operator.bastion.host)
 
 
