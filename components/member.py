@@ -197,12 +197,13 @@ class EtcdMember(pulumi.ComponentResource):
             before: list[pulumi.Resource] = [] if question is None else [question]
             works = sftp if question is None else await upload.works(question, machine)
             if not works:
-                return bundle.program(), before
+                # No file: the rest of an earlier copy must not be taken for a part of this one.
+                return f"\n{bundle.program()}", before
             with short_stack_traces():
                 return "", [self._copy(path, before)]
 
         found: pulumi.Output[tuple[str, list[pulumi.Resource]]] = pulumi.Output.from_input(given())
-        lines = pulumi.Output.concat(path, "\n", found.apply(lambda both: both[0]))
+        lines = pulumi.Output.all(path, found).apply(lambda known: str(known[1][0]) or f"{known[0]}\n")
         return lines, found.apply(lambda both: both[1])
 
     def _copy(self, path: pulumi.Input[str], after: Sequence[pulumi.Resource]) -> remote.CopyToRemote:

@@ -11,12 +11,16 @@ from .irreplaceable import attachment_refusal, irreplaceable, volume_refusal
 from .machine import Bastion, CloudMachine, Machine
 from .pinned_values import generation_name, pinned
 from .plan import cloud_init
-from .plan.errors import Problem, refuse
+from .plan.errors import PlanError, Problem, refuse
 from .plan.generations import check_generations
 from .plan.spec import DEFAULT_DATA_DIRECTORY
 from .replacement_gate import gates
 from .ssh_key import ssh_key
 from .wait_for_ssh import wait_for_ssh
+
+
+class RunningMachineError(PlanError, pulumi.RunError):
+    """The change would not fit a machine as it was created. Pulumi prints it without a stack trace."""
 
 
 class CloudSlot(TypedDict):

@@ -9,9 +9,9 @@ import pulumi_aws as aws
 from ..first_boot import user_data
 from ..plan import aws_types
 from ..plan.aws import DEFAULT_ROOT_SIZE
-from ..plan.errors import Problem, refuse
+from ..plan.errors import Problem
 from ..plan.origin import on_volume
-from ..slots import CloudMachines, CloudMachinesArgs, CloudSlot
+from ..slots import CloudMachines, CloudMachinesArgs, CloudSlot, RunningMachineError
 from .images import Images
 from .network import AwsNetwork
 from .server import METADATA, root_volume
@@ -206,8 +206,9 @@ def _check(args: AwsMachinesArgs, network: AwsNetwork) -> list[Problem]:
 
 
 def _subnet(zone: str, subnets: Mapping[str, str]) -> str:
-    """ID of a machine's subnet; raises PlanError if the network no longer has its zone."""
+    """ID of a machine's subnet; raises RunningMachineError if the network no longer has its zone."""
     if zone not in subnets:
         rule = f"The zone of a machine must stay until the machine's generation is raised; there is one in {zone}"
-        refuse([Problem("subnets", ", ".join(subnets), rule, f"Keep {zone}, or move its slot to another zone first")])
+        remedy = f"Keep {zone}, or move its slot to another zone first"
+        raise RunningMachineError([Problem("subnets", ", ".join(subnets), rule, remedy)])
     return subnets[zone]

@@ -8,9 +8,9 @@ import pulumi_hcloud as hcloud
 
 from ..first_boot import FOR_ROOT, user_data
 from ..plan import cloud_init
-from ..plan.errors import Problem, refuse
+from ..plan.errors import Problem
 from ..plan.hetzner import DEFAULT_IMAGE, SPREAD_LIMIT, hetzner_machine
-from ..slots import CloudMachines, CloudMachinesArgs, CloudSlot
+from ..slots import CloudMachines, CloudMachinesArgs, CloudSlot, RunningMachineError
 from .network import HetznerNetwork
 
 
@@ -137,12 +137,12 @@ class HetznerMachines(CloudMachines):
             machine["data_device"] = self._attached(child, volume, server)
 
     def _public_address(self, slot: HetznerSlot, made: Mapping[str, Any], server: hcloud.Server) -> pulumi.Output[str]:
-        """The server's public address; raises PlanError if it has none and there is no bastion."""
+        """The server's public address; raises RunningMachineError if it has none and there is no bastion."""
         family = "public_ipv4" if self._ipv4 else "public_ipv6"
         if "bastion" not in self._args and not made[family]:
-            rule = f"The machine of {slot['name']} was created without {family}, so without a bastion nobody reaches it"
-            remedy = f"Keep the bastion, set {family} and raise the generations one after another; then remove it"
-            refuse([Problem("bastion", "nothing", rule, remedy)])
+            rule = f"The machine of {slot['name']} was created without a public address, so only a bastion reaches it"
+            remedy = "Keep the bastion, and raise the generations one after another; then remove it"
+            raise RunningMachineError([Problem("bastion", "nothing", rule, remedy)])
         return server.ipv4_address if self._ipv4 else server.ipv6_address
 
     def _made_with(self, slot: HetznerSlot) -> tuple[pulumi.Output[Any], pulumi.Output[Any]]:

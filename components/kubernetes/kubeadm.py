@@ -20,6 +20,7 @@ put() { # MODE FILE: replaces it at once, so that nothing reads a part of it
     chmod "$1" "$2.new"
     mv "$2.new" "$2"
 }
+main() { # a script that arrives cut off is an error of syntax, before anything is written
 """
 
 
@@ -90,4 +91,4 @@ def script(contents: Mapping[str, str]) -> str:
         if "END" in lines:
             raise ValueError(f"The content of {path} must be PEM.")
         parts.append("\n".join([f"put {MODES[path]} {path} <<'END'", *lines, "END\n"]))
-    return "".join(parts)
+    return "".join([*parts, "}\nmain\n"])

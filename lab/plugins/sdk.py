@@ -8,11 +8,14 @@ from __future__ import annotations
 import ast
 import importlib.util
 import re
+import threading
 from functools import cache
 from pathlib import Path
 
 from .schema import Field
 
+# Two threads that parse at once fail now and then in Python 3.11 ("recursion depth mismatch").
+_PARSING = threading.Lock()
 _KINDS = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
 
 
@@ -78,7 +81,9 @@ def _fields(package: str, module: str, name: str) -> dict[str, Field]:
     found = re.search(rf"^class {re.escape(name)}:\n(?:[ ].*\n|\n)+", _text(package, module), re.MULTILINE)
     if found is None:
         raise LookupError(f"{package} has no class {name} in {module}.py")
-    functions = [part for part in ast.walk(ast.parse(found[0])) if isinstance(part, ast.FunctionDef)]
+    with _PARSING:
+        tree = ast.parse(found[0])
+    functions = [part for part in ast.walk(tree) if isinstance(part, ast.FunctionDef)]
     wire_names = {function.name: name for function in functions if (name := _wire_name(function))}
     nested = f"{module.rpartition('/')[0]}/_inputs".lstrip("/")
     fields = {}

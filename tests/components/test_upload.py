@@ -85,7 +85,7 @@ def test_without_sftp_etcd_node_goes_on_standard_input(printed: str, served: str
     assert ("dev-b-program" if works else "dev-b-sftp") in prepare.depends_on
     assert prepare.inputs["create"] == cluster(preview=False).named("dev-b-prepare").inputs["create"]
     place, program, identity, *_ = prepare.inputs["stdin"]["value"].split("\n")
-    assert (place[:10], program, identity) == (".external-", "" if works else bundle.program(), "")
+    assert (place[:10], program, identity) == ((".external-", "", "") if works else ("", bundle.program(), ""))
 
 
 @PREVIEW_AND_UPDATE

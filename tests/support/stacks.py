@@ -224,15 +224,17 @@ class Stack:
 
     def _stdout(self, *arguments: str) -> str:
         with spending(ENGINE):
-            return subprocess.run(
+            done = subprocess.run(
                 self.command(*arguments),
                 cwd=self.directory,
                 env=self._environ(),
                 stdout=subprocess.PIPE,
                 text=True,
                 timeout=60,
-                check=True,
-            ).stdout
+                check=False,
+            )
+        assert done.returncode == 0, f"pulumi {' '.join(arguments)} exited with {done.returncode}:\n{done.stdout}"
+        return done.stdout
 
     def begin_up(self) -> "Background":
         """Start `pulumi up`; the caller must wait for it or kill it."""

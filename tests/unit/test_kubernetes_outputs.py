@@ -98,6 +98,13 @@ def test_the_script_writes_the_same_files_with_kubeadms_modes(tmp_path: Path) ->
     assert (tmp_path / "kubernetes" / "pki" / "etcd").stat().st_mode & 0o777 == 0o755
 
 
+def test_a_script_that_arrives_cut_off_writes_nothing(tmp_path: Path) -> None:
+    text = kubeadm.script(kubeadm.files(CA, CERTIFICATE, KEY)).replace("/etc/kubernetes", str(tmp_path / "kubernetes"))
+    for kept in range(text.index("main()"), len(text) - 2, 40):
+        subprocess.run(["sh"], input=text[:kept], text=True, timeout=10, check=False, capture_output=True)
+        assert list(tmp_path.iterdir()) == []
+
+
 def test_a_line_that_would_end_a_file_early_is_refused() -> None:
     with pytest.raises(ValueError, match="must be PEM") as refused:
         kubeadm.script(kubeadm.files(CA, CERTIFICATE, "secret\nEND\nrm"))
