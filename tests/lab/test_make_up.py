@@ -69,7 +69,7 @@ def test_make_up_in_a_fresh_clone_creates_a_working_cluster(clone: Path) -> None
     (shown,) = re.findall(r"```text\n(The plan:\n.*?)```", (REPO / "README.md").read_text(), re.DOTALL)
     assert _lines(shown) <= _lines(said), "the README shows what is printed"
     steps = re.findall(r"^  (etcd-\d): (\w+) +[\d.]+ s$", said, re.MULTILINE)
-    assert len(steps) == len(set(steps)) == 9, "three steps of each of three members, one line each"
+    assert len(steps) == len(set(steps)) == 12, "four steps of each of three members, one line each"
     assert "Nothing to change." in _run(clone, "make up"), "the second run touches no member"
     assert _run(clone, "git status --porcelain") == "", "no file of the repository has changed"
     assert "endpoints" in _run(clone, ". .lab/env && pulumi stack output")
