@@ -5,6 +5,7 @@ The go.mod and go.sum files below tools/go, one module per program version, pin 
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -120,6 +121,27 @@ def module_source(module: str, path: str) -> Path:
     if asked.returncode != 0 or not found:
         raise ToolError(f"the source of the Go module {path} is missing: {asked.stderr.strip() or 'not downloaded'}")
     return Path(found)
+
+
+def download_module(path: str, version: str) -> Path:
+    """Download a Go module of which nothing is built; returns the folder with its source, checked by go.
+
+    Raises:
+        ToolError: go is missing, too old, or cannot get the module.
+    """
+    asked = subprocess.run(
+        [go_command(module_folder("kubernetes")), "mod", "download", "-json", f"{path}@v{version}"],
+        cwd="/",  # outside of every module, whose go.mod would have to know this one
+        env={**os.environ, "GOWORK": "off"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    found = json.loads(asked.stdout or "{}")
+    if asked.returncode != 0:
+        raise ToolError(f"the Go module {path} {version} is missing: {found.get('Error') or asked.stderr.strip()}")
+    return Path(found["Dir"])
 
 
 def expect_version(command: list[str], expected: str) -> None:

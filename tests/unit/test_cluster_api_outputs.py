@@ -7,6 +7,7 @@ provider 1.1.
 """
 
 import json
+import re
 from base64 import b64decode
 from typing import Any
 
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 from components.kubernetes import cluster_api
 from tests.unit.test_kubernetes_outputs import CA, CERTIFICATE, ENDPOINTS, EXTERNAL, KEY
+from tools.cluster_api import ensure_cluster_api
 
 
 def read(*documents: cluster_api.Document) -> Any:
@@ -47,6 +49,25 @@ def test_the_secrets_have_cluster_apis_names_labels_and_keys() -> None:
                 "labels": {"cluster.x-k8s.io/cluster-name": "prod"},
             },
         }
+
+
+def test_the_secrets_are_those_that_cluster_apis_source_names() -> None:
+    source = "".join(path.read_text() for path in ensure_cluster_api() if path.suffix == ".go")
+
+    def constant(name: str) -> str:
+        [found] = re.findall(rf'^\t{name}(?: \S+)? = (?:Purpose\()?"(.*?)"', source, re.MULTILINE)
+        return str(found)
+
+    assert 'return fmt.Sprintf("%s-%s", cluster, suffix)' in source
+    made = secrets()
+    assert [each["metadata"]["name"] for each in made] == [
+        f"prod-{constant(purpose)}" for purpose in ("EtcdCA", "APIServerEtcdClient")
+    ]
+    crt, key = constant("TLSCrtDataName"), constant("TLSKeyDataName")
+    assert [list(each["data"]) for each in made] == [[crt], [crt, key]]
+    for each in made:
+        assert each["metadata"]["labels"] == {constant("ClusterNameLabel"): "prod"}
+        assert each["type"] == constant("ClusterSecretType")
 
 
 @pytest.mark.parametrize("version", cluster_api.API_VERSIONS)
