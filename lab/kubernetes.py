@@ -39,11 +39,13 @@ version = 2
       SystemdCgroup = true
       NoNewKeyring = true
 """
-# P-256: a loaded computer needs seconds for each RSA key.
+# P-256: a loaded computer needs seconds for each RSA key. The grace period: else an API server that stops waits for
+# its watches, until the kubelet kills it after 30 s.
 _SETTINGS = {
     "kubernetesVersion": f"v{VERSION}",
     "controlPlaneEndpoint": "{address}:6443",
     "encryptionAlgorithm": "ECDSA-P256",
+    "apiServer": "{{extraArgs: [{{name: shutdown-watch-termination-grace-period, value: 1s}}]}}",
     "dns": "{{disabled: true}}",
     "proxy": "{{disabled: true}}",
 }
