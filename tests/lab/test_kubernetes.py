@@ -1,6 +1,6 @@
 """A real Kubernetes control plane starts from the outputs and works through changes of its etcd.
 
-The tests share a control plane, in this order; the last one destroys what it has stored.
+The tests share two control planes, in this order; the last one destroys what they have stored.
 """
 
 import datetime
@@ -13,14 +13,32 @@ import pytest
 import yaml
 
 from components.kubernetes import CA_FILE, CERTIFICATE_FILE, KEY_FILE
-from lab import Machine, kubernetes
+from lab import LabError, Machine, kubernetes
+from tests.support import cluster_api
 from tests.support.api_client import using
 from tests.support.authority import OwnAuthority
-from tests.support.etcd import assert_serves_all_members, command_line, etcdctl
+from tests.support.etcd import assert_serves_all_members, command_line, etcdctl, process_ids, running_versions
 from tests.support.machines import Machines
+from tests.support.manual import manual_lines
 from tests.support.stacks import Stack, Stacks, machine_config
+from tools.cluster_api import ensure_cluster_api
 
-MEMBERS, LATER = 3, 5
+MEMBERS, LATER, IN_ALL = 3, 5, 6
+WORKLOAD = {"clusterName": cluster_api.NAME, "namespace": "clusters"}
+# The manual's commands find the outputs in files.
+PULUMI = """
+pulumi() { [ "$1 $2" != "stack output" ] || cat "/run/outputs/$3"; }
+clusterctl() { [ "$1" != generate ] || cat /run/outputs/manifests; }
+"""
+# The lab's machines have no curl.
+CURL = """
+curl() {
+    python3 - "$2" 2>/dev/null <<'END'
+import ssl, sys, urllib.request
+urllib.request.urlopen(sys.argv[1], timeout=5, context=ssl._create_unverified_context())
+END
+}
+"""
 OBJECTS = """
 apiVersion: v1
 kind: Namespace
@@ -63,24 +81,30 @@ spec:
 
 @dataclass(frozen=True)
 class Cluster:
-    """etcd on the first machines, and control planes."""
+    """etcd on the first machines, and two control planes."""
 
     machines: list[Machine]
     stack: Stack
     authority: OwnAuthority
     planes: list[Machine]
 
-    @property
-    def kubeconfig(self) -> str:
-        """The administrator's."""
-        return self.planes[0].run(["cat", kubernetes.ADMIN], root=True).stdout
+    def kubeconfig(self, plane: Machine) -> str:
+        """The administrator's, for this control plane's API server."""
+        text = self.planes[0].run(["cat", kubernetes.ADMIN], root=True).stdout
+        return text.replace(self.planes[0].address, plane.address)
+
+    def give_files(self) -> None:
+        """Put the present files in place on all control planes."""
+        script = self.stack.outputs()["kubeadm_script"]
+        for plane in self.planes:
+            plane.run("sh", input=script, root=True)
 
 
 @pytest.fixture(scope="module")
 def cluster(machines: Machines, stacks: Stacks) -> Iterator[Cluster]:
-    found, authority = machines.fresh(LATER), OwnAuthority()
+    found, authority = machines.fresh(IN_ALL), OwnAuthority()
     own = {"name": "own", "certificate": authority.certificate, "privateKey": authority.private_key}
-    stack = stacks.new(found[:MEMBERS], authorities=[own])
+    stack = stacks.new(found[:MEMBERS], authorities=[own], clusterApi=WORKLOAD)
     stack.up()
     outputs = stack.outputs()
     try:
@@ -168,36 +192,145 @@ def test_kubeadm_names_the_reason_if_a_certificate_is_not_accepted(cluster: Clus
             assert all(re.search(cases[name][1], line) for line in lines), (name, lines)
 
 
+@pytest.mark.parametrize("version", ["v1beta2", "v1beta1"])
+def test_an_api_server_accepts_all_objects_for_cluster_api(cluster: Cluster, version: str) -> None:
+    """By the manual's commands, with the CRDs of Cluster API and its provider for AWS, but without their webhooks.
+
+    CRDs without a conversion only rename the version of what is stored. So of v1beta1 only the exported part is
+    compared, which is the same in both.
+    """
+    plane, outputs = cluster.planes[0], cluster.stack.outputs()
+    namespace = {"v1beta2": "clusters", "v1beta1": "elders"}[version]
+    exported = {
+        "cluster_api": outputs["cluster_api"].replace('"clusters"', f'"{namespace}"'),
+        "cluster_api_control_plane": cluster_api.control_plane(namespace, outputs["endpoints"], version),
+        "cluster_api_infrastructure": cluster_api.infrastructure(namespace),
+    }
+    if version == "v1beta2":
+        assert exported["cluster_api_control_plane"] == outputs["cluster_api_control_plane"]
+        crds = "\n---\n".join(path.read_text() for path in ensure_cluster_api() if path.suffix == ".yaml")
+        kubectl(plane, "apply", "--server-side", "--filename=-", text=crds)
+        kubectl(plane, "wait", "--for=condition=Established", "crd", "--all", "--timeout=20s")
+
+    def manual(section: str, number: int) -> None:
+        for name, text in exported.items():
+            kubernetes.write(plane, f"/run/outputs/{name}", text)
+        # Without `-w`, which never ends.
+        lines = manual_lines(section, number, "kubernetes.md").replace(" -w ", " ")
+        begin = f"set -e; cd /run/outputs; export KUBECONFIG={kubernetes.ADMIN}\n{PULUMI}"
+        plane.run(f"{begin}\n{lines.replace(' clusters', f' {namespace}')}", root=True)
+        compare()
+
+    def compare() -> None:
+        for text in exported.values():
+            found = kubectl(plane, "get", "--filename=-", "--output=json", text=text)
+            for there, given in zip(cluster_api.objects(found), cluster_api.objects(text), strict=True):
+                assert cluster_api.holds(there, given)
+
+    kubernetes.write(plane, "/run/outputs/manifests", cluster_api.manifests(namespace, version))
+    manual("Cluster API on AWS", 1)
+    if version == "v1beta2":
+        manual("With Cluster API", 0)
+        more = [*outputs["endpoints"], "https://10.0.0.9:2379"]
+        exported["cluster_api_control_plane"] = cluster_api.control_plane(namespace, more, version)
+        manual("With Cluster API", 1)
+    force = ("--server-side", "--force-conflicts")
+    kubectl(plane, "apply", *force, "--kustomize=/run/outputs")
+    kubectl(plane, "apply", *force, "--filename=-", text=exported["cluster_api"])
+    compare()
+    wrong = exported["cluster_api_control_plane"].replace('"endpoints"', '"endpoint"')
+    with pytest.raises(LabError, match=r"external\.endpoint\b"):
+        kubectl(plane, "apply", *force, "--filename=-", text=wrong)
+
+
 def test_an_api_server_works_through_the_renewal_of_all_certificates(cluster: Cluster) -> None:
     """Its new certificate is in use from the next connection on: that is the next test's."""
     stack = cluster.stack
     before = stack.outputs()["kubeadm_files"][CERTIFICATE_FILE]
     stack.config["certificates"] = {"validityHours": 4000}
-    with using(cluster.kubeconfig) as client:
+    with using(cluster.kubeconfig(cluster.planes[0])):
         stack.up()
-        outputs = stack.outputs()
-        for plane in cluster.planes:
-            plane.run("sh", input=outputs["kubeadm_script"], root=True)
-    assert client.watches == 1
+        cluster.give_files()
+    renewed = stack.outputs()["kubeadm_files"][CERTIFICATE_FILE].strip()
     for plane in cluster.planes:
         now = plane.run(["cat", CERTIFICATE_FILE], root=True).stdout
-        assert now.strip() == outputs["kubeadm_files"][CERTIFICATE_FILE].strip() != before.strip()
+        assert now.strip() == renewed != before.strip()
 
 
-def test_an_api_server_works_through_a_rolling_change(cluster: Cluster) -> None:
-    stack = cluster.stack
-    stack.config["flags"] = {"max-txn-ops": "256"}
-    with using(cluster.kubeconfig) as client:
+def test_an_api_server_works_through_an_upgrade(cluster: Cluster) -> None:
+    """Each member restarts twice, the first time for a snapshot."""
+    members = cluster.machines[:MEMBERS]
+    cluster.stack.config["version"] = "3.7.3"
+    with using(cluster.kubeconfig(cluster.planes[0]), stops=2 * MEMBERS):
+        cluster.stack.up()
+    assert running_versions(members) == ["3.7.3"] * MEMBERS
+
+
+def test_api_servers_work_through_a_reinstalled_machine_and_a_replaced_ca(cluster: Cluster, machines: Machines) -> None:
+    """The machine's new member joins in the first of the three updates."""
+    stack, (first, second) = cluster.stack, cluster.planes
+    wiped = cluster.machines[0]
+    with using(cluster.kubeconfig(first), stops=MEMBERS):
+        # An API server notices only after 40 s that a machine is gone which has not closed its connections.
+        wiped.run("systemctl stop etcd", root=True)
+        machines.lab.wipe(wiped.name)
+        cluster.machines[0] = machines.lab.machine(wiped.name)
+        stack.config["machines"][0]["identity"] = "reinstalled"
+        stack.config.update(authorities=[*stack.config["authorities"], {"name": "next"}], issuer="own")
         stack.up()
-    assert client.watches == 1
-    for machine in cluster.machines[:MEMBERS]:
+    cluster.give_files()
+    restart = manual_lines("With kubeadm", 1, "kubernetes.md")
+    with using(cluster.kubeconfig(first)) as one, using(cluster.kubeconfig(second)) as other:
+        for plane, client in ((first, one), (second, other)):
+            with client.restart():
+                plane.run(f"set -e\n{CURL}\n{restart}", root=True, timeout=120)
+
+    before = process_ids(cluster.machines[:MEMBERS])
+    stack.config["issuer"] = "next"
+    with using(cluster.kubeconfig(first)):
+        stack.up()
+        cluster.give_files()
+    assert process_ids(cluster.machines[:MEMBERS]) == before
+    stack.config["authorities"] = [{"name": "next"}]
+    with using(cluster.kubeconfig(first), stops=MEMBERS):
+        stack.up()
+        cluster.give_files()
+    for plane in cluster.planes:
+        ca = plane.run(["cat", CA_FILE], root=True).stdout
+        assert ca.strip() == stack.outputs()["ca_cert"].strip() != cluster.authority.certificate.strip()
+    assert_serves_all_members(cluster.machines[:MEMBERS])
+
+
+def test_an_api_server_works_through_growth_and_a_rolling_change_and_gets_the_endpoints(cluster: Cluster) -> None:
+    stack, plane = cluster.stack, cluster.planes[0]
+    there = cluster.machines[:LATER]
+    stack.config["machines"] += [machine_config(machine) for machine in there[MEMBERS:]]
+    stack.config["flags"] = {"max-txn-ops": "256"}
+    with using(cluster.kubeconfig(plane), stops=MEMBERS) as client:
+        stack.up()
+        _, last, *new = stack.outputs()["endpoints"][1:]
+        lines = "".join(rf"\n\1{url}" for url in new)
+        kubernetes.write(plane, "/run/editor", f"sed -Ei 's#^( *- ){last}$#&{lines}#' \"$1\"\n")
+        edit, rewrite = (manual_lines("With kubeadm", number, "kubernetes.md") for number in (2, 3))
+        plane.run(f"export KUBECONFIG={kubernetes.ADMIN} KUBE_EDITOR='sh /run/editor'\n{edit}", root=True)
+        # As the manual says for machines with several networks: these have no default route.
+        own = f"localAPIEndpoint: {{advertiseAddress: {plane.address}}}"
+        own = f"'---\napiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\n{own}'"
+        rewrite = rewrite.replace("> cluster.yaml\n", f"> cluster.yaml; echo {own} >> cluster.yaml\n")
+        with client.restart():
+            plane.run(f"set -e; cd /run\n{CURL}\n{rewrite}", root=True, timeout=120)
+    manifest = plane.run("cat /etc/kubernetes/manifests/kube-apiserver.yaml", root=True).stdout
+    assert f"--etcd-servers={','.join(stack.outputs()['endpoints'])}\n" in manifest
+    assert len(stack.outputs()["endpoints"]) == LATER
+    for machine in there:
         assert "--max-txn-ops=256" in command_line(machine)
 
 
-def test_the_cluster_still_grows_when_somebody_has_deleted_every_key(cluster: Cluster) -> None:
-    stack = cluster.stack
-    deleted = int(etcdctl(cluster.machines[0], "del", "", "--prefix"))
+def test_members_still_join_and_leave_when_somebody_has_deleted_every_key(cluster: Cluster) -> None:
+    *there, leaving, joining = cluster.machines
+    deleted = int(etcdctl(there[0], "del", "", "--prefix"))
     assert deleted > 100
-    stack.config["machines"] = [machine_config(machine) for machine in cluster.machines]
-    stack.up()
-    assert_serves_all_members(cluster.machines)
+    entries = [entry for entry in cluster.stack.config["machines"] if entry["name"] != leaving.name]
+    cluster.stack.config["machines"] = [*entries, machine_config(joining)]
+    cluster.stack.up()
+    assert_serves_all_members([*there, joining])

@@ -13,23 +13,24 @@ _STEP = re.compile(r"^ *(?:\+-|[+~-]) +(?P<type>\S+:\S+:\S+) .*")
 _ANNOUNCED = re.compile(r"^ +\d+\. .*\[.*\]$")
 
 
-def _section(title: str) -> str:
-    """The text below a title of docs/operations.md, up to the next title of the same or a higher level."""
-    text = (REPO / "docs" / "operations.md").read_text()
+def _section(title: str, document: str) -> str:
+    """The text below a title of a file in docs, up to the next title of the same or a higher level."""
+    text = (REPO / "docs" / document).read_text()
     found = re.search(rf"^(#+) {re.escape(title)}\n", text, re.MULTILINE)
-    assert found is not None, f"docs/operations.md has no title {title!r}"
+    assert found is not None, f"docs/{document} has no title {title!r}"
     rest = text[found.end() :]
     end = re.search(rf"^#{{2,{len(found[1])}}} ", rest, re.MULTILINE)
     return rest[: end.start()] if end else rest
 
 
-def _blocks(title: str, language: str) -> list[list[str]]:
-    return [block.splitlines() for block in re.findall(rf"```{language}\n(.*?)```", _section(title), re.DOTALL)]
+def _blocks(title: str, language: str, document: str = "operations.md") -> list[list[str]]:
+    text = _section(title, document)
+    return [block.splitlines() for block in re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)]
 
 
-def manual_lines(section: str) -> str:
-    """The first shell block in a section of docs/operations.md."""
-    return "\n".join(_blocks(section, "sh")[0])
+def manual_lines(section: str, number: int = 0, document: str = "operations.md") -> str:
+    """A shell block in a section of a file in docs, by default the first one of docs/operations.md."""
+    return "\n".join(_blocks(section, "sh", document)[number])
 
 
 def manual(section: str, machines: Sequence[Machine]) -> str:
