@@ -12,6 +12,7 @@ from tests.support.machines import Machines, busy
 from tests.support.manual import manual
 from tests.support.prober import GAP_SECONDS, probing
 from tests.support.stacks import Run, Stack, Stacks
+from tests.support.waiting import every
 
 OPTIONS = f"--cacert={PKI}/ca.crt --cert={PKI}/healthcheck-client.crt --key={PKI}/healthcheck-client.key"
 ELECTION_SECONDS = 5.0
@@ -42,6 +43,16 @@ def _stopped_by(
         return running.wait()
     finally:
         running.kill()
+
+
+def _until_connected(one: Machine, other: Machine) -> None:
+    """Wait until the etcds of two machines have connected to each other again, each to the other's port 2380."""
+    command = f"ss -Htn state established dst {other.address}"
+    for _ in every(0.2, seconds=30):
+        ends = [line.split()[-2:] for line in one.run(command).stdout.splitlines()]
+        if any(here.endswith(":2380") for here, _ in ends) and any(there.endswith(":2380") for _, there in ends):
+            return
+    pytest.fail(f"{one.name} and {other.name} are not connected 30 s after the partition")
 
 
 def test_a_partitioned_member_stops_a_change_until_it_is_back(
@@ -112,6 +123,7 @@ def test_a_leader_does_not_restart_if_the_others_are_partitioned(
         assert_serves_all_members(found)
 
         found[1].run("nft delete table inet cut", root=True)
+        _until_connected(found[1], found[2])
         probe.mark("healed, pulumi up")
         stack.up()
     after = process_ids(found)
