@@ -46,8 +46,7 @@ def irreplaceable(name: str, refusal: Callable[[str], str], unless: str | None =
             )
 
     with contextlib.suppress(RuntimeError):  # no event loop: no program runs
-        asyncio.get_running_loop()
-        _begin()
+        _state()
     callback: Callable[[pulumi.ResourceHookArgs], Awaitable[None]] = refuse
     return pulumi.ResourceHook(name, callback, pulumi.ResourceHookOptions(on_dry_run=True))
 
@@ -85,13 +84,9 @@ async def urns_in_state() -> frozenset[str]:
     return frozenset(await _state())
 
 
-async def _state() -> Mapping[str, Any]:
-    """URN -> outputs, of the same resources."""
-    return await _begin()
-
-
-def _begin() -> asyncio.Future[Mapping[str, Any]]:
-    loop = asyncio.get_event_loop()
+def _state() -> asyncio.Future[Mapping[str, Any]]:
+    """URN -> outputs, of the same resources. The first call begins to read them. Raises RuntimeError outside a loop."""
+    loop = asyncio.get_running_loop()
     if loop not in _looks:
         _looks[loop] = asyncio.ensure_future(_look())
         # An error is for whoever needs the state.
