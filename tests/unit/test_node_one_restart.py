@@ -64,6 +64,19 @@ def test_a_full_database_or_an_only_member_needs_no_key(store: Store) -> None:
         assert store.value is None
 
 
+def test_a_database_that_fills_up_meanwhile_leaves_the_key_of_the_other_run(
+    monkeypatch: pytest.MonkeyPatch, store: Store
+) -> None:
+    monkeypatch.setattr(one_restart, "_WAIT_SECONDS", 5.0)
+    with one_restart.alone(ONE, WITNESSES):
+        theirs = store.value
+        assert theirs is not None
+        store.meanwhile = [*[lambda: None] * 4, lambda: setattr(store, "full", True)]
+        with one_restart.alone(TWO, WITNESSES):
+            assert store.full
+        assert store.value == theirs
+
+
 @pytest.mark.parametrize("learns", [False, True])
 def test_a_voter_holds_the_key_while_it_restarts(monkeypatch: pytest.MonkeyPatch, store: Store, learns: bool) -> None:
     held: list[bool] = []

@@ -39,28 +39,29 @@ def alone(spec: Spec, addresses: Sequence[str]) -> Iterator[None]:
         return
     phase("wait until no other member restarts")
     mine = {"member": spec.member, "run": os.urandom(8).hex()}
-    held = None
+    ours = None
     with contextlib.suppress(lease.FullError):
         for _ in until(_WAIT_SECONDS, every=0.5):
             held = lease.take(spec, addresses, KEY, mine, LEASE_SECONDS)
             if held.value == mine:
+                ours = held.lease
                 break
         else:
-            other = held.value.get("member", "another member") if held else ""
+            other = held.value.get("member", "another member")
             raise NodeError(
                 f"another run restarts {other} now; nothing was restarted",
                 "Wait until that run has ended, then run again.",
             )
     over = threading.Event()
-    if held is not None:
-        threading.Thread(target=_keep, args=(spec, held.lease, over), daemon=True).start()
+    if ours is not None:
+        threading.Thread(target=_keep, args=(spec, ours, over), daemon=True).start()
     try:
         yield
     finally:
         over.set()
-        if held is not None:
+        if ours is not None:
             with contextlib.suppress(NodeError):
-                lease.give_back(spec, [spec.address, *spec.others.values()], held.lease)
+                lease.give_back(spec, [spec.address, *spec.others.values()], ours)
 
 
 def _keep(spec: Spec, lease_id: int, over: threading.Event) -> None:
