@@ -7,8 +7,9 @@ import pytest
 
 from lab.clouds import AwsCloud, EmulatedCloud, HetznerCloud
 from tests.support import aws_clouds, clouds
-from tests.support.cloud_lab import command, left
+from tests.support.cloud_lab import command
 from tests.support.machines import temporary_lab
+from tests.support.traces import lasting_traces, traces
 
 
 def fill(cloud: EmulatedCloud) -> str:
@@ -45,7 +46,7 @@ def test_a_cloud_leaves_nothing_behind(kind: type[HetznerCloud | AwsCloud], serv
             assert not any(other.resources().values())
             other.stop()
         assert machine.guest.running
-        assert left(lab)
+        assert traces(lab)
 
         cloud._job.kill()
         assert "no cloud is served" in command(lab, kind.kind, "status").stdout
@@ -53,5 +54,5 @@ def test_a_cloud_leaves_nothing_behind(kind: type[HetznerCloud | AwsCloud], serv
         assert not any(cloud.resources().values()), "the account ends with its API"
         assert not machine.guest.running
         assert command(lab, kind.kind, "down").returncode == 0
-        assert left(lab) == ""
+        assert lasting_traces(lab) == []
         assert not lab.dir.exists()
