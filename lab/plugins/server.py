@@ -201,6 +201,11 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):
         self._engine.address = self._engine.address or request.engine_address
         return provider_pb2.ProviderHandshakeResponse(accept_secrets=True, accept_resources=True, accept_outputs=True)
 
+    def Attach(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
+        """The engine, which has not started this plugin, uses it."""
+        self._engine.address = request.address
+        return empty_pb2.Empty()
+
     def Configure(self, request: Any, context: Any) -> Any:  # noqa: N802
         """Apply the provider's settings."""
         if self._plugin.configure is not None:

@@ -8,7 +8,10 @@ import sys
 import threading
 import types
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .server import Plugin
 
 
 class _Unused(types.ModuleType):
@@ -54,17 +57,8 @@ def import_lightly() -> None:
         from pulumi.runtime.proto import plugin_pb2, provider_pb2_grpc, status_pb2  # noqa: F401, PLC0415
 
 
-def main() -> None:
-    """Serve the plugin that the first argument names until the engine (the parent process) ends.
-
-    The optional second argument is the address of the engine.
-    """
-    gc.disable()  # Imports create almost no garbage.
-    import_lightly()
-    from .server import Plugin, serve  # noqa: PLC0415 (after import_lightly on purpose)
-
-    name = sys.argv[1]
-    plugin: Plugin
+def plugin(name: str) -> "Plugin":
+    """The stand-in with that name. Raises SystemExit if there is none."""
     if name == "command":
         from .command import plugin  # noqa: PLC0415
     elif name == "tls":
@@ -79,9 +73,21 @@ def main() -> None:
         plugin = make_plugin()
     else:
         raise SystemExit(f"there is no stand-in {name!r}; there are aws, command, hcloud and tls")
+    return plugin
+
+
+def main() -> None:
+    """Serve the plugin that the first argument names until the engine (the parent process) ends.
+
+    The optional second argument is the address of the engine.
+    """
+    gc.disable()  # Imports create almost no garbage.
+    import_lightly()
+    from .server import serve  # noqa: PLC0415 (after import_lightly on purpose)
+
     engine = next((argument for argument in sys.argv[2:] if not argument.startswith("-")), "")
     parent = os.getppid()
-    _server, port = serve(plugin, engine)
+    _server, port = serve(plugin(sys.argv[1]), engine)
     sys.stdout.write(f"{port}\n")
     sys.stdout.flush()
     gc.freeze()

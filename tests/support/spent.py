@@ -19,6 +19,8 @@ import pytest
 from lab import Lab, Machine
 from lab.clouds import CloudMachine
 
+from . import forks
+
 ENGINE, MACHINES, COMMANDS, WAITING = "engine runs", "machines booted", "commands on machines", "waiting"
 KINDS = (ENGINE, MACHINES, COMMANDS, WAITING)
 _FILES = 25
@@ -80,7 +82,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def _now() -> dict[str, float]:
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return {**_spent, "cpu: s": sum(each.ru_utime + each.ru_stime for each in used)}
+    return {**_spent, "cpu: s": sum(each.ru_utime + each.ru_stime for each in used) + forks.cpu_seconds()}
 
 
 @pytest.hookimpl(wrapper=True)

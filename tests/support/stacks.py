@@ -23,6 +23,7 @@ from lab import Machine
 from lab.engine import environment
 
 from . import vault
+from .forks import forked
 from .spent import ENGINE, spending
 
 REPO = Path(__file__).resolve().parents[2]
@@ -113,11 +114,11 @@ class Stack:
         self.write_config()
         start = time.monotonic()
         log = self.log if arguments[0] == "up" else self.directory / "run.log"
-        with log.open("w") as out, spending(ENGINE):
+        with log.open("w") as out, spending(ENGINE), self._forks(arguments[0]) as forks:
             done = subprocess.run(
                 self.command(*arguments),
                 cwd=self.directory,
-                env=self._environ("PULUMI_SKIP_CHECKPOINTS"),
+                env=self._environ("PULUMI_SKIP_CHECKPOINTS") | forks,
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 timeout=timeout,
@@ -134,6 +135,12 @@ class Stack:
         if not self.quick:
             return self.environ
         return {**self.environ, "PYTHONPATH": str(_QUICK), **dict.fromkeys(settings, "true")}
+
+    def _forks(self, verb: str) -> contextlib.AbstractContextManager[dict[str, str]]:
+        """Additions to the environment of a quick run that no test ends, if it needs plugins."""
+        if not self.quick or verb not in ("up", "preview", "refresh", "destroy"):
+            return contextlib.nullcontext({})
+        return forked(self.environ, self.config)
 
     def write_config(self) -> None:
         """Write `config` to the stack's file, and keep what the CLI needs to decrypt secrets."""
@@ -223,11 +230,11 @@ class Stack:
         self.config["override"] = override_in(self.preview(check=False))
 
     def _stdout(self, *arguments: str) -> str:
-        with spending(ENGINE):
+        with spending(ENGINE), self._forks(arguments[0]) as forks:
             done = subprocess.run(
                 self.command(*arguments),
                 cwd=self.directory,
-                env=self._environ(),
+                env=self._environ() | forks,
                 stdout=subprocess.PIPE,
                 text=True,
                 timeout=60,
