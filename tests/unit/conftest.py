@@ -1,11 +1,14 @@
 """Unit tests may bring their own CA; and how many examples of a property are tried."""
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, configuration, settings
 
 from tests.support.authority import own_authority
+from tools.base import cache
 
 __all__ = ["own_authority"]
 
+# In the project's cache, so that a fresh clone reuses tables of Unicode.
+configuration.set_hypothesis_home_dir(cache() / "hypothesis")
 # On a busy computer, the time of an example or of its generation means nothing.
 _SLOW = settings(
     deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
