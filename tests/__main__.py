@@ -26,6 +26,7 @@ PROPERTIES = ("-n2", "-m", "hypothesis", "--hypothesis-profile=soak", "tests/uni
 # An idle worker takes tests from the end of the other's list, so the tests of a module mostly share their fixtures.
 UNITS = ("-n2", "--dist=worksteal", "tests/components", "tests/unit")
 LATER = ("nice", "-n", "5")
+LAST = ("nice", "-n", "15")
 LABS = ("-n3", "--dist=loadfile", f"--ignore={ALONE}")
 
 
@@ -69,15 +70,15 @@ def _all(soak: bool, arguments: list[str], spent: Path) -> int:
     else:
         # The cleanup after a computer's last lab can only be tested while there is no other lab. It mostly waits, so it
         # runs beside the tests without a lab. Those have a lower priority, so that it still meets the moments that it
-        # waits for.
-        with _begun(tests(ALONE)) as alone, _begun([*LATER, "make", "--no-print-directory", "check"]) as check:
+        # waits for. Ruff and mypy use what all of them leave.
+        with _begun(tests(ALONE)) as alone, _begun([*LAST, "make", "--no-print-directory", "check"]) as check:
             codes = [
                 stage("unit and component tests", lambda: run(*LATER, *tests(*UNITS))),
                 stage("a lab alone, the rest", alone),
+                # They mostly wait for machines, hence more workers than cores.
+                stage("lab and cloud tests", lambda: pytest(*LABS, "tests/clouds", "tests/lab")),
                 stage("ruff and mypy, the rest", check),
             ]
-        # They mostly wait for machines, hence more workers than cores.
-        codes.append(stage("lab and cloud tests", lambda: pytest(*LABS, "tests/clouds", "tests/lab")))
     print("== where the time went")
     for name, taken in seconds.items():
         print(f"{taken:8.0f} s  {name}")

@@ -39,7 +39,7 @@ def new_key(kind: str = "ed25519", passphrase: str = "") -> tuple[str, str]:
     key: Any = ed25519.Ed25519PrivateKey.generate() if kind == "ed25519" else ec.generate_private_key(ec.SECP256R1())
     encryption: Any = serialization.NoEncryption()
     if passphrase:
-        encryption = serialization.BestAvailableEncryption(passphrase.encode())
+        encryption = serialization.PrivateFormat.OpenSSH.encryption_builder().kdf_rounds(1).build(passphrase.encode())
     private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, encryption)
     public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
     return private.decode(), public.decode()

@@ -30,7 +30,7 @@ HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDJyo2sTUMxnKx0DqJY0zVcVv7B8mCkG
 def ssh_key(passphrase: bytes | None = None) -> str:
     encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
     if passphrase is not None:
-        encryption = serialization.BestAvailableEncryption(passphrase)
+        encryption = serialization.PrivateFormat.OpenSSH.encryption_builder().kdf_rounds(1).build(passphrase)
     key = ed25519.Ed25519PrivateKey.generate()
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, encryption).decode()
 
