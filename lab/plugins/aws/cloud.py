@@ -1,4 +1,4 @@
-"""The plugin's account: its settings, boto3 clients, and the waits of the official plugin."""
+"""The plugin's account: its settings, clients, and the waits of the official plugin."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
+from functools import cache
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -28,6 +29,15 @@ Found = TypeVar("Found")
 def settings() -> Mapping[str, Field]:
     """The settings of the installed SDK."""
     return sdk.settings(PACKAGE)
+
+
+@cache
+def session() -> Any:
+    """What all clients of this process share: mostly the descriptions of the services."""
+    # Imported here: a preview mostly needs none, and the import takes long.
+    import botocore.session  # noqa: PLC0415
+
+    return botocore.session.get_session()
 
 
 class Cloud:
@@ -58,19 +68,16 @@ class Cloud:
         return str(found)
 
     def client(self, service: str) -> Any:
-        """A boto3 client of a service."""
+        """A client of a service."""
         with self._lock:
             if service not in self._clients:
-                # Imported here: a preview mostly needs none, and the import takes half a second.
-                import boto3  # noqa: PLC0415
-
                 keys = {
                     "aws_access_key_id": self._settings.get("accessKey"),
                     "aws_secret_access_key": self._settings.get("secretKey"),
                     "aws_session_token": self._settings.get("token"),
                 }
-                self._clients[service] = boto3.session.Session(**keys).client(
-                    service, region_name=self.region, endpoint_url=self._endpoint(service)
+                self._clients[service] = session().create_client(
+                    service, region_name=self.region, endpoint_url=self._endpoint(service), **keys
                 )
             return self._clients[service]
 
