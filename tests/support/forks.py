@@ -13,12 +13,14 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 _REPO = Path(__file__).resolve().parents[2]
 _STAND_INS = _REPO / "lab" / "plugins" / "bin"
+_starting = threading.Lock()
 _cpu_seconds = 0.0
 
 
@@ -35,22 +37,24 @@ def forked(environ: Mapping[str, str], config: Mapping[str, Any]) -> Iterator[di
         environ: the run's environment.
         config: the stack's configuration. It has keys of a cloud's plugin if the program needs that plugin.
     """
+    with _starting:
+        server = _server()
     wanted = ["command", "tls", *({"aws", "hcloud"} & {key.partition(":")[0] for key in config})]
     names = [name for name in wanted if _is_stand_in(name, environ["PATH"])]
-    with _asked({"plugins": names, "environ": dict(environ)}) as ports:
+    with _asked(server, {"plugins": names, "environ": dict(environ)}) as ports:
         attached = ",".join(f"{name}:{port}" for name, port in ports.items())
         # Not for programs of another Python than this one.
-        yield {"EXTERNAL_ETCD_FORKS": f"{_server()}:{sys.prefix}", "PULUMI_DEBUG_PROVIDERS": attached}
+        yield {"EXTERNAL_ETCD_FORKS": f"{server}:{sys.prefix}", "PULUMI_DEBUG_PROVIDERS": attached}
     global _cpu_seconds
-    with _asked({}) as _cpu_seconds:
+    with _asked(server, {}) as _cpu_seconds:
         pass
 
 
 @contextlib.contextmanager
-def _asked(request: Mapping[str, Any]) -> Iterator[Any]:
+def _asked(server: str, request: Mapping[str, Any]) -> Iterator[Any]:
     """The answer of the process that forks; its fork ends with the block."""
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(f"\0{_server()}")
+        connection.connect(f"\0{server}")
         connection.sendall(json.dumps(request).encode() + b"\n")
         yield json.loads(connection.makefile().readline())
 
