@@ -67,7 +67,7 @@ def _is_stand_in(name: str, path: str) -> bool:
 @functools.cache
 def _server() -> str:
     """The name of the socket of the process that forks. This call starts it; it ends with this process."""
-    name = f"external-etcd-tests-{os.getpid()}"
+    name = f"external-etcd-forks-{os.getpid()}"
     command = ["nice", "-n", "10", sys.executable, "-m", "tests.support.fork_server", name]
     process = subprocess.Popen(command, cwd=_REPO, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout is not None
