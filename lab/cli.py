@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from tools.base import ToolError
-from tools.kubeadm import programs_folder
 
-from . import kubernetes
+from . import control_planes, kubernetes
 from .clouds import AwsCloud, EmulatedCloud, HetznerCloud
 from .errors import LabError
 from .lab import REPO, Lab
@@ -34,6 +33,7 @@ examples:
   python3 -m lab wipe etcd-2         the machine is lost and replaced by a new one in the same slot
   python3 -m lab probe --svg x.svg   watch the cluster of `make up` while you change it in another terminal
   python3 -m lab down                remove everything
+  python3 -m lab kubernetes up --external    control planes of Kubernetes that use the etcd of `make up`
   python3 -m lab --dir .lab/cloud cloud hetzner up    an emulated Hetzner Cloud; `aws`: an emulated AWS
 
 environment:
@@ -115,6 +115,8 @@ def _parser() -> argparse.ArgumentParser:
     planes = commands.add_parser("kubernetes", help="a control plane on machines of its own, with `make up`'s etcd")
     planes.add_argument("what", choices=["up", "down"], help="`up` prints how to reach it")
     planes.add_argument("--external", action="store_true", help="with the external etcd of `make up`; `up` needs it")
+    planes.description = "Real control planes, by kubeadm, from the outputs of the stack and nothing else."
+    planes.epilog = "A larger -n adds control planes later. `down` leaves what they stored in etcd, under /registry/."
     planes.add_argument("-n", type=int, default=2, metavar="N", help="how many: control-1 to control-N (default 2)")
     mirror = commands.add_parser("mirror", help="show or set what the machines get from http://releases.lab/")
     mirror.add_argument("directory", metavar="DIR", nargs="?", help="serve this directory (default: the cache's etcd/)")
@@ -134,7 +136,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     ) as error:  # OSError: a full disk, or a file that only root may read
         print(f"lab: {error}", file=sys.stderr)
     except KeyboardInterrupt:
-        print("lab: interrupted; `lab up` continues, `lab down` removes everything", file=sys.stderr)
+        next_step = "`lab kubernetes down` removes the control planes"
+        if args.command != "kubernetes":
+            next_step = "`lab up` continues"
+        print(f"lab: interrupted; {next_step}, `lab down` removes everything", file=sys.stderr)
     return 1
 
 
@@ -198,17 +203,18 @@ def _probe(lab: Lab, args: argparse.Namespace) -> int:
 
 def _kubernetes(lab: Lab, args: argparse.Namespace) -> None:
     if args.what == "down":
-        kubernetes.down(lab)
-        print("no control plane is left; what it stored is still in etcd, under /registry")
+        names = kubernetes.down(lab)
+        said = f"removed {', '.join(names)}; what they stored is still in etcd, under /registry/"
+        print(said if names else f"there is no control plane in {lab.dir}")
         return
     if not args.external or args.n < 1:
         raise LabError("Give `lab kubernetes up --external`, and a number of 1 or more.")
     outputs = _stack_outputs(lab)
     planes = [f"control-{n}" for n in range(1, args.n + 1)]
+    control_planes.require_room(lab, outputs, planes)
     found = kubernetes.up(lab, outputs["kubeadm"], outputs["kubeadm_script"], planes)
     _table([(machine.name, machine.address) for machine in found])
-    kubectl = f"{programs_folder()}/kubectl --kubeconfig={os.path.relpath(lab.dir)}/{kubernetes.KUBECONFIG}"
-    print(f"\n{kubectl} get --raw '/readyz?verbose'")
+    print(control_planes.next_things(lab, outputs))
 
 
 def _stack_outputs(lab: Lab) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from tools.kubeadm import VERSION
 from tools.kubernetes import IMAGES, ensure_kubernetes, image_names
 
 from . import host, image
+from .errors import LabError
 from .lab import Lab
 from .machine import Machine
 
@@ -93,15 +94,15 @@ def up(
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda machine: _prepare(machine, pause), machines))
     done("containerd started, images imported")
-    if not _runs(first):
+    if not complete(first):
         first.run("sh", input=script, root=True)
         write(first, CONFIGURATION, whole_configuration(configuration, first.address))
-        first.run(["kubeadm", "init", f"--config={CONFIGURATION}", _IGNORE], root=True, timeout=_LIMIT)
+        _kubeadm(first, f"kubeadm init --config={CONFIGURATION} {_IGNORE}")
         first.run(["touch", _COMPLETE], root=True)
         done(f"{first.name}: kubeadm init")
     for machine in others:
-        if not _runs(machine):
-            machine.run(join_command(first, machine.address), root=True, timeout=_LIMIT)
+        if not complete(machine):
+            _kubeadm(machine, join_command(first, machine.address))
             machine.run(["touch", _COMPLETE], root=True)
             done(f"{machine.name}: kubeadm join")
     kubeconfig = lab.dir / KUBECONFIG
@@ -111,9 +112,12 @@ def up(
     return machines
 
 
-def down(lab: Lab) -> None:
-    """Remove all control planes of the lab. What they stored remains in etcd."""
-    lab.remove(*[name for name in lab.machines if lab.variant(name) is image.KUBERNETES])
+def down(lab: Lab) -> list[str]:
+    """Remove all control planes of the lab; returns their names. What they stored remains in etcd."""
+    names = [name for name in lab.machines if lab.variant(name) is image.KUBERNETES]
+    lab.remove(*names)
+    (lab.dir / KUBECONFIG).unlink(missing_ok=True)
+    return names
 
 
 def write(machine: Machine, path: str, content: str) -> None:
@@ -144,8 +148,20 @@ def join_command(first: Machine, address: str) -> str:
     return f"{command} --apiserver-advertise-address={address} {_IGNORE}"
 
 
-def _runs(machine: Machine) -> bool:
+def complete(machine: Machine) -> bool:
+    """Whether kubeadm has done all of its work on the machine, which must run."""
     return not machine.run(["test", "-e", _COMPLETE], root=True, check=False).returncode
+
+
+def _kubeadm(machine: Machine, command: str) -> None:
+    done = machine.run(command, root=True, timeout=_LIMIT, check=False)
+    if done.returncode:
+        # Without the command: that of a join has the key to the cluster's certificates.
+        what = " ".join(command.split()[:2])
+        raise LabError(
+            f"{machine.name}: {what} exited with {done.returncode}: {done.stdout.strip()}\n{done.stderr.strip()}\n"
+            "When the cause is removed, begin again after `lab kubernetes down`."
+        )
 
 
 def _prepare(machine: Machine, pause: str) -> None:
