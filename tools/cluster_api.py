@@ -1,4 +1,4 @@
-"""CRDs of Cluster API and its provider for AWS, and the Go source that names their Secrets. Only tests read them."""
+"""CRDs of Cluster API and its provider for AWS, its template, and the Go source that names the Secrets. For tests."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ TAGS = "https://raw.githubusercontent.com/kubernetes-sigs"
 VERSION, AWS_VERSION = "1.14.2", "2.13.0"
 _KUBEADM = "controlplane/kubeadm/config/crd/bases/controlplane.cluster.x-k8s.io"
 _AWS = "config/crd/bases/infrastructure.cluster.x-k8s.io"
+_CORE = "core/config/crd/bases"
+_TEMPLATES = "bootstrap/kubeadm/config/crd/bases/bootstrap.cluster.x-k8s.io_kubeadmconfigtemplates.yaml"
+TEMPLATE = "cluster-template.yaml"
+"""File name of what `clusterctl generate cluster` fills in for AWS."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,16 @@ SOURCES = (
         f"cluster-api/v{VERSION}",
         {
             f"{_KUBEADM}_kubeadmcontrolplanes.yaml": "0c97877297fb7f4211e96a1716901ec415e9e1f676c2433cd22effc175cda805",
+            _TEMPLATES: "f9c8195edb1053435a6f23a1fb0cbb479a5fe074a9231badec073c72ec7fc7ad",
+            f"{_CORE}/cluster.x-k8s.io_clusters.yaml": (
+                "39768d1dbe14c7932e4fc4aacd90fcc08395f5922f74886e1a3d87868ce8d997"
+            ),
+            f"{_CORE}/cluster.x-k8s.io_machinedeployments.yaml": (
+                "7e24327ee53661507cf25fb2e0aa24053e7d565c2de72f52cdec412fde908dba"
+            ),
+            f"{_CORE}/addons.cluster.x-k8s.io_clusterresourcesets.yaml": (
+                "0731dfe1077ea4b7f3e2fa883a8ef3f899e7df53f4775a2690a9ca78ca098e2e"
+            ),
             "util/secret/consts.go": "ec9f9af85acf5e34a0c41c239441fd0580ead35d7b23756b8d927d2c1e99e9d9",
             "util/secret/secret.go": "9aecabec711148275e6ee2c9024b8754d93c18e1f1fdc08c4a5ea4e39f6ea188",
         },
@@ -53,6 +67,7 @@ SOURCES = (
         {
             f"{_AWS}_awsclusters.yaml": "5085339a3e01cc81dc8e3301de5f97c11cf106250274a464a8e6d6baccdf9e62",
             f"{_AWS}_awsmachinetemplates.yaml": "5afa23f71ddcfc46ab7e19bf76ceb45a16b6f6984a5ec7660b5a5273058c2312",
+            f"templates/{TEMPLATE}": "0e985724425ae24257fa45fa65f08e10c31c3538032081299f1a499f3e98e9a7",
         },
     ),
 )

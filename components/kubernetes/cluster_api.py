@@ -5,6 +5,7 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..plan.kubernetes import check_workload_name
 from . import external_etcd
 
 Document = dict[str, Any]
@@ -34,6 +35,9 @@ def secrets(
         ca_certificate: etcd's CA certificate, PEM.
         certificate: the API server's client certificate, PEM.
         private_key: its private key, PEM.
+
+    Raises:
+        ValueError: Secrets, machines and load balancers cannot be named after this cluster.
     """
     client = {"tls.crt": certificate, "tls.key": private_key}
     return [
@@ -56,7 +60,7 @@ def control_plane(
         api_version: one of `API_VERSIONS`. The fields are the same in both.
 
     Raises:
-        ValueError: there is no endpoint, or one is not https.
+        ValueError: there is no endpoint, one is not https, or the cluster's name is refused as by `secrets`.
     """
     # Templates with local settings exist, and both together are refused. In a merge, null removes them.
     etcd = {"local": None, "external": external_etcd(endpoints)}
@@ -64,7 +68,7 @@ def control_plane(
         "apiVersion": f"controlplane.cluster.x-k8s.io/{api_version}",
         "kind": "KubeadmControlPlane",
         # Its name in the templates of clusterctl.
-        "metadata": {"name": f"{cluster_name}-control-plane", "namespace": namespace},
+        "metadata": _metadata(cluster_name, "-control-plane", namespace),
         "spec": {"kubeadmConfigSpec": {"clusterConfiguration": {"etcd": etcd}}},
     }
 
@@ -90,6 +94,9 @@ def aws_cluster(
         clients_group_id: ID of the security group of etcd's clients.
         public: whether the subnets have a route to an internet gateway. The provider creates a machine in them only if
             it has a public address then.
+
+    Raises:
+        ValueError: the cluster's name is refused as by `secrets`.
     """
     network = {"vpc": {"id": vpc_id}, "subnets": [{"id": each} for each in subnet_ids]}
     machine = {"additionalSecurityGroups": [{"id": clients_group_id}], **({"publicIP": True} if public else {})}
@@ -97,13 +104,13 @@ def aws_cluster(
         {
             "apiVersion": f"{_INFRASTRUCTURE}/v1beta2",
             "kind": "AWSCluster",
-            "metadata": {"name": cluster_name, "namespace": namespace},
+            "metadata": _metadata(cluster_name, "", namespace),
             "spec": {"network": network},
         },
         {
             "apiVersion": f"{_INFRASTRUCTURE}/v1beta2",
             "kind": "AWSMachineTemplate",
-            "metadata": {"name": f"{cluster_name}-control-plane", "namespace": namespace},
+            "metadata": _metadata(cluster_name, "-control-plane", namespace),
             "spec": {"template": {"spec": machine}},
         },
     ]
@@ -123,12 +130,15 @@ def hetzner_cluster(
         network_range: range of the network.
         subnet_range: range of the subnet.
         zone: network zone.
+
+    Raises:
+        ValueError: the cluster's name is refused as by `secrets`.
     """
     return [
         {
             "apiVersion": f"{_INFRASTRUCTURE}/v1beta1",
             "kind": "HetznerCluster",
-            "metadata": {"name": cluster_name, "namespace": namespace},
+            "metadata": _metadata(cluster_name, "", namespace),
             "spec": {
                 "hcloudNetwork": {
                     "enabled": True,
@@ -141,13 +151,18 @@ def hetzner_cluster(
     ]
 
 
+def _metadata(cluster_name: str, suffix: str, namespace: str) -> dict[str, str]:
+    for problem in check_workload_name(cluster_name, "cluster_name"):
+        raise ValueError(str(problem))
+    return {"name": f"{cluster_name}{suffix}", "namespace": namespace}
+
+
 def _secret(cluster_name: str, namespace: str, purpose: str, contents: Mapping[str, str]) -> Document:
     return {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {
-            "name": f"{cluster_name}-{purpose}",
-            "namespace": namespace,
+            **_metadata(cluster_name, f"-{purpose}", namespace),
             "labels": {"cluster.x-k8s.io/cluster-name": cluster_name},
         },
         # Not kubernetes.io/tls: the API server refuses that type without a tls.key.

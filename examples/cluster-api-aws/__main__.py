@@ -1,11 +1,6 @@
 """Your own Pulumi program: a control plane on AWS by Cluster API, whose etcd is a stack of external-etcd on AWS.
 
-kubectl create namespace clusters                              # clusterApi.namespace, in the management cluster
-pulumi config set etcd organization/external-etcd/production   # that stack; its clusterApi.apiVersion is v1beta2
-pulumi config set --secret kubeconfig < MANAGEMENT-CLUSTER     # of a cluster with Cluster API and its provider for AWS
-pulumi config set region eu-central-1
-pulumi config set sshKeyName NAME
-pulumi config set kubernetesVersion v1.36.3
+docs/kubernetes.md, "Your own Pulumi program", has the commands that configure it.
 """
 
 import pulumi

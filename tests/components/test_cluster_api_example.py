@@ -1,15 +1,21 @@
-"""The example program that applies the outputs for Cluster API, with mocks and a stand-in for pulumi-kubernetes."""
+"""The example program that applies the outputs for Cluster API, and the manual's parts of programs.
+
+With mocks and a stand-in for pulumi-kubernetes.
+"""
 
 import ast
 import runpy
 import sys
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pulumi
+import pulumi_command
 import pytest
 
 from components.kubernetes import cluster_api
+from tests.support.manual import kubernetes_manual
 from tests.support.recording import Recorder, record
 from tests.support.stacks import REPO
 
@@ -30,7 +36,7 @@ CONFIG = {
 
 
 class _Secret(pulumi.CustomResource):
-    def __init__(self, name: str, *, opts: pulumi.ResourceOptions, **given: Any) -> None:
+    def __init__(self, name: str, *, opts: pulumi.ResourceOptions | None = None, **given: Any) -> None:
         super().__init__("kubernetes:core/v1:Secret", name, given, opts)
 
 
@@ -44,25 +50,33 @@ class _Provider(pulumi.ProviderResource):
         super().__init__("kubernetes", name, {"kubeconfig": kubeconfig})
 
 
-def applied(monkeypatch: pytest.MonkeyPatch, **config: str) -> Recorder:
-    """What the example registers. The stand-in has the keywords of pulumi-kubernetes."""
+OUTPUTS = {
+    "cluster_api": cluster_api.text(*SECRETS),
+    "cluster_api_control_plane": cluster_api.text(CONTROL_PLANE),
+    "cluster_api_infrastructure": cluster_api.text(CLUSTER, TEMPLATE),
+    "kubeadm_script": "main",
+}
+
+
+def stand_in() -> Any:
+    """What has the names and keywords of pulumi-kubernetes."""
     module: Any = ModuleType("pulumi_kubernetes")
     module.Provider = _Provider
     module.core = SimpleNamespace(v1=SimpleNamespace(Secret=_Secret))
     module.apiextensions = SimpleNamespace(CustomResource=_Object)
-    monkeypatch.setitem(sys.modules, "pulumi_kubernetes", module)
-    outputs = {
-        "cluster_api": cluster_api.text(*SECRETS),
-        "cluster_api_control_plane": cluster_api.text(CONTROL_PLANE),
-        "cluster_api_infrastructure": cluster_api.text(CLUSTER, TEMPLATE),
-    }
+    return module
+
+
+def applied(monkeypatch: pytest.MonkeyPatch, **config: str) -> Recorder:
+    """What the example registers."""
+    monkeypatch.setitem(sys.modules, "pulumi_kubernetes", stand_in())
 
     def program() -> None:
         pulumi.runtime.set_all_config({f"external-etcd:{name}": value for name, value in (CONFIG | config).items()})
         runpy.run_path(str(EXAMPLE / "__main__.py"))
 
     try:
-        return record(program, False, outputs)
+        return record(program, False, OUTPUTS)
     finally:
         pulumi.runtime.set_all_config({})
 
@@ -102,3 +116,21 @@ def test_it_needs_nothing_but_pulumi_and_its_kubernetes_package() -> None:
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     assert imported == {"pulumi", "pulumi_kubernetes"}
     assert {name.replace("_", "-") for name in imported} == set((EXAMPLE / "requirements.txt").read_text().split())
+
+
+def test_the_manuals_parts_of_programs_create_the_secret_and_put_the_files_in_place(tmp_path: Path) -> None:
+    secret = kubernetes_manual("Your own Pulumi program", 0, "python")
+    files = kubernetes_manual("Your own Pulumi program", 1, "python")
+    file = tmp_path / "program.py"
+    file.write_text(f"{secret}\n{files}")
+
+    def program() -> None:
+        connection = pulumi_command.remote.ConnectionArgs(host="control-plane-1")
+        names = {"pulumi": pulumi, "kubernetes": stand_in(), "command": pulumi_command, "connection": connection}
+        runpy.run_path(str(file), names)
+
+    recorder = record(program, False, OUTPUTS)
+    given = recorder.named("etcd-ca", "kubernetes:core/v1:Secret").inputs
+    assert given == {key: SECRETS[0][key] for key in ("metadata", "type", "data")}
+    given = recorder.named("etcd-files", "command:remote:Command").inputs
+    assert (given["create"], given["stdin"]) == ("sh", "main")

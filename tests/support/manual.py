@@ -33,6 +33,11 @@ def manual_lines(section: str, number: int = 0, document: str = "operations.md")
     return "\n".join(_blocks(section, "sh", document)[number])
 
 
+def kubernetes_manual(section: str, number: int, language: str = "sh") -> str:
+    """A block of a language in a section of docs/kubernetes.md. A unit test finds the blocks that no test asks for."""
+    return "\n".join(_blocks(section, language, "kubernetes.md")[number])
+
+
 def manual(section: str, machines: Sequence[Machine]) -> str:
     """The first shell block in a section of docs/operations.md, for these machines instead of the example's.
 

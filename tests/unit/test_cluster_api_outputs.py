@@ -135,6 +135,14 @@ def test_a_control_plane_without_tls_to_etcd_is_refused(endpoints: list[str]) ->
         cluster_api.control_plane("prod", "clusters", endpoints)
 
 
+@pytest.mark.parametrize("name", ["a.b", "Prod", "prod-", "", "a" * 64])
+def test_a_name_from_which_no_secret_or_machine_can_be_named_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=r"cluster_name.*The Secrets <name>-etcd and .* must be a DNS label"):
+        secrets(name)
+    with pytest.raises(ValueError, match="DNS label"):
+        cluster_api.control_plane(name, "clusters", ENDPOINTS)
+
+
 @pytest.mark.parametrize("name", ["1", "null", "yes", "1e3", "0x10"])
 def test_ambiguous_yaml_names_stay_texts(name: str) -> None:
     assert {each["metadata"]["namespace"] for each in secrets(name, name)} == {name}

@@ -39,4 +39,4 @@ def test_a_file_with_another_checksum_is_not_used(tagged: Path) -> None:
 
 
 def test_every_file_is_pinned() -> None:
-    assert [len(digest) for source in cluster_api.SOURCES for digest in source.files.values()] == [64] * 6
+    assert [len(digest) for source in cluster_api.SOURCES for digest in source.files.values()] == [64] * 11
