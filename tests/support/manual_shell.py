@@ -14,7 +14,7 @@ from . import cluster_api
 from .stacks import REPO
 
 # The commands find the outputs in files.
-_PULUMI = 'pulumi() { [ "$1 $2" != "stack output" ] || cat "$3"; }\n'
+_PULUMI = 'pulumi() { case "$*" in "stack output"*) cat "$3" ;; esac; }\n'
 _SSH = 'ssh() { name=${1#root@}; shift; reach "$name" sudo "$@"; }\n'
 _SCP = 'scp() { name=${2#root@}; reach "${name%:}" "cat >$1" <"$1"; }\n'
 
