@@ -225,7 +225,10 @@ def _stack_outputs(lab: Lab) -> dict[str, Any]:
     line = f". {shlex.quote(str(environment))} && exec pulumi stack output --json --show-secrets"
     done = subprocess.run(["sh", "-c", line], cwd=REPO, capture_output=True, text=True, timeout=60, check=False)
     if done.returncode:
-        raise LabError(f"The outputs of the `make up` stack cannot be read: {done.stderr.strip()}")
+        raise LabError(
+            f"The outputs of the `make up` stack cannot be read: {done.stderr.strip()}\n"
+            "Run this as the user who ran `make up`. If its `pulumi up` has failed, run `make up` again."
+        )
     return dict(json.loads(done.stdout))
 
 

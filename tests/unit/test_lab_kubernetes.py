@@ -113,6 +113,13 @@ def test_the_command_names_what_is_missing(
     assert not (tmp_path / "lab").exists()
 
 
+def test_the_command_says_why_the_outputs_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "env").write_text("echo permission denied >&2; exit 1\n")
+    assert cli.main(["--dir", str(tmp_path), "kubernetes", "up", "--external"]) == 1
+    said = capsys.readouterr().err
+    assert "cannot be read: permission denied\nRun this as the user who ran `make up`" in said
+
+
 def test_a_join_that_fails_does_not_print_its_keys() -> None:
     machine: Any = Member("control-2", "[preflight] Running checks", code=1)
     with pytest.raises(LabError, match=r"control-2: kubeadm join exited with 1: \[preflight\]") as failed:
