@@ -137,6 +137,7 @@ Three members in {seconds:.0f} s. Next:
   python3 -m lab ssh {first} -- sudo etcd-node status
   pulumi config set version 3.7.3 && make up
                                               upgrade, one member after another
+  python3 -m lab kubernetes up --external     two control planes of Kubernetes that use this etcd
   make down                                   remove everything"""
 
 
