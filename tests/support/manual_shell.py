@@ -86,7 +86,7 @@ class ManagementCluster:
         """The same by server-side apply, which refuses a field that does not exist."""
         force = ("apply", "--server-side", "--force-conflicts")
         # A selector in the provider's template for AWS, which only a client-side apply leaves out.
-        self._plane.run(f"sed -i '/ matchLabels: null$/d' {self._folder}/cluster.yaml", root=True)
+        self._plane.run(f"sed -i 's/ matchLabels: null$/ matchLabels: {{}}/' {self._folder}/cluster.yaml", root=True)
         self.kubectl(*force, f"--kustomize={self._folder}")
         self.kubectl(*force, "--filename=-", text=self._exported["cluster_api"])
         self._compare()
