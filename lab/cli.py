@@ -112,11 +112,13 @@ def _parser() -> argparse.ArgumentParser:
     cloud = commands.add_parser("cloud", help="an emulated cloud whose servers boot as machines on this computer")
     cloud.add_argument("which", choices=[*_CLOUDS], help="which cloud")
     cloud.add_argument("what", choices=["up", "down", "status"], help="`up` prints the environment that a client needs")
-    planes = commands.add_parser("kubernetes", help="a control plane on machines of its own, with `make up`'s etcd")
-    planes.add_argument("what", choices=["up", "down"], help="`up` prints how to reach it")
-    planes.add_argument("--external", action="store_true", help="with the external etcd of `make up`; `up` needs it")
-    planes.description = "Real control planes, by kubeadm, from the outputs of the stack and nothing else."
-    planes.epilog = "A larger -n adds control planes later. `down` leaves what they stored in etcd, under /registry/."
+    planes = commands.add_parser("kubernetes", help="control planes on machines of their own")
+    planes.add_argument("what", choices=["up", "down"], help="`up` prints how to reach them")
+    kinds = planes.add_mutually_exclusive_group()
+    kinds.add_argument("--external", action="store_true", help="with the external etcd of `make up`")
+    kinds.add_argument("--stacked", type=int, metavar="N", help="N of them (1 to 3), with etcd on each; no `make up`")
+    planes.description = "Real control planes, by kubeadm: from the outputs of the stack and nothing else, or stacked."
+    planes.epilog = "A larger number adds control planes later. `down` leaves in an external etcd what they stored."
     planes.add_argument("-n", type=int, default=2, metavar="N", help="how many: control-1 to control-N (default 2)")
     mirror = commands.add_parser("mirror", help="show or set what the machines get from http://releases.lab/")
     mirror.add_argument("directory", metavar="DIR", nargs="?", help="serve this directory (default: the cache's etcd/)")
@@ -204,15 +206,20 @@ def _probe(lab: Lab, args: argparse.Namespace) -> int:
 def _kubernetes(lab: Lab, args: argparse.Namespace) -> None:
     if args.what == "down":
         names = kubernetes.down(lab)
-        said = f"removed {', '.join(names)}; what they stored is still in etcd, under /registry/"
+        said = f"removed {', '.join(names)}; what they stored is still in an external etcd, under /registry/"
         print(said if names else f"there is no control plane in {lab.dir}")
         return
-    if not args.external or args.n < 1:
-        raise LabError("Give `lab kubernetes up --external`, and a number of 1 or more.")
-    outputs = _stack_outputs(lab)
-    planes = [f"control-{n}" for n in range(1, args.n + 1)]
+    if not args.external and args.stacked is None:
+        raise LabError("Give `lab kubernetes up --external`, or `--stacked N`.")
+    if args.n < 1 or args.stacked not in (None, 1, 2, 3):
+        raise LabError("Give a number of 1 or more, and at most 3 with --stacked.")
+    planes = [f"control-{n}" for n in range(1, (args.stacked or args.n) + 1)]
+    outputs = None if args.stacked else _stack_outputs(lab)
     control_planes.require_room(lab, outputs, planes)
-    found = kubernetes.up(lab, outputs["kubeadm"], outputs["kubeadm_script"], planes)
+    if outputs is None:
+        found = kubernetes.up_stacked(lab, planes)
+    else:
+        found = kubernetes.up(lab, outputs["kubeadm"], outputs["kubeadm_script"], planes)
     _table([(machine.name, machine.address) for machine in found])
     print(control_planes.next_things(lab, outputs))
 

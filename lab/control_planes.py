@@ -18,19 +18,19 @@ _MEMORY = 500 << 20
 _NEEDED = ("kubeadm", "kubeadm_script", "members", "etcdctl")
 
 
-def require_room(lab: Lab, outputs: Mapping[str, Any], planes: Sequence[str]) -> None:
+def require_room(lab: Lab, outputs: Mapping[str, Any] | None, planes: Sequence[str]) -> None:
     """Refuse what would fail later, or begin on the objects of an earlier control plane.
 
     Args:
-        lab: a lab that is up, with the members of the external etcd.
-        outputs: of the stack whose etcd it is.
+        lab: with the members of the external etcd; need not be up for stacked control planes.
+        outputs: of the stack whose etcd it is; None for stacked control planes.
         planes: names of the control planes; those that are complete stay.
 
     Raises:
         LabError: the stack has no outputs, memory does not suffice, a control plane is incomplete, or etcd has objects
             of another control plane.
     """
-    if absent := [name for name in _NEEDED if name not in outputs]:
+    if outputs is not None and (absent := [name for name in _NEEDED if name not in outputs]):
         raise LabError(
             f"The stack of `make up` has no output {', '.join(absent)}, so its first `pulumi up` has not succeeded. "
             "Run `make up` again."
@@ -47,23 +47,23 @@ def require_room(lab: Lab, outputs: Mapping[str, Any], planes: Sequence[str]) ->
     if needed > free:
         raise LabError(
             f"A control plane needs {_MEMORY >> 20} MiB of memory, so these need {needed >> 20} MiB; {free >> 20} MiB "
-            "are free. Give a smaller number with -n."
+            "are free. Give a smaller number."
         )
-    if not existing:
+    if outputs is not None and not existing:
         _require_empty(lab, outputs)
 
 
-def next_things(lab: Lab, outputs: Mapping[str, Any]) -> str:
-    """The commands with which to look at a control plane."""
+def next_things(lab: Lab, outputs: Mapping[str, Any] | None) -> str:
+    """The commands with which to look at a control plane; without outputs, at a stacked one."""
     kubeconfig = f"{os.path.relpath(lab.dir)}/{kubernetes.KUBECONFIG}"
+    objects = f"\n  {_on_a_member(outputs)} get /registry/ --prefix --keys-only" if outputs else ""
     return f"""
-Kubernetes {VERSION} with this etcd. Nodes stay NotReady, because there is no pod network. Next:
+Kubernetes {VERSION} with {"this" if outputs else "stacked"} etcd. Nodes stay NotReady, as there is no pod network. Next:
 
   export KUBECONFIG={shlex.quote(kubeconfig)} PATH={shlex.quote(str(programs_folder()))}:$PATH
   kubectl get --raw '/readyz?verbose'
-  kubectl get nodes
-  {_on_a_member(outputs)} get /registry/ --prefix --keys-only
-  python3 -m lab kubernetes down              remove the control planes, not their objects in etcd"""
+  kubectl get nodes{objects}
+  python3 -m lab kubernetes down              remove the control planes, not what an external etcd has stored"""
 
 
 def _require_empty(lab: Lab, outputs: Mapping[str, Any]) -> None:

@@ -1,7 +1,8 @@
 """A real Kubernetes control plane on lab machines: kubeadm, containerd, and a kubelet on each.
 
-It starts from the outputs for kubeadm and nothing else. There is no pod network, DNS or kube-proxy, so nodes stay
-NotReady; static pods (API server, controller manager, scheduler) use their machine's network.
+With an external etcd it starts from the outputs for kubeadm and nothing else; a stacked one has etcd beside each API
+server, as kubeadm sets it up by default. There is no pod network, DNS or kube-proxy, so nodes stay NotReady; static
+pods (API server, controller manager, scheduler, stacked etcd) use their machine's network.
 """
 
 import re
@@ -11,7 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from tools.kubeadm import VERSION
-from tools.kubernetes import IMAGES, ensure_kubernetes, image_names
+from tools.kubernetes import IMAGES, ensure_etcd_image, ensure_kubernetes, etcd_tag, image_names
 
 from . import host, image
 from .errors import LabError
@@ -24,6 +25,8 @@ KUBECONFIG = "kubernetes.conf"
 """The administrator's kubeconfig in the lab's directory."""
 CONFIGURATION = "/etc/kubernetes/kubeadm.yaml"
 """kubeadm's configuration on the first control plane."""
+ETCD = "3.6.16"
+"""The version of stacked members."""
 _COMPLETE = "/etc/kubernetes/complete"
 # The check does not know containers, and refuses cgroups v1.
 _IGNORE = "--ignore-preflight-errors=SystemVerification"
@@ -50,6 +53,13 @@ _SETTINGS = {
     "dns": "{{disabled: true}}",
     "proxy": "{{disabled: true}}",
 }
+_STACKED = """\
+apiVersion: kubeadm.k8s.io/v1beta4
+kind: ClusterConfiguration
+etcd:
+  local:
+    imageTag: {tag}
+"""
 _DOCUMENTS = """\
 ---
 apiVersion: kubeadm.k8s.io/v1beta4
@@ -63,8 +73,27 @@ failCgroupV1: false
 """
 
 
+def up_stacked(lab: Lab, names: Sequence[str], etcd: str = ETCD, say: Callable[[str], None] = print) -> list[Machine]:
+    """Create control planes with an etcd member on each; it needs no other machines. Like `up` in all else.
+
+    Args:
+        lab: it need not be up.
+        names: of the machines to create.
+        etcd: version of its image, which is imported when a machine is created.
+        say: called with a line for each step.
+    """
+    archives = (IMAGES, ensure_etcd_image(etcd).name)
+    return up(lab, _STACKED.format(tag=etcd_tag(etcd)), "", names, say, archives=archives)
+
+
 def up(
-    lab: Lab, configuration: str, script: str, names: Sequence[str], say: Callable[[str], None] = print
+    lab: Lab,
+    configuration: str,
+    script: str,
+    names: Sequence[str],
+    say: Callable[[str], None] = print,
+    *,
+    archives: Sequence[str] = (IMAGES,),
 ) -> list[Machine]:
     """Create the control planes with these names; returns their machines. Those that have joined are left alone.
 
@@ -75,6 +104,7 @@ def up(
         names: of the machines to create; the first one runs `kubeadm init`, each of the others joins it.
             After a failure of kubeadm, begin again with `down`.
         say: called with a line for each step.
+        archives: of images, in the folder of Kubernetes' programs.
 
     Raises:
         LabError: a machine does not boot, or a command of kubeadm failed.
@@ -92,7 +122,7 @@ def up(
     first, *others = machines = lab.up(names, image.KUBERNETES)
     done(f"{len(machines)} machines booted")
     with ThreadPoolExecutor() as pool:
-        list(pool.map(lambda machine: _prepare(machine, pause), machines))
+        list(pool.map(lambda machine: _prepare(machine, pause, archives), machines))
     done("containerd started, images imported")
     if not complete(first):
         first.run("sh", input=script, root=True)
@@ -113,7 +143,7 @@ def up(
 
 
 def down(lab: Lab) -> list[str]:
-    """Remove all control planes of the lab; returns their names. What they stored remains in etcd."""
+    """Remove all control planes of the lab; returns their names. What they stored remains in an external etcd."""
     names = [name for name in lab.machines if lab.variant(name) is image.KUBERNETES]
     lab.remove(*names)
     (lab.dir / KUBECONFIG).unlink(missing_ok=True)
@@ -164,10 +194,10 @@ def _kubeadm(machine: Machine, command: str) -> None:
         )
 
 
-def _prepare(machine: Machine, pause: str) -> None:
+def _prepare(machine: Machine, pause: str, archives: Sequence[str]) -> None:
     write(machine, "/etc/containerd/config.toml", _CONTAINERD.format(pause=pause))
     write(machine, "/etc/resolv.conf", "")  # the kubelet gives it to every pod
-    imported = f"ctr -n k8s.io images import {image.KUBERNETES_PROGRAMS}/{IMAGES}"
+    imported = " && ".join(f"ctr -n k8s.io images import {image.KUBERNETES_PROGRAMS}/{name}" for name in archives)
     machine.run(
         f"systemctl is-active -q containerd || {{ systemctl enable -q --now containerd && {imported}; }}",
         root=True,

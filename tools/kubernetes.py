@@ -7,10 +7,11 @@ import io
 import json
 import subprocess
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tools.base import ToolError, architecture, lock, put_in_place, scratch
+from tools.etcd import BINARIES, etcd_binary
 from tools.gobuild import build
 from tools.kubeadm import CONTROL_PLANE, PROGRAMS, VERSION, ensure_programs
 
@@ -32,10 +33,34 @@ def ensure_kubernetes() -> Path:
             if not (final / IMAGES).is_file():
                 build("pause", "pause", ".", folder / "pause")
                 programs = {name: final / name for name in CONTROL_PLANE} | {"pause": folder / "pause"}
-                named = {name: programs[_program(name)] for name in image_names(final / "kubeadm")}
+                named = {name: [programs[_program(name)]] for name in image_names(final / "kubeadm")}
                 pack_images(named, folder / IMAGES)
                 put_in_place(folder / IMAGES, final / IMAGES)
     return final
+
+
+def ensure_etcd_image(version: str) -> Path:
+    """Return the archive, beside IMAGES, with the image of etcd `version` ("3.6.16") for a stacked control plane.
+
+    Its tag is the one of `etcd_tag`. Like the official one it has etcd, etcdctl and etcdutl.
+
+    Raises:
+        ToolError: the release or Kubernetes cannot be got.
+    """
+    folder = ensure_kubernetes()
+    archive = folder / f"etcd-{version}.tar"
+    if not archive.is_file():
+        programs = [etcd_binary(version, name) for name in BINARIES]
+        repository = image_names(folder / "kubeadm")[0].rpartition("/")[0]
+        with lock("build"), scratch() as place:
+            pack_images({f"{repository}/etcd:{etcd_tag(version)}": programs}, place / archive.name)
+            put_in_place(place / archive.name, archive)
+    return archive
+
+
+def etcd_tag(version: str) -> str:
+    """The tag of etcd's image for kubeadm's `etcd.local.imageTag`."""
+    return f"{version}-0"
 
 
 def image_names(kubeadm: Path) -> list[str]:
@@ -60,22 +85,22 @@ def _program(image: str) -> str:
     return image.rpartition("/")[2].partition(":")[0]
 
 
-def pack_images(programs: Mapping[str, Path], target: Path) -> None:
-    """Write images of one static program each into an archive in the form of `docker save`.
+def pack_images(programs: Mapping[str, Sequence[Path]], target: Path) -> None:
+    """Write images of static programs into an archive in the form of `docker save`.
 
     Args:
-        programs: image name with tag -> the program, which is the image's entry point and on its PATH.
+        programs: image name with tag -> its programs, which are on its PATH. The first one is its entry point.
         target: the archive.
     """
     manifest = []
     with tarfile.open(target, "w", format=tarfile.USTAR_FORMAT) as archive:
-        for image, program in programs.items():
-            layer = _layer(program)
+        for image, (first, *others) in programs.items():
+            layer = _layer([first, *others])
             digest = hashlib.sha256(layer).hexdigest()
             config = {
                 "architecture": architecture(),
                 "os": "linux",
-                "config": {"Entrypoint": [f"/{_PLACE}/{program.name}"], "Env": [f"PATH=/{_PLACE}"]},
+                "config": {"Entrypoint": [f"/{_PLACE}/{first.name}"], "Env": [f"PATH=/{_PLACE}"]},
                 "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
             }
             text = json.dumps(config).encode()
@@ -86,11 +111,12 @@ def pack_images(programs: Mapping[str, Path], target: Path) -> None:
         _add(archive, "manifest.json", json.dumps(manifest).encode())
 
 
-def _layer(program: Path) -> bytes:
-    """A tar archive with the program at its place."""
+def _layer(programs: Sequence[Path]) -> bytes:
+    """A tar archive with the programs at their place."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as layer:
-        _add(layer, f"{_PLACE}/{program.name}", program.read_bytes(), 0o755)
+        for program in programs:
+            _add(layer, f"{_PLACE}/{program.name}", program.read_bytes(), 0o755)
     return stream.getvalue()
 
 

@@ -88,7 +88,7 @@ def test_what_an_earlier_run_left_is_refused_with_the_remedy(found: list[Member]
 
 
 def test_more_control_planes_than_memory_holds_are_refused() -> None:
-    with pytest.raises(LabError, match=r"need 5000000 MiB; \d+ MiB are free\. Give a smaller number with -n"):
+    with pytest.raises(LabError, match=r"need 5000000 MiB; \d+ MiB are free\. Give a smaller number"):
         require_room(Member("etcd-1"), n=10_000)
 
 
@@ -102,6 +102,8 @@ def test_a_stack_without_outputs_is_refused() -> None:
     [
         (["up"], "Give `lab kubernetes up --external`"),
         (["up", "--external", "-n", "0"], "a number of 1 or more"),
+        (["up", "--stacked", "0"], "a number of 1 or more"),
+        (["up", "--stacked", "4"], "at most 3 with --stacked"),
         (["up", "--external"], "Create a cluster with `make up`"),
     ],
 )

@@ -68,10 +68,11 @@ def test_the_images_of_a_control_plane_are_those_that_kubeadm_names(tmp_path: Pa
     assert image_names(program) == names
 
 
-def test_an_image_has_one_layer_with_its_program(tmp_path: Path) -> None:
-    program = tmp_path / "pause"
-    program.write_bytes(b"program")
-    pack_images({f"{REGISTRY}/pause:1": program}, tmp_path / "images.tar")
+def test_an_image_has_one_layer_with_its_programs(tmp_path: Path) -> None:
+    programs = [tmp_path / name for name in ("etcd", "etcdctl")]
+    for program in programs:
+        program.write_bytes(b"program")
+    pack_images({f"{REGISTRY}/etcd:1": programs}, tmp_path / "images.tar")
     with tarfile.open(tmp_path / "images.tar") as archive:
 
         def content(name: str) -> bytes:
@@ -80,12 +81,12 @@ def test_an_image_has_one_layer_with_its_program(tmp_path: Path) -> None:
             return stream.read()
 
         [entry] = json.loads(content("manifest.json"))
-        assert entry["RepoTags"] == [f"{REGISTRY}/pause:1"]
+        assert entry["RepoTags"] == [f"{REGISTRY}/etcd:1"]
         config = json.loads(content(entry["Config"]))
         layer = content(entry["Layers"][0])
-    assert config["config"]["Entrypoint"] == ["/usr/local/bin/pause"]
+    assert config["config"]["Entrypoint"] == ["/usr/local/bin/etcd"]
     assert config["rootfs"]["diff_ids"] == [f"sha256:{hashlib.sha256(layer).hexdigest()}"]
     (tmp_path / "layer.tar").write_bytes(layer)
     with tarfile.open(tmp_path / "layer.tar") as inner:
-        [member] = inner.getmembers()
-    assert (member.name, member.mode, member.size) == ("usr/local/bin/pause", 0o755, 7)
+        found = [(member.name, member.mode, member.size) for member in inner.getmembers()]
+    assert found == [(f"usr/local/bin/{program.name}", 0o755, 7) for program in programs]
