@@ -58,7 +58,7 @@ def next_things(lab: Lab, outputs: Mapping[str, Any] | None) -> str:
     kubeconfig = f"{os.path.relpath(lab.dir)}/{kubernetes.KUBECONFIG}"
     objects = f"\n  {_on_a_member(outputs)} get /registry/ --prefix --keys-only" if outputs else ""
     return f"""
-Kubernetes {VERSION} with {"this" if outputs else "stacked"} etcd. Nodes stay NotReady, as there is no pod network. Next:
+Kubernetes {VERSION} with {"this" if outputs else "stacked"} etcd. Nodes stay NotReady: there is no pod network. Next:
 
   export KUBECONFIG={shlex.quote(kubeconfig)} PATH={shlex.quote(str(programs_folder()))}:$PATH
   kubectl get --raw '/readyz?verbose'

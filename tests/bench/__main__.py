@@ -4,9 +4,9 @@ import sys
 
 from tests.support.stacks import Stack
 
-from . import changes, clouds, creation
+from . import changes, clouds, creation, kubernetes
 
-PARTS = {"creation": creation.main, "changes": changes.main, "clouds": clouds.main}
+PARTS = {"creation": creation.main, "changes": changes.main, "clouds": clouds.main, "kubernetes": kubernetes.main}
 
 if __name__ == "__main__":
     Stack.quick = False

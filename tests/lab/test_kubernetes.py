@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shlex
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,14 +21,18 @@ from components.kubernetes import CA_FILE, CERTIFICATE_FILE, KEY_FILE
 from lab import Machine, kubernetes
 from tests.support import cluster_api
 from tests.support.api_client import using
+from tests.support.api_load import Load, under_load
 from tests.support.authority import OwnAuthority
-from tests.support.etcd import assert_serves_all_members, command_line, etcdctl, process_ids, running_versions
+from tests.support.etcd import assert_serves_all_members, command_line, etcdctl, lead, process_ids, running_versions
 from tests.support.machines import Machines
 from tests.support.manual import kubernetes_manual
 from tests.support.manual_shell import ManagementCluster, in_lab, on_this_computer
 from tests.support.stacks import REPO, Stack, Stacks, machine_config
+from tests.support.waiting import every
 
 MEMBERS, LATER, IN_ALL = 3, 5, 6
+KEEPALIVE_TIMEOUT = 10
+"""Of an API server's connections to etcd, in seconds: keepaliveTimeout in Kubernetes' storagebackend/factory/etcd3.go."""
 WORKLOAD = {"clusterName": cluster_api.NAME, "namespace": "clusters"}
 UP, LOOK, DOWN = re.findall(r"^python3 -m lab .*kube.*", (REPO / "README.md").read_text(), re.MULTILINE)
 # The lab's machines have no curl.
@@ -175,6 +180,34 @@ def test_objects_of_several_kinds_are_created_listed_watched_and_stored_in_etcd(
     stored += [f"minions/{plane.name}" for plane in cluster.planes]
     assert {f"/registry/{key}" for key in stored} <= set(keys)
     assert len([key for key in keys if key.startswith("/registry/pods/shop/counter-")]) == 2
+
+
+def test_a_members_power_cut_holds_requests_until_grpc_gives_its_connection_up(
+    cluster: Cluster, machines: Machines
+) -> None:
+    """An API server sends every third request to this member. gRPC gives unacknowledged data 10 s.
+
+    The lab's power cut still closes connections, so the member is partitioned.
+    """
+    cut = cluster.machines[MEMBERS - 1]
+    lead(cluster.machines[:MEMBERS], cluster.machines[0])
+
+    def power_cut(load: Load) -> None:
+        machines.lab.isolate(cut.name)
+        over = time.monotonic() + KEEPALIVE_TIMEOUT
+        for _ in every(0.1, seconds=KEEPALIVE_TIMEOUT + 10):
+            if load.last_write > over + 1:
+                break
+
+    try:
+        report = under_load(cluster.kubeconfig(cluster.planes[0]), power_cut)
+    finally:
+        machines.lab.heal(cut.name)
+    print(report)
+    assert KEEPALIVE_TIMEOUT - 2 < report.gap < KEEPALIVE_TIMEOUT + 5
+    assert report.longest < KEEPALIVE_TIMEOUT + 5
+    # A write of unknown outcome is not repeated.
+    assert report.failed <= 1, report.errors
 
 
 def test_kubeadm_names_the_reason_if_a_certificate_is_not_accepted(cluster: Cluster) -> None:

@@ -31,9 +31,7 @@ class ApiClient:
     """The client; use `using` to start and judge it."""
 
     def __init__(self, kubeconfig: str) -> None:
-        settings = yaml.safe_load(kubeconfig)
-        self._address = settings["clusters"][0]["cluster"]["server"].removeprefix("https://")
-        self._tls = _tls(settings["clusters"][0]["cluster"], settings["users"][0]["user"])
+        self._address, self._tls = way_in(kubeconfig)
         self._label = uuid.uuid4().hex[:8]
         self._selected = f"{_PATH}?labelSelector=probe%3D{self._label}"
         self._written, self._done = threading.Event(), threading.Event()
@@ -125,7 +123,7 @@ class ApiClient:
 
     def _names(self, seconds: float = _REQUEST_SECONDS) -> list[str]:
         with contextlib.closing(self._connection(seconds)) as connection:
-            return sorted(item["metadata"]["name"] for item in _answer(connection, "GET", self._selected)["items"])
+            return sorted(item["metadata"]["name"] for item in answer_of(connection, "GET", self._selected)["items"])
 
     def _write(self) -> None:
         with contextlib.closing(self._connection()) as connection:
@@ -135,7 +133,7 @@ class ApiClient:
                 name = f"{self._label}-{number:06}"
                 body = {"metadata": {"name": name, "labels": {"probe": self._label}}, "data": {"number": str(number)}}
                 with self._counted(name):
-                    _answer(connection, "POST", _PATH, json.dumps(body))
+                    answer_of(connection, "POST", _PATH, json.dumps(body))
                     self.acknowledged[name] = time.monotonic()
                 self._written.wait(_WRITE_REST)
 
@@ -162,7 +160,7 @@ class ApiClient:
 
     def _follow(self) -> None:
         with contextlib.closing(self._connection(_QUIET_SECONDS)) as connection:
-            found = _answer(connection, "GET", self._selected)
+            found = answer_of(connection, "GET", self._selected)
             seen = set(self.watched)
             self.watched += sorted({item["metadata"]["name"] for item in found["items"]} - seen)
             revision = found["metadata"]["resourceVersion"]
@@ -175,7 +173,9 @@ class ApiClient:
                 self.watched.append(event["object"]["metadata"]["name"])
 
 
-def _answer(connection: http.client.HTTPSConnection, method: str, path: str, body: str | None = None) -> dict[str, Any]:
+def answer_of(
+    connection: http.client.HTTPSConnection, method: str, path: str, body: str | None = None
+) -> dict[str, Any]:
     """The object in the answer. Raises OSError or HTTPException, also for an answer that is an error."""
     try:
         connection.request(method, path, body, {"Content-Type": "application/json"})
@@ -189,13 +189,16 @@ def _answer(connection: http.client.HTTPSConnection, method: str, path: str, bod
     return dict(json.loads(text))
 
 
-def _tls(cluster: dict[str, str], user: dict[str, str]) -> ssl.SSLContext:
+def way_in(kubeconfig: str) -> tuple[str, ssl.SSLContext]:
+    """Host and port of the API server, and the TLS settings of its user."""
+    settings = yaml.safe_load(kubeconfig)
+    cluster, user = settings["clusters"][0]["cluster"], settings["users"][0]["user"]
     context = ssl.create_default_context(cadata=base64.b64decode(cluster["certificate-authority-data"]).decode())
     with tempfile.NamedTemporaryFile() as pair:
         names = ("client-certificate-data", "client-key-data")
         Path(pair.name).write_bytes(b"".join(base64.b64decode(user[name]) for name in names))
         context.load_cert_chain(pair.name)
-    return context
+    return cluster["server"].removeprefix("https://"), context
 
 
 @contextlib.contextmanager
