@@ -1,6 +1,8 @@
 """Requests to an API server while its etcd changes, next to the same one at rest, and to one with stacked etcd."""
 
+import functools
 import json
+import re
 import statistics
 import sys
 import tempfile
@@ -22,8 +24,7 @@ REST_SECONDS = 10.0
 PATIENCE_SECONDS = 2.0
 MEMBERS, LATER = 3, 5
 _, OLD, NEW = ETCD_VERSIONS
-FLAG = ("max-txn-ops", "256")
-_PLANE = "control-1"
+FLAG = "max-txn-ops"
 _MANIFEST = "/etc/kubernetes/manifests/etcd.yaml"
 _RESTART_SECONDS = 120.0
 # A name, then the reports at rest and during the change.
@@ -31,7 +32,7 @@ _Measured = tuple[str, Report, Report]
 
 
 def _set_flag(stack: Stack, _: list[Machine]) -> None:
-    stack.config["flags"] = dict([FLAG])
+    stack.config["flags"] = {FLAG: "256"}
 
 
 def _upgrade(stack: Stack, _: list[Machine]) -> None:
@@ -47,7 +48,12 @@ CHANGES: dict[str, Callable[[Stack, list[Machine]], None]] = {
     f"{OLD} to {NEW}, with snapshot": _upgrade,
     f"{MEMBERS} to {LATER} members": _grow,
 }
-STACKED = "A setting, one stacked member restarts"
+# Stacked members, and which control plane's API server is asked. The member of the last one restarts.
+STACKED = {
+    "Stacked: the only member restarts": (1, 1),
+    "Stacked: one of 3 restarts, the API server beside it": (3, 3),
+    "Stacked: one of 3 restarts, another API server": (3, 1),
+}
 
 
 def main() -> None:
@@ -57,12 +63,12 @@ def main() -> None:
     runs: dict[str, list[tuple[Report, Report]]] = {}
     with temporary_lab("bench") as lab, tempfile.TemporaryDirectory() as scratch:
         machines, stacks = Machines(lab), Stacks(Path(scratch))
-        for _ in range(RUNS):
-            for measure in (_external(machines, stacks), _stacked(lab)):
-                for name, rest, during in measure:
-                    print(f"{name}: {rest}\n  {during}", file=sys.stderr, flush=True)
-                    runs.setdefault(name, []).append((rest, during))
-                kubernetes.down(lab)
+        external = [_external(machines, stacks) for _ in range(RUNS)]
+        for measure in (*external, *(_stacked(lab, name) for name in STACKED)):
+            for name, rest, during in measure:
+                print(f"{name}: {rest}\n  {during}", file=sys.stderr, flush=True)
+                runs.setdefault(name, []).append((rest, during))
+            kubernetes.down(lab)
     rows = [{"change": name, **_figures(pairs)} for name, pairs in runs.items()]
     print(_table(rows))
     result = {"runs": RUNS, "rest_seconds": REST_SECONDS, "patience_seconds": PATIENCE_SECONDS, "changes": rows}
@@ -74,41 +80,49 @@ def _external(machines: Machines, stacks: Stacks) -> Iterator[_Measured]:
     stack = stacks.new(found[:MEMBERS], version=OLD)
     stack.up()
     outputs = stack.outputs()
-    (plane,) = kubernetes.up(machines.lab, outputs["kubeadm"], outputs["kubeadm_script"], [_PLANE])
+    (plane,) = kubernetes.up(machines.lab, outputs["kubeadm"], outputs["kubeadm_script"], ["control-1"])
     for name, edit in CHANGES.items():
-        rest = _at_rest(plane)
+        rest = _during(plane, _rest)
         edit(stack, found)
         yield name, rest, _during(plane, lambda _: stack.up())
 
 
-def _stacked(lab: Lab) -> Iterator[_Measured]:
-    (plane,) = kubernetes.up_stacked(lab, [_PLANE])
-    yield STACKED, _at_rest(plane), _during(plane, lambda load: _restart(plane, load))
+def _stacked(lab: Lab, name: str) -> Iterator[_Measured]:
+    """In control planes of their own; the machines of `_external` are off."""
+    count, number = STACKED[name]
+    lab.kill(*lab.machines)
+    planes = kubernetes.up_stacked(lab, [f"control-{n}" for n in range(1, count + 1)])
+    asked, changed = planes[number - 1], planes[-1]
+    for run in range(RUNS):
+        rest = _during(asked, _rest)
+        yield name, rest, _during(asked, functools.partial(_restart, changed, str(256 + run)))
 
 
-def _restart(plane: Machine, load: Load) -> None:
-    """Change a flag of the static pod; returns when the new process serves writes."""
-    edited = "/etc/kubernetes/etcd.yaml"
-    flag = "=".join((f"--{FLAG[0]}", FLAG[1]))
+def _restart(plane: Machine, value: str, load: Load) -> None:
+    """Change a flag of the static pod; returns when the new process serves writes and reads."""
+    edited, flag = "/etc/kubernetes/etcd.yaml", f"--{FLAG}={value}"
     plane.run(
-        f"sed 's/^    - etcd$/&\\n    - {flag}/' {_MANIFEST} >{edited} && mv {edited} {_MANIFEST}\n"
+        f"sed '/--{FLAG}=/d; s/^    - etcd$/&\\n    - {flag}/' {_MANIFEST} >{edited} && mv {edited} {_MANIFEST}\n"
         f"until pgrep -ax etcd | grep -qe '{flag}'; do sleep 0.05; done",
         root=True,
         timeout=_RESTART_SECONDS,
     )
     started = time.monotonic()
     for _ in every(0.05, seconds=_RESTART_SECONDS):
-        if load.last_write > started:
+        if load.answered > started:
             return
-    raise RuntimeError(f"{plane.name}: no write succeeds after the restart of its etcd.")
+    raise RuntimeError(f"{plane.name}: not all requests succeed after the restart of its etcd.")
 
 
 def _during(plane: Machine, action: Callable[[Load], object]) -> Report:
-    return under_load(plane.run(["cat", kubernetes.ADMIN], root=True).stdout, action, PATIENCE_SECONDS)
+    """Requests to this control plane's API server during `action`."""
+    administrator = plane.run(["cat", kubernetes.ADMIN], root=True).stdout
+    own = re.sub(r"server: .*", f"server: https://{plane.address}:6443", administrator)
+    return under_load(own, action, PATIENCE_SECONDS)
 
 
-def _at_rest(plane: Machine) -> Report:
-    return _during(plane, lambda _: time.sleep(REST_SECONDS))
+def _rest(_: Load) -> None:
+    time.sleep(REST_SECONDS)
 
 
 def _figures(pairs: Sequence[tuple[Report, Report]]) -> dict[str, float]:
@@ -121,12 +135,12 @@ def _figures(pairs: Sequence[tuple[Report, Report]]) -> dict[str, float]:
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> str:
-    lines = [f"{'':40}{'longest gap, ms':>26}{'p99 of writes, ms':>26}{'p99 of reads, ms':>26}{'failed':>8}"]
+    lines = [f"{'':52}{'longest gap, ms':>26}{'p99 of writes, ms':>26}{'p99 of reads, ms':>26}{'failed':>8}"]
     for row in rows:
         cells = [
             f"{row[name] * 1000:.0f} (rest {row[f'{name}_rest'] * 1000:.0f}, x{row[f'{name}_ratio']:.1f})"
             for name in ("longest_gap", "p99_writes", "p99_reads")
         ]
-        lines.append(f"{row['change']:40}{''.join(f'{cell:>26}' for cell in cells)}{row['failed']:8.0f}")
+        lines.append(f"{row['change']:52}{''.join(f'{cell:>26}' for cell in cells)}{row['failed']:8.0f}")
     lines.append(f"medians of {RUNS} runs")
     return "\n".join(lines)

@@ -32,7 +32,7 @@ from tests.support.waiting import every
 
 MEMBERS, LATER, IN_ALL = 3, 5, 6
 KEEPALIVE_TIMEOUT = 10
-"""Of an API server's connections to etcd, in seconds: keepaliveTimeout in Kubernetes' storagebackend/factory/etcd3.go."""
+"""Seconds, in API servers' connections to etcd: keepaliveTimeout in Kubernetes' storagebackend/factory/etcd3.go."""
 WORKLOAD = {"clusterName": cluster_api.NAME, "namespace": "clusters"}
 UP, LOOK, DOWN = re.findall(r"^python3 -m lab .*kube.*", (REPO / "README.md").read_text(), re.MULTILINE)
 # The lab's machines have no curl.
@@ -196,7 +196,7 @@ def test_a_members_power_cut_holds_requests_until_grpc_gives_its_connection_up(
         machines.lab.isolate(cut.name)
         over = time.monotonic() + KEEPALIVE_TIMEOUT
         for _ in every(0.1, seconds=KEEPALIVE_TIMEOUT + 10):
-            if load.last_write > over + 1:
+            if load.answered > over + 1:
                 break
 
     try:

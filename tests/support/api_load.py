@@ -7,7 +7,7 @@ import json
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from .api_client import answer_of, way_in
@@ -27,12 +27,12 @@ class Report:
     """What the client saw; all times in seconds.
 
     Attributes:
-        writes: p99 of the answered creates and updates.
-        reads: p99 of the answered gets and lists.
-        gap: longest time between two answered writes, or two answered reads.
-        longest: the longest request, also a failed one.
-        requests: number of answered requests.
-        failed: number of the others.
+        writes: p99 of creates and updates, with those that failed.
+        reads: p99 of gets and lists, with those that failed.
+        gap: longest time without an answered write, or without an answered read.
+        longest: the longest request.
+        requests: number of requests.
+        failed: number of those that failed.
         errors: their texts.
     """
 
@@ -53,8 +53,9 @@ class Load:
         self._address, self._tls = way_in(kubeconfig)
         self._name = f"load-{uuid.uuid4().hex[:8]}"
         self._ended = threading.Event()
-        self._answered: dict[str, list[tuple[float, float]]] = {"writes": [], "reads": []}
-        self._failed: list[tuple[float, str]] = []
+        self._began = 0.0
+        # Began, ended, error, in order; by writes and reads.
+        self._requests: dict[str, list[tuple[float, float, str]]] = {"writes": [], "reads": []}
         self._threads = [
             threading.Thread(target=self._run, args=each, daemon=True)
             for each in (("writes", self._writes()), ("reads", self._reads()))
@@ -64,29 +65,39 @@ class Load:
         """Create the object that is updated and read, and begin."""
         with contextlib.closing(self._connection()) as connection:
             answer_of(connection, "POST", _WRITTEN, self._body(self._name, 0))
+        self._began = time.monotonic()
         for thread in self._threads:
             thread.start()
 
     @property
-    def last_write(self) -> float:
-        """When the last answer to a write came, on time.monotonic()'s clock; 0 before the first."""
-        return max((ended for _, ended in self._answered["writes"]), default=0.0)
+    def answered(self) -> float:
+        """When both writes and reads were answered last, on time.monotonic()'s clock."""
+        return min(max([self._began, *self._answers(kind)]) for kind in self._requests)
 
     def finish(self) -> Report:
         """End, after the requests under way."""
         self._ended.set()
         for thread in self._threads:
             thread.join(_LIMIT)
-        durations = {kind: sorted(ended - began for began, ended in each) for kind, each in self._answered.items()}
-        pairs = [pair for each in self._answered.values() for pair in itertools.pairwise(end for _, end in each)]
+        ended = time.monotonic()
+        took = {kind: sorted(end - began for began, end, _ in each) for kind, each in self._requests.items()}
+        gaps = [
+            later - earlier
+            for kind in self._requests
+            for earlier, later in itertools.pairwise([self._began, *self._answers(kind), ended])
+        ]
+        errors = tuple(text for each in self._requests.values() for _, _, text in each if text)
         return Report(
-            **{kind: _p99(each) for kind, each in durations.items()},
-            gap=max(later - earlier for earlier, later in pairs),
-            longest=max(*(each[-1] for each in durations.values()), *(seconds for seconds, _ in self._failed), 0.0),
-            requests=sum(len(each) for each in durations.values()),
-            failed=len(self._failed),
-            errors=tuple(text for _, text in self._failed),
+            **{kind: each[int(len(each) * 0.99)] for kind, each in took.items()},
+            gap=max(gaps),
+            longest=max(each[-1] for each in took.values()),
+            requests=sum(len(each) for each in took.values()),
+            failed=len(errors),
+            errors=errors,
         )
+
+    def _answers(self, kind: str) -> list[float]:
+        return [end for _, end, error in self._requests[kind] if not error]
 
     def _connection(self) -> http.client.HTTPSConnection:
         return http.client.HTTPSConnection(self._address, timeout=self._patience, context=self._tls)
@@ -105,19 +116,15 @@ class Load:
 
     def _run(self, kind: str, requests: Iterator[Request]) -> None:
         with contextlib.closing(self._connection()) as connection:
-            while not self._ended.wait(_REST):
-                began = time.monotonic()
+            while not self._ended.is_set():
+                began, said = time.monotonic(), ""
                 method, path, body = next(requests)
                 try:
                     answer_of(connection, method, path, body)
                 except (OSError, http.client.HTTPException) as error:
-                    self._failed.append((time.monotonic() - began, f"{method} {path}: {error!r}"))
-                else:
-                    self._answered[kind].append((began, time.monotonic()))
-
-
-def _p99(ordered: Sequence[float]) -> float:
-    return ordered[int(len(ordered) * 0.99)]
+                    said = f"{method} {path}: {error!r}"
+                self._requests[kind].append((began, time.monotonic(), said))
+                self._ended.wait(_REST)
 
 
 def under_load(kubeconfig: str, action: Callable[[Load], object], patience: float = _LIMIT) -> Report:
