@@ -126,12 +126,12 @@ def _rest(_: Load) -> None:
 
 
 def _figures(pairs: Sequence[tuple[Report, Report]]) -> dict[str, float]:
-    """Medians in seconds, the ratio to those at rest, and the median number of failed requests during the change."""
+    """Medians in seconds, the ratio to those at rest, and how many requests failed during the changes of all runs."""
     figures: dict[str, float] = {}
     for key, name in (("gap", "longest_gap"), ("writes", "p99_writes"), ("reads", "p99_reads")):
         rest, during = (statistics.median(getattr(report, key) for report in each) for each in zip(*pairs, strict=True))
         figures |= {name: during, f"{name}_rest": rest, f"{name}_ratio": during / rest}
-    return {**figures, "failed": statistics.median(during.failed for _, during in pairs)}
+    return {**figures, "failed": sum(during.failed for _, during in pairs)}
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> str:

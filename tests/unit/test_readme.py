@@ -1,6 +1,7 @@
 """The README's example is valid, and the links of the documents lead somewhere."""
 
 import ast
+import itertools
 import json
 import re
 import tomllib
@@ -102,6 +103,12 @@ def test_the_benchmark_tables_match_the_measurements() -> None:
         for row in _measured("creation")["creation"]
     ]
     clouds = [[f"{row['cloud']:.1f} s", f"{row['ready']:.1f} s"] for row in _measured("clouds")["clouds"]]
+    during = []
+    for row in _measured("kubernetes")["changes"]:
+        cells = [[row[name], row[f"{name}_rest"]] for name in ("longest_gap", "p99_writes", "p99_reads")]
+        texts = [[*(f"{each * 1000:.0f} ms" for each in pair), f"{pair[0] / pair[1]:.1f}"] for pair in cells]
+        during.append([*itertools.chain(*texts), f"{row['failed']:.0f}"])
+    assert _rows("docs/benchmarks.md", "| Change of etcd |") == during
     assert _rows("docs/benchmarks.md", "| Change |") == changes
     assert _rows("docs/benchmarks.md", "| Members |") == creation
     assert _rows("docs/benchmarks.md", "| Cloud |") == clouds
