@@ -206,7 +206,7 @@ def _probe(lab: Lab, args: argparse.Namespace) -> int:
 def _kubernetes(lab: Lab, args: argparse.Namespace) -> None:
     if args.what == "down":
         names = kubernetes.down(lab)
-        said = f"removed {', '.join(names)}; what they stored is still in an external etcd, under /registry/"
+        said = f"removed {', '.join(names)}; an external etcd keeps what they stored, under /registry/"
         print(said if names else f"there is no control plane in {lab.dir}")
         return
     if not args.external and args.stacked is None:

@@ -127,7 +127,7 @@ def cluster(machines: Machines, stacks: Stacks) -> Iterator[Cluster]:
     finally:
         removed = in_lab(lab, DOWN)
         (lab.dir / "env").unlink()
-    assert removed.stdout == "removed control-1, control-2; what they stored is still in etcd, under /registry/\n"
+    assert removed.stdout == "removed control-1, control-2; an external etcd keeps what they stored, under /registry/\n"
 
 
 def kubectl(machine: Machine, *arguments: str, text: str | None = None) -> str:
