@@ -19,7 +19,9 @@ import yaml
 from .waiting import every
 
 _PATH = "/api/v1/namespaces/default/configmaps"
-_REQUEST_SECONDS = 1.0
+# While leadership moves, raft drops what a follower forwards to the leader, without an answer, and such a write would
+# wait for etcd's own limit of 7 s. This client gives it up, counts it as failed, and writes again.
+_REQUEST_SECONDS = 0.75
 _QUIET_SECONDS = 2.0  # a watch without an event for so long has ended
 _RECONNECT_SECONDS = 2.0
 _WRITE_REST = 0.03
