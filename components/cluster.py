@@ -3,8 +3,9 @@
 import hashlib
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from datetime import UTC, datetime
 from typing import Any, NotRequired, TypedDict, TypeVar, cast
 
 import pulumi
@@ -14,6 +15,7 @@ from .guard import accept, announce
 from .kubernetes import kubeadm
 from .machine import Machine
 from .member import EtcdMember
+from .node.service.client_certificates import replaced
 from .operator import new_operator
 from .partial_deletion import proved_healthy, refuse_partial_deletion
 from .pinned_values import pin
@@ -27,6 +29,7 @@ from .pki import (
 )
 from .plan import ClusterPlan, MemberPlan, UserPlan, member_specs, spec_text, warnings, with_users
 from .plan.authorities import DEFAULT_PEER_AUTHORITY, peers_have_their_own
+from .plan.client_certificates import remembered
 from .plan.data_directories import check_data_directories
 from .plan.errors import refuse
 from .plan.flags import PKI_DIRECTORY
@@ -35,6 +38,8 @@ from .plan.releases import check_headers
 from .plan.spec import DEFAULT_DATA_DIRECTORY, client_urls
 
 _T = TypeVar("_T")
+CLIENTS = "clients"
+"""What `applied` has besides the guard's state: the client certificates, from `plan.client_certificates`."""
 # Arguments that the plan takes under the same name.
 _PLANNED = {each.name for each in fields(ClusterPlan)}
 
@@ -204,6 +209,7 @@ class EtcdCluster(pulumi.ComponentResource):
         )
 
         pki = EtcdPki(f"{name}-pki", _pki_args(args), child)
+        clients = pki.clients.apply(lambda expiry: self._remembered(expiry, plan, args.get("previous")))
         members = [
             EtcdMember(
                 f"{name}-{machine['name']}",
@@ -211,6 +217,7 @@ class EtcdCluster(pulumi.ComponentResource):
                     "machine": machine,
                     "spec": specs[machine["name"]],
                     "files": pki.files(machine["name"]),
+                    "clients": clients,
                     "operator": operator,
                     "after": [initial_cluster, *pki.authorities],
                     "change": change.id,
@@ -240,6 +247,7 @@ class EtcdCluster(pulumi.ComponentResource):
             first,
             changes={
                 "applied": verdict.state.data(),
+                "clients": clients,
                 "members": {slot: member.changes for slot, member in named.items()},
             },
             after=done,
@@ -289,6 +297,14 @@ class EtcdCluster(pulumi.ComponentResource):
                 "applied": self.applied,
             }
         )
+
+    def _remembered(self, expiry: Mapping[str, str], plan: ClusterPlan, previous: Mapping[str, Any] | None) -> Any:
+        """The client certificates that are accepted. Warns of those that must be replaced where clients have them."""
+        before, now = (previous or {}).get(CLIENTS, {}), datetime.now(UTC)
+        found = remembered(before, expiry, plan.issuer, [each.name for each in plan.authorities], now)
+        for warning in replaced(found, now, [name for name in found if before.get(name, found[name]) != found[name]]):
+            pulumi.log.warn(warning, self)
+        return found
 
 
 def _digest(*texts: str) -> str:
@@ -363,8 +379,8 @@ def _wanted(plan: ClusterPlan, args: EtcdClusterArgs) -> State:
 
 def _applied(asked: str, report: dict[str, Any]) -> dict[str, Any]:
     sizes = [int(row["db_size_bytes"]) for row in report["members"]]
-    applied: dict[str, Any] = json.loads(asked)["changes"]["applied"]
-    return {**applied, "database_bytes": max(sizes)}
+    changes = json.loads(asked)["changes"]
+    return {**changes["applied"], CLIENTS: changes["clients"], "database_bytes": max(sizes)}
 
 
 def _pki_args(args: EtcdClusterArgs) -> EtcdPkiArgs:

@@ -30,6 +30,8 @@ class EtcdMemberArgs(TypedDict):
     """The desired state of this member, from `plan.member_specs`."""
     files: pulumi.Input[Mapping[str, str]]
     """File name -> PEM of the member's certificates and keys (secret)."""
+    clients: pulumi.Input[Mapping[str, Any]]
+    """When the certificates of clients expire, from `plan.client_certificates`; `etcd-node status` shows it."""
     operator: pulumi.Input[Mapping[str, str]]
     """The operator: `id`, and `by` for messages. The same in every run from the same state."""
     after: Sequence[pulumi.Resource]
@@ -94,6 +96,7 @@ class EtcdMember(pulumi.ComponentResource):
                 {
                     "identity": identity,
                     "files": args["files"],
+                    "clients": args["clients"],
                     "operator": args["operator"],
                     "change": args["change"],
                     # Contains the time of the preparation. If a killed run prepared the machine for another state, the

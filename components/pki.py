@@ -126,6 +126,8 @@ class EtcdPki(pulumi.ComponentResource):
     """User -> its client certificate, without an Organization (secret)."""
     certificates: pulumi.Output[dict[str, str]]
     """When each certificate expires: `ca-1`, `apiserver-etcd-client`, `<member>/server`, ... -> RFC 3339 time."""
+    clients: pulumi.Output[dict[str, str]]
+    """The same for those that other programs have: `apiserver-etcd-client`, `<user>-user`."""
     authorities: list[pulumi.Resource]
     """The created CAs. Without them, no certificate can be issued again."""
 
@@ -135,6 +137,7 @@ class EtcdPki(pulumi.ComponentResource):
         self._validity_hours = int(args.get("validity_hours", YEAR_HOURS))
         self._early_renewal_hours = int(args.get("early_renewal_hours", EARLY_RENEWAL_HOURS))
         self._expiry: dict[str, pulumi.Input[str]] = {}
+        self._clients: list[str] = []
         self._files: dict[str, dict[str, pulumi.Input[str]]] = {}
         self.authorities = []
         self._made = pulumi.ResourceHookBinding(before_create=[irreplaceable(f"{name}-ca-in-use", _refusal)])
@@ -175,6 +178,7 @@ class EtcdPki(pulumi.ComponentResource):
             pulumi.Output.all(**{user: self._issue_client(f"{user}-user", user) for user in args.get("users", [])})
         )
         self.certificates = pulumi.Output.all(**self._expiry)
+        self.clients = pulumi.Output.all(**{name: self._expiry[name] for name in self._clients})
         self.register_outputs(
             {
                 "ca_certificate": self.ca_certificate,
@@ -279,6 +283,7 @@ class EtcdPki(pulumi.ComponentResource):
         self._files[name] = files
 
     def _issue_client(self, suffix: str, common_name: str) -> pulumi.Output[ClientCertificate]:
+        self._clients.append(suffix)
         certificate, key = self._issue(suffix, common_name, _CLIENT)
         pair = pulumi.Output.all(certificate, key)
         return pulumi.Output.secret(pair.apply(lambda both: {"certificate": both[0], "private_key": both[1]}))

@@ -437,6 +437,28 @@ def test_a_ca_that_expires_before_its_certificates_is_a_warning(monkeypatch: pyt
         assert all('docs/operations.md, "Replace the CA"' in text for text in about)
 
 
+def test_a_renewed_certificate_that_clients_must_replace_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    applied = cluster(preview=False).outputs["dev"]["applied"]
+    issued = {"expires": "2099-11-21T00:00:00Z", "issuer": "1"}
+    assert applied["clients"] == {"apiserver-etcd-client": [issued]}
+
+    said: list[str] = []
+    monkeypatch.setattr("pulumi.log.warn", lambda text, *_, **__: said.append(text))
+    cluster(preview=False, previous=applied, flags={"max-txn-ops": "128"})
+    assert said == []
+    earlier = {"expires": "2098-11-21T00:00:00Z", "issuer": "1"}
+    renewed = cluster(preview=False, previous={**applied, "clients": {"apiserver-etcd-client": [earlier]}})
+    assert renewed.outputs["dev"]["applied"]["clients"] == {"apiserver-etcd-client": [issued, earlier]}
+    for member in MEMBERS:
+        told = json.loads(renewed.named(f"dev-{member}-converge").inputs["stdin"]["value"])["clients"]
+        assert told == {"apiserver-etcd-client": [issued, earlier]}
+    assert len(said) == 1
+    assert "An API server that still has the earlier one gets no new connection after 2098-11-21T00:00:00Z" in said[0]
+    said.clear()
+    cluster(preview=False, previous={**applied, "clients": {"apiserver-etcd-client": [issued, earlier]}})
+    assert said == [], "there is still time"
+
+
 def test_bad_arguments_are_refused_before_anything_is_registered() -> None:
     with pytest.raises(PlanError, match="odd"):
         cluster(preview=True, members=machines(2))

@@ -78,6 +78,7 @@ def test_invalid_json_is_refused() -> None:
 def test_certificates_and_keys_are_read_from_standard_input() -> None:
     bundle = spec.parse_bundle(json.dumps({"identity": "m-1", "files": FILES}))
     assert bundle.files == FILES
+    assert bundle.clients == {}
 
 
 def test_an_error_about_standard_input_never_shows_a_key() -> None:

@@ -3,6 +3,7 @@
 mirror.py        fetch from a release mirror
 release.py       download, check and unpack a release
 certificates.py  certificates and keys, as files
+client_certificates.py  when the certificates of clients expire
 unit.py          the unit's text: flags, limits, permission to begin
 systemd.py       start, stop and look at the unit
 rehearsal.py     try unit, program and directories before they are needed

@@ -26,6 +26,8 @@ UNIT_DIRECTORIES = tuple(
 
 STATE = Path("/var/lib/etcd-node")
 IDENTITY = STATE / "identity.json"
+CLIENTS = STATE / "clients.json"
+"""When the certificates of clients expire; see `client_certificates`."""
 INSTALLED = STATE / "installed.json"
 BEFORE = STATE / "before.json"
 """The member's settings before the restart in progress; see `rollback`."""

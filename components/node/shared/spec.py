@@ -164,6 +164,8 @@ class Bundle:
     """The operator; None if unknown."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Headers for the mirror; see `Release`."""
+    clients: Mapping[str, Any] = field(default_factory=dict)
+    """When the certificates of clients expire, as in `client_certificates`."""
 
 
 def bracketed(address: str) -> str:
@@ -413,7 +415,8 @@ def parse_bundle(text: str) -> Bundle:
         if not isinstance(content, str) or f"{kind}-----" not in content:
             raise NodeError(f"standard input has a {name} that is not a {kind.lower()} in PEM", remedy)
     operator, headers = _operator(raw.get("operator"), remedy), _headers(raw.get("headers", {}))
-    return Bundle(identity=identity, files=files, operator=operator, headers=headers)
+    clients = _object(raw.get("clients", {}), "clients")
+    return Bundle(identity=identity, files=files, operator=operator, headers=headers, clients=clients)
 
 
 def parse_operator(text: str) -> Operator | None:

@@ -6,6 +6,7 @@ It looks, takes one step, and looks again, until nothing is left to do. Every st
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from ..data import directory, identity
 from ..data.identity import Identity
 from ..machine import network, nftables
 from ..service import certificates, conflicts, member, release
+from ..shared import files, paths
 from ..shared.errors import NodeError
 from ..shared.say import phase, refuse_abandoned, say
 from ..shared.spec import Bundle, Spec
@@ -49,10 +51,7 @@ def converge(spec: Spec, bundle: Bundle) -> None:
     release.ensure(spec)
 
     claim = Claim(spec, bundle.operator)
-    claim.before_writing(bundle)
-    renewed = certificates.install(bundle)
-    if renewed:
-        say(f"wrote {', '.join(renewed)}")
+    renewed = _install(bundle, claim)
     ours = identity.of_member(known, given, bundle.operator)
     if not known.bare:
         # The operator is recorded when this run has succeeded.
@@ -102,6 +101,16 @@ def converge(spec: Spec, bundle: Bundle) -> None:
         # The machine of another member may be replaced now.
         disruption.give_back(spec, [spec.address], spec.member)
     say("up to date" if not renewed else "up to date, with the new certificates")
+
+
+def _install(bundle: Bundle, claim: Claim) -> list[str]:
+    """Writes certificates and keys; returns the names of the files that changed."""
+    claim.before_writing(bundle)
+    renewed = certificates.install(bundle)
+    if renewed:
+        say(f"wrote {', '.join(renewed)}")
+    files.write(paths.CLIENTS, json.dumps(bundle.clients, indent=2) + "\n", 0o600)
+    return renewed
 
 
 def _gives_up_data(known: Identity, bundle: Bundle, *, forgets: bool) -> bool:

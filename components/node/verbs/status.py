@@ -11,11 +11,9 @@ from typing import Any
 from ..cluster import claim, health
 from ..data import identity
 from ..protocol import etcd, wal, x509
-from ..service import release, systemd
+from ..service import client_certificates, release, systemd
 from ..shared import files, paths, spec
 from ..shared.errors import NodeError
-
-_SOON = datetime.timedelta(days=30)
 
 
 def status(*, as_json: bool) -> str:
@@ -32,7 +30,8 @@ def status(*, as_json: bool) -> str:
 
 
 def _report(known: identity.Identity, wanted: spec.Spec | None) -> dict[str, Any]:
-    service = systemd.show()
+    service, clients = systemd.show(), files.read_json(paths.CLIENTS) or {}
+    now = datetime.datetime.now(datetime.timezone.utc)
     live = systemd.command_of(service.pid)
     report: dict[str, Any] = {
         "member": known.member,
@@ -46,7 +45,10 @@ def _report(known: identity.Identity, wanted: spec.Spec | None) -> dict[str, Any
         if wanted
         else {},
         "data": _data(known),
-        "certificates": _certificates(),
+        "certificates": _certificates(now),
+        "client_certificates": [
+            {"name": name, **_expiry(ends, now)} for name, ends in client_certificates.rows(clients)
+        ],
         "members": [],
         "alarms": [],
         "hints": [],
@@ -65,13 +67,14 @@ def _report(known: identity.Identity, wanted: spec.Spec | None) -> dict[str, Any
     if service.restarts:
         hints.append(f"systemd has restarted etcd {service.restarts} times by itself: see `journalctl -u etcd`.")
     for row in report["certificates"]:
-        if row["seconds_left"] < _SOON.total_seconds():
+        if row["seconds_left"] < client_certificates.SOON.total_seconds():
             remedy = (
                 "replace the CA by another, in three updates"
                 if row["file"] in ("ca.crt", "peer-ca.crt")
                 else "run `pulumi up`, which renews it inside its renewal window"
             )
             hints.append(f"{row['file']} expires {row['expires']}: {remedy}.")
+    hints += [*client_certificates.expiring(clients, now), *client_certificates.replaced(clients, now)]
     if report["data"]["free_bytes"] < report["data"]["total_bytes"] // 10:
         hints.append("Less than a tenth of the data directory's file system is free.")
     return report
@@ -90,21 +93,17 @@ def _data(known: identity.Identity) -> dict[str, Any]:
     }
 
 
-def _certificates() -> list[dict[str, Any]]:
-    now = datetime.datetime.now(datetime.timezone.utc)
-    rows = []
-    for name in spec.CERTIFICATES:
-        pem = files.read_bytes(paths.PKI / name)
-        for der in x509.der_of(pem.decode()) if pem is not None else []:
-            ends = x509.expires(der)
-            rows.append(
-                {
-                    "file": name,
-                    "expires": f"{ends:%Y-%m-%dT%H:%M:%SZ}",
-                    "seconds_left": int((ends - now).total_seconds()),
-                }
-            )
-    return rows
+def _expiry(ends: datetime.datetime, now: datetime.datetime) -> dict[str, Any]:
+    return {"expires": f"{ends:%Y-%m-%dT%H:%M:%SZ}", "seconds_left": int((ends - now).total_seconds())}
+
+
+def _certificates(now: datetime.datetime) -> list[dict[str, Any]]:
+    there = {name: files.read_bytes(paths.PKI / name) for name in spec.CERTIFICATES}
+    return [
+        {"file": name, **_expiry(x509.expires(der), now)}
+        for name, pem in there.items()
+        for der in x509.der_of((pem or b"").decode())
+    ]
 
 
 def _add_cluster(report: dict[str, Any], wanted: spec.Spec) -> None:
@@ -146,7 +145,10 @@ def _text(report: dict[str, Any]) -> str:
         "",
         *_table(
             ["CERTIFICATE", "EXPIRES", "DAYS LEFT"],
-            [[row["file"], row["expires"], str(row["seconds_left"] // 86400)] for row in report["certificates"]],
+            [
+                [row.get("file") or row["name"], row["expires"], str(row["seconds_left"] // 86400)]
+                for row in report["certificates"] + report["client_certificates"]
+            ],
         ),
     ]
     if report["hints"]:
