@@ -3,6 +3,7 @@
 The tests share two control planes, in this order; the last one destroys what they have stored.
 """
 
+import contextlib
 import datetime
 import json
 import os
@@ -16,9 +17,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from cryptography import x509
 
 from components.kubernetes import CA_FILE, CERTIFICATE_FILE, KEY_FILE
-from lab import Machine, kubernetes
+from components.plan.users import API_SERVERS
+from lab import LabError, Machine, kubernetes
 from tests.support import cluster_api
 from tests.support.api_client import using
 from tests.support.api_load import Load, under_load
@@ -33,6 +36,8 @@ from tests.support.waiting import every
 MEMBERS, LATER, IN_ALL = 3, 5, 6
 KEEPALIVE_TIMEOUT = 10
 """Seconds, in API servers' connections to etcd: keepaliveTimeout in Kubernetes' storagebackend/factory/etcd3.go."""
+LIFE = 40
+"""Seconds until the certificate before the renewal expires. Other tests run meanwhile."""
 WORKLOAD = {"clusterName": cluster_api.NAME, "namespace": "clusters"}
 UP, LOOK, DOWN = re.findall(r"^python3 -m lab .*kube.*", (REPO / "README.md").read_text(), re.MULTILINE)
 # The lab's machines have no curl.
@@ -98,10 +103,10 @@ class Cluster:
         text = self.planes[0].run(["cat", kubernetes.ADMIN], root=True).stdout
         return text.replace(self.planes[0].address, plane.address)
 
-    def give_files(self) -> None:
-        """Put the present files in place on all control planes."""
+    def give_files(self, *planes: Machine) -> None:
+        """Put the present files in place on these control planes, by default on all."""
         script = self.stack.outputs()["kubeadm_script"]
-        for plane in self.planes:
+        for plane in planes or self.planes:
             plane.run("sh", input=script, root=True)
 
 
@@ -128,6 +133,17 @@ def cluster(machines: Machines, stacks: Stacks) -> Iterator[Cluster]:
         removed = in_lab(lab, DOWN)
         (lab.dir / "env").unlink()
     assert removed.stdout == "removed control-1, control-2; an external etcd keeps what they stored, under /registry/\n"
+
+
+@pytest.fixture(scope="module")
+def earlier(cluster: Cluster) -> tuple[dict[str, str], datetime.datetime]:
+    """A certificate and key of the API servers that soon expire, as files, and when: as if a year had passed."""
+    pair = cluster.authority.issue(API_SERVERS, life=datetime.timedelta(seconds=LIFE))
+    ends = x509.load_pem_x509_certificate(pair[0].encode()).not_valid_after_utc
+    applied = cluster.stack.outputs()["applied"]
+    applied["clients"]["apiserver-etcd-client"][0]["expires"] = f"{ends:%Y-%m-%dT%H:%M:%SZ}"
+    cluster.stack.left(applied=applied)
+    return dict(zip((CERTIFICATE_FILE, KEY_FILE), pair, strict=True)), ends
 
 
 def kubectl(machine: Machine, *arguments: str, text: str | None = None) -> str:
@@ -182,13 +198,51 @@ def test_objects_of_several_kinds_are_created_listed_watched_and_stored_in_etcd(
     assert len([key for key in keys if key.startswith("/registry/pods/shop/counter-")]) == 2
 
 
+def test_an_api_server_works_through_the_renewal_of_all_certificates(
+    cluster: Cluster, earlier: tuple[dict[str, str], datetime.datetime], tmp_path: Path
+) -> None:
+    """Its new certificate is in use from the next connection on: that is the next test's.
+
+    Nobody gives it to the second control plane. Members and stack say until when that must be done.
+    """
+    stack, (first, second) = cluster.stack, cluster.planes
+    files, ends = earlier
+    for plane in cluster.planes:
+        for path, content in files.items():
+            kubernetes.write(plane, path, content)
+    stack.config["certificates"] = {"validityHours": 4000}
+    with using(cluster.kubeconfig(first)):
+        run = stack.up()
+        script = {"kubeadm_script": stack.outputs()["kubeadm_script"]}
+        lines = kubernetes_manual("With kubeadm", 0).replace(" control-plane-2 control-plane-3", "")
+        on_this_computer(tmp_path, [first], script, lines)
+    said = f"An API server that still has the earlier one gets no new connection after {ends:%Y-%m-%dT%H:%M:%SZ}"
+    for machine in cluster.machines[:MEMBERS]:
+        assert said in machine.run("etcd-node status", root=True).stdout
+    for text in (run.text, stack.preview().text):
+        assert said in text
+    renewed = x509.load_pem_x509_certificate(stack.outputs()["kubeadm_files"][CERTIFICATE_FILE].encode())
+    end = kubernetes_manual("The earlier certificate", 0)
+    for plane, time_there in ((first, renewed.not_valid_after_utc), (second, ends)):
+        shown = plane.run(end, root=True).stdout.strip().removeprefix("notAfter=")
+        assert datetime.datetime.strptime(f"{shown[:-3]}+0000", "%b %d %H:%M:%S %Y %z") == time_there
+
+
+def test_an_api_server_works_through_an_upgrade(cluster: Cluster) -> None:
+    """Each member restarts twice, the first time for a snapshot."""
+    members = cluster.machines[:MEMBERS]
+    cluster.stack.config["version"] = "3.7.3"
+    with using(cluster.kubeconfig(cluster.planes[0]), stops=2 * MEMBERS):
+        cluster.stack.up()
+    assert running_versions(members) == ["3.7.3"] * MEMBERS
+
+
 def test_kubeadm_names_the_reason_if_a_certificate_is_not_accepted(cluster: Cluster) -> None:
     plane, stranger = cluster.planes[0], OwnAuthority("stranger")
     outputs = cluster.stack.outputs()
-    user = "kube-apiserver-etcd-client"
     pair = (CERTIFICATE_FILE, KEY_FILE)
-    foreign = zip(pair, stranger.issue(user), strict=True)
-    expired = zip(pair, cluster.authority.issue(user, life=datetime.timedelta(days=-1)), strict=True)
+    foreign = zip(pair, stranger.issue(API_SERVERS), strict=True)
+    expired = zip(pair, cluster.authority.issue(API_SERVERS, life=datetime.timedelta(days=-1)), strict=True)
     cases = {
         # A client in Go sends no certificate of an issuer whom the member does not name.
         "foreign": (dict(foreign), "tls: certificate required"),
@@ -260,29 +314,36 @@ def test_an_api_server_accepts_all_objects_for_cluster_api_on_hetzner(cluster: C
     management.apply_again()
 
 
-def test_an_api_server_works_through_the_renewal_of_all_certificates(cluster: Cluster, tmp_path: Path) -> None:
-    """Its new certificate is in use from the next connection on: that is the next test's."""
-    stack = cluster.stack
-    before = stack.outputs()["kubeadm_files"][CERTIFICATE_FILE]
-    stack.config["certificates"] = {"validityHours": 4000}
-    with using(cluster.kubeconfig(cluster.planes[0])):
-        stack.up()
-        script = {"kubeadm_script": stack.outputs()["kubeadm_script"]}
-        lines = kubernetes_manual("With kubeadm", 0).replace(" control-plane-3", "")
-        on_this_computer(tmp_path, cluster.planes, script, lines)
-    renewed = stack.outputs()["kubeadm_files"][CERTIFICATE_FILE].strip()
-    for plane in cluster.planes:
-        now = plane.run(["cat", CERTIFICATE_FILE], root=True).stdout
-        assert now.strip() == renewed != before.strip()
+def test_only_an_api_server_with_the_renewed_certificate_works_past_the_end_of_the_earlier_one(
+    cluster: Cluster, earlier: tuple[dict[str, str], datetime.datetime]
+) -> None:
+    """For a new kind of objects, an API server opens new connections to etcd."""
+    first, second = cluster.planes
+    coffee = OBJECTS.rpartition("---")[2].replace("tea", "coffee").replace("Tea", "Coffee")
+    process = second.run(["pgrep", "-x", "kube-apiserver"]).stdout
 
+    def coffees(plane: Machine, limit: str) -> str:
+        server = f"--server=https://{plane.address}:6443"
+        return kubectl(plane, server, "get", "coffees", f"--request-timeout={limit}")
 
-def test_an_api_server_works_through_an_upgrade(cluster: Cluster) -> None:
-    """Each member restarts twice, the first time for a snapshot."""
-    members = cluster.machines[:MEMBERS]
-    cluster.stack.config["version"] = "3.7.3"
-    with using(cluster.kubeconfig(cluster.planes[0]), stops=2 * MEMBERS):
-        cluster.stack.up()
-    assert running_versions(members) == ["3.7.3"] * MEMBERS
+    with using(cluster.kubeconfig(first)):
+        time.sleep(max(0.0, (earlier[1] - datetime.datetime.now(datetime.UTC)).total_seconds() + 1))
+        kubectl(first, "apply", "--filename=-", text=coffee)
+        kubectl(first, "wait", "--for=condition=Established", "crd/coffees.example.com", "--timeout=20s")
+        coffees(first, "20s")
+    with pytest.raises(LabError, match=r"imeout|deadline"):
+        coffees(second, "1s")
+    journals = [machine.run("journalctl -q -u etcd", root=True).stdout for machine in cluster.machines[:MEMBERS]]
+    refused = re.compile(f"rejected connection.*{re.escape(second.address)}.*certificate has expired")
+    assert any(map(refused.search, journals))
+    cluster.give_files(second)
+    for _ in every(0.5, seconds=30):
+        with contextlib.suppress(LabError):
+            coffees(second, "1s")
+            break
+    else:
+        raise AssertionError("it does not use the new files")
+    assert second.run(["pgrep", "-x", "kube-apiserver"]).stdout == process
 
 
 def test_api_servers_work_through_a_reinstalled_machine_and_a_replaced_ca(cluster: Cluster, machines: Machines) -> None:
