@@ -4,6 +4,7 @@ import functools
 import json
 import re
 import shlex
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -457,6 +458,10 @@ def test_a_renewed_certificate_that_clients_must_replace_is_a_warning(monkeypatc
     said.clear()
     cluster(preview=False, previous={**applied, "clients": {"apiserver-etcd-client": [issued, earlier]}})
     assert said == [], "there is still time"
+    soon = {**earlier, "expires": f"{datetime.now(UTC) + timedelta(10):%Y-%m-%dT%H:%M:%SZ}"}
+    cluster(preview=False, previous={**applied, "clients": {"apiserver-etcd-client": [issued, soon]}})
+    assert len(said) == 1
+    assert soon["expires"] in said[0]
 
 
 def test_bad_arguments_are_refused_before_anything_is_registered() -> None:
