@@ -13,7 +13,8 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 SOON = datetime.timedelta(days=30)
 """An expiry that is nearer is reported."""
 _API_SERVERS = "apiserver-etcd-client"
-_HOW = '(docs/kubernetes.md, "When the outputs change")'
+_HOW = {_API_SERVERS: '(docs/kubernetes.md, "When the outputs change")'}
+_HOW_ELSE = '(docs/operations.md, "Users with limited access")'
 
 Known = Mapping[str, Sequence[Mapping[str, str]]]
 """Client certificate -> `expires` and `issuer` (name of the CA) of each that was issued and is accepted, latest first.
@@ -33,7 +34,7 @@ def expiring(known: Known, now: datetime.datetime) -> Iterator[str]:
         if _expiry(present) < now + SOON:
             yield (
                 f"{name} expires {present['expires']}: run `pulumi up`, which renews it inside its renewal window. "
-                f"Then put the renewed one in place {_HOW}."
+                f"Then put the renewed one in place {_HOW.get(name, _HOW_ELSE)}."
             )
 
 
@@ -52,8 +53,8 @@ def replaced(known: Known, now: datetime.datetime, renewed: Container[str] = ())
                 dropped = f", or when the CA {each['issuer']} is dropped" * (each["issuer"] != present["issuer"])
                 yield (
                     f"{name} was renewed. {client} that still has the earlier one gets no new connection after "
-                    f"{each['expires']}{dropped}. Put the renewed one in place before that {_HOW}. No member can see "
-                    "whether this was done."
+                    f"{each['expires']}{dropped}. Put the renewed one in place before that "
+                    f"{_HOW.get(name, _HOW_ELSE)}. No member can see whether this was done."
                 )
 
 
