@@ -74,10 +74,9 @@ def test_a_report_names_client_and_time_and_what_to_do() -> None:
     assert f"An API server that still has the earlier one gets no new connection after {text(timedelta(10))}." in said
     assert 'docs/kubernetes.md, "When the outputs change"' in said
     (said,) = replaced({USER: issued(365, issuer="2") + issued(10)}, NOW)
-    assert (
-        f"A client that still has the earlier one gets no new connection after {text(timedelta(10))}, or when " in said
-    )
-    assert "or when the CA 1 is dropped. " in said
+    assert "A client that still has the earlier one gets no new connection after " in said
+    assert f" {text(timedelta(10))}, or when the CA 1 is dropped. " in said
+    assert 'docs/operations.md, "Users with limited access' in said
     (said,) = expiring({API: issued(29)}, NOW)
     assert said.startswith(f"{API} expires {text(timedelta(29))}: run `pulumi up`")
 
