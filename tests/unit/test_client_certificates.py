@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from components.node.service.client_certificates import expiring, replaced, rows
 from components.plan.client_certificates import remembered
+from tests.support.manual import kubernetes_manual
 
 NOW = datetime(2027, 1, 1, tzinfo=UTC)
 API, USER = "apiserver-etcd-client", "backup-tool-user"
@@ -71,8 +72,8 @@ def test_an_earlier_certificate_is_reported_in_its_last_30_days(days: int, repor
 
 def test_a_report_names_client_and_time_and_what_to_do() -> None:
     (said,) = replaced({API: issued(365, 10)}, NOW)
-    assert f"An API server that still has the earlier one gets no new connection after {text(timedelta(10))}." in said
-    assert 'docs/kubernetes.md, "When the outputs change"' in said
+    manual = kubernetes_manual("The earlier certificate", 0, "text")
+    assert said == " ".join(manual.split()).replace("2027-11-29T10:00:00Z", text(timedelta(10)))
     (said,) = replaced({USER: issued(365, issuer="2") + issued(10)}, NOW)
     assert "A client that still has the earlier one gets no new connection after " in said
     assert f" {text(timedelta(10))}, or when the CA 1 is dropped. " in said

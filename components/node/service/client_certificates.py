@@ -14,7 +14,7 @@ SOON = datetime.timedelta(days=30)
 """An expiry that is nearer is reported."""
 _API_SERVERS = "apiserver-etcd-client"
 _HOW = {_API_SERVERS: '(docs/kubernetes.md, "When the outputs change")'}
-_HOW_ELSE = '(docs/operations.md, "Users with limited access")'
+_HOW_ELSE = """(docs/operations.md, "Users with limited access (etcd's authentication)")"""
 
 Known = Mapping[str, Sequence[Mapping[str, str]]]
 """Client certificate -> `expires` and `issuer` (name of the CA) of each that was issued and is accepted, latest first.
