@@ -12,23 +12,18 @@ from moto.server import ThreadedMotoServer
 
 from lab.plugins.aws import make_plugin
 from lab.plugins.wire import Secret
-from tests.support.hcloud_client import HcloudClient
 from tests.support.plugin_client import PluginClient, running
 
 REGION = "eu-central-1"
 ENVIRON = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": REGION}
 
 
-class AwsClient(HcloudClient):
+class AwsClient(PluginClient):
     """One type of resource of the plugin, by its token without `aws:`."""
 
-    def __init__(self, client: PluginClient, token: str) -> None:
-        super().__init__(client, token)
-        self.urn = f"urn:pulumi:dev::project::aws:{token}::thing"
-
-    def of(self, kind: str) -> AwsClient:
-        """The same plugin, for another type of resource."""
-        return AwsClient(self._client, kind)
+    @staticmethod
+    def token(kind: str) -> str:
+        return f"aws:{kind}"
 
 
 @contextlib.contextmanager
@@ -55,8 +50,7 @@ def client(endpoint: str, service: str = "ec2") -> Any:
 @contextlib.contextmanager
 def aws(endpoint: str, **settings: Any) -> Iterator[AwsClient]:
     """The plugin, configured with the account at `endpoint`."""
-    with running(make_plugin(), "") as started:
-        plugin = AwsClient(started, "ec2/vpc:Vpc")
+    with running(make_plugin(), "ec2/vpc:Vpc", AwsClient) as plugin:
         every = [{"ec2": endpoint}]
         keys = {"accessKey": "key", "secretKey": Secret("secret")}
         plugin.configure(region=REGION, endpoints=every, **keys, **settings)

@@ -7,9 +7,7 @@ from typing import Any
 
 import grpc
 import pytest
-from pulumi.runtime.proto import provider_pb2
 
-from lab.plugins.wire import from_struct, to_struct
 from tests.support.aws_client import AwsClient, aws, client, moto
 from tests.support.plugin_client import refused
 
@@ -58,7 +56,7 @@ class Account:
 
     def image(self) -> str:
         given = {"mostRecent": True, "owners": ["amazon"], "filters": FEW}
-        return str(call(self._plugin, "aws:ec2/getAmi:getAmi", **given)["id"])
+        return str(self._plugin.invoke("aws:ec2/getAmi:getAmi", **given)["id"])
 
     def card(self, vpc: str | None = None) -> str:
         return self.new("ec2/networkInterface:NetworkInterface", subnetId=self.subnet(vpc), privateIps=["10.7.1.11"])
@@ -72,12 +70,6 @@ class Account:
 @pytest.fixture
 def account(plugin: AwsClient) -> Account:
     return Account(plugin)
-
-
-def call(plugin: AwsClient, function: str, **given: Any) -> dict[str, Any]:
-    request = provider_pb2.InvokeRequest(tok=function, args=to_struct(given))
-    answer = plugin._stub.Invoke(request, timeout=60)
-    return from_struct(getattr(answer, "return"))
 
 
 def lives(plugin: AwsClient, kind: str, inputs: dict[str, Any], **changed: Any) -> dict[str, Any]:
@@ -224,7 +216,7 @@ def test_an_api_refusal_is_reported_with_its_code(plugin: AwsClient) -> None:
 
 
 def test_an_instance_types_memory_is_available(plugin: AwsClient) -> None:
-    about = call(plugin, "aws:ec2/getInstanceType:getInstanceType", instanceType="t3.small")
+    about = plugin.invoke("aws:ec2/getInstanceType:getInstanceType", instanceType="t3.small")
     assert (about["instanceType"], about["memorySize"]) == ("t3.small", 2048)
 
 
@@ -242,5 +234,5 @@ def test_a_function_that_finds_nothing_fails(
     plugin: AwsClient, function: str, given: dict[str, Any], text: str
 ) -> None:
     with pytest.raises(grpc.RpcError) as error:
-        call(plugin, function, **given)
+        plugin.invoke(function, **given)
     assert text in refused(error)

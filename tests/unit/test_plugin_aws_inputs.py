@@ -147,18 +147,17 @@ def test_a_preview_sends_no_requests(plugin: AwsClient) -> None:
 def test_wrong_settings_are_refused(settings: dict[str, Any], text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
         monkeypatch.delenv(name, raising=False)
-    with running(make_plugin(), "") as started, pytest.raises(grpc.RpcError) as error:
-        AwsClient(started, VPC).configure(**settings)
+    with running(make_plugin(), VPC, AwsClient) as plugin, pytest.raises(grpc.RpcError) as error:
+        plugin.configure(**settings)
     assert text in refused(error)
 
 
 def test_settings_are_decoded_from_json_and_unknown_ones_refused() -> None:
-    with running(make_plugin(), "") as started:
-        plugin = AwsClient(started, VPC)
+    with running(make_plugin(), VPC, AwsClient) as plugin:
         good = {"skipCredentialsValidation": "true", "endpoints": '[{"ec2": "http://127.0.0.1:1"}]', "maxRetries": "3"}
-        assert plugin.config_failures(region="eu-central-1", **good) == {}
-        assert "no property" in plugin.config_failures(regoin="eu-central-1")["regoin"]
-        assert "must be a boolean" in plugin.config_failures(skipRegionValidation="maybe")["skipRegionValidation"]
+        assert plugin.settings(region="eu-central-1", **good)[1] == {}
+        assert "no property" in plugin.settings(regoin="eu-central-1")[1]["regoin"]
+        assert "must be a boolean" in plugin.settings(skipRegionValidation="maybe")[1]["skipRegionValidation"]
 
 
 @pytest.mark.parametrize("endpoint", ["", "https://ec2.eu-central-1.amazonaws.com"])

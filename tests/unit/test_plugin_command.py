@@ -28,7 +28,7 @@ OTHER_PRIVATE, OTHER_PUBLIC = new_key()
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[PluginClient]:
-    with running(plugin, TOKEN) as client:
+    with running(plugin, TOKEN, PluginClient) as client:
         yield client
 
 
@@ -115,7 +115,7 @@ def test_a_custom_timeout_ends_dialling_but_no_command(command: PluginClient, ss
 
 
 def test_cancel_ends_the_dialling(free_port: int) -> None:
-    with running(plugin, TOKEN) as command:
+    with running(plugin, TOKEN, PluginClient) as command:
         timer = threading.Timer(0.2, lambda: command.stub.Cancel(empty_pb2.Empty(), timeout=10))
         timer.start()
         assert error_of(command, inputs(way(free_port))) == "context canceled"
@@ -137,7 +137,7 @@ def test_connections_have_keepalive(command: PluginClient, sshd: Sshd) -> None:
 
 
 def test_a_cancelled_command_continues_without_output(sshd: Sshd, tmp_path: Path) -> None:
-    with running(plugin, TOKEN) as command:
+    with running(plugin, TOKEN, PluginClient) as command:
         begun, go_on = tmp_path / "begun", tmp_path / "go-on"
         text = f"echo first; touch {begun}; while [ ! -e {go_on} ]; do sleep 0.05; done; echo last"
         results: list[Any] = []
@@ -256,18 +256,18 @@ def test_a_preview_and_a_read_never_dial(command: PluginClient, sshd: Sshd) -> N
     identity, state = command.create(given, preview=True)
     assert (identity, state["create"], state["stdout"], state["stderr"]) == ("", "echo ran", UNKNOWN, UNKNOWN)
     known = {**state, "stdout": "1", "stderr": ""}
-    changed = command.update(known, given, {**given, "stdin": "x"}, preview=True)
+    changed = command.update(known, {**given, "stdin": "x"}, preview=True)
     assert (changed["stdout"], changed["stderr"]) == (UNKNOWN, UNKNOWN)
-    assert command.read(known, given) == ("x", known, command.check(given))
+    assert command.read("x", known, given) == ("x", known, command.check(given))
     assert sshd.connections == before
 
 
 def test_an_update_runs_create_again(command: PluginClient, sshd: Sshd) -> None:
     old = to(sshd, create="cat", stdin="one")
     _, state = command.create(old)
-    assert command.update(state, old, {**old, "stdin": "two"})["stdout"] == "two"
+    assert command.update(state, {**old, "stdin": "two"})["stdout"] == "two"
     with pytest.raises(grpc.RpcError) as error:
-        command.update(state, old, {**old, "create": "exit 1"})
+        command.update(state, {**old, "create": "exit 1"})
     assert refused(error) == 'Process exited with status 1: running "exit 1":\n'
 
 

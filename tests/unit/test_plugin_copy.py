@@ -22,7 +22,7 @@ ASSET = "c44067f5952c0a294b673a41bacd8c17"
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[PluginClient]:
-    with running(plugin, "command:remote:CopyToRemote") as client:
+    with running(plugin, "command:remote:CopyToRemote", PluginClient) as client:
         yield client
 
 
@@ -64,12 +64,12 @@ def test_a_file_is_copied_again_only_if_it_or_its_path_changed(client: PluginCli
         _, state = client.create(before)
         (home / "there").unlink()
         old, state = as_the_engine_shows_it(before), as_the_engine_shows_it(state)
-        client.update(state, before, inputs(sshd, file, user="other"))
+        client.update(state, inputs(sshd, file, user="other"))
         assert not list(home.iterdir())
-        client.update(state, before, inputs(sshd, file, "elsewhere"))
+        client.update(state, inputs(sshd, file, "elsewhere"))
         assert [path.name for path in home.iterdir()] == ["elsewhere"]
         file.write_text("another")
-        client.update(state, before, inputs(sshd, file))
+        client.update(state, inputs(sshd, file))
         assert (home / "there").read_text() == "another"
         changes = client.diff(state, old, as_the_engine_shows_it(inputs(sshd, file, "elsewhere")))
         assert changes == {"source": Change.UPDATE, "remotePath": Change.UPDATE}

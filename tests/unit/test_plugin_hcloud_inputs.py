@@ -12,10 +12,11 @@ from typing import Any
 import grpc
 import pulumi_hcloud
 import pytest
+from pulumi.runtime.proto import provider_pb2
 
 from lab.plugins import sdk
 from lab.plugins.hcloud import VERSION, make_plugin
-from lab.plugins.wire import UNKNOWN, Secret
+from lab.plugins.wire import UNKNOWN, Secret, to_struct
 from tests.support.hcloud_client import HcloudClient, hcloud
 from tests.support.hetzner_account import TOKEN, HetznerAccount, account, served
 
@@ -132,20 +133,21 @@ def test_reading_a_type_of_a_large_sdk_does_not_import_it() -> None:
     ],
 )
 def test_a_wrong_setting_is_refused(plugin: HcloudClient, settings: dict[str, Any], path: str, reason: str) -> None:
-    failures = plugin.config_failures(**settings)
+    failures = plugin.settings(**settings)[1]
     assert list(failures) == [path]
     assert reason in failures[path]
 
 
 def test_the_token_becomes_a_secret(plugin: HcloudClient) -> None:
-    assert plugin.settings(token=TOKEN, endpoint="http://a/v1") == {"token": Secret(TOKEN), "endpoint": "http://a/v1"}
+    settings, _ = plugin.settings(token=TOKEN, endpoint="http://a/v1")
+    assert settings == {"token": Secret(TOKEN), "endpoint": "http://a/v1"}
 
 
 def test_another_endpoint_changes_the_provider_and_replaces_nothing(plugin: HcloudClient) -> None:
     old = {"endpoint": "http://a/v1", "token": Secret(TOKEN)}
-    assert list(plugin.config_diff(old, old).diffs) == []
-    answer = plugin.config_diff(old, {**old, "endpoint": "http://b/v1"})
-    assert (list(answer.diffs), list(answer.replaces)) == (["endpoint"], [])
+    for new, changed in ((old, []), ({**old, "endpoint": "http://b/v1"}, ["endpoint"])):
+        answer = plugin.stub.DiffConfig(provider_pb2.DiffRequest(olds=to_struct(old), news=to_struct(new)), timeout=60)
+        assert (list(answer.diffs), list(answer.replaces)) == (changed, [])
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ LEAF = {
 
 @pytest.fixture(scope="module")
 def tls() -> Iterator[PluginClient]:
-    with running(plugin, KEY) as client:
+    with running(plugin, KEY, PluginClient) as client:
         yield client
 
 
@@ -253,7 +253,7 @@ def test_the_clock_decides_about_a_renewal_not_the_state(
         for text in (end.isoformat(), end.strftime("%Y-%m-%dT%H:%M:%S.123456789Z")):
             aged = {**leaf, "validityEndTime": text}
             assert ("readyForRenewal" in tls.of(LOCAL).diff(aged, leaf_inputs, leaf_inputs)) is due
-            assert tls.of(LOCAL).read(aged, leaf_inputs)[1]["readyForRenewal"] is due
+            assert tls.of(LOCAL).read("x", aged, leaf_inputs)[1]["readyForRenewal"] is due
 
 
 def test_a_new_renewal_window_is_an_update_unless_due(
@@ -262,7 +262,7 @@ def test_a_new_renewal_window_is_an_update_unless_due(
     client, new = tls.of(LOCAL), {**leaf_inputs, "earlyRenewalHours": 47}
     assert client.diff(leaf, leaf_inputs, new) == {"earlyRenewalHours": Change.UPDATE}
     for preview in (True, False):
-        assert client.update(leaf, leaf_inputs, new, preview=preview) == {**leaf, "earlyRenewalHours": 47}
+        assert client.update(leaf, new, preview=preview) == {**leaf, "earlyRenewalHours": 47}
     changes = client.diff(leaf, leaf_inputs, {**leaf_inputs, "earlyRenewalHours": 48})
     assert changes["readyForRenewal"] == Change.UPDATE_REPLACE
 
