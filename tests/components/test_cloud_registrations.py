@@ -17,7 +17,8 @@ from components.plan import PlanError
 from components.plan.firewall_rules import member_rules, outside
 from stacks import config, guard
 from stacks.platforms import PLATFORMS
-from tests.support.cloud_stacks import SLOTS, example
+from tests.support.cloud_stacks import SLOTS
+from tests.support.configurations import changed, load
 from tests.support.outputs import for_kubernetes, resolved
 from tests.support.recording import Recorder, Registration, aws_id, is_secret, plain_text, record
 from tests.support.snapshot import compare
@@ -67,12 +68,8 @@ class Cloud:
 
     def wanted(self, generations: str = "111", **changes: Any) -> config.StackConfig:
         """The example with these changes; None removes a key."""
-        given = {key.partition(":")[2]: value for key, value in example(self.name).items() if "etcd:" in key}
-        given[self.name] = {key: value for key, value in {**given[self.name], **changes}.items() if value is not None}
-        for slot, generation in zip(given[self.name]["slots"], generations, strict=True):
-            slot["generation"] = int(generation)
-        raw = {key: value if isinstance(value, str) else json.dumps(value) for key, value in given.items()}
-        return config.load(self.name, raw)
+        raised = {f"slots.{number}.generation": int(generation) for number, generation in enumerate(generations)}
+        return load(changed(self.name, {**changes, **raised}), stack=self.name)
 
     def stack(
         self, preview: bool, previous: dict[str, Any] | None = None, generations: str = "111", **changes: Any
@@ -504,10 +501,7 @@ def test_the_operators_key_can_be_encrypted_or_in_an_agent(
         "agent": {"agent": True, "publicKey": public},
         "passphrase": {"privateKeyFile": str(tmp_path / "key"), "privateKeyPassphrase": "hunter2"},
     }[where]
-    given = {key.partition(":")[2]: value for key, value in example(cloud.name).items() if "etcd:" in key}
-    given |= {"ssh": way, cloud.name: {**given[cloud.name], **cloud.private}}
-    raw = {key: value if isinstance(value, str) else json.dumps(value) for key, value in given.items()}
-    loaded = config.load(cloud.name, raw)
+    loaded = load(changed(cloud.name, cloud.private, ssh=way), stack=cloud.name)
     monkeypatch.setattr("components.ssh_agent.ready", lambda **_: None)
     recorder = record(lambda: built(loaded), preview=False)
     commands = recorder.of_type("command:remote:Command")
@@ -519,9 +513,8 @@ def test_the_operators_key_can_be_encrypted_or_in_an_agent(
     assert kept
     assert all(public.split()[1] in json.dumps(each) for each in kept)
     if where == "agent":
-        del given["ssh"]["publicKey"]
         with pytest.raises(config.ConfigError, match=r"ssh\.publicKey.*ssh-add -L"):
-            config.load(cloud.name, {**raw, "ssh": json.dumps(given["ssh"])})
+            load(changed(cloud.name, cloud.private, ssh={"agent": True}), stack=cloud.name)
 
 
 def test_raising_two_generations_is_refused_before_any_registration(cloud: Cloud, preview: bool) -> None:
@@ -591,10 +584,10 @@ def test_existing_machines_have_the_outputs_that_every_stack_has() -> None:
         {"name": name, "address": f"10.1.1.1{number}", "ssh": {"hostKey": new_key()[1]}}
         for number, name in enumerate(SLOTS, start=1)
     ]
-    given = {"platform": "hosts", "sshPrivateKey": new_key()[0], "machines": json.dumps(machines)}
+    given = {"platform": "hosts", "sshPrivateKey": new_key()[0], "machines": machines}
     workload = {"clusterName": "production", "namespace": "clusters", "apiVersion": "v1beta1"}
-    given |= {"kubernetesVersion": "1.30.14", "clusterApi": json.dumps(workload)}
-    values, secret = resolved(lambda: built(config.load("hosts", given)))
+    given |= {"kubernetesVersion": "1.30.14", "clusterApi": workload}
+    values, secret = resolved(lambda: built(load(given, stack="hosts")))
     compare(for_kubernetes(values, secret), "outputs-hosts")
 
 

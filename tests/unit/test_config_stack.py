@@ -21,6 +21,7 @@ from stacks.hosts.config import FirewallConfig, HostsConfig
 from stacks.keys import table
 from stacks.platforms import PLATFORMS
 from stacks.ssh_settings import Operator, SshLogin
+from tests.support.configurations import load
 
 KEYS = table(PLATFORMS).keys
 
@@ -56,16 +57,6 @@ def directory(tmp_path: Path) -> Path:
 
 def sound(**changes: Any) -> dict[str, Any]:
     return {"platform": "hosts", "machines": MACHINES, "ssh": {"privateKeyFile": "id_ed25519"}, **changes}
-
-
-def load(values: dict[str, Any], directory: Path, stack: str = "dev") -> config.StackConfig:
-    """Load values as Pulumi passes them: strings as they are, everything else as JSON; None is absent."""
-    raw = {
-        key: value if isinstance(value, str) else json.dumps(value)
-        for key, value in values.items()
-        if value is not None
-    }
-    return config.load(stack, raw, directory)
 
 
 def hosts(stack: config.StackConfig) -> HostsConfig:

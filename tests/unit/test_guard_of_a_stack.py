@@ -1,31 +1,18 @@
 """The guard for a whole stack: what it refuses before the platform code runs, and what it leaves to the platform."""
 
-import copy
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from components import ChangeRefusedError
 from components.plan.guard.state import digest, read_state
 from stacks import config, guard
-
-REPO = Path(__file__).resolve().parents[2]
-EXAMPLE = {
-    name.removeprefix("external-etcd:"): value
-    for name, value in yaml.safe_load((REPO / "Pulumi.hetzner.yaml").read_text())["config"].items()
-}
+from tests.support.configurations import changed, example, load
 
 
 def stack(generations: tuple[int, int, int] = (1, 1, 1), **top: Any) -> config.StackConfig:
-    values = copy.deepcopy({**EXAMPLE, **top})
-    for slot, generation in zip(values["hetzner"]["slots"], generations, strict=True):
-        slot["generation"] = generation
-    return config.load(
-        "hetzner", {key: each if isinstance(each, str) else json.dumps(each) for key, each in values.items()}
-    )
+    raised = {f"slots.{number}.generation": generation for number, generation in enumerate(generations)}
+    return load(changed("hetzner", raised, **top), stack="hetzner")
 
 
 def left(before: config.StackConfig, **changes: Any) -> dict[str, Any]:
@@ -112,7 +99,7 @@ def test_without_a_last_update_the_platform_compares_its_own_record() -> None:
 
 
 def test_a_stack_records_data_location_and_own_certificates(own_authority: dict[str, str]) -> None:
-    volumes = {**EXAMPLE["hetzner"], "volume": {"size": 20}}
+    volumes = {**example("hetzner")["hetzner"], "volume": {"size": 20}}
     assert guard.wanted(stack(hetzner=volumes)).on_volumes
     assert "hetzner.slots: given data on volumes of their own." in refusal(stack(hetzner=volumes), left(stack()))
     ours = {"name": "ours", "certificate": own_authority["certificate"], "privateKey": own_authority["private_key"]}

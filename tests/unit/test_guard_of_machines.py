@@ -3,21 +3,17 @@
 No engine runs: each stack has the outputs of an update, and gets another configuration.
 """
 
-import copy
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from components import ChangeRefusedError
 from components.plan.guard.judge import judge
 from components.plan.guard.state import State, read_state
 from stacks import config, guard
+from tests.support.configurations import changed, load
 from tests.support.sshd import new_key
 
-REPO = Path(__file__).resolve().parents[2]
 SLOTS = [{"name": f"etcd-{n}", "generation": 1} for n in (1, 2, 3)]
 PRIVATE, PUBLIC = new_key()
 ZONES = ["eu-central-1a", "eu-central-1b", "eu-central-1c"]
@@ -32,12 +28,7 @@ VOLUME = {"volume": {"size": 20}}
 
 def of(platform: str, **changes: Any) -> config.StackConfig:
     """The platform's example, with some keys of its object changed; None removes one."""
-    values = yaml.safe_load((REPO / f"Pulumi.{platform}.yaml").read_text())["config"]
-    given = {key.removeprefix("external-etcd:"): copy.deepcopy(each) for key, each in values.items()}
-    wanted = {**given[platform], "slots": copy.deepcopy(SLOTS), **changes}
-    given[platform] = {key: each for key, each in wanted.items() if each is not None}
-    given = {key: each for key, each in given.items() if ":" not in key} | {"clusterName": "one"}
-    return config.load("one", {key: each if isinstance(each, str) else json.dumps(each) for key, each in given.items()})
+    return load(changed(platform, {"slots": SLOTS, **changes}, clusterName="one"))
 
 
 def hosts(before: config.StackConfig) -> config.StackConfig:
@@ -48,7 +39,7 @@ def hosts(before: config.StackConfig) -> config.StackConfig:
         for name, address in guard.wanted(before).members.items()
     ]
     values = {"platform": "hosts", "clusterName": before.cluster_name, "sshPrivateKey": PRIVATE}
-    return config.load("one", {**values, "machines": json.dumps(machines)})
+    return load({**values, "machines": machines})
 
 
 def left(before: config.StackConfig, *, older: bool = False) -> dict[str, Any]:
