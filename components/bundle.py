@@ -49,11 +49,7 @@ if not whole(program):
 archive = zipfile.ZipFile(io.BytesIO(bz2.decompress(base64.b64decode(program))))
 code = {}
 exec(archive.read("etcd_node/install.py"), code)
-try:
-    code["install"](archive, program, pathlib.Path(home), pathlib.Path(wrapper), digest[:12])
-except OSError as error:
-    sys.exit("%s: etcd-node cannot be installed: %s: %s. Free space there (df -h) or repair the disk (dmesg), then run "
-             "again." % (member, error.filename or home, error.strerror))
+code["install"](archive, program, pathlib.Path(home), pathlib.Path(wrapper), digest[:12], member=member)
 # etcd-node gets the rest through a pipe, because Python has already read it into its own buffer.
 outlet, inlet = os.pipe()
 os.write(inlet, sys.stdin.read().encode())
@@ -63,6 +59,7 @@ os.execv(wrapper, [wrapper] + sys.argv[3:])
 """
 """Python program for `python3 -I -c` that installs the result of `program` and runs it.
 
+The state has it twice per member, so it leaves to `install.py` what can wait.
 Its arguments are `sha256`, the member's name, and etcd-node's own. The first line of stdin is etcd-node. If that line
 is not whole, an installed copy of the same version is used. The rest is etcd-node's stdin, at most a pipe's 64 KiB.
 """

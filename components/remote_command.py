@@ -15,13 +15,14 @@ from .node.shared.paths import ANSWERED
 
 _BEGIN = "external-etcd: answer"
 _END = "external-etcd: done"
-# No braces: people and tests find the specification at the end of a command by its first brace.
+# Short, because the state has it ten times per member. No braces: people and tests find the specification at the end
+# of a command by its first brace.
 _SCRIPT = (
     f'echo; echo "{_BEGIN}"; "$@"; s=$?; '
     f'if [ $s = {ANSWERED} ]; then echo; echo "{_END}"; exit 0; fi; '
     "if [ $s = 0 ]; then s=1; "
-    'echo "$0: ended without an answer: etcd-node is damaged here, as by a power failure, and has done nothing. '
-    'Change the identity of the machine (on a cloud, raise its generation), so that it is prepared again." >&2; fi; '
+    'echo "$0: ended without an answer: etcd-node is damaged there and did nothing. Change the identity of the machine '
+    '(on a cloud, raise its generation)." >&2; fi; '
     "exit $s"
 )
 

@@ -30,10 +30,11 @@ exit 1
 """Script for `sh`."""
 
 
-def install(archive: zipfile.ZipFile, text: str, home: Path, wrapper: Path, name: str) -> None:
+def install(archive: zipfile.ZipFile, text: str, home: Path, wrapper: Path, name: str, *, member: str) -> None:
     """Writes what is missing or damaged: a power cut may have emptied some files, or their bytecode.
 
-    It keeps the previous program, and any that is younger than ten minutes (another run may be unpacking it).
+    It keeps the previous program, and any that is younger than ten minutes (another run may be unpacking it). If it
+    cannot write, the process ends with a message.
 
     Args:
         archive: the program.
@@ -41,7 +42,18 @@ def install(archive: zipfile.ZipFile, text: str, home: Path, wrapper: Path, name
         home: directory of all programs.
         wrapper: the script that runs the one in use.
         name: of this program's directory in `home`.
+        member: the machine's name in the message.
     """
+    try:
+        _install(archive, text, home, wrapper, name)
+    except OSError as error:
+        sys.exit(
+            f"{member}: etcd-node cannot be installed: {error.filename or home}: {error.strerror}. Free space there "
+            "(df -h) or repair the disk (dmesg), then run again."
+        )
+
+
+def _install(archive: zipfile.ZipFile, text: str, home: Path, wrapper: Path, name: str) -> None:
     os.umask(0o022)
     place, python = home / name, sys.executable
     script = "#!/bin/sh\n# etcd-node of external-etcd; try: etcd-node status\n"

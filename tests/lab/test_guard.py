@@ -7,7 +7,7 @@ from lab import Machine
 from tests.support.etcd import PKI, assert_serves_all_members, member_list, process_ids
 from tests.support.machines import Machines
 from tests.support.manual import assert_as_in_the_manual, manual
-from tests.support.prober import probing
+from tests.support.prober import probed_up
 from tests.support.stacks import Run, Stack, Stacks, machine_config, override_in
 
 
@@ -99,11 +99,7 @@ def _replace_by_another_name(stack: Stack, found: list[Machine], scratch: Path) 
     said = [text for text in announced if "etcd-4 is promoted to voter" in text or "etcd-2 is removed" in text]
     assert "[4 voters, tolerates 1 failure]" in said[0]
     assert "[3 voters, tolerates 1 failure]" in said[1]
-    with probing(stack, [found[0], found[2]], scratch, "A member replaced by another name") as probe:
-        probe.mark("pulumi up")
-        run = stack.up()
-        probe.mark("done")
-    print(f"{run.seconds:.1f} s")
+    run, probe = probed_up(stack, [found[0], found[2]], scratch, "A member replaced by another name")
     assert run.text.index("etcd-4: is a voter") < run.text.index("etcd-2 has left the cluster")
     assert process_ids([found[0], found[2]]) == running
     assert probe.downs == []

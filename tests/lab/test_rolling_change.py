@@ -10,7 +10,7 @@ from lab import Machine
 from tests.support.etcd import assert_serves_all_members, command_line
 from tests.support.machines import Machines
 from tests.support.manual import assert_as_in_the_manual
-from tests.support.prober import probing
+from tests.support.prober import probed_up
 from tests.support.stacks import Stacks
 
 
@@ -46,18 +46,13 @@ def test_a_changed_setting_restarts_members_in_order_without_losses(
     stack.config["flags"] = {"max-txn-ops": "256"}
     if count == 3:
         assert_as_in_the_manual(stack, "Change a setting")
-    with probing(stack, found, tmp_path, f"A setting changed on {count} members") as probe:
-        probe.mark("pulumi up")
-        run = stack.up()
-        probe.mark("done")
-    print(f"{run.seconds:.1f} s")
+    _, probe = probed_up(stack, found, tmp_path, f"A setting changed on {count} members")
 
     after = started_at(found)
     chain = [machine.name for machine in found]
     assert sorted(chain, key=after.__getitem__) == chain
     assert min(after.values()) > max(before.values())
     assert probe.downs == chain
-    assert probe.report is not None
     assert probe.report.most_down == 1
     began = elected_at(found)
     ends = [max(before.values()), *(after[name] for name in chain)]

@@ -9,7 +9,7 @@ from tests.support.bootstrapped import Bootstrapped
 from tests.support.etcd import PKI, assert_serves_all_members, etcdctl, lead, process_ids
 from tests.support.machines import Machines
 from tests.support.manual import assert_as_in_the_manual
-from tests.support.prober import probing
+from tests.support.prober import probed_up
 from tests.support.stacks import Run, Stack, Stacks, machine_config
 
 VALUES = 200
@@ -59,11 +59,7 @@ def _grow(stack: Stack, found: list[Machine], before: int, after: int, scratch: 
     stack.config["machines"] = [machine_config(machine) for machine in old + new]
     if after == 5:
         assert_as_in_the_manual(stack, "More members")
-    with probing(stack, old, scratch, f"From {before} to {after} members") as probe:
-        probe.mark("pulumi up")
-        run = stack.up()
-        probe.mark("done")
-    print(f"{run.seconds:.1f} s")
+    run, probe = probed_up(stack, old, scratch, f"From {before} to {after} members")
 
     assert process_ids(old) == running
     assert_serves_all_members(old + new)
@@ -86,16 +82,11 @@ def _shrink(stack: Stack, found: list[Machine], before: int, after: int, scratch
     stack.config["machines"] = [machine_config(machine) for machine in staying]
     if after == 3:
         assert_as_in_the_manual(stack, "Fewer members")
-    with probing(stack, staying, scratch, f"From {before} to {after} members") as probe:
-        probe.mark("pulumi up")
-        run = stack.up()
-        probe.mark("done")
-    print(f"{run.seconds:.1f} s")
+    run, probe = probed_up(stack, staying, scratch, f"From {before} to {after} members")
 
     assert process_ids(staying) == running
     assert_serves_all_members(staying)
     assert probe.downs == []
-    assert probe.report is not None
     assert probe.report.leader_moves == 1
     said = [run.text.index(f"{machine.name} has left the cluster") for machine in leaving]
     assert said[1] < said[0], "the leader is the last to leave"

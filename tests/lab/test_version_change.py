@@ -7,7 +7,7 @@ from lab import Machine
 from tests.support.etcd import assert_serves_all_members, etcdctl, process_ids, running_versions
 from tests.support.machines import Machines, as_they_are
 from tests.support.manual import assert_as_in_the_manual
-from tests.support.prober import probing
+from tests.support.prober import probed_up, probing
 from tests.support.stacks import Stack, Stacks
 
 
@@ -28,18 +28,13 @@ def test_versions_change_by_one_minor_only(machines: Machines, stacks: Stacks, t
             assert_as_in_the_manual(stack, "Change the version")
         back = now > version
         title = f"{'Downgrade' if back else 'Upgrade'} to {version}"
-        with probing(stack, found, tmp_path, title) as probe:
-            probe.mark("pulumi up")
-            run = stack.up()
-            probe.mark("done")
-        print(f"{title}: {run.seconds:.1f} s")
+        run, probe = probed_up(stack, found, tmp_path, title)
         assert ("restarts for a snapshot first" in run.text) == (version == "3.7.3")
         assert ("enabled the downgrade of the cluster to 3.6" in run.text) == back
         assert running_versions(found) == [version] * 3
         assert all(after != before[name] for name, after in process_ids(found).items())
         # Before 3.7 a member restarts twice, the first time to write a snapshot.
         assert [name for name, _ in itertools.groupby(probe.downs)] == [machine.name for machine in found]
-        assert probe.report is not None
         assert probe.report.most_down == 1
         assert probe.report.leader_moves <= 3
         assert_serves_all_members(found)

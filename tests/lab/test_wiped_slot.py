@@ -11,7 +11,7 @@ from tests.support.bootstrapped import Bootstrapped
 from tests.support.etcd import assert_serves_all_members, etcdctl, member_list, process_ids
 from tests.support.machines import Machines
 from tests.support.manual import assert_as_in_the_manual, manual
-from tests.support.prober import probing
+from tests.support.prober import probed_up, probing
 from tests.support.stacks import Stack, Stacks, machine_config
 from tests.support.waiting import every
 
@@ -89,11 +89,7 @@ def _come_back(
         stack.config["flags"] = flags
     if wiped == found[:1] and not new_host_key:
         assert_as_in_the_manual(stack, "A lost machine or disk")
-    with probing(stack, found, scratch, title) as probe:
-        probe.mark("pulumi up")
-        run = stack.up()
-        probe.mark("done")
-    print(f"{title}: {run.seconds:.1f} s")
+    run, _ = probed_up(stack, found, scratch, title)
 
     after = process_ids(others)
     if flags is None:

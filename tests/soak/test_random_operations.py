@@ -160,6 +160,6 @@ def test_random_changes_and_faults_lose_no_write(
             cluster.stack.up("--expect-no-changes")
             lead(cluster.members, chance.choice(cluster.members))
             done += 1
-            acknowledged += probe.report.acknowledged if probe.report else 0
+            acknowledged += probe.report.acknowledged
     print(f"{done} changes, {acknowledged} writes acknowledged, none lost")
     assert done

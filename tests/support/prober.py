@@ -11,7 +11,7 @@ from lab.probe import Pace, Probe, Report, client_tls
 from lab.timeline import timeline
 
 from .etcd import write_client_files
-from .stacks import Stack
+from .stacks import Run, Stack
 
 PACE = Pace(request=0.25, write=0.05, read=0.1)
 """A client with shorter timeouts, so that the gap is the cluster's. It writes and reads only as often as a bound of one
@@ -21,11 +21,13 @@ GAP_SECONDS = 1.0
 
 
 class Probing:
-    """A running probe; `report` is set when it has ended."""
+    """A running probe."""
+
+    report: Report
+    """Exists once it has ended."""
 
     def __init__(self, probe: Probe) -> None:
         self._probe = probe
-        self.report: Report | None = None
 
     def mark(self, text: str) -> None:
         """Record that something begins now."""
@@ -73,3 +75,15 @@ def probing(
     assert report.acknowledged > 0
     assert report.clean, f"{report}\n{probe.records.failed[-5:]}"
     assert report.longest_gap < gap, f"{report}\n{probe.records.failed[-5:]}"
+
+
+def probed_up(
+    stack: Stack, machines: Sequence[Machine], directory: Path, title: str, gap: float = GAP_SECONDS
+) -> tuple[Run, Probing]:
+    """`pulumi up` with a probe, whose arguments are those of `probing`; prints how long it took."""
+    with probing(stack, machines, directory, title, gap) as probe:
+        probe.mark("pulumi up")
+        run = stack.up()
+        probe.mark("done")
+    print(f"{title}: {run.seconds:.1f} s")
+    return run, probe
