@@ -7,7 +7,7 @@ import pytest
 
 from lab.clouds import AwsCloud, EmulatedCloud, HetznerCloud
 from tests.support import aws_clouds, clouds
-from tests.support.cloud_lab import command
+from tests.support.labs import command
 from tests.support.machines import temporary_lab
 from tests.support.traces import lasting_traces, traces
 
@@ -30,16 +30,16 @@ def fill(cloud: EmulatedCloud) -> str:
 @pytest.mark.parametrize(("kind", "servers"), [(HetznerCloud, "servers"), (AwsCloud, "instances")])
 def test_a_cloud_leaves_nothing_behind(kind: type[HetznerCloud | AwsCloud], servers: str) -> None:
     with temporary_lab(f"{kind.kind}-command") as lab:
-        up = command(lab, kind.kind, "up")
+        up = command(lab, "cloud", kind.kind, "up")
         assert up.returncode == 0, up.stderr
         told = dict(re.findall(r"^export (\w+)=(\S+)$", up.stdout, re.MULTILINE))
         cloud = kind(lab.dir)
         assert {name: shlex.split(value)[0] for name, value in told.items()} == cloud.environment()
-        assert command(lab, kind.kind, "up").stdout == up.stdout, "a second time changes nothing"
+        assert command(lab, "cloud", kind.kind, "up").stdout == up.stdout, "a second time changes nothing"
 
         name = fill(cloud)
         machine = cloud.machine(name)
-        assert re.search(rf"^{servers} +{name}$", command(lab, kind.kind, "status").stdout, re.MULTILINE)
+        assert re.search(rf"^{servers} +{name}$", command(lab, "cloud", kind.kind, "status").stdout, re.MULTILINE)
         with temporary_lab(f"{kind.kind}-other") as beside:
             other = kind(beside.dir).start()
             assert other.public != cloud.public
@@ -49,10 +49,10 @@ def test_a_cloud_leaves_nothing_behind(kind: type[HetznerCloud | AwsCloud], serv
         assert traces(lab)
 
         cloud._job.kill()
-        assert "no cloud is served" in command(lab, kind.kind, "status").stdout
+        assert "no cloud is served" in command(lab, "cloud", kind.kind, "status").stdout
         cloud.start()
         assert not any(cloud.resources().values()), "the account ends with its API"
         assert not machine.guest.running
-        assert command(lab, kind.kind, "down").returncode == 0
+        assert command(lab, "cloud", kind.kind, "down").returncode == 0
         assert lasting_traces(lab) == []
         assert not lab.dir.exists()

@@ -133,11 +133,6 @@ def cloud(request: pytest.FixtureRequest) -> Cloud:
     return request.param  # type: ignore[no-any-return]
 
 
-@pytest.fixture(params=[True, False], ids=["preview", "update"])
-def preview(request: pytest.FixtureRequest) -> bool:
-    return request.param  # type: ignore[no-any-return]
-
-
 def whole(cloud: Cloud, preview: bool) -> Recorder:
     """With all options of a cloud: volumes, a bastion, no public addresses."""
     return cloud.stack(preview, **cloud.on_volumes, **cloud.private)

@@ -26,7 +26,6 @@ from tests.support.recording import (
 )
 
 MEMBERS = ("a", "b", "c")
-PREVIEW_AND_UPDATE = pytest.mark.parametrize("preview", [True, False], ids=["preview", "update"])
 
 
 def machines(count: int = 3, **changes: object) -> list[dict[str, object]]:
@@ -44,7 +43,6 @@ def _cluster(preview: bool, args: str) -> Recorder:
     return record(lambda: EtcdCluster("dev", json.loads(args)), preview)
 
 
-@PREVIEW_AND_UPDATE
 def test_resource_names_are_stable(preview: bool) -> None:
     recorder = cluster(preview)
     leaves = [f"dev-pki-{m}-{kind}" for m in MEMBERS for kind in ("server", "peer", "healthcheck-client")]
@@ -68,7 +66,6 @@ def test_resource_names_are_stable(preview: bool) -> None:
     )
 
 
-@PREVIEW_AND_UPDATE
 def test_every_resource_is_a_child_of_its_component(preview: bool) -> None:
     recorder = cluster(preview)
     for registration in recorder.registrations:
@@ -82,21 +79,18 @@ def test_every_resource_is_a_child_of_its_component(preview: bool) -> None:
             assert registration.parent == "dev"
 
 
-@PREVIEW_AND_UPDATE
 def test_nothing_starts_before_every_machine_is_prepared(preview: bool) -> None:
     recorder = cluster(preview)
     for member in MEMBERS:
         assert {f"dev-{m}-prepare" for m in MEMBERS} <= recorder.named(f"dev-{member}-bootstrap").depends_on
 
 
-@PREVIEW_AND_UPDATE
 def test_initial_members_do_not_wait_for_each_other(preview: bool) -> None:
     recorder = cluster(preview)
     for member in MEMBERS:
         assert not {f"dev-{m}-bootstrap" for m in MEMBERS} & recorder.named(f"dev-{member}-bootstrap").depends_on
 
 
-@PREVIEW_AND_UPDATE
 def test_members_are_converged_one_by_one_in_list_order(preview: bool) -> None:
     recorder = cluster(preview)
     bootstraps = {f"dev-{m}-bootstrap" for m in MEMBERS}
@@ -107,12 +101,10 @@ def test_members_are_converged_one_by_one_in_list_order(preview: bool) -> None:
         assert {name for name in depends_on if name.endswith("-converge")} == before
 
 
-@PREVIEW_AND_UPDATE
 def test_health_is_checked_after_the_last_member(preview: bool) -> None:
     assert "dev-c-converge" in cluster(preview).named("dev-health").depends_on
 
 
-@PREVIEW_AND_UPDATE
 def test_a_later_change_never_repeats_the_bootstrap(preview: bool) -> None:
     recorder = cluster(preview)
     for member in MEMBERS:
@@ -134,7 +126,6 @@ def test_a_later_slot_never_bootstraps() -> None:
             assert json.loads(command[-1])["initial_members"] == initial
 
 
-@PREVIEW_AND_UPDATE
 def test_machines_are_retired_before_the_ca_is_deleted(preview: bool) -> None:
     recorder = cluster(preview)
     for member in MEMBERS:
@@ -143,7 +134,6 @@ def test_machines_are_retired_before_the_ca_is_deleted(preview: bool) -> None:
         assert prepare.inputs["delete"].endswith(f" retire dev {OPERATOR['id']} {member}")
 
 
-@PREVIEW_AND_UPDATE
 def test_only_a_whole_cluster_can_be_deleted(preview: bool) -> None:
     whole = cluster(preview).named("dev-whole")
     assert whole.request.deletedWith.endswith("::dev-bootstrap")
@@ -151,7 +141,6 @@ def test_only_a_whole_cluster_can_be_deleted(preview: bool) -> None:
     assert {f"dev-{member}-prepare" for member in MEMBERS} <= whole.depends_on
 
 
-@PREVIEW_AND_UPDATE
 def test_keys_are_secret_and_never_in_command_lines(preview: bool) -> None:
     recorder = cluster(preview)
     for registration in recorder.registrations:
@@ -186,7 +175,6 @@ def test_keys_are_secret_outputs() -> None:
 USERS = [{"name": "reader", "prefix": "/x/", "permission": "read"}]
 
 
-@PREVIEW_AND_UPDATE
 def test_a_user_gets_a_certificate_and_an_etcd_user(preview: bool) -> None:
     recorder = cluster(preview, authentication=True, users=USERS)
     assert recorder.named("dev-pki-reader-user", "tls:index/certRequest:CertRequest").inputs["subject"] == {
@@ -499,7 +487,6 @@ def test_the_applied_state_is_an_output_without_secrets() -> None:
     assert changed["serial"] == 2
 
 
-@PREVIEW_AND_UPDATE
 def test_a_refused_change_declares_no_resources(preview: bool) -> None:
     applied = cluster(preview=False).outputs["dev"]["applied"]
     seen = []
@@ -513,7 +500,6 @@ def test_a_refused_change_declares_no_resources(preview: bool) -> None:
     assert "1. authorities: 1, 2\n" in seen[0]
 
 
-@PREVIEW_AND_UPDATE
 def test_a_joining_member_is_converged_first_if_another_leaves(preview: bool) -> None:
     applied = cluster(preview=False).outputs["dev"]["applied"]
     a, b, _, d = machines(4)

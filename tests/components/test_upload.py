@@ -9,13 +9,12 @@ import pytest
 
 from components import EtcdCluster, bundle, upload
 from components.remote_command import AnswerError
-from tests.components.test_cluster_registrations import MEMBERS, PREVIEW_AND_UPDATE, cluster, machines
+from tests.components.test_cluster_registrations import MEMBERS, cluster, machines
 from tests.support.recording import Recorder, record
 
 COPY = "command:remote:CopyToRemote"
 
 
-@PREVIEW_AND_UPDATE
 def test_etcd_node_is_copied_before_prepare_and_never_registered(preview: bool) -> None:
     recorder = cluster(preview)
     assert sorted(_places(recorder)) == [f"dev-{member}-program" for member in MEMBERS]
@@ -88,7 +87,6 @@ def test_without_sftp_etcd_node_goes_on_standard_input(printed: str, served: str
     assert (place[:10], program, identity) == ((".external-", "", "") if works else ("", bundle.program(), ""))
 
 
-@PREVIEW_AND_UPDATE
 @pytest.mark.parametrize("sftp", [True, False])
 def test_a_login_is_not_asked_if_the_configuration_decides(sftp: bool, preview: bool) -> None:
     recorder = _record(_by(sftp=sftp), preview=preview)

@@ -1,34 +1,15 @@
 """Single machines of a lab: boot, ssh, shutdown, power cuts, wipes, partitions."""
 
 import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from lab import LabError, Machine
+from tests.support.clouds import reaches
+from tests.support.labs import command
 from tests.support.machines import Machines, fill_disk, right_clock, skew_clock
-
-REPO = Path(__file__).resolve().parents[2]
-
-
-def lab_command(machines: Machines, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "lab", "--dir", str(machines.lab.dir), *words],
-        cwd=REPO,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
-
-
-def reaches(machine: Machine, name: str, port: int = 22) -> bool:
-    line = f"timeout 2 bash -c 'exec 3<>/dev/tcp/{name}/{port}'"
-    return machine.run(line, check=False).returncode == 0
 
 
 @pytest.fixture(scope="module")
@@ -223,10 +204,10 @@ def test_a_hardened_unit_is_really_confined(three: list[Machine]) -> None:
 
 
 def test_the_command_line_matches_the_library(machines: Machines, three: list[Machine]) -> None:
-    rows = json.loads(lab_command(machines, "status", "--json").stdout)["machines"]
+    rows = json.loads(command(machines.lab, "status", "--json").stdout)["machines"]
     assert {row["name"]: row["state"] for row in rows}["etcd-2"] == "running"
-    assert lab_command(machines, "ssh", "etcd-2", "--", "hostname").stdout == "etcd-2\n"
-    assert lab_command(machines, "ssh", "etcd-2", "--", "exit 7").returncode == 7
+    assert command(machines.lab, "ssh", "etcd-2", "--", "hostname").stdout == "etcd-2\n"
+    assert command(machines.lab, "ssh", "etcd-2", "--", "exit 7").returncode == 7
     for words in (
         ["isolate", "etcd-2"],
         ["heal", "etcd-2"],
@@ -234,11 +215,11 @@ def test_the_command_line_matches_the_library(machines: Machines, three: list[Ma
         ["start", "etcd-2"],
         ["stop", "etcd-2"],
     ):
-        assert lab_command(machines, *words).returncode == 0
-    table = lab_command(machines, "status").stdout
+        assert command(machines.lab, *words).returncode == 0
+    table = command(machines.lab, "status").stdout
     assert "etcd-2" in table
     assert "stopped" in table
-    wrong = lab_command(machines, "kill", "nobody")
+    wrong = command(machines.lab, "kill", "nobody")
     assert wrong.returncode == 1
     assert wrong.stderr.startswith("lab: There is no machine 'nobody' in the lab")
     assert wrong.stderr.count("\n") == 1

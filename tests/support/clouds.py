@@ -107,7 +107,7 @@ def refused(code: str) -> Iterator[None]:
     assert caught.value.message
 
 
-def reaches(machine: Machine | CloudMachine, address: str, port: int) -> bool:
+def reaches(machine: Machine | CloudMachine, address: str, port: int = 22) -> bool:
     """Whether a TCP connection from a machine is accepted."""
     line = f"timeout 2 bash -c 'exec 3<>/dev/tcp/{address}/{port}'"
     return machine.run(line, check=False).returncode == 0
