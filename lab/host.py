@@ -198,13 +198,6 @@ def _ip_json(*argv: str) -> list[dict[str, Any]]:
     return [row for row in rows if row]
 
 
-def cache() -> Path:
-    """The directory for downloads and builds: $EXTERNAL_ETCD_CACHE, or external-etcd in the user's cache."""
-    if chosen := os.environ.get("EXTERNAL_ETCD_CACHE"):
-        return Path(chosen).absolute()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "external-etcd"
-
-
 def give_to_caller(paths: Sequence[Path]) -> None:
     """Under sudo: make the calling user own `paths`, because that user runs pulumi with them."""
     user, group = os.environ.get("SUDO_UID"), os.environ.get("SUDO_GID")

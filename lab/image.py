@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tools.base import cache
+
 from . import disk, host
 from .errors import LabError
 
@@ -231,7 +233,7 @@ def recipe_hash(variant: Variant = PLAIN) -> str:
 
 def path(variant: Variant = PLAIN) -> Path:
     """The cache directory of this recipe's tree."""
-    return host.cache() / "lab" / f"{variant.name}-{recipe_hash(variant)}"
+    return cache() / "lab" / f"{variant.name}-{recipe_hash(variant)}"
 
 
 def ensure(say: Callable[[str], None], variant: Variant = PLAIN) -> Path:

@@ -136,6 +136,23 @@ class Job:
             time.sleep(0.02)
         self.clean()
 
+    def press_power_button(self) -> bool:
+        """Ask the guest for an orderly shutdown, without waiting; returns False if there is none."""
+        nspawn = self.command("systemd-nspawn")
+        if nspawn is not None:
+            # nspawn passes this on to the guest's init as the signal for an orderly shutdown.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(nspawn[0], signal.SIGTERM)
+        return nspawn is not None
+
+    def cut_power(self) -> None:
+        """End the guest and the job at once."""
+        if init := self.guest_init():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(init, signal.SIGKILL)
+            self.wait_gone(2)  # nspawn notices, and removes its network interface and its files under /run
+        self.kill()
+
     def wait_gone(self, timeout: float) -> bool:
         """Wait until no process of the job runs; returns False if one still does after `timeout` seconds."""
         deadline = time.monotonic() + timeout

@@ -5,7 +5,6 @@ import ipaddress
 import json
 import os
 import shutil
-import signal
 import socket
 import sys
 import time
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tools.base import cache
 from tools.kubeadm import programs_folder
 
 from . import disk, host, image, names
@@ -235,7 +235,7 @@ class Lab:
             LabError: the directory or the lab is missing, or port 80 of the bridge's address is in use.
         """
         with self._locked():
-            chosen = Path(directory or host.cache() / "etcd").resolve()
+            chosen = Path(directory or cache() / "etcd").resolve()
             if directory and not chosen.is_dir():
                 raise LabError(f"{chosen} is not a directory and cannot be served.")
             self._require_state()
@@ -268,7 +268,7 @@ class Lab:
     def kill(self, *which: str) -> None:
         """Cut the power of machines: SIGKILL to the guest's init. Their disks stay."""
         with self._locked():
-            _parallel(self._kill, self._which(which))
+            _parallel(lambda machine: machine.job.cut_power(), self._which(which))
 
     def keep(self, label: str, *which: str) -> None:
         """Save the disks of stopped machines under a label, for `wipe` with `kept`.
@@ -306,7 +306,7 @@ class Lab:
             bases = {machine.name: image.ensure(self._say, self.variant(machine.name)) for machine in machines}
 
             def renew(machine: Machine) -> None:
-                self._kill(machine)
+                machine.job.cut_power()
                 disk.forget_root(self._disk(machine.name).root)
                 if new_host_key:
                     self._key_pair(machine.name).unlink(missing_ok=True)
@@ -324,7 +324,7 @@ class Lab:
         with self._locked():
             machines = [machine for name, machine in self.machines.items() if name in which]
             for machine in machines:
-                self._kill(machine)
+                machine.job.cut_power()
                 disk.forget_root(self._disk(machine.name).root)
                 disk.forget_job(machine.job.name)
                 self._disk(machine.name).destroy()
@@ -455,7 +455,7 @@ class Lab:
     def _start_mirror(self, directory: Path | None = None) -> None:
         if self._mirror_job.alive():
             return
-        served = directory or host.cache() / "etcd"
+        served = directory or cache() / "etcd"
         served.mkdir(parents=True, exist_ok=True)
         log = self.dir / "logs" / "mirror.log"
         program = Path(__file__).with_name("mirror.py")
@@ -576,24 +576,9 @@ class Lab:
             time.sleep(0.05)
 
     def _stop(self, machine: Machine) -> None:
-        job = machine.job
-        nspawn = job.command("systemd-nspawn")
-        if nspawn:
-            # nspawn passes this on to the guest's init as the signal for an orderly shutdown.
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(nspawn[0], signal.SIGTERM)
-            if not job.wait_gone(_STOP_TIMEOUT):
-                self._say(f"{machine.name} did not shut down within {_STOP_TIMEOUT:g} s: its power is cut")
-        self._kill(machine)
-
-    def _kill(self, machine: Machine) -> None:
-        job = machine.job
-        init = job.guest_init()
-        if init:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(init, signal.SIGKILL)
-            job.wait_gone(2)  # nspawn notices, and removes its network interface and its files under /run
-        job.kill()
+        if machine.job.press_power_button() and not machine.job.wait_gone(_STOP_TIMEOUT):
+            self._say(f"{machine.name} did not shut down within {_STOP_TIMEOUT:g} s: its power is cut")
+        machine.job.cut_power()
 
 
 def _parallel(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:

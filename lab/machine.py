@@ -100,8 +100,13 @@ class Machine:
 
     def answers(self, timeout: float = 1) -> bool:
         """Whether the machine's sshd answers within `timeout` seconds."""
-        try:
-            with socket.create_connection((self.address, PORT), timeout=timeout) as connection:
-                return connection.recv(4) == b"SSH-"
-        except OSError:
-            return False
+        return has_sshd(self.address, timeout)
+
+
+def has_sshd(address: str, timeout: float) -> bool:
+    """Whether an sshd answers at an address within `timeout` seconds."""
+    try:
+        with socket.create_connection((address, PORT), timeout=timeout) as connection:
+            return connection.recv(4) == b"SSH-"
+    except OSError:
+        return False

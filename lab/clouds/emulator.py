@@ -3,7 +3,6 @@
 import contextlib
 import ipaddress
 import shlex
-import socket
 import subprocess
 import sys
 import time
@@ -16,7 +15,7 @@ from typing import ClassVar, TypeVar
 from ..errors import LabError
 from ..jobs import Job
 from ..lab import REPO, Lab
-from ..machine import PORT, Machine
+from ..machine import Machine, has_sshd
 from .guest import Guest
 
 _START_SECONDS = 30.0
@@ -32,11 +31,13 @@ class CloudMachine:
     """A server of an emulated cloud with root on its console, which needs neither its network nor its users.
 
     Attributes:
+        id: Its id in the cloud.
         name: Its name in the cloud.
         address: Its public IPv4 address, or None.
         private_addresses: Its addresses in networks.
     """
 
+    id: str
     name: str
     address: str | None
     private_addresses: tuple[str, ...]
@@ -78,11 +79,7 @@ class CloudMachine:
 
     def answers(self, timeout: float = 1) -> bool:
         """Whether its sshd answers at the public address."""
-        try:
-            with socket.create_connection((self.address or "", PORT), timeout=timeout) as connection:
-                return connection.recv(4) == b"SSH-"
-        except OSError:
-            return False
+        return has_sshd(self.address or "", timeout)
 
 
 class EmulatedCloud(ABC):
@@ -137,6 +134,21 @@ class EmulatedCloud(ABC):
     @abstractmethod
     def resources(self) -> dict[str, list[str]]:
         """Names of everything in the account, by kind."""
+
+    @abstractmethod
+    def machines(self) -> list[CloudMachine]:
+        """All servers that still exist."""
+
+    def machine(self, server: int | str) -> CloudMachine:
+        """The server with that id or name.
+
+        Raises:
+            LabError: there is none.
+        """
+        for machine in self.machines():
+            if str(server) in (machine.id, machine.name):
+                return machine
+        raise LabError(f"There is no server {server!r} in the emulated cloud in {self.lab.dir}.")
 
     def start(self: Cloud) -> Cloud:
         """Serve the API, detached from this process; does nothing if it is already served.

@@ -18,6 +18,7 @@ from .. import disk, host
 from ..disk import Disk
 from ..errors import LabError
 from ..jobs import Job
+from ..lab import Lab
 
 _START_SECONDS = 20.0
 _SEED = "var/lib/cloud/seed/nocloud"
@@ -213,9 +214,7 @@ class Guest:
 
     def press_power_button(self) -> None:
         """Ask the guest for an orderly shutdown, without waiting."""
-        if nspawn := self._job.command("systemd-nspawn"):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(nspawn[0], signal.SIGTERM)
+        self._job.press_power_button()
 
     def reboot(self) -> None:
         """Ask the guest to reboot, without waiting."""
@@ -225,11 +224,7 @@ class Guest:
 
     def cut_power(self) -> None:
         """End it at once. Its disk stays."""
-        if init := self._job.guest_init():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(init, signal.SIGKILL)
-            self._job.wait_gone(2)  # nspawn removes its files under /run
-        self._job.kill()
+        self._job.cut_power()
 
     def destroy(self) -> None:
         """Cut its power and remove its disk."""
@@ -240,3 +235,9 @@ class Guest:
         for path in (self._boot, self._directory):
             with contextlib.suppress(OSError):
                 path.unlink() if path.is_file() else path.rmdir()
+
+
+def guest_of(lab: Lab, identity: object) -> Guest:
+    """The machine of a cloud's server with that id."""
+    name = f"s{str(identity)[-8:]}"
+    return Guest(f"{lab.id}-{name}", lab.dir / "machines" / name, lab.dir / "logs" / f"{name}.log")

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from lab import Lab, Machine, host
+from tools.base import cache
 
 from .needs import leave_out
 
@@ -42,7 +43,7 @@ class Machines:
         there = self.lab.machines
         for name in there:
             self.lab.heal(name)
-        if self.lab.mirrored() != host.cache() / "etcd" and there:
+        if self.lab.mirrored() != cache() / "etcd" and there:
             self.lab.mirror()
         # All go down before any is wiped: old machines of one test must not talk to new ones of the next.
         self.lab.kill(*there)
@@ -60,7 +61,7 @@ class Machines:
         """
         directory = self.lab.dir / "tampered"
         shutil.rmtree(directory, ignore_errors=True)
-        source = host.cache() / "etcd"
+        source = cache() / "etcd"
         for file in source.rglob("*"):
             link = directory / file.relative_to(source)
             if file.is_file():

@@ -3,10 +3,8 @@
 import urllib.request
 from typing import Any, ClassVar
 
-from ...errors import LabError
-from ...lab import Lab
 from ..emulator import CloudMachine, EmulatedCloud
-from ..guest import Guest
+from ..guest import guest_of
 
 REGION = "eu-central-1"
 # Kinds of resources: the call that lists them, the list in its answer, and the id in each entry.
@@ -34,18 +32,18 @@ class AwsCloud(EmulatedCloud):
         keys = {"AWS_ACCESS_KEY_ID": "lab", "AWS_SECRET_ACCESS_KEY": "lab"}
         return {"AWS_ENDPOINT_URL": self.endpoint, "AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION, **keys}
 
-    def client(self, service: str = "ec2", region: str = REGION) -> Any:
-        """A boto3 client."""
+    def client(self, region: str = REGION) -> Any:
+        """A boto3 client of EC2."""
         import boto3  # noqa: PLC0415 - the lab without a cloud does not need it
 
         keys = {"aws_access_key_id": "lab", "aws_secret_access_key": "lab"}
-        return boto3.client(service, region_name=region, endpoint_url=self.endpoint, **keys)
+        return boto3.client("ec2", region_name=region, endpoint_url=self.endpoint, **keys)
 
-    def resources(self, region: str = REGION) -> dict[str, list[str]]:
-        """Ids of everything in the account and one region, by kind, except what every account has from the start."""
+    def resources(self) -> dict[str, list[str]]:
+        """Ids of everything in the account, by kind, except what every account has from the start."""
         import jmespath  # noqa: PLC0415 - comes with boto3
 
-        client = self.client(region=region)
+        client = self.client()
         return {
             kind: [row[name] for row in jmespath.search(path, getattr(client, call)())]
             for kind, (call, path, name) in _KINDS.items()
@@ -57,38 +55,19 @@ class AwsCloud(EmulatedCloud):
         with urllib.request.urlopen(request, timeout=120):  # noqa: S310
             pass
 
-    def machines(self, region: str = REGION) -> list[CloudMachine]:
-        """All instances of a region that are not terminated."""
-        return [self._machine(instance) for instance in self._instances(region)]
-
-    def machine(self, instance: str, region: str = REGION) -> CloudMachine:
-        """The instance with that id or tag Name.
-
-        Raises:
-            LabError: there is none.
-        """
-        for row in self._instances(region):
-            if instance in (row["InstanceId"], _name(row)):
-                return self._machine(row)
-        raise LabError(f"There is no instance {instance!r} in {region} of the emulated cloud in {self.lab.dir}.")
-
-    def _instances(self, region: str) -> list[dict[str, Any]]:
-        pages = self.client(region=region).get_paginator("describe_instances").paginate()
+    def machines(self) -> list[CloudMachine]:
+        """All instances that are not terminated; the name is the tag Name, by default the id."""
+        pages = self.client().get_paginator("describe_instances").paginate()
         rows = [row for page in pages for one in page["Reservations"] for row in one["Instances"]]
-        return [row for row in rows if row["State"]["Name"] != "terminated"]
+        return [self._machine(row) for row in rows if row["State"]["Name"] != "terminated"]
 
     def _machine(self, row: dict[str, Any]) -> CloudMachine:
         private = tuple(
             one["PrivateIpAddress"] for nic in row["NetworkInterfaces"] for one in nic["PrivateIpAddresses"]
         )
-        guest = machine_of(self.lab, row["InstanceId"])
-        return CloudMachine(_name(row) or row["InstanceId"], row.get("PublicIpAddress"), private, guest)
-
-
-def machine_of(lab: Lab, instance: str) -> Guest:
-    """The machine of the instance with that id."""
-    name = f"s{instance[-8:]}"
-    return Guest(f"{lab.id}-{name}", lab.dir / "machines" / name, lab.dir / "logs" / f"{name}.log")
+        identity = row["InstanceId"]
+        guest = guest_of(self.lab, identity)
+        return CloudMachine(identity, _name(row) or identity, row.get("PublicIpAddress"), private, guest)
 
 
 def _name(row: dict[str, Any]) -> str:

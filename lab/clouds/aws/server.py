@@ -11,10 +11,9 @@ from typing import Any
 
 from ... import image
 from ...lab import MIRROR_NAME, Lab
-from ..guest import BlockDevice, Nic
+from ..guest import BlockDevice, Nic, guest_of
 from ..volume import Volume
 from .account import Account
-from .handle import machine_of
 
 _STATES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "stopping": 64, "stopped": 80}
 _ON_THE_WAY = {"running": "pending", "stopped": "stopping", "terminated": "shutting-down"}
@@ -41,7 +40,7 @@ class Server:
 
     def __init__(self, account: Account, instance: Any) -> None:
         self.instance = instance
-        self.guest = machine_of(account.lab, instance.id)
+        self.guest = guest_of(account.lab, instance.id)
         self._account = account
         self._wanted = self._is = "new"
         self._busy = False

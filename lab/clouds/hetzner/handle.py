@@ -6,9 +6,8 @@ import urllib.request
 from typing import Any, ClassVar
 
 from ...errors import LabError
-from ...lab import Lab
 from ..emulator import CloudMachine, EmulatedCloud
-from ..guest import Guest
+from ..guest import guest_of
 
 _KINDS = ("networks", "ssh_keys", "servers", "placement_groups", "firewalls", "volumes", "primary_ips")
 
@@ -52,24 +51,13 @@ class HetznerCloud(EmulatedCloud):
         return {kind: [row["name"] for row in self._all(kind)] for kind in _KINDS}
 
     def machines(self) -> list[CloudMachine]:
-        """All servers."""
         return [self._machine(row) for row in self._all("servers")]
-
-    def machine(self, server: int | str) -> CloudMachine:
-        """The server with that id or name.
-
-        Raises:
-            LabError: there is none.
-        """
-        for row in self._all("servers"):
-            if str(server) in (str(row["id"]), row["name"]):
-                return self._machine(row)
-        raise LabError(f"There is no server {server!r} in the emulated cloud in {self.lab.dir}.")
 
     def _machine(self, row: dict[str, Any]) -> CloudMachine:
         four = row["public_net"]["ipv4"]
         private = tuple(net["ip"] for net in row["private_net"])
-        return CloudMachine(row["name"], four["ip"] if four else None, private, guest_of(self.lab, row["id"]))
+        guest = guest_of(self.lab, row["id"])
+        return CloudMachine(str(row["id"]), row["name"], four["ip"] if four else None, private, guest)
 
     def _all(self, kind: str) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []
@@ -79,9 +67,3 @@ class HetznerCloud(EmulatedCloud):
             rows += found[kind]
             page = found["meta"]["pagination"]["next_page"]
         return rows
-
-
-def guest_of(lab: Lab, server: int) -> Guest:
-    """The machine of the server with that id."""
-    name = f"s{server}"
-    return Guest(f"{lab.id}-{name}", lab.dir / "machines" / name, lab.dir / "logs" / f"{name}.log")

@@ -6,11 +6,10 @@ import json
 from ... import host, image
 from ...lab import MIRROR_NAME, Lab
 from .. import bridges
-from ..guest import BlockDevice, Guest, Nic
+from ..guest import BlockDevice, Guest, Nic, guest_of
 from ..volume import Volume
 from . import firewalls, networks
 from .core import Cloud, Row
-from .handle import guest_of
 from .machines import Machines
 
 _PRIVATE_MTU = 1450
