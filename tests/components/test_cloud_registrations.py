@@ -2,6 +2,7 @@
 
 import functools
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -586,30 +587,6 @@ def test_existing_machines_have_the_outputs_that_every_stack_has() -> None:
     compare(for_kubernetes(values, secret), "outputs-hosts")
 
 
-@pytest.mark.parametrize(
-    ("change", "key", "rule"),
-    [
-        ({"subnets": []}, "subnets", "at least one zone"),
-        ({"subnets": [("a", "10.2.1.0/24"), ("b", "10.2.1.128/25")]}, "subnets[1].range", "Ranges must not overlap"),
-        ({"subnets": [("a", "10.3.1.0/24")]}, "subnets[0].range", "must be in the range of its network"),
-        ({"edge_range": "10.2.1.0/25"}, "edge_range", "Ranges must not overlap"),
-        ({"vpc_id": "vpc-0123456789abcdef0"}, "subnets[0].id", "Subnets must have an ID"),
-        ({"nat_gateway": True}, "edge_range", "must have its own subnet"),
-    ],
-)
-def test_the_network_component_refuses_invalid_arguments(change: dict[str, Any], key: str, rule: str) -> None:
-    subnets = change.pop("subnets", [("a", "10.2.1.0/24")])
-    args: Any = {
-        "cluster_name": "c",
-        "operators": [],
-        "subnets": [{"zone": f"eu-central-1{letter}", "range": range_} for letter, range_ in subnets],
-        **change,
-    }
-    with pytest.raises(PlanError) as refused:
-        record(lambda: AwsNetwork("c", args), True)
-    assert any(each.key == key and rule in each.rule for each in refused.value.problems), str(refused.value)
-
-
 def test_the_last_bastion_of_machines_without_public_addresses_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     """They have the addresses of their generation, whatever the configuration says now."""
     made: dict[str, Any] = {"location": "nbg1", "server_type": "cx23", "image": "debian-12", "address": "10.1.1.11"}
@@ -625,26 +602,48 @@ def test_the_last_bastion_of_machines_without_public_addresses_stays(monkeypatch
         record(lambda: built(HETZNER.wanted()), True)
 
 
+def network(**changes: Any) -> AwsNetwork:
+    subnets = changes.pop("subnets", [("a", "10.2.1.0/24")])
+    args: Any = {
+        "cluster_name": "c",
+        "operators": [],
+        "subnets": [{"zone": f"eu-central-1{letter}", "range": range_} for letter, range_ in subnets],
+        **changes,
+    }
+    return AwsNetwork("c", args)
+
+
+def one_machine(**changes: Any) -> None:
+    slot = {"name": "etcd-1", "address": "10.2.1.11", "zone": "eu-central-1a", "instance_type": "t3.medium"}
+    slot |= {name: changes.pop(name) for name in ("zone", "image") if name in changes}
+    args: Any = {"cluster_name": "c", "slots": [slot], "private_key": "k", "public_key": "p", **changes}
+    AwsMachines("c", network(), args)
+
+
 @pytest.mark.parametrize(
-    ("change", "key", "rule"),
+    ("component", "change", "key", "rule"),
     [
-        ({"zone": "eu-central-1b"}, "slots.etcd-1.zone", "The network has subnets in eu-central-1a"),
-        ({"volume": {"size": 20, "type": "st1"}}, "volume.type", "The type of a volume must be one of"),
-        ({"public_ipv4": False}, "bastion", "reached through a bastion"),
-        ({"previous_generations": {"etcd-1": 2}}, "slots.etcd-1.generation", "can only rise"),
-        ({"image": "windows"}, "image", "The name of an image must be one of"),
+        (network, {"subnets": []}, "subnets", "at least one zone"),
+        (
+            network,
+            {"subnets": [("a", "10.2.1.0/24"), ("b", "10.2.1.128/25")]},
+            "subnets[1].range",
+            "Ranges must not overlap",
+        ),
+        (network, {"subnets": [("a", "10.3.1.0/24")]}, "subnets[0].range", "must be in the range of its network"),
+        (network, {"edge_range": "10.2.1.0/25"}, "edge_range", "Ranges must not overlap"),
+        (network, {"vpc_id": "vpc-0123456789abcdef0"}, "subnets[0].id", "Subnets must have an ID"),
+        (network, {"nat_gateway": True}, "edge_range", "must have its own subnet"),
+        (one_machine, {"zone": "eu-central-1b"}, "slots.etcd-1.zone", "The network has subnets in eu-central-1a"),
+        (one_machine, {"volume": {"size": 20, "type": "st1"}}, "volume.type", "The type of a volume must be one of"),
+        (one_machine, {"public_ipv4": False}, "bastion", "reached through a bastion"),
+        (one_machine, {"previous_generations": {"etcd-1": 2}}, "slots.etcd-1.generation", "can only rise"),
+        (one_machine, {"image": "windows"}, "image", "The name of an image must be one of"),
     ],
 )
-def test_the_machines_component_refuses_invalid_arguments(change: dict[str, Any], key: str, rule: str) -> None:
-    slot = {"name": "etcd-1", "address": "10.2.1.11", "zone": "eu-central-1a", "instance_type": "t3.medium"}
-    slot |= {name: change.pop(name) for name in ("zone", "image") if name in change}
-    args: Any = {"cluster_name": "c", "slots": [slot], "private_key": "k", "public_key": "p", **change}
-
-    def program() -> None:
-        subnet: Any = {"zone": "eu-central-1a", "range": "10.2.1.0/24"}
-        network = AwsNetwork("c", {"cluster_name": "c", "operators": [], "subnets": [subnet]})
-        AwsMachines("c", network, args)
-
+def test_a_component_refuses_invalid_arguments(
+    component: Callable[..., object], change: dict[str, Any], key: str, rule: str
+) -> None:
     with pytest.raises(PlanError) as refused:
-        record(program, True)
+        record(lambda: component(**change), True)
     assert any(each.key == key and rule in each.rule for each in refused.value.problems), str(refused.value)

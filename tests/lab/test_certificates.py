@@ -47,22 +47,13 @@ def _usages(text: str) -> set[str]:
 BOTH = {"TLS Web Server Authentication", "TLS Web Client Authentication"}
 
 
-def test_the_server_certificate_names_only_this_member(cluster: tuple[list[Machine], Stack]) -> None:
+@pytest.mark.parametrize(("port", "local"), [(2379, {"DNS:localhost", "IP Address:127.0.0.1"}), (2380, set())])
+def test_a_members_certificate_names_only_this_member(
+    cluster: tuple[list[Machine], Stack], port: int, local: set[str]
+) -> None:
     for machine in cluster[0]:
-        text = _presented(machine, 2379)
-        assert _names(text) == {
-            f"DNS:{machine.name}",
-            "DNS:localhost",
-            f"IP Address:{machine.address}",
-            "IP Address:127.0.0.1",
-        }
-        assert _usages(text) == BOTH
-
-
-def test_the_peer_certificate_names_only_this_member(cluster: tuple[list[Machine], Stack]) -> None:
-    for machine in cluster[0]:
-        text = _presented(machine, 2380)
-        assert _names(text) == {f"DNS:{machine.name}", f"IP Address:{machine.address}"}
+        text = _presented(machine, port)
+        assert _names(text) == {f"DNS:{machine.name}", f"IP Address:{machine.address}", *local}
         assert _usages(text) == BOTH
 
 

@@ -45,18 +45,23 @@ def test_the_cluster_configuration_has_endpoints_and_kubeadm_paths(version: str 
     }
 
 
-@pytest.mark.parametrize("version", ["1.36.3", "1.36", "1.30"])
-def test_kubeadm_accepts_the_cluster_configuration(version: str, tmp_path: Path) -> None:
-    file = tmp_path / "kubeadm.yaml"
-    file.write_text(kubeadm.cluster_configuration(ENDPOINTS, version))
-    answer = subprocess.run(
-        [str(ensure_kubeadm()), "config", "validate", "--config", str(file)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+def validated(configuration: str, directory: Path) -> subprocess.CompletedProcess[str]:
+    file = directory / "kubeadm.yaml"
+    file.write_text(configuration)
+    command = [str(ensure_kubeadm()), "config", "validate", "--config", str(file)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("version", [None, "1.36.3", "1.36", "1.30"])
+def test_kubeadm_accepts_the_cluster_configuration(version: str | None, tmp_path: Path) -> None:
+    answer = validated(kubeadm.cluster_configuration(ENDPOINTS, version), tmp_path)
     assert answer.returncode == 0, answer.stderr
+    assert "ok" in answer.stdout
+
+
+def test_kubeadm_refuses_a_misspelt_field(tmp_path: Path) -> None:
+    misspelt = kubeadm.cluster_configuration(ENDPOINTS).replace("caFile", "caFiles")
+    assert validated(misspelt, tmp_path).returncode != 0
 
 
 @pytest.mark.parametrize("series", MINORS)

@@ -26,7 +26,8 @@ def test_users_other_than_root_get_one_clear_sentence(
 ) -> None:
     monkeypatch.setattr(platform, "system", lambda: "Linux")
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    monkeypatch.setattr(host, "cache", lambda: pytest.fail("other users must not look into root's cache"))
+    for user in ("lab.lab.cache", "lab.image.cache"):
+        monkeypatch.setattr(user, lambda: pytest.fail("other users must not look into root's cache"))
     assert cli.main(words) == 1
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 1

@@ -84,27 +84,20 @@ def test_a_cached_pulumi_is_linked_without_the_network(folder: Path, place: str)
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("options", "given"),
     [
-        "runtime:\n  name: python\n  options:\n    virtualenv: .venv\n",
-        'runtime:\n  name: python\n  options:\n    virtualenv: ".venv"  # here\n',
-        "runtime: {name: python, options: {virtualenv: .venv}}\n",
+        ("runtime:\n  name: python\n  options:\n    virtualenv: .venv\n", "-root {} -virtualenv .venv "),
+        ('runtime:\n  name: python\n  options:\n    virtualenv: ".venv"  # here\n', "-root {} -virtualenv .venv "),
+        ("runtime: {name: python, options: {virtualenv: .venv}}\n", "-root {} -virtualenv .venv "),
+        (None, ""),
     ],
 )
-def test_the_built_language_host_gets_the_virtual_environment(tmp_path: Path, options: str) -> None:
+def test_the_built_language_host_gets_the_virtual_environment(tmp_path: Path, options: str | None, given: str) -> None:
     host = tmp_path / "host"
     program(host / "built" / "pulumi-language-python", 'echo "$@"')
     program(host / "pulumi-language-python", "").write_text(pulumi._HOST_SCRIPT)
-    (tmp_path / "Pulumi.yaml").write_text(options)
+    if options is not None:
+        (tmp_path / "Pulumi.yaml").write_text(options)
     run = [str(host / "pulumi-language-python"), "127.0.0.1:1"]
     said = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, timeout=10, check=True).stdout
-    assert said == f"-root {tmp_path} -virtualenv .venv 127.0.0.1:1\n"
-
-
-def test_without_a_virtual_environment_the_host_gets_plain_arguments(tmp_path: Path) -> None:
-    host = tmp_path / "host"
-    program(host / "built" / "pulumi-language-python", 'echo "$@"')
-    program(host / "pulumi-language-python", "").write_text(pulumi._HOST_SCRIPT)
-    run = [str(host / "pulumi-language-python"), "127.0.0.1:1"]
-    said = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, timeout=10, check=True).stdout
-    assert said == "127.0.0.1:1\n"
+    assert said == f"{given.format(tmp_path)}127.0.0.1:1\n"
