@@ -304,21 +304,3 @@ def test_a_restarted_server_keeps_disk_volume_and_interfaces(scene: Scene, disk:
     made.reload()
     assert made.status == "running"
     assert reaches(scene.machines["first"], machine.private_addresses[0], 22), "the interface is connected again"
-
-
-def test_a_new_server_can_take_a_deleted_ones_address_and_volume(scene: Scene, disk: BoundVolume) -> None:
-    """Must be the last test, because it deletes a server of the scene."""
-    client, old = scene.client, scene.servers["second"]
-    machine, address = scene.machines["second"], scene.machines["second"].private_addresses[0]
-    finish(old.delete())
-    assert not machine.guest.running
-    assert not machine.guest.root.exists()
-    net = client.networks.get_by_name("one")
-    assert net
-    new = server(client, "second")
-    finish(new.attach_to_network(net, ip=address))
-    finish(disk.attach(new))
-    (machine,) = ready(scene.cloud, new)
-    assert reaches(scene.machines["first"], address, 22)
-    assert machine.answers(2)
-    assert machine.run(f"mount {disk.linux_device} /mnt && cat /mnt/file").stdout == "synced\n"

@@ -147,3 +147,23 @@ def refused(error: Any) -> str:
     """The text of a call that the plugin refused."""
     assert isinstance(error.value, grpc.RpcError)
     return str(error.value.details())
+
+
+def lives(one: PluginClient, inputs: Mapping[str, Any], **changed: Any) -> Properties:
+    """Create a resource, refresh, change it in place, refresh, delete, refresh; returns the last state.
+
+    Asserts that the changes replace nothing, and that each refresh finds no difference.
+    """
+    identity, state = one.create(inputs)
+    assert state["id"] == identity
+    for new in (inputs, {**inputs, **changed}):
+        if new != inputs:
+            changes = one.diff(state, inputs, new)
+            assert changes
+            assert not any(change & 1 for change in changes.values()), changes
+            state = one.update(state, new)
+        found, seen, kept = one.read(identity, state, new)
+        assert (found, seen, one.diff(seen, kept, new)) == (identity, state, {})
+    one.delete(state)
+    assert one.read(identity, state, inputs)[0] == ""
+    return state

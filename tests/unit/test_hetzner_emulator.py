@@ -159,41 +159,6 @@ def test_a_network_is_created_changed_and_deleted(client: Client, account: Hetzn
     assert "networks" not in account.left()
 
 
-def test_a_firewall_is_created_changed_applied_and_deleted(client: Client) -> None:
-    one = off(client, "one")
-    wall = client.firewalls.create("wall", rules=[FirewallRule(**RULE)] * 50).firewall
-    more = FirewallRule("in", "udp", ["10.0.0.0/8"], port="80-85", description="more")
-    finish(*wall.set_rules([FirewallRule(**RULE), more]), *wall.apply_to_resources([on(one.id)]))
-    wall.reload()
-    assert [(rule.port, rule.description) for rule in wall.rules or []] == [("22", None), ("80-85", "more")]
-    assert [each.server.id for each in wall.applied_to or [] if each.server] == [one.id]
-    one.reload()
-    assert one.public_net
-    assert [each.firewall.id for each in one.public_net.firewalls or []] == [wall.id]
-    finish(*wall.remove_from_resources([on(one.id)]))
-    assert wall.update(name="new").name == "new"
-    other = off(client, "two", firewalls=[wall])
-    finish(other.delete())
-    wall.delete()
-    assert client.firewalls.get_all() == []
-
-
-def test_a_volume_is_created_changed_and_deleted(client: Client) -> None:
-    disk, one = volume(client, labels={"a": "b"}), off(client, "one")
-    assert (disk.size, disk.status, disk.labels) == (10, "available", {"a": "b"})
-    assert disk.update(name="new").name == "new"
-    finish(disk.resize(20), disk.attach(one))
-    disk.reload()
-    one.reload()
-    assert disk.server
-    assert (disk.size, disk.server.id, [each.id for each in one.volumes or []]) == (20, one.id, [disk.id])
-    finish(one.delete())
-    disk.reload()
-    assert disk.server is None
-    disk.delete()
-    assert client.volumes.get_all() == []
-
-
 def test_a_server_is_created_powered_changed_and_deleted(client: Client, account: HetznerAccount) -> None:
     group = client.placement_groups.create("group", "spread").placement_group
     key = client.ssh_keys.create("key", KEYS[0])

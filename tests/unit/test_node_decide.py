@@ -40,66 +40,42 @@ def now(**changes: Any) -> Situation:
 NO_DATA: dict[str, Any] = {"has_data": False, "member_id": None, "cluster_id": None, "runs": False}
 
 
-def test_a_member_in_the_desired_state_is_left_alone() -> None:
-    assert next_step(now()) is Step.DONE
+LEARNS = Membership(77, (a_member(1), a_member(2), a_member(3, learner=True)))
+STEPS: dict[str, tuple[dict[str, Any], Step]] = {
+    "a member in the desired state is left alone": ({}, Step.DONE),
+    "an empty data directory in an existing cluster joins": (NO_DATA, Step.JOIN),
+    "slot 0 has no special role": (
+        {**NO_DATA, "member": "etcd-1", "peer_url": "https://10.99.0.11:2380"},
+        Step.JOIN,
+    ),
+    "data of a removed member is moved aside": ({"member_id": 9}, Step.REJOIN),
+    "a removal is only believed from a member with quorum": ({"member_id": 9, "quorum": None}, Step.DONE),
+    "outdated data is moved aside": ({"forgets": True, "runs": False}, Step.REJOIN),
+    "outdated data stays if the member cannot rejoin": ({"forgets": True, "runs": False, "quorum": None}, Step.START),
+    "unknown data is accepted if the cluster knows its ID": ({"identified": False}, Step.ADOPT),
+    "a stopped member is started even without a quorum": ({"runs": False, "quorum": None}, Step.START),
+    "a changed setting needs a restart": ({"differs": ("--quota-backend-bytes",)}, Step.RESTART),
+    "a learner is promoted": ({"quorum": LEARNS}, Step.PROMOTE),
+}
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "an empty data directory is not bootstrapped without answers": ({**NO_DATA, "quorum": None}, "never bootstrapped"),
+    "data of another cluster": ({"cluster_id": 78}, "data are untouched"),
+    "unknown data that no member can confirm": ({"identified": False, "quorum": None}, "data are untouched"),
+    "a new address for a running member": ({"peer_url": "https://10.99.0.99:2380"}, "keeps its address"),
+}
 
 
-def test_an_empty_data_directory_in_an_existing_cluster_joins() -> None:
-    assert next_step(now(**NO_DATA)) is Step.JOIN
+@pytest.mark.parametrize("what", STEPS)
+def test_the_next_step_follows_from_the_live_state(what: str) -> None:
+    changes, step = STEPS[what]
+    assert next_step(now(**changes)) is step
 
 
-def test_an_empty_data_directory_is_not_bootstrapped_without_answers() -> None:
-    with pytest.raises(NodeError, match="never bootstrapped again"):
-        next_step(now(**NO_DATA, quorum=None))
-
-
-def test_slot_0_has_no_special_role() -> None:
-    assert next_step(now(**NO_DATA, member="etcd-1", peer_url="https://10.99.0.11:2380")) is Step.JOIN
-
-
-def test_data_of_a_removed_member_is_moved_aside() -> None:
-    assert next_step(now(member_id=9)) is Step.REJOIN
-
-
-def test_outdated_data_is_moved_aside_if_the_member_can_rejoin() -> None:
-    assert next_step(now(forgets=True, runs=False)) is Step.REJOIN
-    assert next_step(now(forgets=True, runs=False, quorum=None)) is Step.START
-
-
-def test_a_removal_is_only_believed_from_a_member_with_quorum() -> None:
-    assert next_step(now(member_id=9, quorum=None)) is Step.DONE
-
-
-def test_data_of_another_cluster_is_refused() -> None:
-    with pytest.raises(NodeError, match="data are untouched"):
-        next_step(now(cluster_id=78))
-
-
-def test_unknown_data_is_accepted_if_the_cluster_knows_its_id() -> None:
-    assert next_step(now(identified=False)) is Step.ADOPT
-
-
-def test_unknown_data_is_refused_if_no_member_can_confirm_it() -> None:
-    with pytest.raises(NodeError, match="data are untouched"):
-        next_step(now(identified=False, quorum=None))
-
-
-def test_a_stopped_member_is_started_even_without_a_quorum() -> None:
-    assert next_step(now(runs=False, quorum=None)) is Step.START
-
-
-def test_a_changed_setting_needs_a_restart() -> None:
-    assert next_step(now(differs=("--quota-backend-bytes",))) is Step.RESTART
-
-
-def test_a_learner_is_promoted() -> None:
-    members = Membership(77, (a_member(1), a_member(2), a_member(3, learner=True)))
-    assert next_step(now(quorum=members)) is Step.PROMOTE
-
-
-def test_a_new_address_for_a_running_member_is_refused() -> None:
-    with pytest.raises(NodeError, match="keeps its address"):
-        next_step(now(peer_url="https://10.99.0.99:2380"))
+@pytest.mark.parametrize("what", REFUSED)
+def test_an_unsafe_step_is_refused(what: str) -> None:
+    changes, said = REFUSED[what]
+    with pytest.raises(NodeError, match=said):
+        next_step(now(**changes))
 
 
 situations = st.builds(

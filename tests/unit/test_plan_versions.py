@@ -45,18 +45,14 @@ def test_an_unsupported_version_is_refused(text: object, rule: str, remedy: str)
     assert remedy in problem.remedy
 
 
-def test_an_unknown_newer_patch_is_a_warning() -> None:
-    version = versions.parse("3.6.99")
+@pytest.mark.parametrize(
+    ("text", "warning"), [("3.6.99", "3.6.99 is newer than 3.6.16"), ("3.5.24", "an upgrade to 3.6 needs")]
+)
+def test_an_unknown_newer_patch_and_an_old_one_with_a_defect_are_warnings(text: str, warning: str) -> None:
+    version = versions.parse(text)
     assert version is not None
-    assert versions.check_version("3.6.99") == []
-    assert "3.6.99 is newer than 3.6.16" in " ".join(versions.version_warnings(version))
-
-
-def test_an_old_patch_with_a_known_defect_is_a_warning() -> None:
-    version = versions.parse("3.5.24")
-    assert version is not None
-    assert versions.check_version("3.5.24") == []
-    assert "an upgrade to 3.6 needs" in " ".join(versions.version_warnings(version))
+    assert versions.check_version(text) == []
+    assert warning in " ".join(versions.version_warnings(version))
 
 
 @given(st.integers(0, 9999), st.integers(0, 9999), st.integers(0, 9999))
