@@ -32,7 +32,6 @@ def template(
     """The first boot, without the host key.
 
     Args:
-        args: the operator.
         units: name -> text of the systemd units that it starts.
         generation: generation of the machine's slot.
         bastion: whether the machine is a bastion.

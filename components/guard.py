@@ -78,7 +78,6 @@ def accept(previous: Mapping[str, Any] | None, wanted: State, override: str = ""
 
     Args:
         previous: what the last update applied; None: nothing to compare with.
-        wanted: the desired state.
         override: value of the argument `override`; empty: none.
         spelled: the user's name for an argument of `EtcdCluster`.
 

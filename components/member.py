@@ -153,12 +153,10 @@ class EtcdMember(pulumi.ComponentResource):
         """Checks every member from this machine. The answer is a JSON object, described in `etcd-node health`.
 
         Args:
-            name: name of the resource.
             spec: this member's, with the users of the cluster.
             changes: differs whenever any member's desired state does, so that the check runs again. The output `stdin`
                 has it under `changes`, as it was at the last check.
             after: what must have succeeded before: `converge` of every member.
-            parent: the cluster.
         """
         command = remote.Command(
             name,

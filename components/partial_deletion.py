@@ -33,11 +33,9 @@ def refuse_partial_deletion(
 
     Args:
         name: name of the component; the command is `<name>-whole`.
-        cluster: name of the cluster.
         machine: the machine on which the deletion runs.
         initial_cluster: a resource that is deleted only with the whole cluster.
         prepared: the members' commands whose deletion retires their machines.
-        parent: the component.
     """
     refusal = (
         f"a part of the cluster {cluster} would be destroyed, but the rest of it still needs that part; no machine was "
@@ -69,9 +67,7 @@ async def proved_healthy(name: str, members: Collection[str], health: remote.Com
     An error here ends the program. Pulumi then deletes nothing, and the stack's outputs stay unchanged.
 
     Args:
-        name: name of the component.
         members: the slots.
-        health: the health check.
 
     Raises:
         pulumi.RunError: this update has not proved it.

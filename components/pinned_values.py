@@ -13,8 +13,6 @@ def pinned(name: str, value: pulumi.Input[Any], parent: pulumi.Resource) -> pulu
     Args:
         name: name of the resource. If it contains a slot's generation, the next generation takes the value desired
             then.
-        value: the currently desired value.
-        parent: the component.
     """
     return pin(name, value, parent).output
 

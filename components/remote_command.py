@@ -35,10 +35,8 @@ def command_line(ssh: Ssh, machine: str, seconds: int, *words: str, root: bool =
     """The command line that runs a program and succeeds only if it exits with status `ANSWERED`.
 
     Args:
-        ssh: the way to the machine.
         machine: its name in messages.
         seconds: timeout. pulumi-command has none for a command that hangs.
-        words: the program and its arguments.
         root: run as root; otherwise as the login.
     """
     sudo = "" if not root or ssh.get("user", "root") == "root" else "sudo -n "
@@ -49,7 +47,6 @@ def answer(command: remote.Command, machine: str) -> pulumi.Output[str]:
     """The answer of a command line made by `command_line`. Without an answer, the update fails with AnswerError.
 
     Args:
-        command: the resource.
         machine: name of its machine in messages.
     """
     return command.stdout.apply(lambda said: split_output(said, machine)[1])

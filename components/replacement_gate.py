@@ -36,7 +36,6 @@ def gates(
             network. Pulumi deletes dependents first, and runs the gates of exactly the replaced resource. A resource
             common to all slots runs all gates; at most one of them allows the loss of its machine.
         slots: slot -> a resource that is never replaced and deleted with the slot, such as the host key.
-        parent: the component.
     """
     for machine, witness in zip(machines, [*machines[1:], *machines[:1]], strict=True):
         slot = machine["name"]

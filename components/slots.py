@@ -164,7 +164,6 @@ class CloudMachines(pulumi.ComponentResource):
 
         Args:
             slot: the slot; its host key must exist.
-            server: the machine's resource.
             host: its public address; unused with a bastion.
             origin: as in `Machine`.
             carriers: resources whose replacement also takes the machine away.

@@ -10,9 +10,7 @@ def ssh_key(name: str, of: str, parent: pulumi.Resource) -> tls.PrivateKey:
     """An Ed25519 key. The private half exists only in the state.
 
     Args:
-        name: name of the resource.
         of: what the key is, for the message that refuses its replacement: `the operator's`.
-        parent: the component.
     """
     hook = irreplaceable(
         f"{name}-key-in-use",

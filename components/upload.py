@@ -58,7 +58,6 @@ def place(ssh: Ssh, *parts: pulumi.Input[str]) -> pulumi.Output[str]:
     pulumi-command copies again only if the file or its path differs. So another machine has another path.
 
     Args:
-        ssh: the way to the machine.
         parts: more values that differ when the file must be copied again.
     """
     way = [ssh["host"], str(ssh.get("port", 22)), ssh.get("user", "root"), ssh["host_key"], *parts]

@@ -39,11 +39,8 @@ def wait_for_ssh(
     Commands of the cluster retry only for seconds, so that a lost machine is reported soon.
 
     Args:
-        name: name of the resource.
-        ssh: the way to the machine.
         host: the result.
         server: the machine's resource. The wait is repeated when its ID changes.
-        parent: the component.
     """
     machine = name.removesuffix("-ssh")
     # A new machine does not answer yet, which is normal. An existing bastion may be the wrong host.
@@ -85,7 +82,6 @@ def worth_another_try(said: str, seconds: float) -> bool:
     """Whether a new machine may still become reachable.
 
     Args:
-        said: the error.
         seconds: time since the first error.
     """
     if _NEVER.search(said) or not _NOT_YET.search(said):

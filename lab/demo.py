@@ -90,11 +90,7 @@ def _update(settings: dict[str, Any]) -> int:
 
 
 def table(lab: Lab, outputs: dict[str, Any]) -> list[str]:
-    """Lines of a table with the current status of every member.
-
-    Args:
-        outputs: the outputs of the stack.
-    """
+    """Lines of a table with the current status of every member."""
     rows = [("MEMBER", "VERSION", "ROLE", "DB SIZE", "CERTIFICATES EXPIRE", "HEALTH")]
     for member in outputs["members"]:
         name = member["name"]

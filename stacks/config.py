@@ -98,7 +98,6 @@ def load(
             directory when Pulumi runs the program.
         settings: other settings: full keys of providers, environment variables. Default: none with `values`, otherwise
             those of the running program.
-        platforms: the known platforms.
 
     Raises:
         ConfigError: a PlanError with every problem of the configuration. It contains no secret.

@@ -19,7 +19,6 @@ def compared(stack: StackConfig, last: Mapping[str, Any]) -> StackConfig:
     """The configuration with `previous`, if one update can make the change from the last update to it.
 
     Args:
-        stack: the configuration.
         last: outputs of the last update.
 
     Raises:

@@ -22,7 +22,6 @@ def check(stack: StackConfig, last: Mapping[str, Any]) -> None:
     """Refuses types that are not sold in their place, and a quota larger than the memory of a machine.
 
     Args:
-        stack: the configuration.
         last: outputs of the last update, with `generations` and `bastion`.
 
     Raises:

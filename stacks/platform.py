@@ -113,7 +113,6 @@ class Platform:
         """Declares machines and cluster; returns the stack's outputs by name.
 
         Args:
-            stack: the configuration.
             before: slot -> generation in the last update; empty if already compared.
         """
         outputs: dict[str, Any] = import_module(f"{self.folder}.build").build(stack, stack.machines, before)

@@ -130,7 +130,6 @@ def read_private_key(path: Path, given: str, key: str, passphrase: str = "") -> 
     """The private key in a file, and its problems; the text is empty if there is a problem.
 
     Args:
-        path: the file.
         given: the path as the user wrote it.
         key: the configuration key that names it.
         passphrase: its passphrase; ignored if it has none.

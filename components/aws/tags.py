@@ -7,7 +7,6 @@ def tags(cluster: str, further: Mapping[str, str], name: str, **own: str) -> dic
     """The tags of one resource.
 
     Args:
-        cluster: name of the cluster.
         further: the user's tags.
         name: its name in the console.
         own: `member` or `role`, if any.

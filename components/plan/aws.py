@@ -155,7 +155,6 @@ def aws_network(*, vpc_id: object, vpc_range: str) -> dict[str, str]:
 
     Args:
         vpc_id: ID of an existing VPC, ignored unless it is a text (known); None: it is created.
-        vpc_range: its range.
     """
     vpc = {"vpc_id": MADE, "vpc_range": vpc_range} if vpc_id is None else known("vpc_id", vpc_id)
     return {PLATFORM: "aws", **vpc}
@@ -166,9 +165,7 @@ def aws_subnet(network: Origin, *, zone: str, subnet_id: object, subnet_range: s
 
     Args:
         network: the origin that all machines share.
-        zone: the availability zone.
         subnet_id: ID of an existing subnet, ignored unless it is a text (known); None: it is created.
-        subnet_range: its range.
     """
     return {**network, "zone": zone, **known("subnets", subnet_range if subnet_id is None else subnet_id)}
 
@@ -177,7 +174,6 @@ def check_aws(plan: AwsPlan, spelled: Callable[[str], str] = str) -> list[Proble
     """Every reason why this plan is not valid, as far as it can be checked offline; empty when there is none.
 
     Args:
-        plan: the desired machines.
         spelled: the user's spelling of an argument of the components, for the keys of the problems.
     """
     problems = _check_network(plan, spelled)

@@ -94,7 +94,6 @@ def check_type(instance_type: str, architecture: str | None, image: str, key: st
     """Why a machine cannot have this type; empty when it can.
 
     Args:
-        instance_type: the type.
         architecture: the image's architecture; None: not known.
         image: the image, for the message.
         key: the key of the type.
@@ -143,7 +142,6 @@ def check_volume(volume: AwsVolume, spelled: Callable[[str], str]) -> list[Probl
     """Why AWS has no such volume; empty when it has.
 
     Args:
-        volume: the desired volume.
         spelled: the user's spelling of `volume.size` and the like.
     """
     rules = VOLUME_TYPES.get(volume.type)

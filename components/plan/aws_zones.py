@@ -66,7 +66,6 @@ def check_zones(zones: Sequence[str], key: str, region: str | None) -> list[Prob
     """Why these cannot be the zones of one cluster; empty when they can.
 
     Args:
-        zones: the zones.
         key: the key of their list.
         region: the provider's region; None: not known.
     """

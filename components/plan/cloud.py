@@ -82,7 +82,6 @@ def check_access(plan: CloudPlan, spelled: Callable[[str], str], *, public: bool
     """Why access to the machines would be impossible or open to everybody; empty otherwise.
 
     Args:
-        plan: the cloud's plan.
         spelled: the user's spelling of its fields.
         public: whether machines have a public address.
     """

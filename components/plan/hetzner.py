@@ -127,7 +127,6 @@ def hetzner_network(*, network_id: int | None, network_range: str, subnet_range:
 
     Args:
         network_id: ID of an existing network; None: it is created.
-        network_range: its range.
         subnet_range: range of the subnet that is created in it.
         zone: network zone of the subnet.
     """
@@ -141,7 +140,6 @@ def hetzner_machine(network: Origin, *, location: str, volume: int | None) -> di
 
     Args:
         network: the origin that all machines share.
-        location: its desired location.
         volume: size of its volume in GB; None: no volume.
     """
     return on_volume({**network, "location": location}, volume)
@@ -151,7 +149,6 @@ def check_hetzner(plan: HetznerPlan, spelled: Callable[[str], str] = str) -> lis
     """Every reason why this plan is not valid, as far as it can be checked offline; empty when there is none.
 
     Args:
-        plan: the desired machines.
         spelled: the user's spelling of an argument of the components, for the keys of the problems.
     """
     problems = _check_network(plan, spelled)

@@ -36,7 +36,6 @@ def ssh_access(plan: HetznerPlan, other_bastion: str = "") -> SshAccess:
     """The ssh access of a plan without problems.
 
     Args:
-        plan: the desired machines.
         other_bastion: host of an existing bastion; empty: none.
     """
     through = MADE if plan.bastion is not None else other_bastion
@@ -67,7 +66,6 @@ def check_ssh_access(
 
     Args:
         before: the ssh access of the last update.
-        plan: the desired machines.
         wanted: their ssh access.
         bastion: the key of the bastion's object.
         operators: the key of the list of operators.

@@ -38,7 +38,6 @@ def check_addresses(
 
     Args:
         subnet: the subnet of all these slots.
-        slots: the slots in order.
         key: the key of their list; problems have `key[index].address`.
         reserved: address -> what it is for.
     """

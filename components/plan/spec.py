@@ -124,7 +124,6 @@ def check_plan(cluster: ClusterPlan, spelled: Callable[[str], str] = str) -> lis
     """Every reason why this plan is not valid; empty when it is.
 
     Args:
-        cluster: the plan.
         spelled: the user's spelling of an argument of `EtcdCluster`, for the keys of the problems.
     """
     listed = spelled("members")

@@ -36,7 +36,6 @@ def check_users(
     Args:
         users: in the configured order.
         members: names of the members, which are the common names of their certificates.
-        authentication: whether etcd's authentication is on.
         spelled: the user's spelling of an argument, for the keys of the problems.
     """
     key, problems = spelled("users"), []

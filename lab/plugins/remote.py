@@ -18,7 +18,6 @@ def run(call: Call, connection: Mapping[str, Any], command: str, stdin: str, *, 
     """Run `command` and wait for its end.
 
     Args:
-        call: the operation that it belongs to.
         connection: host, port, user and so on, without secret marks.
         command: for the login shell on the machine.
         stdin: its input; may be empty.
@@ -47,7 +46,6 @@ def copy(call: Call, connection: Mapping[str, Any], source: str, path: str) -> N
     """Copy a file to a machine by SFTP; one that is there already is overwritten.
 
     Args:
-        call: the operation it belongs to.
         connection: as for `run`.
         source: path of the file here.
         path: its path there; a relative one begins where sftp does, in the login's home.

@@ -32,7 +32,6 @@ def machines_args(
     """The arguments of machines that all clouds have.
 
     Args:
-        config: the configuration of the cloud.
         operator: the operator's login.
         bastion: the bastion through which machines are reached, if any.
         before: slot -> generation in the last update.

@@ -109,10 +109,8 @@ def note(reading: Reading, root: str, shared: Sequence[str], problems: Sequence[
     """Notes the problems of a plan, one per key, except at keys that already have one.
 
     Args:
-        reading: the configuration.
         root: the key of the cloud's object.
         shared: names of keys in that object that are the defaults of slots and bastion.
-        problems: the problems of the plan.
     """
     for problem in problems:
         at = _where_given(problem.key, reading.given[root], root, shared)

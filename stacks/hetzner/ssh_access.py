@@ -28,8 +28,6 @@ def check(plan: HetznerPlan, operator: Operator, last: Mapping[str, Any]) -> lis
     """Why the machines would not admit ssh from this update; empty if they would.
 
     Args:
-        plan: the desired state.
-        operator: the operator.
         last: outputs of the last update.
     """
     wanted = of(plan, operator)

@@ -26,8 +26,6 @@ def killed_when_it_votes(stack: Stack, member: str, following: Machine) -> None:
     """SIGKILL `pulumi up` once this member votes and no other machine has been told.
 
     Args:
-        stack: the stack.
-        member: the joining member.
         following: the machine whose member has the next turn.
     """
     running = stack.begin_up()

@@ -77,7 +77,6 @@ class CloudStacks(ABC):
 
         Args:
             cluster: name of the stack and of its cluster.
-            slots: how many.
             keys: further keys of the program.
             changes: keys of the platform's object; None removes one.
         """

@@ -42,7 +42,6 @@ def manual(section: str, machines: Sequence[Machine]) -> str:
     """The first shell block in a section of docs/operations.md, for these machines instead of the example's.
 
     Args:
-        section: the section's title.
         machines: the machines that the lines use; the first one replaces a single machine of the example.
     """
     lines = manual_lines(section)
@@ -60,7 +59,6 @@ def assert_as_in_the_manual(stack: Stack, section: str, shown_by: Run | None = N
 
     Args:
         stack: three members with the names of the manual, with the edit.
-        section: the section's title.
         shown_by: the run to compare. Default: `pulumi preview`, run here.
     """
     compared = 0

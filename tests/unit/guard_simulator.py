@@ -167,7 +167,6 @@ def update(cluster: Cluster, wanted: State, chain: Sequence[str], between: Calla
 
     Args:
         cluster: the present one; changed.
-        wanted: the configuration.
         chain: the order in which members are converged.
         between: called after every step; may break members, or raise to kill the run.
 

@@ -201,7 +201,6 @@ def _from_here(here: Here, word: str, settled: Settled) -> list[str]:
 
     Args:
         word: `_HELLO`, or `_REPORT` to include what the others see.
-        settled: see `Settled`.
     """
     others = here.others
     with ThreadPoolExecutor(len(others)) as pool:

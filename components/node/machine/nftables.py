@@ -151,7 +151,6 @@ def keep(spec: Spec, wanted: Rules, installed: Collection[str], before: Mapping[
 
     Args:
         spec: the desired state, with all members.
-        wanted: the desired rules.
         installed: addresses of the members in the record of what is installed.
         before: the previous desired rules (`rules`) and their members (`members`); empty: not known.
         kept: the addresses that were kept before.

@@ -102,7 +102,6 @@ def install(release: Release, clock: Clock = time.time, *, gently: bool = False)
     The archive is hashed and unpacked while it arrives, into a directory that gets its name only when the sum is right.
 
     Args:
-        release: which, and from where.
         clock: this machine's time, in seconds since 1970.
         gently: pause as long as it works, so that the running member gets its share of the CPUs.
 

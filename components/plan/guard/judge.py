@@ -47,7 +47,6 @@ def judge(previous: State | None, wanted: State, override: str = "", spelled: Sp
 
     Args:
         previous: what the last successful update left; None before the first.
-        wanted: the desired state.
         override: the token that the user gave; empty: none.
     """
     if previous is None:

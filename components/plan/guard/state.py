@@ -175,7 +175,6 @@ def wanted_state(
     """The desired state of a plan, in the guard's terms.
 
     Args:
-        plan: the cluster.
         generations: slot -> generation; empty for machines that exist already.
         identities: slot -> text that identifies its machine, where known at this point.
         certificates: CA -> certificate in PEM, for the user's own CAs, where known at this point.
