@@ -4,10 +4,10 @@ Algorithms, key usages and names follow kubeadm's etcd certificates. etcd's own 
 https://etcd.io/docs/v3.6/op-guide/security/. All keys are ECDSA P-256. They exist only in the state, as secrets.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import pulumi
 import pulumi_tls as tls
@@ -190,7 +190,12 @@ class EtcdPki(pulumi.ComponentResource):
 
     def files(self, member: str) -> pulumi.Output[dict[str, str]]:
         """File name -> PEM of the files for `member`'s machine (secret), without the CA's key."""
-        return pulumi.Output.secret(pulumi.Output.all(**self._files[member]))
+        files = self._files[member]
+        known: pulumi.Output[Any] = pulumi.Output.secret(pulumi.Output.all(**files))
+        # Their certificates depend on all the rest. Naming it again would cost the state 3 KB per member.
+        certificates = pulumi.Output.all(*(files[f"{pair}.crt"] for pair in ("server", "peer", "healthcheck-client")))
+        future: Awaitable[Any] = known.future(with_unknowns=True)
+        return pulumi.Output(certificates.resources(), future, known.is_known(), known.is_secret())
 
     def _own_authority(
         self, given: Authority, where: str, *, issues: bool
