@@ -77,13 +77,24 @@ def ssh_keys(prefix: str, inherited: str = "") -> tuple[Key, ...]:
     )
 
 
-def slots(root: str) -> tuple[Key, ...]:
-    """The list of slots of a platform that creates its machines."""
+def slots(root: str, subnet: str, renewed: str) -> tuple[Key, ...]:
+    """The list of slots of a platform that creates its machines.
+
+    Args:
+        root: the platform's object.
+        subnet: which subnet a slot's address is in.
+        renewed: what a new machine in a slot takes from the configuration.
+    """
     each = f"{root}.slots"
+    stays = "It must not change during the life of the slot."
+    raised = f"Raise it to replace this slot's machine by one with the current {renewed}. One slot per update."
+    derived = "the subnet's tenth plus the number at the end of the name"
     return (
         Key(each, LIST, "1, 3, 5 or 7 slots. Changes go through them in this order.", required=True),
         slot_name(each),
         Key(f"{each}[].extraNames", TEXTS, EXTRA_NAMES, "none"),
+        Key(f"{each}[].address", TEXT, f"Private address in {subnet}. {stays}", derived),
+        Key(f"{each}[].generation", INTEGER, raised, "1"),
     )
 
 

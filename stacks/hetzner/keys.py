@@ -25,20 +25,7 @@ KEYS: tuple[Key, ...] = (
         TEXT,
         "Architecture of the image, `amd64` or `arm64`, if its name does not state it. Server types must match.",
     ),
-    *slots("hetzner"),
-    Key(
-        "hetzner.slots[].address",
-        TEXT,
-        "Private address in the subnet. It must not change during the life of the slot.",
-        "the subnet's tenth plus the number at the end of the name",
-    ),
-    Key(
-        "hetzner.slots[].generation",
-        INTEGER,
-        "Raise it to replace this slot's machine by one with the current image, server type and location."
-        " One slot per update.",
-        "1",
-    ),
+    *slots("hetzner", "the subnet", "image, server type and location"),
     Key("hetzner.slots[].location", TEXT, "Its location, in the same network zone.", "`hetzner.location`"),
     Key("hetzner.slots[].serverType", TEXT, "Its server type.", "`hetzner.serverType`"),
     Key("hetzner.slots[].image", TEXT, "Its image.", "`hetzner.image`"),

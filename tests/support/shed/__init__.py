@@ -10,7 +10,7 @@ from typing import Any
 from components.plan.cloud import CloudPlan, CloudSlot, check_access, check_slots
 from components.plan.origin import PLATFORM
 from stacks.clouds.config import CloudConfig, access, cloud_reader, note, slot_fields, spelling
-from stacks.key_table import INTEGER, OBJECT, TEXT, TEXTS, Key
+from stacks.key_table import OBJECT, TEXT, TEXTS, Key
 from stacks.keys import slots
 from stacks.platform import Platform, WantedType
 from stacks.reading import Reading
@@ -19,8 +19,7 @@ KEYS = (
     Key("shed", OBJECT, "Machines in the shed, for the platform `shed`."),
     Key("shed.kind", TEXT, "Kind of all machines.", required=True),
     Key("shed.operators", TEXTS, "Ranges from which ssh comes."),
-    *slots("shed"),
-    Key("shed.slots[].generation", INTEGER, "Raise it to have this slot's machine replaced.", "1"),
+    *slots("shed", "the shed", "kind"),
 )
 
 
