@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
-from tests.support import vault
+from lab.engine import environment
 from tests.support.sshd import Sshd, new_key
-from tools.pulumi import ensure_pulumi
-
-REPO = Path(__file__).resolve().parents[2]
+from tests.support.stacks import REPO, Stack, program_stack
 
 PROGRAM = """
 import json, os
@@ -37,88 +34,52 @@ command = remote.Command("converge", connection=connection,
 CREATE = "wc -l; echo in progress >&2"
 
 
-class Project:
-    def __init__(self, folder: Path, sshd: Sshd, private: str) -> None:
-        self.folder = folder
-        machine = {"host": "127.0.0.1", "port": sshd.port, "private_key": private, "host_key": sshd.host_key}
-        (folder / "state").mkdir()
-        (folder / "Pulumi.yaml").write_text("name: standins\nruntime: python\n")
-        (folder / "__main__.py").write_text(PROGRAM)
-        path = [str(REPO / "lab/plugins/bin"), str(ensure_pulumi()), str(REPO / ".venv/bin"), os.environ["PATH"]]
-        self.environ = {
-            **os.environ,
-            **vault.environment(),
-            "PATH": os.pathsep.join(path),
-            "PULUMI_BACKEND_URL": (folder / "state").as_uri(),
-            "PULUMI_SKIP_UPDATE_CHECK": "1",
-            # Otherwise the CLI looks on the network for the plugins of every installed package.
-            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
-            "MACHINE": json.dumps(machine),
-            "FILE": str(folder / "Pulumi.yaml"),
-            "EARLY": "24",
-            "CREATE": CREATE,
-        }
-        self.said = ""
-
-    def pulumi(self, *arguments: str, fails: bool = False, **environ: str) -> str:
-        """The output of one run."""
-        done = subprocess.run(
-            ["pulumi", "--non-interactive", "--color=never", *arguments],
-            cwd=self.folder,
-            env={**self.environ, **environ},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert (done.returncode != 0) is fails, done.stdout + done.stderr
-        self.said += done.stdout + done.stderr
-        return done.stdout
-
-    def state(self) -> dict[str, dict[str, Any]]:
-        """Resources by type; of each type the one with the last name, because their order in the state varies."""
-        file = self.folder / "state/.pulumi/stacks/standins/dev.json"
-        self.said += file.read_text()
-        resources = json.loads(file.read_text())["checkpoint"]["latest"]["resources"]
-        resources.sort(key=lambda resource: str(resource["urn"]))
-        return {resource["type"].rpartition(":")[2]: resource for resource in resources}
+def state(stack: Stack) -> dict[str, dict[str, Any]]:
+    """Resources by type; of each type the one with the last name, because their order in the state varies."""
+    resources = sorted(stack.export()["deployment"]["resources"], key=lambda resource: str(resource["urn"]))
+    return {resource["type"].rpartition(":")[2]: resource for resource in resources}
 
 
 def test_keys_certificates_files_and_commands_from_first_run_to_destroy(tmp_path: Path) -> None:
     private, public = new_key()
-    home, file = tmp_path / "home", tmp_path / "other"
+    home, file, other = tmp_path / "home", tmp_path / "file", tmp_path / "other"
     home.mkdir()
+    file.write_text("a program")
     with Sshd(user_keys=[public], home=home) as server:
-        project = Project(tmp_path, server, private)
-        project.pulumi("stack", "init", "dev", f"--secrets-provider={vault.PROVIDER}")
+        machine = {"host": "127.0.0.1", "port": server.port, "private_key": private, "host_key": server.host_key}
+        environ = environment(tmp_path / "engine") | {"MACHINE": json.dumps(machine), "FILE": str(file), "EARLY": "24"}
+        environ["PATH"] = f"{REPO / 'lab/plugins/bin'}{os.pathsep}{environ['PATH']}"
+        stack = program_stack("standins", PROGRAM, tmp_path, {**environ, "CREATE": "exit 3"}, {})
 
         # A failed command is reported, and the next run tries it again.
-        said = project.pulumi("up", "--yes", "--skip-preview", fails=True, CREATE="exit 3")
+        said = stack.up(check=False).text
         assert 'Process exited with status 3: running "exit 3":' in said
-        assert project.state()["LocallySignedCert"]
-        assert "Command" not in project.state()
+        assert state(stack)["LocallySignedCert"]
+        assert "Command" not in state(stack)
         # The engine keeps a hash of a file, so the same content at another path is no change.
-        (home / "there").rename(file)
-        assert file.read_text() == (tmp_path / "Pulumi.yaml").read_text()
-        assert "in progress" in project.pulumi("up", "--yes", "--skip-preview", FILE=str(file))
+        (home / "there").rename(other)
+        assert other.read_text() == file.read_text()
+        stack.environ |= {"CREATE": CREATE, "FILE": str(other)}
+        said += (run := stack.up()).text
+        assert "in progress" in run.text
         assert not list(home.iterdir())
-        first = project.state()
+        first = state(stack)
         assert int(first["Command"]["outputs"]["stdout"]) > 10
         assert server.commands == ["exit 3", CREATE]
 
         # The renewal window has come: a new certificate, and the command again. Refresh and preview run nothing.
-        file.write_text("another")
-        said = project.pulumi("up", "--yes", "--refresh", EARLY="48", FILE=str(file))
-        assert "[diff: ~source]" in said
+        other.write_text("another")
+        stack.environ["EARLY"] = "48"
+        said += (run := stack.pulumi("up", "--yes", "--refresh")).text
+        assert "[diff: ~source]" in run.text
         assert (home / "there").read_text() == "another"
-        assert "1 to replace" in said
-        assert "[diff: ~stdin]" in said
-        renewed = project.state()
+        assert "1 to replace" in run.text
+        assert "[diff: ~stdin]" in run.text
+        renewed = state(stack)
         kept = {kind for kind in first if renewed[kind].get("id") == first[kind].get("id")}
         assert set(first) - kept == {"LocallySignedCert"}
         assert server.commands == ["exit 3", CREATE, CREATE]
 
-        project.pulumi("destroy", "--yes", "--skip-preview")
+        said += json.dumps(stack.export()) + stack.destroy().text
         assert server.commands[3:] == ["echo retired"]
-    assert "PRIVATE KEY" not in project.said
+    assert "PRIVATE KEY" not in said

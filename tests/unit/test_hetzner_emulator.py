@@ -159,27 +159,6 @@ def test_a_network_is_created_changed_and_deleted(client: Client, account: Hetzn
     assert "networks" not in account.left()
 
 
-def test_a_server_is_created_powered_changed_and_deleted(client: Client, account: HetznerAccount) -> None:
-    group = client.placement_groups.create("group", "spread").placement_group
-    key = client.ssh_keys.create("key", KEYS[0])
-    one = server(client, "one", placement_group=group, ssh_keys=[key], labels={"a": "b"})
-    group.reload()
-    assert (one.status, group.servers) == ("running", [one.id])
-    for change, status in ((one.shutdown, "off"), (one.power_on, "running"), (one.power_off, "off")):
-        finish(change())
-        one.reload()
-        assert one.status == status
-    assert one.update(name="two", labels={}).name == "two"
-    finish(one.delete())
-    with refused("not_found"):
-        one.reload()
-    assert group.update(name="new").name == "new"
-    assert key.update(name="new").name == "new"
-    group.delete()
-    key.delete()
-    assert account.left() == {}, "its addresses are deleted with it"
-
-
 # -- refusals ---------------------------------------------------------------------------------------------------------
 
 
