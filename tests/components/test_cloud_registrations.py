@@ -580,7 +580,7 @@ def test_existing_machines_have_the_outputs_that_every_stack_has() -> None:
         {"name": name, "address": f"10.1.1.1{number}", "ssh": {"hostKey": new_key()[1]}}
         for number, name in enumerate(SLOTS, start=1)
     ]
-    given = {"platform": "hosts", "sshPrivateKey": new_key()[0], "machines": machines}
+    given: dict[str, Any] = {"platform": "hosts", "sshPrivateKey": new_key()[0], "machines": machines}
     workload = {"clusterName": "production", "namespace": "clusters", "apiVersion": "v1beta1"}
     given |= {"kubernetesVersion": "1.30.14", "clusterApi": workload}
     values, secret = resolved(lambda: built(load(given, stack="hosts")))
