@@ -10,10 +10,11 @@ import pytest
 
 from components.plan.guard import State
 from lab.engine import environment
-from stacks import config, guard
+from stacks import guard
 from stacks.hetzner import ssh_access
 from stacks.hetzner.config import HetznerConfig
 from tests.support.cloud_stacks import FILES, example, settings
+from tests.support.configurations import load
 from tests.support.snapshot import compare, taken
 from tests.support.sshd import new_key
 from tests.support.stacks import Run, Stack
@@ -80,9 +81,7 @@ class Previews:
         """Record the example as the last update; returns that state."""
         self._set({})
         given = {key: each for key, each in self.stack.config.items() if key.startswith("external-etcd:")}
-        values = {key.partition(":")[2]: each for key, each in given.items()}
-        texts = {key: each if isinstance(each, str) else json.dumps(each) for key, each in values.items()}
-        stack = config.load(self.stack.directory.name, texts)
+        stack = load({key.partition(":")[2]: each for key, each in given.items()}, stack=self.stack.directory.name)
         state, machines = guard.wanted(stack), stack.machines
         left = {}
         if isinstance(machines, HetznerConfig):

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from components.plan.guard.state import digest
-from stacks import config, guard
+from stacks import guard
+from tests.support.configurations import load
 from tests.support.sshd import new_key
 from tests.support.stacks import Run, Stack, Stacks, override_in
 
@@ -28,8 +29,7 @@ def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def stack(tmp_path_factory: pytest.TempPathFactory, key: Path) -> Stack:
     """A stack whose outputs say that an update made the machines 1 to 3 members of LEFT."""
     stack = Stacks(tmp_path_factory.mktemp("stacks")).new([], machines=machines(key, 1, 2, 3), version=LEFT)
-    values = {name: each if isinstance(each, str) else json.dumps(each) for name, each in stack.config.items()}
-    wanted = guard.wanted(config.load(stack.directory.name, values))
+    wanted = guard.wanted(load(stack.config, stack=stack.directory.name))
     # The component also records the identities of the machines.
     stack.left(applied={**wanted.data(), "serial": 4, "identities": dict.fromkeys(wanted.members, digest(HOST_KEY))})
     return stack

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from stacks import config
+from tests.support.configurations import load
 from tests.support.sshd import new_key
 
 REPO = Path(__file__).resolve().parents[2]
@@ -31,11 +31,8 @@ def test_the_readmes_stack_for_existing_machines_is_valid(tmp_path: Path, monkey
     key.write_text(new_key()[0])
     key.chmod(0o600)
 
-    values = {
-        name.removeprefix("external-etcd:"): value if isinstance(value, str) else json.dumps(value)
-        for name, value in shown.items()
-    }
-    stack = config.load("production", values)
+    values = {name.removeprefix("external-etcd:"): value for name, value in shown.items()}
+    stack = load(values, stack="production")
 
     assert [machine.name for machine in stack.machines.members] == ["etcd-1", "etcd-2", "etcd-3"]
     assert stack.cluster_api.namespace == "clusters"

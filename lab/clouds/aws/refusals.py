@@ -159,21 +159,14 @@ def free_address(region: Any, subnet: Any) -> str:
     raise EC2ClientError("InsufficientFreeAddressesInSubnet", f"{subnet.id} has no free address")
 
 
-def _in_state(region: Any, instance_ids: list[str], *states: str) -> None:
-    for instance in region.get_multi_instances_by_id(instance_ids):
-        if instance.state not in states:
-            text = (
-                f"The instance '{instance.id}' is not in a state from which it can be changed: it is {instance.state}."
-            )
-            refuse("IncorrectInstanceState", text)
+def _only_in(*states: str) -> Check:
+    def check(region: Any, instance_ids: list[str]) -> None:
+        for instance in region.get_multi_instances_by_id(instance_ids):
+            if instance.state not in states:
+                text = f"The instance '{instance.id}' is not in a state from which it can be changed: it is "
+                refuse("IncorrectInstanceState", f"{text}{instance.state}.")
 
-
-def _start_instances(region: Any, instance_ids: list[str]) -> None:
-    _in_state(region, instance_ids, "stopped", "pending", "running")
-
-
-def _stop_instances(region: Any, instance_ids: list[str]) -> None:
-    _in_state(region, instance_ids, "running", "stopping", "stopped")
+    return check
 
 
 # -- networks --------------------------------------------------------------------------------------------------------
@@ -340,8 +333,8 @@ def _detach_volume(region: Any, volume_id: str) -> None:
 
 _CHECKS: dict[str, Check] = {
     "run_instances": _run_instances,
-    "start_instances": _start_instances,
-    "stop_instances": _stop_instances,
+    "start_instances": _only_in("stopped", "pending", "running"),
+    "stop_instances": _only_in("running", "stopping", "stopped"),
     "create_subnet": _create_subnet,
     "create_network_interface": _create_network_interface,
     "delete_network_interface": _delete_network_interface,
