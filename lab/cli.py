@@ -90,20 +90,11 @@ def _parser() -> argparse.ArgumentParser:
     for name, text in (("ca", "CA certificate"), ("cert", "client certificate"), ("key", "its key")):
         probe.add_argument(f"--{name}", metavar="FILE", help=f"{text}, PEM; goes with --endpoints")
     probe.add_argument("--seconds", type=float, metavar="S", help="end after this time")
-    probe.add_argument(
-        "--patience",
-        type=float,
-        default=Pace.request,
-        metavar="S",
-        help="request timeout (%(default)s)",
-    )
-    probe.add_argument(
-        "--pause",
-        type=float,
-        default=Pace.write,
-        metavar="S",
-        help="time between two writes (%(default)s)",
-    )
+    for name, default, text in (
+        ("patience", Pace.request, "request timeout"),
+        ("pause", Pace.write, "time between two writes"),
+    ):
+        probe.add_argument(f"--{name}", type=float, default=default, metavar="S", help=f"{text} (%(default)s)")
     probe.add_argument("--svg", metavar="FILE", help="also draw what happened")
     probe.add_argument(
         "--log", metavar="FILE", help="mark the steps that `pulumi up --yes | tee FILE` reports, in the SVG"
