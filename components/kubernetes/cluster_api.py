@@ -89,8 +89,6 @@ def aws_cluster(
     Args:
         cluster_name: name of the workload cluster's `Cluster` object.
         namespace: its namespace in the management cluster.
-        vpc_id: ID of the VPC.
-        subnet_ids: IDs of its subnets.
         clients_group_id: ID of the security group of etcd's clients.
         public: whether the subnets have a route to an internet gateway. The provider creates a machine in them only if
             it has a public address then.
@@ -127,9 +125,6 @@ def hetzner_cluster(
     Args:
         cluster_name: name of the workload cluster's `Cluster` object.
         namespace: its namespace in the management cluster.
-        network_range: range of the network.
-        subnet_range: range of the subnet.
-        zone: network zone.
 
     Raises:
         ValueError: the cluster's name is refused as by `secrets`.

@@ -19,7 +19,7 @@ from stacks.keys import table
 from stacks.platforms import PLATFORMS
 from tests.support.manual import kubernetes_manual
 from tests.support.snapshot import DIRECTORY
-from tests.unit.test_config_hetzner import EXAMPLE, load
+from tests.unit.test_config_hetzner import hetzner
 from tests.unit.test_kubernetes_outputs import ENDPOINTS
 from tests.unit.test_readme import REPO
 from tools.cluster_api import TEMPLATE, ensure_cluster_api
@@ -163,8 +163,8 @@ def test_every_key_in_its_configuration_exists() -> None:
 def test_the_stack_on_hetzner_is_valid() -> None:
     shown = yaml.safe_load(kubernetes_manual("Cluster API on Hetzner Cloud", 0, "yaml"))
     values = {name.removeprefix("external-etcd:"): value for name, value in shown.items()}
-    stack = load({**EXAMPLE, **values, "hetzner": {**EXAMPLE["hetzner"], **values["hetzner"]}})
-    assert stack.plan.addresses == {slot["name"]: slot["address"] for slot in values["hetzner"]["slots"]}
+    stack = hetzner(values.pop("hetzner"), **values)
+    assert stack.plan.addresses == {slot["name"]: slot["address"] for slot in shown["external-etcd:hetzner"]["slots"]}
 
 
 def test_the_version_for_aws_is_that_of_the_providers_template() -> None:
