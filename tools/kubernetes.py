@@ -90,7 +90,6 @@ def pack_images(programs: Mapping[str, Sequence[Path]], target: Path) -> None:
 
     Args:
         programs: image name with tag -> its programs, which are on its PATH. The first one is its entry point.
-        target: the archive.
     """
     manifest = []
     with tarfile.open(target, "w", format=tarfile.USTAR_FORMAT) as archive:
