@@ -137,8 +137,13 @@ class Stack:
         return {**self.environ, "PYTHONPATH": str(_QUICK), **dict.fromkeys(settings, "true")}
 
     def _forks(self, verb: str) -> contextlib.AbstractContextManager[dict[str, str]]:
-        """Additions to the environment of a quick run that no test ends, if it needs plugins."""
-        if not self.quick or verb not in ("up", "preview", "refresh", "destroy"):
+        """Additions to the environment of a quick run that no test ends, if it needs plugins.
+
+        Forks have imported this repository's modules, so they cannot run a stack of another checkout.
+        """
+        code = [self.directory / name for name in ("components", "stacks")]
+        other = any(place.exists() and place.resolve() != REPO / place.name for place in code)
+        if not self.quick or other or verb not in ("up", "preview", "refresh", "destroy"):
             return contextlib.nullcontext({})
         return forked(self.environ, self.config)
 
