@@ -1,7 +1,8 @@
 """Etcd's authentication as configured: which users are root, and which keys the others can access.
 
 A client is the user whose name is the common name of its certificate. Names mark what belongs to this program: a user
-does if a role `external-etcd/<user>` exists, and authentication if a key of etcd says so. All others are left alone.
+does if a role `external-etcd/<user>` exists, and authentication if a role `external-etcd` does. All others are left
+alone. Roles, unlike keys, are still there when somebody has deleted every key.
 Each step can be repeated: the next run completes an interrupted one.
 """
 
@@ -15,8 +16,8 @@ from ..shared.errors import NodeError
 from ..shared.spec import Spec, User
 from .lease import text
 
-MARK = "external-etcd/authentication"
-"""A key of etcd that exists while this program has authentication on, or is turning it on or off."""
+MARK = "external-etcd"
+"""A role without permissions that exists while this program has authentication on, or is turning it on or off."""
 ROLES = "external-etcd/"
 """Prefix of the names of this program's roles."""
 ROOTS = ("root", "kube-apiserver-etcd-client", "kube-etcd-healthcheck-client")
@@ -39,15 +40,14 @@ def settle(spec: Spec, addresses: Sequence[str]) -> None:
     Raises:
         NodeError: they do not answer, or a user of that name does not belong to this program.
     """
-    _, found, _ = etcd.etcdctl(spec, addresses, ["get", MARK])
-    marked = bool((found or {}).get("kvs"))
-    if spec.users is None and not marked:
+    roles, ours = _roles(spec, addresses)
+    if spec.users is None and MARK not in roles:
         return
 
     def told(*words: str) -> Mapping[str, Any]:
         return _told(spec, addresses, *words)
 
-    users, roles, ours = _there(spec, addresses)
+    users = _users(spec, addresses)
     wanted = spec.users or {}
     refuse_others(wanted, users, ours)
     on = bool(told("auth", "status").get("enabled"))
@@ -55,8 +55,8 @@ def settle(spec: Spec, addresses: Sequence[str]) -> None:
         # First, while this program's certificate is still that of a user.
         told("auth", "disable")
     if spec.users is not None:
-        if not marked:
-            told("put", MARK, "on")
+        if MARK not in roles:
+            told("role", "add", MARK)
         for step in _roots(told, users, roles):
             told(*step)
     for name in sorted(ours - set(wanted)):
@@ -68,7 +68,7 @@ def settle(spec: Spec, addresses: Sequence[str]) -> None:
         for step in changed(name, user, None if there is None else [_permission(each) for each in there], holds):
             told(*step)
     if spec.users is None:
-        told("del", MARK)
+        told("role", "delete", MARK)
     elif not on:
         # Last: from now on, a client whose certificate names no user reaches nothing.
         told("auth", "enable")
@@ -88,16 +88,19 @@ def refuse_taken(spec: Spec, addresses: Sequence[str]) -> bool:
         NodeError: there is such a user, or no member answers.
     """
     if spec.users and addresses:
-        users, _, ours = _there(spec, addresses)
-        refuse_others(spec.users, users, ours)
+        refuse_others(spec.users, _users(spec, addresses), _roles(spec, addresses)[1])
     return not spec.users or bool(addresses)
 
 
-def _there(spec: Spec, addresses: Sequence[str]) -> tuple[Sequence[str], Sequence[str], set[str]]:
-    """The users and roles that etcd has, and the users that are ours."""
-    users = _told(spec, addresses, "user", "list").get("users") or []
+def _users(spec: Spec, addresses: Sequence[str]) -> Sequence[str]:
+    """The users that etcd has."""
+    return _told(spec, addresses, "user", "list").get("users") or []
+
+
+def _roles(spec: Spec, addresses: Sequence[str]) -> tuple[Sequence[str], set[str]]:
+    """The roles that etcd has, and the users that are ours."""
     roles = _told(spec, addresses, "role", "list").get("roles") or []
-    return users, roles, {role[len(ROLES) :] for role in roles if role.startswith(ROLES)}
+    return roles, {role[len(ROLES) :] for role in roles if role.startswith(ROLES)}
 
 
 def _told(spec: Spec, addresses: Sequence[str], *words: str) -> Mapping[str, Any]:

@@ -38,6 +38,7 @@ def request(words: Sequence[str]) -> tuple[str, Mapping[str, Any]] | None:
         "member remove": lambda member: ("/v3/cluster/member/remove", {"ID": _number(member)}),
         "member promote": lambda member: ("/v3/cluster/member/promote", {"ID": _number(member)}),
         "alarm list": lambda: ("/v3/maintenance/alarm", {"action": "GET"}),
+        "role list": lambda: ("/v3/auth/role/list", {}),
         "lease grant": lambda seconds: ("/v3/lease/grant", {"TTL": seconds}),
         "lease revoke": lambda lease: ("/v3/lease/revoke", {"ID": _number(lease)}),
     }
