@@ -27,8 +27,8 @@ def require_room(lab: Lab, outputs: Mapping[str, Any] | None, planes: Sequence[s
         planes: names of the control planes; those that are complete stay.
 
     Raises:
-        LabError: the stack has no outputs, memory does not suffice, a control plane is incomplete, or etcd has objects
-            of another control plane.
+        LabError: the stack has no outputs, memory does not suffice, a control plane is incomplete or has the other kind
+            of etcd, or etcd has objects of another control plane.
     """
     if outputs is not None and (absent := [name for name in _NEEDED if name not in outputs]):
         raise LabError(
@@ -42,6 +42,13 @@ def require_room(lab: Lab, outputs: Mapping[str, Any] | None, planes: Sequence[s
         raise LabError(
             f"{', '.join(partial)} is incomplete, because an earlier run failed or was interrupted. "
             "Begin again after `lab kubernetes down`."
+        )
+    stacked = outputs is None
+    if other := [name for name in existing if kubernetes.stacked(lab.machine(name)) != stacked]:
+        kinds = ("an external etcd", "a stacked etcd")
+        raise LabError(
+            f"{', '.join(other)} has {kinds[not stacked]}, so no control plane with {kinds[stacked]} can join. Begin "
+            "again after `lab kubernetes down`."
         )
     needed, free = _MEMORY * len([name for name in planes if name not in existing]), _free_memory()
     if needed > free:

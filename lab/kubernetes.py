@@ -28,6 +28,7 @@ CONFIGURATION = "/etc/kubernetes/kubeadm.yaml"
 ETCD = "3.6.16"
 """The version of stacked members."""
 _COMPLETE = "/etc/kubernetes/complete"
+_STACKED_MEMBER = "/etc/kubernetes/manifests/etcd.yaml"
 # The check does not know containers, and refuses cgroups v1.
 _IGNORE = "--ignore-preflight-errors=SystemVerification"
 _LIMIT = 300.0  # seconds for one command of kubeadm
@@ -181,6 +182,11 @@ def join_command(first: Machine, address: str) -> str:
 def complete(machine: Machine) -> bool:
     """Whether kubeadm has done all of its work on the machine, which must run."""
     return not machine.run(["test", "-e", _COMPLETE], root=True, check=False).returncode
+
+
+def stacked(machine: Machine) -> bool:
+    """Whether a complete control plane, which must run, has a member of etcd beside its API server."""
+    return not machine.run(["test", "-e", _STACKED_MEMBER], root=True, check=False).returncode
 
 
 def _kubeadm(machine: Machine, command: str) -> None:

@@ -31,15 +31,18 @@ def test_a_setting_of_the_exported_configuration_is_not_replaced() -> None:
 
 
 class Member:
-    """A machine whose commands print what is given."""
+    """A machine whose commands print what is given; a control plane with `stacked` has etcd's static pod."""
 
-    def __init__(self, name: str, stdout: str = "", code: int = 0, *, on: bool = True) -> None:
+    def __init__(self, name: str, stdout: str = "", code: int = 0, *, on: bool = True, stacked: bool = False) -> None:
         self.name, self.job = name, SimpleNamespace(alive=lambda: on)
+        self._stacked = stacked
         self.commands: list[str] = []
         self._answer = SimpleNamespace(returncode=code, stdout=stdout, stderr="refused")
 
     def run(self, command: str | list[str], **_: object) -> SimpleNamespace:
         self.commands.append(command if isinstance(command, str) else " ".join(command))
+        if self.commands[-1] == "test -e /etc/kubernetes/manifests/etcd.yaml":
+            return SimpleNamespace(returncode=int(not self._stacked))
         return self._answer
 
 
@@ -51,7 +54,7 @@ OUTPUTS = {
 }
 
 
-def require_room(*found: Member, n: int = 2, outputs: dict[str, Any] = OUTPUTS) -> None:
+def require_room(*found: Member, n: int = 2, outputs: dict[str, Any] | None = OUTPUTS) -> None:
     """Check for `n` control planes in a lab with these machines."""
     there = {machine.name: machine for machine in found}
     lab: Any = SimpleNamespace(
@@ -85,6 +88,15 @@ def test_control_planes_begin_on_an_empty_etcd_and_those_that_are_complete_stay(
 def test_what_an_earlier_run_left_is_refused_with_the_remedy(found: list[Member], said: str) -> None:
     with pytest.raises(LabError, match=said):
         require_room(*found)
+
+
+def test_one_lab_has_one_kind_of_control_planes() -> None:
+    remedy = "Begin again after `lab kubernetes down`"
+    require_room(Member("control-1", stacked=True), outputs=None)
+    with pytest.raises(LabError, match=f"control-1 has a stacked etcd, so no .* with an external etcd .*{remedy}"):
+        require_room(Member("etcd-1"), Member("control-1", stacked=True))
+    with pytest.raises(LabError, match=f"control-1 has an external etcd, so no .* with a stacked etcd .*{remedy}"):
+        require_room(Member("control-1"), outputs=None)
 
 
 def test_more_control_planes_than_memory_holds_are_refused() -> None:
