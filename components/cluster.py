@@ -380,7 +380,8 @@ def _wanted(plan: ClusterPlan, args: EtcdClusterArgs) -> State:
 def _applied(asked: str, report: dict[str, Any]) -> dict[str, Any]:
     sizes = [int(row["db_size_bytes"]) for row in report["members"]]
     changes = json.loads(asked)["changes"]
-    return {**changes["applied"], CLIENTS: changes["clients"], "database_bytes": max(sizes)}
+    # An earlier version of this program may have made the last check.
+    return {**changes["applied"], CLIENTS: changes.get("clients", {}), "database_bytes": max(sizes)}
 
 
 def _pki_args(args: EtcdClusterArgs) -> EtcdPkiArgs:

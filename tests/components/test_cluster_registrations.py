@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from components import ChangeRefusedError, EtcdCluster
+from components import cluster as cluster_module
 from components.node.shared.limits import DEADLINES, LOCK_SECONDS
 from components.plan import PlanError
 from components.remote_command import AnswerError
@@ -485,6 +486,12 @@ def test_the_applied_state_is_an_output_without_secrets() -> None:
     assert again == applied
     changed = cluster(preview=False, previous=applied, flags={"max-txn-ops": "256"}).outputs["dev"]["applied"]
     assert changed["serial"] == 2
+
+
+def test_the_last_health_check_may_be_that_of_a_program_without_client_certificates() -> None:
+    """An update with `--target` may skip the check, and so has its inputs of then."""
+    asked, report = json.dumps({"changes": {"applied": {"serial": 1}}}), {"members": [{"db_size_bytes": "9"}]}
+    assert cluster_module._applied(asked, report) == {"serial": 1, "clients": {}, "database_bytes": 9}
 
 
 def test_a_refused_change_declares_no_resources(preview: bool) -> None:

@@ -21,11 +21,13 @@ Known = Mapping[str, Sequence[Mapping[str, str]]]
 """
 
 
-def rows(known: Known) -> Iterator[tuple[str, datetime.datetime]]:
-    """Name and expiry of every certificate; those that were issued before the present one are named `..., earlier`."""
-    for name, issued in known.items():
-        for position, each in enumerate(issued):
-            yield name + ", earlier" * (position > 0), _expiry(each)
+def rows(known: Known, now: datetime.datetime) -> Iterator[tuple[str, datetime.datetime]]:
+    """Name and expiry of every certificate; valid ones that were issued before the present one are `..., earlier`."""
+    for name, (present, *earlier) in known.items():
+        yield name, _expiry(present)
+        for each in earlier:
+            if now < _expiry(each):
+                yield f"{name}, earlier", _expiry(each)
 
 
 def expiring(known: Known, now: datetime.datetime) -> Iterator[str]:

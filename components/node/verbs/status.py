@@ -47,7 +47,7 @@ def _report(known: identity.Identity, wanted: spec.Spec | None) -> dict[str, Any
         "data": _data(known),
         "certificates": _certificates(now),
         "client_certificates": [
-            {"name": name, **_expiry(ends, now)} for name, ends in client_certificates.rows(clients)
+            {"name": name, **_expiry(ends, now)} for name, ends in client_certificates.rows(clients, now)
         ],
         "members": [],
         "alarms": [],
