@@ -33,6 +33,7 @@ def test_stacked_control_planes_have_an_etcd_member_each(machines: Machines) -> 
         assert done.returncode == 0, done.stderr
         print(done.stdout)
         planes = [machines.lab.machine(name) for name in ("control-1", "control-2")]
+        assert all(map(kubernetes.stacked, planes))
         for plane in planes:
             ready = kubectl(plane, f"--server=https://{plane.address}:6443", "get", "--raw=/readyz?verbose")
             assert "[+]etcd ok" in ready
