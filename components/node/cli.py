@@ -10,10 +10,14 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .shared import lock, paths, say, spec
 from .shared.errors import NodeError
 from .shared.limits import DEADLINES
+
+if TYPE_CHECKING:
+    from .control_plane import plan
 
 _USAGE = """\
 etcd-node manages this machine's member of an etcd cluster for external-etcd.
@@ -28,6 +32,15 @@ For `pulumi up` (SPEC is the desired configuration as JSON; certificates and key
   etcd-node converge SPEC     bring the member to its desired configuration
   etcd-node health SPEC       examine the whole cluster
   etcd-node drain MEMBER      check that the cluster tolerates the loss of that member's machine, or fail
+
+For `pulumi up` on the control planes of a migration (PLAN is what it needs to know as JSON):
+  etcd-node inspect PLAN      check whether it can be migrated; changes nothing
+  etcd-node authority PLAN    print the CA of its stacked etcd, with its key
+  etcd-node switch PLAN       its API server uses the external members
+  etcd-node switch-back PLAN  its API server uses its stacked member again
+  etcd-node leave PLAN        remove the manifest of its stacked member, which has left the cluster
+  etcd-node configure PLAN    change kubeadm's configuration to the external members
+  etcd-node retire-plane PLAN remove etcd-node
 
 For systemd:
   etcd-node answer MEMBERS    answer the other members on etcd's ports, before etcd runs
@@ -101,6 +114,9 @@ def _run(verb: str, words: list[str]) -> None:
             say.refuse_abandoned()
             leave(*words)
         return
+    if verb in _ON_CONTROL_PLANES:
+        _on_control_plane(verb, words[0])
+        return
     wanted = spec.parse(words[0])
     say.member(wanted.member)
     given = "" if sys.stdin.isatty() else sys.stdin.read()
@@ -145,6 +161,47 @@ def _change(verb: str) -> Callable[[spec.Spec, str], None]:
         converge(spec.with_headers(wanted, bundle.headers), bundle)
 
     return change
+
+
+_ON_CONTROL_PLANES = ("inspect", "authority", "switch", "switch-back", "leave", "configure", "retire-plane")
+
+
+def _on_control_plane(verb: str, text: str) -> None:
+    from .control_plane import plan
+
+    wanted = plan.parse(text)
+    say.member(wanted.plane)
+    act = _plane_verb(verb, wanted)
+    with lock.held(verb), say.deadline(verb, DEADLINES[verb]):
+        say.refuse_abandoned()
+        _refuse_removed()
+        act()
+
+
+def _plane_verb(verb: str, wanted: plan.Plan) -> Callable[[], None]:
+    if verb == "inspect":
+        from .verbs.inspect import inspect
+
+        return lambda: print(inspect(wanted), flush=True)
+    if verb == "authority":
+        from .verbs.authority import authority
+
+        return lambda: print(authority(), flush=True)
+    if verb == "retire-plane":
+        from .verbs.retire_plane import retire_plane
+
+        return retire_plane
+    if verb in ("leave", "configure"):
+        from .verbs.leave import configure, leave
+
+        return lambda: leave(wanted) if verb == "leave" else configure(wanted)
+    from .control_plane.plan import parse_files
+    from .verbs.switch import switch, switch_back
+
+    if verb == "switch-back":
+        return lambda: switch_back(wanted)
+    given = parse_files(sys.stdin.read())
+    return lambda: switch(wanted, given)
 
 
 def _refuse_removed() -> None:

@@ -11,6 +11,7 @@ from .certificate_names import check_extra_names, split
 from .data_directories import check_directory
 from .errors import Problem, refuse
 from .kubernetes import check_kubernetes_version, kubernetes_warnings
+from .migration import MigrationPlan, check_migration
 from .users import UserPlan, check_users
 from .versions import DEFAULT_VERSION, MINORS, EtcdVersion, check_version, parse, version_warnings
 
@@ -25,6 +26,7 @@ _ORDER = (
     "cluster",
     "member",
     "members",
+    "stacked",
     "initial_members",
     "token",
     "release",
@@ -106,6 +108,13 @@ class ClusterPlan:
     """Users besides API servers and this program, which have full access."""
     kubernetes_version: str | None = None
     """Version of the Kubernetes that uses the cluster, `1.Y` or `1.Y.Z`. None: unknown. No member needs it."""
+    migration: MigrationPlan | None = None
+    """The migration from stacked etcd. None: there is none."""
+
+    @property
+    def stacked(self) -> Mapping[str, str]:
+        """The stacked members in the cluster: name -> address; empty without a migration, and after it."""
+        return {} if self.migration is None else self.migration.stacked
 
     @property
     def peers(self) -> tuple[list[str], str]:
@@ -150,6 +159,9 @@ def check_plan(cluster: ClusterPlan, spelled: Callable[[str], str] = str) -> lis
     if cluster.peer_authorities is not None:
         problems += check_peer_authorities(cluster.peer_authorities, cluster.peer_issuer, cluster.authorities, spelled)
     names = [member.name for member in cluster.members]
+    if cluster.migration is not None:
+        ours = [(member.name, member.address) for member in cluster.members]
+        problems += check_migration(cluster.migration, ours, listed, spelled)
     problems += check_users(cluster.users, names, authentication=cluster.authentication, spelled=spelled)
     if cluster.kubernetes_version is not None:
         problems += check_kubernetes_version(cluster.kubernetes_version, spelled("kubernetes_version"))
@@ -214,7 +226,8 @@ def _member_spec(cluster: ClusterPlan, member: MemberPlan, version: EtcdVersion)
         "format": FORMAT,
         "cluster": cluster.name,
         "member": member.name,
-        "members": {each.name: each.address for each in cluster.members},
+        "members": {**{each.name: each.address for each in cluster.members}, **cluster.stacked},
+        **({"stacked": list(cluster.stacked)} if cluster.stacked else {}),
         "release": {
             "version": cluster.version,
             "mirror": cluster.release_mirror.rstrip("/"),

@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 from ..shared import paths
 from ..shared.errors import NodeError, OverdueError
 from ..shared.run import run
-from ..shared.spec import Spec
+from ..shared.spec import Ports, Spec
 from . import gateway, x509
 from .versions import Seen
 
@@ -220,7 +220,9 @@ def _get(
         connection.close()
 
 
-def ready(spec: Spec, address: str, timeout: float = 5.0, place: Path | None = None, *, learner: bool = False) -> Ready:
+def ready(
+    spec: Ports, address: str, timeout: float = 5.0, place: Path | None = None, *, learner: bool = False
+) -> Ready:
     """Asks a member whether it is ready: it has a leader and reads through the quorum.
 
     Args:
@@ -263,7 +265,7 @@ def has_everything(spec: Spec) -> bool | None:
 
 
 def peer_view(
-    spec: Spec, address: str, timeout: float = 5.0, connect: float = 2.0, place: Path | None = None
+    spec: Ports, address: str, timeout: float = 5.0, connect: float = 2.0, place: Path | None = None
 ) -> Membership:
     """Asks a member, as its peer, for the member list as it knows it itself; it answers without a quorum, too.
 

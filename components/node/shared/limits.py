@@ -13,6 +13,13 @@ DEADLINES = {
     "retire": 90.0,
     "drain": 90.0,
     "status": 30.0,
+    "inspect": 90.0,
+    "authority": 30.0,
+    "switch": 480.0,
+    "switch-back": 480.0,
+    "leave": 180.0,
+    "configure": 60.0,
+    "retire-plane": 60.0,
 }
 """Seconds that each verb may take once it has the machine's lock. It then reports what it was doing."""
 

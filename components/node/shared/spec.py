@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from .errors import NodeError
 
@@ -83,6 +83,18 @@ class User:
     """The user can access the keys with this prefix."""
     permission: str
     """`read`, `write` or `readwrite`."""
+
+
+class Ports(Protocol):
+    """What is needed to ask a member: the ports of all members."""
+
+    @property
+    def client_port(self) -> int:
+        """Their client port."""
+
+    @property
+    def peer_port(self) -> int:
+        """Their peer port."""
 
 
 @dataclass(frozen=True)
@@ -194,9 +206,14 @@ def _label(value: object, key: str) -> str:
     return _text(value, key, _LABEL, "it must be a DNS label (1 to 63 of a-z, 0-9, -)")
 
 
+def address(value: object) -> str:
+    """The text of an IP address. Raises ValueError if it is none."""
+    return str(ipaddress.ip_address(value if isinstance(value, str) else ""))
+
+
 def _address(value: object, key: str) -> str:
     try:
-        return str(ipaddress.ip_address(value if isinstance(value, str) else ""))
+        return address(value)
     except ValueError:
         raise _refuse(key, value, "it must be an IP address") from None
 

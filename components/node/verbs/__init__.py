@@ -7,4 +7,9 @@ health.py     examine the whole cluster
 status.py     show the state to a person on the machine
 drain.py      check that another member's machine can be replaced
 retire.py     remove the member from the machine
+inspect.py    check whether a control plane can be migrated from its stacked etcd
+authority.py  print the CA of a stacked etcd
+switch.py     an API server uses the external members, or its stacked member again
+leave.py      a control plane has no etcd any more, and kubeadm knows
+retire_plane.py  remove this program from a control plane
 """

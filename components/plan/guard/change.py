@@ -79,6 +79,8 @@ class Change:
         update would wait for such a slot, and the slot for the setting.
         """
         order = [*self.joining, *self.staying] if self.leaving else list(self.after.members)
+        # Stacked members have no `etcd-node`.
+        order = [name for name in order if name not in self.after.control_planes]
         missing = {*self.replaced, *self.other_machine}
         return sorted(order, key=lambda name: name not in missing)
 

@@ -5,6 +5,7 @@ import json
 from dataclasses import dataclass, replace
 
 from ..errors import Problem
+from . import migration
 from .change import Change
 from .machine_replacement import aligned
 from .rules import Spelled, check
@@ -49,6 +50,8 @@ def judge(previous: State | None, wanted: State, override: str = "", spelled: Sp
         previous: what the last successful update left; None before the first.
         override: the token that the user gave; empty: none.
     """
+    if previous is None and wanted.migration:
+        previous = migration.unmigrated(wanted)
     if previous is None:
         return Verdict(
             problems=(),

@@ -10,6 +10,7 @@ from ..members import MAX_MEMBERS
 from ..versions import newest, upgrade_floor
 from .change import Change, Trust
 from .machine_replacement import elsewhere, keeps_machines, other_place
+from .migration import check_phase
 from .steps import steps
 
 Spelled = Callable[[str], str]
@@ -26,6 +27,8 @@ def check(change: Change, spelled: Spelled = str) -> list[Problem]:
         change: the change from the last update to the desired state.
         spelled: gives the keys of the problems.
     """
+    if problems := list(check_phase(change, spelled)):
+        return problems  # all others follow from another phase
     problems = [problem for rule in _RULES for problem in rule(change, spelled)]
     # Steps make sense only for a change that follows the rules.
     return problems or list(_quorum(change, spelled))

@@ -21,6 +21,8 @@ TLS_LEAST, TLS_MOST, TLS_SUITES = "--tls-min-version", "--tls-max-version", "--c
 _OF_UPDATES = ("serial", "database_bytes", "overridden")
 # Name and directory of a member have their own rules.
 _OWN_FLAGS = ("--name", "--data-dir")
+# Absent without a migration, so that what other clusters leave stays as it was.
+_OF_MIGRATION = ("migration", "control_planes")
 _ANY_ADDRESS = "192.0.2.1"
 """Stands for the member's own address in its flags, so that they do not depend on which member is first."""
 
@@ -59,6 +61,10 @@ class State:
     """Whether etcd's authentication is on."""
     users: Mapping[str, str] = field(default_factory=dict)
     """User -> permission and prefix, as in `read /backup/`; without API servers and the program."""
+    migration: str = ""
+    """Phase of the migration from stacked etcd; empty: none. Its stacked members are among the members."""
+    control_planes: Mapping[str, str] = field(default_factory=dict)
+    """Control plane of the migration -> private address."""
     serial: int = 0
     """How many updates have changed any of this; an override is valid for one serial number."""
     database_bytes: int = 0
@@ -98,14 +104,18 @@ class State:
     def content(self) -> dict[str, Any]:
         """The description alone, as plain data; `members` keeps its order."""
         data = _plain(vars(self))
-        return {key: value for key, value in data.items() if key not in _OF_UPDATES} | {
+        left_out = (*_OF_UPDATES, *(() if self.migration else _OF_MIGRATION))
+        return {key: value for key, value in data.items() if key not in left_out} | {
             "members": [list(member) for member in self.members.items()]
         }
 
     def data(self) -> dict[str, Any]:
         """As plain data for an output."""
         # Pulumi's state does not keep the order of objects.
-        return {"format": FORMAT, **_plain(vars(self)), "order": list(self.members)}
+        data = {"format": FORMAT, **_plain(vars(self)), "order": list(self.members)}
+        if self.migration:
+            return {**data, "planes_order": list(self.control_planes)}
+        return {key: value for key, value in data.items() if key not in _OF_MIGRATION}
 
 
 NOTHING: Mapping[str, Any] = {}
@@ -139,6 +149,8 @@ def read_state(data: Mapping[str, Any] | None) -> State | None:
             # Earlier versions of this program did not record these.
             authentication=bool(data.get("authentication", False)),
             users=dict(data.get("users", {})),
+            migration=data.get("migration", ""),
+            control_planes={name: data["control_planes"][name] for name in data.get("planes_order", ())},
             serial=int(data["serial"]),
             database_bytes=int(data["database_bytes"]),
             overridden=tuple(data["overridden"]),
@@ -194,7 +206,7 @@ def wanted_state(
     return State(
         cluster=plan.name,
         version=plan.version,
-        members={member.name: member.address for member in plan.members},
+        members={**{member.name: member.address for member in plan.members}, **plan.stacked},
         data_directories={member.name: member.data_directory for member in plan.members},
         generations=dict(generations),
         identities={name: digest(text) for name, text in identities.items()},
@@ -207,6 +219,8 @@ def wanted_state(
         origins={member.name: dict((origins or {}).get(member.name, EXISTS)) for member in plan.members},
         authentication=plan.authentication,
         users={user.name: f"{user.permission} {user.prefix}" for user in plan.users},
+        migration=plan.migration.phase if plan.migration else "",
+        control_planes=dict(plan.migration.control_planes) if plan.migration else {},
     )
 
 

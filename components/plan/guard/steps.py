@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from ..migration import LEAVE
 from ..quorum import quorum
+from . import migration
 from .change import Change
 from .state import State
 
@@ -65,9 +67,11 @@ def steps(change: Change) -> list[Step]:
 def _steps(change: Change) -> Iterator[Step]:
     voters = len(change.before.members)
     missing = len(change.replaced)
+    yield from (Step(text, voters, voters - missing) for text in migration.first(change))
     for name in change.replaced:
         yield Step(f"replace the machine of {name} once all others are healthy", voters, voters - missing)
-    yield Step(f"prepare {_names(change.after.members)}: no member stops", voters, voters - missing)
+    ours = [name for name in change.after.members if name not in change.after.control_planes]
+    yield Step(f"prepare {_names(ours)}: no member stops", voters, voters - missing)
     if change.version:
         first = change.chain[0]
         yield Step(f"save a snapshot of the data on the machine of {first}", voters, voters - missing)
@@ -75,6 +79,8 @@ def _steps(change: Change) -> Iterator[Step]:
         yield Step(f"enable the downgrade to etcd {change.versions[1].series}", voters, voters)
     leaving = list(change.leaving)
     leader_last = "; a leader is removed last" if len(leaving) > 1 else ""
+    # With the first stacked member goes the way back.
+    point = " (from here on there is no way back)" if change.after.migration == LEAVE else ""
     for name in change.chain:
         if name in change.joining:
             yield Step(f"{name} joins as a learner", voters, voters - missing)
@@ -83,7 +89,8 @@ def _steps(change: Change) -> Iterator[Step]:
             continue
         while leaving:
             voters -= 1
-            yield Step(f"{leaving.pop()} is removed{leader_last}", voters, voters - missing)
+            yield Step(f"{leaving.pop()} is removed{leader_last}{point}", voters, voters - missing)
+            point = ""
         if name in change.replaced and change.before.on_volumes and change.after.on_volumes:
             missing -= 1
             yield Step(f"{name} restarts with its data", voters, voters - missing)
@@ -99,9 +106,10 @@ def _steps(change: Change) -> Iterator[Step]:
     for text in _issued(change):
         yield Step(text, voters, voters)
     yield Step("check the health of all members", voters, voters)
+    yield from (Step(text, voters, voters) for text in migration.last(change))
     texts = access(change.before.users, change.after, was=change.before.authentication)
     yield from (Step(text, voters, voters) for text in texts)
-    for name in change.leaving:
+    for name in (each for each in change.leaving if each not in change.before.control_planes):
         yield Step(f"retire the machine of {name}", voters, voters)
 
 

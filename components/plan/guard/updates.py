@@ -7,6 +7,7 @@ from typing import TypeVar
 from ..flag_values import OURS
 from ..members import check_count
 from ..versions import EtcdVersion, newest, parse, upgrade_floor
+from . import migration
 from .change import Change
 from .rules import MOST_VOTERS, Spelled, check
 from .state import ELECTION, HEARTBEAT, TLS_LEAST, TLS_MOST, TLS_SUITES, State
@@ -43,6 +44,9 @@ def described(before: State, states: list[State], spelled: Spelled = str) -> lis
 
 def _said(change: Change, spelled: Spelled) -> Iterator[str]:
     after = change.after
+    if change.before.migration != after.migration:
+        yield f"{spelled('migration')}.phase: {after.migration or 'none'}"
+        return
     if change.version:
         yield f"{spelled('version')}: {after.version}"
     if list(change.before.members) != list(after.members):
@@ -184,6 +188,7 @@ def _rest(now: State, wanted: State) -> State:
 
 
 _PARTS: tuple[Callable[[State, State], State], ...] = (
+    migration.following,
     _machines,
     _version,
     _settings,

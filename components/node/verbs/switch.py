@@ -1,0 +1,140 @@
+"""switch: the API server of this control plane uses the external members. switch_back: its stacked member again."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from ..control_plane import api_server, manifest, places
+from ..control_plane.plan import Plan
+from ..protocol import etcd
+from ..shared import files
+from ..shared.errors import NodeError
+from ..shared.say import phase, refuse_abandoned, say
+
+_PAIR = {places.CA_FILE: "ca.crt", places.CERTIFICATE_FILE: "client.crt", places.KEY_FILE: "client.key"}
+"""File of the API server -> its name on standard input."""
+_MODES = {places.CA_FILE: 0o644, places.CERTIFICATE_FILE: 0o644, places.KEY_FILE: 0o600}
+
+
+def switch(plan: Plan, given: Mapping[str, str]) -> None:
+    """Switches the API server; one that uses the external members already is only proved.
+
+    Args:
+        given: the API server's files for etcd, by their names on standard input.
+
+    Raises:
+        NodeError: it must not be switched now, and nothing was changed; or it was not ready afterwards, and its
+            manifest is as before.
+    """
+    values = _external(plan)
+    before = api_server.text()
+    address = api_server.own_address(plan.address)
+    _refuse_unreachable(plan, given)
+    contents = {path: given[name] for path, name in _PAIR.items()}
+    if manifest.read(before) != values:
+        api_server.wait_for_others(plan.others)
+        refuse_abandoned()
+        phase("keep the files of the API server")
+        _keep(before)
+    files.write_together(contents, {path: (_MODES[path], 0, 0) for path in contents})
+    if manifest.read(before) == values:
+        api_server.wait(address, values)
+        say("its API server uses the external members")
+        return
+    say(f"its API server restarts with {manifest.SERVERS}={values[manifest.SERVERS]}")
+    api_server.change(address, values)
+    say("its API server is ready again")
+
+
+def switch_back(plan: Plan) -> None:
+    """Restores what `switch` has changed; does nothing on a control plane that was not switched.
+
+    Raises:
+        NodeError: it must not be switched now; nothing was changed.
+    """
+    now = manifest.read(api_server.text())
+    if now[manifest.SERVERS] != _external(plan)[manifest.SERVERS]:
+        _forget()
+        say("its API server uses its stacked member")
+        return
+    kept = files.read_bytes(places.kept(places.API_SERVER))
+    if kept is None:
+        raise NodeError(
+            f"{places.kept(places.API_SERVER)} is missing, so the flags of before are unknown; nothing was changed",
+            f"Set {', '.join(manifest.FLAGS)} in {places.API_SERVER} by hand, then run again.",
+        )
+    values = manifest.read(kept.decode())
+    _refuse_without_stacked_member(plan)
+    api_server.wait_for_others(plan.others)
+    refuse_abandoned()
+    pair = {path: files.read_bytes(places.kept(path)) for path in _PAIR}
+    contents = {path: content for path, content in pair.items() if content is not None}
+    files.write_together(contents, {path: (_MODES[path], 0, 0) for path in contents})
+    say(f"its API server restarts with {manifest.SERVERS}={values[manifest.SERVERS]}")
+    api_server.change(api_server.own_address(plan.address), values)
+    _forget()
+    say("its API server is ready again, with its stacked member")
+
+
+def _external(plan: Plan) -> dict[str, str]:
+    names = [",".join(plan.endpoints), *(str(path) for path in _PAIR)]
+    return dict(zip(manifest.FLAGS, names))
+
+
+def _keep(text: str) -> None:
+    """Keeps the manifest and the client certificate as they are now, before the first change."""
+    files.directory(places.KEPT, 0o700)
+    files.write(places.kept(places.API_SERVER), text, 0o600)
+    for path in _PAIR:
+        files.write(places.kept(path), files.read_bytes(path) or b"", 0o600)
+
+
+def _forget() -> None:
+    for path in (places.API_SERVER, *_PAIR):
+        files.remove(places.kept(path))
+    files.remove_empty([places.KEPT])
+
+
+def _refuse_unreachable(plan: Plan, given: Mapping[str, str]) -> None:
+    """Every external member must serve this machine, with exactly the certificate that the API server gets."""
+    phase("ask every external member with the API server's new certificate")
+    with _laid_out(given) as place:
+        answers = etcd.each(lambda address: etcd.ready(plan, address, place=place), plan.members)
+    wrong = {
+        name: answer.trouble if isinstance(answer, etcd.Ready) else str(answer) for name, answer in answers.items()
+    }
+    said = "; ".join(f"{name}: {why}" for name, why in wrong.items() if why)
+    if said:
+        raise NodeError(
+            f"not every external member serves this control plane ({said}); its API server was not switched",
+            f"Port {plan.client_port} of every member must be open to all control planes, and every member healthy "
+            "(`etcd-node status` there). Then run again.",
+        )
+
+
+def _refuse_without_stacked_member(plan: Plan) -> None:
+    phase("ask the stacked member")
+    try:
+        said = etcd.ready(plan, plan.address, place=places.PKI).trouble
+    except (etcd.SilentError, etcd.AlienError) as error:
+        said = str(error)
+    if said:
+        raise NodeError(
+            f"the stacked member on this machine is not ready ({said}); the API server was not switched back",
+            "Bring it back (`crictl ps -a`, `journalctl -u kubelet`), then run again.",
+        )
+
+
+@contextlib.contextmanager
+def _laid_out(given: Mapping[str, str]) -> Iterator[Path]:
+    """A directory in memory with the API server's certificate, under the names of a machine's own client."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as directory:  # noqa: S108
+        place = Path(directory)
+        for name, content in given.items():
+            path = place / name.replace("client.", "healthcheck-client.")
+            path.touch(mode=0o600)
+            path.write_text(content)
+        yield place

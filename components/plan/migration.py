@@ -1,0 +1,77 @@
+"""A migration from stacked etcd: its phases, its control planes, and what the cluster must be like for it."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from .errors import Problem, did_you_mean, shown
+from .members import check_address
+
+JOIN, SWITCH, LEAVE, DONE = "join", "switch", "leave", "done"
+PHASES = (JOIN, SWITCH, LEAVE, DONE)
+"""In this order, one update each."""
+AUTHORITY = "kubeadm"
+"""Name of the CA that comes from the control planes."""
+LEAST_MEMBERS = 3
+_NODE = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", re.ASCII)
+
+
+@dataclass(frozen=True)
+class MigrationPlan:
+    """The migration of a cluster."""
+
+    phase: str
+    """One of PHASES."""
+    control_planes: Mapping[str, str] = field(default_factory=dict)
+    """Name of each control plane's node, which is that of its stacked member -> private IP address."""
+
+    @property
+    def stacked(self) -> Mapping[str, str]:
+        """The stacked members that belong to the cluster in this phase: name -> address."""
+        return self.control_planes if self.phase in (JOIN, SWITCH) else {}
+
+
+def check_migration(
+    migration: MigrationPlan,
+    members: Sequence[tuple[str, str]],
+    listed: str,
+    spelled: Callable[[str], str] = str,
+) -> list[Problem]:
+    """Why this migration is not possible; empty when it is.
+
+    Args:
+        migration: the migration; an entry of its control planes with the name of another one is lost already.
+        members: name and address of each member of ours.
+        listed: the user's key of the members.
+        spelled: the user's spelling of an argument of `EtcdCluster`.
+    """
+    key = spelled("migration")
+    planes, phase = migration.control_planes, migration.phase
+    at = f"{key}.{spelled('control_planes')}"
+    if phase not in PHASES:
+        rule = f"A phase must be one of {', '.join(PHASES)}"
+        return [Problem(f"{key}.phase", shown(phase), rule, did_you_mean(phase, PHASES) or f"Begin with {JOIN}")]
+    if phase == DONE:
+        return []
+    if not planes:
+        rule = "A migration needs the control planes with stacked etcd, all of them"
+        return [Problem(at, "nothing", rule, "List each with name, address and ssh")]
+    problems = []
+    taken = {address: name for name, address in members}
+    for index, (name, address) in enumerate(planes.items()):
+        if not _NODE.fullmatch(name):
+            rule = "The name of a control plane must be that of its node"
+            problems.append(Problem(f"{at}[{index}].name", shown(name), rule, "`kubectl get nodes` lists them"))
+        problems += check_address(address, f"{at}[{index}].address")
+        if address in taken or name in taken.values():
+            rule = "A machine cannot be both a control plane and a member of the external cluster"
+            remedy = f"Remove it here or in {listed}"
+            problems.append(Problem(f"{at}[{index}]", shown(taken.get(address, name)), rule, remedy))
+    if len(set(planes.values())) < len(planes):
+        rule = "Every control plane must have its own address"
+        problems.append(Problem(at, shown(list(planes.values())), rule, "Correct one of them"))
+    least = max(LEAST_MEMBERS, len(planes))
+    if len(members) < least:
+        rule = f"After a migration the members carry the load alone: at least {least}, no fewer than control planes"
+        problems.append(Problem(listed, f"{len(members)} members", rule, "Add machines; later they can be fewer"))
+    return problems
