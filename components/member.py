@@ -1,6 +1,5 @@
 """EtcdMember: the remote commands of one machine."""
 
-import copy
 import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NotRequired, TypedDict
@@ -8,15 +7,14 @@ from typing import Any, NotRequired, TypedDict
 import pulumi
 from pulumi_command import remote
 
-from . import bundle, ssh_diagnosis, upload
+from . import bundle, upload
 from .irreplaceable import irreplaceable
-from .machine import Machine, connection, lives_on
-from .node.shared.limits import killed_after
+from .machine import Machine, lives_on
+from .machine_commands import MachineCommands
 from .node.shared.paths import ANSWERED, WRAPPER
 from .plan import Spec, spec_text, with_initial_cluster
 from .plan.flag_values import files_read
-from .remote_command import answer, command_line
-from .stack_traces import short_stack_traces
+from .remote_command import answer
 
 _CAS = ("trusted", "issuer", "peer_trusted", "peer_issuer")
 
@@ -60,16 +58,13 @@ class EtcdMember(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: EtcdMemberArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("external-etcd:index:EtcdMember", name, None, opts)
-        self._name = name
         self._spec = args["spec"]
         self._operator = args["operator"]
         machine = args["machine"]
         self._machine = machine
-        self._connection = connection(machine["ssh"])
         self._host_key = pulumi.Output.from_input(machine["ssh"]["host_key"])
         # Nothing is cleaned up on a machine that is deleted.
-        self._server = lives_on(machine)
-        self._hooks = ssh_diagnosis.hooks(f"{name}-way", machine["name"])
+        self._commands = MachineCommands(name, machine["name"], machine["ssh"], self, lives_on(machine))
         anew = irreplaceable(f"{name}-in-use", lambda resource: _refusal(machine["name"], resource))
         # The identity is passed with the keys, not in the command text. It is unknown while a machine is being replaced
         # and would hide all other changes in the preview.
@@ -79,8 +74,8 @@ class EtcdMember(pulumi.ComponentResource):
         told: list[pulumi.Input[str]] = []
         if headers:
             told = ["\n", pulumi.Output.json_dumps({"headers": headers}, sort_keys=True)]
-        program, uploads = self._program(identity, args["machines"])
-        self.prepared = self._command(
+        program, uploads = self._commands.program(identity, args["machines"])
+        self.prepared = self._commands.command(
             "prepare",
             create=self._prepare_line(machine),
             # If it contains etcd-node, that is no secret. But previews then show [secret] instead of pages of base64.
@@ -119,7 +114,7 @@ class EtcdMember(pulumi.ComponentResource):
             lambda known: self._line("bootstrap", with_initial_cluster(self._spec, known["members"], known["token"]))
         )
         # No later change may bootstrap again, so every input is frozen after success.
-        return self._command(
+        return self._commands.command(
             "bootstrap",
             create=create,
             stdin=self._bundle,
@@ -136,7 +131,7 @@ class EtcdMember(pulumi.ComponentResource):
                 Default: without users.
         """
         line = self._line("converge", spec or self._spec)
-        command = self._command("converge", create=line, stdin=self._bundle, after=after)
+        command = self._commands.command("converge", create=line, stdin=self._bundle, after=after)
         # The answer is not used, but without one the command did nothing.
         answer(command, self._machine["name"])
         self.register_outputs({})
@@ -160,12 +155,12 @@ class EtcdMember(pulumi.ComponentResource):
         """
         command = remote.Command(
             name,
-            connection=self._connection,
+            connection=self._commands.connection,
             create=self._line("health", {**spec, "flags": {}}),
             stdin=pulumi.Output.json_dumps({"changes": dict(changes), "operator": self._operator}, sort_keys=True),
             logging=remote.Logging.STDERR,
             add_previous_output_in_env=False,
-            opts=pulumi.ResourceOptions(parent=parent, depends_on=list(after), hooks=self._hooks),
+            opts=pulumi.ResourceOptions(parent=parent, depends_on=list(after), hooks=self._commands.hooks),
         )
         return command, answer(command, self._machine["name"])
 
@@ -177,46 +172,6 @@ class EtcdMember(pulumi.ComponentResource):
             pulumi.Output.all(self._bundle, self._host_key).apply(
                 lambda parts: hashlib.sha256("".join([spec_text(self._spec), *parts]).encode()).hexdigest()[:12]
             )
-        )
-
-    def _program(
-        self, identity: pulumi.Input[str], machines: pulumi.Input[str]
-    ) -> tuple[pulumi.Output[str], pulumi.Output[list[pulumi.Resource]]]:
-        """The first two lines of stdin of `prepare`, from which it gets etcd-node, and the resources that it waits for.
-
-        Args:
-            identity: the machine's. If it differs, this may be another machine.
-            machines: as in `EtcdMemberArgs`. If it differs, the machine may have lost its copy.
-        """
-        ssh, machine = self._machine["ssh"], self._machine["name"]
-        path, sftp = upload.place(ssh, identity, machines), ssh.get("sftp")
-        question = None
-        if sftp is None:
-            question = self._command("sftp", create=upload.question(ssh, machine), stdin=identity)
-
-        async def given() -> tuple[str, list[pulumi.Resource]]:
-            before: list[pulumi.Resource] = [] if question is None else [question]
-            works = sftp if question is None else await upload.works(question, machine)
-            if not works:
-                # No file: the rest of an earlier copy must not be taken for a part of this one.
-                return f"\n{bundle.program()}", before
-            with short_stack_traces():
-                return "", [self._copy(path, before)]
-
-        found: pulumi.Output[tuple[str, list[pulumi.Resource]]] = pulumi.Output.from_input(given())
-        lines = pulumi.Output.all(path, found).apply(lambda known: str(known[1][0]) or f"{known[0]}\n")
-        return lines, found.apply(lambda both: both[1])
-
-    def _copy(self, path: pulumi.Input[str], after: Sequence[pulumi.Resource]) -> remote.CopyToRemote:
-        """The copy of etcd-node on the machine."""
-        hooks = copy.copy(self._hooks)
-        hooks.on_error = [upload.hook(f"{self._name}-upload", self._machine["name"])]
-        return remote.CopyToRemote(
-            f"{self._name}-program",
-            connection=self._connection,
-            source=pulumi.FileAsset(str(bundle.file())),
-            remote_path=path,
-            opts=pulumi.ResourceOptions(parent=self, depends_on=list(after), hooks=hooks, deleted_with=self._server),
         )
 
     def _prepare_line(self, machine: Machine) -> pulumi.Input[str]:
@@ -252,51 +207,16 @@ class EtcdMember(pulumi.ComponentResource):
                 pulumi.log.warn(f"{self._machine['name']}, when it was prepared: {warning}", resource=self)
 
     def _line(self, verb: str, spec: Spec, *program: str) -> str:
-        return self._asked(verb, *(program or (str(WRAPPER),)), "--answer", verb, spec_text(spec))
-
-    def _asked(self, verb: str, *words: str) -> str:
-        return command_line(self._machine["ssh"], self._machine["name"], killed_after(verb), *words)
+        return self._commands.asked(verb, *(program or (str(WRAPPER),)), "--answer", verb, spec_text(spec))
 
     def _retire(self) -> pulumi.Output[str]:
         def line(operator: Mapping[str, str]) -> str:
             # A machine whose first run failed early was never prepared: it has no etcd-node and nothing to remove.
             script = f'[ -x {WRAPPER} ] || exit {ANSWERED}; exec {WRAPPER} --answer retire "$@"'
             whose = (str(self._spec["cluster"]), operator["id"], self._machine["name"])
-            return self._asked("retire", "sh", "-c", script, "retire", *whose)
+            return self._commands.asked("retire", "sh", "-c", script, "retire", *whose)
 
         return pulumi.Output.from_input(self._operator).apply(line)
-
-    def _command(
-        self,
-        suffix: str,
-        *,
-        create: pulumi.Input[str],
-        stdin: pulumi.Input[str],
-        delete: pulumi.Input[str] | None = None,
-        after: pulumi.Input[Sequence[pulumi.Resource]] = (),
-        ignore_changes: list[str] | None = None,
-        anew: pulumi.ResourceHook | None = None,
-    ) -> remote.Command:
-        hooks = copy.copy(self._hooks)
-        if anew is not None:
-            # Refuse before the way to the machine is checked.
-            hooks.before_create = [anew, *(hooks.before_create or [])]
-        return remote.Command(
-            f"{self._name}-{suffix}",
-            connection=self._connection,
-            create=create,
-            delete=delete,
-            stdin=stdin,
-            logging=remote.Logging.STDERR,
-            add_previous_output_in_env=False,
-            opts=pulumi.ResourceOptions(
-                parent=self,
-                depends_on=after,
-                ignore_changes=ignore_changes,
-                hooks=hooks,
-                deleted_with=self._server,
-            ),
-        )
 
 
 def _refusal(member: str, resource: str) -> str:

@@ -34,7 +34,7 @@ def directory(data_directory: str) -> Path:
     return Path(f"{data_directory}.snapshots")
 
 
-def keep(spec: Spec, running: str, address: str, status: etcd.Status) -> None:
+def keep(spec: Spec, running: str, address: str, status: etcd.Status, before: str = "the version changes") -> None:
     """Takes a snapshot from a member and verifies it, unless one was taken for this change just now.
 
     Args:
@@ -52,7 +52,7 @@ def keep(spec: Spec, running: str, address: str, status: etcd.Status) -> None:
         if path.name.startswith(prefix) and 0 <= time.time() - path.stat().st_mtime < _FRESH_SECONDS:
             say(f"the snapshot {path} was taken for this change")
             return
-    phase("take a snapshot before the version changes")
+    phase(f"take a snapshot before {before}")
     files.directory(place, 0o700)
     for left_over in place.glob(".*"):
         left_over.unlink()
@@ -60,7 +60,7 @@ def keep(spec: Spec, running: str, address: str, status: etcd.Status) -> None:
     needed = status.db_size + _SPARE
     if free < needed:
         raise NodeError(
-            f"the file system of {place} has {free >> 20} MiB free; a snapshot before the version changes needs "
+            f"the file system of {place} has {free >> 20} MiB free; a snapshot before {before} needs "
             f"{needed >> 20} MiB; nothing was changed",
             f"Make room there (older snapshots in {place} can be deleted), then run again.",
         )

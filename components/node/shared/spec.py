@@ -17,6 +17,7 @@ CERTIFICATES = ("ca.crt", "peer-ca.crt", "server.crt", "peer.crt", "healthcheck-
 KEYS = ("server.key", "peer.key", "healthcheck-client.key")
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_NODE = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _VERSION = re.compile(r"\d{1,4}\.\d{1,4}\.\d{1,4}")
 _FLAG = re.compile(r"--[a-z][a-z0-9-]*")
 # Conservative on purpose: these become words of a unit file, and the whole directory is moved aside.
@@ -58,6 +59,7 @@ _OPTIONAL = (
     "peer_issuer",
     "extra_addresses",
     "users",
+    "stacked",
 )
 
 
@@ -131,6 +133,8 @@ class Spec:
     """The same for peer certificates; empty if it is the same CA."""
     extra_addresses: Mapping[str, tuple[str, ...]]
     """Member -> additional addresses in its peer certificate, if there are any."""
+    stacked: tuple[str, ...]
+    """The members that kubeadm has set up on control planes, during a migration: without `etcd-node`."""
     users: Mapping[str, User] | None
     """Users by name, if etcd's authentication is on; None: it is off. Only `converge` and `health` get it."""
     raw: Mapping[str, Any] = field(repr=False)
@@ -211,6 +215,10 @@ def address(value: object) -> str:
     return str(ipaddress.ip_address(value if isinstance(value, str) else ""))
 
 
+def _node(value: object) -> str:
+    return _text(value, "stacked", _NODE, "it must be the name of a node")
+
+
 def _address(value: object, key: str) -> str:
     try:
         return address(value)
@@ -254,14 +262,17 @@ def parse(text: str) -> Spec:
     if raw.get("format") != FORMAT:
         raise _refuse("format", raw.get("format"), f"this etcd-node reads format {FORMAT}")
     _known_keys(raw, (*_REQUIRED, *(_INITIAL if raw.keys() & set(_INITIAL) else ())), _OPTIONAL, "")
+    stacked = raw.get("stacked", [])
+    if not isinstance(stacked, list):
+        raise _refuse("stacked", stacked, "it must be a list of names")
     members = {
-        _label(name, "members"): _address(address, f"members.{name}")
+        _node(name) if name in stacked else _label(name, "members"): _address(address, f"members.{name}")
         for name, address in _object(raw["members"], "members").items()
     }
     if len(set(members.values())) != len(members):
         raise _refuse("members", raw["members"], "no two members may have the same address")
     member = _label(raw["member"], "member")
-    if member not in members:
+    if member not in members or member in stacked:
         raise _refuse("member", member, "it must be one of `members`")
     initial = raw.get("initial_members", [])
     if not isinstance(initial, list):
@@ -301,6 +312,7 @@ def parse(text: str) -> Spec:
         extra_addresses={
             name: _addresses(found, f"extra_addresses.{name}") for name, found in raw.get("extra_addresses", {}).items()
         },
+        stacked=tuple(stacked),
         users=_users(raw["users"]) if "users" in raw else None,
         raw=raw,
     )

@@ -5,6 +5,7 @@ next_step.py  which step is next, decided by rules alone
 start.py      a member that has data
 restart.py    a member whose running settings differ
 join.py       a member without data, as a learner
+migration.py  what a join to a stacked cluster needs first
 promote.py    a learner, to a voter
 remove.py     the members that an edit removed from the list
 """

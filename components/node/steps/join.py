@@ -16,6 +16,7 @@ from ..shared.errors import NodeError
 from ..shared.say import phase, say
 from ..shared.spec import Spec
 from ..upgrade import old_entries
+from . import migration
 from .look import Look
 
 
@@ -45,6 +46,8 @@ def join(spec: Spec, ours: Identity, look: Look) -> None:
     versions.refuse_joining_version(spec.member, spec.release.version, running)
     if not stale and spec.member not in noted:
         versions.refuse_mixed(f"{spec.member} would join the cluster", running)
+    if spec.stacked:
+        migration.before_join(spec, voters, statuses)
     directory.check_room(spec, max((status.db_size for status in statuses.values()), default=0))
     old_entries.move_leadership(spec, cluster, (voters, statuses), rule)
 

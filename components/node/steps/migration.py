@@ -1,0 +1,45 @@
+"""What must hold, and what is done, before a member joins a cluster of stacked members."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ..cluster import quorum_rules
+from ..data import snapshot
+from ..protocol import etcd
+from ..shared.errors import NodeError
+from ..shared.spec import Spec
+
+_COPIES = 2
+"""So many machines keep a snapshot."""
+
+
+def before_join(spec: Spec, voters: Sequence[quorum_rules.Voter], statuses: Mapping[str, etcd.Status]) -> None:
+    """Refuses sick voters and another patch version than theirs, and keeps a snapshot on the first machines.
+
+    Args:
+        voters: all voters.
+        statuses: name -> status of the voters that gave one.
+
+    Raises:
+        NodeError: a voter is not healthy, the versions differ, or the snapshot cannot be kept; it did not join.
+    """
+    if said := "; ".join(f"{voter.name}: {voter.trouble}" for voter in voters if voter.trouble):
+        raise NodeError(
+            f"not all members of the stacked cluster are healthy ({said}); {spec.member} did not join",
+            f"{quorum_rules.remedy(said, 'Bring them back (`crictl ps -a`, `journalctl -u kubelet` there).')} Then run "
+            "again.",
+        )
+    others = {name: statuses[name].version for name in spec.stacked if name in statuses}
+    differ = [f"{name} runs {version}" for name, version in others.items() if version != spec.release.version]
+    if differ or not others:
+        raise NodeError(
+            f"the stacked members must run exactly etcd {spec.release.version}, the version of this stack "
+            f"({'; '.join(differ) or 'none of them gives its status'}); {spec.member} did not join",
+            "Set `version` to theirs. Upgrade etcd before the migration, or after it.",
+        )
+    ours = [name for name in spec.members if name not in spec.stacked]
+    if spec.member in ours[:_COPIES]:
+        source = next(iter(others))
+        address, status = spec.members[source], statuses[source]
+        snapshot.keep(spec, spec.release.version, address, status, before="the first member joins a stacked cluster")
