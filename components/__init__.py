@@ -4,6 +4,7 @@ from .cluster import Certificates, EtcdCluster, EtcdClusterArgs, User
 from .guard import ChangeRefusedError, previous_update
 from .machine import Bastion, Machine, Ssh
 from .member import EtcdMember, EtcdMemberArgs
+from .migration import ControlPlane, EtcdMigration, EtcdMigrationArgs, Migration
 from .pki import Authority, ClientCertificate, EtcdPki, EtcdPkiArgs, PkiMember
 
 __all__ = [
@@ -12,13 +13,17 @@ __all__ = [
     "Certificates",
     "ChangeRefusedError",
     "ClientCertificate",
+    "ControlPlane",
     "EtcdCluster",
     "EtcdClusterArgs",
     "EtcdMember",
     "EtcdMemberArgs",
+    "EtcdMigration",
+    "EtcdMigrationArgs",
     "EtcdPki",
     "EtcdPkiArgs",
     "Machine",
+    "Migration",
     "PkiMember",
     "Ssh",
     "User",

@@ -15,6 +15,7 @@ from .guard import accept, announce
 from .kubernetes import kubeadm
 from .machine import Machine
 from .member import EtcdMember
+from .migration import EtcdMigration, Migration, plan_of_migration
 from .node.service.client_certificates import replaced
 from .operator import new_operator
 from .partial_deletion import proved_healthy, refuse_partial_deletion
@@ -27,13 +28,14 @@ from .pki import (
     authorities_of,
     plan_of,
 )
-from .plan import ClusterPlan, MemberPlan, UserPlan, member_specs, spec_text, warnings, with_users
+from .plan import AuthorityPlan, ClusterPlan, MemberPlan, UserPlan, member_specs, spec_text, warnings, with_users
 from .plan.authorities import DEFAULT_PEER_AUTHORITY, peers_have_their_own
 from .plan.client_certificates import remembered
 from .plan.data_directories import check_data_directories
 from .plan.errors import refuse
 from .plan.flags import PKI_DIRECTORY
 from .plan.guard.state import State, directories_before, wanted_state
+from .plan.migration import AUTHORITY
 from .plan.releases import check_headers
 from .plan.spec import DEFAULT_DATA_DIRECTORY, client_urls
 
@@ -117,6 +119,9 @@ class EtcdClusterArgs(TypedDict):
     kubernetes_version: NotRequired[str]
     """Version of the Kubernetes that uses the cluster, `1.Y` or `1.Y.Z`, for the output `kubeadm`: v1beta3 below 1.31,
     else v1beta4; with the patch, that release. Default: v1beta4, without a release."""
+    migration: NotRequired[Migration]
+    """The migration from stacked etcd, in phases. Its CA, named `kubeadm`, is the default of `authorities`, where that
+    name alone refers to it. It must stay, in the phase `done`, as long as that CA is trusted. Default: none."""
     previous: NotRequired[dict[str, Any] | None]
     """The output `applied` of the last update, as `previous_update` reads it. A change that cannot be made in one
     update is refused. Default, or None: nothing is compared, and only the machines can refuse a change."""
@@ -160,7 +165,7 @@ class EtcdCluster(pulumi.ComponentResource):
     """What this update applied: `previous` of the next one. Resolves like `endpoints`."""
 
     def __init__(self, name: str, args: EtcdClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        args = with_peers(args)
+        args = with_peers(with_authorities(args))
         plan = cluster_plan(name, args, [_member_plan(each) for each in args["members"]], bundle.digest())
         refuse(check_headers(args.get("release_headers", {})))
         directories = {member.name: member.data_directory for member in plan.members}
@@ -186,7 +191,8 @@ class EtcdCluster(pulumi.ComponentResource):
         initial_cluster = pin(
             f"{name}-bootstrap",
             {
-                "members": [machine["name"] for machine in args["members"]],
+                # Those of a migration join a cluster that exists.
+                "members": [] if "migration" in args else [machine["name"] for machine in args["members"]],
                 "token": f"{plan.name}-{secrets.token_hex(4)}",
                 "operator": new_operator(),
             },
@@ -199,7 +205,8 @@ class EtcdCluster(pulumi.ComponentResource):
         # `machines` does the same for `prepare`: a killed run may have begun to retire a machine that is desired again.
         anew = pulumi.ResourceOptions(parent=self, replace_on_changes=["input"])
         texts = map(spec_text, [first, *list(specs.values())[1:]])
-        change = pulumi.Stash(f"{name}-change", input=_digest(*texts), opts=anew)
+        phase = [plan.migration.phase] if plan.migration else []
+        change = pulumi.Stash(f"{name}-change", input=_digest(*texts, *phase), opts=anew)
         machines = pulumi.Stash(
             f"{name}-machines",
             input=_digest(
@@ -208,7 +215,8 @@ class EtcdCluster(pulumi.ComponentResource):
             opts=anew,
         )
 
-        pki = EtcdPki(f"{name}-pki", _pki_args(args), child)
+        migration = _migration(name, args, plan, change.id, child)
+        pki = EtcdPki(f"{name}-pki", _pki_args(args, migration), child)
         clients = pki.clients.apply(lambda expiry: self._remembered(expiry, plan, args.get("previous")))
         members = [
             EtcdMember(
@@ -238,10 +246,12 @@ class EtcdCluster(pulumi.ComponentResource):
         # initial member, must not bootstrap another cluster because no member answers it.
         existed = args.get("previous") is not None
         bootstrap = initial_cluster.output.apply(lambda known: {**known, "members": []} if existed else known)
-        done = [member.bootstrap(bootstrap, prepared) for member in members]
+        done: list[pulumi.Resource] = [member.bootstrap(bootstrap, prepared) for member in members]
+        done += migration.inspected if migration else []
+        begun = len(done)
         named = {machine["name"]: member for machine, member in zip(args["members"], members, strict=True)}
         for slot in verdict.chain:
-            done = [*done[: len(members)], named[slot].converge(done, with_users(specs[slot], plan))]
+            done = [*done[:begun], named[slot].converge(done, with_users(specs[slot], plan))]
         health, healthy = members[0].health(
             f"{name}-health",
             first,
@@ -258,6 +268,8 @@ class EtcdCluster(pulumi.ComponentResource):
         # cluster or gets certificates that some member does not accept yet.
         proof: pulumi.Output[bool] = pulumi.Output.from_input(proved_healthy(name, list(named), health))
         report = _after(proof, healthy).apply(json.loads)
+        # A phase of a migration is applied when the control planes have followed.
+        followed = migration.finish([health], pki.ca_certificate, pki.apiserver_etcd_client) if migration else []
         endpoints = client_urls(plan)
         addresses = {member.name: member.address for member in plan.members}
         self.endpoints = report.apply(lambda _: endpoints)
@@ -275,13 +287,16 @@ class EtcdCluster(pulumi.ComponentResource):
             lambda found: [
                 {"address": addresses[row["name"]], **{key: row[key] for key in ("name", "endpoint", "id", "version")}}
                 for row in found["members"]
+                if row["name"] in addresses
             ]
         )
         self.certificates = pki.certificates
         self.etcdctl = self.endpoints.apply(_etcdctl)
         # From the inputs of the health check and not from the desired state: an update that skipped the check
         # (`--target`) has not applied that state.
-        self.applied = pulumi.Output.all(health.stdin, report).apply(lambda both: _applied(*both))
+        self.applied = pulumi.Output.all(health.stdin, report, *(each.stdout for each in followed)).apply(
+            lambda parts: _applied(*parts[:2])
+        )
         self.register_outputs(
             {
                 "endpoints": self.endpoints,
@@ -316,9 +331,36 @@ def _after(proof: pulumi.Output[Any], value: pulumi.Output[_T]) -> pulumi.Output
     return pulumi.Output.all(proof, value).apply(lambda both: cast(_T, both[1]))
 
 
+def _migration(
+    name: str, args: EtcdClusterArgs, plan: ClusterPlan, change: pulumi.Output[str], opts: pulumi.ResourceOptions
+) -> EtcdMigration | None:
+    """The control planes of a migration, if there is one."""
+    if "migration" not in args:
+        return None
+    members = {member.name: member.address for member in plan.members}
+    return EtcdMigration(
+        f"{name}-migration",
+        {"migration": args["migration"], "cluster_name": plan.name, "members": members, "change": change},
+        opts,
+    )
+
+
+def with_authorities(args: EtcdClusterArgs) -> EtcdClusterArgs:
+    """The arguments, with `authorities` where their default is the CA of a migration."""
+    if "migration" not in args or "authorities" in args:
+        return args
+    return {**args, "authorities": [{"name": AUTHORITY}]}
+
+
+def _plans(args: EtcdClusterArgs, authorities: Sequence[Authority]) -> list[AuthorityPlan]:
+    """The authorities without their certificates; that of a migration has them, in the end."""
+    migrated = AuthorityPlan(AUTHORITY, certificate=True, private_key=True)
+    return [migrated if "migration" in args and each == {"name": AUTHORITY} else plan_of(each) for each in authorities]
+
+
 def with_peers(args: EtcdClusterArgs) -> EtcdClusterArgs:
     """The arguments, with `peer_authorities` where its default is a separate CA; that depends on `previous`."""
-    plans = [plan_of(each) for each in authorities_of(args.get("authorities"))]
+    plans = _plans(args, authorities_of(args.get("authorities")))
     # Without `previous` it is unknown whether the cluster exists.
     if "peer_authorities" in args or "previous" not in args or not peers_have_their_own(args["previous"], plans):
         return args
@@ -343,9 +385,10 @@ def cluster_plan(name: str, args: EtcdClusterArgs, members: Sequence[MemberPlan]
         "name": args.get("cluster_name", name),
         "members": members,
         "program": program,
-        "authorities": [plan_of(each) for each in authorities],
+        "authorities": _plans(args, authorities),
         "issuer": args.get("issuer", authorities[0]["name"] if authorities else ""),
         "peer_authorities": None if peers is None else [plan_of(each) for each in peers],
+        "migration": plan_of_migration(args.get("migration")),
         "peer_issuer": args.get("peer_issuer", peers[0]["name"] if peers else ""),
         "users": [UserPlan(each["name"], each["prefix"], each["permission"]) for each in args.get("users", [])],
     }
@@ -384,7 +427,10 @@ def _applied(asked: str, report: dict[str, Any]) -> dict[str, Any]:
     return {**changes["applied"], CLIENTS: changes.get("clients", {}), "database_bytes": max(sizes)}
 
 
-def _pki_args(args: EtcdClusterArgs) -> EtcdPkiArgs:
+def _pki_args(args: EtcdClusterArgs, migration: EtcdMigration | None) -> EtcdPkiArgs:
+    if migration is not None:
+        given = authorities_of(args.get("authorities"))
+        args = {**args, "authorities": [migration.authority if each == {"name": AUTHORITY} else each for each in given]}
     pki: EtcdPkiArgs = {
         "members": [
             {"name": each["name"], "address": each["address"], "extra_names": each.get("extra_names", [])}
@@ -393,8 +439,8 @@ def _pki_args(args: EtcdClusterArgs) -> EtcdPkiArgs:
         "users": [user["name"] for user in args.get("users", [])],
     }
     same = ("authorities", "issuer", "peer_authorities", "peer_issuer", "extra_names")
-    given = {**args.get("certificates", {}), **{name: each for name, each in args.items() if name in same}}
-    return cast(EtcdPkiArgs, {**pki, **given})
+    more = {**args.get("certificates", {}), **{name: each for name, each in args.items() if name in same}}
+    return cast(EtcdPkiArgs, {**pki, **more})
 
 
 def _etcdctl(endpoints: list[str]) -> str:

@@ -10,7 +10,7 @@ import pulumi
 from pulumi.runtime import config as runtime_config
 
 from components import EtcdClusterArgs
-from components.cluster import cluster_plan
+from components.cluster import cluster_plan, with_authorities
 from components.kubernetes.cluster_api import API_VERSIONS
 from components.plan import ClusterPlan, PlanError, Problem, check_plan
 from components.plan.errors import did_you_mean, shown
@@ -18,6 +18,7 @@ from components.plan.kubernetes import check_workload_name
 from components.plan.members import check_name
 from components.plan.releases import check_headers
 
+from . import migration
 from .arguments import arguments, camel_case
 from .authorities import check_authorities
 from .key_table import Table
@@ -25,6 +26,7 @@ from .keys import table
 from .platform import Machines, Platform
 from .platforms import PLATFORMS
 from .reading import Reading
+from .ssh_settings import SshLogin
 
 NAMESPACE = "external-etcd"
 
@@ -64,6 +66,8 @@ class StackConfig:
     table: Table = field(repr=False)
     """All keys."""
     cluster_api: ClusterApiConfig
+    control_planes: Mapping[str, SshLogin] = field(default_factory=dict)
+    """Control plane of a migration -> its login, which is not in the arguments."""
     warnings: tuple[str, ...] = ()
     """Warnings besides those of `plan.warnings`."""
 
@@ -129,13 +133,15 @@ def _config(reading: Reading, platforms: Sequence[Platform]) -> StackConfig:
     """The configuration; valid only if the reading has no problem."""
     given, platform = reading.given, _platform(reading, platforms)
     machines = platform.read(reading)
+    args = with_authorities({**arguments(reading), **migration.argument(reading)})
     config = StackConfig(
         platform=platform,
         cluster_name=reading.cluster,
         machines=machines,
-        arguments=arguments(reading),
+        arguments=args,
         table=reading.table,
         cluster_api=_cluster_api(reading),
+        control_planes=migration.logins(reading),
         warnings=_warnings(given),
     )
     check_authorities(reading, config.arguments, config.plan)

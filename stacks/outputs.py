@@ -12,11 +12,17 @@ from components.plan.spec import DEFAULT_DATA_DIRECTORY
 
 from .arguments import with_secrets
 from .config import ClusterApiConfig, StackConfig
+from .migration import with_logins
 
 
 def cluster_args(stack: StackConfig, machines: list[Machine]) -> EtcdClusterArgs:
     """The arguments of `EtcdCluster` from the configuration."""
-    return {**with_secrets(stack.arguments, stack.table), "members": machines, "cluster_name": stack.cluster_name}
+    args: EtcdClusterArgs = {
+        **with_secrets(stack.arguments, stack.table),
+        "members": machines,
+        "cluster_name": stack.cluster_name,
+    }
+    return with_logins(args, stack.control_planes)
 
 
 def cluster_outputs(stack: StackConfig, cluster: EtcdCluster) -> dict[str, Any]:

@@ -17,11 +17,11 @@ ROOT = Path(__file__).resolve().parent.parent
 FILE = ROOT / "docs" / "reference.md"
 
 # Modules in components whose TypedDicts are documented, before those of each cloud.
-ARGUMENTS = ("cluster", "machine", "pki")
+ARGUMENTS = ("cluster", "machine", "pki", "migration")
 # Modules with their base TypedDicts.
 SHARED = ("machine", "first_boot", "slots")
 # TypedDicts that users do not pass.
-_INTERNAL = ("Login", "CloudMachine", "ClientCertificate", "PkiMember", "EtcdPkiArgs")
+_INTERNAL = ("Login", "CloudMachine", "ClientCertificate", "PkiMember", "EtcdPkiArgs", "EtcdMigrationArgs")
 
 
 def generated() -> dict[str, str]:

@@ -15,7 +15,7 @@ def build(stack: StackConfig, config: HostsConfig, before: dict[str, int]) -> di
     machines = [_machine(host) for host in config.hosts]
     if config.firewall is not None:
         rules = member_rules(
-            [machine["address"] for machine in machines],
+            [*(machine["address"] for machine in machines), *stack.plan.stacked.values()],
             operators=None,
             clients=config.firewall.clients,
             metrics=config.firewall.metrics_clients,

@@ -15,7 +15,8 @@ FORMAT = 1
 FILES = ("ca.crt", "client.crt", "client.key")
 """The names of the API server's files for etcd on standard input."""
 _NODE = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
-_KEYS = {"format", "cluster", "plane", "planes", "members", "client_port", "peer_port", "program"}
+_KEYS = {"format", "cluster", "plane", "planes", "members", "client_port", "peer_port", "phase", "program"}
+_LEAVE = "leave"
 _REMEDY = "Run `pulumi up` with the external-etcd that wrote it."
 
 
@@ -32,6 +33,13 @@ class Plan:
     """The external members: name -> private IP address."""
     client_port: int
     peer_port: int
+    phase: str = ""
+    """The phase that is about to begin; only `inspect` knows it."""
+
+    @property
+    def leaves(self) -> bool:
+        """Whether the stacked members are about to leave."""
+        return self.phase == _LEAVE
 
     @property
     def address(self) -> str:
@@ -66,6 +74,7 @@ def parse(text: str) -> Plan:
             members=_addresses(raw["members"]),
             client_port=int(raw["client_port"]),
             peer_port=int(raw["peer_port"]),
+            phase=str(raw["phase"]),
         )
         if plan.plane not in plan.planes:
             raise ValueError

@@ -32,6 +32,12 @@ def inspect(plan: Plan) -> str:
             "Only a cluster whose API servers use the etcd of the control planes can be migrated. Correct "
             "`migration.controlPlanes`, if an address there is wrong.",
         )
+    switched = set(servers) <= set(plan.endpoints)
+    if plan.leaves and not switched:
+        raise NodeError(
+            f"its API server uses {', '.join(servers)}, so its stacked member must not leave; nothing was changed",
+            "Set `migration.phase` to switch and run `pulumi up`, then continue.",
+        )
     address = api_server.own_address(plan.address)
     phase("ask the API server")
     said = api_server.trouble(address)
@@ -44,7 +50,6 @@ def inspect(plan: Plan) -> str:
     _refuse_configuration(address)
     _refuse_skew(plan)
     say("can be migrated")
-    switched = set(servers) <= set(plan.endpoints)
     there = files.read_bytes(places.ETCD) is not None
     return json.dumps({"etcd": ("external" if there else "removed") if switched else "stacked"})
 

@@ -8,6 +8,7 @@ from typing import Any
 from ..authorities import AuthorityPlan
 from ..flag_values import OURS
 from ..flags import OWN_ELECTION_MS, OWN_HEARTBEAT_MS
+from ..migration import DONE
 from ..origin import EXISTS, Origin
 from ..spec import ClusterPlan, member_specs
 
@@ -220,7 +221,7 @@ def wanted_state(
         authentication=plan.authentication,
         users={user.name: f"{user.permission} {user.prefix}" for user in plan.users},
         migration=plan.migration.phase if plan.migration else "",
-        control_planes=dict(plan.migration.control_planes) if plan.migration else {},
+        control_planes=dict(plan.migration.control_planes) if plan.migration and plan.migration.phase != DONE else {},
     )
 
 
