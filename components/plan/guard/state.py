@@ -200,7 +200,7 @@ def wanted_state(
     member_specs(plan)
     anybody = replace(plan.members[0], address=_ANY_ADDRESS)
     # The path of the peers' CAs follows from the list of CAs, which has its own rules.
-    flags = member_specs(replace(plan, members=[anybody], peer_authorities=None))[anybody.name]["flags"]
+    flags = member_specs(replace(plan, members=[anybody], peer_authorities=None, migration=None))[anybody.name]["flags"]
     plans = {each.name: each for each in [*(plan.peer_authorities or ()), *plan.authorities]}
     known = {name: _certificate(each, certificates.get(name, "")) for name, each in plans.items()}
     peers, peer_issuer = plan.peers
