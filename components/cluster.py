@@ -35,7 +35,7 @@ from .plan.data_directories import check_data_directories
 from .plan.errors import refuse
 from .plan.flags import PKI_DIRECTORY
 from .plan.guard.state import State, directories_before, wanted_state
-from .plan.migration import AUTHORITY
+from .plan.migration import AUTHORITY, BACK
 from .plan.releases import check_headers
 from .plan.spec import DEFAULT_DATA_DIRECTORY, client_urls
 
@@ -168,14 +168,7 @@ class EtcdCluster(pulumi.ComponentResource):
         args = with_peers(with_authorities(args))
         plan = cluster_plan(name, args, [_member_plan(each) for each in args["members"]], bundle.digest())
         refuse(check_headers(args.get("release_headers", {})))
-        directories = {member.name: member.data_directory for member in plan.members}
-        misplaced, placed = check_data_directories(
-            directories,
-            directories_before(args.get("previous"), directories),
-            lambda index, _: f"members[{index}].data_directory",
-            "If this member has its data there already, pass `previous`, so that it is only a warning",
-        )
-        refuse(misplaced)
+        placed = _check_places(plan, args.get("previous"))
         specs = member_specs(plan)
         first = with_users(next(iter(specs.values())), plan)
         verdict = accept(args.get("previous"), _wanted(plan, args), args.get("override", ""))
@@ -184,6 +177,9 @@ class EtcdCluster(pulumi.ComponentResource):
         for warning in [*warnings(plan), *placed]:
             pulumi.log.warn(warning, resource=self)
         child = pulumi.ResourceOptions(parent=self)
+        if plan.phase == BACK:
+            self._go_back(name, args, plan)
+            return
 
         # Keeps the values of the first update. Each bootstrap has its own token: a machine that was down while its
         # cluster was destroyed and recreated still has the old one, and etcd keeps the two clusters apart. The operator
@@ -205,8 +201,7 @@ class EtcdCluster(pulumi.ComponentResource):
         # `machines` does the same for `prepare`: a killed run may have begun to retire a machine that is desired again.
         anew = pulumi.ResourceOptions(parent=self, replace_on_changes=["input"])
         texts = map(spec_text, [first, *list(specs.values())[1:]])
-        phase = [plan.migration.phase] if plan.migration else []
-        change = pulumi.Stash(f"{name}-change", input=_digest(*texts, *phase), opts=anew)
+        change = pulumi.Stash(f"{name}-change", input=_digest(*texts, plan.phase), opts=anew)
         machines = pulumi.Stash(
             f"{name}-machines",
             input=_digest(
@@ -269,7 +264,9 @@ class EtcdCluster(pulumi.ComponentResource):
         proof: pulumi.Output[bool] = pulumi.Output.from_input(proved_healthy(name, list(named), health))
         report = _after(proof, healthy).apply(json.loads)
         # A phase of a migration is applied when the control planes have followed.
-        followed = migration.finish([health], pki.ca_certificate, pki.apiserver_etcd_client) if migration else []
+        followed = (
+            migration.finish(health, prepared, pki.ca_certificate, pki.apiserver_etcd_client) if migration else []
+        )
         endpoints = client_urls(plan)
         addresses = {member.name: member.address for member in plan.members}
         self.endpoints = report.apply(lambda _: endpoints)
@@ -320,6 +317,33 @@ class EtcdCluster(pulumi.ComponentResource):
         for warning in replaced(found, now, [name for name in found if before.get(name, found[name]) != found[name]]):
             pulumi.log.warn(warning, self)
         return found
+
+    def _go_back(self, name: str, args: EtcdClusterArgs, plan: ClusterPlan) -> None:
+        """The way back from a migration: no member is declared, so their machines are retired when they have left."""
+        anew = pulumi.ResourceOptions(parent=self, replace_on_changes=["input"])
+        change = pulumi.Stash(f"{name}-change", input=_digest(BACK), opts=anew)
+        migration = _migration(name, args, plan, change.id, pulumi.ResourceOptions(parent=self))
+        assert migration is not None  # noqa: S101  its phase has led here
+        left = migration.go_back().stdout
+        self.endpoints = left.apply(lambda _: [])
+        self.ca_certificate = self.peer_ca_certificate = self.kubeadm = self.etcdctl = left.apply(lambda _: "")
+        self.apiserver_etcd_client = left.apply(lambda _: {"certificate": "", "private_key": ""})
+        self.members = left.apply(lambda _: [])
+        self.users, self.kubeadm_files, self.certificates, self.applied = (left.apply(lambda _: {}) for _ in range(4))
+        self.register_outputs({})
+
+
+def _check_places(plan: ClusterPlan, previous: dict[str, Any] | None) -> list[str]:
+    """Warnings about the data directories. Raises PlanError if one is not possible."""
+    directories = {member.name: member.data_directory for member in plan.members}
+    misplaced, placed = check_data_directories(
+        directories,
+        directories_before(previous, directories),
+        lambda index, _: f"members[{index}].data_directory",
+        "If this member has its data there already, pass `previous`, so that it is only a warning",
+    )
+    refuse(misplaced)
+    return placed
 
 
 def _digest(*texts: str) -> str:

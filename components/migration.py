@@ -14,7 +14,7 @@ from .node.shared.paths import ANSWERED, WRAPPER
 from .pinned_values import pin
 from .pki import Authority, ClientCertificate
 from .plan.members import CLIENT_PORT, PEER_PORT
-from .plan.migration import AUTHORITY, DONE, JOIN, LEAVE, MigrationPlan
+from .plan.migration import AUTHORITY, BACK, DONE, JOIN, LEAVE, MigrationPlan
 from .remote_command import answer
 from .upload import taking
 
@@ -34,7 +34,7 @@ class Migration(TypedDict):
     """The migration of a stacked kubeadm cluster."""
 
     phase: str
-    """`join`, then `switch`, `leave` and `done`, one update each."""
+    """`join`, then `switch`, `leave` and `done`, one update each. `back` is the way back from `join`."""
     control_planes: NotRequired[list[ControlPlane]]
     """All control planes of the cluster, in the order in which their API servers are switched. Default: none, which is
     possible in the phase `done`."""
@@ -63,7 +63,7 @@ class EtcdMigration(pulumi.ComponentResource):
     """
 
     authority: Authority
-    """The CA of the stacked cluster."""
+    """The CA of the stacked cluster; not on the way back."""
     inspected: list[pulumi.Resource]
     """What must have succeeded before any member changes."""
 
@@ -71,25 +71,33 @@ class EtcdMigration(pulumi.ComponentResource):
         super().__init__("external-etcd:index:EtcdMigration", name, None, opts)
         self._name, self._args = name, args
         self._phase = args["migration"]["phase"]
+        self._back = self._phase == BACK
         planes = args["migration"].get("control_planes", []) if self._phase != DONE else []
         self._planes = {each["name"]: each for each in planes}
         self._commands = {
             each["name"]: MachineCommands(f"{name}-{each['name']}", each["name"], each["ssh"], self) for each in planes
         }
         self.inspected = [self._inspect(each) for each in planes]
-        self.authority = self._authority()
+        if not self._back:
+            self.authority = self._authority()
 
     def finish(
-        self, healthy: Sequence[remote.Command], ca_certificate: pulumi.Output[str], client: pulumi.Output[Any]
+        self,
+        health: remote.Command,
+        members: Sequence[pulumi.Resource],
+        ca_certificate: pulumi.Output[str],
+        client: pulumi.Output[Any],
     ) -> list[remote.Command]:
         """Adds what follows when all members are healthy, one control plane at a time; returns what ends the phase.
 
         Args:
-            healthy: proves that the members are.
+            health: proves that the members are healthy.
+            members: the commands whose deletion retires their machines.
             ca_certificate: certificates of the CAs that API servers must trust, PEM.
             client: a `ClientCertificate` for API servers.
         """
-        done = list(healthy)
+        self._stay_with(members)
+        done = [health]
         change = self._args["change"]
         files: pulumi.Output[str] = pulumi.Output.secret(
             pulumi.Output.all(ca=ca_certificate, client=client, change=change).apply(_files)
@@ -98,14 +106,34 @@ class EtcdMigration(pulumi.ComponentResource):
             verb = "switch-back" if self._phase == JOIN else "switch"
             # With the ID of the change, because an interrupted one may have done what this one undoes.
             stdin = change if verb == "switch-back" else files
-            done = [*healthy, self._command(plane, "api-server", verb, stdin, done)]
+            done = [health, self._command(plane, "api-server", verb, stdin, done)]
         if self._phase == LEAVE:
             for plane in self._planes.values():
-                done = [*healthy, self._command(plane, "etcd", "leave", change, done)]
+                done = [health, self._command(plane, "etcd", "leave", change, done)]
             first = next(iter(self._planes.values()))
             done = [self._command(first, "configure", "configure", change, done)]
         self.register_outputs({})
         return done
+
+    def _stay_with(self, members: Sequence[pulumi.Resource]) -> None:
+        """Adds a command whose deletion fails while the stacked members need these for their quorum."""
+        if not self._planes:
+            return
+        first = next(iter(self._planes.values()))
+        commands = self._commands[first["name"]]
+        line = commands.asked("stand-alone", str(WRAPPER), "stand-alone", self._plan(first))
+        commands.command("joined", create="true", stdin="", delete=line, after=members)
+
+    def go_back(self) -> remote.Command:
+        """Removes the members from the stacked cluster, when its API servers do not use them."""
+        done: list[remote.Command] = []
+        for plane in self._planes.values():
+            after = [*self.inspected, *done]
+            done = [self._command(plane, "api-server", "switch-back", self._args["change"], after)]
+        first = next(iter(self._planes.values()))
+        removed = self._command(first, "back", "back", self._args["change"], done)
+        self.register_outputs({})
+        return removed
 
     def _inspect(self, plane: ControlPlane) -> remote.Command:
         """Installs the program, and checks whether the migration is possible."""

@@ -329,7 +329,8 @@ _REST: tuple[Key, ...] = (
     Key(
         "migration.phase",
         TEXT,
-        "`join`, then `switch`, `leave` and `done`, one update each. Up to `leave`, the one before is the way back.",
+        "`join`, then `switch`, `leave` and `done`, one update each. `join` is also the way back from `switch`, and "
+        "`back` from `join`: the members leave the stacked cluster, and their machines are retired.",
         required=True,
     ),
     Key(

@@ -8,6 +8,7 @@ import pulumi
 from components import Bastion, EtcdCluster, EtcdClusterArgs, Machine, Ssh
 from components.guard import OUTPUT
 from components.kubernetes import cluster_api, kubeadm
+from components.plan.migration import BACK
 from components.plan.spec import DEFAULT_DATA_DIRECTORY
 
 from .arguments import with_secrets
@@ -26,7 +27,9 @@ def cluster_args(stack: StackConfig, machines: list[Machine]) -> EtcdClusterArgs
 
 
 def cluster_outputs(stack: StackConfig, cluster: EtcdCluster) -> dict[str, Any]:
-    """The stack's outputs that all platforms have."""
+    """The stack's outputs that all platforms have; none on the way back from a migration."""
+    if stack.plan.phase == BACK:
+        return {}
     return {
         "endpoints": cluster.endpoints,
         "ca_cert": cluster.ca_certificate,

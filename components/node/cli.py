@@ -10,14 +10,10 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from .shared import lock, paths, say, spec
 from .shared.errors import NodeError
 from .shared.limits import DEADLINES
-
-if TYPE_CHECKING:
-    from .control_plane import plan
 
 _USAGE = """\
 etcd-node manages this machine's member of an etcd cluster for external-etcd.
@@ -40,6 +36,8 @@ For `pulumi up` on the control planes of a migration (PLAN is what it needs to k
   etcd-node switch-back PLAN  its API server uses its stacked member again
   etcd-node leave PLAN        remove the manifest of its stacked member, which has left the cluster
   etcd-node configure PLAN    change kubeadm's configuration to the external members
+  etcd-node back PLAN         the external members leave the stacked cluster
+  etcd-node stand-alone PLAN  check that they are not in it, or fail
   etcd-node retire-plane PLAN remove etcd-node
 
 For systemd:
@@ -163,45 +161,35 @@ def _change(verb: str) -> Callable[[spec.Spec, str], None]:
     return change
 
 
-_ON_CONTROL_PLANES = ("inspect", "authority", "switch", "switch-back", "leave", "configure", "retire-plane")
+# Verb -> its module.
+_ON_CONTROL_PLANES = {
+    "inspect": "inspect",
+    "authority": "authority",
+    "switch": "switch",
+    "switch-back": "switch",
+    "leave": "leave",
+    "configure": "leave",
+    "back": "back",
+    "stand-alone": "back",
+    "retire-plane": "retire_plane",
+}
 
 
 def _on_control_plane(verb: str, text: str) -> None:
+    from importlib import import_module
+
     from .control_plane import plan
 
     wanted = plan.parse(text)
     say.member(wanted.plane)
-    act = _plane_verb(verb, wanted)
+    act = getattr(import_module(f".verbs.{_ON_CONTROL_PLANES[verb]}", __package__), verb.replace("-", "_"))
+    given = [plan.parse_files(sys.stdin.read())] if verb == "switch" else []
     with lock.held(verb), say.deadline(verb, DEADLINES[verb]):
         say.refuse_abandoned()
         _refuse_removed()
-        act()
-
-
-def _plane_verb(verb: str, wanted: plan.Plan) -> Callable[[], None]:
-    if verb == "inspect":
-        from .verbs.inspect import inspect
-
-        return lambda: print(inspect(wanted), flush=True)
-    if verb == "authority":
-        from .verbs.authority import authority
-
-        return lambda: print(authority(), flush=True)
-    if verb == "retire-plane":
-        from .verbs.retire_plane import retire_plane
-
-        return retire_plane
-    if verb in ("leave", "configure"):
-        from .verbs.leave import configure, leave
-
-        return lambda: leave(wanted) if verb == "leave" else configure(wanted)
-    from .control_plane.plan import parse_files
-    from .verbs.switch import switch, switch_back
-
-    if verb == "switch-back":
-        return lambda: switch_back(wanted)
-    given = parse_files(sys.stdin.read())
-    return lambda: switch(wanted, given)
+        answer = act(wanted, *given)
+        if answer is not None:
+            print(answer, flush=True)
 
 
 def _refuse_removed() -> None:

@@ -10,6 +10,8 @@ from .members import check_address
 JOIN, SWITCH, LEAVE, DONE = "join", "switch", "leave", "done"
 PHASES = (JOIN, SWITCH, LEAVE, DONE)
 """In this order, one update each."""
+BACK = "back"
+"""The way back from the first phase: the members leave the stacked cluster, and their machines are retired."""
 AUTHORITY = "kubeadm"
 """Name of the CA that comes from the control planes."""
 LEAST_MEMBERS = 3
@@ -21,14 +23,14 @@ class MigrationPlan:
     """The migration of a cluster."""
 
     phase: str
-    """One of PHASES."""
+    """One of PHASES, or BACK."""
     control_planes: Mapping[str, str] = field(default_factory=dict)
     """Name of each control plane's node, which is that of its stacked member -> private IP address."""
 
     @property
     def stacked(self) -> Mapping[str, str]:
         """The stacked members that belong to the cluster in this phase: name -> address."""
-        return self.control_planes if self.phase in (JOIN, SWITCH) else {}
+        return self.control_planes if self.phase in (JOIN, SWITCH, BACK) else {}
 
 
 def check_migration(
@@ -48,8 +50,8 @@ def check_migration(
     key = spelled("migration")
     planes, phase = migration.control_planes, migration.phase
     at = f"{key}.{spelled('control_planes')}"
-    if phase not in PHASES:
-        rule = f"A phase must be one of {', '.join(PHASES)}"
+    if phase not in (*PHASES, BACK):
+        rule = f"A phase must be one of {', '.join(PHASES)}, or {BACK}"
         return [Problem(f"{key}.phase", shown(phase), rule, did_you_mean(phase, PHASES) or f"Begin with {JOIN}")]
     if phase == DONE:
         return []

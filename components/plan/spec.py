@@ -112,6 +112,11 @@ class ClusterPlan:
     """The migration from stacked etcd. None: there is none."""
 
     @property
+    def phase(self) -> str:
+        """The phase of the migration; empty: there is none."""
+        return "" if self.migration is None else self.migration.phase
+
+    @property
     def stacked(self) -> Mapping[str, str]:
         """The stacked members in the cluster: name -> address; empty without a migration, and after it."""
         return {} if self.migration is None else self.migration.stacked

@@ -55,9 +55,43 @@ def kubectl(machine: Machine, *arguments: str) -> str:
     return machine.run(command, root=True).stdout
 
 
+def everything(plane: Machine) -> str:
+    """All files of Kubernetes on a control plane, with their modes, and kubeadm's configuration."""
+    files = "cd /etc/kubernetes && find . -type f -exec stat -c '%n %a %u %g' {} + -exec sha256sum {} + | sort"
+    configuration = ["--namespace=kube-system", "get", "configmap", "kubeadm-config", "--output=jsonpath={.data}"]
+    return plane.run(files, root=True).stdout + kubectl(plane, *configuration)
+
+
 def read(machine: Machine, path: str) -> str:
     """A file of root's."""
     return machine.run(["cat", path], root=True).stdout
+
+
+def test_the_way_back_leaves_the_stacked_cluster_as_it_was(cluster: Cluster) -> None:
+    """From the switch to the phase before, then from that: the members leave, and their machines are free."""
+    plane = cluster.planes[0]
+    kubeconfig = read(plane, kubernetes.ADMIN)
+    before = everything(plane)
+    with using(kubeconfig):
+        cluster.phase("join")
+    with using(kubeconfig) as client, client.restart():
+        cluster.phase("switch")
+    assert everything(plane) != before
+    with using(kubeconfig) as client, client.restart():
+        cluster.phase("join")
+    assert everything(plane) == before
+    refused = cluster.stack.destroy(check=False)
+    assert refused.code
+    assert "could lose its quorum without them; nothing was removed" in refused.text
+    with using(kubeconfig):
+        back = cluster.phase("back")
+    assert "retire the machine of etcd-1" in back.text
+    assert everything(plane) == before
+    for machine in cluster.machines:
+        assert machine.run("ls /etc/etcd", root=True, check=False).returncode
+    cluster.stack.destroy()
+    assert plane.run("ls /usr/local/sbin/etcd-node", root=True, check=False).returncode
+    assert everything(plane) == before
 
 
 def test_one_stacked_control_plane_moves_to_three_members(cluster: Cluster) -> None:
@@ -84,9 +118,7 @@ def test_one_stacked_control_plane_moves_to_three_members(cluster: Cluster) -> N
         "kube-controller-manager.yaml",
         "kube-scheduler.yaml",
     ]
-    configuration = kubectl(
-        plane, "--namespace=kube-system", "get", "configmap", "kubeadm-config", "--output=jsonpath={.data}"
-    )
+    configuration = everything(plane)
     assert "external:" in configuration
     assert "local:" not in configuration
 

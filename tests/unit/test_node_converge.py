@@ -211,7 +211,7 @@ def test_a_new_member_does_not_remove_an_unreachable_leader(
     record = {"members": {**spec.members, "etcd-3": "10.99.0.13"} if recorded else dict(spec.members)}
     monkeypatch.setattr(files, "read_json", lambda _: record)
     seen = mock.Mock(witnesses=("10.99.0.14",))
-    assert remove.remove_gone(spec, seen, mock.Mock()) is bool(removed)
+    assert remove.remove_gone(spec, seen.witnesses, seen.situation.quorum, mock.Mock()) is bool(removed)
     assert [words for words in asked if "remove" in words] == removed
     assert not any("move-leader" in words for words in asked)
 
@@ -509,11 +509,11 @@ def test_a_leader_that_is_removed_hands_over_like_any_other(monkeypatch: pytest.
     seen = mock.Mock(witnesses=("10.99.0.12",))
     if cut:
         with pytest.raises(NodeError, match="with etcd-2 as the leader, and etcd-1 leads again"):
-            remove.remove_gone(spec, seen, mock.Mock())
+            remove.remove_gone(spec, seen.witnesses, seen.situation.quorum, mock.Mock())
         assert cluster.leader == 1
         assert "member remove" not in asked
     else:
-        assert remove.remove_gone(spec, seen, mock.Mock())
+        assert remove.remove_gone(spec, seen.witnesses, seen.situation.quorum, mock.Mock())
         assert asked == ["move-leader 2", "member remove", "del external-etcd/joined/etcd-1"]
 
 

@@ -6,10 +6,12 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ..shared import spec
 from ..shared.errors import NodeError
+from . import places
 
 FORMAT = 1
 FILES = ("ca.crt", "client.crt", "client.key")
@@ -33,6 +35,8 @@ class Plan:
     """The external members: name -> private IP address."""
     client_port: int
     peer_port: int
+    pki: Path = places.PKI
+    """Where the stacked member's own certificates are."""
     phase: str = ""
     """The phase that is about to begin; only `inspect` knows it."""
 
@@ -50,6 +54,35 @@ class Plan:
     def others(self) -> dict[str, str]:
         """The other control planes, name -> address."""
         return {name: address for name, address in self.planes.items() if name != self.plane}
+
+    @property
+    def stacked(self) -> spec.Spec:
+        """The stacked cluster without the external members, as a member of ours would know it."""
+        return spec.Spec(
+            cluster=self.cluster,
+            member=self.plane,
+            members=self.planes,
+            release=spec.Release("", "", {}),
+            data_directory="",
+            client_port=self.client_port,
+            peer_port=self.peer_port,
+            metrics_url="",
+            quota_bytes=0,
+            flags={},
+            initial_members=(),
+            token="-",  # noqa: S106  none
+            data_device="",
+            firewall=None,
+            root_only=(),
+            reads=(),
+            issuer="",
+            peer_issuer="",
+            extra_addresses={},
+            stacked=tuple(self.planes),
+            users=None,
+            raw={},
+            pki=self.pki,
+        )
 
     @property
     def endpoints(self) -> list[str]:

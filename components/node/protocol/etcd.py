@@ -235,7 +235,7 @@ def ready(
     """
     page = "/readyz?verbose" + ("&exclude=non_learner&exclude=linearizable_read" if learner else "")
     status, body, _, served = _get(
-        address, spec.client_port, page, "healthcheck-client", (timeout, timeout), place=place
+        address, spec.client_port, page, "healthcheck-client", (timeout, timeout), place=place or spec.pki
     )
     said = "; ".join(line for line in body.decode(errors="replace").splitlines() if not line.startswith("[+]"))
     return Ready(status == http.client.OK, said.strip()[:300], served)
@@ -277,7 +277,9 @@ def peer_view(
     Raises:
         SilentError, AlienError: it gave no answer.
     """
-    status, body, headers, _ = _get(address, spec.peer_port, "/members", "peer", (connect, timeout), place=place)
+    status, body, headers, _ = _get(
+        address, spec.peer_port, "/members", "peer", (connect, timeout), place=place or spec.pki
+    )
     if status != http.client.OK:
         raise SilentError(f"/members: status {status}")
     try:
@@ -293,7 +295,7 @@ def seen(spec: Spec, address: str) -> Seen:
     Raises:
         SilentError, AlienError: it gave no answer, or the cluster has not decided on a version yet.
     """
-    status, body, _, _ = _get(address, spec.client_port, "/version", "healthcheck-client", (2.0, 5.0))
+    status, body, _, _ = _get(address, spec.client_port, "/version", "healthcheck-client", (2.0, 5.0), place=spec.pki)
     try:
         raw = json.loads(body)
         storage = str(raw.get("storage", ""))
@@ -311,7 +313,7 @@ def goes_back(spec: Spec, address: str) -> bool:
     Raises:
         SilentError, AlienError: it gave no answer.
     """
-    status, body, _, _ = _get(address, spec.peer_port, "/downgrade/enabled", "peer", (2.0, 5.0))
+    status, body, _, _ = _get(address, spec.peer_port, "/downgrade/enabled", "peer", (2.0, 5.0), place=spec.pki)
     said = body.decode(errors="replace").strip()
     if status != http.client.OK or said not in ("true", "false"):
         raise SilentError(f"/downgrade/enabled: status {status}")
@@ -396,13 +398,14 @@ def etcdctl(
             answer = _by_gateway(spec, addresses[0], *asked, timeout)
         if answer is not None:
             return 0, answer, ""
+    pki = spec.pki or paths.PKI
     program = paths.RELEASES / f"v{spec.release.version}" / "etcdctl"
     argv = [
         str(program),
         f"--endpoints={','.join(spec.client_url(address) for address in addresses)}",
-        f"--cacert={paths.PKI / 'ca.crt'}",
-        f"--cert={paths.PKI / 'healthcheck-client.crt'}",
-        f"--key={paths.PKI / 'healthcheck-client.key'}",
+        f"--cacert={pki / 'ca.crt'}",
+        f"--cert={pki / 'healthcheck-client.crt'}",
+        f"--key={pki / 'healthcheck-client.key'}",
         f"--command-timeout={max(timeout - 1, 1):.0f}s",
         "--dial-timeout=2s",
         "--write-out=json",
@@ -431,7 +434,13 @@ def _by_gateway(spec: Spec, address: str, page: str, content: Mapping[str, Any],
     """
     try:
         status, body, _, _ = _get(
-            address, spec.client_port, page, "healthcheck-client", (2.0, min(timeout, 5.0)), content=content
+            address,
+            spec.client_port,
+            page,
+            "healthcheck-client",
+            (2.0, min(timeout, 5.0)),
+            place=spec.pki,
+            content=content,
         )
         value = json.loads(body) if status == http.client.OK else None
     except OverdueError:

@@ -19,6 +19,8 @@ DEADLINES = {
     "switch-back": 480.0,
     "leave": 180.0,
     "configure": 60.0,
+    "back": 300.0,
+    "stand-alone": 60.0,
     "retire-plane": 60.0,
 }
 """Seconds that each verb may take once it has the machine's lock. It then reports what it was doing."""

@@ -88,7 +88,7 @@ class User:
 
 
 class Ports(Protocol):
-    """What is needed to ask a member: the ports of all members."""
+    """What is needed to ask a member: the ports of all members, and certificates."""
 
     @property
     def client_port(self) -> int:
@@ -97,6 +97,10 @@ class Ports(Protocol):
     @property
     def peer_port(self) -> int:
         """Their peer port."""
+
+    @property
+    def pki(self) -> Path | None:
+        """Where the certificates are; None: where etcd's own are."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +143,8 @@ class Spec:
     """Users by name, if etcd's authentication is on; None: it is off. Only `converge` and `health` get it."""
     raw: Mapping[str, Any] = field(repr=False)
     """The JSON object as it arrived."""
+    pki: Path | None = None
+    """Where the certificates for questions are; None: where etcd's own are."""
 
     @property
     def address(self) -> str:

@@ -16,21 +16,21 @@ from ..protocol import etcd, versions
 from ..shared import files, paths
 from ..shared.say import phase, refuse_abandoned, say
 from ..shared.spec import Spec
-from .look import Look
 
 
-def remove_gone(spec: Spec, look: Look, claim: Claim) -> bool:
+def remove_gone(spec: Spec, witnesses: Sequence[str], quorum: etcd.Membership | None, claim: Claim) -> bool:
     """Removes one after another, as far as it is safe now.
 
     It comes before every other step of a member, because a restart forgets the old list. While members are still to
     join in the same edit, only those are removed that no quorum needs; members with a later turn remove the rest.
 
     Args:
-        look: a look that found this member ready.
+        witnesses: addresses of members that read through the quorum.
+        quorum: their member list.
         claim: taken before the first removal.
 
     Returns:
-        Whether any was removed; the look is out of date then.
+        Whether any was removed; the member list is out of date then.
 
     Raises:
         NodeError: the next removal is not safe now; that member was not removed.
@@ -38,19 +38,19 @@ def remove_gone(spec: Spec, look: Look, claim: Claim) -> bool:
     before = files.read_json(paths.INSTALLED) or {}
     recorded = {name: address for name, address in before.get("members", {}).items() if name not in spec.members}
     gone = dict(recorded)
-    if look.situation.quorum is not None:
-        gone |= roster.unknown(spec, look.witnesses, look.situation.quorum, gone)
+    if quorum is not None:
+        gone |= roster.unknown(spec, witnesses, quorum, gone)
     everyone = replace(spec, members={**spec.members, **gone})
     staying = {name: spec.peer_url(address) for name, address in spec.members.items()}
     urls = {name: spec.peer_url(address) for name, address in gone.items()}
     removed = False
     for _ in gone:
         refuse_abandoned()
-        cluster = etcd.member_list(spec, look.witnesses)
+        cluster = etcd.member_list(spec, witnesses)
         entries = leaving(urls, staying, cluster)
         if not entries:
             break
-        claim.hold(look.witnesses)
+        claim.hold(witnesses)
         phase(f"remove {', '.join(gone)} from the cluster")
         voters, statuses = quorum_gate.poll(everyone, cluster)
         versions.refuse_mixed(
@@ -72,8 +72,8 @@ def remove_gone(spec: Spec, look: Look, claim: Claim) -> bool:
             leadership.hand_over(
                 everyone, leader, cluster, (heirs, statuses), rule, untouched=f"{slot} was not removed"
             )
-        membership.remove(spec, look.witnesses, entry, f"remove {slot}")
-        roster.forget(spec, look.witnesses, slot)
+        membership.remove(spec, witnesses, entry, f"remove {slot}")
+        roster.forget(spec, witnesses, slot)
         say(f"{slot} has left the cluster")
         removed = True
     return removed

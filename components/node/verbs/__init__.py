@@ -11,5 +11,6 @@ inspect.py    check whether a control plane can be migrated from its stacked etc
 authority.py  print the CA of a stacked etcd
 switch.py     an API server uses the external members, or its stacked member again
 leave.py      a control plane has no etcd any more, and kubeadm knows
+back.py       the external members leave the stacked cluster again
 retire_plane.py  remove this program from a control plane
 """

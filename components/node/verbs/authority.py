@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 
 from ..control_plane import places
+from ..control_plane.plan import Plan
 from ..shared import files
 from ..shared.errors import NodeError
 
 
-def authority() -> str:
+def authority(plan: Plan) -> str:  # noqa: ARG001  every verb here gets it
     """Returns `certificate` and `private_key`, PEM, as JSON text.
 
     Raises:

@@ -65,7 +65,9 @@ def converge(spec: Spec, bundle: Bundle) -> None:
         if seen.ready:
             downgrade.cancel_unwanted(spec, claim)
             # With a firewall, leaving members do not allow a new member: a later member's step removes them.
-            if not (joined and spec.member != list(spec.members)[-1]) and remove_gone(spec, seen, claim):
+            if not (joined and spec.member != list(spec.members)[-1]) and remove_gone(
+                spec, seen.witnesses, seen.situation.quorum, claim
+            ):
                 continue  # they are still in the look
         if not seen.situation.has_data:
             network.refuse_closed(spec)

@@ -94,7 +94,7 @@ def _refuse_in_use(plan: Plan) -> None:
 
 def _refuse_member(plan: Plan) -> None:
     phase("ask the external members who is in the cluster")
-    answers = etcd.each(lambda address: etcd.peer_view(plan, address, place=places.PKI), plan.members)
+    answers = etcd.each(lambda address: etcd.peer_view(plan, address), plan.members)
     views = [answer for answer in answers.values() if isinstance(answer, etcd.Membership)]
     if not views:
         said = "; ".join(f"{name}: {answer}" for name, answer in answers.items())

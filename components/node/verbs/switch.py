@@ -118,7 +118,7 @@ def _refuse_unreachable(plan: Plan, given: Mapping[str, str]) -> None:
 def _refuse_without_stacked_member(plan: Plan) -> None:
     phase("ask the stacked member")
     try:
-        said = etcd.ready(plan, plan.address, place=places.PKI).trouble
+        said = etcd.ready(plan, plan.address).trouble
     except (etcd.SilentError, etcd.AlienError) as error:
         said = str(error)
     if said:

@@ -4,15 +4,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from ..errors import Problem, shown
-from ..migration import AUTHORITY, DONE, JOIN, LEAVE, PHASES, SWITCH
+from ..migration import AUTHORITY, BACK, DONE, JOIN, LEAVE, PHASES, SWITCH
 from .change import Change
 from .state import State
 
 STACKED = "stacked"
 """The phase before the first update: a cluster of the stacked members alone."""
 _NEXT = {
-    STACKED: (JOIN,),
-    JOIN: (JOIN, SWITCH),
+    STACKED: (BACK, JOIN),
+    JOIN: (JOIN, BACK, SWITCH),
     SWITCH: (SWITCH, JOIN, LEAVE),
     LEAVE: (LEAVE, DONE),
     DONE: (DONE, ""),
@@ -43,7 +43,7 @@ def check_phase(change: Change, spelled: Callable[[str], str]) -> Iterator[Probl
             f"The cluster still trusts the CA {AUTHORITY}, which the migration keeps",
             f"Leave it at phase: {DONE}, until that CA is replaced",
         )
-    if before in ("", DONE) or (before, after) == (STACKED, JOIN):
+    if before in ("", DONE) or before == STACKED or after == BACK:
         return
     others = [name for name in vars(change.after) if name not in _MOVES and name != "database_bytes"]
     changed = [name for name in others if getattr(change.before, name) != getattr(change.after, name)]
@@ -83,7 +83,7 @@ def _refusal(before: str, after: str) -> tuple[str, str]:
 def first(change: Change) -> Iterator[str]:
     """What happens before any member changes."""
     phase, planes = change.after.migration, ", ".join(change.after.control_planes)
-    if phase in (JOIN, SWITCH, LEAVE):
+    if phase != DONE and planes:
         yield f"inspect the control planes {planes}: nothing changes"
     if (change.before.migration, phase) == (STACKED, JOIN):
         yield f"read the CA of etcd from {next(iter(change.after.control_planes))}: it becomes the CA {AUTHORITY}"

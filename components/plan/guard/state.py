@@ -8,7 +8,7 @@ from typing import Any
 from ..authorities import AuthorityPlan
 from ..flag_values import OURS
 from ..flags import OWN_ELECTION_MS, OWN_HEARTBEAT_MS
-from ..migration import DONE
+from ..migration import BACK, DONE
 from ..origin import EXISTS, Origin
 from ..spec import ClusterPlan, member_specs
 
@@ -204,11 +204,13 @@ def wanted_state(
     plans = {each.name: each for each in [*(plan.peer_authorities or ()), *plan.authorities]}
     known = {name: _certificate(each, certificates.get(name, "")) for name, each in plans.items()}
     peers, peer_issuer = plan.peers
+    # On the way back no member of ours is desired.
+    ours = [] if plan.phase == BACK else plan.members
     return State(
         cluster=plan.name,
         version=plan.version,
-        members={**{member.name: member.address for member in plan.members}, **plan.stacked},
-        data_directories={member.name: member.data_directory for member in plan.members},
+        members={**{member.name: member.address for member in ours}, **plan.stacked},
+        data_directories={member.name: member.data_directory for member in ours},
         generations=dict(generations),
         identities={name: digest(text) for name, text in identities.items()},
         trusted={each.name: known[each.name] for each in plan.authorities},
@@ -217,11 +219,11 @@ def wanted_state(
         peer_issuer=peer_issuer,
         flags={flag: value.replace(_ANY_ADDRESS, "ADDRESS") for flag, value in flags.items() if flag not in _OWN_FLAGS},
         on_volumes=on_volumes,
-        origins={member.name: dict((origins or {}).get(member.name, EXISTS)) for member in plan.members},
+        origins={member.name: dict((origins or {}).get(member.name, EXISTS)) for member in ours},
         authentication=plan.authentication,
         users={user.name: f"{user.permission} {user.prefix}" for user in plan.users},
-        migration=plan.migration.phase if plan.migration else "",
-        control_planes=dict(plan.migration.control_planes) if plan.migration and plan.migration.phase != DONE else {},
+        migration=plan.phase,
+        control_planes=dict(plan.migration.control_planes) if plan.migration and plan.phase != DONE else {},
     )
 
 

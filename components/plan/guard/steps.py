@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from ..migration import LEAVE
+from ..migration import BACK, LEAVE
 from ..quorum import quorum
 from . import migration
 from .change import Change
@@ -61,7 +61,19 @@ def steps(change: Change) -> list[Step]:
     """The steps from one state to the next, in order; empty when nothing changes."""
     if change.before.same(change.after):
         return []
-    return list(_steps(change))
+    return list(_back(change) if change.after.migration == BACK else _steps(change))
+
+
+def _back(change: Change) -> Iterator[Step]:
+    """The way back from a migration: by a control plane, because no member of ours stays."""
+    voters = len(change.before.members)
+    yield from (Step(text, voters, voters) for text in migration.first(change))
+    for name in reversed(change.leaving):
+        voters -= 1
+        yield Step(f"{name} is removed; a leader is removed last", voters, voters)
+    yield Step("check the health of all members", voters, voters)
+    for name in change.leaving:
+        yield Step(f"retire the machine of {name}", voters, voters)
 
 
 def _steps(change: Change) -> Iterator[Step]:
