@@ -14,9 +14,8 @@ from ..shared import files
 from ..shared.errors import NodeError
 from ..shared.say import phase, refuse_abandoned, say
 
-_PAIR = {places.CA_FILE: "ca.crt", places.CERTIFICATE_FILE: "client.crt", places.KEY_FILE: "client.key"}
-"""File of the API server -> its name on standard input."""
-_MODES = {places.CA_FILE: 0o644, places.CERTIFICATE_FILE: 0o644, places.KEY_FILE: 0o600}
+_NAMES = ("ca.crt", "client.crt", "client.key")
+_MODES = (0o644, 0o644, 0o600)
 
 
 def switch(plan: Plan, given: Mapping[str, str]) -> None:
@@ -33,13 +32,13 @@ def switch(plan: Plan, given: Mapping[str, str]) -> None:
     before = api_server.text()
     address = api_server.own_address(plan.address)
     _refuse_unreachable(plan, given)
-    contents = {path: given[name] for path, name in _PAIR.items()}
+    contents = dict(zip(_paths(), (given[name] for name in _NAMES)))
     if manifest.read(before) != values:
         api_server.wait_for_others(plan.others)
         refuse_abandoned()
         phase("keep the files of the API server")
         _keep(before)
-    files.write_together(contents, {path: (_MODES[path], 0, 0) for path in contents})
+    _put(contents)
     if manifest.read(before) == values:
         api_server.wait(address, values)
         say("its API server uses the external members")
@@ -70,17 +69,26 @@ def switch_back(plan: Plan) -> None:
     _refuse_without_stacked_member(plan)
     api_server.wait_for_others(plan.others)
     refuse_abandoned()
-    pair = {path: files.read_bytes(places.kept(path)) for path in _PAIR}
-    contents = {path: content for path, content in pair.items() if content is not None}
-    files.write_together(contents, {path: (_MODES[path], 0, 0) for path in contents})
+    pair = {path: files.read_bytes(places.kept(path)) for path in _paths()}
+    _put({path: content for path, content in pair.items() if content is not None})
     say(f"its API server restarts with {manifest.SERVERS}={values[manifest.SERVERS]}")
     api_server.change(api_server.own_address(plan.address), values)
     _forget()
     say("its API server is ready again, with its stacked member")
 
 
+def _paths() -> tuple[Path, ...]:
+    """The API server's files for etcd, in the order of their names."""
+    return places.CA_FILE, places.CERTIFICATE_FILE, places.KEY_FILE
+
+
+def _put(contents: Mapping[Path, bytes | str]) -> None:
+    modes = dict(zip(_paths(), _MODES))
+    files.write_together(contents, {path: (modes[path], 0, 0) for path in contents})
+
+
 def _external(plan: Plan) -> dict[str, str]:
-    names = [",".join(plan.endpoints), *(str(path) for path in _PAIR)]
+    names = [",".join(plan.endpoints), *(str(path) for path in _paths())]
     return dict(zip(manifest.FLAGS, names))
 
 
@@ -88,12 +96,12 @@ def _keep(text: str) -> None:
     """Keeps the manifest and the client certificate as they are now, before the first change."""
     files.directory(places.KEPT, 0o700)
     files.write(places.kept(places.API_SERVER), text, 0o600)
-    for path in _PAIR:
+    for path in _paths():
         files.write(places.kept(path), files.read_bytes(path) or b"", 0o600)
 
 
 def _forget() -> None:
-    for path in (places.API_SERVER, *_PAIR):
+    for path in (places.API_SERVER, *_paths()):
         files.remove(places.kept(path))
     files.remove_empty([places.KEPT])
 

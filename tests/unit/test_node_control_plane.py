@@ -1,0 +1,413 @@
+"""The verbs on a control plane: what they check first, what they change, and that a repetition changes nothing."""
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.node.control_plane import api_server, manifest, places, plan
+from components.node.control_plane.api_server import Answer, UnreachableError
+from components.node.protocol import etcd
+from components.node.shared.errors import NodeError
+from components.node.verbs import authority, back, inspect, leave, switch
+
+from .test_node_configuration import V1BETA4
+from .test_node_manifest import MANIFEST
+
+CONFIG = "/api/v1/namespaces/kube-system/configmaps/kubeadm-config"
+PEM = "-----BEGIN X-----\n{}\n-----END X-----\n"
+GIVEN = {name: PEM.format(f"new {name}") for name in plan.FILES}
+PLAN: dict[str, Any] = {
+    "format": 1,
+    "cluster": "test",
+    "plane": "control-1",
+    "planes": {"control-1": "10.1.2.11", "control-2": "10.1.2.12"},
+    "members": {"etcd-1": "10.1.1.11", "etcd-2": "10.1.1.12", "etcd-3": "10.1.1.13"},
+    "client_port": 2379,
+    "peer_port": 2380,
+    "phase": "",
+    "program": "0123456789ab",
+}
+URLS = "https://10.1.1.11:2379,https://10.1.1.12:2379,https://10.1.1.13:2379"
+
+
+def a_plan(**changes: Any) -> plan.Plan:
+    return plan.parse(json.dumps({**PLAN, **changes}))
+
+
+@dataclass
+class Plane:
+    """A control plane whose kubelet restarts the API server at once."""
+
+    root: Path
+    broken: bool = False
+    """Its API server does not start with other flags."""
+    others: dict[str, str] = field(default_factory=dict)
+    """Address of another API server -> what is wrong with it."""
+    silent: dict[str, str] = field(default_factory=dict)
+    """Address of a member -> why it does not answer."""
+    listed: list[str] = field(default_factory=lambda: ["etcd-1", "etcd-2", "etcd-3"])
+    annotations: dict[str, str] = field(default_factory=dict)
+    configuration: str = V1BETA4
+    conflicts: int = 0
+    ahead: float = 0.0
+    started: list[str] = field(default_factory=list)
+    """The servers with which the API server was started, one after another."""
+
+    @property
+    def manifest(self) -> Path:
+        return self.root / "manifests/kube-apiserver.yaml"
+
+    def everything(self) -> dict[str, str]:
+        """Path -> content and mode of all files."""
+        return {
+            str(path.relative_to(self.root)): f"{path.stat().st_mode:o} {path.read_text()}"
+            for path in self.root.rglob("*")
+            if path.is_file()
+        }
+
+    def commands(self, program: str) -> list[list[str]]:
+        if program != "kube-apiserver":
+            return [["etcd", "--name=control-1"]] if (self.root / "manifests/etcd.yaml").exists() else []
+        now = manifest.read(self.manifest.read_text())
+        if not self.started or self.started[-1] != now["--etcd-servers"]:
+            self.started.append(now["--etcd-servers"])
+        return [["/usr/local/bin/kube-apiserver", *(f"{flag}={value}" for flag, value in now.items())]]
+
+    def ask(self, address: str, path: str, method: str = "GET", content: Mapping[str, Any] | None = None) -> Answer:
+        def said(status: int, value: object) -> Answer:
+            return Answer(status, json.dumps(value).encode(), api_server.time.time() - self.ahead)
+
+        if path.startswith("/readyz"):
+            trouble = self.others.get(address, "")
+            if self.broken and "127.0.0.1" not in self.manifest.read_text():
+                trouble = "[-]etcd failed"
+            return Answer(
+                500 if trouble else 200, f"[+]ping ok\n{trouble}".encode(), api_server.time.time() - self.ahead
+            )
+        if path == f"/api/v1/nodes/{PLAN['plane']}":
+            return said(200, {"metadata": {"annotations": self.annotations}})
+        if path == CONFIG and method == "PUT" and content is not None:
+            if self.conflicts:
+                self.conflicts -= 1
+                return said(409, {})
+            self.configuration = content["data"]["ClusterConfiguration"]
+            return said(200, content)
+        if path == CONFIG:
+            return said(
+                200, {"metadata": {"resourceVersion": "7"}, "data": {"ClusterConfiguration": self.configuration}}
+            )
+        return said(404, {})
+
+    def ready(self, _: object, address: str, *__: object, **___: object) -> etcd.Ready:
+        if address in self.silent:
+            raise etcd.SilentError(self.silent[address])
+        return etcd.Ready(True, "", "")
+
+    def peer_view(self, _: object, address: str, *__: object, **___: object) -> etcd.Membership:
+        if address in self.silent:
+            raise etcd.SilentError(self.silent[address])
+        addresses = {**PLAN["planes"], **PLAN["members"]}
+        members = [
+            etcd.Member(n, name, (f"https://{addresses[name]}:2380",), ("x",), learner=False)
+            for n, name in enumerate(self.listed, 1)
+        ]
+        return etcd.Membership(77, tuple(members))
+
+
+@pytest.fixture
+def plane(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plane:
+    for name in (
+        "API_SERVER",
+        "ETCD",
+        "MANIFESTS",
+        "ADMIN",
+        "PKI",
+        "CA_FILE",
+        "CA_KEY",
+        "CERTIFICATE_FILE",
+        "KEY_FILE",
+    ):
+        path = getattr(places, name)
+        monkeypatch.setattr(places, name, tmp_path / path.relative_to(places.KUBERNETES))
+    monkeypatch.setattr(places, "KEPT", tmp_path / "external-etcd")
+    found = Plane(tmp_path)
+    (tmp_path / "manifests").mkdir()
+    (tmp_path / "pki/etcd").mkdir(parents=True)
+    text = MANIFEST.replace("/etc/kubernetes/", f"{tmp_path}/")
+    found.manifest.write_text(text)
+    (tmp_path / "manifests/etcd.yaml").write_text("kind: Pod\n")
+    for name in (
+        "pki/etcd/ca.crt",
+        "pki/etcd/ca.key",
+        "pki/apiserver-etcd-client.crt",
+        "pki/apiserver-etcd-client.key",
+    ):
+        (tmp_path / name).write_text(PEM.format(f"old {name}"))
+        (tmp_path / name).chmod(0o600 if name.endswith("key") else 0o644)
+    monkeypatch.setattr(api_server, "ask", found.ask)
+    monkeypatch.setattr(api_server, "commands", found.commands)
+    monkeypatch.setattr(api_server, "_RESTART_SECONDS", 0.0)
+    monkeypatch.setattr(api_server, "_LINGER_SECONDS", 0.0)
+    monkeypatch.setattr(leave, "_CONFLICT_SECONDS", 3.0)
+    monkeypatch.setattr(api_server, "refuse_abandoned", lambda: None)
+    monkeypatch.setattr(switch, "refuse_abandoned", lambda: None)
+    monkeypatch.setattr(etcd, "ready", found.ready)
+    monkeypatch.setattr(etcd, "peer_view", found.peer_view)
+    monkeypatch.setattr("components.node.shared.files.os.fchown", lambda *_: None)
+    monkeypatch.setattr("components.node.shared.files.os.chown", lambda *_: None)
+    return found
+
+
+def switched(found: Plane) -> None:
+    switch.switch(a_plan(), GIVEN)
+    assert found.started[-1] == URLS
+
+
+# -- inspect -----------------------------------------------------------------------------------------------------------
+
+
+def test_an_inspection_changes_nothing_and_says_which_etcd_is_used(plane: Plane) -> None:
+    before = plane.everything()
+    assert json.loads(inspect.inspect(a_plan())) == {"etcd": "stacked"}
+    assert plane.everything() == before
+    switched(plane)
+    assert json.loads(inspect.inspect(a_plan(phase="leave"))) == {"etcd": "external"}
+    leave.leave(a_plan())
+    assert json.loads(inspect.inspect(a_plan(phase="leave"))) == {"etcd": "removed"}
+
+
+def test_a_control_plane_that_cannot_be_migrated_is_refused_with_nothing_changed(plane: Plane) -> None:
+    def refused(text: str, **changes: Any) -> None:
+        before = plane.everything()
+        with pytest.raises(NodeError, match=r"nothing was changed|it was not changed") as error:
+            inspect.inspect(a_plan(**changes))
+        assert text in str(error.value)
+        assert plane.everything() == before
+
+    plane.annotations["cluster.x-k8s.io/owner-kind"] = "KubeadmControlPlane"
+    refused("Cluster API manages this machine")
+    plane.annotations.clear()
+    plane.configuration = V1BETA4.replace("  local:", "  remote:")
+    refused("is not in the form that kubeadm writes")
+    plane.configuration = V1BETA4
+    plane.ahead = 40
+    refused("its clock is 40 s ahead of that of control-2")
+    plane.ahead = -40
+    refused("its clock is 40 s behind that of control-2")
+    plane.ahead = 0
+    plane.others["10.1.2.11"] = "[-]etcd failed"
+    refused("its API server is not ready: [-]etcd failed")
+    plane.others.clear()
+    refused("so its stacked member must not leave", phase="leave")
+    text = plane.manifest.read_text()
+    plane.manifest.write_text(text.replace("https://127.0.0.1:2379", "https://10.9.9.9:2379"))
+    refused("its API server uses https://10.9.9.9:2379, which is no stacked member")
+    plane.manifest.write_text(text.replace("    - --etcd-servers", "    - --etcd-servers=x\n    - --etcd-servers"))
+    refused("has --etcd-servers twice")
+    plane.manifest.unlink()
+    refused("is not a control plane that kubeadm has set up")
+
+
+def test_a_node_of_another_name_is_refused(plane: Plane) -> None:
+    del plane
+    with pytest.raises(NodeError, match="knows no node control-2"):
+        inspect.inspect(a_plan(plane="control-2"))
+
+
+def test_the_authority_is_printed_with_its_key(plane: Plane) -> None:
+    found = json.loads(authority.authority(a_plan()))
+    assert found == {
+        "certificate": PEM.format("old pki/etcd/ca.crt"),
+        "private_key": PEM.format("old pki/etcd/ca.key"),
+    }
+    (plane.root / "pki/etcd/ca.key").unlink()
+    with pytest.raises(NodeError, match=r"ca.key missing"):
+        authority.authority(a_plan())
+
+
+# -- switch ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_switch_changes_the_flags_and_the_client_certificate_and_keeps_the_old_ones(plane: Plane) -> None:
+    before = plane.everything()
+    switched(plane)
+    text = before["manifests/kube-apiserver.yaml"]
+    assert plane.everything()["manifests/kube-apiserver.yaml"] == text.replace("https://127.0.0.1:2379", URLS)
+    assert (plane.root / "pki/apiserver-etcd-client.key").read_text() == GIVEN["client.key"]
+    assert (plane.root / "pki/etcd/ca.crt").read_text() == GIVEN["ca.crt"]
+    kept = {name: content for name, content in plane.everything().items() if name.startswith("external-etcd/")}
+    assert len(kept) == 4
+    assert all(content.startswith("100600") for content in kept.values())
+    # The kubelet runs every file in this directory.
+    assert sorted(path.name for path in (plane.root / "manifests").iterdir()) == ["etcd.yaml", "kube-apiserver.yaml"]
+    again = plane.everything()
+    switched(plane)
+    assert plane.everything() == again
+    assert plane.started == [URLS]
+
+
+def test_the_way_back_restores_every_byte_and_mode(plane: Plane) -> None:
+    before = plane.everything()
+    switched(plane)
+    switch.switch_back(a_plan())
+    assert plane.everything() == before
+    assert plane.started == [URLS, "https://127.0.0.1:2379"]
+    switch.switch_back(a_plan())
+    assert plane.everything() == before
+
+
+def test_an_edit_made_after_the_switch_survives_the_way_back(plane: Plane) -> None:
+    text = plane.manifest.read_text()
+    switched(plane)
+    edit = ("--allow-privileged=true", "--allow-privileged=false")
+    plane.manifest.write_text(plane.manifest.read_text().replace(*edit))
+    switch.switch_back(a_plan())
+    assert plane.manifest.read_text() == text.replace(*edit)
+
+
+def test_an_api_server_that_does_not_become_ready_gets_its_manifest_back(plane: Plane) -> None:
+    text = plane.manifest.read_text()
+    plane.broken = True
+    with pytest.raises(NodeError, match="the manifest is as it was before"):
+        switch.switch(a_plan(), GIVEN)
+    assert plane.manifest.read_text() == text
+    plane.broken = False
+    before = {**plane.everything()}
+    switched(plane)
+    switch.switch_back(a_plan())
+    assert plane.manifest.read_text() == text
+    assert before["manifests/kube-apiserver.yaml"] == plane.everything()["manifests/kube-apiserver.yaml"]
+
+
+def test_no_api_server_is_switched_while_another_one_or_a_member_is_away(plane: Plane) -> None:
+    before = plane.everything()
+    plane.others["10.1.2.12"] = "[-]etcd failed"
+    with pytest.raises(
+        NodeError, match=r"not all other API servers are ready \(control-2: .*this one was not restarted"
+    ):
+        switch.switch(a_plan(), GIVEN)
+    plane.others.clear()
+    plane.silent["10.1.1.12"] = "connection refused"
+    with pytest.raises(NodeError, match=r"\(etcd-2: connection refused\); its API server was not switched"):
+        switch.switch(a_plan(), GIVEN)
+    assert plane.everything() == before
+
+
+def test_no_api_server_goes_back_to_a_stacked_member_that_is_not_ready(plane: Plane) -> None:
+    switched(plane)
+    before = plane.everything()
+    plane.silent["10.1.2.11"] = "connection refused"
+    with pytest.raises(NodeError, match="the API server was not switched back"):
+        switch.switch_back(a_plan())
+    assert plane.everything() == before
+
+
+# -- leave -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_control_plane_gives_up_its_etcd_only_when_nothing_uses_it(plane: Plane) -> None:
+    before = plane.everything()
+    with pytest.raises(NodeError, match="not only the external members; nothing was changed"):
+        leave.leave(a_plan())
+    assert plane.everything() == before
+    switched(plane)
+    plane.listed.append("control-1")
+    before = plane.everything()
+    with pytest.raises(NodeError, match="its etcd is still a member"):
+        leave.leave(a_plan())
+    assert plane.everything() == before
+    plane.listed.remove("control-1")
+    leave.leave(a_plan())
+    assert not (plane.root / "manifests/etcd.yaml").exists()
+    assert (plane.root / "external-etcd/etcd.yaml").read_text() == "kind: Pod\n"
+    before = plane.everything()
+    leave.leave(a_plan())
+    assert plane.everything() == before
+
+
+def test_kubeadm_knows_the_external_etcd_even_if_somebody_else_writes_meanwhile(plane: Plane) -> None:
+    plane.conflicts = 2
+    leave.configure(a_plan())
+    assert "  external:\n" in plane.configuration
+    assert all(f"    - {url}\n" in plane.configuration for url in URLS.split(","))
+    assert (plane.root / "external-etcd/ClusterConfiguration.yaml").read_text() == V1BETA4
+    after = plane.configuration
+    leave.configure(a_plan())
+    assert plane.configuration == after
+    assert (plane.root / "external-etcd/ClusterConfiguration.yaml").read_text() == V1BETA4
+
+
+# -- back --------------------------------------------------------------------------------------------------------------
+
+
+def test_the_members_stay_while_an_api_server_uses_them(plane: Plane) -> None:
+    switched(plane)
+    with pytest.raises(NodeError, match="no member was removed"):
+        back.back(a_plan())
+
+
+def test_no_machine_goes_while_the_stacked_members_need_it(plane: Plane) -> None:
+    back.stand_alone(a_plan())  # only ours: the stacked ones have left
+    plane.listed += ["control-1", "control-2"]
+    with pytest.raises(NodeError, match=r"etcd-1, etcd-2, etcd-3 are members of the stacked cluster.*phase` to back"):
+        back.stand_alone(a_plan())
+    plane.listed = ["control-1", "control-2"]
+    back.stand_alone(a_plan())
+    plane.silent = dict.fromkeys([*PLAN["planes"].values(), *PLAN["members"].values()], "connection refused")
+    with pytest.raises(NodeError, match="it is unknown whether it needs the external members; nothing was removed"):
+        back.stand_alone(a_plan())
+    (plane.root / "manifests/etcd.yaml").unlink()
+    back.stand_alone(a_plan())
+
+
+# -- its arguments -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"format": 2},
+        {"plane": "control-9"},
+        {"planes": {}},
+        {"members": {"etcd-1": "nowhere"}},
+        {"more": 1},
+        {"planes": 1},
+    ],
+)
+def test_a_plan_of_another_program_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(NodeError, match="is not understood"):
+        a_plan(**changes)
+
+
+def test_an_error_about_the_certificates_never_shows_them() -> None:
+    secret = json.dumps({"files": {**GIVEN, "client.key": "SECRET"}})
+    with pytest.raises(NodeError, match="does not hold the client certificate") as error:
+        plan.parse_files(secret)
+    assert "SECRET" not in str(error.value)
+    assert plan.parse_files(json.dumps({"files": GIVEN, "change": "1"})) == GIVEN
+
+
+def test_an_administrator_without_a_key_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    admin = tmp_path / "admin.conf"
+    monkeypatch.setattr(places, "ADMIN", admin)
+    monkeypatch.setattr(places, "API_SERVER", tmp_path / "kube-apiserver.yaml")
+    (tmp_path / "kube-apiserver.yaml").write_text(MANIFEST)
+    certificate = base64.b64encode(b"not a certificate").decode()
+    for text in ("", f"certificate-authority-data: {certificate}\nclient-certificate-data: {certificate}\n"):
+        admin.write_text(text)
+        with pytest.raises(NodeError, match="does not hold the administrator's certificate and key"):
+            api_server.ask("127.0.0.1", "/readyz")
+
+
+def test_an_api_server_that_is_away_has_a_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: object) -> Answer:
+        raise UnreachableError("Connection refused")
+
+    monkeypatch.setattr(api_server, "ask", away)
+    assert api_server.trouble("10.1.2.11") == "Connection refused"
+    assert api_server.clock_difference({"control-2": "10.1.2.12"}) == {}
