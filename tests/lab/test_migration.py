@@ -10,6 +10,7 @@ from tests.support.api_client import using
 from tests.support.etcd import assert_serves_all_members, member_list, process_ids
 from tests.support.machines import Machines
 from tests.support.stacks import Run, Stack, Stacks, machine_config
+from tests.support.waiting import every
 
 MEMBERS = 3
 MANIFESTS = "/etc/kubernetes/manifests"
@@ -55,6 +56,17 @@ def kubectl(machine: Machine, *arguments: str) -> str:
     return machine.run(command, root=True).stdout
 
 
+def restarted(cluster: Cluster, phase: str) -> None:
+    """A phase in which the only API server restarts, with a client that continues afterwards."""
+    with using(read(cluster.planes[0], kubernetes.ADMIN)) as client:
+        with client.restart():
+            cluster.phase(phase)
+        enough = len(client.acknowledged) + 20
+        for _ in every(0.05, seconds=10):
+            if len(client.acknowledged) >= enough:
+                break
+
+
 def everything(plane: Machine) -> str:
     """All files of Kubernetes on a control plane, with their modes, and kubeadm's configuration."""
     files = "cd /etc/kubernetes && find . -type f -exec stat -c '%n %a %u %g' {} + -exec sha256sum {} + | sort"
@@ -74,11 +86,9 @@ def test_the_way_back_leaves_the_stacked_cluster_as_it_was(cluster: Cluster) -> 
     before = everything(plane)
     with using(kubeconfig):
         cluster.phase("join")
-    with using(kubeconfig) as client, client.restart():
-        cluster.phase("switch")
+    restarted(cluster, "switch")
     assert everything(plane) != before
-    with using(kubeconfig) as client, client.restart():
-        cluster.phase("join")
+    restarted(cluster, "join")
     assert everything(plane) == before
     refused = cluster.stack.destroy(check=False)
     assert refused.code
@@ -103,8 +113,7 @@ def test_one_stacked_control_plane_moves_to_three_members(cluster: Cluster) -> N
     assert cluster.names() == {*ours, plane.name}
     assert read(plane, f"{MANIFESTS}/kube-apiserver.yaml") == manifest
 
-    with using(kubeconfig) as client, client.restart():
-        cluster.phase("switch")
+    restarted(cluster, "switch")
     switched = read(plane, f"{MANIFESTS}/kube-apiserver.yaml")
     urls = ",".join(f"https://{machine.address}:2379" for machine in cluster.machines)
     assert switched == manifest.replace("--etcd-servers=https://127.0.0.1:2379", f"--etcd-servers={urls}")

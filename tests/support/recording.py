@@ -122,7 +122,7 @@ class _Answers(mocks.Mocks):
             given = args.inputs["input"]
             # As the state keeps it from one run to the next.
             bootstrapping = isinstance(given, dict) and "operator" in given
-            state["output"] = {**given, "operator": OPERATOR} if bootstrapping else given
+            state["output"] = {**given, "operator": OPERATOR} if bootstrapping else self._said.get(args.name, given)
         if self._preview and args.typ != "pulumi:pulumi:StackReference":
             return "", state
         if args.typ == "tls:index/privateKey:PrivateKey":
@@ -205,7 +205,7 @@ def record(
         program: declares resources; may be a coroutine function.
         preview: as in `pulumi preview`: outputs that a provider computes are unknown.
         previous: the stack's outputs of its last update, for programs that read them.
-        said: name of a command -> its answer; of one that asks about sftp, its whole output.
+        said: name of a command -> its answer; of one that asks about sftp, its whole output; of a Stash, what it keeps.
     """
     recorder = Recorder()
     answers = _Answers(preview, previous or {}, said or {})
