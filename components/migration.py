@@ -211,9 +211,8 @@ def plan_of_migration(migration: Migration | None) -> MigrationPlan | None:
     """The migration for the plan; None without one."""
     if migration is None:
         return None
-    return MigrationPlan(
-        migration["phase"], {each["name"]: each["address"] for each in migration.get("control_planes", [])}
-    )
+    planes = [(each["name"], each["address"]) for each in migration.get("control_planes", [])]
+    return MigrationPlan(migration["phase"], planes)
 
 
 def _files(parts: dict[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from .errors import Problem, did_you_mean, shown
 from .members import check_address
@@ -24,8 +24,13 @@ class MigrationPlan:
 
     phase: str
     """One of PHASES, or BACK."""
-    control_planes: Mapping[str, str] = field(default_factory=dict)
-    """Name of each control plane's node, which is that of its stacked member -> private IP address."""
+    planes: Sequence[tuple[str, str]] = ()
+    """Name of each control plane's node, which is that of its stacked member, and its private IP address."""
+
+    @property
+    def control_planes(self) -> Mapping[str, str]:
+        """The same: name -> address."""
+        return dict(self.planes)
 
     @property
     def stacked(self) -> Mapping[str, str]:
@@ -42,13 +47,13 @@ def check_migration(
     """Why this migration is not possible; empty when it is.
 
     Args:
-        migration: the migration; an entry of its control planes with the name of another one is lost already.
+        migration: the migration.
         members: name and address of each member of ours.
         listed: the user's key of the members.
         spelled: the user's spelling of an argument of `EtcdCluster`.
     """
     key = spelled("migration")
-    planes, phase = migration.control_planes, migration.phase
+    planes, phase = migration.planes, migration.phase
     at = f"{key}.{spelled('control_planes')}"
     if phase not in (*PHASES, BACK):
         rule = f"A phase must be one of {', '.join(PHASES)}, or {BACK}"
@@ -60,7 +65,7 @@ def check_migration(
         return [Problem(at, "nothing", rule, "List each with name, address and ssh")]
     problems = []
     taken = {address: name for name, address in members}
-    for index, (name, address) in enumerate(planes.items()):
+    for index, (name, address) in enumerate(planes):
         if not _NODE.fullmatch(name):
             rule = "The name of a control plane must be that of its node"
             problems.append(Problem(f"{at}[{index}].name", shown(name), rule, "`kubectl get nodes` lists them"))
@@ -69,9 +74,10 @@ def check_migration(
             rule = "A machine cannot be both a control plane and a member of the external cluster"
             remedy = f"Remove it here or in {listed}"
             problems.append(Problem(f"{at}[{index}]", shown(taken.get(address, name)), rule, remedy))
-    if len(set(planes.values())) < len(planes):
-        rule = "Every control plane must have its own address"
-        problems.append(Problem(at, shown(list(planes.values())), rule, "Correct one of them"))
+    for what, values in (("name", [name for name, _ in planes]), ("address", [address for _, address in planes])):
+        if len(set(values)) < len(values):
+            rule = f"Every control plane must have its own {what}"
+            problems.append(Problem(at, shown(values), rule, "Correct one of them"))
     least = max(LEAST_MEMBERS, len(planes))
     if len(members) < least:
         rule = f"After a migration the members carry the load alone: at least {least}, no fewer than control planes"

@@ -1,5 +1,9 @@
 """A stacked kubeadm cluster moves to external members, phase by phase, while a client uses its API server."""
 
+import contextlib
+import itertools
+import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,8 +15,10 @@ from tests.support.etcd import assert_serves_all_members, member_list, process_i
 from tests.support.machines import Machines
 from tests.support.stacks import Run, Stack, Stacks, machine_config
 from tests.support.waiting import every
+from tools.kubeadm import VERSION
 
 MEMBERS = 3
+RESTART_SECONDS = 45
 MANIFESTS = "/etc/kubernetes/manifests"
 KEPT = "/etc/kubernetes/external-etcd"
 
@@ -32,6 +38,18 @@ class Cluster:
         run = self.stack.up(check=check)
         print(run.text)
         return run
+
+    def kubeconfig(self, plane: Machine) -> str:
+        """The administrator's, for this control plane's API server."""
+        return read(self.planes[0], kubernetes.ADMIN).replace(self.planes[0].address, plane.address)
+
+    @contextlib.contextmanager
+    def used(self) -> Iterator[None]:
+        """A client of every API server, which notices nothing."""
+        with contextlib.ExitStack() as stack:
+            for plane in self.planes:
+                stack.enter_context(using(self.kubeconfig(plane)))
+            yield
 
     def names(self) -> set[str]:
         """The members of the cluster, by the first external one."""
@@ -57,14 +75,21 @@ def kubectl(machine: Machine, *arguments: str) -> str:
 
 
 def restarted(cluster: Cluster, phase: str) -> None:
-    """A phase in which the only API server restarts, with a client that continues afterwards."""
-    with using(read(cluster.planes[0], kubernetes.ADMIN)) as client:
-        with client.restart():
-            cluster.phase(phase)
-        enough = len(client.acknowledged) + 20
+    """A phase in which every API server restarts, with a client of each, which continues afterwards."""
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(using(cluster.kubeconfig(plane))) for plane in cluster.planes]
+        cluster.phase(phase)
+        enough = [len(client.acknowledged) + 20 for client in clients]
         for _ in every(0.05, seconds=10):
-            if len(client.acknowledged) >= enough:
+            if all(len(client.acknowledged) >= count for client, count in zip(clients, enough, strict=True)):
                 break
+        away = sorted(client.restarted() for client in clients)
+    print("away:", [f"{end - begin:.1f} s" for begin, end in away])
+    for begin, end in away:
+        assert end - begin < RESTART_SECONDS
+    # At most one at a time.
+    for (_, end), (begin, _) in itertools.pairwise(away):
+        assert end < begin
 
 
 def everything(plane: Machine) -> str:
@@ -79,13 +104,13 @@ def read(machine: Machine, path: str) -> str:
     return machine.run(["cat", path], root=True).stdout
 
 
-def test_the_way_back_leaves_the_stacked_cluster_as_it_was(cluster: Cluster) -> None:
+def test_the_way_back_leaves_a_stacked_control_plane_as_it_was(cluster: Cluster) -> None:
     """From the switch to the phase before, then from that: the members leave, and their machines are free."""
     plane = cluster.planes[0]
-    kubeconfig = read(plane, kubernetes.ADMIN)
     before = everything(plane)
-    with using(kubeconfig):
+    with cluster.used():
         cluster.phase("join")
+    assert everything(plane) == before
     restarted(cluster, "switch")
     assert everything(plane) != before
     restarted(cluster, "join")
@@ -93,7 +118,7 @@ def test_the_way_back_leaves_the_stacked_cluster_as_it_was(cluster: Cluster) -> 
     refused = cluster.stack.destroy(check=False)
     assert refused.code
     assert "could lose its quorum without them; nothing was removed" in refused.text
-    with using(kubeconfig):
+    with cluster.used():
         back = cluster.phase("back")
     assert "retire the machine of etcd-1" in back.text
     assert everything(plane) == before
@@ -104,37 +129,48 @@ def test_the_way_back_leaves_the_stacked_cluster_as_it_was(cluster: Cluster) -> 
     assert everything(plane) == before
 
 
-def test_one_stacked_control_plane_moves_to_three_members(cluster: Cluster) -> None:
-    plane, ours = cluster.planes[0], {machine.name for machine in cluster.machines}
-    kubeconfig = read(plane, kubernetes.ADMIN)
-    manifest = read(plane, f"{MANIFESTS}/kube-apiserver.yaml")
-    with using(kubeconfig):
+def test_three_stacked_control_planes_move_to_three_members(cluster: Cluster, machines: Machines) -> None:
+    cluster.planes[:] = kubernetes.up_stacked(machines.lab, [f"control-{n}" for n in (1, 2, 3)])
+    planes, ours = cluster.planes, {machine.name for machine in cluster.machines}
+    manifests = [read(plane, f"{MANIFESTS}/kube-apiserver.yaml") for plane in planes]
+    with cluster.used():
         cluster.phase("join")
-    assert cluster.names() == {*ours, plane.name}
-    assert read(plane, f"{MANIFESTS}/kube-apiserver.yaml") == manifest
+    assert cluster.names() == {*ours, *(plane.name for plane in planes)}
 
     restarted(cluster, "switch")
-    switched = read(plane, f"{MANIFESTS}/kube-apiserver.yaml")
     urls = ",".join(f"https://{machine.address}:2379" for machine in cluster.machines)
-    assert switched == manifest.replace("--etcd-servers=https://127.0.0.1:2379", f"--etcd-servers={urls}")
-    assert switched != manifest
+    for plane, manifest in zip(planes, manifests, strict=True):
+        changed = manifest.replace("--etcd-servers=https://127.0.0.1:2379", f"--etcd-servers={urls}")
+        assert read(plane, f"{MANIFESTS}/kube-apiserver.yaml") == changed != manifest
 
-    with using(kubeconfig):
+    with cluster.used():
         cluster.phase("leave")
     assert cluster.names() == ours
-    assert plane.run(f"ls {MANIFESTS}", root=True).stdout.split() == [
-        "kube-apiserver.yaml",
-        "kube-controller-manager.yaml",
-        "kube-scheduler.yaml",
-    ]
-    configuration = everything(plane)
+    for plane in planes:
+        there = plane.run(f"ls {MANIFESTS}", root=True).stdout.split()
+        assert there == ["kube-apiserver.yaml", "kube-controller-manager.yaml", "kube-scheduler.yaml"]
+        assert not plane.run("pgrep -x etcd", root=True, check=False).stdout
+    configuration = everything(planes[0])
     assert "external:" in configuration
     assert "local:" not in configuration
 
     before = process_ids(cluster.machines)
-    with using(kubeconfig):
+    with cluster.used():
         cluster.phase("done")
         again = cluster.phase("done")
     assert process_ids(cluster.machines) == before
-    assert "unchanged" in again.text
+    assert re.search(r"Resources:\n +\d+ unchanged\n", again.text)
     assert_serves_all_members(cluster.machines)
+    assert "PRIVATE KEY" not in json.dumps(cluster.stack.export())
+
+
+def test_kubeadm_knows_only_the_external_etcd_afterwards(cluster: Cluster, machines: Machines) -> None:
+    plane = cluster.planes[0]
+    expiry = plane.run(["kubeadm", "certs", "check-expiration"], root=True, timeout=120).stdout
+    assert "apiserver " in expiry
+    assert "etcd" not in expiry
+    upgrade = plane.run(
+        ["kubeadm", "upgrade", "plan", f"v{VERSION}", "--ignore-preflight-errors=all"], root=True, timeout=120
+    )
+    assert "external" in upgrade.stdout.lower()
+    del machines

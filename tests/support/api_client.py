@@ -81,6 +81,18 @@ class ApiClient:
             raise AssertionError(f"no write and event within {_RECONNECT_SECONDS} s after the restart: {self.failed}")
         self._restarts.append((begun, time.monotonic()))
 
+    def restarted(self) -> tuple[float, float]:
+        """When its API server was away: from the first request that failed to the last one; those may fail.
+
+        Called at the end of the block. Raises AssertionError if no request has failed.
+        """
+        failed = [(began, ended) for began, ended, text in self._requests if text]
+        assert failed
+        away = min(began for began, _ in failed), max(ended for _, ended in failed)
+        # Its watch ends, and begins again.
+        self._restarts.append((away[0] - _RECONNECT_SECONDS, away[1] + _RECONNECT_SECONDS))
+        return away
+
     def stored(self) -> set[str]:
         """The names of the objects in the store."""
         return set(self._names(10))

@@ -11,11 +11,11 @@ from components.plan.errors import PlanError
 from components.plan.guard import State, Verdict, judge, read_state, wanted_state
 from components.plan.guard.migration import unmigrated
 from components.plan.guard.updates import updates
-from components.plan.migration import PHASES, MigrationPlan
+from components.plan.migration import BACK, PHASES, MigrationPlan
 
 ALLOWED = {
-    "": {"join"},
-    "join": {"join", "switch"},
+    "": {"join", "back"},
+    "join": {"join", "switch", "back"},
     "switch": {"switch", "join", "leave"},
     "leave": {"leave", "done"},
     "done": {"done"},
@@ -30,7 +30,7 @@ def state(phase: str, planes: int = 3, members: int = 3, **plan: object) -> Stat
     arguments: dict[str, object] = {
         "authorities": [AuthorityPlan("kubeadm", certificate=True, private_key=True)],
         "issuer": "kubeadm",
-        "migration": MigrationPlan(phase, stacked) if phase else None,
+        "migration": MigrationPlan(phase, list(stacked.items())) if phase else None,
         **plan,
     }
     wanted = ClusterPlan("test", slots, "program", **arguments)  # type: ignore[arg-type]
@@ -47,7 +47,7 @@ def texts(verdict: Verdict) -> list[str]:
 
 
 @pytest.mark.parametrize("before", ALLOWED)
-@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("phase", [*PHASES, BACK])
 def test_each_phase_is_accepted_only_after_the_one_before_it(before: str, phase: str) -> None:
     verdict = judge(after(before), state(phase))
     assert (phase in ALLOWED[before]) == (not verdict.refused), [str(each) for each in verdict.problems]
@@ -109,6 +109,19 @@ def test_the_preview_names_the_point_of_no_return() -> None:
     ]
     assert found[-1] == "kubeadm-config names the external etcd [3 voters, tolerates 1 failure]"
     assert not any("retire" in text for text in found)
+
+
+def test_the_preview_of_the_way_back_has_the_quorum_at_every_step() -> None:
+    assert texts(judge(after("join"), state("back"))) == [
+        "inspect the control planes control-1, control-2, control-3: nothing changes [6 voters, tolerates 2 failures]",
+        "etcd-3 is removed; a leader is removed last [5 voters, tolerates 2 failures]",
+        "etcd-2 is removed; a leader is removed last [4 voters, tolerates 1 failure]",
+        "etcd-1 is removed; a leader is removed last [3 voters, tolerates 1 failure]",
+        "check the health of all members [3 voters, tolerates 1 failure]",
+        "retire the machine of etcd-1 [3 voters, tolerates 1 failure]",
+        "retire the machine of etcd-2 [3 voters, tolerates 1 failure]",
+        "retire the machine of etcd-3 [3 voters, tolerates 1 failure]",
+    ]
 
 
 def test_after_the_last_phase_it_is_an_ordinary_cluster() -> None:
@@ -193,15 +206,16 @@ def test_other_clusters_leave_what_they_left_before_there_were_migrations() -> N
 @pytest.mark.parametrize(
     ("migration", "members", "said"),
     [
-        (MigrationPlan("jion", {"control-1": "10.0.1.1"}), 3, "Did you mean 'join'?"),
+        (MigrationPlan("jion", [("control-1", "10.0.1.1")]), 3, "Did you mean 'join'?"),
         (MigrationPlan("join"), 3, "needs the control planes with stacked etcd"),
-        (MigrationPlan("join", {"control-1": "10.0.1.1"}), 1, "at least 3, no fewer than control planes"),
-        (MigrationPlan("join", {f"c{n}": f"10.0.1.{n}" for n in range(5)}), 3, "at least 5, no fewer than"),
-        (MigrationPlan("join", {"control-1": "10.0.0.1"}), 3, "cannot be both a control plane and a member"),
-        (MigrationPlan("join", {"etcd-1": "10.0.1.1"}), 3, "cannot be both a control plane and a member"),
-        (MigrationPlan("join", {"a": "10.0.1.1", "b": "10.0.1.1"}), 3, "must have its own address"),
-        (MigrationPlan("join", {"Control": "10.0.1.1"}), 3, "must be that of its node"),
-        (MigrationPlan("join", {"control-1": "localhost"}), 3, "migration.control_planes[0].address"),
+        (MigrationPlan("join", [("control-1", "10.0.1.1")]), 1, "at least 3, no fewer than control planes"),
+        (MigrationPlan("join", [(f"c{n}", f"10.0.1.{n}") for n in range(5)]), 3, "at least 5, no fewer than"),
+        (MigrationPlan("join", [("control-1", "10.0.0.1")]), 3, "cannot be both a control plane and a member"),
+        (MigrationPlan("join", [("etcd-1", "10.0.1.1")]), 3, "cannot be both a control plane and a member"),
+        (MigrationPlan("join", [("a", "10.0.1.1"), ("b", "10.0.1.1")]), 3, "must have its own address"),
+        (MigrationPlan("join", [("a", "10.0.1.1"), ("a", "10.0.1.2")]), 3, "must have its own name"),
+        (MigrationPlan("join", [("Control", "10.0.1.1")]), 3, "must be that of its node"),
+        (MigrationPlan("join", [("control-1", "localhost")]), 3, "migration.control_planes[0].address"),
     ],
 )
 def test_a_migration_that_is_not_possible_is_refused(migration: MigrationPlan, members: int, said: str) -> None:
