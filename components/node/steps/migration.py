@@ -22,7 +22,8 @@ def before_join(spec: Spec, voters: Sequence[quorum_rules.Voter], statuses: Mapp
         statuses: name -> status of the voters that gave one.
 
     Raises:
-        NodeError: a voter is not healthy, the versions differ, or the snapshot cannot be kept; it did not join.
+        NodeError: a voter is not healthy, the versions differ, the quota is too low, or the snapshot cannot be kept; it
+            did not join.
     """
     if said := "; ".join(f"{voter.name}: {voter.trouble}" for voter in voters if voter.trouble):
         raise NodeError(
@@ -37,6 +38,13 @@ def before_join(spec: Spec, voters: Sequence[quorum_rules.Voter], statuses: Mapp
             f"the stacked members must run exactly etcd {spec.release.version}, the version of this stack "
             f"({'; '.join(differ) or 'none of them gives its status'}); {spec.member} did not join",
             "Set `version` to theirs. Upgrade etcd before the migration, or after it.",
+        )
+    size = max(status.db_size for status in statuses.values())
+    if size >= spec.quota_bytes:
+        raise NodeError(
+            f"the database of the stacked cluster has {size} bytes, and the quota of this stack is {spec.quota_bytes}: "
+            f"{spec.member} would raise the alarm NOSPACE, and etcd would reject all writes; it did not join",
+            "Set `quota` at least as high as that of the stacked members (`--quota-backend-bytes` in their manifest).",
         )
     ours = [name for name in spec.members if name not in spec.stacked]
     if spec.member in ours[:_COPIES]:
