@@ -121,7 +121,7 @@ class EtcdMigration(pulumi.ComponentResource):
             return
         first = next(iter(self._planes.values()))
         commands = self._commands[first["name"]]
-        line = commands.asked("stand-alone", str(WRAPPER), "stand-alone", self._plan(first))
+        line = self._line(first, "stand-alone", str(WRAPPER))
         commands.command("joined", create="true", stdin="", delete=line, after=members)
 
     def go_back(self) -> remote.Command:

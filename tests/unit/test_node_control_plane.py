@@ -284,6 +284,38 @@ def test_an_api_server_that_does_not_become_ready_gets_its_manifest_back(plane: 
     assert before["manifests/kube-apiserver.yaml"] == plane.everything()["manifests/kube-apiserver.yaml"]
 
 
+@pytest.mark.parametrize("writes", range(6))
+def test_a_switch_that_is_interrupted_anywhere_is_completed_or_undone(
+    plane: Plane, writes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = plane.everything()
+    rename = Path.rename
+    left = [writes]
+
+    def interrupted(path: Path, target: Path) -> Path:
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    for _ in range(2):
+        left[0] = writes
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(Path, "rename", interrupted)
+            switch.switch(a_plan(), GIVEN)
+            raise KeyboardInterrupt
+        switch.switch_back(a_plan())
+        assert plane.everything() == before
+        left[0] = writes
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(Path, "rename", interrupted)
+            switch.switch(a_plan(), GIVEN)
+            raise KeyboardInterrupt
+        switched(plane)
+        switch.switch_back(a_plan())
+        assert plane.everything() == before
+
+
 def test_no_api_server_is_switched_while_another_one_or_a_member_is_away(plane: Plane) -> None:
     before = plane.everything()
     plane.others["10.1.2.12"] = "[-]etcd failed"

@@ -56,7 +56,8 @@ def switch_back(plan: Plan) -> None:
     """
     now = manifest.read(api_server.text())
     if now[manifest.SERVERS] != _external(plan)[manifest.SERVERS]:
-        _forget()
+        # A switch may have been interrupted before it came to the manifest.
+        _restore()
         say("its API server uses its stacked member")
         return
     kept = files.read_bytes(places.kept(places.API_SERVER))
@@ -69,11 +70,9 @@ def switch_back(plan: Plan) -> None:
     _refuse_without_stacked_member(plan)
     api_server.wait_for_others(plan.others)
     refuse_abandoned()
-    pair = {path: files.read_bytes(places.kept(path)) for path in _paths()}
-    _put({path: content for path, content in pair.items() if content is not None})
     say(f"its API server restarts with {manifest.SERVERS}={values[manifest.SERVERS]}")
     api_server.change(api_server.own_address(plan.address), values)
-    _forget()
+    _restore()
     say("its API server is ready again, with its stacked member")
 
 
@@ -93,14 +92,21 @@ def _external(plan: Plan) -> dict[str, str]:
 
 
 def _keep(text: str) -> None:
-    """Keeps the manifest and the client certificate as they are now, before the first change."""
+    """Keeps the manifest and the client certificate as they are now, before the first change.
+
+    What is kept of a certificate already is the first one: an interrupted switch has replaced it since.
+    """
     files.directory(places.KEPT, 0o700)
     files.write(places.kept(places.API_SERVER), text, 0o600)
     for path in _paths():
-        files.write(places.kept(path), files.read_bytes(path) or b"", 0o600)
+        if files.read_bytes(places.kept(path)) is None:
+            files.write(places.kept(path), files.read_bytes(path) or b"", 0o600)
 
 
-def _forget() -> None:
+def _restore() -> None:
+    """Puts back what is kept of the client certificate; then nothing is kept any more."""
+    kept = {path: files.read_bytes(places.kept(path)) for path in _paths()}
+    _put({path: content for path, content in kept.items() if content is not None})
     for path in (places.API_SERVER, *_paths()):
         files.remove(places.kept(path))
     files.remove_empty([places.KEPT])
