@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from .errors import Problem, did_you_mean, shown
 from .members import check_address
+from .ranges import parse_range
 
 JOIN, SWITCH, LEAVE, DONE = "join", "switch", "leave", "done"
 PHASES = (JOIN, SWITCH, LEAVE, DONE)
@@ -36,6 +37,28 @@ class MigrationPlan:
     def stacked(self) -> Mapping[str, str]:
         """The stacked members that belong to the cluster in this phase: name -> address."""
         return self.control_planes if self.phase in (JOIN, SWITCH, BACK) else {}
+
+
+def check_clients(addresses: Sequence[str], clients: Sequence[str], key: str) -> list[Problem]:
+    """Why these control planes would lose etcd when their own members have left; empty when they keep it.
+
+    Args:
+        addresses: of the control planes.
+        clients: ranges with access to etcd.
+        key: the user's key of the ranges.
+    """
+    ranges = [found for each in clients if (found := parse_range(each)) is not None]
+    left = []
+    for address in addresses:
+        place = parse_range(address)
+        if place is not None and not any(
+            place.version == range_.version and place.network_address in range_ for range_ in ranges
+        ):
+            left.append(address)
+    if not left:
+        return []
+    rule = "The API servers of the control planes must reach the members when the stacked ones have left"
+    return [Problem(key, shown(list(clients)), rule, f"Add {', '.join(left)}, or a range with them")]
 
 
 def check_migration(

@@ -7,6 +7,7 @@ from typing import Any
 
 from components.plan import MemberPlan
 from components.plan.errors import shown
+from components.plan.migration import check_clients
 from components.plan.ranges import check_sources
 from components.plan.spec import DEFAULT_DATA_DIRECTORY
 
@@ -123,4 +124,12 @@ def _firewall(reading: Reading) -> FirewallConfig | None:
             world=given.get("openToTheWorld", False),
             world_key="firewall.openToTheWorld",
         )
-    return FirewallConfig(*(tuple(given.get(name, ())) for name in lists))
+    found = FirewallConfig(*(tuple(given.get(name, ())) for name in lists))
+    reading.problems += check_clients(_control_planes(reading), found.clients, "firewall.clients")
+    return found
+
+
+def _control_planes(reading: Reading) -> list[str]:
+    """The addresses of the control planes of a migration, if there is one."""
+    planes: Sequence[Mapping[str, Any]] = reading.given.get("migration", {}).get("controlPlanes", ())
+    return [str(plane.get("address", "")) for plane in planes]
