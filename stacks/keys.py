@@ -319,38 +319,6 @@ _REST: tuple[Key, ...] = (
         "`kubeadm` is v1beta3, else v1beta4. With the patch, it names that release, too.",
         "v1beta4, without a release",
     ),
-    Key(
-        "migration",
-        OBJECT,
-        "The migration of a stacked kubeadm cluster to these members, in phases. It must stay, with the phase `done`, "
-        "until the CA `kubeadm` is replaced.",
-        "none",
-    ),
-    Key(
-        "migration.phase",
-        TEXT,
-        "`join`, then `switch`, `leave` and `done`, one update each. `join` is also the way back from `switch`, and "
-        "`back` from `join`: the members leave the stacked cluster, and their machines are retired.",
-        required=True,
-    ),
-    Key(
-        "migration.controlPlanes",
-        LIST,
-        "All control planes of the cluster, in the order in which their API servers are switched. In the phase `done` "
-        "they are not needed.",
-        "none",
-    ),
-    Key(
-        "migration.controlPlanes[].name",
-        TEXT,
-        "Name of its node, which is that of its etcd member.",
-        required=True,
-    ),
-    Key("migration.controlPlanes[].address", TEXT, "Private IP address of the node.", required=True),
-    Key("migration.controlPlanes[].ssh", OBJECT, "The ssh settings that differ from `ssh`.", required=True),
-    Key("migration.controlPlanes[].ssh.host", TEXT, "Name or address at which the operator reaches it.", "`address`"),
-    Key("migration.controlPlanes[].ssh.hostKey", TEXT, "Its public host key; any other is refused.", required=True),
-    *ssh_keys("migration.controlPlanes[].ssh", inherited="the one of `ssh`"),
     Key("clusterApi", OBJECT, "The workload cluster of the outputs for Cluster API."),
     Key("clusterApi.clusterName", TEXT, "Name of the `Cluster` object, a DNS label.", "`clusterName`"),
     Key("clusterApi.namespace", TEXT, "Its namespace in the management cluster.", "default"),
