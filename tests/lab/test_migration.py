@@ -31,11 +31,22 @@ class Cluster:
     planes: list[Machine]
     stack: Stack
 
-    def phase(self, name: str, *, check: bool = True) -> Run:
-        """`pulumi up` with this phase."""
+    def phase(self, name: str, *, killed: str = "") -> Run:
+        """`pulumi up` with this phase.
+
+        Args:
+            name: of the phase.
+            killed: a first run is killed as soon as it has printed this. Default: there is none.
+        """
         planes = [machine_config(plane) for plane in self.planes]
         self.stack.config["migration"] = {"phase": name, "controlPlanes": planes}
-        run = self.stack.up(check=check)
+        if killed:
+            running = self.stack.begin_up()
+            try:
+                running.until_said(killed)
+            finally:
+                running.kill()
+        run = self.stack.up()
         print(run.text)
         return run
 
@@ -74,11 +85,11 @@ def kubectl(machine: Machine, *arguments: str) -> str:
     return machine.run(command, root=True).stdout
 
 
-def restarted(cluster: Cluster, phase: str) -> None:
+def restarted(cluster: Cluster, phase: str, killed: str = "") -> None:
     """A phase in which every API server restarts, with a client of each, which continues afterwards."""
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(using(cluster.kubeconfig(plane))) for plane in cluster.planes]
-        cluster.phase(phase)
+        cluster.phase(phase, killed=killed)
         enough = [len(client.acknowledged) + 20 for client in clients]
         for _ in every(0.05, seconds=10):
             if all(len(client.acknowledged) >= count for client, count in zip(clients, enough, strict=True)):
@@ -130,21 +141,22 @@ def test_the_way_back_leaves_a_stacked_control_plane_as_it_was(cluster: Cluster)
 
 
 def test_three_stacked_control_planes_move_to_three_members(cluster: Cluster, machines: Machines) -> None:
+    """Each phase is killed once, and run again."""
     cluster.planes[:] = kubernetes.up_stacked(machines.lab, [f"control-{n}" for n in (1, 2, 3)])
     planes, ours = cluster.planes, {machine.name for machine in cluster.machines}
     manifests = [read(plane, f"{MANIFESTS}/kube-apiserver.yaml") for plane in planes]
     with cluster.used():
-        cluster.phase("join")
+        cluster.phase("join", killed="etcd-2: joined as a learner")
     assert cluster.names() == {*ours, *(plane.name for plane in planes)}
 
-    restarted(cluster, "switch")
+    restarted(cluster, "switch", killed="control-2: its API server restarts")
     urls = ",".join(f"https://{machine.address}:2379" for machine in cluster.machines)
     for plane, manifest in zip(planes, manifests, strict=True):
         changed = manifest.replace("--etcd-servers=https://127.0.0.1:2379", f"--etcd-servers={urls}")
         assert read(plane, f"{MANIFESTS}/kube-apiserver.yaml") == changed != manifest
 
     with cluster.used():
-        cluster.phase("leave")
+        cluster.phase("leave", killed="has left the cluster")
     assert cluster.names() == ours
     for plane in planes:
         there = plane.run(f"ls {MANIFESTS}", root=True).stdout.split()
