@@ -220,7 +220,7 @@ def test_other_clusters_leave_what_they_left_before_there_were_migrations() -> N
 )
 def test_a_migration_that_is_not_possible_is_refused(migration: MigrationPlan, members: int, said: str) -> None:
     with pytest.raises(PlanError) as error:
-        state("join", members=members, **{"migration": migration})
+        state("join", members=members, migration=migration)
     assert said in str(error.value)
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,15 +81,13 @@ class Plane:
 
     def ask(self, address: str, path: str, method: str = "GET", content: Mapping[str, Any] | None = None) -> Answer:
         def said(status: int, value: object) -> Answer:
-            return Answer(status, json.dumps(value).encode(), api_server.time.time() - self.ahead)
+            return Answer(status, json.dumps(value).encode(), time.time() - self.ahead)
 
         if path.startswith("/readyz"):
             trouble = self.others.get(address, "")
             if self.broken and "127.0.0.1" not in self.manifest.read_text():
                 trouble = "[-]etcd failed"
-            return Answer(
-                500 if trouble else 200, f"[+]ping ok\n{trouble}".encode(), api_server.time.time() - self.ahead
-            )
+            return Answer(500 if trouble else 200, f"[+]ping ok\n{trouble}".encode(), time.time() - self.ahead)
         if path == f"/api/v1/nodes/{PLAN['plane']}":
             return said(200, {"metadata": {"annotations": self.annotations}})
         if path == CONFIG and method == "PUT" and content is not None:
