@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..cluster import roster
 from ..cluster.claim import Claim
 from ..control_plane import api_server, manifest, places
 from ..control_plane.plan import Plan
@@ -46,6 +47,8 @@ def back(plan: Plan) -> None:
         said = "; ".join(f"{name}: {why}" for name, why in etcd.troubles(here, here.members).items() if why)
         left = _joined(plan, etcd.member_list(here, witnesses))
         if not said and not left:
+            for name in roster.noted(here, witnesses):
+                roster.forget(here, witnesses, name)
             say("the external members have left; the cluster is as it was before")
             return
         said = said or f"{', '.join(left)} has not left"
