@@ -32,7 +32,7 @@ from .plan import AuthorityPlan, ClusterPlan, MemberPlan, UserPlan, member_specs
 from .plan.authorities import DEFAULT_PEER_AUTHORITY, peers_have_their_own
 from .plan.client_certificates import remembered
 from .plan.data_directories import check_data_directories
-from .plan.errors import refuse
+from .plan.errors import Problem, refuse
 from .plan.flags import PKI_DIRECTORY
 from .plan.guard.state import State, directories_before, wanted_state
 from .plan.migration import AUTHORITY, BACK
@@ -168,7 +168,7 @@ class EtcdCluster(pulumi.ComponentResource):
         args = with_peers(with_authorities(args))
         plan = cluster_plan(name, args, [_member_plan(each) for each in args["members"]], bundle.digest())
         refuse(check_headers(args.get("release_headers", {})))
-        placed = _check_places(plan, args.get("previous"))
+        placed = _check_against_the_last_update(plan, args)
         specs = member_specs(plan)
         first = with_users(next(iter(specs.values())), plan)
         verdict = accept(args.get("previous"), _wanted(plan, args), args.get("override", ""))
@@ -333,8 +333,12 @@ class EtcdCluster(pulumi.ComponentResource):
         self.register_outputs({})
 
 
-def _check_places(plan: ClusterPlan, previous: dict[str, Any] | None) -> list[str]:
-    """Warnings about the data directories. Raises PlanError if one is not possible."""
+def _check_against_the_last_update(plan: ClusterPlan, args: EtcdClusterArgs) -> list[str]:
+    """Warnings about the data directories. Raises PlanError if one is not possible, or nothing can be compared."""
+    if plan.migration and "previous" not in args:
+        rule = "The phases of a migration follow each other, so each is compared with the last update"
+        refuse([Problem("previous", "nothing", rule, "Pass what previous_update() reads")])
+    previous = args.get("previous")
     directories = {member.name: member.data_directory for member in plan.members}
     misplaced, placed = check_data_directories(
         directories,

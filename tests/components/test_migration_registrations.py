@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from components import ChangeRefusedError, EtcdCluster
+from components.plan import PlanError
 from tests.support.authority import OwnAuthority
 from tests.support.recording import Recorder, is_secret, plain_text, record
 
@@ -134,6 +135,12 @@ def test_every_phase_has_an_id_of_its_own() -> None:
     """An interrupted phase may have changed a control plane, and its way back must run there."""
     digests = [migration(phase).named("dev-change").inputs["input"] for phase in ("join", "switch", "leave", "back")]
     assert len(set(digests)) == len(digests)
+
+
+def test_a_program_that_does_not_pass_the_last_update_is_refused() -> None:
+    args: dict[str, Any] = {"members": machines(), "migration": {"phase": "join", "control_planes": planes()}}
+    with pytest.raises(PlanError, match="each is compared with the last update"):
+        record(lambda: EtcdCluster("dev", args), preview=True)  # type: ignore[arg-type]
 
 
 def test_a_skipped_phase_is_refused_before_anything_is_registered() -> None:
