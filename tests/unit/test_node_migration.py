@@ -1,5 +1,6 @@
 """What a member checks before it joins a cluster of stacked members, and the snapshots that it keeps."""
 
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -32,6 +33,7 @@ def kept(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         found.append(address)
 
     monkeypatch.setattr(snapshot, "keep", keep)
+    monkeypatch.setattr(etcd, "clock", lambda *_: time.time())
     return found
 
 
@@ -63,6 +65,16 @@ def test_no_member_joins_a_cluster_that_is_not_fit(
     with pytest.raises(NodeError, match="did not join") as error:
         migration.before_join(joining(), voters, there)
     assert said in str(error.value)
+    assert kept == []
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(40, "40 s ahead of that of control-1"), (-40, "40 s behind that of")])
+def test_no_member_joins_with_another_time(
+    kept: list[str], seconds: int, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(etcd, "clock", lambda *_: time.time() - seconds)
+    with pytest.raises(NodeError, match=f"{said}.*did not join"):
+        migration.before_join(joining(), HEALTHY, statuses())
     assert kept == []
 
 

@@ -8,6 +8,7 @@ question. Only what the gateway has done counts; after any other answer, etcdctl
 from __future__ import annotations
 
 import contextlib
+import email.utils
 import errno
 import http.client
 import json
@@ -305,6 +306,19 @@ def seen(spec: Spec, address: str) -> Seen:
     if answer.cluster == "not_decided":
         raise SilentError("the cluster has not decided on its version yet")
     return answer
+
+
+def clock(spec: Spec, address: str) -> float:
+    """The clock of a member's machine, in seconds since the epoch; exact to a second.
+
+    Raises:
+        SilentError, AlienError: it gave no answer, or did not say.
+    """
+    _, _, headers, _ = _get(address, spec.client_port, "/version", "healthcheck-client", (2.0, 5.0), place=spec.pki)
+    try:
+        return email.utils.parsedate_to_datetime(headers["Date"]).timestamp()
+    except (KeyError, TypeError, ValueError):
+        raise SilentError("/version: no date") from None
 
 
 def goes_back(spec: Spec, address: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 
 from ..cluster import quorum_rules
@@ -10,6 +11,7 @@ from ..protocol import etcd
 from ..shared.errors import NodeError
 from ..shared.spec import Spec
 
+_SKEW_SECONDS = 5.0
 _COPIES = 2
 """So many machines keep a snapshot."""
 
@@ -22,8 +24,8 @@ def before_join(spec: Spec, voters: Sequence[quorum_rules.Voter], statuses: Mapp
         statuses: name -> status of the voters that gave one.
 
     Raises:
-        NodeError: a voter is not healthy, the versions differ, the quota is too low, or the snapshot cannot be kept; it
-            did not join.
+        NodeError: a voter is not healthy, versions or clocks differ, the quota is too low, or the snapshot cannot be
+            kept; it did not join.
     """
     if said := "; ".join(f"{voter.name}: {voter.trouble}" for voter in voters if voter.trouble):
         raise NodeError(
@@ -39,6 +41,7 @@ def before_join(spec: Spec, voters: Sequence[quorum_rules.Voter], statuses: Mapp
             f"({'; '.join(differ) or 'none of them gives its status'}); {spec.member} did not join",
             "Set `version` to theirs. Upgrade etcd before the migration, or after it.",
         )
+    _refuse_skew(spec)
     size = max(status.db_size for status in statuses.values())
     if size >= spec.quota_bytes:
         raise NodeError(
@@ -51,3 +54,16 @@ def before_join(spec: Spec, voters: Sequence[quorum_rules.Voter], statuses: Mapp
         source = next(iter(others))
         address, status = spec.members[source], statuses[source]
         snapshot.keep(spec, spec.release.version, address, status, before="the first member joins a stacked cluster")
+
+
+def _refuse_skew(spec: Spec) -> None:
+    """Certificates, leases and logs of all members depend on their clocks."""
+    asked = {name: spec.members[name] for name in spec.stacked}
+    for name, there in etcd.each(lambda address: etcd.clock(spec, address), asked).items():
+        ahead = time.time() - there if isinstance(there, float) else 0.0
+        if abs(ahead) > _SKEW_SECONDS:
+            raise NodeError(
+                f"the clock of this machine is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} that of "
+                f"{name}; {spec.member} did not join",
+                "Correct the clocks (chrony, systemd-timesyncd), then run again.",
+            )
