@@ -242,7 +242,7 @@ class EtcdCluster(pulumi.ComponentResource):
         existed = args.get("previous") is not None
         bootstrap = initial_cluster.output.apply(lambda known: {**known, "members": []} if existed else known)
         done: list[pulumi.Resource] = [member.bootstrap(bootstrap, prepared) for member in members]
-        done += migration.inspected if migration else []
+        done += migration.ready(prepared) if migration else []
         begun = len(done)
         named = {machine["name"]: member for machine, member in zip(args["members"], members, strict=True)}
         for slot in verdict.chain:
@@ -264,9 +264,7 @@ class EtcdCluster(pulumi.ComponentResource):
         proof: pulumi.Output[bool] = pulumi.Output.from_input(proved_healthy(name, list(named), health))
         report = _after(proof, healthy).apply(json.loads)
         # A phase of a migration is applied when the control planes have followed.
-        followed = (
-            migration.finish(health, prepared, pki.ca_certificate, pki.apiserver_etcd_client) if migration else []
-        )
+        followed = migration.finish(health, pki.ca_certificate, pki.apiserver_etcd_client) if migration else []
         endpoints = client_urls(plan)
         addresses = {member.name: member.address for member in plan.members}
         self.endpoints = report.apply(lambda _: endpoints)

@@ -64,27 +64,39 @@ class EtcdMigration(pulumi.ComponentResource):
 
     authority: Authority
     """The CA of the stacked cluster; not on the way back."""
-    inspected: list[pulumi.Resource]
-    """What must have succeeded before any member changes."""
 
     def __init__(self, name: str, args: EtcdMigrationArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("external-etcd:index:EtcdMigration", name, None, opts)
         self._name, self._args = name, args
         self._phase = args["migration"]["phase"]
-        self._back = self._phase == BACK
         planes = args["migration"].get("control_planes", []) if self._phase != DONE else []
         self._planes = {each["name"]: each for each in planes}
         self._commands = {
             each["name"]: MachineCommands(f"{name}-{each['name']}", each["name"], each["ssh"], self) for each in planes
         }
-        self.inspected = [self._inspect(each) for each in planes]
-        if not self._back:
+        self._inspected = [self._inspect(each) for each in planes]
+        if self._phase != BACK:
             self.authority = self._authority()
+
+    def ready(self, members: Sequence[pulumi.Resource]) -> list[pulumi.Resource]:
+        """What must have succeeded before any member changes.
+
+        With it goes a command whose deletion fails while the stacked members need these for their quorum.
+
+        Args:
+            members: the commands whose deletion retires the machines of members.
+        """
+        if not self._planes:
+            return []
+        first = next(iter(self._planes.values()))
+        line = self._line(first, "stand-alone", str(WRAPPER))
+        after = [*self._inspected, *members]
+        joined = self._commands[first["name"]].command("joined", create="true", stdin="", delete=line, after=after)
+        return [*self._inspected, joined]
 
     def finish(
         self,
         health: remote.Command,
-        members: Sequence[pulumi.Resource],
         ca_certificate: pulumi.Output[str],
         client: pulumi.Output[Any],
     ) -> list[remote.Command]:
@@ -92,11 +104,9 @@ class EtcdMigration(pulumi.ComponentResource):
 
         Args:
             health: proves that the members are healthy.
-            members: the commands whose deletion retires their machines.
             ca_certificate: certificates of the CAs that API servers must trust, PEM.
             client: a `ClientCertificate` for API servers.
         """
-        self._stay_with(members)
         done = [health]
         change = self._args["change"]
         files: pulumi.Output[str] = pulumi.Output.secret(
@@ -115,20 +125,11 @@ class EtcdMigration(pulumi.ComponentResource):
         self.register_outputs({})
         return done
 
-    def _stay_with(self, members: Sequence[pulumi.Resource]) -> None:
-        """Adds a command whose deletion fails while the stacked members need these for their quorum."""
-        if not self._planes:
-            return
-        first = next(iter(self._planes.values()))
-        commands = self._commands[first["name"]]
-        line = self._line(first, "stand-alone", str(WRAPPER))
-        commands.command("joined", create="true", stdin="", delete=line, after=members)
-
     def go_back(self) -> remote.Command:
         """Removes the members from the stacked cluster, when its API servers do not use them."""
         done: list[remote.Command] = []
         for plane in self._planes.values():
-            after = [*self.inspected, *done]
+            after = [*self._inspected, *done]
             done = [self._command(plane, "api-server", "switch-back", self._args["change"], after)]
         first = next(iter(self._planes.values()))
         removed = self._command(first, "back", "back", self._args["change"], done)
@@ -162,7 +163,7 @@ class EtcdMigration(pulumi.ComponentResource):
                 "authority",
                 create=line,
                 stdin="",
-                after=self.inspected,
+                after=self._inspected,
                 ignore_changes=["connection", "create", "stdin", "logging"],
                 secret=True,
             )

@@ -92,6 +92,7 @@ def test_no_machine_is_retired_while_the_stacked_members_may_need_it() -> None:
         guard = recorder.named("dev-migration-p-joined")
         assert {f"dev-{member}-prepare" for member in MEMBERS} <= guard.depends_on
         assert "stand-alone" in guard.inputs["delete"]
+        assert guard.name in recorder.named("dev-a-converge").depends_on
         # A destroy must not pass it by.
         assert not guard.request.deletedWith
 
