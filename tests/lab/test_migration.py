@@ -20,7 +20,8 @@ from tools.kubeadm import VERSION
 MEMBERS = 3
 RESTART_SECONDS = 45
 MANIFESTS = "/etc/kubernetes/manifests"
-KEPT = "/etc/kubernetes/external-etcd"
+OWNER = "cluster.x-k8s.io/owner-kind"
+CONFIGURATION = ("--namespace=kube-system", "configmap", "kubeadm-config")
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,13 @@ class Cluster:
     planes: list[Machine]
     stack: Stack
 
-    def phase(self, name: str, *, killed: str = "") -> Run:
+    def phase(self, name: str, *, killed: str = "", check: bool = True) -> Run:
         """`pulumi up` with this phase.
 
         Args:
             name: of the phase.
             killed: a first run is killed as soon as it has printed this. Default: there is none.
+            check: it must succeed.
         """
         planes = [machine_config(plane) for plane in self.planes]
         self.stack.config["migration"] = {"phase": name, "controlPlanes": planes}
@@ -46,7 +48,7 @@ class Cluster:
                 running.until_said(killed)
             finally:
                 running.kill()
-        run = self.stack.up()
+        run = self.stack.up(check=check)
         print(run.text)
         return run
 
@@ -106,13 +108,60 @@ def restarted(cluster: Cluster, phase: str, killed: str = "") -> None:
 def everything(plane: Machine) -> str:
     """All files of Kubernetes on a control plane, with their modes, and kubeadm's configuration."""
     files = "cd /etc/kubernetes && find . -type f -exec stat -c '%n %a %u %g' {} + -exec sha256sum {} + | sort"
-    configuration = ["--namespace=kube-system", "get", "configmap", "kubeadm-config", "--output=jsonpath={.data}"]
-    return plane.run(files, root=True).stdout + kubectl(plane, *configuration)
+    return plane.run(files, root=True).stdout + kubectl(plane, "get", *CONFIGURATION, "--output=jsonpath={.data}")
 
 
 def read(machine: Machine, path: str) -> str:
     """A file of root's."""
     return machine.run(["cat", path], root=True).stdout
+
+
+def test_what_cannot_be_migrated_is_refused_with_nothing_changed(cluster: Cluster) -> None:
+    plane, machine = cluster.planes[0], cluster.machines[1]
+    before, manifest, servers = everything(plane), f"{MANIFESTS}/kube-apiserver.yaml", "--etcd-servers=[^ ]*"
+    # The kubelet sees no other pod in it.
+    plane.run(f"sed -Ei 's|{servers}|& # mine|' {manifest}", root=True)
+    refused = cluster.phase("join", check=False)
+    assert refused.code
+    assert "has --etcd-servers in a form other than a line" in refused.text
+    plane.run(f"sed -Ei 's|({servers}) # mine|\\1|' {manifest}", root=True)
+    assert everything(plane) == before
+
+    machine.run("mkdir -p /var/lib/etcd/member && touch /var/lib/etcd/member/mine", root=True)
+    refused = cluster.phase("join", check=False)
+    assert refused.code
+    assert "it is untouched" in refused.text
+    machine.run("rm -r /var/lib/etcd/member", root=True)
+
+    def inspected() -> str:
+        """What the program says that the refused runs have installed."""
+        given = {
+            "format": 1,
+            "cluster": "test",
+            "plane": plane.name,
+            "planes": {plane.name: plane.address},
+            "members": {each.name: each.address for each in cluster.machines},
+            "client_port": 2379,
+            "peer_port": 2380,
+            "phase": "join",
+            "program": "",
+        }
+        return plane.run(["etcd-node", "inspect", json.dumps(given)], root=True, check=False).stderr
+
+    assert "can be migrated" in inspected()
+    kubectl(plane, "annotate", "node", plane.name, f"{OWNER}=KubeadmControlPlane")
+    assert "Cluster API manages this machine (its owner is a KubeadmControlPlane)" in inspected()
+    kubectl(plane, "annotate", "node", plane.name, f"{OWNER}-")
+    there = [*CONFIGURATION, "--output=jsonpath={.data.ClusterConfiguration}"]
+    text = kubectl(plane, "get", *there)
+
+    def configured(content: str) -> None:
+        kubectl(plane, "patch", *CONFIGURATION, "--patch", json.dumps({"data": {"ClusterConfiguration": content}}))
+
+    configured(text.replace("  local:", "  somewhere:"))
+    assert "is not in the form that kubeadm writes: etcd has somewhere" in inspected()
+    configured(text)
+    assert everything(plane) == before
 
 
 def test_the_way_back_leaves_a_stacked_control_plane_as_it_was(cluster: Cluster) -> None:
@@ -186,14 +235,7 @@ def test_kubeadm_knows_only_the_external_etcd_afterwards(cluster: Cluster, machi
     print(upgrade := plane.run(plan, root=True, timeout=120).stdout)
     assert not re.search(r"^etcd .*v?3\.\d", upgrade, re.MULTILINE)
 
-    exported = kubectl(
-        plane,
-        "--namespace=kube-system",
-        "get",
-        "configmap",
-        "kubeadm-config",
-        "-o=jsonpath={.data.ClusterConfiguration}",
-    )
+    exported = kubectl(plane, "get", *CONFIGURATION, "--output=jsonpath={.data.ClusterConfiguration}")
     # `kubeadm init phase upload-certs` needs it for the files of external etcd.
     kubernetes.write(plane, kubernetes.CONFIGURATION, kubernetes.whole_configuration(exported, plane.address))
     *_, fourth = kubernetes.up_stacked(machines.lab, [f"control-{n}" for n in (1, 2, 3, 4)])
