@@ -19,6 +19,8 @@ from tools.kubeadm import VERSION
 
 MEMBERS = 3
 RESTART_SECONDS = 45
+GAP_SECONDS = 3.0
+"""Three API servers, six members and three clients share this computer."""
 MANIFESTS = "/etc/kubernetes/manifests"
 OWNER = "cluster.x-k8s.io/owner-kind"
 CONFIGURATION = ("--namespace=kube-system", "configmap", "kubeadm-config")
@@ -61,7 +63,7 @@ class Cluster:
         """A client of every API server, which notices nothing."""
         with contextlib.ExitStack() as stack:
             for plane in self.planes:
-                stack.enter_context(using(self.kubeconfig(plane)))
+                stack.enter_context(using(self.kubeconfig(plane), gap=GAP_SECONDS))
             yield
 
     def names(self) -> set[str]:
@@ -90,7 +92,7 @@ def kubectl(machine: Machine, *arguments: str) -> str:
 def restarted(cluster: Cluster, phase: str, killed: str = "") -> None:
     """A phase in which every API server restarts, with a client of each, which continues afterwards."""
     with contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(using(cluster.kubeconfig(plane))) for plane in cluster.planes]
+        clients = [stack.enter_context(using(cluster.kubeconfig(plane), gap=GAP_SECONDS)) for plane in cluster.planes]
         cluster.phase(phase, killed=killed)
         enough = [len(client.acknowledged) + 20 for client in clients]
         for _ in every(0.05, seconds=10):
