@@ -35,7 +35,7 @@ from .plan.data_directories import check_data_directories
 from .plan.errors import Problem, refuse
 from .plan.flags import PKI_DIRECTORY
 from .plan.guard.state import State, directories_before, wanted_state
-from .plan.migration import AUTHORITY, BACK
+from .plan.migration import AUTHORITY, BACK, DONE
 from .plan.releases import check_headers
 from .plan.spec import DEFAULT_DATA_DIRECTORY, client_urls
 
@@ -201,7 +201,7 @@ class EtcdCluster(pulumi.ComponentResource):
         # `machines` does the same for `prepare`: a killed run may have begun to retire a machine that is desired again.
         anew = pulumi.ResourceOptions(parent=self, replace_on_changes=["input"])
         texts = map(spec_text, [first, *list(specs.values())[1:]])
-        change = pulumi.Stash(f"{name}-change", input=_digest(*texts, plan.phase), opts=anew)
+        change = pulumi.Stash(f"{name}-change", input=_digest(*texts, plan.phase.replace(DONE, "")), opts=anew)
         machines = pulumi.Stash(
             f"{name}-machines",
             input=_digest(
