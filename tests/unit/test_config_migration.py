@@ -8,8 +8,9 @@ import pytest
 from components.plan import AuthorityPlan
 from stacks.guard import compared
 from stacks.ssh_settings import SshLogin
+from tests.support.configurations import load
 
-from .test_config_stack import HOST_KEY, PLAIN_KEY, directory, load, refusal, sound
+from .test_config_stack import HOST_KEY, PLAIN_KEY, directory, refusal, sound
 
 __all__ = ["directory"]
 
