@@ -363,10 +363,15 @@ def _migration(
     """The control planes of a migration, if there is one."""
     if "migration" not in args:
         return None
-    members = {member.name: member.address for member in plan.members}
     return EtcdMigration(
         f"{name}-migration",
-        {"migration": args["migration"], "cluster_name": plan.name, "members": members, "change": change},
+        {
+            "migration": args["migration"],
+            "cluster_name": plan.name,
+            "members": {member.name: member.address for member in plan.members},
+            "flags": next(iter(member_specs(plan).values()))["flags"],
+            "change": change,
+        },
         opts,
     )
 

@@ -49,6 +49,8 @@ class EtcdMigrationArgs(TypedDict):
     """Name of the cluster."""
     members: Mapping[str, str]
     """The members that stay: name -> private address."""
+    flags: Mapping[str, str]
+    """Flags of these members, name with dashes -> value: the stacked ones must not need others."""
     change: pulumi.Input[str]
     """ID of the change that led to this phase; the control planes are inspected again for every one."""
 
@@ -193,7 +195,7 @@ class EtcdMigration(pulumi.ComponentResource):
         return self._commands[plane["name"]].asked(verb, *program, "--answer", verb, self._plan(plane, verb))
 
     def _plan(self, plane: ControlPlane, verb: str = "") -> str:
-        """The argument of a verb: one setting per line for a preview. Only `inspect` knows the phase."""
+        """The argument of a verb: one setting per line for a preview. Only `inspect` knows the phase and the flags."""
         plan = {
             "format": 1,
             "cluster": self._args["cluster_name"],
@@ -203,6 +205,7 @@ class EtcdMigration(pulumi.ComponentResource):
             "client_port": CLIENT_PORT,
             "peer_port": PEER_PORT,
             "phase": self._phase if verb == "inspect" else "",
+            "flags": {**self._args["flags"]} if verb == "inspect" else {},
             "program": bundle.digest(),
         }
         return json.dumps(plan, indent=2)

@@ -57,6 +57,7 @@ def test_what_cannot_be_migrated_is_refused_with_nothing_changed(cluster: Cluste
             "client_port": 2379,
             "peer_port": 2380,
             "phase": "join",
+            "flags": {},
             "program": "",
         }
         return plane.run(["etcd-node", "inspect", json.dumps(given)], root=True, check=False).stderr

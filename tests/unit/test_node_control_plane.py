@@ -31,6 +31,7 @@ PLAN: dict[str, Any] = {
     "client_port": 2379,
     "peer_port": 2380,
     "phase": "",
+    "flags": {},
     "program": "0123456789ab",
 }
 URLS = "https://10.1.1.11:2379,https://10.1.1.12:2379,https://10.1.1.13:2379"
@@ -210,6 +211,31 @@ def test_a_control_plane_that_cannot_be_migrated_is_refused_with_nothing_changed
     refused("has --etcd-servers twice")
     plane.manifest.unlink()
     refused("is not a control plane that kubeadm has set up")
+
+
+@pytest.mark.parametrize(
+    ("stacked", "flags", "said"),
+    [
+        ("--heartbeat-interval=200", {}, "--heartbeat-interval=200, and the members of this stack with 100"),
+        ("--election-timeout=5000", {"--election-timeout": "1000"}, "Set `electionTimeoutMs` to 5000"),
+        ("", {"--election-timeout": "5000"}, "--election-timeout=1000, and the members of this stack with 5000"),
+        ("--max-request-bytes=10485760", {}, "Set `flags.max-request-bytes` to 10485760"),
+        ("'--max-txn-ops=1024'", {"--max-txn-ops": "512"}, "they must allow as much"),
+        ("--max-txn-ops=1024", {"--max-txn-ops": "2048"}, ""),
+        ("--quota-backend-bytes=1", {}, ""),
+    ],
+)
+def test_members_with_other_timers_or_lower_limits_are_refused(
+    plane: Plane, stacked: str, flags: dict[str, str], said: str
+) -> None:
+    text = f"kind: Pod\nspec:\n  containers:\n  - command:\n    - etcd\n    - {stacked or '--name=control-1'}\n"
+    (plane.root / "manifests/etcd.yaml").write_text(text)
+    if not said:
+        inspect.inspect(a_plan(flags=flags))
+        return
+    with pytest.raises(NodeError, match="nothing was changed") as error:
+        inspect.inspect(a_plan(flags=flags))
+    assert said in str(error.value)
 
 
 def test_a_node_of_another_name_is_refused(plane: Plane) -> None:

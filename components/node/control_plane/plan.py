@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ FORMAT = 1
 FILES = ("ca.crt", "client.crt", "client.key")
 """The names of the API server's files for etcd on standard input."""
 _NODE = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
-_KEYS = {"format", "cluster", "plane", "planes", "members", "client_port", "peer_port", "phase", "program"}
+_KEYS = {"format", "cluster", "plane", "planes", "members", "client_port", "peer_port", "phase", "flags", "program"}
 _LEAVE = "leave"
 _REMEDY = "Run `pulumi up` with the external-etcd that wrote it."
 
@@ -39,6 +39,8 @@ class Plan:
     """Where the stacked member's own certificates are."""
     phase: str = ""
     """The phase that is about to begin; only `inspect` knows it."""
+    flags: Mapping[str, str] = field(default_factory=dict)
+    """The flags of the external members; only `inspect` knows them."""
 
     @property
     def leaves(self) -> bool:
@@ -108,6 +110,7 @@ def parse(text: str) -> Plan:
             client_port=int(raw["client_port"]),
             peer_port=int(raw["peer_port"]),
             phase=str(raw["phase"]),
+            flags={str(flag): str(value) for flag, value in raw["flags"].items()},
         )
         if plan.plane not in plan.planes:
             raise ValueError

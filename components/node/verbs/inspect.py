@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import urllib.parse
 
-from ..control_plane import api_server, configuration, manifest, places
+from ..control_plane import api_server, configuration, manifest, places, stacked_flags
 from ..control_plane.plan import Plan
 from ..shared import files
 from ..shared.errors import NodeError
@@ -46,12 +46,14 @@ def inspect(plan: Plan) -> str:
             f"its API server is not ready: {said}; nothing was changed",
             "See `crictl ps -a` and `journalctl -u kubelet` on this control plane, then run again.",
         )
+    stacked = files.read_bytes(places.ETCD)
+    if stacked is not None and not switched:
+        stacked_flags.refuse_differing(stacked.decode(errors="replace"), plan.flags)
     _refuse_cluster_api(plan, address)
     _refuse_configuration(address)
     _refuse_skew(plan)
     say("can be migrated")
-    there = files.read_bytes(places.ETCD) is not None
-    return json.dumps({"etcd": ("external" if there else "removed") if switched else "stacked"})
+    return json.dumps({"etcd": ("removed" if stacked is None else "external") if switched else "stacked"})
 
 
 def _is_stacked(url: str, plan: Plan) -> bool:
