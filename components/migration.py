@@ -53,6 +53,8 @@ class EtcdMigrationArgs(TypedDict):
     """Flags of these members, name with dashes -> value: the stacked ones must not need others."""
     change: pulumi.Input[str]
     """ID of the change that led to this phase; the control planes are inspected again for every one."""
+    run: str
+    """The same for every text here: differs in each run that may continue an interrupted one. Otherwise empty."""
 
 
 class EtcdMigration(pulumi.ComponentResource):
@@ -61,7 +63,8 @@ class EtcdMigration(pulumi.ComponentResource):
     Children: `<name>-authority` (a Stash with the CA of the stacked cluster), and until the last phase
     `<name>-<control plane>-sftp`, `<name>-<control plane>-program`, `<name>-<control plane>-inspect` (its deletion
     removes the program), `<name>-<control plane>-api-server`, `<name>-<control plane>-etcd`, and for the first one
-    `<name>-<control plane>-authority` and `<name>-<control plane>-configure`.
+    `<name>-<control plane>-authority` and `<name>-<control plane>-configure`. `<name>-joined` is for all of them: its
+    deletion is refused while they need the members.
     """
 
     authority: Authority
@@ -93,8 +96,9 @@ class EtcdMigration(pulumi.ComponentResource):
         first = next(iter(self._planes.values()))
         line = self._line(first, "stand-alone", str(WRAPPER))
         after = [*self._inspected, *members]
-        joined = self._commands[first["name"]].command("joined", create="true", stdin="", delete=line, after=after)
-        return [*self._inspected, joined]
+        # Its name has no control plane: with another first one it is not deleted.
+        commands = MachineCommands(self._name, first["name"], first["ssh"], self)
+        return [*self._inspected, commands.command("joined", create="true", stdin="", delete=line, after=after)]
 
     def finish(
         self,
@@ -148,7 +152,7 @@ class EtcdMigration(pulumi.ComponentResource):
         found = commands.command(
             "inspect",
             create=taking(self._line(plane, "inspect", *find)),
-            stdin=pulumi.Output.secret(pulumi.Output.concat(program, "\n", change)),
+            stdin=pulumi.Output.secret(pulumi.Output.concat(program, "\n", change, self._args["run"])),
             delete=commands.asked("retire-plane", "sh", "-c", remove, "retire-plane", self._plan(plane)),
             after=uploads,
         )

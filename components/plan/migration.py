@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from .errors import Problem, did_you_mean, shown
 from .members import check_address
 from .ranges import parse_range
+from .versions import newest, parse
 
 JOIN, SWITCH, LEAVE, DONE = "join", "switch", "leave", "done"
 PHASES = (JOIN, SWITCH, LEAVE, DONE)
@@ -16,6 +17,8 @@ BACK = "back"
 AUTHORITY = "kubeadm"
 """Name of the CA that comes from the control planes."""
 LEAST_MEMBERS = 3
+LEAST_PATCHES = {"3.5": 26}
+"""Minor version -> the lowest patch from which members can leave for good: below it, removed ones can reappear."""
 _NODE = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", re.ASCII)
 
 
@@ -59,6 +62,36 @@ def check_clients(addresses: Sequence[str], clients: Sequence[str], key: str) ->
         return []
     rule = "The API servers of the control planes must reach the members when the stacked ones have left"
     return [Problem(key, shown(list(clients)), rule, f"Add {', '.join(left)}, or a range with them")]
+
+
+def check_settings(
+    *, version: str, issuer: str, peer_issuer: str, authentication: bool, spelled: Callable[[str], str] = str
+) -> list[Problem]:
+    """Why a migration is not possible with these settings of the cluster, before its last phase; empty when it is.
+
+    Args:
+        version: release of etcd.
+        issuer: name of the CA that issues certificates.
+        peer_issuer: name of the CA that issues the peer certificates.
+        authentication: whether etcd's authentication is on.
+        spelled: the user's spelling of an argument of `EtcdCluster`.
+    """
+    problems = []
+    release = parse(version)
+    if release is not None and release.patch < LEAST_PATCHES.get(release.series, 0):
+        rule = f"Below {release.series}.{LEAST_PATCHES[release.series]}, members that were removed can reappear"
+        remedy = f"Upgrade the stacked members to {newest(release.series)} first (docs/migration.md)"
+        problems.append(Problem(spelled("version"), shown(version), rule, remedy))
+    issuers = {"issuer": issuer} if peer_issuer == issuer else {"issuer": issuer, "peer_issuer": peer_issuer}
+    for key, name in issuers.items():
+        if name != AUTHORITY:
+            rule = f"The stacked members trust only their own CA, which is named {AUTHORITY} here"
+            remedy = f"Set it to {AUTHORITY}; it can be replaced after the phase {DONE}"
+            problems.append(Problem(spelled(key), shown(name), rule, remedy))
+    if authentication:
+        rule = "The control planes must reach etcd without a user until the migration is complete, also on the way back"
+        problems.append(Problem(spelled("authentication"), "true", rule, f"Turn it on after the phase {DONE}"))
+    return problems
 
 
 def check_migration(

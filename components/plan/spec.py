@@ -11,7 +11,7 @@ from .certificate_names import check_extra_names, split
 from .data_directories import check_directory
 from .errors import Problem, refuse
 from .kubernetes import check_kubernetes_version, kubernetes_warnings
-from .migration import MigrationPlan, check_migration
+from .migration import DONE, MigrationPlan, check_migration, check_settings
 from .users import UserPlan, check_users
 from .versions import DEFAULT_VERSION, MINORS, EtcdVersion, check_version, parse, version_warnings
 
@@ -167,6 +167,14 @@ def check_plan(cluster: ClusterPlan, spelled: Callable[[str], str] = str) -> lis
     if cluster.migration is not None:
         ours = [(member.name, member.address) for member in cluster.members]
         problems += check_migration(cluster.migration, ours, listed, spelled)
+        if cluster.phase != DONE:
+            problems += check_settings(
+                version=cluster.version,
+                issuer=cluster.issuer,
+                peer_issuer=cluster.peers[1],
+                authentication=cluster.authentication,
+                spelled=spelled,
+            )
     problems += check_users(cluster.users, names, authentication=cluster.authentication, spelled=spelled)
     if cluster.kubernetes_version is not None:
         problems += check_kubernetes_version(cluster.kubernetes_version, spelled("kubernetes_version"))

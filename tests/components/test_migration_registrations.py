@@ -89,7 +89,7 @@ def test_etcd_leaves_the_control_planes_when_its_members_have_left_and_kubeadm_i
 def test_no_machine_is_retired_while_the_stacked_members_may_need_it() -> None:
     for phase in ("join", "switch", "leave"):
         recorder = migration(phase)
-        guard = recorder.named("dev-migration-p-joined")
+        guard = recorder.named("dev-migration-joined")
         assert {f"dev-{member}-prepare" for member in MEMBERS} <= guard.depends_on
         assert "stand-alone" in guard.inputs["delete"]
         assert guard.name in recorder.named("dev-a-converge").depends_on
@@ -136,6 +136,34 @@ def test_every_phase_has_an_id_of_its_own() -> None:
     """An interrupted phase may have changed a control plane, and its way back must run there."""
     digests = [migration(phase).named("dev-change").inputs["input"] for phase in ("join", "switch", "leave", "back")]
     assert len(set(digests)) == len(digests)
+
+
+def test_another_first_control_plane_deletes_nothing_that_guards_the_quorum() -> None:
+    """Its deletion asks the stacked members, which still need these."""
+    args: dict[str, Any] = {
+        "members": machines(),
+        "migration": {"phase": "join", "control_planes": planes()[::-1]},
+        "previous": migration("join").outputs["dev"]["applied"],
+    }
+    recorder = record(lambda: EtcdCluster("dev", args), True)  # type: ignore[arg-type]
+    there = {each.name for each in migration("join").registrations if each.inputs.get("delete")}
+    assert "dev-migration-joined" in there
+    assert there <= {each.name for each in recorder.registrations}
+
+
+def test_an_interrupted_leave_inspects_the_control_planes_again() -> None:
+    def asked(last: str) -> str:
+        args: dict[str, Any] = {
+            "members": machines(),
+            "migration": {"phase": "leave", "control_planes": planes()},
+            "previous": migration(last).outputs["dev"]["applied"],
+        }
+        said = {"dev-migration-p-authority": json.dumps(READ)}
+        recorder = record(lambda: EtcdCluster("dev", args), False, said=said)  # type: ignore[arg-type]
+        return str(recorder.named("dev-migration-p-inspect").inputs["stdin"]["value"])
+
+    assert asked("switch") != asked("switch")
+    assert asked("leave") == asked("leave")
 
 
 def test_a_program_that_does_not_pass_the_last_update_is_refused() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.plan import AuthorityPlan, ClusterPlan, MemberPlan
+from components.plan import AuthorityPlan, ClusterPlan, MemberPlan, UserPlan
 from components.plan.errors import PlanError
 from components.plan.guard import State, Verdict, judge, read_state, wanted_state
 from components.plan.guard.migration import unmigrated
@@ -151,11 +151,10 @@ CHANGES: dict[str, dict[str, object]] = {
     "version": {"version": "3.6.15"},
     "flags": {"flags": {"max-txn-ops": "256"}},
     "members": {"members": 5},
-    "control_planes": {"planes": 2},
+    "control_planes": {"planes": 4, "members": 5},
     "trusted": {
         "authorities": [AuthorityPlan("kubeadm", certificate=True, private_key=True), AuthorityPlan("2")],
     },
-    "authentication": {"authentication": True},
 }
 
 
@@ -196,6 +195,62 @@ def test_no_sequence_of_accepted_phases_costs_the_quorum(size: tuple[int, int], 
         now = read_state(verdict.state.data())
         assert now is not None
         assert wanted.same(now)
+
+
+@pytest.mark.parametrize(
+    ("before", "phase"),
+    [("join", "join"), ("join", "switch"), ("switch", "switch"), ("switch", "join"), ("leave", "leave")],
+)
+def test_a_control_plane_that_is_lost_for_good_is_given_up_and_its_member_removed(before: str, phase: str) -> None:
+    verdict = judge(after(before), state(phase, planes=2))
+    assert not verdict.refused, [str(each) for each in verdict.problems]
+    said = texts(verdict)
+    assert said[0].startswith("the control plane control-3 is given up: its node and its machine must be gone for good")
+    removed = [text for text in said if "is removed" in text]
+    assert removed == ([] if phase == "leave" else ["control-3 is removed [5 voters, tolerates 2 failures]"])
+    # The phase may be run again, and the others continue.
+    left = read_state(verdict.state.data())
+    assert judge(left, state(phase, planes=2)).steps == ()
+
+
+def test_an_interrupted_leave_can_give_up_a_control_plane() -> None:
+    said = texts(judge(after("switch"), state("leave", planes=2)))
+    assert "is given up" in said[0]
+    assert sum("is removed" in text for text in said) == 3
+
+
+def test_no_control_plane_is_given_up_on_the_way_back() -> None:
+    """The control planes would remove its member as one of ours, healthy or not."""
+    verdict = judge(after("join"), state("back", planes=2))
+    assert "here also: control_planes" in str(verdict.problems[0])
+    given = judge(after("join"), state("back", planes=2), verdict.override)
+    assert not any("retire the machine of control-3" in text for text in texts(given))
+
+
+ANOTHER = [AuthorityPlan("kubeadm", certificate=True, private_key=True), AuthorityPlan("2")]
+ONLY_WHEN_DONE: dict[str, tuple[dict[str, object], str]] = {
+    "authentication": ({"authentication": True}, "authentication"),
+    "users": ({"authentication": True, "users": [UserPlan("backup", "/backup/", "read")]}, "authentication"),
+    "issuer": ({"authorities": ANOTHER, "issuer": "2"}, "issuer"),
+    "peers": ({"peer_authorities": [AuthorityPlan("2")], "peer_issuer": "2"}, "peer_issuer"),
+}
+
+
+@pytest.mark.parametrize("what", ONLY_WHEN_DONE)
+def test_what_would_shut_out_the_control_planes_waits_until_the_end(what: str) -> None:
+    arguments, key = ONLY_WHEN_DONE[what]
+    for phase in ("join", "switch", "leave", "back"):
+        with pytest.raises(PlanError) as error:
+            state(phase, **arguments)  # type: ignore[arg-type]
+        assert [problem.key for problem in error.value.problems] == [key]
+    state("done", **arguments)  # type: ignore[arg-type]
+
+
+def test_a_release_whose_removed_members_reappear_is_refused_for_a_migration() -> None:
+    with pytest.raises(PlanError, match="members that were removed can reappear"):
+        state("join", version="3.5.25")
+    state("join", version="3.5.26")
+    state("", version="3.5.25", authorities=[AuthorityPlan("1")], issuer="1")
 
 
 def test_other_clusters_leave_what_they_left_before_there_were_migrations() -> None:

@@ -14,7 +14,7 @@ FILES = ("/etc/kubernetes/pki/etcd/ca.crt", "/etc/kubernetes/pki/a.crt", "/etc/k
 V1BETA4 = """\
 apiServer:
   extraArgs:
-  - name: etcd-servers
+  - name: etcd-prefix
     value: untouched
 apiVersion: kubeadm.k8s.io/v1beta4
 caCertificateValidityPeriod: 87600h0m0s
@@ -131,3 +131,30 @@ def test_a_configuration_that_cannot_be_understood_is_refused(text: str, said: s
 def test_an_endpoint_that_yaml_would_read_otherwise_is_refused(url: str) -> None:
     with pytest.raises(NodeError, match="cannot have the value"):
         configuration.with_external(V1BETA4, [url], *FILES)
+
+
+@pytest.mark.parametrize(
+    "flag", ["etcd-servers", "etcd-cafile", "etcd-certfile", "etcd-keyfile", "etcd-servers-overrides"]
+)
+@pytest.mark.parametrize(
+    ("text", "there", "entry"),
+    [
+        (V1BETA4, "  - name: etcd-prefix\n", "  - name: {}\n"),
+        (V1BETA4, "  - name: etcd-prefix\n", '  - name: "{}"\n'),
+        (V1BETA3, "    authorization-mode: Node,RBAC\n", "    {}: https://127.0.0.1:2379\n"),
+        (V1BETA3, "  extraArgs:\n    authorization-mode: Node,RBAC\n", '  extraArgs: {{"{}": "x"}}\n'),
+    ],
+)
+def test_a_flag_for_etcd_that_the_next_upgrade_would_restore_is_refused(
+    text: str, there: str, entry: str, flag: str
+) -> None:
+    with pytest.raises(NodeError, match=rf"sets {flag} in apiServer.extraArgs.*it was not changed"):
+        configuration.kind(text.replace(there, entry.format(flag)))
+
+
+def test_the_same_name_elsewhere_means_nothing() -> None:
+    for old, new in (
+        ("value: untouched", "value: /etc/etcd-cafile"),
+        ("clusterName: kubernetes", "clusterName: etcd-servers"),
+    ):
+        assert configuration.kind(V1BETA4.replace(old, new)) == configuration.LOCAL

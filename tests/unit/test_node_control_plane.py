@@ -19,6 +19,7 @@ from components.node.verbs import authority, back, inspect, leave, switch
 from .test_node_configuration import V1BETA4
 from .test_node_manifest import MANIFEST
 
+NODES = "/api/v1/nodes?labelSelector=node-role.kubernetes.io/control-plane"
 CONFIG = "/api/v1/namespaces/kube-system/configmaps/kubeadm-config"
 PEM = "-----BEGIN X-----\n{}\n-----END X-----\n"
 GIVEN = {name: PEM.format(f"new {name}") for name in plan.FILES}
@@ -53,6 +54,8 @@ class Plane:
     silent: dict[str, str] = field(default_factory=dict)
     """Address of a member -> why it does not answer."""
     listed: list[str] = field(default_factory=lambda: ["etcd-1", "etcd-2", "etcd-3"])
+    nodes: list[str] = field(default_factory=lambda: list(PLAN["planes"]))
+    """Those with the label of a control plane."""
     annotations: dict[str, str] = field(default_factory=dict)
     configuration: str = V1BETA4
     conflicts: int = 0
@@ -89,19 +92,18 @@ class Plane:
             if self.broken and "127.0.0.1" not in self.manifest.read_text():
                 trouble = "[-]etcd failed"
             return Answer(500 if trouble else 200, f"[+]ping ok\n{trouble}".encode(), time.time() - self.ahead)
-        if path == f"/api/v1/nodes/{PLAN['plane']}":
-            return said(200, {"metadata": {"annotations": self.annotations}})
         if path == CONFIG and method == "PUT" and content is not None:
             if self.conflicts:
                 self.conflicts -= 1
                 return said(409, {})
             self.configuration = content["data"]["ClusterConfiguration"]
             return said(200, content)
-        if path == CONFIG:
-            return said(
-                200, {"metadata": {"resourceVersion": "7"}, "data": {"ClusterConfiguration": self.configuration}}
-            )
-        return said(404, {})
+        objects: dict[str, object] = {
+            CONFIG: {"metadata": {"resourceVersion": "7"}, "data": {"ClusterConfiguration": self.configuration}},
+            f"/api/v1/nodes/{PLAN['plane']}": {"metadata": {"annotations": self.annotations}},
+            NODES: {"items": [{"metadata": {"name": name}} for name in self.nodes]},
+        }
+        return said(200 if path in objects else 404, objects.get(path, {}))
 
     def ready(self, _: object, address: str, *__: object, **___: object) -> etcd.Ready:
         if address in self.silent:
@@ -111,7 +113,7 @@ class Plane:
     def peer_view(self, _: object, address: str, *__: object, **___: object) -> etcd.Membership:
         if address in self.silent:
             raise etcd.SilentError(self.silent[address])
-        addresses = {**PLAN["planes"], **PLAN["members"]}
+        addresses = {**PLAN["planes"], **PLAN["members"], "control-3": "10.1.2.13"}
         members = [
             etcd.Member(n, name, (f"https://{addresses[name]}:2380",), ("x",), learner=False)
             for n, name in enumerate(self.listed, 1)
@@ -236,6 +238,19 @@ def test_members_with_other_timers_or_lower_limits_are_refused(
     with pytest.raises(NodeError, match="nothing was changed") as error:
         inspect.inspect(a_plan(flags=flags))
     assert said in str(error.value)
+
+
+def test_a_control_plane_that_is_not_listed_is_found_in_every_phase_before_anything_changes(plane: Plane) -> None:
+    switched(plane)
+    plane.nodes.append("control-3")
+    for phase in ("switch", "leave"):
+        with pytest.raises(NodeError, match=r"control-3: a control plane .* not in `migration.controlPlanes`; nothing"):
+            inspect.inspect(a_plan(phase=phase))
+    plane.nodes.remove("control-3")
+    plane.listed.append("control-3")
+    inspect.inspect(a_plan(phase="switch"))
+    with pytest.raises(NodeError, match=r"neither in .*: control-3 \(ID 4\); nothing was changed"):
+        inspect.inspect(a_plan(phase="leave"))
 
 
 def test_a_node_of_another_name_is_refused(plane: Plane) -> None:
@@ -369,8 +384,11 @@ def test_no_api_server_goes_back_to_a_stacked_member_that_is_not_ready(plane: Pl
 
 def test_a_control_plane_gives_up_its_etcd_only_when_nothing_uses_it(plane: Plane) -> None:
     before = plane.everything()
-    with pytest.raises(NodeError, match="not only the external members; nothing was changed"):
+    with pytest.raises(NodeError, match="not only the external members; nothing was changed") as error:
         leave.leave(a_plan())
+    # The phase `switch` may not be possible any more.
+    assert all(f"{flag}=" in error.value.remedy for flag in manifest.FLAGS)
+    assert "migration.phase" not in error.value.remedy
     assert plane.everything() == before
     switched(plane)
     plane.listed.append("control-1")

@@ -2,16 +2,18 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from components.node.cluster import lease
+from components.node.cluster import lease, membership
 from components.node.protocol import etcd, gateway
-from components.node.shared.errors import OverdueError
+from components.node.shared.errors import NodeError, OverdueError
 
-from .node_support import a_spec
+from .node_support import a_member, a_spec
 
 STATUS = {"header": {"cluster_id": "77", "member_id": "1", "revision": "5"}, "leader": "1", "raftIndex": "9"}
 
@@ -35,6 +37,20 @@ def _etcd(monkeypatch: pytest.MonkeyPatch, answer: Callable[[str], Any], printed
     monkeypatch.setattr(etcd, "_get", get)
     monkeypatch.setattr(etcd, "run", run)
     return asked
+
+
+def test_a_control_plane_reports_what_the_gateway_said_because_it_has_no_etcdctl(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    here = replace(a_spec(), pki=tmp_path)
+    said: list[Any] = [(503, {"error": "etcdserver: unhealthy cluster"}), (200, {"header": {}})]
+    asked = _etcd(monkeypatch, lambda _: said.pop(0))
+    # Etcd says that it is too early, so the change is repeated.
+    membership.remove(here, ["10.99.0.11"], a_member(2), "remove etcd-2")
+    assert asked == ["10.99.0.11/v3/cluster/member/remove"] * 2
+    said.append(etcd.SilentError("no answer in time"))
+    with pytest.raises(NodeError, match="member list: no answer in time"):
+        etcd.etcdctl(here, ["10.99.0.11"], ["member", "list"])
 
 
 def test_a_gateway_answer_needs_no_etcdctl(monkeypatch: pytest.MonkeyPatch) -> None:

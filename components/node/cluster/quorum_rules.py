@@ -102,8 +102,9 @@ def remedy(said: str, otherwise: str = _SICK) -> str:
         )
     if STRANGER in said:
         return (
-            "This stack did not add it and does not know its machine: while all others are healthy, remove it "
-            "(`etcdctl member remove` and its ID, as root on a member)."
+            "This stack did not add it and does not know its machine. In a migration, list every control plane in "
+            "`migration.controlPlanes`, and do not remove the member of one. Otherwise, while all others are healthy, "
+            "remove it (`etcdctl member remove` and its ID, as root on a member)."
         )
     return otherwise
 

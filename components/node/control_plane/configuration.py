@@ -10,21 +10,31 @@ import re
 from collections.abc import Sequence
 
 from ..shared.errors import NodeError
+from . import manifest
 
 APIS = ("kubeadm.k8s.io/v1beta3", "kubeadm.k8s.io/v1beta4")
 LOCAL, EXTERNAL = "local", "external"
 _API = re.compile(r"apiVersion: *[\"']?([\w./]+)[\"']? *")
 _PATH = re.compile(r"/[A-Za-z0-9_./-]+")
 _URL = re.compile(r"https://[A-Za-z0-9.:\[\]-]+")
+_NAMES = "|".join(flag[2:] for flag in (*manifest.FLAGS, f"{manifest.SERVERS}-overrides"))
+# As a key (v1beta3) or as a name (v1beta4).
+_FLAG = re.compile(rf"(?<![\w./-])({_NAMES})[\"']? *(?=[:,}}]|$)", re.MULTILINE)
 
 
 def kind(text: str) -> str:
     """LOCAL or EXTERNAL.
 
     Raises:
-        NodeError: it cannot be understood, so it must not be edited.
+        NodeError: it cannot be understood, or sets flags of the API server for etcd, so it must not be edited.
     """
-    _, block, _ = _parts(text)
+    before, block, after = _parts(text)
+    if found := _FLAG.findall(_block("apiServer", [*before, *after])):
+        raise NodeError(
+            f"the ConfigMap kubeadm-config sets {', '.join(sorted(set(found)))} in apiServer.extraArgs, with which the "
+            "next `kubeadm upgrade` would undo the switch; it was not changed",
+            "Remove it there first (`kubectl -n kube-system edit configmap kubeadm-config`), then run again.",
+        )
     keys = [line.strip().partition(":")[0] for line in block[1:] if len(line) - len(line.lstrip(" ")) == _indent(block)]
     if keys not in ([LOCAL], [EXTERNAL]):
         raise _unclear(f"etcd has {' and '.join(keys) or 'nothing'}, not exactly one of local and external")
@@ -84,6 +94,12 @@ def _parts(text: str) -> tuple[list[str], list[str], list[str]]:
     if any("\t" in line for line in block):
         raise _unclear("there is a tab in `etcd`")
     return lines[:begin], block, lines[end:]
+
+
+def _block(key: str, lines: Sequence[str]) -> str:
+    """The text of a key and its value; empty without it."""
+    found = re.search(rf"^{key}:.*\n(?:[ -].*\n?|\n)*", "".join(lines), re.MULTILINE)
+    return found[0] if found else ""
 
 
 def _indent(block: Sequence[str]) -> int:

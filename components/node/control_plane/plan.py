@@ -11,7 +11,7 @@ from typing import Any
 
 from ..shared import spec
 from ..shared.errors import NodeError
-from . import places
+from . import manifest, places
 
 FORMAT = 1
 FILES = ("ca.crt", "client.crt", "client.key")
@@ -90,6 +90,13 @@ class Plan:
     def endpoints(self) -> list[str]:
         """Client URLs of the external members."""
         return [f"https://{spec.bracketed(address)}:{self.client_port}" for address in self.members.values()]
+
+    @property
+    def by_hand(self) -> str:
+        """What a person does when no phase can switch the API server any more."""
+        files = (places.CA_FILE, places.CERTIFICATE_FILE, places.KEY_FILE)
+        values = zip(manifest.FLAGS, [",".join(self.endpoints), *map(str, files)])
+        return f"In {places.API_SERVER}, set {' '.join(f'{flag}={value}' for flag, value in values)}, then run again."
 
 
 def parse(text: str) -> Plan:

@@ -7,7 +7,6 @@ question. Only what the gateway has done counts; after any other answer, etcdctl
 
 from __future__ import annotations
 
-import contextlib
 import email.utils
 import errno
 import http.client
@@ -407,11 +406,18 @@ def etcdctl(
     """
     asked = gateway.request(words) if addresses and not stdin else None
     if asked is not None:
-        answer = None
-        with contextlib.suppress(SilentError, AlienError):
+        answer, said = None, "no answer"
+        try:
             answer = _by_gateway(spec, addresses[0], *asked, timeout)
+        except (SilentError, AlienError) as error:
+            said = str(error)
         if answer is not None:
             return 0, answer, ""
+        # A control plane has no etcdctl.
+        if spec.pki is not None and not check:
+            return 1, None, said
+        if spec.pki is not None:
+            raise NodeError(f"etcd did not do {' '.join(words[:2])}: {said}", _remedy(said))
     pki = spec.pki or paths.PKI
     program = paths.RELEASES / f"v{spec.release.version}" / "etcdctl"
     argv = [
@@ -456,6 +462,8 @@ def _by_gateway(spec: Spec, address: str, page: str, content: Mapping[str, Any],
             place=spec.pki,
             content=content,
         )
+        if status != http.client.OK and spec.pki is not None:
+            raise SilentError(body.decode(errors="replace")[:300])
         value = json.loads(body) if status == http.client.OK else None
     except OverdueError:
         raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import urllib.parse
 
-from ..control_plane import api_server, configuration, manifest, places, stacked_flags
+from ..control_plane import api_server, configuration, listed, manifest, places, stacked_flags
 from ..control_plane.plan import Plan
 from ..shared import files
 from ..shared.errors import NodeError
@@ -36,7 +36,8 @@ def inspect(plan: Plan) -> str:
     if plan.leaves and not switched:
         raise NodeError(
             f"its API server uses {', '.join(servers)}, so its stacked member must not leave; nothing was changed",
-            "Set `migration.phase` to switch and run `pulumi up`, then continue.",
+            "Set `migration.phase` to switch and run `pulumi up`, then continue. If a stacked member has left already: "
+            f"{plan.by_hand}",
         )
     address = api_server.own_address(plan.address)
     phase("ask the API server")
@@ -50,6 +51,9 @@ def inspect(plan: Plan) -> str:
     if stacked is not None and not switched:
         stacked_flags.refuse_differing(stacked.decode(errors="replace"), plan.flags)
     _refuse_cluster_api(plan, address)
+    listed.refuse_unlisted_nodes(plan, address)
+    if plan.leaves:
+        listed.refuse_unlisted_members(plan)
     _refuse_configuration(address)
     _refuse_skew(plan)
     say("can be migrated")

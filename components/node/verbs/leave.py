@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..control_plane import api_server, configuration, manifest, places
+from ..control_plane import api_server, configuration, listed, manifest, places
 from ..control_plane.plan import Plan
-from ..protocol import etcd
 from ..shared import files
 from ..shared.errors import NodeError
 from ..shared.say import phase, say, until
@@ -88,18 +87,12 @@ def _refuse_in_use(plan: Plan) -> None:
     if not set(servers) <= set(plan.endpoints):
         raise NodeError(
             f"its API server uses {', '.join(servers)}, not only the external members; nothing was changed",
-            "Set `migration.phase` to switch and run `pulumi up`, then continue.",
+            plan.by_hand,
         )
 
 
 def _refuse_member(plan: Plan) -> None:
-    phase("ask the external members who is in the cluster")
-    answers = etcd.each(lambda address: etcd.peer_view(plan, address), plan.members)
-    views = [answer for answer in answers.values() if isinstance(answer, etcd.Membership)]
-    if not views:
-        said = "; ".join(f"{name}: {answer}" for name, answer in answers.items())
-        raise NodeError(f"no external member answers ({said}); nothing was changed", "Bring them back, then run again.")
-    if any(entry.name == plan.plane for view in views for entry in view.members):
+    if any(entry.name == plan.plane for view in listed.views(plan) for entry in view.members):
         raise NodeError(
             "its etcd is still a member of the cluster; nothing was changed",
             "Run `pulumi up` again: the members remove it first.",

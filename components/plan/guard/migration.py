@@ -43,13 +43,17 @@ def check_phase(change: Change, spelled: Callable[[str], str]) -> Iterator[Probl
             f"The cluster still trusts the CA {AUTHORITY}, which the migration keeps",
             f"Leave it at phase: {DONE}, until that CA is replaced",
         )
-    if before in ("", DONE) or before == STACKED or after == BACK:
+    if before in ("", DONE) or before == STACKED:
         return
     others = [name for name in vars(change.after) if name not in _MOVES and name != "database_bytes"]
     changed = [name for name in others if getattr(change.before, name) != getattr(change.after, name)]
-    if after == DONE:
+    if after == BACK:
+        # The control plane that removes our members would take one that is not listed for one of them.
+        changed = [name for name in changed if name == "control_planes"]
+    elif change.after.control_planes.items() <= change.before.control_planes.items():
+        # Some are given up, which `inspect` refuses while they have a node; or none is needed any more.
         changed = [name for name in changed if name != "control_planes"]
-    if _own(change.before) != _own(change.after):
+    if after != BACK and _own(change.before) != _own(change.after):
         changed.append("members")
     if changed:
         yield Problem(
@@ -83,6 +87,9 @@ def _refusal(before: str, after: str) -> tuple[str, str]:
 def first(change: Change) -> Iterator[str]:
     """What happens before any member changes."""
     phase, planes = change.after.migration, ", ".join(change.after.control_planes)
+    if phase not in ("", DONE):
+        for name in (each for each in change.before.control_planes if each not in change.after.control_planes):
+            yield f"the control plane {name} is given up: its node and its machine must be gone for good"
     if phase != DONE and planes:
         yield f"inspect the control planes {planes}: nothing changes"
     if (change.before.migration, phase) == (STACKED, JOIN):

@@ -72,7 +72,7 @@ def _back(change: Change) -> Iterator[Step]:
         voters -= 1
         yield Step(f"{name} is removed; a leader is removed last", voters, voters)
     yield Step("check the health of all members", voters, voters)
-    for name in change.leaving:
+    for name in (each for each in change.leaving if each not in change.before.control_planes):
         yield Step(f"retire the machine of {name}", voters, voters)
 
 
