@@ -36,8 +36,8 @@ class Migration(TypedDict):
     phase: str
     """`join`, then `switch`, `leave` and `done`, one update each. `back` is the way back from `join`."""
     control_planes: NotRequired[list[ControlPlane]]
-    """All control planes of the cluster, in the order in which their API servers are switched. Default: none, which is
-    possible in the phase `done`."""
+    """All control planes of the cluster, in the order in which their API servers are switched; the CA is read from the
+    first. Only one that is lost for good can be removed. Default: none, which is possible in the phase `done`."""
 
 
 class EtcdMigrationArgs(TypedDict):

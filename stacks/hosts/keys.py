@@ -66,8 +66,8 @@ KEYS: tuple[Key, ...] = (
     Key(
         "migration.controlPlanes",
         LIST,
-        "All control planes of the cluster, in the order in which their API servers are switched. In the phase `done` "
-        "they are not needed.",
+        "All control planes of the cluster, in the order in which their API servers are switched; the CA is read from "
+        "the first. Only one that is lost for good can be removed. In the phase `done` they are not needed.",
         "none",
     ),
     Key(

@@ -45,13 +45,15 @@ def check_phase(change: Change, spelled: Callable[[str], str]) -> Iterator[Probl
         )
     if before in ("", DONE) or before == STACKED:
         return
+    planes = change.after.control_planes.items()
     others = [name for name in vars(change.after) if name not in _MOVES and name != "database_bytes"]
     changed = [name for name in others if getattr(change.before, name) != getattr(change.after, name)]
     if after == BACK:
         # The control plane that removes our members would take one that is not listed for one of them.
         changed = [name for name in changed if name == "control_planes"]
-    elif change.after.control_planes.items() <= change.before.control_planes.items():
-        # Some are given up, which `inspect` refuses while they have a node; or none is needed any more.
+    elif (before, after) != (SWITCH, JOIN) and planes <= change.before.control_planes.items():
+        # Some are given up, which `inspect` refuses while they have a node; or none is needed any more. On the way
+        # back, `inspect` asks less of them.
         changed = [name for name in changed if name != "control_planes"]
     if after != BACK and _own(change.before) != _own(change.after):
         changed.append("members")
