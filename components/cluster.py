@@ -35,7 +35,7 @@ from .plan.data_directories import check_data_directories
 from .plan.errors import Problem, refuse
 from .plan.flags import PKI_DIRECTORY
 from .plan.guard.state import State, directories_before, wanted_state
-from .plan.migration import AUTHORITY, BACK, DONE, LEAVE
+from .plan.migration import AUTHORITY, BACK, DONE
 from .plan.releases import check_headers
 from .plan.spec import DEFAULT_DATA_DIRECTORY, client_urls
 
@@ -363,8 +363,6 @@ def _migration(
     """The control planes of a migration, if there is one."""
     if "migration" not in args:
         return None
-    # A repeated `leave` has the change ID of the interrupted one, and an API server may have been changed since.
-    leaves = plan.phase == LEAVE and (args.get("previous") or {}).get("migration") != LEAVE
     return EtcdMigration(
         f"{name}-migration",
         {
@@ -373,7 +371,7 @@ def _migration(
             "members": {member.name: member.address for member in plan.members},
             "flags": next(iter(member_specs(plan).values()))["flags"],
             "change": change,
-            "run": secrets.token_hex(4) if leaves else "",
+            "complete": (args.get("previous") or {}).get("migration") == plan.phase,
         },
         opts,
     )

@@ -1,6 +1,7 @@
 """EtcdMigration: what a migration from stacked etcd does on the control planes."""
 
 import json
+import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any, NotRequired, TypedDict
 
@@ -53,14 +54,14 @@ class EtcdMigrationArgs(TypedDict):
     """Flags of these members, name with dashes -> value: the stacked ones must not need others."""
     change: pulumi.Input[str]
     """ID of the change that led to this phase; the control planes are inspected again for every one."""
-    run: str
-    """The same for every text here: differs in each run that may continue an interrupted one. Otherwise empty."""
+    complete: bool
+    """Whether the last update has completed this phase."""
 
 
 class EtcdMigration(pulumi.ComponentResource):
     """The control planes in a migration. `EtcdCluster` creates it, and the members' part of the migration itself.
 
-    Children: `<name>-authority` (a Stash with the CA of the stacked cluster), and until the last phase
+    Children: the Stashes `<name>-authority` (the stacked CA) and in `leave` `<name>-run`, and until the last phase
     `<name>-<control plane>-sftp`, `<name>-<control plane>-program`, `<name>-<control plane>-inspect` (its deletion
     removes the program), `<name>-<control plane>-api-server`, `<name>-<control plane>-etcd`, and for the first one
     `<name>-<control plane>-authority` and `<name>-<control plane>-configure`. `<name>-joined` is for all of them: its
@@ -79,7 +80,8 @@ class EtcdMigration(pulumi.ComponentResource):
         self._commands = {
             each["name"]: MachineCommands(f"{name}-{each['name']}", each["name"], each["ssh"], self) for each in planes
         }
-        self._inspected = [self._inspect(each) for each in planes]
+        run = self._run() if self._phase == LEAVE else ""
+        self._inspected = [self._inspect(each, run) for each in planes]
         if self._phase != BACK:
             self.authority = self._authority()
 
@@ -142,7 +144,16 @@ class EtcdMigration(pulumi.ComponentResource):
         self.register_outputs({})
         return removed
 
-    def _inspect(self, plane: ControlPlane) -> remote.Command:
+    def _run(self) -> pulumi.Output[str]:
+        """A text that differs in every run until `leave` is complete.
+
+        A repeated one has the change ID of the interrupted one, and an API server may have been changed since.
+        """
+        kept = ["input"] if self._args["complete"] else None
+        opts = pulumi.ResourceOptions(parent=self, replace_on_changes=["input"], ignore_changes=kept)
+        return pulumi.Stash(f"{self._name}-run", input=secrets.token_hex(4), opts=opts).id
+
+    def _inspect(self, plane: ControlPlane, run: pulumi.Input[str]) -> remote.Command:
         """Installs the program, and checks whether the migration is possible."""
         commands = self._commands[plane["name"]]
         change = self._args["change"]
@@ -152,7 +163,7 @@ class EtcdMigration(pulumi.ComponentResource):
         found = commands.command(
             "inspect",
             create=taking(self._line(plane, "inspect", *find)),
-            stdin=pulumi.Output.secret(pulumi.Output.concat(program, "\n", change, self._args["run"])),
+            stdin=pulumi.Output.secret(pulumi.Output.concat(program, "\n", change, run)),
             delete=commands.asked("retire-plane", "sh", "-c", remove, "retire-plane", self._plan(plane)),
             after=uploads,
         )

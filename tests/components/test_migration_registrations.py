@@ -151,19 +151,23 @@ def test_another_first_control_plane_deletes_nothing_that_guards_the_quorum() ->
     assert there <= {each.name for each in recorder.registrations}
 
 
-def test_an_interrupted_leave_inspects_the_control_planes_again() -> None:
-    def asked(last: str) -> str:
+def test_a_leave_inspects_the_control_planes_in_every_run_until_it_is_complete() -> None:
+    def run(last: str) -> tuple[str, list[str]]:
         args: dict[str, Any] = {
             "members": machines(),
             "migration": {"phase": "leave", "control_planes": planes()},
             "previous": migration(last).outputs["dev"]["applied"],
         }
-        said = {"dev-migration-p-authority": json.dumps(READ)}
-        recorder = record(lambda: EtcdCluster("dev", args), False, said=said)  # type: ignore[arg-type]
-        return str(recorder.named("dev-migration-p-inspect").inputs["stdin"]["value"])
+        recorder = record(lambda: EtcdCluster("dev", args), True)  # type: ignore[arg-type]
+        assert {"dev-migration-run"} <= recorder.named("dev-migration-p-inspect").depends_on
+        found = recorder.named("dev-migration-run")
+        assert list(found.request.replaceOnChanges) == ["input"]
+        return found.inputs["input"], list(found.request.ignoreChanges)
 
-    assert asked("switch") != asked("switch")
-    assert asked("leave") == asked("leave")
+    (first, kept), (second, _) = run("switch"), run("switch")
+    assert first != second
+    assert not kept
+    assert run("leave")[1] == ["input"]
 
 
 def test_a_program_that_does_not_pass_the_last_update_is_refused() -> None:
