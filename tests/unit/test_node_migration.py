@@ -50,6 +50,11 @@ def test_the_first_two_members_keep_a_snapshot_from_a_stacked_member(kept: list[
     assert kept == ["10.99.1.11"] * 2
 
 
+def test_a_member_that_has_lost_its_data_joins_again_beside_its_stale_entry(kept: list[str]) -> None:
+    migration.before_join(joining(), [*HEALTHY, Voter("etcd-1", "connection refused")], statuses())
+    assert kept == ["10.99.1.11"]
+
+
 @pytest.mark.parametrize(
     ("voters", "there", "said"),
     [

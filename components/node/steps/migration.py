@@ -17,17 +17,19 @@ _COPIES = 2
 
 
 def before_join(spec: Spec, voters: Sequence[quorum_rules.Voter], statuses: Mapping[str, etcd.Status]) -> None:
-    """Refuses sick voters and another patch version than theirs, and keeps a snapshot on the first machines.
+    """Refuses other sick voters and another patch version than theirs, and keeps a snapshot on the first machines.
 
     Args:
-        voters: all voters.
+        voters: all voters; an entry that this member has left behind does not count, because it is removed.
         statuses: name -> status of the voters that gave one.
 
     Raises:
         NodeError: a voter is not healthy, versions or clocks differ, the quota is too low, or the snapshot cannot be
             kept; it did not join.
     """
-    if said := "; ".join(f"{voter.name}: {voter.trouble}" for voter in voters if voter.trouble):
+    if said := "; ".join(
+        f"{voter.name}: {voter.trouble}" for voter in voters if voter.trouble and voter.name != spec.member
+    ):
         raise NodeError(
             f"not all members of the stacked cluster are healthy ({said}); {spec.member} did not join",
             f"{quorum_rules.remedy(said, 'Bring them back (`crictl ps -a`, `journalctl -u kubelet` there).')} Then run "
