@@ -63,9 +63,9 @@ class EtcdMigration(pulumi.ComponentResource):
 
     Children: the Stashes `<name>-authority` (the stacked CA) and in `leave` `<name>-run`, and until the last phase
     `<name>-<control plane>-sftp`, `<name>-<control plane>-program`, `<name>-<control plane>-inspect` (its deletion
-    removes the program), `<name>-<control plane>-api-server`, `<name>-<control plane>-etcd`, and for the first one
-    `<name>-<control plane>-authority` and `<name>-<control plane>-configure`. `<name>-joined` is for all of them: its
-    deletion is refused while they need the members.
+    removes the program), `<name>-<control plane>-joined` (its deletion is refused while the stacked members need ours),
+    `<name>-<control plane>-api-server`, `<name>-<control plane>-etcd`, and for the first one
+    `<name>-<control plane>-authority` and `<name>-<control plane>-configure`.
     """
 
     authority: Authority
@@ -88,19 +88,20 @@ class EtcdMigration(pulumi.ComponentResource):
     def ready(self, members: Sequence[pulumi.Resource]) -> list[pulumi.Resource]:
         """What must have succeeded before any member changes.
 
-        With it goes a command whose deletion fails while the stacked members need these for their quorum.
+        With it go commands, one for each control plane, whose deletion fails while the stacked members need these for
+        their quorum.
 
         Args:
             members: the commands whose deletion retires the machines of members.
         """
-        if not self._planes:
-            return []
-        first = next(iter(self._planes.values()))
-        line = self._line(first, "stand-alone", str(WRAPPER))
         after = [*self._inspected, *members]
-        # Its name has no control plane: with another first one it is not deleted.
-        commands = MachineCommands(self._name, first["name"], first["ssh"], self)
-        return [*self._inspected, commands.command("joined", create="true", stdin="", delete=line, after=after)]
+        joined = [
+            self._commands[name].command(
+                "joined", create="true", stdin="", delete=self._line(plane, "stand-alone", str(WRAPPER)), after=after
+            )
+            for name, plane in self._planes.items()
+        ]
+        return [*self._inspected, *joined]
 
     def finish(
         self,

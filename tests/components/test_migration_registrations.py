@@ -89,12 +89,14 @@ def test_etcd_leaves_the_control_planes_when_its_members_have_left_and_kubeadm_i
 def test_no_machine_is_retired_while_the_stacked_members_may_need_it() -> None:
     for phase in ("join", "switch", "leave"):
         recorder = migration(phase)
-        guard = recorder.named("dev-migration-joined")
-        assert {f"dev-{member}-prepare" for member in MEMBERS} <= guard.depends_on
-        assert "stand-alone" in guard.inputs["delete"]
-        assert guard.name in recorder.named("dev-a-converge").depends_on
-        # A destroy must not pass it by.
-        assert not guard.request.deletedWith
+        for plane in PLANES:
+            guard = recorder.named(f"dev-migration-{plane}-joined")
+            assert {f"dev-{member}-prepare" for member in MEMBERS} <= guard.depends_on
+            assert f'"plane": "{plane}"' in guard.inputs["delete"]
+            assert "stand-alone" in guard.inputs["delete"]
+            assert guard.name in recorder.named("dev-a-converge").depends_on
+            # A destroy must not pass it by.
+            assert not guard.request.deletedWith
 
 
 @pytest.mark.parametrize("preview", [True, False], ids=["preview", "update"])
@@ -147,7 +149,7 @@ def test_another_first_control_plane_deletes_nothing_that_guards_the_quorum() ->
     }
     recorder = record(lambda: EtcdCluster("dev", args), True)  # type: ignore[arg-type]
     there = {each.name for each in migration("join").registrations if each.inputs.get("delete")}
-    assert "dev-migration-joined" in there
+    assert {f"dev-migration-{plane}-joined" for plane in PLANES} <= there
     assert there <= {each.name for each in recorder.registrations}
 
 

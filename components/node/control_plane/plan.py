@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..protocol.etcd import Membership
 from ..shared import spec
 from ..shared.errors import NodeError
 from . import manifest, places
@@ -18,7 +19,7 @@ FILES = ("ca.crt", "client.crt", "client.key")
 """The names of the API server's files for etcd on standard input."""
 _NODE = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _KEYS = {"format", "cluster", "plane", "planes", "members", "client_port", "peer_port", "phase", "flags", "program"}
-_LEAVE = "leave"
+_JOIN, _LEAVE, _BACK = "join", "leave", "back"
 _REMEDY = "Run `pulumi up` with the external-etcd that wrote it."
 
 
@@ -46,6 +47,16 @@ class Plan:
     def leaves(self) -> bool:
         """Whether the stacked members are about to leave."""
         return self.phase == _LEAVE
+
+    @property
+    def joins(self) -> bool:
+        """Whether the external members join, perhaps on the way back from a later phase."""
+        return self.phase == _JOIN
+
+    @property
+    def goes_back(self) -> bool:
+        """Whether the external members are about to leave the stacked cluster."""
+        return self.phase == _BACK
 
     @property
     def address(self) -> str:
@@ -85,6 +96,15 @@ class Plan:
             raw={},
             pki=self.pki,
         )
+
+    def joined(self, view: Membership) -> list[str]:
+        """The external members in a member list."""
+        here = self.stacked
+        return [name for name, address in self.members.items() if view.of_slot(name, here.peer_url(address))]
+
+    def uses_external(self, servers: str) -> bool:
+        """Whether any external member is among the URLs of an API server's flag."""
+        return not set(servers.split(",")).isdisjoint(self.endpoints)
 
     @property
     def endpoints(self) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from ..cluster import roster
 from ..cluster.claim import Claim
@@ -23,10 +23,10 @@ def back(plan: Plan) -> None:
     Raises:
         NodeError: an API server still uses them, or a removal is not safe now; the rest stay.
     """
-    servers = manifest.read(api_server.text())[manifest.SERVERS].split(",")
-    if set(servers) & set(plan.endpoints):
+    servers = manifest.read(api_server.text())[manifest.SERVERS]
+    if plan.uses_external(servers):
         raise NodeError(
-            f"its API server uses {', '.join(servers)}; no member was removed",
+            f"its API server uses {servers}; no member was removed",
             "Set `migration.phase` to join and run `pulumi up`, then continue.",
         )
     here = plan.stacked
@@ -45,7 +45,7 @@ def back(plan: Plan) -> None:
     said = ""
     for _ in until(_HEALTHY_SECONDS, every=0.5):
         said = "; ".join(f"{name}: {why}" for name, why in etcd.troubles(here, here.members).items() if why)
-        left = _joined(plan, etcd.member_list(here, witnesses))
+        left = plan.joined(etcd.member_list(here, witnesses))
         if not said and not left:
             for name in roster.noted(here, witnesses):
                 roster.forget(here, witnesses, name)
@@ -61,13 +61,17 @@ def stand_alone(plan: Plan) -> None:
     Raises:
         NodeError: they are in one cluster, or that is unknown.
     """
-    if files.read_bytes(places.ETCD) is None:
-        say("has no etcd")
-        return
-    here = plan.stacked
-    answers = etcd.each(lambda address: etcd.peer_view(here, address), {**plan.planes, **plan.members})
+    answers: Mapping[str, object]
+    try:
+        answers = etcd.each(lambda address: etcd.peer_view(plan, address), {**plan.planes, **plan.members})
+    except NodeError as error:
+        # Its certificates are gone.
+        answers = {plan.plane: error}
     views = [answer for answer in answers.values() if isinstance(answer, etcd.Membership)]
     way = "Set `migration.phase` to back and run `pulumi up`. Then run this again."
+    if not views and files.read_bytes(places.ETCD) is None:
+        say("has no etcd")
+        return
     if not views:
         said = "; ".join(f"{name}: {answer}" for name, answer in answers.items())
         raise NodeError(
@@ -77,16 +81,10 @@ def stand_alone(plan: Plan) -> None:
             f"{places.ETCD} first. {way}",
         )
     mixed = [view for view in views if any(entry.name in plan.planes for entry in view.members)]
-    if left := [name for view in mixed for name in _joined(plan, view)]:
+    if left := [name for view in mixed for name in plan.joined(view)]:
         raise NodeError(
             f"{', '.join(sorted(set(left)))} are members of the stacked cluster, which could lose its quorum without "
             "them; nothing was removed",
             way,
         )
     say("the control planes have their etcd for themselves")
-
-
-def _joined(plan: Plan, view: etcd.Membership) -> Sequence[str]:
-    """The external members in a member list."""
-    here = plan.stacked
-    return [name for name, address in plan.members.items() if view.of_slot(name, here.peer_url(address))]
