@@ -2,6 +2,7 @@
 
 import base64
 import json
+import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from components.node.control_plane.api_server import Answer, UnreachableError
 from components.node.protocol import etcd
 from components.node.shared.errors import NodeError
 from components.node.verbs import authority, back, inspect, leave, switch
+from tests.support.authority import OwnAuthority
 
 from .test_node_configuration import V1BETA4
 from .test_node_manifest import MANIFEST
@@ -60,6 +62,8 @@ class Plane:
     configuration: str = V1BETA4
     conflicts: int = 0
     ahead: float = 0.0
+    running: str = ""
+    """The manifest with which its API server runs. Default: the present one."""
     started: list[str] = field(default_factory=list)
     """The servers with which the API server was started, one after another."""
 
@@ -78,7 +82,7 @@ class Plane:
     def commands(self, program: str) -> list[list[str]]:
         if program != "kube-apiserver":
             return [["etcd", "--name=control-1"]] if (self.root / "manifests/etcd.yaml").exists() else []
-        now = manifest.read(self.manifest.read_text())
+        now = manifest.read(self.running or self.manifest.read_text())
         if not self.started or self.started[-1] != now["--etcd-servers"]:
             self.started.append(now["--etcd-servers"])
         return [["/usr/local/bin/kube-apiserver", *(f"{flag}={value}" for flag, value in now.items())]]
@@ -173,14 +177,33 @@ def switched(found: Plane) -> None:
 # -- inspect -----------------------------------------------------------------------------------------------------------
 
 
-def test_an_inspection_changes_nothing_and_says_which_etcd_is_used(plane: Plane) -> None:
+def test_an_inspection_changes_nothing(plane: Plane) -> None:
     before = plane.everything()
-    assert json.loads(inspect.inspect(a_plan())) == {"etcd": "stacked"}
+    inspect.inspect(a_plan())
     assert plane.everything() == before
     switched(plane)
-    assert json.loads(inspect.inspect(a_plan(phase="leave"))) == {"etcd": "external"}
+    inspect.inspect(a_plan(phase="leave"))
     leave.leave(a_plan())
-    assert json.loads(inspect.inspect(a_plan(phase="leave"))) == {"etcd": "removed"}
+    inspect.inspect(a_plan(phase="leave"))
+
+
+def test_what_is_wrong_blocks_neither_the_way_back_nor_a_repeated_switch(plane: Plane) -> None:
+    plane.others["10.1.2.11"] = "[-]etcd failed"
+    plane.configuration, plane.ahead = "", 40
+    inspect.inspect(a_plan(phase="back"))
+    inspect.inspect(a_plan(phase="join"))
+    ours, plane.listed = plane.listed, ["control-1", "control-2"]
+    with pytest.raises(NodeError, match="its API server is not ready"):
+        inspect.inspect(a_plan(phase="join"))
+    plane.silent = dict.fromkeys(PLAN["planes"].values(), "connection refused")
+    with pytest.raises(NodeError, match="its API server is not ready"):
+        inspect.inspect(a_plan(phase="join"))
+    plane.listed = ours
+    plane.manifest.write_text(plane.manifest.read_text().replace("https://127.0.0.1:2379", URLS))
+    for phase in ("join", "back", "switch"):
+        inspect.inspect(a_plan(phase=phase))
+    with pytest.raises(NodeError, match="its API server is not ready"):
+        inspect.inspect(a_plan(phase="leave"))
 
 
 def test_a_control_plane_that_cannot_be_migrated_is_refused_with_nothing_changed(plane: Plane) -> None:
@@ -207,6 +230,14 @@ def test_a_control_plane_that_cannot_be_migrated_is_refused_with_nothing_changed
     plane.others.clear()
     refused("so its stacked member must not leave", phase="leave")
     text = plane.manifest.read_text()
+    plane.running = text.replace("https://127.0.0.1:2379", "https://10.1.2.12:2379")
+    refused("does not run with the flags of etcd in its manifest")
+    plane.running = ""
+    plane.manifest.rename(plane.root / "mine.yaml")
+    plane.manifest.symlink_to(plane.root / "mine.yaml")
+    refused("kube-apiserver.yaml is a symbolic link")
+    plane.manifest.unlink()
+    (plane.root / "mine.yaml").rename(plane.manifest)
     plane.manifest.write_text(text.replace("https://127.0.0.1:2379", "https://10.9.9.9:2379"))
     refused("its API server uses https://10.9.9.9:2379, which is no stacked member")
     plane.manifest.write_text(text.replace("    - --etcd-servers", "    - --etcd-servers=x\n    - --etcd-servers"))
@@ -292,11 +323,59 @@ def test_a_switch_changes_the_flags_and_the_client_certificate_and_keeps_the_old
 
 
 def test_the_way_back_restores_every_byte_and_mode(plane: Plane) -> None:
+    names = ("pki/etcd/ca.crt", "pki/apiserver-etcd-client.crt", "pki/apiserver-etcd-client.key")
+    for name in names:
+        (plane.root / name).chmod(0o640)
     before = plane.everything()
     switched(plane)
+    # An API server that does not run as root must read them.
+    assert {(plane.root / name).stat().st_mode for name in names} == {0o100640}
     switch.switch_back(a_plan())
     assert plane.everything() == before
     assert plane.started == [URLS, "https://127.0.0.1:2379"]
+    switch.switch_back(a_plan())
+    assert plane.everything() == before
+
+
+def test_the_way_back_leaves_nothing_that_a_killed_write_has_left(plane: Plane) -> None:
+    before = plane.everything()
+    switched(plane)
+    for name in ("manifests/kube-apiserver.yaml", "pki/apiserver-etcd-client.key", "external-etcd/kube-apiserver.yaml"):
+        path = plane.root / name
+        path.with_name(f".{path.name}.new").write_text("half")
+    switch.switch_back(a_plan())
+    assert plane.everything() == before
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_the_way_back_is_exact_even_if_somebody_has_changed_the_endpoints(plane: Plane, again: bool) -> None:
+    before = plane.everything()
+    switched(plane)
+    plane.manifest.write_text(plane.manifest.read_text().replace(URLS, URLS.rpartition(",")[0]))
+    if again:
+        switched(plane)
+    switch.switch_back(a_plan())
+    assert plane.everything() == before
+
+
+def test_no_api_server_goes_back_to_unknown_flags(plane: Plane) -> None:
+    switched(plane)
+    kept = plane.root / "external-etcd/kube-apiserver.yaml"
+    kept.write_text(plane.manifest.read_text())
+    before = plane.everything()
+    with pytest.raises(NodeError, match=r"is missing or has external members.*nothing was changed"):
+        switch.switch_back(a_plan())
+    assert plane.everything() == before
+    kept.unlink()
+    with pytest.raises(NodeError, match=r"is missing or has external members.*nothing was changed"):
+        switch.switch_back(a_plan())
+
+
+def test_api_servers_that_have_lost_the_members_go_back_without_waiting_for_each_other(plane: Plane) -> None:
+    before = plane.everything()
+    switched(plane)
+    plane.broken = True
+    plane.others["10.1.2.12"] = "[-]etcd failed"
     switch.switch_back(a_plan())
     assert plane.everything() == before
 
@@ -311,17 +390,32 @@ def test_an_edit_made_after_the_switch_survives_the_way_back(plane: Plane) -> No
 
 
 def test_an_api_server_that_does_not_become_ready_gets_its_manifest_back(plane: Plane) -> None:
-    text = plane.manifest.read_text()
+    before = plane.everything()
     plane.broken = True
     with pytest.raises(NodeError, match="the manifest is as it was before"):
         switch.switch(a_plan(), GIVEN)
-    assert plane.manifest.read_text() == text
+    assert plane.everything() == before
     plane.broken = False
-    before = {**plane.everything()}
     switched(plane)
-    switch.switch_back(a_plan())
-    assert plane.manifest.read_text() == text
-    assert before["manifests/kube-apiserver.yaml"] == plane.everything()["manifests/kube-apiserver.yaml"]
+    # As after a kill: it was switched, and is not ready when the next run finds it.
+    plane.broken = True
+    with pytest.raises(NodeError, match="the manifest is as it was before"):
+        switch.switch(a_plan(), GIVEN)
+    assert plane.everything() == before
+
+
+def test_an_edit_made_during_a_failing_switch_survives(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
+    text, edit = plane.manifest.read_text(), ("--allow-privileged=true", "--allow-privileged=false")
+
+    def edited(program: str) -> list[list[str]]:
+        plane.manifest.write_text(plane.manifest.read_text().replace(*edit))
+        return plane.commands(program)
+
+    monkeypatch.setattr(api_server, "commands", edited)
+    plane.broken = True
+    with pytest.raises(NodeError, match="the manifest is as it was before"):
+        switch.switch(a_plan(), GIVEN)
+    assert plane.manifest.read_text() == text.replace(*edit)
 
 
 @pytest.mark.parametrize("writes", range(6))
@@ -426,17 +520,30 @@ def test_the_members_stay_while_an_api_server_uses_them(plane: Plane) -> None:
         back.back(a_plan())
 
 
-def test_no_machine_goes_while_the_stacked_members_need_it(plane: Plane) -> None:
+def test_no_machine_goes_while_the_stacked_members_need_it(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
     back.stand_alone(a_plan())  # only ours: the stacked ones have left
     plane.listed += ["control-1", "control-2"]
     with pytest.raises(NodeError, match=r"etcd-1, etcd-2, etcd-3 are members of the stacked cluster.*phase` to back"):
         back.stand_alone(a_plan())
+    (plane.root / "manifests/etcd.yaml").rename(plane.root / "aside.yaml")
+    with pytest.raises(NodeError, match="are members of the stacked cluster"):
+        back.stand_alone(a_plan())
+    (plane.root / "aside.yaml").rename(plane.root / "manifests/etcd.yaml")
     plane.listed = ["control-1", "control-2"]
     back.stand_alone(a_plan())
     plane.silent = dict.fromkeys([*PLAN["planes"].values(), *PLAN["members"].values()], "connection refused")
     with pytest.raises(NodeError, match="it is unknown whether it needs the external members; nothing was removed"):
         back.stand_alone(a_plan())
+
+    def without_certificates(*_: object) -> None:
+        raise NodeError("the certificates cannot be used", "")
+
+    monkeypatch.setattr(etcd, "peer_view", without_certificates)
+    with pytest.raises(NodeError, match="it is unknown whether it needs the external members; nothing was removed"):
+        back.stand_alone(a_plan())
     (plane.root / "manifests/etcd.yaml").unlink()
+    back.stand_alone(a_plan())
+    monkeypatch.setattr(etcd, "peer_view", plane.peer_view)
     back.stand_alone(a_plan())
 
 
@@ -477,6 +584,28 @@ def test_an_administrator_without_a_key_is_named(tmp_path: Path, monkeypatch: py
         admin.write_text(text)
         with pytest.raises(NodeError, match="does not hold the administrator's certificate and key"):
             api_server.ask("127.0.0.1", "/readyz")
+
+
+def test_a_ca_of_an_old_kubeadm_is_trusted_by_every_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The default context of Python 3.13 and later would not: such a CA has no key identifiers."""
+    own = OwnAuthority()
+    texts = (own.certificate, *own.issue("kubernetes-admin"))
+    names = ("certificate-authority-data", "client-certificate-data", "client-key-data")
+    admin = tmp_path / "admin.conf"
+    lines = [f"{name}: {base64.b64encode(text.encode()).decode()}\n" for name, text in zip(names, texts, strict=True)]
+    admin.write_text("".join(lines))
+    monkeypatch.setattr(places, "ADMIN", admin)
+    default = ssl.create_default_context
+
+    def strict(**given: Any) -> ssl.SSLContext:
+        context = default(**given)
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        return context
+
+    monkeypatch.setattr(ssl, "create_default_context", strict)
+    context = api_server._context()
+    assert not context.verify_flags & ssl.VERIFY_X509_STRICT
+    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
 
 
 def test_an_api_server_that_is_away_has_a_trouble(monkeypatch: pytest.MonkeyPatch) -> None:

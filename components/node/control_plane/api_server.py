@@ -61,8 +61,13 @@ def text() -> str:
     """The manifest of this machine's API server.
 
     Raises:
-        NodeError: there is none.
+        NodeError: there is none, or it is a symbolic link.
     """
+    if places.API_SERVER.is_symlink():
+        raise NodeError(
+            f"{places.API_SERVER} is a symbolic link; nothing was changed",
+            "Put the file itself there, and wait until the API server is ready again. Then run again.",
+        )
     data = files.read_bytes(places.API_SERVER)
     if data is None:
         raise NodeError(
@@ -121,7 +126,9 @@ def _context() -> ssl.SSLContext:
     }
     try:
         ca, certificate, key = (base64.b64decode(match[1] if match else "", validate=True) for match in found.values())
-        context = ssl.create_default_context(cadata=ca.decode())
+        # Not the default context: from Python 3.13 on it refuses CAs that older releases of kubeadm have made.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(cadata=ca.decode())
         # OpenSSL reads keys from files only.
         with tempfile.NamedTemporaryFile(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as pair:  # noqa: S108
             pair.write(certificate + b"\n" + key)
@@ -165,31 +172,35 @@ def runs_with(values: Mapping[str, str]) -> bool:
     return len(running) == 1 and all(f"{flag}={value}" in running[0] for flag, value in values.items())
 
 
-def change(plan_address: str, values: Mapping[str, str]) -> None:
+def change(address: str, values: Mapping[str, str], earlier: Mapping[str, str] | None = None) -> None:
     """Writes the manifest with other values, and waits until the API server runs with them and is ready.
 
+    Args:
+        address: of this machine's API server.
+        values: flag -> value.
+        earlier: the values that it gets back if it is not ready. Default: those that it has now.
+
     Raises:
-        NodeError: it is not ready in time. The manifest is as before, and the kubelet restarts it once more.
+        NodeError: it is not ready in time. The manifest has the earlier values, and the kubelet restarts it once more.
     """
-    before = text()
-    address = own_address(plan_address)
-    files.write(places.API_SERVER, manifest.edited(before, values), *_rights())
+    earlier = earlier or manifest.read(text())
+    _write(values)
     try:
-        wait(address, values)
+        _wait(address, values)
     except NodeError as error:
-        files.write(places.API_SERVER, before, *_rights())
+        _write(earlier)
         raise NodeError(
             f"{error.cause}; the manifest is as it was before",
             f"See `crictl logs` of kube-apiserver and `journalctl -u kubelet` here. {error.remedy}",
         ) from None
 
 
-def _rights() -> tuple[int, int, int]:
-    found = places.API_SERVER.stat()
-    return found.st_mode & 0o7777, found.st_uid, found.st_gid
+def _write(values: Mapping[str, str]) -> None:
+    """Edits the manifest as it is now: somebody may have changed other flags meanwhile."""
+    files.write(places.API_SERVER, manifest.edited(text(), values), *files.rights(places.API_SERVER))
 
 
-def wait(address: str, values: Mapping[str, str]) -> None:
+def _wait(address: str, values: Mapping[str, str]) -> None:
     """Waits until this machine's API server runs with these values and is ready.
 
     Raises:
@@ -207,12 +218,18 @@ def wait(address: str, values: Mapping[str, str]) -> None:
     raise NodeError(f"the API server is not ready: {said}", "Then run again.")
 
 
-def wait_for_others(addresses: Mapping[str, str]) -> None:
+def wait_for_others(address: str, addresses: Mapping[str, str]) -> None:
     """Waits until the API servers of these control planes are ready: only one is away at a time.
+
+    Args:
+        address: of this machine's API server; if it is not ready, its restart costs nothing, so there is no wait.
+        addresses: of the others, by name.
 
     Raises:
         NodeError: one of them is not; nothing was changed.
     """
+    if trouble(address):
+        return
     phase("wait until the other API servers are ready")
     wrong: Sequence[str] = ()
     for left in until(_LINGER_SECONDS, every=1.0):

@@ -41,7 +41,7 @@ def write_together(contents: Mapping[Path, bytes | str], rights: Mapping[Path, t
             if read_bytes(path) == data:
                 _repair_rights(path, mode, uid, gid)
                 continue
-            temporary = path.with_name(f".{path.name}.new")
+            temporary = unfinished(path)
             with contextlib.suppress(FileNotFoundError):
                 temporary.unlink()
             waiting.append((temporary, path))
@@ -63,6 +63,20 @@ def write_together(contents: Mapping[Path, bytes | str], rights: Mapping[Path, t
     for directory in {path.parent for path in changed}:
         sync_directory(directory)
     return changed
+
+
+def unfinished(path: Path) -> Path:
+    """Where the new content of a file waits; a killed write leaves it."""
+    return path.with_name(f".{path.name}.new")
+
+
+def rights(path: Path, mode: int = 0o644) -> tuple[int, int, int]:
+    """Mode, owner and group of a file; `mode` and root when there is no such file."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return mode, 0, 0
+    return stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid
 
 
 def _repair_rights(path: Path, mode: int, uid: int, gid: int) -> None:
@@ -140,7 +154,7 @@ def symlink(path: Path, target: Path) -> None:
     """Makes `path` a symbolic link to `target`, atomically; an existing link is replaced."""
     if path.is_symlink() and path.readlink() == target:
         return
-    temporary = path.with_name(f".{path.name}.new")
+    temporary = unfinished(path)
     with contextlib.suppress(FileNotFoundError):
         temporary.unlink()
     temporary.symlink_to(target)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import urllib.parse
 
 from ..control_plane import api_server, configuration, listed, manifest, places, stacked_flags
 from ..control_plane.plan import Plan
+from ..protocol import etcd
 from ..shared import files
 from ..shared.errors import NodeError
 from ..shared.say import phase, say
@@ -17,14 +17,15 @@ _OWNER = "cluster.x-k8s.io/owner-kind"
 _CONFIG = "/api/v1/namespaces/kube-system/configmaps/kubeadm-config"
 
 
-def inspect(plan: Plan) -> str:
-    """Returns what was found as JSON text: `etcd`, which is `stacked`, `external` or `removed`.
+def inspect(plan: Plan) -> None:
+    """Refuses a control plane that cannot be migrated. Where an earlier run has begun, it checks little.
 
     Raises:
         NodeError: it cannot be migrated; nothing was changed.
     """
     phase("look at the manifest of the API server")
-    servers = manifest.read(api_server.text())[manifest.SERVERS].split(",")
+    values = manifest.read(api_server.text())
+    servers = values[manifest.SERVERS].split(",")
     stranger = [url for url in servers if url not in plan.endpoints and not _is_stacked(url, plan)]
     if stranger:
         raise NodeError(
@@ -32,23 +33,33 @@ def inspect(plan: Plan) -> str:
             "Only a cluster whose API servers use the etcd of the control planes can be migrated. Correct "
             "`migration.controlPlanes`, if an address there is wrong.",
         )
-    switched = set(servers) <= set(plan.endpoints)
-    if plan.leaves and not switched:
+    if plan.leaves and not set(servers) <= set(plan.endpoints):
         raise NodeError(
             f"its API server uses {', '.join(servers)}, so its stacked member must not leave; nothing was changed",
             "Set `migration.phase` to switch and run `pulumi up`, then continue. If a stacked member has left already: "
             f"{plan.by_hand}",
         )
+    begun = _has_begun(plan, values[manifest.SERVERS])
     address = api_server.own_address(plan.address)
     phase("ask the API server")
     said = api_server.trouble(address)
+    if begun:
+        if not said:
+            listed.refuse_unlisted_nodes(plan, address)
+        say("its manifest can be changed")
+        return
     if said:
         raise NodeError(
             f"its API server is not ready: {said}; nothing was changed",
             "See `crictl ps -a` and `journalctl -u kubelet` on this control plane, then run again.",
         )
-    stacked = files.read_bytes(places.ETCD)
-    if stacked is not None and not switched:
+    if not api_server.runs_with(values):
+        raise NodeError(
+            "its API server does not run with the flags of etcd in its manifest; nothing was changed",
+            "Wait until the kubelet has restarted it (`crictl ps`, `journalctl -u kubelet`), then run again.",
+        )
+    stacked = None if plan.leaves else files.read_bytes(places.ETCD)
+    if stacked is not None:
         stacked_flags.refuse_differing(stacked.decode(errors="replace"), plan.flags)
     _refuse_cluster_api(plan, address)
     listed.refuse_unlisted_nodes(plan, address)
@@ -57,7 +68,19 @@ def inspect(plan: Plan) -> str:
     _refuse_configuration(address)
     _refuse_skew(plan)
     say("can be migrated")
-    return json.dumps({"etcd": ("removed" if stacked is None else "external") if switched else "stacked"})
+
+
+def _has_begun(plan: Plan, servers: str) -> bool:
+    """Whether the rest was checked in an earlier run, and could be in the way now.
+
+    The way back must be open when something is wrong, and `switch` itself proves an API server that it has restarted.
+    """
+    if plan.leaves:
+        return False
+    if plan.uses_external(servers) or plan.goes_back:
+        return True
+    views = etcd.each(lambda address: etcd.peer_view(plan, address), plan.planes) if plan.joins else {}
+    return any(plan.joined(view) for view in views.values() if isinstance(view, etcd.Membership))
 
 
 def _is_stacked(url: str, plan: Plan) -> bool:

@@ -16,6 +16,7 @@ from ..shared.say import phase, refuse_abandoned, say
 
 _NAMES = ("ca.crt", "client.crt", "client.key")
 _MODES = (0o644, 0o644, 0o600)
+"""Of files that are not there yet."""
 
 
 def switch(plan: Plan, given: Mapping[str, str]) -> None:
@@ -26,26 +27,27 @@ def switch(plan: Plan, given: Mapping[str, str]) -> None:
 
     Raises:
         NodeError: it must not be switched now, and nothing was changed; or it was not ready afterwards, and its
-            manifest is as before.
+            flags and files are those that were kept, even by an earlier run.
     """
     values = _external(plan)
     before = api_server.text()
     address = api_server.own_address(plan.address)
     _refuse_unreachable(plan, given)
-    contents = dict(zip(_paths(), (given[name] for name in _NAMES)))
-    if manifest.read(before) != values:
-        api_server.wait_for_others(plan.others)
+    switched = manifest.read(before) == values
+    if not switched:
+        api_server.wait_for_others(address, plan.others)
         refuse_abandoned()
         phase("keep the files of the API server")
-        _keep(before)
-    _put(contents)
-    if manifest.read(before) == values:
-        api_server.wait(address, values)
-        say("its API server uses the external members")
-        return
-    say(f"its API server restarts with {manifest.SERVERS}={values[manifest.SERVERS]}")
-    api_server.change(address, values)
-    say("its API server is ready again")
+        _keep(plan, before)
+        say(f"its API server restarts with {manifest.SERVERS}={values[manifest.SERVERS]}")
+    _put(dict(zip(_paths(), (given[name] for name in _NAMES))))
+    try:
+        api_server.change(address, values, _kept(plan))
+    except NodeError:
+        if not plan.uses_external(_servers()):
+            _restore()
+        raise
+    say("its API server uses the external members" if switched else "its API server is ready again")
 
 
 def switch_back(plan: Plan) -> None:
@@ -54,24 +56,24 @@ def switch_back(plan: Plan) -> None:
     Raises:
         NodeError: it must not be switched now; nothing was changed.
     """
-    now = manifest.read(api_server.text())
-    if now[manifest.SERVERS] != _external(plan)[manifest.SERVERS]:
+    if not plan.uses_external(_servers()):
         # A switch may have been interrupted before it came to the manifest.
         _restore()
         say("its API server uses its stacked member")
         return
-    kept = files.read_bytes(places.kept(places.API_SERVER))
-    if kept is None:
+    values = _kept(plan)
+    if values is None:
         raise NodeError(
-            f"{places.kept(places.API_SERVER)} is missing, so the flags of before are unknown; nothing was changed",
+            f"{places.kept(places.API_SERVER)} is missing or has external members, so the flags of before are unknown; "
+            "nothing was changed",
             f"Set {', '.join(manifest.FLAGS)} in {places.API_SERVER} by hand, then run again.",
         )
-    values = manifest.read(kept.decode())
     _refuse_without_stacked_member(plan)
-    api_server.wait_for_others(plan.others)
+    address = api_server.own_address(plan.address)
+    api_server.wait_for_others(address, plan.others)
     refuse_abandoned()
     say(f"its API server restarts with {manifest.SERVERS}={values[manifest.SERVERS]}")
-    api_server.change(api_server.own_address(plan.address), values)
+    api_server.change(address, values)
     _restore()
     say("its API server is ready again, with its stacked member")
 
@@ -83,7 +85,7 @@ def _paths() -> tuple[Path, ...]:
 
 def _put(contents: Mapping[Path, bytes | str]) -> None:
     modes = dict(zip(_paths(), _MODES))
-    files.write_together(contents, {path: (modes[path], 0, 0) for path in contents})
+    files.write_together(contents, {path: files.rights(path, modes[path]) for path in contents})
 
 
 def _external(plan: Plan) -> dict[str, str]:
@@ -91,24 +93,38 @@ def _external(plan: Plan) -> dict[str, str]:
     return dict(zip(manifest.FLAGS, names))
 
 
-def _keep(text: str) -> None:
+def _servers() -> str:
+    return manifest.read(api_server.text())[manifest.SERVERS]
+
+
+def _kept(plan: Plan) -> dict[str, str] | None:
+    """The flags of before the first switch; None if they are unknown."""
+    kept = files.read_bytes(places.kept(places.API_SERVER))
+    values = manifest.read(kept.decode()) if kept is not None else None
+    return None if values is None or plan.uses_external(values[manifest.SERVERS]) else values
+
+
+def _keep(plan: Plan, text: str) -> None:
     """Keeps the manifest and the client certificate as they are now, before the first change.
 
-    What is kept of a certificate already is the first one: an interrupted switch has replaced it since.
+    What is kept already is the first one if external members are in the manifest. The first certificate is always
+    kept: an interrupted switch has replaced it since.
     """
     files.directory(places.KEPT, 0o700)
-    files.write(places.kept(places.API_SERVER), text, 0o600)
+    if not plan.uses_external(manifest.read(text)[manifest.SERVERS]):
+        files.write(places.kept(places.API_SERVER), text, 0o600)
     for path in _paths():
         if files.read_bytes(places.kept(path)) is None:
             files.write(places.kept(path), files.read_bytes(path) or b"", 0o600)
 
 
 def _restore() -> None:
-    """Puts back what is kept of the client certificate; then nothing is kept any more."""
+    """Puts back what is kept of the client certificate; then nothing is kept any more, nor left by a killed run."""
     kept = {path: files.read_bytes(places.kept(path)) for path in _paths()}
     _put({path: content for path, content in kept.items() if content is not None})
     for path in (places.API_SERVER, *_paths()):
-        files.remove(places.kept(path))
+        for left in (places.kept(path), files.unfinished(places.kept(path)), files.unfinished(path)):
+            files.remove(left)
     files.remove_empty([places.KEPT])
 
 
