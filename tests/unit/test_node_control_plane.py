@@ -399,6 +399,13 @@ def test_an_api_server_that_does_not_become_ready_gets_its_manifest_back(plane: 
     switched(plane)
     # As after a kill: it was switched, and is not ready when the next run finds it.
     plane.broken = True
+    # When the stacked member has left, it cannot go back to it.
+    plane.silent["10.1.2.11"] = "connection refused"
+    after = plane.everything()
+    with pytest.raises(NodeError, match="the manifest is as it was before"):
+        switch.switch(a_plan(), GIVEN)
+    assert plane.everything() == after
+    plane.silent.clear()
     with pytest.raises(NodeError, match="the manifest is as it was before"):
         switch.switch(a_plan(), GIVEN)
     assert plane.everything() == before

@@ -27,7 +27,7 @@ def switch(plan: Plan, given: Mapping[str, str]) -> None:
 
     Raises:
         NodeError: it must not be switched now, and nothing was changed; or it was not ready afterwards, and its
-            flags and files are those that were kept, even by an earlier run.
+            flags and files are those that were kept, even by an earlier run, while it has a stacked member.
     """
     values = _external(plan)
     before = api_server.text()
@@ -39,10 +39,13 @@ def switch(plan: Plan, given: Mapping[str, str]) -> None:
         refuse_abandoned()
         phase("keep the files of the API server")
         _keep(plan, before)
-        say(f"its API server restarts with {manifest.SERVERS}={values[manifest.SERVERS]}")
     _put(dict(zip(_paths(), (given[name] for name in _NAMES))))
+    # Without a stacked member, which has left or is sick, an API server that was switched before stays so.
+    earlier = None if _stacked_trouble(plan) else _kept(plan)
+    if not switched:
+        say(f"its API server restarts with {manifest.SERVERS}={values[manifest.SERVERS]}")
     try:
-        api_server.change(address, values, _kept(plan))
+        api_server.change(address, values, earlier)
     except NodeError:
         if not plan.uses_external(_servers()):
             _restore()
@@ -145,12 +148,17 @@ def _refuse_unreachable(plan: Plan, given: Mapping[str, str]) -> None:
         )
 
 
-def _refuse_without_stacked_member(plan: Plan) -> None:
+def _stacked_trouble(plan: Plan) -> str:
+    """Why the stacked member on this machine is not ready; empty when it is."""
     phase("ask the stacked member")
     try:
-        said = etcd.ready(plan, plan.address).trouble
+        return etcd.ready(plan, plan.address).trouble
     except (etcd.SilentError, etcd.AlienError) as error:
-        said = str(error)
+        return str(error)
+
+
+def _refuse_without_stacked_member(plan: Plan) -> None:
+    said = _stacked_trouble(plan)
     if said:
         raise NodeError(
             f"the stacked member on this machine is not ready ({said}); the API server was not switched back",
