@@ -92,7 +92,7 @@ def test_the_way_back_leaves_a_stacked_control_plane_as_it_was(cluster: Cluster)
     refused = cluster.stack.destroy(check=False)
     assert refused.code
     assert "could lose its quorum without them; nothing was removed" in refused.text
-    with cluster.used():
+    with cluster.used(moves=1):
         back = cluster.phase("back")
     assert "retire the machine of etcd-1" in back.text
     assert everything(plane) == before
@@ -118,7 +118,7 @@ def test_three_stacked_control_planes_move_to_three_members(cluster: Cluster, ma
         changed = manifest.replace("--etcd-servers=https://127.0.0.1:2379", f"--etcd-servers={urls}")
         assert read(plane, f"{MANIFESTS}/kube-apiserver.yaml") == changed != manifest
 
-    with cluster.used():
+    with cluster.used(moves=1):
         cluster.phase("leave", killed="has left the cluster")
     assert cluster.names() == ours
     for plane in planes:

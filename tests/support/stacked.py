@@ -55,11 +55,15 @@ class Cluster:
         return read(self.planes[0], kubernetes.ADMIN).replace(self.planes[0].address, plane.address)
 
     @contextlib.contextmanager
-    def used(self) -> Iterator[None]:
-        """A client of every API server, which notices nothing."""
+    def used(self, *, moves: int = 0) -> Iterator[None]:
+        """A client of every API server, which notices nothing.
+
+        Args:
+            moves: how often a leader hands over. One request of each client may fail then, as when a leader stops.
+        """
         with contextlib.ExitStack() as stack:
             for plane in self.planes:
-                stack.enter_context(using(self.kubeconfig(plane), gap=GAP_SECONDS))
+                stack.enter_context(using(self.kubeconfig(plane), moves, GAP_SECONDS))
             yield
 
     def names(self) -> set[str]:
