@@ -354,11 +354,10 @@ def test_a_new_peer_ca_changes_only_peer_certificates() -> None:
     both = {"peer_authorities": [{"name": "1"}, {"name": "peer-1"}]}
     before, after = (cluster(preview=False, **both, peer_issuer=name) for name in ("1", "peer-1"))
     assert before.named("dev-a-prepare").inputs == after.named("dev-a-prepare").inputs
-    keys = before.of_type("tls:index/privateKey:PrivateKey")
     anew = [
         key.name
-        for key in keys
-        if key.request.replacement_trigger != after.of_type(key.type)[keys.index(key)].request.replacement_trigger
+        for key in before.of_type("tls:index/privateKey:PrivateKey")
+        if key.request.replacement_trigger != after.named(key.name).request.replacement_trigger
     ]
     assert sorted(anew) == [f"dev-pki-{member}-peer" for member in MEMBERS]
 
