@@ -357,7 +357,7 @@ def test_a_new_peer_ca_changes_only_peer_certificates() -> None:
     anew = [
         key.name
         for key in before.of_type("tls:index/privateKey:PrivateKey")
-        if key.request.replacement_trigger != after.named(key.name).request.replacement_trigger
+        if key.request.replacement_trigger != after.named(key.name, key.type).request.replacement_trigger
     ]
     assert sorted(anew) == [f"dev-pki-{member}-peer" for member in MEMBERS]
 

@@ -115,6 +115,12 @@ class Plane:
         return etcd.Ready(True, "", "")
 
     def peer_view(self, _: object, address: str, *__: object, **___: object) -> etcd.Membership:
+        """The peer port of our members may be closed to control planes when the stacked ones have left."""
+        if address in PLAN["members"].values():
+            raise etcd.SilentError(etcd.UNREACHED)
+        return self.listing(address)
+
+    def listing(self, address: str) -> etcd.Membership:
         if address in self.silent:
             raise etcd.SilentError(self.silent[address])
         addresses = {**PLAN["planes"], **PLAN["members"], "control-3": "10.1.2.13"}
@@ -164,6 +170,7 @@ def plane(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plane:
     monkeypatch.setattr(switch, "refuse_abandoned", lambda: None)
     monkeypatch.setattr(etcd, "ready", found.ready)
     monkeypatch.setattr(etcd, "peer_view", found.peer_view)
+    monkeypatch.setattr(etcd, "member_list", lambda _, addresses: found.listing(addresses[0]))
     monkeypatch.setattr("components.node.shared.files.os.fchown", lambda *_: None)
     monkeypatch.setattr("components.node.shared.files.os.chown", lambda *_: None)
     return found

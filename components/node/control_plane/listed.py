@@ -40,9 +40,8 @@ def refuse_unlisted_members(plan: Plan) -> None:
         NodeError: there is one, or that is unknown.
     """
     known = {*plan.planes, *plan.members}
-    entries = {entry.id: entry for view in views(plan) for entry in view.members if entry.name not in known}
-    if entries:
-        said = ", ".join(f"{entry.name or 'an unstarted member'} (ID {entry.id:x})" for entry in entries.values())
+    if entries := [entry for entry in known_members(plan).members if entry.name not in known]:
+        said = ", ".join(f"{entry.name or 'an unstarted member'} (ID {entry.id:x})" for entry in entries)
         raise NodeError(
             f"the cluster has a member that is neither in `migration.controlPlanes` nor in this stack: {said}; nothing "
             "was changed",
@@ -51,16 +50,29 @@ def refuse_unlisted_members(plan: Plan) -> None:
         )
 
 
-def views(plan: Plan) -> list[etcd.Membership]:
-    """The member list, as each external member that answers knows it.
+def members(plan: Plan) -> tuple[etcd.Membership | None, str]:
+    """The member list, from the first external member that has a quorum; None without one, and why.
 
-    Raises:
-        NodeError: none answers.
+    They are asked at their client port: their peer port is closed to control planes when the stacked members have left.
     """
+    here, said = plan.stacked, []
+    for name, address in plan.members.items():
+        try:
+            if trouble := etcd.ready(here, address).trouble:
+                said.append(f"{name}: {trouble}")
+                continue
+            return etcd.member_list(here, [address]), ""
+        except (etcd.SilentError, etcd.AlienError) as error:
+            said.append(f"{name}: {error}")
+        except NodeError as error:
+            said.append(f"{name}: {error.cause}")
+    return None, "; ".join(said)
+
+
+def known_members(plan: Plan) -> etcd.Membership:
+    """The same. Raises NodeError if no external member answers."""
     phase("ask the external members who is in the cluster")
-    answers = etcd.each(lambda address: etcd.peer_view(plan, address), plan.members)
-    found = [answer for answer in answers.values() if isinstance(answer, etcd.Membership)]
-    if not found:
-        said = "; ".join(f"{name}: {answer}" for name, answer in answers.items())
+    cluster, said = members(plan)
+    if cluster is None:
         raise NodeError(f"no external member answers ({said}); nothing was changed", "Bring them back, then run again.")
-    return found
+    return cluster

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ..cluster import roster
 from ..cluster.claim import Claim
-from ..control_plane import api_server, manifest, places
+from ..control_plane import api_server, listed, manifest, places
 from ..control_plane.plan import Plan
 from ..protocol import etcd
 from ..shared import files
@@ -63,17 +63,19 @@ def stand_alone(plan: Plan) -> None:
     """
     answers: Mapping[str, object]
     try:
-        answers = etcd.each(lambda address: etcd.peer_view(plan, address), {**plan.planes, **plan.members})
+        answers = etcd.each(lambda address: etcd.peer_view(plan, address), plan.planes)
     except NodeError as error:
         # Its certificates are gone.
         answers = {plan.plane: error}
     views = [answer for answer in answers.values() if isinstance(answer, etcd.Membership)]
+    cluster, silence = listed.members(plan)
+    views += [] if cluster is None else [cluster]
     way = "Set `migration.phase` to back and run `pulumi up`. Then run this again."
     if not views and files.read_bytes(places.ETCD) is None:
         say("has no etcd")
         return
     if not views:
-        said = "; ".join(f"{name}: {answer}" for name, answer in answers.items())
+        said = "; ".join([*(f"{name}: {answer}" for name, answer in answers.items()), silence])
         raise NodeError(
             f"no member of the stacked cluster answers ({said}), so it is unknown whether it needs the external "
             "members; nothing was removed",

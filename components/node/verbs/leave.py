@@ -92,7 +92,7 @@ def _refuse_in_use(plan: Plan) -> None:
 
 
 def _refuse_member(plan: Plan) -> None:
-    if any(entry.name == plan.plane for view in listed.views(plan) for entry in view.members):
+    if any(entry.name == plan.plane for entry in listed.known_members(plan).members):
         raise NodeError(
             "its etcd is still a member of the cluster; nothing was changed",
             "Run `pulumi up` again: the members remove it first.",
