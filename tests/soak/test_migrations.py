@@ -26,6 +26,16 @@ LONGEST = 20.0
 """Seconds until a run is killed, at most: many end before."""
 
 
+def _move(cluster: Cluster) -> None:
+    """Every phase, each in one update, while a client uses every API server."""
+    with cluster.used():
+        cluster.phase("join")
+    restarted(cluster, "switch")
+    with cluster.used(moves=1):
+        cluster.phase("leave")
+        cluster.phase("done")
+
+
 @pytest.mark.soak
 def test_a_migration_that_is_killed_ten_times_ends_with_a_working_cluster(
     machines: Machines, stacks: Stacks, seed: str
@@ -79,12 +89,7 @@ def test_a_stacked_member_of_etcd_3_5_moves_to_three(
         configuration = kubernetes._STACKED.format(tag=etcd_tag(version))
         planes = kubernetes.up(machines.lab, configuration, script, ["control-1"], archives=archives)
         cluster = Cluster(found, planes, stacks.new(found, version=version))
-        with cluster.used():
-            cluster.phase("join")
-        restarted(cluster, "switch")
-        with cluster.used(moves=1):
-            cluster.phase("leave")
-            cluster.phase("done")
+        _move(cluster)
         assert running_versions(found) == [version] * 3
         assert cluster.names() == {machine.name for machine in found}
     finally:
@@ -99,12 +104,7 @@ def test_three_stacked_members_move_to_five(machines: Machines, stacks: Stacks) 
         # Only members, stacked ones among them, and control planes reach etcd.
         firewall = {"clients": [plane.address for plane in there]}
         cluster = Cluster(found, there, stacks.new(found, firewall=firewall))
-        with cluster.used():
-            cluster.phase("join")
-        restarted(cluster, "switch")
-        with cluster.used(moves=1):
-            cluster.phase("leave")
-            cluster.phase("done")
+        _move(cluster)
         assert_serves_all_members(found)
     finally:
         kubernetes.down(machines.lab)
