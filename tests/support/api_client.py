@@ -19,7 +19,6 @@ import yaml
 from .waiting import every
 
 _PATH = "/api/v1/namespaces/default/configmaps"
-_QUIET_SECONDS = 2.0  # a watch without an event for so long has ended
 _RECONNECT_SECONDS = 2.0
 _WRITE_REST = 0.03
 _LIST_REST = 0.5
@@ -88,7 +87,8 @@ class ApiClient:
         assert failed
         away = min(began for began, _ in failed), max(ended for _, ended in failed)
         # Its watch ends, and begins again.
-        self._restarts.append((away[0] - _RECONNECT_SECONDS, away[1] + _RECONNECT_SECONDS))
+        margin = self._limit + _RECONNECT_SECONDS
+        self._restarts.append((away[0] - margin, away[1] + margin))
         return away
 
     def stored(self) -> set[str]:
@@ -171,7 +171,8 @@ class ApiClient:
             self._done.wait(_REST)
 
     def _follow(self) -> None:
-        with contextlib.closing(self._connection(_QUIET_SECONDS)) as connection:
+        # Without an event for so long, a watch has ended.
+        with contextlib.closing(self._connection(2 * self._limit)) as connection:
             found = answer_of(connection, "GET", self._selected)
             seen = set(self.watched)
             self.watched += sorted({item["metadata"]["name"] for item in found["items"]} - seen)
