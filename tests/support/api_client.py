@@ -107,8 +107,9 @@ class ApiClient:
 
     @property
     def longest_request(self) -> float:
-        """Seconds for the slowest request, but for those during a restart."""
-        return max(ended - began for began, ended, _ in self._requests if not self._restarting(began, ended))
+        """Seconds for the slowest request, but for those during a restart; 0 if there is no other."""
+        others = (ended - began for began, ended, _ in self._requests if not self._restarting(began, ended))
+        return max(others, default=0.0)
 
     @property
     def longest_gap(self) -> float:
