@@ -110,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     kinds.add_argument("--stacked", type=int, metavar="N", help="N of them (1 to 3), with etcd on each; no `make up`")
     planes.description = "Real control planes, by kubeadm: from the outputs of the stack and nothing else, or stacked."
     planes.epilog = "A larger number adds control planes later. `down` leaves in an external etcd what they stored."
-    planes.add_argument("-n", type=int, default=2, metavar="N", help="how many: control-1 to control-N (default 2)")
+    planes.add_argument("-n", type=int, metavar="N", help="with --external: control-1 to control-N (default 2)")
     mirror = commands.add_parser("mirror", help="show or set what the machines get from http://releases.lab/")
     mirror.add_argument("directory", metavar="DIR", nargs="?", help="serve this directory (default: the cache's etcd/)")
     return parser
@@ -202,9 +202,12 @@ def _kubernetes(lab: Lab, args: argparse.Namespace) -> None:
         return
     if not args.external and args.stacked is None:
         raise LabError("Give `lab kubernetes up --external`, or `--stacked N`.")
-    if args.n < 1 or args.stacked not in (None, 1, 2, 3):
+    if args.stacked and args.n is not None:
+        raise LabError("`--stacked N` is the number of machines. Leave out -n.")
+    count = args.stacked or (2 if args.n is None else args.n)
+    if count < 1 or args.stacked not in (None, 1, 2, 3):
         raise LabError("Give a number of 1 or more, and at most 3 with --stacked.")
-    planes = [f"control-{n}" for n in range(1, (args.stacked or args.n) + 1)]
+    planes = [f"control-{n}" for n in range(1, count + 1)]
     outputs = None if args.stacked else _stack_outputs(lab)
     control_planes.require_room(lab, outputs, planes)
     if outputs is None:

@@ -116,6 +116,7 @@ def test_a_stack_without_outputs_is_refused() -> None:
         (["up", "--external", "-n", "0"], "a number of 1 or more"),
         (["up", "--stacked", "0"], "a number of 1 or more"),
         (["up", "--stacked", "4"], "at most 3 with --stacked"),
+        (["up", "--stacked", "2", "-n", "3"], "Leave out -n"),
         (["up", "--external"], "Create a cluster with `make up`"),
     ],
 )
