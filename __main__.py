@@ -5,7 +5,7 @@ from typing import Any
 import pulumi
 
 from components.guard import OUTPUT, previous_outputs
-from components.stack_traces import short_stack_traces
+from components.stack_traces import no_stack_traces
 from stacks import config, guard, machine_types, runtime
 from stacks.platform import BASTION
 
@@ -32,7 +32,7 @@ async def build() -> dict[str, Any]:
     # Before any resource is declared, so that a refused change has touched nothing.
     stack = guard.compared(stack, last)
     machine_types.check(stack, last)
-    with short_stack_traces():
+    with no_stack_traces():
         return stack.platform.build(stack, guard.before(stack, last))
 
 

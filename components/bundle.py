@@ -28,7 +28,7 @@ _KEPT_SECONDS = 86_400
 _MAIN = "import sys\n\nfrom etcd_node.cli import main\n\nsys.exit(main())\n"
 
 RECEIVER = """\
-import base64, bz2, hashlib, io, os, pathlib, sys, zipfile
+import base64, bz2, hashlib, io, os, sys, zipfile
 digest, member = sys.argv[1:3]
 home, wrapper = "/usr/local/lib/etcd-node", "/usr/local/sbin/etcd-node"
 if os.geteuid() != 0:
@@ -49,13 +49,7 @@ if not whole(program):
 archive = zipfile.ZipFile(io.BytesIO(bz2.decompress(base64.b64decode(program))))
 code = {}
 exec(archive.read("etcd_node/install.py"), code)
-code["install"](archive, program, pathlib.Path(home), pathlib.Path(wrapper), digest[:12], member=member)
-# etcd-node gets the rest through a pipe, because Python has already read it into its own buffer.
-outlet, inlet = os.pipe()
-os.write(inlet, sys.stdin.read().encode())
-os.close(inlet)
-os.dup2(outlet, 0)
-os.execv(wrapper, [wrapper] + sys.argv[3:])
+code["run"](archive, program, home, wrapper, digest[:12], member=member, words=sys.argv[3:])
 """
 """Python program for `python3 -I -c` that installs the result of `program` and runs it.
 
@@ -81,10 +75,15 @@ def _archive() -> bytes:
     return buffer.getvalue()
 
 
+def packed(data: bytes) -> str:
+    """base64 of bzip2. Certificates and keys as JSON become a fifth shorter."""
+    return base64.b64encode(bz2.compress(data)).decode()
+
+
 @functools.cache
 def program() -> str:
-    """etcd-node as one line of text for `RECEIVER`: base64 of bzip2 of a zip."""
-    return base64.b64encode(bz2.compress(_archive())).decode()
+    """etcd-node as one line of text for `RECEIVER`: `packed` from a zip."""
+    return packed(_archive())
 
 
 @functools.cache

@@ -20,14 +20,7 @@ from .node.service.client_certificates import replaced
 from .operator import new_operator
 from .partial_deletion import proved_healthy, refuse_partial_deletion
 from .pinned_values import pin
-from .pki import (
-    Authority,
-    ClientCertificate,
-    EtcdPki,
-    EtcdPkiArgs,
-    authorities_of,
-    plan_of,
-)
+from .pki import Authority, ClientCertificate, EtcdPki, EtcdPkiArgs, authorities_of, plan_of
 from .plan import AuthorityPlan, ClusterPlan, MemberPlan, UserPlan, member_specs, spec_text, warnings, with_users
 from .plan.authorities import DEFAULT_PEER_AUTHORITY, peers_have_their_own
 from .plan.client_certificates import remembered
@@ -220,6 +213,7 @@ class EtcdCluster(pulumi.ComponentResource):
                     "machine": machine,
                     "spec": specs[machine["name"]],
                     "files": pki.files(machine["name"]),
+                    "issued": pki.issued(machine["name"]),
                     "clients": clients,
                     "operator": operator,
                     "after": [initial_cluster, *pki.authorities],
@@ -239,14 +233,13 @@ class EtcdCluster(pulumi.ComponentResource):
         )
         # A cluster that was once proved healthy is never bootstrapped again. A later slot, even one with the name of an
         # initial member, must not bootstrap another cluster because no member answers it.
-        existed = args.get("previous") is not None
-        bootstrap = initial_cluster.output.apply(lambda known: {**known, "members": []} if existed else known)
-        done: list[pulumi.Resource] = [member.bootstrap(bootstrap, prepared) for member in members]
+        exists = args.get("previous") is not None or migration is not None
+        initial = None if exists else initial_cluster.output
+        done: list[pulumi.Resource] = [member.bootstrap(initial, prepared) for member in members]
         done += migration.ready(prepared) if migration else []
-        begun = len(done)
         named = {machine["name"]: member for machine, member in zip(args["members"], members, strict=True)}
         for slot in verdict.chain:
-            done = [*done[:begun], named[slot].converge(done, with_users(specs[slot], plan))]
+            done = [named[slot].converge(done, with_users(specs[slot], plan))]
         health, healthy = members[0].health(
             f"{name}-health",
             first,

@@ -7,10 +7,11 @@ import pulumi
 from pulumi_command import remote
 
 from . import bundle, ssh_diagnosis, upload
+from .dependencies import without_dependencies
 from .machine import Ssh, connection
 from .node.shared.limits import killed_after
 from .remote_command import command_line
-from .stack_traces import short_stack_traces
+from .stack_traces import no_stack_traces
 
 
 class MachineCommands:
@@ -55,7 +56,7 @@ class MachineCommands:
             if not works:
                 # No file: the rest of an earlier copy must not be taken for a part of this one.
                 return f"\n{bundle.program()}", before
-            with short_stack_traces():
+            with no_stack_traces():
                 return "", [self._copy(path, before)]
 
         found: pulumi.Output[tuple[str, list[pulumi.Resource]]] = pulumi.Output.from_input(given())
@@ -70,7 +71,7 @@ class MachineCommands:
             f"{self._name}-program",
             connection=self.connection,
             source=pulumi.FileAsset(str(bundle.file())),
-            remote_path=path,
+            remote_path=without_dependencies(path),
             opts=pulumi.ResourceOptions(
                 parent=self._parent, depends_on=list(after), hooks=hooks, deleted_with=self._server
             ),
@@ -87,6 +88,7 @@ class MachineCommands:
         ignore_changes: list[str] | None = None,
         anew: pulumi.ResourceHook | None = None,
         secret: bool = False,
+        later: bool = False,
     ) -> remote.Command:
         """A command.
 
@@ -99,6 +101,7 @@ class MachineCommands:
             ignore_changes: inputs whose change does not run it again.
             anew: a hook that refuses its replacement.
             secret: whether its standard output is secret.
+            later: whether `after` implies every resource that its inputs come from, and its way to the machine.
         """
         hooks = copy.copy(self.hooks)
         if anew is not None:
@@ -106,10 +109,10 @@ class MachineCommands:
             hooks.before_create = [anew, *(hooks.before_create or [])]
         return remote.Command(
             f"{self._name}-{suffix}",
-            connection=self.connection,
-            create=create,
+            connection=without_dependencies(self.connection) if later else self.connection,
+            create=without_dependencies(create) if later else create,
             delete=delete,
-            stdin=stdin,
+            stdin=without_dependencies(stdin) if later else stdin,
             logging=remote.Logging.STDERR,
             add_previous_output_in_env=False,
             opts=pulumi.ResourceOptions(

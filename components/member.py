@@ -8,6 +8,7 @@ import pulumi
 from pulumi_command import remote
 
 from . import bundle, upload
+from .dependencies import without_dependencies
 from .irreplaceable import irreplaceable
 from .machine import Machine, lives_on
 from .machine_commands import MachineCommands
@@ -28,6 +29,8 @@ class EtcdMemberArgs(TypedDict):
     """The desired state of this member, from `plan.member_specs`."""
     files: pulumi.Input[Mapping[str, str]]
     """File name -> PEM of the member's certificates and keys (secret)."""
+    issued: Sequence[pulumi.Resource]
+    """The certificates in `files`."""
     clients: pulumi.Input[Mapping[str, Any]]
     """When the certificates of clients expire, from `plan.client_certificates`; `etcd-node status` shows it."""
     operator: pulumi.Input[Mapping[str, str]]
@@ -59,7 +62,7 @@ class EtcdMember(pulumi.ComponentResource):
     def __init__(self, name: str, args: EtcdMemberArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("external-etcd:index:EtcdMember", name, None, opts)
         self._spec = args["spec"]
-        self._operator = args["operator"]
+        self._operator, self._issued = args["operator"], args["issued"]
         machine = args["machine"]
         self._machine = machine
         self._host_key = pulumi.Output.from_input(machine["ssh"]["host_key"])
@@ -79,8 +82,10 @@ class EtcdMember(pulumi.ComponentResource):
             "prepare",
             create=self._prepare_line(machine),
             # If it contains etcd-node, that is no secret. But previews then show [secret] instead of pages of base64.
-            stdin=pulumi.Output.secret(pulumi.Output.concat(program, "\n", identity, "\n", args["machines"], *told)),
-            delete=self._retire(),
+            stdin=without_dependencies(
+                pulumi.Output.secret(pulumi.Output.concat(program, "\n", identity, "\n", args["machines"], *told))
+            ),
+            delete=without_dependencies(self._retire()),
             after=uploads.apply(lambda found: [*args["after"], *found]),
             anew=anew,
         )
@@ -100,38 +105,44 @@ class EtcdMember(pulumi.ComponentResource):
                     **({"headers": headers} if headers else {}),
                 },
                 sort_keys=True,
-            )
+            ).apply(lambda text: bundle.packed(text.encode()))
         )
 
-    def bootstrap(self, initial_cluster: pulumi.Output[Any], after: Sequence[pulumi.Resource]) -> remote.Command:
+    def bootstrap(self, initial_cluster: pulumi.Output[Any] | None, after: Sequence[pulumi.Resource]) -> remote.Command:
         """Starts this member if it is an initial one and the cluster never existed. Runs once in the slot's life.
 
         Args:
-            initial_cluster: `members`, the names of the initial members, and the cluster's `token`.
+            initial_cluster: `members`, the names of the initial members, and the cluster's `token`. None: the cluster
+                exists, so the command of a new slot does nothing.
             after: what must have succeeded before: `prepare` of every machine.
         """
-        create = initial_cluster.apply(
-            lambda known: self._line("bootstrap", with_initial_cluster(self._spec, known["members"], known["token"]))
-        )
+        create: pulumi.Input[str] = "true"
+        if initial_cluster is not None:
+            create = initial_cluster.apply(
+                lambda known: self._line(
+                    "bootstrap", with_initial_cluster(self._spec, known["members"], known["token"])
+                )
+            )
         # No later change may bootstrap again, so every input is frozen after success.
         return self._commands.command(
             "bootstrap",
             create=create,
-            stdin=self._bundle,
-            after=after,
+            stdin="" if initial_cluster is None else self._bundle,
+            after=[*after, *self._issued],
             ignore_changes=["connection", "create", "stdin", "logging"],
+            later=True,
         )
 
     def converge(self, after: Sequence[pulumi.Resource], spec: Spec | None = None) -> remote.Command:
         """Brings this member to its desired state. Refuses a step that would lose the quorum.
 
         Args:
-            after: what must have succeeded before: the bootstrap, and the previous member in the chain.
+            after: what must have succeeded before: every bootstrap, or the previous member in the chain.
             spec: this member's, with the users of the cluster, so that a name conflict is found before any restart.
                 Default: without users.
         """
         line = self._line("converge", spec or self._spec)
-        command = self._commands.command("converge", create=line, stdin=self._bundle, after=after)
+        command = self._commands.command("converge", create=line, stdin=self._bundle, after=after, later=True)
         # The answer is not used, but without one the command did nothing.
         answer(command, self._machine["name"])
         self.register_outputs({})
@@ -151,13 +162,15 @@ class EtcdMember(pulumi.ComponentResource):
             spec: this member's, with the users of the cluster.
             changes: differs whenever any member's desired state does, so that the check runs again. The output `stdin`
                 has it under `changes`, as it was at the last check.
-            after: what must have succeeded before: `converge` of every member.
+            after: what must have succeeded before: the last `converge` in the chain.
         """
         command = remote.Command(
             name,
-            connection=self._commands.connection,
+            connection=without_dependencies(self._commands.connection),
             create=self._line("health", {**spec, "flags": {}}),
-            stdin=pulumi.Output.json_dumps({"changes": dict(changes), "operator": self._operator}, sort_keys=True),
+            stdin=without_dependencies(
+                pulumi.Output.json_dumps({"changes": dict(changes), "operator": self._operator}, sort_keys=True)
+            ),
             logging=remote.Logging.STDERR,
             add_previous_output_in_env=False,
             opts=pulumi.ResourceOptions(parent=parent, depends_on=list(after), hooks=self._commands.hooks),

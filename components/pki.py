@@ -4,14 +4,15 @@ Algorithms, key usages and names follow kubeadm's etcd certificates. etcd's own 
 https://etcd.io/docs/v3.6/op-guide/security/. All keys are ECDSA P-256. They exist only in the state, as secrets.
 """
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 
 import pulumi
 import pulumi_tls as tls
 
+from .dependencies import without_dependencies
 from .irreplaceable import irreplaceable
 from .plan import DEFAULT_AUTHORITY, AuthorityPlan, check_authority
 from .plan.authorities import bundle, check_authorities, check_peer_authorities
@@ -87,6 +88,8 @@ class _Issuer:
     name: str
     key: pulumi.Output[str]
     certificate: pulumi.Output[str]
+    created: pulumi.Resource | None
+    """Its certificate, if this component creates it."""
 
 
 class ClientCertificate(TypedDict):
@@ -109,10 +112,10 @@ def plan_of(authority: Authority) -> AuthorityPlan:
 
 
 class EtcdPki(pulumi.ComponentResource):
-    """The CAs, the client certificates, and per member a server, a peer and a healthcheck-client certificate.
+    """The CAs, the client certificates, and per member a server and a peer certificate.
 
     Children: `<name>-<authority>-ca` (PrivateKey, SelfSignedCert; absent for a CA of one's own),
-    `<name>-<member>-server`, `<name>-<member>-peer`, `<name>-<member>-healthcheck-client`,
+    `<name>-<member>-server`, `<name>-<member>-peer`, `<name>-healthcheck-client` (for this program on all machines),
     `<name>-apiserver-etcd-client` and `<name>-<user>-user` (PrivateKey, CertRequest, LocallySignedCert each).
     """
 
@@ -139,6 +142,7 @@ class EtcdPki(pulumi.ComponentResource):
         self._expiry: dict[str, pulumi.Input[str]] = {}
         self._clients: list[str] = []
         self._files: dict[str, dict[str, pulumi.Input[str]]] = {}
+        self._issued: dict[str, list[pulumi.Resource]] = {}
         self.authorities = []
         self._made = pulumi.ResourceHookBinding(before_create=[irreplaceable(f"{name}-ca-in-use", _refusal)])
 
@@ -160,17 +164,18 @@ class EtcdPki(pulumi.ComponentResource):
             name_of, issues = authority["name"], authority["name"] in (issuer, peer_issuer)
             if "certificate" in authority:
                 where = "authorities" if authority in authorities else "peer_authorities"
-                key, certificate = self._own_authority(authority, where, issues=issues)
+                issuers[name_of] = self._own_authority(authority, where, issues=issues)
             else:
                 lifetime = int(args.get("ca_validity_hours", CA_HOURS))
-                key, certificate = self._make_authority(name_of, lifetime, issues=issues)
-            trusted[name_of] = certificate
-            issuers[name_of] = _Issuer(name_of, key, certificate)
+                issuers[name_of] = self._make_authority(name_of, lifetime, issues=issues)
+            trusted[name_of] = issuers[name_of].certificate
         self._issuer, self._peer_issuer = issuers[issuer], issuers[peer_issuer]
         everything = pulumi.Output.all(**trusted).apply(_checked)
         self.ca_certificate = everything.apply(lambda known: bundle([known[each["name"]] for each in authorities]))
         self.peer_ca_certificate = everything.apply(lambda known: bundle([known[each["name"]] for each in peers]))
 
+        # One for all machines. Each has the same rights, and etcd cannot revoke one: after a leak, the CA is replaced.
+        self._program = self._issue("healthcheck-client", PROGRAM, _CLIENT)
         for member in args["members"]:
             self._issue_member(member)
         self.apiserver_etcd_client = self._issue_client("apiserver-etcd-client", API_SERVERS)
@@ -190,17 +195,14 @@ class EtcdPki(pulumi.ComponentResource):
 
     def files(self, member: str) -> pulumi.Output[dict[str, str]]:
         """File name -> PEM of the files for `member`'s machine (secret), without the CA's key."""
-        files = self._files[member]
-        known: pulumi.Output[Any] = pulumi.Output.secret(pulumi.Output.all(**files))
-        # Their certificates depend on all the rest. Naming it again would cost the state 3 KB per member.
-        certificates = pulumi.Output.all(*(files[f"{pair}.crt"] for pair in ("server", "peer", "healthcheck-client")))
-        future: Awaitable[Any] = known.future(with_unknowns=True)
-        return pulumi.Output(certificates.resources(), future, known.is_known(), known.is_secret())
+        return pulumi.Output.secret(pulumi.Output.all(**self._files[member]))
 
-    def _own_authority(
-        self, given: Authority, where: str, *, issues: bool
-    ) -> tuple[pulumi.Output[str], pulumi.Output[str]]:
-        """Key and certificate of the user's CA. They fail with PlanError if it cannot be used."""
+    def issued(self, member: str) -> list[pulumi.Resource]:
+        """The certificates in `files`, which depend on everything else there."""
+        return self._issued[member]
+
+    def _own_authority(self, given: Authority, where: str, *, issues: bool) -> _Issuer:
+        """The user's CA. Key and certificate fail with PlanError if it cannot be used."""
 
         def checked(pair: list[str | None]) -> list[str]:
             certificate, private_key = pair[0] or "", pair[1]
@@ -210,11 +212,9 @@ class EtcdPki(pulumi.ComponentResource):
 
         pair = pulumi.Output.all(given["certificate"], given.get("private_key")).apply(checked)
         # A certificate is public even if it came from a secret config value.
-        return pulumi.Output.secret(pair[1]), pulumi.Output.unsecret(pair[0])
+        return _Issuer(given["name"], pulumi.Output.secret(pair[1]), pulumi.Output.unsecret(pair[0]), None)
 
-    def _make_authority(
-        self, name: str, validity_hours: int, *, issues: bool
-    ) -> tuple[pulumi.Output[str], pulumi.Output[str]]:
+    def _make_authority(self, name: str, validity_hours: int, *, issues: bool) -> _Issuer:
         child = f"{self._name}-{name}-ca"
         key = tls.PrivateKey(
             child,
@@ -233,17 +233,15 @@ class EtcdPki(pulumi.ComponentResource):
             validity_period_hours=validity_hours,
             # Another lifetime would replace the CA's certificate everywhere at once.
             opts=pulumi.ResourceOptions(
-                parent=self,
-                ignore_changes=["validityPeriodHours"],
-                delete_before_replace=False,
-                hooks=self._made,
+                parent=self, ignore_changes=["validityPeriodHours"], delete_before_replace=False, hooks=self._made
             ),
         )
         self.authorities.append(certificate)
         self._expiry[f"ca-{name}"] = certificate.validity_end_time
         if issues:
             certificate.validity_end_time.apply(lambda end: self._warn_of_end(name, end))
-        return key.private_key_pem, certificate.cert_pem
+        # The certificate depends on the key.
+        return _Issuer(name, without_dependencies(key.private_key_pem), certificate.cert_pem, certificate)
 
     def _warn_of_end(self, name: str, end: str) -> None:
         """Warns of a CA that expires before the certificates that it issues. (The user's own CA is refused then.)"""
@@ -260,37 +258,39 @@ class EtcdPki(pulumi.ComponentResource):
         files: dict[str, pulumi.Input[str]] = {
             "ca.crt": self.ca_certificate,
             "peer-ca.crt": self.peer_ca_certificate,
+            "healthcheck-client.crt": self._program[0].cert_pem,
+            "healthcheck-client.key": self._program[1],
         }
+        self._files[name], self._issued[name] = files, [self._program[0]]
         own_names, own_addresses = split(member.get("extra_names", []))
         all_names, all_addresses = split(self._shared_names)
         # Only this member's names: a stolen key then impersonates one machine. Local tools use 127.0.0.1 and localhost.
         # Peers use only its name and address. Names shared by all members, such as a load balancer's, are for clients.
-        for kind, common_name, uses, dns_names, addresses in (
+        for kind, issuer, dns_names, addresses in (
             (
                 "server",
-                name,
-                _SERVER_AND_CLIENT,
+                self._issuer,
                 [name, "localhost", *own_names, *all_names],
                 [address, "127.0.0.1", *own_addresses, *all_addresses],
             ),
-            ("peer", name, _SERVER_AND_CLIENT, [name, *own_names], [address, *own_addresses]),
-            ("healthcheck-client", PROGRAM, _CLIENT, [], []),
+            ("peer", self._peer_issuer, [name, *own_names], [address, *own_addresses]),
         ):
-            files[f"{kind}.crt"], files[f"{kind}.key"] = self._issue(
+            certificate, files[f"{kind}.key"] = self._issue(
                 f"{name}-{kind}",
-                common_name,
-                uses,
+                name,
+                _SERVER_AND_CLIENT,
                 dns_names=dns_names,
                 addresses=addresses,
                 expiry_key=f"{name}/{kind}",
-                issuer=self._peer_issuer if kind == "peer" else self._issuer,
+                issuer=issuer,
             )
-        self._files[name] = files
+            files[f"{kind}.crt"] = certificate.cert_pem
+            self._issued[name].append(certificate)
 
     def _issue_client(self, suffix: str, common_name: str) -> pulumi.Output[ClientCertificate]:
         self._clients.append(suffix)
         certificate, key = self._issue(suffix, common_name, _CLIENT)
-        pair = pulumi.Output.all(certificate, key)
+        pair = pulumi.Output.all(certificate.cert_pem, key)
         return pulumi.Output.secret(pair.apply(lambda both: {"certificate": both[0], "private_key": both[1]}))
 
     def _issue(
@@ -303,18 +303,20 @@ class EtcdPki(pulumi.ComponentResource):
         addresses: list[str] | None = None,
         expiry_key: str | None = None,
         issuer: _Issuer | None = None,
-    ) -> tuple[pulumi.Output[str], pulumi.Output[str]]:
-        """Issues one certificate with its own key; returns (certificate, key), both PEM."""
+    ) -> tuple[tls.LocallySignedCert, pulumi.Output[str]]:
+        """Issues one certificate with its own key; returns the certificate, and the key as PEM."""
         child = f"{self._name}-{suffix}"
         issuer = issuer or self._issuer
         options = pulumi.ResourceOptions(parent=self)
         # Another CA means another key. So replacing the CA after a leak is enough, whichever key has leaked.
-        # Created CAs come first: `prepare` of every machine waits for them alone, and takes longer than the rest.
+        # A created CA comes first: `prepare` of every machine waits for CAs alone, and takes longer than the rest.
         key = tls.PrivateKey(
             child,
             algorithm="ECDSA",
             ecdsa_curve="P256",
-            opts=pulumi.ResourceOptions(parent=self, depends_on=self.authorities, replacement_trigger=issuer.name),
+            opts=pulumi.ResourceOptions(
+                parent=self, depends_on=[issuer.created] if issuer.created else None, replacement_trigger=issuer.name
+            ),
         )
         request = tls.CertRequest(
             child,
@@ -335,7 +337,7 @@ class EtcdPki(pulumi.ComponentResource):
             opts=options,
         )
         self._expiry[expiry_key or suffix] = certificate.validity_end_time
-        return certificate.cert_pem, key.private_key_pem
+        return certificate, key.private_key_pem
 
 
 def _refusal(name: str) -> str:

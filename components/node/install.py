@@ -30,8 +30,12 @@ exit 1
 """Script for `sh`."""
 
 
-def install(archive: zipfile.ZipFile, text: str, home: Path, wrapper: Path, name: str, *, member: str) -> None:
-    """Writes what is missing or damaged: a power cut may have emptied some files, or their bytecode.
+def run(
+    archive: zipfile.ZipFile, text: str, home: str, wrapper: str, name: str, *, member: str, words: list[str]
+) -> None:
+    """Installs the program and becomes it, with these arguments and the rest of standard input.
+
+    It writes what is missing or damaged: a power cut may have emptied some files, or their bytecode.
 
     It keeps the previous program, and any that is younger than ten minutes (another run may be unpacking it). If it
     cannot write, the process ends with a message.
@@ -43,14 +47,21 @@ def install(archive: zipfile.ZipFile, text: str, home: Path, wrapper: Path, name
         wrapper: the script that runs the one in use.
         name: of this program's directory in `home`.
         member: the machine's name in the message.
+        words: arguments of the program.
     """
     try:
-        _install(archive, text, home, wrapper, name)
+        _install(archive, text, Path(home), Path(wrapper), name)
     except OSError as error:
         sys.exit(
             f"{member}: etcd-node cannot be installed: {error.filename or home}: {error.strerror}. Free space there "
             "(df -h) or repair the disk (dmesg), then run again."
         )
+    # The rest comes through a pipe, because Python has already read it into its own buffer.
+    outlet, inlet = os.pipe()
+    os.write(inlet, sys.stdin.read().encode())
+    os.close(inlet)
+    os.dup2(outlet, 0)
+    os.execv(wrapper, [wrapper, *words])  # noqa: S606  without a shell
 
 
 def _install(archive: zipfile.ZipFile, text: str, home: Path, wrapper: Path, name: str) -> None:

@@ -21,7 +21,7 @@ from stacks.platforms import PLATFORMS
 from tests.support.cloud_stacks import SLOTS
 from tests.support.configurations import changed, load
 from tests.support.outputs import for_kubernetes, resolved
-from tests.support.recording import Recorder, Registration, aws_id, is_secret, plain_text, record
+from tests.support.recording import Recorder, Registration, aws_id, bundle_of, is_secret, plain_text, record
 from tests.support.snapshot import compare
 from tests.support.sshd import new_key
 
@@ -252,9 +252,7 @@ def test_machines_on_aws_wait_for_their_subnets_routes_and_rules(preview: bool) 
         assert any(urn.endswith("aws:ec2/route:Route::aws") for urn in card.request.dependencies)
 
 
-def test_routes_and_rules_never_replace_a_machine(
-    preview: bool,
-) -> None:
+def test_routes_and_rules_never_replace_a_machine(preview: bool) -> None:
     for each in whole(AWS, preview).registrations:
         if each.type in (INSTANCE, CARD, VOLUME_TYPE):
             for name, dependency in each.request.propertyDependencies.items():
@@ -392,8 +390,8 @@ def test_a_new_server_in_a_slot_is_prepared_and_converged(cloud: Cloud) -> None:
     for slot in SLOTS:
         number = recorder.named(f"{cloud.name}-{slot}-ssh").inputs["triggers"][0]
         assert cloud is HETZNER or number == aws_id("i", f"aws-{slot}")
-        for verb in ("prepare", "converge"):
-            assert number in recorder.named(f"{cloud.name}-{slot}-{verb}").inputs["stdin"]["value"]
+        assert number in recorder.named(f"{cloud.name}-{slot}-prepare").inputs["stdin"]["value"]
+        assert number == bundle_of(recorder.named(f"{cloud.name}-{slot}-converge"))["identity"]
 
 
 def test_volumes_are_protected_by_default_and_hold_the_data(cloud: Cloud) -> None:
@@ -472,11 +470,7 @@ def test_machines_filter_private_traffic_by_the_same_rules() -> None:
     # The same for a new bastion.
     sources = [*outside("10.1.0.0/16"), "10.1.1.5"]
     assert spec["firewall"].pop("22") == member_rules([], operators=sources, clients=[], metrics=[])["22"]
-    assert spec["firewall"] == {
-        "2379": [*members, "10.1.2.0/24"],
-        "2380": members,
-        "2381": members,
-    }
+    assert spec["firewall"] == {"2379": [*members, "10.1.2.0/24"], "2380": members, "2381": members}
     # The machine thus knows leaving members, and admits them until they have left.
     assert spec["members"] == {"etcd-1": "10.1.1.11", "etcd-2": "10.1.1.12", "etcd-3": "10.1.1.13"}
 
@@ -533,10 +527,7 @@ def test_the_state_records_generations_machines_and_data_location(cloud: Cloud) 
 
 
 def test_a_running_machines_inputs_come_from_its_stash(cloud: Cloud, preview: bool) -> None:
-    stays_changed = {
-        "aws": {"instanceType"},
-        "hetzner": {"placementGroupId", "publicNets", "serverType", "sshKeys"},
-    }
+    stays_changed = {"aws": {"instanceType"}, "hetzner": {"placementGroupId", "publicNets", "serverType", "sshKeys"}}
     recorder = cloud.stack(preview)
     for name in (f"{cloud.name}-{slot}" for slot in SLOTS):
         for type_ in (cloud.server, *((CARD,) if cloud is AWS else ())):

@@ -19,6 +19,7 @@ from tests.support.recording import (
     OPERATOR,
     Recorder,
     Registration,
+    bundle_of,
     certificate,
     is_secret,
     plain_text,
@@ -46,8 +47,8 @@ def _cluster(preview: bool, args: str) -> Recorder:
 
 def test_resource_names_are_stable(preview: bool) -> None:
     recorder = cluster(preview)
-    leaves = [f"dev-pki-{m}-{kind}" for m in MEMBERS for kind in ("server", "peer", "healthcheck-client")]
-    leaves.append("dev-pki-apiserver-etcd-client")
+    leaves = [f"dev-pki-{m}-{kind}" for m in MEMBERS for kind in ("server", "peer")]
+    leaves += ["dev-pki-apiserver-etcd-client", "dev-pki-healthcheck-client"]
     assert sorted((r.type.rsplit(":", 1)[-1], r.name) for r in recorder.registrations) == sorted(
         [
             ("EtcdCluster", "dev"),
@@ -94,12 +95,20 @@ def test_initial_members_do_not_wait_for_each_other(preview: bool) -> None:
 
 def test_members_are_converged_one_by_one_in_list_order(preview: bool) -> None:
     recorder = cluster(preview)
-    bootstraps = {f"dev-{m}-bootstrap" for m in MEMBERS}
-    for position, member in enumerate(MEMBERS):
-        before = {f"dev-{MEMBERS[position - 1]}-converge"} if position else set()
-        depends_on = recorder.named(f"dev-{member}-converge").depends_on
-        assert bootstraps <= depends_on
-        assert {name for name in depends_on if name.endswith("-converge")} == before
+    before = {f"dev-{m}-bootstrap" for m in MEMBERS}
+    for member in MEMBERS:
+        assert recorder.named(f"dev-{member}-converge").depends_on == before
+        before = {f"dev-{member}-converge"}
+
+
+def test_every_certificate_is_there_before_its_member_starts(preview: bool) -> None:
+    recorder = cluster(preview)
+    for member in MEMBERS:
+        leaves = {"dev-pki-healthcheck-client", *(f"dev-pki-{member}-{kind}" for kind in ("server", "peer"))}
+        assert leaves <= recorder.named(f"dev-{member}-bootstrap").depends_on
+        for leaf in leaves:
+            certificate = recorder.named(leaf, "tls:index/locallySignedCert:LocallySignedCert")
+            assert certificate.depends_on == {leaf, "dev-pki-1-ca"}
 
 
 def test_health_is_checked_after_the_last_member(preview: bool) -> None:
@@ -119,12 +128,13 @@ def test_a_later_change_never_repeats_the_bootstrap(preview: bool) -> None:
 
 
 def test_a_later_slot_never_bootstraps() -> None:
-    applied = cluster(preview=False).outputs["dev"]["applied"]
-    for previous, initial in ((None, list(MEMBERS)), (applied, [])):
-        recorder = cluster(preview=False, previous=previous)
-        for member in MEMBERS:
-            command = shlex.split(recorder.named(f"dev-{member}-bootstrap").inputs["create"])
-            assert json.loads(command[-1])["initial_members"] == initial
+    first = cluster(preview=False, previous=None)
+    later = cluster(preview=False, previous=first.outputs["dev"]["applied"])
+    for member in MEMBERS:
+        command = shlex.split(first.named(f"dev-{member}-bootstrap").inputs["create"])
+        assert json.loads(command[-1])["initial_members"] == list(MEMBERS)
+        inputs = later.named(f"dev-{member}-bootstrap").inputs
+        assert (inputs["create"], inputs["stdin"]) == ("true", "")
 
 
 def test_machines_are_retired_before_the_ca_is_deleted(preview: bool) -> None:
@@ -157,14 +167,13 @@ def test_members_get_only_their_own_keys() -> None:
     recorder = cluster(preview=False)
     for member in MEMBERS:
         for verb in ("bootstrap", "converge"):
-            stdin = recorder.named(f"dev-{member}-{verb}").inputs["stdin"]
-            assert is_secret(stdin)
-            for kind in ("server", "peer", "healthcheck-client"):
-                assert private_key(f"dev-pki-{member}-{kind}") in stdin["value"]
-            others = [m for m in MEMBERS if m != member]
-            assert not any(private_key(f"dev-pki-{other}-server") in stdin["value"] for other in others)
-            assert private_key("dev-pki-1-ca") not in stdin["value"]
-            assert private_key("dev-pki-apiserver-etcd-client") not in stdin["value"]
+            command = recorder.named(f"dev-{member}-{verb}")
+            assert is_secret(command.inputs["stdin"])
+            given = bundle_of(command)
+            assert json.dumps(given).count("PRIVATE KEY") == 3
+            assert {text for name, text in given["files"].items() if name.endswith(".key")} == {
+                private_key(f"dev-pki-{name}") for name in (f"{member}-server", f"{member}-peer", "healthcheck-client")
+            }
 
 
 def test_keys_are_secret_outputs() -> None:
@@ -243,9 +252,7 @@ def test_a_bastion_is_the_proxy_of_every_connection() -> None:
         assert command.inputs["connection"]["value"]["proxy"]["hostKey"] == "ssh-ed25519 BBBB"
 
 
-def test_a_passphrase_is_a_secret_and_an_agent_is_no_input(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_passphrase_is_a_secret_and_an_agent_is_no_input(monkeypatch: pytest.MonkeyPatch) -> None:
     way = {"host": "10.0.0.1", "host_key": "ssh-ed25519 AAAA"}
     key = {"private_key": "PRIVATE KEY of ssh", "private_key_password": "hunter2"}
     recorder = cluster(preview=True, members=machines(ssh={**way, **key}))
@@ -306,14 +313,14 @@ def test_every_authority_is_trusted_in_the_given_order_and_the_issuer_signs(
     made = [certificate(f"dev-pki-{name}-ca") for name in ("1", "2")]
     bundle = f"{made[0]}\n{own_authority['certificate']}{made[1]}\n"
     assert recorder.outputs["dev"]["ca_certificate"] == bundle
-    assert json.loads(recorder.named("dev-a-converge").inputs["stdin"]["value"])["files"]["ca.crt"] == bundle
+    assert bundle_of(recorder.named("dev-a-converge"))["files"]["ca.crt"] == bundle
     assert _leaf(recorder).inputs["caCertPem"] == certificate(f"dev-pki-{issuer}-ca")
     assert _leaf(recorder).inputs["caPrivateKeyPem"]["value"] == private_key(f"dev-pki-{issuer}-ca")
 
 
 def test_a_new_clusters_peer_ca_issues_only_peer_certificates() -> None:
     recorder = cluster(preview=False, previous=None)
-    files = json.loads(recorder.named("dev-a-converge").inputs["stdin"]["value"])["files"]
+    files = bundle_of(recorder.named("dev-a-converge"))["files"]
     assert files["ca.crt"] == f"{certificate('dev-pki-1-ca')}\n" == recorder.outputs["dev"]["ca_certificate"]
     assert files["peer-ca.crt"] == f"{certificate('dev-pki-peer-1-ca')}\n"
     assert recorder.outputs["dev"]["peer_ca_certificate"] == files["peer-ca.crt"]
@@ -338,15 +345,12 @@ def test_the_peer_ca_can_be_a_users_own(own_authority: dict[str, str]) -> None:
     leaf = recorder.named("dev-pki-a-peer", "tls:index/locallySignedCert:LocallySignedCert")
     assert leaf.inputs["caCertPem"] == own_authority["certificate"]
     assert is_secret(leaf.inputs["caPrivateKeyPem"])
-    files = json.loads(recorder.named("dev-a-converge").inputs["stdin"]["value"])["files"]
-    assert (files["ca.crt"], files["peer-ca.crt"]) == (
-        f"{certificate('dev-pki-1-ca')}\n",
-        own_authority["certificate"],
-    )
+    files = bundle_of(recorder.named("dev-a-converge"))["files"]
+    assert (files["ca.crt"], files["peer-ca.crt"]) == (f"{certificate('dev-pki-1-ca')}\n", own_authority["certificate"])
 
 
 def test_a_shared_ca_is_in_both_files() -> None:
-    files = json.loads(cluster(preview=False).named("dev-a-converge").inputs["stdin"]["value"])["files"]
+    files = bundle_of(cluster(preview=False).named("dev-a-converge"))["files"]
     assert files["peer-ca.crt"] == files["ca.crt"]
 
 
@@ -384,8 +388,7 @@ def test_every_change_has_an_id_that_all_members_get() -> None:
     assert list(after.named("dev-change").request.replaceOnChanges) == ["input"], "a replacement has another ID"
     for member in MEMBERS:
         converge = after.named(f"dev-{member}-converge")
-        assert json.loads(converge.inputs["stdin"]["value"])["change"] == "dev-change-id"
-        assert "dev-change" in converge.depends_on
+        assert bundle_of(converge)["change"] == "dev-change-id"
 
 
 def test_every_membership_change_has_an_id_that_all_machines_get() -> None:
@@ -400,14 +403,13 @@ def test_every_membership_change_has_an_id_that_all_machines_get() -> None:
         prepare = after.named(f"dev-{member}-prepare")
         assert prepare.inputs["stdin"]["value"].endswith("dev-machines-id")
         assert all(str(machine["address"]) in prepare.inputs["create"] for machine in machines(5)), "it answers them"
-        assert "dev-machines" in prepare.depends_on
 
 
 def test_a_newly_prepared_machines_member_is_converged_again() -> None:
     recorder = cluster(preview=False)
     for member in MEMBERS:
         converge = recorder.named(f"dev-{member}-converge")
-        assert json.loads(converge.inputs["stdin"]["value"])["prepared"] == f"dev-{member}-prepare said"
+        assert bundle_of(converge)["prepared"] == f"dev-{member}-prepare said"
 
 
 def test_an_existing_ca_keeps_its_lifetime() -> None:
@@ -439,7 +441,7 @@ def test_a_renewed_certificate_that_clients_must_replace_is_a_warning(monkeypatc
     renewed = cluster(preview=False, previous={**applied, "clients": {"apiserver-etcd-client": [earlier]}})
     assert renewed.outputs["dev"]["applied"]["clients"] == {"apiserver-etcd-client": [issued, earlier]}
     for member in MEMBERS:
-        told = json.loads(renewed.named(f"dev-{member}-converge").inputs["stdin"]["value"])["clients"]
+        told = bundle_of(renewed.named(f"dev-{member}-converge"))["clients"]
         assert told == {"apiserver-etcd-client": [issued, earlier]}
     assert len(said) == 1
     assert "An API server that still has the earlier one gets no new connection after 2098-11-21T00:00:00Z" in said[0]
@@ -551,7 +553,7 @@ def test_mirror_headers_come_on_stdin_and_the_proxy_in_the_specification() -> No
         .inputs["stdin"]["value"]
         .endswith('\n{"headers": {"Authorization": "Bearer of-nobody-else"}}')
     )
-    assert json.loads(recorder.named("dev-a-converge").inputs["stdin"]["value"])["headers"] == {"Authorization": token}
+    assert bundle_of(recorder.named("dev-a-converge"))["headers"] == {"Authorization": token}
     for registration in recorder.registrations:
         assert token not in plain_text(registration.inputs), registration.name
 

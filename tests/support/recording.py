@@ -1,6 +1,8 @@
 """A Pulumi monitor for tests that records every registration as the engine would receive it."""
 
 import asyncio
+import base64
+import bz2
 import json
 import zlib
 from collections.abc import Callable, Mapping
@@ -230,6 +232,11 @@ def plain_text(value: Any) -> str:
     if isinstance(value, list):
         return "\n".join(plain_text(part) for part in value)
     return str(value)
+
+
+def bundle_of(command: Registration) -> Any:
+    """What a `bootstrap` or `converge` gets on standard input."""
+    return json.loads(bz2.decompress(base64.b64decode(command.inputs["stdin"]["value"])))
 
 
 def is_secret(value: Any) -> bool:

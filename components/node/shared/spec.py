@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import bz2
 import ipaddress
 import json
 import re
@@ -431,16 +433,19 @@ def _headers(raw: object) -> Mapping[str, str]:
 def parse_bundle(text: str) -> Bundle:
     """Reads and checks what comes on standard input; its content never appears in an error.
 
+    Args:
+        text: a JSON object, or base64 of bzip2 of one.
+
     Raises:
         NodeError: it is not what `bootstrap` and `converge` need.
     """
     remedy = "Run `pulumi up`: it passes certificates and keys on standard input."
     try:
-        raw = json.loads(text)
+        raw = json.loads(text if text.startswith("{") else bz2.decompress(base64.b64decode(text)))
         identity, files = raw["identity"], raw["files"]
         if not isinstance(identity, str) or not isinstance(files, dict):
             raise TypeError
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OSError):
         raise NodeError("standard input does not hold a JSON object with `identity` and `files`", remedy) from None
     wrong = sorted(set(files) ^ {*CERTIFICATES, *KEYS})
     if wrong:
