@@ -29,10 +29,7 @@ _LASTS_SECONDS = 0.5
 _TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
 _ESTABLISHED = "01"
 # Type of a host key -> what ssh-keyscan calls it.
-_SCANNED = {
-    "ssh-ed25519": "ed25519",
-    **{f"ecdsa-sha2-nistp{bits}": "ecdsa" for bits in (256, 384, 521)},
-}
+_SCANNED = {"ssh-ed25519": "ed25519", **{f"ecdsa-sha2-nistp{bits}": "ecdsa" for bits in (256, 384, 521)}}
 
 
 @dataclass(frozen=True)

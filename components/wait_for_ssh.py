@@ -55,11 +55,7 @@ def wait_for_ssh(
         triggers=[server.id],
         logging=remote.Logging.STDERR,
         add_previous_output_in_env=False,
-        opts=pulumi.ResourceOptions(
-            parent=parent,
-            deleted_with=server,
-            hooks=hooks,
-        ),
+        opts=pulumi.ResourceOptions(parent=parent, deleted_with=server, hooks=hooks),
     )
     return pulumi.Output.all(host, answer(command, machine)).apply(lambda both: str(both[0]))
 

@@ -135,11 +135,7 @@ def table(platforms: "Sequence[Platform]") -> Table:
 _REST: tuple[Key, ...] = (
     Key("ssh", OBJECT, "Default ssh settings for all machines."),
     *ssh_keys("ssh"),
-    Key(
-        "ssh.publicKey",
-        TEXT,
-        "Public half of a key in an agent, one line. Machines that a cloud creates get it.",
-    ),
+    Key("ssh.publicKey", TEXT, "Public half of a key in an agent, one line. Machines that a cloud creates get it."),
     Key(
         "sshPrivateKey",
         TEXT,

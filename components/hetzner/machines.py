@@ -66,11 +66,7 @@ class HetznerMachines(CloudMachines):
     """
 
     def __init__(
-        self,
-        name: str,
-        network: HetznerNetwork,
-        args: HetznerMachinesArgs,
-        opts: pulumi.ResourceOptions | None = None,
+        self, name: str, network: HetznerNetwork, args: HetznerMachinesArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("HetznerMachines", name, args, args["slots"], opts, server_input="serverId")
         self._args, self._network = args, network

@@ -73,12 +73,7 @@ class HetznerNetwork(pulumi.ComponentResource):
         else:
             self.network_id = pulumi.Output.from_input(int(existing))
         subnet = hcloud.NetworkSubnet(
-            name,
-            network_id=self.network_id,
-            type="cloud",
-            network_zone=args["zone"],
-            ip_range=subnet_range,
-            opts=child,
+            name, network_id=self.network_id, type="cloud", network_zone=args["zone"], ip_range=subnet_range, opts=child
         )
         self.subnet_id = subnet.id
         self.ground.append(subnet)

@@ -74,13 +74,7 @@ def control_plane(
 
 
 def aws_cluster(
-    cluster_name: str,
-    namespace: str,
-    *,
-    vpc_id: str,
-    subnet_ids: Sequence[str],
-    clients_group_id: str,
-    public: bool,
+    cluster_name: str, namespace: str, *, vpc_id: str, subnet_ids: Sequence[str], clients_group_id: str, public: bool
 ) -> list[Document]:
     """Parts of an AWSCluster and its control plane's AWSMachineTemplate (Cluster API's provider for AWS, v2).
 

@@ -9,15 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from . import aws_zones, ranges
-from .aws_types import (
-    DEFAULT_IMAGE,
-    AwsVolume,
-    check_ami,
-    check_id,
-    check_image,
-    check_type,
-    check_volume,
-)
+from .aws_types import DEFAULT_IMAGE, AwsVolume, check_ami, check_id, check_image, check_type, check_volume
 from .cloud import ARCHITECTURES, CloudPlan, CloudSlot, check_access, check_slots
 from .errors import Problem, shown
 from .origin import MADE, PLATFORM, Origin, known, on_volume

@@ -102,10 +102,7 @@ class HetznerPlan(CloudPlan):
     def origins(self) -> dict[str, dict[str, str]]:
         """Slot -> origin of its machine, for a plan without problems."""
         network = hetzner_network(
-            network_id=self.network_id,
-            network_range=self.network_range,
-            subnet_range=self.subnet_range,
-            zone=self.zone,
+            network_id=self.network_id, network_range=self.network_range, subnet_range=self.subnet_range, zone=self.zone
         )
         return {
             slot.name: hetzner_machine(network, location=slot.location, volume=self.volume_size) for slot in self.slots

@@ -19,10 +19,7 @@ MINORS = tuple(_FLOOR)
 # 3.5.26: members that were removed come back (etcd-io/etcd#20967) and block the upgrade to 3.6.
 # 3.6.11: a member cannot be added while another is down (etcd-io/etcd#21669); needed before an upgrade to 3.7.
 _ADVISED = {
-    "3.5": (
-        32,
-        "an upgrade to 3.6 needs at least that on every member, and below 3.5.26 removed members can reappear",
-    ),
+    "3.5": (32, "an upgrade to 3.6 needs at least that on every member, and below 3.5.26 removed members can reappear"),
     "3.6": (
         11,
         "an upgrade to 3.7 needs at least that on every member, and below it none can join while another is down",

@@ -63,12 +63,7 @@ class Command(Resource):
         """Run `create`."""
         return call.name + os.urandom(4).hex(), self._run(call, inputs.get("create"), inputs)
 
-    def update(
-        self,
-        call: Call,
-        state: dict[str, Any],
-        inputs: dict[str, Any],
-    ) -> dict[str, Any]:
+    def update(self, call: Call, state: dict[str, Any], inputs: dict[str, Any]) -> dict[str, Any]:
         """Run `create` again."""
         if "create" not in inputs:
             # Nothing is run; the earlier output stays.
@@ -132,7 +127,5 @@ class CopyToRemote(Resource):
 
 
 plugin = Plugin(
-    "command",
-    VERSION,
-    {"command:remote:Command": Command(), "command:remote:CopyToRemote": CopyToRemote()},
+    "command", VERSION, {"command:remote:Command": Command(), "command:remote:CopyToRemote": CopyToRemote()}
 )

@@ -48,13 +48,7 @@ class Api:
         self._poll = poll
 
     def call(
-        self,
-        call: Call,
-        method: str,
-        path: str,
-        body: Mapping[str, Any] | None = None,
-        *,
-        later: Collection[str] = (),
+        self, call: Call, method: str, path: str, body: Mapping[str, Any] | None = None, *, later: Collection[str] = ()
     ) -> dict[str, Any]:
         """Send a request; returns the answer.
 

@@ -4,15 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from components.plan.aws import (
-    DEFAULT_ROOT_SIZE,
-    DEFAULT_VPC,
-    AwsBastion,
-    AwsPlan,
-    AwsSlot,
-    AwsSubnet,
-    check_aws,
-)
+from components.plan.aws import DEFAULT_ROOT_SIZE, DEFAULT_VPC, AwsBastion, AwsPlan, AwsSlot, AwsSubnet, check_aws
 from components.plan.aws_types import DEFAULT_IMAGE, AwsVolume
 
 from ..clouds.config import CloudConfig, access, cloud_reader, note, slot_fields, spelling

@@ -13,12 +13,7 @@ KEYS: tuple[Key, ...] = (
         TEXTS,
         "Availability zones of one region, preferably three. Each gets a subnet. Either this or `aws.subnets`.",
     ),
-    Key(
-        "aws.instanceType",
-        TEXT,
-        "Default instance type of all machines, like `t3.medium`.",
-        required=True,
-    ),
+    Key("aws.instanceType", TEXT, "Default instance type of all machines, like `t3.medium`.", required=True),
     Key(
         "aws.image",
         TEXT,

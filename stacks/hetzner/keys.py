@@ -7,18 +7,8 @@ from ..keys import open_to_the_world, protect, slots
 
 KEYS: tuple[Key, ...] = (
     Key("hetzner", OBJECT, "Network and machines on Hetzner Cloud, for the platform `hetzner`."),
-    Key(
-        "hetzner.location",
-        TEXT,
-        f"Default location of all machines: {', '.join(rules.ZONES)}.",
-        required=True,
-    ),
-    Key(
-        "hetzner.serverType",
-        TEXT,
-        "Default server type of all machines, like `cax11`.",
-        required=True,
-    ),
+    Key("hetzner.location", TEXT, f"Default location of all machines: {', '.join(rules.ZONES)}.", required=True),
+    Key("hetzner.serverType", TEXT, "Default server type of all machines, like `cax11`.", required=True),
     Key("hetzner.image", TEXT, "Image, name or ID, with systemd and cloud-init.", rules.DEFAULT_IMAGE),
     Key(
         "hetzner.architecture",

@@ -70,12 +70,7 @@ KEYS: tuple[Key, ...] = (
         "the first. Only one that is lost for good can be removed. In the phase `done` they are not needed.",
         "none",
     ),
-    Key(
-        "migration.controlPlanes[].name",
-        TEXT,
-        "Name of its node, which is that of its etcd member.",
-        required=True,
-    ),
+    Key("migration.controlPlanes[].name", TEXT, "Name of its node, which is that of its etcd member.", required=True),
     Key("migration.controlPlanes[].address", TEXT, "Private IP address of the node.", required=True),
     Key("migration.controlPlanes[].ssh", OBJECT, "The ssh settings that differ from `ssh`.", required=True),
     Key("migration.controlPlanes[].ssh.host", TEXT, "Name or address at which the operator reaches it.", "`address`"),

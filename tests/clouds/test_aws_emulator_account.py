@@ -112,10 +112,7 @@ REFUSALS: dict[str, tuple[str, Callable[[Scene], Any]]] = {
         DEPENDS,
         lambda s: s.ec2.detach_internet_gateway(InternetGatewayId=s.here.gateway, VpcId=s.here.vpc),
     ),
-    "an attached gateway": (
-        DEPENDS,
-        lambda s: s.ec2.delete_internet_gateway(InternetGatewayId=s.here.gateway),
-    ),
+    "an attached gateway": (DEPENDS, lambda s: s.ec2.delete_internet_gateway(InternetGatewayId=s.here.gateway)),
     "a gateway that is not attached": (BAD, lambda s: s.route("192.0.2.0/24", GatewayId=s.gateway)),
     "no such NAT gateway": (
         "InvalidNatGatewayID.NotFound",
@@ -135,10 +132,7 @@ REFUSALS: dict[str, tuple[str, Callable[[Scene], Any]]] = {
     # groups
     "a rule that is there": ("InvalidPermission.Duplicate", lambda s: s.rule(22, 22, IpRanges=ANYWHERE)),
     "an invalid range": (BAD, lambda s: s.rule(1, 2, IpRanges=[{"CidrIp": "10.0.0.0/33"}])),
-    "a rule's description": (
-        BAD,
-        lambda s: s.rule(1, 2, IpRanges=[{"CidrIp": "10.0.0.0/8", "Description": "it's"}]),
-    ),
+    "a rule's description": (BAD, lambda s: s.rule(1, 2, IpRanges=[{"CidrIp": "10.0.0.0/8", "Description": "it's"}])),
     "a rule for an unknown group": (
         "InvalidGroup.NotFound",
         lambda s: s.rule(1, 2, UserIdGroupPairs=[{"GroupId": NOBODY}]),

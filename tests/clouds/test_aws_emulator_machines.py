@@ -149,10 +149,7 @@ def test_a_replaced_instance_keeps_interface_addresses_and_volume(scene: Scene) 
     assert (
         described(ec2, first)["NetworkInterfaces"],
         ec2.describe_volumes(VolumeIds=[data])["Volumes"][0]["State"],
-    ) == (
-        [],
-        "available",
-    )
+    ) == ([], "available")
     nic = ec2.describe_network_interfaces(NetworkInterfaceIds=[card])["NetworkInterfaces"][0]
     assert (nic["Status"], nic["Association"]["PublicIp"]) == ("available", public)
     second = scene.instances["client"] = here.with_card(card, wait=False)

@@ -35,15 +35,9 @@ RESOURCES = {
         **dict.fromkeys(("Subnet", "RouteTableAssociation", "NetworkInterface", "Eip", "Instance"), 3),
         **{"SecurityGroup": 2, "SecurityGroupIngressRule": 4, "SecurityGroupEgressRule": 2},
     },
-    "hetzner": {
-        **dict.fromkeys(("Network", "NetworkSubnet", "Firewall", "PlacementGroup", "SshKey"), 1),
-        "Server": 3,
-    },
+    "hetzner": {**dict.fromkeys(("Network", "NetworkSubnet", "Firewall", "PlacementGroup", "SshKey"), 1), "Server": 3},
 }
-ADDRESSES = {
-    "aws": ["10.2.1.11", "10.2.2.12", "10.2.3.13"],
-    "hetzner": ["10.1.1.11", "10.1.1.12", "10.1.1.13"],
-}
+ADDRESSES = {"aws": ["10.2.1.11", "10.2.2.12", "10.2.3.13"], "hetzner": ["10.1.1.11", "10.1.1.12", "10.1.1.13"]}
 
 
 @pytest.fixture(scope="module")
@@ -199,7 +193,7 @@ def test_only_root_reaches_the_metadata_service_whatever_happens_to_nftables(
         "ip addr add 169.254.169.1/30 dev tocloud; ip link set tocloud up; ip route add 169.254.169.254 dev tocloud;"
         "ip -n cloud addr add 169.254.169.254/32 dev card; ip -n cloud link set card up; ip -n cloud link set lo up;"
         "ip -n cloud route add 169.254.169.1 dev card;"
-        "systemd-run -q --unit=cloud ip netns exec cloud python3 -m http.server --bind 169.254.169.254 80",
+        "systemd-run -q --unit=cloud ip netns exec cloud python3 -m http.server --bind 169.254.169.254 80"
     )
     try:
         assert any(metadata_for(machine, "root") == "200" for _ in every(0.2, seconds=20))

@@ -41,10 +41,7 @@ ON_HETZNER = pytest.mark.parametrize("stacks", ["hetzner"], indirect=True)
 ZONES = ("eu-central-1a", "eu-central-1b", "eu-central-1c")
 VOLUME: dict[str, Any] = {"volume": {"size": 10, "protect": False}}
 MARK = "/var/lib/etcd/.etcd-node.json"
-DISK = {
-    "aws": "/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_vol*",
-    "hetzner": "/dev/disk/by-id/scsi-0HC_Volume_*",
-}
+DISK = {"aws": "/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_vol*", "hetzner": "/dev/disk/by-id/scsi-0HC_Volume_*"}
 # Changes that need a new generation.
 ANOTHER_MACHINE: dict[str, dict[str, Any]] = {
     "aws": {"instanceType": "t3.large", "image": "ubuntu-24.04", "rootSize": 20},

@@ -124,9 +124,7 @@ def test_an_invalid_configuration_prints_only_the_reasons(previews: Previews) ->
     assert "aws.operators[0]: given '0.0.0.0/0'. 0.0.0.0/0 is the whole internet" in run.text
 
 
-def test_another_platform_or_network_is_refused(
-    previews: Previews,
-) -> None:
+def test_another_platform_or_network_is_refused(previews: Previews) -> None:
     state = previews.left_by_the_example()
     key, value = {"aws": ("vpcRange", "10.2.0.0/17"), "hetzner": ("networkId", 4711)}[previews.kind]
     run = previews.refused(**{key: value})

@@ -143,9 +143,7 @@ def test_without_a_change_there_are_no_steps_and_overrides_are_reported(stack: S
     assert "compared with nothing" not in run.text
 
 
-def test_without_a_readable_last_update_the_machines_decide(
-    stack: Stack,
-) -> None:
+def test_without_a_readable_last_update_the_machines_decide(stack: Stack) -> None:
     """Must be the last test here, because it removes the outputs that the others need."""
     stack.left(applied=None)
     run = previewed(stack, version="3.7.3")

@@ -184,11 +184,7 @@ def test_a_full_database_refuses_changes_and_the_manuals_remedy_works(
     ids=["etcd's own timers", "a short election"],
 )
 def test_a_leaders_power_cut_stops_a_change_without_lost_writes(
-    machines: Machines,
-    cluster: tuple[list[Machine], Stack],
-    tmp_path: Path,
-    timers: dict[str, int],
-    gap: float,
+    machines: Machines, cluster: tuple[list[Machine], Stack], tmp_path: Path, timers: dict[str, int], gap: float
 ) -> None:
     found, stack = cluster
     for key, milliseconds in timers.items():  # the shorter heartbeat before the shorter timeout, in separate updates

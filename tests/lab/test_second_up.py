@@ -60,11 +60,7 @@ def test_a_state_without_the_clusters_ca_cannot_take_it_over(stacks: Stacks, boo
 def test_with_a_users_own_ca_a_lost_state_can_be_recreated(
     machines: Machines, stacks: Stacks, own_authority: dict[str, str]
 ) -> None:
-    ours = {
-        "name": "ours",
-        "certificate": own_authority["certificate"],
-        "privateKey": own_authority["private_key"],
-    }
+    ours = {"name": "ours", "certificate": own_authority["certificate"], "privateKey": own_authority["private_key"]}
     found = machines.fresh(3)
     stacks.new(found, authorities=[ours]).up()
     etcdctl(found[0], "put", "kept", "yes")

@@ -107,9 +107,7 @@ def _exchange_in_the_order_of_the_list(stack: Stack, found: list[Machine]) -> No
     assert_serves_all_members(members)
 
 
-def test_a_change_starts_a_stopped_remaining_member_first(
-    bootstrapped: Bootstrapped,
-) -> None:
+def test_a_change_starts_a_stopped_remaining_member_first(bootstrapped: Bootstrapped) -> None:
     found, stack = bootstrapped()
     found[0].run("systemctl stop etcd", root=True)
     stack.config["machines"] = [machine_config(found[0])]

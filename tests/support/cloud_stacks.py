@@ -176,13 +176,7 @@ def certificates(machine: CloudMachine) -> str:
 
 
 @contextlib.contextmanager
-def probing_from(
-    machine: CloudMachine,
-    stack: Stack,
-    directory: Path,
-    *,
-    planned: bool,
-) -> Iterator[list[Report]]:
+def probing_from(machine: CloudMachine, stack: Stack, directory: Path, *, planned: bool) -> Iterator[list[Report]]:
     """Probe the stack's cluster from a machine of the cloud during the block; fails if the probe is not clean.
 
     The probe is a process of this computer in the network namespace of that machine.

@@ -57,9 +57,7 @@ def test_an_existing_vpc_and_its_subnets_are_accepted() -> None:
     assert [subnet.id for subnet in found.subnets] == [f"subnet-0123456789abcdef{n}" for n in range(3)]
 
 
-def test_private_machines_can_use_an_existing_vpc_and_bastion(
-    tmp_path: Path,
-) -> None:
+def test_private_machines_can_use_an_existing_vpc_and_bastion(tmp_path: Path) -> None:
     private = ed25519.Ed25519PrivateKey.generate().private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
     )

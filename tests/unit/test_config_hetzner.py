@@ -40,12 +40,7 @@ def test_commented_parts_of_the_example_are_valid() -> None:
 def test_a_slot_can_override_common_values() -> None:
     stack = hetzner({"slots.1": {"name": "etcd-2", "location": "fsn1", "image": "ubuntu-24.04", "generation": 4}})
     second = stack.plan.slots[1]
-    assert (second.location, second.image, second.generation, second.server_type) == (
-        "fsn1",
-        "ubuntu-24.04",
-        4,
-        "cx23",
-    )
+    assert (second.location, second.image, second.generation, second.server_type) == ("fsn1", "ubuntu-24.04", 4, "cx23")
 
 
 def test_the_operators_private_key_yields_its_public_key(tmp_path: Path) -> None:

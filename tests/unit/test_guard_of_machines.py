@@ -85,12 +85,7 @@ def test_a_platform_change_is_refused() -> None:
 
 # The platform, its object before and after, and the beginnings of the refusals.
 OTHERS: list[tuple[str, dict[str, Any], dict[str, Any], list[str]]] = [
-    (
-        "hetzner",
-        {},
-        {"networkId": 4711},
-        ["hetzner.networkId: given 4711. Another network means other machines"],
-    ),
+    ("hetzner", {}, {"networkId": 4711}, ["hetzner.networkId: given 4711. Another network means other machines"]),
     ("hetzner", {"networkId": 4711}, {}, ["hetzner.networkId: given created by Pulumi."]),
     ("hetzner", {"networkId": 4711}, {"networkId": 4712}, ["hetzner.networkId: given 4712."]),
     ("hetzner", {}, {"networkRange": "10.0.0.0/8"}, ["hetzner.networkRange: given 10.0.0.0/8."]),

@@ -175,9 +175,7 @@ def test_accepted_changes_keep_the_quorum_without_gates(data: st.DataObject) -> 
 
 @MANY
 @given(st.data())
-def test_healthy_machines_do_not_refuse_accepted_changes(
-    data: st.DataObject,
-) -> None:
+def test_healthy_machines_do_not_refuse_accepted_changes(data: st.DataObject) -> None:
     before = following(None, data.draw(states()), ())
     cluster = Cluster.bootstrapped(before, gates=True)
     for _ in range(6):
@@ -413,8 +411,7 @@ NEEDED = [
         "_membership",
         state(THREE),
         state(
-            ["etcd-1", "etcd-4", "etcd-3"],
-            members={"etcd-1": "10.0.0.1", "etcd-4": "10.0.0.2", "etcd-3": "10.0.0.3"},
+            ["etcd-1", "etcd-4", "etcd-3"], members={"etcd-1": "10.0.0.1", "etcd-4": "10.0.0.2", "etcd-3": "10.0.0.3"}
         ),
     ),
     ("_generations", state(THREE), state(THREE, generations={"etcd-1": 2, "etcd-2": 2, "etcd-3": 1})),

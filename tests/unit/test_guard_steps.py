@@ -23,11 +23,7 @@ def cluster(names: list[str] | None = None, version: str = "3.6.16", **changes: 
 
 ANNOUNCED: dict[str, tuple[State, State, list[str]]] = {
     "nothing": (cluster(), cluster(), []),
-    "a setting": (
-        cluster(),
-        cluster(flags=LARGER),
-        [PREPARED, *(f"{name} {RESTART}" for name in THREE), HEALTH],
-    ),
+    "a setting": (cluster(), cluster(flags=LARGER), [PREPARED, *(f"{name} {RESTART}" for name in THREE), HEALTH]),
     "authentication on": (
         cluster(["etcd-1"]),
         cluster(["etcd-1"], authentication=True, users={"reader": "read /x/"}),

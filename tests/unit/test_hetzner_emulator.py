@@ -256,10 +256,7 @@ REFUSALS: dict[str, tuple[str, Callable[[Scene], Any]]] = {
     "a key of another type": (BAD, lambda s: s.client.ssh_keys.create("new", KEYS[1].replace("ed25519", "rsa", 1))),
     "another type of group": (BAD, lambda s: s.client.placement_groups.create("new", "cluster")),
     "a group in use": ("resource_in_use", lambda s: s.full.delete()),
-    "an eleventh server of a group": (
-        "placement_error",
-        lambda s: s.create(placement_group=s.full),
-    ),
+    "an eleventh server of a group": ("placement_error", lambda s: s.create(placement_group=s.full)),
     # servers
     "a name with underscore": (BAD, lambda s: s.create(name="under_score")),
     "a name with a dash first": (BAD, lambda s: s.create(name="-one")),
@@ -286,14 +283,8 @@ REFUSALS: dict[str, tuple[str, Callable[[Scene], Any]]] = {
     "no subnet": (BAD, lambda s: s.bare.attach_to_network(s.net, ip_range="10.0.3.0/24")),
     "alias addresses": (BAD, lambda s: s.bare.attach_to_network(s.net, alias_ips=["10.0.1.99"])),
     "attached already": ("server_already_attached", lambda s: s.one.attach_to_network(s.net)),
-    "networks that overlap": (
-        "networks_overlap",
-        lambda s: s.one.attach_to_network(s.same),
-    ),
-    "a network without subnet": (
-        "no_subnet_available",
-        lambda s: s.one.attach_to_network(s.empty),
-    ),
+    "networks that overlap": ("networks_overlap", lambda s: s.one.attach_to_network(s.same)),
+    "a network without subnet": ("no_subnet_available", lambda s: s.one.attach_to_network(s.empty)),
     "no subnet in that zone": (
         "no_subnet_available",
         lambda s: s.create(server_type=ServerType(name="ccx13"), location=Location(name="ash"), networks=[s.net]),

@@ -114,12 +114,8 @@ def test_an_unreadable_claim_is_respected(store: Store) -> None:
         hold(ONE)
 
 
-@given(
-    st.lists(st.tuples(st.sampled_from([ONE, TWO]), st.floats(0, 100), st.integers(0, 4)), min_size=2, max_size=12),
-)
-def test_two_operators_never_hold_the_claim_at_once(
-    turns: list[tuple[Operator, float, int]],
-) -> None:
+@given(st.lists(st.tuples(st.sampled_from([ONE, TWO]), st.floats(0, 100), st.integers(0, 4)), min_size=2, max_size=12))
+def test_two_operators_never_hold_the_claim_at_once(turns: list[tuple[Operator, float, int]]) -> None:
     """An accepted verb keeps other operators out until its deadline, even if one of them asks in between."""
     made = Store(KEY, LEASE_SECONDS)
     with pytest.MonkeyPatch.context() as patch:

@@ -143,18 +143,14 @@ class _Joining:
         return etcd.Ready(True, "", "")
 
 
-def test_an_up_to_date_learner_that_serves_nobody_restarts(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_an_up_to_date_learner_that_serves_nobody_restarts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise etcd would publish it after 7 s, and until then it would be a voter that serves no clients."""
     etcd_there = _Joining(monkeypatch, [False, False, *[True] * 20])
     promote.promote(a_spec(), replace(_learner(), service=_SERVICE))
     assert etcd_there.done == ["restart", "not yet", "kill 17", "promote"]
 
 
-def test_a_member_that_was_promoted_meanwhile_is_not_restarted(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_member_that_was_promoted_meanwhile_is_not_restarted(monkeypatch: pytest.MonkeyPatch) -> None:
     etcd_there = _Joining(monkeypatch, [True] * 20, votes=True)
     promote.promote(a_spec(), replace(_learner(), service=_SERVICE))
     assert etcd_there.done == ["promote"]
@@ -379,9 +375,7 @@ def test_outdated_data_is_given_up_for_a_newly_configured_machine(noted: str | N
                 converge._gives_up_data(known, bundle, forgets=False)
 
 
-def test_an_unreachable_new_member_is_removed_before_its_etcd_starts(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_an_unreachable_new_member_is_removed_before_its_etcd_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its record stays: it may have been a member before, and may come back."""
     entry = replace(a_member(1), name="", learner=True, client_urls=())
     asked = _joining(monkeypatch, [entry, a_member(2), a_member(3)], {}, unheard=["etcd-3 cannot reach etcd-1:2380"])
@@ -396,9 +390,7 @@ def test_a_disk_too_small_for_the_database_changes_no_member_list(monkeypatch: p
     assert _joining(monkeypatch, members, {"etcd-1": "10.99.0.11"}, free=needed)
 
 
-def test_a_slot_is_recorded_before_its_old_entry_is_removed(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_slot_is_recorded_before_its_old_entry_is_removed(monkeypatch: pytest.MonkeyPatch) -> None:
     """With mixed versions no new member may join: a power cut in between must not turn it into a new one."""
     note = "put external-etcd/joined/etcd-1 10.99.0.11"
     others = (a_member(2), a_member(3))
@@ -419,9 +411,7 @@ def test_a_blocking_learner_is_removed_and_stays_recorded_if_desired(monkeypatch
     ]
 
 
-def test_a_never_started_learner_at_an_old_address_is_removed_first(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_never_started_learner_at_an_old_address_is_removed_first(monkeypatch: pytest.MonkeyPatch) -> None:
     unstarted = replace(a_member(9), name="", learner=True, client_urls=())
     old_address = unstarted.peer_urls[0].split("/")[2].split(":")[0]
     members = [unstarted, a_member(2), a_member(3)]
@@ -477,9 +467,7 @@ def test_an_old_leader_waits_until_the_others_follow_the_new_one(monkeypatch: py
     assert cluster.late < 0, "it looked again after the first moment"
 
 
-def test_leadership_returns_if_the_other_members_are_partitioned(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_leadership_returns_if_the_other_members_are_partitioned(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = _Cluster(monkeypatch, cut=True)
     with pytest.raises(
         NodeError,

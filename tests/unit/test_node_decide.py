@@ -44,10 +44,7 @@ LEARNS = Membership(77, (a_member(1), a_member(2), a_member(3, learner=True)))
 STEPS: dict[str, tuple[dict[str, Any], Step]] = {
     "a member in the desired state is left alone": ({}, Step.DONE),
     "an empty data directory in an existing cluster joins": (NO_DATA, Step.JOIN),
-    "slot 0 has no special role": (
-        {**NO_DATA, "member": "etcd-1", "peer_url": "https://10.99.0.11:2380"},
-        Step.JOIN,
-    ),
+    "slot 0 has no special role": ({**NO_DATA, "member": "etcd-1", "peer_url": "https://10.99.0.11:2380"}, Step.JOIN),
     "data of a removed member is moved aside": ({"member_id": 9}, Step.REJOIN),
     "a removal is only believed from a member with quorum": ({"member_id": 9, "quorum": None}, Step.DONE),
     "outdated data is moved aside": ({"forgets": True, "runs": False}, Step.REJOIN),
@@ -92,9 +89,7 @@ situations = st.builds(
 
 
 @given(situations)
-def test_data_is_only_given_up_if_a_quorum_confirms_it(
-    situation: Situation,
-) -> None:
+def test_data_is_only_given_up_if_a_quorum_confirms_it(situation: Situation) -> None:
     try:
         step = next_step(situation)
     except NodeError:

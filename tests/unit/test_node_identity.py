@@ -19,10 +19,7 @@ from .node_support import a_member, a_spec, a_status
 HELD = Identity("dev", "etcd-1", "/var/lib/etcd", ca=("aa" * 32,))
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [{"cluster": "prod"}, {"member": "etcd-2"}, {"data_directory": "/srv/etcd"}],
-)
+@pytest.mark.parametrize("changes", [{"cluster": "prod"}, {"member": "etcd-2"}, {"data_directory": "/srv/etcd"}])
 def test_a_machine_that_holds_another_member_is_refused(changes: dict[str, str]) -> None:
     with pytest.raises(NodeError, match="its data are untouched"):
         identity.refuse_another(HELD, a_spec(**changes))

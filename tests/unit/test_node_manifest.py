@@ -109,11 +109,7 @@ def test_all_other_text_stays(text: str) -> None:
             "    - sh\n    - -c\n    - kube-apiserver --etcd-servers=x\n",
             "no command that begins",
         ),
-        (
-            MANIFEST,
-            "command: [kube-apiserver, --etcd-servers=https://127.0.0.1:2379]\n",
-            "no command that begins with",
-        ),
+        (MANIFEST, "command: [kube-apiserver, --etcd-servers=https://127.0.0.1:2379]\n", "no command that begins with"),
     ],
 )
 def test_a_manifest_that_cannot_be_understood_is_refused(old: str, new: str, said: str) -> None:

@@ -89,9 +89,7 @@ def test_a_mirror_gets_its_required_header(servers: tuple[Server, Server]) -> No
     assert read(server.url, headers={"Authorization": TOKEN}) == b"ok"
 
 
-def test_redirects_to_other_hosts_do_not_get_the_header(
-    servers: tuple[Server, Server],
-) -> None:
+def test_redirects_to_other_hosts_do_not_get_the_header(servers: tuple[Server, Server]) -> None:
     first, other = servers
     first.location = f"{other.url}/signed"
     assert read(f"{first.url}/v", headers={"Authorization": TOKEN}) == b"ok"

@@ -241,9 +241,7 @@ def test_leaving_members_stay_admitted_until_a_later_run(machine: Machine) -> No
     assert machine.lets_in(2380) == [ONE, TWO]
 
 
-def test_a_member_of_a_reverted_update_stays_admitted(
-    machine: Machine,
-) -> None:
+def test_a_member_of_a_reverted_update_stays_admitted(machine: Machine) -> None:
     machine.has(ONE)
     nftables.install(a_wanted(ONE))
     nftables.install(a_wanted(ONE, TWO, THREE))

@@ -23,9 +23,7 @@ def _open_parents(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The directories above a test's own do not matter."""
     original = account._may
     monkeypatch.setattr(
-        account,
-        "_may",
-        lambda place, user, bit: place in tmp_path.parents or original(place, user, bit),
+        account, "_may", lambda place, user, bit: place in tmp_path.parents or original(place, user, bit)
     )
     monkeypatch.setattr(account, "find", lambda: None)
 

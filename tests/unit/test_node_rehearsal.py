@@ -36,12 +36,7 @@ def _words(outcome: Outcome) -> str:
         (217, "USER", "No such process", "does not find the user etcd, or not itself"),
         (226, "NAMESPACE", "Operation not permitted", "no mount namespaces for services. In a container"),
         (228, "SECCOMP", "Invalid argument", r"cannot give etcd the filter of system calls \(SystemCallFilter\)"),
-        (
-            243,
-            "CREDENTIALS",
-            "No such file or directory",
-            "cannot give etcd one of the limits.*CREDENTIALS",
-        ),
+        (243, "CREDENTIALS", "No such file or directory", "cannot give etcd one of the limits.*CREDENTIALS"),
     ],
 )
 def test_an_exit_code_of_systemd_is_explained(status: int, step: str, why: str, says: str) -> None:

@@ -59,9 +59,7 @@ def test_recorded_members_off_the_list_are_the_programs(asked: list[list[str]]) 
     assert asked == [["get", "--prefix", "external-etcd/joined/"]]
 
 
-def test_only_another_learner_of_the_program_blocks_a_join(
-    asked: list[list[str]],
-) -> None:
+def test_only_another_learner_of_the_program_blocks_a_join(asked: list[list[str]]) -> None:
     spec = a_spec(member="etcd-3")
     addresses = ["10.99.0.11"]
     others = {"etcd-9": "10.99.0.19", "stranger": "10.99.0.20"}

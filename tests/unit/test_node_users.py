@@ -180,9 +180,7 @@ def test_authentication_is_turned_on_last_and_off_first(monkeypatch: pytest.Monk
     assert there.told[-1] == "role delete external-etcd"
 
 
-def test_a_foreign_user_of_the_same_name_is_refused(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_foreign_user_of_the_same_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     there = Etcd()
     there.users["x"] = set()
     with pytest.raises(NodeError, match="a user x that this program did not create") as caught:

@@ -92,10 +92,7 @@ def test_a_deprecated_flag_gets_its_new_name_and_a_warning() -> None:
 def test_a_flag_and_its_successor_together_are_refused() -> None:
     both: dict[str, object] = {"corrupt-check-time": "1h", "experimental-corrupt-check-time": "2h"}
     assert "same setting as 'corrupt-check-time'" in messages("3.6", both)
-    gate: dict[str, object] = {
-        "feature-gates": "LeaseCheckpoint=true",
-        "experimental-enable-lease-checkpoint": "false",
-    }
+    gate: dict[str, object] = {"feature-gates": "LeaseCheckpoint=true", "experimental-enable-lease-checkpoint": "false"}
     assert "same setting as 'feature-gates'" in messages("3.6", gate)
 
 

@@ -149,17 +149,7 @@ def test_problem_keys_follow_the_callers_naming() -> None:
 
 
 @pytest.mark.parametrize(
-    "path",
-    [
-        "var/lib/etcd",
-        "/",
-        "/data",
-        "/var/lib/etcd/",
-        "/var/../etc",
-        "/var/lib/my etcd",
-        "//a/b",
-        None,
-    ],
+    "path", ["var/lib/etcd", "/", "/data", "/var/lib/etcd/", "/var/../etc", "/var/lib/my etcd", "//a/b", None]
 )
 def test_an_unsuitable_data_directory_is_refused(path: str) -> None:
     members = [MemberPlan("a", "10.0.0.1", path)]

@@ -288,10 +288,7 @@ def test_a_failure_reports_status_command_and_output(command: PluginClient, sshd
     assert text == 'Process exited with status 137 from signal KILL: running "kill -KILL $$":\n'
 
 
-@pytest.mark.parametrize(
-    ("logging", "shown"),
-    [({}, {"out", "err"}), ({"logging": "stderr"}, {"err"})],
-)
+@pytest.mark.parametrize(("logging", "shown"), [({}, {"out", "err"}), ({"logging": "stderr"}, {"err"})])
 def test_output_is_logged_as_asked(command: PluginClient, sshd: Sshd, logging: dict[str, str], shown: set[str]) -> None:
     _, state = command.create(to(sshd, create="echo out; echo err >&2", **logging))
     assert {message.message for message in command.messages} == shown

@@ -206,11 +206,7 @@ def test_networks_and_firewalls_of_a_server_change_in_place(plugin: HcloudClient
     old_wall, new_wall = (int(plugin.of("Firewall").create({"name": n, "rules": [RULE]})[0]) for n in ("old", "new"))
     old = {**SERVER, "networks": [{"subnetId": one, "ip": "10.0.1.11"}], "firewallIds": [old_wall]}
     identity, state = servers.create(old)
-    new = {
-        **SERVER,
-        "networks": [{"subnetId": two}, {"subnetId": one, "ip": "10.0.1.12"}],
-        "firewallIds": [new_wall],
-    }
+    new = {**SERVER, "networks": [{"subnetId": two}, {"subnetId": one, "ip": "10.0.1.12"}], "firewallIds": [new_wall]}
     assert not any(change & 1 for change in servers.diff(state, old, new).values())
     state = servers.update(state, new)
     assert [network["subnetId"] for network in state["networks"]] == [two, one]

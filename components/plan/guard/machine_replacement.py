@@ -45,12 +45,7 @@ _FACTS = {
     "vpc_range": _Fact("range of the VPC", "Another range means another VPC with other machines", _MOVE),
     "zone": _Fact("zone", "Another zone means another machine", _NEW_SLOT, of_slot=True),
     "subnets": _Fact("subnet", "Another subnet means another machine", _NEW_SLOT),
-    "location": _Fact(
-        "location",
-        "A volume cannot follow its machine to another location",
-        _NEW_SLOT,
-        of_slot=True,
-    ),
+    "location": _Fact("location", "A volume cannot follow its machine to another location", _NEW_SLOT, of_slot=True),
     "volume": _Fact("size of the volume", "A volume can only grow", _NEW_SLOT, argument="volume.size"),
 }
 
