@@ -5,6 +5,7 @@ needs each name once, and none that follows from another one: a command waits fo
 came before that.
 """
 
+from collections.abc import Awaitable
 from typing import Any, TypeVar
 
 import pulumi
@@ -19,4 +20,5 @@ def without_dependencies(value: pulumi.Input[_T]) -> pulumi.Output[_T]:
     them: whoever uses the value still waits until it is known.
     """
     known: pulumi.Output[Any] = pulumi.Output.from_input(value)
-    return pulumi.Output(set(), known.future(with_unknowns=True), known.is_known(), known.is_secret())
+    future: Awaitable[Any] = known.future(with_unknowns=True)
+    return pulumi.Output(set(), future, known.is_known(), known.is_secret())

@@ -43,9 +43,9 @@ _USAGES = (
 _EXTENDED = {"server_auth": ExtendedKeyUsageOID.SERVER_AUTH, "client_auth": ExtendedKeyUsageOID.CLIENT_AUTH}
 
 
-def private_key(algorithm: str) -> dict[str, Any]:
+def private_key(inputs: Mapping[str, Any]) -> dict[str, Any]:
     """A new key pair, ECDSA P-256 or ED25519, in the formats that the components read."""
-    ecdsa = algorithm == "ECDSA"
+    ecdsa = inputs["algorithm"] == "ECDSA"
     key = ec.generate_private_key(ec.SECP256R1()) if ecdsa else ed25519.Ed25519PrivateKey.generate()
     pem = PrivateFormat.TraditionalOpenSSL if ecdsa else PrivateFormat.PKCS8
     public = key.public_key()

@@ -6,7 +6,6 @@ All of it happens on the computer that runs Pulumi. `pki` does the work; this mo
 from __future__ import annotations
 
 import ipaddress
-from abc import abstractmethod
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -43,10 +42,8 @@ class _TlsResource(Resource):
 
     outputs: tuple[str, ...] = ()
     secret_outputs: tuple[str, ...] = ()
-
-    @abstractmethod
-    def make(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """The outputs, from inputs without secret marks. `id` must be among them."""
+    maker: str
+    """The function of `pki` that makes the outputs, from inputs without secret marks."""
 
     def planned(self, inputs: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002 (for overriding)
         """The outputs that are known before creation."""
@@ -74,17 +71,14 @@ class _TlsResource(Resource):
         if call.preview:
             made: dict[str, Any] = {name: UNKNOWN for name in self.outputs if name not in state}
         else:
-            made = self.make(plain(state))
+            from . import pki  # noqa: PLC0415 (a preview without changes never needs it)
+
+            made = getattr(pki, self.maker)(plain(state))
         for name in self.secret_outputs:
             made[name] = Secret(made[name])
         return str(made.get("id", "")), {**state, **made}
 
-    def update(
-        self,
-        call: Call,  # noqa: ARG002
-        state: dict[str, Any],
-        inputs: dict[str, Any],
-    ) -> dict[str, Any]:
+    def update(self, call: Call, state: dict[str, Any], inputs: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
         """Apply changes that are possible in place."""
         kept = {name: value for name, value in state.items() if name not in self.fields}
         return {**kept, **super().settle(inputs), **self.planned(inputs)}
@@ -99,18 +93,13 @@ class PrivateKey(_TlsResource):
     }
     secret_outputs = ("privateKeyPem", "privateKeyOpenssh")
     outputs = (*secret_outputs, "publicKeyOpenssh", "id")
+    maker = "private_key"
 
     def check(self, inputs: Mapping[str, Any]) -> list[Failure]:
         """Applies the official plugin's default curve, P224, which the stand-in does not serve."""
         if plain(inputs.get("algorithm")) == "ECDSA" and "ecdsaCurve" not in inputs:
             inputs = {**inputs, "ecdsaCurve": "P224"}
         return super().check(inputs)
-
-    def make(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """A new key pair."""
-        from . import pki  # noqa: PLC0415 (a preview without changes never needs it)
-
-        return pki.private_key(inputs["algorithm"])
 
 
 class CertRequest(_TlsResource):
@@ -123,12 +112,7 @@ class CertRequest(_TlsResource):
         "ipAddresses": Field("list", replaces=True, item=Field(rule=_no_address)),
     }
     outputs = ("certRequestPem", "keyAlgorithm", "id")
-
-    def make(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """A signed request."""
-        from . import pki  # noqa: PLC0415
-
-        return pki.request(inputs)
+    maker = "request"
 
 
 class _Certificate(_TlsResource):
@@ -185,12 +169,7 @@ class SelfSignedCert(_Certificate):
         **_VALIDITY,
     }
     outputs = (*_Certificate.outputs, "keyAlgorithm")
-
-    def make(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """A self-signed certificate."""
-        from . import pki  # noqa: PLC0415
-
-        return pki.self_signed(inputs)
+    maker = "self_signed"
 
 
 class LocallySignedCert(_Certificate):
@@ -203,12 +182,7 @@ class LocallySignedCert(_Certificate):
         **_VALIDITY,
     }
     outputs = (*_Certificate.outputs, "caKeyAlgorithm")
-
-    def make(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """A certificate for a request, signed by a CA."""
-        from . import pki  # noqa: PLC0415
-
-        return pki.locally_signed(inputs)
+    maker = "locally_signed"
 
 
 plugin = Plugin(
