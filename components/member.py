@@ -164,13 +164,13 @@ class EtcdMember(pulumi.ComponentResource):
                 has it under `changes`, as it was at the last check.
             after: what must have succeeded before: the last `converge` in the chain.
         """
+        asked = pulumi.Output.json_dumps({"changes": dict(changes), "operator": self._operator}, sort_keys=True)
+        stdin = without_dependencies(asked)
         command = remote.Command(
             name,
             connection=without_dependencies(self._commands.connection),
             create=self._line("health", {**spec, "flags": {}}),
-            stdin=without_dependencies(
-                pulumi.Output.json_dumps({"changes": dict(changes), "operator": self._operator}, sort_keys=True)
-            ),
+            stdin=stdin,
             logging=remote.Logging.STDERR,
             add_previous_output_in_env=False,
             opts=pulumi.ResourceOptions(parent=parent, depends_on=list(after), hooks=self._commands.hooks),

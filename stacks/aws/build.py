@@ -15,13 +15,15 @@ from components.aws import (
     AwsNetwork,
     AwsNetworkArgs,
     AwsSlot,
+    AwsSubnet,
     AwsVolume,
 )
 from components.first_boot import OperatorArgs
 from components.kubernetes import cluster_api
+from components.plan import aws_types
 from components.plan.aws import AwsPlan
 
-from ..clouds.build import machines_args, operator_args, outputs, present
+from ..clouds.build import machines_args, operator_args, outputs
 from ..config import StackConfig
 from .config import AwsConfig
 
@@ -33,12 +35,15 @@ def build(stack: StackConfig, config: AwsConfig, before: Mapping[str, int]) -> d
     operator = operator_args(config.operator, lambda: AwsKey(name))
     bastion = _bastion(name, config, network, operator)
     args: AwsMachinesArgs = {
-        **machines_args(config, operator, bastion, before),  # type: ignore[typeddict-item]  # also what is optional
+        **machines_args(config, operator, bastion, before),  # type: ignore[typeddict-item]  # what is optional is set below
         "slots": _slots(plan),
         "root_size": plan.root_size,
         "tags": dict(plan.tags),
-        **present(instance_profile=config.instance_profile, volume=_volume(config)),
     }
+    if config.instance_profile is not None:
+        args["instance_profile"] = config.instance_profile
+    if plan.volume is not None:
+        args["volume"] = _volume(config, plan.volume)
     machines = AwsMachines(name, network, args)
     return {
         **outputs(stack, config, machines, operator, bastion),
@@ -52,11 +57,9 @@ def build(stack: StackConfig, config: AwsConfig, before: Mapping[str, int]) -> d
 
 
 def _network_args(plan: AwsPlan) -> AwsNetworkArgs:
-    return {
+    args: AwsNetworkArgs = {
         "cluster_name": plan.cluster,
-        "subnets": [
-            {"zone": each.zone, "range": str(plan.ranges[each.zone]), **present(id=each.id)} for each in plan.subnets
-        ],
+        "subnets": [_subnet(each.zone, str(plan.ranges[each.zone]), each.id) for each in plan.subnets],
         # With a created bastion, ssh is allowed from that bastion only.
         "operators": [] if plan.bastion is not None else list(plan.operators),
         "vpc_range": plan.vpc_range,
@@ -66,8 +69,16 @@ def _network_args(plan: AwsPlan) -> AwsNetworkArgs:
         "client_groups": list(plan.client_groups),
         "metrics_clients": list(plan.metrics_clients),
         "tags": dict(plan.tags),
-        **present(vpc_id=plan.vpc_id, edge_range=plan.edge_range),
     }
+    if plan.vpc_id is not None:
+        args["vpc_id"] = plan.vpc_id
+    if plan.edge_range is not None:
+        args["edge_range"] = plan.edge_range
+    return args
+
+
+def _subnet(zone: str, range_: str, existing: str | None) -> AwsSubnet:
+    return {"zone": zone, "range": range_} if existing is None else {"zone": zone, "range": range_, "id": existing}
 
 
 def _bastion(name: str, config: AwsConfig, network: AwsNetwork, operator: OperatorArgs) -> Bastion | None:
@@ -77,21 +88,23 @@ def _bastion(name: str, config: AwsConfig, network: AwsNetwork, operator: Operat
     if plan.bastion is None:
         return None
     args: AwsBastionArgs = {
-        **operator,  # type: ignore[typeddict-item]  # also what is optional
+        **operator,  # type: ignore[typeddict-item]  # what is optional is set below
         "cluster_name": plan.cluster,
         "instance_type": plan.bastion.instance_type,
         "subnet_id": plan.bastion.subnet_id or network.edge_subnet_id or "",
         "operators": list(plan.operators),
         "image": plan.bastion.image,
         "tags": dict(plan.tags),
-        **present(ami=plan.bastion.ami),
     }
+    if plan.bastion.ami is not None:
+        args["ami"] = plan.bastion.ami
     return AwsBastion(f"{name}-bastion", network, args).bastion
 
 
 def _slots(plan: AwsPlan) -> list[AwsSlot]:
-    return [
-        {
+    slots: list[AwsSlot] = []
+    for slot in plan.slots:
+        made: AwsSlot = {
             "name": slot.name,
             "address": plan.addresses[slot.name],
             "zone": plan.slot_zones[slot.name],
@@ -99,18 +112,22 @@ def _slots(plan: AwsPlan) -> list[AwsSlot]:
             "image": slot.image,
             "generation": slot.generation,
             "extra_names": list(slot.extra_names),
-            **present(ami=slot.ami),
         }
-        for slot in plan.slots
-    ]
+        if slot.ami is not None:
+            made["ami"] = slot.ami
+        slots.append(made)
+    return slots
 
 
-def _volume(config: AwsConfig) -> AwsVolume | None:
-    wanted = config.plan.volume
-    if wanted is None:
-        return None
-    more = present(iops=wanted.iops, throughput=wanted.throughput, kms_key_id=config.kms_key_id)
-    return {"size": wanted.size, "type": wanted.type, "protect": config.protect_volume, **more}
+def _volume(config: AwsConfig, wanted: aws_types.AwsVolume) -> AwsVolume:
+    volume: AwsVolume = {"size": wanted.size, "type": wanted.type, "protect": config.protect_volume}
+    if wanted.iops is not None:
+        volume["iops"] = wanted.iops
+    if wanted.throughput is not None:
+        volume["throughput"] = wanted.throughput
+    if config.kms_key_id is not None:
+        volume["kms_key_id"] = config.kms_key_id
+    return volume
 
 
 def _infrastructure(stack: StackConfig, network: AwsNetwork, *, public: bool) -> pulumi.Output[str]:

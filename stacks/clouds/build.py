@@ -16,11 +16,6 @@ from ..ssh_settings import Operator
 from .config import CloudConfig
 
 
-def present(**values: Any) -> Any:
-    """The values that are not None: the optional ones among the arguments of a component."""
-    return {name: value for name, value in values.items() if value is not None}
-
-
 def operator_args(operator: Operator, make: Callable[[], CloudKey]) -> OperatorArgs:
     """The operator, with their own key or with one created by `make`."""
     args: OperatorArgs = {"public_key": operator.public_key, "user": operator.user}
@@ -41,14 +36,16 @@ def machines_args(
         bastion: the bastion through which machines are reached, if any.
         before: slot -> generation in the last update.
     """
-    return {
-        **operator,  # type: ignore[typeddict-item]  # what is optional is set by each cloud
+    args: CloudMachinesArgs = {
+        **operator,  # type: ignore[typeddict-item]  # what is optional is set below
         "cluster_name": config.plan.cluster,
         "public_ipv4": config.plan.public_ipv4,
         "data_directory": config.data_directory,
         "previous_generations": {**before},
-        **present(bastion=bastion),
     }
+    if bastion is not None:
+        args["bastion"] = bastion
+    return args
 
 
 def outputs(

@@ -20,7 +20,7 @@ from components.kubernetes import cluster_api
 from components.plan.firewall_rules import Firewall, member_rules
 from components.plan.hetzner import HetznerPlan
 
-from ..clouds.build import machines_args, operator_args, outputs, present
+from ..clouds.build import machines_args, operator_args, outputs
 from ..config import StackConfig
 from . import ssh_access
 from .config import HetznerConfig
@@ -43,9 +43,8 @@ def build(stack: StackConfig, config: HetznerConfig, before: Mapping[str, int]) 
 
     operator = operator_args(config.operator, made_key)
     bastion = _bastion(name, config, network, operator, keys)
-    volume = None if plan.volume_size is None else {"size": plan.volume_size, "protect": config.protect_volume}
     args: HetznerMachinesArgs = {
-        **machines_args(config, operator, bastion, before),  # type: ignore[typeddict-item]  # also what is optional
+        **machines_args(config, operator, bastion, before),  # type: ignore[typeddict-item]  # what is optional is set below
         "slots": [
             {
                 "name": slot.name,
@@ -64,8 +63,9 @@ def build(stack: StackConfig, config: HetznerConfig, before: Mapping[str, int]) 
         # Only machines without a public address use it. The network may have no route to the internet.
         "default_gateway": plan.gateway,
         "labels": dict(plan.labels),
-        **present(volume=volume),
     }
+    if plan.volume_size is not None:
+        args["volume"] = {"size": plan.volume_size, "protect": config.protect_volume}
     machines = HetznerMachines(name, network, args)
     found = outputs(stack, config, machines, operator, bastion)
     way = ssh_access.of(plan, config.operator).data()
@@ -88,15 +88,17 @@ def build(stack: StackConfig, config: HetznerConfig, before: Mapping[str, int]) 
 
 
 def _network_args(plan: HetznerPlan) -> HetznerNetworkArgs:
-    return {
+    args: HetznerNetworkArgs = {
         "cluster_name": plan.cluster,
         "zone": plan.zone,
         "operators": list(plan.operators),
         "network_range": plan.network_range,
         "subnet_range": plan.subnet_range,
         "labels": dict(plan.labels),
-        **present(network_id=plan.network_id),
     }
+    if plan.network_id is not None:
+        args["network_id"] = plan.network_id
+    return args
 
 
 def _bastion(
