@@ -165,7 +165,7 @@ class EtcdMember(pulumi.ComponentResource):
             after: what must have succeeded before: the last `converge` in the chain.
         """
         asked = pulumi.Output.json_dumps({"changes": dict(changes), "operator": self._operator}, sort_keys=True)
-        stdin = without_dependencies(asked)
+        stdin: pulumi.Output[str] = without_dependencies(asked)
         command = remote.Command(
             name,
             connection=without_dependencies(self._commands.connection),
