@@ -10,18 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from lab.engine import environment
 from tests.components.test_cloud_previews import AMI, NOBODY, OFFLINE
+from tests.support.sshd import new_key
 from tests.support.stacks import Stack
 from tests.support.wheel import REPO, installed_wheel
 
 EXAMPLES = REPO / "examples"
-_KEY = Ed25519PrivateKey.generate()
-PRIVATE_KEY = _KEY.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
-PUBLIC_KEY = _KEY.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+PRIVATE_KEY, PUBLIC_KEY = new_key()
 # Example -> its project, its configuration, and types of resources that its preview creates.
 LIBRARIES: dict[str, tuple[str, dict[str, Any], set[str]]] = {
     "library": (

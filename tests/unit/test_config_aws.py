@@ -5,8 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ed25519
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +12,7 @@ from components.plan.aws import AwsPlan, AwsSlot, AwsSubnet, check_aws
 from stacks import config
 from stacks.aws.config import AwsConfig
 from tests.support.configurations import changed, load
+from tests.support.sshd import new_key
 from tests.unit.test_config_clouds import BASTION, EXISTING, INSIDE
 
 
@@ -58,16 +57,14 @@ def test_an_existing_vpc_and_its_subnets_are_accepted() -> None:
 
 
 def test_private_machines_can_use_an_existing_vpc_and_bastion(tmp_path: Path) -> None:
-    private = ed25519.Ed25519PrivateKey.generate().private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
-    )
+    private, _ = new_key()
     file = tmp_path / "key"
-    file.write_bytes(private)
+    file.write_text(private)
     file.chmod(0o600)
     ssh = {"privateKeyFile": "key", "bastion": BASTION, "user": "ops"}
     stack = aws({**EXISTING, "publicIpv4": False}, tmp_path, ssh=ssh)
     assert stack.operator.bastion is not None
-    assert stack.operator.bastion.private_key == stack.operator.private_key == private.decode()
+    assert stack.operator.bastion.private_key == stack.operator.private_key == private
     assert (stack.operator.user, stack.plan.edge_range) == ("ops", None)
 
 

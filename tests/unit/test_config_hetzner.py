@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from stacks import config, ssh_keys
 from stacks.hetzner.config import HetznerConfig
 from stacks.ssh_settings import Operator, SshLogin
 from tests.support.configurations import changed, load
+from tests.support.sshd import new_key
 from tests.unit.test_config_clouds import BASTION
 
 
@@ -44,11 +45,7 @@ def test_a_slot_can_override_common_values() -> None:
 
 
 def test_the_operators_private_key_yields_its_public_key(tmp_path: Path) -> None:
-    key = ed25519.Ed25519PrivateKey.generate()
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
-    ).decode()
-    public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
+    private, public = new_key()
     assert ssh_keys.public_key(private) == public
     file = tmp_path / "key"
     file.write_text(private)

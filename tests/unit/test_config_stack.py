@@ -9,8 +9,6 @@ from typing import Any
 
 import pulumi
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ed25519
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,21 +20,14 @@ from stacks.keys import table
 from stacks.platforms import PLATFORMS
 from stacks.ssh_settings import Operator, SshLogin
 from tests.support.configurations import load
+from tests.support.sshd import new_key
 
 KEYS = table(PLATFORMS).keys
 
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDJyo2sTUMxnKx0DqJY0zVcVv7B8mCkG6m8jXcTHwNd0"
 
 
-def ssh_key(passphrase: bytes | None = None) -> str:
-    encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
-    if passphrase is not None:
-        encryption = serialization.PrivateFormat.OpenSSH.encryption_builder().kdf_rounds(1).build(passphrase)
-    key = ed25519.Ed25519PrivateKey.generate()
-    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, encryption).decode()
-
-
-PLAIN_KEY = ssh_key()
+PLAIN_KEY, ENCRYPTED_KEY = new_key()[0], new_key(passphrase="hunter2")[0]
 
 
 def machine(number: int, **changes: Any) -> dict[str, Any]:
@@ -127,7 +118,7 @@ def test_every_value_is_read(directory: Path) -> None:
 
 def test_a_machine_can_override_common_values(directory: Path) -> None:
     own = directory / "own"
-    own.write_text(ssh_key())
+    own.write_text(new_key()[0])
     own.chmod(0o400)
     bastion = {"host": "bastion.example", "hostKey": HOST_KEY, "user": "jump", "port": 2222}
     ways = {"host": "198.51.100.7", "hostKey": HOST_KEY, "user": "debian", "port": 2200, "privateKeyFile": "own"}
@@ -319,7 +310,7 @@ def test_a_key_file_that_others_can_read_is_refused(directory: Path) -> None:
     [
         (HOST_KEY, "without .pub"),
         ("", "ssh-keygen"),
-        (ssh_key(b"hunter2"), "with a passphrase"),
+        (ENCRYPTED_KEY, "with a passphrase"),
         ("-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n", "with a passphrase"),
         (
             "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAA\n-----END RSA PRIVATE KEY-----\n",
@@ -369,7 +360,7 @@ def test_an_unusable_encrypted_key_is_refused_with_a_conversion_command(
 
 
 def test_a_passphrase_is_passed_only_with_an_encrypted_key(directory: Path) -> None:
-    (directory / "id_ed25519").write_text(ssh_key(b"hunter2"))
+    (directory / "id_ed25519").write_text(ENCRYPTED_KEY)
     (directory / "plain").write_text(PLAIN_KEY)
     (directory / "plain").chmod(0o600)
     others = {"ssh": {"hostKey": HOST_KEY, "privateKeyFile": "plain"}}
