@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from components.bundle import packed
 from components.node.shared import spec
 from components.node.shared.errors import NodeError
 
@@ -76,9 +77,14 @@ def test_invalid_json_is_refused() -> None:
 
 
 def test_certificates_and_keys_are_read_from_standard_input() -> None:
-    bundle = spec.parse_bundle(json.dumps({"identity": "m-1", "files": FILES}))
-    assert bundle.files == FILES
-    assert bundle.clients == {}
+    text = json.dumps({"identity": "m-1", "files": FILES})
+    for given in (text, packed(text.encode())):
+        bundle = spec.parse_bundle(given)
+        assert bundle.files == FILES
+        assert bundle.clients == {}
+    for damaged in ("", "QUJD", "no base64", packed(text.encode())[:200], packed(b"[]")):
+        with pytest.raises(NodeError, match="standard input does not hold"):
+            spec.parse_bundle(damaged)
 
 
 def test_an_error_about_standard_input_never_shows_a_key() -> None:
