@@ -14,22 +14,31 @@ RAISED = {"etcd-1": 1, "etcd-2": 2, "etcd-3": 1}
 HEALTH = "check the health of all members [3 voters, tolerates 1 failure]"
 PREPARED = "prepare etcd-1, etcd-2, etcd-3: no member stops [3 voters, tolerates 1 failure]"
 LARGER = {"--quota-backend-bytes": "16"}
-RESTART = "restarts: --quota-backend-bytes [2 of 3 voters running, tolerates no further failure]"
+DOWN = "[2 of 3 voters running, tolerates no further failure]"
+RESTART = f"restarts: --quota-backend-bytes {DOWN}"
+ALONE = "prepare etcd-1: no member stops [1 voter, tolerates no failure]"
+ALONE_HEALTH = "check the health of all members [1 voter, tolerates no failure]"
+REPLACED = f"replace the machine of etcd-2 once all others are healthy {DOWN}"
+REPLACED_PREPARED = f"prepare etcd-1, etcd-2, etcd-3: no member stops {DOWN}"
 
 
 def cluster(names: list[str] | None = None, version: str = "3.6.16", **changes: Any) -> State:
     return state(names or THREE, version, **changes)
 
 
+def restarts(why: str) -> list[str]:
+    return [f"{name} restarts: {why} {DOWN}" for name in THREE]
+
+
 ANNOUNCED: dict[str, tuple[State, State, list[str]]] = {
     "nothing": (cluster(), cluster(), []),
-    "a setting": (cluster(), cluster(flags=LARGER), [PREPARED, *(f"{name} {RESTART}" for name in THREE), HEALTH]),
+    "a setting": (cluster(), cluster(flags=LARGER), [PREPARED, *restarts("--quota-backend-bytes"), HEALTH]),
     "authentication on": (
         cluster(["etcd-1"]),
         cluster(["etcd-1"], authentication=True, users={"reader": "read /x/"}),
         [
-            "prepare etcd-1: no member stops [1 voter, tolerates no failure]",
-            "check the health of all members [1 voter, tolerates no failure]",
+            ALONE,
+            ALONE_HEALTH,
             "grant user reader: read /x/ [1 voter, tolerates no failure]",
             "turn authentication on: API servers and this program are root, each user has its own keys, all other "
             "certificates have no access [1 voter, tolerates no failure]",
@@ -39,8 +48,8 @@ ANNOUNCED: dict[str, tuple[State, State, list[str]]] = {
         cluster(["etcd-1"], authentication=True, users={"reader": "read /x/", "writer": "write /x/"}),
         cluster(["etcd-1"], authentication=True, users={"reader": "read /y/"}),
         [
-            "prepare etcd-1: no member stops [1 voter, tolerates no failure]",
-            "check the health of all members [1 voter, tolerates no failure]",
+            ALONE,
+            ALONE_HEALTH,
             "remove user writer: its certificate loses all access [1 voter, tolerates no failure]",
             "grant user reader: read /y/ (before: read /x/) [1 voter, tolerates no failure]",
         ],
@@ -49,8 +58,8 @@ ANNOUNCED: dict[str, tuple[State, State, list[str]]] = {
         cluster(["etcd-1"], authentication=True),
         cluster(["etcd-1"]),
         [
-            "prepare etcd-1: no member stops [1 voter, tolerates no failure]",
-            "check the health of all members [1 voter, tolerates no failure]",
+            ALONE,
+            ALONE_HEALTH,
             "turn authentication off: every certificate of the CAs, also of a former user, gives full access "
             "[1 voter, tolerates no failure]",
         ],
@@ -62,10 +71,7 @@ ANNOUNCED: dict[str, tuple[State, State, list[str]]] = {
             PREPARED,
             "save a snapshot of the data on the machine of etcd-1 [3 voters, tolerates 1 failure]",
             "enable the downgrade to etcd 3.5 [3 voters, tolerates 1 failure]",
-            *(
-                f"{name} restarts: etcd 3.6.16 -> 3.5.35 [2 of 3 voters running, tolerates no further failure]"
-                for name in THREE
-            ),
+            *restarts("etcd 3.6.16 -> 3.5.35"),
             HEALTH,
         ],
     ),
@@ -73,10 +79,10 @@ ANNOUNCED: dict[str, tuple[State, State, list[str]]] = {
         cluster(["etcd-1"]),
         cluster(["etcd-1"], "3.6.11"),
         [
-            "prepare etcd-1: no member stops [1 voter, tolerates no failure]",
+            ALONE,
             "save a snapshot of the data on the machine of etcd-1 [1 voter, tolerates no failure]",
             "etcd-1 restarts: etcd 3.6.16 -> 3.6.11 [the only voter: unavailable meanwhile]",
-            "check the health of all members [1 voter, tolerates no failure]",
+            ALONE_HEALTH,
         ],
     ),
     "growth": (
@@ -111,9 +117,8 @@ ANNOUNCED: dict[str, tuple[State, State, list[str]]] = {
         cluster(),
         cluster(generations=RAISED),
         [
-            "replace the machine of etcd-2 once all others are healthy [2 of 3 voters running, tolerates no "
-            "further failure]",
-            "prepare etcd-1, etcd-2, etcd-3: no member stops [2 of 3 voters running, tolerates no further failure]",
+            REPLACED,
+            REPLACED_PREPARED,
             "the old member etcd-2 is removed [2 voters, tolerates no failure]",
             "etcd-2 joins again and is promoted to voter [3 voters, tolerates 1 failure]",
             HEALTH,
@@ -122,13 +127,7 @@ ANNOUNCED: dict[str, tuple[State, State, list[str]]] = {
     "a machine without its volume": (
         cluster(on_volumes=True),
         cluster(on_volumes=True, generations=RAISED),
-        [
-            "replace the machine of etcd-2 once all others are healthy [2 of 3 voters running, tolerates no "
-            "further failure]",
-            "prepare etcd-1, etcd-2, etcd-3: no member stops [2 of 3 voters running, tolerates no further failure]",
-            "etcd-2 restarts with its data [3 voters, tolerates 1 failure]",
-            HEALTH,
-        ],
+        [REPLACED, REPLACED_PREPARED, "etcd-2 restarts with its data [3 voters, tolerates 1 failure]", HEALTH],
     ),
     "a machine that Pulumi has not made, and a setting": (
         cluster(identities={"etcd-3": "old"}),
@@ -142,38 +141,12 @@ ANNOUNCED: dict[str, tuple[State, State, list[str]]] = {
             HEALTH,
         ],
     ),
-    "one more authority": (
-        cluster(),
-        cluster(trusted=TRUST[1][0]),
-        [
-            PREPARED,
-            *(
-                f"{name} restarts: trusts CAs 1, 2 [2 of 3 voters running, tolerates no further failure]"
-                for name in THREE
-            ),
-            HEALTH,
-        ],
-    ),
-    "one authority less": (
-        cluster(trusted=TRUST[1][0]),
-        cluster(),
-        [
-            PREPARED,
-            *(f"{name} restarts: trusts CA 1 [2 of 3 voters running, tolerates no further failure]" for name in THREE),
-            HEALTH,
-        ],
-    ),
+    "one more authority": (cluster(), cluster(trusted=TRUST[1][0]), [PREPARED, *restarts("trusts CAs 1, 2"), HEALTH]),
+    "one authority less": (cluster(trusted=TRUST[1][0]), cluster(), [PREPARED, *restarts("trusts CA 1"), HEALTH]),
     "one more authority, for peers alone": (
         cluster(),
         cluster(peer_trusted=TRUST[1][0]),
-        [
-            PREPARED,
-            *(
-                f"{name} restarts: trusts CAs 1, 2 for peers [2 of 3 voters running, tolerates no further failure]"
-                for name in THREE
-            ),
-            HEALTH,
-        ],
+        [PREPARED, *restarts("trusts CAs 1, 2 for peers"), HEALTH],
     ),
     "another one issues for peers alone": (
         cluster(peer_trusted=TRUST[1][0]),
