@@ -21,6 +21,15 @@ EXISTING = {
 }
 INSIDE = {"publicIpv4": False, "natGateway": True, "bastion.instanceType": "t3.nano"}
 
+
+def subnets(**ranges: str) -> dict[str, Any]:
+    """Zone's letter -> range of its subnet."""
+    return {
+        "zones": None,
+        "subnets": [{"zone": f"eu-central-1{zone}", "range": each} for zone, each in ranges.items()],
+    }
+
+
 # Platform -> changes of its object, the key of a problem, and words of the rule.
 BAD: dict[str, list[tuple[dict[str, Any], str, str]]] = {
     "aws": [
@@ -43,29 +52,11 @@ BAD: dict[str, list[tuple[dict[str, Any], str, str]]] = {
         ({"vpcRange": "11.0.0.0/16"}, "aws.vpcRange", "A private network must be in"),
         ({"vpcRange": "10.0.0.0/15"}, "aws.vpcRange", "/16 or smaller"),
         ({"vpcRange": "10.2.0.0/25"}, "aws.vpcRange", "/24 or larger"),
+        (subnets(a="10.2.1.0/29"), "aws.subnets[0].range", "/28"),
+        (subnets(a="10.3.1.0/24"), "aws.subnets[0].range", "in the range of its network"),
+        (subnets(a="10.2.0.0/17", b="10.2.1.0/24"), "aws.subnets[1].range", "Ranges must not overlap"),
         (
-            {"zones": None, "subnets": [{"zone": "eu-central-1a", "range": "10.2.1.0/29"}]},
-            "aws.subnets[0].range",
-            "/28",
-        ),
-        (
-            {"zones": None, "subnets": [{"zone": "eu-central-1a", "range": "10.3.1.0/24"}]},
-            "aws.subnets[0].range",
-            "in the range of its network",
-        ),
-        (
-            {
-                "zones": None,
-                "subnets": [
-                    {"zone": "eu-central-1a", "range": "10.2.0.0/17"},
-                    {"zone": "eu-central-1b", "range": "10.2.1.0/24"},
-                ],
-            },
-            "aws.subnets[1].range",
-            "Ranges must not overlap",
-        ),
-        (
-            {**INSIDE, "zones": None, "subnets": [{"zone": "eu-central-1a", "range": "10.2.0.0/20"}]},
+            {**INSIDE, **subnets(a="10.2.0.0/20")},
             "aws.subnets[0].range",
             "the subnet of the bastion and the NAT gateway is 10.2.0.0/24",
         ),

@@ -147,6 +147,15 @@ def test_a_machines_file_has_paths_relative_to_the_project(directory: Path) -> N
     assert hosts(stack).hosts[0].ssh.private_key == PLAIN_KEY
 
 
+KEY = {"privateKeyFile": "id_ed25519"}
+READER = {"name": "reader", "prefix": "/x/", "permission": "read"}
+
+
+def reached(**way: Any) -> dict[str, Any]:
+    """One machine with this way to it."""
+    return {"machines": [machine(1, ssh={"hostKey": HOST_KEY, **way})]}
+
+
 REFUSED = [
     # Errors that the project's requirements name.
     ("zero members", {"machines": []}, "machines", "0 members", "1, 3, 5 or 7"),
@@ -180,38 +189,14 @@ REFUSED = [
     ("unknown key", {"verison": "3.6.16"}, "verison", "verison", "no such key"),
     ("unknown machine key", {"machines": [machine(1, adress="x")]}, "machines[0].adress", "adress", "no such key"),
     ("no host key", {"machines": [machine(1, ssh={})]}, "machines[0].ssh.hostKey", "nothing", "required"),
-    ("empty host key", {"machines": [machine(1, ssh={"hostKey": " "})]}, "machines[0].ssh.hostKey", "' '", "text"),
-    (
-        "bad host key",
-        {"machines": [machine(1, ssh={"hostKey": "AAAA"})]},
-        "machines[0].ssh.hostKey",
-        "AAAA",
-        "host key",
-    ),
-    (
-        "cut host key",
-        {"machines": [machine(1, ssh={"hostKey": HOST_KEY[:20]})]},
-        "machines[0].ssh.hostKey",
-        "AAAA",
-        "host key",
-    ),
-    ("port", {"machines": [machine(1, ssh={"hostKey": HOST_KEY, "port": 0})]}, "machines[0].ssh.port", "0", "65535"),
-    ("port text", {"ssh": {"privateKeyFile": "id_ed25519", "port": "ssh"}}, "ssh.port", "ssh", "whole number"),
-    ("user", {"ssh": {"privateKeyFile": "id_ed25519", "user": "a b"}}, "ssh.user", "a b", "login"),
-    (
-        "host",
-        {"machines": [machine(1, ssh={"hostKey": HOST_KEY, "host": "a:22"})]},
-        "machines[0].ssh.host",
-        "a:22",
-        "without port",
-    ),
-    (
-        "bastion",
-        {"ssh": {"privateKeyFile": "id_ed25519", "bastion": {"host": "b"}}},
-        "ssh.bastion.hostKey",
-        "nothing",
-        "required",
-    ),
+    ("empty host key", reached(hostKey=" "), "machines[0].ssh.hostKey", "' '", "text"),
+    ("bad host key", reached(hostKey="AAAA"), "machines[0].ssh.hostKey", "AAAA", "host key"),
+    ("cut host key", reached(hostKey=HOST_KEY[:20]), "machines[0].ssh.hostKey", "AAAA", "host key"),
+    ("port", reached(port=0), "machines[0].ssh.port", "0", "65535"),
+    ("port text", {"ssh": {**KEY, "port": "ssh"}}, "ssh.port", "ssh", "whole number"),
+    ("user", {"ssh": {**KEY, "user": "a b"}}, "ssh.user", "a b", "login"),
+    ("host", reached(host="a:22"), "machines[0].ssh.host", "a:22", "without port"),
+    ("bastion", {"ssh": {**KEY, "bastion": {"host": "b"}}}, "ssh.bastion.hostKey", "nothing", "required"),
     ("no ssh key", {"ssh": None}, "ssh.privateKeyFile", "nothing", "private ssh key"),
     ("no key file", {"ssh": {"privateKeyFile": "none"}}, "ssh.privateKeyFile", "none", "No such file"),
     ("two keys", {"sshPrivateKey": PLAIN_KEY}, "ssh.privateKeyFile", "id_ed25519", "sshPrivateKey or in"),
@@ -235,14 +220,14 @@ REFUSED = [
     ("CA lifetime", {"certificates": {"caValidityHours": 8760}}, "certificates.caValidityHours", "8760", "outlive"),
     (
         "a prefix without authentication",
-        {"users": [{"name": "reader", "prefix": "/x/", "permission": "read"}]},
+        {"users": [READER]},
         "users",
         "reader",
         "Without authentication, every certificate",
     ),
     (
         "a user's prefix",
-        {"authentication": True, "users": [{"name": "reader", "prefix": "a b", "permission": "read"}]},
+        {"authentication": True, "users": [{**READER, "prefix": "a b"}]},
         "users[0].prefix",
         "'a b'",
         "A prefix must have",
