@@ -7,14 +7,13 @@ from pathlib import Path
 import pytest
 
 from lab import Machine
-from tests.support.etcd import PKI, assert_serves_all_members, lead, process_ids
+from tests.support.etcd import OPTIONS, assert_serves_all_members, lead, process_ids
 from tests.support.machines import Machines, busy
 from tests.support.manual import manual
 from tests.support.prober import GAP_SECONDS, probing
 from tests.support.stacks import Run, Stack, Stacks
 from tests.support.waiting import every
 
-OPTIONS = f"--cacert={PKI}/ca.crt --cert={PKI}/healthcheck-client.crt --key={PKI}/healthcheck-client.key"
 ELECTION_SECONDS = 5.0
 """Longest time without an acknowledgement if a leader dies without notice: it includes etcd's election timeout, 1 to
 2 s."""

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from lab import Machine
-from tests.support.etcd import PKI, assert_serves_all_members, member_list, process_ids
+from tests.support.etcd import OPTIONS, assert_serves_all_members, member_list, process_ids
 from tests.support.machines import Machines
 from tests.support.manual import assert_as_in_the_manual, manual
 from tests.support.prober import probed_up
@@ -32,8 +32,7 @@ def test_a_quota_below_the_database_is_refused_with_a_working_remedy(machines: M
     stack = stacks.new(found, quota="64MiB")
     stack.up()
     small = stack.outputs()["applied"]["database_bytes"]
-    options = f"--cacert={PKI}/ca.crt --cert={PKI}/healthcheck-client.crt --key={PKI}/healthcheck-client.key"
-    put = f"etcdctl --endpoints=https://{found[0].address}:2379 {options} put full >/dev/null"
+    put = f"etcdctl --endpoints=https://{found[0].address}:2379 {OPTIONS} put full >/dev/null"
     found[0].run(f"for n in $(seq 40); do head -c 786432 /dev/urandom | base64 -w0 | {put}; done", root=True)
     stack.up("--expect-no-changes")
     assert stack.outputs()["applied"]["database_bytes"] == small, "an update without a change checks nothing"

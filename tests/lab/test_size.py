@@ -6,7 +6,7 @@ import pytest
 
 from lab import Machine
 from tests.support.bootstrapped import Bootstrapped
-from tests.support.etcd import PKI, assert_serves_all_members, etcdctl, lead, process_ids
+from tests.support.etcd import OPTIONS, assert_serves_all_members, etcdctl, lead, process_ids
 from tests.support.machines import Machines
 from tests.support.manual import assert_as_in_the_manual
 from tests.support.prober import probed_up
@@ -45,10 +45,7 @@ def test_a_cluster_with_200_mib_grows_and_shrinks(
 
 def _fill(machine: Machine) -> None:
     """Write 200 MiB of random data, so that a learner has something to fetch."""
-    etcdctl_line = (
-        f"etcdctl --cacert={PKI}/ca.crt --cert={PKI}/healthcheck-client.crt --key={PKI}/healthcheck-client.key "
-        f"--endpoints=https://{machine.address}:2379"
-    )
+    etcdctl_line = f"etcdctl {OPTIONS} --endpoints=https://{machine.address}:2379"
     put = f"head -c 786432 /dev/urandom | base64 -w0 | {etcdctl_line} put fill/$n >/dev/null"
     machine.run(f"for n in $(seq {VALUES}); do {put}; done", root=True, timeout=600)
 

@@ -8,7 +8,7 @@ import pytest
 
 from lab import Machine
 from tests.support.bootstrapped import Bootstrapped
-from tests.support.etcd import assert_serves_all_members, etcdctl, member_list, process_ids
+from tests.support.etcd import OPTIONS, assert_serves_all_members, etcdctl, member_list, process_ids
 from tests.support.machines import Machines
 from tests.support.manual import assert_as_in_the_manual, manual
 from tests.support.prober import probed_up, probing
@@ -26,10 +26,7 @@ def cluster(bootstrapped: Bootstrapped) -> tuple[list[Machine], Stack]:
 
 
 def _write(machine: Machine) -> None:
-    options = (
-        "--cacert=/etc/etcd/pki/ca.crt --cert=/etc/etcd/pki/healthcheck-client.crt "
-        f"--key=/etc/etcd/pki/healthcheck-client.key --endpoints=https://{machine.address}:2379"
-    )
+    options = f"{OPTIONS} --endpoints=https://{machine.address}:2379"
     puts = "".join(f"put data/{number:03} {number}\n" for number in range(KEYS))
     # One transaction: no comparisons, these operations, no alternative.
     machine.run(f"etcdctl {options} txn", input=f"\n{puts}\n\n", root=True)

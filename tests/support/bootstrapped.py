@@ -4,7 +4,7 @@ import pytest
 
 from lab import Machine
 
-from .etcd import PKI
+from .etcd import OPTIONS
 from .machines import Machines
 from .stacks import Stack, Stacks
 
@@ -36,8 +36,7 @@ class Bootstrapped:
             self._first = first
         found = self._machines.fresh(machines, kept=_LABEL, of=_MEMBERS)
         stack = self._stacks.new(found[:_MEMBERS], like=self._first)
-        options = f"--cacert={PKI}/ca.crt --cert={PKI}/healthcheck-client.crt --key={PKI}/healthcheck-client.key"
-        found[0].run(_HEALTHY.format(f"{options} --endpoints=https://{found[0].address}:2379"), root=True)
+        found[0].run(_HEALTHY.format(f"{OPTIONS} --endpoints=https://{found[0].address}:2379"), root=True)
         return found, stack
 
 

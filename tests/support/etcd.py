@@ -13,6 +13,8 @@ from tools.etcd import etcd_binary
 from .versions import DEFAULT_ETCD
 
 PKI = "/etc/etcd/pki"
+OPTIONS = f"--cacert={PKI}/ca.crt --cert={PKI}/healthcheck-client.crt --key={PKI}/healthcheck-client.key"
+"""For etcdctl on a member."""
 
 
 def etcdctl(machine: Machine | CloudMachine, *arguments: str, endpoint: str | None = None, check: bool = True) -> str:
@@ -20,9 +22,7 @@ def etcdctl(machine: Machine | CloudMachine, *arguments: str, endpoint: str | No
     command = [
         "/usr/local/bin/etcdctl",
         f"--endpoints={endpoint or f'https://{machine.address}:2379'}",
-        f"--cacert={PKI}/ca.crt",
-        f"--cert={PKI}/healthcheck-client.crt",
-        f"--key={PKI}/healthcheck-client.key",
+        *OPTIONS.split(),
         *arguments,
     ]
     return machine.run(command, check=check, root=True).stdout
