@@ -14,15 +14,12 @@ from lab.plugins.wire import UNKNOWN, Change, Secret
 from tests.support.aws_client import AwsClient, aws
 from tests.support.plugin_client import refused, running
 
-VPC, SUBNET, GROUP, INSTANCE = (
-    "ec2/vpc:Vpc",
-    "ec2/subnet:Subnet",
-    "ec2/securityGroup:SecurityGroup",
-    "ec2/instance:Instance",
-)
+VPC, SUBNET = "ec2/vpc:Vpc", "ec2/subnet:Subnet"
+GROUP, INSTANCE = "ec2/securityGroup:SecurityGroup", "ec2/instance:Instance"
 RULE, CARD = "vpc/securityGroupIngressRule:SecurityGroupIngressRule", "ec2/networkInterface:NetworkInterface"
 VOLUME, ATTACHMENT = "ebs/volume:Volume", "ec2/volumeAttachment:VolumeAttachment"
 NOWHERE = "http://127.0.0.1:1"
+UPDATED, REPLACED = Change.UPDATE, Change.UPDATE_REPLACE
 MACHINE = {
     "ami": "ami-1",
     "instanceType": "t3.micro",
@@ -87,47 +84,33 @@ def test_defaults_match_the_official_plugin(plugin: AwsClient) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "old", "new", "changes"),
+    ("kind", "old", "changed", "changes"),
     [
-        (VPC, {"cidrBlock": "10.0.0.0/16"}, {"cidrBlock": "10.1.0.0/16"}, {"cidrBlock": Change.UPDATE_REPLACE}),
-        (
-            VPC,
-            {"cidrBlock": "10.0.0.0/16", "tags": {"a": "b"}},
-            {"cidrBlock": "10.0.0.0/16", "tags": {"a": ""}},
-            {"tags.a": Change.UPDATE},
-        ),
-        (
-            CARD,
-            {"subnetId": "subnet-1", "securityGroups": ["sg-1", "sg-2"]},
-            {"subnetId": "subnet-1", "securityGroups": ["sg-2", "sg-1"]},
-            {},
-        ),
-        (INSTANCE, MACHINE, {**MACHINE, "ami": "ami-2"}, {"ami": Change.UPDATE_REPLACE}),
-        (INSTANCE, MACHINE, {**MACHINE, "instanceType": "t3.small"}, {"instanceType": Change.UPDATE}),
-        (INSTANCE, MACHINE, {**MACHINE, "userData": "#other\n"}, {"userData": Change.UPDATE_REPLACE}),
-        (
-            INSTANCE,
-            {**MACHINE, "userDataReplaceOnChange": False},
-            {**MACHINE, "userData": "#other\n", "userDataReplaceOnChange": False},
-            {"userData": Change.UPDATE},
-        ),
+        (VPC, {"cidrBlock": "10.0.0.0/16"}, {"cidrBlock": "10.1.0.0/16"}, {"cidrBlock": REPLACED}),
+        (VPC, {"cidrBlock": "10.0.0.0/16", "tags": {"a": "b"}}, {"tags": {"a": ""}}, {"tags.a": UPDATED}),
+        (CARD, {"subnetId": "s", "securityGroups": ["sg-1", "sg-2"]}, {"securityGroups": ["sg-2", "sg-1"]}, {}),
+        (INSTANCE, MACHINE, {"ami": "ami-2"}, {"ami": REPLACED}),
+        (INSTANCE, MACHINE, {"instanceType": "t3.small"}, {"instanceType": UPDATED}),
+        (INSTANCE, MACHINE, {"userData": "#other\n"}, {"userData": REPLACED}),
+        (INSTANCE, {**MACHINE, "userDataReplaceOnChange": False}, {"userData": "#other\n"}, {"userData": UPDATED}),
         (
             INSTANCE,
             MACHINE,
-            {**MACHINE, "rootBlockDevice": {"volumeSize": 20, "volumeType": "gp3", "encrypted": False}},
-            {"rootBlockDevice.volumeSize": Change.UPDATE, "rootBlockDevice.encrypted": Change.UPDATE_REPLACE},
+            {"rootBlockDevice": {"volumeSize": 20, "volumeType": "gp3", "encrypted": False}},
+            {"rootBlockDevice.volumeSize": UPDATED, "rootBlockDevice.encrypted": REPLACED},
         ),
         (
             VOLUME,
             {"availabilityZone": "eu-central-1a", "size": 10, "iops": 4000},
-            {"availabilityZone": "eu-central-1b", "size": 20},
-            {"availabilityZone": Change.UPDATE_REPLACE, "size": Change.UPDATE},
+            {"availabilityZone": "eu-central-1b", "size": 20, "iops": None},
+            {"availabilityZone": REPLACED, "size": UPDATED},
         ),
     ],
 )
 def test_changes_update_or_replace_like_the_official_plugin(
-    plugin: AwsClient, kind: str, old: dict[str, Any], new: dict[str, Any], changes: dict[str, Change]
+    plugin: AwsClient, kind: str, old: dict[str, Any], changed: dict[str, Any], changes: dict[str, Change]
 ) -> None:
+    new = {name: value for name, value in {**old, **changed}.items() if value is not None}
     assert plugin.of(kind).diff({**old, "id": "x"}, old, new) == changes
 
 
