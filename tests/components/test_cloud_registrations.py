@@ -24,16 +24,9 @@ from tests.support.outputs import for_kubernetes, resolved
 from tests.support.recording import Recorder, Registration, aws_id, bundle_of, is_secret, plain_text, record
 from tests.support.snapshot import compare
 from tests.support.sshd import new_key
+from tests.unit.test_config_clouds import EXISTING
 
 ZONES = ("eu-central-1a", "eu-central-1b", "eu-central-1c")
-EXISTING: dict[str, Any] = {
-    "zones": None,
-    "vpcId": "vpc-0123456789abcdef0",
-    "subnets": [
-        {"zone": zone, "range": f"172.31.{16 * n}.0/20", "id": f"subnet-0123456789abcdef{n}"}
-        for n, zone in enumerate(ZONES)
-    ],
-}
 INSTANCE, CARD, VOLUME_TYPE = (
     "aws:ec2/instance:Instance",
     "aws:ec2/networkInterface:NetworkInterface",

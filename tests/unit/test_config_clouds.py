@@ -11,7 +11,7 @@ BASTION = {
     "host": "bastion.example",
     "hostKey": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDJyo2sTUMxnKx0DqJY0zVcVv7B8mCkG6m8jXcTHwNd0",
 }
-EXISTING = {
+EXISTING: dict[str, Any] = {
     "zones": None,
     "vpcId": "vpc-0123456789abcdef0",
     "subnets": [

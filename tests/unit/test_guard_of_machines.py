@@ -14,15 +14,12 @@ from stacks import config, guard
 from tests.support.configurations import changed, load
 from tests.support.sshd import new_key
 
+from .test_config_clouds import EXISTING
+
 SLOTS = [{"name": f"etcd-{n}", "generation": 1} for n in (1, 2, 3)]
 PRIVATE, PUBLIC = new_key()
 ZONES = ["eu-central-1a", "eu-central-1b", "eu-central-1c"]
 SUBNETS = [{"zone": zone, "range": f"10.2.{n}.0/24"} for n, zone in enumerate(ZONES, start=1)]
-EXISTING: dict[str, Any] = {
-    "zones": None,
-    "vpcId": "vpc-0123456789abcdef0",
-    "subnets": [{**subnet, "id": f"subnet-0123456789abcde{n}0"} for n, subnet in enumerate(SUBNETS)],
-}
 VOLUME = {"volume": {"size": 20}}
 
 
