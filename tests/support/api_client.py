@@ -1,44 +1,45 @@
 """A client of a Kubernetes API server that counts, like the lab's prober: it creates, lists and watches objects."""
 
-import base64
 import contextlib
-import http.client
 import itertools
 import json
-import ssl
-import tempfile
+import subprocess
+import sys
 import threading
 import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import yaml
-
+from .api_requests import REST, stored
 from .waiting import every
 
-_PATH = "/api/v1/namespaces/default/configmaps"
-# While leadership moves, raft drops what a follower forwards to the leader, without an answer, and such a write would
-# wait for etcd's own limit of 7 s. This client gives it up, counts it as failed, and writes again.
-_REQUEST_SECONDS = 0.75
-_QUIET_SECONDS = 2.0  # a watch without an event for so long has ended
+_REPO = Path(__file__).resolve().parents[2]
 _RECONNECT_SECONDS = 2.0
-_WRITE_REST = 0.03
-_LIST_REST = 0.5
-_REST = 0.02
+_PATIENCE = 10.0  # seconds until the first answer, and for the client's end
+
+
+@dataclass(frozen=True)
+class _Request:
+    began: float
+    ended: float
+    what: str
+    """"list", or the name of the object that a write creates."""
+    error: str
+
+    @property
+    def seconds(self) -> float:
+        return self.ended - self.began
 
 
 class ApiClient:
-    """The client; use `using` to start and judge it."""
+    """The client; use `using` to start and judge it. Its requests are sent by a process of their own."""
 
     def __init__(self, kubeconfig: str) -> None:
-        self._address, self._tls = way_in(kubeconfig)
-        self._label = uuid.uuid4().hex[:8]
-        self._selected = f"{_PATH}?labelSelector=probe%3D{self._label}"
-        self._written, self._done = threading.Event(), threading.Event()
-        self._threads = [threading.Thread(target=each, daemon=True) for each in (self._write, self._list, self._watch)]
-        self._requests: list[tuple[float, float, str]] = []
+        self._kubeconfig, self._label = kubeconfig, uuid.uuid4().hex[:8]
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._requests: list[_Request] = []
         self._interrupted: list[float] = []
         self._restarts: list[tuple[float, float]] = []
         self.acknowledged: dict[str, float] = {}
@@ -51,19 +52,42 @@ class ApiClient:
         """Names in the order of the watch's events."""
 
     def start(self) -> None:
-        """Begin."""
-        for thread in self._threads:
-            thread.start()
+        """Begin, and wait for the first acknowledgement."""
+        command = [sys.executable, "-m", "tests.support.api_requests"]
+        self._process = subprocess.Popen(command, cwd=_REPO, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps([self._kubeconfig, self._label]) + "\n")
+        self._process.stdin.flush()
+        self._reader.start()
+        for _ in every(REST, seconds=_PATIENCE):
+            if self.acknowledged:
+                return
+        self._process.kill()
+        raise AssertionError(f"no write within {_PATIENCE:g} s: {self.failed}")
 
     def finish(self) -> None:
         """End, after the watch has had time to catch up."""
-        self._written.set()
-        for thread in self._threads[:2]:
-            thread.join(10)
-        for _ in every(_REST, seconds=10):
-            if self.acknowledged.keys() <= set(self.watched):
-                break
-        self._done.set()
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        assert self._process.wait(3 * _PATIENCE) == 0
+        self._reader.join(_PATIENCE)
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            kind, *event = json.loads(line)
+            if kind == "acknowledged":
+                name, at = event
+                self.acknowledged[name] = at
+            elif kind == "request":
+                self._requests.append(_Request(*event))
+            elif kind == "listed":
+                self.lists += 1
+                self.stale += event[0]
+            elif kind == "watched":
+                self.watched += event
+            else:
+                self._interrupted += event
 
     @contextlib.contextmanager
     def restart(self) -> Iterator[None]:
@@ -74,7 +98,7 @@ class ApiClient:
         begun = time.monotonic()
         yield
         ready = time.monotonic()
-        for _ in every(_REST, seconds=_RECONNECT_SECONDS):
+        for _ in every(REST, seconds=_RECONNECT_SECONDS):
             if self.watched and self.acknowledged.get(self.watched[-1], 0) > ready:
                 break
         else:
@@ -86,31 +110,31 @@ class ApiClient:
 
         Called at the end of the block. Raises AssertionError if no request has failed.
         """
-        failed = [(began, ended) for began, ended, text in self._requests if text]
+        failed = [each for each in self._requests if each.error]
         assert failed
-        away = min(began for began, _ in failed), max(ended for _, ended in failed)
+        away = min(each.began for each in failed), max(each.ended for each in failed)
         # Its watch ends, and begins again.
         self._restarts.append((away[0] - _RECONNECT_SECONDS, away[1] + _RECONNECT_SECONDS))
         return away
 
     def stored(self) -> set[str]:
         """The names of the objects in the store."""
-        return set(self._names(10))
+        return stored(self._kubeconfig, self._label, _PATIENCE)
 
     @property
     def failed(self) -> list[str]:
         """Errors of requests, but for those during a restart."""
-        return [text for began, ended, text in self._requests if text and not self._restarting(began, ended)]
+        return [f"{each.what}: {each.error}" for each in self._outside if each.error]
 
     @property
     def interrupted(self) -> list[float]:
         """When a watch ended early, but for those during a restart."""
-        return [at for at in self._interrupted if not self._restarting(at - _REST, at)]
+        return [at for at in self._interrupted if not self._restarting(at - REST, at)]
 
     @property
     def longest_request(self) -> float:
         """Seconds for the slowest request, but for those during a restart."""
-        return max(ended - began for began, ended, _ in self._requests if not self._restarting(began, ended))
+        return max(each.seconds for each in self._outside)
 
     @property
     def longest_gap(self) -> float:
@@ -118,101 +142,14 @@ class ApiClient:
         pairs = itertools.pairwise(self.acknowledged.values())
         return max(later - earlier - self._restarting(earlier, later) for earlier, later in pairs)
 
+    @property
+    def _outside(self) -> list[_Request]:
+        """The requests that no restart touched."""
+        return [each for each in self._requests if not self._restarting(each.began, each.ended)]
+
     def _restarting(self, began: float, ended: float) -> float:
         """How many seconds of this time were a restart."""
         return sum(max(0.0, min(ended, last) - max(began, first)) for first, last in self._restarts)
-
-    def _connection(self, seconds: float = _REQUEST_SECONDS) -> http.client.HTTPSConnection:
-        return http.client.HTTPSConnection(self._address, timeout=seconds, context=self._tls)
-
-    @contextlib.contextmanager
-    def _counted(self, what: str) -> Iterator[None]:
-        """Note how long a request takes, and its error."""
-        began, said = time.monotonic(), ""
-        try:
-            yield
-        except (OSError, http.client.HTTPException) as error:
-            said = f"{what}: {error!r}"
-        self._requests.append((began, time.monotonic(), said))
-
-    def _names(self, seconds: float = _REQUEST_SECONDS) -> list[str]:
-        with contextlib.closing(self._connection(seconds)) as connection:
-            return sorted(item["metadata"]["name"] for item in answer_of(connection, "GET", self._selected)["items"])
-
-    def _write(self) -> None:
-        with contextlib.closing(self._connection()) as connection:
-            for number in itertools.count():
-                if self._written.is_set():
-                    return
-                name = f"{self._label}-{number:06}"
-                body = {"metadata": {"name": name, "labels": {"probe": self._label}}, "data": {"number": str(number)}}
-                with self._counted(name):
-                    answer_of(connection, "POST", _PATH, json.dumps(body))
-                    self.acknowledged[name] = time.monotonic()
-                self._written.wait(_WRITE_REST)
-
-    def _list(self) -> None:
-        while not self._written.is_set():
-            before = list(self.acknowledged)
-            with self._counted("list"):
-                there = set(self._names())
-                self.lists += 1
-                self.stale += [name for name in before if name not in there]
-            self._written.wait(_LIST_REST)
-
-    def _watch(self) -> None:
-        """As client-go does: list, then watch from the list's revision; again when the watch has ended.
-
-        An API server that has restarted knows no events from before, so what is new in the list counts as seen.
-        """
-        while not self._done.is_set():
-            with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
-                self._follow()
-            if not self._done.is_set():
-                self._interrupted.append(time.monotonic())
-            self._done.wait(_REST)
-
-    def _follow(self) -> None:
-        with contextlib.closing(self._connection(_QUIET_SECONDS)) as connection:
-            found = answer_of(connection, "GET", self._selected)
-            seen = set(self.watched)
-            self.watched += sorted({item["metadata"]["name"] for item in found["items"]} - seen)
-            revision = found["metadata"]["resourceVersion"]
-            connection.request("GET", f"{self._selected}&watch=true&resourceVersion={revision}")
-            answer = connection.getresponse()
-            while line := answer.readline():
-                event = json.loads(line)
-                if event.get("type") != "ADDED":
-                    return
-                self.watched.append(event["object"]["metadata"]["name"])
-
-
-def answer_of(
-    connection: http.client.HTTPSConnection, method: str, path: str, body: str | None = None
-) -> dict[str, Any]:
-    """The object in the answer. Raises OSError or HTTPException, also for an answer that is an error."""
-    try:
-        connection.request(method, path, body, {"Content-Type": "application/json"})
-        answer = connection.getresponse()
-        text = answer.read()
-    except (OSError, http.client.HTTPException):
-        connection.close()  # the next request opens it again
-        raise
-    if answer.status not in (http.client.OK, http.client.CREATED):
-        raise http.client.HTTPException(f"{answer.status} {text.decode()}")
-    return dict(json.loads(text))
-
-
-def way_in(kubeconfig: str) -> tuple[str, ssl.SSLContext]:
-    """Host and port of the API server, and the TLS settings of its user."""
-    settings = yaml.safe_load(kubeconfig)
-    cluster, user = settings["clusters"][0]["cluster"], settings["users"][0]["user"]
-    context = ssl.create_default_context(cadata=base64.b64decode(cluster["certificate-authority-data"]).decode())
-    with tempfile.NamedTemporaryFile() as pair:
-        names = ("client-certificate-data", "client-key-data")
-        Path(pair.name).write_bytes(b"".join(base64.b64decode(user[name]) for name in names))
-        context.load_cert_chain(pair.name)
-    return cluster["server"].removeprefix("https://"), context
 
 
 @contextlib.contextmanager

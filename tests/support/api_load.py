@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from .api_client import answer_of, way_in
+from .api_requests import answer_of, way_in
 
 _WRITTEN = "/api/v1/namespaces/default/configmaps"
 _LISTED = "/api/v1/namespaces/kube-system/configmaps"  # always the same few
