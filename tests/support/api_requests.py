@@ -1,7 +1,7 @@
 """The requests of the API client (api_client.py), which stands for another computer, so in a process of their own.
 
-The process has a higher priority than those of the lab. As threads of pytest, at its priority, these requests waited
-for the CPU and for Python's lock, sometimes for 0.7 s, and that time counted as the API server's.
+The process has the priority of the lab's prober: waiting for a processor would measure this computer. As threads of
+pytest these requests waited for the CPU and for Python's lock, sometimes for 0.7 s, which counted as the API server's.
 
 Its standard input begins with a JSON list on a line: a kubeconfig, and a label for its objects. When the input ends,
 the client writes no more. It prints what happens, each event as a JSON list on a line:
@@ -42,15 +42,14 @@ _QUIET_SECONDS = 2.0  # a watch without an event for so long has ended
 # requests wait for each other and for the CPU, and not for what is measured.
 _WRITE_REST = 0.1
 _LIST_REST = 1.0
-_NICE = -10
+_PRIORITY = -10  # the same as the prober's
 _ERROR = 500  # characters: a line is written at once only if it is short
 
 
 def main() -> None:
     """Send requests until the standard input ends and the watch has caught up."""
-    # Not permitted in every container.
     with contextlib.suppress(PermissionError):
-        os.setpriority(os.PRIO_PROCESS, 0, _NICE)
+        os.setpriority(os.PRIO_PROCESS, 0, _PRIORITY)
     client = _Client(*json.loads(sys.stdin.readline()))
     client.start()
     sys.stdin.read()
