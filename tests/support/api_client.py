@@ -16,6 +16,8 @@ from .api_requests import REST, stored
 from .waiting import every
 
 _REPO = Path(__file__).resolve().parents[2]
+GAP_SECONDS = 1.0
+"""Longest time without an acknowledgement, and for a request."""
 _RECONNECT_SECONDS = 2.0
 _PATIENCE = 10.0  # seconds until the first answer, and for the client's end
 
@@ -153,16 +155,15 @@ class ApiClient:
 
 
 @contextlib.contextmanager
-def using(kubeconfig: str, stops: int = 0, gap: float = 1.0) -> Iterator[ApiClient]:
+def using(kubeconfig: str, stops: int = 0) -> Iterator[ApiClient]:
     """Run the client during the block; asserts that no acknowledged object and no event is lost, and the gap.
 
-    No watch may end. No request may fail, but for one per stop of a member: an API server does not repeat a write whose
-    outcome it does not know, as when the leader stops.
+    No watch may end. No request may fail, but for one per stop of a member or move of leadership: an API server does
+    not repeat a write whose outcome it does not know. It repeats reads.
 
     Args:
         kubeconfig: of a user who may create, list and watch ConfigMaps.
-        stops: number of times that a member stops during the block.
-        gap: longest time without an acknowledgement, and for a request, in seconds.
+        stops: number of times that a member stops, or hands over its leadership, during the block.
     """
     client = ApiClient(kubeconfig)
     client.start()
@@ -180,6 +181,6 @@ def using(kubeconfig: str, stops: int = 0, gap: float = 1.0) -> Iterator[ApiClie
     assert client.lists
     assert [name for name in client.watched if name in client.acknowledged] == list(client.acknowledged)
     assert client.interrupted == []
-    assert client.longest_gap < gap, failed[-5:]
-    assert client.longest_request < gap
+    assert client.longest_gap < GAP_SECONDS, failed[-5:]
+    assert client.longest_request < GAP_SECONDS
     assert len(failed) <= stops, failed

@@ -35,8 +35,8 @@ from .waiting import every
 REST = 0.02
 _PATH = "/api/v1/namespaces/default/configmaps"
 # While leadership moves, raft drops what a follower forwards to the leader, without an answer, and such a write would
-# wait for etcd's own limit of 7 s. This client gives it up, counts it as failed, and writes again.
-_REQUEST_SECONDS = 0.75
+# wait for etcd's own limit of 7 s. This client gives it up, counts it as failed, and writes again, within a second.
+_REQUEST_SECONDS = 0.6
 _QUIET_SECONDS = 2.0  # a watch without an event for so long has ended
 # Three clients that write as often as they can need more than one of two cores, in API servers and members. Then
 # requests wait for each other and for the CPU, and not for what is measured.
@@ -102,11 +102,13 @@ class _Client:
                     return
                 name = f"{self._label}-{number:06}"
                 body = {"metadata": {"name": name, "labels": {"probe": self._label}}, "data": {"number": str(number)}}
+                rest = REST
                 with self._counted(name):
                     answer_of(connection, "POST", _PATH, json.dumps(body))
                     self._acknowledged.append(name)
                     _say("acknowledged", name, time.monotonic())
-                self._written.wait(_WRITE_REST)
+                    rest = _WRITE_REST
+                self._written.wait(rest)
 
     def _list(self) -> None:
         while not self._written.is_set():

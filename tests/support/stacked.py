@@ -12,8 +12,6 @@ from tests.support.stacks import Run, Stack, machine_config
 from tests.support.waiting import every
 
 RESTART_SECONDS = 45
-GAP_SECONDS = 3.0
-"""Three API servers, six members and three clients share this computer."""
 MANIFESTS = "/etc/kubernetes/manifests"
 CONFIGURATION = ("--namespace=kube-system", "configmap", "kubeadm-config")
 
@@ -63,7 +61,7 @@ class Cluster:
         """
         with contextlib.ExitStack() as stack:
             for plane in self.planes:
-                stack.enter_context(using(self.kubeconfig(plane), moves, GAP_SECONDS))
+                stack.enter_context(using(self.kubeconfig(plane), moves))
             yield
 
     def names(self) -> set[str]:
@@ -82,7 +80,7 @@ def kubectl(machine: Machine, *arguments: str) -> str:
 def restarted(cluster: Cluster, phase: str, killed: str = "") -> None:
     """A phase in which every API server restarts, with a client of each, which continues afterwards."""
     with contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(using(cluster.kubeconfig(plane), gap=GAP_SECONDS)) for plane in cluster.planes]
+        clients = [stack.enter_context(using(cluster.kubeconfig(plane))) for plane in cluster.planes]
         cluster.phase(phase, killed=killed)
         enough = [len(client.acknowledged) + 20 for client in clients]
         for _ in every(0.05, seconds=10):
