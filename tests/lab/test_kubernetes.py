@@ -36,7 +36,7 @@ from tests.support.waiting import every
 MEMBERS, LATER, IN_ALL = 3, 5, 6
 KEEPALIVE_TIMEOUT = 10
 """Seconds, in API servers' connections to etcd: keepaliveTimeout in Kubernetes' storagebackend/factory/etcd3.go."""
-LIFE = 40
+LIFE = 60
 """Seconds until the certificate before the renewal expires. Other tests run meanwhile."""
 WORKLOAD = {"clusterName": cluster_api.NAME, "namespace": "clusters"}
 UP, LOOK, DOWN = re.findall(r"^python3 -m lab .*kube.*", (REPO / "README.md").read_text(), re.MULTILINE)
