@@ -3,11 +3,13 @@
 import datetime
 import os
 import types
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from components.node.machine import account
+from components.node.protocol import etcd
 from components.node.service import certificates
 from components.node.shared import paths
 from components.node.shared.errors import NodeError
@@ -74,3 +76,22 @@ def test_a_slightly_late_clock_is_waited_for(monkeypatch: pytest.MonkeyPatch) ->
     assert 2 < slept[0] <= 4
     assert certificates.install(a_bundle(datetime.timedelta()))
     assert slept[1] == 0
+
+
+def test_a_request_uses_the_certificates_that_were_written_last(pki: Path) -> None:
+    """They are loaded once, and again only when one of the files was replaced."""
+    certificates.install(a_bundle(datetime.timedelta()))
+    first = {name: etcd._context(name, pki) for name in ("peer", "healthcheck-client")}
+    assert first["peer"] is not first["healthcheck-client"]
+    assert {name: etcd._context(name, pki) for name in first} == first
+    bundle = a_bundle(datetime.timedelta())
+    for changed in ("peer.key", "peer-ca.crt"):
+        if changed == "peer-ca.crt":
+            bundle = replace(bundle, files={**bundle.files, changed: f"{CA.certificate}\n"})
+        certificates.install(bundle)
+        renewed = etcd._context("peer", pki)
+        assert renewed is not first["peer"]
+        first["peer"] = renewed
+    (pki / "peer.crt").unlink()
+    with pytest.raises(NodeError, match="cannot be used"):
+        etcd._context("peer", pki)

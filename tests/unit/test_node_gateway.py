@@ -1,5 +1,6 @@
 """Which requests go to etcd's JSON gateway, and when etcdctl is the fallback."""
 
+import base64
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -104,6 +105,46 @@ def test_a_silent_member_has_no_status_and_costs_one_timeout(monkeypatch: pytest
     found = etcd.statuses(a_spec(), a_spec().members)
     assert {name: status.raft_index for name, status in found.items()} == {"etcd-1": 9, "etcd-3": 8}
     assert asked[3:] == ["endpoint status"]
+
+
+def _decoded(value: Any) -> Any:
+    """A request's content with its keys and values as text."""
+    if isinstance(value, list):
+        return [_decoded(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: base64.b64decode(each).decode() if name in ("key", "value") else _decoded(each)
+        for name, each in value.items()
+    }
+
+
+def test_a_key_is_taken_without_etcdctl_and_only_if_it_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = _etcd(monkeypatch, lambda _: (200, {"ID": "26", "succeeded": True}))
+    sent: list[Any] = []
+    get = etcd._get
+    monkeypatch.setattr(etcd, "_get", lambda *a, **k: sent.append(_decoded(k["content"])) or get(*a, **k))  # type: ignore[func-returns-value]
+    value = {"member": "etcd-1", "by": "it's me --lease=7"}
+    assert lease.take(a_spec(), ["10.99.0.11"], "external-etcd/restart", value, 6) == lease.Held(value, 26)
+    assert asked == ["10.99.0.11/v3/lease/grant", "10.99.0.11/v3/kv/txn"]
+    put = {"key": "external-etcd/restart", "value": json.dumps(value), "lease": "26"}
+    free = {"target": "CREATE", "result": "EQUAL", "key": "external-etcd/restart", "createRevision": "0"}
+    assert sent[1] == {"compare": [free], "success": [{"requestPut": put}]}
+
+
+def test_a_transaction_without_condition_needs_no_etcdctl() -> None:
+    page, content = gateway.request(["txn"], "\nput a/b 10.99.0.12\ndel a/c\n\n\n") or ("", {})
+    assert page == "/v3/kv/txn"
+    done = [{"requestPut": {"key": "a/b", "value": "10.99.0.12"}}, {"requestDeleteRange": {"key": "a/c"}}]
+    assert _decoded(content) == {"compare": [], "success": done}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['mod("a") = "0"\n\nput a b\n\n\n', "\nget a\n\n\n", "\nput a b --prev-kv\n\n\n", "\nput a b\n\nput a c\n\n"],
+)
+def test_any_other_transaction_is_left_to_etcdctl(text: str) -> None:
+    assert gateway.request(["txn"], text) is None
 
 
 def test_a_prefix_ends_before_the_next_one() -> None:

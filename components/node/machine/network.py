@@ -23,12 +23,10 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from ..protocol import etcd
-from ..shared import paths
+from ..shared import parallel, paths
 from ..shared.errors import NodeError
 from ..shared.run import run
 from ..shared.say import phase, until
@@ -203,8 +201,7 @@ def _from_here(here: Here, word: str, settled: Settled) -> list[str]:
         word: `_HELLO`, or `_REPORT` to include what the others see.
     """
     others = here.others
-    with ThreadPoolExecutor(len(others)) as pool:
-        found = dict(zip(others, pool.map(lambda each: _of_one(here, each, word, settled), others.items())))
+    found = dict(zip(others, parallel.each(lambda each: _of_one(here, each, word, settled), others.items())))
     sources = {name: source for name, (source, _) in found.items()}
     return [*_of_sources(here.member, here.address, sources), *(line for _, lines in found.values() for line in lines)]
 
@@ -453,8 +450,7 @@ def refuse_closed(spec: Spec) -> None:
     Raises:
         NodeError: a port is closed, or this machine connects from another address than its own; nothing was changed.
     """
-    with ThreadPoolExecutor(max(len(spec.others), 1)) as pool:
-        found = dict(zip(spec.others, pool.map(lambda each: _ways_to(spec, each[0], each[1]), spec.others.items())))
+    found = dict(zip(spec.others, parallel.each(lambda each: _ways_to(spec, each[0], each[1]), spec.others.items())))
     faults = _of_sources(spec.member, spec.address, {name: source for name, (source, _) in found.items()})
     faults = _judged(spec, [*faults, *(line for _, lines in found.values() for line in lines)])
     if faults:
@@ -480,6 +476,8 @@ def _ways_to(spec: Spec, name: str, address: str) -> tuple[str, list[str]]:
 
 def _takes(spec: Spec, address: str) -> bool:
     """Whether a member's etcd accepts this machine's connection as that of its member."""
+    from ..protocol import etcd  # noqa: PLC0415  `answer` has no use for it, and starts in half the time
+
     try:
         etcd.peer_view(spec, address)
     except (etcd.SilentError, etcd.AlienError):

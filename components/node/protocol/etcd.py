@@ -14,14 +14,14 @@ import json
 import re
 import socket
 import ssl
+import threading
 import urllib.parse
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..shared import paths
+from ..shared import parallel, paths
 from ..shared.errors import NodeError, OverdueError
 from ..shared.run import run
 from ..shared.spec import Ports, Spec
@@ -46,6 +46,8 @@ EXPIRED = "certificate has expired"
 _CLIENT = "kube-etcd-healthcheck-client"
 """Common name of this program's client certificate; with etcd's own authentication on, the name of the user."""
 _READ_SECONDS = 1.0
+_contexts: dict[tuple[tuple[str, int, int], ...], ssl.SSLContext] = {}
+_loading = threading.Lock()
 _LOCKED_OUT = ("permission denied", "user name is empty")
 
 
@@ -137,19 +139,27 @@ class Ready:
 
 
 def _context(name: str, place: Path) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    """A context with these certificates, loaded once for all requests until a file is replaced."""
     authorities = place / "peer-ca.crt"
     # A machine of an earlier version of this program has one file for both.
     if name != "peer" or not authorities.exists():
         authorities = place / "ca.crt"
+    read = (authorities, place / f"{name}.crt", place / f"{name}.key")
     try:
-        context.load_verify_locations(authorities)
-        context.load_cert_chain(place / f"{name}.crt", place / f"{name}.key")
+        found = [path.stat() for path in read]
+        # Files are written anew and renamed (`files`), so another content is another inode, at another time.
+        version = tuple((str(path), at.st_ino, at.st_mtime_ns) for path, at in zip(read, found))
+        with _loading:
+            if version not in _contexts:
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+                context.load_verify_locations(authorities)
+                context.load_cert_chain(*read[1:])
+                _contexts[version] = context
+            return _contexts[version]
     except (OSError, ssl.SSLError) as error:
         raise NodeError(
             f"the certificates in {place} cannot be used ({error})", "Run `pulumi up`: converge writes them again."
         ) from None
-    return context
 
 
 def _get(
@@ -352,10 +362,7 @@ def each(ask: Callable[[str], _R], addresses: Mapping[str, str]) -> dict[str, _R
         except (SilentError, AlienError) as error:
             return error
 
-    if not addresses:
-        return {}
-    with ThreadPoolExecutor(len(addresses)) as pool:
-        return dict(zip(addresses, pool.map(one, addresses.values())))
+    return dict(zip(addresses, parallel.each(one, addresses.values())))
 
 
 def troubles(spec: Spec, members: Mapping[str, str], timeout: float = 5.0) -> dict[str, str]:
@@ -404,7 +411,7 @@ def etcdctl(
     Raises:
         NodeError: it failed (with `check`) or took too long.
     """
-    asked = gateway.request(words) if addresses and not stdin else None
+    asked = gateway.request(words, stdin) if addresses else None
     if asked is not None:
         answer, said = None, "no answer"
         try:

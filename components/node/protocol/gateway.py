@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,14 +11,17 @@ STATUS = "/v3/maintenance/status"
 KEEP_ALIVE = "/v3/lease/keepalive"
 
 
-def request(words: Sequence[str]) -> tuple[str, Mapping[str, Any]] | None:
+def request(words: Sequence[str], stdin: str = "") -> tuple[str, Mapping[str, Any]] | None:
     """Page and content for a command of etcdctl; None if only etcdctl can do it.
 
     The answers have the names that etcdctl gives them in JSON; numbers are strings.
 
     Args:
         words: the arguments of etcdctl.
+        stdin: its standard input; only `txn` reads it.
     """
+    if stdin:
+        return _transaction(stdin)
     command, rest = " ".join(words[:2]), list(words[2:])
     if words[0] in ("get", "put", "del", "move-leader"):
         command, rest = words[0], list(words[1:])
@@ -43,6 +47,33 @@ def request(words: Sequence[str]) -> tuple[str, Mapping[str, Any]] | None:
         "lease revoke": lambda lease: ("/v3/lease/revoke", {"ID": _number(lease)}),
     }
     return simple[command](*rest) if command in simple else None
+
+
+def _transaction(text: str) -> tuple[str, Mapping[str, Any]] | None:
+    """The request for a transaction of `etcdctl txn`: keys that must not exist, then what is done, then nothing."""
+    lists: list[list[str]] = [[]]
+    for line in text.splitlines():
+        if line:
+            lists[-1].append(line)
+        else:
+            lists.append([])
+    absent = [re.fullmatch(r'create\("(\S+)"\) = "0"', line) for line in lists[0]]
+    done = [_operation(line) for line in lists[1]]
+    if None in absent or None in done or any(lists[2:]):
+        return None
+    free = {"target": "CREATE", "result": "EQUAL", "createRevision": "0"}
+    compare = [{**free, "key": _bytes(found[1].encode())} for found in absent if found]
+    return "/v3/kv/txn", {"compare": compare, "success": done}
+
+
+def _operation(line: str) -> Mapping[str, Any] | None:
+    if found := re.fullmatch(r"del (\S+)", line):
+        return {"requestDeleteRange": {"key": _bytes(found[1].encode())}}
+    found = re.fullmatch(r"put (\S+) (?:'(.*)'|([^\s']+))(?: --lease=([0-9a-f]+))?", line)
+    if found is None:
+        return None
+    put = {"key": _bytes(found[1].encode()), "value": _bytes((found[2] or found[3] or "").encode())}
+    return {"requestPut": {**put, "lease": _number(found[4])} if found[4] else put}
 
 
 def _bytes(raw: bytes) -> str:
