@@ -55,7 +55,7 @@ code["run"](archive, program, home, wrapper, digest[:12], member=member, words=s
 
 The state has it twice per member, so it leaves to `install.py` what can wait.
 Its arguments are `sha256`, the member's name, and etcd-node's own. The first line of stdin is etcd-node. If that line
-is not whole, an installed copy of the same version is used. The rest is etcd-node's stdin, at most a pipe's 64 KiB.
+is not whole, an installed copy of the same version is used. The rest is etcd-node's stdin.
 """
 
 

@@ -17,11 +17,14 @@ from pathlib import Path
 _RELEASE = re.compile(r"[0-9a-f]{12}")
 
 # Finds a Python that etcd-node can run with, whatever it is called, and runs it with the arguments; `NAME` is the
-# machine. Distributions can omit parts of the standard library.
+# machine. Distributions can omit parts of the standard library; what is searched or imported here tells cheaply.
 FIND_PYTHON = """\
 for p in python3 /usr/bin/python3.* /usr/local/bin/python3* /usr/libexec/platform-python; do
-  if "$p" -I -c "import sys, bz2, json, ssl, zipfile; sys.exit(sys.version_info < (3, 9))" </dev/null >/dev/null 2>&1
-  then exec "$p" -I "$@"; fi
+  if "$p" -IS -c "\
+import sys, _bz2, _ssl
+from importlib.machinery import PathFinder
+sys.exit(sys.version_info < (3, 9) or None in map(PathFinder.find_spec, 'json zipfile'.split()))
+" </dev/null >/dev/null 2>&1; then exec "$p" -I "$@"; fi
 done
 echo "NAME: there is no Python 3.9 or later with its whole standard library (python3 here: $(python3 -V 2>&1)). \
 Install one, for example by apt-get install python3 or dnf install python3.11, then run again." >&2
@@ -33,7 +36,7 @@ exit 1
 def run(
     archive: zipfile.ZipFile, text: str, home: str, wrapper: str, name: str, *, member: str, words: list[str]
 ) -> None:
-    """Installs the program and becomes it, with these arguments and the rest of standard input.
+    """Installs the program and runs it, with these arguments and the rest of standard input.
 
     It writes what is missing or damaged: a power cut may have emptied some files, or their bytecode.
 
@@ -56,12 +59,10 @@ def run(
             f"{member}: etcd-node cannot be installed: {error.filename or home}: {error.strerror}. Free space there "
             "(df -h) or repair the disk (dmesg), then run again."
         )
-    # The rest comes through a pipe, because Python has already read it into its own buffer.
-    outlet, inlet = os.pipe()
-    os.write(inlet, sys.stdin.read().encode())
-    os.close(inlet)
-    os.dup2(outlet, 0)
-    os.execv(wrapper, [wrapper, *words])  # noqa: S606  without a shell
+    # In this process: Python need not start again, and has begun to read the rest of standard input.
+    sys.argv[:] = [f"{home}/{name}", *words]
+    sys.path.insert(0, sys.argv[0])
+    exec(archive.read("__main__.py"), {"__name__": "__main__"})  # noqa: S102
 
 
 def _install(archive: zipfile.ZipFile, text: str, home: Path, wrapper: Path, name: str) -> None:

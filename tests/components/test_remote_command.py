@@ -59,28 +59,36 @@ def test_a_shell_that_ends_before_the_command_fails() -> None:
         split_output(done.stdout, "etcd-2")
 
 
-def _python(place: Path, name: str, version: tuple[int, int]) -> None:
-    """A program with that name that reports that Python version, and handles its arguments like Python."""
+def _python(place: Path, name: str, lack: str = "") -> None:
+    """A program with that name that handles its arguments like Python; `lack` runs before its code."""
     place.mkdir(exist_ok=True)
-    old = f"import sys; sys.version_info = {version}; exec(sys.argv[1])"
-    (place / name).write_text(
-        f'#!/bin/sh\n[ "$1" = -I ] && shift\nshift\nexec {sys.executable} -c "{old}" "$@"\n'
-        if version < (3, 9)
-        else f'#!/bin/sh\nexec {sys.executable} "$@"\n'
-    )
+    program = f"import sys; {lack}; exec(sys.argv[1])"
+    lacking = f'while [ "$1" != -c ]; do shift; done\nshift\nexec {sys.executable} -IS -c \'{program}\' "$@"'
+    whole = f'exec {sys.executable} "$@"'
+    (place / name).write_text(f"#!/bin/sh\n{lacking if lack else whole}\n")
     (place / name).chmod(0o755)
 
 
-@pytest.mark.parametrize("first", [None, (3, 6)], ids=["missing", "too old"])
-def test_another_python_is_found_if_python3_is_unsuitable(first: tuple[int, int] | None, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "lack",
+    [
+        "",
+        "sys.version_info = (3, 6)",
+        'sys.modules["_ssl"] = None',
+        'sys.modules["_bz2"] = None',
+        "sys.path.clear()",
+    ],
+    ids=["missing", "too old", "without ssl", "without bz2", "without json"],
+)
+def test_another_python_is_found_if_python3_is_unsuitable(lack: str, tmp_path: Path) -> None:
     script = bundle.FIND.replace("/usr/bin", str(tmp_path / "bin")).replace("/usr/local/bin", str(tmp_path / "local"))
     script = script.replace("/usr/libexec", str(tmp_path / "libexec"))
     words = ("/bin/sh", "-c", script, "etcd-2", "-c", f"import sys; print(sys.flags.isolated); sys.exit({ANSWERED})")
     (tmp_path / "bin").mkdir()
     for tool in ("sh", "timeout"):
         (tmp_path / "bin" / tool).symlink_to(f"/usr/bin/{tool}")
-    if first:
-        _python(tmp_path / "bin", "python3", first)
+    if lack:
+        _python(tmp_path / "bin", "python3", lack)
 
     without = run(*words, path=str(tmp_path / "bin"))
     assert without.returncode == 1
@@ -90,7 +98,7 @@ def test_another_python_is_found_if_python3_is_unsuitable(first: tuple[int, int]
     # Its name only begins like Python's.
     (tmp_path / "bin" / "python3.11-config").write_text("#!/bin/sh\nexit 1\n")
     (tmp_path / "bin" / "python3.11-config").chmod(0o755)
-    _python(tmp_path / "bin", "python3.12", (3, 12))
+    _python(tmp_path / "bin", "python3.12")
     found = run(*words, path=str(tmp_path / "bin"))
     assert found.returncode == 0, found.stderr
     assert split_output(found.stdout, "etcd-2") == ("", "1")

@@ -74,7 +74,7 @@ def test_former_members_are_remembered_until_the_change_is_complete(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(paths, "INSTALLED", tmp_path / "installed.json")
-    monkeypatch.setattr(systemd, "install", lambda _: None)
+    monkeypatch.setattr(systemd, "install", lambda *_: None)
     monkeypatch.setattr(release, "link", lambda _: None)
     monkeypatch.setattr(certificates, "trusted", lambda: "")
     monkeypatch.setattr("components.node.shared.files.os.fchown", lambda *_: None)

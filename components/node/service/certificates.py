@@ -6,7 +6,6 @@ import contextlib
 import datetime
 import hashlib
 import ssl
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -122,6 +121,8 @@ def laid_out(bundle: Bundle) -> Iterator[Path]:
 
     OpenSSL reads keys from files only.
     """
+    import tempfile  # noqa: PLC0415  only new certificates need it
+
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as directory:  # noqa: S108
         place = Path(directory)
         for name, content in bundle.files.items():

@@ -34,13 +34,16 @@ class OldDataError(StartError):
 _OLD_DATA = re.compile(r"tocommit\((\d+)\) is out of range \[lastIndex\((\d+)\)\]")
 
 
-def install_unit(spec: Spec) -> None:
+def install_unit(spec: Spec, now: systemd.Service | None = None) -> None:
     """Writes unit, links and the record of the desired state; starts and stops nothing.
 
     The record keeps members that were removed from the list. Until `settle` they may still have to leave the cluster,
     and nothing else records that they belong to this program.
+
+    Args:
+        now: the unit as it was just seen. Default: it is looked at.
     """
-    systemd.install(unit.render(spec, certificates.trusted()))
+    systemd.install(unit.render(spec, certificates.trusted()), now)
     release.link(spec.release.version)
     before = (files.read_json(paths.INSTALLED) or {}).get("members", {})
     _record({**spec.raw, "members": {**before, **spec.members}})
@@ -57,18 +60,21 @@ def _record(raw: Mapping[str, Any]) -> None:
 
 def version() -> str:
     """The version of etcd that runs here, or ran last; empty if none ever did."""
-    live = systemd.command_of(systemd.show().pid)
-    if live:
-        return Path(live[0]).parent.name[1:]
-    installed = files.read_json(paths.INSTALLED)
-    return str(installed["release"]["version"]) if installed is not None else ""
+    return version_and_quota()[0]
 
 
 def quota() -> int:
     """The quota with which etcd runs here, or ran last, in bytes; 0 if none ever did."""
-    running = dict(word.partition("=")[::2] for word in systemd.command_of(systemd.show().pid))
-    flags = running or (files.read_json(paths.INSTALLED) or {}).get("flags", {})
-    return int(flags.get(QUOTA) or 0)
+    return version_and_quota()[1]
+
+
+def version_and_quota() -> tuple[str, int]:
+    """Both, with one look."""
+    live = systemd.command_of(systemd.show().pid)
+    installed = files.read_json(paths.INSTALLED) or {"release": {"version": ""}, "flags": {}}
+    found = Path(live[0]).parent.name[1:] if live else str(installed["release"]["version"])
+    flags = dict(word.partition("=")[::2] for word in live) or installed.get("flags", {})
+    return found, int(flags.get(QUOTA) or 0)
 
 
 def permit(text: str) -> None:

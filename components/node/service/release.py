@@ -7,10 +7,9 @@ import http.client
 import json
 import os
 import shutil
-import tarfile
 import time
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from ..machine import time_service
 from ..shared import files, paths
@@ -18,7 +17,9 @@ from ..shared.errors import NodeError
 from ..shared.say import phase, say
 from ..shared.spec import Release, Spec
 from . import systemd
-from .mirror import Clock, open_url
+
+if TYPE_CHECKING:
+    from .mirror import Clock
 
 PROGRAMS = ("etcd", "etcdctl", "etcdutl")
 MANIFEST = "release.json"
@@ -108,6 +109,9 @@ def install(release: Release, clock: Clock = time.time, *, gently: bool = False)
     Raises:
         NodeError: mirror unreachable, no such release, wrong checksum, or the mirror's clock and this machine's differ.
     """
+    # Almost always the release is there, and reading archives and mirrors is half of what Python would load.
+    from .mirror import open_url  # noqa: PLC0415
+
     arch = architecture()
     folder = f"etcd-v{release.version}-linux-{arch}"
     url = f"{release.mirror}/v{release.version}/{folder}.tar.gz"
@@ -231,6 +235,8 @@ def _unpack(stream: _Hashed, folder: str, target: Path) -> dict[str, dict[str, s
     Only regular files with exactly the expected names are written, under names from here: nothing in an archive can
     choose where it lands.
     """
+    import tarfile  # noqa: PLC0415  like the mirror's module
+
     expected = {f"{folder}/{name}": name for name in PROGRAMS}
     found: dict[str, dict[str, str | int]] = {}
     try:

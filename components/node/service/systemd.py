@@ -121,11 +121,14 @@ def wait_gone(pid: int) -> None:
     raise NodeError(f"the old etcd process {pid} does not end", "See `systemctl status etcd` on the machine.")
 
 
-def install(text: str) -> None:
+def install(text: str, now: Service | None = None) -> None:
     """Writes and enables the unit, and reloads systemd if needed. Restarts nothing.
 
     A reload can be needed without a change here: an interrupted run may not have reloaded, or someone removed a
     drop-in.
+
+    Args:
+        now: the unit as it was just seen. Default: it is looked at.
     """
     changed = files.write(paths.UNIT_FILE, text)
     if not paths.UNIT_WANTED.is_symlink():
@@ -133,7 +136,7 @@ def install(text: str) -> None:
         files.directory(paths.UNIT_WANTED.parent)
         files.symlink(paths.UNIT_WANTED, paths.UNIT_FILE)
         changed = True
-    if changed or show().needs_reload:
+    if changed or (now or show()).needs_reload:
         run(["systemctl", "daemon-reload"], 60)
 
 

@@ -29,8 +29,9 @@ def refuse(spec: Spec, others: Mapping[str, str]) -> None:
     Raises:
         NodeError: it is refused; nothing was changed, not even a certificate.
     """
-    here, wanted = member.version(), spec.release.version
-    _refuse_quota(spec, here, {spec.member: spec.address, **others})
+    (here, quota), wanted = member.version_and_quota(), spec.release.version
+    if spec.quota_bytes < quota:
+        _refuse_quota(spec, here, {spec.member: spec.address, **others})
     if here in ("", wanted):
         return
     running = {name: status.version for name, status in etcd.statuses(spec, others).items()}
@@ -41,8 +42,6 @@ def refuse(spec: Spec, others: Mapping[str, str]) -> None:
 
 def _refuse_quota(spec: Spec, here: str, asked: Mapping[str, str]) -> None:
     """The rule of the guard, with the sizes of now: its own are those of the last update that changed something."""
-    if spec.quota_bytes >= member.quota():
-        return
     # The release that runs is there; `prepare` has not installed the wanted one yet.
     statuses = etcd.statuses(replace(spec, release=replace(spec.release, version=here)), asked)
     for name, status in statuses.items():

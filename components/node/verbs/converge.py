@@ -15,7 +15,7 @@ from ..cluster.claim import Claim
 from ..data import directory, identity
 from ..data.identity import Identity
 from ..machine import network, nftables
-from ..service import certificates, conflicts, member, release
+from ..service import certificates, conflicts, member, release, systemd
 from ..shared import files, paths
 from ..shared.errors import NodeError
 from ..shared.say import phase, refuse_abandoned, say
@@ -98,7 +98,7 @@ def converge(spec: Spec, bundle: Bundle) -> None:
 
     # A new certificate shows with the next connection.
     known = replace(known, operator=ours.operator, machine=bundle.identity)
-    _prove(spec, known, "" if seen.served == certificate else certificate)
+    _prove(spec, known, seen.service, "" if seen.served == certificate else certificate)
     if begun:
         # The machine of another member may be replaced now.
         disruption.give_back(spec, [spec.address], spec.member)
@@ -130,14 +130,15 @@ def _gives_up_data(known: Identity, bundle: Bundle, *, forgets: bool) -> bool:
     return True
 
 
-def _prove(spec: Spec, known: Identity, certificate: str) -> None:
+def _prove(spec: Spec, known: Identity, now: systemd.Service, certificate: str) -> None:
     """Proves the result, and records it.
 
     Args:
+        now: etcd's unit in the last look.
         certificate: fingerprint of the server certificate that it must present; empty if none.
     """
     phase("prove the result")
-    member.install_unit(spec)
+    member.install_unit(spec, now)
     if certificate:
         member.wait_ready(spec, _CERTIFICATE_SECONDS, certificate=certificate)
     member.settle(spec)
