@@ -62,6 +62,15 @@ def test_the_unpacked_program_runs_in_isolated_mode(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "etcd-node converge SPEC" in done.stdout
+    done = subprocess.run(
+        [sys.executable, "-I", str(tmp_path), "--answer", "conquer"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert "there is no verb 'conquer'" in done.stderr
 
 
 def test_the_modules_import_only_the_standard_library() -> None:

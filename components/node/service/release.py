@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import http.client
 import json
 import os
 import shutil
@@ -11,7 +10,6 @@ import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from ..machine import time_service
 from ..shared import files, paths
 from ..shared.errors import NodeError
 from ..shared.say import phase, say
@@ -19,6 +17,8 @@ from ..shared.spec import Release, Spec
 from . import systemd
 
 if TYPE_CHECKING:
+    import http.client
+
     from .mirror import Clock
 
 PROGRAMS = ("etcd", "etcdctl", "etcdutl")
@@ -87,6 +87,8 @@ def ensure(spec: Spec) -> None:
     phase("install the release")
     if installed(spec.release):
         return
+    from ..machine import time_service  # noqa: PLC0415  like the mirror's module
+
     time_service.check()
     needed, free = room_needed(paths.RELEASES)
     if free < needed:
@@ -204,13 +206,15 @@ class _Hashed:
         self.digest: Digest = hashlib.sha256()
 
     def read(self, size: int = _CHUNK) -> bytes:
+        from http.client import HTTPException  # noqa: PLC0415  loaded by the mirror's module
+
         # Here and not by priorities: with those, a serving member waits for whole ticks of the scheduler.
         if self._gently:
             time.sleep(time.process_time() - self._worked)
             self._worked = time.process_time()
         try:
             chunk = self._answer.read(size)
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, HTTPException) as error:
             raise NodeError(
                 f"the download of {self._url} broke off after {self._count} bytes "
                 f"({str(error) or type(error).__name__})",
