@@ -43,26 +43,36 @@ def test_a_replaced_program_is_detected(started: tuple[Path, int]) -> None:
     assert systemd.command_of(pid)[0] != str(program)
 
 
-def test_the_next_run_reloads_a_unit_that_was_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_systemd_reloads_a_unit_that_it_knows_in_another_form(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Also if an earlier run wrote it and was killed, and a new one that systemd has not found."""
     told: list[str] = []
-    stale = False
+    stale, loaded = "no", "loaded"
 
     def run(words: list[str], *_: object, **__: object) -> SimpleNamespace:
         told.extend(word for word in words if word == "daemon-reload")
-        return SimpleNamespace(stdout=f"NeedDaemonReload={'yes' if stale else 'no'}")
+        return SimpleNamespace(stdout=f"NeedDaemonReload={stale}\nLoadState={loaded}")
 
     monkeypatch.setattr(systemd, "run", run)
     monkeypatch.setattr(paths, "UNIT_FILE", tmp_path / "etcd.service")
     monkeypatch.setattr(paths, "UNIT_WANTED", tmp_path / "wants" / "etcd.service")
     monkeypatch.setattr("components.node.shared.files.os.fchown", lambda *_: None)
     monkeypatch.setattr("components.node.shared.files.os.chown", lambda *_: None)
-    systemd.install("[Unit]")
-    assert len(told) == 1
-    systemd.install("[Unit]")
-    assert len(told) == 1
-    stale = True
-    systemd.install("[Unit]")
-    assert len(told) == 2
+
+    def reloads(text: str) -> bool:
+        told.clear()
+        systemd.install(text)
+        return told == ["daemon-reload"]
+
+    assert not reloads("[Unit]"), "systemd reads the file of a unit that it does not know"
+    assert not reloads("[Unit]")
+    assert reloads("[Unit]\nDescription=etcd")
+    stale = "yes"
+    assert reloads("[Unit]\nDescription=etcd")
+    paths.UNIT_FILE.unlink()
+    assert reloads("[Unit]"), "it knows the file of before"
+    paths.UNIT_FILE.unlink()
+    stale, loaded = "no", "not-found"
+    assert reloads("[Unit]")
 
 
 def test_etcd_variables_are_found_wherever_they_are_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -130,12 +130,18 @@ def install(text: str, now: Service | None = None) -> None:
     Args:
         now: the unit as it was just seen. Default: it is looked at.
     """
+    new = not paths.UNIT_FILE.exists()
     changed = files.write(paths.UNIT_FILE, text)
     if not paths.UNIT_WANTED.is_symlink():
         # What `systemctl enable` does, without its own reload of all units.
         files.directory(paths.UNIT_WANTED.parent)
         files.symlink(paths.UNIT_WANTED, paths.UNIT_FILE)
         changed = True
+    if new:
+        # Systemd reads the file of a unit that it does not know when it is asked for it. A reload reads all units, and
+        # runs all generators.
+        now = show()
+        changed = not now.loaded
     if changed or (now or show()).needs_reload:
         run(["systemctl", "daemon-reload"], 60)
 
