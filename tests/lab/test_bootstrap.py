@@ -39,12 +39,23 @@ def answers():
         {name: replace(state, raft_index=0, applied_index=0, revision=0) for name, state in states.items()},
         leases.find(here, at, "asked"), etcd.etcdctl(here, at, ["del", "asked"])[0], leases.find(here, at, "asked"),
     ]
+def keys():
+    key = "external-etcd/asked"
+    one, two = (leases.take(here, at, key, {"by": by}, 60) for by in ("one", "two"))
+    assert one == two == leases.find(here, at, key) and one.value == {"by": "one"}, (one, two)
+    leases.give_back(here, at, one.lease)
+    assert leases.find(here, at, key) is None
+    roster.forget(here, at, here.member)
+    roster.settle(here, at)
+    assert roster.noted(here, at) == here.members
 runs, run = [], etcd.run
 etcd.run = lambda *words, **options: runs.append(1) or run(*words, **options)
+keys()
 by_gateway, processes = answers(), len(runs)
 etcd._by_gateway = lambda *_: None
 assert by_gateway == answers(), (by_gateway, answers())
-assert processes == 0 and len(runs) > 8, (processes, runs)
+keys()
+assert processes == 0 and len(runs) > 16, (processes, runs)
 """
 
 
