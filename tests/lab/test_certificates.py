@@ -158,7 +158,7 @@ def test_all_leaf_certificates_are_reissued_without_restart_or_gap(
     stack.config["certificates"] = {"validityHours": 4000}
     assert_as_in_the_manual(stack, "Renew certificates")
     with probing(stack, found, tmp_path, "All leaf certificates issued anew") as probe:
-        time.sleep(5)  # idle time for comparison in the picture
+        time.sleep(2)  # idle time for comparison in the picture
         probe.mark("pulumi up")
         run = stack.up()
         probe.mark("done")

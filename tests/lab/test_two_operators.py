@@ -97,7 +97,7 @@ def test_one_of_two_operators_is_refused_and_old_claims_expire(
         assert run.code != 0
         assert "a@b (operator 0123456789abcdef) since 2026-01-01T00:00:00Z" in run.text
         assert "expires by itself" in run.text
-        leave_behind(10)
+        leave_behind(2)
         assert any(not etcdctl(found[0], "get", KEY, "--print-value-only") for _ in every(0.5, seconds=60))
         probe.mark("lapsed")
         winner.up()
