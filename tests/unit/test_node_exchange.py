@@ -66,7 +66,7 @@ def test_a_web_server_of_http_1_1_understands_it() -> None:
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.handle_request).start()
-        with socket.create_connection(server.server_address[:2], 10) as line:
+        with socket.create_connection(("127.0.0.1", server.server_port), 10) as line:
             status, body, _ = exchange(line, "localhost", "/", {"a": 1})
     assert status == 200
     assert body == json.dumps({"a": 1}).encode() * 100_000
