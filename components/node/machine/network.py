@@ -23,10 +23,11 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from ..shared import parallel, paths
+from ..shared import paths
 from ..shared.errors import NodeError
 from ..shared.run import run
 from ..shared.say import phase, until
@@ -201,7 +202,8 @@ def _from_here(here: Here, word: str, settled: Settled) -> list[str]:
         word: `_HELLO`, or `_REPORT` to include what the others see.
     """
     others = here.others
-    found = dict(zip(others, parallel.each(lambda each: _of_one(here, each, word, settled), others.items())))
+    with ThreadPoolExecutor(len(others)) as pool:
+        found = dict(zip(others, pool.map(lambda each: _of_one(here, each, word, settled), others.items())))
     sources = {name: source for name, (source, _) in found.items()}
     return [*_of_sources(here.member, here.address, sources), *(line for _, lines in found.values() for line in lines)]
 
@@ -450,7 +452,8 @@ def refuse_closed(spec: Spec) -> None:
     Raises:
         NodeError: a port is closed, or this machine connects from another address than its own; nothing was changed.
     """
-    found = dict(zip(spec.others, parallel.each(lambda each: _ways_to(spec, each[0], each[1]), spec.others.items())))
+    with ThreadPoolExecutor(max(len(spec.others), 1)) as pool:
+        found = dict(zip(spec.others, pool.map(lambda each: _ways_to(spec, each[0], each[1]), spec.others.items())))
     faults = _of_sources(spec.member, spec.address, {name: source for name, (source, _) in found.items()})
     faults = _judged(spec, [*faults, *(line for _, lines in found.values() for line in lines)])
     if faults:

@@ -1,7 +1,6 @@
 """Etcd's interfaces and formats.
 
 etcd.py      ask a member: readiness, status, member list, etcdctl
-exchange.py  one request to a web server
 gateway.py   etcdctl's commands without a process
 x509.py      fingerprints and validity of certificates
 wal.py       whose data a log holds

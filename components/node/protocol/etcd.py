@@ -7,7 +7,9 @@ question. Only what the gateway has done counts; after any other answer, etcdctl
 
 from __future__ import annotations
 
+import email.utils
 import errno
+import http.client
 import json
 import re
 import socket
@@ -15,16 +17,16 @@ import ssl
 import threading
 import urllib.parse
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..shared import parallel, paths
+from ..shared import paths
 from ..shared.errors import NodeError, OverdueError
 from ..shared.run import run
 from ..shared.spec import Ports, Spec
 from . import gateway, x509
-from .exchange import NOT_FOUND, OK, exchange
 from .versions import Seen
 
 _R = TypeVar("_R")
@@ -185,18 +187,25 @@ def _get(
         AlienError: the certificate is wrong, on either side.
     """
     context = _context(client, place or paths.PKI)
+    connection = http.client.HTTPSConnection(address, port, timeout=limits[0], context=context)
     connected = False
     try:
         # In two steps: the machine may be up while its etcd accepts no connection, for example while it waits for a
         # quorum.
-        with socket.create_connection((address, port), limits[0]) as plain:
-            connected = True
-            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            with context.wrap_socket(plain, server_hostname=address) as line:
-                line.settimeout(limits[1])
-                der = line.getpeercert(binary_form=True)
-                host = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-                return (*exchange(line, host, path, content), x509.fingerprint(der or b""))
+        plain = socket.create_connection((address, port), limits[0])
+        connected = True
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.sock = context.wrap_socket(plain, server_hostname=address)
+        connection.sock.settimeout(limits[1])
+        if content is None:
+            connection.request("GET", path)
+        else:
+            connection.request("POST", path, json.dumps(content), {"Content-Type": "application/json"})
+        sock = connection.sock
+        der = sock.getpeercert(binary_form=True) if isinstance(sock, ssl.SSLSocket) else None
+        response = connection.getresponse()
+        body = response.read(4 << 20)
+        return response.status, body, dict(response.headers), x509.fingerprint(der or b"")
     except ssl.SSLCertVerificationError as error:
         raise AlienError(
             f"it presents a certificate that this CA does not vouch for ({error.verify_message})"
@@ -214,10 +223,12 @@ def _get(
         raise SilentError(REFUSED) from None
     except ConnectionResetError:
         raise SilentError(RESET) from None
-    except (OSError, ValueError) as error:
+    except (OSError, http.client.HTTPException) as error:
         if isinstance(error, OSError) and error.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH):
             raise SilentError(UNREACHED) from None
         raise SilentError(str(error) or type(error).__name__) from None
+    finally:
+        connection.close()
 
 
 def ready(
@@ -238,7 +249,7 @@ def ready(
         address, spec.client_port, page, "healthcheck-client", (timeout, timeout), place=place or spec.pki
     )
     said = "; ".join(line for line in body.decode(errors="replace").splitlines() if not line.startswith("[+]"))
-    return Ready(status == OK, said.strip()[:300], served)
+    return Ready(status == http.client.OK, said.strip()[:300], served)
 
 
 def has_everything(spec: Spec) -> bool | None:
@@ -251,14 +262,17 @@ def has_everything(spec: Spec) -> bool | None:
         None if it does not answer.
     """
     place = urllib.parse.urlsplit(spec.metrics_url)
+    connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=_READ_SECONDS)
     try:
-        with socket.create_connection((place.hostname or "", place.port or 0), _READ_SECONDS) as line:
-            status, _, _ = exchange(line, place.netloc, "/readyz?exclude=non_learner")
+        connection.request("GET", "/readyz?exclude=non_learner")
+        status = connection.getresponse().status
     except (socket.timeout, TimeoutError):
         return False
-    except (OSError, ValueError):
+    except (OSError, http.client.HTTPException):
         return None
-    return None if status == NOT_FOUND else status == OK
+    finally:
+        connection.close()
+    return None if status == http.client.NOT_FOUND else status == http.client.OK
 
 
 def peer_view(
@@ -277,7 +291,7 @@ def peer_view(
     status, body, headers, _ = _get(
         address, spec.peer_port, "/members", "peer", (connect, timeout), place=place or spec.pki
     )
-    if status != OK:
+    if status != http.client.OK:
         raise SilentError(f"/members: status {status}")
     try:
         cluster_id = int(headers["X-Etcd-Cluster-Id"], 16)
@@ -311,8 +325,6 @@ def clock(spec: Spec, address: str) -> float:
         SilentError, AlienError: it gave no answer, or did not say.
     """
     _, _, headers, _ = _get(address, spec.client_port, "/version", "healthcheck-client", (2.0, 5.0), place=spec.pki)
-    import email.utils  # noqa: PLC0415  only a migration asks
-
     try:
         return email.utils.parsedate_to_datetime(headers["Date"]).timestamp()
     except (KeyError, TypeError, ValueError):
@@ -327,7 +339,7 @@ def goes_back(spec: Spec, address: str) -> bool:
     """
     status, body, _, _ = _get(address, spec.peer_port, "/downgrade/enabled", "peer", (2.0, 5.0), place=spec.pki)
     said = body.decode(errors="replace").strip()
-    if status != OK or said not in ("true", "false"):
+    if status != http.client.OK or said not in ("true", "false"):
         raise SilentError(f"/downgrade/enabled: status {status}")
     return said == "true"
 
@@ -351,7 +363,10 @@ def each(ask: Callable[[str], _R], addresses: Mapping[str, str]) -> dict[str, _R
         except (SilentError, AlienError) as error:
             return error
 
-    return dict(zip(addresses, parallel.each(one, addresses.values())))
+    if not addresses:
+        return {}
+    with ThreadPoolExecutor(len(addresses)) as pool:
+        return dict(zip(addresses, pool.map(one, addresses.values())))
 
 
 def troubles(spec: Spec, members: Mapping[str, str], timeout: float = 5.0) -> dict[str, str]:
@@ -458,9 +473,9 @@ def _by_gateway(spec: Spec, address: str, page: str, content: Mapping[str, Any],
             place=spec.pki,
             content=content,
         )
-        if status != OK and spec.pki is not None:
+        if status != http.client.OK and spec.pki is not None:
             raise SilentError(body.decode(errors="replace")[:300])
-        value = json.loads(body) if status == OK else None
+        value = json.loads(body) if status == http.client.OK else None
     except OverdueError:
         raise
     except (NodeError, ValueError):

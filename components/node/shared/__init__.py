@@ -3,7 +3,6 @@
 errors.py  the one error that people see
 say.py     progress, and the clock that bounds a verb
 run.py     other programs, with a time limit
-parallel.py the same question to several machines at once
 files.py   atomic writes, owners and modes
 paths.py   where things are on a machine
 lock.py    one verb at a time
