@@ -1,5 +1,6 @@
 """Pulumi components of a highly available external etcd cluster for Kubernetes."""
 
+from .backup import Backup, Keep, S3Store
 from .cluster import Certificates, EtcdCluster, EtcdClusterArgs, User
 from .guard import ChangeRefusedError, previous_update
 from .machine import Bastion, Machine, Ssh
@@ -9,6 +10,7 @@ from .pki import Authority, ClientCertificate, EtcdPki, EtcdPkiArgs, PkiMember
 
 __all__ = [
     "Authority",
+    "Backup",
     "Bastion",
     "Certificates",
     "ChangeRefusedError",
@@ -22,9 +24,11 @@ __all__ = [
     "EtcdMigrationArgs",
     "EtcdPki",
     "EtcdPkiArgs",
+    "Keep",
     "Machine",
     "Migration",
     "PkiMember",
+    "S3Store",
     "Ssh",
     "User",
     "previous_update",

@@ -11,6 +11,7 @@ from typing import Any, NotRequired, TypedDict, TypeVar, cast
 import pulumi
 
 from . import bundle
+from .backup import Backup, credentials, plan_of_backup
 from .guard import accept, announce
 from .kubernetes import kubeadm
 from .machine import Machine
@@ -115,6 +116,8 @@ class EtcdClusterArgs(TypedDict):
     migration: NotRequired[Migration]
     """The migration from stacked etcd, in phases. Its CA, named `kubeadm`, is the default of `authorities`, where that
     name alone refers to it. It must stay, in the phase `done`, as long as that CA is trusted. Default: none."""
+    backup: NotRequired[Backup]
+    """Snapshots on a schedule, encrypted and kept elsewhere. Default: none."""
     previous: NotRequired[dict[str, Any] | None]
     """The output `applied` of the last update, as `previous_update` reads it. A change that cannot be made in one
     update is refused. Default, or None: nothing is compared, and only the machines can refuse a change."""
@@ -154,6 +157,9 @@ class EtcdCluster(pulumi.ComponentResource):
     """When each certificate expires: `ca-1`, `apiserver-etcd-client`, `<member>/server`, ... -> RFC 3339 time."""
     etcdctl: pulumi.Output[str]
     """An etcdctl command line for root on any member."""
+    backup: pulumi.Output[dict[str, Any]]
+    """The last snapshot that is kept elsewhere, as the last health check found it: `name`, `place`, `member`, `taken`
+    (RFC 3339 time), `revision`, `keys`, `hash`, `bytes`. Empty without one."""
     applied: pulumi.Output[dict[str, Any]]
     """What this update applied: `previous` of the next one. Resolves like `endpoints`."""
 
@@ -220,6 +226,7 @@ class EtcdCluster(pulumi.ComponentResource):
                     "change": change.id,
                     "machines": machines.id,
                     "headers": args.get("release_headers", {}),
+                    "store": credentials(args.get("backup")),
                 },
                 child,
             )
@@ -278,7 +285,10 @@ class EtcdCluster(pulumi.ComponentResource):
                 if row["name"] in addresses
             ]
         )
-        self.certificates = pki.certificates
+        self.certificates, self.backup = (
+            pki.certificates,
+            report.apply(lambda found: _last_snapshot(found.get("backup"))),
+        )
         self.etcdctl = self.endpoints.apply(_etcdctl)
         # From the inputs of the health check and not from the desired state: an update that skipped the check
         # (`--target`) has not applied that state.
@@ -297,6 +307,7 @@ class EtcdCluster(pulumi.ComponentResource):
                 "members": self.members,
                 "certificates": self.certificates,
                 "etcdctl": self.etcdctl,
+                "backup": self.backup,
                 "applied": self.applied,
             }
         )
@@ -320,7 +331,9 @@ class EtcdCluster(pulumi.ComponentResource):
         self.ca_certificate = self.peer_ca_certificate = self.kubeadm = self.etcdctl = left.apply(lambda _: "")
         self.apiserver_etcd_client = left.apply(lambda _: {"certificate": "", "private_key": ""})
         self.members = left.apply(lambda _: [])
-        self.users, self.kubeadm_files, self.certificates, self.applied = (left.apply(lambda _: {}) for _ in range(4))
+        self.users, self.kubeadm_files, self.certificates, self.applied, self.backup = (
+            left.apply(lambda _: {}) for _ in range(5)
+        )
         self.register_outputs({})
 
 
@@ -414,6 +427,7 @@ def cluster_plan(name: str, args: EtcdClusterArgs, members: Sequence[MemberPlan]
         "issuer": args.get("issuer", authorities[0]["name"] if authorities else ""),
         "peer_authorities": None if peers is None else [plan_of(each) for each in peers],
         "migration": plan_of_migration(args.get("migration")),
+        "backup": plan_of_backup(args.get("backup")),
         "peer_issuer": args.get("peer_issuer", peers[0]["name"] if peers else ""),
         "users": [UserPlan(each["name"], each["prefix"], each["permission"]) for each in args.get("users", [])],
     }
@@ -450,6 +464,10 @@ def _applied(asked: str, report: dict[str, Any]) -> dict[str, Any]:
     changes = json.loads(asked)["changes"]
     # An earlier version of this program may have made the last check.
     return {**changes["applied"], CLIENTS: changes.get("clients", {}), "database_bytes": max(sizes)}
+
+
+def _last_snapshot(found: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {**found, "taken": f"{datetime.fromtimestamp(found['taken'], UTC):%Y-%m-%dT%H:%M:%SZ}"} if found else {}
 
 
 def _pki_args(args: EtcdClusterArgs, migration: EtcdMigration | None) -> EtcdPkiArgs:

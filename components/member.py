@@ -43,6 +43,8 @@ class EtcdMemberArgs(TypedDict):
     """ID of the last change of the member list and the firewalls, for which every machine is prepared again."""
     headers: NotRequired[Mapping[str, pulumi.Input[str]]]
     """Headers for the release mirror, name -> value (secret). Default: none."""
+    store: NotRequired[Mapping[str, pulumi.Input[str]]]
+    """Credentials of the store for snapshots, in rclone's names (secret). Default: none."""
 
 
 class EtcdMember(pulumi.ComponentResource):
@@ -72,7 +74,7 @@ class EtcdMember(pulumi.ComponentResource):
         # The identity is passed with the keys, not in the command text. It is unknown while a machine is being replaced
         # and would hide all other changes in the preview.
         identity = machine.get("identity", "")
-        headers = {**args.get("headers", {})}
+        headers, store = {**args.get("headers", {})}, {**args.get("store", {})}
         # The last line of stdin, if there are headers.
         told: list[pulumi.Input[str]] = []
         if headers:
@@ -103,6 +105,7 @@ class EtcdMember(pulumi.ComponentResource):
                     # member is converged again, even if its desired state is the old one.
                     "prepared": prepared,
                     **({"headers": headers} if headers else {}),
+                    **({"store": store} if store else {}),
                 },
                 sort_keys=True,
             ).apply(lambda text: bundle.packed(text.encode()))

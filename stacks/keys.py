@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from components.kubernetes.cluster_api import API_VERSIONS
 from components.pki import CA_HOURS, EARLY_RENEWAL_HOURS, YEAR_HOURS
 from components.plan import DEFAULT_MIRROR, DEFAULT_VERSION
+from components.plan.backup import DEFAULT_SCHEDULE
 from components.plan.flags import DEFAULT_QUOTA, METRICS_LOOPBACK
 from components.plan.spec import DEFAULT_DATA_DIRECTORY
 from components.plan.versions import supported
@@ -308,6 +309,68 @@ _REST: tuple[Key, ...] = (
         required=True,
     ),
     Key("users[].permission", TEXT, "Its access to these keys: `read`, `write` or `readwrite`.", required=True),
+    Key(
+        "backup",
+        OBJECT,
+        "Snapshots on a schedule, encrypted on the machine and kept elsewhere: in `s3` or in `directory`. See "
+        "`docs/backups.md`.",
+        "none",
+    ),
+    Key(
+        "backup.recipients",
+        TEXTS,
+        "Public keys of age (`age1...`), from `age-keygen`. Only their private keys can read the snapshots, and no "
+        "machine has one.",
+        required=True,
+    ),
+    Key(
+        "backup.schedule",
+        TEXT,
+        "When a snapshot is taken: a calendar event of systemd (`OnCalendar=`), such as `*:0/15`.",
+        DEFAULT_SCHEDULE,
+    ),
+    Key("backup.s3", OBJECT, "An S3-compatible store. Either this or `backup.directory`.", "none"),
+    Key("backup.s3.bucket", TEXT, "Name of the bucket. It must exist.", required=True),
+    Key("backup.s3.endpoint", TEXT, "URL of the store, with `https://` or `http://`.", "AWS"),
+    Key("backup.s3.prefix", TEXT, "Folder in the bucket, without `/` at its ends.", "none"),
+    Key("backup.s3.region", TEXT, "Region of the bucket; required without `endpoint`.", "none"),
+    Key(
+        "backup.s3.accessKeyId",
+        TEXT,
+        "ID of an access key that can write, read and list there, and delete if `backup.keep` is set.",
+        "the profile of the instance",
+        secret=True,
+    ),
+    Key(
+        "backup.s3.secretAccessKey",
+        TEXT,
+        "The access key: `pulumi config set --path --secret backup.s3.secretAccessKey`.",
+        "the profile of the instance",
+        secret=True,
+    ),
+    Key(
+        "backup.directory",
+        TEXT,
+        "Directory on every machine, absolute, such as a mounted share. It must exist, and not be on the file system "
+        "of etcd's data.",
+        "none",
+    ),
+    Key(
+        "backup.keep",
+        OBJECT,
+        "Which snapshots are kept: the last one of each of so many hours, days and weeks that have one. Others are "
+        "deleted.",
+        "machines delete nothing",
+    ),
+    Key("backup.keep.hourly", INTEGER, "Number of hours.", "0"),
+    Key("backup.keep.daily", INTEGER, "Number of days.", "0"),
+    Key("backup.keep.weekly", INTEGER, "Number of weeks.", "0"),
+    Key(
+        "backup.sha256",
+        MAP,
+        "SHA-256 per archive of age and rclone, by the archive's name.",
+        "this program's for age, the release's SHA256SUMS for rclone; the mirror's for both with a `releaseMirror`",
+    ),
     Key(
         "kubernetesVersion",
         TEXT,

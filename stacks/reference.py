@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FILE = ROOT / "docs" / "reference.md"
 
 # Modules in components whose TypedDicts are documented, before those of each cloud.
-ARGUMENTS = ("cluster", "machine", "pki", "migration")
+ARGUMENTS = ("cluster", "machine", "pki", "migration", "backup")
 # Modules with their base TypedDicts.
 SHARED = ("machine", "first_boot", "slots")
 # TypedDicts that users do not pass.

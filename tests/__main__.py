@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from tools.backups import ensure_backups
 from tools.etcd import ensure_etcd
 from tools.kubernetes import ensure_kubernetes
 from tools.pulumi import ensure_pulumi
@@ -57,7 +58,7 @@ def _all(soak: bool, arguments: list[str], spent: Path) -> int:
     def pytest(*paths: str) -> int:
         return run(*tests(*paths))
 
-    stage("get Pulumi, etcd and Kubernetes", _get)
+    stage("get Pulumi, etcd, Kubernetes and an S3 server", _get)
     if soak:
         codes = [
             stage("properties, with more examples", lambda: pytest(*PROPERTIES)),
@@ -117,6 +118,7 @@ def _get() -> int:
     for version in ETCD_VERSIONS:
         ensure_etcd(version)
     ensure_kubernetes()
+    ensure_backups()
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from tools.backups import ensure_backups
 from tools.base import ToolError
 from tools.etcd import ensure_etcd
 from tools.kubeadm import VERSION as KUBEADM
@@ -26,6 +27,7 @@ def main(arguments: list[str]) -> int:
     etcd.add_argument("versions", nargs="+", metavar="VERSION", help="such as 3.6.16")
     commands.add_parser("kubeadm", help=f"kubeadm {KUBEADM}; prints its path")
     commands.add_parser("kubernetes", help=f"Kubernetes {KUBEADM}, programs and images; prints their folder")
+    commands.add_parser("backups", help="archives of age and rclone, and an S3 server for tests")
     chosen = parser.parse_args(arguments)
     try:
         if chosen.command == "python":
@@ -39,6 +41,8 @@ def main(arguments: list[str]) -> int:
                 print(ensure_etcd(version))
         elif chosen.command == "kubeadm":
             print(ensure_kubeadm())
+        elif chosen.command == "backups":
+            ensure_backups()
         elif chosen.command == "kubernetes":
             print(ensure_kubernetes())
     except ToolError as error:

@@ -9,6 +9,7 @@ from one above it (docs/decisions/layout.md).
     steps/     what `converge` does to this member, one step at a time
     upgrade/   what another version of etcd needs
     control_plane/ a control plane during a migration: manifest, configuration, API server
+    backup/    snapshots that are kept elsewhere: timer, turns, encryption, store
     cluster/   the cluster as a whole: gates, leadership, membership, claims, users, CAs
     data/      the data: owner, place and snapshots
     service/   etcd as a service: release, certificates, unit, start and stop

@@ -22,6 +22,7 @@ etcd-node manages this machine's member of an etcd cluster for external-etcd.
 
 For people:
   etcd-node status [--json]   the member, its cluster, certificates and data
+  etcd-node snapshot          take a snapshot now, encrypt it, and keep it where `backup` says
   etcd-node retire CLUSTER    remove the member from this machine; its data are moved aside
 
 For `pulumi up` (SPEC is the desired configuration as JSON; certificates and keys come on standard input):
@@ -43,6 +44,7 @@ For `pulumi up` on the control planes of a migration (PLAN is what it needs to k
   etcd-node retire-plane PLAN remove etcd-node
 
 For systemd:
+  etcd-node snapshot --scheduled  the same on one of the members, when their timers go off
   etcd-node answer MEMBERS    answer the other members on etcd's ports, before etcd runs
   etcd-node narrow            close the ports of etcd to members that have left the cluster
   etcd-node watch-firewall    reload etcd's firewall rules when they were flushed
@@ -95,8 +97,8 @@ def _run(verb: str, words: list[str]) -> None:
         raise NodeError(f"there is no verb {verb!r}", "See `etcd-node help`.")
     if os.geteuid() != 0:
         raise NodeError(f"`etcd-node {verb}` needs root", f"Run `sudo etcd-node {' '.join([verb, *words])[:60]}`.")
-    if verb == "status":
-        _status(words)
+    if verb in ("status", "snapshot"):
+        (_status if verb == "status" else _snapshot)(words)
         return
     if verb == "narrow":
         from .machine.nftables import narrow
@@ -218,3 +220,13 @@ def _status(words: list[str]) -> None:
         raise NodeError("`etcd-node status` knows only --json", "See `etcd-node help`.")
     with say.deadline("status", DEADLINES["status"]):
         print(status(as_json=bool(words)), flush=True)
+
+
+def _snapshot(words: list[str]) -> None:
+    from .verbs.snapshot import snapshot
+
+    if words not in ([], ["--scheduled"]):
+        raise NodeError("`etcd-node snapshot` knows only --scheduled", "See `etcd-node help`.")
+    # Without the machine's lock: `pulumi up` does not wait for an upload.
+    with say.deadline("snapshot", DEADLINES["snapshot"]):
+        print(snapshot(scheduled=bool(words)), flush=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 from . import flags, members, releases, sizes
 from .authorities import DEFAULT_AUTHORITY, AuthorityPlan, check_authorities, check_peer_authorities
+from .backup import BackupPlan, backup_spec, check_backup
 from .certificate_names import check_extra_names, split
 from .data_directories import check_directory
 from .errors import Problem, refuse
@@ -46,6 +47,7 @@ _ORDER = (
     "peer_trusted",
     "peer_issuer",
     "users",
+    "backup",
     "program",
 )
 
@@ -110,6 +112,8 @@ class ClusterPlan:
     """Version of the Kubernetes that uses the cluster, `1.Y` or `1.Y.Z`. None: unknown. No member needs it."""
     migration: MigrationPlan | None = None
     """The migration from stacked etcd. None: there is none."""
+    backup: BackupPlan | None = None
+    """Snapshots that are kept elsewhere. None: there are none."""
 
     @property
     def phase(self) -> str:
@@ -176,6 +180,8 @@ def check_plan(cluster: ClusterPlan, spelled: Callable[[str], str] = str) -> lis
                 spelled=spelled,
             )
     problems += check_users(cluster.users, names, authentication=cluster.authentication, spelled=spelled)
+    if cluster.backup is not None:
+        problems += check_backup(cluster.backup, spelled)
     if cluster.kubernetes_version is not None:
         problems += check_kubernetes_version(cluster.kubernetes_version, spelled("kubernetes_version"))
     version = parse(cluster.version)
@@ -269,6 +275,7 @@ def _member_spec(cluster: ClusterPlan, member: MemberPlan, version: EtcdVersion)
         "issuer": issuer,
         **peers,
         **({"extra_addresses": extra} if extra else {}),
+        **({"backup": backup_spec(cluster.backup, cluster.release_mirror)} if cluster.backup else {}),
         "program": cluster.program,
     }
 

@@ -105,7 +105,7 @@ def test_a_damaged_or_old_snapshot_stops_the_change(
     vars(fake).update(change)
     with pytest.raises(NodeError, match=said) as caught:
         _keep(tmp_path)
-    assert "the version was not changed" in caught.value.cause
+    assert "nothing was changed" in caught.value.cause
 
 
 def test_without_space_for_a_snapshot_nothing_is_changed(

@@ -7,7 +7,7 @@ import json
 import re
 import shutil
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..protocol import etcd
@@ -32,6 +32,24 @@ _NAME = re.compile(r"(?P<cluster>[a-z0-9-]+)-(?P<before>[\d.]+)-to-(?P<after>[\d
 def directory(data_directory: str) -> Path:
     """Where they are: next to the data, like data moved aside; on another file system if the data have their own."""
     return Path(f"{data_directory}.snapshots")
+
+
+def save(spec: Spec, running: str, address: str, status: etcd.Status, path: Path) -> Content:
+    """Takes a snapshot from a member into a file that only root can read, and verifies it.
+
+    Args:
+        running: the version of etcd that runs there.
+        status: what the member said of itself before.
+
+    Raises:
+        NodeError: the member gives none, or it is damaged.
+    """
+    seconds = _LEAST_SECONDS + status.db_size / _SLOWEST
+    more_time(3 * seconds)
+    now = replace(spec, release=replace(spec.release, version=running))
+    etcd.etcdctl(now, [address], ["snapshot", "save", str(path)], seconds)
+    path.chmod(0o600)
+    return verify(path, running, status.revision, seconds)
 
 
 def keep(spec: Spec, running: str, address: str, status: etcd.Status, before: str = "the version changes") -> None:
@@ -64,13 +82,8 @@ def keep(spec: Spec, running: str, address: str, status: etcd.Status, before: st
             f"{needed >> 20} MiB; nothing was changed",
             f"Make room there (older snapshots in {place} can be deleted), then run again.",
         )
-    seconds = _LEAST_SECONDS + status.db_size / _SLOWEST
-    more_time(3 * seconds)
     fresh = place / ".new.db"
-    now = replace(spec, release=replace(spec.release, version=running))
-    etcd.etcdctl(now, [address], ["snapshot", "save", str(fresh)], seconds)
-    fresh.chmod(0o600)
-    said = verify(fresh, running, status.revision, seconds)
+    said = save(spec, running, address, status, fresh)
     path = place / f"{prefix}{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.db"
     fresh.rename(path)
     files.sync_directory(place)
@@ -80,8 +93,20 @@ def keep(spec: Spec, running: str, address: str, status: etcd.Status, before: st
         say(f"removed the old snapshot {old.name}")
 
 
-def verify(path: Path, version: str, revision: int, seconds: float) -> str:
-    """Verifies that a snapshot is complete and current; returns a description of it.
+@dataclass(frozen=True)
+class Content:
+    """What `etcdutl snapshot status` says of a snapshot."""
+
+    revision: int
+    keys: int
+    checksum: int
+
+    def __str__(self) -> str:
+        return f"revision {self.revision}, {self.keys} keys, hash {self.checksum:08x}"
+
+
+def verify(path: Path, version: str, revision: int, seconds: float) -> Content:
+    """Verifies that a snapshot is complete and current.
 
     `etcdutl snapshot restore` checks the digest at its end; `etcdutl snapshot status` reads every page.
 
@@ -99,13 +124,13 @@ def verify(path: Path, version: str, revision: int, seconds: float) -> str:
     ).stdout
     try:
         found = json.loads(said)
-        got, keys, checksum = int(found["revision"]), int(found["totalKey"]), int(found["hash"])
+        content = Content(int(found["revision"]), int(found["totalKey"]), int(found["hash"]))
     except (ValueError, KeyError, TypeError):
         raise _broken(path, f"etcdutl snapshot status says {said.strip()[:200]!r}") from None
-    if got < revision:
-        raise _broken(path, f"it ends at revision {got}, and the member had {revision}")
+    if content.revision < revision:
+        raise _broken(path, f"it ends at revision {content.revision}, and the member had {revision}")
     _check_digest(path)  # etcdutl has not written to it
-    return f"revision {got}, {keys} keys, hash {checksum:08x}"
+    return content
 
 
 def _check_digest(path: Path) -> None:
@@ -127,7 +152,7 @@ def _check_digest(path: Path) -> None:
 
 def _broken(path: Path, why: str) -> NodeError:
     return NodeError(
-        f"the snapshot {path} is damaged: {why}; the version was not changed",
+        f"the snapshot {path} is damaged: {why}; nothing was changed",
         "Check the disk (`dmesg`, `etcd-node status`), then run again.",
     )
 
@@ -147,7 +172,7 @@ def put_aside(data_directory: str, label: str) -> Path | None:
     place = directory(data_directory)
     if not place.is_dir():
         return None
-    if not any(place.glob("*.db")):
+    if not any(place.rglob("*.db*")):
         files.remove_tree(place)
         return None
     target = place.with_name(f"{place.name}.{label}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")

@@ -123,7 +123,7 @@ def install(release: Release, clock: Clock = time.time, *, gently: bool = False)
         source = f"{release.mirror}/v{release.version}/SHA256SUMS"
         phase(f"fetch {source}")
         with open_url(source, release, clock) as answer:
-            wanted = _listed(answer.read(_MOST_SUMS).decode(errors="replace"), f"{folder}.tar.gz", source)
+            wanted = listed(answer.read(_MOST_SUMS).decode(errors="replace"), f"{folder}.tar.gz", source)
     paths.RELEASES.mkdir(mode=0o755, parents=True, exist_ok=True)
     for left_over in paths.RELEASES.glob(".v*.new"):
         files.remove_tree(left_over)
@@ -132,10 +132,10 @@ def install(release: Release, clock: Clock = time.time, *, gently: bool = False)
     phase(f"fetch {url}")
     try:
         with open_url(url, release, clock) as answer:
-            stream = _Hashed(answer, url, gently)
+            stream = Hashed(answer, url, gently)
             programs = _unpack(stream, folder, fresh)
             stream.drain()
-        _check_sum(stream.digest.hexdigest(), wanted, url, source)
+        check_sum(stream.digest.hexdigest(), wanted, url, source)
         if programs is None:
             raise NodeError(
                 f"{url} has the right checksum but is not an archive with {', '.join(PROGRAMS)}",
@@ -183,7 +183,12 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _listed(sums: str, name: str, source: str) -> str:
+def listed(sums: str, name: str, source: str) -> str:
+    """The SHA-256 of an archive in the text of a SHA256SUMS.
+
+    Raises:
+        NodeError: it has none.
+    """
     for line in sums.splitlines():
         words = line.split()
         if len(words) == 2 and words[1].lstrip("*") == name and len(words[0]) == 64:
@@ -194,7 +199,7 @@ def _listed(sums: str, name: str, source: str) -> str:
     )
 
 
-class _Hashed:
+class Hashed:
     """A response that is hashed as it is read, and refused when it is too long."""
 
     def __init__(self, answer: http.client.HTTPResponse, url: str, gently: bool) -> None:
@@ -233,7 +238,7 @@ class _Hashed:
             pass
 
 
-def _unpack(stream: _Hashed, folder: str, target: Path) -> dict[str, dict[str, str | int]] | None:
+def _unpack(stream: Hashed, folder: str, target: Path) -> dict[str, dict[str, str | int]] | None:
     """Writes the programs into `target`; None if the stream is not such an archive.
 
     Only regular files with exactly the expected names are written, under names from here: nothing in an archive can
@@ -278,7 +283,12 @@ def _write_program(content: IO[bytes], path: Path) -> dict[str, str | int]:
     return {"sha256": digest.hexdigest(), "size": size}
 
 
-def _check_sum(found: str, wanted: str, url: str, source: str) -> None:
+def check_sum(found: str, wanted: str, url: str, source: str) -> None:
+    """Refuses an archive with another SHA-256 than `source` says.
+
+    Raises:
+        NodeError: they differ.
+    """
     if found != wanted:
         raise NodeError(
             f"{url} has SHA-256 {found}, and {source} says {wanted}; nothing was installed",

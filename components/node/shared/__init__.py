@@ -7,5 +7,6 @@ files.py   atomic writes, owners and modes
 paths.py   where things are on a machine
 lock.py    one verb at a time
 limits.py  how long a verb may take, and who ends it
+backup.py  the desired snapshots, as they arrive
 spec.py    the desired configuration, as it arrives
 """

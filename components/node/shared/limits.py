@@ -13,6 +13,7 @@ DEADLINES = {
     "retire": 90.0,
     "drain": 90.0,
     "status": 30.0,
+    "snapshot": 300.0,
     "inspect": 90.0,
     "authority": 30.0,
     "switch": 480.0,

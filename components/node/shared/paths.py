@@ -59,6 +59,19 @@ METADATA_UNIT = "etcd-metadata.service"
 METADATA_UNIT_FILE = Path("/etc/systemd/system") / METADATA_UNIT
 METADATA_WANTED = Path("/etc/systemd/system/sysinit.target.wants") / METADATA_UNIT
 
+BACKUP_PROGRAMS = RELEASES / "backup"
+"""rclone and age."""
+BACKUP_STORE = STATE / "rclone.conf"
+"""The destination with its credentials, for root alone."""
+BACKUP_RESULT = STATE / "backup.json"
+"""How this machine's last attempt at a snapshot ended."""
+BACKUP_LOCK = Path("/run/etcd-node-snapshot.lock")
+BACKUP_UNIT = "etcd-snapshot.service"
+BACKUP_UNIT_FILE = Path("/etc/systemd/system") / BACKUP_UNIT
+BACKUP_TIMER = "etcd-snapshot.timer"
+BACKUP_TIMER_FILE = Path("/etc/systemd/system") / BACKUP_TIMER
+BACKUP_TIMER_WANTED = Path("/etc/systemd/system/timers.target.wants") / BACKUP_TIMER
+
 PROGRAM = Path("/usr/local/lib/etcd-node")
 WRAPPER = Path("/usr/local/sbin/etcd-node")
 

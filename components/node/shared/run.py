@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from .errors import NodeError
 
 # Nothing of the caller's environment: an ETCDCTL_* or a locale there must not change what these programs do.
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "LC_ALL": "C.UTF-8",
     "HOME": "/root",
@@ -43,7 +43,7 @@ def run(
             errors="replace",
             timeout=timeout,
             check=False,
-            env={**_ENVIRONMENT, **(env or {})},
+            env={**ENVIRONMENT, **(env or {})},
         )
     except FileNotFoundError:
         raise NodeError(

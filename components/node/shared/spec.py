@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from .backup import Backup
+from .backup import parse as parse_backup
 from .errors import NodeError
 
 FORMAT = 1
@@ -62,6 +64,7 @@ _OPTIONAL = (
     "extra_addresses",
     "users",
     "stacked",
+    "backup",
 )
 
 
@@ -143,6 +146,8 @@ class Spec:
     """The members that kubeadm has set up on control planes, during a migration: without `etcd-node`."""
     users: Mapping[str, User] | None
     """Users by name, if etcd's authentication is on; None: it is off. Only `converge` and `health` get it."""
+    backup: Backup | None
+    """The snapshots that are kept elsewhere; None: there are none."""
     raw: Mapping[str, Any] = field(repr=False)
     """The JSON object as it arrived."""
     pki: Path | None = None
@@ -190,6 +195,8 @@ class Bundle:
     """Headers for the mirror; see `Release`."""
     clients: Mapping[str, Any] = field(default_factory=dict)
     """When the certificates of clients expire, as in `client_certificates`."""
+    store: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Credentials of the store for snapshots, in rclone's names; empty: it has none of its own."""
 
 
 def bracketed(address: str) -> str:
@@ -322,6 +329,7 @@ def parse(text: str) -> Spec:
         },
         stacked=tuple(stacked),
         users=_users(raw["users"]) if "users" in raw else None,
+        backup=_backup(raw["backup"]) if "backup" in raw else None,
         raw=raw,
     )
 
@@ -343,6 +351,13 @@ def of_command(wanted: Spec, words: Sequence[str]) -> Spec | None:
     # Checksums belong to a version.
     now = {**wanted.raw["release"], "version": version, "sha256": {}}
     return parse(json.dumps({**wanted.raw, "release": now, "flags": {flag: value for flag, _, value in flags}}))
+
+
+def _backup(value: object) -> Backup:
+    try:
+        return parse_backup(value)
+    except ValueError as error:
+        raise _refuse("backup", value, str(error)) from None
 
 
 def _device(value: object) -> str:
@@ -426,7 +441,7 @@ def parse_headers(text: str) -> Mapping[str, str]:
 
 def _headers(raw: object) -> Mapping[str, str]:
     if not isinstance(raw, dict) or not all(isinstance(each, str) for pair in raw.items() for each in pair):
-        raise _refuse("headers", "(not shown)", "it must be an object of strings")
+        raise _refuse("headers or store", "(not shown)", "it must be an object of strings")
     return raw
 
 
@@ -456,7 +471,8 @@ def parse_bundle(text: str) -> Bundle:
             raise NodeError(f"standard input has a {name} that is not a {kind.lower()} in PEM", remedy)
     operator, headers = _operator(raw.get("operator"), remedy), _headers(raw.get("headers", {}))
     clients = _object(raw.get("clients", {}), "clients")
-    return Bundle(identity=identity, files=files, operator=operator, headers=headers, clients=clients)
+    store = _headers(raw.get("store", {}))
+    return Bundle(identity=identity, files=files, operator=operator, headers=headers, clients=clients, store=store)
 
 
 def parse_operator(text: str) -> Operator | None:

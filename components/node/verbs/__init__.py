@@ -4,6 +4,7 @@ prepare.py    check the machine and install what a member needs
 bootstrap.py  start a cluster that has never existed
 converge.py   bring the member to its desired configuration
 health.py     examine the whole cluster
+snapshot.py   take a snapshot, and keep it elsewhere
 status.py     show the state to a person on the machine
 drain.py      check that another member's machine can be replaced
 retire.py     remove the member from the machine

@@ -10,6 +10,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+from ..backup import settings as backup
 from ..cluster import disruption, one_restart, rotation, users
 from ..cluster.claim import Claim
 from ..data import directory, identity
@@ -52,6 +53,7 @@ def converge(spec: Spec, bundle: Bundle) -> None:
 
     claim = Claim(spec, bundle.operator)
     renewed = _install(bundle, claim)
+    backup.install(spec, bundle.store)
     ours = identity.of_member(known, given, bundle.operator)
     if not known.bare:
         # The operator is recorded when this run has succeeded.

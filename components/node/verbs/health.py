@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from ..backup import turn
 from ..cluster import quorum_rules, roster, users
 from ..cluster.claim import Claim
 from ..cluster.health import examine
@@ -30,6 +31,8 @@ def health(spec: Spec, claim: Claim) -> str:
             roster.settle(spec, addresses)
             users.settle(spec, addresses)
             claim.release(addresses)
+            if spec.backup is not None:
+                report["backup"] = turn.last(spec, addresses)
             return json.dumps(report)
         if any(": alarm " in line for line in wrong):
             break  # it never ends by itself

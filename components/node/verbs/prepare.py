@@ -11,6 +11,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from ..backup import settings as backup
 from ..data import directory, disk, identity
 from ..data.identity import Identity
 from ..machine import account, fitness, metadata, network, nftables
@@ -72,6 +73,7 @@ def prepare(spec: Spec) -> str:
     try:
         release.ensure(spec)
         _make_places(spec)
+        backup.prepare(spec)
         rehearse(spec)
         if begins:
             network.wait_until_it_listens(spec)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..backup import settings as backup
 from ..data import directory, disk, identity, snapshot
 from ..data.identity import Identity
 from ..machine import account, metadata, network, nftables
@@ -56,6 +57,7 @@ def retire(cluster: str, operator: str = "", member: str = "") -> None:
         return
     if known is not None:
         network.end()
+        backup.remove()
         _stop()
         phase("move the data aside")
         files.remove(Path(known.data_directory) / identity.MARK)

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from ..backup import archive, settings, turn
 from ..cluster import claim, health
 from ..data import identity
 from ..protocol import etcd, wal, x509
@@ -51,6 +52,7 @@ def _report(known: identity.Identity, wanted: spec.Spec | None) -> dict[str, Any
         ],
         "members": [],
         "alarms": [],
+        **({"snapshots": {"last": None}} if wanted is not None and wanted.backup is not None else {}),
         "hints": [],
     }
     hints = report["hints"]
@@ -62,6 +64,8 @@ def _report(known: identity.Identity, wanted: spec.Spec | None) -> dict[str, Any
             hints.append(
                 f"The release {wanted.release.version} is damaged or gone: the next `etcd-node prepare` repairs it."
             )
+    if wanted is not None and wanted.backup is not None:
+        hints += _snapshots(wanted, report["snapshots"])
     if not service.runs:
         hints.append("etcd does not run: see `journalctl -u etcd`, then run `pulumi up`.")
     if service.restarts:
@@ -112,6 +116,8 @@ def _add_cluster(report: dict[str, Any], wanted: spec.Spec) -> None:
         reached = [wanted.members[row["name"]] for row in found.get("members", [])]
         raised = etcd.alarms(wanted, reached) if reached else []
         holder = claim.holder_of(wanted, reached) if reached else None
+        if wanted.backup is not None and reached:
+            report["snapshots"]["last"] = turn.last(wanted, reached)
     except NodeError as error:
         found, wrong, raised, holder = {}, [error.cause], [], None
     report["members"] = found.get("members", [])
@@ -119,6 +125,31 @@ def _add_cluster(report: dict[str, Any], wanted: spec.Spec) -> None:
     report["hints"] += wrong
     if holder is not None:
         report["hints"].append(f"An operator is changing this cluster, or was interrupted: {holder}.")
+
+
+def _snapshots(wanted: spec.Spec, found: dict[str, Any]) -> list[str]:
+    """Adds what this machine knows of snapshots, and says what is wrong with them."""
+    result, left = settings.result(), archive.waiting(wanted.data_directory)
+    found["attempt"] = dict(result)
+    hints = []
+    if "cause" in result:
+        hints.append(f"The snapshot of {result['at']} failed on this machine: {result['cause']}. {result['remedy']}")
+    if left:
+        hints.append(f"This snapshot has not been stored elsewhere: {left[0]}.")
+    if not settings.timer_runs():
+        hints.append(f"No snapshots are taken from here: {paths.BACKUP_TIMER} does not run. Run `pulumi up`.")
+    return hints
+
+
+def _last_snapshot(found: dict[str, Any]) -> str:
+    last = found["last"]
+    if last is None:
+        return "none yet, or not known"
+    taken = datetime.datetime.fromtimestamp(last["taken"], datetime.timezone.utc)
+    age = datetime.datetime.now(datetime.timezone.utc) - taken
+    minutes = max(int(age.total_seconds()) // 60, 0)
+    old = f"{minutes} min" if minutes < 120 else f"{minutes // 60} h" if minutes < 2880 else f"{minutes // 1440} days"
+    return f"{old} ago by {last['member']}: {last['name']} in {last['place']}, {last['keys']} keys"
 
 
 def _text(report: dict[str, Any]) -> str:
@@ -134,6 +165,7 @@ def _text(report: dict[str, Any]) -> str:
         f"ports    {ports or '-'}",
         f"data     {data['directory']}, {size}; {free} of {total} free",
         f"alarms   {', '.join(report['alarms']) or 'none'}",
+        *([f"snapshot {_last_snapshot(report['snapshots'])}"] if "snapshots" in report else []),
         "",
         *_table(
             ["MEMBER", "ROLE", "VERSION", "DB SIZE", "ENDPOINT"],

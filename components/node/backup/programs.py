@@ -1,0 +1,128 @@
+"""rclone and age: each is one program in an archive of its release, checked like etcd's."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tarfile
+import time
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, cast
+
+from ..service import release
+from ..service.mirror import open_url
+from ..shared import files, paths
+from ..shared.backup import Backup, Program
+from ..shared.errors import NodeError
+from ..shared.say import phase, say
+from ..shared.spec import Release
+
+_CHUNK = 1 << 20
+_MOST = 300 << 20
+_MOST_SUMS = 1 << 20
+
+
+def path(backup: Backup, name: str) -> Path:
+    """The program on this machine."""
+    return paths.BACKUP_PROGRAMS / f"{name}-v{backup.programs[name].version}"
+
+
+def ensure(backup: Backup, mirror: Release) -> None:
+    """Installs the programs that are missing or damaged, and removes those of other versions.
+
+    Args:
+        mirror: for proxy and headers; headers are sent to the mirror alone.
+
+    Raises:
+        NodeError: an archive cannot be fetched, or has another checksum.
+    """
+    phase("install rclone and age")
+    files.directory(paths.BACKUP_PROGRAMS)
+    for name, program in backup.programs.items():
+        if not _installed(path(backup, name), program):
+            _install(name, program, mirror, path(backup, name))
+    current = {path(backup, name).name for name in backup.programs}
+    for old in paths.BACKUP_PROGRAMS.iterdir():
+        if old.name.removesuffix(".json") not in current:
+            old.unlink()
+
+
+def _installed(there: Path, program: Program) -> bool:
+    """Whether the program is what its archive had; hashes it, which takes a tenth of a second."""
+    try:
+        manifest = json.loads(there.with_name(f"{there.name}.json").read_bytes())
+        wanted = program.sha256.get(release.architecture(), manifest["archive_sha256"])
+        with there.open("rb") as file:
+            return bool(manifest["archive_sha256"] == wanted and manifest["sha256"] == _sha256(file))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _install(name: str, program: Program, mirror: Release, target: Path) -> None:
+    arch = release.architecture()
+    folder = f"{name}-v{program.version}-linux-{arch}"
+    archive = f"{folder}.{'zip' if name == 'rclone' else 'tar.gz'}"
+    url = f"{program.place}/{archive}"
+    if not url.startswith(f"{mirror.mirror}/"):
+        mirror = replace(mirror, headers={})
+    wanted, source = program.sha256.get(arch), "the specification"
+    if wanted is None:
+        source = f"{program.place}/SHA256SUMS"
+        phase(f"fetch {source}")
+        with open_url(source, mirror, time.time) as answer:
+            wanted = release.listed(answer.read(_MOST_SUMS).decode(errors="replace"), archive, source)
+    phase(f"fetch {url}")
+    fetched, fresh = target.with_name(f".{archive}"), files.unfinished(target)
+    try:
+        with open_url(url, mirror, time.time) as answer, fetched.open("wb") as file:
+            stream = release.Hashed(answer, url, gently=False)
+            while chunk := stream.read():
+                file.write(chunk)
+        release.check_sum(stream.digest.hexdigest(), wanted, url, source)
+        _unpack(fetched, f"{name}/{name}" if name == "age" else f"{folder}/{name}", fresh)
+        with fresh.open("rb") as file:
+            manifest = {"url": url, "archive_sha256": wanted, "sha256": _sha256(file)}
+        fresh.rename(target)
+        files.write(target.with_name(f"{target.name}.json"), json.dumps(manifest, indent=2) + "\n")
+    except (KeyError, tarfile.TarError, zipfile.BadZipFile):
+        raise NodeError(
+            f"{url} has the right checksum but is not an archive with {name}",
+            "Use the archive that the release publishes.",
+        ) from None
+    finally:
+        files.remove(fetched)
+        files.remove(fresh)
+    say(f"{name} {program.version} unpacked")
+
+
+def _unpack(archive: Path, member: str, target: Path) -> None:
+    """Writes the one file `member` of the archive to `target`, whatever else the archive has."""
+    files.remove(target)
+    if archive.suffix == ".zip":
+        with zipfile.ZipFile(archive) as zipped, zipped.open(member) as content:
+            _write(content, target)
+        return
+    with tarfile.open(archive) as tar:
+        found = tar.extractfile(member)
+        if found is None:
+            raise KeyError(member)
+        _write(cast(IO[bytes], found), target)
+
+
+def _write(content: IO[bytes], target: Path) -> None:
+    with target.open("xb") as file:
+        while (chunk := content.read(_CHUNK)) and file.tell() < _MOST:
+            file.write(chunk)
+        file.flush()
+        os.fchmod(file.fileno(), 0o755)
+        os.fsync(file.fileno())
+
+
+def _sha256(file: IO[bytes]) -> str:
+    digest = hashlib.sha256()
+    while chunk := file.read(_CHUNK):
+        digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,93 @@
+"""Whose turn it is to take a snapshot, and the last one that is kept elsewhere: two keys of etcd.
+
+The turn is a key with a lease, so the one of a member that dies while it works ends by itself, and another one takes
+over. etcd decides; the machines' clocks do not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..cluster import lease
+from ..protocol import etcd
+from ..shared.errors import NodeError
+from ..shared.spec import Spec
+
+KEY = "external-etcd/snapshot-turn"
+LAST = "external-etcd/snapshot-last"
+LEASE_SECONDS = 15
+_RENEWAL_SECONDS = 4.0
+
+
+@dataclass(frozen=True)
+class Turn:
+    """This member's turn."""
+
+    spec: Spec
+    addresses: Sequence[str]
+    lease: int
+
+
+def take(spec: Spec, addresses: Sequence[str]) -> Turn | None:
+    """Takes the turn if it is free; None if another member has it.
+
+    Args:
+        addresses: members that read through the quorum, this one first.
+
+    Raises:
+        FullError: the database is full.
+        NodeError: etcd does not answer.
+    """
+    held = lease.find(spec, addresses, KEY)
+    if held is not None and held.value.get("member") != spec.member:
+        return None
+    if held is not None:
+        # This machine's lock is ours, so the process that took it is dead.
+        lease.give_back(spec, addresses, held.lease)
+    held = lease.take(spec, addresses, KEY, {"member": spec.member}, LEASE_SECONDS)
+    return Turn(spec, addresses, held.lease) if held.value.get("member") == spec.member else None
+
+
+@contextlib.contextmanager
+def kept(turn: Turn) -> Iterator[None]:
+    """Renews the turn during the block, and gives it back at its end, however it ends."""
+    done = threading.Event()
+
+    def renew() -> None:
+        while not done.wait(_RENEWAL_SECONDS):
+            with contextlib.suppress(NodeError):
+                lease.renew(turn.spec, turn.addresses, turn.lease)
+
+    thread = threading.Thread(target=renew, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join(_RENEWAL_SECONDS)
+        with contextlib.suppress(NodeError):
+            lease.give_back(turn.spec, turn.addresses, turn.lease)
+
+
+def last(spec: Spec, addresses: Sequence[str]) -> Mapping[str, Any] | None:
+    """The last snapshot that is kept elsewhere, as `remember` has it; None if there was none.
+
+    Raises:
+        NodeError: the members do not answer.
+    """
+    found = lease.find(spec, addresses, LAST)
+    return found.value if found is not None and found.value else None
+
+
+def remember(spec: Spec, addresses: Sequence[str], value: Mapping[str, Any]) -> None:
+    """Records the last snapshot in etcd, for every member's `status`.
+
+    Raises:
+        NodeError: etcd does not accept it.
+    """
+    etcd.etcdctl(spec, addresses, ["put", LAST, json.dumps(value)])

@@ -1,0 +1,105 @@
+"""The desired snapshots of a cluster, as they arrive in the specification."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+PROGRAMS = ("age", "rclone")
+PERIODS = ("hourly", "daily", "weekly")
+
+_LINE = re.compile(r"[ -~]{0,2000}")
+_SCHEDULE = re.compile(r"[A-Za-z0-9*:.,/~ -]{1,100}")
+_RECIPIENT = re.compile(r"age1[a-z0-9]{10,4000}")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_URL = re.compile(r"https?://[!-~]+")
+_VERSION = re.compile(r"\d{1,4}(\.\d{1,4}){2}")
+_DIRECTORY = re.compile(r"(/[A-Za-z0-9_+@.-]+)+")
+_S3 = ("endpoint", "bucket", "prefix", "region")
+
+
+@dataclass(frozen=True)
+class Program:
+    """rclone or age, and where its archive is."""
+
+    version: str
+    place: str
+    """URL of the folder with the archive."""
+    sha256: Mapping[str, str]
+    """Architecture -> SHA-256 of the archive; without this machine's: as SHA256SUMS beside the archive says."""
+
+
+@dataclass(frozen=True)
+class Backup:
+    """What is kept where, and who can read it."""
+
+    schedule: str
+    """OnCalendar= of systemd."""
+    recipients: tuple[str, ...]
+    """Public keys of age."""
+    keep: Mapping[str, int] | None
+    """Period -> how many of the last ones keep a snapshot; None: nothing is deleted."""
+    s3: Mapping[str, str] | None
+    """`bucket`, and `endpoint`, `prefix` and `region`, which can be empty."""
+    directory: str
+    """The directory; empty with `s3`."""
+    programs: Mapping[str, Program]
+
+    @property
+    def path(self) -> str:
+        """The destination, as rclone names it in its own configuration."""
+        if self.s3 is None:
+            return self.directory
+        return f"{self.s3['bucket']}/{self.s3['prefix']}".rstrip("/")
+
+    def __str__(self) -> str:
+        return f"s3:{self.path}" if self.s3 is not None else self.directory
+
+
+def parse(raw: Any) -> Backup:
+    """Reads and checks the object.
+
+    Raises:
+        ValueError: it is invalid; the text is the rule.
+    """
+    known = {"schedule", "recipients", "keep", "s3", "directory", "programs"}
+    if not isinstance(raw, dict) or not {"schedule", "recipients", "programs"} <= set(raw) <= known:
+        raise ValueError(f"it must be an object with schedule, recipients and programs, and only {', '.join(known)}")
+    keep, s3, directory, recipients = raw.get("keep"), raw.get("s3"), raw.get("directory", ""), raw["recipients"]
+    if (s3 is None) == (not directory):
+        raise ValueError("it must have either s3 or directory")
+    if keep is not None and not (
+        isinstance(keep, dict) and set(keep) <= {*PERIODS} and all(type(each) is int for each in keep.values())
+    ):
+        raise ValueError(f"keep must be an object of numbers for {', '.join(PERIODS)}")
+    if not isinstance(recipients, list) or not recipients:
+        raise ValueError("recipients must be a list of public keys")
+    return Backup(
+        schedule=_text(raw["schedule"], _SCHEDULE, "schedule must be an OnCalendar= of systemd"),
+        recipients=tuple(_text(each, _RECIPIENT, "recipients must be public keys of age") for each in recipients),
+        keep=keep,
+        s3=None if s3 is None else {key: _text(s3.get(key, ""), _LINE, f"s3.{key} must be a line") for key in _S3},
+        directory=_text(directory, _DIRECTORY, "directory must be an absolute path") if directory else "",
+        programs={name: _program(raw["programs"].get(name), name) for name in PROGRAMS},
+    )
+
+
+def _program(raw: Any, name: str) -> Program:
+    if not isinstance(raw, dict) or not isinstance(raw.get("sha256"), dict):
+        raise ValueError(f"programs.{name} must be an object")
+    return Program(
+        version=_text(raw.get("version"), _VERSION, f"programs.{name}.version must be like 1.2.3"),
+        place=_text(raw.get("place"), _URL, f"programs.{name}.place must be an http(s) address"),
+        sha256={
+            arch: _text(digest, _DIGEST, f"programs.{name}.sha256 must have 64 hex digits")
+            for arch, digest in raw["sha256"].items()
+        },
+    )
+
+
+def _text(value: Any, pattern: re.Pattern[str], rule: str) -> str:
+    if not isinstance(value, str) or not pattern.fullmatch(value):
+        raise ValueError(rule)
+    return value

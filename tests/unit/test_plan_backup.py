@@ -1,0 +1,136 @@
+"""Which snapshots can be configured, and what members get of it."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.node.shared import backup as node_backup
+from components.plan.backup import BackupPlan, S3Plan, archives, backup_spec, check_backup
+from components.plan.releases import DEFAULT_MIRROR
+from tools.backups import archive_of
+
+RECIPIENT = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
+S3 = S3Plan("etcd", "https://s3.example:9000", "clusters/prod", "eu", access_key_id=True, secret_access_key=True)
+GOOD = BackupPlan([RECIPIENT], s3=S3, keep={"hourly": 24, "daily": 7, "weekly": 4})
+
+
+def said(plan: BackupPlan) -> list[str]:
+    return [str(problem) for problem in check_backup(plan)]
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        GOOD,
+        replace(GOOD, keep=None, schedule="*:0/15"),
+        replace(GOOD, s3=S3Plan("etcd", region="eu-central-1")),
+        replace(GOOD, s3=None, directory="/mnt/snapshots"),
+        replace(GOOD, sha256={archives("rclone")["arm64"]: "ab" * 32}),
+    ],
+)
+def test_the_documented_forms_are_accepted(plan: BackupPlan) -> None:
+    assert said(plan) == []
+
+
+@pytest.mark.parametrize(
+    ("plan", "says"),
+    [
+        (replace(GOOD, s3=None), "backup: given neither. Snapshots must go to exactly one place"),
+        (replace(GOOD, directory="/mnt/x"), "backup: given both"),
+        (replace(GOOD, s3=None, directory="mnt/x"), "backup.directory: given 'mnt/x'"),
+        (replace(GOOD, schedule="hourly\nExecStart=x"), "backup.schedule: given"),
+        (replace(GOOD, schedule=" "), "backup.schedule: given"),
+        (replace(GOOD, recipients=[]), "at least one person must be able to read them"),
+        (replace(GOOD, recipients=[RECIPIENT, RECIPIENT]), "backup.recipients[1]"),
+        (replace(GOOD, recipients=[RECIPIENT[:-1] + "q"]), "must be a public key of age"),
+        (replace(GOOD, s3=replace(S3, bucket="Etcd")), "backup.s3.bucket: given 'Etcd'"),
+        (replace(GOOD, s3=replace(S3, endpoint="s3.example")), "backup.s3.endpoint: given 's3.example'"),
+        (replace(GOOD, s3=replace(S3, prefix="/x")), "backup.s3.prefix: given '/x'"),
+        (replace(GOOD, s3=replace(S3, prefix="a/../b")), "backup.s3.prefix: given"),
+        (replace(GOOD, s3=S3Plan("etcd")), "backup.s3.region: given nothing"),
+        (replace(GOOD, s3=replace(S3, secret_access_key=False)), "backup.s3.secret_access_key: given nothing"),
+        (replace(GOOD, keep={"hourly": -1}), "backup.keep.hourly: given -1"),
+        (replace(GOOD, keep={"monthly": 1}), "backup.keep.monthly"),
+        (replace(GOOD, keep={"hourly": 0}), "At least one period must have a number above 0"),
+        (replace(GOOD, sha256={"age-v1.3.1-linux-amd64.tgz": "ab" * 32}), "backup.sha256: given 'age-v1.3.1"),
+        (replace(GOOD, sha256={archives("age")["amd64"]: "ab"}), "64 hexadecimal digits"),
+    ],
+)
+def test_an_invalid_setting_is_refused_with_its_key(plan: BackupPlan, says: str) -> None:
+    [problem] = said(plan)
+    assert says in problem
+
+
+def test_secrets_at_a_wrong_key_are_never_shown() -> None:
+    private = "AGE-SECRET-KEY-1QQQSYQCYQ5RQWZQFPG9SCRGWPUGPZYSNZS23V9CCRYDPK8QARC0SYNPPQ6"
+    text = " ".join(
+        said(replace(GOOD, recipients=[private], s3=replace(S3, endpoint="https://me:password@s3.example")))
+    )
+    assert "A private key must never be on a machine" in text
+    assert private[20:30] not in text
+    assert "password" not in text
+
+
+def test_with_a_mirror_both_programs_come_from_it() -> None:
+    official = backup_spec(GOOD, f"{DEFAULT_MIRROR}/")["programs"]
+    assert official["age"]["place"] == "https://github.com/FiloSottile/age/releases/download/v1.3.1"
+    assert set(official["age"]["sha256"]) == {"amd64", "arm64"}
+    assert official["rclone"] == {
+        "version": "1.75.1",
+        "place": "https://github.com/rclone/rclone/releases/download/v1.75.1",
+        "sha256": {},
+    }
+    stated = replace(GOOD, sha256={archives("age")["amd64"]: "AB" * 32})
+    mirrored = backup_spec(stated, "http://releases.lab")["programs"]
+    assert mirrored["age"] == {
+        "version": "1.3.1",
+        "place": "http://releases.lab/age/v1.3.1",
+        "sha256": {"amd64": "ab" * 32},
+    }
+
+
+@pytest.mark.parametrize("program", ["age", "rclone"])
+def test_the_lab_has_the_archives_that_members_ask_for(program: str) -> None:
+    place = backup_spec(GOOD, "http://releases.lab")["programs"][program]["place"]
+    path = archive_of(program)
+    assert place.endswith(f"/{path.parent.parent.name}/{path.parent.name}")
+    assert path.name in archives(program).values()
+
+
+_SMALL = st.text(alphabet="abAB01/.:-_@ *\n'\"$=[]{}é", max_size=8)
+
+
+@given(
+    schedule=_SMALL | st.just("hourly"),
+    endpoint=_SMALL.map("https://{}".format) | st.just(""),
+    texts=st.tuples(_SMALL | st.just("etcd"), _SMALL, _SMALL | st.just("eu")),
+    directory=st.none() | _SMALL.map("/mnt/{}".format),
+    keep=st.none() | st.dictionaries(st.sampled_from(["hourly", "daily", "weekly", "yearly"]), st.integers(-2, 20000)),
+)
+def test_what_is_accepted_is_also_understood_by_members(
+    schedule: str, endpoint: str, texts: tuple[str, str, str], directory: str | None, keep: dict[str, int] | None
+) -> None:
+    bucket, prefix, region = texts
+    s3 = None if directory is not None else S3Plan(bucket, endpoint, prefix, region)
+    plan = BackupPlan([RECIPIENT], schedule, s3, directory, keep)
+    if said(plan):
+        return
+    read = node_backup.parse(json.loads(json.dumps(backup_spec(plan, DEFAULT_MIRROR))))
+    assert (read.schedule, read.recipients, read.keep, read.directory) == (
+        schedule,
+        (RECIPIENT,),
+        keep,
+        directory or "",
+    )
+    # Lines of a unit, and of rclone's configuration.
+    assert all("\n" not in text for text in (read.schedule, read.directory, str(read), *(read.s3 or {}).values()))
+    assert ".." not in read.path.split("/")
+
+
+@given(st.integers(0, 57), st.sampled_from("qpzry9x8gf2tvdw0s3jn54khce6mua7l"))
+def test_a_mistyped_recipient_is_refused(at: int, char: str) -> None:
+    typed = RECIPIENT[: 4 + at] + char + RECIPIENT[5 + at :]
+    assert bool(said(replace(GOOD, recipients=[typed]))) == (typed != RECIPIENT)
