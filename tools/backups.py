@@ -48,8 +48,9 @@ def _built(program: str, target: Path) -> None:
     if program == "age":
         pack({"age": content}, "age", target)
         return
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as zipped:
-        zipped.writestr(zipfile.ZipInfo(f"{target.stem}/rclone"), content)
+    with zipfile.ZipFile(target, "w") as zipped:
+        # Level 1: the archive only travels over a local bridge.
+        zipped.writestr(zipfile.ZipInfo(f"{target.stem}/rclone"), content, zipfile.ZIP_DEFLATED, 1)
 
 
 def ensure_archive(program: str) -> Path:

@@ -10,7 +10,7 @@ import time
 import zipfile
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, cast
+from typing import IO
 
 from ..service import release
 from ..service.mirror import open_url
@@ -109,7 +109,7 @@ def _unpack(archive: Path, member: str, target: Path) -> None:
         found = tar.extractfile(member)
         if found is None:
             raise KeyError(member)
-        _write(cast(IO[bytes], found), target)
+        _write(found, target)
 
 
 def _write(content: IO[bytes], target: Path) -> None:
