@@ -6,6 +6,7 @@ zstd, because Python and every rescue system have it; its lowest level, because 
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import os
@@ -105,6 +106,9 @@ def create(spec: Spec, running: str, status: etcd.Status, now: datetime.datetime
         more_time(60 + status.db_size / _SLOWEST)
         phase("compress and encrypt the snapshot")
         digest = _encrypt(spec.backup, plain, unfinished)
+    except BaseException:
+        files.remove(unfinished)
+        raise
     finally:
         files.remove(plain)
     path = place / str(Name(spec.cluster, now, content.revision))
@@ -128,27 +132,22 @@ def _encrypt(backup: Backup, plain: Path, target: Path) -> str:
     What goes into it is hashed once more and compared with the snapshot's own digest: the disk may have given other
     bytes to `etcdutl`.
     """
-    size = plain.stat().st_size
+    size, own, kept = plain.stat().st_size, b"", b"nothing was compared"
     # Outside the pipe: age writes its errors there.
-    with (
-        tempfile.TemporaryFile() as said,
-        subprocess.Popen(
-            [str(programs.path(backup, "age")), *_flags(backup), "-o", str(target)],
-            stdin=subprocess.PIPE,
-            stderr=said,
-            env=ENVIRONMENT,
-        ) as process,
-    ):
+    with tempfile.TemporaryFile() as said:
+        argv = [str(programs.path(backup, "age")), *_flags(backup), "-o", str(target)]
+        process = subprocess.Popen(argv, stdin=subprocess.PIPE, stderr=said, env=ENVIRONMENT)
         assert process.stdin is not None  # noqa: S101  asked for
         try:
-            own, kept = _compress(plain, size, process.stdin.write)
-            process.stdin.close()
-        except BrokenPipeError:
-            own = kept = b""
+            # If age ends early, its exit code says so.
+            with contextlib.suppress(BrokenPipeError), process.stdin:
+                own, kept = _compress(plain, size, process.stdin.write)
         except BaseException:
             process.kill()
             raise
-        if process.wait() != 0:
+        finally:
+            process.wait()
+        if process.returncode != 0:
             said.seek(0)
             raise NodeError(
                 f"age could not encrypt the snapshot: {said.read().decode(errors='replace').strip()[-300:]}",

@@ -31,7 +31,8 @@ _EMPTY = 3
 # Part of rclone's error -> what to do.
 _REMEDIES = (
     (
-        r"InvalidAccessKeyId|SignatureDoesNotMatch|AccessDenied|Forbidden|\b40[13]\b|NoCredential|no EC2 IMDS|token",
+        r"InvalidAccessKeyId|SignatureDoesNotMatch|AccessDenied|Forbidden|\b40[13]\b|NoCredential|no EC2 IMDS|"
+        r"ExpiredToken|InvalidToken",
         "The store refuses the credentials, or they may not do this: correct `backup.s3` (or the instance's profile) "
         "and run `pulumi up`.",
     ),
