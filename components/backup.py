@@ -85,5 +85,10 @@ def plan_of_backup(backup: Backup | None) -> BackupPlan | None:
 
 def credentials(backup: Backup | None) -> Mapping[str, pulumi.Input[str]]:
     """The store's, in rclone's names; empty without any."""
-    s3 = (backup or {}).get("s3") or {}
-    return {key: value for key, value in s3.items() if key in ("access_key_id", "secret_access_key")}  # type: ignore[misc]
+    s3 = None if backup is None else backup.get("s3")
+    found: dict[str, pulumi.Input[str]] = {}
+    if s3 is not None and "access_key_id" in s3:
+        found["access_key_id"] = s3["access_key_id"]
+    if s3 is not None and "secret_access_key" in s3:
+        found["secret_access_key"] = s3["secret_access_key"]
+    return found

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from components.node.backup import retention, settings, store, turn
 from components.node.cluster import lease
 from components.node.protocol import etcd
-from components.node.shared import backup, spec
+from components.node.shared import backup, paths, spec
 from components.node.shared.errors import NodeError
 from components.node.verbs import snapshot as verb
 from components.plan.backup import BackupPlan, S3Plan, backup_spec
@@ -160,6 +160,10 @@ class Cluster:
     def give_back(self, *_: Any) -> None:
         self.keys.pop(turn.KEY, None)
 
+    def stores(self, wanted: spec.Spec, *_: Any) -> str:
+        self.work.append(wanted.member)
+        return "stored"
+
     def until(self, seconds: float, every: float) -> Any:
         while self.clock < seconds:
             for moment in [each for each in self.at if each <= self.clock]:
@@ -178,7 +182,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     monkeypatch.setattr(verb, "more_time", lambda _: None)
     monkeypatch.setattr(verb, "_ask", lambda wanted: (list(wanted.members.values()), _status(wanted, found)))
     monkeypatch.setattr(etcd, "statuses", lambda wanted, _: {n: _status_of(n, found) for n in wanted.members})
-    monkeypatch.setattr(verb, "_work", lambda wanted, *_: found.work.append(wanted.member) or "stored")
+    monkeypatch.setattr(verb, "_work", found.stores)
     return found
 
 
@@ -246,12 +250,11 @@ def test_with_a_full_database_the_first_follower_works(cluster: Cluster) -> None
 def test_a_failure_is_recorded_with_its_remedy(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    paths = verb.paths
     for path in ("INSTALLED", "BACKUP_RESULT", "BACKUP_LOCK"):
         monkeypatch.setattr(paths, path, tmp_path / path)
     monkeypatch.setattr("components.node.shared.files.os.fchown", lambda *_: None)
     monkeypatch.setattr("components.node.shared.files.os.chown", lambda *_: None)
-    monkeypatch.setattr(verb.os, "nice", lambda _: 0)
+    monkeypatch.setattr("components.node.verbs.snapshot.os.nice", lambda _: 0)
     with pytest.raises(NodeError, match="no snapshots are configured"):
         verb.snapshot()
     paths.INSTALLED.write_text(json.dumps(a_spec(member="etcd-2", backup=RAW).raw))

@@ -10,7 +10,7 @@ import pytest
 
 from components.node.backup import programs
 from components.node.service import release
-from components.node.shared import backup, files, paths
+from components.node.shared import backup, paths
 from components.node.shared.errors import NodeError
 from components.node.shared.spec import Release
 from components.plan.backup import BackupPlan, archives, backup_spec
@@ -66,8 +66,8 @@ def web(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Web:
     found.serve(RCLONE, "rclone", zipped(f"rclone-v1.75.1-linux-{ARCH}/rclone"))
     monkeypatch.setattr(programs, "open_url", found.open)
     monkeypatch.setattr(paths, "BACKUP_PROGRAMS", tmp_path / "backup")
-    monkeypatch.setattr(files.os, "fchown", lambda *_: None)
-    monkeypatch.setattr(files.os, "chown", lambda *_: None)
+    monkeypatch.setattr("components.node.shared.files.os.fchown", lambda *_: None)
+    monkeypatch.setattr("components.node.shared.files.os.chown", lambda *_: None)
     return found
 
 

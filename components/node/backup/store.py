@@ -157,7 +157,8 @@ def _read(backup: Backup, place: str, seconds: float) -> tuple[int, str]:
 
 def _failure(backup: Backup, what: str, said: str) -> NodeError:
     lines = [re.sub(r"^[\d/]+ [\d:]+ (\w+ *: )?", "", line) for line in said.splitlines() if line.strip()]
-    text = (lines[-1] if lines else "it said nothing")[:400]
+    # Numbers for the store's support, which would hide the rest.
+    text = re.sub(r"RequestID: [^,]*, HostID: [^,]*, ", "", lines[-1] if lines else "it said nothing")[:400]
     remedy = next((each for pattern, each in _REMEDIES if re.search(pattern, said, re.IGNORECASE)), "")
     return NodeError(
         f"rclone could not {what} in {backup}: {text}",

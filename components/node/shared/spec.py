@@ -146,12 +146,12 @@ class Spec:
     """The members that kubeadm has set up on control planes, during a migration: without `etcd-node`."""
     users: Mapping[str, User] | None
     """Users by name, if etcd's authentication is on; None: it is off. Only `converge` and `health` get it."""
-    backup: Backup | None
-    """The snapshots that are kept elsewhere; None: there are none."""
     raw: Mapping[str, Any] = field(repr=False)
     """The JSON object as it arrived."""
     pki: Path | None = None
     """Where the certificates for questions are; None: where etcd's own are."""
+    backup: Backup | None = None
+    """The snapshots that are kept elsewhere; None: there are none."""
 
     @property
     def address(self) -> str:
