@@ -61,7 +61,8 @@ def install(spec: Spec, credentials: Mapping[str, str]) -> None:
 
 def remove() -> None:
     """Ends the timer, and removes credentials and programs; snapshots stay where they are."""
-    if not paths.BACKUP_TIMER_FILE.exists() and not paths.BACKUP_STORE.exists():
+    # `prepare` installs the programs, and an interrupted run goes no further.
+    if not any(path.exists() for path in (paths.BACKUP_TIMER_FILE, paths.BACKUP_STORE, paths.BACKUP_PROGRAMS)):
         return
     phase("remove the timer of snapshots")
     run(["systemctl", "stop", paths.BACKUP_TIMER, paths.BACKUP_UNIT], 60, check=False)
