@@ -1,0 +1,35 @@
+"""Snapshots that are kept elsewhere, as they are registered with the engine."""
+
+import json
+from typing import Any
+
+from .test_cluster_registrations import cluster, is_secret, plain_text
+
+SECRET = "of-nobody-else"
+BACKUP: dict[str, Any] = {
+    "recipients": ["age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"],
+    "s3": {"bucket": "etcd", "region": "eu", "access_key_id": "AKIA", "secret_access_key": SECRET},
+    "keep": {"hourly": 24.0},  # as other languages pass it
+}
+
+
+def test_the_access_key_is_only_on_stdin_of_the_command_that_writes_it() -> None:
+    recorder = cluster(False, backup=BACKUP)
+    for verb in ("prepare", "converge", "health"):
+        name = "dev-health" if verb == "health" else f"dev-a-{verb}"
+        assert '"backup": {' in recorder.named(name).inputs["create"]
+    converge = recorder.named("dev-a-converge").inputs
+    assert is_secret(converge["stdin"])
+    store = {"access_key_id": "AKIA", "secret_access_key": SECRET}
+    assert json.loads(converge["stdin"]["value"])["store"] == store
+    assert '"hourly": 24\n' in converge["create"]
+    for registration in recorder.registrations:
+        assert SECRET not in plain_text(registration.inputs), registration.name
+
+
+def test_a_cluster_without_snapshots_registers_nothing_of_them() -> None:
+    recorder = cluster(False)
+    for registration in recorder.registrations:
+        text = json.dumps(registration.inputs, default=str)
+        assert '\\"backup\\"' not in text
+        assert '\\"store\\"' not in text
