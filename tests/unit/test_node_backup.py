@@ -113,6 +113,7 @@ def test_credentials_are_only_in_rclones_configuration() -> None:
         ("2026/11/29 16:35:02 CRITICAL: NoSuchBucket: The specified bucket", "Create the bucket"),
         ("dial tcp 10.0.0.1:7070: connect: connection refused", "cannot be reached"),
         ("write /mnt/x: no space left on device", "is full"),
+        ("Failed to copyto: preallocate: file too big for remaining disk space", "is full"),
         ("something new", "journalctl -u etcd-snapshot"),
     ],
 )

@@ -38,7 +38,7 @@ _REMEDIES = (
     ),
     (r"NoSuchBucket|\b404\b", "Create the bucket, or correct `backup.s3.bucket`, and run `pulumi up`."),
     (
-        r"no space left|quota|StorageFull|InsufficientStorage|\b507\b",
+        r"no space left|disk space|quota|StorageFull|InsufficientStorage|\b507\b",
         "The destination is full: make room there, or keep fewer snapshots (`backup.keep`).",
     ),
     (
