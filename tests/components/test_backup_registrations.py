@@ -3,7 +3,9 @@
 import json
 from typing import Any
 
-from .test_cluster_registrations import cluster, is_secret, plain_text
+from tests.support.recording import is_secret, plain_text
+
+from .test_cluster_registrations import cluster
 
 SECRET = "of-nobody-else"
 BACKUP: dict[str, Any] = {
