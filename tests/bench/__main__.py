@@ -4,9 +4,15 @@ import sys
 
 from tests.support.stacks import Stack
 
-from . import changes, clouds, creation, kubernetes
+from . import changes, clouds, creation, kubernetes, migration
 
-PARTS = {"creation": creation.main, "changes": changes.main, "clouds": clouds.main, "kubernetes": kubernetes.main}
+PARTS = {
+    "creation": creation.main,
+    "changes": changes.main,
+    "clouds": clouds.main,
+    "kubernetes": kubernetes.main,
+    "migration": migration.main,
+}
 
 if __name__ == "__main__":
     Stack.quick = False

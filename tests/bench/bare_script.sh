@@ -4,6 +4,8 @@
 #        bare_script.sh DIR KEY KNOWN_HOSTS restart FLAG NAME=ADDRESS...   another flag, one member after another
 #        bare_script.sh DIR KEY KNOWN_HOSTS upgrade URL NAME=ADDRESS...    another release, one member after another
 #        bare_script.sh DIR KEY KNOWN_HOSTS join URL NEW=ADDRESS NAME=ADDRESS...   a member more, or one whose disk is empty
+#        bare_script.sh DIR KEY KNOWN_HOSTS install URL NAME=ADDRESS...    all but the start of a cluster, by the CA in DIR
+#        bare_script.sh DIR KEY KNOWN_HOSTS restore FILE NAME=ADDRESS...   then it starts with the data of a snapshot
 set -euo pipefail
 dir=$1 key=$2 known_hosts=$3 verb=$4 what=$5
 shift 5
@@ -43,7 +45,7 @@ ExecStart=/opt/bare/etcd --name $name --data-dir /var/lib/bare-etcd --initial-cl
   --peer-trusted-ca-file /etc/bare/ca.crt --peer-client-cert-auth
 UNIT
     systemctl daemon-reload
-    systemctl start --no-block bare-etcd
+    ${start-systemctl start --no-block bare-etcd}
   '"
 }
 
@@ -64,6 +66,23 @@ until_it_works() { # COMMAND...
 }
 
 case $verb in
+install)
+  for member in "$@"; do issue "$member"; done
+  for member in "$@"; do start='' install "$member" "$what" "$(list "$@")" new & done
+  for job in $(jobs -p); do wait "$job"; done
+  ;;
+restore)
+  for member in "$@"; do
+    run "${member#*=}" "sudo sh -euc '
+      cat >/var/lib/snapshot.db
+      /opt/bare/etcdutl snapshot restore /var/lib/snapshot.db --name ${member%=*} --data-dir /var/lib/bare-etcd \
+        --initial-cluster $(list "$@") --initial-advertise-peer-urls https://${member#*=}:2380 2>/dev/null
+      systemctl start --no-block bare-etcd
+    '" <"$what" &
+  done
+  for job in $(jobs -p); do wait "$job"; done
+  until_it_works etcdctl "$1" endpoint health --cluster
+  ;;
 create)
   openssl ecparam -name prime256v1 -genkey -noout -out ca.key
   openssl req -x509 -new -key ca.key -subj /CN=etcd-ca -days 3650 -out ca.crt 2>/dev/null

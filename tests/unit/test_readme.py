@@ -111,6 +111,24 @@ def test_the_benchmark_tables_match_the_measurements() -> None:
     assert _rows("docs/benchmarks.md", "| Cloud |") == clouds
 
 
+def test_the_tables_of_a_migration_match_the_measurement() -> None:
+    measured = _measured("migration")
+    by_hand = measured["by_hand"]
+    shown = [
+        [f"{row['seconds']:.1f} s", f"{row['longest_gap']:.1f} s", f"{row['failed']}"]
+        for row in (*measured["phases"], by_hand)
+    ]
+    direct = [*(f"{row['longest_gap_etcd'] * 1000:.0f} ms" for row in measured["phases"]), "–"]
+    assert _rows("docs/benchmarks.md", "| Phase |") == [[*row, gap] for row, gap in zip(shown, direct, strict=True)]
+    assert _rows("docs/benchmarks.md", "| Step by hand |") == [[f"{each:.1f} s"] for each in by_hand["steps"].values()]
+    assert f"at rest it was {measured['longest_gap_rest']:.1f} s" in (REPO / "docs" / "benchmarks.md").read_text()
+    longest = max(row["longest_gap_etcd"] for row in measured["phases"])
+    told = (
+        f"`join` took {measured['phases'][0]['seconds']:.0f} s, and etcd itself was never without an acknowledged write"
+    )
+    assert f"{told} for more than {longest:.2f} s" in (REPO / "docs" / "migration.md").read_text()
+
+
 def test_the_readmes_comparison_matches_the_measurements() -> None:
     (first, *_), (setting, *_, wiped) = _measured("creation")["creation"], _measured("changes")["changes"]
     cells = _rows("README.md", "| | external-etcd |")
