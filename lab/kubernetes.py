@@ -7,9 +7,10 @@ pods (API server, controller manager, scheduler, stacked etcd) use their machine
 
 import re
 import shlex
+import shutil
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from tools.kubeadm import VERSION
 from tools.kubernetes import IMAGES, ensure_etcd_image, ensure_kubernetes, etcd_tag, image_names
@@ -44,8 +45,8 @@ version = 2
       SystemdCgroup = true
       NoNewKeyring = true
 """
-# P-256: a loaded computer needs seconds for each RSA key. The grace period: else an API server that stops waits for
-# its watches, until the kubelet kills it after 30 s.
+# P-256: a loaded computer needs seconds for each RSA key; only a stacked cluster's CA of etcd has one. The grace
+# period: else an API server that stops waits for its watches, until the kubelet kills it after 30 s.
 _SETTINGS = {
     "kubernetesVersion": f"v{VERSION}",
     "controlPlaneEndpoint": "{address}:6443",
@@ -60,6 +61,19 @@ kind: ClusterConfiguration
 etcd:
   local:
     imageTag: {tag}
+"""
+# As kubeadm makes it without `encryptionAlgorithm`: members of a migration get certificates of this CA.
+_RSA_CA = f"""\
+cat >/run/etcd-ca.yaml <<END
+apiVersion: kubeadm.k8s.io/v1beta4
+kind: ClusterConfiguration
+kubernetesVersion: v{VERSION}
+---
+apiVersion: kubeadm.k8s.io/v1beta4
+kind: InitConfiguration
+localAPIEndpoint: {{advertiseAddress: $(hostname -I)}}
+END
+kubeadm init phase certs etcd-ca --config=/run/etcd-ca.yaml
 """
 _DOCUMENTS = """\
 ---
@@ -84,7 +98,7 @@ def up_stacked(lab: Lab, names: Sequence[str], etcd: str = ETCD, say: Callable[[
         say: called with a line for each step.
     """
     archives = (IMAGES, ensure_etcd_image(etcd).name)
-    return up(lab, _STACKED.format(tag=etcd_tag(etcd)), "", names, say, archives=archives)
+    return up(lab, _STACKED.format(tag=etcd_tag(etcd)), _RSA_CA, names, say, archives=archives)
 
 
 def up(
@@ -122,8 +136,7 @@ def up(
     pause = next(name for name in image_names(programs / "kubeadm") if "/pause:" in name)
     first, *others = machines = lab.up(names, image.KUBERNETES)
     done(f"{len(machines)} machines booted")
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(lambda machine: _prepare(machine, pause, archives), machines))
+    _prepare(lab, machines, pause, archives)
     done("containerd started, images imported")
     if not complete(first):
         first.run("sh", input=script, root=True)
@@ -200,12 +213,36 @@ def _kubeadm(machine: Machine, command: str) -> None:
         )
 
 
-def _prepare(machine: Machine, pause: str, archives: Sequence[str]) -> None:
-    write(machine, "/etc/containerd/config.toml", _CONTAINERD.format(pause=pause))
-    write(machine, "/etc/resolv.conf", "")  # the kubelet gives it to every pod
-    imported = " && ".join(f"ctr -n k8s.io images import {image.KUBERNETES_PROGRAMS}/{name}" for name in archives)
-    machine.run(
-        f"systemctl is-active -q containerd || {{ systemctl enable -q --now containerd && {imported}; }}",
-        root=True,
-        timeout=_LIMIT,
-    )
+def _prepare(lab: Lab, machines: Sequence[Machine], pause: str, archives: Sequence[str]) -> None:
+    """Start containerd with these images, which only the first new machine of a lab imports: that takes seconds."""
+    new = [
+        each for each in machines if each.run("systemctl is-active -q containerd", root=True, check=False).returncode
+    ]
+    saved = lab.dir / "images" / "+".join(archives)
+    for machine in new:
+        write(machine, "/etc/containerd/config.toml", _CONTAINERD.format(pause=pause))
+        write(machine, "/etc/resolv.conf", "")  # the kubelet gives it to every pod
+        if not saved.is_dir():
+            started = ["systemctl start containerd"]
+            imported = [f"ctr -n k8s.io images import {image.KUBERNETES_PROGRAMS}/{name}" for name in archives]
+            machine.run(" && ".join([*started, *imported, "systemctl stop containerd"]), root=True, timeout=_LIMIT)
+            _link(lab.beside(machine.name), saved)
+        else:
+            _link(saved, lab.beside(machine.name))
+        machine.run("systemctl enable -q --now containerd", root=True, timeout=_LIMIT)
+
+
+def _link(source: Path, target: Path) -> None:
+    """Give another directory what a stopped containerd has: it never changes a file in place, but for its databases."""
+    place = target
+    if not target.is_dir():
+        place = target.with_name(f"{target.name}.new")
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True)
+    host.call("cp", "-a", "--link", f"{source}/.", str(place), timeout=_LIMIT)
+    for database in place.rglob("*.db"):
+        own = database.with_suffix(".own")
+        shutil.copy2(database, own)
+        own.replace(database)
+    if place != target:
+        place.rename(target)

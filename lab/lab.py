@@ -125,6 +125,10 @@ class Lab:
         """machines.json: how to reach the machines, in the format of the program's `machinesFile`."""
         return self.dir / "machines.json"
 
+    def beside(self, name: str) -> Path:
+        """The directory of a machine that is /var/lib/containerd on a control plane."""
+        return self._disk(name).beside
+
     def status(self) -> list[MachineStatus]:
         """The current state of every machine. Takes at most about a second."""
         machines = list(self.machines.values())
