@@ -1,20 +1,38 @@
 """A stacked kubeadm cluster moves to external members, phase by phase, while a client uses its API server."""
 
+import contextlib
 import json
 import re
 from collections.abc import Iterator
 
 import pytest
 
-from lab import kubernetes
-from tests.support.etcd import assert_serves_all_members, process_ids
-from tests.support.machines import Machines
-from tests.support.stacked import CONFIGURATION, MANIFESTS, Cluster, everything, kubectl, read, restarted
+from lab import Machine, kubernetes
+from tests.support.etcd import PKI, assert_serves_all_members, process_ids
+from tests.support.machines import Machines, right_clock, skew_clock
+from tests.support.stacked import CONFIGURATION, MANIFESTS, Cluster, everything, kubectl, read, refusal, restarted
 from tests.support.stacks import Stacks
 from tools.kubeadm import VERSION
 
 MEMBERS = 3
 OWNER = "cluster.x-k8s.io/owner-kind"
+ANOTHER_PATCH = "3.6.15"
+_CLOSED = (
+    "nft 'add table inet fw; add chain inet fw in {{ type filter hook input priority 0; }}; "
+    "add rule inet fw in ip saddr {} tcp dport {{ {} }} {}'"
+)
+
+
+@contextlib.contextmanager
+def closed(
+    machine: Machine, ports: str, to: Machine, how: str = "reject with icmpx type admin-prohibited"
+) -> Iterator[None]:
+    """A firewall on a machine against another one, in this direction only."""
+    machine.run(_CLOSED.format(to.address, ports, how), root=True)
+    try:
+        yield
+    finally:
+        machine.run("nft delete table inet fw", root=True)
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +48,14 @@ def cluster(machines: Machines, stacks: Stacks) -> Iterator[Cluster]:
 def test_what_cannot_be_migrated_is_refused_with_nothing_changed(cluster: Cluster) -> None:
     plane, machine = cluster.planes[0], cluster.machines[1]
     before, manifest, servers = everything(plane), f"{MANIFESTS}/kube-apiserver.yaml", "--etcd-servers=[^ ]*"
+    assert read(plane, "/etc/kubernetes/pki/etcd/ca.key").startswith("-----BEGIN RSA PRIVATE KEY-----")
+
+    config = cluster.stack.config
+    assert "no phase is complete yet" in refusal(cluster, "switch")
+    all_of_them, config["machines"] = config["machines"], config["machines"][:2]
+    assert "the members carry the load alone: at least 3, no fewer than control planes" in refusal(cluster)
+    config["machines"] = all_of_them
+    assert plane.run("ls /usr/local/sbin/etcd-node", root=True, check=False).returncode
 
     def edit(expression: str) -> None:
         """As a person would, outside of the kubelet's directory; it sees no other pod in the result."""
@@ -38,10 +64,9 @@ def test_what_cannot_be_migrated_is_refused_with_nothing_changed(cluster: Cluste
 
     edit(f"s|{servers}|& # mine|")
     machine.run("mkdir -p /var/lib/etcd/member && touch /var/lib/etcd/member/mine", root=True)
-    refused = cluster.phase("join", check=False)
-    assert refused.code
-    assert "has --etcd-servers in a form other than a line" in refused.text
-    assert "that this machine does not know as a member of test; it is untouched" in refused.text
+    said = refusal(cluster)
+    assert "has --etcd-servers in a form other than a line" in said
+    assert "that this machine does not know as a member of test; it is untouched" in said
     edit(f"s|({servers}) # mine|\\1|")
     machine.run("rm -r /var/lib/etcd/member", root=True)
     assert everything(plane) == before
@@ -78,12 +103,54 @@ def test_what_cannot_be_migrated_is_refused_with_nothing_changed(cluster: Cluste
     assert everything(plane) == before
 
 
+def test_a_member_that_must_not_join_is_refused_with_nothing_changed(cluster: Cluster) -> None:
+    """By the machine of the first one, when the control plane has been found fit."""
+    plane, first = cluster.planes[0], cluster.machines[0]
+    before, config = everything(plane), cluster.stack.config
+    with closed(plane, "2379, 2380", first):
+        said = refusal(cluster)
+    for port in (2379, 2380):
+        rejected = f"{first.name} cannot reach {plane.name}:{port} (rejected: a firewall on {plane.name}?)"
+        assert rejected in said
+    with closed(first, "2380", plane, "drop"):
+        said = refusal(cluster)
+    unheard = f"{first.name} was not added to the cluster: {plane.name} cannot reach {first.name}:2380 (no connection"
+    assert unheard in said
+
+    for machine in cluster.machines:
+        machine.run(f"cp -r /opt/etcd/v{kubernetes.ETCD} /opt/etcd/v{ANOTHER_PATCH}", root=True)
+    config["version"] = ANOTHER_PATCH
+    runs = (
+        f"etcd {ANOTHER_PATCH}, the version of this stack ({plane.name} runs {kubernetes.ETCD}); {first.name} did not"
+    )
+    assert runs in refusal(cluster)
+    del config["version"]
+    skew_clock(first, 40)
+    assert re.search(rf"is 4[01] s ahead of that of {plane.name}; {first.name} did not join", refusal(cluster))
+    right_clock(first)
+
+    # It has certificates already.
+    pki = [f"--cacert={PKI}/ca.crt", f"--cert={PKI}/healthcheck-client.crt", f"--key={PKI}/healthcheck-client.key"]
+    listed = [
+        f"/opt/etcd/v{kubernetes.ETCD}/etcdctl",
+        f"--endpoints=https://{plane.address}:2379",
+        *pki,
+        "member",
+        "list",
+    ]
+    assert [line.split(", ")[2] for line in first.run(listed, root=True).stdout.splitlines()] == [plane.name]
+    assert everything(plane) == before
+
+
 def test_the_way_back_leaves_a_stacked_control_plane_as_it_was(cluster: Cluster) -> None:
     """From the switch to the phase before, then from that: the members leave, and their machines are free."""
     plane = cluster.planes[0]
     before = everything(plane)
     with cluster.used():
         cluster.phase("join")
+    # A member that the API server cannot reach, but the other members can.
+    with closed(cluster.machines[1], "2379", plane):
+        assert "not every external member serves this control plane (etcd-2: " in refusal(cluster, "switch")
     assert everything(plane) == before
     restarted(cluster, "switch")
     assert everything(plane) != before
@@ -108,6 +175,17 @@ def test_three_stacked_control_planes_move_to_three_members(cluster: Cluster, ma
     cluster.planes[:] = kubernetes.up_stacked(machines.lab, [f"control-{n}" for n in (1, 2, 3)])
     planes, ours = cluster.planes, {machine.name for machine in cluster.machines}
     manifests = [read(plane, f"{MANIFESTS}/kube-apiserver.yaml") for plane in planes]
+    before = everything(planes[0])
+    skew_clock(planes[0], 40)
+    planes[1].run("pkill -STOP -x etcd", root=True)
+    # Both are asked, whichever answers first.
+    said = refusal(cluster, "join", "--continue-on-error")
+    assert re.search("control-1: its clock is 4[01] s ahead of that of control-[23]; nothing was changed", said)
+    assert "control-2: its API server is not ready: " in said
+    planes[1].run("pkill -CONT -x etcd", root=True)
+    right_clock(planes[0])
+    assert everything(planes[0]) == before
+
     with cluster.used():
         cluster.phase("join", killed="etcd-2: joined as a learner")
     assert cluster.names() == {*ours, *(plane.name for plane in planes)}
@@ -129,11 +207,11 @@ def test_three_stacked_control_planes_move_to_three_members(cluster: Cluster, ma
     assert "external:" in configuration
     assert "local:" not in configuration
 
-    before = process_ids(cluster.machines)
+    running = process_ids(cluster.machines)
     with cluster.used():
         cluster.phase("done")
         again = cluster.phase("done")
-    assert process_ids(cluster.machines) == before
+    assert process_ids(cluster.machines) == running
     assert re.search(r"Resources:\n +\d+ unchanged\n", again.text)
     assert_serves_all_members(cluster.machines)
     assert "PRIVATE KEY" not in json.dumps(cluster.stack.export())

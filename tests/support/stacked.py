@@ -71,6 +71,15 @@ class Cluster:
         return {row["name"] for row in listed}
 
 
+def refusal(cluster: Cluster, phase: str = "join", *arguments: str) -> str:
+    """What a run of `pulumi up` says that must fail."""
+    cluster.configure(phase)
+    refused = cluster.stack.up(*arguments, check=False)
+    print(refused.text)
+    assert refused.code
+    return refused.text
+
+
 def kubectl(machine: Machine, *arguments: str) -> str:
     """Run kubectl as the administrator on a control plane."""
     command = ["kubectl", f"--kubeconfig={kubernetes.ADMIN}", "--request-timeout=20s", *arguments]
