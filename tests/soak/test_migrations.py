@@ -9,8 +9,9 @@ import pytest
 from lab import kubernetes
 from tests.support.etcd import assert_serves_all_members, running_versions
 from tests.support.machines import Machines
-from tests.support.stacked import Cluster, everything, restarted
+from tests.support.stacked import Cluster, everything, kubectl, refusal, restarted
 from tests.support.stacks import Stacks
+from tests.support.waiting import every
 from tools.kubernetes import IMAGES, ensure_etcd_image, etcd_tag
 
 # The flags that etcd 3.6 has under other names, in the order in which kubeadm sorts them.
@@ -24,6 +25,69 @@ FLAGS_OF_3_5 = [
 KILLS = 10
 LONGEST = 20.0
 """Seconds until a run is killed, at most: many end before."""
+
+
+def _lose(cluster: Cluster, machines: Machines) -> str:
+    """The last control plane is lost for good; returns its name."""
+    lost = cluster.planes.pop()
+    machines.lab.kill(lost.name)
+    kubectl(cluster.planes[0], "delete", "node", lost.name)
+    return lost.name
+
+
+def _give_up(cluster: Cluster, lost: str, phase: str) -> None:
+    """As docs/migration.md says: the phase with a shorter list, and what only the lost machine could have removed."""
+    said = refusal(cluster, phase)
+    assert f"the control plane {lost} is given up: its node and its machine must be gone for good" in said
+    there = _urns(cluster)
+    for name in ("joined", "inspect"):
+        (urn,) = [each for each in there if each.endswith(f"::test-migration-{lost}-{name}")]
+        cluster.stack.pulumi("state", "delete", urn, "--yes")
+    with cluster.used():
+        cluster.phase(phase)
+        cluster.stack.up("--expect-no-changes")
+    assert not any(f"::test-migration-{lost}-" in each for each in _urns(cluster))
+
+
+def _urns(cluster: Cluster) -> list[str]:
+    return [resource["urn"] for resource in cluster.stack.export()["deployment"]["resources"]]
+
+
+def _replace_ca(cluster: Cluster) -> None:
+    """kubeadm's CA is replaced in three updates, as docs/operations.md says, with the API server's files between."""
+    plane, config = cluster.planes[0], cluster.stack.config
+
+    def api_server(*names: str) -> None:
+        """It gets these files as they are now; kube-apiserver reads a CA only when it starts."""
+        files = {
+            path.rpartition("/")[2]: (path, text) for path, text in cluster.stack.outputs()["kubeadm_files"].items()
+        }
+        for name in names:
+            kubernetes.write(plane, *files[name])
+
+    config.update(authorities=[{"name": "kubeadm"}, {"name": "2"}], issuer="kubeadm")
+    with cluster.used():
+        cluster.phase("done")
+    api_server("ca.crt")
+    plane.run("pkill -x kube-apiserver; sleep 1; until pgrep -x kube-apiserver; do sleep 0.1; done", root=True)
+    for _ in every(0.5, seconds=120):
+        if (
+            plane.run(f"kubectl --kubeconfig={kubernetes.ADMIN} get --raw=/readyz", root=True, check=False).returncode
+            == 0
+        ):
+            break
+    config["issuer"] = "2"
+    with cluster.used():
+        cluster.phase("done")
+        api_server("apiserver-etcd-client.crt", "apiserver-etcd-client.key")
+    config["authorities"] = [{"name": "2"}]
+    with cluster.used(moves=2):
+        cluster.phase("done")
+    del config["migration"]
+    with cluster.used():
+        cluster.stack.up()
+        cluster.stack.up("--expect-no-changes")
+    assert "kubeadm" not in json.dumps(cluster.stack.outputs()["applied"])
 
 
 def _move(cluster: Cluster) -> None:
@@ -78,7 +142,10 @@ def test_a_migration_that_is_killed_ten_times_ends_with_a_working_cluster(
 def test_a_stacked_member_of_etcd_3_5_moves_to_three(
     machines: Machines, stacks: Stacks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As Kubernetes 1.30 to 1.33 have it. kubeadm and the API server are of today, so etcd's flags are patched."""
+    """As Kubernetes 1.30 to 1.33 have it. kubeadm and the API server are of today, so etcd's flags are patched.
+
+    In the end, kubeadm's CA is replaced.
+    """
     version, place = "3.5.35", "/etc/kubernetes/patches"
     documents = kubernetes._DOCUMENTS.replace("localAPI", f"patches: {{{{directory: {place}}}}}\nlocalAPI")
     monkeypatch.setattr(kubernetes, "_DOCUMENTS", documents)
@@ -92,6 +159,7 @@ def test_a_stacked_member_of_etcd_3_5_moves_to_three(
         _move(cluster)
         assert running_versions(found) == [version] * 3
         assert cluster.names() == {machine.name for machine in found}
+        _replace_ca(cluster)
     finally:
         kubernetes.down(machines.lab)
 
@@ -105,6 +173,27 @@ def test_three_stacked_members_move_to_five(machines: Machines, stacks: Stacks) 
         firewall = {"clients": [plane.address for plane in there]}
         cluster = Cluster(found, there, stacks.new(found, firewall=firewall))
         _move(cluster)
+        assert_serves_all_members(found)
+    finally:
+        kubernetes.down(machines.lab)
+
+
+@pytest.mark.soak
+def test_control_planes_that_are_lost_for_good_are_given_up(machines: Machines, stacks: Stacks) -> None:
+    """One in `join`, with the same phase, and one in `switch`, with the next one."""
+    found = machines.fresh(3)
+    try:
+        planes = kubernetes.up_stacked(machines.lab, [f"control-{number}" for number in (1, 2, 3)])
+        cluster = Cluster(found, planes, stacks.new(found))
+        cluster.phase("join")
+        lost = _lose(cluster, machines)
+        _give_up(cluster, lost, "join")
+        assert cluster.names() == {each.name for each in (*found, *cluster.planes)}
+        cluster.phase("switch")
+        lost = _lose(cluster, machines)
+        _give_up(cluster, lost, "leave")
+        with cluster.used():
+            cluster.phase("done")
         assert_serves_all_members(found)
     finally:
         kubernetes.down(machines.lab)
