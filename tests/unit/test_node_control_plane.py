@@ -82,6 +82,8 @@ class Plane:
     def commands(self, program: str) -> list[list[str]]:
         if program != "kube-apiserver":
             return [["etcd", "--name=control-1"]] if (self.root / "manifests/etcd.yaml").exists() else []
+        if not self.manifest.exists():
+            return []
         now = manifest.read(self.running or self.manifest.read_text())
         if not self.started or self.started[-1] != now["--etcd-servers"]:
             self.started.append(now["--etcd-servers"])
@@ -135,6 +137,7 @@ class Plane:
 def plane(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plane:
     for name in (
         "API_SERVER",
+        "AWAY",
         "ETCD",
         "MANIFESTS",
         "ADMIN",
@@ -163,6 +166,7 @@ def plane(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plane:
         (tmp_path / name).chmod(0o600 if name.endswith("key") else 0o644)
     monkeypatch.setattr(api_server, "ask", found.ask)
     monkeypatch.setattr(api_server, "commands", found.commands)
+    monkeypatch.setattr(api_server, "pods", lambda _: [])
     monkeypatch.setattr(api_server, "_RESTART_SECONDS", 0.0)
     monkeypatch.setattr(api_server, "_LINGER_SECONDS", 0.0)
     monkeypatch.setattr(leave, "_CONFLICT_SECONDS", 3.0)
@@ -422,7 +426,8 @@ def test_an_edit_made_during_a_failing_switch_survives(plane: Plane, monkeypatch
     text, edit = plane.manifest.read_text(), ("--allow-privileged=true", "--allow-privileged=false")
 
     def edited(program: str) -> list[list[str]]:
-        plane.manifest.write_text(plane.manifest.read_text().replace(*edit))
+        if plane.manifest.exists():
+            plane.manifest.write_text(plane.manifest.read_text().replace(*edit))
         return plane.commands(program)
 
     monkeypatch.setattr(api_server, "commands", edited)
@@ -432,7 +437,7 @@ def test_an_edit_made_during_a_failing_switch_survives(plane: Plane, monkeypatch
     assert plane.manifest.read_text() == text.replace(*edit)
 
 
-@pytest.mark.parametrize("writes", range(6))
+@pytest.mark.parametrize("writes", range(9))
 def test_a_switch_that_is_interrupted_anywhere_is_completed_or_undone(
     plane: Plane, writes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -462,6 +467,40 @@ def test_a_switch_that_is_interrupted_anywhere_is_completed_or_undone(
         switched(plane)
         switch.switch_back(a_plan())
         assert plane.everything() == before
+
+
+def test_the_new_manifest_comes_when_the_old_api_server_has_ended(
+    plane: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kubelet runs every file there but those with a dot; a run that was killed meanwhile has left such a one."""
+    away = plane.manifest.with_name(".kube-apiserver.yaml.away")
+    before, ends = plane.manifest.read_text(), [[["kube-apiserver"]], [["kube-apiserver"]], []]
+
+    def ending(program: str) -> list[list[str]]:
+        if plane.manifest.exists() or program != "kube-apiserver":
+            return plane.commands(program)
+        assert "--etcd-servers=https://10.1.1.11:2379," in away.read_text()
+        return ends.pop(0)
+
+    monkeypatch.setattr(api_server, "commands", ending)
+    switch.switch(a_plan(), GIVEN)
+    assert not ends
+    assert not away.exists()
+    monkeypatch.setattr(api_server, "commands", plane.commands)
+    plane.manifest.rename(away)
+    switch.switch_back(a_plan())
+    assert plane.manifest.read_text() == before
+    assert not away.exists()
+
+
+def test_the_control_groups_of_a_pod_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    process, pod = tmp_path / "7", "kubepods/burstable/pod1"
+    process.mkdir()
+    (process / "cgroup").write_text(f"9:memory:/{pod}/c1\n1:name=systemd:/{pod}/c1\n0::/init.scope\n")
+    (tmp_path / "memory" / pod / "c1").mkdir(parents=True)
+    monkeypatch.setattr(api_server, "_CGROUPS", tmp_path)
+    monkeypatch.setattr(api_server, "_processes", lambda _: {process: ["kube-apiserver"], tmp_path / "8": []})
+    assert api_server.pods("kube-apiserver") == [tmp_path / "memory" / pod]
 
 
 def test_no_api_server_is_switched_while_another_one_or_a_member_is_away(plane: Plane) -> None:

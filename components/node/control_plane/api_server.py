@@ -6,6 +6,7 @@ It is asked over https as kubeadm's administrator, whose kubeconfig is on every 
 from __future__ import annotations
 
 import base64
+import contextlib
 import email.utils
 import http.client
 import json
@@ -27,10 +28,12 @@ from . import manifest, places
 _PORT = 6443
 _TIMEOUT = 10.0
 _RESTART_SECONDS = 240.0
+_END_SECONDS = 60.0
 _LINGER_SECONDS = 120.0
 _ADDRESS_FLAG, _PORT_FLAG = "--advertise-address=", "--secure-port="
 _CREDENTIALS = ("certificate-authority-data", "client-certificate-data", "client-key-data")
 _PROGRAM, _ETCD = "kube-apiserver", "etcd"
+_CGROUPS = Path("/sys/fs/cgroup")
 
 
 class UnreachableError(Exception):
@@ -58,7 +61,7 @@ class Answer:
 
 
 def text() -> str:
-    """The manifest of this machine's API server.
+    """The manifest of this machine's API server; one that a killed run has taken away is put back.
 
     Raises:
         NodeError: there is none, or it is a symbolic link.
@@ -68,6 +71,7 @@ def text() -> str:
             f"{places.API_SERVER} is a symbolic link; nothing was changed",
             "Put the file itself there, and wait until the API server is ready again. Then run again.",
         )
+    _put_in_place()
     data = files.read_bytes(places.API_SERVER)
     if data is None:
         raise NodeError(
@@ -155,14 +159,33 @@ def trouble(address: str) -> str:
 
 def commands(program: str) -> list[list[str]]:
     """The command lines of all processes of a program on this machine, in containers too."""
+    return list(_processes(program).values())
+
+
+def pods(program: str) -> list[Path]:
+    """The control groups of a program's pods on this machine; the kubelet removes them when it has ended the pods."""
     found = []
+    for process in _processes(program):
+        lines = []
+        with contextlib.suppress(OSError):  # it has just ended
+            lines = (process / "cgroup").read_text().splitlines()
+        for _, controllers, path in (line.split(":", 2) for line in lines):
+            group = _CGROUPS / controllers / path.strip("/")
+            if "/kubepods" in path and group.is_dir():
+                found.append(group.parent)
+    return found
+
+
+def _processes(program: str) -> dict[Path, list[str]]:
+    """Its directory in /proc -> the command line of each process of a program."""
+    found = {}
     for place in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             words = place.read_bytes().decode(errors="replace").split("\0")
         except OSError:
             continue
         if words[0].rpartition("/")[2] == program:
-            found.append(words)
+            found[place.parent] = words
     return found
 
 
@@ -196,8 +219,34 @@ def change(address: str, values: Mapping[str, str], earlier: Mapping[str, str] |
 
 
 def _write(values: Mapping[str, str]) -> None:
-    """Edits the manifest as it is now: somebody may have changed other flags meanwhile."""
-    files.write(places.API_SERVER, manifest.edited(text(), values), *files.rights(places.API_SERVER))
+    """Edits the manifest as it is now: somebody may have changed other flags meanwhile.
+
+    It is away until the API server's pod has ended. If another manifest were there at once, the kubelet would start it
+    only 10 to 15 s after that end: it refuses while the old one ends, and looks again after its `backOffPeriod`.
+    """
+    before = text()
+    after = manifest.edited(before, values)
+    if after == before:
+        return
+    files.write(places.AWAY, after, *files.rights(places.API_SERVER))
+    phase("wait until the API server has ended")
+    groups = pods(_PROGRAM)
+    try:
+        files.remove(places.API_SERVER)
+        for _ in until(_END_SECONDS, every=0.1):
+            if not commands(_PROGRAM) and not any(group.exists() for group in groups):
+                break
+    finally:
+        _put_in_place()
+
+
+def _put_in_place() -> None:
+    """Gives the manifest its name, unless there is one."""
+    if places.API_SERVER.exists():
+        files.remove(places.AWAY)
+    elif places.AWAY.exists():
+        places.AWAY.rename(places.API_SERVER)
+        files.sync_directory(places.MANIFESTS)
 
 
 def _wait(address: str, values: Mapping[str, str]) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 KUBERNETES = Path("/etc/kubernetes")
 MANIFESTS = KUBERNETES / "manifests"
 API_SERVER = MANIFESTS / "kube-apiserver.yaml"
+AWAY = MANIFESTS / ".kube-apiserver.yaml.away"
+"""The API server's next manifest, until the old API server has ended. The kubelet ignores it for its first dot."""
 ETCD = MANIFESTS / "etcd.yaml"
 ADMIN = KUBERNETES / "admin.conf"
 PKI = KUBERNETES / "pki/etcd"
