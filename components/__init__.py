@@ -1,7 +1,7 @@
 """Pulumi components of a highly available external etcd cluster for Kubernetes."""
 
 from .backup import Backup, Keep, S3Store
-from .cluster import Certificates, EtcdCluster, EtcdClusterArgs, User
+from .cluster import Certificates, EtcdCluster, EtcdClusterArgs, Maintenance, User
 from .guard import ChangeRefusedError, previous_update
 from .machine import Bastion, Machine, Ssh
 from .member import EtcdMember, EtcdMemberArgs
@@ -26,6 +26,7 @@ __all__ = [
     "EtcdPkiArgs",
     "Keep",
     "Machine",
+    "Maintenance",
     "Migration",
     "PkiMember",
     "S3Store",

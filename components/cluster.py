@@ -29,6 +29,7 @@ from .plan.data_directories import check_data_directories
 from .plan.errors import Problem, refuse
 from .plan.flags import PKI_DIRECTORY
 from .plan.guard.state import State, directories_before, wanted_state
+from .plan.maintenance import MaintenancePlan
 from .plan.migration import AUTHORITY, BACK, DONE
 from .plan.releases import check_headers
 from .plan.spec import DEFAULT_DATA_DIRECTORY, client_urls
@@ -60,6 +61,20 @@ class User(TypedDict):
     """It has access only to keys that begin with this text."""
     permission: str
     """Its access to these keys: `read`, `write` or `readwrite`."""
+
+
+class Maintenance(TypedDict):
+    """What machines do by themselves about the size of the database, and the rule for a defragmentation."""
+
+    defragment: NotRequired[bool]
+    """Whether each member is defragmented when the rule says so: one at a time, the leader last. Default: false."""
+    in_use_percent: NotRequired[int]
+    """The rule: at most this share of the database file is in use, in percent. Default: 50."""
+    quota_percent: NotRequired[int]
+    """And the file has at least this share of the quota, in percent. Default: 25."""
+    recover_space: NotRequired[bool]
+    """Whether a full database (alarm NOSPACE) is compacted to the present revision and defragmented, and the alarm
+    disarmed. Default: false."""
 
 
 class EtcdClusterArgs(TypedDict):
@@ -113,6 +128,8 @@ class EtcdClusterArgs(TypedDict):
     kubernetes_version: NotRequired[str]
     """Version of the Kubernetes that uses the cluster, `1.Y` or `1.Y.Z`, for the output `kubeadm`: v1beta3 below 1.31,
     else v1beta4; with the patch, that release. Default: v1beta4, without a release."""
+    maintenance: NotRequired[Maintenance]
+    """What machines do by themselves about the size of the database. Default: nothing."""
     migration: NotRequired[Migration]
     """The migration from stacked etcd, in phases. Its CA, named `kubeadm`, is the default of `authorities`, where that
     name alone refers to it. It must stay, in the phase `done`, as long as that CA is trusted. Default: none."""
@@ -415,10 +432,7 @@ def cluster_plan(name: str, args: EtcdClusterArgs, members: Sequence[MemberPlan]
         program: digest of etcd-node; empty if unknown.
     """
     authorities, peers = authorities_of(args.get("authorities")), args.get("peer_authorities")
-    # Other languages pass numbers as floats.
-    given: dict[str, Any] = {
-        key: int(value) if isinstance(value, float) else value for key, value in args.items() if key in _PLANNED
-    }
+    given = _whole_numbers({key: value for key, value in args.items() if key in _PLANNED})
     given |= {
         "name": args.get("cluster_name", name),
         "members": members,
@@ -429,9 +443,15 @@ def cluster_plan(name: str, args: EtcdClusterArgs, members: Sequence[MemberPlan]
         "migration": plan_of_migration(args.get("migration")),
         "backup": plan_of_backup(args.get("backup")),
         "peer_issuer": args.get("peer_issuer", peers[0]["name"] if peers else ""),
+        "maintenance": MaintenancePlan(**_whole_numbers(args.get("maintenance", {}))),
         "users": [UserPlan(each["name"], each["prefix"], each["permission"]) for each in args.get("users", [])],
     }
     return ClusterPlan(**given)
+
+
+def _whole_numbers(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Other languages pass numbers as floats."""
+    return {key: int(value) if isinstance(value, float) else value for key, value in values.items()}
 
 
 def _member_plan(machine: Machine) -> MemberPlan:

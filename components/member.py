@@ -17,7 +17,7 @@ from .plan import Spec, spec_text, with_initial_cluster
 from .plan.flag_values import files_read
 from .remote_command import answer
 
-_CAS = ("trusted", "issuer", "peer_trusted", "peer_issuer")
+_NOT_FOR_PREPARE = ("trusted", "issuer", "peer_trusted", "peer_issuer", "maintenance")
 
 
 class EtcdMemberArgs(TypedDict):
@@ -193,7 +193,7 @@ class EtcdMember(pulumi.ComponentResource):
     def _prepare_line(self, machine: Machine) -> pulumi.Input[str]:
         """The command line of `prepare`, with the part of the spec that it needs. A changed flag or CA is no reason to
         prepare again. A changed list of members is: the machine serves the other members and may filter others."""
-        kept = {key: value for key, value in self._spec.items() if key not in _CAS}
+        kept = {key: value for key, value in self._spec.items() if key not in _NOT_FOR_PREPARE}
         everybody = self._spec["members"]
         # The order of the members matters only to converge.
         spec: Spec = {**kept, "members": {name: everybody[name] for name in sorted(everybody)}, "flags": {}}

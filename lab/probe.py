@@ -467,6 +467,9 @@ class Probe:
             if not isinstance(message, dict) or "error" in message:
                 return revision
             now = self._now()
+            if compacted := message["result"].get("compact_revision"):
+                # After a silence it asked for what was compacted meanwhile. What it missed counts as not delivered.
+                return max(revision, int(compacted))
             for event in message["result"].get("events", []):
                 self.records.events.append((now, int(_text(event["kv"]["value"]))))
                 revision = int(event["kv"]["mod_revision"]) + 1

@@ -8,6 +8,7 @@ from components.pki import CA_HOURS, EARLY_RENEWAL_HOURS, YEAR_HOURS
 from components.plan import DEFAULT_MIRROR, DEFAULT_VERSION
 from components.plan.backup import DEFAULT_SCHEDULE
 from components.plan.flags import DEFAULT_QUOTA, METRICS_LOOPBACK
+from components.plan.maintenance import IN_USE_PERCENT, QUOTA_PERCENT
 from components.plan.spec import DEFAULT_DATA_DIRECTORY
 from components.plan.versions import supported
 
@@ -218,6 +219,34 @@ _REST: tuple[Key, ...] = (
         "override",
         TEXT,
         "The text that a refused change printed, to make exactly that change once; see `docs/operations.md`.",
+    ),
+    Key("maintenance", OBJECT, "What machines do by themselves about the size of the database.", "nothing"),
+    Key(
+        "maintenance.defragment",
+        BOOLEAN,
+        "Whether a member is defragmented when the rule (the next two keys) says so: one at a time, the leader last.",
+        "false",
+    ),
+    Key(
+        "maintenance.inUsePercent",
+        INTEGER,
+        "The rule: at most this share of the database file is in use.",
+        str(IN_USE_PERCENT),
+        "%",
+    ),
+    Key(
+        "maintenance.quotaPercent",
+        INTEGER,
+        "And the file has at least this share of `quota`.",
+        str(QUOTA_PERCENT),
+        "%",
+    ),
+    Key(
+        "maintenance.recoverSpace",
+        BOOLEAN,
+        "Whether a full database (alarm NOSPACE) is compacted to the present revision and defragmented, and the alarm "
+        "disarmed. Otherwise only Kubernetes compacts.",
+        "false",
     ),
     Key("certificates", OBJECT, "Lifetimes of certificates."),
     Key(

@@ -24,6 +24,8 @@ For people:
   etcd-node status [--json]   the member, its cluster, certificates and data
   etcd-node snapshot          take a snapshot now, encrypt it, and keep it where `backup` says
   etcd-node retire CLUSTER    remove the member from this machine; its data are moved aside
+  etcd-node defragment [--now] give free space of this member's database back, if the rule says so, or now
+  etcd-node recover-space     recover from a full database (alarm NOSPACE): compact, defragment all members, disarm
 
 For `pulumi up` (SPEC is the desired configuration as JSON; certificates and keys come on standard input):
   etcd-node prepare SPEC      check the machine and install; running members are not affected
@@ -47,6 +49,7 @@ For systemd:
   etcd-node snapshot --scheduled  the same on one of the members, when their timers go off
   etcd-node answer MEMBERS    answer the other members on etcd's ports, before etcd runs
   etcd-node narrow            close the ports of etcd to members that have left the cluster
+  etcd-node maintain          do by itself what the configuration says: defragment, recover space
   etcd-node watch-firewall    reload etcd's firewall rules when they were flushed
 """
 
@@ -99,6 +102,9 @@ def _run(verb: str, words: list[str]) -> None:
         raise NodeError(f"`etcd-node {verb}` needs root", f"Run `sudo etcd-node {' '.join([verb, *words])[:60]}`.")
     if verb in ("status", "snapshot"):
         (_status if verb == "status" else _snapshot)(words)
+        return
+    if verb in ("defragment", "recover-space", "maintain"):
+        _space(verb, words)
         return
     if verb == "narrow":
         from .machine.nftables import narrow
@@ -203,6 +209,21 @@ def _on_control_plane(verb: str, text: str) -> None:
         answer = act(wanted, *given)
         if answer is not None:
             print(answer, flush=True)
+
+
+def _space(verb: str, words: list[str]) -> None:
+    from .verbs import space
+
+    if len(words) > (verb == "defragment"):
+        raise NodeError(f"`etcd-node {verb}` has too many arguments", "See `etcd-node help`.")
+    with say.deadline(verb, DEADLINES[verb]):
+        # The timer holds no lock while it looks: an update would wait for it.
+        act = space.due() if verb == "maintain" else getattr(space, verb.replace("-", "_"))
+        if act is None:
+            return
+        with lock.held(verb):
+            _refuse_removed()
+            act(*words)
 
 
 def _refuse_removed() -> None:

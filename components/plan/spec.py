@@ -12,6 +12,7 @@ from .certificate_names import check_extra_names, split
 from .data_directories import check_directory
 from .errors import Problem, refuse
 from .kubernetes import check_kubernetes_version, kubernetes_warnings
+from .maintenance import MaintenancePlan, check_maintenance
 from .migration import DONE, MigrationPlan, check_migration, check_settings
 from .users import UserPlan, check_users
 from .versions import DEFAULT_VERSION, MINORS, EtcdVersion, check_version, parse, version_warnings
@@ -42,6 +43,7 @@ _ORDER = (
     "metrics_url",
     "quota_bytes",
     "flags",
+    "maintenance",
     "trusted",
     "issuer",
     "peer_trusted",
@@ -110,6 +112,8 @@ class ClusterPlan:
     """Users besides API servers and this program, which have full access."""
     kubernetes_version: str | None = None
     """Version of the Kubernetes that uses the cluster, `1.Y` or `1.Y.Z`. None: unknown. No member needs it."""
+    maintenance: MaintenancePlan = field(default_factory=MaintenancePlan)
+    """What machines do by themselves about the size of the database."""
     migration: MigrationPlan | None = None
     """The migration from stacked etcd. None: there is none."""
     backup: BackupPlan | None = None
@@ -179,6 +183,7 @@ def check_plan(cluster: ClusterPlan, spelled: Callable[[str], str] = str) -> lis
                 authentication=cluster.authentication,
                 spelled=spelled,
             )
+    problems += check_maintenance(cluster.maintenance, spelled)
     problems += check_users(cluster.users, names, authentication=cluster.authentication, spelled=spelled)
     if cluster.backup is not None:
         problems += check_backup(cluster.backup, spelled)
@@ -271,6 +276,7 @@ def _member_spec(cluster: ClusterPlan, member: MemberPlan, version: EtcdVersion)
             # Shared lists use the old file name, so that older clusters do not restart for a name.
             peer_authorities="ca.crt" if cluster.shares_authorities else "peer-ca.crt",
         ),
+        **cluster.maintenance.data(),
         "trusted": trusted,
         "issuer": issuer,
         **peers,

@@ -52,7 +52,7 @@ def test_a_quota_below_the_database_is_refused_with_a_working_remedy(machines: M
     _assert_refused(run, "at the last health check; with a lower quota, etcd rejects all writes")
     assert "pulumi up --replace '**-health' with the quota as it was" in run.text
 
-    found[0].run(manual("The database is full (alarm NOSPACE)", found), root=True)
+    found[0].run(manual("Free space in the database (defragmentation)", found), root=True)
     stack.config["quota"] = "64MiB"
     stack.up("--replace", "**-health")
     stack.config["quota"] = "32MiB"

@@ -306,7 +306,9 @@ def test_a_full_database_lets_members_restart_only_for_a_higher_quota(
         restart.restart(a_spec(), seen)
         assert leader != 1
     else:
-        with pytest.raises(NodeError, match=r"alarm NOSPACE of etcd-2.*nothing was restarted.*Or raise `quota` in an"):
+        with pytest.raises(
+            NodeError, match=r"alarm NOSPACE of etcd-2.*nothing was restarted.*first raise `quota` in an"
+        ):
             restart.restart(a_spec(), seen)
     assert stopped == [True] * restarts
 

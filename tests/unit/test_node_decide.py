@@ -134,7 +134,7 @@ def test_a_refused_stop_names_the_member_and_its_error() -> None:
 def test_a_full_member_is_reported_with_a_remedy() -> None:
     with pytest.raises(NodeError) as caught:
         quorum_rules.refuse_stop("etcd-1", [Voter("etcd-2", "alarm NOSPACE of etcd-2"), Voter("etcd-3")])
-    assert "alarm disarm" in caught.value.remedy
+    assert "recover-space" in caught.value.remedy
 
 
 @given(st.lists(st.sampled_from(["", "connection refused"]), min_size=1, max_size=7), st.integers(1, 7))
@@ -162,7 +162,7 @@ def test_a_removal_refused_by_an_alarm_names_the_remedy() -> None:
     full = [Voter(f"etcd-{number}", "alarm NOSPACE of etcd-2") for number in (1, 2)]
     with pytest.raises(NodeError, match=r"0 of the other 2 voters are healthy .*alarm NOSPACE of etcd-2") as caught:
         quorum_rules.refuse_removal("etcd-3", [*full, Voter("etcd-3", "connection refused")], 1)
-    assert "alarm disarm" in caught.value.remedy
+    assert "recover-space" in caught.value.remedy
 
 
 def test_a_lost_member_has_its_own_remedy() -> None:

@@ -3,6 +3,7 @@
 quorum_rules.py  which voters may stop, leave or lead: pure rules
 quorum_gate.py   ask every voter, and wait until a rule allows the step
 leadership.py    hand it over before a member stops or leaves
+space.py         when the file of a database is worth a defragmentation: pure rules
 membership.py    add, promote and remove, retried until etcd accepts it
 health.py        what is wrong with the whole cluster
 lease.py         a key with one holder, for a limited time

@@ -89,6 +89,7 @@ def _report(spec: Spec, cluster: etcd.Membership, statuses: Mapping[str, etcd.St
                 "version": status.version,
                 "role": "learner" if status.learner else "leader" if status.leader == status.member_id else "follower",
                 "db_size_bytes": status.db_size,
+                "db_in_use_bytes": status.db_in_use,
             }
             for name, status in ((each, statuses[each]) for each in spec.members if each in statuses)
         ],

@@ -1,8 +1,8 @@
-"""One member restarts at a time, even if two runs from one state are alive, as after `pulumi cancel`.
+"""One member at a time restarts or is defragmented, even if two runs from one state are alive (`pulumi cancel`).
 
 The claim keeps other operators out, and both of these runs are its owner's. Each would find the member of the other one
-healthy until that one stops. So a member that restarts holds a key. Its lease is short and renewed meanwhile: after a
-machine or a run has died, the next run waits for seconds.
+healthy until that one stops. So a member that restarts, or is defragmented, holds a key. Its lease is short and renewed
+meanwhile: after a machine or a run has died, the next run waits for seconds.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _WAIT_SECONDS = 30.0
 
 @contextlib.contextmanager
 def alone(spec: Spec, addresses: Sequence[str]) -> Iterator[None]:
-    """Context for the restart of this member, in which no other one restarts.
+    """Context for the restart or defragmentation of this member, in which no other one has its own.
 
     In a cluster of one, or with a full database (which accepts no key), there is no such key.
 
@@ -32,7 +32,7 @@ def alone(spec: Spec, addresses: Sequence[str]) -> Iterator[None]:
         addresses: members that read through the quorum.
 
     Raises:
-        NodeError: another member is still restarting after 30 s; nothing was restarted.
+        NodeError: another member still has its turn after 30 s; nothing was restarted.
     """
     if not spec.others or not addresses:
         yield
@@ -49,7 +49,7 @@ def alone(spec: Spec, addresses: Sequence[str]) -> Iterator[None]:
         else:
             other = held.value.get("member", "another member")
             raise NodeError(
-                f"another run restarts {other} now; nothing was restarted",
+                f"another run restarts or defragments {other} now; nothing was restarted",
                 "Wait until that run has ended, then run again.",
             )
     over = threading.Event()

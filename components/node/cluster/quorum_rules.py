@@ -73,6 +73,20 @@ def refuse_drain(name: str, voters: Sequence[Voter]) -> None:
         )
 
 
+def refuse_unhealthy(what: str, voters: Sequence[Voter]) -> None:
+    """Refuses unless every voter is healthy.
+
+    Args:
+        what: what would happen, or has happened, for the message.
+
+    Raises:
+        NodeError: one is not.
+    """
+    said = "; ".join(f"{voter.name}: {voter.trouble}" for voter in voters if voter.trouble)
+    if said:
+        raise NodeError(f"{what}, but not all members are healthy ({said})", f"{remedy(said)} Then run again.")
+
+
 STRANGER = "it is not one of this stack's members"
 """The trouble of a voter that the specification does not name."""
 
@@ -90,9 +104,8 @@ def remedy(said: str, otherwise: str = _SICK) -> str:
     """
     if "NOSPACE" in said:
         return (
-            "Make room: `etcdctl compact`, then `etcdctl defrag` on each member, then `etcdctl alarm disarm` "
-            '(docs/operations.md, "The database is full (alarm NOSPACE)", has '
-            "the commands). Or raise `quota` in an update that changes nothing else, then `etcdctl alarm disarm`."
+            "Make room: run `etcd-node recover-space` as root on a member (docs/operations.md, "
+            '"The database is full (alarm NOSPACE)"). Or first raise `quota` in an update that changes nothing else.'
         )
     if "CORRUPT" in said:
         return (

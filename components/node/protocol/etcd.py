@@ -120,6 +120,8 @@ class Status:
     """`alarm <kind> of <member>`, and the lack of a leader in etcd's words."""
     revision: int = 0
     """Index of the newest write that it has applied."""
+    db_in_use: int = 0
+    """Bytes of the database file that hold data; the rest is free for new ones."""
     downgrade_to: str = ""
     """The target of a downgrade in progress; empty if there is none, and always with etcd 3.5."""
 
@@ -534,6 +536,7 @@ def statuses(spec: Spec, addresses: Mapping[str, str], timeout: float = 5.0) -> 
                 learner=bool(status.get("isLearner", False)),
                 errors=tuple(_alarm_of(error, names) for error in status.get("errors") or ()),
                 revision=int(status["header"].get("revision", 0)),
+                db_in_use=int(status.get("dbSizeInUse", 0)),
                 downgrade_to=str((status.get("downgradeInfo") or {}).get("targetVersion", "")),
             )
     return found
@@ -573,3 +576,23 @@ def alarms(spec: Spec, addresses: Sequence[str]) -> list[tuple[int, str]]:
         (int(raw["memberID"]), kinds.get(raw.get("alarm", 0), str(raw.get("alarm"))))
         for raw in (value or {}).get("alarms") or []
     ]
+
+
+def disarm_nospace(spec: Spec, address: str) -> None:
+    """Ends the alarms NOSPACE, and no other: etcdctl would also end CORRUPT, and such a cluster must not serve.
+
+    Raises:
+        NodeError: there is another alarm, or etcd does not answer.
+    """
+    raised = alarms(spec, [address])
+    if others := sorted({kind for _, kind in raised if kind != "NOSPACE"}):
+        raise NodeError(
+            f"there is another alarm ({', '.join(others)}); none was disarmed",
+            'See docs/operations.md ("Data corruption (alarm CORRUPT)").',
+        )
+    for member_id, _ in raised:
+        content = {"action": "DEACTIVATE", "memberID": str(member_id), "alarm": "NOSPACE"}
+        # With etcd's authentication, only etcdctl can do it.
+        if _by_gateway(spec, address, gateway.ALARM, content, 10.0) is None:
+            etcdctl(spec, [address], ["alarm", "disarm"])
+            return

@@ -9,6 +9,7 @@ from typing import Any
 
 STATUS = "/v3/maintenance/status"
 KEEP_ALIVE = "/v3/lease/keepalive"
+ALARM = "/v3/maintenance/alarm"
 
 
 def request(words: Sequence[str], stdin: str = "") -> tuple[str, Mapping[str, Any]] | None:
@@ -41,7 +42,7 @@ def request(words: Sequence[str], stdin: str = "") -> tuple[str, Mapping[str, An
         "member list": lambda: ("/v3/cluster/member/list", {"linearizable": True}),
         "member remove": lambda member: ("/v3/cluster/member/remove", {"ID": _number(member)}),
         "member promote": lambda member: ("/v3/cluster/member/promote", {"ID": _number(member)}),
-        "alarm list": lambda: ("/v3/maintenance/alarm", {"action": "GET"}),
+        "alarm list": lambda: (ALARM, {"action": "GET"}),
         "role list": lambda: ("/v3/auth/role/list", {}),
         "lease grant": lambda seconds: ("/v3/lease/grant", {"TTL": seconds}),
         "lease revoke": lambda lease: ("/v3/lease/revoke", {"ID": _number(lease)}),

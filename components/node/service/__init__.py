@@ -7,6 +7,7 @@ client_certificates.py  when the certificates of clients expire
 unit.py          the unit's text: flags, limits, permission to begin
 systemd.py       start, stop and look at the unit
 rehearsal.py     try unit, program and directories before they are needed
+maintenance.py   the timer for what is done without being asked
 conflicts.py     conflicting software and settings of others
 member.py        start this member's etcd, and wait for it
 """

@@ -55,6 +55,11 @@ FIREWALL_WATCH_WANTED = Path("/etc/systemd/system/multi-user.target.wants") / FI
 NETWORK_UNIT = "etcd-network-rehearsal.service"
 """Transient: answers on etcd's ports until etcd is started; see `network`."""
 
+MAINTENANCE_TIMER = "etcd-maintenance.timer"
+MAINTENANCE_TIMER_FILE = Path("/etc/systemd/system") / MAINTENANCE_TIMER
+MAINTENANCE_TIMER_WANTED = Path("/etc/systemd/system/timers.target.wants") / MAINTENANCE_TIMER
+MAINTENANCE_UNIT_FILE = Path("/etc/systemd/system/etcd-maintenance.service")
+
 METADATA_UNIT = "etcd-metadata.service"
 METADATA_UNIT_FILE = Path("/etc/systemd/system") / METADATA_UNIT
 METADATA_WANTED = Path("/etc/systemd/system/sysinit.target.wants") / METADATA_UNIT

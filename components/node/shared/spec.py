@@ -65,6 +65,7 @@ _OPTIONAL = (
     "users",
     "stacked",
     "backup",
+    "maintenance",
 )
 
 
@@ -90,6 +91,20 @@ class User:
     """The user can access the keys with this prefix."""
     permission: str
     """`read`, `write` or `readwrite`."""
+
+
+@dataclass(frozen=True)
+class Maintenance:
+    """What the machine does by itself, and the rule for a defragmentation."""
+
+    defragment: bool = False
+    """Whether a member is defragmented by the rule, without being asked."""
+    in_use_percent: int = 50
+    """The rule: at most this share of the database file is in use,"""
+    quota_percent: int = 25
+    """and the file has at least this share of the quota."""
+    recover_space: bool = False
+    """Whether the alarm NOSPACE is answered without being asked."""
 
 
 class Ports(Protocol):
@@ -152,6 +167,8 @@ class Spec:
     """Where the certificates for questions are; None: where etcd's own are."""
     backup: Backup | None = None
     """The snapshots that are kept elsewhere; None: there are none."""
+    maintenance: Maintenance = field(default_factory=Maintenance)
+    """What the machine does by itself; by default nothing."""
 
     @property
     def address(self) -> str:
@@ -330,6 +347,7 @@ def parse(text: str) -> Spec:
         stacked=tuple(stacked),
         users=_users(raw["users"]) if "users" in raw else None,
         backup=_backup(raw["backup"]) if "backup" in raw else None,
+        maintenance=_maintenance(raw.get("maintenance", {})),
         raw=raw,
     )
 
@@ -391,6 +409,18 @@ def _users(value: object) -> dict[str, User]:
         )
         for name, user in _object(value, "users").items()
     }
+
+
+def _maintenance(value: object) -> Maintenance:
+    raw = _object(value, "maintenance")
+    for key, default in vars(Maintenance()).items():
+        given = raw.get(key, default)
+        if not isinstance(default, bool):
+            _number(given, f"maintenance.{key}", 1, 100)
+        elif not isinstance(given, bool):
+            raise _refuse(f"maintenance.{key}", given, "it must be true or false")
+    _known_keys(raw, (), tuple(vars(Maintenance())), "'s maintenance")
+    return Maintenance(**raw)
 
 
 def _range(value: object, key: str) -> str:

@@ -6,6 +6,7 @@ converge.py   bring the member to its desired configuration
 health.py     examine the whole cluster
 snapshot.py   take a snapshot, and keep it elsewhere
 status.py     show the state to a person on the machine
+space.py      defragment this member, recover from a full database, and both without being asked
 drain.py      check that another member's machine can be replaced
 retire.py     remove the member from the machine
 inspect.py    check whether a control plane can be migrated from its stacked etcd

@@ -16,7 +16,7 @@ from ..cluster.claim import Claim
 from ..data import directory, identity
 from ..data.identity import Identity
 from ..machine import network, nftables
-from ..service import certificates, conflicts, member, release, systemd
+from ..service import certificates, conflicts, maintenance, member, release, systemd
 from ..shared import files, paths
 from ..shared.errors import NodeError
 from ..shared.say import phase, refuse_abandoned, say
@@ -87,6 +87,7 @@ def converge(spec: Spec, bundle: Bundle) -> None:
             continue
         if after is None:
             member.install_unit(spec)
+            maintenance.settle(spec.maintenance)
             return
         known, forgets = after, False
         begun = begun or step in _BEGINNINGS
@@ -145,6 +146,7 @@ def _prove(spec: Spec, known: Identity, now: systemd.Service, certificate: str) 
         member.wait_ready(spec, _CERTIFICATE_SECONDS, certificate=certificate)
     member.settle(spec)
     nftables.settle(spec)
+    maintenance.settle(spec.maintenance)
     rollback.forget()
     # Data that have been moved to another disk belong there from now on.
     identity.record(replace(known, data_mount=directory.mount_of(Path(spec.data_directory))))

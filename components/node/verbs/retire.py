@@ -10,7 +10,7 @@ from ..backup import settings as backup
 from ..data import directory, disk, identity, snapshot
 from ..data.identity import Identity
 from ..machine import account, metadata, network, nftables
-from ..service import release, systemd, unit
+from ..service import maintenance, release, systemd, unit
 from ..shared import files, paths
 from ..shared.errors import NodeError
 from ..shared.run import run
@@ -80,6 +80,7 @@ def _open_ports() -> None:
 
 
 def _stop() -> None:
+    maintenance.remove()
     phase("stop etcd")
     ours = (files.read_bytes(paths.UNIT_FILE) or b"").startswith(unit.MARK.encode())
     if ours:

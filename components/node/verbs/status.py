@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..backup import archive, settings, turn
-from ..cluster import claim, health
+from ..cluster import claim, health, space
 from ..data import identity
 from ..protocol import etcd, wal, x509
 from ..service import client_certificates, release, systemd
@@ -46,6 +46,7 @@ def _report(known: identity.Identity, wanted: spec.Spec | None) -> dict[str, Any
         if wanted
         else {},
         "data": _data(known),
+        "quota_bytes": wanted.quota_bytes if wanted else 0,
         "certificates": _certificates(now),
         "client_certificates": [
             {"name": name, **_expiry(ends, now)} for name, ends in client_certificates.rows(clients, now)
@@ -123,6 +124,14 @@ def _add_cluster(report: dict[str, Any], wanted: spec.Spec) -> None:
     report["members"] = found.get("members", [])
     report["alarms"] = [f"{kind} on {member_id:x}" for member_id, kind in raised]
     report["hints"] += wrong
+    report["hints"] += [
+        f"The database of {row['name']} has {_size(row['db_size_bytes'])}, and {_size(row['db_in_use_bytes'])} of it "
+        "in use: `etcd-node defragment` there gives the rest back to the file system."
+        for row in report["members"]
+        if space.fragmented(row["db_size_bytes"], row["db_in_use_bytes"], wanted.quota_bytes, wanted.maintenance)
+    ]
+    if any(kind == "NOSPACE" for _, kind in raised):
+        report["hints"].append("The database is full, and etcd refuses writes: run `etcd-node recover-space`.")
     if holder is not None:
         report["hints"].append(f"An operator is changing this cluster, or was interrupted: {holder}.")
 
@@ -164,13 +173,14 @@ def _text(report: dict[str, Any]) -> str:
         f"etcd     {version}, unit {report['unit']}, pid {report['pid'] or '-'}",
         f"ports    {ports or '-'}",
         f"data     {data['directory']}, {size}; {free} of {total} free",
+        f"quota    {_size(report['quota_bytes'])} for the database",
         f"alarms   {', '.join(report['alarms']) or 'none'}",
         *([f"snapshot {_last_snapshot(report['snapshots'])}"] if "snapshots" in report else []),
         "",
         *_table(
-            ["MEMBER", "ROLE", "VERSION", "DB SIZE", "ENDPOINT"],
+            ["MEMBER", "ROLE", "VERSION", "DB SIZE", "IN USE", "OF QUOTA", "ENDPOINT"],
             [
-                [row["name"], row["role"], row["version"], _size(row["db_size_bytes"]), row["endpoint"]]
+                [row["name"], row["role"], row["version"], *_room(row, report["quota_bytes"]), row["endpoint"]]
                 for row in report["members"]
             ],
         ),
@@ -186,6 +196,12 @@ def _text(report: dict[str, Any]) -> str:
     if report["hints"]:
         lines += ["", "To look at:", *(f"- {hint}" for hint in report["hints"])]
     return "\n".join(lines)
+
+
+def _room(row: dict[str, Any], quota: int) -> list[str]:
+    """Size of a member's database, how much of the file is in use, and how much of the quota the file has."""
+    used, in_use = row["db_size_bytes"], row["db_in_use_bytes"]
+    return [_size(used), f"{100 * in_use // max(used, 1)} %", f"{100 * used // max(quota, 1)} %"]
 
 
 def _table(head: list[str], rows: list[list[str]]) -> list[str]:

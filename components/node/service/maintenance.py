@@ -1,0 +1,60 @@
+"""The timer for what a machine does by itself, if the configuration says so: defragmentation, room after NOSPACE."""
+
+from __future__ import annotations
+
+from ..shared import files, paths
+from ..shared.run import run
+from ..shared.say import say
+from ..shared.spec import Maintenance
+
+_UNIT = f"""\
+# Written by etcd-node (external-etcd); changes here are overwritten.
+[Unit]
+Description=Defragments etcd's database by rule, and recovers from the alarm NOSPACE
+After={paths.UNIT}
+
+[Service]
+Type=oneshot
+ExecStart={paths.WRAPPER} maintain
+Nice=10
+"""
+# Members look at different times, so that they seldom wait for each other.
+_TIMER = """\
+# Written by etcd-node (external-etcd); changes here are overwritten.
+[Unit]
+Description=Looks at etcd's database every two to three minutes
+
+[Timer]
+OnActiveSec=120
+OnUnitInactiveSec=120
+RandomizedDelaySec=60
+AccuracySec=1
+
+[Install]
+WantedBy=timers.target
+"""
+
+
+def settle(wanted: Maintenance) -> None:
+    """Installs and starts the timer, or removes it if the machine must do nothing by itself."""
+    if not (wanted.defragment or wanted.recover_space):
+        remove()
+        return
+    new = [files.write(paths.MAINTENANCE_UNIT_FILE, _UNIT), files.write(paths.MAINTENANCE_TIMER_FILE, _TIMER)]
+    files.directory(paths.MAINTENANCE_TIMER_WANTED.parent)
+    files.symlink(paths.MAINTENANCE_TIMER_WANTED, paths.MAINTENANCE_TIMER_FILE)
+    if any(new):
+        run(["systemctl", "daemon-reload"], 60)
+        say("looks at its database every two to three minutes")
+    # A run that was interrupted may not have started it.
+    run(["systemctl", "start", paths.MAINTENANCE_TIMER], 20)
+
+
+def remove() -> None:
+    """Removes the timer; a run that it has started ends by itself."""
+    if not paths.MAINTENANCE_TIMER_FILE.exists() and not paths.MAINTENANCE_UNIT_FILE.exists():
+        return
+    run(["systemctl", "stop", paths.MAINTENANCE_TIMER], 20, check=False)
+    for path in (paths.MAINTENANCE_TIMER_WANTED, paths.MAINTENANCE_UNIT_FILE, paths.MAINTENANCE_TIMER_FILE):
+        files.remove(path)
+    run(["systemctl", "daemon-reload"], 60)
