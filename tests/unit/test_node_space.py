@@ -216,6 +216,18 @@ def test_a_database_full_of_live_data_keeps_its_alarm(cluster: Cluster) -> None:
     assert [each.split()[0] for each in cluster.done[before:]] == ["compact"], "no client waits for nothing"
 
 
+@pytest.mark.parametrize("asked", [True, False])
+def test_the_next_run_completes_an_interrupted_one(cluster: Cluster, asked: bool) -> None:
+    _full(cluster, 100 * MIB)
+    cluster.compacted, cluster.in_use = True, dict.fromkeys(cluster.size, 100 * MIB)
+    cluster.size["etcd-1"] = 100 * MIB
+    act = verbs.recover_space if asked else verbs.due()
+    assert act is not None
+    act()
+    assert cluster.done[-2:] == ["disarm", "write"]
+    assert set(cluster.size.values()) == {100 * MIB}
+
+
 def test_an_alarm_that_comes_back_is_reported(cluster: Cluster) -> None:
     _full(cluster, 100 * MIB)
     cluster.raises_again = True

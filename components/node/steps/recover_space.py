@@ -37,8 +37,10 @@ def recover(spec: Spec, *, asked: bool) -> None:
     rule = partial(quorum_rules.refuse_unhealthy, "the database would be compacted")
     voters, statuses = quorum_gate.wait(everyone, cluster, rule, full=True)
     before = max(status.db_size for status in statuses.values())
-    if not _compact(everyone, statuses) and not asked and space.share(statuses[spec.member]) >= space.FULL_PERCENT:
-        raise _full(spec.member, statuses[spec.member], quota)
+    own = statuses[spec.member]
+    useless = space.full_of_data(own, quota) and space.share(own) >= space.FULL_PERCENT
+    if not _compact(everyone, statuses) and not asked and useless:
+        raise _full(spec.member, own, quota)
     for name in space.order([voter.name for voter in voters], statuses):
         now = defragment(everyone, name, cluster, full=True)
         if space.full_of_data(now, quota):
