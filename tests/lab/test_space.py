@@ -20,7 +20,7 @@ FULL_SECONDS = 60.0
 
 
 def _fill(machine: Machine, times: int, until: str = "") -> None:
-    """Write a MiB to one key again and again, so that a compaction frees almost everything.
+    """Write a MiB to one key again and again, so that a compaction frees almost everything. The file takes twice that.
 
     Args:
         until: etcd's error that must come; empty: all writes must succeed.
@@ -63,7 +63,7 @@ def test_members_are_defragmented_and_a_full_database_is_recovered(bootstrapped:
     found, stack = bootstrapped()
     stack.config |= {
         "quota": f"{QUOTA}",
-        "maintenance": {"defragment": True, "recoverSpace": True, "quotaPercent": 50},
+        "maintenance": {"defragment": True, "recoverSpace": True, "quotaPercent": 30},
     }
     running = stack.begin_up()
     try:
@@ -79,7 +79,7 @@ def test_members_are_defragmented_and_a_full_database_is_recovered(bootstrapped:
 
     with probing(stack, found, tmp_path, "Three members are defragmented") as probe:
         lead(found, found[0])
-        _fill(found[0], 24)
+        _fill(found[0], 12)
         revision = json.loads(etcdctl(found[0], "get", "full", "--write-out=json"))["header"]["revision"]
         probe.mark("compact")
         etcdctl(found[0], "compact", str(revision))
