@@ -120,7 +120,7 @@ def test_members_are_defragmented_and_a_full_database_is_recovered(bootstrapped:
             _fill(machine, 60, until="space exceeded")
             assert "run `etcd-node recover-space`" in machine.run("etcd-node status", root=True).stdout
             probe.mark(command)
-            machine.run(command, root=True)
+            machine.run(command, root=True, timeout=120)
             assert etcdctl(machine, "alarm", "list") == ""
             assert max(_sizes(found)) < QUOTA // 4
         again = found[2].run("etcd-node recover-space", root=True).stderr
