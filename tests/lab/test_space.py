@@ -8,12 +8,11 @@ from pathlib import Path
 
 from lab import Machine
 from tests.support.bootstrapped import Bootstrapped
-from tests.support.etcd import PKI, assert_serves_all_members, etcdctl, lead, process_ids
+from tests.support.etcd import OPTIONS, assert_serves_all_members, etcdctl, lead, process_ids
 from tests.support.prober import probing
 from tests.support.waiting import every
 
 QUOTA = 32 << 20
-OPTIONS = f"--cacert={PKI}/ca.crt --cert={PKI}/healthcheck-client.crt --key={PKI}/healthcheck-client.key"
 MAINTAIN = "systemctl start etcd-maintenance.service"
 FULL_SECONDS = 60.0
 """A full database accepts no write until it has been recovered."""
