@@ -10,6 +10,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -100,11 +101,8 @@ def _run(verb: str, words: list[str]) -> None:
         raise NodeError(f"there is no verb {verb!r}", "See `etcd-node help`.")
     if os.geteuid() != 0:
         raise NodeError(f"`etcd-node {verb}` needs root", f"Run `sudo etcd-node {' '.join([verb, *words])[:60]}`.")
-    if verb in ("status", "snapshot"):
-        (_status if verb == "status" else _snapshot)(words)
-        return
-    if verb in ("defragment", "recover-space", "maintain"):
-        _space(verb, words)
+    if verb in ("status", "snapshot", "defragment", "recover-space", "maintain"):
+        {"status": _status, "snapshot": _snapshot}.get(verb, partial(_space, verb))(words)
         return
     if verb == "narrow":
         from .machine.nftables import narrow
