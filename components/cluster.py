@@ -130,6 +130,11 @@ class EtcdClusterArgs(TypedDict):
     else v1beta4; with the patch, that release. Default: v1beta4, without a release."""
     maintenance: NotRequired[Maintenance]
     """What machines do by themselves about the size of the database. Default: nothing."""
+    service_manager: NotRequired[str]
+    """What runs etcd on the machines: `systemd`, or `kubelet`, with a static pod. Default: `systemd`."""
+    etcd_image: NotRequired[str]
+    """Archive of etcd's image for the kubelet, as `docker save` writes it: `URL#sha256=HEX`. It must have the release
+    `version`, and can have the image of the pod's sandbox. Default: none, because systemd needs none."""
     migration: NotRequired[Migration]
     """The migration from stacked etcd, in phases. Its CA, named `kubeadm`, is the default of `authorities`, where that
     name alone refers to it. It must stay, in the phase `done`, as long as that CA is trusted. Default: none."""

@@ -156,6 +156,22 @@ def up(
     return machines
 
 
+def up_kubelets(lab: Lab, names: Sequence[str]) -> list[Machine]:
+    """Create machines with a container runtime that runs, and a kubelet that has no task yet.
+
+    Raises:
+        LabError: a machine does not boot.
+        ToolError: Kubernetes cannot be got.
+    """
+    pause = next(name for name in image_names(ensure_kubernetes() / "kubeadm") if "/pause:" in name)
+    machines = lab.up(names, image.KUBERNETES)
+    for machine in machines:
+        write(machine, "/etc/containerd/config.toml", _CONTAINERD.format(pause=pause))
+        write(machine, "/etc/resolv.conf", "")  # the kubelet gives it to every pod
+        machine.run("systemctl enable -q --now containerd", root=True, timeout=_LIMIT)
+    return machines
+
+
 def down(lab: Lab) -> list[str]:
     """Remove all control planes of the lab; returns their names. What they stored remains in an external etcd."""
     names = [name for name in lab.machines if lab.variant(name) is image.KUBERNETES]

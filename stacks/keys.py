@@ -9,6 +9,7 @@ from components.plan import DEFAULT_MIRROR, DEFAULT_VERSION
 from components.plan.backup import DEFAULT_SCHEDULE
 from components.plan.flags import DEFAULT_QUOTA, METRICS_LOOPBACK
 from components.plan.maintenance import IN_USE_PERCENT, QUOTA_PERCENT
+from components.plan.service_managers import SYSTEMD
 from components.plan.spec import DEFAULT_DATA_DIRECTORY
 from components.plan.versions import supported
 
@@ -178,6 +179,19 @@ _REST: tuple[Key, ...] = (
         MAP,
         "SHA-256 of the archive per architecture, `amd64` and `arm64`.",
         "the SHA256SUMS of the release",
+    ),
+    Key(
+        "serviceManager",
+        TEXT,
+        "What runs etcd on the machines: `systemd`, or `kubelet`, with a static pod; see `docs/kubelet.md`.",
+        SYSTEMD,
+    ),
+    Key(
+        "etcdImage",
+        TEXT,
+        "With the kubelet, the archive of etcd's image, as `docker save` writes it: `https://...tar#sha256=<64 hex "
+        "digits>`. It must have the release `version`, and can have the image of the pod's sandbox.",
+        "none: systemd needs none",
     ),
     Key(
         "quota",

@@ -10,7 +10,7 @@ import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tools.base import ToolError, architecture, lock, put_in_place, scratch
+from tools.base import ToolError, architecture, cache, lock, put_in_place, scratch
 from tools.etcd import BINARIES, etcd_binary
 from tools.gobuild import build
 from tools.kubeadm import CONTROL_PLANE, PROGRAMS, VERSION, ensure_programs
@@ -54,6 +54,26 @@ def ensure_etcd_image(version: str) -> Path:
         repository = image_names(folder / "kubeadm")[0].rpartition("/")[0]
         with lock("build"), scratch() as place:
             pack_images({f"{repository}/etcd:{etcd_tag(version)}": programs}, place / archive.name)
+            put_in_place(place / archive.name, archive)
+    return archive
+
+
+def ensure_member_image(version: str) -> Path:
+    """Return an archive with the images of etcd `version` and of a pod's sandbox, among the releases that a lab serves.
+
+    Raises:
+        ToolError: the release or Kubernetes cannot be got.
+    """
+    archive = cache() / "etcd" / "images" / f"etcd-{version}.tar"
+    if not archive.is_file():
+        names = image_names(ensure_kubernetes() / "kubeadm")
+        pause = next(name for name in names if _program(name) == "pause")
+        etcd = f"{pause.rpartition('/')[0]}/etcd:{etcd_tag(version)}"
+        with lock("build"), scratch() as place:
+            build("pause", "pause", ".", place / "pause")
+            archive.parent.mkdir(parents=True, exist_ok=True)
+            images = {etcd: [etcd_binary(version, "etcd")], pause: [place / "pause"]}
+            pack_images(images, place / archive.name)
             put_in_place(place / archive.name, archive)
     return archive
 

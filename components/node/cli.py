@@ -80,7 +80,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         _run(words[0], words[1:])
     except NodeError as error:
-        print(f"etcd-node: {say.current_member() or os.uname().nodename}: {error}", file=sys.stderr)
+        from .service.manager import advice
+
+        print(f"etcd-node: {say.current_member() or os.uname().nodename}: {advice(str(error))}", file=sys.stderr)
         return 1
     except OSError as error:
         print(

@@ -114,6 +114,7 @@ def render_flags(
     election_timeout_ms: int | None = None,
     user: Mapping[str, str] | None = None,
     peer_authorities: str = "ca.crt",
+    certificates: str = PKI_DIRECTORY,
 ) -> dict[str, str]:
     """All flags of one member in order, with dashes; without those for bootstrap and join.
 
@@ -132,13 +133,13 @@ def render_flags(
         "listen-peer-urls": peer,
         "initial-advertise-peer-urls": peer,
         "listen-metrics-urls": ",".join(metrics_urls),
-        "cert-file": f"{PKI_DIRECTORY}/server.crt",
-        "key-file": f"{PKI_DIRECTORY}/server.key",
-        "trusted-ca-file": f"{PKI_DIRECTORY}/ca.crt",
+        "cert-file": f"{certificates}/server.crt",
+        "key-file": f"{certificates}/server.key",
+        "trusted-ca-file": f"{certificates}/ca.crt",
         "client-cert-auth": "true",
-        "peer-cert-file": f"{PKI_DIRECTORY}/peer.crt",
-        "peer-key-file": f"{PKI_DIRECTORY}/peer.key",
-        "peer-trusted-ca-file": f"{PKI_DIRECTORY}/{peer_authorities}",
+        "peer-cert-file": f"{certificates}/peer.crt",
+        "peer-key-file": f"{certificates}/peer.key",
+        "peer-trusted-ca-file": f"{certificates}/{peer_authorities}",
         "peer-client-cert-auth": "true",
         "tls-min-version": "TLS1.2",
         "strict-reconfig-check": "true",

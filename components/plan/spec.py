@@ -14,6 +14,7 @@ from .errors import Problem, refuse
 from .kubernetes import check_kubernetes_version, kubernetes_warnings
 from .maintenance import MaintenancePlan, check_maintenance
 from .migration import DONE, MigrationPlan, check_migration, check_settings
+from .service_managers import KUBELET, KUBERNETES_PKI, SYSTEMD, check_service_manager
 from .users import UserPlan, check_users
 from .versions import DEFAULT_VERSION, MINORS, EtcdVersion, check_version, parse, version_warnings
 
@@ -50,6 +51,8 @@ _ORDER = (
     "peer_issuer",
     "users",
     "backup",
+    "service_manager",
+    "image",
     "program",
 )
 
@@ -118,6 +121,10 @@ class ClusterPlan:
     """The migration from stacked etcd. None: there is none."""
     backup: BackupPlan | None = None
     """Snapshots that are kept elsewhere. None: there are none."""
+    service_manager: str = SYSTEMD
+    """What runs etcd on the machines: `systemd` or `kubelet`."""
+    etcd_image: str | None = None
+    """Archive of etcd's image, `URL#sha256=HEX`. Only under the kubelet."""
 
     @property
     def phase(self) -> str:
@@ -184,6 +191,13 @@ def check_plan(cluster: ClusterPlan, spelled: Callable[[str], str] = str) -> lis
                 spelled=spelled,
             )
     problems += check_maintenance(cluster.maintenance, spelled)
+    problems += check_service_manager(
+        cluster.service_manager,
+        cluster.etcd_image,
+        cluster.flags,
+        migrates=cluster.migration is not None,
+        spelled=spelled,
+    )
     problems += check_users(cluster.users, names, authentication=cluster.authentication, spelled=spelled)
     if cluster.backup is not None:
         problems += check_backup(cluster.backup, spelled)
@@ -246,6 +260,7 @@ def _member_spec(cluster: ClusterPlan, member: MemberPlan, version: EtcdVersion)
     peers = dict(zip(("peer_trusted", "peer_issuer"), cluster.peers, strict=True)) if differ else {}
     extra = {each.name: split(each.extra_names)[1] for each in cluster.members}
     extra = {name: found for name, found in extra.items() if found}
+    by_kubelet = cluster.service_manager == KUBELET
     return {
         "format": FORMAT,
         "cluster": cluster.name,
@@ -275,6 +290,7 @@ def _member_spec(cluster: ClusterPlan, member: MemberPlan, version: EtcdVersion)
             user=cluster.flags,
             # Shared lists use the old file name, so that older clusters do not restart for a name.
             peer_authorities="ca.crt" if cluster.shares_authorities else "peer-ca.crt",
+            certificates=KUBERNETES_PKI if by_kubelet else flags.PKI_DIRECTORY,
         ),
         **cluster.maintenance.data(),
         "trusted": trusted,
@@ -282,6 +298,8 @@ def _member_spec(cluster: ClusterPlan, member: MemberPlan, version: EtcdVersion)
         **peers,
         **({"extra_addresses": extra} if extra else {}),
         **({"backup": backup_spec(cluster.backup, cluster.release_mirror)} if cluster.backup else {}),
+        # As above: only where it is not the default.
+        **({"service_manager": KUBELET, "image": cluster.etcd_image} if by_kubelet else {}),
         "program": cluster.program,
     }
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..protocol import etcd
-from ..service import certificates, systemd
+from ..service import certificates, manager
 from ..shared.errors import NodeError
 from ..shared.say import phase
 from ..shared.spec import Bundle, Operator, Spec
@@ -59,7 +59,7 @@ class Claim:
         Raises:
             NodeError: another operator holds it; nothing was written.
         """
-        if self._operator is None or not certificates.differ(bundle) or not systemd.show().runs:
+        if self._operator is None or not certificates.differ(bundle) or not manager.show().runs:
             return
         try:
             answering, _ = etcd.with_quorum(self._spec, self._spec.members)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Union
 
 from ..protocol import etcd, x509
-from ..service import certificates, systemd, unit
+from ..service import certificates, manager, systemd, unit
 from ..shared import paths
 from ..shared.errors import NodeError
 from ..shared.say import phase, until
@@ -111,7 +111,7 @@ def _answers(spec: Spec, place: Path, *, patient: bool) -> Mapping[str, _Answer]
         etcd.peer_view(spec, address, place=place)
         return True
 
-    members = spec.members if systemd.show().runs else spec.others
+    members = spec.members if manager.show().runs else spec.others
     answers: dict[str, _Answer] = {}
     for _ in until(_SILENCE_SECONDS if patient else 0, every=0.5):
         answers = etcd.each(ask, members)

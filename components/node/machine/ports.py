@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..shared import paths
+from . import pod_process
 
 _LISTEN, _ESTABLISHED = "0A", "01"
 
@@ -26,7 +27,7 @@ class Listener:
 
 
 def foreign_listeners(ports: Iterable[int], addresses: Iterable[str]) -> list[Listener]:
-    """Processes outside our units that listen on one of the ports at one of the addresses, or at all addresses."""
+    """Processes of others that listen on one of the ports at one of the addresses, or at all addresses."""
     wanted = set(ports)
     hosts = {ipaddress.ip_address(address) for address in addresses}
     taken: dict[str, tuple[str, int]] = {}
@@ -42,7 +43,7 @@ def foreign_listeners(ports: Iterable[int], addresses: Iterable[str]) -> list[Li
     return [
         Listener(address, port, owners.get(inode, 0), _program(owners.get(inode, 0)))
         for inode, (address, port) in taken.items()
-        if not _in_unit(owners.get(inode, 0))
+        if not _ours(owners.get(inode, 0))
     ]
 
 
@@ -121,7 +122,9 @@ def _program(pid: int) -> str:
         return "unknown"
 
 
-def _in_unit(pid: int) -> bool:
+def _ours(pid: int) -> bool:
+    if pod_process.is_etcd(pid):
+        return True
     try:
         lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
     except OSError:

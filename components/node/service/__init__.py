@@ -6,6 +6,11 @@ certificates.py  certificates and keys, as files
 client_certificates.py  when the certificates of clients expire
 unit.py          the unit's text: flags, limits, permission to begin
 systemd.py       start, stop and look at the unit
+static_pod.py    the pod's text, with the same flags and permission
+kubelet.py       start, stop and look at the pod
+kubelet_host.py  the kubelet and its container runtime, as service manager of etcd
+image.py         download, check and load etcd's image
+manager.py       systemd or the kubelet: whichever runs etcd here
 rehearsal.py     try unit, program and directories before they are needed
 maintenance.py   the timer for what is done without being asked
 conflicts.py     conflicting software and settings of others

@@ -13,10 +13,12 @@ from ..protocol import etcd, wal
 from ..shared import files, paths
 from ..shared.errors import NodeError
 from ..shared.say import until
-from ..shared.spec import Spec
-from . import certificates, release, systemd, unit
+from ..shared.spec import KUBELET, Spec
+from . import certificates, image, kubelet, manager, release, static_pod, systemd, unit
 
 QUOTA = "--quota-backend-bytes"
+_KUBELET_SECONDS = 20.0
+"""So much longer takes a first start under a kubelet that has just been started itself."""
 _CRASHES = 2
 """Number of process exits within one wait that count as a failed start."""
 
@@ -35,7 +37,9 @@ _OLD_DATA = re.compile(r"tocommit\((\d+)\) is out of range \[lastIndex\((\d+)\)\
 
 
 def install_unit(spec: Spec, now: systemd.Service | None = None) -> None:
-    """Writes unit, links and the record of the desired state; starts and stops nothing.
+    """Writes unit or pod, links and the record of the desired state; starts nothing.
+
+    It stops nothing either, unless the other service manager runs etcd here: one member never has two.
 
     The record keeps members that were removed from the list. Until `settle` they may still have to leave the cluster,
     and nothing else records that they belong to this program.
@@ -43,7 +47,18 @@ def install_unit(spec: Spec, now: systemd.Service | None = None) -> None:
     Args:
         now: the unit as it was just seen. Default: it is looked at.
     """
-    systemd.install(unit.render(spec, certificates.trusted()), now)
+    if manager.name() != spec.service_manager:
+        before = manager.show().pid
+        if before:
+            manager.begin_stop()
+            manager.wait_gone(before)
+        manager.stop()
+        manager.uninstall()
+    if spec.service_manager == KUBELET:
+        text = static_pod.render(spec, image.name(spec.image), account.get(), certificates.trusted())
+        kubelet.install(text, spec.data_directory)
+    else:
+        systemd.install(unit.render(spec, certificates.trusted()), now)
     release.link(spec.release.version)
     before = (files.read_json(paths.INSTALLED) or {}).get("members", {})
     _record({**spec.raw, "members": {**before, **spec.members}})
@@ -70,7 +85,7 @@ def quota() -> int:
 
 def version_and_quota() -> tuple[str, int]:
     """Both, with one look."""
-    live = systemd.command_of(systemd.show().pid)
+    live = systemd.command_of(manager.show().pid)
     installed = files.read_json(paths.INSTALLED) or {"release": {"version": ""}, "flags": {}}
     found = Path(live[0]).parent.name[1:] if live else str(installed["release"]["version"])
     flags = dict(word.partition("=")[::2] for word in live) or installed.get("flags", {})
@@ -86,11 +101,12 @@ def permit(text: str) -> None:
 def begin_with(flag: str) -> None:
     """Starts etcd, which has data and is stopped, with one more flag for this one start; it is not waited for."""
     permit(f'# For one start of etcd.\nBOOTSTRAP_FLAGS="{flag}"\n')
-    systemd.start()
+    manager.start()
 
 
 def forbid() -> None:
     """Withdraws the permission."""
+    kubelet.forbid()
     files.remove(paths.BOOTSTRAP)
     files.remove_empty([paths.RUN])
 
@@ -110,17 +126,19 @@ def begin(spec: Spec, permission: str, seconds: float = 20) -> None:
     Raises:
         NodeError: the process exited, or created no log in time. It is stopped and not restarted.
     """
+    if spec.service_manager == KUBELET:
+        seconds += _KUBELET_SECONDS
     make_data_directory(spec)
     permit(permission)
     try:
         install_unit(spec)
-        systemd.start()
+        manager.start()
         _wait_for_log(spec, seconds)
     except BaseException:
         # Also after a timeout: a process without a log must not run unobserved.
         forbid()
         if not wal.exists(spec.data_directory):
-            systemd.stop()
+            manager.stop()
         raise
     forbid()
 
@@ -129,14 +147,14 @@ def _wait_for_log(spec: Spec, seconds: float) -> None:
     pid = 0
     for _ in until(seconds, every=0.05):
         if not systemd.alive(pid):
-            now = systemd.show()
+            now = manager.show()
             if now.restarts > 0 or now.active == "failed" or (pid and now.pid != pid):
                 raise _ended()
             pid = now.pid
         if pid and wal.exists(spec.data_directory):
             return
     raise NodeError(
-        f"etcd has created no log in {spec.data_directory} within {seconds:.0f} s:\n{systemd.journal()}",
+        f"etcd has created no log in {spec.data_directory} within {seconds:.0f} s:\n{manager.journal()}",
         "See `journalctl -u etcd` on the machine.",
     )
 
@@ -150,13 +168,13 @@ def refuse_looping(restarts: int) -> None:
     Raises:
         StartError: it does; it is stopped.
     """
-    if systemd.show().restarts - restarts >= _CRASHES:
-        systemd.stop()
+    if manager.show().restarts - restarts >= _CRASHES:
+        manager.stop()
         raise _ended()
 
 
 def _ended() -> StartError:
-    said = systemd.journal()
+    said = manager.journal()
     old = _OLD_DATA.search("\n".join(said.splitlines()[-2:]))
     if old is not None:
         return OldDataError(
@@ -197,10 +215,10 @@ def wait_ready(spec: Spec, seconds: float, *, certificate: str = "", learner: bo
             said = str(error)
         if seconds - left >= look:
             look = seconds - left + 0.5
-            now = systemd.show()
+            now = manager.show()
             first = first or now
             if now.restarts - first.restarts >= _CRASHES or (now.active == "failed" and not now.has_job):
-                systemd.stop()
+                manager.stop()
                 raise _ended()
             # With a job it is changing: during a restart whose old process was killed, the unit is briefly failed.
             if now.active == "inactive" and not now.has_job:

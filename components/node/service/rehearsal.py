@@ -23,7 +23,7 @@ from ..shared.errors import NodeError
 from ..shared.run import run
 from ..shared.say import phase, say
 from ..shared.spec import Spec
-from . import systemd, unit
+from . import manager, unit
 
 _PREFIX = "etcd-rehearsal-"
 _SECONDS = 20
@@ -162,7 +162,7 @@ def rehearse(spec: Spec) -> None:
     Raises:
         NodeError: etcd could not run on this machine; says why.
     """
-    if systemd.show().runs and _is_installed(spec):
+    if manager.show().runs and _is_installed(spec):
         return
     phase("rehearse etcd's unit")
     outcome = _perform(spec)

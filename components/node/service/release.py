@@ -14,7 +14,7 @@ from ..shared import files, paths
 from ..shared.errors import NodeError
 from ..shared.say import phase, say
 from ..shared.spec import Release, Spec
-from . import systemd
+from . import manager
 
 if TYPE_CHECKING:
     import http.client
@@ -96,7 +96,7 @@ def ensure(spec: Spec) -> None:
             f"the file system of {paths.RELEASES} has {free >> 20} MiB free; a release needs {needed >> 20} MiB",
             "Make room there, then run again.",
         )
-    install(spec.release, gently=systemd.show().runs)
+    install(spec.release, gently=manager.show().runs)
 
 
 def install(release: Release, clock: Clock = time.time, *, gently: bool = False) -> None:

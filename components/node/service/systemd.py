@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..machine import pod_process
 from ..shared import files, paths
 from ..shared.errors import NodeError
 from ..shared.run import run
@@ -80,6 +81,10 @@ def command_of(pid: int) -> list[str]:
         program = str(Path(f"/proc/{pid}/exe").readlink())
     except OSError:
         return []
+    if pod_process.is_etcd(pid):
+        # In an image the path does not name the release.
+        program = str(paths.RELEASES / f"v{variable_of(pid, pod_process.RELEASE)}" / "etcd")
+        return [program, *words[1:]]
     named = words[0] if words else ""
     return [named if os.path.realpath(named) == program else program, *words[1:]]
 

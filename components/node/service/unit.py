@@ -24,7 +24,8 @@ from ..shared.spec import Spec
 MARK = "# Written by etcd-node (external-etcd)"
 """First line of the unit; a unit without it is not this program's."""
 
-_BASE_FLAG = "--initial-cluster-state=existing"
+BASE_FLAG = "--initial-cluster-state=existing"
+"""Comes before the flags of a permission."""
 _PROXIES = tuple(
     name for each in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY") for name in (each, each.lower())
 )
@@ -65,7 +66,7 @@ def render(spec: Spec, trusted: str = "") -> str:
         trusted: digest of the CAs that etcd will find in their file.
     """
     words = command(spec)
-    lines = " \\\n  ".join([words[0], *(_quote(word) for word in words[1:]), _BASE_FLAG, "$BOOTSTRAP_FLAGS"])
+    lines = " \\\n  ".join([words[0], *(_quote(word) for word in words[1:]), BASE_FLAG, "$BOOTSTRAP_FLAGS"])
     data = spec.data_directory
     return f"""{MARK}; changes here are overwritten. Yours go to {paths.UNIT}.d/*.conf.
 [Unit]

@@ -76,6 +76,24 @@ BACKUP_UNIT_FILE = Path("/etc/systemd/system") / BACKUP_UNIT
 BACKUP_TIMER = "etcd-snapshot.timer"
 BACKUP_TIMER_FILE = Path("/etc/systemd/system") / BACKUP_TIMER
 BACKUP_TIMER_WANTED = Path("/etc/systemd/system/timers.target.wants") / BACKUP_TIMER
+MANIFEST = Path("/etc/kubernetes/manifests/etcd.yaml")
+"""The static pod that the kubelet runs; see `static_pod`. Absent: etcd is stopped, or runs under systemd."""
+POD = STATE / "etcd.yaml"
+"""The static pod that the next start publishes as MANIFEST. It marks that the kubelet runs etcd here."""
+POD_LOG = STATE / "log"
+"""A link to the directory of etcd's log."""
+POD_START = STATE / "start"
+"""A link to POD_LOG, or to RUN while etcd may start without data; the pod starts only if it leads somewhere."""
+KUBERNETES_PKI = Path("/etc/kubernetes/pki/etcd")
+"""kubeadm's directory for etcd's certificates. Under the kubelet it is a link to PKI."""
+KUBELET_UNIT = "kubelet.service"
+KUBELET_DROP_IN = Path("/etc/systemd/system/kubelet.service.d/20-etcd-service-manager.conf")
+KUBELET_CONFIGURATION = Path("/var/lib/kubelet/config.yaml")
+KUBELET_WANTED = Path("/etc/systemd/system/multi-user.target.wants") / KUBELET_UNIT
+KUBELET_ENABLED = STATE / "kubelet-enabled"
+"""This program has enabled the kubelet, and disables it again."""
+IMAGE_ETCD = "/usr/local/bin/etcd"
+"""etcd's program in its image."""
 
 PROGRAM = Path("/usr/local/lib/etcd-node")
 WRAPPER = Path("/usr/local/sbin/etcd-node")

@@ -29,6 +29,7 @@ _DIRECTORY = re.compile(r"(/[A-Za-z0-9_+@-][A-Za-z0-9._+@-]*){2,}")
 _OPERATOR = re.compile(r"[A-Za-z0-9._@-]{1,200}")
 _PREFIX = re.compile(r"(?!-)[!-~]{1,200}")
 _PERMISSION = re.compile(r"read|write|readwrite")
+_IMAGE = re.compile(r"https?://[!-~]+#sha256=[0-9a-f]{64}")
 _DEVICE = re.compile(r"/dev(/[A-Za-z0-9_.:+@-]+)+")
 _REMEDY = (
     "Run `pulumi up` with the external-etcd that wrote it; by hand, compare with /var/lib/etcd-node/installed.json."
@@ -66,7 +67,12 @@ _OPTIONAL = (
     "stacked",
     "backup",
     "maintenance",
+    # Both only under the kubelet.
+    "service_manager",
+    "image",
 )
+SYSTEMD, KUBELET = "systemd", "kubelet"
+"""Service managers."""
 
 
 @dataclass(frozen=True)
@@ -169,6 +175,10 @@ class Spec:
     """The snapshots that are kept elsewhere; None: there are none."""
     maintenance: Maintenance = field(default_factory=Maintenance)
     """What the machine does by itself; by default nothing."""
+    service_manager: str = SYSTEMD
+    """What runs etcd: SYSTEMD or KUBELET."""
+    image: str = ""
+    """Archive of etcd's image, `URL#sha256=HEX`; empty under systemd."""
 
     @property
     def address(self) -> str:
@@ -348,16 +358,28 @@ def parse(text: str) -> Spec:
         users=_users(raw["users"]) if "users" in raw else None,
         backup=_backup(raw["backup"]) if "backup" in raw else None,
         maintenance=_maintenance(raw.get("maintenance", {})),
+        service_manager=_service_manager(raw),
+        image=_text(raw["image"], "image", _IMAGE, "it must be URL#sha256=HEX") if "image" in raw else "",
         raw=raw,
     )
 
 
-def of_command(wanted: Spec, words: Sequence[str]) -> Spec | None:
+def _service_manager(raw: Mapping[str, Any]) -> str:
+    value = raw.get("service_manager", SYSTEMD)
+    if value not in (SYSTEMD, KUBELET):
+        raise _refuse("service_manager", value, f"it must be {SYSTEMD} or {KUBELET}")
+    if (value == KUBELET) != ("image" in raw):
+        raise _refuse("image", raw.get("image"), "the kubelet needs an image, and systemd none")
+    return str(value)
+
+
+def of_command(wanted: Spec, words: Sequence[str], image: str = "") -> Spec | None:
     """The desired state with which a process was started, from its command line.
 
     Args:
         wanted: of the same member, for what a command line does not say.
         words: program and flags, without those that bootstrap or join.
+        image: archive of the image that it runs from; empty: systemd runs it.
 
     Returns:
         None if it was not started from one of our releases, with flags in our form.
@@ -368,7 +390,9 @@ def of_command(wanted: Spec, words: Sequence[str]) -> Spec | None:
         return None
     # Checksums belong to a version.
     now = {**wanted.raw["release"], "version": version, "sha256": {}}
-    return parse(json.dumps({**wanted.raw, "release": now, "flags": {flag: value for flag, _, value in flags}}))
+    raw = {key: value for key, value in wanted.raw.items() if key not in ("service_manager", "image")}
+    manager = {"service_manager": KUBELET, "image": image} if image else {}
+    return parse(json.dumps({**raw, **manager, "release": now, "flags": {flag: value for flag, _, value in flags}}))
 
 
 def _backup(value: object) -> Backup:

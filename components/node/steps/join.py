@@ -11,7 +11,7 @@ from ..data import directory, identity
 from ..data.identity import Identity
 from ..machine import network, nftables
 from ..protocol import etcd, versions, wal
-from ..service import member, systemd, unit
+from ..service import manager, member, unit
 from ..shared.errors import NodeError
 from ..shared.say import phase, say
 from ..shared.spec import Spec
@@ -51,7 +51,7 @@ def join(spec: Spec, ours: Identity, look: Look) -> None:
     directory.check_room(spec, max((status.db_size for status in statuses.values()), default=0))
     old_entries.move_leadership(spec, cluster, (voters, statuses), rule)
 
-    systemd.stop()
+    manager.stop()
     owner = wal.owner(spec.data_directory) if wal.exists(spec.data_directory) else None
     if owner is not None and cluster.by_id(owner.member_id) is not None and not look.situation.forgets:
         raise NodeError(

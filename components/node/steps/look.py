@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from ..cluster import rotation
 from ..data.identity import Identity
+from ..machine import pod_process
 from ..protocol import etcd, wal
-from ..service import systemd, unit
+from ..service import manager, systemd, unit
 from ..shared.spec import Spec
 from .next_step import Situation
 
@@ -37,7 +38,7 @@ def look(spec: Spec, known: Identity, *, just_joined: bool = False, forgets: boo
             and may take seconds to answer its first connection.
         forgets: its data are older than what it has confirmed, and must be discarded.
     """
-    service = systemd.show()
+    service = manager.show()
     log = wal.owner(spec.data_directory)
     has_data = wal.exists(spec.data_directory)
     quorum: etcd.Membership | None = None
@@ -86,4 +87,7 @@ def differs(spec: Spec, service: systemd.Service) -> tuple[str, ...]:
     program = [f"{now[0]} -> {desired[0]}"] if now[0] != desired[0] else []
     flags = sorted({word.split("=", 1)[0] for word in set(desired[1:]) ^ set(now[1:])})
     authorities = ["the CAs that it trusts"] if rotation.runs_with_other_cas(service.pid) else []
-    return (*program, *flags, *authorities)
+    if manager.name() != spec.service_manager:
+        return (f"the service manager ({manager.name()} -> {spec.service_manager})", *program, *authorities)
+    image = systemd.variable_of(service.pid, pod_process.IMAGE) if spec.image else ""
+    return (*program, *(["the image"] if image != spec.image else []), *flags, *authorities)

@@ -9,7 +9,7 @@ from functools import partial
 
 from ..cluster import membership
 from ..protocol import etcd
-from ..service import member, systemd
+from ..service import manager, member, systemd
 from ..shared.errors import NodeError, OverdueError
 from ..shared.say import more_time, phase, refuse_abandoned, say, until
 from ..shared.spec import Spec
@@ -44,7 +44,7 @@ def promote(spec: Spec, look: Look) -> None:
     begin = time.monotonic()
     _wait_until_announced(spec, member_id, seconds, alive)
     # Systemd counts restarts from 0 again if etcd was started again.
-    alive = partial(member.refuse_looping, min(look.service.restarts, systemd.show().restarts))
+    alive = partial(member.refuse_looping, min(look.service.restarts, manager.show().restarts))
     left = max(seconds - (time.monotonic() - begin), _LAST_SECONDS)
     membership.promote(spec, witnesses, member_id, left, alive)
     say("is a voter")
@@ -99,11 +99,11 @@ def _restart_learner(spec: Spec, member_id: int) -> None:
         if own is not None and not own.learner:
             return
     say("restarts: it has all data, and would publish its address only after etcd's request timeout")
-    before = systemd.show().pid
-    systemd.restart()
+    before = manager.show().pid
+    manager.restart()
     # Killed only when systemd stops it: a process that ends by itself is restarted after 5 s. It serves no client.
     for _ in until(_STOP_SECONDS, every=0.02):
-        now = systemd.show()
+        now = manager.show()
         if now.pid != before:
             break
         if now.active == "deactivating":

@@ -6,7 +6,7 @@ from functools import partial
 
 from ..cluster import leadership, quorum_gate, quorum_rules, roster
 from ..protocol import etcd
-from ..service import member, systemd
+from ..service import manager, member
 from ..shared import paths
 from ..shared.errors import NodeError
 from ..shared.say import phase, say, until
@@ -57,18 +57,18 @@ def restart(spec: Spec, look: Look) -> None:
     say(f"restarts for {', '.join(look.situation.differs)}")
     phase("restart")
     # The look may be minutes old, and systemd may have restarted etcd since.
-    before = systemd.show().pid
+    before = manager.show().pid
     if look.ready:
         rollback.remember(spec, before)
     with rollback.undone(spec):
-        # Write the unit before the stop, so that any later start uses it.
+        # Write the unit before the stop, so that any later start uses it. Another service manager's is stopped here.
         member.install_unit(spec)
-        systemd.restart()
-        systemd.wait_gone(before)
+        manager.restart()
+        manager.wait_gone(before)
         member.wait_ready(spec, _READY_SECONDS, learner=learner)
     _wait_in_step(everyone, goal, others, full=full)
     say("is back")
-    if still := differs(spec, systemd.show()):
+    if still := differs(spec, manager.show()):
         raise NodeError(
             f"it was restarted, but its running settings still differ from the desired ones ({', '.join(still)})",
             f"Something else changes how it is started: see `systemctl cat etcd` for files below {paths.UNIT}.d. "

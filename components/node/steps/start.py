@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..protocol import etcd
-from ..service import member, systemd
+from ..service import manager, member
 from ..shared.errors import NodeError
 from ..shared.say import phase, say
 from ..shared.spec import Spec
@@ -28,7 +28,7 @@ def start(spec: Spec, look: Look) -> None:
     member.make_data_directory(spec)
     with rollback.undone(spec):
         member.install_unit(spec)
-        systemd.start()
+        manager.start()
         wait_ready(spec, look)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from ..cluster import leadership, quorum_rules
 from ..cluster.quorum_gate import Poll, Rule
 from ..protocol import etcd, versions, wal
-from ..service import member, systemd
+from ..service import manager, member
 from ..shared.errors import NodeError
 from ..shared.say import phase, say, until
 from ..shared.spec import Spec
@@ -41,11 +41,11 @@ def shed(spec: Spec, *, runs: bool, learner: bool) -> None:
     """
     say(f"restarts for a snapshot first: its log has entries of etcd 3.5, which {spec.release.version} cannot read")
     phase("write a snapshot")
-    before = systemd.show().pid
+    before = manager.show().pid
     if runs:
-        systemd.begin_stop()
-        systemd.wait_gone(before)
-    systemd.stop()  # the unit removes the permission when its process ends, so that must be over
+        manager.begin_stop()
+        manager.wait_gone(before)
+    manager.stop()  # the unit removes the permission when its process ends, so that must be over
     try:
         member.begin_with("--snapshot-count=1")
         member.wait_ready(spec, _READY_SECONDS, learner=learner)

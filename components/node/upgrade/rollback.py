@@ -11,8 +11,9 @@ import contextlib
 import json
 from collections.abc import Iterator
 
+from ..machine import pod_process
 from ..protocol import etcd, versions
-from ..service import member, release, systemd, unit
+from ..service import manager, member, release, systemd, unit
 from ..shared import files, paths, spec
 from ..shared.errors import NodeError
 from ..shared.say import phase, say
@@ -24,7 +25,7 @@ _READY_SECONDS = 60.0
 def remember(wanted: Spec, pid: int) -> None:
     """Records the settings of the running, ready process."""
     words = unit.permanent(systemd.command_of(pid))
-    before = spec.of_command(wanted, words)
+    before = spec.of_command(wanted, words, systemd.variable_of(pid, pod_process.IMAGE))
     if before is not None and unit.command(before) == words:
         files.write(paths.BEFORE, json.dumps(before.raw, indent=2) + "\n", 0o600)
 
@@ -57,7 +58,7 @@ def _before(wanted: Spec) -> Spec | None:
     if raw is None:
         return None
     before = spec.parse(json.dumps(raw))
-    same = unit.command(before) == unit.command(wanted)
+    same = (unit.command(before), before.image) == (unit.command(wanted), wanted.image)
     there = (release.directory(before.release.version) / "etcd").exists()
     return before if there and not same and before.member == wanted.member else None
 
@@ -77,9 +78,9 @@ def _put_back(wanted: Spec, before: Spec, error: NodeError) -> NodeError:
         # A damaged archive is one possible cause, so the next run checks it again.
         release.distrust(wanted.release.version)
     try:
-        systemd.stop()
+        manager.stop()
         member.install_unit(before)
-        systemd.start()
+        manager.start()
         member.wait_ready(before, _READY_SECONDS)
     except NodeError as second:
         return NodeError(

@@ -9,7 +9,7 @@ from ..data import directory, identity
 from ..data.identity import Identity
 from ..machine import network
 from ..protocol import etcd, wal
-from ..service import certificates, member, release, systemd, unit
+from ..service import certificates, manager, member, release, unit
 from ..shared.errors import NodeError
 from ..shared.say import phase, say
 from ..shared.spec import Bundle, Spec
@@ -35,7 +35,7 @@ def bootstrap(spec: Spec, bundle: Bundle) -> None:
     _refuse_missing_release(spec)
     member.forbid()
     if wal.exists(spec.data_directory):
-        if systemd.show().runs:
+        if manager.show().runs:
             # Its certificates are for converge to write, which makes sure that no other operator is changing the
             # cluster.
             say("has been bootstrapped before and runs")
@@ -43,7 +43,7 @@ def bootstrap(spec: Spec, bundle: Bundle) -> None:
         rotation.refuse_too_early(spec, bundle)
         certificates.install(bundle)
         member.install_unit(spec)
-        systemd.start()
+        manager.start()
         say("has been bootstrapped before, started")
         return
 
@@ -51,9 +51,9 @@ def bootstrap(spec: Spec, bundle: Bundle) -> None:
         # It has been a member. Whatever happened to its data, a second bootstrap would create a second cluster.
         say("has been a member before, and has no data: converge decides")
         return
-    now = systemd.show()
+    now = manager.show()
     if now.runs or now.active == "activating":
-        systemd.stop()  # left by an interrupted run: a process without a log
+        manager.stop()  # left by an interrupted run: a process without a log
     unfinished = directory.move_aside(spec, "unfinished")
     if unfinished is not None:
         say(f"moved the data of an unfinished start aside to {unfinished}")

@@ -16,11 +16,11 @@ from ..cluster.claim import Claim
 from ..data import directory, identity
 from ..data.identity import Identity
 from ..machine import network, nftables
-from ..service import certificates, conflicts, maintenance, member, release, systemd
+from ..service import certificates, conflicts, image, kubelet_host, maintenance, member, release, systemd
 from ..shared import files, paths
 from ..shared.errors import NodeError
 from ..shared.say import phase, refuse_abandoned, say
-from ..shared.spec import Bundle, Spec
+from ..shared.spec import KUBELET, Bundle, Spec
 from ..steps.join import join
 from ..steps.look import Look, look
 from ..steps.next_step import Step, next_step
@@ -148,6 +148,11 @@ def _prove(spec: Spec, known: Identity, now: systemd.Service, certificate: str) 
     nftables.settle(spec)
     maintenance.settle(spec.maintenance)
     rollback.forget()
+    if spec.service_manager == KUBELET:
+        image.remove_others(spec.image)
+    elif kubelet_host.is_set_up():
+        image.remove_others("")
+        kubelet_host.remove()
     # Data that have been moved to another disk belong there from now on.
     identity.record(replace(known, data_mount=directory.mount_of(Path(spec.data_directory))))
 

@@ -16,12 +16,12 @@ from ..data import directory, disk, identity
 from ..data.identity import Identity
 from ..machine import account, fitness, metadata, network, nftables
 from ..protocol import wal
-from ..service import certificates, conflicts, release, systemd
+from ..service import certificates, conflicts, image, kubelet_host, manager, release
 from ..service.rehearsal import rehearse
 from ..shared import files, paths
 from ..shared.errors import NodeError
 from ..shared.say import phase, say, warned
-from ..shared.spec import Spec
+from ..shared.spec import KUBELET, Spec
 from ..upgrade import preflight
 
 
@@ -39,9 +39,7 @@ def prepare(spec: Spec) -> str:
     identity.refuse_another(known, spec)
     fitness.check_address(spec)
     fitness.check_memory(spec)
-    conflicts.check_unit()
-    conflicts.check_ports(spec)
-    conflicts.check_settings()
+    _check_conflicts(spec)
     account.check_readable(spec.reads)
     if spec.data_device:
         known = disk.attach(spec, known)
@@ -67,14 +65,14 @@ def prepare(spec: Spec) -> str:
     if spec.root_only:
         metadata.close(spec.root_only)
     # A machine with a member has its etcd on these ports.
-    begins = not wal.exists(spec.data_directory) and not systemd.show().runs
+    begins = not wal.exists(spec.data_directory) and not manager.show().runs
     if begins:
         network.listen(spec)
     try:
         release.ensure(spec)
         _make_places(spec)
         backup.prepare(spec)
-        rehearse(spec)
+        _make_ready(spec)
         if begins:
             network.wait_until_it_listens(spec)
     except NodeError:
@@ -84,6 +82,23 @@ def prepare(spec: Spec) -> str:
         raise
     say("prepared")
     return "\n".join([*warned(), time.strftime("prepared at %Y-%m-%dT%H:%M:%SZ", time.gmtime())])
+
+
+def _check_conflicts(spec: Spec) -> None:
+    conflicts.check_unit()
+    conflicts.check_ports(spec)
+    conflicts.check_settings()
+    if spec.service_manager == KUBELET:
+        kubelet_host.check()
+
+
+def _make_ready(spec: Spec) -> None:
+    """Proves that the service manager can run etcd here, as far as that is possible without starting it."""
+    if spec.service_manager == KUBELET:
+        image.ensure(spec)
+        kubelet_host.set_up()
+    else:
+        rehearse(spec)
 
 
 def _known_by_its_data(spec: Spec) -> Identity | None:
@@ -109,7 +124,9 @@ def _record(spec: Spec, known: Identity | None) -> None:
                 data_directory_before=known.data_directory_before
                 or (stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid),
             )
-    places = (paths.RELEASES, paths.LINKS, paths.PKI, paths.UNIT_WANTED.parent, data)
+    places = [paths.RELEASES, paths.LINKS, paths.PKI, paths.UNIT_WANTED.parent, data]
+    if spec.service_manager == KUBELET:
+        places += [each.parent for each in kubelet_host.PLACES]
     missing = [str(path) for place in places for path in files.missing_directories(place)]
     new = [path for path in dict.fromkeys(missing) if path not in known.directories_created]
     identity.save(

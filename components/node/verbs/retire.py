@@ -10,7 +10,7 @@ from ..backup import settings as backup
 from ..data import directory, disk, identity, snapshot
 from ..data.identity import Identity
 from ..machine import account, metadata, network, nftables
-from ..service import maintenance, release, systemd, unit
+from ..service import image, kubelet, kubelet_host, maintenance, release, systemd, unit
 from ..shared import files, paths
 from ..shared.errors import NodeError
 from ..shared.run import run
@@ -82,6 +82,10 @@ def _open_ports() -> None:
 def _stop() -> None:
     maintenance.remove()
     phase("stop etcd")
+    if kubelet.runs_here():
+        kubelet.stop()
+        kubelet.uninstall()
+        say("etcd stopped, and its static pod removed")
     ours = (files.read_bytes(paths.UNIT_FILE) or b"").startswith(unit.MARK.encode())
     if ours:
         systemd.stop()
@@ -115,6 +119,9 @@ def _put_data_aside(known: Identity) -> None:
 
 
 def _remove_installed(known: Identity) -> None:
+    if kubelet_host.is_set_up():
+        image.remove_others("")
+        kubelet_host.remove()
     _remove_own(paths.PKI, (*CERTIFICATES, *KEYS))
     for name in release.PROGRAMS:
         if release.ours(paths.LINKS / name):

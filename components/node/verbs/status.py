@@ -12,7 +12,7 @@ from ..backup import archive, settings, turn
 from ..cluster import claim, health, space
 from ..data import identity
 from ..protocol import etcd, wal, x509
-from ..service import client_certificates, release, systemd
+from ..service import client_certificates, manager, release, systemd
 from ..shared import files, paths, spec
 from ..shared.errors import NodeError
 
@@ -31,7 +31,7 @@ def status(*, as_json: bool) -> str:
 
 
 def _report(known: identity.Identity, wanted: spec.Spec | None) -> dict[str, Any]:
-    service, clients = systemd.show(), files.read_json(paths.CLIENTS) or {}
+    service, clients = manager.show(), files.read_json(paths.CLIENTS) or {}
     now = datetime.datetime.now(datetime.timezone.utc)
     live = systemd.command_of(service.pid)
     report: dict[str, Any] = {
@@ -68,9 +68,10 @@ def _report(known: identity.Identity, wanted: spec.Spec | None) -> dict[str, Any
     if wanted is not None and wanted.backup is not None:
         hints += _snapshots(wanted, report["snapshots"])
     if not service.runs:
-        hints.append("etcd does not run: see `journalctl -u etcd`, then run `pulumi up`.")
+        hints.append(manager.advice("etcd does not run: see `journalctl -u etcd`, then run `pulumi up`."))
     if service.restarts:
-        hints.append(f"systemd has restarted etcd {service.restarts} times by itself: see `journalctl -u etcd`.")
+        said = f"{manager.name()} has restarted etcd {service.restarts} times by itself: see `journalctl -u etcd`."
+        hints.append(manager.advice(said))
     for row in report["certificates"]:
         if row["seconds_left"] < client_certificates.SOON.total_seconds():
             remedy = (

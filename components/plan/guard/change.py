@@ -147,6 +147,11 @@ class Change:
         return sorted(flag for flag in {*before, *after} if before.get(flag) != after.get(flag))
 
     @property
+    def service_manager(self) -> bool:
+        """Whether the service manager changes."""
+        return self.before.service_manager != self.after.service_manager
+
+    @property
     def reasons(self) -> list[str]:
         """Why every member that stays restarts; empty when none does."""
         found = []
@@ -154,6 +159,10 @@ class Change:
             found.append(f"etcd {self.before.version} -> {self.after.version}")
         elif self.flags:
             found.append(", ".join(self.flags))
+        if self.service_manager:
+            found.append(f"{self.before.service_manager} -> {self.after.service_manager}")
+        elif self.before.image != self.after.image and not self.version:
+            found.append("another image")
         for each in self.trust:
             if each.restarts:
                 whose = f" for {each.whose}" if each.whose else ""

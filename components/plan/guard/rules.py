@@ -105,6 +105,11 @@ def _one_thing(change: Change, spelled: Spelled) -> Iterator[Problem]:
         "members": (change.membership, spelled("members"), _members(change)),
         "machine generations": (bool(change.replaced), spelled("generation"), ", ".join(change.replaced)),
         "CAs": (change.authorities, *_authorities(change, spelled)),
+        "service manager": (
+            change.service_manager,
+            spelled("service_manager"),
+            change.after.service_manager,
+        ),
     }
     present = [(name, key, value) for name, (here, key, value) in kinds.items() if here]
     for name, key, value in present[1:]:

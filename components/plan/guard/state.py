@@ -7,9 +7,10 @@ from typing import Any
 
 from ..authorities import AuthorityPlan
 from ..flag_values import OURS
-from ..flags import OWN_ELECTION_MS, OWN_HEARTBEAT_MS
+from ..flags import OWN_ELECTION_MS, OWN_HEARTBEAT_MS, PKI_DIRECTORY
 from ..migration import BACK, DONE
 from ..origin import EXISTS, Origin
+from ..service_managers import KUBELET, KUBERNETES_PKI, SYSTEMD
 from ..spec import ClusterPlan, member_specs
 
 FORMAT = 1
@@ -24,6 +25,8 @@ _OF_UPDATES = ("serial", "database_bytes", "overridden")
 _OWN_FLAGS = ("--name", "--data-dir")
 # Absent without a migration, so that what other clusters leave stays as it was.
 _OF_MIGRATION = ("migration", "control_planes")
+# Absent under systemd, for the same reason.
+_OF_KUBELET = ("image",)
 _ANY_ADDRESS = "192.0.2.1"
 """Stands for the member's own address in its flags, so that they do not depend on which member is first."""
 
@@ -66,12 +69,19 @@ class State:
     """Phase of the migration from stacked etcd; empty: none. Its stacked members are among the members."""
     control_planes: Mapping[str, str] = field(default_factory=dict)
     """Control plane of the migration -> private address."""
+    image: str = ""
+    """Archive of the image with which the kubelet runs etcd; empty: systemd runs it."""
     serial: int = 0
     """How many updates have changed any of this; an override is valid for one serial number."""
     database_bytes: int = 0
     """Bytes of the largest database at the last health check; 0: not known."""
     overridden: Sequence[str] = ()
     """The overridden refusals of the update that led here."""
+
+    @property
+    def service_manager(self) -> str:
+        """What runs etcd."""
+        return KUBELET if self.image else SYSTEMD
 
     @property
     def quota_bytes(self) -> int:
@@ -105,7 +115,7 @@ class State:
     def content(self) -> dict[str, Any]:
         """The description alone, as plain data; `members` keeps its order."""
         data = _plain(vars(self))
-        left_out = (*_OF_UPDATES, *(() if self.migration else _OF_MIGRATION))
+        left_out = (*_OF_UPDATES, *self._absent)
         return {key: value for key, value in data.items() if key not in left_out} | {
             "members": [list(member) for member in self.members.items()]
         }
@@ -115,8 +125,13 @@ class State:
         # Pulumi's state does not keep the order of objects.
         data = {"format": FORMAT, **_plain(vars(self)), "order": list(self.members)}
         if self.migration:
-            return {**data, "planes_order": list(self.control_planes)}
-        return {key: value for key, value in data.items() if key not in _OF_MIGRATION}
+            data["planes_order"] = list(self.control_planes)
+        return {key: value for key, value in data.items() if key not in self._absent}
+
+    @property
+    def _absent(self) -> tuple[str, ...]:
+        """Fields that are not written."""
+        return (*(() if self.migration else _OF_MIGRATION), *(() if self.image else _OF_KUBELET))
 
 
 NOTHING: Mapping[str, Any] = {}
@@ -152,6 +167,7 @@ def read_state(data: Mapping[str, Any] | None) -> State | None:
             users=dict(data.get("users", {})),
             migration=data.get("migration", ""),
             control_planes={name: data["control_planes"][name] for name in data.get("planes_order", ())},
+            image=data.get("image", ""),
             serial=int(data["serial"]),
             database_bytes=int(data["database_bytes"]),
             overridden=tuple(data["overridden"]),
@@ -217,13 +233,14 @@ def wanted_state(
         issuer=plan.issuer,
         peer_trusted={name: known[name] for name in peers},
         peer_issuer=peer_issuer,
-        flags={flag: value.replace(_ANY_ADDRESS, "ADDRESS") for flag, value in flags.items() if flag not in _OWN_FLAGS},
+        flags={flag: _common(value) for flag, value in flags.items() if flag not in _OWN_FLAGS},
         on_volumes=on_volumes,
         origins={member.name: dict((origins or {}).get(member.name, EXISTS)) for member in ours},
         authentication=plan.authentication,
         users={user.name: f"{user.permission} {user.prefix}" for user in plan.users},
         migration=plan.phase,
         control_planes=dict(plan.migration.control_planes) if plan.migration and plan.phase != DONE else {},
+        image=plan.etcd_image or "",
     )
 
 
@@ -234,6 +251,11 @@ def following(previous: State | None, wanted: State, overridden: Sequence[str]) 
     if wanted.same(previous):
         return replace(wanted, serial=previous.serial, overridden=tuple(previous.overridden))
     return replace(wanted, serial=previous.serial + 1, overridden=tuple(overridden))
+
+
+def _common(value: str) -> str:
+    """The value of a flag as every member has it, under either service manager."""
+    return value.replace(_ANY_ADDRESS, "ADDRESS").replace(KUBERNETES_PKI, PKI_DIRECTORY)
 
 
 def _certificate(authority: AuthorityPlan, text: str) -> str:

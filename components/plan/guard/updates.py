@@ -49,6 +49,7 @@ def _said(change: Change, spelled: Spelled) -> Iterator[str]:
         return
     if change.version:
         yield f"{spelled('version')}: {after.version}"
+    yield from _said_of_image(change, spelled)
     if list(change.before.members) != list(after.members):
         yield f"{spelled('members')}: {', '.join(after.members)}"
     for name in change.replaced:
@@ -67,6 +68,13 @@ def _said(change: Change, spelled: Spelled) -> Iterator[str]:
         yield f"{spelled('authentication')}: {str(after.authentication).lower()}"
     if change.other_machine:
         yield f"the machine of {', '.join(change.other_machine)}"
+
+
+def _said_of_image(change: Change, spelled: Spelled) -> Iterator[str]:
+    if change.service_manager:
+        yield f"{spelled('service_manager')}: {change.after.service_manager}"
+    elif change.before.image != change.after.image:
+        yield f"{spelled('etcd_image')}: that of {change.after.version}"
 
 
 def _machines(now: State, wanted: State) -> State:
@@ -90,6 +98,11 @@ def _version(now: State, wanted: State) -> State:
     if there.series == following and (up or floor is None or there >= floor):
         return replace(now, version=wanted.version)
     return replace(now, version=newest(following))
+
+
+def _image(now: State, wanted: State) -> State:
+    """The service manager, or the image of its release."""
+    return replace(now, image=wanted.image) if now.version == wanted.version else now
 
 
 def _settings(now: State, wanted: State) -> State:
@@ -191,6 +204,7 @@ _PARTS: tuple[Callable[[State, State], State], ...] = (
     migration.following,
     _machines,
     _version,
+    _image,
     _settings,
     _timers_and_tls,
     _members,
