@@ -32,7 +32,9 @@ from .plan.guard.state import State, directories_before, wanted_state
 from .plan.maintenance import MaintenancePlan
 from .plan.migration import AUTHORITY, BACK, DONE
 from .plan.releases import check_headers
+from .plan.restore import check_snapshot
 from .plan.spec import DEFAULT_DATA_DIRECTORY, client_urls
+from .restore import Restore, RestoreCommands, check_previous, plan_of_restore, restores_of
 
 _T = TypeVar("_T")
 CLIENTS = "clients"
@@ -140,6 +142,8 @@ class EtcdClusterArgs(TypedDict):
     name alone refers to it. It must stay, in the phase `done`, as long as that CA is trusted. Default: none."""
     backup: NotRequired[Backup]
     """Snapshots on a schedule, encrypted and kept elsewhere. Default: none."""
+    restore: NotRequired[Restore]
+    """A restore from a snapshot, once. Needs `previous`. Default: none."""
     previous: NotRequired[dict[str, Any] | None]
     """The output `applied` of the last update, as `previous_update` reads it. A change that cannot be made in one
     update is refused. Default, or None: nothing is compared, and only the machines can refuse a change."""
@@ -222,7 +226,10 @@ class EtcdCluster(pulumi.ComponentResource):
         # `machines` does the same for `prepare`: a killed run may have begun to retire a machine that is desired again.
         anew = pulumi.ResourceOptions(parent=self, replace_on_changes=["input"])
         texts = map(spec_text, [first, *list(specs.values())[1:]])
-        change = pulumi.Stash(f"{name}-change", input=_digest(*texts, plan.phase.replace(DONE, "")), opts=anew)
+        restores = restores_of(plan.restore, args.get("previous"))
+        change = pulumi.Stash(
+            f"{name}-change", input=_digest(*texts, plan.phase.replace(DONE, ""), *restores.numbers), opts=anew
+        )
         machines = pulumi.Stash(
             f"{name}-machines",
             input=_digest(
@@ -231,6 +238,7 @@ class EtcdCluster(pulumi.ComponentResource):
             opts=anew,
         )
 
+        restore = RestoreCommands(name, plan.restore, plan.name, self) if plan.restore and restores.declared else None
         migration = _migration(name, args, plan, change.id, child)
         pki = EtcdPki(f"{name}-pki", _pki_args(args, migration), child)
         clients = pki.clients.apply(lambda expiry: self._remembered(expiry, plan, args.get("previous")))
@@ -246,7 +254,7 @@ class EtcdCluster(pulumi.ComponentResource):
                     "operator": operator,
                     "after": [initial_cluster, *pki.authorities],
                     "change": change.id,
-                    "machines": machines.id,
+                    "machines": restore.each_run(machines.id) if restore else machines.id,
                     "headers": args.get("release_headers", {}),
                     "store": credentials(args.get("backup")),
                 },
@@ -262,11 +270,12 @@ class EtcdCluster(pulumi.ComponentResource):
         )
         # A cluster that was once proved healthy is never bootstrapped again. A later slot, even one with the name of an
         # initial member, must not bootstrap another cluster because no member answers it.
-        exists = args.get("previous") is not None or migration is not None
+        exists = args.get("previous") is not None or migration is not None or restores.pending
         initial = None if exists else initial_cluster.output
         done: list[pulumi.Resource] = [member.bootstrap(initial, prepared) for member in members]
         done += migration.ready(prepared) if migration else []
         named = {machine["name"]: member for machine, member in zip(args["members"], members, strict=True)}
+        done += _restore(restore, named, done) if restore else []
         for slot in verdict.chain:
             done = [named[slot].converge(done, with_users(specs[slot], plan))]
         health, healthy = members[0].health(
@@ -287,9 +296,7 @@ class EtcdCluster(pulumi.ComponentResource):
         report = _after(proof, healthy).apply(json.loads)
         # A phase of a migration is applied when the control planes have followed.
         followed = migration.finish(health, pki.ca_certificate, pki.apiserver_etcd_client) if migration else []
-        endpoints = client_urls(plan)
-        addresses = {member.name: member.address for member in plan.members}
-        self.endpoints = report.apply(lambda _: endpoints)
+        self.endpoints = report.apply(lambda _: client_urls(plan))
         self.ca_certificate = _after(report, pki.ca_certificate)
         self.peer_ca_certificate = _after(report, pki.peer_ca_certificate)
         self.apiserver_etcd_client = _after(report, pki.apiserver_etcd_client)
@@ -300,13 +307,7 @@ class EtcdCluster(pulumi.ComponentResource):
                 lambda parts: kubeadm.files(parts["ca"], parts["client"]["certificate"], parts["client"]["private_key"])
             )
         )
-        self.members = report.apply(
-            lambda found: [
-                {"address": addresses[row["name"]], **{key: row[key] for key in ("name", "endpoint", "id", "version")}}
-                for row in found["members"]
-                if row["name"] in addresses
-            ]
-        )
+        self.members = report.apply(lambda found: _rows(found, plan))
         self.certificates, self.backup = (
             pki.certificates,
             report.apply(lambda found: _last_snapshot(found.get("backup"))),
@@ -360,7 +361,11 @@ class EtcdCluster(pulumi.ComponentResource):
 
 
 def _check_against_the_last_update(plan: ClusterPlan, args: EtcdClusterArgs) -> list[str]:
-    """Warnings about the data directories. Raises PlanError if one is not possible, or nothing can be compared."""
+    """Warnings about the data directories. Raises PlanError if one is not possible, nothing can be compared, or a
+    snapshot must not be restored."""
+    refuse(check_previous(args))
+    if plan.restore is not None:
+        refuse(check_snapshot(plan.restore, plan.name, plan.version))
     if plan.migration and "previous" not in args:
         rule = "The phases of a migration follow each other, so each is compared with the last update"
         refuse([Problem("previous", "nothing", rule, "Pass what previous_update() reads")])
@@ -383,6 +388,19 @@ def _digest(*texts: str) -> str:
 def _after(proof: pulumi.Output[Any], value: pulumi.Output[_T]) -> pulumi.Output[_T]:
     """The value, once `proof` has resolved."""
     return pulumi.Output.all(proof, value).apply(lambda both: cast(_T, both[1]))
+
+
+def _restore(
+    restore: RestoreCommands, members: Mapping[str, EtcdMember], after: Sequence[pulumi.Resource]
+) -> list[pulumi.Resource]:
+    """Three barriers: no member stops before every machine has the restored data, and none starts before all have
+    stopped and have them in place."""
+    copied = [member.receive(restore, after) for member in members.values()]
+    staged = {name: member.restore(restore, "stage", copied) for name, member in members.items()}
+    stages = {name: said for name, (_, said) in staged.items()}
+    checked = [command for command, _ in staged.values()]
+    placed = [member.restore(restore, "restore", checked, stages)[0] for member in members.values()]
+    return [member.restore(restore, "start", placed)[0] for member in members.values()]
 
 
 def _migration(
@@ -447,6 +465,7 @@ def cluster_plan(name: str, args: EtcdClusterArgs, members: Sequence[MemberPlan]
         "peer_authorities": None if peers is None else [plan_of(each) for each in peers],
         "migration": plan_of_migration(args.get("migration")),
         "backup": plan_of_backup(args.get("backup")),
+        "restore": plan_of_restore(args.get("restore"), args),
         "peer_issuer": args.get("peer_issuer", peers[0]["name"] if peers else ""),
         "maintenance": MaintenancePlan(**_whole_numbers(args.get("maintenance", {}))),
         "users": [UserPlan(each["name"], each["prefix"], each["permission"]) for each in args.get("users", [])],
@@ -482,6 +501,15 @@ def _wanted(plan: ClusterPlan, args: EtcdClusterArgs) -> State:
         on_volumes=all("data_device" in each for each in args["members"]),
         origins={each["name"]: each["origin"] for each in args["members"] if "origin" in each},
     )
+
+
+def _rows(report: Mapping[str, Any], plan: ClusterPlan) -> list[dict[str, str]]:
+    addresses = {member.name: member.address for member in plan.members}
+    return [
+        {"address": addresses[row["name"]], **{key: row[key] for key in ("name", "endpoint", "id", "version")}}
+        for row in report["members"]
+        if row["name"] in addresses
+    ]
 
 
 def _applied(asked: str, report: dict[str, Any]) -> dict[str, Any]:

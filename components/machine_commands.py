@@ -77,6 +77,30 @@ class MachineCommands:
             ),
         )
 
+    def copy(
+        self,
+        suffix: str,
+        source: pulumi.Asset,
+        path: pulumi.Input[str],
+        *,
+        after: Sequence[pulumi.Resource],
+        ignore_changes: list[str] | None = None,
+    ) -> remote.CopyToRemote:
+        """A copy of a file on the machine; arguments as for `command`, and the path relative to the login's home."""
+        return remote.CopyToRemote(
+            f"{self._name}-{suffix}",
+            connection=self.connection,
+            source=source,
+            remote_path=path,
+            opts=pulumi.ResourceOptions(
+                parent=self._parent,
+                depends_on=list(after),
+                ignore_changes=ignore_changes,
+                hooks=self.hooks,
+                deleted_with=self._server,
+            ),
+        )
+
     def command(
         self,
         suffix: str,

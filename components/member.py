@@ -16,6 +16,7 @@ from .node.shared.paths import ANSWERED, WRAPPER
 from .plan import Spec, spec_text, with_initial_cluster
 from .plan.flag_values import files_read
 from .remote_command import answer
+from .restore import RestoreCommands
 
 _NOT_FOR_PREPARE = ("trusted", "issuer", "peer_trusted", "peer_issuer", "maintenance")
 
@@ -93,7 +94,7 @@ class EtcdMember(pulumi.ComponentResource):
         )
         prepared = answer(self.prepared, machine["name"])
         prepared.apply(self._pass_on_warnings)
-        self._bundle: pulumi.Output[str] = pulumi.Output.secret(
+        self._text: pulumi.Output[str] = pulumi.Output.secret(
             pulumi.Output.json_dumps(
                 {
                     "identity": identity,
@@ -108,8 +109,9 @@ class EtcdMember(pulumi.ComponentResource):
                     **({"store": store} if store else {}),
                 },
                 sort_keys=True,
-            ).apply(lambda text: bundle.packed(text.encode()))
+            )
         )
+        self._bundle = self._text.apply(lambda text: bundle.packed(text.encode()))
 
     def bootstrap(self, initial_cluster: pulumi.Output[Any] | None, after: Sequence[pulumi.Resource]) -> remote.Command:
         """Starts this member if it is an initial one and the cluster never existed. Runs once in the slot's life.
@@ -134,6 +136,28 @@ class EtcdMember(pulumi.ComponentResource):
             after=[*after, *self._issued],
             ignore_changes=["connection", "create", "stdin", "logging"],
             later=True,
+        )
+
+    def receive(self, restore: RestoreCommands, after: Sequence[pulumi.Resource]) -> pulumi.Resource:
+        """Copies the snapshot of a restore to the machine."""
+        return restore.receive(self._machine, self._commands, after)
+
+    def restore(
+        self,
+        restore: RestoreCommands,
+        suffix: str,
+        after: Sequence[pulumi.Resource],
+        stages: Mapping[str, pulumi.Output[str]] | None = None,
+    ) -> tuple[remote.Command, pulumi.Output[str]]:
+        """One step of a restore, and its answer; see `RestoreCommands.command`."""
+        return restore.command(
+            self._machine,
+            self._commands,
+            suffix,
+            spec=self._spec,
+            bundle=self._text,
+            after=after,
+            stages=stages,
         )
 
     def converge(self, after: Sequence[pulumi.Resource], spec: Spec | None = None) -> remote.Command:

@@ -134,6 +134,9 @@ def _config(reading: Reading, platforms: Sequence[Platform]) -> StackConfig:
     given, platform = reading.given, _platform(reading, platforms)
     machines = platform.read(reading)
     args = with_authorities({**arguments(reading), **migration.argument(reading)})
+    if "restore" in args:
+        source = args["restore"].get("from", "")
+        args = {**args, "restore": {**args["restore"], "from": str(reading.path(source)) if source else ""}}
     config = StackConfig(
         platform=platform,
         cluster_name=reading.cluster,

@@ -10,6 +10,7 @@ from components.pki import authorities_of
 from components.plan.data_directories import check_data_directories
 from components.plan.generations import check_generations
 from components.plan.guard.state import State, directories_before, read_state, wanted_state
+from components.plan.restore import check_snapshot
 
 from .authorities import own_certificate
 from .config import NAMESPACE, ConfigError, StackConfig
@@ -32,6 +33,10 @@ def compared(stack: StackConfig, last: Mapping[str, Any]) -> StackConfig:
     previous = last.get(OUTPUT)
     stack = replace(stack, arguments=with_peers({**stack.arguments, "previous": previous}))
     _check_places(stack)
+    if stack.plan.restore is not None:
+        problems = check_snapshot(stack.plan.restore, stack.cluster_name, stack.plan.version, stack.spelled)
+        if problems:
+            raise ConfigError(stack.cluster_name, problems)
     accept(previous, wanted(stack), stack.arguments.get("override", ""), key)
     if problems := stack.machines.compare(last):
         raise ConfigError(stack.cluster_name, problems)

@@ -9,6 +9,7 @@ from components.plan import DEFAULT_MIRROR, DEFAULT_VERSION
 from components.plan.backup import DEFAULT_SCHEDULE
 from components.plan.flags import DEFAULT_QUOTA, METRICS_LOOPBACK
 from components.plan.maintenance import IN_USE_PERCENT, QUOTA_PERCENT
+from components.plan.restore import MAJORITY_AWAY, UNKNOWN_CLUSTER
 from components.plan.service_managers import SYSTEMD
 from components.plan.spec import DEFAULT_DATA_DIRECTORY
 from components.plan.versions import supported
@@ -261,6 +262,28 @@ _REST: tuple[Key, ...] = (
         "Whether a full database (alarm NOSPACE) is compacted to the present revision and defragmented, and the alarm "
         "disarmed. Otherwise only Kubernetes compacts.",
         "false",
+    ),
+    Key(
+        "restore",
+        OBJECT,
+        "A restore of the cluster from a snapshot, once; see `docs/restore.md`. Everything that was written after the "
+        "snapshot is lost.",
+    ),
+    Key(
+        "restore.from",
+        TEXT,
+        "The snapshot, as `etcdctl snapshot save` wrote it: a file on your computer, relative to the project's "
+        "directory; `~` is allowed.",
+        required=True,
+    ),
+    Key("restore.confirm", TEXT, "The name of the cluster, to confirm the loss.", required=True),
+    Key("restore.number", INTEGER, "Raise it to restore again: each number is restored once.", "1"),
+    Key(
+        "restore.accept",
+        TEXTS,
+        f"Refusals that do not apply: `{MAJORITY_AWAY}`, a majority of the members has its data and does not answer; "
+        f"`{UNKNOWN_CLUSTER}`, the snapshot does not say of which cluster it is.",
+        "none",
     ),
     Key("certificates", OBJECT, "Lifetimes of certificates."),
     Key(

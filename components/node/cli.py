@@ -31,6 +31,8 @@ For people:
 For `pulumi up` (SPEC is the desired configuration as JSON; certificates and keys come on standard input):
   etcd-node prepare SPEC      check the machine and install; running members are not affected
   etcd-node bootstrap SPEC    start a cluster that has never existed
+  etcd-node stage SPEC        restore a snapshot beside the member's data; nothing stops
+  etcd-node restore SPEC      stop the member, and put the restored data in place; the old ones are moved aside
   etcd-node converge SPEC     bring the member to its desired configuration
   etcd-node health SPEC       examine the whole cluster
   etcd-node drain MEMBER      check that the cluster tolerates the loss of that member's machine, or fail
@@ -171,6 +173,14 @@ def _change(verb: str) -> Callable[[spec.Spec, str], None]:
         from .verbs.bootstrap import bootstrap
 
         return lambda wanted, given: bootstrap(wanted, spec.parse_bundle(given))
+    if verb == "stage":
+        from .verbs.stage import stage
+
+        return lambda wanted, given: print(stage(wanted, spec.parse_bundle(given)), flush=True)
+    if verb == "restore":
+        from .verbs.restore import restore
+
+        return lambda wanted, given: restore(wanted, spec.parse_bundle(given))
     from .verbs.converge import converge
 
     def change(wanted: spec.Spec, given: str) -> None:

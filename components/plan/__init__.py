@@ -19,6 +19,7 @@ from .spec import (
     spec_text,
     warnings,
     with_initial_cluster,
+    with_restore,
     with_users,
 )
 from .users import UserPlan
@@ -45,5 +46,6 @@ __all__ = [
     "tolerated",
     "warnings",
     "with_initial_cluster",
+    "with_restore",
     "with_users",
 ]

@@ -13,14 +13,14 @@ _IMAGE = re.compile(r"https?://[^\s@#'\"\\?]+#sha256=[0-9a-f]{64}", re.ASCII)
 
 
 def check_service_manager(
-    manager: object, image: object, flags: Mapping[str, str], *, migrates: bool, spelled: Callable[[str], str]
+    manager: object, image: object, flags: Mapping[str, str], *, unproved: str, spelled: Callable[[str], str]
 ) -> list[Problem]:
     """Why etcd cannot be run so; empty when it can.
 
     Args:
         image: archive of etcd's image; None: none.
         flags: the user's flags.
-        migrates: there is a migration from stacked etcd.
+        unproved: what the configuration also asks for, and was not tried under the kubelet; empty: nothing.
         spelled: the user's spelling of an argument.
     """
     key, at = spelled("service_manager"), spelled("etcd_image")
@@ -40,7 +40,7 @@ def check_service_manager(
     if read := files_read(flags):
         rule = f"Under the kubelet, etcd's pod has no other files than data and certificates; these are {read}"
         problems.append(Problem(spelled("flags"), ", ".join(read), rule, f"Remove them, or set {key} to {SYSTEMD}"))
-    if migrates:
-        rule = "A migration from stacked etcd needs systemd as service manager"
+    if unproved:
+        rule = f"{unproved} needs systemd as service manager"
         problems.append(Problem(key, shown(manager), rule, f"Set it to {SYSTEMD}"))
     return problems

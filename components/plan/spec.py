@@ -14,6 +14,7 @@ from .errors import Problem, refuse
 from .kubernetes import check_kubernetes_version, kubernetes_warnings
 from .maintenance import MaintenancePlan, check_maintenance
 from .migration import DONE, MigrationPlan, check_migration, check_settings
+from .restore import RestorePlan, check_restore
 from .service_managers import KUBELET, KUBERNETES_PKI, SYSTEMD, check_service_manager
 from .users import UserPlan, check_users
 from .versions import DEFAULT_VERSION, MINORS, EtcdVersion, check_version, parse, version_warnings
@@ -38,6 +39,7 @@ _ORDER = (
     "firewall",
     "root_only",
     "extra_addresses",
+    "restore",
     "reads",
     "client_port",
     "peer_port",
@@ -125,6 +127,8 @@ class ClusterPlan:
     """What runs etcd on the machines: `systemd` or `kubelet`."""
     etcd_image: str | None = None
     """Archive of etcd's image, `URL#sha256=HEX`. Only under the kubelet."""
+    restore: RestorePlan | None = None
+    """The restore from a snapshot. None: there is none."""
 
     @property
     def phase(self) -> str:
@@ -195,12 +199,15 @@ def check_plan(cluster: ClusterPlan, spelled: Callable[[str], str] = str) -> lis
         cluster.service_manager,
         cluster.etcd_image,
         cluster.flags,
-        migrates=cluster.migration is not None,
+        unproved="A migration from stacked etcd" if cluster.migration else "A restore" if cluster.restore else "",
         spelled=spelled,
     )
     problems += check_users(cluster.users, names, authentication=cluster.authentication, spelled=spelled)
     if cluster.backup is not None:
         problems += check_backup(cluster.backup, spelled)
+    if cluster.restore is not None:
+        migrating = cluster.phase not in ("", DONE)
+        problems += check_restore(cluster.restore, cluster.name, migrating=migrating, spelled=spelled)
     if cluster.kubernetes_version is not None:
         problems += check_kubernetes_version(cluster.kubernetes_version, spelled("kubernetes_version"))
     version = parse(cluster.version)
@@ -326,6 +333,18 @@ def with_initial_cluster(spec: Mapping[str, Any], members: Sequence[str], token:
         token: etcd's initial cluster token, unique to this cluster.
     """
     return {**spec, "initial_members": list(members), "token": token}
+
+
+def with_restore(spec: Mapping[str, Any], restore: RestorePlan, token: str, sha256: str) -> Spec:
+    """The specification for `stage` and `restore`.
+
+    Args:
+        spec: the member's specification.
+        token: initial cluster token of the cluster that is founded anew; it is the same until the restore is complete.
+        sha256: of the snapshot, with which this restore began.
+    """
+    told = {"number": restore.number, "token": token, "sha256": sha256, "accept": sorted(restore.accept)}
+    return {**spec, "restore": told}
 
 
 def spec_text(spec: Mapping[str, Any]) -> str:

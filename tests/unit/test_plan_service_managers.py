@@ -8,6 +8,7 @@ import pytest
 from components.plan import ClusterPlan, MemberPlan, check_plan, member_specs
 from components.plan.guard import judge
 from components.plan.guard.state import State, read_state, wanted_state
+from components.plan.restore import RestorePlan
 
 IMAGE = f"https://mirror.example.com/etcd-3.6.16.tar#sha256={'a' * 64}"
 MEMBERS = [MemberPlan(f"etcd-{n}", f"10.0.0.{n}") for n in (1, 2, 3)]
@@ -28,6 +29,7 @@ def state(plan: ClusterPlan) -> State:
         ({"etcd_image": "registry.example.com/etcd:3.6.16"}, "etcd_image", "a URL without credentials, and its SHA"),
         ({"etcd_image": IMAGE.replace("mirror", "me:secret@mirror")}, "etcd_image", "given a URL with credentials"),
         ({"flags": {"client-crl-file": "/etc/etcd/crl.pem"}}, "flags", "no other files than data and certificates"),
+        ({"restore": RestorePlan("snapshot.db", "c")}, "service_manager", "A restore needs systemd"),
     ],
 )
 def test_a_wrong_service_manager_or_image_is_refused(changes: dict[str, Any], key: str, says: str) -> None:

@@ -11,6 +11,7 @@ claim.py         one operator at a time changes the cluster
 one_restart.py   one member at a time restarts
 disruption.py    one machine at a time is released for replacement
 roster.py        which members are this program's
+marker.py        which cluster this is, in every snapshot
 rotation.py      replace a CA in phases
 users.py         etcd's authentication: users, roles, keys
 """

@@ -4,4 +4,5 @@ identity.py   which member of which cluster, and what was created here
 directory.py  the data directory: its place, its room, its owner
 disk.py       a disk of its own for it
 snapshot.py   a verified copy before the version changes
+restored.py   data restored from a snapshot: beside the member's, and in their place
 """

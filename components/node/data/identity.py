@@ -17,7 +17,9 @@ from ..shared.spec import Operator, Spec
 
 MARK = ".etcd-node.json"
 """In the data directory: a copy of the identity to which the data belong."""
-NO_DATA = ("lost+found", MARK, ".etcd-rehearsal", ".etcd-rehearsal.new")
+RESTORED = ".etcd-restored"
+"""Where data that were restored from a snapshot wait for their place."""
+NO_DATA = ("lost+found", MARK, RESTORED, ".etcd-rehearsal", ".etcd-rehearsal.new")
 """What may lie at the top of a data directory without being a member's data; the last two are of `rehearsal`."""
 
 

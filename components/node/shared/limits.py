@@ -8,6 +8,8 @@ LOCK_SECONDS = 120.0
 DEADLINES = {
     "prepare": 300.0,
     "bootstrap": 60.0,
+    "stage": 180.0,
+    "restore": 120.0,
     "converge": 180.0,
     "health": 60.0,
     "retire": 90.0,
@@ -30,7 +32,7 @@ DEADLINES = {
 """Seconds that each verb may take once it has the machine's lock. It then reports what it was doing."""
 
 # Steps whose duration depends on the size of the data extend the deadline: a snapshot of up to 8 GiB, a learner.
-_MORE_SECONDS = {"converge": 3300.0}
+_MORE_SECONDS = {"converge": 3300.0, "stage": 3300.0}
 # For Python's start, and for the report.
 _REPORT_SECONDS = 30.0
 

@@ -29,6 +29,8 @@ IDENTITY = STATE / "identity.json"
 CLIENTS = STATE / "clients.json"
 """When the certificates of clients expire; see `client_certificates`."""
 INSTALLED = STATE / "installed.json"
+RESTORED = STATE / "restored.json"
+"""The last restore of this member's data; see `restored`."""
 BEFORE = STATE / "before.json"
 """The member's settings before the restart in progress; see `rollback`."""
 RUN = Path("/run/etcd-node")

@@ -50,9 +50,9 @@ _REQUIRED = (
 )
 # Both only for `bootstrap`.
 _INITIAL = ("token", "initial_members")
-# The first four are only for `prepare`, if the platform has them; the last one is only for `converge` and `health`,
-# with authentication on. The others are for readers: a preview shows a changed CA by its name. The certificates
-# themselves decide what is done.
+# The first four are only for `prepare`, if the platform has them; `restore` is only for `stage` and `restore`; `users`
+# is only for `converge` and `health`, with authentication on. The others are for readers: a preview shows a changed CA
+# by its name. The certificates themselves decide what is done.
 _OPTIONAL = (
     "data_device",
     "firewall",
@@ -63,6 +63,7 @@ _OPTIONAL = (
     "peer_trusted",
     "peer_issuer",
     "extra_addresses",
+    "restore",
     "users",
     "stacked",
     "backup",
@@ -111,6 +112,30 @@ class Maintenance:
     """and the file has at least this share of the quota."""
     recover_space: bool = False
     """Whether the alarm NOSPACE is answered without being asked."""
+
+
+@dataclass(frozen=True)
+class Restore:
+    """A restore of the cluster from a snapshot."""
+
+    number: int
+    """Each one of a cluster has a higher number."""
+    token: str
+    """etcd's initial cluster token, unique to this restore."""
+    sha256: str
+    """Of the snapshot, 64 hex digits."""
+    accept: tuple[str, ...]
+    """Refusals that do not apply."""
+
+
+@dataclass(frozen=True)
+class Stages:
+    """What a run of a restore has found so far."""
+
+    run: str
+    """Names the run; the snapshot's folder ends with it."""
+    found: Mapping[str, Mapping[str, Any]]
+    """Member -> answer of its `stage`; empty in `stage` itself."""
 
 
 class Ports(Protocol):
@@ -179,6 +204,8 @@ class Spec:
     """What runs etcd: SYSTEMD or KUBELET."""
     image: str = ""
     """Archive of etcd's image, `URL#sha256=HEX`; empty under systemd."""
+    restore: Restore | None = None
+    """The restore; only `stage` and `restore` get it."""
 
     @property
     def address(self) -> str:
@@ -224,6 +251,8 @@ class Bundle:
     """When the certificates of clients expire, as in `client_certificates`."""
     store: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Credentials of the store for snapshots, in rclone's names; empty: it has none of its own."""
+    restore: Stages | None = None
+    """What a run of a restore has found; only `stage` and `restore` get it."""
 
 
 def bracketed(address: str) -> str:
@@ -360,6 +389,7 @@ def parse(text: str) -> Spec:
         maintenance=_maintenance(raw.get("maintenance", {})),
         service_manager=_service_manager(raw),
         image=_text(raw["image"], "image", _IMAGE, "it must be URL#sha256=HEX") if "image" in raw else "",
+        restore=_restore(raw["restore"]) if "restore" in raw else None,
         raw=raw,
     )
 
@@ -447,6 +477,19 @@ def _maintenance(value: object) -> Maintenance:
     return Maintenance(**raw)
 
 
+def _restore(value: object) -> Restore:
+    raw = _object(value, "restore")
+    accept = raw.get("accept", [])
+    if not isinstance(accept, list):
+        raise _refuse("restore.accept", accept, "it must be a list of names")
+    return Restore(
+        number=_number(raw.get("number"), "restore.number", 1, 1_000_000),
+        token=_text(raw.get("token"), "restore.token", re.compile(r"[a-z0-9-]{1,200}"), "it must be a token"),
+        sha256=_text(raw.get("sha256"), "restore.sha256", re.compile(r"[0-9a-f]{64}"), "it must be 64 hex digits"),
+        accept=tuple(_label(each, "restore.accept") for each in accept),
+    )
+
+
 def _range(value: object, key: str) -> str:
     try:
         return str(ipaddress.ip_network(value if isinstance(value, str) else ""))
@@ -526,7 +569,23 @@ def parse_bundle(text: str) -> Bundle:
     operator, headers = _operator(raw.get("operator"), remedy), _headers(raw.get("headers", {}))
     clients = _object(raw.get("clients", {}), "clients")
     store = _headers(raw.get("store", {}))
-    return Bundle(identity=identity, files=files, operator=operator, headers=headers, clients=clients, store=store)
+    restore = _stages(raw["restore"]) if "restore" in raw else None
+    return Bundle(
+        identity=identity,
+        files=files,
+        operator=operator,
+        headers=headers,
+        clients=clients,
+        store=store,
+        restore=restore,
+    )
+
+
+def _stages(value: object) -> Stages:
+    raw = _object(value, "restore")
+    run = _text(raw.get("run"), "restore.run", re.compile(r"[A-Za-z0-9-]{1,100}"), "it must be the ID of a run")
+    found = _object(raw.get("stages", {}), "restore.stages")
+    return Stages(run, {name: _object(each, f"restore.stages.{name}") for name, each in found.items()})
 
 
 def parse_operator(text: str) -> Operator | None:

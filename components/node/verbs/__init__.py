@@ -2,6 +2,8 @@
 
 prepare.py    check the machine and install what a member needs
 bootstrap.py  start a cluster that has never existed
+stage.py      restore a snapshot beside the data
+restore.py    put the restored data in place
 converge.py   bring the member to its desired configuration
 health.py     examine the whole cluster
 snapshot.py   take a snapshot, and keep it elsewhere

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from ..backup import turn
-from ..cluster import quorum_rules, roster, users
+from ..cluster import marker, quorum_rules, roster, users
 from ..cluster.claim import Claim
 from ..cluster.health import examine
 from ..shared.errors import NodeError
@@ -29,6 +29,7 @@ def health(spec: Spec, claim: Claim) -> str:
         if not wrong:
             addresses = list(spec.members.values())
             roster.settle(spec, addresses)
+            marker.settle(spec, addresses)
             users.settle(spec, addresses)
             claim.release(addresses)
             if spec.backup is not None:

@@ -120,6 +120,11 @@ class Change:
         return bool(self.joining or self.leaving)
 
     @property
+    def restores(self) -> bool:
+        """Whether the cluster is founded anew from a snapshot."""
+        return self.after.restored > self.before.restored
+
+    @property
     def authorities(self) -> bool:
         """Whether an issuer or the trusted CAs change."""
         return any(each.restarts or each.issues for each in self.trust)

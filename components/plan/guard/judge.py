@@ -5,12 +5,12 @@ import json
 from dataclasses import dataclass, replace
 
 from ..errors import Problem
-from . import migration
+from . import migration, restore
 from .change import Change
 from .machine_replacement import aligned
 from .rules import Spelled, check
 from .state import State, following
-from .steps import Step, bootstrap, steps
+from .steps import Step, bootstrap, restored, steps
 from .updates import described, updates
 
 
@@ -58,12 +58,12 @@ def judge(previous: State | None, wanted: State, override: str = "", spelled: Sp
             overridden=False,
             override="",
             updates=(),
-            steps=tuple(bootstrap(wanted)),
+            steps=tuple(restored(wanted) if wanted.restored else bootstrap(wanted)),
             chain=tuple(wanted.members),
             state=following(None, wanted, ()),
             unused_override=bool(override),
         )
-    previous, wanted = aligned(previous, wanted)
+    previous, wanted = aligned(previous, restore.remembered(previous, wanted))
     change = Change(previous, wanted)
     problems = tuple(check(change, spelled))
     token = _token(previous, wanted) if problems else ""

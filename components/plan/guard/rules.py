@@ -11,6 +11,7 @@ from ..versions import newest, upgrade_floor
 from .change import Change, Trust
 from .machine_replacement import elsewhere, keeps_machines, other_place
 from .migration import check_phase
+from .restore import check_restored
 from .steps import steps
 
 Spelled = Callable[[str], str]
@@ -29,6 +30,9 @@ def check(change: Change, spelled: Spelled = str) -> list[Problem]:
     """
     if problems := list(check_phase(change, spelled)):
         return problems  # all others follow from another phase
+    problems = list(check_restored(change, spelled))
+    if problems or change.restores:
+        return problems  # no member runs meanwhile
     problems = [problem for rule in _RULES for problem in rule(change, spelled)]
     # Steps make sense only for a change that follows the rules.
     return problems or list(_quorum(change, spelled))

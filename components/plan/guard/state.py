@@ -20,13 +20,15 @@ HEARTBEAT, ELECTION = "--heartbeat-interval", "--election-timeout"
 TLS_LEAST, TLS_MOST, TLS_SUITES = "--tls-min-version", "--tls-max-version", "--cipher-suites"
 
 # Fields about the updates that led to the state.
-_OF_UPDATES = ("serial", "database_bytes", "overridden")
+_OF_UPDATES = ("serial", "database_bytes", "overridden", "restore_listed", "restores")
 # Name and directory of a member have their own rules.
 _OWN_FLAGS = ("--name", "--data-dir")
 # Absent without a migration, so that what other clusters leave stays as it was.
 _OF_MIGRATION = ("migration", "control_planes")
-# Absent under systemd, for the same reason.
+# Absent under systemd, likewise.
 _OF_KUBELET = ("image",)
+# Absent in a cluster that was never restored, likewise.
+_OF_RESTORE = ("restored", "restored_from", "restore_listed")
 _ANY_ADDRESS = "192.0.2.1"
 """Stands for the member's own address in its flags, so that they do not depend on which member is first."""
 
@@ -71,6 +73,14 @@ class State:
     """Control plane of the migration -> private address."""
     image: str = ""
     """Archive of the image with which the kubelet runs etcd; empty: systemd runs it."""
+    restored: int = 0
+    """Number of the last restore from a snapshot; 0: none."""
+    restored_from: str = ""
+    """The snapshot of that restore, as the configuration names it."""
+    restore_listed: bool = False
+    """Whether the configuration still has that restore."""
+    restores: str = ""
+    """The snapshot in words, if this is the desired state with a restore that is yet to be made."""
     serial: int = 0
     """How many updates have changed any of this; an override is valid for one serial number."""
     database_bytes: int = 0
@@ -126,12 +136,16 @@ class State:
         data = {"format": FORMAT, **_plain(vars(self)), "order": list(self.members)}
         if self.migration:
             data["planes_order"] = list(self.control_planes)
-        return {key: value for key, value in data.items() if key not in self._absent}
+        return {key: value for key, value in data.items() if key not in (*self._absent, "restores")}
 
     @property
     def _absent(self) -> tuple[str, ...]:
         """Fields that are not written."""
-        return (*(() if self.migration else _OF_MIGRATION), *(() if self.image else _OF_KUBELET))
+        return (
+            *(() if self.migration else _OF_MIGRATION),
+            *(() if self.image else _OF_KUBELET),
+            *(() if self.restored else _OF_RESTORE),
+        )
 
 
 NOTHING: Mapping[str, Any] = {}
@@ -168,6 +182,9 @@ def read_state(data: Mapping[str, Any] | None) -> State | None:
             migration=data.get("migration", ""),
             control_planes={name: data["control_planes"][name] for name in data.get("planes_order", ())},
             image=data.get("image", ""),
+            restored=int(data.get("restored", 0)),
+            restored_from=data.get("restored_from", ""),
+            restore_listed=bool(data.get("restore_listed", False)),
             serial=int(data["serial"]),
             database_bytes=int(data["database_bytes"]),
             overridden=tuple(data["overridden"]),
@@ -241,13 +258,22 @@ def wanted_state(
         migration=plan.phase,
         control_planes=dict(plan.migration.control_planes) if plan.migration and plan.phase != DONE else {},
         image=plan.etcd_image or "",
+        **_restored(plan),
     )
+
+
+def _restored(plan: ClusterPlan) -> dict[str, Any]:
+    if plan.restore is None:
+        return {}
+    found = {"restored": plan.restore.number, "restored_from": plan.restore.source, "restore_listed": True}
+    return {**found, "restores": plan.restore.what if plan.restore.pending else ""}
 
 
 def following(previous: State | None, wanted: State, overridden: Sequence[str]) -> State:
     """The desired state with its serial number."""
     if previous is None:
-        return replace(wanted, serial=1)
+        return replace(wanted, restores="", serial=1)
+    wanted = replace(wanted, restores="")
     if wanted.same(previous):
         return replace(wanted, serial=previous.serial, overridden=tuple(previous.overridden))
     return replace(wanted, serial=previous.serial + 1, overridden=tuple(overridden))

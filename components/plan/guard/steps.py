@@ -61,7 +61,25 @@ def steps(change: Change) -> list[Step]:
     """The steps from one state to the next, in order; empty when nothing changes."""
     if change.before.same(change.after):
         return []
+    if change.restores:
+        return restored(change.after)
     return list(_back(change) if change.after.migration == BACK else _steps(change))
+
+
+def restored(wanted: State) -> list[Step]:
+    """The steps of a restore."""
+    names, count = _names(wanted.members), len(wanted.members)
+    snapshot = wanted.restores or wanted.restored_from
+    return [
+        Step(f"prepare {names}: no member stops", count, count),
+        Step(f"restore {snapshot} beside the data of {names}, after a check: no member stops", count, count),
+        Step("all members stop: EVERYTHING WRITTEN AFTER THE SNAPSHOT IS LOST", count, 0),
+        Step("old data are moved aside, the restored data take their place", count, 0),
+        Step(f"a new cluster of {names} starts, with revisions that no client has seen", count, count),
+        Step("check the health of all members", count, count),
+        Step("API servers: nothing to do; their watches end as compacted, and they list again", count, count),
+        *(Step(text, count, count) for text in access({}, wanted, was=False)),
+    ]
 
 
 def _back(change: Change) -> Iterator[Step]:

@@ -47,6 +47,8 @@ def _said(change: Change, spelled: Spelled) -> Iterator[str]:
     if change.before.migration != after.migration:
         yield f"{spelled('migration')}.phase: {after.migration or 'none'}"
         return
+    if change.restores:
+        yield f"{spelled('restore')}.number: {after.restored}"
     if change.version:
         yield f"{spelled('version')}: {after.version}"
     yield from _said_of_image(change, spelled)
@@ -191,12 +193,19 @@ def _users(now: State, wanted: State) -> State:
     return now if off else replace(now, users=wanted.users, authentication=wanted.authentication)
 
 
+def _restore(now: State, wanted: State) -> State:
+    """A restore, after everything else."""
+    candidate = replace(wanted, serial=now.serial)
+    return candidate if wanted.restored > now.restored else now
+
+
 def _rest(now: State, wanted: State) -> State:
     """What no rule restricts."""
     done = replace(now, identities=wanted.identities, data_directories=wanted.data_directories, trusted=wanted.trusted)
     done = replace(done, peer_trusted=wanted.peer_trusted)
     done = replace(done, generations=wanted.generations, members=wanted.members, on_volumes=wanted.on_volumes)
     done = replace(done, origins=wanted.origins)
+    done = done if wanted.restored > now.restored else replace(done, restored=wanted.restored)
     return wanted if done.same(wanted) else now
 
 
@@ -214,4 +223,5 @@ _PARTS: tuple[Callable[[State, State], State], ...] = (
     _drop,
     _users,
     _rest,
+    _restore,
 )

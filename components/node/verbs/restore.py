@@ -1,0 +1,72 @@
+"""restore: stops the member, moves its data aside, and puts the restored ones in their place. Etcd is not started."""
+
+from __future__ import annotations
+
+from ..data import identity, restored
+from ..machine import network
+from ..service import certificates, manager, member
+from ..shared.errors import NodeError
+from ..shared.say import phase, refuse_abandoned, say
+from ..shared.spec import Bundle, Restore, Spec, Stages
+
+
+def restore(spec: Spec, bundle: Bundle) -> None:
+    """Puts the staged data in place, unless that is done; then it does nothing, even if the member runs.
+
+    Raises:
+        NodeError: a majority of the members is merely away; nothing was changed.
+    """
+    wanted, stages = spec.restore, bundle.restore
+    assert wanted is not None and stages is not None  # noqa: S101  the program passes both
+    known = identity.load()
+    identity.refuse_another(known, spec)
+    given = certificates.authority(bundle)
+    identity.refuse_other_authority(known, given)
+    if known is None:
+        raise NodeError("this machine was not prepared", "Run `pulumi up`: prepare comes first.")
+    ours = identity.of_member(known, given, bundle.operator)
+    if restored.of(spec) == wanted.token:
+        say("the restored data are in place")
+    else:
+        _refuse_away(spec, wanted, stages)
+        refuse_abandoned()
+        member.forbid()
+        phase("stop etcd")
+        _stop()
+        # From here on, data in the directory are this member's.
+        identity.save(ours)
+        restored.put_in_place(spec, wanted)
+        say("the restored data are in place, and etcd is stopped")
+    restored.record(wanted)
+    identity.record(ours)
+
+
+def _stop() -> None:
+    now = manager.show()
+    if now.runs:
+        manager.begin_stop()
+        manager.wait_gone(now.pid)
+    if now.runs or now.active in ("activating", "deactivating"):
+        manager.stop()
+    # A prepared machine answers on etcd's ports.
+    network.end()
+
+
+def _refuse_away(spec: Spec, wanted: Restore, stages: Stages) -> None:
+    """Refuses a restore while a majority has its data and only does not answer.
+
+    Raises:
+        NodeError: it has, and the configuration does not accept that.
+    """
+    found = stages.found
+    if any(each.get("begun") or each.get("quorum") for each in found.values()) or "majority-away" in wanted.accept:
+        return
+    there = [name for name, each in found.items() if each.get("data")]
+    if len(there) > len(spec.members) // 2:
+        raise NodeError(
+            f"a majority of the members is merely away: {', '.join(there)} have their data, and no quorum answers; "
+            "nothing was changed",
+            "Bring them back first (`systemctl start etcd`, `journalctl -u etcd`, the network between them): then "
+            "nothing is lost. To give up what they have written since the snapshot, set `accept: [majority-away]` in "
+            "`restore`.",
+        )
