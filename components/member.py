@@ -81,13 +81,17 @@ class EtcdMember(pulumi.ComponentResource):
         if headers:
             told = ["\n", pulumi.Output.json_dumps({"headers": headers}, sort_keys=True)]
         program, uploads = self._commands.program(identity, args["machines"])
+        # If it contains etcd-node, that is no secret. But previews then show [secret] instead of pages of base64.
+        stdin = without_dependencies(
+            pulumi.Output.secret(pulumi.Output.concat(program, "\n", identity, "\n", args["machines"], *told))
+        )
+        if lives_on(machine) is None:
+            # The way to a user's own machine may not name the machine, which must exist until it is retired.
+            stdin = pulumi.Output.all(identity, stdin).apply(lambda both: str(both[1]))
         self.prepared = self._commands.command(
             "prepare",
             create=self._prepare_line(machine),
-            # If it contains etcd-node, that is no secret. But previews then show [secret] instead of pages of base64.
-            stdin=without_dependencies(
-                pulumi.Output.secret(pulumi.Output.concat(program, "\n", identity, "\n", args["machines"], *told))
-            ),
+            stdin=stdin,
             delete=without_dependencies(self._retire()),
             after=uploads.apply(lambda found: [*args["after"], *found]),
             anew=anew,
