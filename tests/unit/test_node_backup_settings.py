@@ -29,13 +29,23 @@ FILES = {
 
 
 class Systemd:
-    """Records what is asked of systemd."""
+    """Records what is asked of systemd, without questions about the timer."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.code = 0
+        self.active = self.stale = False
+        self.killed_at = ""
 
     def run(self, argv: list[str], *_: Any, **__: Any) -> subprocess.CompletedProcess[str]:
+        if argv[1] == self.killed_at:
+            raise KeyboardInterrupt
+        state = f"ActiveState={'active' if self.active else 'inactive'}\nNeedDaemonReload=no\n"
+        service = f"\nActiveState=inactive\nNeedDaemonReload={'yes' if self.stale else 'no'}\n"
+        if argv[1] == "show":
+            return subprocess.CompletedProcess(argv, 0, state + service, "")
+        self.active = self.active or argv[1] == "restart"
+        self.stale = self.stale and argv[1] != "daemon-reload"
         self.asked.append(" ".join(argv))
         return subprocess.CompletedProcess(argv, self.code, "active\n", "Failed to parse")
 
@@ -43,7 +53,8 @@ class Systemd:
 @pytest.fixture
 def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Systemd:
     found = Systemd()
-    monkeypatch.setattr(settings, "run", found.run)
+    for module in (settings, settings.systemd):
+        monkeypatch.setattr(module, "run", found.run)
     for name, file in FILES.items():
         monkeypatch.setattr(paths, name, tmp_path / file)
     for call in ("fchown", "chown"):
@@ -63,13 +74,39 @@ def test_the_timer_starts_again_only_when_something_changed(systemd: Systemd) ->
     assert systemd.asked == []
 
 
-def test_without_snapshots_nothing_of_them_is_left(systemd: Systemd, tmp_path: Path) -> None:
-    settings.install(a_spec(), {})
-    assert systemd.asked == []
+@pytest.mark.parametrize("killed_at", ["daemon-reload", "restart"])
+def test_an_interrupted_installation_is_completed_by_the_next(systemd: Systemd, killed_at: str) -> None:
+    systemd.killed_at = killed_at
+    with pytest.raises(KeyboardInterrupt):
+        settings.install(a_spec(backup=RAW), {})
+    systemd.killed_at = ""
     settings.install(a_spec(backup=RAW), {})
+    assert systemd.active
+
+
+def test_a_schedule_that_systemd_has_not_read_is_read(systemd: Systemd) -> None:
+    settings.install(a_spec(backup=RAW), {})
+    systemd.asked.clear()
+    systemd.stale = True
+    settings.install(a_spec(backup=RAW), {})
+    assert systemd.asked == ["systemctl daemon-reload", "systemctl restart etcd-snapshot.timer"]
+
+
+def test_without_snapshots_nothing_of_them_is_left(systemd: Systemd, tmp_path: Path) -> None:
+    """Neither what a killed run has left: credentials, and a snapshot that was not encrypted yet."""
+    data = str(tmp_path / "etcd")
+    settings.install(a_spec(data_directory=data), {})
+    assert systemd.asked == []
+    settings.install(a_spec(backup=RAW, data_directory=data), {})
     files.directory(paths.BACKUP_PROGRAMS)
-    settings.install(a_spec(), {})
-    assert [path.name for path in tmp_path.iterdir()] == ["wants"]
+    files.unfinished(paths.BACKUP_STORE).write_text("secret_access_key = ...")
+    waits = archive.directory(data)
+    files.directory(waits)
+    for name in (".snapshot.db", ".snapshot.db.part", ".unfinished", "dev-20261129T160000Z-r1.db.gz.age"):
+        (waits / name).write_bytes(b"")
+    settings.install(a_spec(data_directory=data), {})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["etcd.snapshots", "wants"]
+    assert [path.name for path in waits.iterdir()] == ["dev-20261129T160000Z-r1.db.gz.age"]
     assert systemd.asked[-1] == "systemctl daemon-reload"
 
 

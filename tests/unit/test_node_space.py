@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -286,12 +287,18 @@ def test_the_timer_is_there_only_if_it_has_something_to_do(monkeypatch: pytest.M
     for name in ("MAINTENANCE_TIMER_FILE", "MAINTENANCE_TIMER_WANTED", "MAINTENANCE_UNIT_FILE"):
         monkeypatch.setattr(paths, name, tmp_path / name.lower() / "unit")
         (tmp_path / name.lower()).mkdir()
-    monkeypatch.setattr(maintenance, "run", lambda argv, *_, **__: ran.append(argv[1]))
+
+    def run(argv: list[str], *_: Any, **__: Any) -> Any:
+        ran.append(argv[1])
+        return subprocess.CompletedProcess(argv, 0, "ActiveState=active\nNeedDaemonReload=no\n", "")
+
+    for module in (maintenance, maintenance.systemd):
+        monkeypatch.setattr(module, "run", run)
     maintenance.settle(Maintenance())
     assert ran == []
     maintenance.settle(Maintenance(defragment=True))
     maintenance.settle(Maintenance(recover_space=True))
-    assert ran == ["daemon-reload", "start", "start"]
+    assert ran == ["daemon-reload", "restart", "show"]
     assert paths.MAINTENANCE_TIMER_WANTED.resolve() == paths.MAINTENANCE_TIMER_FILE
     maintenance.settle(Maintenance())
     assert ran[3:] == ["stop", "daemon-reload"]

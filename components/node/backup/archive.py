@@ -58,6 +58,12 @@ def waiting(data_directory: str) -> list[Path]:
     return sorted(directory(data_directory).glob(f"*{SUFFIX}"))
 
 
+def discard_unfinished(data_directory: str) -> None:
+    """Removes what an attempt that was killed has left, which is not encrypted."""
+    for left_over in directory(data_directory).glob(".*"):
+        left_over.unlink()
+
+
 def refuse_recipients(backup: Backup) -> None:
     """Encrypts a word for the recipients.
 
@@ -92,8 +98,7 @@ def create(spec: Spec, running: str, status: etcd.Status, now: datetime.datetime
     files.directory(place, 0o700)
     plain, unfinished = place / ".snapshot.db", place / ".unfinished"
     # etcdctl saves into a file beside it first.
-    for left_over in place.glob(".*"):
-        left_over.unlink()
+    discard_unfinished(spec.data_directory)
     free, needed = shutil.disk_usage(place).free, 2 * status.db_size + _SPARE
     if free < needed:
         raise NodeError(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..service import unit
+from ..service import systemd, unit
 from ..shared import files, paths
 from ..shared.backup import Backup
 from ..shared.errors import NodeError
@@ -43,7 +43,7 @@ def install(spec: Spec, credentials: Mapping[str, str]) -> None:
     A minute after it was first installed or changed, the timer also takes one: so that a wrong setting shows at once.
     """
     if spec.backup is None:
-        remove()
+        remove(spec.data_directory)
         return
     phase("set up snapshots")
     changed = files.write(paths.BACKUP_STORE, store.configuration(spec.backup, credentials), 0o600)
@@ -53,14 +53,12 @@ def install(spec: Spec, credentials: Mapping[str, str]) -> None:
         files.directory(paths.BACKUP_TIMER_WANTED.parent)
         files.symlink(paths.BACKUP_TIMER_WANTED, paths.BACKUP_TIMER_FILE)
         changed = True
-    if changed:
-        run(["systemctl", "daemon-reload"], 60)
-        run(["systemctl", "restart", paths.BACKUP_TIMER], 20)
+    if systemd.run_timer(paths.BACKUP_TIMER, paths.BACKUP_UNIT, changed=changed):
         say(f"snapshots go to {spec.backup}")
 
 
-def remove() -> None:
-    """Ends the timer, and removes credentials and programs; snapshots stay where they are."""
+def remove(data_directory: str) -> None:
+    """Ends the timer, and removes credentials and programs; snapshots stay where they are, if they are complete."""
     # `prepare` installs the programs, and an interrupted run goes no further.
     if not any(path.exists() for path in (paths.BACKUP_TIMER_FILE, paths.BACKUP_STORE, paths.BACKUP_PROGRAMS)):
         return
@@ -69,6 +67,8 @@ def remove() -> None:
     unit_files = (paths.BACKUP_UNIT_FILE, paths.BACKUP_TIMER_FILE)
     for path in (paths.BACKUP_TIMER_WANTED, *unit_files, paths.BACKUP_STORE, paths.BACKUP_RESULT, paths.BACKUP_LOCK):
         files.remove(path)
+        files.remove(files.unfinished(path))
+    archive.discard_unfinished(data_directory)
     files.remove_tree(paths.BACKUP_PROGRAMS)
     run(["systemctl", "daemon-reload"], 60)
 

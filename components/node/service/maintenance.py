@@ -6,6 +6,7 @@ from ..shared import files, paths
 from ..shared.run import run
 from ..shared.say import say
 from ..shared.spec import Maintenance
+from . import systemd
 
 _UNIT = f"""\
 # Written by etcd-node (external-etcd); changes here are overwritten.
@@ -43,11 +44,8 @@ def settle(wanted: Maintenance) -> None:
     new = [files.write(paths.MAINTENANCE_UNIT_FILE, _UNIT), files.write(paths.MAINTENANCE_TIMER_FILE, _TIMER)]
     files.directory(paths.MAINTENANCE_TIMER_WANTED.parent)
     files.symlink(paths.MAINTENANCE_TIMER_WANTED, paths.MAINTENANCE_TIMER_FILE)
-    if any(new):
-        run(["systemctl", "daemon-reload"], 60)
+    if systemd.run_timer(paths.MAINTENANCE_TIMER, paths.MAINTENANCE_UNIT, changed=any(new)):
         say("looks at its database every two to three minutes")
-    # A run that was interrupted may not have started it.
-    run(["systemctl", "start", paths.MAINTENANCE_TIMER], 20)
 
 
 def remove() -> None:

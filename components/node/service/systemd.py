@@ -151,6 +151,27 @@ def install(text: str, now: Service | None = None) -> None:
         run(["systemctl", "daemon-reload"], 60)
 
 
+def run_timer(timer: str, service: str, *, changed: bool) -> bool:
+    """Makes a timer run by its files; an interrupted run may have written them, and no more.
+
+    Args:
+        service: what it starts.
+        changed: whether this run has changed a file.
+
+    Returns:
+        Whether it did not run, or not by these files.
+    """
+    if not changed:
+        units = run(["systemctl", "show", timer, service, "--property=ActiveState,NeedDaemonReload"], 20).stdout
+        changed = "NeedDaemonReload=yes" in units
+        if not changed and "ActiveState=active" in units.partition("\n\n")[0]:
+            return False
+    if changed:
+        run(["systemctl", "daemon-reload"], 60)
+    run(["systemctl", "restart", timer], 20)
+    return True
+
+
 def start() -> None:
     """Starts the unit without waiting; resets a failed unit first."""
     run(["systemctl", "reset-failed", paths.UNIT], 20, check=False)

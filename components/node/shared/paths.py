@@ -60,7 +60,8 @@ NETWORK_UNIT = "etcd-network-rehearsal.service"
 MAINTENANCE_TIMER = "etcd-maintenance.timer"
 MAINTENANCE_TIMER_FILE = Path("/etc/systemd/system") / MAINTENANCE_TIMER
 MAINTENANCE_TIMER_WANTED = Path("/etc/systemd/system/timers.target.wants") / MAINTENANCE_TIMER
-MAINTENANCE_UNIT_FILE = Path("/etc/systemd/system/etcd-maintenance.service")
+MAINTENANCE_UNIT = "etcd-maintenance.service"
+MAINTENANCE_UNIT_FILE = Path("/etc/systemd/system") / MAINTENANCE_UNIT
 
 METADATA_UNIT = "etcd-metadata.service"
 METADATA_UNIT_FILE = Path("/etc/systemd/system") / METADATA_UNIT

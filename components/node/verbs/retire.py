@@ -57,7 +57,7 @@ def retire(cluster: str, operator: str = "", member: str = "") -> None:
         return
     if known is not None:
         network.end()
-        backup.remove()
+        backup.remove(known.data_directory)
         _stop()
         phase("move the data aside")
         files.remove(Path(known.data_directory) / identity.MARK)
