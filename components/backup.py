@@ -16,7 +16,8 @@ class S3Store(TypedDict):
     endpoint: NotRequired[str]
     """URL of the store, `https://host:port`. Default: AWS."""
     prefix: NotRequired[str]
-    """Folder in the bucket, without `/` at its ends. Default: none."""
+    """Folder in the bucket, without `/` at its ends. Clusters of the same name must have different ones. Default:
+    none."""
     region: NotRequired[str]
     """Region of the bucket. Default: none; required without `endpoint`."""
     access_key_id: NotRequired[pulumi.Input[str]]

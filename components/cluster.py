@@ -225,10 +225,12 @@ class EtcdCluster(pulumi.ComponentResource):
         # change of the desired state has a new ID, recorded before any machine changes and passed to every member.
         # `machines` does the same for `prepare`: a killed run may have begun to retire a machine that is desired again.
         anew = pulumi.ResourceOptions(parent=self, replace_on_changes=["input"])
+        restores, store = restores_of(plan.restore, args.get("previous")), credentials(args.get("backup"))
         texts = map(spec_text, [first, *list(specs.values())[1:]])
-        restores = restores_of(plan.restore, args.get("previous"))
         change = pulumi.Stash(
-            f"{name}-change", input=_digest(*texts, plan.phase.replace(DONE, ""), *restores.numbers), opts=anew
+            f"{name}-change",
+            input=_with_secrets([*texts, plan.phase.replace(DONE, ""), *restores.numbers], store),
+            opts=anew,
         )
         machines = pulumi.Stash(
             f"{name}-machines",
@@ -256,7 +258,7 @@ class EtcdCluster(pulumi.ComponentResource):
                     "change": change.id,
                     "machines": restore.each_run(machines.id) if restore else machines.id,
                     "headers": args.get("release_headers", {}),
-                    "store": credentials(args.get("backup")),
+                    "store": store,
                 },
                 child,
             )
@@ -383,6 +385,14 @@ def _check_against_the_last_update(plan: ClusterPlan, args: EtcdClusterArgs) -> 
 
 def _digest(*texts: str) -> str:
     return hashlib.sha256("".join(texts).encode()).hexdigest()[:12]
+
+
+def _with_secrets(texts: Sequence[str], secret: Mapping[str, pulumi.Input[str]]) -> pulumi.Input[str]:
+    """Text that differs whenever one of the texts or secrets does. It is secret if there are secrets."""
+    if not secret:
+        return _digest(*texts)
+    known = pulumi.Output.secret(pulumi.Output.json_dumps(dict(secret), sort_keys=True))
+    return known.apply(lambda text: _digest(*texts, text))
 
 
 def _after(proof: pulumi.Output[Any], value: pulumi.Output[_T]) -> pulumi.Output[_T]:

@@ -398,7 +398,12 @@ _REST: tuple[Key, ...] = (
     Key("backup.s3", OBJECT, "An S3-compatible store. Either this or `backup.directory`.", "none"),
     Key("backup.s3.bucket", TEXT, "Name of the bucket. It must exist.", required=True),
     Key("backup.s3.endpoint", TEXT, "URL of the store, with `https://` or `http://`.", "Amazon S3"),
-    Key("backup.s3.prefix", TEXT, "Folder in the bucket, without `/` at its ends.", "none"),
+    Key(
+        "backup.s3.prefix",
+        TEXT,
+        "Folder in the bucket, without `/` at its ends. Clusters of the same name must have different ones.",
+        "none",
+    ),
     Key("backup.s3.region", TEXT, "Region of the bucket; required without `endpoint`.", "none"),
     Key(
         "backup.s3.accessKeyId",

@@ -27,8 +27,17 @@ def test_the_access_key_is_only_on_stdin_of_the_command_that_writes_it() -> None
         assert SECRET not in plain_text(registration.inputs), registration.name
 
 
+def test_another_access_key_is_a_change_that_a_killed_run_records_first() -> None:
+    """Otherwise the machines of a killed run would keep a key that the configuration does not have any more."""
+    other = {**BACKUP, "s3": {**BACKUP["s3"], "secret_access_key": "another"}}
+    given = [cluster(False, backup=backup).named("dev-change").inputs["input"] for backup in (BACKUP, other)]
+    assert all(map(is_secret, given))
+    assert given[0] != given[1]
+
+
 def test_a_cluster_without_snapshots_registers_nothing_of_them() -> None:
     recorder = cluster(False)
     for registration in recorder.registrations:
         assert '"backup"' not in plain_text(registration.inputs), registration.name
+    assert not is_secret(recorder.named("dev-change").inputs["input"])
     assert "store" not in bundle_of(recorder.named("dev-a-converge"))

@@ -200,7 +200,7 @@ def take(member: str, *, scheduled: bool = True) -> str:
 
 
 def last(member: str, taken: float) -> dict[str, Any]:
-    return {"member": member, "name": name(NOW, 5), "taken": taken}
+    return {"member": member, "name": name(NOW, 5), "taken": taken, "place": "s3:etcd/x", "keys": 9}
 
 
 def test_a_follower_works_at_once_and_the_leader_after_the_others(cluster: Cluster) -> None:
@@ -234,6 +234,16 @@ def test_a_timer_that_is_late_takes_no_second_snapshot(cluster: Cluster) -> None
     assert take("etcd-3").startswith("etcd-2 has stored")
     # By hand it is another one.
     assert take("etcd-3", scheduled=False) == "stored"
+
+
+@pytest.mark.parametrize("value", [{}, {"taken": "today"}, {"taken": None}, {"taken": 1e300}, {"taken": 1e9}])
+def test_a_record_that_another_client_has_written_is_no_snapshot(cluster: Cluster, value: dict[str, Any]) -> None:
+    whole = last("etcd-2", 0)
+    cluster.keys[turn.LAST] = value if value == {"taken": 1e9} else {**whole, "taken": "", **value}
+    assert turn.last(a_spec(), []) is None
+    assert take("etcd-3") == "stored"
+    cluster.keys[turn.LAST] = whole
+    assert turn.last(a_spec(), []) == whole
 
 
 def test_a_turn_that_a_dead_process_of_this_machine_left_is_taken_again(cluster: Cluster) -> None:

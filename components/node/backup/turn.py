@@ -21,6 +21,7 @@ from ..shared.spec import Spec
 KEY = "external-etcd/snapshot-turn"
 LAST = "external-etcd/snapshot-last"
 LEASE_SECONDS = 15
+_LATEST = 1 << 33
 _RENEWAL_SECONDS = 4.0
 
 
@@ -75,13 +76,17 @@ def kept(turn: Turn) -> Iterator[None]:
 
 
 def last(spec: Spec, addresses: Sequence[str]) -> Mapping[str, Any] | None:
-    """The last snapshot that is kept elsewhere, as `remember` has it; None if there was none.
+    """The last snapshot that is kept elsewhere, as `remember` has it; None if there was none, or it cannot be read.
 
     Raises:
         NodeError: the members do not answer.
     """
     found = lease.find(spec, addresses, LAST)
-    return found.value if found is not None and found.value else None
+    value = found.value if found is not None else {}
+    # Other clients can write to etcd, too.
+    taken = value.get("taken")
+    known = isinstance(taken, (int, float)) and 0 <= taken < _LATEST and {"name", "place", "member", "keys"} <= {*value}
+    return value if known else None
 
 
 def remember(spec: Spec, addresses: Sequence[str], value: Mapping[str, Any]) -> None:
