@@ -391,7 +391,7 @@ def _with_secrets(texts: Sequence[str], secret: Mapping[str, pulumi.Input[str]])
     """Text that differs whenever one of the texts or secrets does. It is secret if there are secrets."""
     if not secret:
         return _digest(*texts)
-    known = pulumi.Output.secret(pulumi.Output.json_dumps(dict(secret), sort_keys=True))
+    known: pulumi.Output[str] = pulumi.Output.secret(pulumi.Output.json_dumps(dict(secret), sort_keys=True))
     return known.apply(lambda text: _digest(*texts, text))
 
 

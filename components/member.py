@@ -82,9 +82,9 @@ class EtcdMember(pulumi.ComponentResource):
             told = ["\n", pulumi.Output.json_dumps({"headers": headers}, sort_keys=True)]
         program, uploads = self._commands.program(identity, args["machines"])
         # If it contains etcd-node, that is no secret. But previews then show [secret] instead of pages of base64.
-        stdin = without_dependencies(
-            pulumi.Output.secret(pulumi.Output.concat(program, "\n", identity, "\n", args["machines"], *told))
-        )
+        told = [program, "\n", identity, "\n", args["machines"], *told]
+        text: pulumi.Output[str] = pulumi.Output.secret(pulumi.Output.concat(*told))
+        stdin: pulumi.Output[str] = without_dependencies(text)
         if lives_on(machine) is None:
             # The way to a user's own machine may not name the machine, which must exist until it is retired.
             stdin = pulumi.Output.all(identity, stdin).apply(lambda both: str(both[1]))

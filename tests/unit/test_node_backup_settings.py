@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from components.node.backup import archive, settings
+from components.node.service import systemd as service_systemd
 from components.node.shared import files, paths
 from components.node.shared.errors import NodeError
 from components.node.verbs import status
@@ -53,7 +54,7 @@ class Systemd:
 @pytest.fixture
 def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Systemd:
     found = Systemd()
-    for module in (settings, settings.systemd):
+    for module in (settings, service_systemd):
         monkeypatch.setattr(module, "run", found.run)
     for name, file in FILES.items():
         monkeypatch.setattr(paths, name, tmp_path / file)

@@ -16,7 +16,7 @@ from components.node.cluster import claim, leadership, lease, quorum_gate, roste
 from components.node.cluster.claim import Holder
 from components.node.cluster.quorum_rules import Voter
 from components.node.protocol import etcd, gateway
-from components.node.service import maintenance, member
+from components.node.service import maintenance, member, systemd
 from components.node.shared import files, paths
 from components.node.shared.errors import NodeError
 from components.node.shared.spec import Maintenance, Operator
@@ -292,7 +292,7 @@ def test_the_timer_is_there_only_if_it_has_something_to_do(monkeypatch: pytest.M
         ran.append(argv[1])
         return subprocess.CompletedProcess(argv, 0, "ActiveState=active\nNeedDaemonReload=no\n", "")
 
-    for module in (maintenance, maintenance.systemd):
+    for module in (maintenance, systemd):
         monkeypatch.setattr(module, "run", run)
     maintenance.settle(Maintenance())
     assert ran == []
