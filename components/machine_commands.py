@@ -107,6 +107,7 @@ class MachineCommands:
         *,
         create: pulumi.Input[str],
         stdin: pulumi.Input[str],
+        update: str | None = None,
         delete: pulumi.Input[str] | None = None,
         after: pulumi.Input[Sequence[pulumi.Resource]] = (),
         ignore_changes: list[str] | None = None,
@@ -118,8 +119,9 @@ class MachineCommands:
 
         Args:
             suffix: of its name.
-            create: its command line, also for an update.
+            create: its command line.
             stdin: its standard input.
+            update: the command line of an update. Default: `create`.
             delete: the command line of its deletion. Default: nothing.
             after: what it waits for.
             ignore_changes: inputs whose change does not run it again.
@@ -135,6 +137,7 @@ class MachineCommands:
             f"{self._name}-{suffix}",
             connection=without_dependencies(self.connection) if later else self.connection,
             create=without_dependencies(create) if later else create,
+            update=update,
             delete=delete,
             stdin=without_dependencies(stdin) if later else stdin,
             logging=remote.Logging.STDERR,

@@ -88,8 +88,8 @@ class EtcdMigration(pulumi.ComponentResource):
     def ready(self, members: Sequence[pulumi.Resource]) -> list[pulumi.Resource]:
         """What must have succeeded before any member changes.
 
-        With it go commands, one for each control plane, whose deletion fails while the stacked members need these for
-        their quorum.
+        With it go commands, one for each control plane: it must reach all members before the first joins. Their
+        deletion fails while the stacked members need these for their quorum.
 
         Args:
             members: the commands whose deletion retires the machines of members.
@@ -97,7 +97,13 @@ class EtcdMigration(pulumi.ComponentResource):
         after = [*self._inspected, *members]
         joined = [
             self._commands[name].command(
-                "joined", create="true", stdin="", delete=self._line(plane, "stand-alone", str(WRAPPER)), after=after
+                "joined",
+                create=self._line(plane, "reach", str(WRAPPER)),
+                # Later, a closed port must not be in the way of going back.
+                update="true",
+                stdin="",
+                delete=self._line(plane, "stand-alone", str(WRAPPER)),
+                after=after,
             )
             for name, plane in self._planes.items()
         ]

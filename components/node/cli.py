@@ -39,6 +39,7 @@ For `pulumi up` (SPEC is the desired configuration as JSON; certificates and key
 
 For `pulumi up` on the control planes of a migration (PLAN is what it needs to know as JSON):
   etcd-node inspect PLAN      check whether it can be migrated; changes nothing
+  etcd-node reach PLAN        check that it reaches the machines of the external members, before the first joins
   etcd-node authority PLAN    print the CA of its stacked etcd, with its key
   etcd-node switch PLAN       its API server uses the external members
   etcd-node switch-back PLAN  its API server uses its stacked member again
@@ -193,6 +194,7 @@ def _change(verb: str) -> Callable[[spec.Spec, str], None]:
 # Verb -> its module.
 _ON_CONTROL_PLANES = {
     "inspect": "inspect",
+    "reach": "reach",
     "authority": "authority",
     "switch": "switch",
     "switch-back": "switch",

@@ -48,6 +48,7 @@ class Command(Resource):
     fields: Mapping[str, Field] = {
         "connection": _CONNECTION,
         "create": Field(),
+        "update": Field(),
         "delete": Field(),
         "stdin": Field(),
         "triggers": Field("list", item=Field("any"), replaces=True),
@@ -64,11 +65,12 @@ class Command(Resource):
         return call.name + os.urandom(4).hex(), self._run(call, inputs.get("create"), inputs)
 
     def update(self, call: Call, state: dict[str, Any], inputs: dict[str, Any]) -> dict[str, Any]:
-        """Run `create` again."""
-        if "create" not in inputs:
+        """Run `update`, else `create` again."""
+        command = inputs.get("update", inputs.get("create"))
+        if command is None:
             # Nothing is run; the earlier output stays.
             return {**inputs, "stdout": state.get("stdout", ""), "stderr": state.get("stderr", "")}
-        return self._run(call, inputs["create"], inputs)
+        return self._run(call, command, inputs)
 
     def delete(self, call: Call, state: dict[str, Any]) -> None:
         """Run `delete`, if there is one, over the connection in the state."""

@@ -93,6 +93,9 @@ def test_no_machine_is_retired_while_the_stacked_members_may_need_it() -> None:
             assert {f"dev-{member}-prepare" for member in MEMBERS} <= guard.depends_on
             assert f'"plane": "{plane}"' in guard.inputs["delete"]
             assert "stand-alone" in guard.inputs["delete"]
+            # Whether the members can be reached is checked before the first joins, and never in the way of going back.
+            assert words(recorder, guard.name)[0] == "reach"
+            assert guard.inputs["update"] == "true"
             assert guard.name in recorder.named("dev-a-converge").depends_on
             # A destroy must not pass it by.
             assert not guard.request.deletedWith

@@ -105,9 +105,12 @@ def test_what_cannot_be_migrated_is_refused_with_nothing_changed(cluster: Cluste
 
 
 def test_a_member_that_must_not_join_is_refused_with_nothing_changed(cluster: Cluster) -> None:
-    """By the machine of the first one, when the control plane has been found fit."""
+    """By the control plane that cannot reach it, and by the machine of the first one."""
     plane, first = cluster.planes[0], cluster.machines[0]
     before, config = everything(plane), cluster.stack.config
+    with closed(first, "2379", plane):
+        said = refusal(cluster)
+    assert f"{plane.name} cannot reach {first.name}:2379 (rejected: a firewall on {first.name}?); no member" in said
     with closed(plane, "2379, 2380", first):
         said = refusal(cluster)
     for port in (2379, 2380):

@@ -114,6 +114,9 @@ class ApiClient:
         """
         failed = [each for each in self._requests if each.error]
         assert failed
+        # A request that failed long before or after the others makes the time long.
+        for each in (*failed[:2], *failed[-2:]):
+            print(f"failed at {each.began:.1f} s: {each.what} after {each.seconds:.2f} s: {each.error}")
         away = min(each.began for each in failed), max(each.ended for each in failed)
         # Its watch ends, and begins again.
         self._restarts.append((away[0] - _RECONNECT_SECONDS, away[1] + _RECONNECT_SECONDS))

@@ -13,9 +13,10 @@ import pytest
 
 from components.node.control_plane import api_server, manifest, places, plan
 from components.node.control_plane.api_server import Answer, UnreachableError
+from components.node.machine import network
 from components.node.protocol import etcd
 from components.node.shared.errors import NodeError
-from components.node.verbs import authority, back, inspect, leave, switch
+from components.node.verbs import authority, back, inspect, leave, reach, switch
 from tests.support.authority import OwnAuthority
 
 from .test_node_configuration import V1BETA4
@@ -312,6 +313,15 @@ def test_the_authority_is_printed_with_its_key(plane: Plane) -> None:
         authority.authority(a_plan())
 
 
+def test_no_member_joins_that_a_control_plane_cannot_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = ["etcd-1:2379 (rejected: a firewall on etcd-1?)"]
+    monkeypatch.setattr(network, "unreachable", lambda members, ports: closed if members and ports else [])
+    with pytest.raises(NodeError, match=r"control-1 cannot reach etcd-1:2379 \(rejected.*; no member has joined"):
+        reach.reach(a_plan())
+    closed.clear()
+    reach.reach(a_plan())
+
+
 # -- switch ------------------------------------------------------------------------------------------------------------
 
 
@@ -351,8 +361,8 @@ def test_the_way_back_restores_every_byte_and_mode(plane: Plane) -> None:
 def test_the_way_back_leaves_nothing_that_a_killed_write_has_left(plane: Plane) -> None:
     before = plane.everything()
     switched(plane)
-    for name in ("manifests/kube-apiserver.yaml", "pki/apiserver-etcd-client.key", "external-etcd/kube-apiserver.yaml"):
-        path = plane.root / name
+    written = (places.API_SERVER, places.AWAY, places.KEY_FILE, places.kept(places.API_SERVER))
+    for path in written:
         path.with_name(f".{path.name}.new").write_text("half")
     switch.switch_back(a_plan())
     assert plane.everything() == before
@@ -472,9 +482,9 @@ def test_a_switch_that_is_interrupted_anywhere_is_completed_or_undone(
 def test_the_new_manifest_comes_when_the_old_api_server_has_ended(
     plane: Plane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The kubelet runs every file there but those with a dot; a run that was killed meanwhile has left such a one."""
+    """The kubelet runs every file there but those with a dot."""
     away = plane.manifest.with_name(".kube-apiserver.yaml.away")
-    before, ends = plane.manifest.read_text(), [[["kube-apiserver"]], [["kube-apiserver"]], []]
+    ends = [[["kube-apiserver"]], [["kube-apiserver"]], []]
 
     def ending(program: str) -> list[list[str]]:
         if plane.manifest.exists() or program != "kube-apiserver":
@@ -486,11 +496,35 @@ def test_the_new_manifest_comes_when_the_old_api_server_has_ended(
     switch.switch(a_plan(), GIVEN)
     assert not ends
     assert not away.exists()
-    monkeypatch.setattr(api_server, "commands", plane.commands)
-    plane.manifest.rename(away)
+
+
+@pytest.mark.parametrize("inspected", [False, True])
+def test_a_manifest_that_a_killed_run_has_taken_away_is_put_back_by_the_next_run_and_on_the_way_back(
+    plane: Plane, inspected: bool
+) -> None:
+    def away(phase: str) -> None:
+        """The kubelet has ended the API server, and starts it some seconds after the manifest is there again."""
+        plane.manifest.rename(plane.manifest.with_name(".kube-apiserver.yaml.away"))
+        if inspected:
+            plane.others["10.1.2.11"] = "Connection refused"
+            inspect.inspect(a_plan(phase=phase))
+            plane.others.clear()
+
+    before = plane.everything()
+    switched(plane)
+    after = plane.everything()
+    away("switch")
+    switched(plane)
+    assert plane.everything() == after
+    away("join")
     switch.switch_back(a_plan())
-    assert plane.manifest.read_text() == before
-    assert not away.exists()
+    assert plane.everything() == before
+    switched(plane)
+    # It was on the way back.
+    plane.manifest.write_text(plane.manifest.read_text().replace(URLS, "https://127.0.0.1:2379"))
+    away("join")
+    switch.switch_back(a_plan())
+    assert plane.everything() == before
 
 
 def test_the_control_groups_of_a_pod_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -322,6 +322,27 @@ def test_a_member_that_cannot_reach_a_running_one_does_not_join(
     assert "nothing was changed" in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("ways", "said"),
+    [
+        ({}, []),
+        ({("10.99.0.12", 2379): REJECTED}, ["etcd-2:2379 (rejected: a firewall on etcd-2?)"]),
+        ({("10.99.0.11", 2380): DROPPED}, ["etcd-1:2380 (dropped: a firewall on etcd-1 or between the two?)"]),
+        ({("10.99.0.12", 2380): DROPPED, ("10.99.0.12", 2379): network._REFUSED}, ["etcd-2:2379", "etcd-2:2380"]),
+        ({("10.99.0.13", 2379): network._REFUSED}, ["etcd-3:2379 (refused: nothing listens there, or a firewall on"]),
+        # It was prepared long ago.
+        ({("10.99.0.12", 2380): network._REFUSED, ("10.99.0.12", 2379): network._REFUSED}, []),
+    ],
+)
+def test_the_closed_ports_of_prepared_machines_are_named(
+    monkeypatch: pytest.MonkeyPatch, ways: dict[tuple[str, int], str], said: list[str]
+) -> None:
+    _newcomer(monkeypatch, ways)
+    found = network.unreachable(a_spec().members, (2379, 2380))
+    assert len(found) == len(said)
+    assert all(line.startswith(begin) for line, begin in zip(found, said, strict=True))
+
+
 def test_a_member_with_a_wrong_source_address_does_not_join(monkeypatch: pytest.MonkeyPatch) -> None:
     _newcomer(monkeypatch, {}, source="10.99.0.222")
     view = mock.Mock(side_effect=etcd.SilentError("the connection was reset"))

@@ -262,10 +262,11 @@ def test_a_preview_and_a_read_never_dial(command: PluginClient, sshd: Sshd) -> N
     assert sshd.connections == before
 
 
-def test_an_update_runs_create_again(command: PluginClient, sshd: Sshd) -> None:
+def test_an_update_runs_create_again_unless_it_has_its_own_command(command: PluginClient, sshd: Sshd) -> None:
     old = to(sshd, create="cat", stdin="one")
     _, state = command.create(old)
     assert command.update(state, {**old, "stdin": "two"})["stdout"] == "two"
+    assert command.update(state, {**old, "update": "echo other"})["stdout"] == "other"
     with pytest.raises(grpc.RpcError) as error:
         command.update(state, {**old, "create": "exit 1"})
     assert refused(error) == 'Process exited with status 1: running "exit 1":\n'
@@ -367,7 +368,7 @@ def test_unknown_inputs_pass_the_check(command: PluginClient) -> None:
         ({"connection": way("22")}, "connection.port", "must be a number, and a string"),
         ({"connection": way(22, dialErrorLimit=-1)}, "connection.dialErrorLimit", "at least 0"),
         ({"environment": {"A": "1"}}, "environment", "no property 'environment'"),
-        ({"update": "echo"}, "update", "no property 'update'"),
+        ({"assetPaths": ["a"]}, "assetPaths", "no property 'assetPaths'"),
         ({"logging": "none"}, "logging", "must be one of stderr, stdoutAndStderr"),
         ({"triggers": "a"}, "triggers", "must be a list, and a string"),
         ({"addPreviousOutputInEnv": True}, "addPreviousOutputInEnv", "must be false"),

@@ -496,6 +496,25 @@ def _way_to(address: str, port: int) -> tuple[str, str]:
         return "", str(error)
 
 
+def unreachable(members: Mapping[str, str], ports: Sequence[int]) -> list[str]:
+    """Which ports of prepared machines this one, which is none of them, cannot reach, and why.
+
+    A machine that refuses at all ports has ended `listen`: whether a firewall is there, too, is unknown.
+
+    Args:
+        members: name -> address of each machine.
+        ports: of etcd.
+
+    Returns:
+        Such as "etcd-1:2379 (rejected: a firewall on etcd-1?)"; empty: none is known to be closed.
+    """
+    ways = [(name, port) for name in members for port in ports]
+    with ThreadPoolExecutor(len(ways)) as pool:
+        said = dict(zip(ways, pool.map(lambda way: _way_to(members[way[0]], way[1])[1], ways)))
+    unknown = {name for name in members if all(said[name, port] == _REFUSED for port in ports)}
+    return [f"{name}:{port} ({why.format(name)})" for (name, port), why in said.items() if why and name not in unknown]
+
+
 class Doorbell:
     """Listens on this machine's peer port, and records which addresses connected.
 

@@ -20,6 +20,7 @@ DEADLINES = {
     "recover-space": 900.0,
     "maintain": 900.0,
     "inspect": 90.0,
+    "reach": 30.0,
     "authority": 30.0,
     "switch": 540.0,
     "switch-back": 540.0,

@@ -125,6 +125,7 @@ def _restore() -> None:
     """Puts back what is kept of the client certificate; then nothing is kept any more, nor left by a killed run."""
     kept = {path: files.read_bytes(places.kept(path)) for path in _paths()}
     _put({path: content for path, content in kept.items() if content is not None})
+    files.remove(files.unfinished(places.AWAY))
     for path in (places.API_SERVER, *_paths()):
         for left in (places.kept(path), files.unfinished(places.kept(path)), files.unfinished(path)):
             files.remove(left)
