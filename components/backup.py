@@ -42,7 +42,7 @@ class Backup(TypedDict):
     """Snapshots on a schedule, encrypted and kept elsewhere: in `s3`, or in `directory`."""
 
     recipients: list[str]
-    """Public keys of age (`age1...`): whoever has the private key of one can read the snapshots. No machine has."""
+    """Public keys of age (`age1...`). Only their private keys can read the snapshots, and no machine has one."""
     schedule: NotRequired[str]
     """When a snapshot is taken: a calendar event of systemd (`OnCalendar=`). Default: `hourly`."""
     s3: NotRequired[S3Store]

@@ -17,7 +17,7 @@ def without_dependencies(value: pulumi.Input[_T]) -> pulumi.Output[_T]:
     """The same value, known and secret as before, whose resources the engine does not get to know.
 
     For inputs of a resource that depends on those resources anyway (`depends_on`), or whose deletion does not need
-    them: whoever uses the value still waits until it is known.
+    them. The resource still waits until the value is known.
     """
     known: pulumi.Output[Any] = pulumi.Output.from_input(value)
     future: Awaitable[Any] = known.future(with_unknowns=True)

@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -234,6 +235,23 @@ def test_a_timer_that_is_late_takes_no_second_snapshot(cluster: Cluster) -> None
     assert take("etcd-3").startswith("etcd-2 has stored")
     # By hand it is another one.
     assert take("etcd-3", scheduled=False) == "stored"
+
+
+def test_a_member_that_hangs_keeps_its_turn_only_until_its_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    renewed, over, left = [], threading.Event(), [9.0, 6.0, 3.0, 0.0]
+
+    def time_left() -> float:
+        if len(left) == 1:
+            over.set()
+        return left.pop(0)
+
+    monkeypatch.setattr(turn, "time_left", time_left)
+    monkeypatch.setattr(turn, "_RENEWAL_SECONDS", 0.01)
+    monkeypatch.setattr(lease, "renew", lambda *_: renewed.append(1))
+    monkeypatch.setattr(lease, "give_back", lambda *_: None)
+    with turn.kept(turn.Turn(a_spec(), [], 7)):
+        assert over.wait(10)
+    assert len(renewed) == 2
 
 
 @pytest.mark.parametrize("value", [{}, {"taken": "today"}, {"taken": None}, {"taken": 1e300}, {"taken": 1e9}])

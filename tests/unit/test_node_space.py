@@ -21,12 +21,15 @@ from components.node.shared import files, paths
 from components.node.shared.errors import NodeError
 from components.node.shared.spec import Maintenance, Operator
 from components.node.verbs import space as verbs
+from components.plan.backup import BackupPlan, backup_spec
+from components.plan.releases import DEFAULT_MIRROR
 
 from .node_support import a_member, a_spec, a_status, raw_spec
 
 MIB = 1 << 20
 QUOTA = 2048 * MIB
 RULE = Maintenance()
+RECIPIENT = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
 ON = {"defragment": True, "recover_space": True}
 
 
@@ -103,6 +106,18 @@ def cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cluster:
     usage = shutil.disk_usage(tmp_path)._replace(free=1 << 40)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     return made
+
+
+@pytest.mark.parametrize(("worker", "waits"), [("etcd-3", True), ("etcd-2", False)])
+def test_the_timer_leaves_a_member_alone_that_gives_a_snapshot(
+    cluster: Cluster, worker: str, waits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Etcd closes the file for a defragmentation, so it waits for every reader, with all clients waiting."""
+    stored = backup_spec(BackupPlan([RECIPIENT], directory="/mnt"), DEFAULT_MIRROR)
+    monkeypatch.setattr(files, "read_json", lambda _: {**cluster.installed(Path()), "backup": stored})
+    monkeypatch.setattr(lease, "find", lambda *_: lease.Held({"member": worker}, 7))
+    cluster.member = "etcd-3"
+    assert (verbs.due() is None) == waits
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from typing import Any
 from ..cluster import lease
 from ..protocol import etcd
 from ..shared.errors import NodeError
+from ..shared.say import time_left
 from ..shared.spec import Spec
 
 KEY = "external-etcd/snapshot-turn"
@@ -54,13 +55,29 @@ def take(spec: Spec, addresses: Sequence[str]) -> Turn | None:
     return Turn(spec, addresses, held.lease) if held.value.get("member") == spec.member else None
 
 
+def holder(spec: Spec, addresses: Sequence[str]) -> str:
+    """The member that has the turn; empty if none has.
+
+    Raises:
+        NodeError: the members do not answer.
+    """
+    held = lease.find(spec, addresses, KEY)
+    return "" if held is None else str(held.value.get("member", ""))
+
+
 @contextlib.contextmanager
 def kept(turn: Turn) -> Iterator[None]:
-    """Renews the turn during the block, and gives it back at its end, however it ends."""
-    done = threading.Event()
+    """Renews the turn during the block, and gives it back at its end, however it ends.
+
+    Nothing ends a block that hangs in the kernel, as with a share whose server is gone. When its time is over, its turn
+    ends all the same.
+    """
+    done, limited = threading.Event(), time_left() > 0
 
     def renew() -> None:
         while not done.wait(_RENEWAL_SECONDS):
+            if limited and not time_left():
+                return
             with contextlib.suppress(NodeError):
                 lease.renew(turn.spec, turn.addresses, turn.lease)
 

@@ -119,9 +119,14 @@ def _still(done: threading.Event) -> None:
 
 def more_time(seconds: float) -> None:
     """Extends the verb's `deadline`, for steps whose duration depends on the size of the data."""
-    left = signal.getitimer(signal.ITIMER_REAL)[0]
+    left = time_left()
     if left:
         signal.setitimer(signal.ITIMER_REAL, left + seconds)
+
+
+def time_left() -> float:
+    """Seconds until the verb's `deadline` is over; 0 when it is over, or there is none."""
+    return signal.getitimer(signal.ITIMER_REAL)[0]
 
 
 def until(seconds: float, every: float = 0.1) -> Iterator[float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+from ..backup import turn
 from ..cluster import claim, one_restart, quorum_rules, roster, space
 from ..protocol import etcd
 from ..shared import files, paths, say, spec
@@ -56,9 +57,14 @@ def due() -> Callable[[], None] | None:
     # Without a claim, which a full database does not accept, one machine does it: the first one.
     if full and wanted.recover_space and here.member == next(iter(here.members)):
         return lambda: steps.recover(here, asked=False)
-    if not full and wanted.defragment and not _waits(here):
+    if not full and wanted.defragment and not _waits(here) and not _gives_a_snapshot(here):
         return lambda: _defragment(here, asked=False)
     return None
+
+
+def _gives_a_snapshot(here: Spec) -> bool:
+    """Whether a stored snapshot is taken from this member: etcd would wait for its end with all clients waiting."""
+    return here.backup is not None and turn.holder(here, [here.address]) == here.member
 
 
 def _here() -> Spec:
