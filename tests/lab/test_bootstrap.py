@@ -33,11 +33,16 @@ def answers():
     etcd.etcdctl(here, at, ["put", "asked", "an answer"])
     renewed = leases.renew(here, at, lease)
     leases.give_back(here, at, lease)
-    states = etcd.statuses(here, here.members)
+    # What changes from one look to the next one is only there.
+    states = {
+        name: replace(state, raft_index=0, applied_index=0, revision=0, db_size=1, db_in_use=1)
+        for name, state in etcd.statuses(here, here.members).items()
+        if state.db_size >= state.db_in_use > 0
+    }
     return [
         etcd.member_list(here, at), etcd.alarms(here, at), roster.noted(here, at), renewed,
-        {name: replace(state, raft_index=0, applied_index=0, revision=0) for name, state in states.items()},
-        leases.find(here, at, "asked"), etcd.etcdctl(here, at, ["del", "asked"])[0], leases.find(here, at, "asked"),
+        states, leases.find(here, at, "asked"),
+        etcd.etcdctl(here, at, ["del", "asked"])[0], leases.find(here, at, "asked"),
     ]
 def keys():
     key = "external-etcd/asked"

@@ -143,9 +143,19 @@ class ApiClient:
 
     @property
     def longest_gap(self) -> float:
-        """Longest time between two acknowledgements, in seconds, without that of restarts."""
+        """Longest time between two acknowledgements, in seconds, without that of restarts and of writes given up.
+
+        How long a client waits for a write that leadership has dropped is its own limit; `failed` counts these writes.
+        """
+        lost = [each for each in self._outside if each.error and each.what != "list"]
         pairs = itertools.pairwise(self.acknowledged.values())
-        return max(later - earlier - self._restarting(earlier, later) for earlier, later in pairs)
+        return max(
+            later
+            - earlier
+            - self._restarting(earlier, later)
+            - sum(each.seconds for each in lost if earlier < each.began and each.ended < later)
+            for earlier, later in pairs
+        )
 
     @property
     def _outside(self) -> list[_Request]:

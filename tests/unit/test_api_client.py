@@ -28,6 +28,8 @@ class _Objects(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     forgotten = ""
     """The end of the name of an object that is acknowledged and watched, and not stored."""
+    dropped = ""
+    """The end of the name of an object whose creation is not answered in time, and does not happen."""
     names: ClassVar[list[str]] = []
     more = threading.Condition()
 
@@ -37,6 +39,9 @@ class _Objects(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Create an object."""
         created = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if created["metadata"]["name"][-6:] == self.dropped:
+            time.sleep(2)
+            return
         with self.more:
             self.names.append(created["metadata"]["name"])
             self.more.notify_all()
@@ -68,10 +73,10 @@ class _Objects(http.server.BaseHTTPRequestHandler):
         self.wfile.write(text)
 
 
-def _serve(pair: Path, forgotten: str, port: Connection) -> None:
+def _serve(pair: Path, forgotten: str, dropped: str, port: Connection) -> None:
     with contextlib.suppress(PermissionError):
         os.setpriority(os.PRIO_PROCESS, 0, -10)
-    _Objects.forgotten = forgotten
+    _Objects.forgotten, _Objects.dropped = forgotten, dropped
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pair)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Objects) as server:
@@ -89,17 +94,18 @@ def serving(tmp_path: Path) -> Iterator[Callable[..., str]]:
     pair.write_text(certificate + key)
     spawn, started = multiprocessing.get_context("spawn"), []
 
-    def start(forgotten: str = "") -> str:
+    def start(forgotten: str = "", dropped: str = "") -> str:
         here, there = spawn.Pipe()
-        started.append(spawn.Process(target=_serve, args=(pair, forgotten, there), daemon=True))
-        started[0].start()
+        started.append(spawn.Process(target=_serve, args=(pair, forgotten, dropped, there), daemon=True))
+        started[-1].start()
         encoded = [base64.b64encode(text.encode()).decode() for text in (authority.certificate, certificate, key)]
         cluster = {"server": f"https://127.0.0.1:{here.recv()}", "certificate-authority-data": encoded[0]}
         user = {"client-certificate-data": encoded[1], "client-key-data": encoded[2]}
         return json.dumps({"clusters": [{"cluster": cluster}], "users": [{"user": user}]})
 
     yield start
-    started[0].kill()
+    for process in started:
+        process.kill()
 
 
 def test_a_test_process_that_computes_does_not_count_as_a_slow_api_server(serving: Callable[..., str]) -> None:
@@ -125,3 +131,15 @@ def test_an_object_that_an_api_server_acknowledges_and_loses_is_found(serving: C
         while len(client.acknowledged) < 5 or not client.lists:
             time.sleep(0.05)
     assert [name[-6:] for name in client.acknowledged.keys() - client.stored()] == ["000002"]
+
+
+def test_a_write_that_is_dropped_is_counted_and_its_limit_is_no_gap(serving: Callable[..., str]) -> None:
+    with using(serving(dropped="000003"), stops=1) as client:
+        while len(client.acknowledged) < 8 or not client.lists:
+            time.sleep(0.05)
+    assert len(client.failed) == 1
+    assert "000003: TimeoutError" in client.failed[0]
+    assert client.longest_gap < client.longest_request
+    with pytest.raises(AssertionError, match="000003: TimeoutError"), using(serving(dropped="000003")) as client:
+        while len(client.acknowledged) < 8 or not client.lists:
+            time.sleep(0.05)
