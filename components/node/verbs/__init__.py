@@ -11,6 +11,7 @@ status.py     show the state to a person on the machine
 space.py      defragment this member, recover from a full database, and both without being asked
 drain.py      check that another member's machine can be replaced
 retire.py     remove the member from the machine
+reach.py      check that a control plane reaches the machines of the external members
 inspect.py    check whether a control plane can be migrated from its stacked etcd
 authority.py  print the CA of a stacked etcd
 switch.py     an API server uses the external members, or its stacked member again
