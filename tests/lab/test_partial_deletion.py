@@ -56,6 +56,8 @@ def test_no_pulumi_option_retires_a_voter(bootstrapped: Bootstrapped, monkeypatc
     run = stack.up("--target", "**:test-etcd-3-prepare", "--target-dependents", check=False)
     assert run.code != 0
     assert "etcd-2, etcd-3 left the list of members" in run.text
+    # Sometimes the engine (3.232) has now written what it skipped before what that depends on. The manual names this.
+    stack.pulumi("state", "repair", "--yes")
     found[0].run(f"cp -p {IDENTITY} /root/ && echo '{{}}' > {IDENTITY}", root=True)
     run = stack.up("--continue-on-error", check=False)
     assert run.code != 0
