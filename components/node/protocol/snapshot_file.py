@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import wal
+
 MARKER = "external-etcd/cluster"
 """The key of etcd that has the name of the cluster; `cluster.marker` writes it."""
 
@@ -70,7 +72,7 @@ def read(path: Path) -> SnapshotFile:
             whole.update(data[size - _DIGEST :])
             try:
                 facts = _facts(data)
-            except (struct.error, IndexError, KeyError, RecursionError):
+            except (struct.error, IndexError, KeyError, RecursionError, ValueError):
                 raise DamagedError("its pages cannot be read as etcd's database") from None
     return SnapshotFile(whole.hexdigest(), size, *facts)
 
@@ -143,19 +145,5 @@ def _leaf(data: bytes | mmap.mmap, at: int) -> Iterator[tuple[bytes, bytes]]:
 
 def _value(message: bytes) -> bytes:
     """Field 5 of a KeyValue: the value of a key."""
-    at = 0
-    while at < len(message):
-        tag, at = message[at], at + 1
-        number = shift = 0
-        while True:
-            byte = message[at]
-            at += 1
-            number |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                break
-        if tag & 7 == 2:
-            if tag >> 3 == 5:
-                return message[at : at + number]
-            at += number
-    return b""
+    value = wal.fields(message).get(5)
+    return value if isinstance(value, bytes) else b""

@@ -46,7 +46,7 @@ def owner(data_directory: str) -> Owner | None:
 def _first_metadata(data: bytes) -> Owner | None:
     for kind, payload in _records(data):
         if kind == _METADATA:
-            ids = _fields(payload)
+            ids = fields(payload)
             member, cluster = ids.get(1), ids.get(2)
             return Owner(member, cluster) if isinstance(member, int) and isinstance(cluster, int) else None
     return None
@@ -65,9 +65,9 @@ def old_entries(data_directory: str) -> int:
             with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 for kind, payload in _records(data):
                     if kind == _SNAPSHOT:
-                        snapshot = max(snapshot, _number(_fields(payload).get(1)))
+                        snapshot = max(snapshot, _number(fields(payload).get(1)))
                     elif kind == _ENTRY:
-                        entry = _fields(payload)
+                        entry = fields(payload)
                         if _is_old(entry.get(4, b"")):
                             old.add(_number(entry.get(3)))
         except (OSError, ValueError, IndexError):
@@ -102,27 +102,31 @@ def _records(data: bytes | mmap.mmap) -> Iterator[tuple[int, bytes]]:
         length, padding = frame & ((1 << 56) - 1), (frame >> 56) & 7 if frame >> 63 else 0
         if length == 0:
             return
-        record = _fields(data[at + 8 : at + 8 + length])
+        record = fields(data[at + 8 : at + 8 + length])
         payload = record.get(3)
         yield _number(record.get(1)), payload if isinstance(payload, bytes) else b""
         at += 8 + length + padding
 
 
-def _fields(data: bytes) -> dict[int, int | bytes]:
-    """The fields of a protobuf message, number -> value; the last of each."""
-    fields: dict[int, int | bytes] = {}
+def fields(data: bytes) -> dict[int, int | bytes]:
+    """The fields of a protobuf message, number -> value; the last of each.
+
+    Raises:
+        ValueError, IndexError: it is not one with numbers and byte strings only.
+    """
+    found: dict[int, int | bytes] = {}
     at = 0
     while at < len(data):
         key, at = _varint(data, at)
         value, at = _varint(data, at)
         if key & 7 == _BYTES:
-            fields[key >> 3] = data[at : at + value]
+            found[key >> 3] = data[at : at + value]
             at += value
         elif key & 7 == _VARINT:
-            fields[key >> 3] = value
+            found[key >> 3] = value
         else:
             raise ValueError("not a record of the log")
-    return fields
+    return found
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
