@@ -4,7 +4,7 @@ import sys
 
 from tests.support.stacks import Stack
 
-from . import changes, clouds, creation, kubernetes, migration
+from . import changes, clouds, creation, kubernetes, migration, snapshots
 
 PARTS = {
     "creation": creation.main,
@@ -12,6 +12,7 @@ PARTS = {
     "clouds": clouds.main,
     "kubernetes": kubernetes.main,
     "migration": migration.main,
+    "snapshots": snapshots.main,
 }
 
 if __name__ == "__main__":

@@ -144,10 +144,14 @@ def _place() -> Path:
 
 
 @contextlib.contextmanager
-def temporary_lab(label: str = "") -> Iterator[Lab]:
-    """A lab in a temporary directory. First removes the labs of killed test runs."""
+def temporary_lab(label: str = "", *, memory: bool = True) -> Iterator[Lab]:
+    """A lab in a temporary directory. First removes the labs of killed test runs.
+
+    Args:
+        memory: whether its disks may be in memory.
+    """
     require_a_lab()
-    parent = _place()
+    parent = _place() if memory else Path(tempfile.gettempdir())
     with (parent / f"{_PREFIX}lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # only one of pytest's workers cleans up
         for old in parent.glob(f"{_PREFIX}*"):
