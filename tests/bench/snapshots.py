@@ -25,7 +25,7 @@ from .bare import archive, bare_script
 
 MEBIBYTES = (200, 2048)
 REST_SECONDS = 10.0
-PATIENCE_SECONDS = 5.0
+PATIENCE_SECONDS = 0.5
 _PREFIX = "bench"
 _PROGRAMS = "/opt/etcd/backup"
 _TIMEOUT = 1200

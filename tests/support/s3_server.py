@@ -28,7 +28,9 @@ class S3Server:
     def __init__(self, directory: Path, address: str) -> None:
         self._directory = directory
         self.bucket = directory / "objects" / BUCKET
-        self.bucket.mkdir(parents=True)
+        self._metadata = directory / "metadata"
+        for folder in (self.bucket, self._metadata):
+            folder.mkdir(parents=True)
         self._port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self.held = threading.Event()
@@ -40,7 +42,9 @@ class S3Server:
     def start(self, secret: str = SECRET) -> None:
         """Start the server anew, with another secret if one is given."""
         self.stop()
-        words = ["--access", KEY, "--secret", secret, "--port", f"127.0.0.1:{self._port}", "posix", "--nometa"]
+        words = ["--access", KEY, "--secret", secret, "--port", f"127.0.0.1:{self._port}", "posix"]
+        # Beside the objects and not in attributes of files, which not every file system has.
+        words += ["--sidecar", str(self._metadata)]
         with (self._directory / "versitygw.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [str(ensure_versitygw()), *words, str(self.bucket.parent)], stdout=log, stderr=log
