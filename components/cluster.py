@@ -410,7 +410,12 @@ def _restore(
     stages = {name: said for name, (_, said) in staged.items()}
     checked = [command for command, _ in staged.values()]
     placed = [member.restore(restore, "restore", checked, stages)[0] for member in members.values()]
-    return [member.restore(restore, "start", placed)[0] for member in members.values()]
+    # One after the other: before etcd answers its peers, it asks them whether their data are the same. Members that
+    # start together wait for each other, for 7 s per peer; a peer that has not been started refuses at once.
+    started = placed
+    for member in members.values():
+        started = [*started, member.restore(restore, "start", started)[0]]
+    return started[len(placed) :]
 
 
 def _migration(

@@ -2,6 +2,7 @@
 
 import base64
 import bz2
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,9 @@ def test_no_member_stops_before_all_are_ready_and_none_starts_before_all_have_st
         assert everyone["stage"] <= recorder.named(f"dev-{member}-restore").depends_on
         assert everyone["restore"] <= recorder.named(f"dev-{member}-start").depends_on
     assert everyone["start"] <= recorder.named("dev-a-converge").depends_on
+    # Members that start together wait for each other's answers for 7 s each.
+    for before, member in itertools.pairwise(MEMBERS):
+        assert f"dev-{before}-start" in recorder.named(f"dev-{member}-start").depends_on
 
 
 def _above(recorder: Recorder, member: str) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 
 from ..cluster import rotation
@@ -11,8 +12,10 @@ from ..machine import network
 from ..protocol import etcd, wal
 from ..service import certificates, manager, member, release, unit
 from ..shared.errors import NodeError
-from ..shared.say import phase, say
+from ..shared.say import phase, say, until
 from ..shared.spec import Bundle, Spec
+
+_ANSWER_SECONDS = 30.0
 
 
 def bootstrap(spec: Spec, bundle: Bundle) -> None:
@@ -44,6 +47,8 @@ def bootstrap(spec: Spec, bundle: Bundle) -> None:
         certificates.install(bundle)
         member.install_unit(spec)
         manager.start()
+        if spec.restore is not None:
+            _wait_for_answers(spec)
         say("has been bootstrapped before, started")
         return
 
@@ -92,6 +97,15 @@ def _begin(spec: Spec, known: Identity) -> None:
             directory.move_aside(spec, "unfinished")
             identity.save(known)
         raise
+
+
+def _wait_for_answers(spec: Spec) -> None:
+    """Waits until this member answers its peers, as far as it does so soon: the next one asks it when it starts."""
+    phase("wait until it answers its peers")
+    for _ in until(_ANSWER_SECONDS):
+        with contextlib.suppress(etcd.SilentError, etcd.AlienError):
+            etcd.peer_view(spec, spec.address, timeout=1.0, connect=1.0)
+            return
 
 
 def _refuse_missing_release(spec: Spec) -> None:
