@@ -1,5 +1,8 @@
 """What a snapshot, a defragmentation and a restore cost at 200 MiB and 2 GiB, next to the same by hand."""
 
+import base64
+import contextlib
+import http.client
 import json
 import subprocess
 import sys
@@ -29,7 +32,9 @@ PATIENCE_SECONDS = 0.5
 _PREFIX = "bench"
 _PROGRAMS = "/opt/etcd/backup"
 _TIMEOUT = 1200
-_WRITERS = 3
+_WRITERS = 2
+_VALUES = 64
+"""Per MiB."""
 _GENEROUS = "--dial-timeout=5s --command-timeout=600s"
 # What people have in their cron jobs: no election, no check before or after.
 _BY_HAND = (
@@ -151,14 +156,28 @@ def _each(machines: Sequence[Machine], command: str) -> None:
 
 
 def _fill(filled: Filled, mebibytes: int) -> None:
-    """Random: nothing on the way can compress it. Each value is below the largest request."""
+    """Random: nothing on the way can compress it. Many values, as Kubernetes has them: with few large ones, a
+    defragmentation would hold all of them in memory."""
+    tls = client_tls(*(filled.directory / name for name in ("ca.crt", "client.crt", "client.key")))
 
-    def put(number: int) -> None:
-        with Path("/dev/urandom").open("rb") as random:
-            filled.etcdctl("put", f"/fill/{number}", given=random.read(1 << 20))
+    def put(numbers: Sequence[int]) -> None:
+        connection = http.client.HTTPSConnection(filled.found[0].address, 2379, context=tls, timeout=60)
+        with contextlib.closing(connection), Path("/dev/urandom").open("rb") as random:
+            for number in numbers:
+                keys = [f"/fill/{number}/{each}".encode() for each in range(_VALUES)]
+                puts = [{"key": _b64(key), "value": _b64(random.read((1 << 20) // _VALUES))} for key in keys]
+                connection.request("POST", "/v3/kv/txn", json.dumps({"success": [{"requestPut": put} for put in puts]}))
+                answer = connection.getresponse()
+                if b"succeeded" not in answer.read():
+                    raise RuntimeError(f"etcd refused a transaction: status {answer.status}")
 
     with ThreadPoolExecutor(_WRITERS) as pool:
-        list(pool.map(put, range(mebibytes)))
+        list(pool.map(put, [range(first, mebibytes, _WRITERS) for first in range(_WRITERS)]))
+
+
+def _b64(raw: bytes) -> str:
+    """For etcd's gateway."""
+    return base64.b64encode(raw).decode()
 
 
 def _new_key(directory: Path) -> str:
