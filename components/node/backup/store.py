@@ -8,10 +8,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
+import signal
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import IO
 
 from ..shared import paths
 from ..shared.backup import Backup
@@ -28,6 +30,10 @@ _SLOWEST = 256 << 10
 _CHUNK = 1 << 20
 _EMPTY = 3
 """Exit code of rclone: there is no such directory, which in S3 is one without files."""
+_READ_NO_FURTHER = (-signal.SIGPIPE, 128 + signal.SIGPIPE)
+_LATE = 124
+"""Exit code of `timeout`."""
+_END_SECONDS = 10.0
 # Part of rclone's error -> what to do.
 _REMEDIES = (
     (
@@ -100,9 +106,8 @@ def put(backup: Backup, file: Path, digest: str) -> None:
     """
     seconds = _SECONDS + file.stat().st_size / _SLOWEST
     more_time(2 * seconds)
-    place = f"{_NAME}:{backup.path}/{file.name}"
-    _rclone(backup, "store", ["copyto", str(file), place], seconds)
-    size, found = _read(backup, place, seconds)
+    _rclone(backup, "store", ["copyto", str(file), f"{_NAME}:{backup.path}/{file.name}"], seconds)
+    size, found = _read(backup, file.name, seconds)
     if (size, found) != (file.stat().st_size, digest):
         with contextlib.suppress(NodeError):
             delete(backup, file.name)
@@ -112,6 +117,29 @@ def put(backup: Backup, file: Path, digest: str) -> None:
             "Do not rely on this destination before you know the cause. The file was deleted there, if the credentials "
             "allow it.",
         )
+
+
+@contextlib.contextmanager
+def opened(backup: Backup, name: str) -> Iterator[IO[bytes]]:
+    """The content of a file there. If it cannot be read to its end, the error at the end of the block says so, in place
+    of one that the missing rest has caused.
+
+    Raises:
+        NodeError: it is not there, or cannot be read.
+    """
+    done = _rclone(
+        backup, "list", ["lsf", "--files-only", "--format=sp", f"{_NAME}:{backup.path}/{name}"], _SECONDS, _EMPTY
+    )
+    size, _, found = done.stdout.strip().partition(";")
+    if found != name:
+        raise NodeError(
+            f"there is no {name} in {backup}",
+            "Look what is there: `keep` or a rule of the store may have deleted it, or `backup` names another place.",
+        )
+    seconds = _SECONDS + int(size) / _SLOWEST
+    more_time(seconds)
+    with _opened(backup, name, seconds) as content:
+        yield content
 
 
 def delete(backup: Backup, name: str) -> None:
@@ -137,22 +165,45 @@ def _rclone(
     return done
 
 
-def _read(backup: Backup, place: str, seconds: float) -> tuple[int, str]:
+def _read(backup: Backup, name: str, seconds: float) -> tuple[int, str]:
     """Size and SHA-256 of what the destination gives back; not what it says about it."""
     digest, size = hashlib.sha256(), 0
-    limited = ["timeout", f"{seconds:.0f}", *_words(backup, ["cat", place])]
+    with _opened(backup, name, seconds) as content:
+        while chunk := content.read(_CHUNK):
+            digest.update(chunk)
+            size += len(chunk)
+    return size, digest.hexdigest()
+
+
+@contextlib.contextmanager
+def _opened(backup: Backup, name: str, seconds: float) -> Iterator[IO[bytes]]:
+    limited = ["timeout", f"{seconds:.0f}", *_words(backup, ["cat", f"{_NAME}:{backup.path}/{name}"])]
     with (
         tempfile.TemporaryFile() as said,
         subprocess.Popen(limited, stdout=subprocess.PIPE, stderr=said, env=ENVIRONMENT) as process,
     ):
         assert process.stdout is not None  # noqa: S101  asked for
-        while chunk := process.stdout.read(_CHUNK):
-            digest.update(chunk)
-            size += len(chunk)
-        if process.wait() != 0:
+        failed = None
+        try:
+            yield process.stdout
+        except BaseException as error:
+            if type(error) is not NodeError:
+                process.terminate()
+                raise
+            failed = error
+        process.stdout.close()
+        try:
+            code = process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.terminate()
+            code = process.wait()
+        # A block that has failed for its own reasons reads no further.
+        if code not in (0, *_READ_NO_FURTHER):
             said.seek(0)
-            raise _failure(backup, "read", said.read().decode(errors="replace"))
-    return size, digest.hexdigest()
+            what = f"it did not end within {seconds:.0f} s" if code == _LATE else said.read().decode(errors="replace")
+            raise _failure(backup, "read", what) from None
+        if failed is not None:
+            raise failed
 
 
 def _failure(backup: Backup, what: str, said: str) -> NodeError:
