@@ -240,7 +240,11 @@ class EtcdCluster(pulumi.ComponentResource):
             opts=anew,
         )
 
-        restore = RestoreCommands(name, plan.restore, plan.name, self) if plan.restore and restores.declared else None
+        restore = (
+            RestoreCommands(name, plan.restore, plan.name, self, args["restore"].get("identity", ""))
+            if plan.restore and restores.declared
+            else None
+        )
         migration = _migration(name, args, plan, change.id, child)
         pki = EtcdPki(f"{name}-pki", _pki_args(args, migration), child)
         clients = pki.clients.apply(lambda expiry: self._remembered(expiry, plan, args.get("previous")))
@@ -405,10 +409,14 @@ def _restore(
 ) -> list[pulumi.Resource]:
     """Three barriers: no member stops before every machine has the restored data, and none starts before all have
     stopped and have them in place."""
-    copied = [member.receive(restore, after) for member in members.values()]
-    staged = {name: member.restore(restore, "stage", copied) for name, member in members.items()}
+    staged = {}
+    if restore.stages:
+        first = list(members.values())[:1] if restore.finds else []
+        there = [member.find(restore, after) for member in first]
+        there += [] if restore.finds else [member.receive(restore, after) for member in members.values()]
+        staged = {name: member.restore(restore, "stage", there) for name, member in members.items()}
     stages = {name: said for name, (_, said) in staged.items()}
-    checked = [command for command, _ in staged.values()]
+    checked = [command for command, _ in staged.values()] or after
     placed = [member.restore(restore, "restore", checked, stages)[0] for member in members.values()]
     # One after the other: before etcd answers its peers, it asks them whether their data are the same. Members that
     # start together wait for each other, for 7 s per peer; a peer that has not been started refuses at once.

@@ -146,6 +146,10 @@ class EtcdMember(pulumi.ComponentResource):
         """Copies the snapshot of a restore to the machine."""
         return restore.receive(self._machine, self._commands, after)
 
+    def find(self, restore: RestoreCommands, after: Sequence[pulumi.Resource]) -> pulumi.Resource:
+        """Finds the snapshot of a restore in the store, from this machine."""
+        return restore.find(self._machine, self._commands, spec=self._spec, bundle=self._text, after=after)
+
     def restore(
         self,
         restore: RestoreCommands,

@@ -5,27 +5,35 @@ import json
 import secrets
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
 import pulumi
 from pulumi_command import remote
 
+from .backup import plan_of_backup
 from .bundle import packed
 from .machine import Machine
 from .machine_commands import MachineCommands
 from .node.protocol.snapshot_file import DamagedError, SnapshotFile, read
+from .node.shared.backup import NEWEST
 from .node.shared.paths import ANSWERED, WRAPPER
 from .pinned_values import pin
 from .plan import Problem, Spec, spec_text, with_initial_cluster, with_restore
 from .plan.guard.state import read_state
-from .plan.restore import RestorePlan
+from .plan.restore import RestorePlan, check_identity, in_store
 from .remote_command import answer, command_line
 
-Restore = TypedDict("Restore", {"from": str, "confirm": str, "number": int, "accept": list[str]}, total=False)
-"""A restore of the cluster from a snapshot: `from`, the path of a file that `etcdctl snapshot save` made; `confirm`,
-the name of the cluster; `number` (default: 1), which rises with every restore, because each is made once; `accept`
-(default: nothing), refusals that do not apply: `majority-away`, `unknown-cluster`."""
+Restore = TypedDict(
+    "Restore",
+    {"from": str, "confirm": str, "identity": pulumi.Input[str], "number": int, "accept": list[str]},
+    total=False,
+)
+"""A restore of the cluster from a snapshot: `from`, the path of a file that `etcdctl snapshot save` made, or in the
+destination of `backup` a name, or `newest`; `confirm`, the name of the cluster; `identity`, the private key of age that
+decrypts a snapshot of that destination (secret); `number` (default: 1), which rises with every restore, because each is
+made once; `accept` (default: nothing), refusals that do not apply: `majority-away`, `unknown-cluster`."""
 
 _FOLDER = ".external-etcd-restore-"
 # Only the login and root can read it: a snapshot has every Secret. What a failed run left goes first. A home may be
@@ -47,16 +55,24 @@ def plan_of_restore(restore: Restore | None, args: Mapping[str, Any]) -> Restore
     if restore is None:
         return None
     number = int(restore.get("number", 1))
-    plan = RestorePlan(str(restore.get("from", "")), restore.get("confirm", ""), number, restore.get("accept", []))
+    backup = plan_of_backup(args.get("backup"))
+    plan = RestorePlan(
+        str(restore.get("from", "")),
+        restore.get("confirm", ""),
+        number,
+        restore.get("accept", []),
+        place=backup.place if backup else "",
+        identity="identity" in restore,
+    )
     if "previous" not in args:
         return plan
     known = read_state(args["previous"])
     if known is not None and known.restored >= number:
         return plan
+    if plan.stored:
+        return replace(plan, pending=True)
     found, taken, trouble = _facts(plan.source)
-    return RestorePlan(
-        plan.source, plan.confirm, number, plan.accept, pending=True, snapshot=found, taken=taken, trouble=trouble
-    )
+    return replace(plan, pending=True, snapshot=found, taken=taken, trouble=trouble)
 
 
 def _facts(source: str) -> tuple[SnapshotFile | None, str, str]:
@@ -103,12 +119,20 @@ def check_previous(args: Mapping[str, Any]) -> list[Problem]:
     if "restore" in args and "previous" not in args:
         rule = "A restore is made once, so each update is compared with the last one"
         problems.append(Problem("previous", "nothing", rule, "Pass what previous_update() reads"))
-    for index, machine in enumerate(args["members"] if "restore" in args else []):
+    restore = args.get("restore", {})
+    problems += check_identity(restore.get("identity"), "restore.identity")
+    # A snapshot in the store is fetched by the machines themselves.
+    copied = "restore" in args and not in_store(str(restore.get("from", "")))
+    for index, machine in enumerate(args["members"] if copied else []):
         if machine["ssh"].get("sftp") is False:
             rule = "The snapshot is copied by sftp, because the state would contain it otherwise"
             remedy = "Give sshd there an sftp subsystem, and remove this"
             problems.append(Problem(f"members[{index}].ssh.sftp", "false", rule, remedy))
     return problems
+
+
+class BegunError(pulumi.RunError):
+    """An interrupted restore was continued with another snapshot. Pulumi prints it without a stack trace."""
 
 
 class RestoreCommands:
@@ -118,14 +142,26 @@ class RestoreCommands:
     `<name>-restore-run`. Of each member: `<member>-receive`, `<member>-snapshot` (the copy of the file),
     `<member>-stage`, `<member>-restore` and `<member>-start`. When it is complete, they stay as they are.
 
+    If the snapshot is in the store, the members have no `receive` and `snapshot`. The first one has `<member>-find`,
+    and its answer is kept in the Stash `<name>-restore-<number>-snapshot`. When the restore is complete, the next
+    update removes `find` and all `stage` from the state, because the inputs of `stage` include the private key.
+
     Args:
         name: name of the cluster's component.
         plan: the restore.
         cluster: name of the cluster.
         parent: the cluster.
+        identity: the private key, for a snapshot in the store.
     """
 
-    def __init__(self, name: str, plan: RestorePlan, cluster: str, parent: pulumi.Resource) -> None:
+    def __init__(
+        self,
+        name: str,
+        plan: RestorePlan,
+        cluster: str,
+        parent: pulumi.Resource,
+        identity: pulumi.Input[str] = "",
+    ) -> None:
         self._plan = plan
         sha256 = plan.snapshot.sha256 if plan.snapshot else ""
         begun = {"token": f"{cluster}-{secrets.token_hex(4)}", "sha256": sha256}
@@ -137,6 +173,23 @@ class RestoreCommands:
         )
         self._run = pulumi.Stash(f"{name}-restore-run", input=secrets.token_hex(4), opts=opts).id
         self._frozen = None if plan.pending else ["connection", "create", "stdin", "logging"]
+        self._parent, self._kept = parent, f"{name}-restore-{plan.number}-snapshot"
+        self._found: pulumi.Output[str] = pulumi.Output.from_input("")
+        self._identity = identity
+        if plan.stored and not plan.pending:
+            pin(self._kept, "", parent)
+            if plan.identity:
+                pulumi.log.warn("The restore is complete: remove restore.identity, the private key.", parent)
+
+    @property
+    def finds(self) -> bool:
+        """Whether the snapshot is found in the store, and not copied to the machines."""
+        return self._plan.stored
+
+    @property
+    def stages(self) -> bool:
+        """Whether the members have the command `stage`."""
+        return self._plan.pending or not self._plan.stored
 
     def each_run(self, machines: pulumi.Output[str]) -> pulumi.Output[str]:
         """The text for which all machines are prepared, with the run: any of them may have lost everything."""
@@ -164,6 +217,26 @@ class RestoreCommands:
             ignore_changes=None if self._plan.pending else ["connection", "source", "remotePath"],
         )
 
+    def find(
+        self,
+        machine: Machine,
+        commands: MachineCommands,
+        *,
+        spec: Spec,
+        bundle: pulumi.Input[str],
+        after: Sequence[pulumi.Resource],
+    ) -> pulumi.Resource:
+        """Finds the snapshot in the store; an interrupted restore goes on with the one that it found first."""
+
+        def line(begun: Mapping[str, str]) -> str:
+            wanted = with_restore(spec, self._plan, begun["token"], "", self._plan.source)
+            return commands.asked("find", str(WRAPPER), "--answer", "find", spec_text(wanted))
+
+        given: pulumi.Output[str] = pulumi.Output.secret(bundle).apply(lambda text: packed(str(text).encode()))
+        made = commands.command("find", create=self._begun.apply(line), stdin=given, after=after)
+        self._found = pin(self._kept, answer(made, machine["name"]), self._parent).output
+        return made
+
     def command(
         self,
         machine: Machine,
@@ -184,8 +257,10 @@ class RestoreCommands:
         """
         verb = "bootstrap" if suffix == "start" else suffix
 
-        def line(begun: Mapping[str, str]) -> str:
-            wanted = with_restore(spec, self._plan, begun["token"], begun["sha256"])
+        def line(known: Mapping[str, Any]) -> str:
+            begun, found = known["begun"], known["found"]
+            self._refuse_another(begun, found)
+            wanted = with_restore(spec, self._plan, begun["token"], begun["sha256"], found)
             if verb == "bootstrap":
                 wanted = with_initial_cluster(spec, list(spec["members"]), begun["token"])
             return commands.asked(verb, str(WRAPPER), "--answer", verb, spec_text(wanted))
@@ -194,12 +269,27 @@ class RestoreCommands:
             if suffix == "start":
                 return packed(str(known["bundle"]).encode())
             more = {"run": known["run"], "stages": {name: json.loads(text) for name, text in known["stages"].items()}}
+            if suffix == "stage" and known["identity"]:
+                more["identity"] = known["identity"]
             return packed(json.dumps({**json.loads(known["bundle"]), "restore": more}, sort_keys=True).encode())
 
         if not self._plan.pending:
             made = commands.command(suffix, create=_DONE, stdin="", after=after, ignore_changes=self._frozen)
             return made, made.stdout
-        known = pulumi.Output.all(bundle=pulumi.Output.secret(bundle), run=self._run, stages=stages or {})
+        known = pulumi.Output.all(
+            bundle=pulumi.Output.secret(bundle), run=self._run, stages=stages or {}, identity=self._identity
+        )
         given: pulumi.Output[str] = known.apply(stdin)
-        made = commands.command(suffix, create=self._begun.apply(line), stdin=given, after=after)
+        create = pulumi.Output.all(begun=self._begun, found=self._found).apply(line)
+        made = commands.command(suffix, create=create, stdin=given, after=after)
         return made, answer(made, machine["name"])
+
+    def _refuse_another(self, begun: Mapping[str, str], found: str) -> None:
+        """Refuses to go on with another snapshot than the one with which this restore began."""
+        stored, source = not begun["sha256"], self._plan.source
+        if stored != self._plan.stored or (stored and source not in (NEWEST, found)):
+            raise BegunError(
+                f"restore.from: given {source}. The restore {self._plan.number} began with "
+                f"{found or ('the store' if stored else 'another file')}, and was interrupted. Set it back, or raise "
+                "restore.number, so that all members begin anew from this one."
+            )

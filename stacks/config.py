@@ -17,6 +17,7 @@ from components.plan.errors import did_you_mean, shown
 from components.plan.kubernetes import check_workload_name
 from components.plan.members import check_name
 from components.plan.releases import check_headers
+from components.plan.restore import check_identity, in_store
 
 from . import migration
 from .arguments import arguments, camel_case
@@ -136,7 +137,8 @@ def _config(reading: Reading, platforms: Sequence[Platform]) -> StackConfig:
     args = with_authorities({**arguments(reading), **migration.argument(reading)})
     if "restore" in args:
         source = args["restore"].get("from", "")
-        args = {**args, "restore": {**args["restore"], "from": str(reading.path(source)) if source else ""}}
+        if source and not in_store(source):
+            args = {**args, "restore": {**args["restore"], "from": str(reading.path(source))}}
     config = StackConfig(
         platform=platform,
         cluster_name=reading.cluster,
@@ -149,6 +151,7 @@ def _config(reading: Reading, platforms: Sequence[Platform]) -> StackConfig:
     )
     check_authorities(reading, config.arguments, config.plan)
     reading.problems += check_headers(given.get("releaseHeaders", {}), "releaseHeaders")
+    reading.problems += check_identity(given.get("restore", {}).get("identity"), "restore.identity")
     reading.add(check_plan(config.plan, config.spelled))
     return config
 

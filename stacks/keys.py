@@ -272,11 +272,20 @@ _REST: tuple[Key, ...] = (
     Key(
         "restore.from",
         TEXT,
-        "The snapshot, as `etcdctl snapshot save` wrote it: a file on your computer, relative to the project's "
-        "directory; `~` is allowed.",
+        "The snapshot: a file on your computer, as `etcdctl snapshot save` wrote it, relative to the project's "
+        "directory; `~` is allowed. Or `newest`, or a snapshot's name, in the destination of `backup`.",
         required=True,
     ),
     Key("restore.confirm", TEXT, "The name of the cluster, to confirm the loss.", required=True),
+    Key(
+        "restore.identity",
+        TEXT,
+        "The private key of age that decrypts a snapshot of that destination: "
+        "`pulumi config set --path --secret external-etcd:restore.identity < etcd-backup.key`. Remove it when the "
+        "restore is complete.",
+        "none; a file needs none",
+        secret=True,
+    ),
     Key("restore.number", INTEGER, "Raise it to restore again: each number is restored once.", "1"),
     Key(
         "restore.accept",

@@ -31,6 +31,7 @@ For people:
 For `pulumi up` (SPEC is the desired configuration as JSON; certificates and keys come on standard input):
   etcd-node prepare SPEC      check the machine and install; running members are not affected
   etcd-node bootstrap SPEC    start a cluster that has never existed
+  etcd-node find SPEC         print the name of the snapshot in the store from which the cluster is restored
   etcd-node stage SPEC        restore a snapshot beside the member's data; nothing stops
   etcd-node restore SPEC      stop the member, and put the restored data in place; the old ones are moved aside
   etcd-node converge SPEC     bring the member to its desired configuration
@@ -174,10 +175,11 @@ def _change(verb: str) -> Callable[[spec.Spec, str], None]:
         from .verbs.bootstrap import bootstrap
 
         return lambda wanted, given: bootstrap(wanted, spec.parse_bundle(given))
-    if verb == "stage":
-        from .verbs.stage import stage
+    if verb in ("find", "stage"):
+        from importlib import import_module
 
-        return lambda wanted, given: print(stage(wanted, spec.parse_bundle(given)), flush=True)
+        act = getattr(import_module(f".verbs.{verb}", __package__), verb)
+        return lambda wanted, given: print(act(wanted, spec.parse_bundle(given)), flush=True)
     if verb == "restore":
         from .verbs.restore import restore
 

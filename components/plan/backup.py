@@ -54,6 +54,11 @@ class BackupPlan:
     sha256: Mapping[str, str] = field(default_factory=dict)
     """Name of an archive of age or rclone -> its SHA-256."""
 
+    @property
+    def place(self) -> str:
+        """The destination, in words."""
+        return f"s3:{self.s3.bucket}/{self.s3.prefix}".rstrip("/") if self.s3 else self.directory or ""
+
 
 def archives(program: str) -> dict[str, str]:
     """Architecture -> name of the archive of `age` or `rclone`."""

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ..node.backup.retention import parse as parse_name
 from ..node.protocol.snapshot_file import SnapshotFile
+from ..node.shared.backup import NEWEST, is_identity
 from .errors import Problem, shown
 from .members import check_name
 from .versions import parse
@@ -21,7 +23,7 @@ class RestorePlan:
     """A restore."""
 
     source: str
-    """The snapshot file on the operator's computer."""
+    """The snapshot: a file on the operator's computer, the name of one in the store, or NEWEST of the store."""
     confirm: str
     """Name of the cluster whose data are given up."""
     number: int = 1
@@ -36,16 +38,43 @@ class RestorePlan:
     """Time of the file, in words."""
     trouble: str = ""
     """Why the file could not be read."""
+    place: str = ""
+    """The destination of snapshots (`backup`), in words; empty: there is none."""
+    identity: bool = False
+    """Whether the private key is given; its text is not part of a plan."""
+
+    @property
+    def stored(self) -> bool:
+        """Whether the snapshot is in the store."""
+        return in_store(self.source)
 
     @property
     def what(self) -> str:
         """The snapshot, in words."""
+        if self.source == NEWEST:
+            return f"the newest snapshot in {self.place} at the time of this update"
+        name = parse_name(self.source)
+        if name is not None:
+            return f"{self.source} in {self.place} (of {name.taken} UTC, revision {name.revision})"
         if self.snapshot is None:
             return self.source
         return (
             f"{self.source} (file of {self.taken}, revision {self.snapshot.revision}, "
             f"SHA-256 {self.snapshot.sha256[:12]}...)"
         )
+
+
+def in_store(source: str) -> bool:
+    """Whether `from` names a snapshot in the store and not a file: NEWEST, or a name like those that members give."""
+    return source == NEWEST or parse_name(source) is not None
+
+
+def check_identity(identity: object, key: str) -> list[Problem]:
+    """Why this is no private key; empty if it is one, or not known here. It is never shown."""
+    if not isinstance(identity, str) or is_identity(identity):
+        return []
+    rule = "It must be the text of a file that age-keygen has written, without a passphrase"
+    return [Problem(key, "a text (not shown)", rule, f"pulumi config set --path --secret {key} < that file")]
 
 
 def check_restore(
@@ -92,6 +121,11 @@ def check_snapshot(
     if not restore.pending:
         return []
     key, found = f"{spelled('restore')}.from", restore.snapshot
+    if restore.stored:
+        return _check_stored(restore, cluster, spelled)
+    if restore.identity:
+        rule = "A file must be decrypted already, so no private key is needed"
+        return [Problem(f"{spelled('restore')}.identity", "a text (not shown)", rule, "Remove it")]
     if found is None:
         rule = f"The snapshot cannot be restored: {restore.trouble or 'it was not read'}"
         return [Problem(key, restore.source, rule, "Set it to a whole snapshot, decrypted and decompressed")]
@@ -115,6 +149,24 @@ def check_snapshot(
             )
             remedy = f"Set {spelled('version')} to a release of {theirs.series}, in the same update"
             problems.append(Problem(key, restore.source, rule, remedy))
+    return problems
+
+
+def _check_stored(restore: RestorePlan, cluster: str, spelled: Callable[[str], str]) -> list[Problem]:
+    """What can be known of a snapshot in the store without asking the store. The machines check its content."""
+    key, problems = spelled("restore"), []
+    name = parse_name(restore.source)
+    if name is not None and name.cluster != cluster:
+        rule = f"The snapshot is of the cluster {name.cluster}, not of {cluster}"
+        problems.append(Problem(f"{key}.from", restore.source, rule, f"Set it to a snapshot of {cluster}"))
+    if not restore.place:
+        rule = "The machines must know the store in which the snapshot is"
+        remedy = f"Set {spelled('backup')}: destination, credentials, and recipients for the next snapshots"
+        problems.append(Problem(f"{key}.from", restore.source, rule, remedy))
+    if not restore.identity:
+        rule = "Snapshots in the store are encrypted, and no machine has the private key"
+        remedy = f"Set it as a secret; or decrypt the snapshot on your computer, and set {key}.from to the file"
+        problems.append(Problem(f"{key}.identity", "nothing", rule, remedy))
     return problems
 
 

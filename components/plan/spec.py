@@ -335,16 +335,17 @@ def with_initial_cluster(spec: Mapping[str, Any], members: Sequence[str], token:
     return {**spec, "initial_members": list(members), "token": token}
 
 
-def with_restore(spec: Mapping[str, Any], restore: RestorePlan, token: str, sha256: str) -> Spec:
+def with_restore(spec: Mapping[str, Any], restore: RestorePlan, token: str, sha256: str, source: str = "") -> Spec:
     """The specification for `stage` and `restore`.
 
     Args:
         spec: the member's specification.
         token: initial cluster token of the cluster that is founded anew; it is the same until the restore is complete.
-        sha256: of the snapshot, with which this restore began.
+        sha256: of the snapshot, with which this restore began; empty if it is in the store.
+        source: its name in the store; empty: it is a file.
     """
     told = {"number": restore.number, "token": token, "sha256": sha256, "accept": sorted(restore.accept)}
-    return {**spec, "restore": told}
+    return {**spec, "restore": {**told, "from": source} if source else told}
 
 
 def spec_text(spec: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ turn.py       one member at a time takes one, and the cluster remembers the last
 archive.py    take, verify, compress, encrypt
 store.py      copy, read back, list and delete in the destination
 retrieve.py   read, decrypt, decompress and verify one of them
+stored.py     the one from which the cluster is restored
 retention.py  which ones are kept: pure rules
 programs.py   download, check and unpack rclone and age
 """

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import re
 import shutil
 import subprocess
 import zlib
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from ..shared import files
-from ..shared.backup import Backup
+from ..shared.backup import Backup, is_identity
 from ..shared.errors import NodeError
 from ..shared.run import ENVIRONMENT
 from ..shared.say import phase, say, size
@@ -29,9 +28,6 @@ _CHUNK = 1 << 20
 _DIGEST = 32
 _GZIP = 31
 _SPARE = 256 << 20
-_KEY = re.compile(r"^AGE-SECRET-KEY-1[0-9A-Z]{58}\s*$", re.MULTILINE)
-_MOST_KEY = 4096
-"""Bytes: at least so many fit into a pipe that nobody reads yet."""
 _OTHER_KEY = "no identity matched"
 
 
@@ -82,7 +78,7 @@ def refuse_identity(identity: str) -> None:
     Raises:
         NodeError: it is none.
     """
-    if len(identity.encode()) > _MOST_KEY or not _KEY.search(identity):
+    if not is_identity(identity):
         raise NodeError(
             "the private key (not shown) is none of age",
             "Give the whole text of the file that age-keygen has written. If it has a passphrase, decrypt it first.",

@@ -13,6 +13,7 @@ import os
 import pwd
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from ..machine import account
 from ..protocol import wal
@@ -34,23 +35,43 @@ _SLOWEST = 10 << 20
 _LEAST_SECONDS = 60.0
 
 
+class Mark(NamedTuple):
+    """What restored data say of themselves; empty texts: they are from no restore."""
+
+    token: str = ""
+    """etcd's initial cluster token, unique to the restore."""
+    sha256: str = ""
+    """Of the snapshot; empty if an earlier version of this program has restored it."""
+    source: str = ""
+    """Name of the snapshot in the store; empty: it was a file."""
+
+
 def of(spec: Spec) -> str:
     """Token of the restore from which the member's data are; empty if they are from none."""
-    return _marked(Path(spec.data_directory))
+    return _marked(Path(spec.data_directory)).token
+
+
+def mark(spec: Spec, restore: Restore) -> Mark:
+    """The mark of this restore's data, in their place or beside it; an empty one if they are not on this machine."""
+    for place in (Path(spec.data_directory), _place(spec)):
+        there = _marked(place)
+        if there.token == restore.token:
+            return there
+    return Mark()
 
 
 def stage(spec: Spec, restore: Restore, name: str) -> None:
     """Restores the snapshot beside the member's data, unless it is there. The snapshot is removed afterwards.
 
     Args:
-        name: the snapshot's folder, relative to the login's home.
+        name: the snapshot's folder, absolute or relative to the login's home.
 
     Raises:
         NodeError: the snapshot is another one or damaged, or there is no room; nothing was changed.
     """
     folder = _folder(name)
     place = _place(spec)
-    if _marked(place) != restore.token:
+    if _marked(place).token != restore.token:
         snapshot = folder / "snapshot.db"
         _check(snapshot, restore)
         size = snapshot.stat().st_size
@@ -66,7 +87,8 @@ def stage(spec: Spec, restore: Restore, name: str) -> None:
             os.chown(path, user.uid, user.gid)
             _sync(path)
         # Last, because it says that all of it is there.
-        files.write(place / "member" / _MARK, restore.token, 0o600, user.uid, user.gid)
+        told = "\n".join(Mark(restore.token, restore.sha256, restore.source))
+        files.write(place / "member" / _MARK, told, 0o600, user.uid, user.gid)
         say(f"the snapshot is verified (SHA-256 {restore.sha256[:12]}...) and restored beside the data")
     if folder.is_dir():
         files.remove_tree(folder)
@@ -86,7 +108,7 @@ def put_in_place(spec: Spec, restore: Restore) -> None:
             f"the data of the restore {restore.number} were here, and are gone",
             "Raise the number of the restore, so that all members begin anew.",
         )
-    if _marked(place) != restore.token:
+    if _marked(place).token != restore.token:
         raise NodeError("the restored data are not on this machine; nothing was changed", "Run again.")
     moved = directory.move_aside(spec, f"before-restore-{restore.number}")
     if moved is not None:
@@ -100,7 +122,7 @@ def put_in_place(spec: Spec, restore: Restore) -> None:
 
 def record(restore: Restore) -> None:
     """Records that the restored data are in place."""
-    told = {"number": restore.number, "token": restore.token, "sha256": restore.sha256}
+    told = {"number": restore.number, "token": restore.token, "sha256": restore.sha256, "from": restore.source}
     there = files.read_json(paths.RESTORED) or {}
     if there.get("token") != restore.token:
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -125,10 +147,11 @@ def _place(spec: Spec) -> Path:
     return real.with_name(f"{real.name}{identity.RESTORED}")
 
 
-def _marked(place: Path) -> str:
+def _marked(place: Path) -> Mark:
     if not wal.exists(str(place)):
-        return ""
-    return (files.read_bytes(place / "member" / _MARK) or b"").decode(errors="replace")
+        return Mark()
+    text = (files.read_bytes(place / "member" / _MARK) or b"").decode(errors="replace")
+    return Mark(*text.split("\n")[:3])
 
 
 def _check(snapshot: Path, restore: Restore) -> None:

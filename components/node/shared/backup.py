@@ -9,7 +9,12 @@ from typing import Any
 
 PROGRAMS = ("age", "rclone")
 PERIODS = ("hourly", "daily", "weekly")
+NEWEST = "newest"
+"""Stands for the name of the newest snapshot in the destination."""
 
+_IDENTITY = re.compile(r"^AGE-SECRET-KEY-1[0-9A-Z]{58}\s*$", re.MULTILINE)
+_MOST_IDENTITY = 4096
+"""Bytes: at least so many fit into a pipe that nobody reads yet."""
 _LINE = re.compile(r"[ -~]{0,2000}")
 _SCHEDULE = re.compile(r"[A-Za-z0-9*:.,/~ -]{1,100}")
 _RECIPIENT = re.compile(r"age1[a-z0-9]{10,4000}")
@@ -56,6 +61,11 @@ class Backup:
 
     def __str__(self) -> str:
         return f"s3:{self.path}" if self.s3 is not None else self.directory
+
+
+def is_identity(text: str) -> bool:
+    """Whether the text is a private key of age, as `age-keygen` writes it to a file."""
+    return len(text.encode()) <= _MOST_IDENTITY and _IDENTITY.search(text) is not None
 
 
 def parse(raw: Any) -> Backup:

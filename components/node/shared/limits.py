@@ -8,6 +8,7 @@ LOCK_SECONDS = 120.0
 DEADLINES = {
     "prepare": 300.0,
     "bootstrap": 60.0,
+    "find": 180.0,
     "stage": 180.0,
     "restore": 120.0,
     "converge": 180.0,

@@ -123,9 +123,11 @@ class Restore:
     token: str
     """etcd's initial cluster token, unique to this restore."""
     sha256: str
-    """Of the snapshot, 64 hex digits."""
+    """Of the snapshot, 64 hex digits; empty if it is in the store, until it has been read."""
     accept: tuple[str, ...]
     """Refusals that do not apply."""
+    source: str = ""
+    """Name of the snapshot in the store, or NEWEST; empty: the snapshot comes from the operator's computer."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,8 @@ class Stages:
     """Names the run; the snapshot's folder ends with it."""
     found: Mapping[str, Mapping[str, Any]]
     """Member -> answer of its `stage`; empty in `stage` itself."""
+    identity: str = field(default="", repr=False)
+    """Private key that decrypts the snapshot; only `stage` gets it. It must be written nowhere."""
 
 
 class Ports(Protocol):
@@ -482,11 +486,15 @@ def _restore(value: object) -> Restore:
     accept = raw.get("accept", [])
     if not isinstance(accept, list):
         raise _refuse("restore.accept", accept, "it must be a list of names")
+    name = re.compile(r"([a-z0-9][A-Za-z0-9.-]{0,200})?")
+    source = _text(raw.get("from", ""), "restore.from", name, "it must be the name of a snapshot")
+    digest = r"[0-9a-f]{64}" if not source else ""
     return Restore(
         number=_number(raw.get("number"), "restore.number", 1, 1_000_000),
         token=_text(raw.get("token"), "restore.token", re.compile(r"[a-z0-9-]{1,200}"), "it must be a token"),
-        sha256=_text(raw.get("sha256"), "restore.sha256", re.compile(r"[0-9a-f]{64}"), "it must be 64 hex digits"),
+        sha256=_text(raw.get("sha256"), "restore.sha256", re.compile(digest), "it must be 64 hex digits"),
         accept=tuple(_label(each, "restore.accept") for each in accept),
+        source=source,
     )
 
 
@@ -585,7 +593,8 @@ def _stages(value: object) -> Stages:
     raw = _object(value, "restore")
     run = _text(raw.get("run"), "restore.run", re.compile(r"[A-Za-z0-9-]{1,100}"), "it must be the ID of a run")
     found = _object(raw.get("stages", {}), "restore.stages")
-    return Stages(run, {name: _object(each, f"restore.stages.{name}") for name, each in found.items()})
+    identity = _headers({"identity": raw.get("identity", "")})["identity"]
+    return Stages(run, {name: _object(each, f"restore.stages.{name}") for name, each in found.items()}, identity)
 
 
 def parse_operator(text: str) -> Operator | None:

@@ -2,6 +2,7 @@
 
 prepare.py    check the machine and install what a member needs
 bootstrap.py  start a cluster that has never existed
+find.py       which snapshot in the store a restore takes
 stage.py      restore a snapshot beside the data
 restore.py    put the restored data in place
 converge.py   bring the member to its desired configuration

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..data import identity, restored
 from ..machine import network
 from ..service import certificates, manager, member
@@ -14,7 +16,7 @@ def restore(spec: Spec, bundle: Bundle) -> None:
     """Puts the staged data in place, unless that is done; then it does nothing, even if the member runs.
 
     Raises:
-        NodeError: a majority of the members is merely away; nothing was changed.
+        NodeError: a majority of the members is merely away, or they have different snapshots; nothing was changed.
     """
     wanted, stages = spec.restore, bundle.restore
     assert wanted is not None and stages is not None  # noqa: S101  the program passes both
@@ -29,6 +31,7 @@ def restore(spec: Spec, bundle: Bundle) -> None:
         say("the restored data are in place")
     else:
         _refuse_away(spec, wanted, stages)
+        _refuse_different(stages)
         refuse_abandoned()
         member.forbid()
         phase("stop etcd")
@@ -37,7 +40,7 @@ def restore(spec: Spec, bundle: Bundle) -> None:
         identity.save(ours)
         restored.put_in_place(spec, wanted)
         say("the restored data are in place, and etcd is stopped")
-    restored.record(wanted)
+    restored.record(replace(wanted, sha256=restored.mark(spec, wanted).sha256 or wanted.sha256))
     identity.record(ours)
 
 
@@ -50,6 +53,22 @@ def _stop() -> None:
         manager.stop()
     # A prepared machine answers on etcd's ports.
     network.end()
+
+
+def _refuse_different(stages: Stages) -> None:
+    """Refuses to start members with different data: in a store, a file can be replaced under its name.
+
+    Raises:
+        NodeError: they have staged different snapshots.
+    """
+    # Earlier versions of this program did not record it.
+    sums = {name: str(each["sha256"]) for name, each in stages.found.items() if each.get("sha256")}
+    if len({*sums.values()}) > 1:
+        told = ", ".join(f"{name} {each[:12]}..." for name, each in sums.items())
+        raise NodeError(
+            f"the members have read different snapshots under one name (SHA-256: {told}); nothing was changed here",
+            "The file was replaced meanwhile. Raise the number of the restore, so that all members begin anew.",
+        )
 
 
 def _refuse_away(spec: Spec, wanted: Restore, stages: Stages) -> None:
