@@ -11,6 +11,7 @@ import pytest
 
 from components import EtcdCluster
 from components.plan import PlanError
+from components.restore import BegunError
 from tests.support.recording import Recorder, is_secret, plain_text, record
 from tests.support.snapshot_files import snapshot
 
@@ -106,6 +107,78 @@ def test_a_restore_that_was_made_is_frozen_and_one_that_was_removed_is_not_decla
     again = restore(path, removed.outputs["dev"]["applied"])
     for recorder in (removed, again):
         assert not [each.name for each in recorder.registrations if "restore" in each.name or "stage" in each.name]
+
+
+NAME = "dev-20261129T160000Z-r48.db.gz.age"
+BACKUP = {
+    "recipients": ["age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"],
+    "s3": {"bucket": "etcd", "region": "eu", "access_key_id": "AKIA", "secret_access_key": "of-nobody"},
+}
+KEY = "AGE-SECRET-KEY-1" + "Q" * 58
+FOUND = {"dev-a-find": NAME, **ANSWERS}
+
+
+def from_store(previous: dict[str, Any] | None, said: dict[str, Any] | None = None, **more: object) -> Recorder:
+    settings = {"from": "newest", "confirm": "dev", "identity": KEY, **more}
+    args: Any = {"members": machines(), "previous": previous, "backup": BACKUP, "restore": settings}
+    for machine in args["members"]:
+        # No file is copied.
+        machine["ssh"] = {**machine["ssh"], "sftp": False}
+    return record(lambda: EtcdCluster("dev", args), preview=False, said={**FOUND, **(said or {})})
+
+
+def _told(recorder: Recorder, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Specification and standard input of a command."""
+    inputs = recorder.named(name).inputs
+    assert is_secret(inputs["stdin"])
+    create = inputs["create"]
+    spec = json.loads(create[create.index("{") : create.rindex("}") + 1])
+    return spec, json.loads(bz2.decompress(base64.b64decode(inputs["stdin"]["value"])))
+
+
+def test_the_first_member_finds_the_snapshot_and_all_fetch_it(applied: dict[str, Any]) -> None:
+    recorder = from_store(applied)
+    names = {each.name for each in recorder.registrations}
+    assert not {f"dev-{member}-{step}" for member in MEMBERS for step in ("receive", "snapshot")} & names
+    assert not {"dev-b-find", "dev-c-find"} & names
+    spec, given = _told(recorder, "dev-a-find")
+    assert (spec["restore"]["from"], spec["backup"]["s3"]["bucket"]) == ("newest", "etcd")
+    assert given["store"] == {"access_key_id": "AKIA", "secret_access_key": "of-nobody"}
+    assert "restore" not in given
+    assert recorder.named("dev-restore-1-snapshot").inputs == {"input": NAME}
+    for member in MEMBERS:
+        assert "dev-a-find" in recorder.named(f"dev-{member}-stage").depends_on
+        spec, given = _told(recorder, f"dev-{member}-stage")
+        assert (spec["restore"]["from"], spec["restore"]["sha256"]) == (NAME, "")
+        assert given["restore"]["identity"] == KEY
+        assert "identity" not in _told(recorder, f"dev-{member}-restore")[1]["restore"]
+    for registration in recorder.registrations:
+        assert KEY not in plain_text(registration.inputs), registration.name
+
+
+def test_an_interrupted_restore_goes_on_with_the_snapshot_that_it_found_first(applied: dict[str, Any]) -> None:
+    kept = {"dev-restore-1-snapshot": NAME.replace("16", "15")}
+    spec, _ = _told(from_store(applied, kept), "dev-b-stage")
+    assert spec["restore"]["from"] == NAME.replace("16", "15")
+    with pytest.raises(BegunError, match="The restore 1 began with dev-2015"):
+        from_store(applied, kept, **{"from": NAME})
+    begun = {"dev-restore-1": {"token": "dev-1", "sha256": "ab" * 32}}
+    with pytest.raises(BegunError, match="began with another file"):
+        from_store(applied, begun)
+
+
+def test_a_complete_restore_leaves_no_private_key_in_the_state(applied: dict[str, Any]) -> None:
+    done = from_store(applied).outputs["dev"]["applied"]
+    after = from_store(done)
+    names = {each.name for each in after.registrations}
+    assert not {f"dev-{member}-{step}" for member in MEMBERS for step in ("find", "stage")} & names
+    assert after.named("dev-restore-1-snapshot").request.ignoreChanges == ["input"]
+    for registration in after.registrations:
+        text = json.dumps(registration.inputs)
+        assert KEY not in text
+        if registration.name.endswith(("-restore", "-start")):
+            assert registration.inputs["create"] == "true"
+            assert not registration.inputs.get("stdin")
 
 
 def test_a_restore_needs_the_last_update_and_sftp(tmp_path: Path) -> None:

@@ -28,9 +28,9 @@ def _blocks(title: str, language: str, document: str = "operations.md") -> list[
     return [block.splitlines() for block in re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)]
 
 
-def manual_lines(section: str, number: int = 0, document: str = "operations.md") -> str:
-    """A shell block in a section of a file in docs, by default the first one of docs/operations.md."""
-    return "\n".join(_blocks(section, "sh", document)[number])
+def manual_lines(section: str, number: int = 0, document: str = "operations.md", language: str = "sh") -> str:
+    """A block in a section of a file in docs, by default the first shell block of docs/operations.md."""
+    return "\n".join(_blocks(section, language, document)[number])
 
 
 def kubernetes_manual(section: str, number: int, language: str = "sh") -> str:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +201,33 @@ def test_a_majority_that_is_merely_away_is_named(
             verb._refuse_away(spec, restore, Stages("1", answers))
     else:
         verb._refuse_away(spec, restore, Stages("1", answers))
+
+
+def test_different_snapshots_under_one_name_are_refused() -> None:
+    """Those of an earlier run count; a machine that an earlier version of this program has restored says nothing."""
+    rows: list[tuple[str, dict[str, Any]]] = [
+        ("etcd-1", {"sha256": "ab" * 32}),
+        ("etcd-2", {}),
+        ("etcd-3", {"sha256": ""}),
+    ]
+    verb._refuse_different(Stages("1", dict(rows)))
+    verb._refuse_different(Stages("1", {**dict(rows), "etcd-3": {"sha256": "ab" * 32}}))
+    with pytest.raises(NodeError, match=r"different snapshots under one name \(SHA-256: etcd-1 abab.*, etcd-3 cdcd"):
+        verb._refuse_different(Stages("1", {**dict(rows), "etcd-3": {"sha256": "cd" * 32}}))
+
+
+def test_restored_data_say_from_which_snapshot_they_are(spec: Spec) -> None:
+    named = replace(wanted(spec), source="dev-20261129T160000Z-r48.db.gz.age")
+    assert restored.mark(spec, named) == restored.Mark()
+    restored.stage(spec, named, FOLDER)
+    told = restored.Mark("dev-1234", SHA256, named.source)
+    assert restored.mark(spec, named) == told
+    restored.put_in_place(spec, named)
+    assert restored.mark(spec, named) == told
+    # As an earlier version of this program has left it.
+    (Path(spec.data_directory) / "member" / ".restored").write_text("dev-1234")
+    assert restored.mark(spec, named) == restored.Mark("dev-1234")
+    assert restored.of(spec) == "dev-1234"
 
 
 def test_a_healthy_cluster_has_its_name_in_its_data(monkeypatch: pytest.MonkeyPatch) -> None:

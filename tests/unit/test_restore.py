@@ -152,6 +152,70 @@ def test_a_restore_that_was_removed_from_the_configuration_stays_made(tmp_path: 
     assert judge(read_state(again["applied"]), guard.wanted(now)).steps == ()
 
 
+RECIPIENT = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
+KEY = "# created: 2026-11-29\nAGE-SECRET-KEY-1" + "Q" * 58 + "\n"
+NAME = f"{CLUSTER}-20261129T160000Z-r48211.db.gz.age"
+BACKUP = {"recipients": [RECIPIENT], "s3": {"bucket": "etcd-backups", "prefix": "x", "region": "eu"}}
+
+
+def from_store(
+    source: str = "newest", /, *, settings: dict[str, Any] | None = None, **restore: Any
+) -> config.StackConfig:
+    values = {"from": source, "confirm": CLUSTER, "identity": KEY, **restore}
+    values = {key: value for key, value in values.items() if value is not None}
+    return stack(None, settings={"backup": BACKUP, **(settings or {}), "restore": values})
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("newest", "restore the newest snapshot in s3:etcd-backups/x at the time of this update beside"),
+        (NAME, f"restore {NAME} in s3:etcd-backups/x (of 2026-11-29 16:00:00 UTC, revision 48211) beside"),
+    ],
+)
+def test_a_snapshot_in_the_store_is_announced_as_far_as_it_is_known(source: str, words: str) -> None:
+    wanted, before = from_store(source), left(stack(None))
+    for last in (before, {}):
+        now = guard.compared(wanted, last)
+        steps = [str(step) for step in judge(read_state(last.get("applied")), guard.wanted(now)).steps]
+        assert words in steps[1]
+        assert "EVERYTHING WRITTEN AFTER THE SNAPSHOT IS LOST" in steps[2]
+    assert KEY not in str(guard.compared(wanted, before).plan)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"identity": None}, "restore.identity: given nothing"),
+        ({"settings": {"backup": None}}, "restore.from: given newest"),
+    ],
+)
+def test_the_machines_must_have_a_key_and_a_way_to_the_store(given: dict[str, Any], said: str) -> None:
+    assert said in refusal(from_store(**given), left(stack(None)))
+
+
+def test_a_name_of_another_cluster_and_a_key_for_a_file_are_refused(tmp_path: Path) -> None:
+    before = left(stack(None))
+    said = refusal(from_store("other-20261129T160000Z-r48211.db.gz.age"), before)
+    assert "The snapshot is of the cluster other, not of hetzner" in said
+    said = refusal(stack(snapshot(tmp_path / "a.db", CLUSTER), identity=KEY), before)
+    assert "restore.identity: given a text (not shown). A file must be decrypted already" in said
+
+
+def test_a_text_that_is_no_private_key_is_refused_and_not_shown() -> None:
+    with pytest.raises(config.ConfigError, match=r"restore\.identity: given a text \(not shown\)") as caught:
+        from_store(identity="geheim")
+    assert "geheim" not in str(caught.value)
+
+
+def test_a_restore_from_the_store_is_made_once_and_then_needs_neither_key_nor_store() -> None:
+    done = left(from_store())
+    for now in (from_store(), from_store(identity=None, settings={"backup": None})):
+        assert judge(read_state(done["applied"]), guard.wanted(guard.compared(now, done))).steps == ()
+    assert "The restore 1 is complete, from newest" in refusal(from_store(NAME), done)
+    assert judge(read_state(done["applied"]), guard.wanted(guard.compared(from_store(number=2), done))).steps
+
+
 def test_nothing_else_changes_together_with_a_restore(tmp_path: Path) -> None:
     path, before = snapshot(tmp_path / "a.db", CLUSTER), left(stack(None))
     said = refusal(stack(path, settings={"authorities": [{"name": "1"}, {"name": "2"}]}), before)

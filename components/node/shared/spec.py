@@ -593,7 +593,9 @@ def _stages(value: object) -> Stages:
     raw = _object(value, "restore")
     run = _text(raw.get("run"), "restore.run", re.compile(r"[A-Za-z0-9-]{1,100}"), "it must be the ID of a run")
     found = _object(raw.get("stages", {}), "restore.stages")
-    identity = _headers({"identity": raw.get("identity", "")})["identity"]
+    identity = raw.get("identity", "")
+    if not isinstance(identity, str):
+        raise _refuse("restore.identity", "(not shown)", "it must be a text")
     return Stages(run, {name: _object(each, f"restore.stages.{name}") for name, each in found.items()}, identity)
 
 
