@@ -290,6 +290,6 @@ class RestoreCommands:
         if stored != self._plan.stored or (stored and source not in (NEWEST, found)):
             raise BegunError(
                 f"restore.from: given {source}. The restore {self._plan.number} began with "
-                f"{found or ('the store' if stored else 'another file')}, and was interrupted. Set it back, or raise "
+                f"{(found or 'the store') if stored else 'a file'}, and was interrupted. Set it back, or raise "
                 "restore.number, so that all members begin anew from this one."
             )

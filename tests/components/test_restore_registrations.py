@@ -160,10 +160,10 @@ def test_an_interrupted_restore_goes_on_with_the_snapshot_that_it_found_first(ap
     kept = {"dev-restore-1-snapshot": NAME.replace("16", "15")}
     spec, _ = _told(from_store(applied, kept), "dev-b-stage")
     assert spec["restore"]["from"] == NAME.replace("16", "15")
-    with pytest.raises(BegunError, match="The restore 1 began with dev-2015"):
+    with pytest.raises(BegunError, match="The restore 1 began with dev-20261129T15"):
         from_store(applied, kept, **{"from": NAME})
     begun = {"dev-restore-1": {"token": "dev-1", "sha256": "ab" * 32}}
-    with pytest.raises(BegunError, match="began with another file"):
+    with pytest.raises(BegunError, match="began with a file"):
         from_store(applied, begun)
 
 

@@ -120,7 +120,7 @@ class Machine:
         self.staged.append(restore)
 
     def mark(self, *_: object) -> restored.Mark:
-        return restored.Mark("dev-1", self.staged[-1].sha256, NEW) if self.staged else restored.Mark()
+        return restored.Mark("dev-1", self.staged[0].sha256, NEW) if self.staged else restored.Mark()
 
 
 @pytest.fixture
