@@ -28,9 +28,11 @@ async def build() -> dict[str, Any]:
     stack = config.load(pulumi.get_stack())
     for warning in stack.warnings:
         pulumi.log.warn(warning)
-    last = await previous_outputs(OUTPUT, "generations", BASTION, *stack.machines.compared_with)
+    last = await previous_outputs(OUTPUT, "generations", BASTION, "backup", *stack.machines.compared_with)
     # Before any resource is declared, so that a refused change has touched nothing.
     stack = guard.compared(stack, last)
+    if known := guard.newest_known(stack, last):
+        pulumi.log.info(known)
     machine_types.check(stack, last)
     with no_stack_traces():
         return stack.platform.build(stack, guard.before(stack, last))

@@ -6,6 +6,7 @@ from typing import Any
 
 from components.cluster import with_peers
 from components.guard import OUTPUT, accept
+from components.node.shared.backup import NEWEST
 from components.pki import authorities_of
 from components.plan.data_directories import check_data_directories
 from components.plan.generations import check_generations
@@ -73,6 +74,25 @@ def before(stack: StackConfig, last: Mapping[str, Any]) -> dict[str, int]:
     if problems := check_generations(found, stack.machines.generations, stack.machines.key):
         raise ConfigError(stack.cluster_name, problems)
     return found
+
+
+def newest_known(stack: StackConfig, last: Mapping[str, Any]) -> str:
+    """For a restore of the newest snapshot in the store: the newest that the last update knew, in a sentence.
+
+    Args:
+        stack: the configuration, from `compared`.
+        last: outputs of the last update.
+
+    Returns:
+        Empty without such a restore, or if it knew none.
+    """
+    restore, found = stack.plan.restore, last.get("backup")
+    if restore is None or not restore.pending or restore.source != NEWEST or not found:
+        return ""
+    return (
+        f"The newest snapshot that the last update knew is {found['name']} in {found['place']}, of {found['taken']}. "
+        "What the cluster has written since the newest one will be lost."
+    )
 
 
 def wanted(stack: StackConfig) -> State:

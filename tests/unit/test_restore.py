@@ -183,6 +183,16 @@ def test_a_snapshot_in_the_store_is_announced_as_far_as_it_is_known(source: str,
     assert KEY not in str(guard.compared(wanted, before).plan)
 
 
+def test_the_newest_snapshot_that_the_last_update_knew_is_named() -> None:
+    found = {"name": NAME, "place": "s3:etcd-backups/x", "taken": "2026-11-29T16:00:00Z"}
+    last = {**left(stack(None)), "backup": found}
+    said = guard.newest_known(guard.compared(from_store(), last), last)
+    assert said.startswith(f"The newest snapshot that the last update knew is {NAME} in s3:etcd-backups/x, of 2026-11")
+    done = {**left(from_store()), "backup": found}
+    for now, before in ((from_store(NAME), last), (from_store(), {**last, "backup": {}}), (from_store(), done)):
+        assert guard.newest_known(guard.compared(now, before), before) == ""
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
