@@ -420,7 +420,7 @@ def _restore(
     placed = [member.restore(restore, "restore", checked, stages)[0] for member in members.values()]
     # One after the other: before etcd answers its peers, it asks them whether their data are the same. Members that
     # start together wait for each other, for 7 s per peer; a peer that has not been started refuses at once.
-    started = placed
+    started: list[pulumi.Resource] = [*placed]
     for member in members.values():
         started = [*started, member.restore(restore, "start", started)[0]]
     return started[len(placed) :]
