@@ -37,8 +37,6 @@ def test_a_cluster_that_lost_everything_is_restored_from_the_store(
         machine.run("systemctl stop etcd-snapshot.timer", root=True)
     foreign = _snapshot(found[0], store, "external-etcd/cluster", "of-another")
     etcdctl(found[0], "put", "external-etcd/cluster", "test")
-    for number in range(20):
-        etcdctl(found[0], "put", f"objects/{number}", "old")
     newest = _snapshot(found[0], store, "kept", "yes")
     etcdctl(found[0], "put", "kept", "no")
 
@@ -49,30 +47,34 @@ def test_a_cluster_that_lost_everything_is_restored_from_the_store(
     assert process_ids(found) == before
     assert _values(found) == ["no"] * 3
 
-    machines.lab.wipe(*[machine.name for machine in found])
-    found = [machines.lab.machine(machine.name) for machine in found]
-    # As the manual has it: another stack, whose state has nothing of the cluster.
-    written = manual_lines("Restore from nothing", 0, "backups.md", "yaml").replace("production", "test")
-    anew = stacks.new(found, backup=backup, **yaml.safe_load(written))
-    anew.config["restore"]["identity"] = other.read_text()
-    assert f"{newest} does not decrypt with this private key" in _refused(anew)
+    found = _wiped(machines, found)
+    stack.config["restore"] |= {"from": "newest", "number": 2, "identity": other.read_text()}
+    assert f"{newest} does not decrypt with this private key" in _refused(stack)
     assert all(machine.run("ls /var/lib/etcd/member", root=True, check=False).returncode for machine in found)
-
-    anew.config["restore"]["identity"] = private.read_text()
-    anew.up_killed_when(lambda: found[0].run(_STAGED, root=True, check=False).returncode == 0)
+    stack.config["restore"]["identity"] = private.read_text()
+    stack.up_killed_when(lambda: found[0].run(_STAGED, root=True, check=False).returncode == 0)
     # One that is stored meanwhile is not taken: the restore goes on with the one with which it began.
-    (store.bucket / PREFIX / foreign.replace(foreign[5:13], "20990101")).write_bytes(b"not a snapshot")
-    _assert_as_in_the_manual(anew.up())
+    later = store.bucket / PREFIX / foreign.replace(foreign[5:13], "20990101")
+    later.write_bytes(b"not a snapshot")
+    stack.up()
+    later.unlink()
     assert_serves_all_members(found)
     assert _values(found) == ["yes"] * 3
-    assert found[1].run("etcd-node snapshot", root=True).stdout.startswith("stored test-")
     for machine in found:
-        assert etcdctl(machine, "get", "objects/", "--prefix", "--print-value-only").split() == ["old"] * 20
         told = json.loads(machine.run("cat /var/lib/etcd-node/restored.json", root=True).stdout)
         assert told["from"] == newest
         _assert_no_key(machine, private)
-    state = json.dumps(anew.export())
-    assert "AGE-SECRET-KEY" not in state
+    _snapshot(found[1], store, "kept", "again")
+
+    # Nothing is left but the snapshots and the private key.
+    found = _wiped(machines, found)
+    written = manual_lines("Restore from nothing", 0, "backups.md", "yaml").replace("production", "test")
+    anew = stacks.new(found, backup=backup, **yaml.safe_load(written))
+    anew.config["restore"]["identity"] = private.read_text()
+    _assert_as_in_the_manual(anew.up())
+    assert_serves_all_members(found)
+    assert _values(found) == ["again"] * 3
+    assert "AGE-SECRET-KEY" not in json.dumps(anew.export())
     assert [name for name in _commands(anew) if name.endswith(("-stage", "-find"))] != []
 
     # The next update removes the key from the state, and touches no machine.
@@ -82,6 +84,12 @@ def test_a_cluster_that_lost_everything_is_restored_from_the_store(
     assert [name for name in _commands(anew) if name.endswith(("-stage", "-find"))] == []
     anew.up("--expect-no-changes")
     assert process_ids(found) == before
+
+
+def _wiped(machines: Machines, found: Sequence[Machine]) -> list[Machine]:
+    """The same machines, newly installed."""
+    machines.lab.wipe(*[machine.name for machine in found])
+    return [machines.lab.machine(machine.name) for machine in found]
 
 
 def _snapshot(machine: Machine, store: S3Server, key: str, value: str) -> str:
