@@ -127,6 +127,9 @@ class EtcdClusterArgs(TypedDict):
     root. Default: false, every client certificate has full access."""
     users: NotRequired[list[User]]
     """Clients other than the API servers, with `authentication`. Default: none."""
+    prometheus: NotRequired[bool]
+    """Whether Prometheus scrapes the members. Unless `metrics` is `private`, it gets a client certificate for that.
+    Default: false."""
     kubernetes_version: NotRequired[str]
     """Version of the Kubernetes that uses the cluster, `1.Y` or `1.Y.Z`, for the output `kubeadm`: v1beta3 below 1.31,
     else v1beta4; with the patch, that release. Default: v1beta4, without a release."""
@@ -173,6 +176,9 @@ class EtcdCluster(pulumi.ComponentResource):
     """Client certificate and key for kube-apiserver, PEM (secret). Resolves when every member accepts it."""
     users: pulumi.Output[dict[str, ClientCertificate]]
     """User -> its client certificate and key, PEM (secret). Resolves when the user exists in etcd."""
+    prometheus_client: pulumi.Output[ClientCertificate | None]
+    """Client certificate and key for Prometheus, PEM (secret). None: it needs none. Resolves like
+    `apiserver_etcd_client`."""
     kubeadm: pulumi.Output[str]
     """ClusterConfiguration with `etcd.external`, YAML."""
     kubeadm_files: pulumi.Output[dict[str, str]]
@@ -246,7 +252,7 @@ class EtcdCluster(pulumi.ComponentResource):
             else None
         )
         migration = _migration(name, args, plan, change.id, child)
-        pki = EtcdPki(f"{name}-pki", _pki_args(args, migration), child)
+        pki = EtcdPki(f"{name}-pki", _pki_args(args, migration, prometheus=plan.prometheus_certificate), child)
         clients = pki.clients.apply(lambda expiry: self._remembered(expiry, plan, args.get("previous")))
         members = [
             EtcdMember(
@@ -306,7 +312,7 @@ class EtcdCluster(pulumi.ComponentResource):
         self.ca_certificate = _after(report, pki.ca_certificate)
         self.peer_ca_certificate = _after(report, pki.peer_ca_certificate)
         self.apiserver_etcd_client = _after(report, pki.apiserver_etcd_client)
-        self.users = _after(report, pki.users)
+        self.users, self.prometheus_client = _after(report, pki.users), _after(report, pki.prometheus_client)
         self.kubeadm = self.endpoints.apply(lambda known: kubeadm.cluster_configuration(known, plan.kubernetes_version))
         self.kubeadm_files = pulumi.Output.secret(
             pulumi.Output.all(ca=self.ca_certificate, client=self.apiserver_etcd_client).apply(
@@ -331,6 +337,7 @@ class EtcdCluster(pulumi.ComponentResource):
                 "peer_ca_certificate": self.peer_ca_certificate,
                 "apiserver_etcd_client": self.apiserver_etcd_client,
                 "users": self.users,
+                **({"prometheus_client": self.prometheus_client} if plan.prometheus_certificate else {}),
                 "kubeadm": self.kubeadm,
                 "kubeadm_files": self.kubeadm_files,
                 "members": self.members,
@@ -359,7 +366,7 @@ class EtcdCluster(pulumi.ComponentResource):
         self.endpoints = left.apply(lambda _: [])
         self.ca_certificate = self.peer_ca_certificate = self.kubeadm = self.etcdctl = left.apply(lambda _: "")
         self.apiserver_etcd_client = left.apply(lambda _: {"certificate": "", "private_key": ""})
-        self.members = left.apply(lambda _: [])
+        self.members, self.prometheus_client = left.apply(lambda _: []), left.apply(lambda _: None)
         self.users, self.kubeadm_files, self.certificates, self.applied, self.backup = (
             left.apply(lambda _: {}) for _ in range(5)
         )
@@ -546,7 +553,7 @@ def _last_snapshot(found: Mapping[str, Any] | None) -> dict[str, Any]:
     return {**found, "taken": f"{datetime.fromtimestamp(found['taken'], UTC):%Y-%m-%dT%H:%M:%SZ}"} if found else {}
 
 
-def _pki_args(args: EtcdClusterArgs, migration: EtcdMigration | None) -> EtcdPkiArgs:
+def _pki_args(args: EtcdClusterArgs, migration: EtcdMigration | None, *, prometheus: bool) -> EtcdPkiArgs:
     if migration is not None:
         given = authorities_of(args.get("authorities"))
         args = {**args, "authorities": [migration.authority if each == {"name": AUTHORITY} else each for each in given]}
@@ -556,6 +563,7 @@ def _pki_args(args: EtcdClusterArgs, migration: EtcdMigration | None) -> EtcdPki
             for each in args["members"]
         ],
         "users": [user["name"] for user in args.get("users", [])],
+        "prometheus": prometheus,
     }
     same = ("authorities", "issuer", "peer_authorities", "peer_issuer", "extra_names")
     more = {**args.get("certificates", {}), **{name: each for name, each in args.items() if name in same}}

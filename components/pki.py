@@ -19,7 +19,7 @@ from .plan.authorities import bundle, check_authorities, check_peer_authorities
 from .plan.ca_certificate import check_different
 from .plan.certificate_names import check_extra_names, split
 from .plan.errors import refuse
-from .plan.users import API_SERVERS, PROGRAM
+from .plan.users import API_SERVERS, PROGRAM, PROMETHEUS
 
 # Server certificates need clientAuth too: etcd's gRPC gateway dials its own client port with them
 # (etcd-io/etcd#9785). Peers use one certificate as server and as client.
@@ -79,6 +79,8 @@ class EtcdPkiArgs(TypedDict):
     """More DNS names and IP addresses in every server certificate. Default: none."""
     users: NotRequired[list[str]]
     """etcd users; each gets a client certificate with its name as common name. Default: none."""
+    prometheus: NotRequired[bool]
+    """Whether Prometheus gets a client certificate. Default: false."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,8 @@ class EtcdPki(pulumi.ComponentResource):
 
     Children: `<name>-<authority>-ca` (PrivateKey, SelfSignedCert; absent for a CA of one's own),
     `<name>-<member>-server`, `<name>-<member>-peer`, `<name>-healthcheck-client` (for this program on all machines),
-    `<name>-apiserver-etcd-client` and `<name>-<user>-user` (PrivateKey, CertRequest, LocallySignedCert each).
+    `<name>-apiserver-etcd-client`, `<name>-prometheus-etcd-client` if asked for, and `<name>-<user>-user` (PrivateKey,
+    CertRequest, LocallySignedCert each).
     """
 
     ca_certificate: pulumi.Output[str]
@@ -127,10 +130,12 @@ class EtcdPki(pulumi.ComponentResource):
     """Client certificate for kube-apiserver, without an Organization (secret)."""
     users: pulumi.Output[dict[str, ClientCertificate]]
     """User -> its client certificate, without an Organization (secret)."""
+    prometheus_client: pulumi.Output[ClientCertificate | None]
+    """Client certificate for Prometheus, without an Organization (secret). None: it was not asked for."""
     certificates: pulumi.Output[dict[str, str]]
     """When each certificate expires: `ca-1`, `apiserver-etcd-client`, `<member>/server`, ... -> RFC 3339 time."""
     clients: pulumi.Output[dict[str, str]]
-    """The same for those that other programs have: `apiserver-etcd-client`, `<user>-user`."""
+    """The same for those that other programs have: `apiserver-etcd-client`, `prometheus-etcd-client`, `<user>-user`."""
     authorities: list[pulumi.Resource]
     """The created CAs. Without them, no certificate can be issued again."""
 
@@ -179,6 +184,9 @@ class EtcdPki(pulumi.ComponentResource):
         for member in args["members"]:
             self._issue_member(member)
         self.apiserver_etcd_client = self._issue_client("apiserver-etcd-client", API_SERVERS)
+        self.prometheus_client = pulumi.Output.from_input(
+            self._issue_client(PROMETHEUS, PROMETHEUS) if args.get("prometheus") else None
+        )
         self.users = pulumi.Output.secret(
             pulumi.Output.all(**{user: self._issue_client(f"{user}-user", user) for user in args.get("users", [])})
         )

@@ -14,7 +14,7 @@ from components.cluster import cluster_plan, with_authorities
 from components.kubernetes.cluster_api import API_VERSIONS
 from components.plan import ClusterPlan, PlanError, Problem, check_plan
 from components.plan.errors import did_you_mean, shown
-from components.plan.kubernetes import check_workload_name
+from components.plan.kubernetes import MONITORING, check_labels, check_workload_name
 from components.plan.members import check_name
 from components.plan.releases import check_headers
 from components.plan.restore import check_identity, in_store
@@ -55,6 +55,15 @@ class ClusterApiConfig:
 
 
 @dataclass(frozen=True)
+class PrometheusOperatorConfig:
+    """The objects for the Prometheus Operator."""
+
+    namespace: str
+    labels: Mapping[str, str]
+    """Labels of the ServiceMonitor."""
+
+
+@dataclass(frozen=True)
 class StackConfig:
     """The whole configuration. `docs/reference.md` describes the keys."""
 
@@ -67,6 +76,7 @@ class StackConfig:
     table: Table = field(repr=False)
     """All keys."""
     cluster_api: ClusterApiConfig
+    prometheus_operator: PrometheusOperatorConfig
     control_planes: Mapping[str, SshLogin] = field(default_factory=dict)
     """Control plane of a migration -> its login, which is not in the arguments."""
     warnings: tuple[str, ...] = ()
@@ -146,6 +156,7 @@ def _config(reading: Reading, platforms: Sequence[Platform]) -> StackConfig:
         arguments=args,
         table=reading.table,
         cluster_api=_cluster_api(reading),
+        prometheus_operator=_prometheus_operator(reading),
         control_planes=migration.logins(reading),
         warnings=_warnings(given),
     )
@@ -190,6 +201,16 @@ def _cluster_api(reading: Reading) -> ClusterApiConfig:
         remedy = "Take the one that the KubeadmControlPlane has in the manifests of your cluster"
         reading.refuse("clusterApi.apiVersion", shown(given["apiVersion"]), rule, remedy)
     return ClusterApiConfig(given["clusterName"], given["namespace"], given["apiVersion"])
+
+
+def _prometheus_operator(reading: Reading) -> PrometheusOperatorConfig:
+    key = "prometheusOperator"
+    given = {"namespace": MONITORING, "labels": {}, **reading.given.get(key, {})}
+    if key in reading.given and not reading.given.get("prometheus"):
+        reading.refuse(key, "an object", "There are no objects without prometheus", "Set prometheus to true")
+    reading.problems += check_name(given["namespace"], f"{key}.namespace")
+    reading.problems += check_labels(given["labels"], f"{key}.labels")
+    return PrometheusOperatorConfig(given["namespace"], given["labels"])
 
 
 def _warnings(given: Mapping[str, Any]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from components.pki import CA_HOURS, EARLY_RENEWAL_HOURS, YEAR_HOURS
 from components.plan import DEFAULT_MIRROR, DEFAULT_VERSION
 from components.plan.backup import DEFAULT_SCHEDULE
 from components.plan.flags import DEFAULT_QUOTA, METRICS_LOOPBACK
+from components.plan.kubernetes import MONITORING
 from components.plan.maintenance import IN_USE_PERCENT, QUOTA_PERCENT
 from components.plan.restore import MAJORITY_AWAY, UNKNOWN_CLUSTER
 from components.plan.service_managers import SYSTEMD
@@ -457,6 +458,21 @@ _REST: tuple[Key, ...] = (
         "Version of the Kubernetes that uses the cluster, `1.Y` or `1.Y.Z`, in quotes. Below 1.31, the output "
         "`kubeadm` is v1beta3, else v1beta4. With the patch, it names that release, too.",
         "v1beta4, without a release",
+    ),
+    Key(
+        "prometheus",
+        BOOLEAN,
+        "Whether Prometheus scrapes the members. The outputs then have its configuration and, unless `metrics` is "
+        "`private`, a client certificate; see `docs/monitoring.md`.",
+        "false",
+    ),
+    Key("prometheusOperator", OBJECT, "The objects for the Prometheus Operator, an output with `prometheus`."),
+    Key("prometheusOperator.namespace", TEXT, "Their namespace.", MONITORING),
+    Key(
+        "prometheusOperator.labels",
+        MAP,
+        "Labels of the ServiceMonitor, by which a `Prometheus` object selects it: `release: kube-prometheus-stack`.",
+        "none",
     ),
     Key("clusterApi", OBJECT, "The workload cluster of the outputs for Cluster API."),
     Key("clusterApi.clusterName", TEXT, "Name of the `Cluster` object, a DNS label.", "`clusterName`"),

@@ -8,6 +8,7 @@ import pulumi
 from components import Bastion, EtcdCluster, EtcdClusterArgs, Machine, Ssh
 from components.guard import OUTPUT
 from components.kubernetes import cluster_api, kubeadm
+from components.monitoring import prometheus, prometheus_operator
 from components.plan.migration import BACK
 from components.plan.spec import DEFAULT_DATA_DIRECTORY
 
@@ -42,6 +43,7 @@ def cluster_outputs(stack: StackConfig, cluster: EtcdCluster) -> dict[str, Any]:
         "kubeadm_script": cluster.kubeadm_files.apply(kubeadm.script),
         "kubeadm_cloud_init": cluster.kubeadm_files.apply(kubeadm.cloud_init),
         **_cluster_api(stack.cluster_api, cluster),
+        **(_prometheus(stack, cluster) if stack.plan.prometheus else {}),
         "members": cluster.members,
         "certificates": cluster.certificates,
         "etcdctl": cluster.etcdctl,
@@ -96,4 +98,33 @@ def _cluster_api(workload: ClusterApiConfig, cluster: EtcdCluster) -> dict[str, 
     return {
         "cluster_api": pulumi.Output.secret(parts.apply(secrets)),
         "cluster_api_control_plane": cluster.endpoints.apply(control_plane),
+    }
+
+
+def _prometheus(
+    stack: StackConfig, cluster: EtcdCluster
+) -> dict[str, pulumi.Output[str] | pulumi.Output[dict[str, str]]]:
+    name, operator, tls = stack.cluster_name, stack.prometheus_operator, stack.plan.prometheus_certificate
+
+    def files(parts: dict[str, Any]) -> dict[str, str]:
+        return prometheus.files(name, parts["text"], parts["client"], parts["ca"])
+
+    def objects(parts: dict[str, Any]) -> str:
+        found = prometheus_operator.objects(
+            name,
+            parts["members"],
+            namespace=operator.namespace,
+            labels=operator.labels,
+            client=parts["client"],
+            ca_certificate=parts["ca"],
+        )
+        return cluster_api.text(*found)
+
+    members = cluster.members.apply(lambda rows: {row["name"]: row["address"] for row in rows})
+    text = members.apply(lambda known: prometheus.scrape_configuration(name, known, tls=tls))
+    parts = pulumi.Output.all(members=members, text=text, ca=cluster.ca_certificate, client=cluster.prometheus_client)
+    return {
+        "prometheus": text,
+        "prometheus_files": parts.apply(files),
+        "prometheus_operator": parts.apply(objects),
     }

@@ -15,6 +15,7 @@ from pathlib import Path
 from tools.backups import ensure_backups
 from tools.etcd import ensure_etcd
 from tools.kubernetes import ensure_kubernetes
+from tools.prometheus import ensure_operator_crd, ensure_prometheus
 from tools.pulumi import ensure_pulumi
 
 from .support.spent import table
@@ -58,7 +59,7 @@ def _all(soak: bool, arguments: list[str], spent: Path) -> int:
     def pytest(*paths: str) -> int:
         return run(*tests(*paths))
 
-    stage("get Pulumi, etcd, Kubernetes and an S3 server", _get)
+    stage("get Pulumi, etcd, Kubernetes, Prometheus and an S3 server", _get)
     if soak:
         codes = [
             stage("properties, with more examples", lambda: pytest(*PROPERTIES)),
@@ -118,6 +119,8 @@ def _get() -> int:
     for version in ETCD_VERSIONS:
         ensure_etcd(version)
     ensure_kubernetes()
+    ensure_prometheus()
+    ensure_operator_crd()
     ensure_backups()
     return 0
 

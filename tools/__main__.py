@@ -12,6 +12,7 @@ from tools.kubeadm import VERSION as KUBEADM
 from tools.kubeadm import ensure_kubeadm
 from tools.kubernetes import ensure_kubernetes
 from tools.packages import ensure_packages
+from tools.prometheus import ensure_operator_crd, ensure_prometheus
 from tools.pulumi import ensure_pulumi
 from tools.python import ensure_python
 
@@ -28,6 +29,7 @@ def main(arguments: list[str]) -> int:
     commands.add_parser("kubeadm", help=f"kubeadm {KUBEADM}; prints its path")
     commands.add_parser("kubernetes", help=f"Kubernetes {KUBEADM}, programs and images; prints their folder")
     commands.add_parser("backups", help="archives of age and rclone, and an S3 server for tests")
+    commands.add_parser("prometheus", help="Prometheus, and a CRD of its operator; prints their places")
     chosen = parser.parse_args(arguments)
     try:
         if chosen.command == "python":
@@ -43,6 +45,9 @@ def main(arguments: list[str]) -> int:
             print(ensure_kubeadm())
         elif chosen.command == "backups":
             ensure_backups()
+        elif chosen.command == "prometheus":
+            print(ensure_prometheus())
+            print(ensure_operator_crd())
         elif chosen.command == "kubernetes":
             print(ensure_kubernetes())
     except ToolError as error:

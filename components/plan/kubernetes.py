@@ -1,6 +1,7 @@
-"""The Kubernetes that uses the cluster: its version, and the names that Cluster API derives from its name."""
+"""The Kubernetes that uses the cluster: its version, the names that Cluster API derives from its name, and labels."""
 
 import re
+from collections.abc import Mapping
 
 from . import members
 from .errors import Problem, shown
@@ -12,6 +13,12 @@ _FIRST_V1BETA4 = 31
 # MinExternalEtcdVersion (cmd/kubeadm/app/constants) is at most 3.5.24, and there is no upper limit.
 _NEWEST = 37
 
+MONITORING = "monitoring"
+"""Default namespace of the objects for the Prometheus Operator."""
+_LABEL_NAME = re.compile(
+    r"([a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?", re.ASCII
+)
+_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?)?", re.ASCII)
 _VERSION = re.compile(r"1\.(0|[1-9]\d?)(\.(0|[1-9]\d{0,2}))?", re.ASCII)
 
 
@@ -61,6 +68,19 @@ def check_workload_name(name: object, key: str) -> list[Problem]:
         "it, so it must be a DNS label (RFC 1123): 1 to 63 of a-z, 0-9 and -, no - at either end"
     )
     return [Problem(each.key, each.value, rule, each.remedy) for each in members.check_name(name, key)]
+
+
+def check_labels(labels: Mapping[str, str], key: str) -> list[Problem]:
+    """Why an object cannot have these labels; empty when it can."""
+    rule = (
+        "The name and the value of a label must be 1 to 63 letters, digits, dashes, underscores or dots, with a letter "
+        "or digit at both ends; a name can have a DNS name and a slash before it, and a value can be empty"
+    )
+    return [
+        Problem(f"{key}.{name}", shown(value), rule, "Write it as the Prometheus object's serviceMonitorSelector does")
+        for name, value in labels.items()
+        if not _LABEL_NAME.fullmatch(name) or not _LABEL_VALUE.fullmatch(value)
+    ]
 
 
 def _minor(version: str) -> int:

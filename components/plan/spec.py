@@ -129,6 +129,8 @@ class ClusterPlan:
     """Archive of etcd's image, `URL#sha256=HEX`. Only under the kubelet."""
     restore: RestorePlan | None = None
     """The restore from a snapshot. None: there is none."""
+    prometheus: bool = False
+    """Whether Prometheus scrapes the members. No member needs to know."""
 
     @property
     def phase(self) -> str:
@@ -139,6 +141,11 @@ class ClusterPlan:
     def stacked(self) -> Mapping[str, str]:
         """The stacked members in the cluster: name -> address; empty without a migration, and after it."""
         return {} if self.migration is None else self.migration.stacked
+
+    @property
+    def prometheus_certificate(self) -> bool:
+        """Whether Prometheus needs a client certificate: it scrapes port 2379, because 2381 is not open to it."""
+        return self.prometheus and self.metrics != flags.METRICS_PRIVATE
 
     @property
     def peers(self) -> tuple[list[str], str]:
@@ -228,10 +235,17 @@ def warnings(cluster: ClusterPlan) -> list[str]:
     found += flags.quota_warnings(sizes.parse_bytes(cluster.quota))
     if cluster.kubernetes_version is not None:
         found += kubernetes_warnings(cluster.kubernetes_version)
-    if cluster.users and cluster.shares_authorities:
+    if cluster.prometheus_certificate and not cluster.authentication:
         found.append(
-            "Peers trust the CA of the clients, so the peer port accepts every user's certificate and checks no "
-            "permissions. Block users from the peer port by a firewall, or give the peers a separate CA."
+            "Without authentication, the client certificate of Prometheus has full access to etcd, like every "
+            "certificate of the CA. Serve metrics on the private address, which needs no certificate, or turn "
+            "authentication on."
+        )
+    limited = cluster.users or (cluster.prometheus_certificate and cluster.authentication)
+    if limited and cluster.shares_authorities:
+        found.append(
+            "Peers trust the CA of the clients, so the peer port accepts every client's certificate and checks no "
+            "permissions. Block these clients from the peer port by a firewall, or give the peers a separate CA."
         )
     if len(cluster.members) == 1:
         found.append("One member tolerates no failures; three tolerate one.")

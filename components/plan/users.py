@@ -10,6 +10,8 @@ PERMISSIONS = ("read", "write", "readwrite")
 API_SERVERS, PROGRAM = "kube-apiserver-etcd-client", "kube-etcd-healthcheck-client"
 """Common names of the client certificates of API servers and this program, which are root."""
 ROOTS = ("root", API_SERVERS, PROGRAM)
+PROMETHEUS = "prometheus-etcd-client"
+"""Common name of Prometheus' client certificate. It is no user: etcd asks for none at /metrics."""
 OWN_KEYS = "external-etcd/"
 """Prefix of this program's own keys in etcd."""
 
@@ -51,7 +53,7 @@ def check_users(
         if user.name in names[:index]:
             rule = "Two users cannot have the same name"
             problems.append(Problem(f"{at}.name", shown(user.name), rule, "Choose another name"))
-        if user.name in (*ROOTS, *members):
+        if user.name in (*ROOTS, PROMETHEUS, *members):
             rule = "A user cannot have the name root or that of a member or of a certificate of this program"
             problems.append(Problem(f"{at}.name", shown(user.name), rule, "Choose another name"))
         problems += _check_prefix(user.prefix, f"{at}.prefix")

@@ -18,6 +18,7 @@ from tests.support.etcd import (
 )
 from tests.support.machines import Machines
 from tests.support.manual import assert_as_in_the_manual
+from tests.support.prometheus import assert_prometheus_scrapes
 from tests.support.stacks import Stack, Stacks, machine_config
 
 BACKUP = {"name": "backup-tool", "prefix": "/backup/", "permission": "read"}
@@ -43,6 +44,11 @@ def _enabled(machine: Machine) -> bool:
     return bool(json.loads(etcdctl(machine, "auth", "status", "--write-out=json")).get("enabled"))
 
 
+def _certificate_of_prometheus(outputs: Mapping[str, Any]) -> dict[str, str]:
+    files = {Path(path).name: text for path, text in outputs["prometheus_files"].items()}
+    return {"certificate": files["client.crt"], "private_key": files["client.key"]}
+
+
 def _changed(stack: Stack, **config: Any) -> None:
     stack.config |= config
     stack.up()
@@ -62,7 +68,7 @@ def test_authentication_can_change_while_a_client_works(
     stack.config |= {"authentication": True, "users": [BACKUP]}
     assert_as_in_the_manual(stack, "Users with limited access (etcd's authentication)")
     with api_server.running(tmp_path, first) as client:
-        _changed(stack, users=[BACKUP, WRITER])
+        _changed(stack, users=[BACKUP, WRITER], prometheus=True)
     assert len(client.failed) < len(client.acknowledged) / 20, client.failed
     assert process_ids(first) == before
     assert _enabled(found[0])
@@ -76,6 +82,11 @@ def test_authentication_can_change_while_a_client_works(
     assert not backup.may("user", "list")
     assert writer.may("put", "/writer/1", "1")
     assert not writer.may("get", "/backup/1")
+    assert_prometheus_scrapes(stack, first)
+    prometheus = User(tmp_path / "prometheus", outputs, _certificate_of_prometheus(outputs))
+    assert prometheus.may("member", "list")
+    for refused in (["get", "/backup/1"], ["put", "/backup/1", "2"], ["user", "list"], ["snapshot", "save", "never"]):
+        assert not prometheus.may(*refused)
     stack.up("--expect-no-changes")
 
     # A version, a user's keys and another user, in one edit.
@@ -101,6 +112,7 @@ def test_authentication_can_change_while_a_client_works(
     backup = User(tmp_path / "issued-anew", outputs, outputs["users"]["backup-tool"])
     assert backup.may("get", "/other/1")
     assert not backup.may("get", "/backup/1")
+    assert_prometheus_scrapes(stack, first)
 
     # With a user in the last update, authentication stays on: otherwise its certificate could do everything.
     kept = dict(stack.config)
@@ -130,8 +142,9 @@ def test_a_3_5_cluster_with_authentication_can_change_versions(
     machines: Machines, stacks: Stacks, tmp_path: Path
 ) -> None:
     found = machines.fresh(1)
-    stack = stacks.new(found, version="3.5.35", authentication=True, users=[BACKUP])
+    stack = stacks.new(found, version="3.5.35", authentication=True, users=[BACKUP], metrics="private", prometheus=True)
     stack.up()
+    assert_prometheus_scrapes(stack, found)
     outputs = stack.outputs()
     backup = User(tmp_path / "backup-tool", outputs, outputs["users"]["backup-tool"])
     assert backup.may("get", "/backup/1")

@@ -14,6 +14,7 @@ from lab import Machine, kubernetes
 from tests.support.etcd import assert_serves_all_members, etcdctl, running_versions, served
 from tests.support.machines import Machines
 from tests.support.prober import probed_up
+from tests.support.prometheus import assert_prometheus_scrapes
 from tests.support.stacks import Stack, Stacks, machine_config
 from tests.support.versions import DEFAULT_ETCD
 from tests.support.waiting import every
@@ -65,7 +66,7 @@ def cluster(machines: Machines, stacks: Stacks) -> Iterator[Cluster]:
     found = kubernetes.up_kubelets(machines.lab, names)
     images = {version: image_of(version) for version in (BEFORE, DEFAULT_ETCD, AFTER)}
     machines.lab.mirror()
-    stack = stacks.new(found, serviceManager="kubelet", version=BEFORE, etcdImage=images[BEFORE])
+    stack = stacks.new(found, serviceManager="kubelet", version=BEFORE, etcdImage=images[BEFORE], prometheus=True)
     try:
         yield Cluster(found, stack, images)
     finally:
@@ -173,6 +174,7 @@ def test_a_cluster_moves_to_systemd_and_back(cluster: Cluster, tmp_path: Path) -
 
 def test_a_control_plane_of_kubeadm_starts_on_static_pods(cluster: Cluster, machines: Machines) -> None:
     outputs = cluster.stack.outputs()
+    assert_prometheus_scrapes(cluster.stack, cluster.machines)
     try:
         (plane,) = kubernetes.up(machines.lab, outputs["kubeadm"], outputs["kubeadm_script"], ["control-1"])
         command = f"kubectl --kubeconfig={kubernetes.ADMIN} --request-timeout=20s get --raw='/readyz?verbose'"

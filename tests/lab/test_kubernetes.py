@@ -30,8 +30,10 @@ from tests.support.etcd import assert_serves_all_members, command_line, etcdctl,
 from tests.support.machines import Machines
 from tests.support.manual import kubernetes_manual
 from tests.support.manual_shell import ManagementCluster, in_lab, on_this_computer
+from tests.support.prometheus import as_the_operator_makes_it, assert_scrapes
 from tests.support.stacks import REPO, Stack, Stacks, machine_config
 from tests.support.waiting import every
+from tools.prometheus import ensure_operator_crd
 
 MEMBERS, LATER, IN_ALL = 3, 5, 6
 KEEPALIVE_TIMEOUT = 10
@@ -115,7 +117,7 @@ def cluster(machines: Machines, stacks: Stacks) -> Iterator[Cluster]:
     """The README's command creates the control planes, and first refuses to begin on what an earlier one left."""
     found, authority, lab = machines.fresh(IN_ALL), OwnAuthority(), machines.lab
     own = {"name": "own", "certificate": authority.certificate, "privateKey": authority.private_key}
-    stack = stacks.new(found[:MEMBERS], authorities=[own], clusterApi=WORKLOAD)
+    stack = stacks.new(found[:MEMBERS], authorities=[own], clusterApi=WORKLOAD, prometheus=True)
     stack.up()
     # As `make up` leaves it for the lab's commands.
     environ = {**stack.environ, "PULUMI_STACK": stack.directory.name}
@@ -312,6 +314,37 @@ def test_an_api_server_accepts_all_objects_for_cluster_api_on_hetzner(cluster: C
     exported["cluster_api_control_plane"] = cluster_api.control_plane("clusters", more, "v1beta2")
     management.run(kubernetes_manual("With Cluster API", 1))
     management.apply_again()
+
+
+def test_an_api_server_accepts_all_objects_for_the_prometheus_operator(cluster: Cluster, tmp_path: Path) -> None:
+    """What it stores is enough for a Prometheus to scrape all members, with the Secret as its client certificate."""
+    plane, output = cluster.planes[0], cluster.stack.outputs()["prometheus_operator"]
+    apply = ("apply", "--server-side", "--force-conflicts", "--filename=-")
+    kubectl(plane, *apply, text=ensure_operator_crd().read_text())
+    kubectl(plane, "wait", "--for=condition=Established", "crd/servicemonitors.monitoring.coreos.com", "--timeout=20s")
+    kubectl(plane, "create", "namespace", "monitoring")
+    kubectl(plane, *apply, text=output)
+    kubectl(plane, *apply, text=output)
+    for right, wrong, said in (
+        ('"tlsConfig"', '"tls"', r"\.spec\.endpoints\[0\]\.tls\b|field not declared in schema"),
+        ('"scheme": "https"', '"scheme": "tls"', r'Unsupported value: "tls"'),
+    ):
+        with pytest.raises(LabError, match=said):
+            kubectl(plane, *apply, text=output.replace(right, wrong))
+    found = cluster_api.objects(kubectl(plane, "get", "--filename=-", "--output=json", text=output))
+    for there, given in zip(found, cluster_api.objects(output), strict=True):
+        assert cluster_api.holds(there, given)
+    members = cluster.machines[:MEMBERS]
+    name = found[0]["metadata"]["name"]
+    assert_scrapes(as_the_operator_makes_it(found, tmp_path), name.removeprefix("etcd-"), members)
+
+    # For a Prometheus that discovers EndpointSlices, Kubernetes copies the Endpoints, with the names of the members.
+    slices = ("get", "endpointslices", "--namespace=monitoring", f"--selector=kubernetes.io/service-name={name}")
+    names = "--output=jsonpath={.items[*].endpoints[*].hostname}"
+    for _ in every(0.5, seconds=20):
+        if copied := kubectl(plane, *slices, names).split():
+            break
+    assert sorted(copied) == [machine.name for machine in members]
 
 
 def test_only_an_api_server_with_the_renewed_certificate_works_past_the_end_of_the_earlier_one(

@@ -138,6 +138,8 @@ def objects(output: str) -> list[dict[str, Any]]:
 
 def holds(found: Any, part: Any) -> bool:
     """Whether an object has everything that a part of it has; null in the part means that the object has it not."""
+    if isinstance(part, list):
+        return isinstance(found, list) and len(found) == len(part) and all(map(holds, found, part))
     if not isinstance(part, Mapping):
         return bool(found == part)
     absent = {name for name, value in part.items() if value is None}

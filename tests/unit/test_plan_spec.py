@@ -286,6 +286,6 @@ def test_every_machine_knows_additional_addresses_of_other_members() -> None:
 
 def test_users_with_a_shared_peer_ca_are_a_warning() -> None:
     users = replace(PLAN, authentication=True, users=[UserPlan("reader", "/x/", "read")])
-    assert any("Block users from the peer port" in text for text in warnings(users))
+    assert any("Block these clients from the peer port" in text for text in warnings(users))
     own = replace(users, peer_authorities=[AuthorityPlan("peer-1")], peer_issuer="peer-1")
     assert not any("peer port" in text for text in warnings(own))

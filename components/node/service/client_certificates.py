@@ -13,7 +13,10 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 SOON = datetime.timedelta(days=30)
 """An expiry that is nearer is reported."""
 _API_SERVERS = "apiserver-etcd-client"
-_HOW = {_API_SERVERS: '(docs/kubernetes.md, "When the outputs change")'}
+_HOW = {
+    _API_SERVERS: '(docs/kubernetes.md, "When the outputs change")',
+    "prometheus-etcd-client": '(docs/monitoring.md, "When the outputs change")',
+}
 _HOW_ELSE = """(docs/operations.md, "Users with limited access (etcd's authentication)")"""
 
 Known = Mapping[str, Sequence[Mapping[str, str]]]

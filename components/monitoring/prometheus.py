@@ -1,0 +1,50 @@
+"""Prometheus' configuration and files."""
+
+import json
+from collections.abc import Mapping
+
+from ..plan.members import url
+from . import job, port
+
+DIRECTORY = "/etc/prometheus/etcd"
+"""Where Prometheus finds the files, in a folder with the cluster's name."""
+_SCHEME = "https"
+
+
+def scrape_configuration(cluster_name: str, members: Mapping[str, str], *, tls: bool) -> str:
+    """A file for `scrape_config_files` (Prometheus 2.43 and later), YAML. Its list can also go to `scrape_configs`.
+
+    Args:
+        members: name -> private address.
+        tls: whether Prometheus has a client certificate.
+    """
+    lines = ["scrape_configs:", f"  - job_name: {json.dumps(job(cluster_name))}"]
+    if tls:
+        folder = f"{DIRECTORY}/{cluster_name}"
+        names = {"ca_file": "ca.crt", "cert_file": "client.crt", "key_file": "client.key"}
+        lines += [f"    scheme: {_SCHEME}", "    tls_config:"]
+        lines += [f"      {key}: {folder}/{name}" for key, name in names.items()]
+    lines.append("    static_configs:")
+    for name, address in members.items():
+        target = url(address, port(tls=tls)).removeprefix(f"{_SCHEME}://")
+        lines += [
+            f"      - targets: [{json.dumps(target)}]",
+            f"        labels: {{cluster: {json.dumps(cluster_name)}, member: {json.dumps(name)}}}",
+        ]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def files(
+    cluster_name: str, configuration: str, client: Mapping[str, str] | None, ca_certificate: str
+) -> dict[str, str]:
+    """Path on Prometheus' host -> content: `scrape.yml` and the files that it names. The last one is secret.
+
+    Args:
+        configuration: result of `scrape_configuration`.
+        client: `certificate` and `private_key` of Prometheus, PEM. None: it has none, and needs no CA.
+        ca_certificate: etcd's CA certificate, PEM.
+    """
+    named = {"scrape.yml": configuration}
+    if client is not None:
+        named |= {"ca.crt": ca_certificate, "client.crt": client["certificate"], "client.key": client["private_key"]}
+    return {f"{DIRECTORY}/{cluster_name}/{name}": content for name, content in named.items()}

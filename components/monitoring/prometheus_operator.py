@@ -1,0 +1,71 @@
+"""What the Prometheus Operator reads: a Service without a selector, its Endpoints, a ServiceMonitor and a Secret."""
+
+from base64 import b64encode
+from collections.abc import Mapping
+from typing import Any
+
+from ..kubernetes.cluster_api import Document
+from . import SERVICE_LABEL, job, port
+
+_PORT = "metrics"
+# The meta labels of both roles of discovery, of which a target has one: Endpoints, and the EndpointSlices into which
+# Kubernetes copies these Endpoints.
+_HOSTNAMES = ["__meta_kubernetes_endpoint_hostname", "__meta_kubernetes_endpointslice_endpoint_hostname"]
+
+
+def objects(
+    cluster_name: str,
+    members: Mapping[str, str],
+    *,
+    namespace: str,
+    labels: Mapping[str, str],
+    client: Mapping[str, str] | None,
+    ca_certificate: str,
+) -> list[Document]:
+    """The objects in the order in which they are applied.
+
+    Args:
+        members: name -> private address.
+        namespace: for all objects.
+        labels: more labels of the ServiceMonitor, by which a Prometheus object selects it.
+        client: `certificate` and `private_key` of Prometheus, PEM. None: it has none, and there is no Secret.
+        ca_certificate: etcd's CA certificate, PEM.
+    """
+    own = {"app.kubernetes.io/name": "etcd", "app.kubernetes.io/instance": cluster_name}
+    # A Service has the shortest names of all.
+    name = job(cluster_name)[:SERVICE_LABEL].rstrip("-")
+    secret = f"{name}-client"
+
+    def document(kind: str, contents: Mapping[str, Any], *, version: str = "v1", named: str = name) -> Document:
+        metadata = {"name": named, "namespace": namespace, "labels": dict(own)}
+        return {"apiVersion": version, "kind": kind, "metadata": metadata, **contents}
+
+    ports = [{"name": _PORT, "port": port(tls=client is not None), "protocol": "TCP"}]
+    addresses = [{"ip": address, "hostname": member} for member, address in members.items()]
+    endpoint: dict[str, Any] = {
+        "port": _PORT,
+        "relabelings": [
+            {"sourceLabels": _HOSTNAMES, "separator": "", "targetLabel": "member"},
+            {"targetLabel": "cluster", "replacement": cluster_name},
+        ],
+    }
+    found = [
+        document("Service", {"spec": {"clusterIP": "None", "ports": ports}}),
+        document("Endpoints", {"subsets": [{"addresses": addresses, "ports": ports}]}),
+    ]
+    if client is not None:
+        contents = {"ca.crt": ca_certificate, "tls.crt": client["certificate"], "tls.key": client["private_key"]}
+        data = {key: b64encode(pem.encode()).decode() for key, pem in contents.items()}
+        found.append(document("Secret", {"type": "kubernetes.io/tls", "data": data}, named=secret))
+        endpoint |= {
+            "scheme": "https",
+            "tlsConfig": {
+                "ca": {"secret": {"name": secret, "key": "ca.crt"}},
+                "cert": {"secret": {"name": secret, "key": "tls.crt"}},
+                "keySecret": {"name": secret, "key": "tls.key"},
+            },
+        }
+    spec = {"selector": {"matchLabels": own}, "endpoints": [endpoint]}
+    monitor = document("ServiceMonitor", {"spec": spec}, version="monitoring.coreos.com/v1")
+    monitor["metadata"]["labels"] |= labels
+    return [*found, monitor]

@@ -1,0 +1,140 @@
+"""A real Prometheus on this computer, which scrapes a lab's members with what a stack puts out."""
+
+import contextlib
+import json
+import socket
+import subprocess
+import urllib.error
+import urllib.parse
+import urllib.request
+from base64 import b64decode
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from components.monitoring.prometheus import DIRECTORY
+from lab import Machine
+from tools.prometheus import ensure_prometheus
+
+from .stacks import Stack
+from .waiting import every
+
+_SOON = "global: {scrape_interval: 1s}\n"
+"""Before a scrape configuration, so that the file is Prometheus' whole configuration. The default is a minute."""
+_RELABELING = {"sourceLabels": "source_labels", "targetLabel": "target_label"}
+
+
+def assert_prometheus_scrapes(stack: Stack, machines: Sequence[Machine]) -> None:
+    """Fail unless a Prometheus with the stack's outputs scrapes the members on these machines, and nothing else."""
+    outputs = stack.outputs()
+    with TemporaryDirectory() as folder:
+        for path, text in outputs["prometheus_files"].items():
+            target = Path(folder, Path(path).relative_to(DIRECTORY))
+            target.parent.mkdir(exist_ok=True)
+            target.write_text(text.replace(DIRECTORY, folder))
+        (scrape,) = Path(folder).glob("*/scrape.yml")
+        assert outputs["prometheus"] == scrape.read_text().replace(folder, DIRECTORY)
+        assert_scrapes(scrape.read_text(), scrape.parent.name, machines)
+
+
+def assert_scrapes(configuration: str, cluster: str, machines: Sequence[Machine]) -> None:
+    """Fail unless a Prometheus with this scrape configuration scrapes the members on these machines, with the labels
+    of the cluster, and nothing else."""
+    with _running(f"{_SOON}{configuration}") as address:
+        expected = {(f"etcd-{cluster}", cluster, machine.name, machine.address, "1") for machine in machines}
+        for _ in every(0.2, seconds=30):
+            if _rows(address, "up") == _rows(address, "etcd_server_has_leader") == expected:
+                break
+        else:
+            raise AssertionError(f"{expected}, but {_asked(address, 'targets')['activeTargets']}")
+
+
+def as_the_operator_makes_it(objects: Sequence[Mapping[str, Any]], folder: Path) -> str:
+    """The scrape configuration that the Prometheus Operator makes of these objects, with the Secret in this folder.
+
+    Debian's Prometheus cannot discover Endpoints. So the targets, with the meta labels that it would give them, are
+    from the Endpoints themselves.
+    """
+    found = {each["kind"]: each for each in objects}
+    selected = found["ServiceMonitor"]["spec"]["selector"]["matchLabels"]
+    service = found["Service"]["metadata"]
+    assert selected.items() <= service["labels"].items()
+    assert service["name"] == found["Endpoints"]["metadata"]["name"]
+    (endpoint,), (subset,) = found["ServiceMonitor"]["spec"]["endpoints"], found["Endpoints"]["subsets"]
+    (port,) = (each["port"] for each in subset["ports"] if each["name"] == endpoint["port"])
+
+    def file(source: Mapping[str, str]) -> str:
+        assert source["name"] == found["Secret"]["metadata"]["name"]
+        target = folder / source["key"]
+        target.write_bytes(b64decode(found["Secret"]["data"][source["key"]]))
+        return str(target)
+
+    tls = endpoint["tlsConfig"]
+    files = {"ca_file": tls["ca"]["secret"], "cert_file": tls["cert"]["secret"], "key_file": tls["keySecret"]}
+    job = {
+        "job_name": service["name"],
+        "scheme": endpoint["scheme"],
+        "tls_config": {name: file(source) for name, source in files.items()},
+        "static_configs": [
+            {
+                "targets": [f"{address['ip']}:{port}"],
+                "labels": {"__meta_kubernetes_endpoint_hostname": address["hostname"]},
+            }
+            for address in subset["addresses"]
+        ],
+        "relabel_configs": [
+            {_RELABELING.get(name, name): value for name, value in rule.items()} for rule in endpoint["relabelings"]
+        ],
+    }
+    return f"scrape_configs: {json.dumps([job])}\n"
+
+
+@contextlib.contextmanager
+def _running(configuration: str) -> Iterator[str]:
+    """Address and port of a Prometheus with this configuration, which promtool has accepted."""
+    programs = ensure_prometheus()
+    with TemporaryDirectory() as folder, Path(folder, "log").open("w+") as log:
+        file = Path(folder, "prometheus.yml")
+        file.write_text(configuration)
+        check = [str(programs / "promtool"), "check", "config", str(file)]
+        checked = subprocess.run(check, capture_output=True, text=True, timeout=60, check=False)
+        assert checked.returncode == 0, checked.stdout + checked.stderr
+        address = f"127.0.0.1:{_free_port()}"
+        options = [f"--config.file={file}", f"--storage.tsdb.path={folder}/data", f"--web.listen-address={address}"]
+        process = subprocess.Popen([str(programs / "prometheus"), *options], stdout=log, stderr=log)
+        try:
+            for _ in every(0.1, seconds=30):
+                with contextlib.suppress(urllib.error.URLError):
+                    urllib.request.urlopen(f"http://{address}/-/ready", timeout=5)
+                    break
+            else:
+                log.seek(0)
+                raise AssertionError(log.read())
+            yield address
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _asked(address: str, path: str) -> Any:
+    with urllib.request.urlopen(f"http://{address}/api/v1/{path}", timeout=10) as answer:
+        return json.load(answer)["data"]
+
+
+def _rows(address: str, query: str) -> set[tuple[str, ...]]:
+    """Job, cluster, member, address and value of each series."""
+    found = _asked(address, f"query?{urllib.parse.urlencode({'query': query})}")["result"]
+    return {
+        (
+            *(row["metric"].get(label, "") for label in ("job", "cluster", "member")),
+            row["metric"]["instance"].rpartition(":")[0],
+            row["value"][1],
+        )
+        for row in found
+    }
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return int(found.getsockname()[1])
