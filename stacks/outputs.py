@@ -123,8 +123,10 @@ def _prometheus(
     members = cluster.members.apply(lambda rows: {row["name"]: row["address"] for row in rows})
     text = members.apply(lambda known: prometheus.scrape_configuration(name, known, tls=tls))
     parts = pulumi.Output.all(members=members, text=text, ca=cluster.ca_certificate, client=cluster.prometheus_client)
+    written = parts.apply(files)
     return {
         "prometheus": text,
-        "prometheus_files": parts.apply(files),
+        "prometheus_files": written,
+        "prometheus_script": written.apply(prometheus.script),
         "prometheus_operator": parts.apply(objects),
     }

@@ -13,8 +13,11 @@ from tools.gobuild import build, go_command, module_folder
 
 PROGRAMS = ("prometheus", "promtool")
 OPERATOR = "0.93.0"
+TAGS = "https://raw.githubusercontent.com"
 _REPOSITORY = "prometheus-operator/prometheus-operator"
-_CRD = "monitoring.coreos.com_servicemonitors.yaml"
+FOLDER = f"{_REPOSITORY}/v{OPERATOR}/example/prometheus-operator-crd"
+"""The folder of the release's CRDs, below TAGS."""
+CRD = "monitoring.coreos.com_servicemonitors.yaml"
 _CRD_SHA256 = "a99047972c9dd7679ce2050b9968e8a08773492e671b3e17abd476d42aa78a32"
 _MODULE = "prometheus-operator"
 """Below tools/go: the types of the operator's objects, and the program that makes CRDs of them."""
@@ -75,15 +78,14 @@ def ensure_operator_crd() -> Path:
     Raises:
         ToolError: no way to get it worked.
     """
-    final = cache() / "prometheus-operator" / f"v{OPERATOR}" / _CRD
+    final = cache() / "prometheus-operator" / f"v{OPERATOR}" / CRD
     if final.is_file():
         return final
     with lock("build"), scratch() as folder:
-        target = folder / _CRD
+        target = folder / CRD
 
         def tagged() -> None:
-            place = f"https://raw.githubusercontent.com/{_REPOSITORY}/v{OPERATOR}/example/prometheus-operator-crd"
-            fetch(f"{place}/{_CRD}", target, _CRD_SHA256)
+            fetch(f"{TAGS}/{FOLDER}/{CRD}", target, _CRD_SHA256)
 
         if not final.is_file():
             first_way(
@@ -111,7 +113,7 @@ def _made(target: Path) -> None:
         GOFLAGS="-mod=readonly",
     )
     # The release adds its version.
-    head, mark, rest = (target.parent / "made" / _CRD).read_text().partition("  name: servicemonitors.")
+    head, mark, rest = (target.parent / "made" / CRD).read_text().partition("  name: servicemonitors.")
     target.write_text(f"{head}    operator.prometheus.io/version: {OPERATOR}\n{mark}{rest}")
     if (there := sha256(target)) != _CRD_SHA256:
         raise ToolError(

@@ -4,24 +4,13 @@ import json
 from collections.abc import Mapping, Sequence
 
 from ..plan.kubernetes import kubeadm_api, release
+from ..scripts import putting
 from . import CA_FILE, CERTIFICATE_FILE, KEY_FILE, external_etcd
 
 MODES = {CA_FILE: "0644", CERTIFICATE_FILE: "0644", KEY_FILE: "0600"}
 """Path -> mode, as kubeadm itself writes certificates and keys. The owner is root."""
 
-_SCRIPT = """\
-#!/bin/sh
-# Puts etcd's CA and the API server's client certificate in place. Run it as root on every control plane.
-set -eu
-umask 077
-put() { # MODE FILE: replaces it at once, so that nothing reads a part of it
-    (umask 022 && mkdir -p "${2%/*}")
-    cat >"$2.new"
-    chmod "$1" "$2.new"
-    mv "$2.new" "$2"
-}
-main() { # a script that arrives cut off is an error of syntax, before anything is written
-"""
+_ABOUT = "Puts etcd's CA and the API server's client certificate in place. Run it as root on every control plane."
 
 
 def cluster_configuration(endpoints: Sequence[str], kubernetes_version: str | None = None) -> str:
@@ -85,10 +74,4 @@ def script(contents: Mapping[str, str]) -> str:
     Raises:
         ValueError: a line of a file would end its here-document.
     """
-    parts = [_SCRIPT]
-    for path, content in contents.items():
-        lines = content.strip().splitlines()
-        if "END" in lines:
-            raise ValueError(f"The content of {path} must be PEM.")
-        parts.append("\n".join([f"put {MODES[path]} {path} <<'END'", *lines, "END\n"]))
-    return "".join([*parts, "}\nmain\n"])
+    return putting(contents, MODES, _ABOUT)

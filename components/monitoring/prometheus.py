@@ -4,11 +4,15 @@ import json
 from collections.abc import Mapping
 
 from ..plan.members import url
+from ..scripts import putting
 from . import job, port
 
 DIRECTORY = "/etc/prometheus/etcd"
 """Where Prometheus finds the files, in a folder with the cluster's name."""
+GROUP = "prometheus"
+"""The group of these files; the packages of distributions create it."""
 _SCHEME = "https"
+_ABOUT = "Puts the configuration of Prometheus for an etcd cluster in place. Run it as root on Prometheus' host."
 
 
 def scrape_configuration(cluster_name: str, members: Mapping[str, str], *, tls: bool) -> str:
@@ -48,3 +52,15 @@ def files(
     if client is not None:
         named |= {"ca.crt": ca_certificate, "client.crt": client["certificate"], "client.key": client["private_key"]}
     return {f"{DIRECTORY}/{cluster_name}/{name}": content for name, content in named.items()}
+
+
+def script(contents: Mapping[str, str]) -> str:
+    """A shell script that writes the files, for root and GROUP only. Secret if they are.
+
+    Args:
+        contents: result of `files`.
+
+    Raises:
+        ValueError: a line of a file would end its here-document.
+    """
+    return putting(contents, dict.fromkeys(contents, "0640"), _ABOUT, GROUP)

@@ -559,16 +559,30 @@ def test_outputs_name_the_network_and_the_machines(cloud: Cloud) -> None:
     compare(for_kubernetes(values, secret), f"outputs-{cloud.name}")
 
 
-def test_existing_machines_have_the_outputs_that_every_stack_has() -> None:
+def existing(**more: Any) -> config.StackConfig:
+    """A stack on existing machines."""
     machines = [
         {"name": name, "address": f"10.1.1.1{number}", "ssh": {"hostKey": new_key()[1]}}
         for number, name in enumerate(SLOTS, start=1)
     ]
     given: dict[str, Any] = {"platform": "hosts", "sshPrivateKey": new_key()[0], "machines": machines}
+    return load({**given, **more}, stack="hosts")
+
+
+def test_existing_machines_have_the_outputs_that_every_stack_has() -> None:
     workload = {"clusterName": "production", "namespace": "clusters", "apiVersion": "v1beta1"}
-    given |= {"kubernetesVersion": "1.30.14", "clusterApi": workload}
-    values, secret = resolved(lambda: built(load(given, stack="hosts")))
+    values, secret = resolved(lambda: built(existing(kubernetesVersion="1.30.14", clusterApi=workload)))
     compare(for_kubernetes(values, secret), "outputs-hosts")
+    assert not any("prometheus" in name for name in values)
+
+
+@pytest.mark.parametrize(("metrics", "key"), [("loopback", True), ("private", False)])
+def test_outputs_for_prometheus_are_secret_if_they_have_a_key(metrics: str, key: bool) -> None:
+    values, secret = resolved(lambda: built(existing(prometheus=True, metrics=metrics)))
+    names = {name for name in values if name.startswith("prometheus")}
+    assert names == {"prometheus", "prometheus_files", "prometheus_script", "prometheus_operator"}
+    assert names & secret == (names - {"prometheus"} if key else set())
+    assert ("prometheus-etcd-client" in values["certificates"]) == key
 
 
 def test_the_last_bastion_of_machines_without_public_addresses_stays(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -209,6 +209,27 @@ def test_a_users_certificate_is_a_secret_output_after_its_creation() -> None:
     assert unknown.get("users") != known["users"]
 
 
+@pytest.mark.parametrize(("args", "issued"), [({}, False), ({"prometheus": True}, True)])
+def test_prometheus_gets_a_certificate_only_when_asked_for(args: dict[str, object], issued: bool) -> None:
+    recorder = cluster(preview=False, **args)
+    requests = {each.name: each for each in recorder.of_type("tls:index/certRequest:CertRequest")}
+    name = "dev-pki-prometheus-etcd-client"
+    assert (name in requests) == issued
+    known = recorder.outputs["dev"]
+    assert ("prometheus_client" in known) == ("prometheus-etcd-client" in known["certificates"]) == issued
+    if issued:
+        assert requests[name].inputs["subject"] == {"commonName": "prometheus-etcd-client"}
+        assert is_secret(known["prometheus_client"])
+        # Machines say when it expires, and do not have it.
+        assert "prometheus-etcd-client" in bundle_of(recorder.named("dev-a-converge"))["clients"]
+        assert not any("prometheus" in file for file in bundle_of(recorder.named("dev-a-converge"))["files"])
+
+
+def test_prometheus_gets_no_certificate_for_the_port_without_tls() -> None:
+    recorder = cluster(preview=False, prometheus=True, metrics="private")
+    assert not [each.name for each in recorder.registrations if "prometheus" in each.name]
+
+
 def test_every_change_of_users_has_its_own_id() -> None:
     off, on, other = (
         cluster(preview=False, **args)

@@ -74,6 +74,7 @@ def test_a_minimal_configuration_gets_every_default(directory: Path) -> None:
     assert (plan.heartbeat_interval_ms, plan.election_timeout_ms) == (None, None)
     assert not stack.arguments, "the components have the same defaults"
     assert stack.cluster_api == config.ClusterApiConfig("dev", "default", "v1beta2")
+    assert stack.prometheus_operator == config.PrometheusOperatorConfig("monitoring", {})
     assert plan.kubernetes_version is None
     assert plan.release_mirror.startswith("https://")
     assert [each.name for each in plan.members] == ["etcd-1", "etcd-2", "etcd-3"]
@@ -100,6 +101,8 @@ def test_every_value_is_read(directory: Path) -> None:
             clusterApi={"clusterName": "workload", "namespace": "clusters", "apiVersion": "v1beta1"},
             authentication=True,
             users=[{"name": "reader", "prefix": "/x/", "permission": "read"}],
+            prometheus=True,
+            prometheusOperator={"namespace": "watch", "labels": {"example.com/team": "db"}},
         ),
         directory,
     )
@@ -110,6 +113,8 @@ def test_every_value_is_read(directory: Path) -> None:
     lifetimes = {"validity_hours": 100, "early_renewal_hours": 10, "ca_validity_hours": 200}
     assert stack.arguments["certificates"] == lifetimes
     assert stack.cluster_api == config.ClusterApiConfig("workload", "clusters", "v1beta1")
+    assert (plan.prometheus, plan.prometheus_certificate) == (True, False)
+    assert stack.prometheus_operator == config.PrometheusOperatorConfig("watch", {"example.com/team": "db"})
     assert plan.kubernetes_version == "1.30"
     assert (plan.authentication, plan.users) == (True, [UserPlan("reader", "/x/", "read")])
     assert hosts(stack).hosts[2].data_directory == "/srv/etcd/data"
@@ -235,6 +240,28 @@ REFUSED = [
     ("cluster api", {"clusterApi": {"namespace": "A"}}, "clusterApi.namespace", "A", "DNS label"),
     ("a cluster's name", {"clusterApi": {"clusterName": "a.b"}}, "clusterApi.clusterName", "a.b", "The Secrets <name>"),
     ("a version of it", {"clusterApi": {"apiVersion": "v1"}}, "clusterApi.apiVersion", "v1", "one of v1beta2, v1beta1"),
+    ("an operator alone", {"prometheusOperator": {}}, "prometheusOperator", "an object", "no objects without"),
+    (
+        "a namespace",
+        {"prometheus": True, "prometheusOperator": {"namespace": "A"}},
+        "prometheusOperator.namespace",
+        "A",
+        "DNS label",
+    ),
+    (
+        "the value of a label",
+        {"prometheus": True, "prometheusOperator": {"labels": {"release": "a b"}}},
+        "prometheusOperator.labels.release",
+        "a b",
+        "1 to 63 letters",
+    ),
+    (
+        "the name of a label",
+        {"prometheus": True, "prometheusOperator": {"labels": {"a/b/c": "x"}}},
+        "prometheusOperator.labels.a/b/c",
+        "x",
+        "1 to 63 letters",
+    ),
     ("kubernetes", {"kubernetesVersion": "v1.36"}, "kubernetesVersion", "v1.36", "without a v"),
 ]
 

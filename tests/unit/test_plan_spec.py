@@ -289,3 +289,12 @@ def test_users_with_a_shared_peer_ca_are_a_warning() -> None:
     assert any("Block these clients from the peer port" in text for text in warnings(users))
     own = replace(users, peer_authorities=[AuthorityPlan("peer-1")], peer_issuer="peer-1")
     assert not any("peer port" in text for text in warnings(own))
+
+
+def test_a_certificate_of_prometheus_with_full_access_is_a_warning() -> None:
+    scraped = replace(PLAN, prometheus=True)
+    assert any("client certificate of Prometheus has full access" in text for text in warnings(scraped))
+    assert any("peer port" in text for text in warnings(replace(scraped, authentication=True)))
+    for harmless in (replace(scraped, metrics="private"), PLAN):
+        assert not any("Prometheus" in text or "peer port" in text for text in warnings(harmless))
+    assert member_specs(scraped) == member_specs(PLAN), "no member needs to know"

@@ -30,6 +30,7 @@ def test_several_users_can_share_a_prefix() -> None:
         (replace(GOOD, name="root"), "A user cannot have the name"),
         (replace(GOOD, name="kube-apiserver-etcd-client"), "A user cannot have the name"),
         (replace(GOOD, name="kube-etcd-healthcheck-client"), "A user cannot have the name"),
+        (replace(GOOD, name="prometheus-etcd-client"), "A user cannot have the name"),
         (replace(GOOD, name="etcd-1"), "A user cannot have the name"),
         (GOOD, "Two users cannot have the same name"),
         (replace(GOOD, name="other", prefix=""), "A prefix must have"),
