@@ -36,12 +36,14 @@ def objects(
     name = job(cluster_name)[:SERVICE_LABEL].rstrip("-")
     secret = f"{name}-client"
 
-    def document(kind: str, contents: Mapping[str, Any], *, version: str = "v1", named: str = name) -> Document:
-        metadata = {"name": named, "namespace": namespace, "labels": dict(own)}
+    def document(kind: str, contents: Mapping[str, Any], *, version: str = "v1", called: str = name) -> Document:
+        metadata = {"name": called, "namespace": namespace, "labels": dict(own)}
         return {"apiVersion": version, "kind": kind, "metadata": metadata, **contents}
 
     ports = [{"name": _PORT, "port": port(tls=client is not None), "protocol": "TCP"}]
-    addresses = [{"ip": address, "hostname": member} for member, address in members.items()]
+    # In the order in which the API server keeps them, so that the same members are no difference.
+    named = sorted((address, member) for member, address in members.items())
+    addresses = [{"ip": address, "hostname": member} for address, member in named]
     endpoint: dict[str, Any] = {
         "port": _PORT,
         "relabelings": [
@@ -56,7 +58,7 @@ def objects(
     if client is not None:
         contents = {"ca.crt": ca_certificate, "tls.crt": client["certificate"], "tls.key": client["private_key"]}
         data = {key: b64encode(pem.encode()).decode() for key, pem in contents.items()}
-        found.append(document("Secret", {"type": "kubernetes.io/tls", "data": data}, named=secret))
+        found.append(document("Secret", {"type": "kubernetes.io/tls", "data": data}, called=secret))
         endpoint |= {
             "scheme": "https",
             "tlsConfig": {

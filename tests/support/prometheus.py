@@ -45,6 +45,7 @@ def assert_scrapes(configuration: str, cluster: str, machines: Sequence[Machine]
         expected = {(f"etcd-{cluster}", cluster, machine.name, machine.address, "1") for machine in machines}
         for _ in every(0.2, seconds=30):
             if _rows(address, "up") == _rows(address, "etcd_server_has_leader") == expected:
+                print("\n".join(map(" ".join, sorted(expected))))
                 break
         else:
             raise AssertionError(f"{expected}, but {_asked(address, 'targets')['activeTargets']}")

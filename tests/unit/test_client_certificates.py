@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from components.node.service.client_certificates import expiring, replaced, rows
 from components.plan.client_certificates import remembered
+from components.plan.users import PROMETHEUS
 from tests.support.manual import kubernetes_manual
 
 NOW = datetime(2027, 1, 1, tzinfo=UTC)
@@ -78,6 +79,9 @@ def test_a_report_names_client_and_time_and_what_to_do() -> None:
     assert "A client that still has the earlier one gets no new connection after " in said
     assert f" {text(timedelta(10))}, or when the CA 1 is dropped. " in said
     assert 'docs/operations.md, "Users with limited access' in said
+    (said,) = replaced({PROMETHEUS: issued(365, 10)}, NOW)
+    assert said.startswith("prometheus-etcd-client was renewed. A client that still has the earlier one ")
+    assert "docs/monitoring.md" in said
     (said,) = expiring({API: issued(29)}, NOW)
     assert said.startswith(f"{API} expires {text(timedelta(29))}: run `pulumi up`")
 

@@ -3,6 +3,7 @@
 import grp
 import json
 import os
+import re
 import subprocess
 from base64 import b64decode
 from collections.abc import Mapping
@@ -14,6 +15,9 @@ import yaml
 
 from components.kubernetes import cluster_api
 from components.monitoring import prometheus, prometheus_operator
+from stacks.keys import table
+from stacks.platforms import PLATFORMS
+from tests.support.stacks import REPO
 from tools.prometheus import ensure_prometheus
 
 MEMBERS = {"etcd-1": "10.0.0.11", "1e3": "fd00::12"}
@@ -123,3 +127,20 @@ def test_a_long_name_of_a_cluster_is_cut_to_that_of_a_service() -> None:
     assert found["Service"]["metadata"]["name"] == f"etcd-{'a' * 57}"
     (_, cluster) = found["ServiceMonitor"]["spec"]["endpoints"][0]["relabelings"]
     assert cluster == {"targetLabel": "cluster", "replacement": "a" * 57 + "-bcdef"}
+
+
+def test_the_manual_names_outputs_and_keys_that_exist() -> None:
+    manual = (REPO / "docs" / "monitoring.md").read_text()
+    source = (REPO / "stacks" / "outputs.py").read_text()
+    named = set(re.findall(r"(?:output |\| `)(prometheus(?:_\w+)?)\b", manual))
+    assert len(named) == 4
+    assert all(f'"{name}":' in source for name in named)
+    keys = table(PLATFORMS).by_path
+    blocks = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(config:.*?)```", manual, re.DOTALL)]
+    shown = [
+        (name.removeprefix("external-etcd:"), value) for block in blocks for name, value in block["config"].items()
+    ]
+    assert len(shown) == 3
+    for name, value in shown:
+        below = value if isinstance(value, dict) else {}
+        assert {name, *(f"{name}.{each}" for each in below)} <= keys.keys()

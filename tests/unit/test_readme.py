@@ -66,9 +66,9 @@ def test_every_manual_section_named_in_a_message_exists() -> None:
     for source in (REPO / "components").rglob("*.py"):
         for node in ast.walk(ast.parse(source.read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                named |= set(re.findall(r"docs/operations\.md[^\"]{0,20}\"([^\"]+)\"", node.value))
-    assert len(named) >= 3
-    assert named <= set(_titles(REPO / "docs" / "operations.md"))
+                named |= set(re.findall(r"docs/(\w+\.md)[^\"]{0,20}\"([^\"]+)\"", node.value))
+    assert {document for document, _ in named} >= {"kubernetes.md", "monitoring.md", "operations.md"}
+    assert [each for each in named if each[1] not in _titles(REPO / "docs" / each[0])] == []
 
 
 def test_the_packages_links_work_outside_the_repository() -> None:
