@@ -45,10 +45,18 @@ def assert_scrapes(configuration: str, cluster: str, machines: Sequence[Machine]
         expected = {(f"etcd-{cluster}", cluster, machine.name, machine.address, "1") for machine in machines}
         for _ in every(0.2, seconds=30):
             if _rows(address, "up") == _rows(address, "etcd_server_has_leader") == expected:
-                print("\n".join(map(" ".join, sorted(expected))))
                 break
         else:
             raise AssertionError(f"{expected}, but {_asked(address, 'targets')['activeTargets']}")
+        # docs/monitoring.md shows it.
+        query = [
+            str(ensure_prometheus() / "promtool"),
+            "query",
+            "instant",
+            f"http://{address}",
+            "etcd_server_has_leader",
+        ]
+        print(subprocess.run(query, capture_output=True, text=True, timeout=60, check=True).stdout)
 
 
 def as_the_operator_makes_it(objects: Sequence[Mapping[str, Any]], folder: Path) -> str:
