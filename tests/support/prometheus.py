@@ -115,7 +115,7 @@ def _running(configuration: str) -> Iterator[str]:
         try:
             for _ in every(0.1, seconds=30):
                 with contextlib.suppress(urllib.error.URLError):
-                    urllib.request.urlopen(f"http://{address}/-/ready", timeout=5)
+                    urllib.request.urlopen(f"http://{address}/-/ready", timeout=5).close()
                     break
             else:
                 log.seek(0)
