@@ -5,7 +5,7 @@ from typing import NotRequired, TypedDict
 
 import pulumi
 
-from .plan.backup import DEFAULT_SCHEDULE, BackupPlan, S3Plan
+from .plan.backup import DEFAULT_DRILL, DEFAULT_SCHEDULE, BackupPlan, S3Plan
 
 
 class S3Store(TypedDict):
@@ -45,6 +45,9 @@ class Backup(TypedDict):
     """Public keys of age (`age1...`). Only their private keys can read the snapshots, and no machine has one."""
     schedule: NotRequired[str]
     """When a snapshot is taken: a calendar event of systemd (`OnCalendar=`). Default: `hourly`."""
+    drill: NotRequired[str]
+    """When the last snapshot is restored beside the member, to prove that it can be: a calendar event of systemd, or
+    `never`. Default: at 03:40 every day."""
     s3: NotRequired[S3Store]
     """An S3-compatible store. Either this or `directory`."""
     directory: NotRequired[str]
@@ -81,6 +84,7 @@ def plan_of_backup(backup: Backup | None) -> BackupPlan | None:
         if keep is None
         else {key: int(value) if isinstance(value, float) else value for key, value in keep.items()},  # type: ignore[misc]
         sha256=backup.get("sha256", {}),
+        drill=backup.get("drill", DEFAULT_DRILL),
     )
 
 

@@ -183,15 +183,17 @@ class EtcdCluster(pulumi.ComponentResource):
     """ClusterConfiguration with `etcd.external`, YAML."""
     kubeadm_files: pulumi.Output[dict[str, str]]
     """Path on a control plane -> content of the files that `kubeadm` names (secret)."""
-    members: pulumi.Output[list[dict[str, str]]]
-    """Per member `name`, `address`, `endpoint`, `id` and `version`."""
+    members: pulumi.Output[list[dict[str, Any]]]
+    """Per member `name`, `address`, `endpoint`, `id` and `version`, and at the last health check the size of its
+    database and how much of it was in use: `database_bytes` and `in_use_bytes`."""
     certificates: pulumi.Output[dict[str, str]]
     """When each certificate expires: `ca-1`, `apiserver-etcd-client`, `<member>/server`, ... -> RFC 3339 time."""
     etcdctl: pulumi.Output[str]
     """An etcdctl command line for root on any member."""
     backup: pulumi.Output[dict[str, Any]]
     """The last snapshot that is kept elsewhere, as the last health check found it: `name`, `place`, `member`, `taken`
-    (RFC 3339 time), `revision`, `keys`, `hash`, `bytes`. Empty without one."""
+    (RFC 3339 time), `revision`, `keys`, `hash`, `bytes`, and `drill`: the last restore that was `proved`, and the drill
+    that `failed` after it, each with `at` (RFC 3339 time), `name` and `member`. Empty without one."""
     applied: pulumi.Output[dict[str, Any]]
     """What this update applied: `previous` of the next one. Resolves like `endpoints`."""
 
@@ -322,7 +324,7 @@ class EtcdCluster(pulumi.ComponentResource):
         self.members = report.apply(lambda found: _rows(found, plan))
         self.certificates, self.backup = (
             pki.certificates,
-            report.apply(lambda found: _last_snapshot(found.get("backup"))),
+            report.apply(lambda found: _last_snapshot(found.get("backup"), found.get("drill"))),
         )
         self.etcdctl = self.endpoints.apply(_etcdctl)
         # From the inputs of the health check and not from the desired state: an update that skipped the check
@@ -533,10 +535,16 @@ def _wanted(plan: ClusterPlan, args: EtcdClusterArgs) -> State:
     )
 
 
-def _rows(report: Mapping[str, Any], plan: ClusterPlan) -> list[dict[str, str]]:
+def _rows(report: Mapping[str, Any], plan: ClusterPlan) -> list[dict[str, Any]]:
     addresses = {member.name: member.address for member in plan.members}
+    # An earlier version of this program may have made the last check.
     return [
-        {"address": addresses[row["name"]], **{key: row[key] for key in ("name", "endpoint", "id", "version")}}
+        {
+            "address": addresses[row["name"]],
+            **{key: row[key] for key in ("name", "endpoint", "id", "version")},
+            "database_bytes": row["db_size_bytes"],
+            "in_use_bytes": row.get("db_in_use_bytes", row["db_size_bytes"]),
+        }
         for row in report["members"]
         if row["name"] in addresses
     ]
@@ -549,8 +557,15 @@ def _applied(asked: str, report: dict[str, Any]) -> dict[str, Any]:
     return {**changes["applied"], CLIENTS: changes.get("clients", {}), "database_bytes": max(sizes)}
 
 
-def _last_snapshot(found: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {**found, "taken": f"{datetime.fromtimestamp(found['taken'], UTC):%Y-%m-%dT%H:%M:%SZ}"} if found else {}
+def _last_snapshot(found: Mapping[str, Any] | None, drill: Mapping[str, Any] | None) -> dict[str, Any]:
+    rows = {kind: _with_times(row) for kind, row in (drill or {}).items()}
+    return {**_with_times(found), **({"drill": rows} if rows else {})} if found else {}
+
+
+def _with_times(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row with its times as RFC 3339 has them."""
+    times = {key: datetime.fromtimestamp(row[key], UTC) for key in ("taken", "at") if key in row}
+    return {**row, **{key: f"{time:%Y-%m-%dT%H:%M:%SZ}" for key, time in times.items()}}
 
 
 def _pki_args(args: EtcdClusterArgs, migration: EtcdMigration | None, *, prometheus: bool) -> EtcdPkiArgs:

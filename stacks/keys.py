@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from components.kubernetes.cluster_api import API_VERSIONS
 from components.pki import CA_HOURS, EARLY_RENEWAL_HOURS, YEAR_HOURS
 from components.plan import DEFAULT_MIRROR, DEFAULT_VERSION
-from components.plan.backup import DEFAULT_SCHEDULE
+from components.plan.backup import DEFAULT_DRILL, DEFAULT_SCHEDULE, NEVER
 from components.plan.flags import DEFAULT_QUOTA, METRICS_LOOPBACK
 from components.plan.kubernetes import MONITORING
 from components.plan.maintenance import IN_USE_PERCENT, QUOTA_PERCENT
@@ -404,6 +404,13 @@ _REST: tuple[Key, ...] = (
         TEXT,
         "When a snapshot is taken: a calendar event of systemd (`OnCalendar=`), such as `*:0/15`.",
         DEFAULT_SCHEDULE,
+    ),
+    Key(
+        "backup.drill",
+        TEXT,
+        "When the last snapshot is restored beside a member, to prove that it can be: a calendar event of systemd. "
+        f"`{NEVER}`: no drill, and no machine has a key that reads a snapshot.",
+        DEFAULT_DRILL,
     ),
     Key("backup.s3", OBJECT, "An S3-compatible store. Either this or `backup.directory`.", "none"),
     Key("backup.s3.bucket", TEXT, "Name of the bucket. It must exist.", required=True),

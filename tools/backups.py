@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tarfile
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from tools.etcd import SUMS, pack
 from tools.gobuild import build, expect_version
 
 VERSITYGW = "1.8.0"
+KEYGEN = "age-keygen"
 # Those of components/plan/backup.py, which a computer without Pulumi cannot import.
 _VERSIONS = {"age": "1.3.1", "rclone": "1.75.1"}
 _RELEASES = {
@@ -45,9 +47,10 @@ def _built(program: str, target: Path) -> None:
         build(f"{program} {version}", program, package, place / program, f"-s -w -X {variable}=v{version}")
         expect_version([str(place / program), "--version"], f"v{version}")
         content = (place / program).read_bytes()
-    if program == "age":
-        pack({"age": content}, "age", target)
-        return
+        if program == "age":
+            build(f"{KEYGEN} {version}", program, f"filippo.io/age/cmd/{KEYGEN}", place / KEYGEN)
+            pack({"age": content, KEYGEN: (place / KEYGEN).read_bytes()}, "age", target)
+            return
     with zipfile.ZipFile(target, "w") as zipped:
         # Level 1: the archive only travels over a local bridge.
         zipped.writestr(zipfile.ZipInfo(f"{target.stem}/rclone"), content, zipfile.ZIP_DEFLATED, 1)
@@ -84,8 +87,14 @@ def ensure_archive(program: str) -> Path:
 
 def _whole(archive: Path) -> bool:
     try:
-        return checksum_in((archive.parent / SUMS).read_text(), archive.name, SUMS) == sha256(archive)
-    except (OSError, ToolError):
+        if checksum_in((archive.parent / SUMS).read_text(), archive.name, SUMS) != sha256(archive):
+            return False
+        if archive.name.startswith("age"):
+            # An earlier version of this program has packed one without it.
+            with tarfile.open(archive) as tar:
+                tar.getmember(f"age/{KEYGEN}")
+        return True
+    except (OSError, ToolError, KeyError):
         return False
 
 

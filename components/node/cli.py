@@ -24,6 +24,7 @@ etcd-node manages this machine's member of an etcd cluster for external-etcd.
 For people:
   etcd-node status [--json]   the member, its cluster, certificates and data
   etcd-node snapshot          take a snapshot now, encrypt it, and keep it where `backup` says
+  etcd-node drill             prove now that the newest snapshot, if this machine has stored it, can be restored
   etcd-node retire CLUSTER    remove the member from this machine; its data are moved aside
   etcd-node defragment [--now] give free space of this member's database back, if the rule says so, or now
   etcd-node recover-space     recover from a full database (alarm NOSPACE): compact, defragment all members, disarm
@@ -52,6 +53,7 @@ For `pulumi up` on the control planes of a migration (PLAN is what it needs to k
 
 For systemd:
   etcd-node snapshot --scheduled  the same on one of the members, when their timers go off
+  etcd-node drill --scheduled     the same, in the unit that has its limits
   etcd-node answer MEMBERS    answer the other members on etcd's ports, before etcd runs
   etcd-node narrow            close the ports of etcd to members that have left the cluster
   etcd-node maintain          do by itself what the configuration says: defragment, recover space
@@ -107,8 +109,8 @@ def _run(verb: str, words: list[str]) -> None:
         raise NodeError(f"there is no verb {verb!r}", "See `etcd-node help`.")
     if os.geteuid() != 0:
         raise NodeError(f"`etcd-node {verb}` needs root", f"Run `sudo etcd-node {' '.join([verb, *words])[:60]}`.")
-    if verb in ("status", "snapshot", "defragment", "recover-space", "maintain"):
-        {"status": _status, "snapshot": _snapshot}.get(verb, partial(_space, verb))(words)
+    if verb in ("status", "snapshot", "drill", "defragment", "recover-space", "maintain"):
+        {"status": _status, "snapshot": _snapshot, "drill": _drill}.get(verb, partial(_space, verb))(words)
         return
     if verb == "narrow":
         from .machine.nftables import narrow
@@ -265,3 +267,12 @@ def _snapshot(words: list[str]) -> None:
     # Without the machine's lock: `pulumi up` does not wait for an upload.
     with say.deadline("snapshot", DEADLINES["snapshot"]):
         print(snapshot(scheduled=bool(words)), flush=True)
+
+
+def _drill(words: list[str]) -> None:
+    from .verbs.drill import drill
+
+    if words not in ([], ["--scheduled"]):
+        raise NodeError("`etcd-node drill` knows only --scheduled", "See `etcd-node help`.")
+    with say.deadline("drill", DEADLINES["drill"]):
+        print(drill(scheduled=bool(words)), flush=True)

@@ -9,6 +9,9 @@ from .errors import Problem, did_you_mean, shown
 from .releases import ARCHITECTURES, DEFAULT_MIRROR
 
 DEFAULT_SCHEDULE = "hourly"
+DEFAULT_DRILL = "*-*-* 03:40:00"
+NEVER = "never"
+"""Turns the drill off."""
 PERIODS = ("hourly", "daily", "weekly")
 _RELEASES = {
     "age": "https://github.com/FiloSottile/age/releases/download",
@@ -53,6 +56,8 @@ class BackupPlan:
     """Period (`hourly`, `daily`, `weekly`) -> number. None: nothing is deleted."""
     sha256: Mapping[str, str] = field(default_factory=dict)
     """Name of an archive of age or rclone -> its SHA-256."""
+    drill: str = DEFAULT_DRILL
+    """When a restore is proved: OnCalendar= of systemd, or `never`."""
 
     @property
     def place(self) -> str:
@@ -86,6 +91,7 @@ def backup_spec(plan: BackupPlan, mirror: str) -> dict[str, Any]:
         "schedule": plan.schedule,
         "recipients": list(plan.recipients),
         **({} if plan.keep is None else {"keep": dict(plan.keep)}),
+        **({} if plan.drill == NEVER else {"drill": plan.drill}),
         **store,
         "programs": programs,
     }
@@ -98,9 +104,13 @@ def check_backup(plan: BackupPlan, spelled: Callable[[str], str] = str) -> list[
         spelled: the user's spelling of an argument, for the keys of the problems.
     """
     key, problems = spelled("backup"), []
-    if not _matches(r"[A-Za-z0-9*:.,/~ -]{1,100}", plan.schedule) or not plan.schedule.strip():
-        rule = "A schedule must be a calendar event of systemd (OnCalendar=), in one line"
-        problems.append(Problem(f"{key}.schedule", shown(plan.schedule), rule, "Write it like hourly, or *:0/15"))
+    for name, schedule, remedy in (
+        ("schedule", plan.schedule, "Write it like hourly, or *:0/15"),
+        ("drill", plan.drill, "Write it like daily, or never"),
+    ):
+        if not _matches(r"[A-Za-z0-9*:.,/~ -]{1,100}", schedule) or not schedule.strip():
+            rule = "A schedule must be a calendar event of systemd (OnCalendar=), in one line"
+            problems.append(Problem(f"{key}.{name}", shown(schedule), rule, remedy))
     problems += _check_recipients(plan.recipients, f"{key}.recipients")
     if plan.s3 is not None and plan.directory is not None:
         problems.append(Problem(key, "both", _RULE_STORE, "Remove one of the two"))

@@ -182,7 +182,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     monkeypatch.setattr(lease, "give_back", found.give_back)
     monkeypatch.setattr(verb, "until", found.until)
     monkeypatch.setattr(verb, "more_time", lambda _: None)
-    monkeypatch.setattr(verb, "_ask", lambda wanted: (list(wanted.members.values()), _status(wanted, found)))
+    monkeypatch.setattr(turn, "ask", lambda wanted: (list(wanted.members.values()), _status(wanted, found)))
     monkeypatch.setattr(etcd, "statuses", lambda wanted, _: {n: _status_of(n, found) for n in wanted.members})
     monkeypatch.setattr(verb, "_work", found.stores)
     return found

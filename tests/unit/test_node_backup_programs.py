@@ -41,13 +41,13 @@ class Web:
         self.content |= {f"{folder}/SHA256SUMS": f"{hashlib.sha256(data).hexdigest()}  {name}\n".encode()}
 
 
-def tar(name: str) -> bytes:
+def tar(*names: str) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as packed:
-        for path in ("../escape", name):
+        for path in ("../escape", *names):
             entry = tarfile.TarInfo(path)
             entry.size = 3
-            packed.addfile(entry, io.BytesIO(b"age"))
+            packed.addfile(entry, io.BytesIO(b"age" if path.endswith("/age") else b"key"))
     return buffer.getvalue()
 
 
@@ -62,7 +62,7 @@ def zipped(name: str) -> bytes:
 @pytest.fixture
 def web(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Web:
     found = Web()
-    found.serve(AGE, "age", tar("age/age"))
+    found.serve(AGE, "age", tar("age/age", "age/age-keygen"))
     found.serve(RCLONE, "rclone", zipped(f"rclone-v1.75.1-linux-{ARCH}/rclone"))
     monkeypatch.setattr(programs, "open_url", found.open)
     monkeypatch.setattr(paths, "BACKUP_PROGRAMS", tmp_path / "backup")
@@ -84,15 +84,16 @@ def test_both_are_installed_once_and_again_when_damaged(web: Web) -> None:
     paths.BACKUP_PROGRAMS.mkdir()
     (paths.BACKUP_PROGRAMS / "age-v1.0.0").write_bytes(b"old")
     programs.ensure(wanted(), MIRROR)
-    assert there() == {"age-v1.3.1": b"age", "rclone-v1.75.1": b"rclone"}
+    assert there() == {"age-v1.3.1": b"age", "age-keygen-v1.3.1": b"key", "rclone-v1.75.1": b"rclone"}
     assert programs.path(wanted(), "age").stat().st_mode & 0o777 == 0o755
     asked = len(web.asked)
     assert all(headers for _, headers in web.asked)
     programs.ensure(wanted(), MIRROR)
     assert len(web.asked) == asked
     programs.path(wanted(), "age").write_bytes(b"agf")
+    programs.path(wanted(), "age-keygen").unlink()  # as an earlier version of this program has left it
     programs.ensure(wanted(), MIRROR)
-    assert there()["age-v1.3.1"] == b"age"
+    assert there() == {"age-v1.3.1": b"age", "age-keygen-v1.3.1": b"key", "rclone-v1.75.1": b"rclone"}
 
 
 def test_another_checksum_installs_nothing(web: Web) -> None:
@@ -103,7 +104,7 @@ def test_another_checksum_installs_nothing(web: Web) -> None:
 
 def test_an_archive_without_the_program_installs_nothing(web: Web) -> None:
     web.serve(AGE, "age", tar("age/other"))
-    with pytest.raises(NodeError, match="is not an archive with age"):
+    with pytest.raises(NodeError, match="is not an archive with age and age-keygen"):
         programs.ensure(wanted(), MIRROR)
     assert there() == {}
 

@@ -2,22 +2,25 @@
 
 import datetime
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from components.node.backup import archive, settings
+from components.node.backup import archive, drill_unit, scratch, settings
 from components.node.service import systemd as service_systemd
 from components.node.shared import files, paths
 from components.node.shared.errors import NodeError
 from components.node.verbs import status
-from components.plan.backup import BackupPlan, backup_spec
+from components.plan.backup import NEVER, BackupPlan, backup_spec
 
 from .node_support import a_spec
 
 RECIPIENT = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
-RAW = backup_spec(BackupPlan([RECIPIENT], "*:0/15", directory="/mnt/share"), "http://releases.lab")
+PLAN = BackupPlan([RECIPIENT], "*:0/15", directory="/mnt/share", drill=NEVER)
+RAW = backup_spec(PLAN, "http://releases.lab")
+DRILLED = backup_spec(replace(PLAN, drill="daily"), "http://releases.lab")
 FILES = {
     "BACKUP_STORE": "rclone.conf",
     "BACKUP_RESULT": "backup.json",
@@ -26,6 +29,11 @@ FILES = {
     "BACKUP_UNIT_FILE": "etcd-snapshot.service",
     "BACKUP_TIMER_FILE": "etcd-snapshot.timer",
     "BACKUP_TIMER_WANTED": "wants/etcd-snapshot.timer",
+    "DRILL_KEY": "drill-key.json",
+    "DRILL_RESULT": "drill.json",
+    "DRILL_UNIT_FILE": "etcd-drill.service",
+    "DRILL_TIMER_FILE": "etcd-drill.timer",
+    "DRILL_TIMER_WANTED": "wants/etcd-drill.timer",
 }
 
 
@@ -54,7 +62,7 @@ class Systemd:
 @pytest.fixture
 def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Systemd:
     found = Systemd()
-    for module in (settings, service_systemd):
+    for module in (settings, drill_unit, service_systemd):
         monkeypatch.setattr(module, "run", found.run)
     for name, file in FILES.items():
         monkeypatch.setattr(paths, name, tmp_path / file)
@@ -109,6 +117,25 @@ def test_without_snapshots_nothing_of_them_is_left(systemd: Systemd, tmp_path: P
     assert sorted(path.name for path in tmp_path.iterdir()) == ["etcd.snapshots", "wants"]
     assert [path.name for path in waits.iterdir()] == ["dev-20261129T160000Z-r1.db.gz.age"]
     assert systemd.asked[-1] == "systemctl daemon-reload"
+
+
+def test_the_drill_has_limits_and_goes_with_all_of_it(systemd: Systemd, tmp_path: Path) -> None:
+    """Also what a killed one has left."""
+    data = str(tmp_path / "etcd")
+    settings.install(a_spec(backup=DRILLED, data_directory=data), {})
+    assert "systemctl restart etcd-drill.timer" in systemd.asked
+    assert "OnCalendar=daily\n" in paths.DRILL_TIMER_FILE.read_text()
+    unit = paths.DRILL_UNIT_FILE.read_text()
+    for line in ("CPUQuota=100%", "IOSchedulingClass=idle", f"ExecStopPost=/bin/rm -rf {data}.snapshots/drill"):
+        assert f"{line}\n" in unit
+    systemd.asked.clear()
+    settings.install(a_spec(backup=DRILLED, data_directory=data), {})
+    assert systemd.asked == []
+    paths.DRILL_KEY.write_text("{}")
+    scratch.directory(data).mkdir(parents=True)
+    settings.install(a_spec(backup=RAW, data_directory=data), {})
+    assert systemd.asked[0] == "systemctl stop etcd-drill.timer etcd-drill.service"
+    assert not list(tmp_path.rglob("*drill*"))
 
 
 def test_a_schedule_that_systemd_does_not_know_is_refused(systemd: Systemd) -> None:

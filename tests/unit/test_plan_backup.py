@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.node.shared import backup as node_backup
-from components.plan.backup import BackupPlan, S3Plan, archives, backup_spec, check_backup
+from components.plan.backup import NEVER, BackupPlan, S3Plan, archives, backup_spec, check_backup
 from components.plan.releases import DEFAULT_MIRROR
 from tools.backups import archive_of
 
@@ -29,6 +29,8 @@ def said(plan: BackupPlan) -> list[str]:
         replace(GOOD, s3=S3Plan("etcd", region="eu-central-1")),
         replace(GOOD, s3=None, directory="/mnt/snapshots"),
         replace(GOOD, sha256={archives("rclone")["arm64"]: "ab" * 32}),
+        replace(GOOD, drill="weekly"),
+        replace(GOOD, drill=NEVER),
     ],
 )
 def test_the_documented_forms_are_accepted(plan: BackupPlan) -> None:
@@ -43,6 +45,7 @@ def test_the_documented_forms_are_accepted(plan: BackupPlan) -> None:
         (replace(GOOD, s3=None, directory="mnt/x"), "backup.directory: given 'mnt/x'"),
         (replace(GOOD, schedule="hourly\nExecStart=x"), "backup.schedule: given"),
         (replace(GOOD, schedule=" "), "backup.schedule: given"),
+        (replace(GOOD, drill="daily\nExecStart=x"), "backup.drill: given"),
         (replace(GOOD, recipients=[]), "at least one person must be able to read them"),
         (replace(GOOD, recipients=[RECIPIENT, RECIPIENT]), "backup.recipients[1]"),
         (replace(GOOD, recipients=[RECIPIENT[:-1] + "q"]), "must be a public key of age"),
@@ -104,29 +107,36 @@ _SMALL = st.text(alphabet="abAB01/.:-_@ *\n'\"$=[]{}é", max_size=8)
 
 
 @given(
-    schedule=_SMALL | st.just("hourly"),
+    schedules=st.tuples(_SMALL | st.just("hourly"), _SMALL | st.just("daily") | st.just(NEVER)),
     endpoint=_SMALL.map("https://{}".format) | st.just(""),
     texts=st.tuples(_SMALL | st.just("etcd"), _SMALL, _SMALL | st.just("eu")),
     directory=st.none() | _SMALL.map("/mnt/{}".format),
     keep=st.none() | st.dictionaries(st.sampled_from(["hourly", "daily", "weekly", "yearly"]), st.integers(-2, 20000)),
 )
 def test_what_is_accepted_is_also_understood_by_members(
-    schedule: str, endpoint: str, texts: tuple[str, str, str], directory: str | None, keep: dict[str, int] | None
+    schedules: tuple[str, str],
+    endpoint: str,
+    texts: tuple[str, str, str],
+    directory: str | None,
+    keep: dict[str, int] | None,
 ) -> None:
-    bucket, prefix, region = texts
+    (schedule, drill), (bucket, prefix, region) = schedules, texts
     s3 = None if directory is not None else S3Plan(bucket, endpoint, prefix, region)
-    plan = BackupPlan([RECIPIENT], schedule, s3, directory, keep)
+    plan = BackupPlan([RECIPIENT], schedule, s3, directory, keep, drill=drill)
     if said(plan):
         return
     read = node_backup.parse(json.loads(json.dumps(backup_spec(plan, DEFAULT_MIRROR))))
-    assert (read.schedule, read.recipients, read.keep, read.directory) == (
+    assert (read.schedule, read.recipients, read.keep, read.directory, read.drill) == (
         schedule,
         (RECIPIENT,),
         keep,
         directory or "",
+        "" if drill == NEVER else drill,
     )
     # Lines of a unit, and of rclone's configuration.
-    assert all("\n" not in text for text in (read.schedule, read.directory, str(read), *(read.s3 or {}).values()))
+    assert all(
+        "\n" not in text for text in (read.schedule, read.drill, read.directory, str(read), *(read.s3 or {}).values())
+    )
     assert ".." not in read.path.split("/")
 
 

@@ -1,6 +1,7 @@
-"""A snapshot as it leaves the machine: verified, compressed by gzip, encrypted by age for the recipients alone.
+"""A snapshot as it leaves the machine: verified, compressed by gzip, encrypted by age for its recipients alone.
 
-No machine has a private key, so one that is broken into cannot read what it or another one has stored. gzip and not
+No machine has their private keys, so one that is broken into cannot read what it or another one has stored, except the
+newest snapshot with the drill key (see `drill_key`). gzip and not
 zstd, because Python and every rescue system have it; its lowest level, because etcd needs the CPU.
 """
 
@@ -14,7 +15,7 @@ import shutil
 import subprocess
 import tempfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +47,8 @@ class Archive:
     digest: str
     """SHA-256 of the file, hexadecimal."""
     content: snapshot.Content
+    size: int
+    """Bytes of the snapshot before it was compressed."""
 
 
 def directory(data_directory: str) -> Path:
@@ -78,7 +81,7 @@ def refuse_recipients(backup: Backup) -> None:
         )
 
 
-def create(spec: Spec, running: str, status: etcd.Status, now: datetime.datetime) -> Archive:
+def create(spec: Spec, running: str, status: etcd.Status, now: datetime.datetime, also: Sequence[str] = ()) -> Archive:
     """Takes a snapshot from this machine's member, and leaves only the encrypted file of it.
 
     An earlier file that could not be stored is removed when this one is complete.
@@ -87,6 +90,7 @@ def create(spec: Spec, running: str, status: etcd.Status, now: datetime.datetime
         running: the version of etcd that runs.
         status: the member's.
         now: for the name, UTC.
+        also: further recipients, such as the drill key.
 
     Raises:
         NodeError: there is no room, the member gives no snapshot, or it is damaged.
@@ -110,7 +114,8 @@ def create(spec: Spec, running: str, status: etcd.Status, now: datetime.datetime
         content = snapshot.save(spec, running, spec.address, status, plain)
         more_time(60 + status.db_size / _SLOWEST)
         phase("compress and encrypt the snapshot")
-        digest = _encrypt(spec.backup, plain, unfinished)
+        size = plain.stat().st_size
+        digest = _encrypt(spec.backup, also, plain, unfinished)
     except BaseException:
         files.remove(unfinished)
         raise
@@ -124,14 +129,14 @@ def create(spec: Spec, running: str, status: etcd.Status, now: datetime.datetime
         if old != path:
             old.unlink()
     say(f"snapshot taken and verified: {content}; {path.stat().st_size} bytes encrypted")
-    return Archive(path, digest, content)
+    return Archive(path, digest, content, size)
 
 
-def _flags(backup: Backup) -> list[str]:
-    return ["--encrypt", *(word for each in backup.recipients for word in ("--recipient", each))]
+def _flags(backup: Backup, also: Sequence[str] = ()) -> list[str]:
+    return ["--encrypt", *(word for each in (*backup.recipients, *also) for word in ("--recipient", each))]
 
 
-def _encrypt(backup: Backup, plain: Path, target: Path) -> str:
+def _encrypt(backup: Backup, also: Sequence[str], plain: Path, target: Path) -> str:
     """Compresses and encrypts the snapshot; returns the SHA-256 of the result.
 
     What goes into it is hashed once more and compared with the snapshot's own digest: the disk may have given other
@@ -140,7 +145,7 @@ def _encrypt(backup: Backup, plain: Path, target: Path) -> str:
     size, own, kept = plain.stat().st_size, b"", b"nothing was compared"
     # Outside the pipe: age writes its errors there.
     with tempfile.TemporaryFile() as said:
-        argv = [str(programs.path(backup, "age")), *_flags(backup), "-o", str(target)]
+        argv = [str(programs.path(backup, "age")), *_flags(backup, also), "-o", str(target)]
         process = subprocess.Popen(argv, stdin=subprocess.PIPE, stderr=said, env=ENVIRONMENT)
         assert process.stdin is not None  # noqa: S101  asked for
         try:

@@ -1,4 +1,4 @@
-"""rclone and age: each is one program in an archive of its release, checked like etcd's."""
+"""rclone and age: programs in an archive of their release, checked like etcd's."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import tarfile
 import time
 import zipfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import IO
@@ -20,6 +21,8 @@ from ..shared.errors import NodeError
 from ..shared.say import phase, say
 from ..shared.spec import Release
 
+_CONTENTS = {"age": ("age", "age-keygen"), "rclone": ("rclone",)}
+"""Archive -> the programs of it that are installed."""
 _CHUNK = 1 << 20
 _MOST = 300 << 20
 _MOST_SUMS = 1 << 20
@@ -27,7 +30,8 @@ _MOST_SUMS = 1 << 20
 
 def path(backup: Backup, name: str) -> Path:
     """The program on this machine."""
-    return paths.BACKUP_PROGRAMS / f"{name}-v{backup.programs[name].version}"
+    archive = next(each for each, programs in _CONTENTS.items() if name in programs)
+    return paths.BACKUP_PROGRAMS / f"{name}-v{backup.programs[archive].version}"
 
 
 def ensure(backup: Backup, mirror: Release) -> None:
@@ -41,10 +45,12 @@ def ensure(backup: Backup, mirror: Release) -> None:
     """
     phase("install rclone and age")
     files.directory(paths.BACKUP_PROGRAMS)
-    for name, program in backup.programs.items():
-        if not _installed(path(backup, name), program):
-            _install(name, program, mirror, path(backup, name))
-    current = {path(backup, name).name for name in backup.programs}
+    current = set()
+    for archive, program in backup.programs.items():
+        wanted = {name: path(backup, name) for name in _CONTENTS[archive]}
+        if not all(_installed(each, program) for each in wanted.values()):
+            _install(archive, program, mirror, wanted)
+        current |= {each.name for each in wanted.values()}
     for old in paths.BACKUP_PROGRAMS.iterdir():
         if old.name.removesuffix(".json") not in current:
             old.unlink()
@@ -61,7 +67,7 @@ def _installed(there: Path, program: Program) -> bool:
         return False
 
 
-def _install(name: str, program: Program, mirror: Release, target: Path) -> None:
+def _install(name: str, program: Program, mirror: Release, targets: Mapping[str, Path]) -> None:
     arch = release.architecture()
     folder = f"{name}-v{program.version}-linux-{arch}"
     archive = f"{folder}.{'zip' if name == 'rclone' else 'tar.gz'}"
@@ -75,26 +81,29 @@ def _install(name: str, program: Program, mirror: Release, target: Path) -> None
         with open_url(source, mirror, time.time) as answer:
             wanted = release.listed(answer.read(_MOST_SUMS).decode(errors="replace"), archive, source)
     phase(f"fetch {url}")
-    fetched, fresh = target.with_name(f".{archive}"), files.unfinished(target)
+    fetched = paths.BACKUP_PROGRAMS / f".{archive}"
     try:
         with open_url(url, mirror, time.time) as answer, fetched.open("wb") as file:
             stream = release.Hashed(answer, url, gently=False)
             while chunk := stream.read():
                 file.write(chunk)
         release.check_sum(stream.digest.hexdigest(), wanted, url, source)
-        _unpack(fetched, f"{name}/{name}" if name == "age" else f"{folder}/{name}", fresh)
-        with fresh.open("rb") as file:
-            manifest = {"url": url, "archive_sha256": wanted, "sha256": _sha256(file)}
-        fresh.rename(target)
-        files.write(target.with_name(f"{target.name}.json"), json.dumps(manifest, indent=2) + "\n")
+        for each, target in targets.items():
+            fresh = files.unfinished(target)
+            _unpack(fetched, f"{'age' if name == 'age' else folder}/{each}", fresh)
+            with fresh.open("rb") as file:
+                manifest = {"url": url, "archive_sha256": wanted, "sha256": _sha256(file)}
+            fresh.rename(target)
+            files.write(target.with_name(f"{target.name}.json"), json.dumps(manifest, indent=2) + "\n")
     except (KeyError, tarfile.TarError, zipfile.BadZipFile):
         raise NodeError(
-            f"{url} has the right checksum but is not an archive with {name}",
+            f"{url} has the right checksum but is not an archive with {' and '.join(targets)}",
             "Use the archive that the release publishes.",
         ) from None
     finally:
         files.remove(fetched)
-        files.remove(fresh)
+        for target in targets.values():
+            files.remove(files.unfinished(target))
     say(f"{name} {program.version} unpacked")
 
 

@@ -13,7 +13,7 @@ from ..shared.errors import NodeError
 from ..shared.run import run
 from ..shared.say import phase, say
 from ..shared.spec import Spec
-from . import archive, programs, store
+from . import archive, drill_unit, programs, store
 
 _FIRST_SECONDS = 60
 
@@ -27,12 +27,16 @@ def prepare(spec: Spec) -> None:
     if spec.backup is None:
         return
     phase("prepare snapshots")
-    said = run(["systemd-analyze", "calendar", spec.backup.schedule], 20, check=False)
-    if said.returncode != 0:
-        raise NodeError(
-            f"systemd does not know the schedule {spec.backup.schedule!r} of snapshots: {said.stderr.strip()[:200]}",
-            "Correct `backup.schedule`; man systemd.time has its form.",
-        )
+    for key, of, schedule in (
+        ("schedule", "snapshots", spec.backup.schedule),
+        ("drill", "the drill", spec.backup.drill or spec.backup.schedule),
+    ):
+        said = run(["systemd-analyze", "calendar", schedule], 20, check=False)
+        if said.returncode != 0:
+            raise NodeError(
+                f"systemd does not know the schedule {schedule!r} of {of}: {said.stderr.strip()[:200]}",
+                f"Correct `backup.{key}`; man systemd.time has its form.",
+            )
     programs.ensure(spec.backup, spec.release)
     archive.refuse_recipients(spec.backup)
 
@@ -53,6 +57,7 @@ def install(spec: Spec, credentials: Mapping[str, str]) -> None:
         files.directory(paths.BACKUP_TIMER_WANTED.parent)
         files.symlink(paths.BACKUP_TIMER_WANTED, paths.BACKUP_TIMER_FILE)
         changed = True
+    drill_unit.install(spec)
     if systemd.run_timer(paths.BACKUP_TIMER, paths.BACKUP_UNIT, changed=changed):
         say(f"snapshots go to {spec.backup}")
 
@@ -63,6 +68,7 @@ def remove(data_directory: str) -> None:
     if not any(path.exists() for path in (paths.BACKUP_TIMER_FILE, paths.BACKUP_STORE, paths.BACKUP_PROGRAMS)):
         return
     phase("remove the timer of snapshots")
+    drill_unit.remove(data_directory)
     run(["systemctl", "stop", paths.BACKUP_TIMER, paths.BACKUP_UNIT], 60, check=False)
     unit_files = (paths.BACKUP_UNIT_FILE, paths.BACKUP_TIMER_FILE)
     for path in (paths.BACKUP_TIMER_WANTED, *unit_files, paths.BACKUP_STORE, paths.BACKUP_RESULT, paths.BACKUP_LOCK):

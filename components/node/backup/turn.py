@@ -35,6 +35,23 @@ class Turn:
     lease: int
 
 
+def ask(spec: Spec) -> tuple[list[str], etcd.Status]:
+    """The members that read through the quorum, this one first, and its own status.
+
+    Raises:
+        NodeError: this one does not, so it has no turn.
+    """
+    answering, silence = etcd.with_quorum(spec, spec.members)
+    addresses = [address for address, _ in answering]
+    status = etcd.statuses(spec, {spec.member: spec.address}).get(spec.member)
+    if spec.address not in addresses or status is None:
+        raise NodeError(
+            f"this member does not read through the quorum ({silence or 'no status'})",
+            "See `journalctl -u etcd`; the other members take snapshots meanwhile, if they have a quorum.",
+        )
+    return [spec.address, *(each for each in addresses if each != spec.address)], status
+
+
 def take(spec: Spec, addresses: Sequence[str]) -> Turn | None:
     """Takes the turn if it is free; None if another member has it.
 

@@ -119,18 +119,31 @@ def verify(path: Path, version: str, revision: int, seconds: float) -> Content:
         NodeError: it is not; the file is kept for inspection.
     """
     _check_digest(path)
+    content = content_of(path, version, seconds)
+    if content.revision < revision:
+        raise _broken(path, f"it ends at revision {content.revision}, and the member had {revision}")
+    _check_digest(path)  # etcdutl has not written to it
+    return content
+
+
+def content_of(path: Path, version: str, seconds: float) -> Content:
+    """Lets etcdutl read every page.
+
+    Args:
+        version: whose etcdutl is asked.
+        seconds: limit for reading all of it.
+
+    Raises:
+        NodeError: it is damaged.
+    """
     said = run(
         [str(release.directory(version) / "etcdutl"), "snapshot", "status", str(path), "--write-out=json"], seconds
     ).stdout
     try:
         found = json.loads(said)
-        content = Content(int(found["revision"]), int(found["totalKey"]), int(found["hash"]))
+        return Content(int(found["revision"]), int(found["totalKey"]), int(found["hash"]))
     except (ValueError, KeyError, TypeError):
         raise _broken(path, f"etcdutl snapshot status says {said.strip()[:200]!r}") from None
-    if content.revision < revision:
-        raise _broken(path, f"it ends at revision {content.revision}, and the member had {revision}")
-    _check_digest(path)  # etcdutl has not written to it
-    return content
 
 
 def _check_digest(path: Path) -> None:

@@ -77,6 +77,42 @@ def read(path: Path) -> SnapshotFile:
     return SnapshotFile(whole.hexdigest(), size, *facts)
 
 
+@dataclass(frozen=True)
+class Revisions:
+    """The writes that a database has, up to one revision."""
+
+    count: int
+    sha256: str
+    """Of all of them, 64 hex digits."""
+    compacting: bool
+    """Etcd has begun a compaction, and not recorded its end."""
+
+
+def revisions(path: Path, last: int) -> Revisions:
+    """Reads all writes of a database or a snapshot up to the revision `last`.
+
+    Raises:
+        DamagedError: it is no database.
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        digest, count = hashlib.sha256(), 0
+        try:
+            page_size, root = _root(data)
+            buckets = dict(_entries(data, page_size, root))
+            for key, value in _bucket(data, page_size, buckets[b"key"]):
+                if int.from_bytes(key[:_REVISION_BYTES], "big") > last:
+                    break
+                digest.update(key)
+                digest.update(value)
+                count += 1
+            meta = dict(_bucket(data, page_size, buckets.get(b"meta", b"")))
+        except (struct.error, IndexError, KeyError, RecursionError):
+            raise DamagedError("its pages cannot be read as etcd's database") from None
+    begun, ended = (meta.get(name, b"")[:_REVISION_BYTES] for name in (b"scheduledCompactRev", b"finishedCompactRev"))
+    return Revisions(count, digest.hexdigest(), begun > ended)
+
+
 def _facts(data: mmap.mmap) -> tuple[int, str, str]:
     """Revision, name of the cluster, and version."""
     page_size, root = _root(data)

@@ -51,6 +51,8 @@ class Backup:
     directory: str
     """The directory; empty with `s3`."""
     programs: Mapping[str, Program]
+    drill: str
+    """OnCalendar= of systemd; empty: no restore is proved."""
 
     @property
     def path(self) -> str:
@@ -74,7 +76,7 @@ def parse(raw: Any) -> Backup:
     Raises:
         ValueError: it is invalid; the text is the rule.
     """
-    known = {"schedule", "recipients", "keep", "s3", "directory", "programs"}
+    known = {"schedule", "recipients", "keep", "s3", "directory", "programs", "drill"}
     if not isinstance(raw, dict) or not {"schedule", "recipients", "programs"} <= set(raw) <= known:
         raise ValueError(f"it must be an object with schedule, recipients and programs, and only {', '.join(known)}")
     keep, s3, directory, recipients = raw.get("keep"), raw.get("s3"), raw.get("directory", ""), raw["recipients"]
@@ -93,6 +95,7 @@ def parse(raw: Any) -> Backup:
         s3=None if s3 is None else {key: _text(s3.get(key, ""), _LINE, f"s3.{key} must be a line") for key in _S3},
         directory=_text(directory, _DIRECTORY, "directory must be an absolute path") if directory else "",
         programs={name: _program(raw["programs"].get(name), name) for name in PROGRAMS},
+        drill=_text(raw["drill"], _SCHEDULE, "drill must be an OnCalendar= of systemd") if "drill" in raw else "",
     )
 
 

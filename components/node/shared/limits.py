@@ -17,6 +17,7 @@ DEADLINES = {
     "drain": 90.0,
     "status": 30.0,
     "snapshot": 300.0,
+    "drill": 300.0,
     "defragment": 300.0,
     "recover-space": 900.0,
     "maintain": 900.0,

@@ -79,6 +79,17 @@ BACKUP_UNIT_FILE = Path("/etc/systemd/system") / BACKUP_UNIT
 BACKUP_TIMER = "etcd-snapshot.timer"
 BACKUP_TIMER_FILE = Path("/etc/systemd/system") / BACKUP_TIMER
 BACKUP_TIMER_WANTED = Path("/etc/systemd/system/timers.target.wants") / BACKUP_TIMER
+DRILL_KEY = Path("/run/etcd-node-drill-key.json")
+"""The private key for the snapshot that this machine has stored, in memory and for root alone; see `drill_key`."""
+DRILL_RUN = Path("/run/etcd-drill")
+"""Sockets of the scratch etcd; there only while the unit of the drill runs."""
+DRILL_RESULT = STATE / "drill.json"
+"""How this machine's last drill ended."""
+DRILL_UNIT = "etcd-drill.service"
+DRILL_UNIT_FILE = Path("/etc/systemd/system") / DRILL_UNIT
+DRILL_TIMER = "etcd-drill.timer"
+DRILL_TIMER_FILE = Path("/etc/systemd/system") / DRILL_TIMER
+DRILL_TIMER_WANTED = Path("/etc/systemd/system/timers.target.wants") / DRILL_TIMER
 MANIFEST = Path("/etc/kubernetes/manifests/etcd.yaml")
 """The static pod that the kubelet runs; see `static_pod`. Absent: etcd is stopped, or runs under systemd."""
 POD = STATE / "etcd.yaml"

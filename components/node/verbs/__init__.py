@@ -8,6 +8,7 @@ restore.py    put the restored data in place
 converge.py   bring the member to its desired configuration
 health.py     examine the whole cluster
 snapshot.py   take a snapshot, and keep it elsewhere
+drill.py      prove that the newest one can be restored
 status.py     show the state to a person on the machine
 space.py      defragment this member, recover from a full database, and both without being asked
 drain.py      check that another member's machine can be replaced

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from ..backup import turn
+from ..backup import proof, turn
 from ..cluster import marker, quorum_rules, roster, users
 from ..cluster.claim import Claim
 from ..cluster.health import examine
@@ -34,6 +34,7 @@ def health(spec: Spec, claim: Claim) -> str:
             claim.release(addresses)
             if spec.backup is not None:
                 report["backup"] = turn.last(spec, addresses)
+                report["drill"] = proof.last(spec, addresses)
             return json.dumps(report)
         if any(": alarm " in line for line in wrong):
             break  # it never ends by itself

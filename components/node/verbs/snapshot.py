@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..backup import archive, retention, store, turn
+from ..backup import archive, drill_key, drill_unit, proof, retention, store, turn
 from ..cluster import lease
 from ..protocol import etcd
 from ..service import member
@@ -25,6 +25,8 @@ _LEADER_SECONDS = 10.0
 """How long the leader leaves the work to the others."""
 _FRESH_SECONDS = 45.0
 """Timers of the members go off within this time."""
+_SAME_TIME_SECONDS = 600
+"""Drills that begin within this time are one: all members have the timer."""
 
 
 def snapshot(*, scheduled: bool = False) -> str:
@@ -79,7 +81,7 @@ def _snapshot(wanted: spec.Spec, *, scheduled: bool) -> str:
     looks, told = 0, ""
     for left in until(_WAIT_SECONDS, every=_LOOK_SECONDS):
         more_time(_LOOK_SECONDS)
-        addresses, status = _ask(wanted)
+        addresses, status = turn.ask(wanted)
         last = turn.last(wanted, addresses)
         first, looks = (last if not looks else first), looks + 1
         if (
@@ -87,6 +89,8 @@ def _snapshot(wanted: spec.Spec, *, scheduled: bool) -> str:
             and last is not None
             and (last != first or abs(time.time() - float(last["taken"])) < _FRESH_SECONDS)
         ):
+            # The key of an older snapshot ends with it.
+            drill_key.kept(last)
             return f"{last['member']} has stored {last['name']}"
         leads = status.leader == status.member_id
         if scheduled and leads and len(addresses) > 1 and left > _WAIT_SECONDS - _LEADER_SECONDS:
@@ -115,30 +119,15 @@ def _without_a_turn(wanted: spec.Spec, addresses: list[str], status: etcd.Status
     return _work(wanted, addresses, status)
 
 
-def _ask(wanted: spec.Spec) -> tuple[list[str], etcd.Status]:
-    """The members that read through the quorum, this one first, and its own status.
-
-    Raises:
-        NodeError: this one does not.
-    """
-    answering, silence = etcd.with_quorum(wanted, wanted.members)
-    addresses = [address for address, _ in answering]
-    status = etcd.statuses(wanted, {wanted.member: wanted.address}).get(wanted.member)
-    if wanted.address not in addresses or status is None:
-        raise NodeError(
-            f"this member does not read through the quorum ({silence or 'no status'}), so it takes no snapshot",
-            "See `journalctl -u etcd`; the other members take snapshots meanwhile, if they have a quorum.",
-        )
-    return [wanted.address, *(each for each in addresses if each != wanted.address)], status
-
-
 def _work(wanted: spec.Spec, addresses: list[str], status: etcd.Status) -> str:
     """Takes, encrypts and stores a snapshot, then deletes those that need not be kept."""
     backup = wanted.backup
     assert backup is not None  # noqa: S101  `snapshot` has seen to it
     store.refuse_here(backup, wanted.data_directory)
     now = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None, microsecond=0)
-    made = archive.create(wanted, member.version(), status, now)
+    version = member.version()
+    key = drill_key.create(backup) if backup.drill else None
+    made = archive.create(wanted, version, status, now, [key.recipient] if key is not None else [])
     name, size = made.path.name, made.path.stat().st_size
     phase(f"store {name} in {backup}")
     try:
@@ -155,12 +144,28 @@ def _work(wanted: spec.Spec, addresses: list[str], status: etcd.Status) -> str:
         "keys": made.content.keys,
         "hash": f"{made.content.checksum:08x}",
         "bytes": size,
+        "database_bytes": made.size,
+        "version": version,
     }
+    # Without the key of the last one, which is not the newest any more.
+    drill_key.drop()
+    if key is not None:
+        drill_key.keep(key, value)
     with contextlib.suppress(NodeError):  # a full database accepts nothing; it is stored all the same
         turn.remember(wanted, addresses, value)
     made.path.unlink()
+    if key is not None:
+        _begin_drill(wanted, addresses)
     _delete_old(wanted, name)
     return f"stored {name} in {backup}: {made.content}, {size} bytes"
+
+
+def _begin_drill(wanted: spec.Spec, addresses: list[str]) -> None:
+    """Starts the drill if it was due before this snapshot, and none was proved: not at this time, or never yet."""
+    with contextlib.suppress(NodeError):
+        proved = proof.last(wanted, addresses).get("proved")
+        if proved is None or drill_unit.result().get("at", 0) - proved["at"] > _SAME_TIME_SECONDS:
+            drill_unit.start()
 
 
 def _delete_old(wanted: spec.Spec, newest: str) -> None:

@@ -8,13 +8,16 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from ..backup import archive, settings, turn
+from ..backup import archive, drill_unit, proof, settings, turn
 from ..cluster import claim, health, space
 from ..data import identity
 from ..protocol import etcd, wal, x509
 from ..service import client_certificates, manager, release, systemd
 from ..shared import files, paths, spec
 from ..shared.errors import NodeError
+
+_LATE_DRILL_SECONDS = 23 * 3600
+"""Less than a day, because most schedules are daily."""
 
 
 def status(*, as_json: bool) -> str:
@@ -120,6 +123,8 @@ def _add_cluster(report: dict[str, Any], wanted: spec.Spec) -> None:
         holder = claim.holder_of(wanted, reached) if reached else None
         if wanted.backup is not None and reached:
             report["snapshots"]["last"] = turn.last(wanted, reached)
+            if wanted.backup.drill:
+                report["snapshots"]["drill"] = proof.last(wanted, reached)
     except NodeError as error:
         found, wrong, raised, holder = {}, [error.cause], [], None
     report["members"] = found.get("members", [])
@@ -148,18 +153,44 @@ def _snapshots(wanted: spec.Spec, found: dict[str, Any]) -> list[str]:
         hints.append(f"This snapshot has not been stored elsewhere: {left[0]}.")
     if not settings.timer_runs():
         hints.append(f"No snapshots are taken from here: {paths.BACKUP_TIMER} does not run. Run `pulumi up`.")
+    if wanted.backup is not None and wanted.backup.drill:
+        found.setdefault("drill", {})["attempt"] = dict(drill_unit.result())
+        hints += _drill(wanted.member, found["drill"])
     return hints
+
+
+def _drill(member: str, found: dict[str, Any]) -> list[str]:
+    """What is wrong with the proof that the last snapshot can be restored."""
+    own, failed, hints = found["attempt"], found.get("failed"), []
+    if "cause" in own and own["at"] >= found.get("proved", own)["at"]:
+        hints.append(f"The drill failed on this machine, {_ago(own['at'])}: {own['cause']}. {own['remedy']}")
+    elif failed is not None and failed["member"] != member:
+        hints.append(f"The drill failed on {failed['member']}, {_ago(failed['at'])}: {failed['cause']}. See there.")
+    if "waits" in own and own["at"] - own.get("since", own["at"]) > _LATE_DRILL_SECONDS:
+        hints.append(f"The drill has waited since {_ago(own['since'])}: {own['waits']}.")
+    if not drill_unit.timer_runs():
+        hints.append(f"No restores are proved from here: {paths.DRILL_TIMER} does not run. Run `pulumi up`.")
+    return hints
+
+
+def _ago(at: float) -> str:
+    minutes = max(int(datetime.datetime.now(datetime.timezone.utc).timestamp() - at) // 60, 0)
+    old = f"{minutes} min" if minutes < 120 else f"{minutes // 60} h" if minutes < 2880 else f"{minutes // 1440} days"
+    return f"{old} ago"
 
 
 def _last_snapshot(found: dict[str, Any]) -> str:
     last = found["last"]
     if last is None:
         return "none yet, or not known"
-    taken = datetime.datetime.fromtimestamp(last["taken"], datetime.timezone.utc)
-    age = datetime.datetime.now(datetime.timezone.utc) - taken
-    minutes = max(int(age.total_seconds()) // 60, 0)
-    old = f"{minutes} min" if minutes < 120 else f"{minutes // 60} h" if minutes < 2880 else f"{minutes // 1440} days"
-    return f"{old} ago by {last['member']}: {last['name']} in {last['place']}, {last['keys']} keys"
+    return f"{_ago(last['taken'])} by {last['member']}: {last['name']} in {last['place']}, {last['keys']} keys"
+
+
+def _last_restore(found: dict[str, Any]) -> str:
+    proved = found["drill"].get("proved")
+    if proved is None:
+        return "not proved yet, or not known"
+    return f"proved {_ago(proved['at'])} by {proved['member']}: {proved['name']}, in {proved['seconds']} s"
 
 
 def _text(report: dict[str, Any]) -> str:
@@ -177,6 +208,7 @@ def _text(report: dict[str, Any]) -> str:
         f"quota    {_size(report['quota_bytes'])} for the database",
         f"alarms   {', '.join(report['alarms']) or 'none'}",
         *([f"snapshot {_last_snapshot(report['snapshots'])}"] if "snapshots" in report else []),
+        *([f"restore  {_last_restore(report['snapshots'])}"] if "drill" in report.get("snapshots", {}) else []),
         "",
         *_table(
             ["MEMBER", "ROLE", "VERSION", "DB SIZE", "IN USE", "OF QUOTA", "ENDPOINT"],
