@@ -131,4 +131,6 @@ def test_a_drill_restores_the_newest_snapshot_and_finds_one_that_is_not_what_was
     stack.config["backup"]["drill"] = "never"
     stack.up()
     assert stack.outputs()["backup"]["drill"]["proved"]["name"] == second
-    assert worker.run("ls /etc/systemd/system | grep drill", root=True, check=False).stdout == ""
+    assert all(0 < row["in_use_bytes"] <= row["database_bytes"] for row in stack.outputs()["members"])
+    look = "ls /etc/systemd/system /run/systemd/system.control | grep drill"
+    assert worker.run(look, root=True, check=False).stdout == ""

@@ -31,6 +31,7 @@ FILES = {
     "BACKUP_TIMER_WANTED": "wants/etcd-snapshot.timer",
     "DRILL_KEY": "drill-key.json",
     "DRILL_RESULT": "drill.json",
+    "DRILL_LIMITS": "control/etcd-drill.service.d",
     "DRILL_UNIT_FILE": "etcd-drill.service",
     "DRILL_TIMER_FILE": "etcd-drill.timer",
     "DRILL_TIMER_WANTED": "wants/etcd-drill.timer",
@@ -132,6 +133,7 @@ def test_the_drill_has_limits_and_goes_with_all_of_it(systemd: Systemd, tmp_path
     settings.install(a_spec(backup=DRILLED, data_directory=data), {})
     assert systemd.asked == []
     paths.DRILL_KEY.write_text("{}")
+    paths.DRILL_LIMITS.mkdir(parents=True)
     scratch.directory(data).mkdir(parents=True)
     settings.install(a_spec(backup=RAW, data_directory=data), {})
     assert systemd.asked[0] == "systemctl stop etcd-drill.timer etcd-drill.service"

@@ -42,6 +42,7 @@ def remove(data_directory: str) -> None:
     for path in (*unit_files, paths.DRILL_RESULT):
         files.remove(path)
         files.remove(files.unfinished(path))
+    files.remove_tree(paths.DRILL_LIMITS)
     drill_key.drop()
     scratch.remove(data_directory)
     if there:

@@ -87,6 +87,8 @@ DRILL_RESULT = STATE / "drill.json"
 """How this machine's last drill ended."""
 DRILL_UNIT = "etcd-drill.service"
 DRILL_UNIT_FILE = Path("/etc/systemd/system") / DRILL_UNIT
+DRILL_LIMITS = Path("/run/systemd/system.control") / f"{DRILL_UNIT}.d"
+"""Where systemd keeps the limits of the last drill."""
 DRILL_TIMER = "etcd-drill.timer"
 DRILL_TIMER_FILE = Path("/etc/systemd/system") / DRILL_TIMER
 DRILL_TIMER_WANTED = Path("/etc/systemd/system/timers.target.wants") / DRILL_TIMER
