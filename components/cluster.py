@@ -192,8 +192,9 @@ class EtcdCluster(pulumi.ComponentResource):
     """An etcdctl command line for root on any member."""
     backup: pulumi.Output[dict[str, Any]]
     """The last snapshot that is kept elsewhere, as the last health check found it: `name`, `place`, `member`, `taken`
-    (RFC 3339 time), `revision`, `keys`, `hash`, `bytes`, and `drill`: the last restore that was `proved`, and the drill
-    that `failed` after it, each with `at` (RFC 3339 time), `name` and `member`. Empty without one."""
+    (RFC 3339 time), `revision`, `keys`, `hash`, `bytes`, `database_bytes`, `version`, and `drill`: the last restore
+    that was `proved`, and the drill that `failed` after it, each with `at` (RFC 3339 time), `name` and `member`. Empty
+    without one."""
     applied: pulumi.Output[dict[str, Any]]
     """What this update applied: `previous` of the next one. Resolves like `endpoints`."""
 
