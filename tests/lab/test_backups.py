@@ -13,9 +13,8 @@ from typing import Any
 import pytest
 
 from lab import Machine
-from tests.support.backups import NEVER, leader, new_key, status
 from tests.support.bootstrapped import Bootstrapped
-from tests.support.etcd import PKI, etcdctl, process_ids
+from tests.support.etcd import PKI, etcdctl, member_list, process_ids
 from tests.support.machines import Machines, fill_disk
 from tests.support.prober import probing
 from tests.support.s3_server import BUCKET, KEY, SECRET, S3Server
@@ -26,6 +25,7 @@ from tools.etcd import etcd_binary
 
 PREFIX = "clusters/lab"
 UNIT = "etcd-snapshot.service"
+NEVER = "2099-01-01"
 
 
 @pytest.fixture
@@ -39,6 +39,14 @@ def store(machines: Machines, tmp_path: Path) -> Iterator[S3Server]:
         found.close()
 
 
+def new_key(directory: Path) -> tuple[Path, str]:
+    """A private key of age, and its public key."""
+    path = directory / "key.txt"
+    subprocess.run([age_program("age-keygen"), "-o", path], check=True, capture_output=True)
+    said = subprocess.run([age_program("age-keygen"), "-y", path], check=True, capture_output=True, text=True)
+    return path, said.stdout.strip()
+
+
 @contextlib.contextmanager
 def all_at_once(machines: Sequence[Machine]) -> Iterator[None]:
     """Their timers go off; after the block, wait until all services have ended."""
@@ -48,6 +56,10 @@ def all_at_once(machines: Sequence[Machine]) -> Iterator[None]:
         yield
         for run in runs:
             run.result()
+
+
+def status(machine: Machine) -> dict[str, Any]:
+    return dict(json.loads(machine.run("etcd-node status --json", root=True).stdout))
 
 
 def refused(machine: Machine) -> str:
@@ -73,13 +85,8 @@ def test_snapshots_are_taken_by_one_member_and_survive_failures(
     login = {"accessKeyId": KEY, "secretAccessKey": SECRET}
     s3 = {"endpoint": store.endpoint, "bucket": BUCKET, "prefix": PREFIX, "region": "us-east-1", **login}
     before = process_ids(found)
-    stack.config["backup"] = {
-        "schedule": NEVER,
-        "drill": "never",
-        "recipients": [public],
-        "s3": s3,
-        "keep": {"hourly": 2},
-    }
+    never = {"schedule": NEVER, "drill": "never", "recipients": [public]}
+    stack.config["backup"] = {**never, "s3": s3, "keep": {"hourly": 2}}
     run = stack.up()
     assert SECRET not in run.text + json.dumps(stack.export())
     assert process_ids(found) == before
@@ -144,7 +151,7 @@ def test_snapshots_are_taken_by_one_member_and_survive_failures(
     assert not [hint for hint in status(machine)["hints"] if "The snapshot of " in hint]
     third = status(machine)["snapshots"]["last"]
 
-    stack.config["backup"] = {"schedule": NEVER, "drill": "never", "recipients": [public], "directory": "/mnt/share"}
+    stack.config["backup"] = {**never, "directory": "/mnt/share"}
     stack.up()
     assert stack.outputs()["backup"]["name"] == third["name"]
     assert SECRET not in machine.run("cat /var/lib/etcd-node/rclone.conf", root=True).stdout
@@ -157,6 +164,12 @@ def test_snapshots_are_taken_by_one_member_and_survive_failures(
     machine.run("etcd-node snapshot", root=True)
     assert machine.run("ls /mnt/share", root=True).stdout.split() == [status(machine)["snapshots"]["last"]["name"]]
     assert process_ids(found) == before
+
+
+def leader(machines: Sequence[Machine]) -> str:
+    """Name of the member that leads."""
+    said = json.loads(etcdctl(machines[0], "endpoint", "status", "--write-out=json"))[0]["Status"]
+    return str(next(row["name"] for row in member_list(machines[0]) if row["ID"] == said["leader"]))
 
 
 def decrypted(path: Path, private: Path, directory: Path) -> dict[str, Any]:

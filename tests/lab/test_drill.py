@@ -4,11 +4,12 @@ import json
 from pathlib import Path
 
 from lab import Machine
-from tests.support.backups import NEVER, leader, new_key, status
 from tests.support.bootstrapped import Bootstrapped
 from tests.support.etcd import etcdctl, process_ids
 from tests.support.machines import fill_disk
 from tests.support.prober import probing
+
+from .test_backups import NEVER, leader, new_key, status
 
 SHARE, KEPT = "/mnt/share", "/root/kept"
 KEY = "/run/etcd-node-drill-key.json"

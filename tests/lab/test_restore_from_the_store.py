@@ -30,7 +30,7 @@ def test_a_cluster_that_lost_everything_is_restored_from_the_store(
     (private, public), (other, _) = new_key(tmp_path), new_key(tmp_path / "other")
     login = {"accessKeyId": KEY, "secretAccessKey": SECRET}
     s3 = {"endpoint": store.endpoint, "bucket": BUCKET, "prefix": PREFIX, "region": "us-east-1", **login}
-    stack.config["backup"] = backup = {"schedule": NEVER, "recipients": [public], "s3": s3}
+    stack.config["backup"] = backup = {"schedule": NEVER, "drill": "never", "recipients": [public], "s3": s3}
     stack.up()
     for machine in found:
         # It would also take one a minute after it was set up.
