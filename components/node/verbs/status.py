@@ -167,7 +167,7 @@ def _drill(member: str, found: dict[str, Any]) -> list[str]:
     elif failed is not None and failed["member"] != member:
         hints.append(f"The drill failed on {failed['member']}, {_ago(failed['at'])}: {failed['cause']}. See there.")
     if "waits" in own and own["at"] - own.get("since", own["at"]) > _LATE_DRILL_SECONDS:
-        hints.append(f"The drill has waited since {_ago(own['since'])}: {own['waits']}.")
+        hints.append(f"The drill has waited since it was due {_ago(own['since'])}: {own['waits']}.")
     if not drill_unit.timer_runs():
         hints.append(f"No restores are proved from here: {paths.DRILL_TIMER} does not run. Run `pulumi up`.")
     return hints
