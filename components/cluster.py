@@ -33,6 +33,7 @@ from .plan.maintenance import MaintenancePlan
 from .plan.migration import AUTHORITY, BACK, DONE
 from .plan.releases import check_headers
 from .plan.restore import check_snapshot
+from .plan.service_managers import check_image_credentials
 from .plan.spec import DEFAULT_DATA_DIRECTORY, client_urls
 from .restore import Restore, RestoreCommands, check_previous, plan_of_restore, restores_of
 
@@ -138,8 +139,11 @@ class EtcdClusterArgs(TypedDict):
     service_manager: NotRequired[str]
     """What runs etcd on the machines: `systemd`, or `kubelet`, with a static pod. Default: `systemd`."""
     etcd_image: NotRequired[str]
-    """Archive of etcd's image for the kubelet, as `docker save` writes it: `URL#sha256=HEX`. It must have the release
-    `version`, and can have the image of the pod's sandbox. Default: none, because systemd needs none."""
+    """etcd's image for the kubelet, with the release `version`: by digest, `registry.example.com/etcd@sha256:HEX`, or
+    an archive of it, as `docker save` writes it: `URL#sha256=HEX`. An archive can also have the image of the pod's
+    sandbox. Default: none, because systemd needs none."""
+    etcd_image_credentials: NotRequired[pulumi.Input[str]]
+    """`USER:PASSWORD` for the registry of an image by digest (secret). Default: none."""
     migration: NotRequired[Migration]
     """The migration from stacked etcd, in phases. Its CA, named `kubeadm`, is the default of `authorities`, where that
     name alone refers to it. It must stay, in the phase `done`, as long as that CA is trusted. Default: none."""
@@ -201,7 +205,10 @@ class EtcdCluster(pulumi.ComponentResource):
     def __init__(self, name: str, args: EtcdClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         args = with_peers(with_authorities(args))
         plan = cluster_plan(name, args, [_member_plan(each) for each in args["members"]], bundle.digest())
-        refuse(check_headers(args.get("release_headers", {})))
+        refuse(
+            check_headers(args.get("release_headers", {}))
+            + check_image_credentials(args.get("etcd_image_credentials"), plan.etcd_image)
+        )
         placed = _check_against_the_last_update(plan, args)
         specs = member_specs(plan)
         first = with_users(next(iter(specs.values())), plan)
@@ -271,6 +278,7 @@ class EtcdCluster(pulumi.ComponentResource):
                     "change": change.id,
                     "machines": restore.each_run(machines.id) if restore else machines.id,
                     "headers": args.get("release_headers", {}),
+                    "image_credentials": args.get("etcd_image_credentials", ""),
                     "store": store,
                 },
                 child,

@@ -44,6 +44,8 @@ class EtcdMemberArgs(TypedDict):
     """ID of the last change of the member list and the firewalls, for which every machine is prepared again."""
     headers: NotRequired[Mapping[str, pulumi.Input[str]]]
     """Headers for the release mirror, name -> value (secret). Default: none."""
+    image_credentials: NotRequired[pulumi.Input[str]]
+    """`USER:PASSWORD` for the registry of etcd's image (secret). Default: none."""
     store: NotRequired[Mapping[str, pulumi.Input[str]]]
     """Credentials of the store for snapshots, in rclone's names (secret). Default: none."""
 
@@ -76,10 +78,11 @@ class EtcdMember(pulumi.ComponentResource):
         # and would hide all other changes in the preview.
         identity = machine.get("identity", "")
         headers, store = {**args.get("headers", {})}, {**args.get("store", {})}
-        # The last line of stdin, if there are headers.
-        told: list[pulumi.Input[str]] = []
-        if headers:
-            told = ["\n", pulumi.Output.json_dumps({"headers": headers}, sort_keys=True)]
+        closed: dict[str, Any] = {"headers": headers} if headers else {}
+        if (credentials := args.get("image_credentials", "")) != "":
+            closed["image_credentials"] = credentials
+        # The last line of stdin, if there are any.
+        told: list[pulumi.Input[str]] = ["\n", pulumi.Output.json_dumps(closed, sort_keys=True)] if closed else []
         program, uploads = self._commands.program(identity, args["machines"])
         # If it contains etcd-node, that is no secret. But previews then show [secret] instead of pages of base64.
         told = [program, "\n", identity, "\n", args["machines"], *told]

@@ -18,6 +18,7 @@ from components.plan.kubernetes import MONITORING, check_labels, check_workload_
 from components.plan.members import check_name
 from components.plan.releases import check_headers
 from components.plan.restore import check_identity, in_store
+from components.plan.service_managers import check_image_credentials
 
 from . import migration
 from .arguments import arguments, camel_case
@@ -163,6 +164,8 @@ def _config(reading: Reading, platforms: Sequence[Platform]) -> StackConfig:
     check_authorities(reading, config.arguments, config.plan)
     reading.problems += check_headers(given.get("releaseHeaders", {}), "releaseHeaders")
     reading.problems += check_identity(given.get("restore", {}).get("identity"), "restore.identity")
+    credentials, image = given.get("etcdImageCredentials"), given.get("etcdImage")
+    reading.problems += check_image_credentials(credentials, image, camel_case)
     reading.add(check_plan(config.plan, config.spelled))
     return config
 

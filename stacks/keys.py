@@ -191,9 +191,17 @@ _REST: tuple[Key, ...] = (
     Key(
         "etcdImage",
         TEXT,
-        "With the kubelet, the archive of etcd's image, as `docker save` writes it: `https://...tar#sha256=<64 hex "
-        "digits>`. It must have the release `version`, and can have the image of the pod's sandbox.",
+        "With the kubelet, etcd's image with the release `version`: by digest, `registry.example.com/etcd@sha256:<64 "
+        "hex digits>`, or an archive, as `docker save` writes it: `https://...tar#sha256=<64 hex digits>`. An archive "
+        "can also have the image of the pod's sandbox.",
         "none: systemd needs none",
+    ),
+    Key(
+        "etcdImageCredentials",
+        TEXT,
+        "`USER:PASSWORD` for the registry of an image by digest: `pulumi config set --secret etcdImageCredentials`.",
+        "none",
+        secret=True,
     ),
     Key(
         "quota",

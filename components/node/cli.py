@@ -167,7 +167,7 @@ def _change(verb: str) -> Callable[[spec.Spec, str], None]:
     if verb == "prepare":
         from .verbs.prepare import prepare
 
-        return lambda wanted, given: print(prepare(spec.with_headers(wanted, spec.parse_headers(given))), flush=True)
+        return lambda wanted, given: print(prepare(spec.with_secrets(wanted, given)), flush=True)
     if verb == "health":
         from .cluster.claim import Claim
         from .verbs.health import health

@@ -126,7 +126,7 @@ class ClusterPlan:
     service_manager: str = SYSTEMD
     """What runs etcd on the machines: `systemd` or `kubelet`."""
     etcd_image: str | None = None
-    """Archive of etcd's image, `URL#sha256=HEX`. Only under the kubelet."""
+    """etcd's image, by digest `NAME@sha256:HEX`, or an archive, `URL#sha256=HEX`. Only under the kubelet."""
     restore: RestorePlan | None = None
     """The restore from a snapshot. None: there is none."""
     prometheus: bool = False
@@ -206,7 +206,7 @@ def check_plan(cluster: ClusterPlan, spelled: Callable[[str], str] = str) -> lis
         cluster.service_manager,
         cluster.etcd_image,
         cluster.flags,
-        unproved="A migration from stacked etcd" if cluster.migration else "A restore" if cluster.restore else "",
+        unproved="A migration from stacked etcd" if cluster.migration else "",
         spelled=spelled,
     )
     problems += check_users(cluster.users, names, authentication=cluster.authentication, spelled=spelled)

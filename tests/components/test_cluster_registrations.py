@@ -579,6 +579,18 @@ def test_mirror_headers_come_on_stdin_and_the_proxy_in_the_specification() -> No
         assert token not in plain_text(registration.inputs), registration.name
 
 
+def test_credentials_for_the_registry_come_on_stdin_of_prepare_alone() -> None:
+    credentials = "robot$etcd:of-nobody-else"
+    image = f"registry.example.com/etcd@sha256:{'a' * 64}"
+    recorder = cluster(False, service_manager="kubelet", etcd_image=image, etcd_image_credentials=credentials)
+    stdin = recorder.named("dev-a-prepare").inputs["stdin"]
+    assert is_secret(stdin)
+    assert stdin["value"].endswith(f'\n{{"image_credentials": "{credentials}"}}')
+    assert credentials not in json.dumps(bundle_of(recorder.named("dev-a-converge")))
+    for registration in recorder.registrations:
+        assert "of-nobody-else" not in plain_text(registration.inputs), registration.name
+
+
 def test_an_invalid_header_is_refused_without_its_value() -> None:
     with pytest.raises(PlanError, match=r"release_headers\.Authorization: given a value \(not shown\)") as caught:
         record(

@@ -537,15 +537,27 @@ def test_a_configurations_repr_contains_no_secrets(directory: Path) -> None:
 
 def test_private_values_are_passed_on_as_secrets(directory: Path, own_authority: dict[str, str]) -> None:
     ours = {"name": "ours", "certificate": own_authority["certificate"], "privateKey": own_authority["private_key"]}
-    stack = load(sound(authorities=[ours], releaseHeaders={"Authorization": "Bearer topsecret"}), directory)
+    registry = {"serviceManager": "kubelet", "etcdImage": f"r.example.com/etcd@sha256:{'a' * 64}"}
+    secrets = {"releaseHeaders": {"Authorization": "Bearer topsecret"}, "etcdImageCredentials": "robot:topsecret"}
+    stack = load(sound(authorities=[ours], **registry, **secrets), directory)
 
     async def secret() -> tuple[object, ...]:
         args = with_secrets(stack.arguments, stack.table)
-        closed = (args["authorities"][0]["private_key"], args["release_headers"]["Authorization"])
+        closed = (
+            args["authorities"][0]["private_key"],
+            args["release_headers"]["Authorization"],
+            args["etcd_image_credentials"],
+        )
         known = [await each.is_secret() for each in closed if isinstance(each, pulumi.Output)]
         return known, args["authorities"][0]["certificate"]
 
-    assert asyncio.run(secret()) == ([True, True], own_authority["certificate"])
+    assert asyncio.run(secret()) == ([True, True, True], own_authority["certificate"])
+
+
+def test_credentials_without_a_registry_are_refused_at_their_key(directory: Path) -> None:
+    said = str(refusal(sound(etcdImageCredentials="robot:topsecret"), directory))
+    assert "etcdImageCredentials: given a value (not shown)" in said
+    assert "or set etcdImage to such an image" in said
 
 
 def test_pulumi_prints_the_refusal_without_a_stack_trace() -> None:

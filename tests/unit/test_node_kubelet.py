@@ -72,6 +72,26 @@ def test_a_machine_without_a_container_runtime_is_refused(machine: Path) -> None
         kubelet_host.check()
 
 
+def test_a_machine_with_another_container_runtime_is_refused(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (machine / "containerd.sock").unlink()
+    (machine / "crio.sock").touch()
+    monkeypatch.setattr(kubelet_host, "_CRIO", machine / "crio.sock")
+    with pytest.raises(NodeError, match=r"is CRI-O.*Use a machine with containerd; or set `serviceManager` to systemd"):
+        kubelet_host.check()
+
+
+def test_a_link_that_leads_out_of_its_directory_is_refused(machine: Path) -> None:
+    place = machine / "lists"
+    (place / "..data").mkdir(parents=True)
+    (place / "..data" / "crl").touch()
+    (place / "within").symlink_to("..data/crl")
+    (place / "out").symlink_to("../crl")
+    (machine / "linked").symlink_to("lists")
+    kubelet_host.check_files([str(place / "within"), str(machine / "linked" / "within")])
+    with pytest.raises(NodeError, match=r"lists/out, which a flag of etcd names, leads to \S+/crl, out of the directory"):
+        kubelet_host.check_files([str(place / "out")])
+
+
 def test_an_unknown_cgroup_driver_is_refused(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kubelet_host, "run", answering("version = 2\n"))
     with pytest.raises(NodeError, match=r"cgroup driver of containerd cannot be told"):

@@ -1,5 +1,6 @@
 """The manifest of the static pod: the flags of the unit in another frame."""
 
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -89,3 +90,25 @@ def test_a_start_adds_only_its_permission_and_its_time() -> None:
     guard = {"name": "log", "hostPath": {"path": "/var/lib/etcd-node/start", "type": "Directory"}}
     assert guard in manifest(permitted)["spec"]["volumes"]
     assert "log" in [each["name"] for each in container(permitted)["volumeMounts"]]
+
+
+def test_the_pod_gets_the_directories_of_files_that_flags_name(tmp_path: Path) -> None:
+    (tmp_path / "keys").symlink_to("real")
+    flags = {
+        "--data-dir": "/var/lib/etcd",
+        "--cert-file": "/etc/kubernetes/pki/etcd/server.crt",
+        "--client-crl-file": "/etc/etcd-files/crl.der",
+        "--peer-crl-file": "/etc/etcd-files/peers.der",
+        "--auth-token": f"jwt,pub-key={tmp_path}/keys/a.pub,priv-key={tmp_path}/keys/a.key,sign-method=ES256",
+        "--listen-client-urls": "https://10.0.0.1:2379",
+    }
+    text = static_pod.render(kubelet_spec(flags=flags), "i", USER)
+    places = {each["name"]: each["hostPath"] for each in manifest(text)["spec"]["volumes"]}
+    mounts = [each for each in container(text)["volumeMounts"] if each["name"].startswith("files-")]
+    assert all(each["readOnly"] for each in mounts)
+    found = {each["mountPath"]: places[each["name"]] for each in mounts}
+    assert found == {
+        "/etc/etcd-files": {"path": "/etc/etcd-files", "type": "Directory"},
+        f"{tmp_path}/keys": {"path": f"{tmp_path}/real", "type": "Directory"},
+    }
+    assert len(places) == 5

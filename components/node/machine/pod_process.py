@@ -8,7 +8,7 @@ from ..shared import paths
 
 # Without the prefix ETCD_: etcd would read them as settings.
 RELEASE, IMAGE = "MEMBER_RELEASE", "MEMBER_IMAGE"
-"""Variables of the process: the release in its image, and the archive of the image."""
+"""Variables of the process: the release in its image, and the image as the configuration names it."""
 
 
 def find() -> int:

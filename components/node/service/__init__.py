@@ -9,7 +9,8 @@ systemd.py       start, stop and look at the unit
 static_pod.py    the pod's text, with the same flags and permission
 kubelet.py       start, stop and look at the pod
 kubelet_host.py  the kubelet and its container runtime, as service manager of etcd
-image.py         download, check and load etcd's image
+image.py         get, check and remove etcd's image
+registry.py      pull etcd's image by its digest
 manager.py       systemd or the kubelet: whichever runs etcd here
 rehearsal.py     try unit, program and directories before they are needed
 maintenance.py   the timer for what is done without being asked

@@ -1,10 +1,15 @@
-"""etcd's image: downloaded, checked and loaded before etcd needs it. Machines need no route to a registry."""
+"""etcd's image: pulled by its digest, or loaded from an archive, and checked, before etcd needs it.
+
+Here it has a name of its own. Other names that containerd has given it are removed, so that the last one removes it.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
+import platform
 import tarfile
 import tempfile
 import time
@@ -17,63 +22,85 @@ from ..shared.errors import NodeError
 from ..shared.run import run
 from ..shared.say import phase, say
 from ..shared.spec import Spec
+from . import registry
 from .mirror import open_url
+from .registry import CTR
 
-_CTR = ("ctr", "--namespace=k8s.io")
 _REPOSITORY = "localhost/external-etcd"
 _CHUNK = 1 << 20
 _MOST = 2 << 30
 _SECONDS = 120
 
 
-def name(archive: str) -> str:
-    """The name of the image of an archive on this machine: by the archive's checksum, so another one has another.
+def name(image: str) -> str:
+    """The name of an image on this machine: by its checksum or digest, so another one has another.
 
     Args:
-        archive: `URL#sha256=HEX`.
+        image: `URL#sha256=HEX` or `NAME@sha256:HEX`.
     """
-    return f"{_REPOSITORY}:{archive.rpartition('=')[2][:24]}"
+    return f"{_REPOSITORY}:{image[-64:][:24]}"
 
 
 def ensure(spec: Spec) -> None:
-    """Loads the image unless it is there, and proves that it has the desired release.
+    """Pulls or loads the image unless it is there, and proves that it has the desired release.
 
     Raises:
-        NodeError: it cannot be downloaded, or is not such an image.
+        NodeError: it cannot be had, or is not such an image.
     """
-    wanted = name(spec.image)
-    if wanted in _loaded():
+    wanted, before = name(spec.image), _names()
+    if wanted in before:
         return
-    phase("load etcd's image")
-    url, _, digest = spec.image.partition("#sha256=")
+    what = spec.image.partition("#")[0]
+    if what == spec.image:
+        phase("pull etcd's image")
+        source = registry.pull(spec)
+    else:
+        phase("load etcd's image")
+        source = _load(spec, what)
+    try:
+        _refuse_another_version(source, what, spec.release.version, paths.RUN / f"image-{wanted.rpartition(':')[2]}")
+        run([*CTR, "images", "tag", "--force", source, wanted], _SECONDS)
+    finally:
+        if source not in before:
+            _remove([source])
+    say(f"etcd's image {spec.release.version} {'pulled' if what == spec.image else 'loaded'}")
+
+
+def remove_others(image: str) -> None:
+    """Removes the images of this program but this one; empty: all."""
+    with contextlib.suppress(NodeError):  # without containerd there are none
+        _remove([each for each in _names() if each.startswith(f"{_REPOSITORY}:") and each != name(image)])
+
+
+def _names() -> list[str]:
+    """The names of all images."""
+    if not Path("/run/containerd/containerd.sock").exists():
+        return []
+    return run([*CTR, "images", "ls", "--quiet"], 30).stdout.split()
+
+
+def _remove(names: list[str]) -> None:
+    """Removes names, and with the last one of an image its ID, which containerd's CRI plugin has added as a name."""
+    if not names:
+        return
+    rows = [line.split() for line in run([*CTR, "images", "ls"], 30).stdout.splitlines()]
+    digests = {row[0]: row[2] for row in rows if len(row) > 2}
+    for each in names:
+        digest = digests.pop(each, "")
+        others = [other for other, found in digests.items() if found == digest]
+        ids = others if all(other.startswith("sha256:") for other in others) else []
+        run([*CTR, "images", "rm", each, *ids], _SECONDS, check=False)
+
+
+def _load(spec: Spec, url: str) -> str:
+    """Loads the archive; returns the name that etcd's image has in it."""
     # By this name the next installation of a release, and `retire`, remove what a killed run has left.
     with tempfile.TemporaryDirectory(prefix=".v", suffix=".new", dir=paths.RELEASES) as folder:
         archive = Path(folder) / "image.tar"
-        _fetch(url, digest, archive, spec)
+        _fetch(url, spec.image[-64:], archive, spec)
         source = _etcd_in(archive, url)
-        run([*_CTR, "images", "import", str(archive)], _SECONDS)
-        run([*_CTR, "images", "tag", "--force", source, wanted], _SECONDS)
-    try:
-        _refuse_another_version(wanted, url, spec.release.version)
-    except NodeError:
-        run([*_CTR, "images", "rm", wanted], _SECONDS, check=False)
-        raise
-    say(f"etcd's image {spec.release.version} loaded")
-
-
-def remove_others(archive: str) -> None:
-    """Removes the images of this program but the one of this archive; empty: all."""
-    with contextlib.suppress(NodeError):  # without containerd there are none
-        for each in _loaded():
-            if each != name(archive):
-                run([*_CTR, "images", "rm", each], _SECONDS, check=False)
-
-
-def _loaded() -> list[str]:
-    if not Path("/run/containerd/containerd.sock").exists():
-        return []
-    said = run([*_CTR, "images", "ls", "--quiet"], 30).stdout
-    return [each for each in said.split() if each.startswith(f"{_REPOSITORY}:")]
+        run([*CTR, "images", "import", str(archive)], _SECONDS)
+    return source
 
 
 def _fetch(url: str, digest: str, target: Path, spec: Spec) -> None:
@@ -111,28 +138,35 @@ def _etcd_in(archive: Path, url: str) -> str:
     )
 
 
-def _refuse_another_version(image: str, url: str, version: str) -> None:
-    with _mounted(image) as root:
+def _refuse_another_version(image: str, what: str, version: str, place: Path) -> None:
+    with _mounted(image, place) as root:
         program = root / paths.IMAGE_ETCD.lstrip("/")
         if not program.is_file():
-            raise NodeError(f"{url} has no {paths.IMAGE_ETCD}", "Use an image of an etcd release.")
-        said = run([str(program), "--version"], 20).stdout
+            raise NodeError(f"{what} has no {paths.IMAGE_ETCD}", "Use an image of an etcd release.")
+        try:
+            said = run([str(program), "--version"], 20).stdout
+        except OSError as error:
+            if error.errno != errno.ENOEXEC:
+                raise
+            raise NodeError(
+                f"{what} is an image for another architecture than that of this machine ({platform.machine()})",
+                "Use the image for this architecture; by digest, an index of images can have both.",
+            ) from None
     found = said.splitlines()[0].rpartition(" ")[2] if said else "nothing"
     if found != version:
         raise NodeError(
-            f"{url} has etcd {found}, and the configuration says {version}",
+            f"{what} has etcd {found}, and the configuration says {version}",
             "Set `version` and `etcdImage` to the same release.",
         )
 
 
 @contextlib.contextmanager
-def _mounted(image: str) -> Iterator[Path]:
-    place = paths.RUN / f"image-{image.rpartition(':')[2]}"
+def _mounted(image: str, place: Path) -> Iterator[Path]:
     files.directory(paths.RUN, 0o700)
     files.directory(place)
-    run([*_CTR, "images", "mount", image, str(place)], _SECONDS)
+    run([*CTR, "images", "mount", image, str(place)], _SECONDS)
     try:
         yield place
     finally:
-        run([*_CTR, "images", "unmount", "--rm", str(place)], _SECONDS, check=False)
+        run([*CTR, "images", "unmount", "--rm", str(place)], _SECONDS, check=False)
         files.remove_empty([place, paths.RUN])

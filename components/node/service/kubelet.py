@@ -106,7 +106,7 @@ def stop() -> None:
     Raises:
         NodeError: a process is still running, so its data must not be touched.
     """
-    if not paths.MANIFEST.exists() and not pod_process.find():
+    if not paths.MANIFEST.exists() and not pod_process.find() and not _pods():
         return
     begin_stop()
     # A kubelet that is slow to notice may start another process meanwhile.
@@ -117,7 +117,7 @@ def stop() -> None:
             if seen.setdefault(pid, left) - left > _DRAIN_SECONDS:
                 systemd.kill(pid)
             ended = cleaned = left
-        elif list(_PODS.glob("*/containers/etcd")):
+        elif _pods():
             cleaned = left
         if cleaned - left > _FORGET_SECONDS or ended - left > _CLEAN_SECONDS:
             return
@@ -168,6 +168,11 @@ def _own_logs() -> list[Path]:
             (log for log in found if log.parent.stat().st_mtime >= begin), key=lambda log: (log.stat().st_mtime, log)
         )
     return []
+
+
+def _pods() -> list[Path]:
+    """What the kubelet has not cleaned up yet."""
+    return list(_PODS.glob("*/containers/etcd"))
 
 
 def _restarts() -> int:

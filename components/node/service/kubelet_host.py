@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..shared import files, paths
@@ -18,6 +19,7 @@ PLACES = (paths.MANIFEST, paths.KUBERNETES_PKI, paths.KUBELET_DROP_IN, paths.KUB
 """What this program creates for the kubelet, besides the pod."""
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SOCKET = Path("/run/containerd/containerd.sock")
+_CRIO = Path("/run/crio/crio.sock")
 _OF_A_NODE = tuple(Path("/etc/kubernetes") / name for name in ("kubelet.conf", "bootstrap-kubelet.conf"))
 _CGROUPS_V2 = Path("/sys/fs/cgroup/cgroup.controllers")
 
@@ -44,6 +46,21 @@ def check() -> None:
             f"{paths.KUBERNETES_PKI} holds certificates that this program did not write; nothing was changed",
             "If they are not needed, move them away, then run again. Otherwise use another machine.",
         )
+
+
+def check_files(reads: Sequence[str]) -> None:
+    """Refuses files of others that etcd's pod would not see: it gets their directories.
+
+    Raises:
+        NodeError: one is a link that leads out of its directory; nothing was changed.
+    """
+    for path in map(Path, reads):
+        if path.parent.resolve() not in path.resolve().parents:
+            raise NodeError(
+                f"{path}, which a flag of etcd names, leads to {path.resolve()}, out of the directory that etcd's pod "
+                "gets; nothing was changed",
+                "Put the file itself there, or a link within its directory. Then run again.",
+            )
 
 
 def set_up() -> None:
@@ -161,6 +178,12 @@ def _cgroup_driver() -> str:
         NodeError: containerd does not run, or does not tell.
     """
     if shutil.which("containerd", path=_PATH) is None or not _SOCKET.exists():
+        if _CRIO.exists():
+            raise NodeError(
+                "the container runtime of this machine is CRI-O, and etcd's image is loaded by containerd's tools",
+                "Use a machine with containerd; or set `serviceManager` to systemd, which needs no container runtime. "
+                "Then run again.",
+            )
         raise NodeError(
             f"this machine has no container runtime that runs: containerd does not answer at {_SOCKET}",
             "Install containerd, and start it with `systemctl enable --now containerd`; or set `serviceManager` to "

@@ -15,6 +15,7 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from ..machine import pod_process
 from ..machine.account import Account
@@ -42,6 +43,11 @@ def render(spec: Spec, image: str, user: Account, trusted: str = "") -> str:
     metrics = spec.metrics_url.rsplit(":", 1)[-1]
     variables = {unit.TRUSTED: trusted, pod_process.RELEASE: spec.release.version, pod_process.IMAGE: spec.image}
     data = spec.data_directory
+    mounts = volumes = ""
+    for number, directory in enumerate(_directories(spec)):
+        mounts += f"    - name: files-{number}\n      mountPath: {_scalar(directory)}\n      readOnly: true\n"
+        place = _scalar(os.path.realpath(directory))
+        volumes += f"  - name: files-{number}\n    hostPath:\n      path: {place}\n      type: Directory\n"
     return f"""{unit.MARK}; changes here are overwritten.
 apiVersion: v1
 kind: Pod
@@ -97,6 +103,7 @@ spec:
     - name: log
       mountPath: {_GUARD}
       readOnly: true
+{mounts}\
   volumes:
   - name: data
     hostPath:
@@ -110,6 +117,7 @@ spec:
     hostPath:
       path: {paths.POD_START}
       type: Directory
+{volumes}\
 """
 
 
@@ -124,6 +132,13 @@ def published(text: str, flags: Sequence[str], now: str) -> str:
     base = _list([unit.BASE_FLAG])
     text = text.replace(base, _list([unit.BASE_FLAG, *flags]), 1)
     return text.replace(f'{_STARTED}: ""', f"{_STARTED}: {_scalar(now)}", 1)
+
+
+def _directories(spec: Spec) -> list[str]:
+    """Where files of others are that flags name. Not the files: a renewed one is another file with the same name."""
+    found = [path for value in spec.flags.values() for path in re.findall(r"(?:^|-key=)(/[^,=]+)", value)]
+    ours = {Path(spec.data_directory), paths.KUBERNETES_PKI}
+    return sorted({str(path.parent) for path in map(Path, found) if not ours & {path, *path.parents}})
 
 
 def _list(words: Sequence[str]) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from .errors import NodeError
 
@@ -23,28 +25,32 @@ def run(
     check: bool = True,
     env: Mapping[str, str] | None = None,
     stdin: str = "",
+    typed: str = "",
 ) -> subprocess.CompletedProcess[str]:
     """Runs a program and returns its result.
 
     Args:
         check: fail when it ends with another code than 0.
         env: further environment variables.
+        stdin: what it reads from its standard input.
+        typed: a line for a program that reads a password from its terminal. Its standard input is a terminal then.
 
     Raises:
         NodeError: it does not exist, took too long, or (with `check`) failed.
     """
     name = os.path.basename(argv[0])  # noqa: PTH119  a word of a command line
     try:
-        done = subprocess.run(
-            list(argv),
-            input=stdin,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=timeout,
-            check=False,
-            env={**ENVIRONMENT, **(env or {})},
-        )
+        with _input(stdin, typed) as given:
+            done = subprocess.run(
+                list(argv),
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=timeout,
+                check=False,
+                env={**ENVIRONMENT, **(env or {})},
+                **given,
+            )
     except FileNotFoundError:
         raise NodeError(
             f"the program {argv[0]!r} does not exist on this machine", "Install it, then run again."
@@ -61,3 +67,18 @@ def run(
             "Remove the cause, then run again.",
         )
     return done
+
+
+@contextlib.contextmanager
+def _input(text: str, typed: str) -> Iterator[dict[str, Any]]:
+    if not typed:
+        yield {"input": text}
+        return
+    keyboard, terminal = os.openpty()
+    try:
+        # Nobody reads what the terminal echoes.
+        os.write(keyboard, f"{typed}\n".encode())
+        yield {"stdin": terminal}
+    finally:
+        os.close(keyboard)
+        os.close(terminal)

@@ -29,7 +29,7 @@ _DIRECTORY = re.compile(r"(/[A-Za-z0-9_+@-][A-Za-z0-9._+@-]*){2,}")
 _OPERATOR = re.compile(r"[A-Za-z0-9._@-]{1,200}")
 _PREFIX = re.compile(r"(?!-)[!-~]{1,200}")
 _PERMISSION = re.compile(r"read|write|readwrite")
-_IMAGE = re.compile(r"https?://[!-~]+#sha256=[0-9a-f]{64}")
+_IMAGE = re.compile(r"https?://[!-~]+#sha256=[0-9a-f]{64}|[A-Za-z0-9\[][^#\s]+@sha256:[0-9a-f]{64}", re.ASCII)
 _DEVICE = re.compile(r"/dev(/[A-Za-z0-9_.:+@-]+)+")
 _REMEDY = (
     "Run `pulumi up` with the external-etcd that wrote it; by hand, compare with /var/lib/etcd-node/installed.json."
@@ -207,7 +207,9 @@ class Spec:
     service_manager: str = SYSTEMD
     """What runs etcd: SYSTEMD or KUBELET."""
     image: str = ""
-    """Archive of etcd's image, `URL#sha256=HEX`; empty under systemd."""
+    """etcd's image, by digest `NAME@sha256:HEX`, or an archive of it, `URL#sha256=HEX`; empty under systemd."""
+    image_credentials: str = field(default="", repr=False)
+    """`USER:PASSWORD` for the registry; empty: none. Secret, like the headers of the mirror. Only `prepare` gets it."""
     restore: Restore | None = None
     """The restore; only `stage` and `restore` get it."""
 
@@ -392,10 +394,14 @@ def parse(text: str) -> Spec:
         backup=_backup(raw["backup"]) if "backup" in raw else None,
         maintenance=_maintenance(raw.get("maintenance", {})),
         service_manager=_service_manager(raw),
-        image=_text(raw["image"], "image", _IMAGE, "it must be URL#sha256=HEX") if "image" in raw else "",
+        image=_image(raw["image"]) if "image" in raw else "",
         restore=_restore(raw["restore"]) if "restore" in raw else None,
         raw=raw,
     )
+
+
+def _image(value: object) -> str:
+    return _text(value, "image", _IMAGE, "it must be NAME@sha256:HEX or URL#sha256=HEX")
 
 
 def _service_manager(raw: Mapping[str, Any]) -> str:
@@ -413,7 +419,7 @@ def of_command(wanted: Spec, words: Sequence[str], image: str = "") -> Spec | No
     Args:
         wanted: of the same member, for what a command line does not say.
         words: program and flags, without those that bootstrap or join.
-        image: archive of the image that it runs from; empty: systemd runs it.
+        image: the image that it runs from, as in `Spec`; empty: systemd runs it.
 
     Returns:
         None if it was not started from one of our releases, with flags in our form.
@@ -531,17 +537,24 @@ def with_headers(spec: Spec, headers: Mapping[str, str]) -> Spec:
     return replace(spec, release=replace(spec.release, headers=headers))
 
 
-def parse_headers(text: str) -> Mapping[str, str]:
-    """The headers on the standard input of `prepare`, an object in its last line; none when there is no such line.
+def with_secrets(spec: Spec, text: str) -> Spec:
+    """The same, with the secrets on the standard input of `prepare`, an object in its last line, if there is one.
+
+    Args:
+        text: standard input. The object can have `headers` for the mirror, and `image_credentials`.
 
     Raises:
         NodeError: they are invalid.
     """
     line = text.rstrip("\n").rpartition("\n")[2]
     try:
-        return _headers(json.loads(line).get("headers", {})) if line.startswith("{") else {}
-    except ValueError:
+        given = json.loads(line) if line.startswith("{") else {}
+        headers, credentials = _headers(given.get("headers", {})), given.get("image_credentials", "")
+        if not isinstance(credentials, str):
+            raise TypeError
+    except (ValueError, TypeError):
         raise _refuse("headers", "(not shown)", "standard input must have them as JSON") from None
+    return replace(with_headers(spec, headers), image_credentials=credentials)
 
 
 def _headers(raw: object) -> Mapping[str, str]:

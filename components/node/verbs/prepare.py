@@ -90,6 +90,7 @@ def _check_conflicts(spec: Spec) -> None:
     conflicts.check_settings()
     if spec.service_manager == KUBELET:
         kubelet_host.check()
+        kubelet_host.check_files(spec.reads)
 
 
 def _make_ready(spec: Spec) -> None:
