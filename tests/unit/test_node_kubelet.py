@@ -203,11 +203,13 @@ def test_a_stopped_pod_is_forgotten_before_the_next_one_is_published(
 
 
 def test_an_error_names_the_log_of_the_pod(machine: Path) -> None:
-    text = "See `journalctl -u etcd` on the machine."
+    text = "See `journalctl -u etcd` on the machine, or `systemctl start etcd`."
     assert manager.advice(text) == text
     paths.POD.parent.mkdir()
     paths.POD.touch()
-    assert manager.advice(text) == "See `tail /var/log/pods/kube-system_etcd-*/etcd/*.log` on the machine."
+    assert manager.advice(text) == (
+        "See `tail /var/log/pods/kube-system_etcd-*/etcd/*.log` on the machine, or `systemctl start kubelet`."
+    )
 
 
 def test_the_process_in_a_pod_is_told_from_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -8,6 +8,11 @@ from ..shared.spec import KUBELET, SYSTEMD
 from . import kubelet, systemd, unit
 from .systemd import Service
 
+_FOR_A_POD = {
+    "`journalctl -u etcd`": f"`tail {kubelet.LOGS}`",
+    "`systemctl start etcd`": "`systemctl start kubelet`",
+}
+
 
 def name() -> str:
     """The service manager that runs etcd here, or ran it last; systemd if none did."""
@@ -54,8 +59,10 @@ def journal() -> str:
 
 
 def advice(text: str) -> str:
-    """A message that names the journal of etcd's unit; under the kubelet, the log of its pod."""
-    return text.replace("`journalctl -u etcd`", f"`tail {kubelet.LOGS}`") if kubelet.runs_here() else text
+    """A message that names commands for etcd's unit; under the kubelet, with those for its pod."""
+    for words, instead in _FOR_A_POD.items() if kubelet.runs_here() else ():
+        text = text.replace(words, instead)
+    return text
 
 
 def uninstall() -> None:
