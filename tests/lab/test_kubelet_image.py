@@ -15,6 +15,7 @@ import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from lab import Machine, kubernetes
 from tests.support.etcd import assert_serves_all_members, etcdctl
@@ -23,6 +24,7 @@ from tests.support.prober import probed_up
 from tests.support.registry import Registry
 from tests.support.stacks import Stack, Stacks
 from tests.support.versions import DEFAULT_ETCD
+from tests.support.waiting import every
 from tools.kubernetes import ensure_member_image
 
 HOST, PASSWORD = "registry.example.com", "p4ss: $(word)"
@@ -70,14 +72,16 @@ def by_digest(digest: str) -> str:
 
 
 def set_registry(machine: Machine, url: str) -> None:
-    kubernetes.write(machine, f"/etc/containerd/certs.d/{HOST}/hosts.toml", f'server = "{url}"\n')
+    # Without a table `host`, containerd 1.6 ignores the file.
+    kubernetes.write(machine, f"/etc/containerd/certs.d/{HOST}/hosts.toml", f'server = "{url}"\n[host."{url}"]\n')
 
 
 def write_list(machine: Machine, serial: int) -> None:
     """A list that revokes the certificate with this serial number, in the place of the one before."""
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC)
     revoked = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now).build()
-    builder = x509.CertificateRevocationListBuilder().issuer_name(x509.Name([])).last_update(now)
+    issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ours")])
+    builder = x509.CertificateRevocationListBuilder().issuer_name(issuer).last_update(now)
     made = builder.next_update(now + datetime.timedelta(1)).add_revoked_certificate(revoked).sign(key, hashes.SHA256())
     text = base64.b64encode(made.public_bytes(serialization.Encoding.DER)).decode()
     script = f"mkdir -p $(dirname {LIST}) && base64 -d >{LIST}.new && mv {LIST}.new {LIST}"
@@ -127,9 +131,12 @@ def test_an_image_is_pulled_by_digest_with_credentials(cluster: Cluster) -> None
     asked = len(registry.asked)
     before = pods(found)
     found[0].run(f"kill -9 $({PID})", root=True)
+    for _ in every(0.2, seconds=60):
+        if etcdctl(found[0], "get", "written", "--command-timeout=1s", check=False):
+            break
+    assert pods(found)[found[0].name] != before[found[0].name]
     stack.up("--expect-no-changes")
     assert_serves_all_members(found)
-    assert pods(found)[found[0].name] != before[found[0].name]
     assert len(registry.asked) == asked
     for text in (refused.text, run.text, json.dumps(stack.export()), stack.pulumi("stack", "output", "--json").text):
         assert PASSWORD not in text
@@ -141,9 +148,6 @@ def test_another_image_and_a_file_that_a_flag_names_reach_static_pods(cluster: C
     found, stack, registry = cluster.machines, cluster.stack, cluster.registry
     before = pods(found)
     stack.config |= {"version": "3.7.3", "etcdImage": by_digest(registry.digests["etcd"][1])}
-    stack.config["flags"] = {"client-crl-file": LIST}
-    for machine in found:
-        write_list(machine, 1)
     with registry.serving(cluster.address) as url:
         for machine in found:
             set_registry(machine, url)
@@ -151,6 +155,9 @@ def test_another_image_and_a_file_that_a_flag_names_reach_static_pods(cluster: C
         assert f"has etcd {DEFAULT_ETCD}, and the configuration says 3.7.3" in refused.text
         assert pods(found) == before
         del stack.config["version"]
+        stack.config["flags"] = {"client-crl-file": LIST}
+        for machine in found:
+            write_list(machine, 1)
         _, probe = probed_up(stack, found, tmp_path, "Another image of static pods")
     assert probe.downs == [machine.name for machine in found]
     digest = registry.digests["etcd"][1]

@@ -31,8 +31,8 @@ _CAUSES = (
     (
         r"x509|tls:|HTTP response to HTTPS client",
         "containerd does not trust {host}, or the registry speaks plain http",
-        "Describe the registry in {hosts}/{host}/hosts.toml on every machine, with its `ca`, or with "
-        '`server = "http://..."`. Then run again.',
+        'Describe the registry in {hosts}/{host}/hosts.toml on every machine: `[host."https://..."]` with its `ca`, or '
+        '`[host."http://..."]`. Then run again.',
     ),
     (
         r"no match for platform",
