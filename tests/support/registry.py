@@ -78,7 +78,7 @@ class Registry:
                 elif registry.login and given != f"Bearer {_TOKEN}":
                     realm = f'Bearer realm="http://{self.headers["Host"]}/token",service="lab"'
                     self._answer(401, {}, {"WWW-Authenticate": realm})
-                elif found := registry.contents.get(self.path.rpartition("/")[2]):
+                elif found := registry.contents.get(self.path.rpartition("/")[2].partition("?")[0]):
                     self._answer(200, found[1], {"Content-Type": found[0]})
                 else:
                     self._answer(404, {})
