@@ -1,6 +1,6 @@
 """Pulumi components of a highly available external etcd cluster for Kubernetes."""
 
-from .backup import Backup, Keep, S3Store
+from .backup import Backup, Keep, ObjectLock, S3Store, SshStore
 from .cluster import Certificates, EtcdCluster, EtcdClusterArgs, Maintenance, User
 from .guard import ChangeRefusedError, previous_update
 from .machine import Bastion, Machine, Ssh
@@ -28,9 +28,11 @@ __all__ = [
     "Machine",
     "Maintenance",
     "Migration",
+    "ObjectLock",
     "PkiMember",
     "S3Store",
     "Ssh",
+    "SshStore",
     "User",
     "previous_update",
 ]

@@ -146,6 +146,8 @@ def _config(reading: Reading, platforms: Sequence[Platform]) -> StackConfig:
     given, platform = reading.given, _platform(reading, platforms)
     machines = platform.read(reading)
     args = with_authorities({**arguments(reading), **migration.argument(reading)})
+    if "backup" in args and machines.store:
+        args = {**args, "backup": {**args["backup"], "s3": {**machines.store}}}  # type: ignore[typeddict-item]
     if "restore" in args:
         source = args["restore"].get("from", "")
         if source and not in_store(source):

@@ -396,7 +396,7 @@ _REST: tuple[Key, ...] = (
     Key(
         "backup",
         OBJECT,
-        "Snapshots on a schedule, encrypted on the machine and kept elsewhere: in `s3` or in `directory`. See "
+        "Snapshots on a schedule, encrypted on the machine and kept elsewhere: in `s3`, `ssh` or `directory`. See "
         "`docs/backups.md`.",
         "none",
     ),
@@ -420,7 +420,7 @@ _REST: tuple[Key, ...] = (
         f"`{NEVER}`: no drill, and no machine has a key that reads a snapshot.",
         DEFAULT_DRILL,
     ),
-    Key("backup.s3", OBJECT, "An S3-compatible store. Either this or `backup.directory`.", "none"),
+    Key("backup.s3", OBJECT, "An S3-compatible store. Exactly one of the three places must be set.", "none"),
     Key("backup.s3.bucket", TEXT, "Name of the bucket. It must exist.", required=True),
     Key("backup.s3.endpoint", TEXT, "URL of the store, with `https://` or `http://`.", "Amazon S3"),
     Key(
@@ -442,6 +442,39 @@ _REST: tuple[Key, ...] = (
         TEXT,
         "The access key: `pulumi config set --path --secret backup.s3.secretAccessKey`.",
         "the profile of the instance",
+        secret=True,
+    ),
+    Key(
+        "backup.s3.objectLock",
+        OBJECT,
+        "Retention that machines set on each snapshot, in a bucket with object lock.",
+        "the bucket's own retention, if it has one",
+    ),
+    Key(
+        "backup.s3.objectLock.mode",
+        TEXT,
+        "`GOVERNANCE` (accounts with a special permission can still delete) or `COMPLIANCE` (nobody can).",
+        required=True,
+    ),
+    Key("backup.s3.objectLock.days", INTEGER, "For how long, from the upload on.", unit="days", required=True),
+    Key("backup.ssh", OBJECT, "A directory on another machine, by sftp.", "none"),
+    Key("backup.ssh.host", TEXT, "Its name or address; an IPv6 address in brackets.", required=True),
+    Key("backup.ssh.user", TEXT, "The login there.", required=True),
+    Key(
+        "backup.ssh.directory",
+        TEXT,
+        "The directory, absolute. It must exist, and the login must be able to write, read and list there, and to "
+        "delete if `backup.keep` is set.",
+        required=True,
+    ),
+    Key("backup.ssh.hostKey", TEXT, "Its public host key; any other is refused.", required=True),
+    Key("backup.ssh.port", INTEGER, "Port of its sshd.", "22"),
+    Key(
+        "backup.ssh.privateKey",
+        TEXT,
+        "Private key of the login, without a passphrase: "
+        "`pulumi config set --path --secret backup.ssh.privateKey < FILE`.",
+        required=True,
         secret=True,
     ),
     Key(

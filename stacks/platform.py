@@ -53,6 +53,11 @@ class Machines:
         return False
 
     @property
+    def store(self) -> Mapping[str, Any]:
+        """`s3` of `backup`, if this platform creates the place of the snapshots; empty: the configuration has it."""
+        return {}
+
+    @property
     def wanted_types(self) -> Sequence["WantedType"]:
         """The machine types that the provider must sell; empty for existing machines."""
         return ()

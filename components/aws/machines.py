@@ -61,8 +61,8 @@ class AwsMachinesArgs(CloudMachinesArgs):
     """A volume per slot for etcd's data. Default: the root volume, which is deleted with its machine."""
     root_size: NotRequired[int]
     """Size of the encrypted root volume, in GiB. Default: 16."""
-    instance_profile: NotRequired[str]
-    """Name of an existing instance profile. The program needs none. Default: none."""
+    instance_profile: NotRequired[pulumi.Input[str]]
+    """Name of an instance profile: your own, or that of `AwsBackupBucket`. Default: none."""
     tags: NotRequired[dict[str, str]]
     """More tags. Default: none."""
 

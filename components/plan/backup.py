@@ -1,5 +1,6 @@
 """Snapshots that are kept elsewhere: what can be configured, and what members get of it."""
 
+import base64
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +26,19 @@ _AGE_SHA256 = {
 }
 _MOST_KEPT = 10_000
 _BECH32 = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
-_RULE_STORE = "Snapshots must go to exactly one place: s3, or directory"
+LOCK_MODES = ("GOVERNANCE", "COMPLIANCE")
+_MOST_DAYS = 36_500
+_PLACES = ("s3", "ssh", "directory")
+_RULE_STORE = f"Snapshots must go to exactly one place: {', '.join(_PLACES[:-1])}, or {_PLACES[-1]}"
+
+
+@dataclass(frozen=True)
+class LockPlan:
+    """How long the store refuses to delete a snapshot."""
+
+    mode: str
+    """GOVERNANCE or COMPLIANCE."""
+    days: int
 
 
 @dataclass(frozen=True)
@@ -40,6 +53,21 @@ class S3Plan:
     access_key_id: bool = False
     """Whether it is given; its value is not part of a plan."""
     secret_access_key: bool = False
+    object_lock: LockPlan | None = None
+
+
+@dataclass(frozen=True)
+class SshPlan:
+    """A directory on another machine, by sftp."""
+
+    host: str
+    user: str
+    directory: str
+    host_key: str
+    """Type and base64."""
+    port: int = 22
+    private_key: bool = False
+    """Whether it is given; its value is not part of a plan."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +86,7 @@ class BackupPlan:
     """Name of an archive of age or rclone -> its SHA-256."""
     drill: str = DEFAULT_DRILL
     """When a restore is proved: OnCalendar= of systemd, or `never`."""
+    ssh: SshPlan | None = None
 
     @property
     def place(self) -> str:
@@ -87,6 +116,12 @@ def backup_spec(plan: BackupPlan, mirror: str) -> dict[str, Any]:
     store: dict[str, Any] = {"directory": plan.directory}
     if plan.s3 is not None:
         store = {"s3": {key: getattr(plan.s3, key) for key in ("endpoint", "bucket", "prefix", "region")}}
+        if (lock := plan.s3.object_lock) is not None:
+            # A number of days: rclone counts from the upload.
+            store["s3"] |= {"object_lock_mode": lock.mode, "object_lock_retain_until_date": f"{lock.days}d"}
+    if plan.ssh is not None:
+        store = {"ssh": {key: str(getattr(plan.ssh, key)) for key in ("host", "port", "user", "directory")}}
+        store["ssh"]["host_keys"] = " ".join(plan.ssh.host_key.split()[:2])
     return {
         "schedule": plan.schedule,
         "recipients": list(plan.recipients),
@@ -112,15 +147,15 @@ def check_backup(plan: BackupPlan, spelled: Callable[[str], str] = str) -> list[
             rule = "A schedule must be a calendar event of systemd (OnCalendar=), in one line"
             problems.append(Problem(f"{key}.{name}", shown(schedule), rule, remedy))
     problems += _check_recipients(plan.recipients, f"{key}.recipients")
-    if plan.s3 is not None and plan.directory is not None:
-        problems.append(Problem(key, "both", _RULE_STORE, "Remove one of the two"))
+    places = [place for place in _PLACES if getattr(plan, place) is not None]
+    if len(places) != 1:
+        problems.append(Problem(key, " and ".join(places) or "none", _RULE_STORE, "Set one of them"))
     elif plan.s3 is not None:
         problems += _check_s3(plan.s3, f"{key}.s3", spelled)
-    elif plan.directory is None:
-        problems.append(Problem(key, "neither", _RULE_STORE, "Set one of the two"))
-    elif not _matches(r"(/[A-Za-z0-9_+@-][A-Za-z0-9_+@.-]*)+", plan.directory):
-        rule = "The directory must be an absolute path, with letters, digits, dots, +, @, - and _"
-        problems.append(Problem(f"{key}.directory", shown(plan.directory), rule, "Write it like /mnt/snapshots"))
+    elif plan.ssh is not None:
+        problems += _check_ssh(plan.ssh, f"{key}.ssh", spelled)
+    else:
+        problems += _check_directory(plan.directory, f"{key}.directory")
     problems += _check_keep(plan.keep, f"{key}.keep")
     known = [name for program in _VERSIONS for name in archives(program).values()]
     for name, digest in plan.sha256.items():
@@ -181,6 +216,56 @@ def _is_recipient(text: str) -> bool:
     return checksum == 1
 
 
+def _check_directory(directory: str | None, key: str) -> list[Problem]:
+    if _matches(r"(/[A-Za-z0-9_+@-][A-Za-z0-9_+@.-]*)+", directory):
+        return []
+    rule = "The directory must be an absolute path, with letters, digits, dots, +, @, - and _"
+    return [Problem(key, shown(directory), rule, "Write it like /mnt/snapshots")]
+
+
+def _check_ssh(place: SshPlan, key: str, spelled: Callable[[str], str]) -> list[Problem]:
+    problems = _check_directory(place.directory, f"{key}.directory")
+    rules = {
+        "host": (
+            r"\[[0-9a-fA-F:]+\]|[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?",
+            "The host must be a name or an address, an IPv6 one in brackets",
+            "backup.example.org",
+        ),
+        "user": (
+            r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}",
+            "The user must have letters, digits, dots, - and _",
+            "etcd-backup",
+        ),
+    }
+    for name, (pattern, rule, example) in rules.items():
+        value = getattr(place, name)
+        if not _matches(pattern, value):
+            problems.append(Problem(f"{key}.{name}", shown(value), rule, f"Write it like {example}"))
+    if type(place.port) is not int or not 0 < place.port < 1 << 16:
+        rule = "The port must be a number from 1 to 65535"
+        problems.append(Problem(f"{key}.port", shown(place.port), rule, "Write it like 22"))
+    if not _is_host_key(place.host_key):
+        private = isinstance(place.host_key, str) and "PRIVATE" in place.host_key
+        rule = "The host key must be one public key in a line: its type and its base64, like ssh-ed25519 AAAA..."
+        remedy = "Copy it from /etc/ssh/ssh_host_ed25519_key.pub on that machine"
+        value = "a private key (not shown)" if private else shown(place.host_key)
+        problems.append(Problem(f"{key}.{spelled('host_key')}", value, rule, remedy))
+    if not place.private_key:
+        rule = "The members log in with a private key, and there is no other way"
+        remedy = "Create one without a passphrase (ssh-keygen -t ed25519 -N ''), and set it as a secret"
+        problems.append(Problem(f"{key}.{spelled('private_key')}", "nothing", rule, remedy))
+    return problems
+
+
+def _is_host_key(text: object) -> bool:
+    found = (
+        re.fullmatch(r"([a-z0-9-]+) ([A-Za-z0-9+/]+={0,2})( [ -~]*)?", text.strip()) if isinstance(text, str) else None
+    )
+    if found is None or len(found[2]) % 4:
+        return False
+    return base64.b64decode(found[2]).startswith(len(found[1]).to_bytes(4, "big") + found[1].encode())
+
+
 def _check_s3(store: S3Plan, key: str, spelled: Callable[[str], str]) -> list[Problem]:
     problems = []
     rules = {
@@ -212,7 +297,25 @@ def _check_s3(store: S3Plan, key: str, spelled: Callable[[str], str]) -> list[Pr
         )
         rule = f"{spelled(names[1])} is given, and the two belong together"
         problems.append(Problem(f"{key}.{spelled(names[0])}", "nothing", rule, "Set both, or none"))
-    return problems
+    return problems + (
+        [] if store.object_lock is None else check_lock(store.object_lock, f"{key}.{spelled('object_lock')}")
+    )
+
+
+def check_lock(lock: LockPlan, key: str) -> list[Problem]:
+    """Why a store cannot lock snapshots so."""
+    problems = []
+    if lock.mode not in LOCK_MODES:
+        rule = f"The mode must be {' or '.join(LOCK_MODES)}"
+        problems.append(Problem(f"{key}.mode", shown(lock.mode), rule, f"Set it to {LOCK_MODES[0]}"))
+    return problems + check_days(lock.days, f"{key}.days")
+
+
+def check_days(days: object, key: str) -> list[Problem]:
+    """Why this is no number of days for which snapshots are kept."""
+    if type(days) is int and 0 < days <= _MOST_DAYS:
+        return []
+    return [Problem(key, shown(days), f"The number of days must be from 1 to {_MOST_DAYS}", "Write it like 30")]
 
 
 def _check_keep(keep: Mapping[str, int] | None, key: str) -> list[Problem]:

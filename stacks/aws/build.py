@@ -7,6 +7,8 @@ import pulumi
 
 from components import Bastion
 from components.aws import (
+    AwsBackupBucket,
+    AwsBackupBucketArgs,
     AwsBastion,
     AwsBastionArgs,
     AwsKey,
@@ -22,6 +24,7 @@ from components.first_boot import OperatorArgs
 from components.kubernetes import cluster_api
 from components.plan import aws_types
 from components.plan.aws import AwsPlan
+from components.plan.aws_bucket import AwsBucket
 
 from ..clouds.build import machines_args, operator_args, outputs
 from ..config import StackConfig
@@ -42,6 +45,8 @@ def build(stack: StackConfig, config: AwsConfig, before: Mapping[str, int]) -> d
     }
     if config.instance_profile is not None:
         args["instance_profile"] = config.instance_profile
+    if config.bucket is not None:
+        args["instance_profile"] = _bucket(f"{name}-backup", config, config.bucket).instance_profile
     if plan.volume is not None:
         args["volume"] = _volume(config, plan.volume)
     machines = AwsMachines(name, network, args)
@@ -99,6 +104,22 @@ def _bastion(name: str, config: AwsConfig, network: AwsNetwork, operator: Operat
     if plan.bastion.ami is not None:
         args["ami"] = plan.bastion.ami
     return AwsBastion(f"{name}-bastion", network, args).bastion
+
+
+def _bucket(name: str, config: AwsConfig, wanted: AwsBucket) -> AwsBackupBucket:
+    args: AwsBackupBucketArgs = {
+        "cluster_name": config.plan.cluster,
+        "bucket": wanted.name,
+        "region": config.store["region"],
+        "old_version_days": wanted.old_version_days,
+        "protect": config.protect_bucket,
+        "tags": dict(config.plan.tags),
+    }
+    if wanted.days is not None:
+        args["days"] = wanted.days
+    if wanted.object_lock is not None:
+        args["object_lock"] = {"mode": wanted.object_lock.mode, "days": wanted.object_lock.days}
+    return AwsBackupBucket(name, args)
 
 
 def _slots(plan: AwsPlan) -> list[AwsSlot]:

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.plan.aws import DEFAULT_ROOT_SIZE, DEFAULT_VPC, AwsBastion, AwsPlan, AwsSlot, AwsSubnet, check_aws
+from components.plan.aws_bucket import AwsBucket
 from components.plan.aws_types import DEFAULT_IMAGE, AwsVolume
 
 from ..clouds.config import CloudConfig, access, cloud_reader, note, slot_fields, spelling
 from ..platform import WantedType
 from ..reading import Reading
+from .bucket import read_bucket
 
 _SHARED = ("instanceType", "image", "ami")
 
@@ -21,6 +23,13 @@ class AwsConfig(CloudConfig):
     plan: AwsPlan
     kms_key_id: str | None
     instance_profile: str | None
+    bucket: AwsBucket | None
+    protect_bucket: bool
+
+    @property
+    def store(self) -> Mapping[str, Any]:
+        """The bucket of `aws.backupBucket`, in the provider's region."""
+        return {} if self.bucket is None else {"bucket": self.bucket.name, "region": self.plan.region or ""}
 
     @property
     def wanted_types(self) -> Sequence[WantedType]:
@@ -65,6 +74,8 @@ def _read(reading: Reading, given: Mapping[str, Any], fields: dict[str, Any]) ->
         plan=plan,
         kms_key_id=given.get("volume", {}).get("kmsKeyId"),
         instance_profile=given.get("instanceProfile"),
+        bucket=read_bucket(reading, given, plan.region),
+        protect_bucket=given.get("backupBucket", {}).get("protect", True),
         **fields,
     )
 

@@ -1,7 +1,7 @@
 """The configuration keys of the platform `aws`."""
 
 from components.plan import aws as rules
-from components.plan import aws_types
+from components.plan import aws_bucket, aws_types
 
 from ..key_table import BOOLEAN, INTEGER, LIST, MAP, OBJECT, TEXT, TEXTS, Key
 from ..keys import open_to_the_world, protect, slots
@@ -104,6 +104,37 @@ KEYS: tuple[Key, ...] = (
     protect("aws"),
     Key("aws.rootSize", INTEGER, "Size of each root volume, encrypted, gp3.", str(rules.DEFAULT_ROOT_SIZE), "GiB"),
     Key("aws.instanceProfile", TEXT, "Name of an existing instance profile. The program needs none.", "none"),
+    Key(
+        "aws.backupBucket",
+        OBJECT,
+        "A bucket that is created for the snapshots of `backup`, with an instance profile for the members, who write, "
+        "read and list there, and do not delete. `backup` then has no place, no access key and no `keep`.",
+        "none",
+    ),
+    Key("aws.backupBucket.name", TEXT, "Its name, unique among all buckets of AWS.", required=True),
+    Key("aws.backupBucket.days", INTEGER, "After how many days a snapshot expires.", "never", "days"),
+    Key(
+        "aws.backupBucket.oldVersionDays",
+        INTEGER,
+        "For how long an overwritten, deleted or expired snapshot can still be had.",
+        str(aws_bucket.DEFAULT_OLD_VERSION_DAYS),
+        "days",
+    ),
+    Key("aws.backupBucket.objectLock", OBJECT, "For how long nobody can delete a snapshot.", "not locked"),
+    Key(
+        "aws.backupBucket.objectLock.mode",
+        TEXT,
+        "`GOVERNANCE` (accounts with a special permission can still delete) or `COMPLIANCE` (nobody can).",
+        required=True,
+    ),
+    Key("aws.backupBucket.objectLock.days", INTEGER, "For how long.", unit="days", required=True),
+    Key(
+        "aws.backupBucket.protect",
+        BOOLEAN,
+        "Pulumi refuses to remove the bucket. Before `pulumi destroy`, set it to false and run `pulumi up`; the bucket "
+        "then stays at AWS.",
+        "true",
+    ),
     Key(
         "aws.tags", MAP, f"More tags on everything. The program sets {', '.join(f'`{tag}`' for tag in rules.OWN_TAGS)}."
     ),

@@ -51,7 +51,7 @@ def client(endpoint: str, service: str = "ec2") -> Any:
 def aws(endpoint: str, **settings: Any) -> Iterator[AwsClient]:
     """The plugin, configured with the account at `endpoint`."""
     with running(make_plugin(), "ec2/vpc:Vpc", AwsClient) as plugin:
-        every = [{"ec2": endpoint}]
+        every = [dict.fromkeys(("ec2", "s3", "iam"), endpoint)]
         keys = {"accessKey": "key", "secretKey": Secret("secret")}
         plugin.configure(region=REGION, endpoints=every, **keys, **settings)
         yield plugin

@@ -153,6 +153,10 @@ class _Answers(mocks.Mocks):
             number = zlib.crc32(identity.encode()) % 250
             state |= {"publicIp": f"198.51.100.{number}", "allocationId": identity.replace("eip", "eipalloc")}
             return identity, state
+        elif args.typ.startswith(("aws:s3/", "aws:iam/")):
+            name = state.get("bucket", args.name)
+            kind = "role" if args.typ.startswith("aws:iam/") else "bucket"
+            return name, {"name": name, "arn": f"arn:{kind}:{name}", **state}
         elif args.typ == "pulumi:pulumi:StackReference":
             state |= {"outputs": self._previous}
         return f"{args.name}-id", state

@@ -1,12 +1,14 @@
 """An S3 server for the lab's machines, versitygw, behind a relay that can misbehave."""
 
 import contextlib
+import json
 import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from tools.backups import ensure_versitygw
 
@@ -20,16 +22,18 @@ class S3Server:
     Args:
         directory: for its objects; they are files below `objects/etcd`.
         address: the relay's, of this computer on the lab's bridge.
+        accounts: access key -> secret of more accounts, which a bucket's policy can allow something. With them, the
+            store has versions and object lock, and no bucket at first. Default: none.
     """
 
     held: threading.Event
     """Set when the relay holds an upload back."""
 
-    def __init__(self, directory: Path, address: str) -> None:
-        self._directory = directory
+    def __init__(self, directory: Path, address: str, accounts: Mapping[str, str] | None = None) -> None:
+        self._directory, self._accounts = directory, accounts or {}
         self.bucket = directory / "objects" / BUCKET
         self._metadata = directory / "metadata"
-        for folder in (self.bucket, self._metadata):
+        for folder in (self.bucket.parent if self._accounts else self.bucket, self._metadata):
             folder.mkdir(parents=True)
         self._port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
@@ -42,9 +46,11 @@ class S3Server:
     def start(self, secret: str = SECRET) -> None:
         """Start the server anew, with another secret if one is given."""
         self.stop()
-        words = ["--access", KEY, "--secret", secret, "--port", f"127.0.0.1:{self._port}", "posix"]
+        words = ["--access", KEY, "--secret", secret, "--port", f"127.0.0.1:{self._port}", *self._known()]
         # Beside the objects and not in attributes of files, which not every file system has.
-        words += ["--sidecar", str(self._metadata)]
+        words += ["posix", "--sidecar", str(self._metadata)]
+        if self._accounts:
+            words += ["--versioning-dir", str(self._directory / "versions")]
         with (self._directory / "versitygw.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [str(ensure_versitygw()), *words, str(self.bucket.parent)], stdout=log, stderr=log
@@ -90,6 +96,24 @@ class S3Server:
         """Names of the objects below a prefix."""
         folder = self.bucket / prefix
         return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+    def client(self) -> Any:
+        """A boto3 client of the owner."""
+        import boto3  # noqa: PLC0415 - takes long, and few need it
+
+        keys = {"aws_access_key_id": KEY, "aws_secret_access_key": SECRET}
+        return boto3.client("s3", region_name="us-east-1", endpoint_url=f"http://127.0.0.1:{self._port}", **keys)
+
+    def _known(self) -> list[str]:
+        if not self._accounts:
+            return []
+        accounts = self._directory / "accounts"
+        for folder in (accounts, self._directory / "versions"):
+            folder.mkdir(exist_ok=True)
+        user = {"role": "user", "userID": 0, "groupID": 0, "projectID": 0}
+        rows = {key: {"access": key, "secret": secret, **user} for key, secret in self._accounts.items()}
+        (accounts / "users.json").write_text(json.dumps({"accessAccounts": rows}))
+        return ["--iam-dir", str(accounts)]
 
     def _relay(self) -> None:
         while True:

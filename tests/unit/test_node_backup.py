@@ -17,7 +17,7 @@ from components.node.protocol import etcd
 from components.node.shared import backup, paths, spec
 from components.node.shared.errors import NodeError
 from components.node.verbs import snapshot as verb
-from components.plan.backup import BackupPlan, S3Plan, backup_spec
+from components.plan.backup import BackupPlan, LockPlan, S3Plan, SshPlan, backup_spec
 from components.plan.releases import DEFAULT_MIRROR
 
 from .node_support import a_spec, a_status
@@ -26,6 +26,8 @@ RECIPIENT = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
 PLAN = BackupPlan([RECIPIENT], s3=S3Plan("etcd", "http://s3.lab:7070", "x", "eu"), keep={"hourly": 2})
 RAW = backup_spec(PLAN, DEFAULT_MIRROR)
 BACKUP = backup.parse(RAW)
+SSH = SshPlan("backup.lab", "etcd", "/srv/etcd", "ssh-ed25519 AAAA", 2222, private_key=True)
+ON_A_MACHINE = backup.parse(backup_spec(BackupPlan([RECIPIENT], ssh=SSH), DEFAULT_MIRROR))
 NOW = datetime.datetime(2026, 11, 29, 16, 35, 2)
 HOUR = datetime.timedelta(hours=1)
 
@@ -105,6 +107,52 @@ def test_credentials_are_only_in_rclones_configuration() -> None:
     profile = store.configuration(BACKUP, {})
     assert "env_auth = true" in profile
     assert "access_key_id" not in profile
+    locked = BackupPlan([RECIPIENT], s3=S3Plan("etcd", region="eu", object_lock=LockPlan("COMPLIANCE", 30)))
+    lines = store.configuration(backup.parse(backup_spec(locked, DEFAULT_MIRROR)), {}).splitlines()
+    assert {"provider = AWS", "object_lock_mode = COMPLIANCE", "object_lock_retain_until_date = 30d"} < {*lines}
+
+
+def test_another_machine_is_known_by_its_host_key_alone() -> None:
+    text = store.configuration(ON_A_MACHINE, {"key_pem": "-----BEGIN X-----\nabc\n-----END X-----\n"})
+    assert text.splitlines() == [
+        "[store]",
+        "type = sftp",
+        "shell_type = none",
+        "host = backup.lab",
+        "port = 2222",
+        "user = etcd",
+        "host_keys = ssh-ed25519 AAAA",
+        r"key_pem = -----BEGIN X-----\nabc\n-----END X-----",
+    ]
+    assert (str(ON_A_MACHINE), ON_A_MACHINE.path) == ("ssh:etcd@backup.lab:/srv/etcd", "/srv/etcd")
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "does"),
+    [
+        (3, "directory not found", "Create or mount it there"),
+        (
+            1,
+            "ssh: handshake failed: sftp: host key mismatch for backup.lab:22: server offered",
+            "Another machine answers",
+        ),
+        (
+            1,
+            "ssh: handshake failed: ssh: unable to authenticate, attempted methods [none publickey]",
+            "authorized_keys",
+        ),
+        (1, 'Failed to copy: Update Close failed: sftp: "Failure" (SSH_FX_FAILURE)', "mostly its disk is full"),
+        (1, "couldn't connect SSH: dial tcp 10.0.0.9:22: connect: connection refused", "cannot be reached"),
+    ],
+)
+def test_what_another_machine_answers_is_told_with_a_remedy(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: int, said: str, does: str
+) -> None:
+    done = type("Done", (), {"returncode": code, "stderr": said, "stdout": ""})
+    monkeypatch.setattr(store, "run", lambda *_, **__: done)
+    with pytest.raises(NodeError) as caught:
+        store.put(ON_A_MACHINE, tmp_path / "never read", "")
+    assert does in caught.value.remedy
 
 
 @pytest.mark.parametrize(

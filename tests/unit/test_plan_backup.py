@@ -8,12 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.node.shared import backup as node_backup
-from components.plan.backup import NEVER, BackupPlan, S3Plan, archives, backup_spec, check_backup
+from components.plan.backup import NEVER, BackupPlan, LockPlan, S3Plan, SshPlan, archives, backup_spec, check_backup
 from components.plan.releases import DEFAULT_MIRROR
 from tools.backups import archive_of
 
 RECIPIENT = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
 S3 = S3Plan("etcd", "https://s3.example:9000", "clusters/prod", "eu", access_key_id=True, secret_access_key=True)
+HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHq0Lf0XQ0uS8mW1Yb4kq1z9y1m4o0m0b3bq3m3J8l5S backup"
+SSH = SshPlan("backup.lab", "etcd", "/srv/etcd", HOST_KEY, private_key=True)
 GOOD = BackupPlan([RECIPIENT], s3=S3, keep={"hourly": 24, "daily": 7, "weekly": 4})
 
 
@@ -28,6 +30,9 @@ def said(plan: BackupPlan) -> list[str]:
         replace(GOOD, keep=None, schedule="*:0/15"),
         replace(GOOD, s3=S3Plan("etcd", region="eu-central-1")),
         replace(GOOD, s3=None, directory="/mnt/snapshots"),
+        replace(GOOD, s3=None, ssh=SSH),
+        replace(GOOD, s3=None, ssh=replace(SSH, host="[fd00::1]", port=23)),
+        replace(GOOD, s3=replace(S3, object_lock=LockPlan("COMPLIANCE", 30))),
         replace(GOOD, sha256={archives("rclone")["arm64"]: "ab" * 32}),
         replace(GOOD, drill="weekly"),
         replace(GOOD, drill=NEVER),
@@ -40,8 +45,20 @@ def test_the_documented_forms_are_accepted(plan: BackupPlan) -> None:
 @pytest.mark.parametrize(
     ("plan", "says"),
     [
-        (replace(GOOD, s3=None), "backup: given neither. Snapshots must go to exactly one place"),
-        (replace(GOOD, directory="/mnt/x"), "backup: given both"),
+        (replace(GOOD, s3=None), "backup: given none. Snapshots must go to exactly one place: s3, ssh, or directory"),
+        (replace(GOOD, directory="/mnt/x"), "backup: given s3 and directory"),
+        (replace(GOOD, ssh=SSH), "backup: given s3 and ssh"),
+        (replace(GOOD, s3=None, ssh=replace(SSH, host="backup lab")), "backup.ssh.host: given 'backup lab'"),
+        (replace(GOOD, s3=None, ssh=replace(SSH, user="-oX")), "backup.ssh.user: given"),
+        (replace(GOOD, s3=None, ssh=replace(SSH, directory="srv")), "backup.ssh.directory: given 'srv'"),
+        (replace(GOOD, s3=None, ssh=replace(SSH, port=0)), "backup.ssh.port: given 0"),
+        (
+            replace(GOOD, s3=None, ssh=replace(SSH, host_key="ssh-rsa AAAA")),
+            "backup.ssh.host_key: given 'ssh-rsa AAAA'",
+        ),
+        (replace(GOOD, s3=None, ssh=replace(SSH, private_key=False)), "backup.ssh.private_key: given nothing"),
+        (replace(GOOD, s3=replace(S3, object_lock=LockPlan("compliance", 30))), "backup.s3.object_lock.mode"),
+        (replace(GOOD, s3=replace(S3, object_lock=LockPlan("COMPLIANCE", 0))), "backup.s3.object_lock.days: given 0"),
         (replace(GOOD, s3=None, directory="mnt/x"), "backup.directory: given 'mnt/x'"),
         (replace(GOOD, schedule="hourly\nExecStart=x"), "backup.schedule: given"),
         (replace(GOOD, schedule=" "), "backup.schedule: given"),
@@ -72,6 +89,9 @@ def test_secrets_at_a_wrong_key_are_never_shown() -> None:
     text = " ".join(
         said(replace(GOOD, recipients=[private], s3=replace(S3, endpoint="https://me:password@s3.example")))
     )
+    key = "-----BEGIN OPENSSH PRIVATE KEY-----"
+    text += said(replace(GOOD, s3=None, ssh=replace(SSH, host_key=key)))[0]
+    assert "BEGIN" not in text
     assert "A private key must never be on a machine" in text
     assert private[20:30] not in text
     assert "password" not in text
@@ -138,6 +158,23 @@ def test_what_is_accepted_is_also_understood_by_members(
         "\n" not in text for text in (read.schedule, read.drill, read.directory, str(read), *(read.s3 or {}).values())
     )
     assert ".." not in read.path.split("/")
+
+
+@given(
+    texts=st.tuples(_SMALL | st.just("backup.lab"), _SMALL | st.just("etcd"), _SMALL.map("/srv/{}".format)),
+    key=_SMALL.map(HOST_KEY.__add__) | _SMALL,
+    port=st.integers(-2, 70000),
+)
+def test_what_is_accepted_of_another_machine_is_one_setting_each_for_rclone(
+    texts: tuple[str, str, str], key: str, port: int
+) -> None:
+    plan = BackupPlan([RECIPIENT], ssh=SshPlan(*texts, key, port, private_key=True))
+    if said(plan):
+        return
+    read = node_backup.parse(json.loads(json.dumps(backup_spec(plan, DEFAULT_MIRROR))))
+    assert read.ssh is not None
+    assert (read.ssh["host"], read.ssh["user"], read.path, read.ssh["port"]) == (*texts, str(port))
+    assert read.ssh["host_keys"] == " ".join(HOST_KEY.split()[:2])
 
 
 @given(st.integers(0, 57), st.sampled_from("qpzry9x8gf2tvdw0s3jn54khce6mua7l"))

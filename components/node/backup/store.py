@@ -1,4 +1,4 @@
-"""The destination: an S3-compatible store or a directory, by rclone.
+"""The destination: an S3-compatible store, a directory, or one on another machine, by rclone.
 
 Credentials are in rclone's own configuration, a file of root; no command line has them.
 """
@@ -34,7 +34,23 @@ _READ_NO_FURTHER = (-signal.SIGPIPE, 128 + signal.SIGPIPE)
 _LATE = 124
 """Exit code of `timeout`."""
 _END_SECONDS = 10.0
-# Part of rclone's error -> what to do.
+# Part of rclone's error -> what to do; first of another machine's.
+_SSH_REMEDIES = (
+    (
+        r"host key mismatch|no key is pinned|no common algorithm for host key",
+        "Another machine answers there, or it has a new host key. Compare it on that machine, correct "
+        "`backup.ssh.hostKey`, and run `pulumi up`.",
+    ),
+    (
+        r"unable to authenticate|private key|permission denied",
+        "Correct `backup.ssh.user` and `backup.ssh.privateKey` (which has no passphrase) and run `pulumi up`, or allow "
+        "this login there (`authorized_keys`, and the rights of the directory).",
+    ),
+    (
+        r"SSH_FX_FAILURE",
+        "That machine gives no reason; mostly its disk is full. Look there (`df -h`).",
+    ),
+)
 _REMEDIES = (
     (
         r"InvalidAccessKeyId|SignatureDoesNotMatch|AccessDenied|Forbidden|\b40[13]\b|NoCredential|no EC2 IMDS|"
@@ -49,22 +65,26 @@ _REMEDIES = (
     ),
     (
         r"no such host|refused|timeout|deadline|unreachable|no route|connection reset|EOF|dial ",
-        "The store cannot be reached: check `backup.s3.endpoint`, and that this machine has a way there.",
+        "The store cannot be reached: check `backup.s3.endpoint` or `backup.ssh`, and that this machine can reach it.",
     ),
 )
 
 
 def configuration(backup: Backup, credentials: Mapping[str, str]) -> str:
     """Text of rclone's configuration; empty credentials: those of the environment, such as the instance's profile."""
-    lines = [f"[{_NAME}]"]
-    if backup.s3 is None:
-        lines += ["type = local"]
-    else:
-        lines += ["type = s3", f"provider = {'Other' if backup.s3['endpoint'] else 'AWS'}"]
-        settings = {"endpoint": backup.s3["endpoint"], "region": backup.s3["region"], **credentials}
-        lines += [f"{key} = {value}" for key, value in settings.items() if value]
-        lines += [] if credentials else ["env_auth = true"]
-    return "\n".join([*lines, ""])
+    settings = {"type": "local"}
+    if backup.ssh is not None:
+        # Without a shell: not every server has one, and what it says about a file is not asked.
+        settings = {"type": "sftp", "shell_type": "none", **backup.ssh, **credentials}
+        del settings["directory"]
+    elif backup.s3 is not None:
+        settings = {"type": "s3", "provider": "Other" if backup.s3["endpoint"] else "AWS", **backup.s3, **credentials}
+        for part in ("bucket", "prefix"):
+            del settings[part]
+        settings |= {} if credentials else {"env_auth": "true"}
+    # A private key has lines, which rclone expects in this form.
+    lines = {key: value.strip().replace("\r", "").replace("\n", "\\n") for key, value in settings.items() if value}
+    return "\n".join([f"[{_NAME}]", *(f"{key} = {value}" for key, value in lines.items()), ""])
 
 
 def refuse_here(backup: Backup, data_directory: str) -> None:
@@ -73,7 +93,7 @@ def refuse_here(backup: Backup, data_directory: str) -> None:
     Raises:
         NodeError: there is no such directory, or it is on the file system of the data.
     """
-    if backup.s3 is not None:
+    if not backup.directory:
         return
     place = Path(backup.directory)
     if not place.is_dir():
@@ -104,6 +124,7 @@ def put(backup: Backup, file: Path, digest: str) -> None:
     Raises:
         NodeError: it is not there, or differs from the file.
     """
+    _refuse_missing(backup)
     seconds = _SECONDS + file.stat().st_size / _SLOWEST
     more_time(2 * seconds)
     _rclone(backup, "store", ["copyto", str(file), f"{_NAME}:{backup.path}/{file.name}"], seconds)
@@ -140,6 +161,19 @@ def opened(backup: Backup, name: str) -> Iterator[IO[bytes]]:
     more_time(seconds)
     with _opened(backup, name, seconds) as content:
         yield content
+
+
+def _refuse_missing(backup: Backup) -> None:
+    """Refuses a directory on another machine that does not exist: rclone would create it, such as below a mount point
+    where nothing is mounted."""
+    if backup.ssh is None:
+        return
+    listing = ["lsf", "--files-only", f"{_NAME}:{backup.path}"]
+    if _rclone(backup, "list", listing, _SECONDS, _EMPTY).returncode == _EMPTY:
+        raise NodeError(
+            f"there is no directory {backup.path} on {backup.ssh['host']}",
+            "Create or mount it there, or correct `backup.ssh.directory`.",
+        )
 
 
 def delete(backup: Backup, name: str) -> None:
@@ -210,7 +244,8 @@ def _failure(backup: Backup, what: str, said: str) -> NodeError:
     lines = [re.sub(r"^[\d/]+ [\d:]+ (\w+ *: )?", "", line) for line in said.splitlines() if line.strip()]
     # Numbers for the store's support, which would hide the rest.
     text = re.sub(r"RequestID: [^,]*, HostID: [^,]*, ", "", lines[-1] if lines else "it said nothing")[:400]
-    remedy = next((each for pattern, each in _REMEDIES if re.search(pattern, said, re.IGNORECASE)), "")
+    remedies = (*_SSH_REMEDIES, *_REMEDIES) if backup.ssh is not None else _REMEDIES
+    remedy = next((each for pattern, each in remedies if re.search(pattern, said, re.IGNORECASE)), "")
     return NodeError(
         f"rclone could not {what} in {backup}: {text}",
         remedy or "See `journalctl -u etcd-snapshot` on the machine.",

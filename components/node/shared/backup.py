@@ -22,7 +22,8 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 _URL = re.compile(r"https?://[!-~]+")
 _VERSION = re.compile(r"\d{1,4}(\.\d{1,4}){2}")
 _DIRECTORY = re.compile(r"(/[A-Za-z0-9_+@.-]+)+")
-_S3 = ("endpoint", "bucket", "prefix", "region")
+_S3 = ("endpoint", "bucket", "prefix", "region", "object_lock_mode", "object_lock_retain_until_date")
+_SSH = ("host", "port", "user", "host_keys", "directory")
 
 
 @dataclass(frozen=True)
@@ -47,21 +48,28 @@ class Backup:
     keep: Mapping[str, int] | None
     """Period -> how many of the last ones keep a snapshot; None: nothing is deleted."""
     s3: Mapping[str, str] | None
-    """`bucket`, and `endpoint`, `prefix` and `region`, which can be empty."""
+    """`bucket`, and `endpoint`, `prefix`, `region`, `object_lock_mode` and `object_lock_retain_until_date` (a number of
+    days: `30d`), which can be empty."""
     directory: str
-    """The directory; empty with `s3`."""
+    """The directory; empty with `s3` and `ssh`."""
     programs: Mapping[str, Program]
     drill: str
     """OnCalendar= of systemd; empty: no restore is proved."""
+    ssh: Mapping[str, str] | None = None
+    """`host`, `port`, `user`, `host_keys` and `directory` of another machine."""
 
     @property
     def path(self) -> str:
         """The destination, as rclone names it in its own configuration."""
+        if self.ssh is not None:
+            return self.ssh["directory"]
         if self.s3 is None:
             return self.directory
         return f"{self.s3['bucket']}/{self.s3['prefix']}".rstrip("/")
 
     def __str__(self) -> str:
+        if self.ssh is not None:
+            return f"ssh:{self.ssh['user']}@{self.ssh['host']}:{self.path}"
         return f"s3:{self.path}" if self.s3 is not None else self.directory
 
 
@@ -76,12 +84,13 @@ def parse(raw: Any) -> Backup:
     Raises:
         ValueError: it is invalid; the text is the rule.
     """
-    known = {"schedule", "recipients", "keep", "s3", "directory", "programs", "drill"}
+    known = {"schedule", "recipients", "keep", "s3", "ssh", "directory", "programs", "drill"}
     if not isinstance(raw, dict) or not {"schedule", "recipients", "programs"} <= set(raw) <= known:
         raise ValueError(f"it must be an object with schedule, recipients and programs, and only {', '.join(known)}")
     keep, s3, directory, recipients = raw.get("keep"), raw.get("s3"), raw.get("directory", ""), raw["recipients"]
-    if (s3 is None) == (not directory):
-        raise ValueError("it must have either s3 or directory")
+    ssh = raw.get("ssh")
+    if [s3 is not None, ssh is not None, bool(directory)].count(True) != 1:
+        raise ValueError("it must have exactly one of s3, ssh and directory")
     if keep is not None and not (
         isinstance(keep, dict) and set(keep) <= {*PERIODS} and all(type(each) is int for each in keep.values())
     ):
@@ -93,6 +102,7 @@ def parse(raw: Any) -> Backup:
         recipients=tuple(_text(each, _RECIPIENT, "recipients must be public keys of age") for each in recipients),
         keep=keep,
         s3=None if s3 is None else {key: _text(s3.get(key, ""), _LINE, f"s3.{key} must be a line") for key in _S3},
+        ssh=None if ssh is None else {key: _text(ssh.get(key), _LINE, f"ssh.{key} must be a line") for key in _SSH},
         directory=_text(directory, _DIRECTORY, "directory must be an absolute path") if directory else "",
         programs={name: _program(raw["programs"].get(name), name) for name in PROGRAMS},
         drill=_text(raw["drill"], _SCHEDULE, "drill must be an OnCalendar= of systemd") if "drill" in raw else "",

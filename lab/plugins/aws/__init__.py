@@ -1,4 +1,4 @@
-"""The stand-in for the plugin `aws`: networks, instances and volumes of an emulated AWS."""
+"""The stand-in for the plugin `aws`: networks, instances, volumes, buckets and roles of an emulated AWS."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 
 from ..server import Plugin
 from .base import AwsResource
+from .bucket import Bucket, Encryption, Lifecycle, ObjectLock, Policy, PublicAccessBlock, Versioning
 from .cloud import Cloud, settings
 from .groups import EgressRule, IngressRule, SecurityGroup
+from .iam import InstanceProfile, Role, RolePolicy
 from .image import get_ami, get_offerings
 from .instance import Eip, Instance, NetworkInterface
 from .instance_type import get_instance_type
@@ -32,6 +34,16 @@ _TYPES: Mapping[str, Callable[[str, Cloud], AwsResource]] = {
     "ec2/eip:Eip": Eip,
     "ebs/volume:Volume": Volume,
     "ec2/volumeAttachment:VolumeAttachment": VolumeAttachment,
+    "s3/bucket:Bucket": Bucket,
+    "s3/bucketVersioning:BucketVersioning": Versioning,
+    "s3/bucketPublicAccessBlock:BucketPublicAccessBlock": PublicAccessBlock,
+    "s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration": Encryption,
+    "s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration": Lifecycle,
+    "s3/bucketPolicy:BucketPolicy": Policy,
+    "s3/bucketObjectLockConfiguration:BucketObjectLockConfiguration": ObjectLock,
+    "iam/role:Role": Role,
+    "iam/rolePolicy:RolePolicy": RolePolicy,
+    "iam/instanceProfile:InstanceProfile": InstanceProfile,
 }
 
 

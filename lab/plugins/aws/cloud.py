@@ -98,7 +98,7 @@ class Cloud:
         except ClientError as error:
             about = error.response["Error"]
             text = f"{service.upper()}: {operation}: api error {about['Code']}: {about.get('Message', '')}"
-            gone = about["Code"].endswith(("NotFound", "NoSuchEntity"))
+            gone = about["Code"].startswith("NoSuch") or about["Code"].removesuffix("Error").endswith("NotFound")
             raise RefusedError("not_found" if gone else about["Code"], text) from None
         except BotoCoreError as error:
             raise ProviderError(f"{service.upper()}: {operation}: {error}") from None

@@ -14,6 +14,8 @@ from .base import REPLACES, AwsResource, pascal, tags_of
 from .cloud import patiently, until
 
 _DISK = ("volumeSize", "volumeType", "encrypted", "deleteOnTermination")
+# A new instance profile's role may not be known everywhere yet.
+_LATER = ("InvalidParameterValue",)
 _METADATA = ("httpEndpoint", "httpTokens", "httpPutResponseHopLimit")
 
 
@@ -55,14 +57,14 @@ class Instance(AwsResource):
         "userDataReplaceOnChange": {"default": False},
         "rootBlockDevice.deleteOnTermination": {"default": True},
     }
-    in_place = ("rootBlockDevice", "userDataReplaceOnChange")
+    in_place = ("rootBlockDevice", "userDataReplaceOnChange", "iamInstanceProfile")
     served = ("instanceType", "iamInstanceProfile", "userData", "metadataOptions", "rootBlockDevice")
     hidden = frozenset({"userDataReplaceOnChange"})
 
     @cached_property
     def computed(self) -> frozenset[str]:  # type: ignore[override]
         """The properties that AWS sets if the program does not: nearly all."""
-        return frozenset(self.fields) - {"ami", "instanceType", "tags", "userDataReplaceOnChange"}
+        return frozenset(self.fields) - {"ami", "instanceType", "tags", "userDataReplaceOnChange", "iamInstanceProfile"}
 
     def diff(self, old: Mapping[str, Any], state: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Change]:
         replacing = {"rootBlockDevice.encrypted"}
@@ -85,8 +87,7 @@ class Instance(AwsResource):
         if image and given.get("rootBlockDevice"):
             disk = {pascal(name): value for name, value in given["rootBlockDevice"].items() if name in _DISK}
             body["BlockDeviceMappings"] = [{"DeviceName": image[0]["RootDeviceName"], "Ebs": disk}]
-        # A new instance profile's role may not be known everywhere yet.
-        later = ("InvalidParameterValue",) if given.get("iamInstanceProfile") else ()
+        later = _LATER if given.get("iamInstanceProfile") else ()
         answer = patiently(call, later, lambda: self.ec2("run_instances", **body, **self.tagged(given)))
         return str(answer["Instances"][0]["InstanceId"]), answer["Instances"][0]
 
@@ -132,6 +133,8 @@ class Instance(AwsResource):
 
     def change(self, call: Call, change: Difference) -> None:
         super().change(call, change)
+        if change.at("iamInstanceProfile"):
+            self._profile(call, change.identity, change.new.get("iamInstanceProfile"))
         if change.at("rootBlockDevice"):
             old, wanted = change.thing["_root"], change.new["rootBlockDevice"]
             if any(old.get(pascal(name)) != wanted[name] for name in _DISK if name in wanted):
@@ -139,6 +142,20 @@ class Instance(AwsResource):
                     "rootBlockDevice: this stand-in can change only its tags; install the official plugin"
                 )
             self.retag(old["VolumeId"], tags_of(old), wanted.get("tags") or {})
+
+    def _profile(self, call: Call, identity: str, name: str | None) -> None:
+        """Give the instance this profile, or none; it runs on."""
+        here = [{"Name": "instance-id", "Values": [identity]}]
+        old = self.ec2("describe_iam_instance_profile_associations", Filters=here)["IamInstanceProfileAssociations"]
+        profile = {"Name": name}
+        if name and old:
+            there = {"AssociationId": old[0]["AssociationId"], "IamInstanceProfile": profile}
+            patiently(call, _LATER, lambda: self.ec2("replace_iam_instance_profile_association", **there))
+        elif name:
+            there = {"InstanceId": identity, "IamInstanceProfile": profile}
+            patiently(call, _LATER, lambda: self.ec2("associate_iam_instance_profile", **there))
+        elif old:
+            self.ec2("disassociate_iam_instance_profile", AssociationId=old[0]["AssociationId"])
 
     def remove(self, call: Call, identity: str, state: Values) -> None:  # noqa: ARG002
         self.ec2("terminate_instances", InstanceIds=[identity])
