@@ -1,5 +1,6 @@
 """Each cloud's example on an emulated cloud with machines: creation, changes, destroy."""
 
+import json
 import re
 import time
 from pathlib import Path
@@ -37,6 +38,7 @@ RESOURCES = {
     },
     "hetzner": {**dict.fromkeys(("Network", "NetworkSubnet", "Firewall", "PlacementGroup", "SshKey"), 1), "Server": 3},
 }
+RECIPIENT = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
 ADDRESSES = {"aws": ["10.2.1.11", "10.2.2.12", "10.2.3.13"], "hetzner": ["10.1.1.11", "10.1.1.12", "10.1.1.13"]}
 
 
@@ -106,6 +108,48 @@ def test_machines_that_were_resized_outside_stay_up(example: Stack, stacks: Clou
     }[stacks.kind]
     with example.as_if_refreshed(server, **{key: "another"}):
         assert example.preview("--expect-no-changes").code == 0
+
+
+@ON_AWS
+def test_a_bucket_is_added_beside_running_machines_and_outlives_its_stack(example: Stack, stacks: AwsStacks) -> None:
+    servers = list(example.outputs()["server_ids"].values())
+    init = [machine.guest.init for machine in stacks.members(example)]
+    s3, iam, ec2 = (stacks.cloud.client(service=service) for service in ("s3", "iam", "ec2"))
+    bucket = {"name": "example-org-etcd", "days": 90, "objectLock": {"mode": "COMPLIANCE", "days": 30}}
+    settings(example)["backupBucket"] = bucket
+    example.config["external-etcd:backup"] = {"recipients": [RECIPIENT], "schedule": "2099-01-01"}
+    text = example.preview().text
+    print(text)
+    assert "+ 11 to create" in text, text
+    example.up()
+    print(example.pulumi("refresh", "--yes", "--skip-preview", "--expect-no-changes").text)
+
+    name = {"Bucket": bucket["name"]}
+    assert s3.get_bucket_versioning(**name)["Status"] == "Enabled"
+    lock = s3.get_object_lock_configuration(**name)["ObjectLockConfiguration"]["Rule"]["DefaultRetention"]
+    assert lock == {"Mode": "COMPLIANCE", "Days": 30}
+    assert len(s3.get_bucket_lifecycle_configuration(**name)["Rules"]) == 3
+    [role] = [each for each in iam.list_roles()["Roles"] if each["RoleName"].startswith("plain-backup-")]
+    policy = json.loads(s3.get_bucket_policy(**name)["Policy"])
+    assert policy["Statement"][1]["Principal"] == {"AWS": role["Arn"]}
+    rows = ec2.describe_instances(InstanceIds=servers)["Reservations"]
+    profiles = [row["Instances"][0]["IamInstanceProfile"]["Arn"].rpartition("/")[2] for row in rows]
+    [profile] = iam.list_instance_profiles_for_role(RoleName=role["RoleName"])["InstanceProfiles"]
+    assert profiles == [profile["InstanceProfileName"]] * 3
+
+    del settings(example)["backupBucket"], example.config["external-etcd:backup"]
+    refused = example.preview(check=False)
+    assert refused.code != 0
+    assert "plain-backup" in refused.text and "protect" in refused.text, refused.text
+    settings(example)["backupBucket"] = {**bucket, "protect": False}
+    example.up()
+    del settings(example)["backupBucket"]
+    example.up()
+    assert s3.get_bucket_versioning(**name)["Status"] == "Enabled", "it stays at AWS, as it was"
+    assert not [each for each in iam.list_roles()["Roles"] if each["RoleName"].startswith("plain-backup-")]
+    assert ec2.describe_iam_instance_profile_associations()["IamInstanceProfileAssociations"] == []
+    assert [machine.guest.init for machine in stacks.members(example)] == init
+    s3.delete_bucket(**name)
 
 
 @ON_AWS

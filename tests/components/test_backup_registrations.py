@@ -7,6 +7,7 @@ from tests.support.recording import bundle_of, is_secret, plain_text
 from .test_cluster_registrations import cluster
 
 SECRET = "of-nobody-else"
+HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOw5RrJLhyGuR8sUwhcsqKH9GmUiGzlvGzyXxbqdVyAI"
 BACKUP: dict[str, Any] = {
     "recipients": ["age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"],
     "s3": {"bucket": "etcd", "region": "eu", "access_key_id": "AKIA", "secret_access_key": SECRET},
@@ -23,6 +24,16 @@ def test_the_access_key_is_only_on_stdin_of_the_command_that_writes_it() -> None
     assert is_secret(converge.inputs["stdin"])
     assert bundle_of(converge)["store"] == {"access_key_id": "AKIA", "secret_access_key": SECRET}
     assert '"hourly": 24\n' in converge.inputs["create"]
+    for registration in recorder.registrations:
+        assert SECRET not in plain_text(registration.inputs), registration.name
+
+
+def test_the_private_key_of_a_login_is_only_on_stdin_too() -> None:
+    key = "-----BEGIN X-----\n" + SECRET
+    ssh = {"host": "backup.lab", "user": "etcd", "directory": "/srv", "host_key": HOST_KEY, "port": 22.0}
+    recorder = cluster(False, backup={"recipients": BACKUP["recipients"], "ssh": {**ssh, "private_key": key}})
+    assert bundle_of(recorder.named("dev-a-converge"))["store"] == {"key_pem": key}
+    assert '"port": "22"' in recorder.named("dev-a-converge").inputs["create"]
     for registration in recorder.registrations:
         assert SECRET not in plain_text(registration.inputs), registration.name
 

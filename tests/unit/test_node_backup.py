@@ -109,7 +109,12 @@ def test_credentials_are_only_in_rclones_configuration() -> None:
     assert "access_key_id" not in profile
     locked = BackupPlan([RECIPIENT], s3=S3Plan("etcd", region="eu", object_lock=LockPlan("COMPLIANCE", 30)))
     lines = store.configuration(backup.parse(backup_spec(locked, DEFAULT_MIRROR)), {}).splitlines()
-    assert {"provider = AWS", "object_lock_mode = COMPLIANCE", "object_lock_retain_until_date = 30d"} < {*lines}
+    assert {
+        "provider = AWS",
+        "object_lock_mode = COMPLIANCE",
+        "object_lock_retain_until_date = 30d",
+        "upload_cutoff = 16M",
+    } < {*lines}
 
 
 def test_another_machine_is_known_by_its_host_key_alone() -> None:

@@ -82,6 +82,8 @@ def configuration(backup: Backup, credentials: Mapping[str, str]) -> str:
         for part in ("bucket", "prefix"):
             del settings[part]
         settings |= {} if credentials else {"env_auth": "true"}
+        # To lock a file that it sends in one piece, rclone reads all of it into memory.
+        settings |= {"upload_cutoff": "16M"} if backup.s3["object_lock_mode"] else {}
     # A private key has lines, which rclone expects in this form.
     lines = {key: value.strip().replace("\r", "").replace("\n", "\\n") for key, value in settings.items() if value}
     return "\n".join([f"[{_NAME}]", *(f"{key} = {value}" for key, value in lines.items()), ""])

@@ -32,12 +32,12 @@ class AwsCloud(EmulatedCloud):
         keys = {"AWS_ACCESS_KEY_ID": "lab", "AWS_SECRET_ACCESS_KEY": "lab"}
         return {"AWS_ENDPOINT_URL": self.endpoint, "AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION, **keys}
 
-    def client(self, region: str = REGION) -> Any:
-        """A boto3 client of EC2."""
+    def client(self, region: str = REGION, service: str = "ec2") -> Any:
+        """A boto3 client of EC2, or of another service."""
         import boto3  # noqa: PLC0415 - the lab without a cloud does not need it
 
         keys = {"aws_access_key_id": "lab", "aws_secret_access_key": "lab"}
-        return boto3.client("ec2", region_name=region, endpoint_url=self.endpoint, **keys)
+        return boto3.client(service, region_name=region, endpoint_url=self.endpoint, **keys)
 
     def resources(self) -> dict[str, list[str]]:
         """Ids of everything in the account, by kind, except what every account has from the start."""
