@@ -456,7 +456,7 @@ _REST: tuple[Key, ...] = (
         "`GOVERNANCE` (accounts with a special permission can still delete) or `COMPLIANCE` (nobody can).",
         required=True,
     ),
-    Key("backup.s3.objectLock.days", INTEGER, "For how long, from the upload on.", unit="days", required=True),
+    Key("backup.s3.objectLock.days", INTEGER, "How long, from the upload on.", unit="days", required=True),
     Key("backup.ssh", OBJECT, "A directory on another machine, by sftp.", "none"),
     Key("backup.ssh.host", TEXT, "Its name or address; an IPv6 address in brackets.", required=True),
     Key("backup.ssh.user", TEXT, "The login there.", required=True),

@@ -35,9 +35,9 @@ class AwsBackupBucketArgs(TypedDict):
     days: NotRequired[int]
     """After how many days a snapshot expires. Default: never."""
     old_version_days: NotRequired[int]
-    """For how many days an overwritten, deleted or expired snapshot can still be had. Default: 30."""
+    """Days for which an overwritten, deleted or expired snapshot remains as an old version. Default: 30."""
     object_lock: NotRequired[ObjectLock]
-    """For how long nobody can delete a snapshot. A change is for later snapshots. Default: none."""
+    """How long nobody can delete a snapshot. A change applies to later snapshots. Default: none."""
     protect: NotRequired[bool]
     """Whether Pulumi refuses to remove the bucket from the stack. Default: true."""
     tags: NotRequired[dict[str, str]]

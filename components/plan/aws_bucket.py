@@ -27,7 +27,7 @@ class AwsBucket:
     days: int | None = None
     """After how many days a snapshot expires; None: never."""
     old_version_days: int = DEFAULT_OLD_VERSION_DAYS
-    """For how many days an overwritten, deleted or expired snapshot can still be had."""
+    """Days for which an overwritten, deleted or expired snapshot remains as an old version."""
     object_lock: LockPlan | None = None
 
 

@@ -116,18 +116,18 @@ KEYS: tuple[Key, ...] = (
     Key(
         "aws.backupBucket.oldVersionDays",
         INTEGER,
-        "For how long an overwritten, deleted or expired snapshot can still be had.",
+        "How long an overwritten, deleted or expired snapshot remains as an old version.",
         str(aws_bucket.DEFAULT_OLD_VERSION_DAYS),
         "days",
     ),
-    Key("aws.backupBucket.objectLock", OBJECT, "For how long nobody can delete a snapshot.", "not locked"),
+    Key("aws.backupBucket.objectLock", OBJECT, "How long nobody can delete a snapshot.", "not locked"),
     Key(
         "aws.backupBucket.objectLock.mode",
         TEXT,
         "`GOVERNANCE` (accounts with a special permission can still delete) or `COMPLIANCE` (nobody can).",
         required=True,
     ),
-    Key("aws.backupBucket.objectLock.days", INTEGER, "For how long.", unit="days", required=True),
+    Key("aws.backupBucket.objectLock.days", INTEGER, "How long.", unit="days", required=True),
     Key(
         "aws.backupBucket.protect",
         BOOLEAN,

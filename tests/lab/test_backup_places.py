@@ -88,10 +88,10 @@ def take(machine: Machine) -> str:
     return str(status(machine)["snapshots"]["last"]["name"])
 
 
-def test_members_write_and_do_not_delete_where_the_store_can_tell_the_two_apart(
+def test_members_store_snapshots_where_they_cannot_delete_them_and_on_another_machine(
     bootstrapped: Bootstrapped, store: S3Server, tmp_path: Path
 ) -> None:
-    """And another machine is a destination, which is known by its host key alone."""
+    """The store has versions and object lock. The other machine is known by its host key alone."""
     found, stack = bootstrapped(machines=4)
     machine, other = found[0], found[3]
     private, public = new_key(tmp_path)
