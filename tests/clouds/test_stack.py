@@ -119,10 +119,11 @@ def test_a_bucket_is_added_beside_running_machines_and_outlives_its_stack(exampl
     settings(example)["backupBucket"] = bucket
     example.config["external-etcd:backup"] = {"recipients": [RECIPIENT], "schedule": "2099-01-01"}
     text = example.preview().text
-    print(text)
-    assert "+ 11 to create" in text, text
+    assert "+ 11 to create" in text
+    assert text.count("aws:ec2:Instance plain-etcd-") == text.count("update [diff: +iamInstanceProfile]") == 3
     example.up()
-    print(example.pulumi("refresh", "--yes", "--skip-preview", "--expect-no-changes").text)
+    assert example.up("--expect-no-changes").code == 0
+    assert example.pulumi("refresh", "--yes", "--skip-preview", "--expect-no-changes").code == 0
 
     name = {"Bucket": bucket["name"]}
     assert s3.get_bucket_versioning(**name)["Status"] == "Enabled"

@@ -154,10 +154,15 @@ def test_what_does_not_fit_the_bucket_is_refused_with_a_remedy(changes: dict[str
 def test_the_component_alone_gives_a_program_what_cluster_and_machines_need() -> None:
     made: list[AwsBackupBucket] = []
 
+    args: Any = {
+        "cluster_name": "prod",
+        "bucket": NAME,
+        "region": "eu-west-1",
+        "days": 9.0,
+    }  # as other languages pass it
+
     def program() -> None:
-        made.append(
-            AwsBackupBucket("own", {"cluster_name": "prod", "bucket": NAME, "region": "eu-west-1", "days": 9.0})
-        )  # type: ignore[typeddict-item]  # as other languages pass it
+        made.append(AwsBackupBucket("own", args))
 
     recorder = record(program, False)
     assert made[0].store == {"bucket": NAME, "region": "eu-west-1"}

@@ -96,13 +96,13 @@ def test_an_instance_gets_another_profile_while_it_runs(plugin: AwsClient, endpo
         },
     )
     identity, state = instance.create(given)
-    for name in ("first", "second", None):
-        new = {**given, "iamInstanceProfile": name} if name else given
+    for profile in ("first", "second", ""):
+        new = {**given, "iamInstanceProfile": profile} if profile else given
         assert not any(change & 1 for change in instance.diff(state, {**given}, new).values())
         state = instance.update(state, new)
         assert state["id"] == identity
         there = ec2.describe_iam_instance_profile_associations()["IamInstanceProfileAssociations"]
-        assert [row["IamInstanceProfile"]["Arn"].rpartition("/")[2] for row in there] == ([name] if name else [])
+        assert [row["IamInstanceProfile"]["Arn"].rpartition("/")[2] for row in there] == ([profile] if profile else [])
 
 
 def test_the_lifecycle_has_a_rule_for_each_purpose() -> None:

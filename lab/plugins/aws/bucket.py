@@ -82,14 +82,14 @@ class BucketSetting(S3Resource):
 
     Attributes:
         operation: of the API, without the verb.
-        body: its argument.
-        get_body: where it is in the answer; empty: the answer itself.
+        argument: of the request that sets it.
+        answer: where it is in the answer; empty: the answer itself.
         delete_operation: the whole name, if it differs.
     """
 
     operation: ClassVar[str] = ""
-    body: ClassVar[str] = ""
-    get_body: ClassVar[str] = ""
+    argument: ClassVar[str] = ""
+    answer: ClassVar[str] = ""
     delete_operation: ClassVar[str] = ""
     about: ClassVar[Mapping[str, Mapping[str, Any]]] = {"bucket": REPLACES}
 
@@ -109,7 +109,7 @@ class BucketSetting(S3Resource):
 
     def ours(self, answer: Values) -> Values:
         """The setting, as the program has it."""
-        return dict(_ours(answer[self.get_body] if self.get_body else answer))
+        return dict(_ours(answer[self.answer] if self.answer else answer))
 
     def make(self, call: Call, given: Values) -> tuple[str, Mapping[str, Any]]:
         self._put(call, given["bucket"], self.theirs(given))
@@ -130,13 +130,13 @@ class BucketSetting(S3Resource):
         self.s3(self.delete_operation or f"delete_{self.operation}", Bucket=identity)
 
     def _put(self, call: Call, bucket: str, value: Any) -> None:
-        given = {self.body: value}
+        given = {self.argument: value}
         patiently(call, _BUSY, lambda: self.s3(f"put_{self.operation}", Bucket=bucket, **given))
 
 
 class Versioning(BucketSetting):
     sent = ("versioningConfiguration",)
-    operation, body = "bucket_versioning", "VersioningConfiguration"
+    operation, argument = "bucket_versioning", "VersioningConfiguration"
 
     def theirs(self, given: Values) -> Any:
         return _theirs(given["versioningConfiguration"])
@@ -156,24 +156,24 @@ class Versioning(BucketSetting):
 class PublicAccessBlock(BucketSetting):
     sent = ("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets")
     operation = "public_access_block"
-    body = get_body = "PublicAccessBlockConfiguration"
+    argument = answer = "PublicAccessBlockConfiguration"
 
 
 class Encryption(BucketSetting):
     sent = ("rules",)
     operation = "bucket_encryption"
-    body = get_body = "ServerSideEncryptionConfiguration"
+    argument = answer = "ServerSideEncryptionConfiguration"
 
 
 class Lifecycle(BucketSetting):
     sent = ("rules",)
-    operation, body = "bucket_lifecycle_configuration", "LifecycleConfiguration"
+    operation, argument = "bucket_lifecycle_configuration", "LifecycleConfiguration"
     delete_operation = "delete_bucket_lifecycle"
 
 
 class Policy(BucketSetting):
     sent = ("policy",)
-    operation, body = "bucket_policy", "Policy"
+    operation, argument = "bucket_policy", "Policy"
 
     def theirs(self, given: Values) -> Any:
         return given["policy"]
@@ -188,7 +188,7 @@ class Policy(BucketSetting):
 class ObjectLock(BucketSetting):
     sent = ("rule",)
     operation = "object_lock_configuration"
-    body = get_body = "ObjectLockConfiguration"
+    argument = answer = "ObjectLockConfiguration"
 
     def theirs(self, given: Values) -> Any:
         return {"ObjectLockEnabled": "Enabled", **super().theirs(given)}
