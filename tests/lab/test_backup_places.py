@@ -125,7 +125,7 @@ def test_members_store_snapshots_where_they_cannot_delete_them_and_on_another_ma
     assert len(store.names("lab")) == 3
 
     key, public_key = new_ssh_key()
-    other.run("useradd --create-home keeper && install -d -o keeper -m 700 ~keeper/.ssh", root=True)
+    other.run("useradd --create-home --password '*' keeper && install -d -o keeper -m 700 ~keeper/.ssh", root=True)
     ssh = {"host": other.address, "user": "keeper", "directory": DIRECTORY, "hostKey": other.host_key}
     stack.config["backup"] = {
         **{"schedule": NEVER, "recipients": [public], "keep": {"hourly": 1}},
@@ -137,7 +137,7 @@ def test_members_store_snapshots_where_they_cannot_delete_them_and_on_another_ma
     assert machine.run("stat -c %a,%U /var/lib/etcd-node/rclone.conf", root=True).stdout.strip() == "600,root"
     assert "authorized_keys" in refused(machine)
     allowed = f'restrict,command="internal-sftp" {public_key.strip()}\n'
-    other.run("cat >~keeper/.ssh/authorized_keys", input=allowed, root=True)
+    other.run("cat >~keeper/.ssh/authorized_keys; chmod 644 ~keeper/.ssh/authorized_keys", input=allowed, root=True)
     assert f"there is no directory {DIRECTORY} on {other.address}" in refused(machine)
     assert len(waiting(machine)) == 1
     other.run(f"install -d -o keeper -m 700 {DIRECTORY}", root=True)
