@@ -91,6 +91,8 @@ class BackupPlan:
     @property
     def place(self) -> str:
         """The destination, in words."""
+        if self.ssh is not None:
+            return f"ssh:{self.ssh.user}@{self.ssh.host}:{self.ssh.directory}"
         return f"s3:{self.s3.bucket}/{self.s3.prefix}".rstrip("/") if self.s3 else self.directory or ""
 
 

@@ -175,6 +175,7 @@ def test_what_is_accepted_of_another_machine_is_one_setting_each_for_rclone(
     assert read.ssh is not None
     assert (read.ssh["host"], read.ssh["user"], read.path, read.ssh["port"]) == (*texts, str(port))
     assert read.ssh["host_keys"] == " ".join(HOST_KEY.split()[:2])
+    assert str(read) == plan.place
 
 
 @given(st.integers(0, 57), st.sampled_from("qpzry9x8gf2tvdw0s3jn54khce6mua7l"))
