@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ DUMP = '[plugins."x".runc.options]\n  SystemdCgroup = {}\n'
 
 
 @pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A machine with kubelet and containerd, whose places are below a folder."""
     for name in ("MANIFEST", "POD", "POD_LOG", "POD_START", "KUBERNETES_PKI", "BOOTSTRAP", "RUN"):
         monkeypatch.setattr(paths, name, tmp_path / name.lower() / "file")
@@ -27,15 +28,21 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(paths, "KUBELET_DROP_IN", tmp_path / "drop-in.conf")
     monkeypatch.setattr(kubelet_host, "_OF_A_NODE", (tmp_path / "kubelet.conf",))
     monkeypatch.setattr(kubelet_host, "_SOCKET", tmp_path / "containerd.sock")
-    (tmp_path / "containerd.sock").touch()
     monkeypatch.setattr("shutil.which", lambda name, **_: f"/usr/bin/{name}")
     monkeypatch.setattr(kubelet_host, "run", answering(DUMP.format("true")))
-    return tmp_path
+    with socket.socket(socket.AF_UNIX) as containerd:
+        containerd.bind(str(tmp_path / "containerd.sock"))
+        containerd.listen()
+        yield tmp_path
 
 
-def answering(dump: str, unit_state: str = "loaded") -> Callable[..., subprocess.CompletedProcess[str]]:
+def answering(
+    dump: str, unit_state: str = "loaded", error: str = ""
+) -> Callable[..., subprocess.CompletedProcess[str]]:
     def run(argv: list[str], _timeout: float, **_: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.CompletedProcess(argv, 0, dump if argv[0] == "containerd" else f"{unit_state}\n", "")
+        if argv[0] == "containerd":
+            return subprocess.CompletedProcess(argv, bool(error), dump, error)
+        return subprocess.CompletedProcess(argv, 0, f"{unit_state}\n", "")
 
     return run
 
@@ -70,6 +77,11 @@ def test_a_machine_without_a_container_runtime_is_refused(machine: Path) -> None
     (machine / "containerd.sock").unlink()
     with pytest.raises(NodeError, match=r"no container runtime that runs.*Install containerd"):
         kubelet_host.check()
+    with socket.socket(socket.AF_UNIX) as killed:
+        killed.bind(str(machine / "containerd.sock"))
+    assert (machine / "containerd.sock").exists()
+    with pytest.raises(NodeError, match=r"no container runtime that runs.*Install containerd"):
+        kubelet_host.check()
 
 
 def test_a_machine_with_another_container_runtime_is_refused(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +106,10 @@ def test_a_link_that_leads_out_of_its_directory_is_refused(machine: Path) -> Non
 
 def test_an_unknown_cgroup_driver_is_refused(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kubelet_host, "run", answering("version = 2\n"))
-    with pytest.raises(NodeError, match=r"cgroup driver of containerd cannot be told"):
+    with pytest.raises(NodeError, match=r"cgroup driver of containerd cannot be told: .* names no SystemdCgroup"):
+        kubelet_host.check()
+    monkeypatch.setattr(kubelet_host, "run", answering("", error="line 1: what is this?"))
+    with pytest.raises(NodeError, match=r"cgroup driver of containerd cannot be told: .* fails: line 1: what is this"):
         kubelet_host.check()
 
 

@@ -5,8 +5,10 @@ A kubelet that is a node of a Kubernetes cluster has other masters: it is left a
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -177,7 +179,7 @@ def _cgroup_driver() -> str:
     Raises:
         NodeError: containerd does not run, or does not tell.
     """
-    if shutil.which("containerd", path=_PATH) is None or not _SOCKET.exists():
+    if shutil.which("containerd", path=_PATH) is None or not _answers():
         if _CRIO.exists():
             raise NodeError(
                 "the container runtime of this machine is CRI-O, and etcd's image is loaded by containerd's tools",
@@ -192,11 +194,21 @@ def _cgroup_driver() -> str:
     done = run(["containerd", "config", "dump"], 30, check=False)
     said = re.search(r"^\s*SystemdCgroup\s*=\s*(true|false)", done.stdout, re.MULTILINE)
     if done.returncode or said is None:
+        cause = f"fails: {done.stderr.strip()[-200:]}" if done.returncode else "names no SystemdCgroup"
         raise NodeError(
-            "the cgroup driver of containerd cannot be told: `containerd config dump` names no SystemdCgroup",
+            f"the cgroup driver of containerd cannot be told: `containerd config dump` {cause}",
             "Set SystemdCgroup in the runc options of /etc/containerd/config.toml, restart containerd, then run again.",
         )
     return "systemd" if said[1] == "true" else "cgroupfs"
+
+
+def _answers() -> bool:
+    """Whether a process listens on containerd's socket: the file alone stays when one is killed."""
+    with socket.socket(socket.AF_UNIX) as connection, contextlib.suppress(OSError):
+        connection.settimeout(5)
+        connection.connect(str(_SOCKET))
+        return True
+    return False
 
 
 def _ours(path: Path) -> bool:
