@@ -1,34 +1,29 @@
 """A changed setting reaches the members one after another, and writers are not affected."""
 
 import itertools
-import json
 from pathlib import Path
 
 import pytest
 
 from lab import Machine
-from tests.support.etcd import assert_serves_all_members, command_line
+from tests.support.etcd import assert_serves_all_members, command_line, log_entries
 from tests.support.machines import Machines
 from tests.support.manual import assert_as_in_the_manual
 from tests.support.prober import probed_up
 from tests.support.stacks import Stacks
 
 
-def started_at(machines: list[Machine]) -> dict[str, int]:
-    """Member -> time when its etcd last became ready, in microseconds of the clock that all machines share."""
-    show = "systemctl show etcd.service -p ActiveEnterTimestampMonotonic --value"
-    return {machine.name: int(machine.run(show).stdout) for machine in machines}
+def started_at(machines: list[Machine]) -> dict[str, str]:
+    """Member -> time when its etcd last became ready, by the clock that all machines share."""
+    return {machine.name: log_entries(machine, "ready to serve client requests")[-1]["ts"] for machine in machines}
 
 
-def elected_at(machines: list[Machine]) -> dict[int, int]:
-    """Term -> time when the first member's journal names its leader, on the same clock."""
-    read = "journalctl -u etcd.service --grep='raft.node: .* (elected|changed) leader' -o json --no-pager"
-    found: dict[int, int] = {}
+def elected_at(machines: list[Machine]) -> dict[int, str]:
+    """Term -> time when the first member's log names its leader, by the same clock."""
+    found: dict[int, str] = {}
     for machine in machines:
-        for line in machine.run(read, root=True).stdout.splitlines():
-            entry = json.loads(line)
-            term = int(entry["MESSAGE"].rpartition("at term ")[2].split('"')[0])
-            at = int(entry["__MONOTONIC_TIMESTAMP"])
+        for entry in log_entries(machine, "raft.node: .* (elected|changed) leader"):
+            term, at = int(entry["msg"].rpartition("at term ")[2]), entry["ts"]
             found[term] = min(found.get(term, at), at)
     assert found
     return found

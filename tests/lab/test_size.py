@@ -28,29 +28,29 @@ def test_a_cluster_with_200_mib_grows_and_shrinks(
     stack.up()
     # Somebody deletes every key: those of the program.
     assert int(etcdctl(found[0], "del", "", "--prefix")) > 0
-    _fill(found[0])
+    fill(found[0])
     # On one computer 200 MiB are copied instantly; with this limit the first joining member needs some 12 s.
     machines.lab.slow(found[1].name)
-    run = _grow(stack, found, 1, 3, tmp_path)
+    run = grow(stack, found, 1, 3, tmp_path)
     assert f"{found[1].name}: waits until it has all data" in run.text
     machines.lab.heal(found[1].name)
     for size in range(3, farthest, 2):
-        _grow(stack, found, size, size + 2, tmp_path)
+        grow(stack, found, size, size + 2, tmp_path)
     stack.up("--expect-no-changes")
     for size in range(farthest, 3, -2):
-        _shrink(stack, found, size, size - 2, tmp_path)
+        shrink(stack, found, size, size - 2, tmp_path)
     stack.up("--expect-no-changes")
     _exchange_in_the_order_of_the_list(stack, found)
 
 
-def _fill(machine: Machine) -> None:
-    """Write 200 MiB of random data, so that a learner has something to fetch."""
+def fill(machine: Machine, values: int = VALUES) -> None:
+    """Write random data, a MiB per value, so that a learner has something to fetch."""
     etcdctl_line = f"etcdctl {OPTIONS} --endpoints=https://{machine.address}:2379"
     put = f"head -c 786432 /dev/urandom | base64 -w0 | {etcdctl_line} put fill/$n >/dev/null"
-    machine.run(f"for n in $(seq {VALUES}); do {put}; done", root=True, timeout=600)
+    machine.run(f"for n in $(seq {values}); do {put}; done", root=True, timeout=600)
 
 
-def _grow(stack: Stack, found: list[Machine], before: int, after: int, scratch: Path) -> Run:
+def grow(stack: Stack, found: list[Machine], before: int, after: int, scratch: Path, *, values: int = VALUES) -> Run:
     old, new = found[:before], found[before:after]
     running = process_ids(old)
     stack.config["machines"] = [machine_config(machine) for machine in old + new]
@@ -66,12 +66,12 @@ def _grow(stack: Stack, found: list[Machine], before: int, after: int, scratch: 
         assert f"{machine.name}: is a voter" in run.text
         # A serializable read returns only the member's own data.
         own = etcdctl(machine, "get", "fill/", "--prefix", "--keys-only", "--consistency=s")
-        assert own.count("fill/") == VALUES
+        assert own.count("fill/") == values
     assert len(stack.outputs()["endpoints"]) == after
     return run
 
 
-def _shrink(stack: Stack, found: list[Machine], before: int, after: int, scratch: Path) -> None:
+def shrink(stack: Stack, found: list[Machine], before: int, after: int, scratch: Path) -> None:
     """The leader is one of the leaving members."""
     there, staying, leaving = found[:before], found[:after], found[after:before]
     lead(there, leaving[0])

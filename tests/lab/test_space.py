@@ -18,7 +18,7 @@ FULL_SECONDS = 60.0
 """A full database accepts no write until it has been recovered."""
 
 
-def _fill(machine: Machine, times: int, until: str = "") -> None:
+def fill_up(machine: Machine, times: int, until: str = "") -> None:
     """Write a MiB to one key again and again, so that a compaction frees almost everything. The file takes twice that.
 
     Args:
@@ -78,7 +78,7 @@ def test_members_are_defragmented_and_a_full_database_is_recovered(bootstrapped:
 
     with probing(stack, found, tmp_path, "Three members are defragmented") as probe:
         lead(found, found[0])
-        _fill(found[0], 12)
+        fill_up(found[0], 12)
         revision = json.loads(etcdctl(found[0], "get", "full", "--write-out=json"))["header"]["revision"]
         probe.mark("compact")
         etcdctl(found[0], "compact", str(revision))
@@ -108,7 +108,7 @@ def test_members_are_defragmented_and_a_full_database_is_recovered(bootstrapped:
     with probing(stack, found, tmp_path, "A full database", gap=FULL_SECONDS) as probe:
         refused_meanwhile = threading.Thread(target=refuse)
         refused_meanwhile.start()
-        _fill(found[1], 10)
+        fill_up(found[1], 10)
         refused_meanwhile.join()
         assert refusals[0].startswith("1 ")
         assert f"etcd-1 would be defragmented, but not all members are healthy ({found[2].name}: " in refusals[0]
@@ -116,7 +116,7 @@ def test_members_are_defragmented_and_a_full_database_is_recovered(bootstrapped:
         # The timer of the machine that would recover by itself.
         found[0].run("systemctl stop etcd-maintenance.timer", root=True)
         for machine, command in ((found[1], "etcd-node recover-space"), (found[0], MAINTAIN)):
-            _fill(machine, 60, until="space exceeded")
+            fill_up(machine, 60, until="space exceeded")
             assert "run `etcd-node recover-space`" in machine.run("etcd-node status", root=True).stdout
             probe.mark(command)
             machine.run(command, root=True, timeout=120)

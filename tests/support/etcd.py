@@ -1,6 +1,7 @@
 """Queries to members, over ssh or from this computer."""
 
 import json
+import shlex
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,9 @@ from .versions import DEFAULT_ETCD
 PKI = "/etc/etcd/pki"
 OPTIONS = f"--cacert={PKI}/ca.crt --cert={PKI}/healthcheck-client.crt --key={PKI}/healthcheck-client.key"
 """For etcdctl on a member."""
+_POD_PID = "pgrep -f '^/usr/local/bin/etcd '"
+PID = f"{{ {_POD_PID} || systemctl show -P MainPID etcd; }}"
+"""A shell command that prints the pid of etcd, in a static pod or in a unit."""
 
 
 def etcdctl(machine: Machine | CloudMachine, *arguments: str, endpoint: str | None = None, check: bool = True) -> str:
@@ -63,14 +67,26 @@ def assert_serves_all_members(machines: Sequence[Machine]) -> None:
 
 def command_line(machine: Machine) -> str:
     """etcd's command line on a machine, an argument per line; empty if it is not running."""
-    read = "tr '\\0' '\\n' </proc/$(systemctl show -P MainPID etcd)/cmdline"
+    read = f"tr '\\0' '\\n' </proc/$({PID})/cmdline"
     return machine.run(read, root=True, check=False).stdout
 
 
 def process_ids(machines: Sequence[Machine] | Sequence[CloudMachine]) -> dict[str, str]:
-    """Member -> pid and start time of its etcd; a restart changes them."""
+    """Member -> pid and start time of its etcd, in a unit or in a static pod; a restart changes them."""
     show = "systemctl show etcd.service -p MainPID -p ActiveEnterTimestampMonotonic -p NRestarts --value"
-    return {machine.name: machine.run(show, root=True).stdout for machine in machines}
+    pod = f"for pid in $({_POD_PID}); do cut -d ' ' -f 1,22 /proc/$pid/stat; done"
+    return {machine.name: machine.run(f"{show}; {pod}", root=True).stdout for machine in machines}
+
+
+def log_entries(machine: Machine, pattern: str) -> list[dict[str, Any]]:
+    """The entries of etcd's log that match an extended regular expression, in order of their time `ts`.
+
+    The log of a static pod disappears a while after the pod.
+    """
+    unit = "journalctl -q -u etcd.service -o cat --no-pager"
+    read = f"{{ {unit}; cat /var/log/pods/kube-system_etcd-*/etcd/*.log 2>/dev/null | cut -d ' ' -f 4-; }}"
+    said = machine.run(f"{read} | grep -E {shlex.quote(pattern)}", root=True, check=False).stdout
+    return sorted((json.loads(line) for line in said.splitlines()), key=lambda entry: str(entry["ts"]))
 
 
 def served(machine: Machine, port: int) -> str:

@@ -16,6 +16,7 @@ import pytest
 from lab import Lab, Machine, host
 from tools.base import cache
 
+from .etcd import PID
 from .needs import leave_out
 
 _PREFIX = "external-etcd-tests-"
@@ -119,9 +120,9 @@ def fill_disk(machine: Machine, path: str = "/var/lib/etcd", size: str = "2m") -
 def as_they_are(machines: Sequence[Machine]) -> list[str]:
     """Everything on members' machines that a run could change; compare it before and after."""
     look = (
-        "ls -A /opt/etcd /var/lib; cat /etc/systemd/system/etcd.service; "
+        "ls -A /opt/etcd /var/lib; cat /etc/systemd/system/etcd.service /etc/kubernetes/manifests/etcd.yaml; "
         "cat /var/lib/etcd-node/*.json; sha256sum /etc/etcd/pki/*; readlink /usr/local/bin/etcdctl; "
-        "systemctl show etcd -p MainPID -p ActiveEnterTimestampMonotonic"
+        f"echo $({PID}); systemctl show etcd -p ActiveEnterTimestampMonotonic"
     )
     return [machine.run(look, root=True).stdout for machine in machines]
 
@@ -144,7 +145,7 @@ def _place() -> Path:
 
 
 @contextlib.contextmanager
-def temporary_lab(label: str = "", *, memory: bool = True) -> Iterator[Lab]:
+def temporary_lab(label: str = "", kind: type[Lab] = Lab, *, memory: bool = True) -> Iterator[Lab]:
     """A lab in a temporary directory. First removes the labs of killed test runs.
 
     Args:
@@ -159,7 +160,7 @@ def temporary_lab(label: str = "", *, memory: bool = True) -> Iterator[Lab]:
             if pid.isdigit() and not Path(f"/proc/{pid}").exists():
                 Lab(old).down()
                 shutil.rmtree(old, ignore_errors=True)
-    lab = Lab(parent / f"{_PREFIX}{os.getpid()}-{label or 'session'}")
+    lab = kind(parent / f"{_PREFIX}{os.getpid()}-{label or 'session'}")
     try:
         yield lab
     finally:

@@ -351,6 +351,8 @@ def processes_of(leader: int) -> list[int]:
 class Stacks:
     """Creates stacks; their states are in one folder of the session."""
 
+    kind: ClassVar[type[Stack]] = Stack
+
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._environ = environment(directory / "engine")
@@ -387,7 +389,7 @@ class Stacks:
     ) -> Stack:
         self._count += 1
         # The name occurs nowhere else in a state.
-        return Stack(self._directory / f"test{self._count}", self._environ, config, files, project, like=like)
+        return self.kind(self._directory / f"test{self._count}", self._environ, config, files, project, like=like)
 
 
 def program_stack(
