@@ -14,6 +14,7 @@ from lab import Machine, kubernetes
 from tests.support.etcd import PID, assert_serves_all_members, command_line, etcdctl, process_ids
 from tests.support.machines import Machines, fill_disk, temporary_lab
 from tests.support.prober import probed_up, probing
+from tests.support.prometheus import assert_prometheus_scrapes
 from tests.support.stacks import Stack, machine_config
 from tests.support.static_pods import PodCluster, PodLab, PodMachines, PodStacks
 from tests.support.waiting import every
@@ -261,7 +262,7 @@ def test_a_member_without_a_manifest_is_started_by_the_next_run(cluster: Cluster
     found, stack = cluster
     before, (_, public) = process_ids(found), test_backups.new_key(tmp_path)
     backup = {"schedule": test_backups.NEVER, "recipients": [public], "directory": "/mnt/share"}
-    stack.config |= {"quota": f"{QUOTA}", "backup": backup}
+    stack.config |= {"quota": f"{QUOTA}", "backup": backup, "prometheus": True}
     with probing(stack, found, tmp_path, "Killed while a pod is replaced") as probe:
         running = stack.begin_up()
         try:
@@ -291,6 +292,7 @@ def test_commands_on_a_machine_work_beside_static_pods(cluster: Cluster, tmp_pat
         found[1].run("etcd-node snapshot", root=True)
         for machine in (*found[1:], found[0]):
             assert " MiB -> " in machine.run("etcd-node defragment --now", root=True).stderr
+    assert_prometheus_scrapes(stack, found)
     status = found[1].run("etcd-node status", root=True).stdout
     (name,) = found[1].run("ls /mnt/share", root=True).stdout.split()
     assert name in status
