@@ -29,18 +29,15 @@ _KEPT_SECONDS = 86_400
 _MAIN = "import gc\n\ngc.set_threshold(100_000)\nfrom etcd_node.cli import run\n\nrun()\n"
 
 RECEIVER = """\
-import base64, bz2, hashlib, io, os, sys, zipfile
+import base64, bz2, hashlib, io, sys, zipfile
 digest, member = sys.argv[1:3]
 home, wrapper = "/usr/local/lib/etcd-node", "/usr/local/sbin/etcd-node"
-if os.geteuid() != 0:
-    sys.exit("etcd-node: installation needs root. Give the ssh user password-less sudo, or log in as root.")
 def whole(text):
     return hashlib.sha256(text.encode()).hexdigest() == digest
 program = sys.stdin.readline().strip()
 if not whole(program):
     try:
-        with open(os.path.join(home, digest[:12], "program")) as file:
-            program = file.read()
+        program = open(f"{home}/{digest[:12]}/program").read()
     except (OSError, ValueError):
         pass
 if not whole(program):

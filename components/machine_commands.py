@@ -106,7 +106,7 @@ class MachineCommands:
         suffix: str,
         *,
         create: pulumi.Input[str],
-        stdin: pulumi.Input[str],
+        stdin: pulumi.Input[str] | None = None,
         update: str | None = None,
         delete: pulumi.Input[str] | None = None,
         after: pulumi.Input[Sequence[pulumi.Resource]] = (),
@@ -120,7 +120,7 @@ class MachineCommands:
         Args:
             suffix: of its name.
             create: its command line.
-            stdin: its standard input.
+            stdin: its standard input. Default: none.
             update: the command line of an update. Default: `create`.
             delete: the command line of its deletion. Default: nothing.
             after: what it waits for.
@@ -139,7 +139,7 @@ class MachineCommands:
             create=without_dependencies(create) if later else create,
             update=update,
             delete=delete,
-            stdin=without_dependencies(stdin) if later else stdin,
+            stdin=without_dependencies(stdin) if later and stdin is not None else stdin,
             logging=remote.Logging.STDERR,
             add_previous_output_in_env=False,
             opts=pulumi.ResourceOptions(

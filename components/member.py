@@ -13,7 +13,7 @@ from .irreplaceable import irreplaceable
 from .machine import Machine, lives_on
 from .machine_commands import MachineCommands
 from .node.shared.paths import ANSWERED, WRAPPER
-from .plan import Spec, spec_text, with_initial_cluster
+from .plan import Spec, bootstrap_spec, spec_text
 from .plan.flag_values import files_read
 from .remote_command import answer
 from .restore import RestoreCommands
@@ -51,10 +51,11 @@ class EtcdMemberArgs(TypedDict):
 
 
 class EtcdMember(pulumi.ComponentResource):
-    """One member: `prepare` affects no running member, `bootstrap` starts a new cluster, `converge` does the rest.
+    """One member: `prepare` affects no running member, `bootstrap` permits a new cluster, `converge` does the rest.
 
-    They are separate because their order spans members. All machines are prepared before the first etcd starts, initial
-    members start together, and later changes go through one member at a time. `EtcdCluster` creates them in this order.
+    They are separate because their order spans members. All machines are prepared before the first etcd starts, all
+    initial members reach each other before that, and changes go through one member at a time. `EtcdCluster` creates
+    them in this order.
 
     Children: `<name>-sftp` (asks whether sftp works, unless the machine's `ssh` says it), `<name>-program` (etcd-node,
     copied to the machine, if sftp works), `<name>-prepare` (its deletion retires the machine), `<name>-bootstrap`,
@@ -121,7 +122,7 @@ class EtcdMember(pulumi.ComponentResource):
         self._bundle = self._text.apply(lambda text: bundle.packed(text.encode()))
 
     def bootstrap(self, initial_cluster: pulumi.Output[Any] | None, after: Sequence[pulumi.Resource]) -> remote.Command:
-        """Starts this member if it is an initial one and the cluster never existed. Runs once in the slot's life.
+        """Permits this member to begin if it is an initial one of a new cluster. Runs once in the slot's life.
 
         Args:
             initial_cluster: `members`, the names of the initial members, and the cluster's `token`. None: the cluster
@@ -131,16 +132,13 @@ class EtcdMember(pulumi.ComponentResource):
         create: pulumi.Input[str] = "true"
         if initial_cluster is not None:
             create = initial_cluster.apply(
-                lambda known: self._line(
-                    "bootstrap", with_initial_cluster(self._spec, known["members"], known["token"])
-                )
+                lambda known: self._line("bootstrap", bootstrap_spec(self._spec, known["members"], known["token"]))
             )
         # No later change may bootstrap again, so every input is frozen after success.
         return self._commands.command(
             "bootstrap",
             create=create,
-            stdin="" if initial_cluster is None else self._bundle,
-            after=[*after, *self._issued],
+            after=after,
             ignore_changes=["connection", "create", "stdin", "logging"],
             later=True,
         )
@@ -180,6 +178,7 @@ class EtcdMember(pulumi.ComponentResource):
                 Default: without users.
         """
         line = self._line("converge", spec or self._spec)
+        after = [*after, *self._issued]
         command = self._commands.command("converge", create=line, stdin=self._bundle, after=after, later=True)
         # The answer is not used, but without one the command did nothing.
         answer(command, self._machine["name"])

@@ -18,12 +18,10 @@ _END = "external-etcd: done"
 # Short, because the state has it ten times per member. No braces: people and tests find the specification at the end
 # of a command by its first brace.
 _SCRIPT = (
-    f'echo; echo "{_BEGIN}"; "$@"; s=$?; '
-    f'if [ $s = {ANSWERED} ]; then echo; echo "{_END}"; exit 0; fi; '
-    "if [ $s = 0 ]; then s=1; "
-    'echo "$0: ended without an answer: etcd-node is damaged there and did nothing. Change the identity of the machine '
-    '(on a cloud, raise its generation)." >&2; fi; '
-    "exit $s"
+    f'echo;echo {_BEGIN};"$@";s=$?;'
+    f"[ $s = {ANSWERED} ]&&echo&&echo {_END}&&exit;"
+    '[ $s = 0 ]&&echo "$0: ended without an answer: etcd-node is damaged there. Change the identity of the machine (on '
+    'a cloud, raise its generation).">&2&&exit 1;exit $s'
 )
 
 

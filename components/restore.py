@@ -20,7 +20,7 @@ from .node.protocol.snapshot_file import DamagedError, SnapshotFile, read
 from .node.shared.backup import NEWEST
 from .node.shared.paths import ANSWERED, WRAPPER
 from .pinned_values import pin
-from .plan import Problem, Spec, spec_text, with_initial_cluster, with_restore
+from .plan import Problem, Spec, spec_text, with_restore
 from .plan.guard.state import read_state
 from .plan.restore import RestorePlan, check_identity, in_store
 from .remote_command import answer, command_line
@@ -251,19 +251,17 @@ class RestoreCommands:
         """One step on a machine, and its answer.
 
         Args:
-            suffix: `stage`, `restore`, or `start`, for which the member bootstraps.
+            suffix: `stage`, `restore` or `start`, the verb.
             bundle: certificates and keys, as JSON.
             stages: member -> answer of its stage; for `restore`.
         """
-        verb = "bootstrap" if suffix == "start" else suffix
 
         def line(known: Mapping[str, Any]) -> str:
             begun, found = known["begun"], known["found"]
             self._refuse_another(begun, found)
-            wanted = with_restore(spec, self._plan, begun["token"], begun["sha256"], found)
-            if verb == "bootstrap":
-                wanted = with_initial_cluster(spec, list(spec["members"]), begun["token"])
-            return commands.asked(verb, str(WRAPPER), "--answer", verb, spec_text(wanted))
+            restored = with_restore(spec, self._plan, begun["token"], begun["sha256"], found)
+            wanted = spec if suffix == "start" else restored
+            return commands.asked(suffix, str(WRAPPER), "--answer", suffix, spec_text(wanted))
 
         def stdin(known: Mapping[str, Any]) -> str:
             if suffix == "start":

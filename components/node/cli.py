@@ -31,10 +31,11 @@ For people:
 
 For `pulumi up` (SPEC is the desired configuration as JSON; certificates and keys come on standard input):
   etcd-node prepare SPEC      check the machine and install; running members are not affected
-  etcd-node bootstrap SPEC    start a cluster that has never existed
+  etcd-node bootstrap SPEC    permit the start of a cluster that has never existed
   etcd-node find SPEC         print the name of the snapshot in the store from which the cluster is restored
   etcd-node stage SPEC        restore a snapshot beside the member's data; nothing stops
   etcd-node restore SPEC      stop the member, and put the restored data in place; the old ones are moved aside
+  etcd-node start SPEC        start etcd with the restored data
   etcd-node converge SPEC     bring the member to its desired configuration
   etcd-node health SPEC       examine the whole cluster
   etcd-node drain MEMBER      check that the cluster tolerates the loss of that member's machine, or fail
@@ -176,16 +177,17 @@ def _change(verb: str) -> Callable[[spec.Spec, str], None]:
     if verb == "bootstrap":
         from .verbs.bootstrap import bootstrap
 
-        return lambda wanted, given: bootstrap(wanted, spec.parse_bundle(given))
+        return lambda wanted, _: bootstrap(wanted)
     if verb in ("find", "stage"):
         from importlib import import_module
 
-        act = getattr(import_module(f".verbs.{verb}", __package__), verb)
-        return lambda wanted, given: print(act(wanted, spec.parse_bundle(given)), flush=True)
-    if verb == "restore":
-        from .verbs.restore import restore
+        ask = getattr(import_module(f".verbs.{verb}", __package__), verb)
+        return lambda wanted, given: print(ask(wanted, spec.parse_bundle(given)), flush=True)
+    if verb in ("restore", "start"):
+        from .verbs import restore
 
-        return lambda wanted, given: restore(wanted, spec.parse_bundle(given))
+        act = restore.restore if verb == "restore" else restore.start
+        return lambda wanted, given: act(wanted, spec.parse_bundle(given))
     from .verbs.converge import converge
 
     def change(wanted: spec.Spec, given: str) -> None:

@@ -52,6 +52,8 @@ def run(
         member: the machine's name in the message.
         words: arguments of the program.
     """
+    if os.geteuid() != 0:
+        sys.exit(f"{member}: etcd-node needs root. Give the ssh user password-less sudo, or log in as root.")
     try:
         _install(archive, text, Path(home), Path(wrapper), name)
     except OSError as error:

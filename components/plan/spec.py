@@ -338,15 +338,20 @@ def with_users(spec: Mapping[str, Any], cluster: ClusterPlan) -> Spec:
     return {**spec, "users": users}
 
 
-def with_initial_cluster(spec: Mapping[str, Any], members: Sequence[str], token: str) -> Spec:
-    """The specification for `bootstrap`.
+def bootstrap_spec(spec: Mapping[str, Any], members: Sequence[str], token: str) -> Spec:
+    """The specification for `bootstrap`: what its test of the network needs. The state keeps it for ever.
 
     Args:
         spec: the member's specification.
         members: names of the initial members.
         token: etcd's initial cluster token, unique to this cluster.
     """
-    return {**spec, "initial_members": list(members), "token": token}
+    needed = ("format", "cluster", "member", "members", "extra_addresses", "data_directory", "client_port", "peer_port")
+    kept: Spec = {key: spec[key] for key in needed if key in spec}
+    gates = spec["flags"].get("--feature-gates", "")
+    if "SetMemberLocalAddr=true" in gates:  # then etcd itself chooses the source address
+        kept["flags"] = {"--feature-gates": gates}
+    return {**kept, "initial_members": list(members), "token": token}
 
 
 def with_restore(spec: Mapping[str, Any], restore: RestorePlan, token: str, sha256: str, source: str = "") -> Spec:

@@ -81,8 +81,8 @@ def test_machines_and_ways_are_there_first_and_are_deleted_last(cloud: Cloud, op
         assert needed <= found[f"{COMMAND} {name}-prepare"]
         certificates = {f"{CERTIFICATE} {name.replace('etcd', 'pki-etcd')}-{kind}" for kind in ("server", "peer")}
         certificates.add(f"{CERTIFICATE} {cloud.name}-pki-healthcheck-client")
-        assert prepared | certificates <= found[f"{COMMAND} {name}-bootstrap"]
-        assert bootstrapped.union(converged[:index]) <= found[converged[index]]
+        assert prepared <= found[f"{COMMAND} {name}-bootstrap"]
+        assert certificates.union(bootstrapped, converged[:index]) <= found[converged[index]]
     assert set(converged) <= found[f"{COMMAND} {cloud.name}-health"]
 
 

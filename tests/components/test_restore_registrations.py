@@ -73,7 +73,7 @@ def test_a_restore_passes_certificates_and_answers_as_secrets(tmp_path: Path, ap
             spec = json.loads(create[create.index("{") : create.rindex("}") + 1])
             assert spec["restore"]["number"] == 1
             assert len(spec["restore"]["sha256"]) == 64
-        assert " bootstrap '{" in recorder.named(f"dev-{member}-start").inputs["create"]
+        assert " start '{" in recorder.named(f"dev-{member}-start").inputs["create"]
 
 
 def test_the_first_update_can_be_a_restore_and_then_bootstraps_nothing(tmp_path: Path) -> None:

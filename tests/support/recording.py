@@ -239,7 +239,7 @@ def plain_text(value: Any) -> str:
 
 
 def bundle_of(command: Registration) -> Any:
-    """What a `bootstrap` or `converge` gets on standard input."""
+    """What a `converge` gets on standard input."""
     return json.loads(bz2.decompress(base64.b64decode(command.inputs["stdin"]["value"])))
 
 

@@ -11,9 +11,8 @@ from components.node.cluster import quorum_rules
 from components.node.cluster.quorum_rules import Voter
 from components.node.protocol.etcd import Member, Membership
 from components.node.shared.errors import NodeError
-from components.node.steps import remove
+from components.node.steps import begin, remove
 from components.node.steps.next_step import Situation, Step, next_step
-from components.node.verbs import bootstrap
 
 from .node_support import a_member, a_status
 
@@ -226,25 +225,25 @@ def test_a_lagging_member_or_one_with_another_leader_is_unhealthy() -> None:
 
 
 def test_an_unknown_cluster_is_bootstrapped() -> None:
-    assert bootstrap._may_bootstrap(ME, MY_URL, {})
+    assert begin.may_begin(ME, MY_URL, {})
 
 
 def test_an_interrupted_bootstrap_is_resumed() -> None:
     # From the start, the entries of initial members have names, but no client URLs until these have run.
     mine = a_member(3, started=False)
     view = Membership(77, (a_member(1), a_member(2, started=False), mine))
-    assert bootstrap._may_bootstrap(ME, MY_URL, {"etcd-1": view})
+    assert begin.may_begin(ME, MY_URL, {"etcd-1": view})
 
 
 @pytest.mark.parametrize("members", [(1, 2), (1, 2, 3)])
 def test_an_existing_cluster_is_left_to_converge(members: tuple[int, ...]) -> None:
     view = Membership(77, tuple(a_member(number) for number in members))
-    assert not bootstrap._may_bootstrap(ME, MY_URL, {"etcd-1": view})
+    assert not begin.may_begin(ME, MY_URL, {"etcd-1": view})
 
 
 def test_one_contradicting_member_is_enough() -> None:
     young = Membership(77, (a_member(1), a_member(2), a_member(3, started=False)))
-    assert not bootstrap._may_bootstrap(ME, MY_URL, {"etcd-1": young, "etcd-2": THREE})
+    assert not begin.may_begin(ME, MY_URL, {"etcd-1": young, "etcd-2": THREE})
 
 
 def test_only_members_off_the_list_leave() -> None:

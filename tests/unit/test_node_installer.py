@@ -21,7 +21,7 @@ class _Installed:
         self.home, self.wrapper = place / "lib" / "etcd-node", place / "sbin" / "etcd-node"
         text = bundle.RECEIVER.replace("/usr/local/lib/etcd-node", str(self.home))
         text = text.replace("/usr/local/sbin/etcd-node", str(self.wrapper))
-        self._text = text.replace("os.geteuid() != 0", "False")
+        self._text = f"import os\nos.geteuid = lambda: 0\n{text}"
 
     @property
     def program(self) -> Path:

@@ -280,6 +280,37 @@ def end() -> None:
     run(["systemctl", "stop", paths.NETWORK_UNIT], 60, check=False)
 
 
+def listen_again(spec: Spec) -> None:
+    """Has this machine answer if it does not: an earlier run prepared it, too long ago.
+
+    Raises:
+        NodeError: it does not.
+    """
+    try:
+        _ask(spec.address, spec.peer_port, b"")
+    except _ClosedError:
+        listen(spec)
+        wait_until_it_listens(spec)
+
+
+def somebody_runs(spec: Spec) -> bool:
+    """Whether an etcd answers at another member's peer port: it speaks TLS, and a prepared machine does not."""
+    import ssl  # noqa: PLC0415  `answer` has no use for it
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+
+    def runs(address: str) -> bool:
+        with contextlib.suppress(_ClosedError, OSError), _connect(address, spec.peer_port, 0, lambda: True) as line:
+            line.settimeout(_HELLO_SECONDS)
+            context.wrap_socket(line).close()
+            return True
+        return False
+
+    with ThreadPoolExecutor(max(len(spec.others), 1)) as pool:
+        return any(pool.map(runs, spec.others.values()))
+
+
 def rehearse(spec: Spec) -> None:
     """Refuses to start an initial member before all of them reach each other, each from its own address.
 
@@ -297,12 +328,6 @@ def rehearse(spec: Spec) -> None:
             return _ask(spec.address, spec.peer_port, _question(_HELLO, spec.member))[1].get("open") is True
         return False
 
-    try:
-        _ask(spec.address, spec.peer_port, b"")
-    except _ClosedError:
-        # An earlier run prepared it, too long ago.
-        listen(spec)
-        wait_until_it_listens(spec)
     if settled():
         return
     faults = _judged(spec, sorted(set(_from_here(here, _REPORT, settled))))

@@ -11,6 +11,7 @@ DEADLINES = {
     "find": 180.0,
     "stage": 180.0,
     "restore": 120.0,
+    "start": 60.0,
     "converge": 180.0,
     "health": 60.0,
     "retire": 90.0,

@@ -48,8 +48,15 @@ _REQUIRED = (
     "flags",
     "program",
 )
-# Both only for `bootstrap`.
+# Both only for `bootstrap`, whose command stays in the state for ever: it is not told what it does not need.
 _INITIAL = ("token", "initial_members")
+_UNTOLD: dict[str, Any] = {
+    "release": {"version": "0.0.0", "mirror": "https://-", "sha256": {}},
+    "metrics_url": "http://-",
+    "quota_bytes": 1,
+    "flags": {},
+    "program": "",
+}
 # The first four are only for `prepare`, if the platform has them; `restore` is only for `stage` and `restore`; `users`
 # is only for `converge` and `health`, with authentication on. The others are for readers: a preview shows a changed CA
 # by its name. The certificates themselves decide what is done.
@@ -338,6 +345,8 @@ def parse(text: str) -> Spec:
     raw = _object(raw, "it")
     if raw.get("format") != FORMAT:
         raise _refuse("format", raw.get("format"), f"this etcd-node reads format {FORMAT}")
+    if raw.keys() & set(_INITIAL):
+        raw = {**_UNTOLD, **raw}
     _known_keys(raw, (*_REQUIRED, *(_INITIAL if raw.keys() & set(_INITIAL) else ())), _OPTIONAL, "")
     stacked = raw.get("stacked", [])
     if not isinstance(stacked, list):
@@ -570,7 +579,7 @@ def parse_bundle(text: str) -> Bundle:
         text: a JSON object, or base64 of bzip2 of one.
 
     Raises:
-        NodeError: it is not what `bootstrap` and `converge` need.
+        NodeError: it is not what `converge` needs.
     """
     remedy = "Run `pulumi up`: it passes certificates and keys on standard input."
     try:

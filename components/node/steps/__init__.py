@@ -2,6 +2,7 @@
 
 look.py       what is there, and what of it differs
 next_step.py  which step is next, decided by rules alone
+begin.py      a member without data, with a new cluster
 start.py      a member that has data
 restart.py    a member whose running settings differ
 join.py       a member without data, as a learner

@@ -5,13 +5,15 @@ from __future__ import annotations
 from ..protocol import etcd
 from ..service import manager, member
 from ..shared.errors import NodeError
-from ..shared.say import phase, say
+from ..shared.say import phase, say, until
 from ..shared.spec import Spec
 from ..upgrade import old_entries, preflight, rollback
 from .look import Look
 
 # After a network partition of a minute, TCP and etcd need half a minute to connect again.
 _READY_SECONDS = 60.0
+# An etcd that has just been started does not answer its peers yet.
+_SERVES_SECONDS = 3.0
 
 
 def start(spec: Spec, look: Look) -> None:
@@ -36,14 +38,14 @@ def wait_ready(spec: Spec, look: Look) -> bool:
     """Waits until this member is ready.
 
     Returns:
-        False when it can only become ready later: there is no quorum, because the certificates of other members have
-        expired. They get theirs one after another, after this member: if each waited for a quorum, none would get any.
+        False when it can only become ready later, because others come after this member and none has had its turn: the
+        cluster is new and too few have begun, or the certificates of the others have expired.
 
     Raises:
         NodeError: it is not ready in time.
     """
     phase("wait until it is ready")
-    if _others_have_expired(spec, look):
+    if _is_among_the_first(spec, look) or _others_have_expired(spec, look):
         return False
     try:
         member.wait_ready(spec, _READY_SECONDS, learner=look.situation.learns)
@@ -54,6 +56,26 @@ def wait_ready(spec: Spec, look: Look) -> bool:
         if _others_have_expired(spec, look):
             return False
         raise
+    return True
+
+
+def _is_among_the_first(spec: Spec, look: Look) -> bool:
+    """Whether the cluster has never had a leader, and too few of its members run for one."""
+    if look.situation.quorum is not None:
+        return False
+    views = {}
+    for _ in until(_SERVES_SECONDS, every=0.05):
+        views = etcd.each(lambda address: etcd.peer_view(spec, address, connect=1.0), spec.members)
+        if isinstance(views[spec.member], etcd.Membership):
+            break
+    own = views[spec.member]
+    # A member publishes its client URLs as soon as it has a leader.
+    if not isinstance(own, etcd.Membership) or any(entry.started for entry in own.members):
+        return False
+    run = [view for view in views.values() if isinstance(view, etcd.Membership) and view.cluster_id == own.cluster_id]
+    if len(run) > len(own.members) // 2:
+        return False
+    say("becomes ready with the members that begin after it")
     return True
 
 

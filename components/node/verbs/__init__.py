@@ -1,10 +1,10 @@
 """What an operator or `pulumi up` asks for: one module per verb, and no verb calls another.
 
 prepare.py    check the machine and install what a member needs
-bootstrap.py  start a cluster that has never existed
+bootstrap.py  permit the start of a cluster that has never existed
 find.py       which snapshot in the store a restore takes
 stage.py      restore a snapshot beside the data
-restore.py    put the restored data in place
+restore.py    put the restored data in place, and start etcd with them
 converge.py   bring the member to its desired configuration
 health.py     examine the whole cluster
 snapshot.py   take a snapshot, and keep it elsewhere

@@ -21,6 +21,7 @@ from ..shared import files, paths
 from ..shared.errors import NodeError
 from ..shared.say import phase, refuse_abandoned, say
 from ..shared.spec import KUBELET, Bundle, Spec
+from ..steps.begin import begin
 from ..steps.join import join
 from ..steps.look import Look, look
 from ..steps.next_step import Step, next_step
@@ -47,20 +48,21 @@ def converge(spec: Spec, bundle: Bundle) -> None:
     known = _identity(spec, given)
     member.forbid()
     preflight.refuse(spec, spec.others)
-    rotation.refuse_too_early(spec, bundle)
     # `prepare` has installed it, but a failed start may have marked it for a new check.
     release.ensure(spec)
+    ours = identity.of_member(known, given, bundle.operator)
+    known, just_joined = begin(spec, bundle, known, ours)
+    rotation.refuse_too_early(spec, bundle)
 
     claim = Claim(spec, bundle.operator)
     renewed = _install(bundle, claim)
     backup.install(spec, bundle.store)
-    ours = identity.of_member(known, given, bundle.operator)
     if not known.bare:
         # The operator is recorded when this run has succeeded.
         known = replace(ours, operator=known.operator)
         identity.save(known)
     certificate = certificates.server_fingerprint(bundle)
-    begun = joined = just_joined = forgets = users_free = False
+    begun = joined = forgets = users_free = False
     for _ in range(_MOST_STEPS):
         refuse_abandoned()
         seen = look(spec, known, just_joined=just_joined, forgets=forgets)
@@ -181,7 +183,10 @@ def _take(step: Step, spec: Spec, known: Identity, ours: Identity, seen: Look) -
     """
     if step is Step.DONE:
         # When a cluster is created, the others may still be starting.
-        return known if wait_ready(spec, seen) else None
+        if wait_ready(spec, seen):
+            return known
+        identity.record(known)
+        return None
     phase(step.value)
     if step is Step.ADOPT:
         say("the data are this member's: its cluster knows their ID")

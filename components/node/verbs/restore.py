@@ -1,15 +1,20 @@
-"""restore: stops the member, moves its data aside, and puts the restored ones in their place. Etcd is not started."""
+"""restore: stops the member, moves its data aside, and puts the restored ones in their place. start: starts etcd."""
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 
+from ..cluster import rotation
 from ..data import identity, restored
 from ..machine import network
+from ..protocol import etcd, wal
 from ..service import certificates, manager, member
 from ..shared.errors import NodeError
-from ..shared.say import phase, refuse_abandoned, say
+from ..shared.say import phase, refuse_abandoned, say, until
 from ..shared.spec import Bundle, Restore, Spec, Stages
+
+_ANSWER_SECONDS = 30.0
 
 
 def restore(spec: Spec, bundle: Bundle) -> None:
@@ -42,6 +47,31 @@ def restore(spec: Spec, bundle: Bundle) -> None:
         say("the restored data are in place, and etcd is stopped")
     restored.record(replace(wanted, sha256=restored.mark(spec, wanted).sha256 or wanted.sha256))
     identity.record(ours)
+
+
+def start(spec: Spec, bundle: Bundle) -> None:
+    """Starts etcd with the restored data, and waits for its answers; not for a quorum."""
+    known = identity.load()
+    identity.refuse_another(known, spec)
+    identity.refuse_other_authority(known, certificates.authority(bundle))
+    if not wal.exists(spec.data_directory):
+        raise NodeError("the restored data are gone", "Run again.")
+    member.forbid()
+    if manager.show().runs:
+        # Its certificates are for converge to write, which makes sure that no other operator is changing the cluster.
+        say("runs with the restored data")
+        return
+    rotation.refuse_too_early(spec, bundle)
+    certificates.install(bundle)
+    member.install_unit(spec)
+    manager.start()
+    phase("wait until it answers its peers")
+    # As far as it does so soon: the next one asks it when it starts.
+    for _ in until(_ANSWER_SECONDS):
+        with contextlib.suppress(etcd.SilentError, etcd.AlienError):
+            etcd.peer_view(spec, spec.address, timeout=1.0, connect=1.0)
+            break
+    say("started with the restored data")
 
 
 def _stop() -> None:
