@@ -9,6 +9,7 @@ import pulumi
 from pulumi_command import remote
 
 from . import ssh_agent
+from .ssh_private_key import shortest
 
 _Host = TypeVar("_Host")
 
@@ -122,11 +123,12 @@ def connection(ssh: Ssh) -> remote.ConnectionArgs:
 
 
 def _dialled(host: Bastion) -> dict[str, Any]:
+    key = host.get("private_key")
     return {
         "host": host["host"],
         "port": int(host.get("port", 22)),
         "user": host.get("user", "root"),
-        "private_key": host.get("private_key"),
+        "private_key": None if key is None else pulumi.Output.from_input(key).apply(shortest),
         "private_key_password": host.get("private_key_password"),
         "host_key": host["host_key"],
         "dial_error_limit": DIAL_ATTEMPTS,

@@ -315,34 +315,32 @@ class EtcdPki(pulumi.ComponentResource):
         """Issues one certificate with its own key; returns the certificate, and the key as PEM."""
         child = f"{self._name}-{suffix}"
         issuer = issuer or self._issuer
-        options = pulumi.ResourceOptions(parent=self)
+        created = [issuer.created] if issuer.created else []
         # Another CA means another key. So replacing the CA after a leak is enough, whichever key has leaked.
         # A created CA comes first: `prepare` of every machine waits for CAs alone, and takes longer than the rest.
         key = tls.PrivateKey(
             child,
             algorithm="ECDSA",
             ecdsa_curve="P256",
-            opts=pulumi.ResourceOptions(
-                parent=self, depends_on=[issuer.created] if issuer.created else None, replacement_trigger=issuer.name
-            ),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=created, replacement_trigger=issuer.name),
         )
         request = tls.CertRequest(
             child,
-            private_key_pem=key.private_key_pem,
+            private_key_pem=without_dependencies(key.private_key_pem),
             subject=tls.CertRequestSubjectArgs(common_name=common_name),
             dns_names=dns_names or None,
             ip_addresses=addresses or None,
-            opts=options,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[key]),
         )
         certificate = tls.LocallySignedCert(
             child,
-            cert_request_pem=request.cert_request_pem,
+            cert_request_pem=without_dependencies(request.cert_request_pem),
             ca_private_key_pem=issuer.key,
-            ca_cert_pem=issuer.certificate,
+            ca_cert_pem=without_dependencies(issuer.certificate) if created else issuer.certificate,
             allowed_uses=uses,
             validity_period_hours=self._validity_hours,
             early_renewal_hours=self._early_renewal_hours,
-            opts=options,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[request, *created]),
         )
         self._expiry[expiry_key or suffix] = certificate.validity_end_time
         return certificate, key.private_key_pem

@@ -22,7 +22,9 @@ def _no_host_key(text: str) -> str | None:
 
 
 def _no_private_key(text: str) -> str | None:
-    return None if "-----BEGIN OPENSSH PRIVATE KEY-----" in text else "must be an Ed25519 key in OpenSSH format"
+    if re.search("-----BEGIN (OPENSSH )?PRIVATE KEY-----", text):
+        return None
+    return "must be an Ed25519 key in OpenSSH format or PKCS#8"
 
 
 def _not_offered(wanted: bool) -> str | None:

@@ -16,6 +16,7 @@ from .start import unused
 
 with unused("importlib.metadata", "invoke"):  # For its version, and for a command in ssh's configuration.
     import paramiko
+    from cryptography.hazmat.primitives import serialization
     from paramiko.common import MSG_CHANNEL_REQUEST
 
 Reached = TypeVar("Reached")
@@ -135,6 +136,10 @@ class _Login:
 
 def _private_key(text: str, passphrase: str | None) -> paramiko.PKey:
     try:
+        if "OPENSSH" not in text:  # paramiko reads no PKCS#8
+            key = serialization.load_pem_private_key(text.encode(), None)
+            form, plain = serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+            text = key.private_bytes(serialization.Encoding.PEM, form, plain).decode()
         return paramiko.Ed25519Key.from_private_key(io.StringIO(text), passphrase)
     except paramiko.PasswordRequiredException:
         raise ProviderError("ssh: this private key is passphrase protected") from None

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from components.ssh_private_key import shortest
 from lab import Machine
 from tests.support.machines import Machines
 from tests.support.stacks import Stacks
@@ -103,6 +104,7 @@ def test_private_keys_are_only_in_files_of_etcds_user(machines: Machines, stacks
     }
     keys["apiserver-etcd-client"] = stack.outputs()["apiserver_etcd_client"]["private_key"]
     keys["ssh"] = found[0].key_file.read_text()
+    keys["ssh, as in the state"] = shortest(keys["ssh"])
     keys["mirror"] = token
     plain = stack.pulumi("stack", "export", "--show-secrets").text
     for resource in json.loads(plain)["deployment"]["resources"]:
