@@ -14,6 +14,7 @@ import grpc
 import pytest
 from google.protobuf import empty_pb2
 
+from components.ssh_private_key import shortest
 from lab.plugins.command import plugin
 from lab.plugins.wire import UNKNOWN, Change, Secret, plain
 from tests.support.needs import require_program
@@ -186,6 +187,10 @@ def test_a_private_key_of_another_kind_is_refused_without_showing_it(command: Pl
         assert text.startswith("ssh: no key found")
         assert "hunter2" not in text
     assert sshd.connections == before
+
+
+def test_the_shortest_form_of_a_key_is_read(command: PluginClient, sshd: Sshd) -> None:
+    assert run(command, inputs(way(sshd.port, sshd.host_key, privateKey=shortest(PRIVATE)))) == "ran"
 
 
 def test_an_encrypted_key_needs_its_passphrase(command: PluginClient, sshd: Sshd) -> None:
