@@ -28,7 +28,7 @@ def test_an_ed25519_key_is_the_same_in_fewer_characters() -> None:
         "PRIVATE KEY",
         "",
     ],
-    ids=["another type", "a passphrase", "another format", "no base64", "another magic", "cut off", "no key", "nothing"],
+    ids=["another type", "a passphrase", "another format", "no base64", "another magic", "cut off", "no key", "empty"],
 )
 def test_any_other_key_stays_as_it_is(text: str) -> None:
     assert shortest(text) == text
