@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -255,6 +256,30 @@ def test_a_machine_with_only_the_rehearsal_has_no_etcd(machines: _Machines, monk
     monkeypatch.setattr(etcd, "_context", lambda *_: ssl.create_default_context())
     with machines.up("etcd-1"), pytest.raises(etcd.SilentError, match=etcd.RESET):
         etcd._get(MEMBERS["etcd-1"], machines.ports[1], "/members", "peer", (5, 5))
+
+
+def test_an_etcd_is_told_from_a_prepared_machine(
+    machines: _Machines, own_authority: dict[str, str], tmp_path: Path
+) -> None:
+    """If one runs, the cluster was begun: then the network is not tested again."""
+    first = _initial_member("etcd-1", machines.ports)
+    assert not network.somebody_runs(first)
+    with machines.up("etcd-2"):
+        assert not network.somebody_runs(first)
+        pair = tmp_path / "pair.pem"
+        pair.write_text(own_authority["certificate"] + own_authority["private_key"])
+        server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        server.load_cert_chain(pair)
+        with server.wrap_socket(network._listener(MEMBERS["etcd-3"], machines.ports[1]), server_side=True) as etcd_3:
+
+            def accept() -> None:
+                with etcd_3.accept()[0]:
+                    pass
+
+            answering = threading.Thread(target=accept)
+            answering.start()
+            assert network.somebody_runs(first)
+            answering.join(5)
 
 
 def test_a_cluster_of_one_rehearses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
