@@ -315,7 +315,9 @@ class EtcdPki(pulumi.ComponentResource):
         """Issues one certificate with its own key; returns the certificate, and the key as PEM."""
         child = f"{self._name}-{suffix}"
         issuer = issuer or self._issuer
-        created = [issuer.created] if issuer.created else []
+        created, authority = ([issuer.created] if issuer.created else []), issuer.certificate
+        if created:
+            authority = without_dependencies(authority)
         # Another CA means another key. So replacing the CA after a leak is enough, whichever key has leaked.
         # A created CA comes first: `prepare` of every machine waits for CAs alone, and takes longer than the rest.
         key = tls.PrivateKey(
@@ -324,19 +326,21 @@ class EtcdPki(pulumi.ComponentResource):
             ecdsa_curve="P256",
             opts=pulumi.ResourceOptions(parent=self, depends_on=created, replacement_trigger=issuer.name),
         )
+        private_key: pulumi.Output[str] = without_dependencies(key.private_key_pem)
         request = tls.CertRequest(
             child,
-            private_key_pem=without_dependencies(key.private_key_pem),
+            private_key_pem=private_key,
             subject=tls.CertRequestSubjectArgs(common_name=common_name),
             dns_names=dns_names or None,
             ip_addresses=addresses or None,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[key]),
         )
+        requested: pulumi.Output[str] = without_dependencies(request.cert_request_pem)
         certificate = tls.LocallySignedCert(
             child,
-            cert_request_pem=without_dependencies(request.cert_request_pem),
+            cert_request_pem=requested,
             ca_private_key_pem=issuer.key,
-            ca_cert_pem=without_dependencies(issuer.certificate) if created else issuer.certificate,
+            ca_cert_pem=authority,
             allowed_uses=uses,
             validity_period_hours=self._validity_hours,
             early_renewal_hours=self._early_renewal_hours,
