@@ -3,12 +3,13 @@
 import hashlib
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any, NotRequired, TypedDict, TypeVar, cast
 
 import pulumi
+from pulumi_command import remote
 
 from . import bundle
 from .backup import Backup, credentials, plan_of_backup
@@ -18,11 +19,12 @@ from .machine import Machine
 from .member import EtcdMember
 from .migration import EtcdMigration, Migration, plan_of_migration
 from .node.service.client_certificates import replaced
+from .node.shared.paths import MAY_BEGIN
 from .operator import new_operator
 from .partial_deletion import proved_healthy, refuse_partial_deletion
 from .pinned_values import pin
 from .pki import Authority, ClientCertificate, EtcdPki, EtcdPkiArgs, authorities_of, plan_of
-from .plan import AuthorityPlan, ClusterPlan, MemberPlan, UserPlan, member_specs, spec_text, warnings, with_users
+from .plan import AuthorityPlan, ClusterPlan, MemberPlan, Spec, UserPlan, member_specs, spec_text, warnings, with_users
 from .plan.authorities import DEFAULT_PEER_AUTHORITY, peers_have_their_own
 from .plan.client_certificates import remembered
 from .plan.data_directories import check_data_directories
@@ -293,14 +295,17 @@ class EtcdCluster(pulumi.ComponentResource):
         )
         # A cluster that was once proved healthy is never bootstrapped again. A later slot, even one with the name of an
         # initial member, must not bootstrap another cluster because no member answers it.
-        exists = args.get("previous") is not None or migration is not None or restores.pending
-        initial = None if exists else initial_cluster.output
-        done: list[pulumi.Resource] = [member.bootstrap(initial, prepared) for member in members]
-        done += migration.ready(prepared) if migration else []
+        new = args.get("previous") is None and migration is None and not restores.pending
+        initial = initial_cluster.output if new else None
+        begun = [member.bootstrap(initial, prepared) for member in members]
+        done: list[pulumi.Resource] = [*begun, *(migration.ready(prepared) if migration else [])]
         named = {machine["name"]: member for machine, member in zip(args["members"], members, strict=True)}
         done += _restore(restore, named, done) if restore else []
-        for slot in verdict.chain:
-            done = [named[slot].converge(done, with_users(specs[slot], plan))]
+        done = _converge(
+            [(named[slot], with_users(specs[slot], plan)) for slot in verdict.chain],
+            _begin_together(list(named), initial, begun),
+            done,
+        )
         health, healthy = members[0].health(
             f"{name}-health",
             first,
@@ -420,6 +425,39 @@ def _with_secrets(texts: Sequence[str], secret: Mapping[str, pulumi.Input[str]])
 def _after(proof: pulumi.Output[Any], value: pulumi.Output[_T]) -> pulumi.Output[_T]:
     """The value, once `proof` has resolved."""
     return pulumi.Output.all(proof, value).apply(lambda both: cast(_T, both[1]))
+
+
+def _converge(
+    members: Sequence[tuple[EtcdMember, Spec]], together: Awaitable[bool], after: Sequence[pulumi.Resource]
+) -> list[pulumi.Resource]:
+    """The commands that bring all members to their desired state, one after the other or together."""
+    first, converged, known = after, list[pulumi.Resource](), pulumi.Output.from_input(together)
+    for member, spec in members:
+        command = member.converge(_either(known, first, after), spec)
+        converged, after = [*converged, command], [command]
+    return converged or [*first]
+
+
+def _either(
+    yes: pulumi.Output[bool], one: Sequence[pulumi.Resource], other: Sequence[pulumi.Resource]
+) -> pulumi.Output[Sequence[pulumi.Resource]]:
+    return yes.apply(lambda known: one if known else other)
+
+
+async def _begin_together(
+    members: Sequence[str], initial: pulumi.Output[Any] | None, bootstraps: Sequence[remote.Command]
+) -> bool:
+    """Whether these members, and no others, begin a new cluster: none can be ready before the others, and all start.
+
+    The answers are in the state until an update succeeds, so this also holds when an interrupted one is repeated. A
+    member that has begun by then is safe without the order, too: the machines let only one restart at a time.
+    """
+    if initial is None or not await initial.is_known() or {*(await initial.future())["members"]} != {*members}:
+        return False
+    for each in bootstraps:
+        if not await each.stdout.is_known() or MAY_BEGIN not in str(await each.stdout.future()):
+            return False
+    return True
 
 
 def _restore(

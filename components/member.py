@@ -169,7 +169,7 @@ class EtcdMember(pulumi.ComponentResource):
             stages=stages,
         )
 
-    def converge(self, after: Sequence[pulumi.Resource], spec: Spec | None = None) -> remote.Command:
+    def converge(self, after: pulumi.Output[Sequence[pulumi.Resource]], spec: Spec | None = None) -> remote.Command:
         """Brings this member to its desired state. Refuses a step that would lose the quorum.
 
         Args:
@@ -178,8 +178,8 @@ class EtcdMember(pulumi.ComponentResource):
                 Default: without users.
         """
         line = self._line("converge", spec or self._spec)
-        after = [*after, *self._issued]
-        command = self._commands.command("converge", create=line, stdin=self._bundle, after=after, later=True)
+        waits = after.apply(lambda known: [*known, *self._issued])
+        command = self._commands.command("converge", create=line, stdin=self._bundle, after=waits, later=True)
         # The answer is not used, but without one the command did nothing.
         answer(command, self._machine["name"])
         self.register_outputs({})

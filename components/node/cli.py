@@ -177,7 +177,7 @@ def _change(verb: str) -> Callable[[spec.Spec, str], None]:
     if verb == "bootstrap":
         from .verbs.bootstrap import bootstrap
 
-        return lambda wanted, _: bootstrap(wanted)
+        return lambda wanted, _: print(bootstrap(wanted), flush=True)
     if verb in ("find", "stage"):
         from importlib import import_module
 

@@ -116,5 +116,7 @@ IMAGE_ETCD = "/usr/local/bin/etcd"
 PROGRAM = Path("/usr/local/lib/etcd-node")
 WRAPPER = Path("/usr/local/sbin/etcd-node")
 
+MAY_BEGIN = "may begin"
+"""Answer of `bootstrap` if it has given the permission."""
 ANSWERED = 93
 """Exit status of a successful verb with `--answer`; nothing else exits with it."""

@@ -5,27 +5,31 @@ from __future__ import annotations
 from ..data import identity, permission
 from ..machine import network
 from ..protocol import wal
+from ..shared import paths
 from ..shared.errors import NodeError
 from ..shared.say import say
 from ..shared.spec import Spec
 
 
-def bootstrap(spec: Spec) -> None:
+def bootstrap(spec: Spec) -> str:
     """Records the permission when all initial members reach each other; `converge` starts etcd.
+
+    Returns:
+        MAY_BEGIN, or an empty text if it gives no permission.
 
     Raises:
         NodeError: this machine belongs to another cluster, or the members do not reach each other.
     """
     if spec.member not in spec.initial_members:
         say("not an initial member: converge will join it")
-        return
+        return ""
     known = identity.load()
     identity.refuse_another(known, spec)
     if known is None:
         raise NodeError("this machine was not prepared", "Run `pulumi up`: prepare comes first.")
     if known.cluster_id or wal.exists(spec.data_directory):
         say("has been a member before: converge decides")
-        return
+        return ""
     missing = [name for name in spec.initial_members if name not in spec.members]
     if missing:
         raise NodeError(
@@ -38,4 +42,4 @@ def bootstrap(spec: Spec) -> None:
     if not (before and before[0] == spec.token) and not network.somebody_runs(spec):
         network.rehearse(spec)
     permission.give(spec)
-    say("may begin with the other initial members")
+    return paths.MAY_BEGIN
