@@ -428,10 +428,11 @@ def _after(proof: pulumi.Output[Any], value: pulumi.Output[_T]) -> pulumi.Output
 
 
 def _converge(
-    members: Sequence[tuple[EtcdMember, Spec]], together: Awaitable[bool], after: Sequence[pulumi.Resource]
+    members: Sequence[tuple[EtcdMember, Spec]], together: Awaitable[Any], after: Sequence[pulumi.Resource]
 ) -> list[pulumi.Resource]:
     """The commands that bring all members to their desired state, one after the other or together."""
-    first, converged, known = after, list[pulumi.Resource](), pulumi.Output.from_input(together)
+    first, converged = after, list[pulumi.Resource]()
+    known: pulumi.Output[Any] = pulumi.Output.from_input(together)
     for member, spec in members:
         command = member.converge(_either(known, first, after), spec)
         converged, after = [*converged, command], [command]
@@ -452,7 +453,8 @@ async def _begin_together(
     The answers are in the state until an update succeeds, so this also holds when an interrupted one is repeated. A
     member that has begun by then is safe without the order, too: the machines let only one restart at a time.
     """
-    if initial is None or not await initial.is_known() or {*(await initial.future())["members"]} != {*members}:
+    pinned: Any = await initial.future() if initial is not None and await initial.is_known() else None
+    if pinned is None or {*pinned["members"]} != {*members}:
         return False
     for each in bootstraps:
         if not await each.stdout.is_known() or MAY_BEGIN not in str(await each.stdout.future()):
