@@ -14,7 +14,8 @@ from ..shared.spec import Spec
 from . import quorum_rules
 from .quorum_rules import Voter
 
-_GATE_SECONDS = 60.0
+GATE_SECONDS = 60.0
+"""How long a gate waits for other members."""
 _NOBODY_THERE_SECONDS = 10.0
 
 Rule = Callable[[Sequence[Voter]], None]
@@ -25,7 +26,7 @@ Poll = tuple[list[Voter], dict[str, etcd.Status]]
 
 
 def wait(
-    spec: Spec, cluster: etcd.Membership, rule: Rule, seconds: float = _GATE_SECONDS, *, full: bool = False
+    spec: Spec, cluster: etcd.Membership, rule: Rule, seconds: float = GATE_SECONDS, *, full: bool = False
 ) -> Poll:
     """Waits until the voters allow a step: one of them may still be restarting.
 

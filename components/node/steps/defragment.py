@@ -17,6 +17,19 @@ _LEAST_SECONDS = 30.0
 _SPARE = 64 << 20
 
 
+def longest(size: int) -> float:
+    """Seconds that a defragmentation may take, with the waits before and after it.
+
+    Args:
+        size: of the database file, in bytes.
+    """
+    return _seconds(size) + 2 * quorum_gate.GATE_SECONDS
+
+
+def _seconds(size: int) -> float:
+    return _LEAST_SECONDS + size / _SLOWEST
+
+
 def defragment(spec: Spec, name: str, cluster: etcd.Membership, *, full: bool = False) -> etcd.Status:
     """Defragments a member, this one or another, and waits until it has caught up; returns its status.
 
@@ -41,7 +54,7 @@ def defragment(spec: Spec, name: str, cluster: etcd.Membership, *, full: bool = 
         polled = leadership.hand_over(spec, name, cluster, polled, rule, untouched=untouched, full=full)
     refuse_abandoned()
     phase(f"defragment {name}")
-    seconds = _LEAST_SECONDS + own.db_size / _SLOWEST
+    seconds = _seconds(own.db_size)
     more_time(seconds)
     etcd.etcdctl(spec, [spec.members[name]], ["defrag"], seconds)
     phase(f"wait until {name} has caught up with the others")

@@ -13,6 +13,7 @@ from ..shared.errors import NodeError
 from ..shared.spec import Spec
 from ..steps import recover_space as steps
 from ..steps.defragment import defragment as step
+from ..steps.defragment import longest
 
 
 def defragment(now: str = "") -> None:
@@ -104,7 +105,7 @@ def _waits(here: Spec) -> str:
 
 def _defragment(here: Spec, *, asked: bool) -> None:
     witnesses = [here.address]
-    with one_restart.alone(here, witnesses):
+    with one_restart.alone(here, witnesses, seconds=longest(here.quota_bytes)):
         holder = claim.holder_of(here, witnesses)
         if holder is not None:
             raise NodeError(
