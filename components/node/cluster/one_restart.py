@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
+from ..protocol import etcd
 from ..shared.errors import NodeError
 from ..shared.say import more_time, phase, say, until
 from ..shared.spec import Spec
@@ -55,6 +56,16 @@ def alone(spec: Spec, addresses: Sequence[str], *, seconds: float = 0) -> Iterat
         if ours is not None:
             with contextlib.suppress(NodeError):
                 lease.give_back(spec, [spec.address, *spec.others.values()], ours)
+
+
+def defragmentation(spec: Spec) -> tuple[str, float]:
+    """The member that is being defragmented, if one is, and for how many seconds that may take; otherwise "" and 0."""
+    with contextlib.suppress(NodeError):
+        answering, _ = etcd.with_quorum(spec, spec.members)
+        held = lease.find(spec, [address for address, _ in answering], KEY) if answering else None
+        if held is not None and _said(held) > _WAIT_SECONDS:
+            return str(held.value.get("member", "a member")), _said(held)
+    return "", 0.0
 
 
 def _take(spec: Spec, addresses: Sequence[str], mine: Mapping[str, str]) -> int:
