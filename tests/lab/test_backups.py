@@ -14,12 +14,13 @@ import pytest
 
 from lab import Machine
 from tests.support.bootstrapped import Bootstrapped
-from tests.support.etcd import PKI, etcdctl, member_list, process_ids
+from tests.support.etcd import OPTIONS, etcdctl, member_list, process_ids
 from tests.support.machines import Machines, fill_disk
 from tests.support.prober import probing
 from tests.support.s3_server import BUCKET, KEY, SECRET, S3Server
 from tests.support.stacks import Stacks
 from tests.support.versions import DEFAULT_ETCD
+from tests.support.waiting import every
 from tools.backups import age_program
 from tools.etcd import etcd_binary
 
@@ -101,8 +102,7 @@ def test_snapshots_are_taken_by_one_member_and_survive_failures(
         assert machine.run("systemctl is-active etcd-snapshot.timer", root=True).stdout.strip() == "active"
         machine.run("systemctl stop etcd-snapshot.timer", root=True)
         assert machine.run("stat -c %a,%U /var/lib/etcd-node/rclone.conf", root=True).stdout.strip() == "600,root"
-    options = f"--cacert={PKI}/ca.crt --cert={PKI}/healthcheck-client.crt --key={PKI}/healthcheck-client.key"
-    etcd = f"etcdctl {options} --endpoints=https://{found[0].address}:2379"
+    etcd = f"etcdctl {OPTIONS} --endpoints=https://{found[0].address}:2379"
     found[0].run(f"head -c 100000 /dev/urandom | base64 | {etcd} put random", root=True)
 
     with probing(stack, found, tmp_path, "snapshots"):
@@ -142,9 +142,7 @@ def test_snapshots_are_taken_by_one_member_and_survive_failures(
     assert "cannot be reached" in refused(machine)
     [left] = waiting(machine)
     assert status(machine)["snapshots"]["last"] == again
-    copy = tmp_path / left
-    copy.write_bytes(b64decode(machine.run(f"base64 /var/lib/etcd.snapshots/backup/{left}", root=True).stdout))
-    decrypted(copy, private, tmp_path)
+    decrypted(fetched(machine, f"/var/lib/etcd.snapshots/backup/{left}", tmp_path), private, tmp_path)
     store.start()
     machine.run("etcd-node snapshot", root=True)
     assert waiting(machine) == []
@@ -162,8 +160,66 @@ def test_snapshots_are_taken_by_one_member_and_survive_failures(
     assert "The destination is full" in refused(machine)
     machine.run("mount -o remount,size=64m /mnt/share", root=True)
     machine.run("etcd-node snapshot", root=True)
-    assert machine.run("ls /mnt/share", root=True).stdout.split() == [status(machine)["snapshots"]["last"]["name"]]
+    stored = [status(machine)["snapshots"]["last"]["name"]]
+    assert machine.run("ls /mnt/share", root=True).stdout.split() == stored
+
+    # One cannot be stored, and an attempt that was killed has left one that was not encrypted yet.
+    fill_disk(found[2], "/mnt/share", "4k")
+    assert "The destination is full" in refused(found[2])
+    [left] = waiting(found[2])
+    found[2].run("touch /var/lib/etcd.snapshots/backup/.snapshot.db", root=True)
+    del stack.config["backup"]
+    stack.up()
+    places = "/etc/systemd/system /var/lib/etcd-node /opt/etcd /run/lock /run"
+    look = f"find {places} -maxdepth 2 -name '*etcd*snapshot*' -o -name '*rclone*' -o -name 'backup*'"
+    for each in found:
+        assert each.run(look, root=True).stdout == ""
+        assert each.run("systemctl is-active etcd-snapshot.timer", root=True, check=False).stdout == "inactive\n"
+        assert SECRET not in each.run("cat /var/lib/etcd-node/*", root=True).stdout
+    assert machine.run("ls /mnt/share", root=True).stdout.split() == stored
+    assert found[2].run("ls -A /var/lib/etcd.snapshots/backup", root=True).stdout.split() == [left]
+    assert third["name"] in store.names(PREFIX)
+    assert "backup" not in stack.outputs()
     assert process_ids(found) == before
+
+
+def test_at_a_tick_of_the_timers_one_member_works_and_another_one_when_it_loses_power(
+    machines: Machines, bootstrapped: Bootstrapped, store: S3Server, tmp_path: Path
+) -> None:
+    found, stack = bootstrapped()
+    _, public = new_key(tmp_path)
+    login = {"accessKeyId": KEY, "secretAccessKey": SECRET}
+    s3 = {"endpoint": store.endpoint, "bucket": BUCKET, "prefix": PREFIX, "region": "us-east-1", **login}
+    with store.holding():
+        stack.config["backup"] = {"schedule": "*:*:0/5", "recipients": [public], "s3": s3}
+        stack.up()
+        assert store.held.wait(30)
+        ask = f"systemctl show -P ActiveState {UNIT}"
+        assert any(all(each.run(ask).stdout == "activating\n" for each in found) for _ in every(0.2, seconds=30)), (
+            "all timers have gone off, and nobody has ended"
+        )
+        worker = json.loads(etcdctl(found[0], "get", "external-etcd/snapshot-turn", "--print-value-only"))["member"]
+        assert worker != leader(found)
+        assert {each.name: journal(each).count("snapshot taken") for each in found} == {
+            each.name: each.name == worker for each in found
+        }
+        machines.lab.kill(worker)
+    others = [each for each in found if each.name != worker]
+    wait = f"until etcdctl {OPTIONS} --endpoints=https://{others[0].address}:2379 get external-etcd/snapshot-last"
+    others[0].run(f"{wait} | grep taken; do sleep 0.5; done", root=True, timeout=60)
+    last = status(others[0])["snapshots"]["last"]
+    assert last["member"] in [each.name for each in others]
+    assert last["name"] in store.names(PREFIX)
+    for each in others:
+        if each.name != last["member"]:
+            said = f"{last['member']} has stored {last['name']}"
+            assert any(said in journal(each) for _ in every(0.5, seconds=20))
+        assert journal(each).count("snapshot taken") == (each.name == last["member"])
+
+
+def journal(machine: Machine) -> str:
+    """What the timer's service has said there."""
+    return machine.run(f"journalctl -u {UNIT} -o cat --no-pager", root=True).stdout
 
 
 def leader(machines: Sequence[Machine]) -> str:
@@ -174,9 +230,7 @@ def leader(machines: Sequence[Machine]) -> str:
 
 def decrypted(path: Path, private: Path, directory: Path) -> dict[str, Any]:
     """What `etcdutl snapshot status` says of it, after the private key has opened it; it can also be restored."""
-    plain = subprocess.run([age_program("age"), "-d", "-i", private, path], capture_output=True, check=True).stdout
-    snapshot = directory / f"{path.name}.db"
-    snapshot.write_bytes(gzip.decompress(plain))
+    snapshot = opened(path, private, directory)
     etcdutl = etcd_binary(DEFAULT_ETCD, "etcdutl")
     restore = [str(etcdutl), "snapshot", "restore", str(snapshot), f"--data-dir={directory / path.name}.data"]
     subprocess.run(restore, capture_output=True, check=True)
@@ -184,3 +238,18 @@ def decrypted(path: Path, private: Path, directory: Path) -> dict[str, Any]:
         [etcdutl, "snapshot", "status", snapshot, "--write-out=json"], capture_output=True, check=True, text=True
     )
     return dict(json.loads(said.stdout))
+
+
+def opened(path: Path, private: Path, directory: Path) -> Path:
+    """The snapshot in a file that was stored."""
+    plain = subprocess.run([age_program("age"), "-d", "-i", private, path], capture_output=True, check=True).stdout
+    snapshot = directory / f"{path.name}.db"
+    snapshot.write_bytes(gzip.decompress(plain))
+    return snapshot
+
+
+def fetched(machine: Machine, path: str, directory: Path) -> Path:
+    """A copy of a machine's file, on this computer."""
+    copy = directory / Path(path).name
+    copy.write_bytes(b64decode(machine.run(f"base64 {path}", root=True).stdout))
+    return copy
