@@ -25,12 +25,14 @@ from lab import LabError, Machine, kubernetes
 from tests.support import cluster_api
 from tests.support.api_client import using
 from tests.support.api_load import Load, under_load
+from tests.support.api_watch import LISTED, Informer, informed
 from tests.support.authority import OwnAuthority
 from tests.support.etcd import assert_serves_all_members, command_line, etcdctl, process_ids, running_versions
 from tests.support.machines import Machines
 from tests.support.manual import kubernetes_manual
 from tests.support.manual_shell import ManagementCluster, in_lab, on_this_computer
 from tests.support.prometheus import as_the_operator_makes_it, assert_scrapes
+from tests.support.restores import BUMP, save_snapshot
 from tests.support.stacks import REPO, Stack, Stacks, machine_config
 from tests.support.waiting import every
 from tools.prometheus import ensure_operator_crd
@@ -38,6 +40,8 @@ from tools.prometheus import ensure_operator_crd
 MEMBERS, LATER, IN_ALL = 3, 5, 6
 KEEPALIVE_TIMEOUT = 10
 """Seconds, in API servers' connections to etcd: keepaliveTimeout in Kubernetes' storagebackend/factory/etcd3.go."""
+RESTORE_GAP = 10.0
+"""Seconds without an answer that a restore may cost clients of API servers, on this busy computer."""
 LIFE = 60
 """Seconds until the certificate before the renewal expires. Other tests run meanwhile."""
 WORKLOAD = {"clusterName": cluster_api.NAME, "namespace": "clusters"}
@@ -198,6 +202,67 @@ def test_objects_of_several_kinds_are_created_listed_watched_and_stored_in_etcd(
     stored += [f"minions/{plane.name}" for plane in cluster.planes]
     assert {f"/registry/{key}" for key in stored} <= set(keys)
     assert len([key for key in keys if key.startswith("/registry/pods/shop/counter-")]) == 2
+
+
+def test_api_servers_need_no_restart_when_their_etcd_is_restored(cluster: Cluster, tmp_path: Path) -> None:
+    """What was created after the snapshot is gone, and no informer is given a revision below one that it has seen."""
+    stack, member, (first, second) = cluster.stack, cluster.machines[0], cluster.planes
+    process = "ps -o pid=,lstart= -p $(pgrep -x kube-apiserver)"
+    before = [plane.run(process).stdout for plane in cluster.planes]
+    listing = "/api/v1/namespaces/shop/pods?limit=1"
+    token = json.loads(kubectl(second, "get", f"--raw={listing}"))["metadata"]["continue"]
+
+    def restore(_: Load) -> None:
+        save_snapshot(member, tmp_path / "snapshot.db")
+        kubectl(first, "--namespace=shop", "create", "configmap", "later", "--from-literal=lost=yes")
+        kubectl(first, "--namespace=shop", "patch", "configmap", "prices", '--patch={"data": {"tea": "4"}}')
+        kubectl(first, "--namespace=shop", "delete", "secret", "till")
+        kubectl(first, "--namespace=shop", "scale", "deployment/counter", "--replicas=3")
+        assert _believed(informers, later={"lost": "yes"}, prices={"tea": "4"})
+        stack.config["restore"] = {"from": str(tmp_path / "snapshot.db"), "confirm": "test"}
+        stack.up()
+        assert _believed(informers, later=None, prices={"tea": "3"})
+
+    with informed(*map(cluster.kubeconfig, cluster.planes)) as informers:
+        report = under_load(cluster.kubeconfig(first), restore, patience=2)
+        kubectl(first, "--namespace=shop", "create", "configmap", "again", "--from-literal=after=yes")
+        assert _believed(informers, again={"after": "yes"})
+    print(f"restored: {report.gap:.1f} s without an answer; {[each.gone for each in informers]}")
+    assert report.gap < RESTORE_GAP
+    for informer in informers:
+        revisions = [each.revision for each in informer.seen]
+        assert revisions == sorted(revisions)
+        above = [each for each in informer.seen if each.revision > BUMP]
+        assert above[0].kind == LISTED, "it was told to list again"
+        assert any(each.kind == "ADDED" for each in above)
+        assert informer.gone
+        last = max(revision for revision in revisions if revision < BUMP)
+        for plane in cluster.planes:
+            said = kubectl(plane, "get", f"--raw=/api/v1/configmaps?watch=true&timeoutSeconds=5&resourceVersion={last}")
+            assert json.loads(said)["object"]["code"] == 410, said
+            with pytest.raises(LabError, match="Expired"):
+                kubectl(plane, "get", f"--raw={listing}&continue={token}")
+    assert [plane.run(process).stdout for plane in cluster.planes] == before
+
+    kubectl(second, "--namespace=shop", "get", "secret/till")
+    assert kubectl(second, "--namespace=shop", "get", "deployment/counter", "--output=jsonpath={.spec.replicas}") == "2"
+    # The controller managers go on, too.
+    kubectl(first, "--namespace=shop", "scale", "deployment/counter", "--replicas=4")
+    for _ in every(0.5, seconds=30):
+        if len(kubectl(second, "--namespace=shop", "get", "pods", "--output=name").split()) == 4:
+            break
+    else:
+        raise AssertionError("nobody makes the pods")
+    del stack.config["restore"]  # with the next change
+
+
+def _believed(informers: list[Informer], **data: dict[str, str] | None) -> bool:
+    """Whether soon all believe that these ConfigMaps have these data; None: that there is none."""
+    wanted = {f"shop/{name}": value for name, value in data.items()}
+    return any(
+        all(each.objects.get(name) == value for each in informers for name, value in wanted.items())
+        for _ in every(0.1, seconds=30)
+    )
 
 
 def test_an_api_server_works_through_the_renewal_of_all_certificates(
