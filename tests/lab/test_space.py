@@ -37,7 +37,7 @@ def _sizes(found: Sequence[Machine]) -> list[int]:
     return [row["Status"]["dbSize"] for row in rows]
 
 
-def _defragmented(found: Sequence[Machine]) -> list[tuple[int, int, str]]:
+def defragmentations(found: Sequence[Machine]) -> list[tuple[int, int, str]]:
     """(begin, end, member) of every defragmentation, in order; microseconds of the clock that all machines share."""
     turns = []
     for machine in found:
@@ -73,7 +73,7 @@ def test_members_are_defragmented_and_a_full_database_is_recovered(bootstrapped:
         assert running.wait().code == 0
     finally:
         running.kill()
-    assert _defragmented(found) == []
+    assert defragmentations(found) == []
     before = process_ids(found)
 
     with probing(stack, found, tmp_path, "Three members are defragmented") as probe:
@@ -90,7 +90,7 @@ def test_members_are_defragmented_and_a_full_database_is_recovered(bootstrapped:
         _together(found, MAINTAIN)
         probe.mark("the leader again")
         found[0].run(MAINTAIN, root=True)
-    turns = [name for _, _, name in _defragmented(found)]
+    turns = [name for _, _, name in defragmentations(found)]
     assert sorted(turns[:2]) == [found[1].name, found[2].name]
     assert turns[2:] == [found[0].name], "the leader is last"
     said = found[0].run("journalctl -u etcd-maintenance.service -o cat --no-pager", root=True).stdout
@@ -124,7 +124,7 @@ def test_members_are_defragmented_and_a_full_database_is_recovered(bootstrapped:
             assert max(_sizes(found)) < QUOTA // 4
         again = found[2].run("etcd-node recover-space", root=True).stderr
         assert "there is no alarm: nothing to recover from" in again
-    assert len(_defragmented(found)) == 9
+    assert len(defragmentations(found)) == 9
     after = process_ids(found)
     assert [after[machine.name] == before[machine.name] for machine in found] == [True, True, False], (
         "nothing restarted"
