@@ -24,7 +24,7 @@ def test_a_cluster_with_authentication_is_kept_and_restored_with_its_users(
         authentication=True,
         users=[BACKUP],
         quota=f"{QUOTA}",
-        backup={"schedule": NEVER, "recipients": [public], "directory": "/mnt/share"},
+        backup={"schedule": NEVER, "drill": "never", "recipients": [public], "directory": "/mnt/share"},
         maintenance={"defragment": True, "recoverSpace": True},
     )
     stack.up()
