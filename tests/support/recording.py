@@ -14,15 +14,13 @@ from google.protobuf import json_format
 from pulumi.runtime import mocks, resource
 from pulumi.runtime.proto import source_pb2
 
+from .answers import LOGIN, SFTP, health, marked
+
 # The calls that led to each resource take a quarter of the time here, and no test looks at them.
 resource._get_stack_trace = source_pb2.StackTrace
 
 SECRET_KEY = "4dabf18193072939515e22adb298388d"
 SECRET_SIGNATURE = "1b47061264138c4ac30d75fd1eb44270"
-LOGIN = "printed by the shell of the login"
-"""Precedes every answer, except that about sftp."""
-SFTP = "\nexternal-etcd: answer\n/usr/lib/openssh/sftp-server\n\nexternal-etcd: done"
-"""The standard output of a login through which sftp works."""
 OPERATOR = {"id": "0123456789abcdef", "by": "alice@desk"}
 
 
@@ -137,9 +135,9 @@ class _Answers(mocks.Mocks):
         elif args.typ == "tls:index/certRequest:CertRequest":
             state["certRequestPem"] = f"request {args.name}"
         elif args.typ == "command:remote:Command":
-            health = args.name.endswith("-health")
+            checks = args.name.endswith("-health")
             said = self._said.get(args.name, f"{args.name} said")
-            text = marked(args.name, _health(args.inputs["create"]) if health else said)
+            text = marked(args.name, health(args.inputs["create"]) if checks else said)
             if args.name.endswith("-sftp"):
                 text = self._said.get(args.name, SFTP)
             state |= {"stdout": text, "stderr": ""}
@@ -160,28 +158,6 @@ class _Answers(mocks.Mocks):
         elif args.typ == "pulumi:pulumi:StackReference":
             state |= {"outputs": self._previous}
         return f"{args.name}-id", state
-
-
-def marked(name: str, said: str) -> str:
-    """The standard output of the command with that name, with its answer."""
-    return f"{LOGIN}\nexternal-etcd: answer\n{said}\n\nexternal-etcd: done"
-
-
-def _health(create: str) -> str:
-    """The output of the health check for the members of its specification."""
-    members = json.loads(create[create.index("{") : create.rindex("}") + 1])["members"]
-    rows = [
-        {
-            "name": name,
-            "id": str(number),
-            "endpoint": f"https://{address}:2379",
-            "version": "3.6.16",
-            "role": "follower" if number > 1 else "leader",
-            "db_size_bytes": 20480,
-        }
-        for number, (name, address) in enumerate(members.items(), start=1)
-    ]
-    return json.dumps({"cluster_id": "cafe", "leader": rows[0]["name"], "version": "3.6.16", "members": rows})
 
 
 def aws_id(kind: str, name: str) -> str:
