@@ -1,12 +1,16 @@
 """Pulumi components of a highly available external etcd cluster for Kubernetes."""
 
-from .backup import Backup, Keep, ObjectLock, S3Store, SshStore
-from .cluster import Certificates, EtcdCluster, EtcdClusterArgs, Maintenance, User
-from .guard import ChangeRefusedError, previous_update
-from .machine import Bastion, Machine, Ssh
-from .member import EtcdMember, EtcdMemberArgs
-from .migration import ControlPlane, EtcdMigration, EtcdMigrationArgs, Migration
-from .pki import Authority, ClientCertificate, EtcdPki, EtcdPkiArgs, PkiMember
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .backup import Backup, Keep, ObjectLock, S3Store, SshStore
+    from .cluster import Certificates, EtcdCluster, EtcdClusterArgs, Maintenance, User
+    from .guard import ChangeRefusedError, previous_update
+    from .machine import Bastion, Machine, Ssh
+    from .member import EtcdMember, EtcdMemberArgs
+    from .migration import ControlPlane, EtcdMigration, EtcdMigrationArgs, Migration
+    from .pki import Authority, ClientCertificate, EtcdPki, EtcdPkiArgs, PkiMember
 
 __all__ = [
     "Authority",
@@ -36,3 +40,22 @@ __all__ = [
     "User",
     "previous_update",
 ]
+
+# They are imported when they are used: the Pulumi SDK takes half a second, and `external-etcd review` needs none of it.
+_MODULES = {
+    "backup": ("Backup", "Keep", "ObjectLock", "S3Store", "SshStore"),
+    "cluster": ("Certificates", "EtcdCluster", "EtcdClusterArgs", "Maintenance", "User"),
+    "guard": ("ChangeRefusedError", "previous_update"),
+    "machine": ("Bastion", "Machine", "Ssh"),
+    "member": ("EtcdMember", "EtcdMemberArgs"),
+    "migration": ("ControlPlane", "EtcdMigration", "EtcdMigrationArgs", "Migration"),
+    "pki": ("Authority", "ClientCertificate", "EtcdPki", "EtcdPkiArgs", "PkiMember"),
+}
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name):
+        for module, names in _MODULES.items():
+            if name in names:
+                return getattr(import_module(f".{module}", __name__), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

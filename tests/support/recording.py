@@ -14,7 +14,7 @@ from google.protobuf import json_format
 from pulumi.runtime import mocks, resource
 from pulumi.runtime.proto import source_pb2
 
-from .answers import LOGIN, SFTP, health, marked
+from .answers import SFTP, health, marked
 
 # The calls that led to each resource take a quarter of the time here, and no test looks at them.
 resource._get_stack_trace = source_pb2.StackTrace

@@ -175,10 +175,10 @@ class Stack:
         """`pulumi preview`."""
         return self.pulumi("preview", *arguments, check=check)
 
-    def preview_json(self) -> str:
-        """`pulumi preview` as JSON: every step, secrets hidden."""
+    def preview_json(self, *, check: bool = True) -> str:
+        """`pulumi preview` as JSON: every step, secrets hidden. Raises if it fails and `check` is set."""
         self.write_config()
-        return self._stdout("preview", "--json")
+        return self._stdout("preview", "--json", check=check)
 
     def update(self, *arguments: str, **environ: str) -> dict[str, Any]:
         """The outputs after an update, with these environment variables from now on."""
@@ -234,7 +234,7 @@ class Stack:
         """Set the override that the refusal of the present change prints, so that the machines decide."""
         self.config["override"] = override_in(self.preview(check=False))
 
-    def _stdout(self, *arguments: str) -> str:
+    def _stdout(self, *arguments: str, check: bool = True) -> str:
         with spending(ENGINE), self._forks(arguments[0]) as forks:
             done = subprocess.run(
                 self.command(*arguments),
@@ -245,7 +245,8 @@ class Stack:
                 timeout=60,
                 check=False,
             )
-        assert done.returncode == 0, f"pulumi {' '.join(arguments)} exited with {done.returncode}:\n{done.stdout}"
+        text = f"pulumi {' '.join(arguments)} exited with {done.returncode}:\n{done.stdout}"
+        assert done.returncode == 0 or not check, text
         return done.stdout
 
     def begin_up(self) -> "Background":

@@ -1,5 +1,6 @@
 """The steps of a change in the order of the program, with the quorum during each."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -8,6 +9,10 @@ from ..quorum import quorum
 from . import migration
 from .change import Change
 from .state import State
+
+_PRINTED = re.compile(
+    r"(?P<text>.+) \[(?:(?P<only>the only voter)|(?:(?P<serving>\d+) of )?(?P<voters>\d+) voters?)[^\[\]]*\]", re.ASCII
+)
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,16 @@ class Step:
     def only_member(self) -> bool:
         """The only member is not running: the cluster is unavailable meanwhile, but nothing can be lost."""
         return self.voters == 1 and self.serving == 0
+
+    @classmethod
+    def read(cls, printed: str) -> "Step | None":
+        """The step that is printed so; None if none is."""
+        found = _PRINTED.fullmatch(printed)
+        if found is None:
+            return None
+        voters = int(found["voters"] or 1)
+        step = cls(found["text"], voters, 0 if found["only"] else int(found["serving"] or voters))
+        return step if str(step) == printed else None
 
     def __str__(self) -> str:
         if self.only_member:

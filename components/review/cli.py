@@ -1,0 +1,104 @@
+"""The command line `external-etcd`."""
+
+import argparse
+import dataclasses
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from .markdown import markdown
+from .preview import PreviewError, read
+from .review import FAILED, POLICIES, review
+
+_FAILED, _POLICY = 1, 3
+"""Exit status; 2 is argparse's."""
+
+_DESCRIPTION = """\
+Reads `pulumi preview --json`, and prints a comment on the change. It contains no secret.
+
+Exit status: 0; 1 if the preview failed or cannot be read; 2 for a wrong command line;
+3 if a condition of --fail-on holds.
+"""
+_CONDITIONS = """\
+fails on a condition; several are separated by commas or given one by one. refused: the guard refuses the change.
+restart: a member restarts or stops. irreversible: something cannot be undone. replace: a resource of a cloud is
+replaced or deleted.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns the exit status."""
+    given = _parser().parse_args(arguments)
+    try:
+        found = review(read(_preview(given)), given.stack or "")
+    except PreviewError as error:
+        print(f"external-etcd review: {error}", file=sys.stderr)
+        return _FAILED
+    if given.format == "json":
+        print(json.dumps(dataclasses.asdict(found), indent=2))
+    else:
+        print(markdown(found, given.manual), end="")
+    if found.verdict == FAILED:
+        return _FAILED
+    return _POLICY if {name for names in given.fail_on for name in names} & {*found.policies} else 0
+
+
+def _preview(given: argparse.Namespace) -> str:
+    if given.file is not None:
+        try:
+            return sys.stdin.read() if given.file == "-" else Path(given.file).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise PreviewError(f"{given.file} cannot be read: {error}") from error
+    command = ["pulumi", "preview", "--json", "--non-interactive"]
+    command += [f"--stack={given.stack}"] if given.stack else []
+    command += [f"--cwd={given.cwd}"] if given.cwd else []
+    try:
+        run = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False)
+    except FileNotFoundError:
+        raise PreviewError("`pulumi` is not on PATH; install it, or give a file or - for standard input") from None
+    if not run.stdout.strip():
+        raise PreviewError(
+            f"`pulumi preview` ended with status {run.returncode} and printed no preview; see its messages"
+        )
+    return run.stdout
+
+
+def _parser() -> argparse.ArgumentParser:
+    program = argparse.ArgumentParser(prog="external-etcd", description="Tools for clusters of external-etcd.")
+    commands = program.add_subparsers(required=True, metavar="COMMAND")
+    parser = commands.add_parser(
+        "review",
+        help="a comment on a change, from its preview",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "file", nargs="?", help="output of `pulumi preview --json`; - is standard input. Default: runs the preview"
+    )
+    parser.add_argument("-s", "--stack", type=_stack, help="the stack. Default: as in the preview")
+    parser.add_argument("-C", "--cwd", metavar="DIR", help="the project's directory, to run the preview there")
+    parser.add_argument("--format", choices=("markdown", "json"), default="markdown", help="default: %(default)s")
+    parser.add_argument("--fail-on", action="append", type=_policies, default=[], metavar="CONDITION", help=_CONDITIONS)
+    parser.add_argument(
+        "--manual",
+        default="",
+        metavar="URL",
+        help="address of the folder that has docs, for links: https://example.com/our/external-etcd/blob/main",
+    )
+    return program
+
+
+def _policies(text: str) -> tuple[str, ...]:
+    names = tuple(text.split(","))
+    if wrong := [name for name in names if name not in POLICIES]:
+        raise argparse.ArgumentTypeError(f"{wrong[0]!r} is none of {', '.join(POLICIES)}")
+    return names
+
+
+def _stack(text: str) -> str:
+    if not re.fullmatch(r"[\w./-]{1,200}", text, re.ASCII):
+        raise argparse.ArgumentTypeError("a stack's name has only letters, digits, and _ . / -")
+    return text

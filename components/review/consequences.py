@@ -1,0 +1,224 @@
+"""What each kind of change means: for clients, the way back, and its section in the manual."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from . import announced as kinds
+from .preview import Preview, Resource
+
+_SET_BACK = "Set the old value and run `pulumi up`."
+_RECONNECT = "Clients of a restarting member connect to another one."
+_NO_TASK = f"API servers have nothing to do. {_RECONNECT}"
+_RELEASES = re.compile(r"etcd (\d+)\.(\d+)\.(\d+) -> (\d+)\.(\d+)\.(\d+)")
+
+
+@dataclass(frozen=True)
+class Consequence:
+    """One kind of change in a preview."""
+
+    what: str
+    clients: str
+    """What API servers and other clients notice, and what must be done for them."""
+    back: str
+    """How to undo it, or that this is not possible."""
+    page: str
+    """Of the manual: `docs/operations.md`."""
+    section: str
+    """Its title there."""
+    final: bool = False
+    """Whether something of it cannot be undone."""
+
+
+def consequences(preview: Preview) -> list[Consequence]:
+    """Every kind of change in the preview, the most serious ones first."""
+    found = dict.fromkeys([*_of_the_cluster(preview), *_of_members(preview), *_of_resources(preview)])
+    return sorted(found, key=lambda each: not each.final)
+
+
+def _of_the_cluster(preview: Preview) -> Iterator[Consequence]:
+    happens = {each.kind for each in preview.steps}
+    if kinds.ALL_STOP in happens:
+        yield Consequence(
+            "The data are replaced by those of a snapshot",
+            "Everything written after the snapshot is lost. No member serves from the stop of all to the start of the "
+            "new cluster. API servers list again by themselves.",
+            "Only before the first member stops: remove `restore`. The old data stay on the machines, moved aside.",
+            "docs/restore.md",
+            "It was interrupted",
+            final=True,
+        )
+    if kinds.BOOTSTRAP in happens:
+        yield Consequence(
+            "A new cluster is created",
+            "There are none yet.",
+            "`pulumi destroy`.",
+            *_operations("Take the cluster down"),
+        )
+    if kinds.INSPECT in happens or kinds.MANIFEST in happens or kinds.NODE_REMOVED in happens:
+        yield _migration(happens)
+    if happens & {kinds.AUTH_OFF, kinds.AUTH_ON, kinds.USER_GRANTED, kinds.USER_REMOVED}:
+        turned = {
+            kinds.AUTH_ON: "Clients that are neither root nor a listed user lose all access.",
+            kinds.AUTH_OFF: "Every certificate of the CAs gives full access again.",
+        }
+        texts = [text for kind, text in turned.items() if kind in happens]
+        yield Consequence(
+            "Users or authentication",
+            " ".join(texts) or "The users in the steps below get or lose access.",
+            _SET_BACK,
+            *_operations("Users with limited access (etcd's authentication)"),
+        )
+    if kinds.ISSUE in happens:
+        yield Consequence(
+            "A CA begins to issue the certificates",
+            "API servers need the new certificate and key afterwards; they read them without a restart.",
+            "Set the old `issuer` and run `pulumi up`.",
+            *_operations("2. The new one issues"),
+        )
+
+
+def _migration(happens: set[str]) -> Consequence:
+    what, clients, back, section = "A phase of the migration", "See the steps below.", _SET_BACK, "Who can use it"
+    if kinds.NO_RETURN in happens or kinds.MANIFEST in happens:
+        back = "There is none from the first removal on."
+        what, section = "Migration: the stacked members leave", "leave"
+        clients = "Other clients of the stacked etcd lose it. Give them the new endpoints before."
+    elif kinds.API_RESTART in happens:
+        what, section = "Migration: the API servers change to other members", "switch"
+        clients = "API servers restart one after another."
+        back = "Set the previous phase and run `pulumi up`."
+    elif kinds.JOIN in happens:
+        what, section, back = "Migration: the new members join", "join", "Set `phase: back` and run `pulumi up`."
+        clients = "API servers keep their stacked members."
+    elif kinds.NODE_REMOVED in happens:
+        what, section, clients = "Migration: it is completed", "done", "API servers have nothing to do."
+        back = "There is none: the stacked members have left."
+    return Consequence(what, clients, back, "docs/migration.md", section, kinds.NO_RETURN in happens)
+
+
+def _of_members(preview: Preview) -> Iterator[Consequence]:
+    happens = {each.kind for each in preview.steps}
+    for why in dict.fromkeys(why for each in preview.steps for why in each.why):
+        yield _restart(why, only=any(each.step.only_member for each in preview.steps))
+    if happens & {kinds.BOOTSTRAP, kinds.ALL_STOP, kinds.INSPECT, kinds.MANIFEST}:
+        return
+    joins, leaves = named(preview, kinds.JOIN), named(preview, kinds.REMOVE)
+    if leaves:
+        yield Consequence(
+            _list(joins, "joins", "join") + ", and " * bool(joins) + _list(leaves, "leaves", "leave"),
+            "API servers need the endpoints without the leaving members before this update"
+            + (", and those of the new ones afterwards." if joins else "."),
+            "Restore the old list and run `pulumi up`: removed members join again with an empty disk.",
+            *_operations("Replace a member with one of another name" if joins else "Fewer members"),
+        )
+    elif joins:
+        yield Consequence(
+            _list(joins, "joins", "join"),
+            "API servers need the new endpoints afterwards, at any time.",
+            "Restore the old list and run `pulumi up`: the new members leave again.",
+            *_operations("More members"),
+        )
+    if kinds.REPLACE in happens:
+        volume = kinds.BACK_WITH_DATA in happens
+        yield Consequence(
+            "A machine is replaced",
+            _NO_TASK,
+            "There is none: a generation is never lowered. "
+            + (
+                "The member's data are on its volume and stay." if volume else "The member copies its data from others."
+            ),
+            *_operations("Replace a machine in a cloud"),
+            final=True,
+        )
+    if kinds.CHECK in happens:
+        yield Consequence(
+            "A slot has another machine",
+            _NO_TASK,
+            "Set the old `identity` and run `pulumi up`.",
+            *_operations("A lost machine or disk"),
+        )
+
+
+def _restart(why: str, *, only: bool) -> Consequence:
+    alone = "No client is served while the only member restarts."
+    clients = alone if only else _NO_TASK
+    releases = _RELEASES.fullmatch(why)
+    if releases:
+        old, new = (tuple(map(int, releases.groups()[part])) for part in (slice(0, 3), slice(3, 6)))
+        back = "Set the old version and run `pulumi up`."
+        if old[:2] < new[:2]:
+            back = "Until all members have it, set the old version and run `pulumi up`. After that, it is a downgrade."
+        elif old[:2] > new[:2]:
+            back = "Set the later version and run `pulumi up`: the downgrade is cancelled."
+        title = "Downgrade" if old[:2] > new[:2] else "Change the version"
+        return Consequence(why.replace("->", "→"), clients, back, *_operations(title))
+    if why.startswith("trusts "):
+        after = "API servers need the new `ca.crt` afterwards, and a restart if a CA was added."
+        return Consequence(
+            why.replace("trusts", "Members trust", 1),
+            f"{alone if only else _RECONNECT} {after}",
+            "Restore `authorities` and `issuer`, and run `pulumi up`.",
+            *_operations("Replace the CA"),
+        )
+    if why in ("systemd -> kubelet", "kubelet -> systemd", "another image"):
+        what = "The image of etcd" if why == "another image" else f"etcd moves from {why.replace('->', 'to')}"
+        return Consequence(what, clients, _SET_BACK, "docs/kubelet.md", "Move between systemd and the kubelet")
+    flags = ", ".join(f"`{flag}`" for flag in why.split(", "))
+    return Consequence(f"Settings: {flags}", clients, _SET_BACK, *_operations("Change a setting"))
+
+
+def _of_resources(preview: Preview) -> Iterator[Consequence]:
+    for each in preview.resources:
+        # Only a CA signs itself, and one of the user is no resource.
+        if each.op == "delete" and each.type == "tls:index/selfSignedCert:SelfSignedCert":
+            yield Consequence(
+                f"The CA `{each.name}` is deleted with its key",
+                "Certificates that it issued are refused.",
+                "There is none for this key. A new CA takes three updates again.",
+                *_operations("3. Drop the old one"),
+                final=True,
+            )
+    renewed = [each.name for each in preview.resources if is_renewal(each)]
+    if renewed and kinds.ISSUE not in {each.kind for each in preview.steps}:
+        api_servers = any(name.endswith("-apiserver-etcd-client") for name in renewed)
+        need = "API servers need the renewed files within 30 days; they read them without a restart."
+        yield Consequence(
+            f"{len(renewed)} certificate{'s' * (len(renewed) != 1)} renewed",
+            need if api_servers else "API servers have nothing to do.",
+            "Not needed: the earlier ones stay valid until they expire.",
+            *_operations("Renew certificates"),
+        )
+    deleted = [each for each in preview.resources if of_a_cloud(each) and each.op in ("delete", "replace")]
+    if deleted:
+        names = ", ".join(f"`{each.name}` ({each.op})" for each in deleted)
+        yield Consequence(
+            f"Resources of the cloud are deleted or replaced: {names}",
+            "As the steps below say.",
+            "What was on a deleted disk does not come back. Members copy their data from others.",
+            *_operations("To other machines, another network or platform"),
+            final=True,
+        )
+
+
+def of_a_cloud(resource: Resource) -> bool:
+    """Whether it is none of what every platform has: keys, certificates, commands, records in the state."""
+    return bool(resource.type) and not resource.type.startswith(("tls:", "command:", "pulumi:", "external-etcd:"))
+
+
+def is_renewal(resource: Resource) -> bool:
+    """Whether it is a certificate that is issued again."""
+    return resource.type == "tls:index/locallySignedCert:LocallySignedCert" and resource.op in ("update", "replace")
+
+
+def named(preview: Preview, *which: str) -> tuple[str, ...]:
+    """The members in the announced steps of these kinds, in order."""
+    return tuple(dict.fromkeys(name for each in preview.steps if each.kind in which for name in each.who))
+
+
+def _list(names: tuple[str, ...], one: str, more: str) -> str:
+    return f"{', '.join(f'`{name}`' for name in names)} {one if len(names) == 1 else more}" if names else ""
+
+
+def _operations(title: str) -> tuple[str, str]:
+    return "docs/operations.md", title

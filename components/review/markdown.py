@@ -1,0 +1,197 @@
+"""A review as a comment on a pull or merge request."""
+
+import re
+from collections.abc import Iterable, Iterator
+
+from .review import CHANGES, FAILED, NOTHING, REFUSED, Moment, Review
+
+# GitHub refuses a comment of more than 65536 characters.
+_MOST_RESOURCES = 200
+_BREAK = "<br>"
+_HEADLINES = {FAILED: "the preview failed", REFUSED: "this change is refused", NOTHING: "nothing changes"}
+_LOG = "the log of `pulumi preview`"
+
+
+def marker(stack: str) -> str:
+    """The invisible first line of a stack's comment, by which the next review finds the comment to replace."""
+    return f"<!-- external-etcd review: {stack} -->"
+
+
+def markdown(review: Review, manual: str = "") -> str:
+    """The comment.
+
+    Args:
+        review: the review.
+        manual: address of the folder that has `docs`. Default: sections are named, without a link.
+    """
+    blocks = [marker(review.stack), f"### etcd{_named(review)}: {_headline(review)}"]
+    if review.verdict == FAILED:
+        blocks += _failed(review)
+    elif review.verdict == REFUSED:
+        blocks += _refused(review)
+    elif review.verdict == CHANGES:
+        blocks += _changes(review, manual)
+    blocks += _warnings(review)
+    return "\n\n".join(blocks) + "\n"
+
+
+def _named(review: Review) -> str:
+    cluster = f" cluster `{review.cluster}`" if review.cluster else ""
+    return f"{cluster}, stack `{review.stack}`" if review.stack else cluster
+
+
+def _headline(review: Review) -> str:
+    if review.verdict != CHANGES:
+        return _HEADLINES[review.verdict]
+    if review.all_stop:
+        return "all members stop at the same time"
+    parts = [
+        f"{_count(len(names), 'member')} {verb}{'s' * (len(names) == 1)}{how}"
+        for names, verb, how in (
+            (review.joins, "join", ""),
+            (review.leaves, "leave", ""),
+            (review.restarts, "restart", ", one at a time" * (len(review.restarts) > 1)),
+        )
+        if names
+    ]
+    if not review.steps:
+        return "certificates are renewed, no member restarts" if review.renews else "no step for any member"
+    if not any(step.serving < step.voters for step in review.steps):
+        parts.append("no member restarts")
+    return ", ".join(parts) or "members change"
+
+
+def _changes(review: Review, manual: str) -> Iterator[str]:
+    if review.overridden:
+        yield "**A refusal is overridden.** Without the override, this change would be refused:"
+        yield _verbatim(review.overridden)
+    yield "\n".join(["| | |", "|---|---|", *(f"| {name} | {text} |" for name, text in _rows(review, manual))])
+    if review.steps:
+        yield _picture(review.steps)
+        lines = [f"{number}. {_step(step)}" for number, step in enumerate(review.steps, start=1)]
+        yield _folded(_count(len(review.steps), "step"), lines)
+    if review.resources:
+        counts = ", ".join(f"{count} to {op}" for op, count in review.counts.items())
+        shown = review.resources[:_MOST_RESOURCES]
+        lines = [f"- {each.op} `{each.name}` ({each.type})" for each in shown]
+        if len(shown) < len(review.resources):
+            lines.append(f"- and {len(review.resources) - len(shown)} more")
+        yield _folded(f"{_count(len(review.resources), 'resource')}: {counts}", lines)
+
+
+def _rows(review: Review, manual: str) -> Iterator[tuple[str, str]]:
+    found = review.consequences
+    yield "What changes", _lines((each.what for each in found), "only the resources below")
+    order = ", in this order" * (len(review.restarts) > 1)
+    stops = ", ".join(f"`{each}`" for each in review.restarts) + order
+    yield "Restarts", "all members, at the same time" if review.all_stop else stops or "nothing"
+    yield (
+        "Only renews",
+        f"{_count(len(review.renews), 'certificate')}, without a restart" if review.renews else "nothing",
+    )
+    if review.worst:
+        yield "Quorum at worst", _worst(review.steps, review.worst)
+    yield "API servers and other clients", _lines((each.clients for each in found), "nothing to do")
+    yield "Cannot be undone", _lines((each.what for each in found if each.final), "nothing")
+    yield "Way back", _lines((f"{each.back} {_link(each.page, each.section, manual)}" for each in found), "not needed")
+
+
+def _lines(texts: Iterable[str], otherwise: str) -> str:
+    return _BREAK.join(dict.fromkeys(texts)) or otherwise
+
+
+def _worst(steps: tuple[Moment, ...], worst: Moment) -> str:
+    if worst.serving == worst.voters:
+        failures = _count(worst.tolerates, "failure") if worst.tolerates else "no failure"
+        return f"all voters running, tolerates at least {failures} in every step"
+    same = [n for n, step in enumerate(steps, start=1) if (step.voters, step.serving) == (worst.voters, worst.serving)]
+    return f"{_quorum(worst)} in {'step' if len(same) == 1 else 'steps'} {', '.join(map(str, same))}"
+
+
+def _quorum(step: Moment) -> str:
+    running = f"{step.serving} of {_count(step.voters, 'voter')} running"
+    if step.tolerates < 0:
+        return f"{running}, **no quorum**"
+    failure = "further failure" if step.serving < step.voters else "failure"
+    return f"{running}, tolerates {_count(step.tolerates, failure) if step.tolerates else f'no {failure}'}"
+
+
+def _step(step: Moment) -> str:
+    return f"{_text(step)} ({_quorum(step)})"
+
+
+def _text(step: Moment) -> str:
+    return step.text.replace("->", "→") or f"a step in a form that this program does not know; see {_LOG}"
+
+
+def _picture(steps: tuple[Moment, ...]) -> str:
+    """The steps from top to bottom; a filled circle is a voter that runs."""
+    lines = ["```mermaid", "flowchart TD"]
+    for number, step in enumerate(steps, start=1):
+        circles = "●" * step.serving + "○" * (step.voters - step.serving)
+        text = _text(step).replace("`", "").replace('"', "#quot;").replace("<", "#lt;").replace(">", "#gt;")
+        tolerates = _quorum(step).replace("**", "").partition(", ")[2]
+        # Not `1. ...`, which mermaid takes for a list.
+        lines.append(f'  s{number}["{number} · {text}<br/>{circles} {tolerates}"]:::{_colour(step)}')
+    if len(steps) > 1:
+        lines.append("  " + " --> ".join(f"s{number}" for number in range(1, len(steps) + 1)))
+    lines += [
+        "  classDef calm fill:#dff3e3,stroke:#2e7d32,color:#111",
+        "  classDef tight fill:#fff3cd,stroke:#b58900,color:#111",
+        "  classDef lost fill:#f8d7da,stroke:#b02a37,color:#111",
+        "```",
+    ]
+    return "\n".join(lines)
+
+
+def _colour(step: Moment) -> str:
+    return "lost" if step.tolerates < 0 else "calm" if step.serving == step.voters else "tight"
+
+
+def _refused(review: Review) -> Iterator[str]:
+    yield "Nothing was touched, and this change cannot be made in one update:"
+    yield _verbatim(review.problems)
+    if review.updates:
+        yield "Make these updates instead, each with its own `pulumi up`:"
+        yield _verbatim(f"{number}. {text}" for number, text in enumerate(review.updates, start=1))
+    yield f"The override is in {_LOG}. It is for a disaster."
+
+
+def _failed(review: Review) -> Iterator[str]:
+    yield "So nobody knows what this change would do. Correct it, and preview again."
+    if review.refused_keys:
+        keys = ", ".join(f"`{key}`" for key in dict.fromkeys(review.refused_keys))
+        yield f"The configuration is refused: {keys}. The values, rules and remedies are in {_LOG}."
+    if review.other_errors:
+        errors = _count(review.other_errors, "error")
+        yield f"{errors} in {_LOG}. Their text is not repeated here, because it may contain secrets."
+
+
+def _warnings(review: Review) -> Iterator[str]:
+    if review.warnings:
+        yield f"**{_count(len(review.warnings), 'warning')}:**"
+        yield _verbatim(review.warnings)
+    if review.other_warnings:
+        what = "further warning" if review.warnings else "warning"
+        yield f"{_count(review.other_warnings, what)} in {_LOG}."
+
+
+def _verbatim(texts: Iterable[str]) -> str:
+    text = "\n".join(texts)
+    fence = "`" * (1 + max([2, *map(len, re.findall(r"`+", text))]))
+    return f"{fence}text\n{text}\n{fence}"
+
+
+def _folded(title: str, lines: Iterable[str]) -> str:
+    return "\n".join([f"<details><summary>{title}</summary>", "", *lines, "", "</details>"])
+
+
+def _link(page: str, section: str, manual: str) -> str:
+    if not manual:
+        return f"({page}, “{section}”)"
+    anchor = re.sub(r"[^\w -]", "", section.lower()).replace(" ", "-")
+    return f"[{section}]({manual.rstrip('/')}/{page}#{anchor})"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -1,0 +1,176 @@
+"""What a review reads from `pulumi preview --json`."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .announced import Announced, announced, known_warning
+
+_CLUSTER = "external-etcd:index:EtcdCluster"
+_REFUSED = re.compile(r"^This change of the cluster ([a-z0-9][a-z0-9.-]*) is refused; nothing was touched:$")
+_CONFIGURATION = re.compile(r"^The configuration of stack \S+ is refused \(docs/reference\.md explains every key\):$")
+_UPDATES = "Make these updates instead, each with its own pulumi up:"
+_KEY = re.compile(r"^  ([A-Za-z][\w.:\[\]-]{0,99}): given ", re.ASCII)
+_NAME = re.compile(r"[\w./@-]{1,200}", re.ASCII)
+_OWN_PLUGIN = re.compile(r"using pulumi-resource-\w+ from \$PATH at ")
+_UNCHANGED = ("same", "read", "read-replacement", "refresh")
+# The engine's steps of a replacement besides `replace`, which the digest of a preview always has.
+_PARTS = {"create-replacement": "replace", "delete-replaced": "replace", "discard-replaced": "replace"}
+
+
+class PreviewError(Exception):
+    """The text is not the JSON of a preview."""
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A resource that would change."""
+
+    name: str
+    type: str
+    """As in Pulumi: `tls:index/privateKey:PrivateKey`."""
+    op: str
+    """`create`, `update`, `replace`, `delete`; others as Pulumi names them."""
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A preview, without any value of the configuration or of a resource."""
+
+    stack: str
+    """Empty: the preview names none."""
+    cluster: str
+    """Empty: the preview names none."""
+    steps: tuple[Announced, ...]
+    resources: tuple[Resource, ...]
+    problems: tuple[str, ...]
+    """Why the guard refuses the change."""
+    overridden: tuple[str, ...]
+    """What the guard would refuse without the override that was given."""
+    updates: tuple[str, ...]
+    """What to set in each update instead."""
+    keys: tuple[str, ...]
+    """Keys of the configuration that are refused."""
+    errors: int
+    """How many other errors there are. Their text may contain anything."""
+    warnings: tuple[str, ...]
+    other_warnings: int
+    """How many others there are. Their text may contain values of the configuration."""
+
+    @property
+    def refused(self) -> bool:
+        """Whether the guard refuses the change."""
+        return bool(self.problems)
+
+    @property
+    def failed(self) -> bool:
+        """Whether the preview failed for another reason."""
+        return bool(self.keys or self.errors)
+
+
+def read(text: str) -> Preview:
+    """The preview with this JSON. Raises PreviewError if it is none."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        raise PreviewError("this is not JSON; give the output of `pulumi preview --json`") from None
+    if not isinstance(found, dict) or not {"steps", "diagnostics", "changeSummary"} & found.keys():
+        raise PreviewError("this is not the output of `pulumi preview --json`: it has neither steps nor diagnostics")
+    steps = [each for each in found.get("steps") or () if isinstance(each, dict)]
+    messages = [each for each in found.get("diagnostics") or () if isinstance(each, dict)]
+    announcements = list(_announcements(messages))
+    errors = [_text(each) for each in messages if each.get("severity") == "error"]
+    refusals = [each.splitlines() for each in errors if _REFUSED.match(each.partition("\n")[0])]
+    configurations = [each.splitlines() for each in errors if _CONFIGURATION.match(each.partition("\n")[0])]
+    warnings = [_text(each) for each in messages if each.get("severity") == "warning"]
+    problems = [line.strip() for lines in refusals for line in _until(lines[1:], _UPDATES) if line.startswith("  ")]
+    overridden = list(_overridden(messages))
+    known = [shown for each in warnings if (shown := known_warning(each))]
+    other = [each for each in warnings if not known_warning(each) and each.strip() not in overridden]
+    return Preview(
+        stack=next(filter(None, (_urn(each)[0] for each in (*steps, *messages))), ""),
+        cluster=next(filter(None, (_cluster(each) for each in (*steps, *messages))), "") or _refused_cluster(refusals),
+        steps=tuple(announcements),
+        resources=tuple(_resources(steps)),
+        problems=tuple(problems),
+        overridden=tuple(overridden),
+        updates=tuple(_updates(refusals)),
+        keys=tuple(key[1] for lines in configurations for line in lines if (key := _KEY.match(line))),
+        errors=len(errors) - len(refusals) - len(configurations),
+        warnings=tuple(dict.fromkeys(known)),
+        other_warnings=sum(not _OWN_PLUGIN.match(each) for each in other),
+    )
+
+
+def _announcements(messages: list[Mapping[str, Any]]) -> Iterator[Announced]:
+    for message in messages:
+        if message.get("severity") == "info" and _urn(message)[1] == _CLUSTER:
+            step = announced(_text(message))
+            if step is not None:
+                yield step
+
+
+def _overridden(messages: list[Mapping[str, Any]]) -> Iterator[str]:
+    """The guard prints them as warnings, each below the one that names the override."""
+    below = False
+    for message in messages:
+        text = _text(message)
+        if message.get("severity") != "warning" or _urn(message)[1] != _CLUSTER:
+            continue
+        if below and text.startswith("  "):
+            yield text.strip()
+        else:
+            below = text.startswith("Overridden once, with allow-")
+
+
+def _resources(steps: list[Mapping[str, Any]]) -> Iterator[Resource]:
+    seen = set()
+    for step in steps:
+        op = str(step.get("op"))
+        op = _PARTS.get(op, op)
+        _, type_, name = _urn(step)
+        if op in _UNCHANGED or not _NAME.fullmatch(op) or not name or type_ == "pulumi:pulumi:Stack":
+            continue
+        resource = Resource(name, type_, op)
+        if resource not in seen:
+            seen.add(resource)
+            yield resource
+
+
+def _urn(of: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Stack, type and name in a URN; empty where it has none, or no plain names."""
+    parts = str(of.get("urn") or "").split("::")
+    if len(parts) != 4:
+        return "", "", ""
+    stack, type_, name = parts[0].rpartition(":")[2], parts[2].rpartition("$")[2], parts[3]
+    plain = [each if _NAME.fullmatch(each.replace(":", "/")) else "" for each in (stack, type_, name)]
+    return plain[0], plain[1], plain[2]
+
+
+def _cluster(of: Mapping[str, Any]) -> str:
+    _, type_, name = _urn(of)
+    return name if type_ == _CLUSTER else ""
+
+
+def _refused_cluster(refusals: list[list[str]]) -> str:
+    found = [_REFUSED.match(lines[0]) for lines in refusals]
+    return next((each[1] for each in found if each), "")
+
+
+def _text(message: Mapping[str, Any]) -> str:
+    text = str(message.get("message") or "").rstrip("\n")
+    return text.removeprefix(f"{message.get('severity')}: ")
+
+
+def _until(lines: list[str], end: str) -> list[str]:
+    return lines[: lines.index(end)] if end in lines else lines
+
+
+def _updates(refusals: list[list[str]]) -> Iterator[str]:
+    for lines in refusals:
+        for line in lines[lines.index(_UPDATES) + 1 :] if _UPDATES in lines else ():
+            found = re.match(r"^  \d+\. (.+)$", line)
+            if found:
+                yield found[1]

@@ -1,0 +1,111 @@
+"""What a preview means for people who review it."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from .announced import JOIN, NO_RETURN, REMOVE
+from .consequences import Consequence, consequences, is_renewal, named, of_a_cloud
+from .preview import Preview, Resource
+
+REFUSED, RESTART, IRREVERSIBLE, REPLACE = "refused", "restart", "irreversible", "replace"
+POLICIES = (REFUSED, RESTART, IRREVERSIBLE, REPLACE)
+"""What `--fail-on` accepts."""
+NOTHING, CHANGES, FAILED = "nothing", "changes", "failed"
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One announced step."""
+
+    text: str
+    """Empty: in a form that this program does not know."""
+    voters: int
+    serving: int
+    """How many of the voters run."""
+    tolerates: int
+    """How many more may fail; below 0: there is no quorum."""
+
+
+@dataclass(frozen=True)
+class Review:
+    """A review. `external-etcd review --format json` prints these fields."""
+
+    stack: str
+    cluster: str
+    verdict: str
+    """`nothing`, `changes`, `refused` or `failed`."""
+    consequences: tuple[Consequence, ...]
+    steps: tuple[Moment, ...]
+    restarts: tuple[str, ...]
+    """Members that restart, in order."""
+    all_stop: bool
+    """Whether all members are stopped at the same time."""
+    joins: tuple[str, ...]
+    """New members."""
+    leaves: tuple[str, ...]
+    """Members that are removed."""
+    renews: tuple[str, ...]
+    """Certificates that are renewed, without a restart for them."""
+    resources: tuple[Resource, ...]
+    counts: dict[str, int]
+    """Operation -> number of resources."""
+    problems: tuple[str, ...]
+    overridden: tuple[str, ...]
+    updates: tuple[str, ...]
+    refused_keys: tuple[str, ...]
+    other_errors: int
+    warnings: tuple[str, ...]
+    other_warnings: int
+    policies: tuple[str, ...]
+    """Those of `POLICIES` that apply."""
+
+    @property
+    def worst(self) -> Moment | None:
+        """The step with the fewest further failures tolerated; None without steps."""
+        return min(self.steps, key=lambda step: (step.tolerates, step.serving - step.voters), default=None)
+
+
+def review(preview: Preview, stack: str = "") -> Review:
+    """The review of a preview.
+
+    Args:
+        stack: name of the stack. Default: as in the preview.
+    """
+    steps = tuple(
+        Moment(each.step.text, each.step.voters, each.step.serving, each.step.spare) for each in preview.steps
+    )
+    found = consequences(preview)
+    restarts = tuple(dict.fromkeys(name for each in preview.steps for name in each.restarts))
+    all_stop = any(step.serving == 0 and step.voters > 1 for step in steps)
+    resources = tuple(sorted(preview.resources, key=lambda each: (each.op, each.name, each.type)))
+    replaces = any(each.op in ("replace", "delete") for each in preview.resources if of_a_cloud(each))
+    applies = {
+        REFUSED: preview.refused,
+        # A step of an unknown form may be a restart.
+        RESTART: bool(restarts) or all_stop or any(step.serving < step.voters or not step.text for step in steps),
+        IRREVERSIBLE: any(each.final for each in found) or any(not step.text for step in steps),
+        REPLACE: replaces,
+    }
+    verdict = CHANGES if preview.resources or steps else NOTHING
+    return Review(
+        stack=stack or preview.stack,
+        cluster=preview.cluster,
+        verdict=REFUSED if preview.refused else FAILED if preview.failed else verdict,
+        consequences=tuple(found),
+        steps=steps,
+        restarts=restarts,
+        all_stop=all_stop,
+        joins=named(preview, JOIN),
+        leaves=named(preview, REMOVE, NO_RETURN),
+        renews=tuple(each.name for each in resources if is_renewal(each)),
+        resources=resources,
+        counts=dict(sorted(Counter(each.op for each in resources).items())),
+        problems=preview.problems,
+        overridden=preview.overridden,
+        updates=preview.updates,
+        refused_keys=preview.keys,
+        other_errors=preview.errors,
+        warnings=preview.warnings,
+        other_warnings=preview.other_warnings,
+        policies=tuple(name for name in POLICIES if applies[name]),
+    )

@@ -1,0 +1,128 @@
+"""`external-etcd review` of previews by the real engine: each kind of change has a reviewed comment.
+
+`UPDATE_SNAPSHOTS=1` writes the comments anew.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.review import cli
+from tests.support import pretended
+from tests.support.snapshot import DIRECTORY, UPDATE
+from tests.support.sshd import new_key
+from tests.support.stacks import Stack, Stacks
+
+PRIVATE_KEY, PUBLIC_KEY = new_key()
+BEARER = "Bearer canary-of-the-release-mirror"
+S3_KEY, S3_SECRET = "CANARYOFTHEACCESSKEY", "canary-of-the-secret-access-key-of-the-store"
+AGE = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
+AGE_KEY = "AGE-SECRET-KEY-1" + "Q" * 58
+
+
+def machines(*numbers: int) -> list[dict[str, Any]]:
+    host_key = " ".join(PUBLIC_KEY.split()[:2])
+    return [{"name": f"etcd-{n}", "address": f"192.0.2.{n}", "ssh": {"hostKey": host_key}} for n in numbers]
+
+
+class Reviews:
+    """A stack that was up, with a secret in every key that can have one, and previews of its changes."""
+
+    def __init__(self, directory: Path, own: dict[str, str]) -> None:
+        self.directory = directory
+        config = {
+            "version": "3.5.35",
+            "machines": machines(1, 2, 3),
+            "ssh": {"user": "root"},
+            "sshPrivateKey": PRIVATE_KEY,
+            "releaseMirror": "https://releases.example.com",
+            "releaseHeaders": {"Authorization": BEARER},
+            "peerAuthorities": [{"name": "own", "certificate": own["certificate"], "privateKey": own["private_key"]}],
+            "backup": {
+                "recipients": [AGE],
+                "s3": {"bucket": "etcd", "region": "x", "accessKeyId": S3_KEY, "secretAccessKey": S3_SECRET},
+            },
+        }
+        self.stack: Stack = Stacks(directory / "stacks").new([], **config)
+        self.stack.environ["PATH"] = f"{pretended.PATH}:{self.stack.environ['PATH']}"
+        self.stack.up()
+        keys = [PRIVATE_KEY, own["private_key"], *_private_keys(self.stack.outputs())]
+        assert len(keys) > 2
+        lines = [line for key in keys for line in key.splitlines() if len(line) > 24 and "-----" not in line]
+        self.canaries = [BEARER, S3_KEY, S3_SECRET, AGE_KEY, *lines]
+
+    def preview(self, **given: Any) -> str:
+        """`pulumi preview --json` with these keys added to the configuration."""
+        before = dict(self.stack.config)
+        self.stack.config |= given
+        try:
+            return self.stack.preview_json(check=False)
+        finally:
+            self.stack.config = before
+
+
+def _private_keys(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        return [key for each in value.values() for key in _private_keys(each)]
+    return [value] if isinstance(value, str) and value.startswith("-----BEGIN") and "PRIVATE KEY" in value else []
+
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "nothing": {},
+    "a setting": {"flags": {"max-txn-ops": 256}},
+    "a version": {"version": "3.6.16"},
+    "growth": {"machines": machines(1, 2, 3, 4, 5)},
+    "an exchange": {"machines": machines(1, 4, 3)},
+    "a second CA": {"authorities": [{"name": "1"}, {"name": "2"}], "issuer": "1"},
+    "renewed certificates": {"certificates": {"validityHours": 8000}},
+    "a skipped version": {"version": "3.7.3"},
+    "a wrong configuration": {"version": "9.9.9", "quotta": S3_SECRET},
+    "a restore": {"restore": {"from": "newest", "confirm": "test", "identity": AGE_KEY}},
+}
+STATUS = {
+    "a skipped version": {"refused"},
+    "a setting": {"restart"},
+    "a version": {"restart"},
+    "a second CA": {"restart"},
+    "a restore": {"restart", "irreversible"},
+}
+"""The conditions of --fail-on that hold for a change."""
+
+
+@pytest.fixture(scope="module")
+def reviews(tmp_path_factory: pytest.TempPathFactory, own_authority: dict[str, str]) -> Reviews:
+    return Reviews(tmp_path_factory.mktemp("review"), own_authority)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_the_comment_on_a_change_is_the_reviewed_one(
+    change: str, reviews: Reviews, capsys: pytest.CaptureFixture[str]
+) -> None:
+    preview = reviews.preview(**CHANGES[change])
+    path = reviews.directory / "preview.json"
+    path.write_text(preview)
+    capsys.readouterr()
+
+    failed = change == "a wrong configuration"
+    assert cli.main(["review", str(path)]) == (1 if failed else 0)
+    comment = capsys.readouterr().out
+    assert cli.main(["review", str(path), "--format", "json"]) == (1 if failed else 0)
+    facts = capsys.readouterr().out
+
+    # The preview itself has the configuration in plain text.
+    assert {BEARER, S3_KEY, S3_SECRET} <= {each for each in reviews.canaries if each in preview}
+    assert [each for each in reviews.canaries if each in comment + facts] == []
+    for condition in ("refused", "restart", "irreversible", "replace"):
+        status = 1 if failed else 3 if condition in STATUS.get(change, ()) else 0
+        assert cli.main(["review", str(path), "--fail-on", condition]) == status, condition
+    assert json.loads(facts)["policies"] == [
+        each for each in ("refused", "restart", "irreversible") if each in STATUS.get(change, ())
+    ]
+
+    reviewed = DIRECTORY / "review" / f"{change.replace(' ', '-')}.md"
+    if os.environ.get(UPDATE):
+        reviewed.write_text(comment)
+    assert comment == reviewed.read_text()
