@@ -104,6 +104,13 @@ def test_the_wheel_requires_python_and_has_cloud_extras(python: Path, tmp_path: 
     assert all("external-etcd" not in url for url in said.get_all("Project-URL", [])), "it has no address yet"
 
 
+def test_the_wheel_has_the_command_external_etcd(python: Path, tmp_path: Path) -> None:
+    preview = json.dumps({"steps": [], "diagnostics": [], "changeSummary": {}})
+    command = [python.parent / "external-etcd", "review", "-", "--stack", "prod"]
+    run = subprocess.run(command, cwd=tmp_path, input=preview, capture_output=True, text=True, timeout=60, check=True)
+    assert run.stdout.startswith("<!-- external-etcd review: prod -->\n")
+
+
 @pytest.mark.parametrize("example", LIBRARIES)
 def test_each_platforms_example_previews_with_the_wheel(python: Path, tmp_path: Path, example: str) -> None:
     project, config, made = LIBRARIES[example]

@@ -1,0 +1,219 @@
+"""`external-etcd review` of previews that are written by hand: what it shows, hides, and how it ends."""
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.review import cli
+from components.review.preview import PreviewError, read
+from tests.support.stacks import REPO
+
+CANARY = "c4n4ry"
+STACK = "urn:pulumi:prod::external-etcd"
+CLUSTER = f"{STACK}::external-etcd:index:EtcdCluster::test"
+VOLUME = "hcloud:index/volume:Volume"
+RESTART = " 1. etcd-1 restarts: --max-txn-ops [2 of 3 voters running, tolerates no further failure]"
+HEALTH = " 2. check the health of all members [3 voters, tolerates 1 failure]"
+REFUSAL = """This change of the cluster test is refused; nothing was touched:
+  version: given '3.7.3'. One minor at a time. Go through the minors.
+Make these updates instead, each with its own pulumi up:
+  1. version: 3.6.16
+  2. version: 3.7.3
+external-etcd:override is 'allow-000000000000', which was for another change.
+To proceed anyway, set external-etcd:override to allow-2dd40fb7c737; it is valid for this change only."""
+
+
+def said(text: str, severity: str = "info", urn: str = CLUSTER) -> dict[str, Any]:
+    """A diagnostic as the engine writes it."""
+    head = "" if severity == "info" else f"{severity}: "
+    return {"urn": urn, "message": f"{head}{text}\n", "severity": severity}
+
+
+def changed(op: str, type_: str, name: str) -> dict[str, Any]:
+    return {"op": op, "urn": f"{STACK}::external-etcd:index:EtcdCluster${type_}::{name}", "newState": {}}
+
+
+def preview(*messages: dict[str, Any], steps: tuple[dict[str, Any], ...] = ()) -> str:
+    config = {"external-etcd:sshPrivateKey": CANARY}
+    return json.dumps({"config": config, "steps": list(steps), "diagnostics": list(messages), "changeSummary": {}})
+
+
+def run(
+    text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str
+) -> tuple[int, str]:
+    """Exit status and output for a preview on standard input."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+    status = cli.main(["review", "-", *arguments])
+    return status, capsys.readouterr().out
+
+
+def spoiled(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """The value with a canary in one of its strings or names, once for each: where it is, and the whole."""
+    if isinstance(value, str):
+        yield path, f"{value.rstrip()} {CANARY}"
+        yield path, f"{CANARY}: {value}"
+    elif isinstance(value, list):
+        for index, each in enumerate(value):
+            for at, other in spoiled(each, f"{path}[{index}]"):
+                yield at, [*value[:index], other, *value[index + 1 :]]
+    elif isinstance(value, dict):
+        yield path, {**value, f"a {CANARY}": f"x {CANARY}"}
+        for key, each in value.items():
+            for at, other in spoiled(each, f"{path}.{key}"):
+                yield at, {**value, key: other}
+
+
+def test_no_other_text_of_a_preview_is_repeated(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = preview(
+        said(RESTART),
+        said(HEALTH),
+        said("One member tolerates no failures; three tolerate one.", "warning"),
+        said("https://user:password@mirror: something", "warning"),
+        said("the plugin failed", "error", urn=""),
+        said(
+            "The configuration of stack prod is refused (docs/reference.md explains every key):\n  a: given 'b'.",
+            "error",
+        ),
+        steps=(changed("update", "command:remote:Command", "test-etcd-1-converge"), changed("delete", VOLUME, "v")),
+    )
+    cases = list(spoiled(json.loads(whole)))
+    assert len(cases) > 40
+    for path, case in cases:
+        assert CANARY in json.dumps(case)
+        for form in ("markdown", "json"):
+            _, out = run(json.dumps(case), monkeypatch, capsys, "--format", form)
+            assert CANARY not in out, path
+            assert "external-etcd review: prod" in out or form == "json" or ".urn" in path
+
+
+def test_a_refusal_is_shown_without_its_override(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, out = run(preview(said(REFUSAL, "error", urn="")), monkeypatch, capsys, "--stack", "prod")
+    assert status == 0
+    assert out.startswith("<!-- external-etcd review: prod -->\n")
+    assert "One minor at a time" in out
+    assert "1. version: 3.6.16\n2. version: 3.7.3\n" in out
+    assert "allow-" not in out
+    assert run(preview(said(REFUSAL, "error")), monkeypatch, capsys, "--fail-on", "replace,refused")[0] == 3
+
+
+def test_an_overridden_refusal_comes_first(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    said_before = said("Overridden once, with allow-2dd40fb7c737:", "warning")
+    problem = said("  version: given '3.7.3'. One minor at a time.", "warning")
+    _, out = run(preview(said_before, problem, said(RESTART)), monkeypatch, capsys)
+    assert "**A refusal is overridden.**" in out
+    assert out.index("version: given '3.7.3'") < out.index("| What changes |")
+
+
+def test_a_failed_preview_fails_whatever_the_conditions(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, out = run(preview(said(RESTART), said(f"boom {CANARY}", "error", urn="")), monkeypatch, capsys)
+    assert status == 1
+    assert "the preview failed" in out
+    assert "1 error in the log" in out
+    assert "mermaid" not in out, "the announced steps are not those of this change"
+
+
+def test_a_step_of_an_unknown_form_counts_as_the_worst(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = preview(said(f" 1. {CANARY} does something new [3 voters, tolerates 1 failure]"))
+    for condition in ("restart", "irreversible"):
+        status, out = run(text, monkeypatch, capsys, "--fail-on", condition)
+        assert status == 3
+        assert "a step in a form that this program does not know" in out
+
+
+@pytest.mark.parametrize("op", ["replace", "delete", "create-replacement", "delete-replaced"])
+def test_a_deleted_resource_of_a_cloud_cannot_be_undone(
+    op: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = preview(said(HEALTH), steps=(changed(op, VOLUME, "test-etcd-1-data"),))
+    _, out = run(text, monkeypatch, capsys, "--format", "json")
+    assert json.loads(out)["policies"] == ["irreversible", "replace"]
+
+
+def test_the_key_of_a_dropped_ca_cannot_be_undone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps = tuple(
+        changed("delete", type_, "test-pki-1-ca")
+        for type_ in ("tls:index/selfSignedCert:SelfSignedCert", "tls:index/privateKey:PrivateKey")
+    )
+    status, out = run(preview(said(RESTART), steps=steps), monkeypatch, capsys, "--fail-on", "irreversible")
+    assert status == 3
+    assert "| Cannot be undone | The CA `test-pki-1-ca` is deleted with its key |" in out
+
+
+def test_a_section_of_the_manual_is_a_link_if_its_address_is_given(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, out = run(preview(said(RESTART)), monkeypatch, capsys, "--manual", "https://example.com/x/")
+    assert "[Change a setting](https://example.com/x/docs/operations.md#change-a-setting)" in out
+
+
+def test_every_section_that_a_comment_names_exists() -> None:
+    source = (REPO / "components" / "review" / "consequences.py").read_text()
+    named = {("docs/operations.md", title) for title in re.findall(r'_operations\(\s*"([^"]+)"', source)}
+    named |= set(re.findall(r'"(docs/\w+\.md)",\s+"([^"]+)"', source))
+    named |= {
+        ("docs/migration.md", title) for title in re.findall(r'section\b.* = .*?"(\w+)"(?:, "[^"]*")?$', source, re.M)
+    }
+    assert len(named) > 15
+    for page, title in named:
+        assert re.search(rf"^#+ {re.escape(title)}$", (REPO / page).read_text(), re.MULTILINE), (page, title)
+
+
+@pytest.mark.parametrize("text", ["", "not JSON", "[]", "{}", '{"steps": 3'])
+def test_other_text_is_no_preview(text: str) -> None:
+    with pytest.raises(PreviewError, match="pulumi preview --json"):
+        read(text)
+
+
+def test_a_wrong_condition_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["review", "-", "--fail-on", "restart,everything"])
+    assert ended.value.code == 2
+    assert "'everything' is none of refused, restart, irreversible, replace" in capsys.readouterr().err
+
+
+def test_without_a_file_it_runs_the_preview(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "preview.json").write_text(preview(said(RESTART)))
+    program = tmp_path / "pulumi"
+    program.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/asked\ncat {tmp_path}/preview.json\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert cli.main(["review", "--stack", "prod", "-C", "there", "--fail-on", "restart"]) == 3
+    assert (tmp_path / "asked").read_text().split() == [
+        *("preview", "--json", "--non-interactive", "--stack=prod", "--cwd=there"),
+    ]
+    assert "1 member restarts" in capsys.readouterr().out
+    program.write_text("#!/bin/sh\nexit 255\n")
+    assert cli.main(["review"]) == 1
+    assert "ended with status 255 and printed no preview" in capsys.readouterr().err
+
+
+def test_it_starts_without_pulumi() -> None:
+    code = "import sys; from components.review import cli; print({'pulumi', 'grpc', 'asyncio'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_every_name_of_the_package_is_there() -> None:
+    code = "import components; print([name for name in components.__all__ if not hasattr(components, name)])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
