@@ -10,6 +10,8 @@ from .preview import Preview, Resource
 _SET_BACK = "Set the old value and run `pulumi up`."
 _RECONNECT = "Clients of a restarting member connect to another one."
 _NO_TASK = f"API servers have nothing to do. {_RECONNECT}"
+_KEPT = ("Bucket", "Eip", "Instance", "PrimaryIp", "Server", "Volume")
+"""Types in a cloud whose resources have data or an address that another one has not."""
 _RELEASES = re.compile(r"etcd (\d+)\.(\d+)\.(\d+) -> (\d+)\.(\d+)\.(\d+)")
 
 
@@ -189,11 +191,12 @@ def _of_resources(preview: Preview) -> Iterator[Consequence]:
             "Not needed: the earlier ones stay valid until they expire.",
             *_operations("Renew certificates"),
         )
-    deleted = [each for each in preview.resources if of_a_cloud(each) and each.op in ("delete", "replace")]
+    gone = [each for each in preview.resources if of_a_cloud(each) and each.op in ("delete", "replace")]
+    deleted = [each for each in gone if each.type.rpartition(":")[2] in _KEPT]
     if deleted:
         names = ", ".join(f"`{each.name}` ({each.op})" for each in deleted)
         yield Consequence(
-            f"Resources of the cloud are deleted or replaced: {names}",
+            f"Machines, disks or addresses of a cloud are deleted or replaced: {names}",
             "As the steps below say.",
             "What was on a deleted disk does not come back. Members copy their data from others.",
             *_operations("To other machines, another network or platform"),

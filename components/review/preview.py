@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,7 +104,7 @@ def read(text: str) -> Preview:
     )
 
 
-def _announcements(messages: list[Mapping[str, Any]]) -> Iterator[Announced]:
+def _announcements(messages: Sequence[Mapping[str, Any]]) -> Iterator[Announced]:
     for message in messages:
         if message.get("severity") == "info" and _urn(message)[1] == _CLUSTER:
             step = announced(_text(message))
@@ -112,7 +112,7 @@ def _announcements(messages: list[Mapping[str, Any]]) -> Iterator[Announced]:
                 yield step
 
 
-def _overridden(messages: list[Mapping[str, Any]]) -> Iterator[str]:
+def _overridden(messages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """The guard prints them as warnings, each below the one that names the override."""
     below = False
     for message in messages:
@@ -125,7 +125,7 @@ def _overridden(messages: list[Mapping[str, Any]]) -> Iterator[str]:
             below = text.startswith("Overridden once, with allow-")
 
 
-def _resources(steps: list[Mapping[str, Any]]) -> Iterator[Resource]:
+def _resources(steps: Sequence[Mapping[str, Any]]) -> Iterator[Resource]:
     seen = set()
     for step in steps:
         op = str(step.get("op"))

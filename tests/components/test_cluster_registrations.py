@@ -14,8 +14,8 @@ from components.node.shared.limits import DEADLINES, LOCK_SECONDS
 from components.plan import PlanError
 from components.remote_command import AnswerError
 from tests.support import recording
+from tests.support.answers import LOGIN, marked
 from tests.support.recording import (
-    LOGIN,
     OPERATOR,
     Recorder,
     Registration,
@@ -301,8 +301,7 @@ def test_a_passphrase_is_a_secret_and_an_agent_is_no_input(monkeypatch: pytest.M
 
 @pytest.mark.parametrize("silent", ["dev-b-prepare", "dev-b-converge", "dev-health"])
 def test_a_command_without_an_answer_fails_the_update(silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    said = recording.marked
-    monkeypatch.setattr(recording, "marked", lambda name, text: LOGIN if name == silent else said(name, text))
+    monkeypatch.setattr(recording, "marked", lambda name, text: LOGIN if name == silent else marked(name, text))
     who = "a" if silent == "dev-health" else "b"
     with pytest.raises(AnswerError, match=f"{who}: the login there ended without running"):
         record(lambda: EtcdCluster("dev", json.loads(json.dumps({"members": machines()}))), preview=False)

@@ -19,6 +19,7 @@ from tests.support.stacks import Stack, Stacks
 PRIVATE_KEY, PUBLIC_KEY = new_key()
 BEARER = "Bearer canary-of-the-release-mirror"
 S3_KEY, S3_SECRET = "CANARYOFTHEACCESSKEY", "canary-of-the-secret-access-key-of-the-store"
+PASSPHRASE = "canary-of-the-passphrase"
 AGE = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
 AGE_KEY = "AGE-SECRET-KEY-1" + "Q" * 58
 
@@ -33,10 +34,10 @@ class Reviews:
 
     def __init__(self, directory: Path, own: dict[str, str]) -> None:
         self.directory = directory
-        config = {
+        config: dict[str, Any] = {
             "version": "3.5.35",
             "machines": machines(1, 2, 3),
-            "ssh": {"user": "root"},
+            "ssh": {"user": "root", "privateKeyPassphrase": PASSPHRASE},
             "sshPrivateKey": PRIVATE_KEY,
             "releaseMirror": "https://releases.example.com",
             "releaseHeaders": {"Authorization": BEARER},
@@ -52,7 +53,7 @@ class Reviews:
         keys = [PRIVATE_KEY, own["private_key"], *_private_keys(self.stack.outputs())]
         assert len(keys) > 2
         lines = [line for key in keys for line in key.splitlines() if len(line) > 24 and "-----" not in line]
-        self.canaries = [BEARER, S3_KEY, S3_SECRET, AGE_KEY, *lines]
+        self.canaries = [BEARER, S3_KEY, S3_SECRET, PASSPHRASE, AGE_KEY, *lines]
 
     def preview(self, **given: Any) -> str:
         """`pulumi preview --json` with these keys added to the configuration."""
@@ -113,7 +114,7 @@ def test_the_comment_on_a_change_is_the_reviewed_one(
     facts = capsys.readouterr().out
 
     # The preview itself has the configuration in plain text.
-    assert {BEARER, S3_KEY, S3_SECRET} <= {each for each in reviews.canaries if each in preview}
+    assert {BEARER, S3_KEY, S3_SECRET, PASSPHRASE} <= {each for each in reviews.canaries if each in preview}
     assert [each for each in reviews.canaries if each in comment + facts] == []
     for condition in ("refused", "restart", "irreversible", "replace"):
         status = 1 if failed else 3 if condition in STATUS.get(change, ()) else 0

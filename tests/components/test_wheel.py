@@ -106,7 +106,7 @@ def test_the_wheel_requires_python_and_has_cloud_extras(python: Path, tmp_path: 
 
 def test_the_wheel_has_the_command_external_etcd(python: Path, tmp_path: Path) -> None:
     preview = json.dumps({"steps": [], "diagnostics": [], "changeSummary": {}})
-    command = [python.parent / "external-etcd", "review", "-", "--stack", "prod"]
+    command = [str(python.parent / "external-etcd"), "review", "-", "--stack", "prod"]
     run = subprocess.run(command, cwd=tmp_path, input=preview, capture_output=True, text=True, timeout=60, check=True)
     assert run.stdout.startswith("<!-- external-etcd review: prod -->\n")
 

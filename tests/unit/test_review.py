@@ -138,12 +138,21 @@ def test_a_step_of_an_unknown_form_counts_as_the_worst(
 
 
 @pytest.mark.parametrize("op", ["replace", "delete", "create-replacement", "delete-replaced"])
-def test_a_deleted_resource_of_a_cloud_cannot_be_undone(
-    op: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("type_", "policies"),
+    [
+        (VOLUME, ["irreversible", "replace"]),
+        ("aws:ec2/instance:Instance", ["irreversible", "replace"]),
+        ("aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule", ["replace"]),
+        ("command:remote:Command", []),
+    ],
+)
+def test_a_deleted_machine_or_disk_of_a_cloud_cannot_be_undone(
+    op: str, type_: str, policies: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    text = preview(said(HEALTH), steps=(changed(op, VOLUME, "test-etcd-1-data"),))
+    text = preview(said(HEALTH), steps=(changed(op, type_, "test-etcd-1-data"),))
     _, out = run(text, monkeypatch, capsys, "--format", "json")
-    assert json.loads(out)["policies"] == ["irreversible", "replace"]
+    assert json.loads(out)["policies"] == policies
 
 
 def test_the_key_of_a_dropped_ca_cannot_be_undone(
