@@ -121,6 +121,7 @@ class Announced:
     """Names of members or control planes; empty where it is about the whole cluster."""
     why: tuple[str, ...] = ()
     """Why a member restarts."""
+    cluster: str = ""
 
     @property
     def restarts(self) -> tuple[str, ...]:

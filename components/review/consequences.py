@@ -71,9 +71,9 @@ def _of_the_cluster(preview: Preview) -> Iterator[Consequence]:
             _SET_BACK,
             *_operations("Users with limited access (etcd's authentication)"),
         )
-    if kinds.ISSUE in happens:
+    for text in (each.step.text for each in preview.steps if each.kind == kinds.ISSUE):
         yield Consequence(
-            "A CA begins to issue the certificates",
+            text.partition(":")[0],
             "API servers need the new certificate and key afterwards; they read them without a restart.",
             "Set the old `issuer` and run `pulumi up`.",
             *_operations("2. The new one issues"),
@@ -135,9 +135,9 @@ def _of_members(preview: Preview) -> Iterator[Consequence]:
         )
     if kinds.CHECK in happens:
         yield Consequence(
-            "A slot has another machine",
-            _NO_TASK,
-            "Set the old `identity` and run `pulumi up`.",
+            _list(named(preview, kinds.CHECK), "has another machine", "have other machines"),
+            "API servers have nothing to do.",
+            "Not needed: a member with its data continues, and one with an empty disk copies them from the others.",
             *_operations("A lost machine or disk"),
         )
 
@@ -160,7 +160,7 @@ def _restart(why: str, *, only: bool) -> Consequence:
         return Consequence(
             why.replace("trusts", "Members trust", 1),
             f"{alone if only else _RECONNECT} {after}",
-            "Restore `authorities` and `issuer`, and run `pulumi up`.",
+            "Restore `authorities` and `issuer`, and run `pulumi up`. A CA that was deleted with its key is another one then.",
             *_operations("Replace the CA"),
         )
     if why in ("systemd -> kubelet", "kubelet -> systemd", "another image"):

@@ -1,7 +1,7 @@
 """A review as a comment on a pull or merge request."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from .review import CHANGES, FAILED, NOTHING, REFUSED, Moment, Review
 
@@ -36,8 +36,9 @@ def markdown(review: Review, manual: str = "") -> str:
 
 
 def _named(review: Review) -> str:
-    cluster = f" cluster `{review.cluster}`" if review.cluster else ""
-    return f"{cluster}, stack `{review.stack}`" if review.stack else cluster
+    names = ", ".join(f"`{name}`" for name in review.clusters)
+    clusters = f" cluster{'s' * (len(review.clusters) > 1)} {names}" if names else ""
+    return f"{clusters}, stack `{review.stack}`" if review.stack else clusters
 
 
 def _headline(review: Review) -> str:
@@ -67,8 +68,11 @@ def _changes(review: Review, manual: str) -> Iterator[str]:
         yield _verbatim(review.overridden)
     yield "\n".join(["| | |", "|---|---|", *(f"| {name} | {text} |" for name, text in _rows(review, manual))])
     if review.steps:
-        yield _picture(review.steps)
-        lines = [f"{number}. {_step(step)}" for number, step in enumerate(review.steps, start=1)]
+        several = len(review.clusters) > 1
+        texts = [_text(step, several=several) for step in review.steps]
+        yield _picture(review.steps, texts)
+        rows = enumerate(zip(texts, review.steps, strict=True), start=1)
+        lines = [f"{number}. {text} ({_quorum(step)})" for number, (text, step) in rows]
         yield _folded(_count(len(review.steps), "step"), lines)
     if review.resources:
         counts = ", ".join(f"{count} to {op}" for op, count in review.counts.items())
@@ -116,25 +120,24 @@ def _quorum(step: Moment) -> str:
     return f"{running}, tolerates {_count(step.tolerates, failure) if step.tolerates else f'no {failure}'}"
 
 
-def _step(step: Moment) -> str:
-    return f"{_text(step)} ({_quorum(step)})"
+def _text(step: Moment, *, several: bool) -> str:
+    text = step.text.replace("->", "→") or f"a step in a form that this program does not know; see {_LOG}"
+    return f"{step.cluster}: {text}" if several else text
 
 
-def _text(step: Moment) -> str:
-    return step.text.replace("->", "→") or f"a step in a form that this program does not know; see {_LOG}"
-
-
-def _picture(steps: tuple[Moment, ...]) -> str:
-    """The steps from top to bottom; a filled circle is a voter that runs."""
+def _picture(steps: Sequence[Moment], texts: Sequence[str]) -> str:
+    """The steps of each cluster from top to bottom; a filled circle is a voter that runs."""
     lines = ["```mermaid", "flowchart TD"]
-    for number, step in enumerate(steps, start=1):
+    for number, (step, full) in enumerate(zip(steps, texts, strict=True), start=1):
         circles = "●" * step.serving + "○" * (step.voters - step.serving)
-        text = _text(step).replace("`", "").replace('"', "#quot;").replace("<", "#lt;").replace(">", "#gt;")
+        text = full.replace("`", "").replace('"', "#quot;").replace("<", "#lt;").replace(">", "#gt;")
         tolerates = _quorum(step).replace("**", "").partition(", ")[2]
         # Not `1. ...`, which mermaid takes for a list.
         lines.append(f'  s{number}["{number} · {text}<br/>{circles} {tolerates}"]:::{_colour(step)}')
-    if len(steps) > 1:
-        lines.append("  " + " --> ".join(f"s{number}" for number in range(1, len(steps) + 1)))
+    for cluster in dict.fromkeys(step.cluster for step in steps):
+        own = [f"s{number}" for number, step in enumerate(steps, start=1) if step.cluster == cluster]
+        if len(own) > 1:
+            lines.append("  " + " --> ".join(own))
     lines += [
         "  classDef calm fill:#dff3e3,stroke:#2e7d32,color:#111",
         "  classDef tight fill:#fff3cd,stroke:#b58900,color:#111",
@@ -164,7 +167,7 @@ def _failed(review: Review) -> Iterator[str]:
         yield f"The configuration is refused: {keys}. The values, rules and remedies are in {_LOG}."
     if review.other_errors:
         errors = _count(review.other_errors, "error")
-        yield f"{errors} in {_LOG}. Their text is not repeated here, because it may contain secrets."
+        yield f"{errors} in {_LOG}. The text is not repeated here, because it may contain secrets."
 
 
 def _warnings(review: Review) -> Iterator[str]:

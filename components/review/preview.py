@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .announced import Announced, announced, known_warning
@@ -41,9 +41,10 @@ class Preview:
 
     stack: str
     """Empty: the preview names none."""
-    cluster: str
-    """Empty: the preview names none."""
+    clusters: tuple[str, ...]
+    """Those that the preview names."""
     steps: tuple[Announced, ...]
+    """With several clusters, `who` has the name of the cluster before each member: `test/etcd-1`."""
     resources: tuple[Resource, ...]
     problems: tuple[str, ...]
     """Why the guard refuses the change."""
@@ -80,7 +81,7 @@ def read(text: str) -> Preview:
         raise PreviewError("this is not the output of `pulumi preview --json`: it has neither steps nor diagnostics")
     steps = [each for each in found.get("steps") or () if isinstance(each, dict)]
     messages = [each for each in found.get("diagnostics") or () if isinstance(each, dict)]
-    announcements = list(_announcements(messages))
+    named = set(filter(None, (_cluster(each) for each in (*steps, *messages))))
     errors = [_text(each) for each in messages if each.get("severity") == "error"]
     refusals = [each.splitlines() for each in errors if _REFUSED.match(each.partition("\n")[0])]
     configurations = [each.splitlines() for each in errors if _CONFIGURATION.match(each.partition("\n")[0])]
@@ -91,8 +92,9 @@ def read(text: str) -> Preview:
     other = [each for each in warnings if not known_warning(each) and each.strip() not in overridden]
     return Preview(
         stack=next(filter(None, (_urn(each)[0] for each in (*steps, *messages))), ""),
-        cluster=next(filter(None, (_cluster(each) for each in (*steps, *messages))), "") or _refused_cluster(refusals),
-        steps=tuple(announcements),
+        clusters=tuple(sorted({*named, *_refused_clusters(refusals)})),
+        # Those of several clusters come mixed.
+        steps=tuple(sorted(_announcements(messages, several=len(named) > 1), key=lambda each: each.cluster)),
         resources=tuple(_resources(steps)),
         problems=tuple(problems),
         overridden=tuple(overridden),
@@ -104,12 +106,14 @@ def read(text: str) -> Preview:
     )
 
 
-def _announcements(messages: Sequence[Mapping[str, Any]]) -> Iterator[Announced]:
+def _announcements(messages: Sequence[Mapping[str, Any]], *, several: bool) -> Iterator[Announced]:
     for message in messages:
         if message.get("severity") == "info" and _urn(message)[1] == _CLUSTER:
             step = announced(_text(message))
             if step is not None:
-                yield step
+                cluster = _cluster(message)
+                who = tuple(f"{cluster}/{name}" for name in step.who) if several else step.who
+                yield replace(step, cluster=cluster, who=who)
 
 
 def _overridden(messages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -154,9 +158,8 @@ def _cluster(of: Mapping[str, Any]) -> str:
     return name if type_ == _CLUSTER else ""
 
 
-def _refused_cluster(refusals: list[list[str]]) -> str:
-    found = [_REFUSED.match(lines[0]) for lines in refusals]
-    return next((each[1] for each in found if each), "")
+def _refused_clusters(refusals: list[list[str]]) -> list[str]:
+    return [found[1] for lines in refusals if (found := _REFUSED.match(lines[0]))]
 
 
 def _text(message: Mapping[str, Any]) -> str:

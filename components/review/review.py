@@ -17,6 +17,7 @@ NOTHING, CHANGES, FAILED = "nothing", "changes", "failed"
 class Moment:
     """One announced step."""
 
+    cluster: str
     text: str
     """Empty: in a form that this program does not know."""
     voters: int
@@ -31,7 +32,7 @@ class Review:
     """A review. `external-etcd review --format json` prints these fields."""
 
     stack: str
-    cluster: str
+    clusters: tuple[str, ...]
     verdict: str
     """`nothing`, `changes`, `refused` or `failed`."""
     consequences: tuple[Consequence, ...]
@@ -72,7 +73,8 @@ def review(preview: Preview, stack: str = "") -> Review:
         stack: name of the stack. Default: as in the preview.
     """
     steps = tuple(
-        Moment(each.step.text, each.step.voters, each.step.serving, each.step.spare) for each in preview.steps
+        Moment(each.cluster, each.step.text, each.step.voters, each.step.serving, each.step.spare)
+        for each in preview.steps
     )
     found = consequences(preview)
     restarts = tuple(dict.fromkeys(name for each in preview.steps for name in each.restarts))
@@ -89,7 +91,7 @@ def review(preview: Preview, stack: str = "") -> Review:
     verdict = CHANGES if preview.resources or steps else NOTHING
     return Review(
         stack=stack or preview.stack,
-        cluster=preview.cluster,
+        clusters=preview.clusters,
         verdict=REFUSED if preview.refused else FAILED if preview.failed else verdict,
         consequences=tuple(found),
         steps=steps,

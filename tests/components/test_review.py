@@ -79,6 +79,8 @@ CHANGES: dict[str, dict[str, Any]] = {
     "an exchange": {"machines": machines(1, 4, 3)},
     "a second CA": {"authorities": [{"name": "1"}, {"name": "2"}], "issuer": "1"},
     "renewed certificates": {"certificates": {"validityHours": 8000}},
+    "another machine": {"machines": [*machines(1, 2), {**machines(3)[0], "identity": "new"}]},
+    "a user": {"authentication": True, "users": [{"name": "backup", "prefix": "/backup/", "permission": "read"}]},
     "a skipped version": {"version": "3.7.3"},
     "a wrong configuration": {"version": "9.9.9", "quotta": S3_SECRET},
     "a restore": {"restore": {"from": "newest", "confirm": "test", "identity": AGE_KEY}},
@@ -103,26 +105,46 @@ def test_the_comment_on_a_change_is_the_reviewed_one(
     change: str, reviews: Reviews, capsys: pytest.CaptureFixture[str]
 ) -> None:
     preview = reviews.preview(**CHANGES[change])
+    # The preview itself has the configuration in plain text.
+    assert {BEARER, S3_KEY, S3_SECRET, PASSPHRASE} <= {each for each in reviews.canaries if each in preview}
+    conditions = STATUS.get(change, set())
+    assert_as_reviewed(reviews, change, preview, conditions, capsys, failed=change == "a wrong configuration")
+
+
+def test_the_comments_on_a_new_ca_are_the_reviewed_ones(reviews: Reviews, capsys: pytest.CaptureFixture[str]) -> None:
+    """Must be the last test here, because it updates the stack."""
+    reviews.stack.config |= CHANGES["a second CA"]
+    reviews.stack.up()
+    issues = {"issuer": "2"}
+    assert_as_reviewed(reviews, "a CA that issues", reviews.preview(**issues), set(), capsys)
+    reviews.stack.config |= issues
+    reviews.stack.up()
+    preview = reviews.preview(authorities=[{"name": "2"}])
+    assert_as_reviewed(reviews, "a CA that is dropped", preview, {"restart", "irreversible"}, capsys)
+
+
+def assert_as_reviewed(
+    reviews: Reviews,
+    change: str,
+    preview: str,
+    conditions: set[str],
+    capsys: pytest.CaptureFixture[str],
+    *,
+    failed: bool = False,
+) -> None:
+    """Fail unless the comment is the one in the file, no output has a secret, and exactly these conditions hold."""
     path = reviews.directory / "preview.json"
     path.write_text(preview)
     capsys.readouterr()
-
-    failed = change == "a wrong configuration"
     assert cli.main(["review", str(path)]) == (1 if failed else 0)
     comment = capsys.readouterr().out
     assert cli.main(["review", str(path), "--format", "json"]) == (1 if failed else 0)
     facts = capsys.readouterr().out
-
-    # The preview itself has the configuration in plain text.
-    assert {BEARER, S3_KEY, S3_SECRET, PASSPHRASE} <= {each for each in reviews.canaries if each in preview}
     assert [each for each in reviews.canaries if each in comment + facts] == []
+    assert set(json.loads(facts)["policies"]) == conditions
     for condition in ("refused", "restart", "irreversible", "replace"):
-        status = 1 if failed else 3 if condition in STATUS.get(change, ()) else 0
+        status = 1 if failed else 3 if condition in conditions else 0
         assert cli.main(["review", str(path), "--fail-on", condition]) == status, condition
-    assert json.loads(facts)["policies"] == [
-        each for each in ("refused", "restart", "irreversible") if each in STATUS.get(change, ())
-    ]
-
     reviewed = DIRECTORY / "review" / f"{change.replace(' ', '-')}.md"
     if os.environ.get(UPDATE):
         reviewed.write_text(comment)

@@ -167,6 +167,17 @@ def test_the_key_of_a_dropped_ca_cannot_be_undone(
     assert "| Cannot be undone | The CA `test-pki-1-ca` is deleted with its key |" in out
 
 
+def test_steps_of_several_clusters_name_their_cluster(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = CLUSTER.replace("::test", "::two")
+    _, out = run(preview(said(RESTART), said(HEALTH), said(RESTART, urn=other)), monkeypatch, capsys)
+    assert "etcd clusters `test`, `two`, stack `prod`: 2 members restart" in out
+    assert "| Restarts | `test/etcd-1`, `two/etcd-1`, in this order |" in out
+    assert "3. two: etcd-1 restarts: --max-txn-ops (2 of 3 voters" in out
+    assert "  s1 --> s2\n  classDef" in out, "the clusters change at the same time"
+
+
 def test_a_section_of_the_manual_is_a_link_if_its_address_is_given(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
