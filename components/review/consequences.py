@@ -8,6 +8,7 @@ from . import announced as kinds
 from .preview import Preview, Resource
 
 _SET_BACK = "Set the old value and run `pulumi up`."
+_NO_PEERS = "API servers have nothing to do: only members use these certificates."
 _RECONNECT = "Clients of a restarting member connect to another one."
 _NO_TASK = f"API servers have nothing to do. {_RECONNECT}"
 _KEPT = ("Bucket", "Eip", "Instance", "PrimaryIp", "Server", "Volume")
@@ -72,9 +73,12 @@ def _of_the_cluster(preview: Preview) -> Iterator[Consequence]:
             *_operations("Users with limited access (etcd's authentication)"),
         )
     for text in (each.step.text for each in preview.steps if each.kind == kinds.ISSUE):
+        what = text.partition(":")[0]
         yield Consequence(
-            text.partition(":")[0],
-            "API servers need the new certificate and key afterwards; they read them without a restart.",
+            what,
+            _NO_PEERS
+            if what.endswith(" of peers")
+            else "API servers need the new certificate and key afterwards; they read them without a restart.",
             "Set the old `issuer` and run `pulumi up`.",
             *_operations("2. The new one issues"),
         )
@@ -157,10 +161,11 @@ def _restart(why: str, *, only: bool) -> Consequence:
         return Consequence(why.replace("->", "→"), clients, back, *_operations(title))
     if why.startswith("trusts "):
         after = "API servers need the new `ca.crt` afterwards, and a restart if a CA was added."
+        after = _NO_PEERS if why.endswith(" for peers") else after
         return Consequence(
             why.replace("trusts", "Members trust", 1),
             f"{alone if only else _RECONNECT} {after}",
-            "Restore `authorities` and `issuer`, and run `pulumi up`. A CA that was deleted with its key is another one then.",
+            "Restore list and issuer, and run `pulumi up`. A CA that was deleted with its key is a new one then.",
             *_operations("Replace the CA"),
         )
     if why in ("systemd -> kubelet", "kubelet -> systemd", "another image"):

@@ -167,6 +167,21 @@ def test_the_key_of_a_dropped_ca_cannot_be_undone(
     assert "| Cannot be undone | The CA `test-pki-1-ca` is deleted with its key |" in out
 
 
+@pytest.mark.parametrize(
+    "step",
+    [
+        "etcd-1 restarts: trusts CAs 1, 2 for peers",
+        "CA 2 issues the certificates of peers: members reload them without a restart",
+    ],
+)
+def test_a_ca_of_peers_is_no_task_for_api_servers(
+    step: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, out = run(preview(said(f" 1. {step} [3 voters, tolerates 1 failure]")), monkeypatch, capsys)
+    assert "API servers have nothing to do: only members use these certificates." in out
+    assert "API servers need" not in out
+
+
 def test_steps_of_several_clusters_name_their_cluster(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -41,7 +41,9 @@ class PullRequest:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.comments = [{"id": 1, "login": "mallory", "body": "<!-- external-etcd review: prod -->"}]
+        self.comments: list[dict[str, Any]] = [
+            {"id": 1, "login": "mallory", "body": "<!-- external-etcd review: prod -->"}
+        ]
         python = sys.executable
         programs = {
             "gh": f"#!{python}\n{GH}",
