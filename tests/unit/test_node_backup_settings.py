@@ -140,6 +140,22 @@ def test_the_drill_has_limits_and_goes_with_all_of_it(systemd: Systemd, tmp_path
     assert not list(tmp_path.rglob("*drill*"))
 
 
+def test_a_snapshot_that_is_being_stored_leaves_no_drill_key_when_snapshots_are_turned_off(
+    systemd: Systemd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.install(a_spec(backup=DRILLED), {})
+
+    def run(argv: list[str], *words: Any, **more: Any) -> subprocess.CompletedProcess[str]:
+        if paths.BACKUP_UNIT in argv:
+            paths.DRILL_KEY.write_text("{}")  # it was just about to
+        return systemd.run(argv, *words, **more)
+
+    for module in (settings, drill_unit):
+        monkeypatch.setattr(module, "run", run)
+    settings.install(a_spec(), {})
+    assert not paths.DRILL_KEY.exists()
+
+
 def test_a_schedule_that_systemd_does_not_know_is_refused(systemd: Systemd) -> None:
     systemd.code = 1
     with pytest.raises(NodeError, match=r"systemd does not know the schedule '\*:0/15' of snapshots: Failed to parse"):

@@ -46,14 +46,19 @@ def find(source: str, names: list[str], monkeypatch: pytest.MonkeyPatch) -> str:
     return stored.find(wanted, wanted.restore, wanted.backup)
 
 
-def test_the_newest_is_the_latest_of_this_cluster(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_newest_is_the_latest_of_this_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     assert find("newest", [NEW, OLD, *OTHERS], monkeypatch) == NEW
-    assert "higher revision" not in capsys.readouterr().err
+    idle = NEW.replace("r48", "r40")
+    assert find("newest", [idle, OLD], monkeypatch) == idle
+
+
+def test_the_newest_is_refused_if_a_clock_was_wrong_or_another_cluster_stored_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     later = NEW.replace("r48", "r39")
-    assert find("newest", [OLD, later], monkeypatch) == later
-    assert f"{OLD} has an earlier time and a higher revision" in capsys.readouterr().err
+    with pytest.raises(NodeError, match=f"{later} has the latest time, and {OLD} a higher revision; nothing was"):
+        find("newest", [OLD, later], monkeypatch)
+    assert find(OLD, [OLD, later], monkeypatch) == OLD
 
 
 def test_a_snapshot_that_is_not_in_the_store_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,13 +105,20 @@ def test_a_snapshot_of_another_cluster_or_version_is_refused(
         stored.refuse(wanted, wanted.restore, says)
 
 
+def test_a_snapshot_under_the_name_of_another_one_is_refused() -> None:
+    wanted = spec(NEW, "unknown-cluster")
+    assert wanted.restore is not None
+    with pytest.raises(NodeError, match=f"{NEW} has the revision 47, so it is not the snapshot of this name"):
+        stored.refuse(wanted, wanted.restore, SnapshotFile("ab", 1, 47, "dev", "3.6"))
+
+
 class Machine:
     """A machine with data; its store has one snapshot, which decrypts to the file `plain`."""
 
     def __init__(self, directory: Path) -> None:
         self.data = directory / "etcd"
         (self.data / "member" / "wal").mkdir(parents=True)
-        self.plain = snapshot(directory / "plain.db", "dev")
+        self.plain = snapshot(directory / "plain.db", "dev", revisions=(2, 48))
         self.keys: list[str] = []
         self.staged: list[Restore] = []
 

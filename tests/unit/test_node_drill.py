@@ -276,6 +276,8 @@ def test_a_key_that_is_gone_is_no_error_and_is_told_after_a_day(cluster: Cluster
     drill_unit.record(first["at"] + 86399, {"waits": "x"})
     assert drill_unit.result()["since"] == first["since"]
     assert [hint for hint in _hints(drill_unit.result()) if "The drill has waited since " in hint]
+    # Another member has proved a restore meanwhile.
+    assert _hints(drill_unit.result(), proved={"at": first["since"] + 60}) == []
 
 
 def test_the_leader_leaves_the_work_to_a_follower_for_a_day(cluster: Cluster, data: str) -> None:

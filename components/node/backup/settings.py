@@ -68,8 +68,9 @@ def remove(data_directory: str) -> None:
     if not any(path.exists() for path in (paths.BACKUP_TIMER_FILE, paths.BACKUP_STORE, paths.BACKUP_PROGRAMS)):
         return
     phase("remove the timer of snapshots")
-    drill_unit.remove(data_directory)
+    # Before the drill: a snapshot that is being stored would leave its drill key.
     run(["systemctl", "stop", paths.BACKUP_TIMER, paths.BACKUP_UNIT], 60, check=False)
+    drill_unit.remove(data_directory)
     unit_files = (paths.BACKUP_UNIT_FILE, paths.BACKUP_TIMER_FILE)
     for path in (paths.BACKUP_TIMER_WANTED, *unit_files, paths.BACKUP_STORE, paths.BACKUP_RESULT, paths.BACKUP_LOCK):
         files.remove(path)

@@ -28,7 +28,7 @@ def find(spec: Spec, restore: Restore, backup: Backup) -> str:
     """Name of the snapshot in the store: the given one, or the newest of this cluster by the time in its name.
 
     Raises:
-        NodeError: there is none, or the store cannot be asked.
+        NodeError: there is none, times and revisions name different ones, or the store cannot be asked.
     """
     phase(f"look for the snapshot in {backup}")
     names = store.listed(backup)
@@ -45,9 +45,14 @@ def find(spec: Spec, restore: Restore, backup: Backup) -> str:
         )
     newest = max(own, key=lambda name: (own[name].taken, own[name].revision))
     highest = max(own, key=lambda name: own[name].revision)
-    say(f"the newest of {len(own)} snapshots is {newest}")
     if own[highest].revision > own[newest].revision:
-        say(f"{highest} has an earlier time and a higher revision: a clock was wrong, or the cluster was made anew")
+        raise NodeError(
+            f"it is not certain which snapshot in {backup} is the newest: {newest} has the latest time, and {highest} "
+            "a higher revision; nothing was changed",
+            "A clock was wrong, or another cluster of this name has stored there, such as an empty one that was "
+            "created after the loss. Set `restore.from` to the name of the one that you want.",
+        )
+    say(f"the newest of {len(own)} snapshots is {newest}")
     return newest
 
 
@@ -84,7 +89,7 @@ def bring(spec: Spec, restore: Restore, backup: Backup, identity: str) -> Retrie
 
 
 def refuse(spec: Spec, restore: Restore, says: snapshot_file.SnapshotFile) -> None:
-    """Refuses a snapshot of another cluster, or of a version that this etcd does not read.
+    """Refuses a snapshot of another cluster, of another name, or of a version that this etcd does not read.
 
     Raises:
         NodeError: it is one.
@@ -99,6 +104,12 @@ def refuse(spec: Spec, restore: Restore, says: snapshot_file.SnapshotFile) -> No
         raise NodeError(
             f"{name} is a snapshot of the cluster {says.cluster[:63]!r}, not of {spec.cluster}; nothing was changed",
             f"Set `restore.from` to a snapshot of {spec.cluster}.",
+        )
+    named = retention.parse(name)
+    if named is not None and named.revision != says.revision:
+        raise NodeError(
+            f"{name} has the revision {says.revision}, so it is not the snapshot of this name; nothing was changed",
+            "Somebody who can write to the store has replaced it. Use another snapshot, and look at its content first.",
         )
     if not says.series:
         return

@@ -166,8 +166,9 @@ def _drill(member: str, found: dict[str, Any]) -> list[str]:
         hints.append(f"The drill failed on this machine, {_ago(own['at'])}: {own['cause']}. {own['remedy']}")
     elif failed is not None and failed["member"] != member:
         hints.append(f"The drill failed on {failed['member']}, {_ago(failed['at'])}: {failed['cause']}. See there.")
-    if "waits" in own and own["at"] - own.get("since", own["at"]) > _LATE_DRILL_SECONDS:
-        hints.append(f"The drill has waited since it was due {_ago(own['since'])}: {own['waits']}.")
+    since, proved = own.get("since", own.get("at", 0)), found.get("proved", {}).get("at", 0)
+    if "waits" in own and own["at"] - since > _LATE_DRILL_SECONDS and proved < since:
+        hints.append(f"The drill has waited since it was due {_ago(since)}: {own['waits']}.")
     if not drill_unit.timer_runs():
         hints.append(f"No restores are proved from here: {paths.DRILL_TIMER} does not run. Run `pulumi up`.")
     return hints
