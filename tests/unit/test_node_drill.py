@@ -325,6 +325,7 @@ def test_without_a_drill_none_runs(cluster: Cluster, data: str, monkeypatch: pyt
         ({"at": 5, "name": "a", "place": "b", "member": "c", "keys": 1, "seconds": 2}, True),
         ({"at": "5", "name": "a", "place": "b", "member": "c", "keys": 1, "seconds": 2}, False),
         ({"at": 1 << 40, "name": "a", "place": "b", "member": "c", "keys": 1, "seconds": 2}, False),
+        ({"at": 5, "taken": "5", "name": "a", "place": "b", "member": "c", "keys": 1, "seconds": 2}, False),
         ({"at": 5, "name": "a", "place": "b", "member": "c", "seconds": 2}, False),
         ([], False),
         (None, False),
@@ -417,3 +418,6 @@ def test_status_tells_the_last_proof_and_a_failure_on_any_member() -> None:
     assert _hints(own, proved=proved) == ["The drill failed on this machine, 0 min ago: it is damaged. Look."]
     # Another member has proved a restore since then.
     assert _hints({**own, "at": now - 7 * 3600}, proved=proved) == []
+    # Before then, and its clock was ahead.
+    ours = {**failed, "member": "etcd-2"}
+    assert len(_hints(own, proved={**proved, "at": now + 86400}, failed=ours)) == 1

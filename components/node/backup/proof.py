@@ -75,8 +75,10 @@ def last(spec: Spec, addresses: Sequence[str]) -> dict[str, Any]:
 
 
 def _has_form(part: object, form: Mapping[str, type]) -> bool:
-    at = part.get("at") if isinstance(part, dict) else None
-    if not isinstance(part, dict) or type(at) is not int or not 0 <= at < _LATEST:
+    if not isinstance(part, dict):
+        return False
+    times = [part.get("at"), part.get("taken", 0)]
+    if any(type(at) is not int or not 0 <= at < _LATEST for at in times):
         return False
     return all(type(part.get(key)) is kind for key, kind in form.items())
 

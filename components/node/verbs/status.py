@@ -162,9 +162,11 @@ def _snapshots(wanted: spec.Spec, found: dict[str, Any]) -> list[str]:
 def _drill(member: str, found: dict[str, Any]) -> list[str]:
     """What is wrong with the proof that the last snapshot can be restored."""
     own, failed, hints = found["attempt"], found.get("failed"), []
-    if "cause" in own and own["at"] >= found.get("proved", own)["at"]:
+    # In etcd, a failure goes with the next proof, whatever the machines' clocks say.
+    ours = failed is not None and failed["member"] == member
+    if "cause" in own and (ours or own["at"] >= found.get("proved", own)["at"]):
         hints.append(f"The drill failed on this machine, {_ago(own['at'])}: {own['cause']}. {own['remedy']}")
-    elif failed is not None and failed["member"] != member:
+    elif failed is not None and not ours:
         hints.append(f"The drill failed on {failed['member']}, {_ago(failed['at'])}: {failed['cause']}. See there.")
     since, proved = own.get("since", own.get("at", 0)), found.get("proved", {}).get("at", 0)
     if "waits" in own and own["at"] - since > _LATE_DRILL_SECONDS and proved < since:
