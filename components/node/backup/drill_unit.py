@@ -15,6 +15,8 @@ from ..shared.say import more_time, say
 from ..shared.spec import Spec
 from . import drill_key, scratch
 
+LATE_SECONDS = 23 * 3600
+"""So long a drill can wait for the next snapshot: less than a day, because most schedules are daily."""
 _LONGEST_HOURS = 6
 
 

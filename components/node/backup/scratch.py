@@ -33,9 +33,10 @@ _URL = "http://127.0.0.1:2380"
 """Its address in its own list of members; nothing listens there."""
 _LESS_MEMORY = {"GOGC": "25", "GOMAXPROCS": "1"}
 _ALL_KEYS = "AA=="
-_SPARE = 256 << 20
-_LOG = 128 << 20
-"""Bytes: etcd reserves two files for its log."""
+_MEMORY = 512 << 20
+SPARE = 384 << 20
+"""Bytes of the disk beside the snapshot and its database: a third of them are two files that etcd reserves for its log.
+"""
 
 
 @dataclass(frozen=True)
@@ -70,13 +71,13 @@ def refuse_room(data_directory: str, size: int) -> None:
     """
     place = snapshot.directory(data_directory)
     files.directory(place, 0o700)
-    free, needed = shutil.disk_usage(place).free, 2 * size + _LOG + _SPARE
+    free, needed = shutil.disk_usage(place).free, 2 * size + SPARE
     if free < needed:
         raise NodeError(
             f"the file system of {place} has {free >> 20} MiB free; a drill needs {needed >> 20} MiB for a while",
             "Make room there.",
         )
-    soft, hard = size + 2 * _SPARE, 2 * size + 2 * _SPARE
+    soft, hard = size + _MEMORY, 2 * size + _MEMORY
     available = _memory()
     if available < soft:
         raise NodeError(

@@ -18,9 +18,6 @@ from ..shared.errors import NodeError
 from ..shared.say import more_time, phase
 from ..shared.spec import Spec
 
-_LATE_SECONDS = 23 * 3600
-"""So long a leader leaves the work to a follower: less than a day, because most schedules are daily."""
-_SPARE = 384 << 20
 _SLOWEST = 5 << 20
 """Bytes per second, at the priority of the drill."""
 _LEAST_SECONDS = 60.0
@@ -81,7 +78,7 @@ def _drill(wanted: Spec) -> dict[str, str]:
     if stored is None:
         return _without_a_key(wanted, last, remembered)
     before = drill_unit.result()
-    late = "waits" in before and time.time() - before["since"] > _LATE_SECONDS
+    late = "waits" in before and time.time() - before["since"] > drill_unit.LATE_SECONDS
     if status.leader == status.member_id and len(wanted.members) > 1 and not late:
         return {"waits": "this member leads the cluster now, so the next snapshot is restored, by a follower"}
     name, begin = str(stored["name"]), time.time()
@@ -182,7 +179,7 @@ def _retrieve(wanted: Spec, stored: Mapping[str, Any], path: Path, size: int) ->
     backup, name = wanted.backup, str(stored["name"])
     assert backup is not None  # noqa: S101  `drill` has seen to it
     try:
-        retrieve.retrieve(backup, name, str(stored["identity"]), path, spare=size + _SPARE)
+        retrieve.retrieve(backup, name, str(stored["identity"]), path, spare=size + scratch.SPARE)
     except NodeError as error:
         # What it says of the file itself; the rest is about the store and this machine.
         if error.cause.startswith(name):

@@ -16,9 +16,6 @@ from ..service import client_certificates, manager, release, systemd
 from ..shared import files, paths, spec
 from ..shared.errors import NodeError
 
-_LATE_DRILL_SECONDS = 23 * 3600
-"""Less than a day, because most schedules are daily."""
-
 
 def status(*, as_json: bool) -> str:
     """Reads what is installed and asks the members; changes nothing and takes no lock.
@@ -169,7 +166,7 @@ def _drill(member: str, found: dict[str, Any]) -> list[str]:
     elif failed is not None and not ours:
         hints.append(f"The drill failed on {failed['member']}, {_ago(failed['at'])}: {failed['cause']}. See there.")
     since, proved = own.get("since", own.get("at", 0)), found.get("proved", {}).get("at", 0)
-    if "waits" in own and own["at"] - since > _LATE_DRILL_SECONDS and proved < since:
+    if "waits" in own and own["at"] - since > drill_unit.LATE_SECONDS and proved < since:
         hints.append(f"The drill has waited since it was due {_ago(since)}: {own['waits']}.")
     if not drill_unit.timer_runs():
         hints.append(f"No restores are proved from here: {paths.DRILL_TIMER} does not run. Run `pulumi up`.")
