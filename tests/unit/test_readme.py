@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from components.plan.backup import DEFAULT_DRILL, DEFAULT_SCHEDULE
 from tests.support.configurations import load
 from tests.support.sshd import new_key
 
@@ -21,22 +22,40 @@ DOCUMENTS = [
 ]
 
 
-def test_the_readmes_stack_for_existing_machines_is_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    blocks = re.findall(r"```yaml\n(.*?)```", (REPO / "README.md").read_text(), re.DOTALL)
-    (text,) = [block for block in blocks if "external-etcd:machines" in block]
+def _shown(document: Path, key: str) -> dict[str, Any]:
+    """The configuration of the one block in the document that has this key."""
+    blocks = re.findall(r"```yaml\n(.*?)```", document.read_text(), re.DOTALL)
+    (text,) = [block for block in blocks if f"external-etcd:{key}:" in block]
     shown = yaml.safe_load(text)["config"]
+    return {name.removeprefix("external-etcd:"): value for name, value in shown.items()}
+
+
+@pytest.fixture
+def readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The README's stack for existing machines, with the key that it names."""
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / ".ssh").mkdir()
     key = tmp_path / ".ssh" / "etcd_ed25519"
     key.write_text(new_key()[0])
     key.chmod(0o600)
+    return _shown(REPO / "README.md", "machines")
 
-    values = {name.removeprefix("external-etcd:"): value for name, value in shown.items()}
-    stack = load(values, stack="production")
 
+def test_the_readmes_stack_for_existing_machines_is_valid(readme: dict[str, Any]) -> None:
+    stack = load(readme, stack="production")
     assert [machine.name for machine in stack.machines.members] == ["etcd-1", "etcd-2", "etcd-3"]
     assert stack.cluster_api.namespace == "clusters"
     assert stack.warnings == ()
+
+
+def test_the_manuals_snapshots_and_its_restore_from_nothing_are_valid(readme: dict[str, Any]) -> None:
+    manual = REPO / "docs" / "backups.md"
+    edit = {**_shown(manual, "backup"), **_shown(manual, "restore")}
+    edit["restore"]["identity"] = "AGE-SECRET-KEY-1" + "Q" * 58
+    plan = load({**readme, **edit}, stack="anew").plan
+    assert plan.restore is not None and plan.backup is not None
+    assert (plan.name, plan.restore.source, plan.restore.stored) == ("production", "newest", True)
+    assert (plan.backup.schedule, plan.backup.drill) == (DEFAULT_SCHEDULE, DEFAULT_DRILL)
 
 
 def test_every_linked_file_exists() -> None:
