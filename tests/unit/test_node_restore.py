@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 
-from components.node.cluster import marker
-from components.node.data import directory, restored
+from components.node.cluster import marker, rotation
+from components.node.data import directory, identity, restored
 from components.node.machine import account
 from components.node.protocol import etcd
+from components.node.service import certificates, manager, member, systemd
 from components.node.shared import files, paths
 from components.node.shared.errors import NodeError
-from components.node.shared.spec import Restore, Spec, Stages
+from components.node.shared.spec import Bundle, Restore, Spec, Stages
 from components.node.verbs import restore as verb
 
 from .node_support import a_spec
@@ -250,3 +251,35 @@ def test_a_healthy_cluster_has_its_name_in_its_data(monkeypatch: pytest.MonkeyPa
     there["external-etcd/cluster"] = "of-a-snapshot"
     marker.settle(a_spec(), ["10.99.0.11"])
     assert there == {"external-etcd/cluster": "dev"}
+
+
+@pytest.mark.parametrize("runs", [False, True])
+def test_a_start_waits_until_the_member_answers_its_peers(
+    spec: Spec, monkeypatch: pytest.MonkeyPatch, runs: bool
+) -> None:
+    """The next member asks it when it starts, and would wait 7 s for an answer."""
+    done: list[str] = []
+
+    def peer_view(_: Spec, address: str, **__: float) -> etcd.Membership:
+        done.append(address)
+        if len(done) < 3:
+            raise etcd.SilentError("it starts")
+        return etcd.Membership(1, ())
+
+    service = systemd.Service("active", "", int(runs), 0, "", True, False, False)
+    monkeypatch.setattr(identity, "load", lambda: identity.Identity("dev", "etcd-1", spec.data_directory))
+    monkeypatch.setattr(etcd, "peer_view", peer_view)
+    monkeypatch.setattr(manager, "show", lambda: service)
+    monkeypatch.setattr(manager, "start", lambda: done.append("start"))
+    for module, name in (
+        (identity, "refuse_another"),
+        (identity, "refuse_other_authority"),
+        (certificates, "authority"),
+        (certificates, "install"),
+        (member, "forbid"),
+        (member, "install_unit"),
+        (rotation, "refuse_too_early"),
+    ):
+        monkeypatch.setattr(module, name, lambda *_: None)
+    verb.start(spec, Bundle("", {}))
+    assert done == ([] if runs else ["start", spec.address, spec.address])

@@ -22,11 +22,11 @@ DOCUMENTS = [
 ]
 
 
-def _shown(document: Path, key: str) -> dict[str, Any]:
-    """The configuration of the one block in the document that has this key."""
+def _shown(document: Path, text: str) -> dict[str, Any]:
+    """The configuration of the one block in the document that has this text."""
     blocks = re.findall(r"```yaml\n(.*?)```", document.read_text(), re.DOTALL)
-    (text,) = [block for block in blocks if f"external-etcd:{key}:" in block]
-    shown = yaml.safe_load(text)["config"]
+    (found,) = [block for block in blocks if block.lstrip().startswith(("config:", "#")) and text in block]
+    shown = yaml.safe_load(found)["config"]
     return {name.removeprefix("external-etcd:"): value for name, value in shown.items()}
 
 
@@ -38,7 +38,7 @@ def readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     key = tmp_path / ".ssh" / "etcd_ed25519"
     key.write_text(new_key()[0])
     key.chmod(0o600)
-    return _shown(REPO / "README.md", "machines")
+    return _shown(REPO / "README.md", "external-etcd:machines")
 
 
 def test_the_readmes_stack_for_existing_machines_is_valid(readme: dict[str, Any]) -> None:
@@ -50,7 +50,7 @@ def test_the_readmes_stack_for_existing_machines_is_valid(readme: dict[str, Any]
 
 def test_the_manuals_snapshots_and_its_restore_from_nothing_are_valid(readme: dict[str, Any]) -> None:
     manual = REPO / "docs" / "backups.md"
-    edit = {**_shown(manual, "backup"), **_shown(manual, "restore")}
+    edit = {**_shown(manual, "drill: "), **_shown(manual, "external-etcd:restore")}
     edit["restore"]["identity"] = "AGE-SECRET-KEY-1" + "Q" * 58
     plan = load({**readme, **edit}, stack="anew").plan
     assert plan.restore is not None and plan.backup is not None
