@@ -127,7 +127,12 @@ def test_the_drill_has_limits_and_goes_with_all_of_it(systemd: Systemd, tmp_path
     assert "systemctl restart etcd-drill.timer" in systemd.asked
     assert "OnCalendar=daily\n" in paths.DRILL_TIMER_FILE.read_text()
     unit = paths.DRILL_UNIT_FILE.read_text()
-    for line in ("CPUQuota=100%", "IOSchedulingClass=idle", f"ExecStopPost=/bin/rm -rf {data}.snapshots/drill"):
+    for line in (
+        "After=etcd.service etcd-snapshot.service network-online.target",
+        "CPUQuota=100%",
+        "IOSchedulingClass=idle",
+        f"ExecStopPost=/bin/rm -rf {data}.snapshots/drill",
+    ):
         assert f"{line}\n" in unit
     systemd.asked.clear()
     settings.install(a_spec(backup=DRILLED, data_directory=data), {})

@@ -101,7 +101,7 @@ def _service(spec: Spec, backup: Backup) -> str:
     return f"""{unit.MARK}; changes here are overwritten. Yours go to {paths.DRILL_UNIT}.d/*.conf.
 [Unit]
 Description=Proves that the newest snapshot of the etcd cluster {spec.cluster} can be restored
-After={paths.UNIT} network-online.target
+After={paths.UNIT} {paths.BACKUP_UNIT} network-online.target
 StartLimitIntervalSec=0
 {f"RequiresMountsFor={backup.directory}" if backup.directory else ""}
 
