@@ -130,6 +130,20 @@ def test_the_benchmark_tables_match_the_measurements() -> None:
     assert _rows("docs/benchmarks.md", "| Cloud |") == clouds
 
 
+def test_the_table_of_snapshots_matches_the_measurement() -> None:
+    first, second = _measured("snapshots")["sizes"]
+    rows = []
+    for name in first["rows"]:
+        cells: list[str] = []
+        for row in (first["rows"][name], second["rows"][name]):
+            gap = row["longest_gap"]
+            cells += [f"{row['seconds']:.1f} s", f"{gap:.1f} s" if gap >= 1 else f"{gap * 1000:.0f} ms"]
+            # During a restore a client sees an outage, and by hand there is no client.
+            cells.append("–" if name.startswith("restore") else f"{row['p99'] * 1000:.0f} ms")
+        rows.append(cells)
+    assert _rows("docs/benchmarks.md", "| What | 200 MiB: time |") == rows
+
+
 def test_the_tables_of_a_migration_match_the_measurement() -> None:
     measured = _measured("migration")
     by_hand = measured["by_hand"]
