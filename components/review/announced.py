@@ -87,10 +87,12 @@ _FORMS = {
     )
 }
 
+NOT_COMPARED = "The output `applied` of the last update"
+"""How the warning begins that the guard can announce no steps."""
 _WARNINGS = tuple(
     re.compile(form, re.ASCII)
     for form in (
-        r"The output `applied` of the last update is from another version of this program and cannot be read\. "
+        rf"{NOT_COMPARED} is from another version of this program and cannot be read\. "
         r"This change is compared with nothing, and only the machines can refuse it\. In this update, change nothing "
         r"but the program\.",
         r"Overridden once, with allow-[0-9a-f]{12}:",

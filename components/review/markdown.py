@@ -44,8 +44,8 @@ def _named(review: Review) -> str:
 def _headline(review: Review) -> str:
     if review.verdict != CHANGES:
         return _HEADLINES[review.verdict]
-    if review.all_stop:
-        return "all members stop at the same time"
+    if review.all_stop or not review.known:
+        return "all members stop at the same time" if review.all_stop else "not all steps are known"
     parts = [
         f"{_count(len(names), 'member')} {verb}{'s' * (len(names) == 1)}{how}"
         for names, verb, how in (
@@ -88,7 +88,8 @@ def _rows(review: Review, manual: str) -> Iterator[tuple[str, str]]:
     yield "What changes", _lines((each.what for each in found), "only the resources below")
     order = ", in this order" * (len(review.restarts) > 1)
     stops = ", ".join(f"`{each}`" for each in review.restarts) + order
-    yield "Restarts", "all members, at the same time" if review.all_stop else stops or "nothing"
+    nothing = "nothing" if review.known else "not known"
+    yield "Restarts", "all members, at the same time" if review.all_stop else stops or nothing
     yield (
         "Only renews",
         f"{_count(len(review.renews), 'certificate')}, without a restart" if review.renews else "nothing",
@@ -96,7 +97,7 @@ def _rows(review: Review, manual: str) -> Iterator[tuple[str, str]]:
     if review.worst:
         yield "Quorum at worst", _worst(review.steps, review.worst)
     yield "API servers and other clients", _lines((each.clients for each in found), "nothing to do")
-    yield "Cannot be undone", _lines((each.what for each in found if each.final), "nothing")
+    yield "Cannot be undone", _lines((each.what for each in found if each.final), nothing)
     yield "Way back", _lines((f"{each.back} {_link(each.page, each.section, manual)}" for each in found), "not needed")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .announced import Announced, announced, known_warning
+from .announced import NOT_COMPARED, UNKNOWN, Announced, announced, known_warning
 
 _CLUSTER = "external-etcd:index:EtcdCluster"
 _REFUSED = re.compile(r"^This change of the cluster ([a-z0-9][a-z0-9.-]*) is refused; nothing was touched:$")
@@ -64,6 +64,12 @@ class Preview:
     def refused(self) -> bool:
         """Whether the guard refuses the change."""
         return bool(self.problems)
+
+    @property
+    def known(self) -> bool:
+        """Whether all steps are announced, in forms that this program knows."""
+        compared = not any(text.startswith(NOT_COMPARED) for text in self.warnings)
+        return compared and not any(each.kind == UNKNOWN for each in self.steps)
 
     @property
     def failed(self) -> bool:

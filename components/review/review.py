@@ -39,6 +39,8 @@ class Review:
     steps: tuple[Moment, ...]
     restarts: tuple[str, ...]
     """Members that restart, in order."""
+    known: bool
+    """Whether all steps are known. If not, any of them may be a restart that cannot be undone."""
     all_stop: bool
     """Whether all members are stopped at the same time."""
     joins: tuple[str, ...]
@@ -83,9 +85,8 @@ def review(preview: Preview, stack: str = "") -> Review:
     replaces = any(each.op in ("replace", "delete") for each in preview.resources if of_a_cloud(each))
     applies = {
         REFUSED: preview.refused,
-        # A step of an unknown form may be a restart.
-        RESTART: bool(restarts) or all_stop or any(step.serving < step.voters or not step.text for step in steps),
-        IRREVERSIBLE: any(each.final for each in found) or any(not step.text for step in steps),
+        RESTART: bool(restarts) or any(step.serving < step.voters for step in steps) or not preview.known,
+        IRREVERSIBLE: any(each.final for each in found) or not preview.known,
         REPLACE: replaces,
     }
     verdict = CHANGES if preview.resources or steps else NOTHING
@@ -96,6 +97,7 @@ def review(preview: Preview, stack: str = "") -> Review:
         consequences=tuple(found),
         steps=steps,
         restarts=restarts,
+        known=preview.known,
         all_stop=all_stop,
         joins=named(preview, JOIN),
         leaves=named(preview, REMOVE, NO_RETURN),

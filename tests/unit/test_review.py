@@ -135,6 +135,22 @@ def test_a_step_of_an_unknown_form_counts_as_the_worst(
         status, out = run(text, monkeypatch, capsys, "--fail-on", condition)
         assert status == 3
         assert "a step in a form that this program does not know" in out
+        assert "not all steps are known" in out
+
+
+def test_a_change_that_was_compared_with_nothing_counts_as_the_worst(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    warning = (
+        "The output `applied` of the last update is from another version of this program and cannot be read. This "
+        "change is compared with nothing, and only the machines can refuse it. In this update, change nothing but the "
+        "program."
+    )
+    steps = (changed("update", "command:remote:Command", "test-etcd-1-converge"),)
+    status, out = run(preview(said(warning, "warning"), steps=steps), monkeypatch, capsys, "--fail-on", "restart")
+    assert status == 3
+    assert "| Restarts | not known |" in out
+    assert warning in out
 
 
 @pytest.mark.parametrize("op", ["replace", "delete", "create-replacement", "delete-replaced"])
