@@ -33,7 +33,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit status."""
     given = _parser().parse_args(arguments)
     try:
-        found = review(read(_preview(given)), given.stack or "")
+        text, status = _preview(given)
+        preview = read(text)
+        # A violated policy is no error in the JSON. A refusal is, and has the same status.
+        if status and not preview.refused:
+            preview = dataclasses.replace(preview, ended=False)
+        found = review(preview, given.stack or "")
     except PreviewError as error:
         print(f"external-etcd review: {error}", file=sys.stderr)
         return _FAILED
@@ -46,10 +51,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return _POLICY if {name for names in given.fail_on for name in names} & {*found.policies} else 0
 
 
-def _preview(given: argparse.Namespace) -> str:
+def _preview(given: argparse.Namespace) -> tuple[str, int]:
+    """The preview, and the exit status of `pulumi preview`; 0 if it ran elsewhere."""
     if given.file is not None:
         try:
-            return sys.stdin.read() if given.file == "-" else Path(given.file).read_text(encoding="utf-8")
+            return sys.stdin.read() if given.file == "-" else Path(given.file).read_text(encoding="utf-8"), 0
         except (OSError, UnicodeDecodeError) as error:
             raise PreviewError(f"{given.file} cannot be read: {error}") from error
     command = ["pulumi", "preview", "--json", "--non-interactive"]
@@ -63,7 +69,7 @@ def _preview(given: argparse.Namespace) -> str:
         raise PreviewError(
             f"`pulumi preview` ended with status {run.returncode} and printed no preview; see its messages"
         )
-    return run.stdout
+    return run.stdout, run.returncode
 
 
 def _parser() -> argparse.ArgumentParser:

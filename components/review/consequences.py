@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from . import announced as kinds
-from .preview import Preview, Resource
+from .preview import CLUSTER, Preview, Resource
 
 _SET_BACK = "Set the old value and run `pulumi up`."
 _NO_PEERS = "API servers have nothing to do: only members use these certificates."
@@ -41,6 +41,14 @@ def consequences(preview: Preview) -> list[Consequence]:
 
 def _of_the_cluster(preview: Preview) -> Iterator[Consequence]:
     happens = {each.kind for each in preview.steps}
+    if preview.overridden:
+        yield Consequence(
+            "A change that the guard refuses is made all the same",
+            "As the refusal above says.",
+            "Not known: the guard refuses it because it may have none. Save a snapshot elsewhere before.",
+            *_operations("What the preview shows"),
+            final=True,
+        )
     if kinds.ALL_STOP in happens:
         yield Consequence(
             "The data are replaced by those of a snapshot",
@@ -176,6 +184,14 @@ def _restart(why: str, *, only: bool) -> Consequence:
 
 
 def _of_resources(preview: Preview) -> Iterator[Consequence]:
+    for name in removed_clusters(preview):
+        yield Consequence(
+            f"The cluster `{name}` is removed: etcd stops on all its machines, at once",
+            "All clients lose it.",
+            "There is none. Machines of a cloud are deleted with their disks; on others, the data are moved aside.",
+            *_operations("Take the cluster down"),
+            final=True,
+        )
     for each in preview.resources:
         # Only a CA signs itself, and one of the user is no resource.
         if each.op == "delete" and each.type == "tls:index/selfSignedCert:SelfSignedCert":
@@ -212,6 +228,11 @@ def _of_resources(preview: Preview) -> Iterator[Consequence]:
 def of_a_cloud(resource: Resource) -> bool:
     """Whether it is none of what every platform has: keys, certificates, commands, records in the state."""
     return bool(resource.type) and not resource.type.startswith(("tls:", "command:", "pulumi:", "external-etcd:"))
+
+
+def removed_clusters(preview: Preview) -> list[str]:
+    """Clusters that the program no longer has. The guard announces no steps for them."""
+    return [each.name for each in preview.resources if (each.type, each.op) == (CLUSTER, "delete")]
 
 
 def is_renewal(resource: Resource) -> bool:

@@ -77,7 +77,7 @@ def _changes(review: Review, manual: str) -> Iterator[str]:
     if review.resources:
         counts = ", ".join(f"{count} to {op}" for op, count in review.counts.items())
         shown = review.resources[:_MOST_RESOURCES]
-        lines = [f"- {each.op} `{each.name}` ({each.type})" for each in shown]
+        lines = [f"- {each.op} `{each.name}` (`{each.type}`)" for each in shown]
         if len(shown) < len(review.resources):
             lines.append(f"- and {len(review.resources) - len(shown)} more")
         yield _folded(f"{_count(len(review.resources), 'resource')}: {counts}", lines)
@@ -88,16 +88,21 @@ def _rows(review: Review, manual: str) -> Iterator[tuple[str, str]]:
     yield "What changes", _lines((each.what for each in found), "only the resources below")
     order = ", in this order" * (len(review.restarts) > 1)
     stops = ", ".join(f"`{each}`" for each in review.restarts) + order
-    nothing = "nothing" if review.known else "not known"
-    yield "Restarts", "all members, at the same time" if review.all_stop else stops or nothing
+    if not review.known:
+        stops = f"{stops}; not all is known" if stops else "not known"
+    elif not review.steps and any(each.name.endswith("-converge") for each in review.resources):
+        # Taking back what a failed update has done is in no step.
+        stops = "nothing, if the last update succeeded"
+    yield "Restarts", "all members, at the same time" if review.all_stop else stops or "nothing"
     yield (
         "Only renews",
         f"{_count(len(review.renews), 'certificate')}, without a restart" if review.renews else "nothing",
     )
     if review.worst:
         yield "Quorum at worst", _worst(review.steps, review.worst)
-    yield "API servers and other clients", _lines((each.clients for each in found), "nothing to do")
-    yield "Cannot be undone", _lines((each.what for each in found if each.final), nothing)
+    unknown = [] if review.known else ["not known"]
+    yield "API servers and other clients", _lines([*(each.clients for each in found), *unknown], "nothing to do")
+    yield "Cannot be undone", _lines([*(each.what for each in found if each.final), *unknown], "nothing")
     yield "Way back", _lines((f"{each.back} {_link(each.page, each.section, manual)}" for each in found), "not needed")
 
 
@@ -159,6 +164,8 @@ def _refused(review: Review) -> Iterator[str]:
         yield "Make these updates instead, each with its own `pulumi up`:"
         yield _verbatim(f"{number}. {text}" for number, text in enumerate(review.updates, start=1))
     yield f"The override is in {_LOG}. It is for a disaster."
+    if review.other_errors or review.refused_keys:
+        yield f"There are other errors, too, in {_LOG}."
 
 
 def _failed(review: Review) -> Iterator[str]:
@@ -169,6 +176,8 @@ def _failed(review: Review) -> Iterator[str]:
     if review.other_errors:
         errors = _count(review.other_errors, "error")
         yield f"{errors} in {_LOG}. The text is not repeated here, because it may contain secrets."
+    elif not review.refused_keys:
+        yield f"It did not come to its end, and names no error. See {_LOG}, and the policies that it ran with."
 
 
 def _warnings(review: Review) -> Iterator[str]:

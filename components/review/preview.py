@@ -8,7 +8,8 @@ from typing import Any
 
 from .announced import NOT_COMPARED, UNKNOWN, Announced, announced, known_warning
 
-_CLUSTER = "external-etcd:index:EtcdCluster"
+CLUSTER = "external-etcd:index:EtcdCluster"
+"""Type of a cluster."""
 _REFUSED = re.compile(r"^This change of the cluster ([a-z0-9][a-z0-9.-]*) is refused; nothing was touched:$")
 _CONFIGURATION = re.compile(r"^The configuration of stack \S+ is refused \(docs/reference\.md explains every key\):$")
 _UPDATES = "Make these updates instead, each with its own pulumi up:"
@@ -59,6 +60,8 @@ class Preview:
     warnings: tuple[str, ...]
     other_warnings: int
     """How many others there are. Their text may contain values of the configuration."""
+    ended: bool = True
+    """Whether the preview came to its end. One that was cancelled, or that a policy has stopped, names no error."""
 
     @property
     def refused(self) -> bool:
@@ -74,7 +77,7 @@ class Preview:
     @property
     def failed(self) -> bool:
         """Whether the preview failed for another reason."""
-        return bool(self.keys or self.errors)
+        return bool(self.keys or self.errors) or not self.ended
 
 
 def read(text: str) -> Preview:
@@ -109,12 +112,14 @@ def read(text: str) -> Preview:
         errors=len(errors) - len(refusals) - len(configurations),
         warnings=tuple(dict.fromkeys(known)),
         other_warnings=sum(not _OWN_PLUGIN.match(each) for each in other),
+        # The engine writes it at the end.
+        ended="changeSummary" in found,
     )
 
 
 def _announcements(messages: Sequence[Mapping[str, Any]], *, several: bool) -> Iterator[Announced]:
     for message in messages:
-        if message.get("severity") == "info" and _urn(message)[1] == _CLUSTER:
+        if message.get("severity") == "info" and _urn(message)[1] == CLUSTER:
             step = announced(_text(message))
             if step is not None:
                 cluster = _cluster(message)
@@ -127,7 +132,7 @@ def _overridden(messages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     below = False
     for message in messages:
         text = _text(message)
-        if message.get("severity") != "warning" or _urn(message)[1] != _CLUSTER:
+        if message.get("severity") != "warning" or _urn(message)[1] != CLUSTER:
             continue
         if below and text.startswith("  "):
             yield text.strip()
@@ -161,7 +166,7 @@ def _urn(of: Mapping[str, Any]) -> tuple[str, str, str]:
 
 def _cluster(of: Mapping[str, Any]) -> str:
     _, type_, name = _urn(of)
-    return name if type_ == _CLUSTER else ""
+    return name if type_ == CLUSTER else ""
 
 
 def _refused_clusters(refusals: list[list[str]]) -> list[str]:

@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from .announced import JOIN, NO_RETURN, REMOVE
-from .consequences import Consequence, consequences, is_renewal, named, of_a_cloud
+from .consequences import Consequence, consequences, is_renewal, named, of_a_cloud, removed_clusters
 from .preview import Preview, Resource
 
 REFUSED, RESTART, IRREVERSIBLE, REPLACE = "refused", "restart", "irreversible", "replace"
@@ -80,12 +80,12 @@ def review(preview: Preview, stack: str = "") -> Review:
     )
     found = consequences(preview)
     restarts = tuple(dict.fromkeys(name for each in preview.steps for name in each.restarts))
-    all_stop = any(step.serving == 0 and step.voters > 1 for step in steps)
+    all_stop = any(step.serving == 0 and step.voters > 1 for step in steps) or bool(removed_clusters(preview))
     resources = tuple(sorted(preview.resources, key=lambda each: (each.op, each.name, each.type)))
     replaces = any(each.op in ("replace", "delete") for each in preview.resources if of_a_cloud(each))
     applies = {
         REFUSED: preview.refused,
-        RESTART: bool(restarts) or any(step.serving < step.voters for step in steps) or not preview.known,
+        RESTART: bool(restarts) or all_stop or any(step.serving < step.voters for step in steps) or not preview.known,
         IRREVERSIBLE: any(each.final for each in found) or not preview.known,
         REPLACE: replaces,
     }

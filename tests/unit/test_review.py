@@ -153,6 +153,95 @@ def test_a_change_that_was_compared_with_nothing_counts_as_the_worst(
     assert warning in out
 
 
+def test_a_preview_that_did_not_come_to_its_end_is_not_called_no_change(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = json.loads(preview(steps=(changed("update", "command:remote:Command", "test-etcd-1-converge"),)))
+    assert run(json.dumps(whole), monkeypatch, capsys)[0] == 0
+    del whole["changeSummary"]
+    for steps in (whole["steps"], []):
+        status, out = run(json.dumps({**whole, "steps": steps}), monkeypatch, capsys)
+        assert status == 1
+        assert "the preview failed" in out
+        assert "It did not come to its end, and names no error" in out
+
+
+def test_a_preview_that_ends_with_an_error_which_it_does_not_name_has_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Such as a violated policy of Pulumi, which is not in the JSON. A refusal is."""
+    program = tmp_path / "pulumi"
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    for text, status, said_so in (
+        (preview(said(RESTART)), 1, "names no error"),
+        (preview(said(REFUSAL, "error")), 0, "this change is refused"),
+    ):
+        (tmp_path / "preview.json").write_text(text)
+        program.write_text(f"#!/bin/sh\ncat {tmp_path}/preview.json\nexit 255\n")
+        program.chmod(0o755)
+        assert cli.main(["review"]) == status
+        assert said_so in capsys.readouterr().out
+
+
+def test_an_overridden_refusal_counts_as_something_that_cannot_be_undone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said_before = said("Overridden once, with allow-2dd40fb7c737:", "warning")
+    problem = said("  version: given '3.7.3'. One minor at a time.", "warning")
+    status, out = run(preview(said_before, problem, said(RESTART)), monkeypatch, capsys, "--fail-on", "irreversible")
+    assert status == 3
+    assert "| Cannot be undone | A change that the guard refuses is made all the same |" in out
+
+
+def test_a_cluster_that_is_removed_stops_for_good(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The guard announces no steps for a cluster that the program no longer has."""
+    text = preview(steps=({"op": "delete", "urn": CLUSTER, "oldState": {}},))
+    for condition in ("restart", "irreversible"):
+        status, out = run(text, monkeypatch, capsys, "--fail-on", condition)
+        assert status == 3
+        assert "all members stop at the same time" in out
+        assert "The cluster `test` is removed" in out
+        assert "| Cannot be undone | nothing |" not in out
+
+
+def test_without_steps_members_restart_only_if_the_last_update_has_failed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps = (changed("update", "command:remote:Command", "test-etcd-1-converge"),)
+    assert "| Restarts | nothing, if the last update succeeded |" in run(preview(steps=steps), monkeypatch, capsys)[1]
+    assert "| Restarts | nothing |" in run(preview(said(HEALTH), steps=steps), monkeypatch, capsys)[1]
+
+
+def test_nothing_is_soothing_beside_a_step_of_an_unknown_form(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unknown = said(" 2. something new [3 voters, tolerates 1 failure]")
+    _, out = run(preview(said(RESTART), unknown, steps=(changed("delete", VOLUME, "v"),)), monkeypatch, capsys)
+    assert "| Restarts | `etcd-1`; not all is known |" in out
+    for row in ("API servers and other clients", "Cannot be undone"):
+        assert re.search(rf"^\| {row} \| .+<br>not known \|$", out, re.MULTILINE), row
+    _, out = run(preview(unknown), monkeypatch, capsys)
+    assert "| API servers and other clients | not known |" in out
+
+
+def test_the_type_of_a_resource_is_no_markdown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, out = run(preview(steps=(changed("create", "www.example.com:@team:X", "x"),)), monkeypatch, capsys)
+    assert "- create `x` (`www.example.com:@team:X`)" in out
+
+
+def test_errors_beside_a_refusal_are_not_hidden(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = preview(said(REFUSAL, "error"), said(f"boom {CANARY}", "error", urn=""))
+    _, out = run(text, monkeypatch, capsys)
+    assert "There are other errors, too" in out
+    assert CANARY not in out
+
+
 @pytest.mark.parametrize("op", ["replace", "delete", "create-replacement", "delete-replaced"])
 @pytest.mark.parametrize(
     ("type_", "policies"),
