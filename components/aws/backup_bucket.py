@@ -61,7 +61,7 @@ class AwsBackupBucket(pulumi.ComponentResource):
     store: S3Store
     """`s3` of `backup` of `EtcdCluster`."""
     instance_profile: pulumi.Output[str]
-    """`instance_profile` of `AwsMachines`. Resolves when the machines can use the bucket."""
+    """`instance_profile` of `AwsMachines`. Resolves when the machines can use the bucket, and it has all settings."""
 
     def __init__(self, name: str, args: AwsBackupBucketArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         plan = _plan(args)
@@ -75,14 +75,16 @@ class AwsBackupBucket(pulumi.ComponentResource):
             tags=self._tags,
             opts=pulumi.ResourceOptions(parent=self, protect=bool(args.get("protect", True)), retain_on_delete=True),
         )
-        role, allowed, profile = self._profile(bucket)
-        self._settings(plan, bucket, role)
+        role, allowed = self._role(bucket)
+        # Machines get it last: what they stored before would have no versions, no lock, and could be overwritten.
+        ready = pulumi.ResourceOptions(parent=self, depends_on=[self._settings(plan, bucket, role)])
+        profile = aws.iam.InstanceProfile(name, role=role.name, tags=self._tags, opts=ready)
         self.store = {"bucket": plan.name, "region": args["region"]}
         self.instance_profile = pulumi.Output.all(profile.name, bucket.id, allowed.id).apply(lambda all_: str(all_[0]))
         self.register_outputs({"instance_profile": self.instance_profile})
 
-    def _profile(self, bucket: aws.s3.Bucket) -> tuple[aws.iam.Role, aws.iam.RolePolicy, aws.iam.InstanceProfile]:
-        """The members' role, its permissions, and the profile that brings it to machines. AWS lists them by tags."""
+    def _role(self, bucket: aws.s3.Bucket) -> tuple[aws.iam.Role, aws.iam.RolePolicy]:
+        """The members' role, and its permissions."""
         child = pulumi.ResourceOptions(parent=self)
         role = aws.iam.Role(
             self._name,
@@ -94,10 +96,10 @@ class AwsBackupBucket(pulumi.ComponentResource):
         allowed = aws.iam.RolePolicy(
             self._name, role=role.name, policy=bucket.arn.apply(lambda arn: json.dumps(members_policy(arn))), opts=child
         )
-        return role, allowed, aws.iam.InstanceProfile(self._name, role=role.name, tags=self._tags, opts=child)
+        return role, allowed
 
-    def _settings(self, plan: AwsBucket, bucket: aws.s3.Bucket, role: aws.iam.Role) -> None:
-        """One after the other: S3 refuses changes of one bucket at the same time."""
+    def _settings(self, plan: AwsBucket, bucket: aws.s3.Bucket, role: aws.iam.Role) -> pulumi.Resource:
+        """One after the other: S3 refuses changes of one bucket at the same time. Returns the last one."""
         last: pulumi.Resource = bucket
 
         def next_(*, retain: bool = True) -> pulumi.ResourceOptions:
@@ -149,7 +151,7 @@ class AwsBackupBucket(pulumi.ComponentResource):
         )
         if plan.object_lock is not None:
             # Not as a property of the bucket, which would have to be created with it.
-            aws.s3.BucketObjectLockConfiguration(
+            last = aws.s3.BucketObjectLockConfiguration(
                 self._name,
                 bucket=bucket.id,
                 rule=aws.s3.BucketObjectLockConfigurationRuleArgs(
@@ -160,6 +162,7 @@ class AwsBackupBucket(pulumi.ComponentResource):
                 # Removed, it ends for new snapshots; those that are locked stay so.
                 opts=next_(retain=False),
             )
+        return last
 
 
 def _plan(args: AwsBackupBucketArgs) -> AwsBucket:

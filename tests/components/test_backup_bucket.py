@@ -104,6 +104,19 @@ def test_every_member_has_the_profile_and_no_access_key() -> None:
     assert SECRET_KEY not in str(recorder.named("aws-change").inputs), "there is no secret in it"
 
 
+@pytest.mark.parametrize("lock", [BUCKET["objectLock"], None])
+def test_machines_get_the_profile_when_the_bucket_has_all_its_settings(lock: Any) -> None:
+    """What they stored before would have no versions and no lock."""
+    recorder = registered(backupBucket={"name": NAME, **({"objectLock": lock} if lock else {})})
+    wanted = {urn.split("::")[2].rpartition(":")[2] for urn in s3(recorder, "InstanceProfile").request.dependencies}
+    assert ("BucketObjectLockConfiguration" if lock else "BucketPolicy") in wanted
+    settings = [
+        each for each in recorder.registrations if each.type.startswith("aws:s3/") and each.name == "aws-backup"
+    ]
+    waited = {urn.split("::")[2].rpartition(":")[2] for each in settings for urn in each.request.dependencies} | wanted
+    assert waited >= {kind for kind in KINDS if lock or kind != "BucketObjectLockConfiguration"}
+
+
 def test_everything_says_whose_it_is() -> None:
     recorder = registered()
     for kind in ("Bucket", "Role", "InstanceProfile"):

@@ -4,6 +4,7 @@ import json
 import re
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 import botocore.session
 
@@ -23,10 +24,23 @@ UNUSED = ("ec2:DeleteKeyPair",)
 PERMISSION_ONLY = "iam:PassRole"
 
 
-def allowed() -> list[str]:
-    """The actions of the policies in the documentation."""
+def statements() -> list[dict[str, Any]]:
+    """Those of the policies in the documentation."""
     blocks = re.findall(r"```json\n(.*?)```", (REPO / "docs" / "aws.md").read_text(), re.DOTALL)
-    return [action for block in blocks for each in json.loads(block)["Statement"] for action in each["Action"]]
+    return [each for block in blocks for each in json.loads(block)["Statement"]]
+
+
+def allowed() -> list[str]:
+    """Their actions."""
+    return [action for each in statements() for action in each["Action"]]
+
+
+def test_no_policy_allows_to_change_or_give_away_any_role() -> None:
+    """Who can write the permissions of any role, and give it to a machine, has all permissions of the account."""
+    found = [each for each in statements() if any(action.startswith("iam:") for action in each["Action"])]
+    assert found
+    for each in found:
+        assert all(re.fullmatch(r"arn:aws:iam::\*:[a-z-]+/CLUSTER-backup-\*", arn) for arn in each["Resource"])
 
 
 def test_policy_actions_exist_and_are_listed_once() -> None:
