@@ -132,6 +132,35 @@ def test_another_machine_is_known_by_its_host_key_alone() -> None:
     assert (str(ON_A_MACHINE), ON_A_MACHINE.path) == ("ssh:etcd@backup.lab:/srv/etcd", "/srv/etcd")
 
 
+@pytest.mark.parametrize("missing", ["host_keys", "host", "user", "port", "directory"])
+@pytest.mark.parametrize("value", ["", " ", None])
+def test_another_machine_without_a_host_key_is_refused(missing: str, value: str | None) -> None:
+    """Without one, rclone would accept any."""
+    raw = backup_spec(BackupPlan([RECIPIENT], directory="/mnt/share"), DEFAULT_MIRROR)
+    del raw["directory"]
+    raw["ssh"] = {"host": "backup.lab", "port": "22", "user": "etcd", "directory": "/srv", "host_keys": "ssh-rsa A"}
+    assert backup.parse(raw).ssh == raw["ssh"]
+    raw["ssh"][missing] = value
+    with pytest.raises(ValueError, match=f"ssh.{missing} must be given"):
+        backup.parse(raw)
+
+
+@pytest.mark.parametrize(
+    ("secret", "line"),
+    [
+        ("`a`b", "``a`b`"),
+        ('"""a"""', '`"""a"""`'),
+        ('"a" = #b;', '"a" = #b;'),
+        ("a\r\nregion = x\n", "a\\nregion = x"),
+    ],
+)
+def test_a_secret_stays_one_value_in_rclones_configuration(secret: str, line: str) -> None:
+    """rclone takes quotes off a value that begins with them, up to the last one, and ends a value at the line's end."""
+    text = store.configuration(BACKUP, {"access_key_id": "AKIA", "secret_access_key": secret})
+    assert text.splitlines()[-1] == f"secret_access_key = {line}"
+    assert len(text.splitlines()) == 7
+
+
 @pytest.mark.parametrize(
     ("code", "said", "does"),
     [

@@ -84,9 +84,16 @@ def configuration(backup: Backup, credentials: Mapping[str, str]) -> str:
         settings |= {} if credentials else {"env_auth": "true"}
         # To lock a file that it sends in one piece, rclone reads all of it into memory.
         settings |= {"upload_cutoff": "16M"} if backup.s3["object_lock_mode"] else {}
-    # A private key has lines, which rclone expects in this form.
-    lines = {key: value.strip().replace("\r", "").replace("\n", "\\n") for key, value in settings.items() if value}
-    return "\n".join([f"[{_NAME}]", *(f"{key} = {value}" for key, value in lines.items()), ""])
+    lines = [f"{key} = {_one_line(value)}" for key, value in settings.items() if value]
+    return "\n".join([f"[{_NAME}]", *lines, ""])
+
+
+def _one_line(value: str) -> str:
+    """The value as rclone expects it in its configuration."""
+    # A private key has lines.
+    line = value.strip().replace("\r", "").replace("\n", "\\n")
+    # rclone takes such quotes off, up to the last one of the line.
+    return f"`{line}`" if line.startswith(("`", '"""')) else line
 
 
 def refuse_here(backup: Backup, data_directory: str) -> None:

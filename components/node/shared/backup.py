@@ -16,6 +16,7 @@ _IDENTITY = re.compile(r"^AGE-SECRET-KEY-1[0-9A-Z]{58}\s*$", re.MULTILINE)
 _MOST_IDENTITY = 4096
 """Bytes: at least so many fit into a pipe that nobody reads yet."""
 _LINE = re.compile(r"[ -~]{0,2000}")
+_FILLED = re.compile(r"[!-~][ -~]{0,2000}")
 _SCHEDULE = re.compile(r"[A-Za-z0-9*:.,/~ -]{1,100}")
 _RECIPIENT = re.compile(r"age1[a-z0-9]{10,4000}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -102,7 +103,8 @@ def parse(raw: Any) -> Backup:
         recipients=tuple(_text(each, _RECIPIENT, "recipients must be public keys of age") for each in recipients),
         keep=keep,
         s3=None if s3 is None else {key: _text(s3.get(key, ""), _LINE, f"s3.{key} must be a line") for key in _S3},
-        ssh=None if ssh is None else {key: _text(ssh.get(key), _LINE, f"ssh.{key} must be a line") for key in _SSH},
+        # Without a host key, rclone would accept any.
+        ssh=None if ssh is None else {key: _text(ssh.get(key), _FILLED, f"ssh.{key} must be given") for key in _SSH},
         directory=_text(directory, _DIRECTORY, "directory must be an absolute path") if directory else "",
         programs={name: _program(raw["programs"].get(name), name) for name in PROGRAMS},
         drill=_text(raw["drill"], _SCHEDULE, "drill must be an OnCalendar= of systemd") if "drill" in raw else "",
