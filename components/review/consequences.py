@@ -68,6 +68,15 @@ def _of_the_cluster(preview: Preview) -> Iterator[Consequence]:
         )
     if kinds.INSPECT in happens or kinds.MANIFEST in happens or kinds.NODE_REMOVED in happens:
         yield _migration(happens)
+    if kinds.GIVEN_UP in happens:
+        yield Consequence(
+            "A control plane is given up, and its etcd leaves",
+            "Its API server must be gone for good.",
+            "There is none: its etcd does not come back.",
+            "docs/migration.md",
+            "A control plane that is lost for good",
+            final=True,
+        )
     if happens & {kinds.AUTH_OFF, kinds.AUTH_ON, kinds.USER_GRANTED, kinds.USER_REMOVED}:
         turned = {
             kinds.AUTH_ON: "Clients that are neither root nor a listed user lose all access.",

@@ -193,6 +193,20 @@ def test_an_overridden_refusal_counts_as_something_that_cannot_be_undone(
     assert "| Cannot be undone | A change that the guard refuses is made all the same |" in out
 
 
+def test_a_control_plane_that_is_given_up_does_not_come_back(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = (
+        " 1. the control plane control-3 is given up: its node and its machine must be gone for good",
+        " 2. inspect the control planes control-1, control-2: nothing changes",
+        " 3. control-3 is removed",
+    )
+    steps = [said(f"{text} [5 voters, tolerates 2 failures]") for text in texts]
+    status, out = run(preview(*steps), monkeypatch, capsys, "--fail-on", "irreversible")
+    assert status == 3
+    assert "| Cannot be undone | A control plane is given up, and its etcd leaves |" in out
+
+
 def test_a_cluster_that_is_removed_stops_for_good(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
