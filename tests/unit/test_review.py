@@ -159,7 +159,7 @@ def test_a_preview_that_did_not_come_to_its_end_is_not_called_no_change(
     whole = json.loads(preview(steps=(changed("update", "command:remote:Command", "test-etcd-1-converge"),)))
     assert run(json.dumps(whole), monkeypatch, capsys)[0] == 0
     del whole["changeSummary"]
-    for steps in (whole["steps"], []):
+    for steps in (whole["steps"], list[Any]()):
         status, out = run(json.dumps({**whole, "steps": steps}), monkeypatch, capsys)
         assert status == 1
         assert "the preview failed" in out
