@@ -100,6 +100,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, archive: bytes) -> 
     monkeypatch.setattr(image, "_names", lambda: list(found.images))
     monkeypatch.setattr(image, "open_url", lambda *_: contextlib.closing(io.BytesIO(archive)))
     monkeypatch.setattr(paths, "RELEASES", tmp_path)
+    monkeypatch.setattr(paths, "RUN", tmp_path / "run")
     return found
 
 
@@ -115,6 +116,25 @@ def test_an_image_is_loaded_once_under_the_name_of_its_checksum(machine: Machine
     machine.done.clear()
     image.ensure(spec)
     assert machine.done == []
+
+
+def test_an_image_that_is_there_is_not_used_for_another_release(machine: Machine, archive: bytes) -> None:
+    """Only the version was raised, and `etcdImage` forgotten."""
+    image.ensure(wanting(archive))
+    release = {"version": "3.7.3", "mirror": "http://releases.lab", "sha256": {}}
+    with pytest.raises(NodeError, match=r"has etcd 3\.6\.16, and the configuration says 3\.7\.3"):
+        image.ensure(wanting(archive, release=release))
+    assert machine.names == [image.name(wanting(archive).image)], "the running member's"
+
+
+def test_what_a_killed_check_has_mounted_is_unmounted(machine: Machine, archive: bytes) -> None:
+    image.ensure(wanting(archive))
+    machine.done.clear()
+    place = paths.RUN / "image-0123"
+    place.mkdir(parents=True)
+    image.ensure(wanting(archive))
+    assert machine.done == ["unmount"]
+    assert not place.exists()
 
 
 def test_an_archive_with_another_checksum_is_not_loaded(machine: Machine, archive: bytes, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from components.node.data import identity
 from components.node.data.identity import Identity
 from components.node.machine import nftables
+from components.node.service import image
 from components.node.shared import paths
 from components.node.verbs import retire
 
@@ -57,6 +58,21 @@ def test_files_beside_the_releases_stay(monkeypatch: pytest.MonkeyPatch, tmp_pat
     aside.parent.rmdir()
     REMOVE_INSTALLED(Identity("dev", "etcd-1", "/d", directories_created=(str(tmp_path / "RELEASES"),)))
     assert not (tmp_path / "RELEASES").exists()
+
+
+def test_an_image_that_a_killed_check_has_mounted_is_unmounted_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Nobody can remove what is mounted read-only."""
+    for name in ("PKI", "RELEASES", "LINKS", "RUN", "STATE"):
+        monkeypatch.setattr(paths, name, tmp_path / name)
+    place = tmp_path / "RUN" / "image-0123"
+    place.mkdir(parents=True)
+    asked: list[list[str]] = []
+    monkeypatch.setattr(image, "run", lambda argv, *_, **__: asked.append(argv))
+    REMOVE_INSTALLED(Identity("dev", "etcd-1", "/d"))
+    assert [argv[2:] for argv in asked] == [["images", "unmount", "--rm", str(place)]]
+    assert not (tmp_path / "RUN").exists()
 
 
 def test_data_in_the_programs_directories_is_never_deleted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

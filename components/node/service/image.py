@@ -48,9 +48,12 @@ def ensure(spec: Spec) -> None:
         NodeError: it cannot be had, or is not such an image.
     """
     wanted, before = name(spec.image), _names()
+    what, place = spec.image.partition("#")[0], paths.RUN / f"image-{wanted.rpartition(':')[2]}"
+    unmount()
     if wanted in before:
+        # It may have come with another release in the configuration.
+        _refuse_another_version(wanted, what, spec.release.version, place)
         return
-    what = spec.image.partition("#")[0]
     if what == spec.image:
         phase("pull etcd's image")
         source = registry.pull(spec)
@@ -58,12 +61,19 @@ def ensure(spec: Spec) -> None:
         phase("load etcd's image")
         source = _load(spec, what)
     try:
-        _refuse_another_version(source, what, spec.release.version, paths.RUN / f"image-{wanted.rpartition(':')[2]}")
+        _refuse_another_version(source, what, spec.release.version, place)
         run([*CTR, "images", "tag", "--force", source, wanted], _SECONDS)
     finally:
         if source not in before:
             _remove([source])
     say(f"etcd's image {spec.release.version} {'pulled' if what == spec.image else 'loaded'}")
+
+
+def unmount() -> None:
+    """Unmounts the images that a killed run has left: their places could not be removed."""
+    for place in paths.RUN.glob("image-*"):
+        with contextlib.suppress(NodeError):
+            _unmount(place)
 
 
 def remove_others(image: str) -> None:
@@ -168,5 +178,9 @@ def _mounted(image: str, place: Path) -> Iterator[Path]:
     try:
         yield place
     finally:
-        run([*CTR, "images", "unmount", "--rm", str(place)], _SECONDS, check=False)
-        files.remove_empty([place, paths.RUN])
+        _unmount(place)
+
+
+def _unmount(place: Path) -> None:
+    run([*CTR, "images", "unmount", "--rm", str(place)], _SECONDS, check=False)
+    files.remove_empty([place, paths.RUN])

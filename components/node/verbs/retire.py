@@ -136,6 +136,7 @@ def _remove_installed(known: Identity) -> None:
     if known.user_created and account.find() is not None:
         account.delete(keep_group=known.group_before)
     files.remove_empty([Path(path) for path in known.directories_created])
+    image.unmount()
     _remove_tree(paths.RUN)
     _remove_tree(paths.STATE)
 
