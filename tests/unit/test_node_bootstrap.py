@@ -1,23 +1,29 @@
 """The permission to begin a new cluster: who gets it, and that it is good for one start."""
 
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
+from components.node.backup import settings as backup
+from components.node.cluster import rotation
 from components.node.data import directory, identity, permission
 from components.node.data.identity import Identity
 from components.node.machine import network
 from components.node.protocol import etcd, wal
-from components.node.service import certificates, member, systemd
+from components.node.service import certificates, maintenance, member, release, systemd
 from components.node.shared import paths
 from components.node.shared.errors import NodeError
 from components.node.shared.spec import Bundle, Spec
-from components.node.steps import begin, start
-from components.node.verbs import bootstrap
+from components.node.steps import begin, restart, start
+from components.node.steps.next_step import Step
+from components.node.upgrade import preflight
+from components.node.verbs import bootstrap, converge
 
 from .node_support import SPEC, a_member, a_spec
 
@@ -107,9 +113,76 @@ def test_a_permitted_member_joins_the_cluster_that_exists(machine: _Machine) -> 
     bootstrap.bootstrap(machine.spec)
     machine.seen = {"etcd-2": etcd.Membership(77, (a_member(1), a_member(2)))}
     assert not machine.converges()
+    # The others are silent now, and still have their cluster.
+    machine.seen = {"etcd-2": etcd.SilentError("no answer")}
+    assert not machine.converges()
+    assert not paths.PERMISSION.exists()
+
+
+def test_a_server_with_another_ca_is_in_the_way(machine: _Machine) -> None:
+    bootstrap.bootstrap(machine.spec)
     machine.seen = {"etcd-2": etcd.AlienError("another CA")}
     with pytest.raises(NodeError, match="does not belong to this stack"):
         machine.converges()
+
+
+def test_an_old_permission_is_not_used(machine: _Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that was replaced before it began, and comes back when its cluster has long existed."""
+    bootstrap.bootstrap(machine.spec)
+    later = time.time() + permission.DAYS * 86400 + 1
+    monkeypatch.setattr(time, "time", lambda: later)
+    assert not machine.converges()
+    # The command itself can be repeated.
+    bootstrap.bootstrap(machine.spec)
+    assert machine.converges()
+
+
+def test_a_member_of_a_migration_never_begins(machine: _Machine) -> None:
+    """An update without the migration was interrupted before, and the stacked members do not answer now."""
+    bootstrap.bootstrap(machine.spec)
+    stacked = {"node-1": "10.99.0.21"}
+    assert not machine.converges(members={**machine.spec.members, **stacked}, stacked=tuple(stacked))
+    assert not machine.converges()
+
+
+def test_a_member_that_wrote_its_log_while_it_was_stopped_keeps_it(
+    machine: _Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interrupted run has left its process. It may have voted."""
+    bootstrap.bootstrap(machine.spec)
+    identity.save(replace(machine.bare, ca=("a",)))
+    running = systemd.Service("activating", "start", 7, 0, "", True, False, False)
+    monkeypatch.setattr(systemd, "show", lambda: running)
+    monkeypatch.setattr(systemd, "stop", lambda: machine.begin(machine.spec, "--initial-cluster-token=t"))
+    assert not machine.converges()
+    assert wal.exists(str(machine.data))
+
+
+def test_a_member_that_is_not_waited_for_knows_its_machine(machine: _Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If its data are older one day than what it has confirmed, only that tells that its machine was replaced."""
+    bootstrap.bootstrap(machine.spec)
+    monkeypatch.setattr(wal, "owner", lambda _: wal.Owner(member_id=1, cluster_id=77))
+    for module, name, answer in (
+        (converge, "_identity", machine.bare),
+        (converge, "_install", []),
+        (converge, "look", mock.Mock(ready=False)),
+        (converge, "next_step", Step.DONE),
+        (converge, "wait_ready", False),
+        (certificates, "authority", ["a"]),
+        (certificates, "server_fingerprint", ""),
+        (backup, "install", None),
+        (maintenance, "settle", None),
+        (member, "forbid", None),
+        (member, "install_unit", None),
+        (preflight, "refuse", None),
+        (release, "ensure", None),
+        (rotation, "refuse_too_early", None),
+    ):
+        monkeypatch.setattr(module, name, mock.Mock(return_value=answer))
+    converge.converge(replace(machine.spec, initial_members=(), token="-"), Bundle("x", {}))
+    known = identity.load()
+    assert known is not None
+    assert (known.machine, known.member_id, known.cluster_id) == ("x", "1", "4d")
 
 
 @pytest.mark.parametrize("other", [{}, {"etcd-3": "10.99.0.99"}], ids=["without a member", "with another address"])
@@ -168,3 +241,22 @@ def test_only_the_first_members_of_a_new_cluster_are_not_waited_for(
     look: Any = type("Look", (), {"situation": type("Situation", (), {"quorum": None, "learns": False})})
     assert start.wait_ready(a_spec(), look) is not first
     assert bool(waited) is not first
+
+
+@pytest.mark.parametrize("led", [False, True])
+def test_a_member_of_a_cluster_that_had_no_leader_yet_gets_other_settings(
+    monkeypatch: pytest.MonkeyPatch, led: bool
+) -> None:
+    """The others begin after it, or never with these settings: it must not wait for their quorum."""
+    view = etcd.Membership(77, tuple(a_member(number, started=led) for number in (1, 2, 3)))
+    stopped: list[bool] = []
+    monkeypatch.setattr(etcd, "peer_view", lambda *_, **__: view)
+    monkeypatch.setattr(systemd, "stop", lambda: stopped.append(True))
+    situation = mock.Mock(quorum=None, differs=("--max-txn-ops",), silence="", learns=False)
+    look: Any = mock.Mock(situation=situation)
+    if led:
+        with pytest.raises(NodeError, match=r"--max-txn-ops\), but the cluster has no quorum .*nothing was restarted"):
+            restart.restart(a_spec(), look)
+    else:
+        restart.restart(a_spec(), look)
+    assert stopped == [True] * (not led)

@@ -29,7 +29,8 @@ def begin(spec: Spec, bundle: Bundle, known: Identity, ours: Identity) -> tuple[
         NodeError: another cluster is in the way, or etcd does not start.
     """
     permitted = permission.given(spec, known)
-    if permitted is None:
+    # In a migration the cluster exists: that of the stacked members.
+    if permitted is None or spec.stacked:
         permission.spend()
         return known, False
     token, initial = permitted
@@ -37,6 +38,9 @@ def begin(spec: Spec, bundle: Bundle, known: Identity, ours: Identity) -> tuple[
     now = manager.show()
     if now.runs or now.active == "activating":
         manager.stop()  # left by an interrupted run: a process without a log
+        if wal.exists(spec.data_directory):
+            # It had one before it ended, and may have voted: without these data it would vote again.
+            return known, False
     unfinished = directory.move_aside(spec, "unfinished")
     if unfinished is not None:
         say(f"moved the data of an unfinished start aside to {unfinished}")
@@ -45,6 +49,8 @@ def begin(spec: Spec, bundle: Bundle, known: Identity, ours: Identity) -> tuple[
     views = _views(spec)
     if not may_begin(spec.member, spec.peer_url(spec.address), views):
         say(f"the cluster exists ({', '.join(views)} answered): joins it")
+        # Also if the others are silent when this run is repeated.
+        permission.spend()
         return known, False
     missing = [f"{name} ({address})" for name, address in initial.items() if spec.members.get(name) != address]
     if missing:

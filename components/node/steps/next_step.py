@@ -76,7 +76,7 @@ def next_step(now: Situation) -> Step:
                     "Bring the other members back first, then run again. If a majority is lost for good, restore from "
                     'a snapshot or from a survivor\'s data as docs/operations.md says ("A majority was lost"), or '
                     "`pulumi destroy` and `pulumi up` for a new, empty cluster. If no update of this cluster has ever "
-                    "succeeded, and this machine has taken the place of another one: "
+                    "succeeded, and this machine has taken the place of another one, or has not begun within a week: "
                     f"`pulumi up --replace '**-{now.member}-bootstrap'`.",
                 ),
             )

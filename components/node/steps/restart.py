@@ -13,6 +13,7 @@ from ..shared.say import phase, say, until
 from ..shared.spec import Spec
 from ..upgrade import old_entries, preflight, rollback
 from .look import Look, differs
+from .start import running_of_new
 
 _READY_SECONDS = 60.0
 _IN_STEP_SECONDS = 60.0
@@ -25,6 +26,12 @@ def restart(spec: Spec, look: Look) -> None:
         NodeError: the others do not tolerate it (nothing was restarted), or it does not catch up again.
     """
     cluster = look.situation.quorum
+    if cluster is None and running_of_new(spec, look) is not None:
+        # There is no quorum to lose, and with the wrong settings there may never be one. The next look finds that the
+        # start is still to come.
+        say(f"stops for {', '.join(look.situation.differs)}: the cluster has never had a leader")
+        manager.stop()
+        return
     if cluster is None:
         raise NodeError(
             f"a restart is needed ({', '.join(look.situation.differs)}), but the cluster has no quorum "

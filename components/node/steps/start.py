@@ -61,8 +61,17 @@ def wait_ready(spec: Spec, look: Look) -> bool:
 
 def _is_among_the_first(spec: Spec, look: Look) -> bool:
     """Whether the cluster has never had a leader, and too few of its members run for one."""
-    if look.situation.quorum is not None:
+    found = running_of_new(spec, look)
+    if found is None or found[0] > found[1] // 2:
         return False
+    say("becomes ready with the members that begin after it")
+    return True
+
+
+def running_of_new(spec: Spec, look: Look) -> tuple[int, int] | None:
+    """How many members run of a cluster that has never had a leader, and how many it has; None: it has had one."""
+    if look.situation.quorum is not None:
+        return None
     views = {}
     for _ in until(_SERVES_SECONDS, every=0.05):
         views = etcd.each(lambda address: etcd.peer_view(spec, address, connect=1.0), spec.members)
@@ -71,12 +80,9 @@ def _is_among_the_first(spec: Spec, look: Look) -> bool:
     own = views[spec.member]
     # A member publishes its client URLs as soon as it has a leader.
     if not isinstance(own, etcd.Membership) or any(entry.started for entry in own.members):
-        return False
+        return None
     run = [view for view in views.values() if isinstance(view, etcd.Membership) and view.cluster_id == own.cluster_id]
-    if len(run) > len(own.members) // 2:
-        return False
-    say("becomes ready with the members that begin after it")
-    return True
+    return len(run), len(own.members)
 
 
 def _others_have_expired(spec: Spec, look: Look) -> bool:

@@ -50,8 +50,8 @@ def converge(spec: Spec, bundle: Bundle) -> None:
     preflight.refuse(spec, spec.others)
     # `prepare` has installed it, but a failed start may have marked it for a new check.
     release.ensure(spec)
+    known, just_joined = begin(spec, bundle, known, identity.of_member(known, given, bundle.operator))
     ours = identity.of_member(known, given, bundle.operator)
-    known, just_joined = begin(spec, bundle, known, ours)
     rotation.refuse_too_early(spec, bundle)
 
     claim = Claim(spec, bundle.operator)
