@@ -303,7 +303,8 @@ class EtcdCluster(pulumi.ComponentResource):
         done += _restore(restore, named, done) if restore else []
         done = _converge(
             [(named[slot], with_users(specs[slot], plan)) for slot in verdict.chain],
-            _begin_together(list(named), initial, begun),
+            # Without `previous` it is unknown whether an update has succeeded, and those answers never change.
+            _begin_together(list(named), initial if "previous" in args else None, begun),
             done,
         )
         health, healthy = members[0].health(

@@ -5,6 +5,7 @@ import json
 import re
 import shlex
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -106,11 +107,21 @@ def test_members_are_converged_one_by_one_in_list_order(preview: bool) -> None:
 def test_only_members_that_begin_a_new_cluster_are_converged_together(said: dict[str, str]) -> None:
     """None can be ready before the others. One that gets no permission has a cluster already."""
     begin = {f"dev-{member}-bootstrap": "may begin" for member in MEMBERS}
-    recorder = record(lambda: EtcdCluster("dev", {"members": machines()}), preview=False, said={**begin, **said})  # type: ignore[typeddict-item]
+    args: Any = {"members": machines(), "previous": None}
+    recorder = record(lambda: EtcdCluster("dev", args), preview=False, said={**begin, **said})
     before = [recorder.named(f"dev-{member}-converge").depends_on for member in MEMBERS]
     assert ("dev-a-converge" in before[1]) is bool(said)
     assert all(begin.keys() <= each for each in (before if not said else before[:1]))
     assert recorder.named("dev-health").depends_on >= {f"dev-{member}-converge" for member in MEMBERS}
+
+
+def test_members_are_converged_one_by_one_if_the_last_update_is_unknown() -> None:
+    """Without `previous`; the answers of the first update stay in the state."""
+    args: Any = {"members": machines()}
+    begin = {f"dev-{member}-bootstrap": "may begin" for member in MEMBERS}
+    recorder = record(lambda: EtcdCluster("dev", args), preview=False, said=begin)
+    assert "dev-a-converge" in recorder.named("dev-b-converge").depends_on
+    assert "dev-b-converge" in recorder.named("dev-c-converge").depends_on
 
 
 def test_every_certificate_is_there_before_its_member_starts(preview: bool) -> None:
