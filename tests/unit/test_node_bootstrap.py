@@ -252,11 +252,17 @@ def test_a_member_of_a_cluster_that_had_no_leader_yet_gets_other_settings(
     stopped: list[bool] = []
     monkeypatch.setattr(etcd, "peer_view", lambda *_, **__: view)
     monkeypatch.setattr(systemd, "stop", lambda: stopped.append(True))
+    refuses = mock.Mock(side_effect=NodeError("another minor version", "Set it back."))
     situation = mock.Mock(quorum=None, differs=("--max-txn-ops",), silence="", learns=False)
     look: Any = mock.Mock(situation=situation)
     if led:
         with pytest.raises(NodeError, match=r"--max-txn-ops\), but the cluster has no quorum .*nothing was restarted"):
             restart.restart(a_spec(), look)
     else:
+        monkeypatch.setattr(preflight, "make_ready_to_start", refuses)
+        with pytest.raises(NodeError, match="another minor version"):
+            restart.restart(a_spec(), look)
+        assert not stopped
+        monkeypatch.setattr(preflight, "make_ready_to_start", lambda *_: None)
         restart.restart(a_spec(), look)
     assert stopped == [True] * (not led)

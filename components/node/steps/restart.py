@@ -29,6 +29,7 @@ def restart(spec: Spec, look: Look) -> None:
     if cluster is None and running_of_new(spec, look) is not None:
         # There is no quorum to lose, and with the wrong settings there may never be one. The next look finds that the
         # start is still to come.
+        preflight.make_ready_to_start(spec, look.witnesses)
         say(f"stops for {', '.join(look.situation.differs)}: the cluster has never had a leader")
         manager.stop()
         return
