@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import io
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from components.node.service import image, registry
 from components.node.shared import paths
 from components.node.shared.errors import NodeError
 from components.node.shared.run import run
-from components.node.shared.spec import Spec, with_secrets
+from components.node.shared.spec import Release, Spec, with_secrets
 from tools.kubernetes import pack_images
 
 from .node_support import a_spec
@@ -135,6 +136,26 @@ def test_what_a_killed_check_has_mounted_is_unmounted(machine: Machine, archive:
     image.ensure(wanting(archive))
     assert machine.done == ["unmount"]
     assert not place.exists()
+
+
+@pytest.mark.parametrize(
+    ("mirror", "sent"),
+    [("http://releases.lab/etcd", ["Authorization", "Proxy-Authorization"]), ("http://other", ["Proxy-Authorization"])],
+)
+def test_headers_for_the_mirror_are_sent_to_no_other_host(
+    machine: Machine, archive: bytes, monkeypatch: pytest.MonkeyPatch, mirror: str, sent: list[str]
+) -> None:
+    asked: list[str] = []
+
+    def open_url(_: str, release: Release, __: object) -> Any:
+        asked.extend(release.headers)
+        return contextlib.closing(io.BytesIO(archive))
+
+    monkeypatch.setattr(image, "open_url", open_url)
+    spec = wanting(archive, release={"version": "3.6.16", "mirror": mirror, "sha256": {}})
+    headers = {"Authorization": "secret", "Proxy-Authorization": "of the proxy"}
+    image.ensure(with_secrets(spec, json.dumps({"headers": headers})))
+    assert asked == sent
 
 
 def test_an_archive_with_another_checksum_is_not_loaded(machine: Machine, archive: bytes, tmp_path: Path) -> None:

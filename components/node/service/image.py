@@ -14,8 +14,10 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from ..shared import files, paths
 from ..shared.errors import NodeError
@@ -114,8 +116,12 @@ def _load(spec: Spec, url: str) -> str:
 
 
 def _fetch(url: str, digest: str, target: Path, spec: Spec) -> None:
-    found, count = hashlib.sha256(), 0
-    with open_url(url, spec.release, time.time) as answer, target.open("xb") as file:
+    found, count, release = hashlib.sha256(), 0, spec.release
+    if urlsplit(url)[:2] != urlsplit(release.mirror)[:2]:
+        # The others are for the mirror alone.
+        kept = {each: text for each, text in release.headers.items() if each.lower() == "proxy-authorization"}
+        release = replace(release, headers=kept)
+    with open_url(url, release, time.time) as answer, target.open("xb") as file:
         while chunk := answer.read(_CHUNK):
             found.update(chunk)
             count += file.write(chunk)
