@@ -102,6 +102,11 @@ def test_a_repeated_bootstrap_needs_no_other_machine(machine: _Machine) -> None:
     assert machine.rehearsed == 1
     bootstrap.bootstrap(replace(machine.spec, token="another"))
     assert machine.rehearsed == 2
+    # A wrong address was corrected.
+    members = {**machine.spec.members, "etcd-3": "10.99.0.99"}
+    for _ in range(2):
+        bootstrap.bootstrap(replace(machine.spec, token="another", members=members))
+    assert machine.rehearsed == 3
 
 
 def test_a_slot_that_came_later_gets_no_permission(machine: _Machine) -> None:

@@ -37,9 +37,9 @@ def bootstrap(spec: Spec) -> str:
             "Restore it until the cluster exists, then remove it; or run `pulumi destroy` and start again.",
         )
     network.listen_again(spec)
-    before = permission.given(spec, known)
+    wanted = spec.token, {name: spec.members[name] for name in spec.initial_members}
     # Members that have begun have seen it; so has this one, if its run was interrupted.
-    if not (before and before[0] == spec.token) and not network.somebody_runs(spec):
+    if permission.given(spec, known) != wanted and not network.somebody_runs(spec):
         network.rehearse(spec)
     permission.give(spec)
     return paths.MAY_BEGIN
