@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from components.node.service import image, registry
-from components.node.shared import paths
+from components.node.shared import limits, paths
 from components.node.shared.errors import NodeError
 from components.node.shared.run import run
 from components.node.shared.spec import Release, Spec, with_secrets
@@ -243,6 +243,12 @@ def test_an_archive_without_etcd_is_refused(machine: Machine, monkeypatch: pytes
 def test_a_program_reads_a_password_from_its_terminal() -> None:
     script = "import sys; assert sys.stdin.isatty(); print(input())"
     assert run([sys.executable, "-c", script], 20, typed="pass: word $x").stdout == "pass: word $x\n"
+
+
+def test_a_slow_pull_is_ended_by_its_own_limit() -> None:
+    """Which says what it was doing; a killed command does not."""
+    verb = limits.LOCK_SECONDS + limits.DEADLINES["prepare"] + registry._SECONDS
+    assert limits.killed_after("prepare") > verb
 
 
 def test_secrets_of_prepare_that_are_no_texts_are_refused_without_them() -> None:

@@ -36,8 +36,8 @@ DEADLINES = {
 """Seconds that each verb may take once it has the machine's lock. It then reports what it was doing."""
 
 # Steps whose duration depends on the size of the data extend the deadline: a snapshot of up to 8 GiB, a learner, a
-# defragmentation that is waited for.
-_MORE_SECONDS = {"converge": 3300.0, "stage": 3300.0, "health": 1800.0}
+# defragmentation that is waited for, a pull of etcd's image.
+_MORE_SECONDS = {"prepare": 600.0, "converge": 3300.0, "stage": 3300.0, "health": 1800.0}
 # For Python's start, and for the report.
 _REPORT_SECONDS = 30.0
 
