@@ -158,6 +158,17 @@ def test_headers_for_the_mirror_are_sent_to_no_other_host(
     assert asked == sent
 
 
+def test_the_check_of_an_image_permits_no_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A first start was interrupted by a power cut; the pod's guard led to the directory of its permission."""
+    for each in ("RUN", "POD_START", "POD_LOG"):
+        monkeypatch.setattr(paths, each, tmp_path / each)
+    paths.POD_START.symlink_to(paths.RUN)
+    monkeypatch.setattr(image, "run", lambda *_, **__: None)
+    with image._mounted("an image", paths.RUN / "image-0123"):
+        assert paths.RUN.is_dir()
+        assert not paths.POD_START.exists(), "there is no log"
+
+
 def test_an_archive_with_another_checksum_is_not_loaded(machine: Machine, archive: bytes, tmp_path: Path) -> None:
     with pytest.raises(NodeError, match=r"has SHA-256 .*the configuration says .*; nothing was loaded"):
         image.ensure(wanting(archive + b"x"))

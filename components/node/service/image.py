@@ -24,7 +24,7 @@ from ..shared.errors import NodeError
 from ..shared.run import run
 from ..shared.say import phase, say
 from ..shared.spec import Spec
-from . import registry
+from . import kubelet, registry
 from .mirror import open_url
 from .registry import CTR
 
@@ -178,6 +178,8 @@ def _refuse_another_version(image: str, what: str, version: str, place: Path) ->
 
 @contextlib.contextmanager
 def _mounted(image: str, place: Path) -> Iterator[Path]:
+    # While this directory exists, it would be the permission that an interrupted start may have left.
+    kubelet.forbid()
     files.directory(paths.RUN, 0o700)
     files.directory(place)
     run([*CTR, "images", "mount", image, str(place)], _SECONDS)
