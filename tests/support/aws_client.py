@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import boto3
+import pytest
 from moto.server import ThreadedMotoServer
 
 from lab.plugins.aws import make_plugin
@@ -55,3 +56,17 @@ def aws(endpoint: str, **settings: Any) -> Iterator[AwsClient]:
         keys = {"accessKey": "key", "secretKey": Secret("secret")}
         plugin.configure(region=REGION, endpoints=every, **keys, **settings)
         yield plugin
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    """Address of a moto server of this module's tests."""
+    with moto() as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def plugin(endpoint: str) -> Iterator[AwsClient]:
+    """The plugin, with that server."""
+    with aws(endpoint) as found:
+        yield found

@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import grpc
 import pytest
 
 from tests.support import plugin_client
-from tests.support.aws_client import AwsClient, aws, client, moto
+from tests.support.aws_client import AwsClient, client, endpoint, plugin
 from tests.support.plugin_client import refused
+
+__all__ = ["endpoint", "plugin"]
 
 TAGS = {"Name": "one", "cluster": "prod"}
 ZONE = "eu-central-1a"
 # moto needs seconds to list all its images.
 FEW = [{"name": "architecture", "values": ["x86_64"]}, {"name": "name", "values": ["Deep*"]}]
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    with moto() as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def plugin(endpoint: str) -> Iterator[AwsClient]:
-    with aws(endpoint) as found:
-        yield found
 
 
 @pytest.fixture

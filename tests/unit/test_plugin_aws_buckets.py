@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
-
 from components.plan.aws_bucket import AwsBucket, assumed_by_machines, bucket_policy, lifecycle, members_policy
-from tests.support.aws_client import AwsClient, aws, client, moto
+from tests.support.aws_client import AwsClient, client, endpoint, plugin
 from tests.support.plugin_client import lives
+
+__all__ = ["endpoint", "plugin"]
 
 TAGS = {"Name": "one"}
 ARN = "arn:aws:s3:::snapshots"
@@ -38,18 +37,6 @@ SETTINGS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
         {"rule": {"defaultRetention": {"mode": "COMPLIANCE", "days": 60}}},
     ),
 ]
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    with moto() as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def plugin(endpoint: str) -> Iterator[AwsClient]:
-    with aws(endpoint) as found:
-        yield found
 
 
 def of(plugin: AwsClient, kind: str) -> AwsClient:
