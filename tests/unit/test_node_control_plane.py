@@ -302,6 +302,22 @@ def test_a_node_of_another_name_is_refused(plane: Plane) -> None:
         inspect.inspect(a_plan(plane="control-2"))
 
 
+@pytest.mark.parametrize("silent", [f"/api/v1/nodes/{PLAN['plane']}", CONFIG])
+def test_an_api_server_that_stops_answering_during_an_inspection_is_not_ready(
+    plane: Plane, monkeypatch: pytest.MonkeyPatch, silent: str
+) -> None:
+    """It answers /readyz for a moment after its etcd has stopped, so what is asked next fails."""
+
+    def ask(address: str, path: str, *rest: Any) -> Answer:
+        if path == silent:
+            raise UnreachableError("no answer in time")
+        return plane.ask(address, path, *rest)
+
+    monkeypatch.setattr(api_server, "ask", ask)
+    with pytest.raises(NodeError, match="its API server is not ready: no answer in time; nothing was changed"):
+        inspect.inspect(a_plan())
+
+
 def test_the_authority_is_printed_with_its_key(plane: Plane) -> None:
     found = json.loads(authority.authority(a_plan()))
     assert found == {

@@ -40,6 +40,10 @@ class UnreachableError(Exception):
     """An API server did not answer; the text says why."""
 
 
+class AbsentError(UnreachableError):
+    """An API server answered that there is no such object."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """What an API server said."""
@@ -50,13 +54,14 @@ class Answer:
     """Its clock, in seconds since the epoch; None if it did not say."""
 
     def object(self) -> dict[str, Any]:
-        """The object in the answer. Raises UnreachableError for anything else."""
+        """The object in the answer. Raises AbsentError if there is none, and UnreachableError for anything else."""
         try:
             found = json.loads(self.body)
         except ValueError:
             found = None
         if self.status != http.client.OK or not isinstance(found, dict):
-            raise UnreachableError(f"status {self.status}: {self.body[:200].decode(errors='replace')}")
+            kind = AbsentError if self.status == http.client.NOT_FOUND else UnreachableError
+            raise kind(f"status {self.status}: {self.body[:200].decode(errors='replace')}")
         return found
 
 

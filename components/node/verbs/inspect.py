@@ -49,10 +49,7 @@ def inspect(plan: Plan) -> None:
         say("its manifest can be changed")
         return
     if said:
-        raise NodeError(
-            f"its API server is not ready: {said}; nothing was changed",
-            "See `crictl ps -a` and `journalctl -u kubelet` on this control plane, then run again.",
-        )
+        raise _unready(said)
     if not api_server.runs_with(values):
         raise NodeError(
             "its API server does not run with the flags of etcd in its manifest; nothing was changed",
@@ -87,14 +84,24 @@ def _is_stacked(url: str, plan: Plan) -> bool:
     return (urllib.parse.urlsplit(url).hostname or "") in (*_LOCAL, *plan.planes.values())
 
 
+def _unready(said: str) -> NodeError:
+    return NodeError(
+        f"its API server is not ready: {said}; nothing was changed",
+        "See `crictl ps -a` and `journalctl -u kubelet` on this control plane, then run again.",
+    )
+
+
 def _refuse_cluster_api(plan: Plan, address: str) -> None:
     try:
         node = api_server.ask(address, f"/api/v1/nodes/{plan.plane}").object()
-    except api_server.UnreachableError as error:
+    except api_server.AbsentError as error:
         raise NodeError(
             f"the API server knows no node {plan.plane} ({error}); nothing was changed",
             "In `migration.controlPlanes`, `name` must be the name of the node: `kubectl get nodes` lists them.",
         ) from None
+    except api_server.UnreachableError as error:
+        # An API server stays ready for a moment after its etcd has stopped.
+        raise _unready(str(error)) from None
     owner = (node.get("metadata", {}).get("annotations") or {}).get(_OWNER, "")
     if owner:
         raise NodeError(
@@ -108,12 +115,14 @@ def _refuse_configuration(address: str) -> None:
     try:
         found = api_server.ask(address, _CONFIG).object()
         text = str(found["data"]["ClusterConfiguration"])
-    except (api_server.UnreachableError, KeyError, TypeError) as error:
+    except (api_server.AbsentError, KeyError, TypeError) as error:
         raise NodeError(
             f"the ConfigMap kubeadm-config in kube-system cannot be read ({error}); nothing was changed",
             "Only a cluster that kubeadm has set up can be migrated. `kubeadm init phase upload-config kubeadm` writes "
             "it again.",
         ) from None
+    except api_server.UnreachableError as error:
+        raise _unready(str(error)) from None
     configuration.kind(text)
 
 
