@@ -23,6 +23,7 @@ etcd-node manages this machine's member of an etcd cluster for external-etcd.
 
 For people:
   etcd-node status [--json]   the member, its cluster, certificates and data
+  etcd-node top [--once]      the cluster at work on one screen, drawn again each second: roles, delays, data, changes
   etcd-node snapshot          take a snapshot now, encrypt it, and keep it where `backup` says
   etcd-node drill             prove now that the newest snapshot, if this machine has stored it, can be restored
   etcd-node retire CLUSTER    remove the member from this machine; its data are moved aside
@@ -106,12 +107,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(verb: str, words: list[str]) -> None:
-    if verb not in (*DEADLINES, "narrow", "answer", "watch-firewall"):
+    if verb not in (*DEADLINES, "top", "narrow", "answer", "watch-firewall"):
         raise NodeError(f"there is no verb {verb!r}", "See `etcd-node help`.")
     if os.geteuid() != 0:
         raise NodeError(f"`etcd-node {verb}` needs root", f"Run `sudo etcd-node {' '.join([verb, *words])[:60]}`.")
-    if verb in ("status", "snapshot", "drill", "defragment", "recover-space", "maintain"):
-        {"status": _status, "snapshot": _snapshot, "drill": _drill}.get(verb, partial(_space, verb))(words)
+    if verb in ("status", "top", "snapshot", "drill", "defragment", "recover-space", "maintain"):
+        acts = {"status": _status, "top": _top, "snapshot": _snapshot, "drill": _drill}
+        acts.get(verb, partial(_space, verb))(words)
         return
     if verb == "narrow":
         from .machine.nftables import narrow
@@ -259,6 +261,14 @@ def _status(words: list[str]) -> None:
         raise NodeError("`etcd-node status` knows only --json", "See `etcd-node help`.")
     with say.deadline("status", DEADLINES["status"]):
         print(status(as_json=bool(words)), flush=True)
+
+
+def _top(words: list[str]) -> None:
+    from .verbs.top import top
+
+    if words not in ([], ["--once"]):
+        raise NodeError("`etcd-node top` knows only --once", "See `etcd-node help`.")
+    top(once=bool(words))
 
 
 def _snapshot(words: list[str]) -> None:

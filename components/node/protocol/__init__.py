@@ -2,6 +2,7 @@
 
 etcd.py      ask a member: readiness, status, member list, etcdctl
 gateway.py   etcdctl's commands without a process
+metrics.py   what a member counts
 x509.py      fingerprints and validity of certificates
 wal.py       whose data a log holds
 snapshot_file.py  what a snapshot file says about itself

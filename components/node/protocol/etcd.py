@@ -254,6 +254,18 @@ def ready(
     return Ready(status == http.client.OK, said.strip()[:300], served)
 
 
+def metrics(spec: Ports, address: str, timeout: float = 1.0) -> str:
+    """A member's metrics at its client port, in Prometheus' text format.
+
+    Raises:
+        SilentError, AlienError: it gave no answer.
+    """
+    status, body, _, _ = _get(address, spec.client_port, "/metrics", "healthcheck-client", (timeout, timeout))
+    if status != http.client.OK:
+        raise SilentError(f"status {status}")
+    return body.decode(errors="replace")
+
+
 def has_everything(spec: Spec) -> bool | None:
     """Whether this machine's etcd has all data of the leader, even if it does not serve clients yet.
 

@@ -8,6 +8,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from . import paths
 from .errors import NodeError
@@ -36,6 +37,19 @@ def held(verb: str, wait: float = LOCK_SECONDS) -> Iterator[None]:
         with contextlib.suppress(OSError):
             os.ftruncate(descriptor, 0)
         os.close(descriptor)
+
+
+def holder() -> str:
+    """Who holds the lock now, for a person; empty if nobody does."""
+    with contextlib.suppress(FileNotFoundError):
+        descriptor = os.open(paths.LOCK, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            # A process that was killed has left its entry.
+            found = _entry(descriptor)
+            return _holder(descriptor) if found and Path(f"/proc/{found['pid']}").exists() else ""
+        finally:
+            os.close(descriptor)
+    return ""
 
 
 def _acquire(wait: float) -> int:
@@ -69,8 +83,14 @@ def _is_current(descriptor: int) -> bool:
 
 
 def _holder(descriptor: int) -> str:
+    found = _entry(descriptor)
+    return f"`etcd-node {found['verb']}` (pid {found['pid']}, since {found['since']})" if found else "another etcd-node"
+
+
+def _entry(descriptor: int) -> dict[str, object]:
+    """What the lock's holder has written; empty if that is not known."""
     try:
-        holder = json.loads(os.pread(descriptor, 1000, 0))
-        return f"`etcd-node {holder['verb']}` (pid {holder['pid']}, since {holder['since']})"
+        found = json.loads(os.pread(descriptor, 1000, 0))
+        return {key: found[key] for key in ("verb", "pid", "since")}
     except (ValueError, KeyError, TypeError):
-        return "another etcd-node"
+        return {}
