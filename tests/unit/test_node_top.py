@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from components.node.data import identity
 from components.node.protocol import etcd, metrics
 from components.node.shared import files, lock, paths
 from components.node.shared.errors import NodeError
@@ -112,7 +113,7 @@ def test_the_screen_says_who_leads_how_far_behind_and_how_slow() -> None:
     [(0, "tolerates 1 failure"), (1, "tolerates no further failure"), (2, "no quorum"), (3, "no quorum")],
 )
 def test_the_quorum_counts_voters_that_have_a_leader(silent: int, said: str) -> None:
-    gone = [etcd.SilentError("the machine cannot be reached")] * silent
+    gone: list[str | Exception] = [etcd.SilentError("the machine cannot be reached")] * silent
     answers = [*gone, *[page(applied=120)] * (3 - silent)]
     watched = {f"etcd-{n}": seen(answer) for n, answer in enumerate(answers, 1)}
     lines = top.screen(a_spec(), watched, top.Asked(), NOW)
@@ -172,10 +173,10 @@ def test_alarms_changes_and_silence_are_shown() -> None:
 
 def test_members_come_and_go_with_the_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "INSTALLED", tmp_path / "installed.json")
-    monkeypatch.setattr(top.identity, "load", lambda: None)
+    monkeypatch.setattr(identity, "load", lambda: None)
     with pytest.raises(NodeError, match="no member of external-etcd runs on this machine"):
         top.top(once=True)
-    monkeypatch.setattr(top.identity, "load", object)
+    monkeypatch.setattr(identity, "load", object)
     monkeypatch.setattr(etcd, "metrics", lambda *_: page())
     watched: dict[str, top.Watched] = {}
     files.write(paths.INSTALLED, json.dumps(raw_spec()), 0o600)
