@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .backup import Backup, Keep, ObjectLock, S3Store, SshStore
-    from .cluster import Certificates, EtcdCluster, EtcdClusterArgs, Maintenance, User
+    from .cluster import Certificates, EtcdCluster, EtcdClusterArgs, Maintenance, User, check_cluster
     from .guard import ChangeRefusedError, previous_update
     from .machine import Bastion, Machine, Ssh
     from .member import EtcdMember, EtcdMemberArgs
@@ -38,13 +38,14 @@ __all__ = [
     "Ssh",
     "SshStore",
     "User",
+    "check_cluster",
     "previous_update",
 ]
 
 # They are imported when they are used: the Pulumi SDK takes half a second, and `external-etcd review` needs none of it.
 _MODULES = {
     "backup": ("Backup", "Keep", "ObjectLock", "S3Store", "SshStore"),
-    "cluster": ("Certificates", "EtcdCluster", "EtcdClusterArgs", "Maintenance", "User"),
+    "cluster": ("Certificates", "EtcdCluster", "EtcdClusterArgs", "Maintenance", "User", "check_cluster"),
     "guard": ("ChangeRefusedError", "previous_update"),
     "machine": ("Bastion", "Machine", "Ssh"),
     "member": ("EtcdMember", "EtcdMemberArgs"),

@@ -23,13 +23,15 @@ from .node.shared.paths import MAY_BEGIN
 from .operator import new_operator
 from .partial_deletion import proved_healthy, refuse_partial_deletion
 from .pinned_values import pin
-from .pki import Authority, ClientCertificate, EtcdPki, EtcdPkiArgs, authorities_of, plan_of
+from .pki import EARLY_RENEWAL_HOURS, Authority, ClientCertificate, EtcdPki, EtcdPkiArgs, authorities_of, plan_of
 from .plan import AuthorityPlan, ClusterPlan, MemberPlan, Spec, UserPlan, member_specs, spec_text, warnings, with_users
+from .plan.applied import CHECKED, CLIENTS, EARLY_RENEWAL
 from .plan.authorities import DEFAULT_PEER_AUTHORITY, peers_have_their_own
 from .plan.client_certificates import remembered
 from .plan.data_directories import check_data_directories
 from .plan.errors import Problem, refuse
 from .plan.flags import PKI_DIRECTORY
+from .plan.guard import Verdict
 from .plan.guard.state import State, directories_before, wanted_state
 from .plan.maintenance import MaintenancePlan
 from .plan.migration import AUTHORITY, BACK, DONE
@@ -40,8 +42,6 @@ from .plan.spec import DEFAULT_DATA_DIRECTORY, client_urls
 from .restore import Restore, RestoreCommands, check_previous, plan_of_restore, restores_of
 
 _T = TypeVar("_T")
-CLIENTS = "clients"
-"""What `applied` has besides the guard's state: the client certificates, from `plan.client_certificates`."""
 # Arguments that the plan takes under the same name.
 _PLANNED = {each.name for each in fields(ClusterPlan)}
 
@@ -202,19 +202,12 @@ class EtcdCluster(pulumi.ComponentResource):
     that was `proved`, and the drill that `failed` after it, each with `at` (RFC 3339 time), `name` and `member`. Empty
     without one."""
     applied: pulumi.Output[dict[str, Any]]
-    """What this update applied: `previous` of the next one. Resolves like `endpoints`."""
+    """What this update applied: `previous` of the next one, and what `external-etcd status` shows. No secret. Resolves
+    like `endpoints`."""
 
     def __init__(self, name: str, args: EtcdClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        args = with_peers(with_authorities(args))
-        plan = cluster_plan(name, args, [_member_plan(each) for each in args["members"]], bundle.digest())
-        refuse(
-            check_headers(args.get("release_headers", {}))
-            + check_image_credentials(args.get("etcd_image_credentials"), plan.etcd_image)
-        )
-        placed = _check_against_the_last_update(plan, args)
-        specs = member_specs(plan)
+        args, plan, placed, specs, verdict = _checked(name, args)
         first = with_users(next(iter(specs.values())), plan)
-        verdict = accept(args.get("previous"), _wanted(plan, args), args.get("override", ""))
         super().__init__("external-etcd:index:EtcdCluster", name, None, opts)
         announce(verdict, self)
         for warning in [*warnings(plan), *placed]:
@@ -345,7 +338,7 @@ class EtcdCluster(pulumi.ComponentResource):
         # From the inputs of the health check and not from the desired state: an update that skipped the check
         # (`--target`) has not applied that state.
         self.applied = pulumi.Output.all(health.stdin, report, *(each.stdout for each in followed)).apply(
-            lambda parts: _applied(*parts[:2])
+            lambda parts: _applied(*parts[:2], _early_renewal_hours(args))
         )
         self.register_outputs(
             {
@@ -388,6 +381,30 @@ class EtcdCluster(pulumi.ComponentResource):
             left.apply(lambda _: {}) for _ in range(5)
         )
         self.register_outputs({})
+
+
+def check_cluster(name: str, args: EtcdClusterArgs) -> None:
+    """Raises what `EtcdCluster` with these arguments would raise, and declares nothing.
+
+    A program with several clusters calls it for all of them first. Otherwise those that it declares before a refused
+    one are updated all the same, unless a preview stops the update.
+    """
+    _checked(name, args)
+
+
+def _checked(
+    name: str, args: EtcdClusterArgs
+) -> tuple[EtcdClusterArgs, ClusterPlan, list[str], dict[str, Spec], Verdict]:
+    """The arguments with their defaults, the plan, warnings, the members' specifications, and the guard's verdict."""
+    args = with_peers(with_authorities(args))
+    plan = cluster_plan(name, args, [_member_plan(each) for each in args["members"]], bundle.digest())
+    refuse(
+        check_headers(args.get("release_headers", {}))
+        + check_image_credentials(args.get("etcd_image_credentials"), plan.etcd_image)
+    )
+    placed = _check_against_the_last_update(plan, args)
+    specs = member_specs(plan)
+    return args, plan, placed, specs, accept(args.get("previous"), _wanted(plan, args), args.get("override", ""))
 
 
 def _check_against_the_last_update(plan: ClusterPlan, args: EtcdClusterArgs) -> list[str]:
@@ -600,11 +617,21 @@ def _rows(report: Mapping[str, Any], plan: ClusterPlan) -> list[dict[str, Any]]:
     ]
 
 
-def _applied(asked: str, report: dict[str, Any]) -> dict[str, Any]:
+def _applied(asked: str, report: dict[str, Any], early_renewal_hours: int) -> dict[str, Any]:
     sizes = [int(row["db_size_bytes"]) for row in report["members"]]
     changes = json.loads(asked)["changes"]
-    # An earlier version of this program may have made the last check.
-    return {**changes["applied"], CLIENTS: changes.get("clients", {}), "database_bytes": max(sizes)}
+    return {
+        **changes["applied"],
+        # An earlier version of this program may have made the last check.
+        CLIENTS: changes.get("clients", {}),
+        "database_bytes": max(sizes),
+        **_with_times({CHECKED: report[CHECKED]} if CHECKED in report else {}),
+        EARLY_RENEWAL: early_renewal_hours,
+    }
+
+
+def _early_renewal_hours(args: EtcdClusterArgs) -> int:
+    return int(args.get("certificates", {}).get("early_renewal_hours", EARLY_RENEWAL_HOURS))
 
 
 def _last_snapshot(found: Mapping[str, Any] | None, drill: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -614,7 +641,7 @@ def _last_snapshot(found: Mapping[str, Any] | None, drill: Mapping[str, Any] | N
 
 def _with_times(row: Mapping[str, Any]) -> dict[str, Any]:
     """The row with its times as RFC 3339 has them."""
-    times = {key: datetime.fromtimestamp(row[key], UTC) for key in ("taken", "at") if key in row}
+    times = {key: datetime.fromtimestamp(row[key], UTC) for key in ("taken", "at", CHECKED) if key in row}
     return {**row, **{key: f"{time:%Y-%m-%dT%H:%M:%SZ}" for key, time in times.items()}}
 
 

@@ -24,7 +24,7 @@ def markdown(review: Review, manual: str = "") -> str:
         review: the review.
         manual: address of the folder that has `docs`. Default: sections are named, without a link.
     """
-    blocks = [marker(review.stack), f"### etcd{_named(review)}: {_headline(review)}"]
+    blocks = [marker(review.stack), f"### etcd{_named(review)}: {headline(review)}"]
     if review.verdict == FAILED:
         blocks += _failed(review)
     elif review.verdict == REFUSED:
@@ -41,7 +41,8 @@ def _named(review: Review) -> str:
     return f"{clusters}, stack `{review.stack}`" if review.stack else clusters
 
 
-def _headline(review: Review) -> str:
+def headline(review: Review) -> str:
+    """The change in a few words."""
     if review.verdict != CHANGES:
         return _HEADLINES[review.verdict]
     if review.all_stop or not review.known:

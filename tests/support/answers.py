@@ -27,4 +27,5 @@ def health(create: str) -> str:
         }
         for number, (name, address) in enumerate(members.items(), start=1)
     ]
-    return json.dumps({"cluster_id": "cafe", "leader": rows[0]["name"], "version": "3.6.16", "members": rows})
+    report = {"cluster_id": "cafe", "leader": rows[0]["name"], "version": "3.6.16", "members": rows}
+    return json.dumps({"checked": 1793268000, **report})

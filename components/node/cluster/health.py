@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -78,6 +79,7 @@ def _report(spec: Spec, cluster: etcd.Membership, statuses: Mapping[str, etcd.St
     names = {entry.id: entry.name for entry in cluster.members}
     leader = next((status.leader for status in statuses.values()), 0)
     return {
+        "checked": int(time.time()),
         "cluster_id": f"{cluster.cluster_id:x}",
         "leader": names.get(leader, ""),
         "version": spec.release.version,

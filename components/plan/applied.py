@@ -1,0 +1,8 @@
+"""What the output `applied` has besides the guard's state (`plan.guard.state`)."""
+
+CLIENTS = "clients"
+"""The client certificates, from `plan.client_certificates`."""
+CHECKED = "checked"
+"""When the last health check found all members healthy, RFC 3339; absent if an earlier program made it."""
+EARLY_RENEWAL = "early_renewal_hours"
+"""The next update renews a certificate with less than this many hours left."""
