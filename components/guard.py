@@ -68,7 +68,8 @@ async def previous_update(output: str = OUTPUT) -> dict[str, Any] | None:
     anything is touched.
 
     Args:
-        output: name of the output with which the program exports `EtcdCluster.applied`.
+        output: name of the output with which the program exports `EtcdCluster.applied`, or an object that has it. All
+            of an output's value is returned.
     """
     return (await previous_outputs(output)).get(output)
 

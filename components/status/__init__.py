@@ -7,5 +7,6 @@
     backend.py   what is read with the Pulumi CLI
 
 It reads lists, outputs and histories of stacks, without secrets, and no machine. Outputs of any program may contain
-anything. So nothing is copied from them but names, numbers and times of a known form. Only the standard library is used.
+anything. So nothing is copied from them but names, numbers and times of a known form. Only the standard library is
+used.
 """

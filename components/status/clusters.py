@@ -1,7 +1,7 @@
 """Clusters in the outputs of a program, by their form.
 
-`EtcdCluster.applied` is recognised under any name and at any depth. `certificates`, `backup` and `members` beside it, in
-the same object, belong to the same cluster.
+`EtcdCluster.applied` is recognised under any name and at any depth. `certificates` and `backup` beside it, in the same
+object, belong to the same cluster.
 """
 
 import re

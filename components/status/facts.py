@@ -23,9 +23,10 @@ _HISTORY_SECONDS = 60
 class Expiry:
     """What expires."""
 
-    name: str
-    """As in the output `certificates`: `ca-1`, `etcd-1/server`, `apiserver-etcd-client`."""
+    names: tuple[str, ...]
+    """All that expire within a day of the first, as in the output `certificates`: `ca-1`, `etcd-1/server`, ..."""
     at: str
+    """When the first does."""
     days: int
     """Whole days that are left; negative: it has expired."""
 
@@ -138,8 +139,11 @@ def _unfinished(listed: Listed, last: Update | None) -> str:
 
 def _cluster(found: Found, now: datetime, within: timedelta) -> Cluster:
     state = found.state
-    name, at = min(found.certificates.items(), key=lambda each: (each[1], each[0]), default=("", None))
-    expires = Expiry(name, _text(at), (at - now).days) if at else None
+    at = min(found.certificates.values(), default=None)
+    expires = None
+    if at is not None:
+        names = tuple(sorted(name for name, end in found.certificates.items() if end < at + timedelta(days=1)))
+        expires = Expiry(names, _text(at), (at - now).days)
     window = now + timedelta(hours=found.early_renewal_hours)
     renews = tuple(each for each, end in found.certificates.items() if end < window and not _is_ca(each, found))
     backup = found.backup

@@ -52,9 +52,10 @@ def _rows(stack: Stack) -> Iterator[tuple[str, ...]]:
 def _expiry(cluster: Cluster) -> str:
     if cluster.expires is None:
         return _NOTHING
-    days = cluster.expires.days
+    names, days = cluster.expires.names, cluster.expires.days
     left = f"{days} day{'s' * (days != 1)}" if days >= 0 else "EXPIRED"
-    return f"{cluster.expires.name}, {cluster.expires.at[:10]}, {left}"
+    what = names[0] if len(names) == 1 else f"{len(names)} certificates"
+    return f"{what}, {cluster.expires.at[:10]}, {left}"
 
 
 def _notes(stack: Stack) -> Iterator[str]:

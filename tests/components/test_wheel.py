@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tests.support.wheel import REPO, installed_wheel
 
 EXAMPLES = REPO / "examples"
 PRIVATE_KEY, PUBLIC_KEY = new_key()
+VERSION = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]["version"]
 # Example -> its project, its configuration, and types of resources that its preview creates.
 LIBRARIES: dict[str, tuple[str, dict[str, Any], set[str]]] = {
     "library": (
@@ -106,9 +108,17 @@ def test_the_wheel_requires_python_and_has_cloud_extras(python: Path, tmp_path: 
 
 def test_the_wheel_has_the_command_external_etcd(python: Path, tmp_path: Path) -> None:
     preview = json.dumps({"steps": [], "diagnostics": [], "changeSummary": {}})
-    command = [str(python.parent / "external-etcd"), "review", "-", "--stack", "prod"]
-    run = subprocess.run(command, cwd=tmp_path, input=preview, capture_output=True, text=True, timeout=60, check=True)
-    assert run.stdout.startswith("<!-- external-etcd review: prod -->\n")
+    script, module = [str(python.parent / "external-etcd")], [str(python), "-m", "external_etcd"]
+    for command, said in (
+        ([*script, "review", "-", "--stack", "prod"], "<!-- external-etcd review: prod -->\n"),
+        ([*module, "review", "-", "--stack", "prod"], "<!-- external-etcd review: prod -->\n"),
+        ([*script, "status", "--help"], "usage: external-etcd status"),
+        ([*script, "--version"], f"external-etcd {VERSION}\n"),
+    ):
+        run = subprocess.run(
+            command, cwd=tmp_path, input=preview, capture_output=True, text=True, timeout=60, check=True
+        )
+        assert run.stdout.startswith(said), command
 
 
 @pytest.mark.parametrize("example", LIBRARIES)

@@ -117,10 +117,10 @@ def test_numbers_may_be_floats() -> None:
 
 def test_what_expires_next_may_be_a_certificate_or_a_ca() -> None:
     found = cluster(outputs())
-    assert found.expires == facts.Expiry("apiserver-etcd-client", after(300), 300)
+    assert found.expires == facts.Expiry(("apiserver-etcd-client", "etcd-1/server"), after(300), 300)
     assert (found.renews, found.conditions, found.notes) == ((), (), ())
     soon = cluster(outputs(certificates={"ca-1": after(20), "etcd-1/server": after(200)}))
-    assert soon.expires == facts.Expiry("ca-1", after(20), 20)
+    assert soon.expires == facts.Expiry(("ca-1",), after(20), 20)
     assert soon.renews == (), "a CA is never renewed"
     assert soon.conditions == ("expiring",)
     assert "Replace the CA" in soon.notes[0]
@@ -139,7 +139,7 @@ def test_the_next_update_renews_what_is_in_its_renewal_window(hours: int | None,
 
 def test_without_certificates_those_of_clients_are_known() -> None:
     found = cluster({"applied": applied()})
-    assert found.expires == facts.Expiry("apiserver-etcd-client", after(300), 300)
+    assert found.expires == facts.Expiry(("apiserver-etcd-client",), after(300), 300)
     assert found.notes == ("its outputs have no `certificates`, so only those of clients are known",)
 
 
