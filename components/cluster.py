@@ -338,7 +338,7 @@ class EtcdCluster(pulumi.ComponentResource):
         # From the inputs of the health check and not from the desired state: an update that skipped the check
         # (`--target`) has not applied that state.
         self.applied = pulumi.Output.all(health.stdin, report, *(each.stdout for each in followed)).apply(
-            lambda parts: _applied(*parts[:2], _early_renewal_hours(args))
+            lambda parts: _applied(parts[0], parts[1], _early_renewal_hours(args))
         )
         self.register_outputs(
             {

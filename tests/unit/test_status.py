@@ -174,9 +174,13 @@ def test_an_unfinished_update_is_noticed(listed: Listed, last: Update | None, sa
 
 
 def test_a_first_update_that_was_interrupted_has_no_history() -> None:
-    now = {"now": NOW, "within": timedelta(days=30)}
-    assert facts.stack(Listed("prod", NOW, 7), [], None, None, **now).unfinished.startswith("interrupted")
-    assert facts.stack(Listed("prod", NOW, 0), [], None, None, **now).unfinished == "", "it was only created"
+
+    def unfinished(resources: int) -> str:
+        month = timedelta(days=30)
+        return facts.stack(Listed("prod", NOW, resources), [], None, None, now=NOW, within=month).unfinished
+
+    assert unfinished(7).startswith("interrupted")
+    assert unfinished(0) == "", "it was only created"
 
 
 @pytest.mark.parametrize(
