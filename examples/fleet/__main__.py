@@ -59,7 +59,7 @@ async def main() -> pulumi.Inputs:
     clusters = {name: EtcdCluster(name, args) for name, args in wanted.items()}
     return {
         "clusters": {name: public(cluster) for name, cluster in clusters.items()},
-        # Their own output: a secret in `clusters` would make all of it secret for `previous_update`.
+        # Its own output, so that `clusters` has no secret.
         "kubeadm_files": {name: cluster.kubeadm_files for name, cluster in clusters.items()},
     }
 

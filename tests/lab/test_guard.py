@@ -1,8 +1,10 @@
 """The guard at preview: a refused change touches nothing, and machines do what it announces."""
 
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
+from components.status.clusters import find
 from lab import Machine
 from tests.support.etcd import OPTIONS, assert_serves_all_members, member_list, process_ids
 from tests.support.machines import Machines
@@ -30,8 +32,14 @@ def test_a_refused_change_touches_nothing_and_announcements_are_true(
 def test_a_quota_below_the_database_is_refused_with_a_working_remedy(machines: Machines, stacks: Stacks) -> None:
     found = machines.fresh(1)
     stack = stacks.new(found, quota="64MiB")
+    begun = datetime.now(UTC).replace(microsecond=0)
     stack.up()
-    small = stack.outputs()["applied"]["database_bytes"]
+    outputs = stack.outputs()
+    small = outputs["applied"]["database_bytes"]
+    # What `external-etcd status` shows.
+    (shown,) = find(outputs)
+    assert shown.checked is not None and begun <= shown.checked <= datetime.now(UTC)
+    assert set(shown.certificates) == set(outputs["certificates"])
     put = f"etcdctl --endpoints=https://{found[0].address}:2379 {OPTIONS} put full >/dev/null"
     found[0].run(f"for n in $(seq 40); do head -c 786432 /dev/urandom | base64 -w0 | {put}; done", root=True)
     stack.up("--expect-no-changes")
