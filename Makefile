@@ -6,7 +6,7 @@ CODE := components stacks lab tools tests __main__.py
 MYPY_CACHE = $${EXTERNAL_ETCD_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/external-etcd}/mypy
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status test soak check bench python packages
+.PHONY: help up down status test soak check bench docs python packages
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -33,6 +33,9 @@ check: python ## check format, lint and types: ruff and mypy
 
 bench: python packages ## measure how long deployments and changes take
 	$(PYTHON) -m tests.bench
+
+docs: ## build the documents as a site in build/site; CODE_URL=URL makes links to code work
+	@python3 -m tools.site --code "$(CODE_URL)"
 
 python:
 	@python3 -m tools python >/dev/null

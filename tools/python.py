@@ -1,4 +1,4 @@
-"""The virtual environment .venv with exactly the versions of requirements.txt and requirements-dev.txt."""
+"""Virtual environments with exactly the pinned versions: .venv, and one in the cache for the site of the documents."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ import importlib.util
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
-from tools.base import REPOSITORY, ToolError, lock, say
+from tools.base import REPOSITORY, ToolError, cache, lock, say
 from tools.packages import can_install, install
 
 REQUIREMENTS = ("requirements.txt", "requirements-dev.txt")
+DOCS = ("requirements-docs.txt",)
 INSTALL_LIMIT = 1200.0  # seconds
 
 
-def stamp_of(repository: Path) -> str:
-    """Return what .venv depends on: this Python's version and the content of the requirement files."""
+def stamp_of(repository: Path, requirements: Sequence[str] = REQUIREMENTS) -> str:
+    """Return what an environment depends on: this Python's version and the content of the requirement files."""
     digest = hashlib.sha256(repr(sys.version_info[:2]).encode())
-    for name in REQUIREMENTS:
+    for name in requirements:
         digest.update((repository / name).read_bytes())
     return digest.hexdigest()
 
@@ -56,24 +58,41 @@ def ensure_python() -> Path:
     Raises:
         ToolError: the environment cannot be created, or pip failed.
     """
-    folder = REPOSITORY / ".venv"
+    return _ensure(REPOSITORY / ".venv", REQUIREMENTS)
+
+
+def ensure_docs() -> Path:
+    """Return the Python that has MkDocs.
+
+    Not .venv, because Pulumi lists its packages at every run. The environment is in the cache, for all clones that
+    have the same requirements.
+
+    Raises:
+        ToolError: as for `ensure_python`.
+    """
+    return _ensure(cache() / "docs" / stamp_of(REPOSITORY, DOCS)[:12], DOCS)
+
+
+def _ensure(folder: Path, requirements: Sequence[str]) -> Path:
     python, stamp = folder / "bin" / "python", folder / ".made-from"
-    wanted = stamp_of(REPOSITORY)
+    wanted = stamp_of(REPOSITORY, requirements)
     # If a clone is moved or Python is upgraded, the link to Python is broken.
     if python.exists() and stamp.is_file() and stamp.read_text() == wanted:
         return python
-    with lock(f"python-{hashlib.sha256(str(REPOSITORY).encode()).hexdigest()[:12]}"):
+    with lock(f"python-{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"):
+        if python.exists() and stamp.is_file() and stamp.read_text() == wanted:
+            return python  # another run has installed it in the meantime
         started = time.monotonic()
-        say(".venv: installing requirements.txt and requirements-dev.txt ...")
+        say(f"{folder}: installing {' and '.join(requirements)} ...")
         stamp.unlink(missing_ok=True)
         if not python.exists() or not (folder / "bin" / "pip").exists():
             _need_venv_module()
             _run([sys.executable, "-m", "venv", "--clear", str(folder)], "python3 -m venv")
-        files = [word for name in REQUIREMENTS for word in ("-r", name)]
+        files = [word for name in requirements for word in ("-r", name)]
         # The cloud SDKs have thousands of modules. Without --no-compile all would be compiled, which takes as long as
         # the rest; Python compiles those that are imported.
         options = ["--quiet", "--disable-pip-version-check", "--no-compile", "--require-hashes"]
         _run([str(python), "-m", "pip", "install", *options, *files], "pip install")
         stamp.write_text(wanted)
-        say(f".venv: ready, {time.monotonic() - started:.0f} s")
+        say(f"{folder}: ready, {time.monotonic() - started:.0f} s")
     return python

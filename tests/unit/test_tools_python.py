@@ -9,7 +9,7 @@ import pytest
 from tools import packages, python
 from tools.base import ToolError
 from tools.packages import ensure_packages, missing
-from tools.python import ensure_python, stamp_of
+from tools.python import ensure_docs, ensure_python, stamp_of
 
 Runs = list[list[str]]
 
@@ -19,16 +19,16 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
     """A repository with requirement files and no .venv; commands are recorded instead of run."""
     monkeypatch.setenv("EXTERNAL_ETCD_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(python, "REPOSITORY", tmp_path)
-    for name in python.REQUIREMENTS:
+    for name in (*python.REQUIREMENTS, *python.DOCS):
         (tmp_path / name).write_text("a==1 --hash=sha256:00\n")
     recorded: Runs = []
 
     def run(command: list[str], what: str) -> None:
         recorded.append([what, *command])
         if what == "python3 -m venv":
-            (tmp_path / ".venv" / "bin").mkdir(parents=True)
+            (Path(command[-1]) / "bin").mkdir(parents=True)
             for name in ["python", "pip"]:
-                (tmp_path / ".venv" / "bin" / name).write_text("")
+                (Path(command[-1]) / "bin" / name).write_text("")
 
     monkeypatch.setattr(python, "_run", run)
     return recorded
@@ -44,6 +44,22 @@ def test_nothing_runs_when_nothing_changed(runs: Runs) -> None:
     ensure_python()
     ensure_python()
     assert len(runs) == 2
+
+
+def test_clones_with_the_same_requirements_share_the_environment_of_the_site(
+    runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = ensure_docs()
+    assert first.is_relative_to(tmp_path / "cache")
+    assert runs[1][-3:] == ["--require-hashes", "-r", "requirements-docs.txt"]
+    clone = tmp_path / "clone"
+    clone.mkdir()
+    (clone / "requirements-docs.txt").write_bytes((tmp_path / "requirements-docs.txt").read_bytes())
+    monkeypatch.setattr(python, "REPOSITORY", clone)
+    assert ensure_docs() == first
+    assert len(runs) == 2
+    (clone / "requirements-docs.txt").write_text("a==2 --hash=sha256:00\n")
+    assert ensure_docs() != first
 
 
 def test_a_changed_requirement_is_installed_into_the_same_environment(runs: Runs, tmp_path: Path) -> None:
