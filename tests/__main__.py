@@ -17,6 +17,7 @@ from tools.etcd import ensure_etcd
 from tools.kubernetes import ensure_kubernetes
 from tools.prometheus import ensure_operator_crd, ensure_prometheus
 from tools.pulumi import ensure_pulumi
+from tools.python import ensure_docs
 
 from .support.spent import table
 from .support.versions import ETCD_VERSIONS
@@ -59,7 +60,7 @@ def _all(soak: bool, arguments: list[str], spent: Path) -> int:
     def pytest(*paths: str) -> int:
         return run(*tests(*paths))
 
-    stage("get Pulumi, etcd, Kubernetes, Prometheus and an S3 server", _get)
+    stage("get Pulumi, etcd, Kubernetes, Prometheus, an S3 server and MkDocs", _get)
     if soak:
         codes = [
             stage("properties, with more examples", lambda: pytest(*PROPERTIES)),
@@ -122,6 +123,7 @@ def _get() -> int:
     ensure_prometheus()
     ensure_operator_crd()
     ensure_backups()
+    ensure_docs()
     return 0
 
 

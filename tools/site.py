@@ -34,13 +34,13 @@ def pages(repository: Path) -> list[str]:
     return sorted(found - {*_ELSEWHERE})
 
 
-def for_the_site(text: str, page: str, there: Callable[[str], bool], code: str) -> str:
-    """A document as it is on the site: links to files that are not there lead to `code`, or become text.
+def for_the_site(text: str, page: str, elsewhere: Callable[[str], bool], code: str) -> str:
+    """A document as it is on the site: links to the repository's other files lead to `code`, or become text.
 
     Args:
         text: Markdown.
         page: its path in the repository.
-        there: whether the site has the file with this path in the repository.
+        elsewhere: whether the file with this path is in the repository, and not on the site.
         code: address of the repository's files, with no slash at its end. Empty: such links become text.
 
     Raises:
@@ -55,7 +55,7 @@ def for_the_site(text: str, page: str, there: Callable[[str], bool], code: str) 
         if path == INDEX:
             index = posixpath.relpath(f"{INDEX}/README.md", posixpath.dirname(page) or ".")
             return f"[{found['text']}]({index})"
-        if there(path):
+        if not elsewhere(path):
             return found[0]
         return f"[{found['text']}]({code}/{path}{anchor and '#'}{anchor})" if code else found["text"]
 
@@ -101,7 +101,7 @@ def build(output: Path, code: str = "") -> None:
         shutil.copy(CONFIGURATION / "mkdocs.yml", folder)
         try:
             done = subprocess.run(
-                [python, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", output.resolve()],
+                [python, "-m", "mkdocs", "build", "--strict", "--site-dir", output.resolve()],
                 cwd=folder,
                 env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
                 stdout=subprocess.PIPE,
@@ -121,8 +121,13 @@ def _lay_out(target: Path, code: str) -> None:
     documents = pages(REPOSITORY)
     pictures = {path.relative_to(REPOSITORY).as_posix() for pattern in _PICTURES for path in REPOSITORY.glob(pattern)}
     there = {*documents, *pictures}
+
+    def elsewhere(path: str) -> bool:
+        # MkDocs reports a link to what does not exist at all.
+        return path not in there and (REPOSITORY / path).exists()
+
     for page in documents:
-        text = for_the_site((REPOSITORY / page).read_text(encoding="utf-8"), page, there.__contains__, code)
+        text = for_the_site((REPOSITORY / page).read_text(encoding="utf-8"), page, elsewhere, code)
         _write(target / page, text)
     for picture in pictures:
         (target / picture).parent.mkdir(parents=True, exist_ok=True)
