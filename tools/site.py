@@ -113,7 +113,8 @@ def build(output: Path, code: str = "") -> None:
         except subprocess.TimeoutExpired as error:
             raise ToolError(f"mkdocs took more than {BUILD_LIMIT:.0f} s") from error
     if done.returncode != 0:
-        raise ToolError(f"the site has errors; a new page must be in docs/site/mkdocs.yml:\n{done.stdout.strip()}")
+        lines = [line for line in done.stdout.splitlines() if line.strip() and not line.startswith("INFO")]
+        raise ToolError("the site has errors; a new page must be in docs/site/mkdocs.yml:\n" + "\n".join(lines))
     say(f"{output / 'index.html'}: {time.monotonic() - started:.0f} s")
 
 

@@ -14,11 +14,10 @@ GIVEN = "given-on-standard-input"
 
 
 def _documented() -> set[tuple[str, ...]]:
-    lines = [span for document in DOCUMENTS for span in spans((REPO / document).read_text())]
-    for block in (block for document in DOCUMENTS for block in blocks(document)):
-        # The example is a program of its own.
-        if block.language in ("sh", "console") and "cd examples/" not in block.text:
-            lines.append(block.text)
+    shown = [block for document in DOCUMENTS for block in blocks(document)]
+    # The example is a program of its own.
+    lines = [each.text for each in shown if each.language in ("sh", "console") and "cd examples/" not in each.text]
+    lines += [span for document in DOCUMENTS for span in spans((REPO / document).read_text())]
     found = {tuple(words) for line in lines for words in commands(line)}
     return {words for words in found if words[:3] == ("pulumi", "config", "set")}
 

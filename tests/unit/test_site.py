@@ -112,7 +112,7 @@ def test_links_to_code_are_text_if_the_code_has_no_address() -> None:
 
 def test_a_drawn_diagram_is_refused_and_one_in_an_example_is_shown() -> None:
     block = "```mermaid\nflowchart TD\n```"
-    with pytest.raises(ToolError, match="docs/x.md has a mermaid block"):
+    with pytest.raises(ToolError, match=r"docs/x\.md has a mermaid block"):
         site.for_the_site(block, "docs/x.md", bool, "")
     example = f"````markdown\n{block}\n````"
     assert site.for_the_site(example, "docs/x.md", bool, "") == example
