@@ -180,7 +180,7 @@ _MAINS: dict[str, Callable[[list[str]], Any]] = {"lab": lab.main, "tools": tools
 
 @functools.cache
 def _pulumi_commands() -> Any:
-    command = [ensure_pulumi() / "pulumi", "generate-cli-spec"]
+    command = [str(ensure_pulumi() / "pulumi"), "generate-cli-spec"]
     return json.loads(subprocess.run(command, capture_output=True, timeout=60, check=True).stdout)
 
 

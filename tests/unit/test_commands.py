@@ -10,7 +10,7 @@ import json
 import re
 import subprocess
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,11 @@ BLOCKS = [block for document in DOCUMENTS for block in blocks(document)]
 SHELL = [block for block in BLOCKS if block.language in ("sh", "console")]
 KEYS = table(PLATFORMS).by_path
 NOT_RUN = "# not run by a test: "
-READERS = {"manual": manual, "manual_lines": manual_lines, "kubernetes_manual": kubernetes_manual}
+READERS: dict[str, Callable[..., str]] = {
+    "manual": manual,
+    "manual_lines": manual_lines,
+    "kubernetes_manual": kubernetes_manual,
+}
 
 CLOUDS = "tests/clouds/test_stack.py"
 # Blocks that no test reads from the document: the test that runs the same commands, or why none does.
