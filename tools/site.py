@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tools.base import REPOSITORY, ToolError, say, scratch
@@ -21,7 +21,7 @@ CONFIGURATION = REPOSITORY / "docs" / "site"
 INDEX = "docs/decisions"
 """This folder has no page of its own. On the site it gets one, with the titles of its pages."""
 
-_PAGES = ("*.md", "docs/**/*.md", "examples/**/*.md", "lab/*.md", "policy/**/*.md", "tests/*.md")
+_PAGES = ("*.md", "docs/**/*.md", "examples/**/*.md", "lab/*.md", "plugin/**/*.md", "policy/**/*.md", "tests/*.md")
 _PICTURES = ("docs/**/*.svg", "docs/**/*.png")
 _ELSEWHERE = ("docs/package.md",)  # the description on a package index
 _FENCE = re.compile(r"^ *(?P<fence>`{3,}|~{3,})(?P<language>\w*)")
@@ -133,14 +133,21 @@ def _lay_out(target: Path, code: str) -> None:
     for picture in pictures:
         (target / picture).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(REPOSITORY / picture, target / picture)
-    titles = [
-        (page, (REPOSITORY / page).read_text(encoding="utf-8").partition("\n")[0].removeprefix("# "))
-        for page in documents
-        if posixpath.dirname(page) == INDEX
-    ]
-    links = "".join(f"- [{title}]({posixpath.basename(page)})\n" for page, title in titles)
-    _write(target / INDEX / "README.md", f"# Decisions\n\n{links}")
-    shutil.copy(CONFIGURATION / "iframe-worker.js", target)
+    _write(target / INDEX / "README.md", _index([page for page in documents if posixpath.dirname(page) == INDEX]))
+    for extra in (*CONFIGURATION.glob("*.css"), *CONFIGURATION.glob("*.js")):
+        shutil.copy(extra, target)
+
+
+def _index(documents: Sequence[str]) -> str:
+    """A page with the title of each decision, and its question."""
+    lines = ["# Decisions", ""]
+    for page in documents:
+        text = (REPOSITORY / page).read_text(encoding="utf-8")
+        question = re.search(r"^\*\*Question\.\*\* (.*?)\n\n", text, re.MULTILINE | re.DOTALL)
+        title = text.partition("\n")[0].removeprefix("# ")
+        asked = f". {' '.join(question[1].split())}" if question else ""
+        lines.append(f"- [{title}]({posixpath.basename(page)}){asked}")
+    return "\n".join(lines) + "\n"
 
 
 def _write(path: Path, text: str) -> None:

@@ -113,7 +113,7 @@ def problem(words: Sequence[str]) -> str:
 
 
 def _make(words: Sequence[str]) -> str:
-    targets = re.findall(r"^([a-z]+):", (REPO / "Makefile").read_text(), re.MULTILINE)
+    targets = re.findall(r"^([\w-]+):", (REPO / "Makefile").read_text(), re.MULTILINE)
     return next((f"no target {word}" for word in words if "=" not in word and word not in targets), "")
 
 

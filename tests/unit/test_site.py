@@ -125,7 +125,8 @@ def test_broken_links_and_anchors_and_hidden_pages_are_errors(tmp_path: Path, mo
         r"(?s)^nav:.*?(?=^theme:)", "nav: [README.md, docs/decisions/README.md]\n", settings, flags=re.MULTILINE
     )
     (tmp_path / "docs" / "site" / "mkdocs.yml").write_text(own)
-    (tmp_path / "docs" / "site" / "iframe-worker.js").touch()
+    for name in ("iframe-worker.js", "site.css"):
+        (tmp_path / "docs" / "site" / name).touch()
     (tmp_path / "README.md").write_text("# Home\n\n[gone](docs/gone.md), [no title](docs/hidden.md#none)\n")
     (tmp_path / "docs" / "hidden.md").write_text("# Hidden\n")
     monkeypatch.setattr(site, "REPOSITORY", tmp_path)
