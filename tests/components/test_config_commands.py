@@ -19,7 +19,7 @@ def _documented() -> set[tuple[str, ...]]:
     lines = [each.text for each in shown if each.language in ("sh", "console") and "cd examples/" not in each.text]
     lines += [span for document in DOCUMENTS for span in spans((REPO / document).read_text())]
     found = {tuple(words) for line in lines for words in commands(line)}
-    return {words for words in found if words[:3] == ("pulumi", "config", "set")}
+    return {words for words in found if words[:3] == ("pulumi", "config", "set") and len(words) > 3}
 
 
 def _value(config: Any, path: str) -> Any:
