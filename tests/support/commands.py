@@ -197,7 +197,7 @@ def _pulumi(words: Sequence[str]) -> str:
     if wrong := [name for name in named if name not in options]:
         return f"pulumi {' '.join(path)} has no option --{wrong[0]}"
     given = [word for word in rest if not word.startswith("-")]
-    if here["type"] == "menu" and given and "arguments" not in here:
+    if here["type"] == "menu" and given and given[0] != UNKNOWN and "arguments" not in here:
         return f"pulumi {' '.join(path)} has no command {given[0]}"
     if path[:1] == ["config"] and path[1:] in (["set"], ["rm"], ["get"]) and given:
         return _key(given[0], named)
