@@ -10,7 +10,8 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tools.base import REPOSITORY, ToolError, say
@@ -65,7 +66,20 @@ def build(what: str, module: str, package: str, target: Path, ldflags: str = "-s
     Raises:
         ToolError: go is missing or too old, or the build failed or took more than BUILD_LIMIT seconds.
     """
-    _build(what, module, [package], str(target), ldflags)
+    _build(what, module_folder(module), [package], str(target), ldflags)
+
+
+def build_changed(what: str, module: str, sources: Mapping[str, str], target: Path) -> None:
+    """Build a main package of these files (name -> content) with the dependencies of tools/go/`module`, as `build`.
+
+    Raises:
+        ToolError: as from `build`.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        pins = [module_folder(module) / name for name in ("go.mod", "go.sum")]
+        for name, content in {**{pin.name: pin.read_text() for pin in pins}, **sources}.items():
+            Path(scratch, name).write_text(content)
+        _build(what, Path(scratch), ["."], str(target), "-s -w")
 
 
 def build_all(what: str, module: str, packages: Sequence[str], folder: Path, ldflags: str = "-s -w") -> None:
@@ -74,11 +88,10 @@ def build_all(what: str, module: str, packages: Sequence[str], folder: Path, ldf
     Raises:
         ToolError: as from `build`.
     """
-    _build(what, module, packages, f"{folder}/", ldflags)
+    _build(what, module_folder(module), packages, f"{folder}/", ldflags)
 
 
-def _build(what: str, module: str, packages: Sequence[str], target: str, ldflags: str) -> None:
-    folder = module_folder(module)
+def _build(what: str, folder: Path, packages: Sequence[str], target: str, ldflags: str) -> None:
     go = go_command(folder)
     say(f"{what}: building from Go modules ...")
     limit = BUILD_LIMIT * len(packages)
@@ -98,28 +111,29 @@ def _build(what: str, module: str, packages: Sequence[str], target: str, ldflags
         raise ToolError(f"go build {' '.join(packages)} took more than {limit:.0f} s") from error
     if done.returncode != 0:
         last = "\n".join(done.stderr.strip().splitlines()[-8:])
-        raise ToolError(f"go build {' '.join(packages)} in tools/go/{module} failed:\n{last}")
+        raise ToolError(f"go build {' '.join(packages)} for {what} failed:\n{last}")
 
 
 def module_source(module: str, path: str) -> Path:
-    """Return the folder with the source of the dependency `path` of tools/go/`module`.
+    """Return the folder with the source of the dependency `path` of tools/go/`module`; downloads it if necessary.
 
     Raises:
-        ToolError: go has not downloaded it.
+        ToolError: go cannot download it.
     """
-    folder = module_folder(module)
-    asked = subprocess.run(
-        [go_command(folder), "list", "-mod=readonly", "-m", "-f", "{{.Dir}}", path],
-        cwd=folder,
-        env={**os.environ, "GOWORK": "off"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    found = asked.stdout.strip()
-    if asked.returncode != 0 or not found:
-        raise ToolError(f"the source of the Go module {path} is missing: {asked.stderr.strip() or 'not downloaded'}")
+    folder, found = module_folder(module), ""
+    for arguments in (["mod", "download", path], ["list", "-mod=readonly", "-m", "-f", "{{.Dir}}", path]):
+        asked = subprocess.run(
+            [go_command(folder), *arguments],
+            cwd=folder,
+            env={**os.environ, "GOWORK": "off"},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        if asked.returncode != 0:
+            raise ToolError(f"the source of the Go module {path} is missing: {asked.stderr.strip()}")
+        found = asked.stdout.strip()
     return Path(found)
 
 

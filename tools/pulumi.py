@@ -11,7 +11,9 @@ from pathlib import Path
 
 from tools.base import REPOSITORY, ToolError, architecture, cache, first_way, lock, put_in_place, say, scratch
 from tools.download import checksum_in, fetch, read_text
-from tools.gobuild import build, expect_version, module_source
+from tools.gobuild import build, expect_version
+from tools.language_host import NAME as _HOST
+from tools.language_host import build_host
 
 OLDEST = (3, 232, 0)  # required by Pulumi.yaml
 OFFICIAL = "3.272.0"  # the release of the SDK in requirements.txt
@@ -19,7 +21,6 @@ BUILT = "3.232.0"  # tools/go/pulumi
 ARCHIVES = "https://get.pulumi.com/releases/sdk"
 CHECKSUMS = "https://github.com/pulumi/pulumi/releases/download"
 LINKS = REPOSITORY / ".tools" / "bin"
-_HOST = "pulumi-language-python"
 _SDK = "github.com/pulumi/pulumi/sdk/v3"
 
 # The Python language host that can be built is older than the CLI: it does not read the options of Pulumi.yaml, and
@@ -123,8 +124,7 @@ def _built(folder: Path) -> Path:
         ready / "pulumi",
         f"-s -w {version_flag}",
     )
-    build(f"pulumi {BUILT}: {_HOST}", _HOST, f"{_SDK}/python/cmd/{_HOST}", ready / "built" / _HOST)
-    source = module_source(_HOST, _SDK) / "python"
+    source = build_host(f"pulumi {BUILT}: {_HOST}", ready / "built")
     copies = {
         source / "cmd" / f"{_HOST}-exec": ready / "built" / "program.py",
         # The engine itself starts these: providers and policies written in Python.
@@ -147,7 +147,8 @@ def _official_folder() -> Path:
 
 
 def _built_folder() -> Path:
-    return cache() / "pulumi" / f"v{BUILT}-{architecture()}-built"
+    # The number is raised when anything but the version changes, so that computers build it again.
+    return cache() / "pulumi" / f"v{BUILT}-{architecture()}-built-2"
 
 
 def link(folder: Path, links: Path) -> None:

@@ -1,7 +1,8 @@
-"""The stand-in for the plugin `command`, without machines: every command answers as in the component tests.
+"""The stand-ins for the plugins `command` and `hcloud`, without machines and without a cloud.
 
-With this folder first in PATH, `pulumi up` ends in a second and leaves a whole state, whose later changes can be
-previewed. Nothing runs on any machine.
+With this folder first in PATH, `pulumi up` ends in seconds and leaves a whole state, whose later changes can be
+previewed. Nothing runs on any machine: every command answers as in the component tests, and every resource of the cloud
+exists as it was declared.
 """
 
 from pathlib import Path
@@ -11,15 +12,15 @@ PATH = Path(__file__).parent
 
 
 def main() -> None:
-    """Serve it until the engine ends."""
+    """Serve one of them until the engine ends."""
     from lab.plugins import start  # noqa: PLC0415 (each run of the engine starts this)
 
     with_plugin = start.plugin
-    start.plugin = lambda name: _pretending(with_plugin(name))
+    start.plugin = lambda name: {"command": _answering, "hcloud": _agreeing}[name](with_plugin(name))
     start.main()
 
 
-def _pretending(plugin: Any) -> Any:
+def _answering(plugin: Any) -> Any:
     from lab.plugins.server import Call  # noqa: PLC0415 (needs `import_lightly`)
     from lab.plugins.wire import UNKNOWN, plain  # noqa: PLC0415
 
@@ -34,4 +35,25 @@ def _pretending(plugin: Any) -> Any:
 
     plugin.resources["command:remote:Command"]._run = run
     plugin.resources["command:remote:CopyToRemote"]._copy = lambda *_: None
+    return plugin
+
+
+def _agreeing(plugin: Any) -> Any:
+    from lab.plugins.server import Call  # noqa: PLC0415 (needs `import_lightly`)
+
+    def pretend(resource: Any, number: int) -> None:
+        real = resource.create
+
+        def create(call: Call, inputs: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+            if call.preview:
+                made: tuple[str, dict[str, Any]] = real(call, inputs)
+                return made
+            identity = str(number * 1000 + int.from_bytes(call.name.encode()) % 1000)
+            given = {name: value for name, value in inputs.items() if not name.startswith("__")}
+            return identity, {"ipv4Address": "203.0.113.9", "linuxDevice": "/dev/sdb", **given, "id": identity}
+
+        resource.create = create
+
+    for number, resource in enumerate(plugin.resources.values(), start=1):
+        pretend(resource, number)
     return plugin
