@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from google.protobuf.struct_pb2 import Struct
 from pulumi.runtime import proto
@@ -56,7 +56,7 @@ class Pack:
     """The pack with a configuration: policy -> its keys."""
 
     def __init__(self, config: Mapping[str, Mapping[str, Any]] | None = None) -> None:
-        self._server: Any = _PolicyAnalyzerServicer(NAME, "0.0.1", POLICIES, LEVEL)
+        self._server = cast(Any, _PolicyAnalyzerServicer(NAME, "0.0.1", POLICIES, LEVEL))
         given = {}
         for policy, keys in (config or {}).items():
             given[policy] = proto.PolicyConfig(properties=_struct(keys), enforcementLevel=proto.MANDATORY)
