@@ -79,7 +79,7 @@ hcloud.Firewall("later", rules=[rule])
 def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy elsewhere, without the repository around it, as after `pulumi install` in its folder."""
     copy = tmp_path_factory.mktemp("pack") / "policy"
-    shutil.copytree(REPO / "policy", copy, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(REPO / "policy", copy, ignore=shutil.ignore_patterns("__pycache__", ".venv"))
     (copy / ".venv").symlink_to(REPO / ".venv")
     return copy
 
