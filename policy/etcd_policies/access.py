@@ -106,11 +106,11 @@ def _check_aws(
     rule: Mapping[str, Any], ports: _Ports, findings: Findings, *, protocol: str, sources: list[str], lists: list[str]
 ) -> None:
     """Check one ingress rule; the arguments name its keys. Groups may reach the ports."""
-    spoken = str(rule.get(protocol)).lower()
-    if spoken not in (*_ANY, *_TCP):
+    transport = str(rule.get(protocol)).lower()
+    if transport not in (*_ANY, *_TCP):
         return
     first, last = rule.get("fromPort"), rule.get("toPort")
-    all_ports = spoken in _ANY or first is None or last is None
+    all_ports = transport in _ANY or first is None or last is None
     opened = ports.inside(*((0, 65535) if all_ports else (int(first or 0), int(last or 0))))
     if not opened:
         return

@@ -36,8 +36,8 @@ def _lifetime(args: ResourceValidationArgs, settings: Settings, findings: Findin
         if early < least:
             findings.violated(
                 f"The certificate {args.name} is renewed only in its last {early} hours, but the policy requires "
-                f"{least} (`renewalHours`). Whoever runs pulumi up less often finds it expired. Set "
-                "`early_renewal_hours` of the component, or `earlyRenewalHours`."
+                f"{least} (`renewalHours`). It expires if pulumi up runs less often. Set `early_renewal_hours` of the "
+                "component, or `earlyRenewalHours`."
             )
 
 

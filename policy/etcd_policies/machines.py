@@ -23,7 +23,7 @@ def _metadata(args: ResourceValidationArgs, settings: Settings, findings: Findin
     with findings.if_known():
         if options.get("httpTokens") != "required":
             findings.violated(
-                f"{where}: IMDSv1 is possible, with which any request that a program can be made to send reads the "
+                f"{where}: IMDSv1 is allowed. A program that can be tricked into sending a request then reveals the "
                 'user data and the credentials of the machine. Set `httpTokens` to "required".'
             )
     with findings.if_known():

@@ -33,8 +33,8 @@ def test_an_instance_with_imdsv2_or_without_the_service_passes(options: dict[str
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (None, ["IMDSv1 is possible", "is not set"]),
-        ({"httpTokens": "optional", "httpPutResponseHopLimit": 1}, ["IMDSv1 is possible"]),
+        (None, ["IMDSv1 is allowed", "is not set"]),
+        ({"httpTokens": "optional", "httpPutResponseHopLimit": 1}, ["IMDSv1 is allowed"]),
         ({"httpTokens": "required"}, ["`httpPutResponseHopLimit` is not set"]),
         (
             {"httpTokens": "required", "httpPutResponseHopLimit": 2},
