@@ -202,6 +202,10 @@ def test_the_environment_chooses_pack_and_configuration_which_names_ranges_and_s
         ("advisory", "one-machine-per-update", "EtcdCluster hetzner"),
     }
     assert "Port 22 is open to 203.0.113.7/32, but this policy allows 198.51.100.0/24." in run.text
+    # The state alone: there the machines exist.
+    run = running.pulumi("policy", "analyze", check=False)
+    assert run.code != 0
+    assert set(violations(run)) == {("mandatory", "named-ranges-only", "Firewall hetzner")}
 
 
 def test_a_configuration_that_a_policy_does_not_know_is_refused(running: Stack, pack: Path, tmp_path: Path) -> None:
