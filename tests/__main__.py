@@ -18,6 +18,7 @@ from tools.kubernetes import ensure_kubernetes
 from tools.prometheus import ensure_operator_crd, ensure_prometheus
 from tools.pulumi import ensure_pulumi
 from tools.python import ensure_docs
+from tools.workflows import ensure_actionlint, ensure_gitlab_schema
 
 from .support.spent import table
 from .support.versions import ETCD_VERSIONS
@@ -60,7 +61,7 @@ def _all(soak: bool, arguments: list[str], spent: Path) -> int:
     def pytest(*paths: str) -> int:
         return run(*tests(*paths))
 
-    stage("get Pulumi, etcd, Kubernetes, Prometheus, an S3 server and MkDocs", _get)
+    stage("get Pulumi, etcd, Kubernetes, Prometheus, an S3 server, MkDocs and actionlint", _get)
     if soak:
         codes = [
             stage("properties, with more examples", lambda: pytest(*PROPERTIES)),
@@ -124,6 +125,8 @@ def _get() -> int:
     ensure_operator_crd()
     ensure_backups()
     ensure_docs()
+    ensure_actionlint()
+    ensure_gitlab_schema()
     return 0
 
 

@@ -15,6 +15,7 @@ from tools.packages import ensure_packages
 from tools.prometheus import ensure_operator_crd, ensure_prometheus
 from tools.pulumi import ensure_pulumi
 from tools.python import ensure_python
+from tools.workflows import ensure_actionlint, ensure_gitlab_schema
 
 
 def main(arguments: list[str]) -> int:
@@ -30,6 +31,7 @@ def main(arguments: list[str]) -> int:
     commands.add_parser("kubernetes", help=f"Kubernetes {KUBEADM}, programs and images; prints their folder")
     commands.add_parser("backups", help="archives of age and rclone, and an S3 server for tests")
     commands.add_parser("prometheus", help="Prometheus, and a CRD of its operator; prints their places")
+    commands.add_parser("workflows", help="actionlint, and the schema of GitLab's CI files; prints their places")
     chosen = parser.parse_args(arguments)
     try:
         if chosen.command == "python":
@@ -48,6 +50,9 @@ def main(arguments: list[str]) -> int:
         elif chosen.command == "prometheus":
             print(ensure_prometheus())
             print(ensure_operator_crd())
+        elif chosen.command == "workflows":
+            print(ensure_actionlint())
+            print(ensure_gitlab_schema())
         elif chosen.command == "kubernetes":
             print(ensure_kubernetes())
     except ToolError as error:
