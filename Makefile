@@ -1,7 +1,7 @@
 # Short names for frequent commands. The work is in tools/, lab/ and tests/, which also run without make.
 
 PYTHON := .venv/bin/python
-CODE := components stacks lab policy tools tests __main__.py
+CODE := components stacks lab policy tools tests examples/ci __main__.py
 # In the project's cache (tools/base.py), so that a fresh clone reuses the analysis of the cloud SDKs.
 MYPY_CACHE = $${EXTERNAL_ETCD_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/external-etcd}/mypy
 

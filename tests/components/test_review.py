@@ -5,6 +5,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from components.review import cli
 from tests.support import pretended
 from tests.support.snapshot import DIRECTORY, UPDATE
 from tests.support.sshd import new_key
-from tests.support.stacks import Stack, Stacks
+from tests.support.stacks import REPO, Stack, Stacks
 
 PRIVATE_KEY, PUBLIC_KEY = new_key()
 BEARER = "Bearer canary-of-the-release-mirror"
@@ -109,6 +111,29 @@ def test_the_comment_on_a_change_is_the_reviewed_one(
     assert {BEARER, S3_KEY, S3_SECRET, PASSPHRASE} <= {each for each in reviews.canaries if each in preview}
     conditions = STATUS.get(change, set())
     assert_as_reviewed(reviews, change, preview, conditions, capsys, failed=change == "a wrong configuration")
+
+
+def test_the_script_for_a_ci_writes_the_reviewed_comment_and_leaves_no_preview(
+    reviews: Reviews, tmp_path: Path
+) -> None:
+    """With everything real: tests/components/test_ci_examples.py has a stand-in for the CLI."""
+    stack, temporary = reviews.stack, tmp_path / "tmp"
+    temporary.mkdir()
+    before = dict(stack.config)
+    stack.config |= CHANGES["a version"]
+    stack.write_config()
+    stack.config = before
+    command = [sys.executable, str(REPO / "examples" / "ci" / "stack.py"), "review", stack.directory.name]
+    command += ["--refresh=true", "--fail-on=refused", f"--comment={tmp_path}/comment", f"--outputs={tmp_path}/outputs"]
+    environ = {**stack.environ, "TMPDIR": str(temporary)}
+    done = subprocess.run(
+        command, cwd=stack.directory, env=environ, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "comment").read_text() == (DIRECTORY / "review" / "a-version.md").read_text()
+    assert (tmp_path / "outputs").read_text().startswith("verdict=changes\ndigest=")
+    assert [each for each in reviews.canaries if each in done.stdout + done.stderr] == []
+    assert [path for path in temporary.rglob("*.json") if "preview" in path.name] == []
 
 
 def test_the_comments_on_a_new_ca_are_the_reviewed_ones(reviews: Reviews, capsys: pytest.CaptureFixture[str]) -> None:
