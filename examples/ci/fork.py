@@ -24,6 +24,9 @@ class RefusedError(Exception):
 
 def main(arguments: list[str]) -> int:
     """Run the command; returns the exit status."""
+    if len(arguments) != 3:
+        print(__doc__, file=sys.stderr)
+        return 2
     stack, pull, commit = arguments
     file = Path(f"Pulumi.{stack}.yaml")
     try:

@@ -17,6 +17,9 @@ _MARKER = re.compile(r"<!-- external-etcd review: [\w./-]+ -->", re.ASCII)
 
 def main(arguments: list[str]) -> int:
     """Run the command; returns the exit status."""
+    if len(arguments) != 3 or arguments[0] not in ("comment", "issue"):
+        print(__doc__, file=sys.stderr)
+        return 2
     what, file, argument = arguments
     try:
         text = Path(file).read_text(encoding="utf-8")

@@ -22,6 +22,7 @@ import yaml
 from tests.support.ci_jobs import Job, github_job, gitlab_file, gitlab_job
 from tests.support.review_api import MINE, OTHERS, PULL, Project, Text
 from tests.support.stacks import REPO
+from tools.pulumi import ensure_pulumi
 from tools.workflows import ensure_actionlint, ensure_gitlab_schema
 
 CANARY = "c4n4ry"
@@ -403,6 +404,13 @@ def test_a_fork_that_was_pushed_to_after_the_review_is_refused(team: Team, revie
     assert team.calls == ["install"]
 
 
+@pytest.mark.parametrize("script", ["post.py", "fork.py"])
+def test_a_script_with_other_arguments_prints_its_usage(script: str) -> None:
+    command = [sys.executable, str(REPO / "examples" / "ci" / script), "other", "arguments"]
+    done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, f"ci/{script}" in done.stderr, "Traceback" in done.stderr) == (2, True, False)
+
+
 def test_a_forks_pull_request_gets_checks_and_no_preview(team: Team) -> None:
     team.prints(NOTHING)
     if team.project.kind == "github":
@@ -424,6 +432,24 @@ def test_actionlint_accepts_the_workflows(tmp_path: Path) -> None:
     files[0].write_text(files[0].read_text().replace("matrix.stack", "matrix.stak"))
     done = subprocess.run([*command, *files], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, 'property "stak" is not defined' in done.stdout) == (1, True)
+
+
+def test_the_cli_knows_every_option_that_the_script_gives_it() -> None:
+    script = (REPO / "examples" / "ci" / "stack.py").read_text()
+    commands = re.findall(r'\["pulumi", "(\w+)", (.*)\]', script)
+    assert {verb for verb, _ in commands} == {"preview", "up"}
+    for verb, options in commands:
+        command = [str(ensure_pulumi() / "pulumi"), verb, "--help"]
+        known = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+        for option in ["--stack", "--refresh", *re.findall(r"--[a-z-]+", options)]:
+            assert f"{option} " in known, (verb, option)
+
+
+def test_the_manual_names_every_variable_of_the_jobs() -> None:
+    manual = (REPO / "docs" / "pull-requests.md").read_text()
+    github = {name for path in WORKFLOWS for name in re.findall(r"(?:vars|secrets)\.(\w+)", path.read_text())}
+    gitlab = gitlab_file(REPO / "examples" / "gitlab-ci")["variables"].keys() | {"AWS_ROLE_ARN", "GITLAB_TOKEN"}
+    assert {name for name in github | gitlab if f"`{name}`" not in manual} == set()
 
 
 def test_gitlabs_own_schema_accepts_its_file() -> None:
