@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import urllib.parse
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,9 @@ def test_the_script_for_a_ci_writes_the_reviewed_comment_and_leaves_no_preview(
     command = [sys.executable, str(REPO / "examples" / "ci" / "stack.py"), "review", stack.directory.name]
     command += ["--refresh=true", "--fail-on=refused", f"--comment={tmp_path}/comment", f"--outputs={tmp_path}/outputs"]
     environ = {**stack.environ, "TMPDIR": str(temporary)}
+    backend = Path(urllib.parse.unquote(urllib.parse.urlsplit(environ["PULUMI_BACKEND_URL"]).path))
+    state = {path: path.stat() for path in backend.rglob("*")}
+    assert state
     done = subprocess.run(
         command, cwd=stack.directory, env=environ, capture_output=True, text=True, timeout=120, check=False
     )
@@ -134,6 +138,8 @@ def test_the_script_for_a_ci_writes_the_reviewed_comment_and_leaves_no_preview(
     assert (tmp_path / "outputs").read_text().startswith("verdict=changes\ndigest=")
     assert [each for each in reviews.canaries if each in done.stdout + done.stderr] == []
     assert [path for path in temporary.rglob("*.json") if "preview" in path.name] == []
+    written = [path for path in backend.rglob("*") if path not in state or path.stat().st_mtime != state[path].st_mtime]
+    assert written == [], "a role that can only read the state must be enough"
 
 
 def test_the_comments_on_a_new_ca_are_the_reviewed_ones(reviews: Reviews, capsys: pytest.CaptureFixture[str]) -> None:
