@@ -20,6 +20,7 @@ import pytest
 import yaml
 
 from tests.support.ci_jobs import Job, github_job, gitlab_file, gitlab_job
+from tests.support.manual import manual_lines
 from tests.support.review_api import MINE, OTHERS, PULL, Project, Text
 from tests.support.stacks import REPO
 from tools.pulumi import ensure_pulumi
@@ -73,11 +74,14 @@ class Team:
     def __init__(self, directory: Path, project: Project, url: str) -> None:
         self.repository, self.project = directory / "repository", project
         self._calls, temporary, programs = directory / "calls", directory / "tmp", directory / "bin"
-        for folder in (self._calls, temporary, programs):
+        for folder in (self._calls, temporary, programs, self.repository):
             folder.mkdir()
-        shutil.copytree(REPO / "examples" / "ci", self.repository / "ci")
-        shutil.copytree(REPO / "examples" / "github-actions", self.repository / ".github")
-        shutil.copy(REPO / "examples" / "gitlab-ci" / ".gitlab-ci.yml", self.repository)
+        github = manual_lines("4. GitHub", document="pull-requests.md")
+        lines = github if project.kind == "github" else manual_lines("5. GitLab", document="pull-requests.md")
+        clone = self.repository / "external-etcd"
+        clone.symlink_to(REPO)
+        subprocess.run(["sh", "-euc", lines], cwd=self.repository, check=True)
+        clone.unlink()
         (self.repository / "Pulumi.yaml").write_text("name: external-etcd\n")
         entry = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]["scripts"]["external-etcd"]
         module, _, function = entry.replace("external_etcd", "components", 1).partition(":")
