@@ -39,9 +39,10 @@ class ChangeRefusedError(PlanError, pulumi.RunError):
             lines += [f"  {number}. {update}" for number, update in enumerate(self.verdict.updates, start=1)]
         if self._given:
             lines.append(f"{self._override} is {self._given!r}, which was for another change.")
-        lines.append(
-            f"To proceed anyway, set {self._override} to {self.verdict.override}; it is valid for this change only."
-        )
+        if self.verdict.override:
+            lines.append(
+                f"To proceed anyway, set {self._override} to {self.verdict.override}; it is valid for this change only."
+            )
         return "\n".join(lines)
 
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from components import ChangeRefusedError
 from components.plan import AuthorityPlan, ClusterPlan, MemberPlan, UserPlan
 from components.plan.errors import PlanError
 from components.plan.guard import State, Verdict, judge, read_state, wanted_state
@@ -64,6 +65,29 @@ def test_there_is_no_way_back_from_the_phase_in_which_the_stacked_members_leave(
     verdict = judge(after("leave"), state("switch"))
     assert "there is no way back" in str(verdict.problems[0])
     assert verdict.updates == ()
+
+
+@pytest.mark.parametrize("before", ["join", "switch", "leave", "done", "none"])
+def test_the_way_back_has_an_override_only_while_stacked_members_are_in_the_cluster(before: str) -> None:
+    there = read_state(state("" if before == "none" else before).data())
+    verdict = judge(there, state("back"))
+    assert bool(verdict.override) == (before == "switch")
+    assert verdict.refused == (before != "join")
+    given = judge(there, state("back"), verdict.override)
+    assert given.refused == (before in ("leave", "done", "none"))
+    assert all(step.spare >= 0 for step in given.steps)
+    if given.refused:
+        assert "To proceed anyway" not in str(ChangeRefusedError(given, "test", "override", ""))
+
+
+@pytest.mark.parametrize("before", ALLOWED)
+@pytest.mark.parametrize("phase", [*PHASES, BACK])
+def test_the_steps_of_an_overridden_phase_can_be_printed(before: str, phase: str) -> None:
+    wanted = state(phase)
+    verdict = judge(after(before), wanted)
+    given = judge(after(before), wanted, verdict.override)
+    assert given.refused == (bool(verdict.problems) and not verdict.override)
+    assert all(texts(given) or [given.refused or after(before)])
 
 
 def test_an_existing_cluster_is_no_target_of_a_migration() -> None:

@@ -337,6 +337,7 @@ def test_an_override_is_valid_for_one_change_only(data: st.DataObject) -> None:
     accepted = judge(before, wanted, refused.override)
     assert accepted.overridden
     assert accepted.state.overridden
+    assert all(map(str, accepted.steps)), "they can be announced"
     other = data.draw(wishes(before))
     assert judge(before, other, refused.override).overridden == other.same(wanted)
     assert judge(before, replace(wanted, identities={"etcd-1": "another"}), refused.override).overridden

@@ -23,7 +23,7 @@ class Verdict:
     overridden: bool
     """The update proceeds in spite of problems, because its override was given."""
     override: str
-    """The token that overrides this refusal; empty without a refusal."""
+    """The token that overrides this refusal; empty without a refusal, and for a change that cannot be made at all."""
     updates: tuple[str, ...]
     """What to set in each of the updates that together make the change; empty: none are known or needed."""
     steps: tuple[Step, ...]
@@ -66,15 +66,18 @@ def judge(previous: State | None, wanted: State, override: str = "", spelled: Sp
     previous, wanted = aligned(previous, restore.remembered(previous, wanted))
     change = Change(previous, wanted)
     problems = tuple(check(change, spelled))
-    token = _token(previous, wanted) if problems else ""
-    overridden = bool(problems) and override == token
+    planned = steps(change)
+    # At the end there would be no cluster: not even an override leads there.
+    nobody = bool(planned) and not planned[-1].voters
+    token = _token(previous, wanted) if problems and not nobody else ""
+    overridden = bool(token) and override == token
     way = described(previous, updates(previous, wanted), spelled) if problems and not overridden else []
     return Verdict(
         problems=problems,
         overridden=overridden,
         override=token,
         updates=tuple(way),
-        steps=tuple(steps(change)) if not problems or overridden else (),
+        steps=tuple(planned) if not problems or overridden else (),
         chain=tuple(change.chain),
         state=following(previous, wanted, [str(problem) for problem in problems]),
         unused_override=bool(override) and not problems,

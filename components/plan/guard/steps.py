@@ -29,7 +29,7 @@ class Step:
     @property
     def spare(self) -> int:
         """How many more voters may fail during this step; below 0: there is no quorum."""
-        return self.serving - quorum(self.voters)
+        return self.serving - quorum(self.voters) if self.voters else -1
 
     @property
     def only_member(self) -> bool:
