@@ -2,8 +2,10 @@
 
     cli.py        the command line
     markdown.py   a review as a comment
+    svg.py        the steps as a picture, for places that do not draw mermaid
     review.py     what a preview means: who notices, what restarts, what cannot be undone
     consequences.py  one kind of change each: for whom, the way back, its section in the manual
+    measured.py   how long clients notice it, with the source of each figure
     preview.py    what is read from a preview
     announced.py  every line that the guard announces, by its form
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from .markdown import markdown
 from .preview import PreviewError, read
 from .review import FAILED, POLICIES, review
+from .svg import svg
 
 _FAILED, _POLICY = 1, 3
 """Exit status; 2 is argparse's."""
@@ -42,10 +43,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except PreviewError as error:
         print(f"external-etcd review: {error}", file=sys.stderr)
         return _FAILED
+    if given.svg:
+        try:
+            Path(given.svg).write_text(svg(found), encoding="utf-8")
+        except OSError as error:
+            print(f"external-etcd review: {given.svg} cannot be written: {error}", file=sys.stderr)
+            return _FAILED
     if given.format == "json":
         print(json.dumps(dataclasses.asdict(found), indent=2))
     else:
-        print(markdown(found, given.manual), end="")
+        print(markdown(found, given.manual, given.picture or given.svg), end="")
     if found.verdict == FAILED:
         return _FAILED
     return _POLICY if {name for names in given.fail_on for name in names} & {*found.policies} else 0
@@ -87,6 +94,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-s", "--stack", type=_stack, help="the stack. Default: as in the preview")
     parser.add_argument("-C", "--cwd", metavar="DIR", help="the project's directory, to run the preview there")
     parser.add_argument("--format", choices=("markdown", "json"), default="markdown", help="default: %(default)s")
+    parser.add_argument(
+        "--svg",
+        default="",
+        metavar="FILE",
+        help="writes the picture there, for a place that does not draw mermaid; the comment then refers to it",
+    )
+    parser.add_argument(
+        "--picture", default="", metavar="URL", help="address of that file, for the comment. Default: as in --svg"
+    )
     parser.add_argument("--fail-on", action="append", type=_policies, default=[], metavar="CONDITION", help=_CONDITIONS)
     parser.add_argument(
         "--manual",

@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from . import announced as kinds
+from . import measured
+from .measured import Noticed
 from .preview import CLUSTER, Preview, Resource
 
 _SET_BACK = "Set the old value and run `pulumi up`."
@@ -22,13 +24,15 @@ class Consequence:
 
     what: str
     clients: str
-    """What API servers and other clients notice, and what must be done for them."""
+    """What API servers and other clients notice, and what must be done for them; empty: others say it."""
     back: str
     """How to undo it, or that this is not possible."""
     page: str
     """Of the manual: `docs/operations.md`."""
     section: str
     """Its title there."""
+    noticed: Noticed | None = None
+    """How long clients notice it; None: another consequence of the same change says so, or there is no figure."""
     final: bool = False
     """Whether something of it cannot be undone."""
 
@@ -47,6 +51,7 @@ def _of_the_cluster(preview: Preview) -> Iterator[Consequence]:
             "As the refusal above says.",
             "Not known: the guard refuses it because it may have none. Save a snapshot elsewhere before.",
             *_operations("What the preview shows"),
+            noticed=measured.RULES,
             final=True,
         )
     if kinds.ALL_STOP in happens:
@@ -57,6 +62,7 @@ def _of_the_cluster(preview: Preview) -> Iterator[Consequence]:
             "Only before the first member stops: remove `restore`. The old data stay on the machines, moved aside.",
             "docs/restore.md",
             "It was interrupted",
+            noticed=measured.RESTORE,
             final=True,
         )
     if kinds.BOOTSTRAP in happens:
@@ -65,6 +71,7 @@ def _of_the_cluster(preview: Preview) -> Iterator[Consequence]:
             "There are none yet.",
             "`pulumi destroy`.",
             *_operations("Take the cluster down"),
+            noticed=measured.NEW_CLUSTER,
         )
     if kinds.INSPECT in happens or kinds.MANIFEST in happens or kinds.NODE_REMOVED in happens:
         yield _migration(happens)
@@ -88,6 +95,7 @@ def _of_the_cluster(preview: Preview) -> Iterator[Consequence]:
             " ".join(texts) or "The users in the steps below get or lose access.",
             _SET_BACK,
             *_operations("Users with limited access (etcd's authentication)"),
+            noticed=measured.AUTHENTICATION if kinds.AUTH_ON in happens else measured.USERS,
         )
     for text in (each.step.text for each in preview.steps if each.kind == kinds.ISSUE):
         what = text.partition(":")[0]
@@ -98,32 +106,39 @@ def _of_the_cluster(preview: Preview) -> Iterator[Consequence]:
             else "API servers need the new certificate and key afterwards; they read them without a restart.",
             "Set the old `issuer` and run `pulumi up`.",
             *_operations("2. The new one issues"),
+            noticed=measured.ISSUE,
         )
 
 
 def _migration(happens: set[str]) -> Consequence:
     what, clients, back, section = "A phase of the migration", "See the steps below.", _SET_BACK, "Who can use it"
+    noticed = None
     if kinds.NO_RETURN in happens or kinds.MANIFEST in happens:
-        back = "There is none from the first removal on."
+        back, noticed = "There is none from the first removal on.", measured.MIGRATION_LEAVE
         what, section = "Migration: the stacked members leave", "leave"
         clients = "Other clients of the stacked etcd lose it. Give them the new endpoints before."
     elif kinds.API_RESTART in happens:
         what, section = "Migration: the API servers change to other members", "switch"
-        clients = "API servers restart one after another."
+        clients, noticed = "API servers restart one after another.", measured.MIGRATION_SWITCH
         back = "Set the previous phase and run `pulumi up`."
     elif kinds.JOIN in happens:
         what, section, back = "Migration: the new members join", "join", "Set `phase: back` and run `pulumi up`."
-        clients = "API servers keep their stacked members."
+        clients, noticed = "API servers keep their stacked members.", measured.MIGRATION_JOIN
     elif kinds.NODE_REMOVED in happens:
         what, section, clients = "Migration: it is completed", "done", "API servers have nothing to do."
-        back = "There is none: the stacked members have left."
-    return Consequence(what, clients, back, "docs/migration.md", section, kinds.NO_RETURN in happens)
+        back, noticed = "Not needed: the stacked members have left before.", measured.MIGRATION_END
+    elif kinds.REMOVE in happens and kinds.RETIRE in happens:
+        what, section, clients = "Migration: the new members leave again", "join", "API servers have nothing to do."
+        back, noticed = "Set `phase: join` and run `pulumi up`: they join again.", measured.MIGRATION_END
+    return Consequence(what, clients, back, "docs/migration.md", section, noticed, final=kinds.NO_RETURN in happens)
 
 
 def _of_members(preview: Preview) -> Iterator[Consequence]:
     happens = {each.kind for each in preview.steps}
     for why in dict.fromkeys(why for each in preview.steps for why in each.why):
-        yield _restart(why, only=any(each.step.only_member for each in preview.steps))
+        found = _restart(why, only=any(each.step.only_member for each in preview.steps))
+        clusters = dict.fromkeys(f"`{each.cluster}`" for each in preview.steps if why in each.why)
+        yield replace(found, what=f"{found.what} ({', '.join(clusters)})") if len(preview.clusters) > 1 else found
     if happens & {kinds.BOOTSTRAP, kinds.ALL_STOP, kinds.INSPECT, kinds.MANIFEST}:
         return
     joins, leaves = named(preview, kinds.JOIN), named(preview, kinds.REMOVE)
@@ -134,6 +149,7 @@ def _of_members(preview: Preview) -> Iterator[Consequence]:
             + (", and those of the new ones afterwards." if joins else "."),
             "Restore the old list and run `pulumi up`: removed members join again with an empty disk.",
             *_operations("Replace a member with one of another name" if joins else "Fewer members"),
+            noticed=measured.JOIN if joins else measured.RESTART,
         )
     elif joins:
         yield Consequence(
@@ -141,17 +157,19 @@ def _of_members(preview: Preview) -> Iterator[Consequence]:
             "API servers need the new endpoints afterwards, at any time.",
             "Restore the old list and run `pulumi up`: the new members leave again.",
             *_operations("More members"),
+            noticed=measured.JOIN,
         )
     if kinds.REPLACE in happens:
         volume = kinds.BACK_WITH_DATA in happens
         yield Consequence(
-            "A machine is replaced",
+            _list(named(preview, kinds.REPLACE), "gets a new machine", "get new machines"),
             _NO_TASK,
             "There is none: a generation is never lowered. "
             + (
                 "The member's data are on its volume and stay." if volume else "The member copies its data from others."
             ),
             *_operations("Replace a machine in a cloud"),
+            noticed=measured.REPLACED,
             final=True,
         )
     if kinds.CHECK in happens:
@@ -160,6 +178,7 @@ def _of_members(preview: Preview) -> Iterator[Consequence]:
             "API servers have nothing to do.",
             "Not needed: a member with its data continues, and one with an empty disk copies them from the others.",
             *_operations("A lost machine or disk"),
+            noticed=measured.MACHINE,
         )
 
 
@@ -171,39 +190,46 @@ def _restart(why: str, *, only: bool) -> Consequence:
         old, new = (tuple(map(int, releases.groups()[part])) for part in (slice(0, 3), slice(3, 6)))
         back = "Set the old version and run `pulumi up`."
         if old[:2] < new[:2]:
-            back = "Until all members have it, set the old version and run `pulumi up`. After that, it is a downgrade."
+            back = (
+                "Set the old version and run `pulumi up`, also in the middle. When all members have the new one, that "
+                f"is a downgrade, to {old[0]}.{old[1]} and no further."
+            )
         elif old[:2] > new[:2]:
             back = "Set the later version and run `pulumi up`: the downgrade is cancelled."
-        title = "Downgrade" if old[:2] > new[:2] else "Change the version"
-        return Consequence(why.replace("->", "→"), clients, back, *_operations(title))
-    if why.startswith("trusts "):
+        title, noticed = "Downgrade" if old[:2] > new[:2] else "Change the version", measured.VERSION
+        what = why.replace("->", "→")
+    elif why.startswith("trusts "):
         after = "API servers need the new `ca.crt` afterwards, and a restart if a CA was added."
         after = _NO_PEERS if why.endswith(" for peers") else after
-        return Consequence(
-            why.replace("trusts", "Members trust", 1),
-            f"{alone if only else _RECONNECT} {after}",
-            "Restore list and issuer, and run `pulumi up`. A CA that was deleted with its key is a new one then.",
-            *_operations("Replace the CA"),
-        )
-    if why in ("systemd -> kubelet", "kubelet -> systemd", "another image"):
-        what = "The image of etcd" if why == "another image" else f"etcd moves from {why.replace('->', 'to')}"
-        return Consequence(what, clients, _SET_BACK, "docs/kubelet.md", "Move between systemd and the kubelet")
-    flags = ", ".join(f"`{flag}`" for flag in why.split(", "))
-    return Consequence(f"Settings: {flags}", clients, _SET_BACK, *_operations("Change a setting"))
+        clients = f"{alone if only else _RECONNECT} {after}"
+        what, noticed, title = why.replace("trusts", "Members trust", 1), measured.RESTART, "Replace the CA"
+        back = "Restore list and issuer, and run `pulumi up`."
+    elif why in ("systemd -> kubelet", "kubelet -> systemd", "another image"):
+        image = why == "another image"
+        what = "The image of etcd" if image else f"etcd moves from {why.replace('->', 'to')}"
+        noticed = measured.ONLY_MEMBER if only else measured.IMAGE if image else measured.SERVICE_MANAGER
+        return Consequence(what, clients, _SET_BACK, "docs/kubelet.md", "Move between systemd and the kubelet", noticed)
+    else:
+        what = f"Settings: {', '.join(f'`{flag}`' for flag in why.split(', '))}"
+        back, noticed, title = _SET_BACK, measured.SETTING, "Change a setting"
+    return Consequence(what, clients, back, *_operations(title), measured.ONLY_MEMBER if only else noticed)
 
 
 def _of_resources(preview: Preview) -> Iterator[Consequence]:
-    for name in removed_clusters(preview):
+    removed = removed_clusters(preview)
+    for name in removed:
         yield Consequence(
             f"The cluster `{name}` is removed: etcd stops on all its machines, at once",
             "All clients lose it.",
             "There is none. Machines of a cloud are deleted with their disks; on others, the data are moved aside.",
             *_operations("Take the cluster down"),
+            noticed=measured.REMOVED,
             final=True,
         )
     for each in preview.resources:
         # Only a CA signs itself, and one of the user is no resource.
-        if each.op == "delete" and each.type == "tls:index/selfSignedCert:SelfSignedCert":
+        leaves_alone = not any(each.name.startswith(f"{name}-pki-") for name in removed)
+        if leaves_alone and each.op == "delete" and each.type == "tls:index/selfSignedCert:SelfSignedCert":
             yield Consequence(
                 f"The CA `{each.name}` is deleted with its key",
                 "Certificates that it issued are refused.",
@@ -220,18 +246,47 @@ def _of_resources(preview: Preview) -> Iterator[Consequence]:
             need if api_servers else "API servers have nothing to do.",
             "Not needed: the earlier ones stay valid until they expire.",
             *_operations("Renew certificates"),
+            noticed=measured.RENEWAL,
         )
-    gone = [each for each in preview.resources if of_a_cloud(each) and each.op in ("delete", "replace")]
-    deleted = [each for each in gone if each.type.rpartition(":")[2] in _KEPT]
+    yield from _of_a_cloud(preview)
+
+
+def _of_a_cloud(preview: Preview) -> Iterator[Consequence]:
+    announced = named(preview, kinds.REPLACE)
+    changed = sorted(filter(of_a_cloud, preview.resources), key=lambda each: (each.name, each.type))
+    # The announced replacement of a machine has a consequence of its own.
+    deleted = [
+        each
+        for each in changed
+        if each.op in ("delete", "replace") and _kind(each) in _KEPT and not _is_machine_of(each, announced)
+    ]
     if deleted:
-        names = ", ".join(f"`{each.name}` ({each.op})" for each in deleted)
+        names = ", ".join(f"{_kind(each)} `{each.name}` ({each.op})" for each in deleted)
         yield Consequence(
             f"Machines, disks or addresses of a cloud are deleted or replaced: {names}",
-            "As the steps below say.",
+            "",
             "What was on a deleted disk does not come back. Members copy their data from others.",
             *_operations("To other machines, another network or platform"),
             final=True,
         )
+    rules = [each for each in changed if "Firewall" in each.type or "SecurityGroup" in each.type]
+    if rules:
+        names = ", ".join(f"`{each.name}` ({each.op})" for each in rules)
+        yield Consequence(
+            f"Rules of a cloud for who reaches what: {names}",
+            "Whoever is not in the new rules loses access, also with an open connection.",
+            _SET_BACK,
+            *_operations("Filter access to etcd on existing machines"),
+        )
+
+
+def _kind(resource: Resource) -> str:
+    return resource.type.rpartition(":")[2]
+
+
+def _is_machine_of(resource: Resource, members: tuple[str, ...]) -> bool:
+    machine = resource.op == "replace" and _kind(resource) in ("Instance", "Server")
+    return machine and any(resource.name.endswith(f"-{name.rpartition('/')[2]}") for name in members)
 
 
 def of_a_cloud(resource: Resource) -> bool:

@@ -1,12 +1,14 @@
 """A review as a comment on a pull or merge request."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from ..plan.quorum import quorum
 from .review import CHANGES, FAILED, NOTHING, REFUSED, Moment, Review
 
 # GitHub refuses a comment of more than 65536 characters.
 _MOST_RESOURCES = 200
+_FEW = 3
 _BREAK = "<br>"
 _HEADLINES = {FAILED: "the preview failed", REFUSED: "this change is refused", NOTHING: "nothing changes"}
 _LOG = "the log of `pulumi preview`"
@@ -17,22 +19,28 @@ def marker(stack: str) -> str:
     return f"<!-- external-etcd review: {stack} -->"
 
 
-def markdown(review: Review, manual: str = "") -> str:
+def markdown(review: Review, manual: str = "", picture: str = "") -> str:
     """The comment.
 
     Args:
         review: the review.
         manual: address of the folder that has `docs`. Default: sections are named, without a link.
+        picture: address of the picture of the steps. Default: mermaid, which the place of the comment draws.
     """
-    blocks = [marker(review.stack), f"### etcd{_named(review)}: {headline(review)}"]
+    blocks = [marker(review.stack), f"### {title(review)}"]
     if review.verdict == FAILED:
         blocks += _failed(review)
     elif review.verdict == REFUSED:
         blocks += _refused(review)
     elif review.verdict == CHANGES:
-        blocks += _changes(review, manual)
+        blocks += _changes(review, manual, picture)
     blocks += _warnings(review)
     return "\n\n".join(blocks) + "\n"
+
+
+def title(review: Review) -> str:
+    """The change in one line."""
+    return f"etcd{_named(review)}: {headline(review)}"
 
 
 def _named(review: Review) -> str:
@@ -45,14 +53,19 @@ def headline(review: Review) -> str:
     """The change in a few words."""
     if review.verdict != CHANGES:
         return _HEADLINES[review.verdict]
+    if review.removed:
+        are = "is" if len(review.removed) == 1 else "are"
+        return f"{_count(len(review.removed), 'cluster')} {are} removed, all members stop at the same time"
     if review.all_stop or not review.known:
         return "all members stop at the same time" if review.all_stop else "not all steps are known"
     parts = [
-        f"{_count(len(names), 'member')} {verb}{'s' * (len(names) == 1)}{how}"
-        for names, verb, how in (
-            (review.joins, "join", ""),
-            (review.leaves, "leave", ""),
-            (review.restarts, "restart", ", one at a time" * (len(review.restarts) > 1)),
+        f"{_count(len(names), what)} {one if len(names) == 1 else more}{how}"
+        for names, what, one, more, how in (
+            (review.machines, "machine", "is replaced", "are replaced", ""),
+            (review.joins, "member", "joins", "join", ""),
+            (review.leaves, "member", "leaves", "leave", ""),
+            (review.restarts, "member", "restarts", "restart", _one_at_a_time(review)),
+            (review.api_servers, "API server", "restarts", "restart", ""),
         )
         if names
     ]
@@ -63,18 +76,24 @@ def headline(review: Review) -> str:
     return ", ".join(parts) or "members change"
 
 
-def _changes(review: Review, manual: str) -> Iterator[str]:
+def _one_at_a_time(review: Review) -> str:
+    if len(review.restarts) < 2:
+        return ""
+    return ", one at a time in each cluster" if len(review.clusters) > 1 else ", one at a time"
+
+
+def _changes(review: Review, manual: str, picture: str) -> Iterator[str]:
     if review.overridden:
         yield "**A refusal is overridden.** Without the override, this change would be refused:"
         yield _verbatim(review.overridden)
     yield "\n".join(["| | |", "|---|---|", *(f"| {name} | {text} |" for name, text in _rows(review, manual))])
     if review.steps:
-        several = len(review.clusters) > 1
-        texts = [_text(step, several=several) for step in review.steps]
-        yield _picture(review.steps, texts)
+        texts = step_texts(review)
+        steps = _count(len(review.steps), "step")
+        yield f"![{steps}, listed below]({picture})" if picture else _picture(review.steps, texts)
         rows = enumerate(zip(texts, review.steps, strict=True), start=1)
         lines = [f"{number}. {text} ({_quorum(step)})" for number, (text, step) in rows]
-        yield _folded(_count(len(review.steps), "step"), lines)
+        yield _folded(steps, lines)
     if review.resources:
         counts = ", ".join(f"{count} to {op}" for op, count in review.counts.items())
         shown = review.resources[:_MOST_RESOURCES]
@@ -86,15 +105,22 @@ def _changes(review: Review, manual: str) -> Iterator[str]:
 
 def _rows(review: Review, manual: str) -> Iterator[tuple[str, str]]:
     found = review.consequences
-    yield "What changes", _lines((each.what for each in found), "only the resources below")
-    order = ", in this order" * (len(review.restarts) > 1)
-    stops = ", ".join(f"`{each}`" for each in review.restarts) + order
+    few = [f"{each.op} `{each.name}` (`{each.type}`)" for each in review.resources]
+    otherwise = _BREAK.join(few) if len(few) <= _FEW else "only the resources below"
+    yield "What changes", _lines((each.what for each in found), otherwise)
+    stops = _in_order(review.restarts, several=len(review.clusters) > 1)
     if not review.known:
         stops = f"{stops}; not all is known" if stops else "not known"
-    elif not review.steps and any(each.name.endswith("-converge") for each in review.resources):
+    elif not review.steps and any(each.op == "update" and each.name.endswith("-converge") for each in review.resources):
         # Taking back what a failed update has done is in no step.
         stops = "nothing, if the last update succeeded"
-    yield "Restarts", "all members, at the same time" if review.all_stop else stops or "nothing"
+    gone = [f"all members of `{name}` stop for good" for name in review.removed]
+    if review.all_stop and not gone:
+        stops = "all members, at the same time"
+    servers = ", ".join(f"`{name}`" for name in review.api_servers)
+    if servers:
+        gone.append(f"the API servers of {servers}, one at a time")
+    yield "Restarts", _lines([*gone, *filter(None, [stops])], "nothing")
     yield (
         "Only renews",
         f"{_count(len(review.renews), 'certificate')}, without a restart" if review.renews else "nothing",
@@ -102,9 +128,31 @@ def _rows(review: Review, manual: str) -> Iterator[tuple[str, str]]:
     if review.worst:
         yield "Quorum at worst", _worst(review.steps, review.worst)
     unknown = [] if review.known else ["not known"]
-    yield "API servers and other clients", _lines([*(each.clients for each in found), *unknown], "nothing to do")
+    # The guard announces no change of a firewall.
+    unless = "unless a firewall keeps them out"
+    yield "How long clients may notice it", _lines([*_noticed(review, manual), *unknown], f"not at all, {unless}")
+    clients = [each.clients for each in found if each.clients]
+    yield "API servers and other clients", _lines([*clients, *unknown], f"nothing to do, {unless}")
     yield "Cannot be undone", _lines([*(each.what for each in found if each.final), *unknown], "nothing")
-    yield "Way back", _lines((f"{each.back} {_link(each.page, each.section, manual)}" for each in found), "not needed")
+    backs = (f"{each.back} {_link(each.page, each.section, manual)}" for each in found)
+    yield "Way back", _lines(backs, "Set the old values and run `pulumi up`.")
+
+
+def _in_order(restarts: tuple[str, ...], *, several: bool) -> str:
+    """The members that restart, numbered; those of each cluster on a line. Clusters change at the same time."""
+    of: dict[str, list[str]] = {}
+    for name in restarts:
+        of.setdefault(name.partition("/")[0] if several else "", []).append(f"`{name}`")
+    numbered = {key: ", ".join(f"{place}. {name}" for place, name in enumerate(of[key], 1)) for key in of}
+    lines = [numbered[key] if len(of[key]) > 1 else of[key][0] for key in of]
+    if any(len(names) > 1 for names in of.values()):
+        lines[-1] += f". Each{' of a cluster' * several} only when all others{' of it' * several} are healthy"
+    return _BREAK.join(lines)
+
+
+def _noticed(review: Review, manual: str) -> Iterator[str]:
+    for each in dict.fromkeys(each.noticed for each in review.consequences if each.noticed is not None):
+        yield f"{each.text} {_links(each.sources, manual)}"
 
 
 def _lines(texts: Iterable[str], otherwise: str) -> str:
@@ -113,10 +161,18 @@ def _lines(texts: Iterable[str], otherwise: str) -> str:
 
 def _worst(steps: tuple[Moment, ...], worst: Moment) -> str:
     if worst.serving == worst.voters:
-        failures = _count(worst.tolerates, "failure") if worst.tolerates else "no failure"
-        return f"all voters running, tolerates at least {failures} in every step"
-    same = [n for n, step in enumerate(steps, start=1) if (step.voters, step.serving) == (worst.voters, worst.serving)]
-    return f"{_quorum(worst)} in {'step' if len(same) == 1 else 'steps'} {', '.join(map(str, same))}"
+        if worst.tolerates:
+            return f"all voters running, tolerates at least {_count(worst.tolerates, 'failure')} in every step"
+        return f"all voters running, tolerates no failure {_where(steps, lambda step: not step.tolerates)}"
+    running, _, failures = _quorum(worst).partition(", ")
+    needed = f" (a quorum is {quorum(worst.voters)})" * (worst.voters > 0)
+    same = _where(steps, lambda step: (step.voters, step.serving) == (worst.voters, worst.serving))
+    return f"{running}{needed}, {failures} {same}"
+
+
+def _where(steps: tuple[Moment, ...], applies: Callable[[Moment], bool]) -> str:
+    found = [str(number) for number, step in enumerate(steps, start=1) if applies(step)]
+    return f"in {'step' if len(found) == 1 else 'steps'} {', '.join(found)}"
 
 
 def _quorum(step: Moment) -> str:
@@ -125,6 +181,11 @@ def _quorum(step: Moment) -> str:
         return f"{running}, **no quorum**"
     failure = "further failure" if step.serving < step.voters else "failure"
     return f"{running}, tolerates {_count(step.tolerates, failure) if step.tolerates else f'no {failure}'}"
+
+
+def step_texts(review: Review) -> list[str]:
+    """What happens in each step, without its number."""
+    return [_text(step, several=len(review.clusters) > 1) for step in review.steps]
 
 
 def _text(step: Moment, *, several: bool) -> str:
@@ -136,11 +197,9 @@ def _picture(steps: Sequence[Moment], texts: Sequence[str]) -> str:
     """The steps of each cluster from top to bottom; a filled circle is a voter that runs."""
     lines = ["```mermaid", "flowchart TD"]
     for number, (step, full) in enumerate(zip(steps, texts, strict=True), start=1):
-        circles = "●" * step.serving + "○" * (step.voters - step.serving)
         text = full.replace("`", "").replace('"', "#quot;").replace("<", "#lt;").replace(">", "#gt;")
-        tolerates = _quorum(step).replace("**", "").partition(", ")[2]
         # Not `1. ...`, which mermaid takes for a list.
-        lines.append(f'  s{number}["{number} · {text}<br/>{circles} {tolerates}"]:::{_colour(step)}')
+        lines.append(f'  s{number}["{number} · {text}<br/>{circles(step)} {tolerates(step)}"]:::{colour(step)}')
     for cluster in dict.fromkeys(step.cluster for step in steps):
         own = [f"s{number}" for number, step in enumerate(steps, start=1) if step.cluster == cluster]
         if len(own) > 1:
@@ -154,7 +213,18 @@ def _picture(steps: Sequence[Moment], texts: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def _colour(step: Moment) -> str:
+def circles(step: Moment) -> str:
+    """A filled circle for each voter that runs, an empty one for each that does not."""
+    return "●" * step.serving + "○" * (step.voters - step.serving)
+
+
+def tolerates(step: Moment) -> str:
+    """How many more failures, in words."""
+    return _quorum(step).replace("**", "").partition(", ")[2]
+
+
+def colour(step: Moment) -> str:
+    """`calm` with all voters, `tight` without some, `lost` without a quorum."""
     return "lost" if step.tolerates < 0 else "calm" if step.serving == step.voters else "tight"
 
 
@@ -164,7 +234,8 @@ def _refused(review: Review) -> Iterator[str]:
     if review.updates:
         yield "Make these updates instead, each with its own `pulumi up`:"
         yield _verbatim(f"{number}. {text}" for number, text in enumerate(review.updates, start=1))
-    yield f"The override is in {_LOG}. It is for a disaster."
+    if review.override:
+        yield f"The override is in {_LOG}. It is for a disaster."
     if review.other_errors or review.refused_keys:
         yield f"There are other errors, too, in {_LOG}."
 
@@ -205,6 +276,15 @@ def _link(page: str, section: str, manual: str) -> str:
         return f"({page}, “{section}”)"
     anchor = re.sub(r"[^\w -]", "", section.lower()).replace(" ", "-")
     return f"[{section}]({manual.rstrip('/')}/{page}#{anchor})"
+
+
+def _links(sources: Iterable[tuple[str, str]], manual: str) -> str:
+    of: dict[str, list[str]] = {}
+    for page, section in sources:
+        of.setdefault(page, []).append(_link(page, section, manual) if manual else f"“{section}”")
+    if manual:
+        return ", ".join(link for links in of.values() for link in links)
+    return f"({'; '.join(f'{page}, ' + ' and '.join(links) for page, links in of.items())})"
 
 
 def _count(number: int, what: str) -> str:

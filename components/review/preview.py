@@ -12,11 +12,13 @@ CLUSTER = "external-etcd:index:EtcdCluster"
 """Type of a cluster."""
 _REFUSED = re.compile(r"^This change of the cluster ([a-z0-9][a-z0-9.-]*) is refused; nothing was touched:$")
 _CONFIGURATION = re.compile(r"^The configuration of stack \S+ is refused \(docs/reference\.md explains every key\):$")
+_OVERRIDE = re.compile(r"To proceed anyway, set \S+ to allow-[0-9a-f]{12}; ")
 _UPDATES = "Make these updates instead, each with its own pulumi up:"
 _KEY = re.compile(r"^  ([A-Za-z][\w.:\[\]-]{0,99}): given ", re.ASCII)
 _NAME = re.compile(r"[\w./@-]{1,200}", re.ASCII)
 _OWN_PLUGIN = re.compile(r"using pulumi-resource-\w+ from \$PATH at ")
-_UNCHANGED = ("same", "read", "read-replacement", "refresh")
+# `discard`: of what was only read.
+_UNCHANGED = ("same", "read", "read-replacement", "refresh", "discard")
 # The engine's steps of a replacement besides `replace`, which the digest of a preview always has.
 _PARTS = {"create-replacement": "replace", "delete-replaced": "replace", "discard-replaced": "replace"}
 
@@ -51,6 +53,8 @@ class Preview:
     """Why the guard refuses the change."""
     overridden: tuple[str, ...]
     """What the guard would refuse without the override that was given."""
+    override: bool
+    """Whether a refusal names an override."""
     updates: tuple[str, ...]
     """What to set in each update instead."""
     keys: tuple[str, ...]
@@ -107,6 +111,7 @@ def read(text: str) -> Preview:
         resources=tuple(_resources(steps)),
         problems=tuple(problems),
         overridden=tuple(overridden),
+        override=any(_OVERRIDE.match(line) for lines in refusals for line in lines),
         updates=tuple(_updates(refusals)),
         keys=tuple(key[1] for lines in configurations for line in lines if (key := _KEY.match(line))),
         errors=len(errors) - len(refusals) - len(configurations),

@@ -3,7 +3,8 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from .announced import JOIN, NO_RETURN, REMOVE
+from .announced import API_RESTART, JOIN, NO_RETURN, REMOVE
+from .announced import REPLACE as NEW_MACHINE
 from .consequences import Consequence, consequences, is_renewal, named, of_a_cloud, removed_clusters
 from .preview import Preview, Resource
 
@@ -42,7 +43,13 @@ class Review:
     known: bool
     """Whether all steps are known. If not, any of them may be a restart that cannot be undone."""
     all_stop: bool
-    """Whether all members are stopped at the same time."""
+    """Whether all members of a cluster are stopped at the same time."""
+    api_servers: tuple[str, ...]
+    """Control planes whose API server restarts, in order."""
+    machines: tuple[str, ...]
+    """Members whose machine is replaced."""
+    removed: tuple[str, ...]
+    """Clusters that are removed."""
     joins: tuple[str, ...]
     """New members."""
     leaves: tuple[str, ...]
@@ -54,6 +61,8 @@ class Review:
     """Operation -> number of resources."""
     problems: tuple[str, ...]
     overridden: tuple[str, ...]
+    override: bool
+    """Whether a refusal has an override."""
     updates: tuple[str, ...]
     refused_keys: tuple[str, ...]
     other_errors: int
@@ -80,12 +89,15 @@ def review(preview: Preview, stack: str = "") -> Review:
     )
     found = consequences(preview)
     restarts = tuple(dict.fromkeys(name for each in preview.steps for name in each.restarts))
-    all_stop = any(step.serving == 0 and step.voters > 1 for step in steps) or bool(removed_clusters(preview))
+    removed = tuple(removed_clusters(preview))
+    all_stop = any(step.serving == 0 and step.voters > 1 for step in steps) or bool(removed)
     resources = tuple(sorted(preview.resources, key=lambda each: (each.op, each.name, each.type)))
     replaces = any(each.op in ("replace", "delete") for each in preview.resources if of_a_cloud(each))
+    api_servers = named(preview, API_RESTART)
+    stops = bool(restarts or api_servers) or all_stop or any(step.serving < step.voters for step in steps)
     applies = {
         REFUSED: preview.refused,
-        RESTART: bool(restarts) or all_stop or any(step.serving < step.voters for step in steps) or not preview.known,
+        RESTART: stops or not preview.known,
         IRREVERSIBLE: any(each.final for each in found) or not preview.known,
         REPLACE: replaces,
     }
@@ -99,6 +111,9 @@ def review(preview: Preview, stack: str = "") -> Review:
         restarts=restarts,
         known=preview.known,
         all_stop=all_stop,
+        api_servers=api_servers,
+        machines=named(preview, NEW_MACHINE),
+        removed=removed,
         joins=named(preview, JOIN),
         leaves=named(preview, REMOVE, NO_RETURN),
         renews=tuple(each.name for each in resources if is_renewal(each)),
@@ -106,6 +121,7 @@ def review(preview: Preview, stack: str = "") -> Review:
         counts=dict(sorted(Counter(each.op for each in resources).items())),
         problems=preview.problems,
         overridden=preview.overridden,
+        override=preview.override,
         updates=preview.updates,
         refused_keys=preview.keys,
         other_errors=preview.errors,

@@ -3,8 +3,6 @@
 `UPDATE_SNAPSHOTS=1` writes the comments anew.
 """
 
-import json
-import os
 import subprocess
 import sys
 import urllib.parse
@@ -13,94 +11,124 @@ from typing import Any
 
 import pytest
 
-from components.review import cli
-from tests.support import pretended
-from tests.support.snapshot import DIRECTORY, UPDATE
-from tests.support.sshd import new_key
-from tests.support.stacks import REPO, Stack, Stacks
+from lab.engine import environment
+from tests.support.authority import OwnAuthority
+from tests.support.reviews import FOLDER, HOST_KEY, PASSPHRASE, PRIVATE_KEY, SECRETS, Reviews, machines, secret_values
+from tests.support.snapshot_files import snapshot
+from tests.support.stacks import REPO, Stacks, program_stack
 
-PRIVATE_KEY, PUBLIC_KEY = new_key()
+from .test_review_migration import CONFIG as MIGRATION
+
 BEARER = "Bearer canary-of-the-release-mirror"
 S3_KEY, S3_SECRET = "CANARYOFTHEACCESSKEY", "canary-of-the-secret-access-key-of-the-store"
-PASSPHRASE = "canary-of-the-passphrase"
+REGISTRY = "user:canary-of-the-registry"
 AGE = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
 AGE_KEY = "AGE-SECRET-KEY-1" + "Q" * 58
+OWN, OTHER = OwnAuthority(), OwnAuthority("another-ca")
+BACKUP = {
+    "recipients": [AGE],
+    "s3": {"bucket": "etcd", "region": "x", "accessKeyId": S3_KEY, "secretAccessKey": S3_SECRET},
+}
+SFTP = {"host": "backup.example.com", "user": "etcd", "directory": "/srv", "hostKey": HOST_KEY}
 
 
-def machines(*numbers: int) -> list[dict[str, Any]]:
-    host_key = " ".join(PUBLIC_KEY.split()[:2])
-    return [{"name": f"etcd-{n}", "address": f"192.0.2.{n}", "ssh": {"hostKey": host_key}} for n in numbers]
+def authority(name: str, of: OwnAuthority) -> dict[str, str]:
+    return {"name": name, "certificate": of.certificate, "privateKey": of.private_key}
 
 
-class Reviews:
-    """A stack that was up, with a secret in every key that can have one, and previews of its changes."""
+CONFIG: dict[str, Any] = {
+    "version": "3.5.35",
+    "machines": machines(1, 2, 3),
+    "ssh": {"user": "root", "privateKeyPassphrase": PASSPHRASE},
+    "sshPrivateKey": PRIVATE_KEY,
+    "releaseMirror": "https://releases.example.com",
+    "releaseHeaders": {"Authorization": BEARER},
+    "peerAuthorities": [authority("own", OWN)],
+    "backup": BACKUP,
+    "aws:secretKey": "canary-of-an-account",
+    "elsewhere:apiToken": "canary-of-another-provider",
+}
+"""With a secret in every key that can always have one. The changes have one in each of the others."""
+KUBELET = {
+    "version": "3.5.35",
+    "serviceManager": "kubelet",
+    "etcdImage": f"registry.example.com/etcd@sha256:{'5' * 64}",
+    "etcdImageCredentials": REGISTRY,
+}
+BASTION = {"host": "192.0.2.9", "hostKey": HOST_KEY, "privateKeyPassphrase": "canary-of-the-bastion"}
+USERS = {"authentication": True, "users": [{"name": "backup", "prefix": "/backup/", "permission": "read"}]}
+PROGRAM = """
+import pulumi
+from components import EtcdCluster
+from components.guard import previous_outputs
 
-    def __init__(self, directory: Path, own: dict[str, str]) -> None:
-        self.directory = directory
-        config: dict[str, Any] = {
-            "version": "3.5.35",
-            "machines": machines(1, 2, 3),
-            "ssh": {"user": "root", "privateKeyPassphrase": PASSPHRASE},
-            "sshPrivateKey": PRIVATE_KEY,
-            "releaseMirror": "https://releases.example.com",
-            "releaseHeaders": {"Authorization": BEARER},
-            "peerAuthorities": [{"name": "own", "certificate": own["certificate"], "privateKey": own["private_key"]}],
-            "backup": {
-                "recipients": [AGE],
-                "s3": {"bucket": "etcd", "region": "x", "accessKeyId": S3_KEY, "secretAccessKey": S3_SECRET},
-            },
-        }
-        self.stack: Stack = Stacks(directory / "stacks").new([], **config)
-        self.stack.environ["PATH"] = f"{pretended.PATH}:{self.stack.environ['PATH']}"
-        self.stack.up()
-        keys = [PRIVATE_KEY, own["private_key"], *_private_keys(self.stack.outputs())]
-        assert len(keys) > 2
-        lines = [line for key in keys for line in key.splitlines() if len(line) > 24 and "-----" not in line]
-        self.canaries = [BEARER, S3_KEY, S3_SECRET, PASSPHRASE, AGE_KEY, *lines]
+config = pulumi.Config()
 
-    def preview(self, **given: Any) -> str:
-        """`pulumi preview --json` with these keys added to the configuration."""
-        before = dict(self.stack.config)
-        self.stack.config |= given
-        try:
-            return self.stack.preview_json(check=False)
-        finally:
-            self.stack.config = before
+def member(cluster, number):
+    address = f"192.0.2.{10 * (cluster == 'blue') + number}"
+    ssh = {"host": address, "host_key": config.require("hostKey")}
+    ssh["private_key"] = config.require_secret("sshPrivateKey")
+    return {"name": f"etcd-{number}", "address": address, "ssh": ssh}
 
+async def main():
+    found, last = {}, await previous_outputs("blue_applied", "green_applied")
+    for name, version in config.require_object("releases").items():
+        members = [member(name, number) for number in (1, 2, 3)]
+        args = {"members": members, "version": version, "previous": last.get(f"{name}_applied")}
+        cluster = EtcdCluster(name, args)
+        found[f"{name}_applied"] = cluster.applied
+    return found
 
-def _private_keys(value: Any) -> list[str]:
-    if isinstance(value, dict):
-        return [key for each in value.values() for key in _private_keys(each)]
-    return [value] if isinstance(value, str) and value.startswith("-----BEGIN") and "PRIVATE KEY" in value else []
-
-
+pulumi.run(main)
+"""
 CHANGES: dict[str, dict[str, Any]] = {
     "nothing": {},
     "a setting": {"flags": {"max-txn-ops": 256}},
     "a version": {"version": "3.6.16"},
     "growth": {"machines": machines(1, 2, 3, 4, 5)},
+    "fewer members": {"machines": machines(1)},
     "an exchange": {"machines": machines(1, 4, 3)},
-    "a second CA": {"authorities": [{"name": "1"}, {"name": "2"}], "issuer": "1"},
+    "a second CA": {"authorities": [{"name": "1"}, authority("ours", OTHER)], "issuer": "1"},
+    "a second CA of peers": {"peerAuthorities": [authority("own", OWN), {"name": "peer-1"}], "peerIssuer": "own"},
     "renewed certificates": {"certificates": {"validityHours": 8000}},
     "another machine": {"machines": [*machines(1, 2), {**machines(3)[0], "identity": "new"}]},
-    "a user": {"authentication": True, "users": [{"name": "backup", "prefix": "/backup/", "permission": "read"}]},
+    "another machine and a setting": {
+        "machines": [*machines(1, 2), {**machines(3)[0], "identity": "new"}],
+        "flags": {"max-txn-ops": 256},
+    },
+    "a user": USERS,
+    "a firewall": {"firewall": {"clients": ["10.1.2.0/24"]}},
+    "defragmentation": {"maintenance": {"defragment": True, "recoverSpace": True}},
+    "another login": {
+        "ssh": {"user": "debian", "privateKeyPassphrase": PASSPHRASE, "bastion": BASTION},
+        "machines": machines(1, 2, 3, privateKeyPassphrase="canary-of-a-machine", bastion=BASTION),
+    },
+    "another service manager": KUBELET,
+    "another place for snapshots": {"backup": {"recipients": [AGE], "ssh": {**SFTP, "privateKey": PRIVATE_KEY}}},
+    "no more snapshots": {"backup": None},
     "a skipped version": {"version": "3.7.3"},
     "a wrong configuration": {"version": "9.9.9", "quotta": S3_SECRET},
+    "a preview that failed": {"pulumi:disable-default-providers": ["command"]},
     "a restore": {"restore": {"from": "newest", "confirm": "test", "identity": AGE_KEY}},
+    "a restore of a file": {"restore": {"from": "snapshot.db", "confirm": "test"}},
 }
-STATUS = {
+RESTARTS = ("a setting", "a version", "a second CA", "a second CA of peers", "another machine and a setting")
+STATUS: dict[str, set[str]] = {
     "a skipped version": {"refused"},
-    "a setting": {"restart"},
-    "a version": {"restart"},
-    "a second CA": {"restart"},
+    **{change: {"restart"} for change in (*RESTARTS, "another service manager")},
     "a restore": {"restart", "irreversible"},
+    "a restore of a file": {"restart", "irreversible"},
 }
 """The conditions of --fail-on that hold for a change."""
+FAILED = ("a wrong configuration", "a preview that failed")
 
 
 @pytest.fixture(scope="module")
-def reviews(tmp_path_factory: pytest.TempPathFactory, own_authority: dict[str, str]) -> Reviews:
-    return Reviews(tmp_path_factory.mktemp("review"), own_authority)
+def reviews(tmp_path_factory: pytest.TempPathFactory) -> Reviews:
+    found = Reviews(Stacks(tmp_path_factory.mktemp("review")).new([], **CONFIG))
+    snapshot(found.stack.directory / "snapshot.db", version="3.5.0")
+    found.up()
+    return found
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -108,10 +136,11 @@ def test_the_comment_on_a_change_is_the_reviewed_one(
     change: str, reviews: Reviews, capsys: pytest.CaptureFixture[str]
 ) -> None:
     preview = reviews.preview(**CHANGES[change])
-    # The preview itself has the configuration in plain text.
-    assert {BEARER, S3_KEY, S3_SECRET, PASSPHRASE} <= {each for each in reviews.canaries if each in preview}
-    conditions = STATUS.get(change, set())
-    assert_as_reviewed(reviews, change, preview, conditions, capsys, failed=change == "a wrong configuration")
+    reviews.assert_as_reviewed(change, preview, STATUS.get(change, set()), capsys, failed=change in FAILED)
+
+
+def test_the_comment_on_a_destroy_is_the_reviewed_one(reviews: Reviews, capsys: pytest.CaptureFixture[str]) -> None:
+    reviews.assert_as_reviewed("a destroy", reviews.preview(destroy=True), {"restart", "irreversible"}, capsys)
 
 
 def test_the_script_for_a_ci_writes_the_reviewed_comment_and_leaves_no_preview(
@@ -134,7 +163,7 @@ def test_the_script_for_a_ci_writes_the_reviewed_comment_and_leaves_no_preview(
         command, cwd=stack.directory, env=environ, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "comment").read_text() == (DIRECTORY / "review" / "a-version.md").read_text()
+    assert (tmp_path / "comment").read_text() == (FOLDER / "a-version.md").read_text()
     assert (tmp_path / "outputs").read_text().startswith("verdict=changes\ndigest=")
     assert [each for each in reviews.canaries if each in done.stdout + done.stderr] == []
     assert [path for path in temporary.rglob("*.json") if "preview" in path.name] == []
@@ -142,41 +171,33 @@ def test_the_script_for_a_ci_writes_the_reviewed_comment_and_leaves_no_preview(
     assert written == [], "a role that can only read the state must be enough"
 
 
-def test_the_comments_on_a_new_ca_are_the_reviewed_ones(reviews: Reviews, capsys: pytest.CaptureFixture[str]) -> None:
-    """Must be the last test here, because it updates the stack."""
-    reviews.stack.config |= CHANGES["a second CA"]
-    reviews.stack.up()
-    issues = {"issuer": "2"}
-    assert_as_reviewed(reviews, "a CA that issues", reviews.preview(**issues), set(), capsys)
-    reviews.stack.config |= issues
-    reviews.stack.up()
-    preview = reviews.preview(authorities=[{"name": "2"}])
-    assert_as_reviewed(reviews, "a CA that is dropped", preview, {"restart", "irreversible"}, capsys)
-
-
-def assert_as_reviewed(
-    reviews: Reviews,
-    change: str,
-    preview: str,
-    conditions: set[str],
-    capsys: pytest.CaptureFixture[str],
-    *,
-    failed: bool = False,
+def test_the_comments_on_changes_of_a_changed_stack_are_the_reviewed_ones(
+    reviews: Reviews, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Fail unless the comment is the one in the file, no output has a secret, and exactly these conditions hold."""
-    path = reviews.directory / "preview.json"
-    path.write_text(preview)
-    capsys.readouterr()
-    assert cli.main(["review", str(path)]) == (1 if failed else 0)
-    comment = capsys.readouterr().out
-    assert cli.main(["review", str(path), "--format", "json"]) == (1 if failed else 0)
-    facts = capsys.readouterr().out
-    assert [each for each in reviews.canaries if each in comment + facts] == []
-    assert set(json.loads(facts)["policies"]) == conditions
-    for condition in ("refused", "restart", "irreversible", "replace"):
-        status = 1 if failed else 3 if condition in conditions else 0
-        assert cli.main(["review", str(path), "--fail-on", condition]) == status, condition
-    reviewed = DIRECTORY / "review" / f"{change.replace(' ', '-')}.md"
-    if os.environ.get(UPDATE):
-        reviewed.write_text(comment)
-    assert comment == reviewed.read_text()
+    """Must be the last test here, because it updates the stack."""
+    reviews.up(**CHANGES["a second CA"], **USERS)
+    reviews.assert_as_reviewed("a CA that issues", reviews.preview(issuer="ours"), set(), capsys)
+    reviews.assert_as_reviewed("a user that is removed", reviews.preview(users=[]), set(), capsys)
+    reviews.up(issuer="ours")
+    preview = reviews.preview(authorities=[authority("ours", OTHER)])
+    reviews.assert_as_reviewed("a CA that is dropped", preview, {"restart", "irreversible"}, capsys)
+    reviews.up(version="3.6.16")
+    reviews.assert_as_reviewed("a downgrade", reviews.preview(version="3.5.35"), {"restart"}, capsys)
+
+
+def test_the_comment_on_changes_of_two_clusters_in_one_program_is_the_reviewed_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    releases = {"blue": "3.6.16", "green": "3.6.16"}
+    config = {"sshPrivateKey": PRIVATE_KEY, "releases": releases, "hostKey": HOST_KEY}
+    reviews = Reviews(program_stack("external-etcd", PROGRAM, tmp_path, environment(tmp_path / "engine"), config))
+    reviews.up()
+    preview = reviews.preview(releases={**releases, "green": "3.7.3"})
+    reviews.assert_as_reviewed("one of two clusters", preview, {"restart"}, capsys)
+    preview = reviews.preview(releases={"blue": "3.7.3", "green": "3.7.3"})
+    reviews.assert_as_reviewed("two clusters", preview, {"restart"}, capsys)
+
+
+def test_every_secret_key_of_the_configuration_has_a_canary() -> None:
+    given = [CONFIG, MIGRATION, *CHANGES.values()]
+    assert {path for each in given for path in secret_values(each) if path in SECRETS} == SECRETS

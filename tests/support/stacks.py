@@ -175,10 +175,11 @@ class Stack:
         """`pulumi preview`."""
         return self.pulumi("preview", *arguments, check=check)
 
-    def preview_json(self, *, check: bool = True) -> str:
-        """`pulumi preview` as JSON: every step, secrets hidden. Raises if it fails and `check` is set."""
+    def preview_json(self, *, check: bool = True, destroy: bool = False) -> str:
+        """`pulumi preview`, or that of a destroy, as JSON: every step. Raises if it fails and `check` is set."""
         self.write_config()
-        return self._stdout("preview", "--json", check=check)
+        verb = ("destroy", "--preview-only") if destroy else ("preview",)
+        return self._stdout(*verb, "--json", check=check)
 
     def update(self, *arguments: str, **environ: str) -> dict[str, Any]:
         """The outputs after an update, with these environment variables from now on."""

@@ -307,7 +307,8 @@ def test_steps_of_several_clusters_name_their_cluster(
     other = CLUSTER.replace("::test", "::two")
     _, out = run(preview(said(RESTART), said(HEALTH), said(RESTART, urn=other)), monkeypatch, capsys)
     assert "etcd clusters `test`, `two`, stack `prod`: 2 members restart" in out
-    assert "| Restarts | `test/etcd-1`, `two/etcd-1`, in this order |" in out
+    assert "2 members restart, one at a time in each cluster" in out
+    assert "| Restarts | `test/etcd-1`<br>`two/etcd-1` |" in out
     assert "3. two: etcd-1 restarts: --max-txn-ops (2 of 3 voters" in out
     assert "  s1 --> s2\n  classDef" in out, "the clusters change at the same time"
 

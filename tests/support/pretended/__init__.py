@@ -5,9 +5,12 @@ previewed. Nothing runs on any machine: every command answers as in the componen
 exists as it was declared.
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
+AUTHORITY = "PRETENDED_AUTHORITY"
+"""In the environment: what the first control plane of a migration answers about its CA."""
 PATH = Path(__file__).parent
 
 
@@ -31,6 +34,7 @@ def _answering(plugin: Any) -> Any:
             return {**state, "stdout": UNKNOWN, "stderr": UNKNOWN}
         text = "" if command is None else str(plain(command))
         said = health(text) if call.name.endswith("-health") else f"{call.name} said"
+        said = os.environ[AUTHORITY] if call.name.endswith("-authority") else said
         return {**state, "stdout": SFTP if call.name.endswith("-sftp") else marked(call.name, said), "stderr": ""}
 
     plugin.resources["command:remote:Command"]._run = run
