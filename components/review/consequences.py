@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from . import announced as kinds
 from . import measured
 from .measured import Noticed
-from .preview import CLUSTER, Preview, Resource
+from .preview import BACKUP, CLUSTER, FIREWALL, LOGIN, MAINTENANCE, Preview, Resource
 
 _SET_BACK = "Set the old value and run `pulumi up`."
 _NO_PEERS = "API servers have nothing to do: only members use these certificates."
@@ -39,7 +39,8 @@ class Consequence:
 
 def consequences(preview: Preview) -> list[Consequence]:
     """Every kind of change in the preview, the most serious ones first."""
-    found = dict.fromkeys([*_of_the_cluster(preview), *_of_members(preview), *_of_resources(preview)])
+    parts = (_of_the_cluster(preview), _of_members(preview), _of_settings(preview), _of_resources(preview))
+    found = dict.fromkeys(each for part in parts for each in part)
     return sorted(found, key=lambda each: not each.final)
 
 
@@ -213,6 +214,40 @@ def _restart(why: str, *, only: bool) -> Consequence:
         what = f"Settings: {', '.join(f'`{flag}`' for flag in why.split(', '))}"
         back, noticed, title = _SET_BACK, measured.SETTING, "Change a setting"
     return Consequence(what, clients, back, *_operations(title), measured.ONLY_MEMBER if only else noticed)
+
+
+def _of_settings(preview: Preview) -> Iterator[Consequence]:
+    """Settings of machines for which the guard announces no steps."""
+    nothing = "API servers have nothing to do."
+    quiet = {
+        FIREWALL: Consequence(
+            "Who reaches etcd on the machines (`firewall`)",
+            "Whoever is not in the list loses access, also with an open connection.",
+            _SET_BACK,
+            *_operations("Filter access to etcd on existing machines"),
+            noticed=measured.FIREWALL,
+        ),
+        BACKUP: Consequence(
+            "Snapshots that are kept elsewhere (`backup`)",
+            nothing,
+            f"{_SET_BACK} Stored snapshots stay.",
+            "docs/backups.md",
+            "Turn it off",
+            noticed=measured.BACKUP,
+        ),
+        MAINTENANCE: Consequence(
+            "What machines do about the size of the database (`maintenance`)",
+            nothing,
+            _SET_BACK,
+            *_operations("Free space in the database (defragmentation)"),
+            noticed=measured.DEFRAGMENTATION,
+        ),
+        LOGIN: Consequence(
+            "How Pulumi logs in on the machines", nothing, _SET_BACK, *_operations("Logins and keys"), measured.LOGIN
+        ),
+    }
+    # Other machines have other logins.
+    yield from (quiet[key] for key in preview.settings if key != LOGIN or not preview.steps)
 
 
 def _of_resources(preview: Preview) -> Iterator[Consequence]:

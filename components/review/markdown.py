@@ -70,7 +70,7 @@ def headline(review: Review) -> str:
         if names
     ]
     if not review.steps:
-        return "certificates are renewed, no member restarts" if review.renews else "no step for any member"
+        return "certificates are renewed, no member restarts" if review.renews else "no restart is announced"
     if not any(step.serving < step.voters for step in review.steps):
         parts.append("no member restarts")
     return ", ".join(parts) or "members change"

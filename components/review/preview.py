@@ -10,12 +10,17 @@ from .announced import NOT_COMPARED, UNKNOWN, Announced, announced, known_warnin
 
 CLUSTER = "external-etcd:index:EtcdCluster"
 """Type of a cluster."""
+BACKUP, FIREWALL, MAINTENANCE, LOGIN = "backup", "firewall", "maintenance", "connection"
+QUIET = (FIREWALL, BACKUP, MAINTENANCE, LOGIN)
+"""Settings of machines whose change restarts no member, so that the guard announces no steps for it."""
 _REFUSED = re.compile(r"^This change of the cluster ([a-z0-9][a-z0-9.-]*) is refused; nothing was touched:$")
 _CONFIGURATION = re.compile(r"^The configuration of stack \S+ is refused \(docs/reference\.md explains every key\):$")
 _OVERRIDE = re.compile(r"To proceed anyway, set \S+ to allow-[0-9a-f]{12}; ")
 _UPDATES = "Make these updates instead, each with its own pulumi up:"
 _KEY = re.compile(r"^  ([A-Za-z][\w.:\[\]-]{0,99}): given ", re.ASCII)
 _NAME = re.compile(r"[\w./@-]{1,200}", re.ASCII)
+_TOLD = ("-prepare", "-converge")
+"""How the names of the commands end that tell a machine its settings."""
 _OWN_PLUGIN = re.compile(r"using pulumi-resource-\w+ from \$PATH at ")
 # `discard`: of what was only read.
 _UNCHANGED = ("same", "read", "read-replacement", "refresh", "discard")
@@ -64,6 +69,8 @@ class Preview:
     warnings: tuple[str, ...]
     other_warnings: int
     """How many others there are. Their text may contain values of the configuration."""
+    settings: tuple[str, ...] = ()
+    """Those of `QUIET` that change."""
     ended: bool = True
     """Whether the preview came to its end. One that was cancelled, or that a policy has stopped, names no error."""
 
@@ -117,6 +124,7 @@ def read(text: str) -> Preview:
         errors=len(errors) - len(refusals) - len(configurations),
         warnings=tuple(dict.fromkeys(known)),
         other_warnings=sum(not _OWN_PLUGIN.match(each) for each in other),
+        settings=tuple(_settings(steps)),
         # The engine writes it at the end.
         ended="changeSummary" in found,
     )
@@ -157,6 +165,32 @@ def _resources(steps: Sequence[Mapping[str, Any]]) -> Iterator[Resource]:
         if resource not in seen:
             seen.add(resource)
             yield resource
+
+
+def _settings(steps: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Names only; their values are compared."""
+    changed = set()
+    for step in steps:
+        _, type_, name = _urn(step)
+        if (type_, step.get("op")) != ("command:remote:Command", "update") or not name.endswith(_TOLD):
+            continue
+        before, after = (_specification(step.get(key)) for key in ("oldState", "newState"))
+        differ = {key for key in {**before, **after} if before.get(key) != after.get(key)}
+        # Other members are other addresses for the firewall.
+        changed |= differ - {FIREWALL} if "members" in differ else differ
+        changed |= {LOGIN} & {str(key) for key in step.get("diffReasons") or ()}
+    yield from (key for key in QUIET if key in changed)
+
+
+def _specification(state: Any) -> dict[str, Any]:
+    """What a command tells `etcd-node` of its member; empty if it is in no known form."""
+    inputs = state.get("inputs") if isinstance(state, dict) else None
+    text = str(inputs.get("create") if isinstance(inputs, dict) else "")
+    try:
+        found = json.loads(text[text.index('{\n  "') : text.rindex("\n}") + 2])
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _urn(of: Mapping[str, Any]) -> tuple[str, str, str]:

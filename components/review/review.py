@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from .announced import API_RESTART, JOIN, NO_RETURN, REMOVE
+from .announced import ALL_STOP, API_RESTART, JOIN, NO_RETURN, REMOVE
 from .announced import REPLACE as NEW_MACHINE
 from .consequences import Consequence, consequences, is_renewal, named, of_a_cloud, removed_clusters
 from .preview import Preview, Resource
@@ -90,7 +90,8 @@ def review(preview: Preview, stack: str = "") -> Review:
     found = consequences(preview)
     restarts = tuple(dict.fromkeys(name for each in preview.steps for name in each.restarts))
     removed = tuple(removed_clusters(preview))
-    all_stop = any(step.serving == 0 and step.voters > 1 for step in steps) or bool(removed)
+    stopped = any(each.kind == ALL_STOP or (each.step.serving == 0 and each.step.voters > 1) for each in preview.steps)
+    all_stop = stopped or bool(removed)
     resources = tuple(sorted(preview.resources, key=lambda each: (each.op, each.name, each.type)))
     replaces = any(each.op in ("replace", "delete") for each in preview.resources if of_a_cloud(each))
     api_servers = named(preview, API_RESTART)

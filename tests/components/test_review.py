@@ -139,6 +139,11 @@ def test_the_comment_on_a_change_is_the_reviewed_one(
     reviews.assert_as_reviewed(change, preview, STATUS.get(change, set()), capsys, failed=change in FAILED)
 
 
+def test_the_comment_on_a_new_cluster_is_the_reviewed_one(reviews: Reviews, capsys: pytest.CaptureFixture[str]) -> None:
+    new = Reviews(reviews.stack.beside("new", reviews.stack.config))
+    new.assert_as_reviewed("a new cluster", new.preview(), set(), capsys)
+
+
 def test_the_comment_on_a_destroy_is_the_reviewed_one(reviews: Reviews, capsys: pytest.CaptureFixture[str]) -> None:
     reviews.assert_as_reviewed("a destroy", reviews.preview(destroy=True), {"restart", "irreversible"}, capsys)
 

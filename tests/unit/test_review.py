@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -73,7 +74,7 @@ def spoiled(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def test_no_other_text_of_a_preview_is_repeated(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole = preview(
         said(RESTART),
@@ -85,15 +86,18 @@ def test_no_other_text_of_a_preview_is_repeated(
             "The configuration of stack prod is refused (docs/reference.md explains every key):\n  a: given 'b'.",
             "error",
         ),
-        steps=(changed("update", "command:remote:Command", "test-etcd-1-converge"), changed("delete", VOLUME, "v")),
+        steps=(
+            specified("test-etcd-1-converge", {"backup": {}}, {"backup": {"s3": "x"}}, "create", "connection"),
+            changed("delete", VOLUME, "v"),
+        ),
     )
     cases = list(spoiled(json.loads(whole)))
     assert len(cases) > 40
     for path, case in cases:
         assert CANARY in json.dumps(case)
         for form in ("markdown", "json"):
-            _, out = run(json.dumps(case), monkeypatch, capsys, "--format", form)
-            assert CANARY not in out, path
+            _, out = run(json.dumps(case), monkeypatch, capsys, "--format", form, "--svg", str(tmp_path / "steps.svg"))
+            assert CANARY not in out + (tmp_path / "steps.svg").read_text(), path
             assert "external-etcd review: prod" in out or form == "json" or ".urn" in path
 
 
@@ -299,6 +303,143 @@ def test_a_ca_of_peers_is_no_task_for_api_servers(
     _, out = run(preview(said(f" 1. {step} [3 voters, tolerates 1 failure]")), monkeypatch, capsys)
     assert "API servers have nothing to do: only members use these certificates." in out
     assert "API servers need" not in out
+
+
+@pytest.mark.parametrize(
+    ("texts", "policies"),
+    [
+        (["etcd-4 joins as a learner", "etcd-4 is promoted to voter"], []),
+        (["etcd-2 is removed", "retire the machine of etcd-2"], []),
+        (["CA 2 issues all certificates: members reload them without a restart"], []),
+        (["the API server of control-1 restarts with the members etcd-1, etcd-2, while all others serve"], ["restart"]),
+        (["etcd-1 restarts with its data"], ["restart"]),
+        (["replace the machine of etcd-1 once all others are healthy"], ["irreversible"]),
+        (["all members stop: EVERYTHING WRITTEN AFTER THE SNAPSHOT IS LOST"], ["restart", "irreversible"]),
+    ],
+)
+def test_a_condition_holds_for_what_a_step_does(
+    texts: list[str], policies: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps = [said(f"{number:2}. {text} [3 voters, tolerates 1 failure]") for number, text in enumerate(texts, 1)]
+    _, out = run(preview(*steps), monkeypatch, capsys, "--format", "json")
+    assert json.loads(out)["policies"] == policies
+
+
+def test_a_voter_that_does_not_run_counts_as_a_restart_whatever_the_step_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = preview(said(" 1. prepare etcd-1: no member stops [2 of 3 voters running, tolerates no further failure]"))
+    assert run(text, monkeypatch, capsys, "--fail-on", "restart")[0] == 3
+
+
+def test_of_a_refused_change_no_other_condition_holds(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = preview(said(REFUSAL, "error", urn=""))
+    assert run(text, monkeypatch, capsys, "--fail-on", "restart,irreversible,replace")[0] == 0
+    assert run(text, monkeypatch, capsys, "--fail-on", "refused")[0] == 3
+
+
+def test_a_refusal_without_an_override_names_none(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    without = REFUSAL.rpartition("\n")[0]
+    assert "The override is in the log" in run(preview(said(REFUSAL, "error")), monkeypatch, capsys)[1]
+    assert "The override" not in run(preview(said(without, "error")), monkeypatch, capsys)[1]
+
+
+def specified(name: str, before: dict[str, Any], after: dict[str, Any], *reasons: str) -> dict[str, Any]:
+    """An update of a command that tells a machine its settings."""
+    states = {
+        key: {"inputs": {"create": f"sh -c 'x {{ y; }}' --answer '{json.dumps({'format': 1, **spec}, indent=2)}'"}}
+        for key, spec in (("oldState", before), ("newState", after))
+    }
+    return {**changed("update", "command:remote:Command", name), **states, "diffReasons": list(reasons)}
+
+
+QUIET: list[tuple[dict[str, Any], str | None]] = [
+    (specified("test-etcd-1-converge", {}, {"backup": {"s3": CANARY}}), "Snapshots that are kept elsewhere (`backup`)"),
+    (specified("test-etcd-1-prepare", {"backup": CANARY}, {}), "Snapshots that are kept elsewhere (`backup`)"),
+    (specified("test-etcd-1-prepare", {"firewall": CANARY}, {}), "Who reaches etcd on the machines (`firewall`)"),
+    (
+        specified("test-etcd-1-converge", {"maintenance": {}}, {}),
+        "What machines do about the size of the database (`maintenance`)",
+    ),
+    (specified("test-etcd-1-converge", {}, {}, "connection"), "How Pulumi logs in on the machines"),
+    (specified("test-etcd-1-converge", {}, {"members": {"a": CANARY}, "firewall": {"2379": []}}), None),
+    (specified("test-etcd-1-converge", {}, {"program": CANARY}, "create", CANARY), None),
+    (specified("test-health", {}, {"backup": {"s3": CANARY}}), None),
+]
+
+
+@pytest.mark.parametrize(("step", "what"), QUIET)
+def test_a_setting_without_a_step_is_named_and_no_value_of_it(
+    step: dict[str, Any], what: str | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, out = run(preview(steps=(step,)), monkeypatch, capsys)
+    assert f"| What changes | {what or 'update `test-'}" in out
+    assert CANARY not in out
+
+
+def test_commands_in_another_form_say_nothing_about_settings(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for states in (
+        {"newState": None},
+        {"oldState": {"inputs": "x"}},
+        {"oldState": {"inputs": {"create": '{\n  "x\n}'}}},
+    ):
+        step = {**specified("test-etcd-1-converge", {}, {}), **states}
+        assert "| What changes | update " in run(preview(steps=(step,)), monkeypatch, capsys)[1]
+
+
+def test_the_picture_takes_the_place_of_mermaid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = tmp_path / "steps.svg"
+    text = preview(said(RESTART), said(HEALTH))
+    _, out = run(text, monkeypatch, capsys, "--svg", str(picture))
+    assert f"![2 steps, listed below]({picture})" in out
+    assert "mermaid" not in out
+    _, out = run(text, monkeypatch, capsys, "--svg", str(picture), "--picture", "https://example.com/steps.svg")
+    assert "(https://example.com/steps.svg)" in out
+    drawn = picture.read_text()
+    assert "1 · etcd-1 restarts: --max-txn-ops" in drawn
+    assert drawn.count("<circle") == 6
+    assert drawn.count('fill="#fff" stroke="#333"') == 1, "one voter of the first step does not run"
+    assert not re.search(r"href|url\(|<script|<style|<!DOCTYPE", drawn)
+
+
+def test_the_picture_of_a_change_without_steps_is_its_headline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = tmp_path / "steps.svg"
+    _, out = run(preview(said(REFUSAL, "error")), monkeypatch, capsys, "--svg", str(picture))
+    assert "steps.svg" not in out
+    texts = [each.text for each in ElementTree.parse(picture).iter() if each.text and each.text.strip()]  # noqa: S314
+    assert texts == ["etcd cluster test, stack prod: this change is refused"]
+
+
+def test_a_picture_that_cannot_be_written_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(preview(said(RESTART))))
+    assert cli.main(["review", "-", "--svg", str(tmp_path / "nowhere" / "steps.svg")]) == 1
+    said_so = capsys.readouterr()
+    assert "steps.svg cannot be written" in said_so.err
+    assert said_so.out == ""
+
+
+def test_clusters_that_change_together_are_side_by_side_in_the_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = CLUSTER.replace("::test", "::two")
+    picture = tmp_path / "steps.svg"
+    run(preview(said(RESTART), said(HEALTH), said(RESTART, urn=other)), monkeypatch, capsys, "--svg", str(picture))
+    boxes = re.findall(r'<rect x="(\d+)" y="(\d+)"', picture.read_text())
+    assert len(boxes) == 3
+    assert boxes[0][1] == boxes[2][1]
+    assert boxes[0][0] == boxes[1][0] != boxes[2][0]
 
 
 def test_steps_of_several_clusters_name_their_cluster(
