@@ -179,7 +179,8 @@ def _of_members(preview: Preview) -> Iterator[Consequence]:
             "API servers have nothing to do.",
             "Not needed: a member with its data continues, and one with an empty disk copies them from the others.",
             *_operations("A lost machine or disk"),
-            noticed=measured.MACHINE,
+            # Restarts are noticed longer.
+            noticed=None if any(each.why for each in preview.steps) else measured.MACHINE,
         )
 
 
@@ -197,10 +198,13 @@ def _restart(why: str, *, only: bool) -> Consequence:
             )
         elif old[:2] > new[:2]:
             back = "Set the later version and run `pulumi up`: the downgrade is cancelled."
-        title, noticed = "Downgrade" if old[:2] > new[:2] else "Change the version", measured.VERSION
+        down = old[:2] > new[:2]
+        title, noticed = ("Downgrade", measured.RESTART) if down else ("Change the version", measured.VERSION)
         what = why.replace("->", "→")
     elif why.startswith("trusts "):
         after = "API servers need the new `ca.crt` afterwards, and a restart if a CA was added."
+        if why.startswith("trusts CA "):  # the only one that is left
+            after = "API servers can get the new `ca.crt` at any later time."
         after = _NO_PEERS if why.endswith(" for peers") else after
         clients = f"{alone if only else _RECONNECT} {after}"
         what, noticed, title = why.replace("trusts", "Members trust", 1), measured.RESTART, "Replace the CA"

@@ -121,17 +121,16 @@ def _rows(review: Review, manual: str) -> Iterator[tuple[str, str]]:
     if servers:
         gone.append(f"the API servers of {servers}, one at a time")
     yield "Restarts", _lines([*gone, *filter(None, [stops])], "nothing")
-    yield (
-        "Only renews",
-        f"{_count(len(review.renews), 'certificate')}, without a restart" if review.renews else "nothing",
-    )
+    if review.renews:
+        yield "Only renews", f"{_count(len(review.renews), 'certificate')}, without a restart"
     if review.worst:
         yield "Quorum at worst", _worst(review.steps, review.worst)
     unknown = [] if review.known else ["not known"]
     # The guard announces no change of a firewall.
     unless = "unless a firewall keeps them out"
     yield "How long clients may notice it", _lines([*_noticed(review, manual), *unknown], f"not at all, {unless}")
-    clients = [each.clients for each in found if each.clients]
+    said = dict.fromkeys(each.clients for each in found if each.clients)
+    clients = [text for text in said if not any(text in other for other in said if other != text)]
     yield "API servers and other clients", _lines([*clients, *unknown], f"nothing to do, {unless}")
     yield "Cannot be undone", _lines([*(each.what for each in found if each.final), *unknown], "nothing")
     backs = (f"{each.back} {_link(each.page, each.section, manual)}" for each in found)
@@ -279,12 +278,9 @@ def _link(page: str, section: str, manual: str) -> str:
 
 
 def _links(sources: Iterable[tuple[str, str]], manual: str) -> str:
-    of: dict[str, list[str]] = {}
-    for page, section in sources:
-        of.setdefault(page, []).append(_link(page, section, manual) if manual else f"“{section}”")
     if manual:
-        return ", ".join(link for links in of.values() for link in links)
-    return f"({'; '.join(f'{page}, ' + ' and '.join(links) for page, links in of.items())})"
+        return ", ".join(_link(page, section, manual) for page, section in sources)
+    return f"({', '.join(dict.fromkeys(page for page, _ in sources))})"
 
 
 def _count(number: int, what: str) -> str:
