@@ -265,6 +265,19 @@ def _of_resources(preview: Preview) -> Iterator[Consequence]:
             noticed=measured.REMOVED,
             final=True,
         )
+    staged = any(
+        (each.type, each.op) == ("command:remote:Command", "delete") and each.name.endswith("-stage")
+        for each in preview.resources
+    )
+    if staged and not removed and kinds.ALL_STOP not in {each.kind for each in preview.steps}:
+        yield Consequence(
+            "The commands of a restore leave the state",
+            "API servers have nothing to do.",
+            "Not needed if the restore is complete. Otherwise, it is given up.",
+            "docs/restore.md",
+            "It was interrupted",
+            noticed=measured.RESTORED,
+        )
     for each in preview.resources:
         # Only a CA signs itself, and one of the user is no resource.
         leaves_alone = not any(each.name.startswith(f"{name}-pki-") for name in removed)

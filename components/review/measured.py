@@ -52,6 +52,7 @@ RESTORE = Noticed(
     "no service for 2.1 s with 200 MiB of data, for 5.1 s with 2 GiB, as measured",
     (("docs/benchmarks.md", "Snapshots, defragmentation and restore"),),
 )
+RESTORED = Noticed(f"{_NOTHING}, if the restore is complete", (("docs/restore.md", "Once"),))
 MIGRATION_JOIN = Noticed("0.4 s between two writes, as measured", (_MIGRATION,))
 MIGRATION_SWITCH = Noticed(
     "each of three API servers is away for 6 to 18 s, one at a time, as measured; a single one for 5 s", (_MIGRATION,)

@@ -188,6 +188,9 @@ def test_the_comments_on_changes_of_a_changed_stack_are_the_reviewed_ones(
     reviews.assert_as_reviewed("a CA that is dropped", preview, {"restart", "irreversible"}, capsys)
     reviews.up(version="3.6.16")
     reviews.assert_as_reviewed("a downgrade", reviews.preview(version="3.5.35"), {"restart"}, capsys)
+    reviews.up(**CHANGES["a restore"])
+    reviews.assert_as_reviewed("a restore that is complete", reviews.preview(), set(), capsys)
+    reviews.assert_as_reviewed("a restore that is removed", reviews.preview(restore=None), set(), capsys)
 
 
 def test_the_comment_on_changes_of_two_clusters_in_one_program_is_the_reviewed_one(

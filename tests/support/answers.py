@@ -7,6 +7,9 @@ LOGIN = "printed by the shell of the login"
 SFTP = "\nexternal-etcd: answer\n/usr/lib/openssh/sftp-server\n\nexternal-etcd: done"
 """The standard output of a login through which sftp works."""
 
+STAGED = json.dumps({"begun": False, "data": True, "quorum": True})
+"""What a machine that has its data answers when a snapshot is restored beside them."""
+
 
 def marked(name: str, said: str) -> str:
     """The standard output of the command with that name, with its answer."""

@@ -56,6 +56,7 @@ OTHERS = {
         *("migration join", "migration switch", "migration leave", "migration done", "migration back"),
         *("migration a skipped phase", "migration no way back"),
     ),
+    "docs/restore.md": ("a restore that is complete", "a restore that is removed"),
     "docs/backups.md": ("another place for snapshots", "no more snapshots"),
     "docs/kubelet.md": ("another service manager",),
 }

@@ -27,7 +27,7 @@ def _answering(plugin: Any) -> Any:
     from lab.plugins.server import Call  # noqa: PLC0415 (needs `import_lightly`)
     from lab.plugins.wire import UNKNOWN, plain  # noqa: PLC0415
 
-    from ..answers import SFTP, health, marked  # noqa: PLC0415
+    from ..answers import SFTP, STAGED, health, marked  # noqa: PLC0415
 
     def run(call: Call, command: Any, state: dict[str, Any]) -> dict[str, Any]:
         if call.preview:
@@ -35,6 +35,7 @@ def _answering(plugin: Any) -> Any:
         text = "" if command is None else str(plain(command))
         said = health(text) if call.name.endswith("-health") else f"{call.name} said"
         said = os.environ[AUTHORITY] if call.name.endswith("-authority") else said
+        said = STAGED if call.name.endswith("-stage") else said
         return {**state, "stdout": SFTP if call.name.endswith("-sftp") else marked(call.name, said), "stderr": ""}
 
     plugin.resources["command:remote:Command"]._run = run
