@@ -25,8 +25,8 @@ Exit status: 0; 1 if the preview failed or cannot be read; 2 for a wrong command
 """
 _CONDITIONS = """\
 fails on a condition; several are separated by commas or given one by one. refused: the guard refuses the change.
-restart: a member restarts or stops. irreversible: something cannot be undone. replace: a resource of a cloud is
-replaced or deleted.
+restart: a member or an API server restarts, or a member is away for a while. irreversible: something cannot be undone.
+replace: a resource of a cloud is replaced or deleted.
 """
 
 
