@@ -93,6 +93,7 @@ class Reviews:
         comment, facts = (each.out for each in outputs[:2])
         everything = "\n".join([picture.read_text(), *(each.out + each.err for each in outputs)])
         assert [line for line in _lines(self._keys) if line in everything] == []
+        assert "canary" not in everything.lower(), "a part of one"
         assert set(json.loads(facts)["policies"]) == conditions
         for condition in POLICIES:
             expected = 1 if failed else 3 if condition in conditions else 0

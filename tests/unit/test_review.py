@@ -278,6 +278,20 @@ def test_a_deleted_machine_or_disk_of_a_cloud_cannot_be_undone(
     assert json.loads(out)["policies"] == policies
 
 
+def test_only_the_announced_replacement_of_a_machine_needs_no_further_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    step = said(" 1. replace the machine of etcd-2 once all others are healthy [3 voters, tolerates 1 failure]")
+    servers = tuple(changed("replace", "hcloud:index/server:Server", f"test-etcd-{n}") for n in (2, 3))
+    _, out = run(preview(step, steps=servers), monkeypatch, capsys)
+    (what,) = re.findall(r"^\| What changes \| (.+) \|$", out, re.MULTILINE)
+    assert what.split("<br>") == [
+        "`etcd-2` gets a new machine",
+        "Machines, disks or addresses of a cloud are deleted or replaced: Server `test-etcd-3` (replace)",
+    ]
+    assert "1 machine is replaced" in out
+
+
 def test_the_key_of_a_dropped_ca_cannot_be_undone(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
