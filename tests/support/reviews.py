@@ -72,6 +72,11 @@ class Reviews:
         finally:
             self.stack.config = before
 
+    def assert_no_secret(self, text: str) -> None:
+        """Fail if a secret of the stack or of one of its previews is in the text."""
+        assert [line for line in _lines(self._keys) if line in text] == []
+        assert "canary" not in text.lower(), "a part of one"
+
     def assert_as_reviewed(
         self,
         change: str,
@@ -92,8 +97,7 @@ class Reviews:
             outputs.append(capsys.readouterr())
         comment, facts = (each.out for each in outputs[:2])
         everything = "\n".join([picture.read_text(), *(each.out + each.err for each in outputs)])
-        assert [line for line in _lines(self._keys) if line in everything] == []
-        assert "canary" not in everything.lower(), "a part of one"
+        self.assert_no_secret(everything)
         assert set(json.loads(facts)["policies"]) == conditions
         for condition in POLICIES:
             expected = 1 if failed else 3 if condition in conditions else 0
