@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from .shared import lock, paths, say, spec
+from .shared import lock, paths, say, spec, written
 from .shared.errors import NodeError
 from .shared.limits import DEADLINES
 
@@ -24,6 +24,7 @@ etcd-node manages this machine's member of an etcd cluster for external-etcd.
 For people:
   etcd-node status [--json]   the member, its cluster, certificates and data
   etcd-node top [--once]      the cluster at work on one screen, drawn again each second: roles, delays, data, changes
+  etcd-node drift [--json]    what differs on this machine from what was installed
   etcd-node snapshot          take a snapshot now, encrypt it, and keep it where `backup` says
   etcd-node drill             prove now that the newest snapshot, if this machine has stored it, can be restored
   etcd-node retire CLUSTER    remove the member from this machine; its data are moved aside
@@ -103,6 +104,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("etcd-node: interrupted; run again, it resumes from here", file=sys.stderr)
         return 1
+    finally:
+        written.save()
     return paths.ANSWERED if marked else 0
 
 
@@ -111,8 +114,8 @@ def _run(verb: str, words: list[str]) -> None:
         raise NodeError(f"there is no verb {verb!r}", "See `etcd-node help`.")
     if os.geteuid() != 0:
         raise NodeError(f"`etcd-node {verb}` needs root", f"Run `sudo etcd-node {' '.join([verb, *words])[:60]}`.")
-    if verb in ("status", "top", "snapshot", "drill", "defragment", "recover-space", "maintain"):
-        acts = {"status": _status, "top": _top, "snapshot": _snapshot, "drill": _drill}
+    if verb in ("status", "top", "drift", "snapshot", "drill", "defragment", "recover-space", "maintain"):
+        acts = {"status": _status, "top": _top, "drift": _drift, "snapshot": _snapshot, "drill": _drill}
         acts.get(verb, partial(_space, verb))(words)
         return
     if verb == "narrow":
@@ -261,6 +264,16 @@ def _status(words: list[str]) -> None:
         raise NodeError("`etcd-node status` knows only --json", "See `etcd-node help`.")
     with say.deadline("status", DEADLINES["status"]):
         print(status(as_json=bool(words)), flush=True)
+
+
+def _drift(words: list[str]) -> None:
+    from .verbs.drift import drift
+
+    if words not in ([], ["--json"]):
+        raise NodeError("`etcd-node drift` knows only --json", "See `etcd-node help`.")
+    # What another verb is changing now would be found as well.
+    with lock.held("drift"), say.deadline("drift", DEADLINES["drift"]):
+        print(drift(as_json=bool(words)), flush=True)
 
 
 def _top(words: list[str]) -> None:

@@ -27,10 +27,8 @@ def install(spec: Spec) -> None:
         return
     changed = files.write(paths.DRILL_UNIT_FILE, _service(spec, spec.backup))
     changed |= files.write(paths.DRILL_TIMER_FILE, _timer(spec, spec.backup))
-    if not paths.DRILL_TIMER_WANTED.is_symlink():
-        files.directory(paths.DRILL_TIMER_WANTED.parent)
-        files.symlink(paths.DRILL_TIMER_WANTED, paths.DRILL_TIMER_FILE)
-        changed = True
+    files.directory(paths.DRILL_TIMER_WANTED.parent)
+    changed |= files.symlink(paths.DRILL_TIMER_WANTED, paths.DRILL_TIMER_FILE)
     if systemd.run_timer(paths.DRILL_TIMER, paths.DRILL_UNIT, changed=changed):
         say(f"restores are proved: {spec.backup.drill}")
 

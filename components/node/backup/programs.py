@@ -56,6 +56,12 @@ def ensure(backup: Backup, mirror: Release) -> None:
             old.unlink()
 
 
+def damaged(backup: Backup) -> list[str]:
+    """Those that are missing, or are not what their archive had."""
+    wanted = [(path(backup, name), program) for each, program in backup.programs.items() for name in _CONTENTS[each]]
+    return [str(there) for there, program in wanted if not _installed(there, program)]
+
+
 def _installed(there: Path, program: Program) -> bool:
     """Whether the program is what its archive had; hashes it, which takes a tenth of a second."""
     try:

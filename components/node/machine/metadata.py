@@ -63,12 +63,13 @@ def close(addresses: Sequence[str]) -> None:
     files.symlink(paths.METADATA_WANTED, paths.METADATA_UNIT_FILE)
     if new:
         run(["systemctl", "daemon-reload"], 60)
-    if new or not _closed():
+    if new or not closed():
         run(["systemctl", "restart", paths.METADATA_UNIT], 60)
         say(f"closed to all but root: {', '.join(addresses)}")
 
 
-def _closed() -> bool:
+def closed() -> bool:
+    """Whether only root reaches them."""
     shown = run(["ip", "-4", "rule", "show", "pref", str(_PREFERENCE)], 20, check=False)
     return f"uidrange {_NOT_ROOT}" in shown.stdout
 

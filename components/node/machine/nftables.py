@@ -355,12 +355,16 @@ def _load(asked: Rules, kept: Rules) -> None:
     files.symlink(paths.FIREWALL_WATCH_WANTED, paths.FIREWALL_WATCH_UNIT_FILE)
     if any(units):
         run(["systemctl", "daemon-reload"], 60)
-    loaded = run(["nft", "list", "table", "inet", TABLE], 20, check=False).returncode == 0
-    if changed or not loaded:
+    if changed or not loaded():
         run(["systemctl", "start", paths.FIREWALL_UNIT], 60)
         run(["systemctl", "reload", paths.FIREWALL_UNIT], 60)
         say("firewall loaded: " + ", ".join(f"{port} from {len(sources)} ranges" for port, sources in rules.items()))
     run(["systemctl", "restart" if another else "start", "--no-block", paths.FIREWALL_WATCH_UNIT], 60)
+
+
+def loaded() -> bool:
+    """Whether the kernel has the rules, as this program or others have left them."""
+    return run(["nft", "list", "table", "inet", TABLE], 20, check=False).returncode == 0
 
 
 def leaves_ssh_alone() -> bool:

@@ -70,12 +70,20 @@ def installed(release: Release) -> bool:
             if found.st_size != known["size"] or found.st_mode & 0o111 != 0o111:
                 return False
         if manifest["boot"] != _boot():
-            if any(_sha256(place / name) != manifest["programs"][name]["sha256"] for name in PROGRAMS):
+            if damaged(release.version):
                 return False
             files.write(place / MANIFEST, json.dumps({**manifest, "boot": _boot()}, indent=2) + "\n")
     except (OSError, ValueError, KeyError, TypeError):
         return False
     return True
+
+
+def damaged(version: str) -> list[str]:
+    """The programs of an unpacked release that are not what its archive had; hashes all of them."""
+    place = directory(version)
+    known = (files.read_json(place / MANIFEST) or {}).get("programs", {})
+    sums = {name: _sha256(place / name) if (place / name).is_file() else "" for name in PROGRAMS}
+    return [name for name, found in sums.items() if found != known.get(name, {}).get("sha256")]
 
 
 def ensure(spec: Spec) -> None:

@@ -137,11 +137,9 @@ def install(text: str, now: Service | None = None) -> None:
     """
     new = not paths.UNIT_FILE.exists()
     changed = files.write(paths.UNIT_FILE, text)
-    if not paths.UNIT_WANTED.is_symlink():
-        # What `systemctl enable` does, without its own reload of all units.
-        files.directory(paths.UNIT_WANTED.parent)
-        files.symlink(paths.UNIT_WANTED, paths.UNIT_FILE)
-        changed = True
+    # What `systemctl enable` does, without its own reload of all units.
+    files.directory(paths.UNIT_WANTED.parent)
+    changed |= files.symlink(paths.UNIT_WANTED, paths.UNIT_FILE)
     if new:
         # Systemd reads the file of a unit that it does not know when it is asked for it. A reload reads all units, and
         # runs all generators.

@@ -4,6 +4,7 @@ errors.py  the one error that people see
 say.py     progress, and the clock that bounds a verb
 run.py     other programs, with a time limit
 files.py   atomic writes, owners and modes
+written.py what was written, and what others have changed of it
 paths.py   where things are on a machine
 lock.py    one verb at a time
 limits.py  how long a verb may take, and who ends it

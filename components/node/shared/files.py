@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from . import written
 from .errors import NodeError
 
 
@@ -34,10 +35,12 @@ def write_together(contents: Mapping[Path, bytes | str], rights: Mapping[Path, t
         The paths whose content changed.
     """
     waiting: list[tuple[Path, Path]] = []
+    notes: list[tuple[Path, bytes, int, int, int]] = []
     try:
         for path, content in contents.items():
             mode, uid, gid = rights[path]
             data = content.encode() if isinstance(content, str) else content
+            notes.append((path, data, mode, uid, gid))
             if read_bytes(path) == data:
                 _repair_rights(path, mode, uid, gid)
                 continue
@@ -62,6 +65,8 @@ def write_together(contents: Mapping[Path, bytes | str], rights: Mapping[Path, t
                 temporary.unlink()
     for directory in {path.parent for path in changed}:
         sync_directory(directory)
+    for note in notes:
+        written.note_file(*note)
     return changed
 
 
@@ -148,28 +153,37 @@ def directory(path: Path, mode: int = 0o755, uid: int = 0, gid: int = 0) -> None
         if each != path:
             each.chmod(0o755)
     _repair_rights(path, mode, uid, gid)
+    written.note_directory(path, mode, uid, gid)
 
 
-def symlink(path: Path, target: Path) -> None:
-    """Makes `path` a symbolic link to `target`, atomically; an existing link is replaced."""
+def symlink(path: Path, target: Path) -> bool:
+    """Makes `path` a symbolic link to `target`, atomically; an existing link is replaced.
+
+    Returns:
+        Whether it changed.
+    """
+    written.note_link(path, target)
     if path.is_symlink() and path.readlink() == target:
-        return
+        return False
     temporary = unfinished(path)
     with contextlib.suppress(FileNotFoundError):
         temporary.unlink()
     temporary.symlink_to(target)
     temporary.rename(path)
     sync_directory(path.parent)
+    return True
 
 
 def remove(path: Path) -> None:
     """Removes a file or link if it exists."""
+    written.forget(path)
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         path.unlink()
 
 
 def remove_tree(path: Path) -> None:
     """Removes a directory and all in it if it exists; never for data."""
+    written.forget(path)
     if path.is_symlink():
         path.unlink()
     elif path.exists():
@@ -181,3 +195,4 @@ def remove_empty(paths: Sequence[Path]) -> None:
     for path in sorted(paths, key=lambda each: len(each.parts), reverse=True):
         with contextlib.suppress(OSError):
             path.rmdir()
+            written.forget(path)

@@ -17,6 +17,7 @@ DEADLINES = {
     "retire": 90.0,
     "drain": 90.0,
     "status": 30.0,
+    "drift": 60.0,
     "snapshot": 300.0,
     "drill": 300.0,
     "defragment": 300.0,

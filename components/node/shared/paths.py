@@ -35,6 +35,8 @@ RESTORED = STATE / "restored.json"
 """The last restore of this member's data; see `restored`."""
 BEFORE = STATE / "before.json"
 """The member's settings before the restart in progress; see `rollback`."""
+WRITTEN = STATE / "written.json"
+"""What this program has written on the machine; see `written`."""
 RUN = Path("/run/etcd-node")
 BOOTSTRAP = RUN / "bootstrap.env"
 """Permission for one start of etcd with an empty data directory; see `unit`."""

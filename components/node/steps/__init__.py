@@ -1,6 +1,7 @@
 """What `converge` does to this member: it looks, and takes one step at a time. And what gives a database room.
 
 look.py       what is there, and what of it differs
+drift.py      what differs from what was installed
 next_step.py  which step is next, decided by rules alone
 begin.py      a member without data, with a new cluster
 start.py      a member that has data

@@ -10,6 +10,7 @@ health.py     examine the whole cluster
 snapshot.py   take a snapshot, and keep it elsewhere
 drill.py      prove that the newest one can be restored
 status.py     show the state to a person on the machine
+drift.py      say what differs from what was installed
 top.py        show the cluster at work on one screen
 space.py      defragment this member, recover from a full database, and both without being asked
 drain.py      check that another member's machine can be replaced

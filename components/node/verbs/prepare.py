@@ -22,6 +22,7 @@ from ..shared import files, paths
 from ..shared.errors import NodeError
 from ..shared.say import phase, say, warned
 from ..shared.spec import KUBELET, Spec
+from ..steps import drift
 from ..upgrade import preflight
 
 
@@ -37,6 +38,7 @@ def prepare(spec: Spec) -> str:
     phase("check the machine")
     known = identity.load()
     identity.refuse_another(known, spec)
+    drift.report()
     fitness.check_address(spec)
     fitness.check_memory(spec)
     _check_conflicts(spec)
