@@ -25,10 +25,11 @@ from .partial_deletion import proved_healthy, refuse_partial_deletion
 from .pinned_values import pin
 from .pki import EARLY_RENEWAL_HOURS, Authority, ClientCertificate, EtcdPki, EtcdPkiArgs, authorities_of, plan_of
 from .plan import AuthorityPlan, ClusterPlan, MemberPlan, Spec, UserPlan, member_specs, spec_text, warnings, with_users
-from .plan.applied import CHECKED, CLIENTS, EARLY_RENEWAL
+from .plan.applied import CHECKED, CLIENTS, DRIFT, EARLY_RENEWAL
 from .plan.authorities import DEFAULT_PEER_AUTHORITY, peers_have_their_own
 from .plan.client_certificates import remembered
 from .plan.data_directories import check_data_directories
+from .plan.drift import put_right
 from .plan.errors import Problem, refuse
 from .plan.flags import PKI_DIRECTORY
 from .plan.guard import Verdict
@@ -153,6 +154,9 @@ class EtcdClusterArgs(TypedDict):
     """Snapshots on a schedule, encrypted and kept elsewhere. Default: none."""
     restore: NotRequired[Restore]
     """A restore from a snapshot, once. Needs `previous`. Default: none."""
+    drift_check: NotRequired[str]
+    """Every new text, such as the date, has the machines compared with what was installed. What differs is in the
+    output `drift`, and the update after that puts it right; with `previous`. Default: they are not compared."""
     previous: NotRequired[dict[str, Any] | None]
     """The output `applied` of the last update, as `previous_update` reads it. A change that cannot be made in one
     update is refused. Default, or None: nothing is compared, and only the machines can refuse a change."""
@@ -201,6 +205,9 @@ class EtcdCluster(pulumi.ComponentResource):
     (RFC 3339 time), `revision`, `keys`, `hash`, `bytes`, `database_bytes`, `version`, and `drill`: the last restore
     that was `proved`, and the drill that `failed` after it, each with `at` (RFC 3339 time), `name` and `member`. Empty
     without one."""
+    drift: pulumi.Output[dict[str, list[str]]]
+    """Member -> what others had changed on its machine when it was last asked (`drift_check`), one line each. The next
+    update puts it right."""
     applied: pulumi.Output[dict[str, Any]]
     """What this update applied: `previous` of the next one, and what `external-etcd status` shows. No secret. Resolves
     like `endpoints`."""
@@ -275,6 +282,7 @@ class EtcdCluster(pulumi.ComponentResource):
                     "headers": args.get("release_headers", {}),
                     "image_credentials": args.get("etcd_image_credentials", ""),
                     "store": store,
+                    "put_right": verdict.state.put_right.get(machine["name"], ""),
                 },
                 child,
             )
@@ -319,8 +327,9 @@ class EtcdCluster(pulumi.ComponentResource):
         # A phase of a migration is applied when the control planes have followed.
         followed = migration.finish(health, pki.ca_certificate, pki.apiserver_etcd_client) if migration else []
         self.endpoints = report.apply(lambda _: client_urls(plan))
-        self.ca_certificate = _after(report, pki.ca_certificate)
-        self.peer_ca_certificate = _after(report, pki.peer_ca_certificate)
+        self.ca_certificate, self.peer_ca_certificate = (
+            _after(report, each) for each in (pki.ca_certificate, pki.peer_ca_certificate)
+        )
         self.apiserver_etcd_client = _after(report, pki.apiserver_etcd_client)
         self.users, self.prometheus_client = _after(report, pki.users), _after(report, pki.prometheus_client)
         self.kubeadm = self.endpoints.apply(lambda known: kubeadm.cluster_configuration(known, plan.kubernetes_version))
@@ -337,8 +346,9 @@ class EtcdCluster(pulumi.ComponentResource):
         self.etcdctl = self.endpoints.apply(_etcdctl)
         # From the inputs of the health check and not from the desired state: an update that skipped the check
         # (`--target`) has not applied that state.
-        self.applied = pulumi.Output.all(health.stdin, report, *(each.stdout for each in followed)).apply(
-            lambda parts: _applied(parts[0], parts[1], _early_renewal_hours(args))
+        self.drift = _looked(verdict.state, named, health)
+        self.applied = pulumi.Output.all(health.stdin, report, self.drift, *(each.stdout for each in followed)).apply(
+            lambda parts: _applied(parts[0], parts[1], parts[2], _early_renewal_hours(args))
         )
         self.register_outputs(
             {
@@ -354,6 +364,7 @@ class EtcdCluster(pulumi.ComponentResource):
                 "certificates": self.certificates,
                 "etcdctl": self.etcdctl,
                 "backup": self.backup,
+                **({"drift": self.drift} if plan.drift_check else {}),
                 "applied": self.applied,
             }
         )
@@ -377,8 +388,8 @@ class EtcdCluster(pulumi.ComponentResource):
         self.ca_certificate = self.peer_ca_certificate = self.kubeadm = self.etcdctl = left.apply(lambda _: "")
         self.apiserver_etcd_client = left.apply(lambda _: {"certificate": "", "private_key": ""})
         self.members, self.prometheus_client = left.apply(lambda _: []), left.apply(lambda _: None)
-        self.users, self.kubeadm_files, self.certificates, self.applied, self.backup = (
-            left.apply(lambda _: {}) for _ in range(5)
+        self.users, self.kubeadm_files, self.certificates, self.applied, self.backup, self.drift = (
+            left.apply(lambda _: {}) for _ in range(6)
         )
         self.register_outputs({})
 
@@ -502,6 +513,14 @@ def _restore(
     return started[len(placed) :]
 
 
+def _looked(wanted: State, members: Mapping[str, EtcdMember], health: pulumi.Resource) -> pulumi.Output[Any]:
+    """Member -> what others have changed on its machine; empty if the machines are not asked."""
+    if not wanted.drift_check:
+        return pulumi.Output.from_input({})
+    asked = {name: f"{wanted.drift_check} {wanted.put_right.get(name, '')}" for name in members}
+    return pulumi.Output.all(**{name: member.drift(asked[name], [health])[1] for name, member in members.items()})
+
+
 def _migration(
     name: str, args: EtcdClusterArgs, plan: ClusterPlan, change: pulumi.Output[str], opts: pulumi.ResourceOptions
 ) -> EtcdMigration | None:
@@ -599,6 +618,7 @@ def _wanted(plan: ClusterPlan, args: EtcdClusterArgs) -> State:
         certificates={name: text for name, text in certificates.items() if isinstance(text, str)},
         on_volumes=all("data_device" in each for each in args["members"]),
         origins={each["name"]: each["origin"] for each in args["members"] if "origin" in each},
+        put_right=put_right(args.get("previous"), [each["name"] for each in args["members"]]),
     )
 
 
@@ -617,7 +637,9 @@ def _rows(report: Mapping[str, Any], plan: ClusterPlan) -> list[dict[str, Any]]:
     ]
 
 
-def _applied(asked: str, report: dict[str, Any], early_renewal_hours: int) -> dict[str, Any]:
+def _applied(
+    asked: str, report: dict[str, Any], drift: Mapping[str, Sequence[str]], early_renewal_hours: int
+) -> dict[str, Any]:
     sizes = [int(row["db_size_bytes"]) for row in report["members"]]
     changes = json.loads(asked)["changes"]
     return {
@@ -627,6 +649,7 @@ def _applied(asked: str, report: dict[str, Any], early_renewal_hours: int) -> di
         "database_bytes": max(sizes),
         **_with_times({CHECKED: report[CHECKED]} if CHECKED in report else {}),
         EARLY_RENEWAL: early_renewal_hours,
+        **({DRIFT: drift} if drift else {}),
     }
 
 

@@ -1,6 +1,7 @@
 """EtcdMember: the remote commands of one machine."""
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NotRequired, TypedDict
 
@@ -42,6 +43,9 @@ class EtcdMemberArgs(TypedDict):
     """ID of the change that led to this desired state. Every change has a new one, even a reverted change."""
     machines: pulumi.Input[str]
     """ID of the last change of the member list and the firewalls, for which every machine is prepared again."""
+    put_right: NotRequired[str]
+    """What others have changed on the machine, from `plan.drift`: it is prepared and converged again. Default:
+    nothing."""
     headers: NotRequired[Mapping[str, pulumi.Input[str]]]
     """Headers for the release mirror, name -> value (secret). Default: none."""
     image_credentials: NotRequired[pulumi.Input[str]]
@@ -59,7 +63,7 @@ class EtcdMember(pulumi.ComponentResource):
 
     Children: `<name>-sftp` (asks whether sftp works, unless the machine's `ssh` says it), `<name>-program` (etcd-node,
     copied to the machine, if sftp works), `<name>-prepare` (its deletion retires the machine), `<name>-bootstrap`,
-    `<name>-converge`.
+    `<name>-converge`, `<name>-drift` (only with `drift_check`).
     """
 
     prepared: remote.Command
@@ -86,7 +90,8 @@ class EtcdMember(pulumi.ComponentResource):
         told: list[pulumi.Input[str]] = ["\n", pulumi.Output.json_dumps(closed, sort_keys=True)] if closed else []
         program, uploads = self._commands.program(identity, args["machines"])
         # If it contains etcd-node, that is no secret. But previews then show [secret] instead of pages of base64.
-        told = [program, "\n", identity, "\n", args["machines"], *told]
+        again = f" {args['put_right']}" if args.get("put_right") else ""
+        told = [program, "\n", identity, "\n", args["machines"], again, *told]
         text: pulumi.Output[str] = pulumi.Output.secret(pulumi.Output.concat(*told))
         stdin: pulumi.Output[str] = without_dependencies(text)
         if lives_on(machine) is None:
@@ -213,6 +218,17 @@ class EtcdMember(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=parent, depends_on=list(after), hooks=self._commands.hooks),
         )
         return command, answer(command, self._machine["name"])
+
+    def drift(self, asked: str, after: Sequence[pulumi.Resource]) -> tuple[remote.Command, pulumi.Output[list[str]]]:
+        """Asks the machine what others have changed there; changes nothing. One line each.
+
+        Args:
+            asked: the machine is asked again whenever this differs.
+            after: what must have succeeded before: the health check.
+        """
+        line = self._commands.asked("drift", str(WRAPPER), "--answer", "drift", "--json")
+        command = self._commands.command("drift", create=line, stdin=asked, after=after, later=True)
+        return command, answer(command, self._machine["name"]).apply(json.loads)
 
     @property
     def changes(self) -> pulumi.Output[str]:

@@ -514,6 +514,13 @@ _REST: tuple[Key, ...] = (
         "`private`, a client certificate; see `docs/monitoring.md`.",
         "false",
     ),
+    Key(
+        "driftCheck",
+        TEXT,
+        "Every new text, such as the date, has the machines compared with what was installed. The output `drift` has "
+        "what others have changed, and the update after that puts it right.",
+        "they are not compared",
+    ),
     Key("prometheusOperator", OBJECT, "The objects for the Prometheus Operator, an output with `prometheus`."),
     Key("prometheusOperator.namespace", TEXT, "Their namespace.", MONITORING),
     Key(

@@ -38,6 +38,7 @@ def cluster_outputs(stack: StackConfig, cluster: EtcdCluster) -> dict[str, Any]:
         "apiserver_etcd_client": cluster.apiserver_etcd_client,
         **({"users": cluster.users} if stack.plan.users else {}),
         **({"backup": cluster.backup} if stack.plan.backup else {}),
+        **({"drift": cluster.drift} if stack.plan.drift_check else {}),
         "kubeadm": cluster.kubeadm,
         "kubeadm_files": cluster.kubeadm_files,
         "kubeadm_script": cluster.kubeadm_files.apply(kubeadm.script),

@@ -6,3 +6,6 @@ CHECKED = "checked"
 """When the last health check found all members healthy, RFC 3339; absent if an earlier program made it."""
 EARLY_RENEWAL = "early_renewal_hours"
 """The next update renews a certificate with less than this many hours left."""
+DRIFT = "drift"
+"""Member -> what others had changed on its machine at the last look, one line each; absent if they were not
+asked."""

@@ -10,6 +10,7 @@ from .authorities import DEFAULT_AUTHORITY, AuthorityPlan, check_authorities, ch
 from .backup import BackupPlan, backup_spec, check_backup
 from .certificate_names import check_extra_names, split
 from .data_directories import check_directory
+from .drift import check_drift_check
 from .errors import Problem, refuse
 from .kubernetes import check_kubernetes_version, kubernetes_warnings
 from .maintenance import MaintenancePlan, check_maintenance
@@ -131,6 +132,8 @@ class ClusterPlan:
     """The restore from a snapshot. None: there is none."""
     prometheus: bool = False
     """Whether Prometheus scrapes the members. No member needs to know."""
+    drift_check: str = ""
+    """Every new text has the machines compared with what was installed. Empty: they are not."""
 
     @property
     def phase(self) -> str:
@@ -175,6 +178,7 @@ def check_plan(cluster: ClusterPlan, spelled: Callable[[str], str] = str) -> lis
     named = [(member.name, member.address, member.extra_names) for member in cluster.members]
     problems += check_extra_names(named, cluster.extra_names, listed, spelled("extra_names"))
     problems += check_version(cluster.version, spelled("version"))
+    problems += check_drift_check(cluster.drift_check, spelled("drift_check"))
     problems += releases.check_mirror(cluster.release_mirror, spelled("release_mirror"))
     problems += releases.check_sha256(cluster.release_sha256, spelled("release_sha256"))
     problems += releases.check_proxy(cluster.release_proxy, spelled("release_proxy"))

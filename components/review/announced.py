@@ -52,6 +52,9 @@ _FORMS = {
         (REJOIN, rf"(?P<who>{_NAME}) joins again and is promoted to voter"),
         (CHECK, rf"(?P<who>{_NAME}) is checked: it joins again if its disk is empty"),
         (RESTART, rf"(?P<who>{_NAME}) restarts: (?P<why>{_REASON}(?:; {_REASON})*)"),
+        (RESTART, rf"(?P<who>{_NAME}) restarts, and is put right: .+"),
+        (PUT_RIGHT, rf"(?P<who>{_NAME}) does not restart, and is put right: .+"),
+        (LOOK, rf"look for what others have changed on (?P<who>{_NAMES})"),
         (
             ISSUE,
             rf"CA {_CA} issues (?:all certificates|the certificates of {_WHOSE}): members reload them without a "

@@ -115,6 +115,17 @@ class Change:
         return all_others, peers
 
     @property
+    def put_right(self) -> dict[str, str]:
+        """Members that stay -> what others have changed on their machine, and this update puts right."""
+        before, after = self.before.put_right, self.after.put_right
+        return {name: after[name] for name in self.staying if name in after and after[name] != before.get(name)}
+
+    @property
+    def looks(self) -> bool:
+        """Whether the machines are asked what others have changed."""
+        return bool(self.after.drift_check and (self.after.drift_check != self.before.drift_check or self.put_right))
+
+    @property
     def membership(self) -> bool:
         """Whether members are added or removed."""
         return bool(self.joining or self.leaving)

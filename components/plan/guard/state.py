@@ -20,7 +20,7 @@ HEARTBEAT, ELECTION = "--heartbeat-interval", "--election-timeout"
 TLS_LEAST, TLS_MOST, TLS_SUITES = "--tls-min-version", "--tls-max-version", "--cipher-suites"
 
 # Fields about the updates that led to the state.
-_OF_UPDATES = ("serial", "database_bytes", "overridden", "restore_listed", "restores")
+_OF_UPDATES = ("serial", "database_bytes", "overridden", "restore_listed", "restores", "drift_check", "put_right")
 # Name and directory of a member have their own rules.
 _OWN_FLAGS = ("--name", "--data-dir")
 # Absent without a migration, so that what other clusters leave stays as it was.
@@ -29,6 +29,8 @@ _OF_MIGRATION = ("migration", "control_planes")
 _OF_KUBELET = ("image",)
 # Absent in a cluster that was never restored, likewise.
 _OF_RESTORE = ("restored", "restored_from", "restore_listed")
+# Absent if the machines were never asked, likewise.
+_OF_DRIFT = ("drift_check", "put_right")
 _ANY_ADDRESS = "192.0.2.1"
 """Stands for the member's own address in its flags, so that they do not depend on which member is first."""
 
@@ -81,6 +83,10 @@ class State:
     """Whether the configuration still has that restore."""
     restores: str = ""
     """The snapshot in words, if this is the desired state with a restore that is yet to be made."""
+    drift_check: str = ""
+    """The text with which the machines were last asked what others have changed; empty: they were not."""
+    put_right: Mapping[str, str] = field(default_factory=dict)
+    """Member -> what an update has put right on its machine, from `plan.drift`."""
     serial: int = 0
     """How many updates have changed any of this; an override is valid for one serial number."""
     database_bytes: int = 0
@@ -145,6 +151,7 @@ class State:
             *(() if self.migration else _OF_MIGRATION),
             *(() if self.image else _OF_KUBELET),
             *(() if self.restored else _OF_RESTORE),
+            *(() if self.drift_check or self.put_right else _OF_DRIFT),
         )
 
 
@@ -185,6 +192,8 @@ def read_state(data: Mapping[str, Any] | None) -> State | None:
             restored=int(data.get("restored", 0)),
             restored_from=data.get("restored_from", ""),
             restore_listed=bool(data.get("restore_listed", False)),
+            drift_check=data.get("drift_check", ""),
+            put_right=dict(data.get("put_right", {})),
             serial=int(data["serial"]),
             database_bytes=int(data["database_bytes"]),
             overridden=tuple(data["overridden"]),
@@ -217,6 +226,7 @@ def wanted_state(
     certificates: Mapping[str, str],
     on_volumes: bool = False,
     origins: Mapping[str, Origin] | None = None,
+    put_right: Mapping[str, str] | None = None,
 ) -> State:
     """The desired state of a plan, in the guard's terms.
 
@@ -226,6 +236,7 @@ def wanted_state(
         certificates: CA -> certificate in PEM, for the user's own CAs, where known at this point.
         on_volumes: the data are on volumes, which remain when a machine is deleted.
         origins: slot -> origin of its machine. Default, also for missing slots: it exists already.
+        put_right: what is put right, from `plan.drift`. Default: nothing.
 
     Raises:
         PlanError: the plan has problems.
@@ -258,6 +269,8 @@ def wanted_state(
         migration=plan.phase,
         control_planes=dict(plan.migration.control_planes) if plan.migration and plan.phase != DONE else {},
         image=plan.etcd_image or "",
+        drift_check=plan.drift_check,
+        put_right=dict(put_right or {}),
         **_restored(plan),
     )
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from .. import drift
 from ..migration import BACK, LEAVE
 from ..quorum import quorum
 from . import migration
@@ -75,10 +76,38 @@ def bootstrap(wanted: State) -> list[Step]:
 def steps(change: Change) -> list[Step]:
     """The steps from one state to the next, in order; empty when nothing changes."""
     if change.before.same(change.after):
-        return []
+        return list(_settled(change))
     if change.restores:
         return restored(change.after)
     return list(_back(change) if change.after.migration == BACK else _steps(change))
+
+
+def _settled(change: Change) -> Iterator[Step]:
+    """The steps when the configuration is as it was: what others have changed."""
+    count = len(change.after.members)
+    if change.put_right:
+        yield Step(f"prepare {_names(change.put_right)}: no member stops", count, count)
+    for name in change.chain:
+        yield from _as_wanted(change, name, count, count)
+    if change.put_right:
+        yield Step("check the health of all members", count, count)
+    yield from _look(change, count)
+
+
+def _as_wanted(change: Change, name: str, voters: int, serving: int) -> Iterator[Step]:
+    """What a member that stays needs: new settings, or what others have changed."""
+    found = change.put_right.get(name, "")
+    if change.reasons:
+        yield Step(f"{name} restarts: {'; '.join(change.reasons)}", voters, serving - 1)
+    elif found:
+        down = drift.restarts(found)
+        how = "restarts" if down else "does not restart"
+        yield Step(f"{name} {how}, and is put right: {found.partition(': ')[2]}", voters, serving - down)
+
+
+def _look(change: Change, voters: int) -> Iterator[Step]:
+    if change.looks:
+        yield Step(f"look for what others have changed on {_names(change.after.data_directories)}", voters, voters)
 
 
 def restored(wanted: State) -> list[Step]:
@@ -146,14 +175,15 @@ def _steps(change: Change) -> Iterator[Step]:
             yield Step(f"{name} joins again and is promoted to voter", voters, voters - missing)
         elif name in change.other_machine:
             yield Step(f"{name} is checked: it joins again if its disk is empty", voters, voters - missing)
-        if change.reasons and name not in change.replaced:
-            yield Step(f"{name} restarts: {'; '.join(change.reasons)}", voters, voters - missing - 1)
+        if name not in change.replaced:
+            yield from _as_wanted(change, name, voters, voters - missing)
     for text in _issued(change):
         yield Step(text, voters, voters)
     yield Step("check the health of all members", voters, voters)
     yield from (Step(text, voters, voters) for text in migration.last(change))
     texts = access(change.before.users, change.after, was=change.before.authentication)
     yield from (Step(text, voters, voters) for text in texts)
+    yield from _look(change, voters)
     for name in (each for each in change.leaving if each not in change.before.control_planes):
         yield Step(f"retire the machine of {name}", voters, voters)
 
