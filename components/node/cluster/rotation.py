@@ -101,7 +101,7 @@ def _answers(spec: Spec, place: Path, *, patient: bool) -> Mapping[str, _Answer]
     """Member -> whether, on both ports, it accepts the new certificates and presents one that the new CAs verify.
 
     Args:
-        spec: the members; this one is asked too when it runs.
+        spec: the members; this one is asked too when it runs and can answer.
         place: where the new certificates are.
         patient: retry for a short time if a member is silent, for example just after its restart.
     """
@@ -111,7 +111,8 @@ def _answers(spec: Spec, place: Path, *, patient: bool) -> Mapping[str, _Answer]
         etcd.peer_view(spec, address, place=place)
         return True
 
-    members = spec.members if manager.show().runs else spec.others
+    # With a damaged file it cannot answer; these certificates replace it.
+    members = spec.members if manager.show().runs and all(map(_usable, _USES)) else spec.others
     answers: dict[str, _Answer] = {}
     for _ in until(_SILENCE_SECONDS if patient else 0, every=0.5):
         answers = etcd.each(ask, members)
@@ -145,6 +146,15 @@ def _refuse(spec: Spec, asked: Sequence[_Use], answers: Mapping[str, _Answer], *
             f"the CA can be replaced only while every member answers ({silent}); nothing was changed",
             f"Restore {listed} and {issues}, bring that member back with `pulumi up`, then continue.",
         )
+
+
+def _usable(use: _Use) -> bool:
+    """Whether this machine has the certificate with its key."""
+    with contextlib.suppress(OSError, ssl.SSLError):
+        pair = (paths.PKI / f"{use.pair}.{end}" for end in ("crt", "key"))
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(*pair)
+        return True
+    return False
 
 
 def _issuer(place: Path, pair: str, authorities: str) -> str | None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from ..backup import programs
@@ -40,7 +41,10 @@ def of_files(spec: Spec) -> list[str]:
     """Files, links, directories and the user. Data are not looked at."""
     missing = [] if account.find() else [f"the user {paths.USER} is missing"]
     data = f"{spec.data_directory}/"
-    return [*missing, *(f"{path} {said}" for path, said in written.changed().items() if not path.startswith(data))]
+    found = {path: said for path, said in written.changed().items() if not path.startswith(data)}
+    # Others may have put a program of their own there, which stays.
+    theirs = [path for path in found if Path(path).parent == paths.LINKS and os.path.lexists(path)]
+    return [*missing, *(f"{path} {said}" for path, said in found.items() if path not in theirs)]
 
 
 def _of_programs(spec: Spec) -> list[str]:
