@@ -21,7 +21,6 @@ from ..shared import files, paths
 from ..shared.errors import NodeError
 from ..shared.say import phase, refuse_abandoned, say
 from ..shared.spec import KUBELET, Bundle, Spec
-from ..steps import drift
 from ..steps.begin import begin
 from ..steps.join import join
 from ..steps.look import Look, look
@@ -113,7 +112,6 @@ def converge(spec: Spec, bundle: Bundle) -> None:
 
 def _install(bundle: Bundle, claim: Claim) -> list[str]:
     """Writes certificates and keys; returns the names of the files that changed."""
-    drift.report()
     claim.before_writing(bundle)
     renewed = certificates.install(bundle)
     if renewed:
