@@ -14,7 +14,7 @@ import pytest
 
 from lab import Machine
 from tests.support.bootstrapped import Bootstrapped
-from tests.support.etcd import OPTIONS, etcdctl, member_list, process_ids
+from tests.support.etcd import OPTIONS, assert_no_drift, etcdctl, member_list, process_ids
 from tests.support.machines import Machines, fill_disk
 from tests.support.prober import probing
 from tests.support.s3_server import BUCKET, KEY, SECRET, S3Server
@@ -168,8 +168,10 @@ def test_snapshots_are_taken_by_one_member_and_survive_failures(
     assert "The destination is full" in refused(found[2])
     [left] = waiting(found[2])
     found[2].run("touch /var/lib/etcd.snapshots/backup/.snapshot.db", root=True)
+    assert_no_drift(found[:2])
     del stack.config["backup"]
     stack.up()
+    assert_no_drift(found)
     places = "/etc/systemd/system /var/lib/etcd-node /opt/etcd /run/lock /run"
     look = f"find {places} -maxdepth 2 -name '*etcd*snapshot*' -o -name '*rclone*' -o -name 'backup*'"
     for each in found:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lab import Machine, kubernetes
-from tests.support.etcd import PID, assert_serves_all_members, command_line, etcdctl, process_ids
+from tests.support.etcd import PID, assert_no_drift, assert_serves_all_members, command_line, etcdctl, process_ids
 from tests.support.machines import Machines, fill_disk, temporary_lab
 from tests.support.prober import probed_up, probing
 from tests.support.prometheus import assert_prometheus_scrapes
@@ -121,6 +121,7 @@ def test_static_pods_serve_and_come_back_without_pulumi(cluster: Cluster, machin
     found, stack = cluster
     run = stack.up()
     print(f"three static pods: {run.seconds:.1f} s")
+    assert_no_drift(found)
     assert_serves_all_members(found)
     before = pods(found)
     assert all(before.values())
@@ -209,6 +210,7 @@ def test_a_cluster_moves_to_systemd_and_back(cluster: Cluster, tmp_path: Path) -
         machine.run("! test -e /etc/systemd/system/etcd.service", root=True)
     assert [inode(machine) for machine in found] == data
     stack.up("--expect-no-changes")
+    assert_no_drift(found)
     assert_serves_all_members(found)
 
 

@@ -8,7 +8,7 @@ import pytest
 from lab import Machine
 from tests.support.api_server import ApiServer
 from tests.support.bootstrapped import Bootstrapped
-from tests.support.etcd import assert_serves_all_members, etcdctl, process_ids, write_client_files
+from tests.support.etcd import assert_no_drift, assert_serves_all_members, etcdctl, process_ids, write_client_files
 from tests.support.machines import Machines
 from tests.support.restores import BUMP, MOMENTS, killed, revision, save_snapshot
 from tests.support.stacks import Stack, Stacks
@@ -64,6 +64,7 @@ def restored(machines: Machines, bootstrapped: Bootstrapped, tmp_path_factory: p
 def test_a_cluster_that_lost_all_data_is_that_of_the_snapshot(restored: Restored) -> None:
     found = restored.found
     assert_serves_all_members(found)
+    assert_no_drift(found)
     for machine in found:
         assert _value(machine, "kept") == "yes"
         assert _value(machine, "later") == ""

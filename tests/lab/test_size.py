@@ -6,7 +6,7 @@ import pytest
 
 from lab import Machine
 from tests.support.bootstrapped import Bootstrapped
-from tests.support.etcd import OPTIONS, assert_serves_all_members, etcdctl, lead, process_ids
+from tests.support.etcd import OPTIONS, assert_no_drift, assert_serves_all_members, etcdctl, lead, process_ids
 from tests.support.machines import Machines
 from tests.support.manual import assert_as_in_the_manual
 from tests.support.prober import probed_up
@@ -102,6 +102,7 @@ def _exchange_in_the_order_of_the_list(stack: Stack, found: list[Machine]) -> No
     assert run.text.index("etcd-4: is a voter") < run.text.index("etcd-3 has left the cluster")
     assert process_ids(found[:2]) == before
     assert_serves_all_members(members)
+    assert_no_drift(members)
 
 
 def test_a_change_starts_a_stopped_remaining_member_first(bootstrapped: Bootstrapped) -> None:

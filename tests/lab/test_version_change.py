@@ -4,7 +4,7 @@ import itertools
 from pathlib import Path
 
 from lab import Machine
-from tests.support.etcd import assert_serves_all_members, etcdctl, process_ids, running_versions
+from tests.support.etcd import assert_no_drift, assert_serves_all_members, etcdctl, process_ids, running_versions
 from tests.support.machines import Machines, as_they_are
 from tests.support.manual import assert_as_in_the_manual
 from tests.support.prober import probed_up, probing
@@ -38,6 +38,7 @@ def test_versions_change_by_one_minor_only(machines: Machines, stacks: Stacks, t
         assert probe.report.most_down == 1
         assert probe.report.leader_moves <= 3
         assert_serves_all_members(found)
+        assert_no_drift(found)
         _assert_one_snapshot(found, now, version)
         now = version
         if now == "3.7.3":

@@ -65,6 +65,13 @@ def assert_serves_all_members(machines: Sequence[Machine]) -> None:
     assert not any(row.get("isLearner") for row in listed)
 
 
+def assert_no_drift(machines: Sequence[Machine]) -> None:
+    """Nothing on these machines differs from what was installed: `etcd-node` has noted all that it has written."""
+    for machine in machines:
+        said = machine.run("etcd-node drift", root=True).stdout
+        assert said == "Nothing differs from what was installed.\n", f"{machine.name}: {said}"
+
+
 def command_line(machine: Machine) -> str:
     """etcd's command line on a machine, an argument per line; empty if it is not running."""
     read = f"tr '\\0' '\\n' </proc/$({PID})/cmdline"
