@@ -52,8 +52,7 @@ _FORMS = {
         (REJOIN, rf"(?P<who>{_NAME}) joins again and is promoted to voter"),
         (CHECK, rf"(?P<who>{_NAME}) is checked: it joins again if its disk is empty"),
         (RESTART, rf"(?P<who>{_NAME}) restarts: (?P<why>{_REASON}(?:; {_REASON})*)"),
-        (RESTART, rf"(?P<who>{_NAME}) restarts, and is put right: .+"),
-        (PUT_RIGHT, rf"(?P<who>{_NAME}) does not restart, and is put right: .+"),
+        (PUT_RIGHT, rf"(?P<who>{_NAME}) (?:restarts|does not restart), and is put right: .+"),
         (LOOK, rf"look for what others have changed on (?P<who>{_NAMES})"),
         (
             ISSUE,
@@ -131,7 +130,8 @@ class Announced:
     @property
     def restarts(self) -> tuple[str, ...]:
         """Members whose etcd stops in this step; empty: none, or all of them."""
-        return self.who if self.kind in (RESTART, BACK_WITH_DATA) else ()
+        stops = self.kind in (RESTART, BACK_WITH_DATA) or (self.kind == PUT_RIGHT and " restarts" in self.step.text)
+        return self.who if stops else ()
 
 
 def announced(line: str) -> Announced | None:
@@ -150,7 +150,8 @@ def announced(line: str) -> Announced | None:
             step = Step(
                 "restore the snapshot beside the data of all members, after a check: no member stops", *_of(step)
             )
-        elif kind == USER_GRANTED:
+        elif kind in (USER_GRANTED, PUT_RIGHT):
+            # The keys of a user; what others have written on a machine.
             step = Step(step.text.partition(":")[0], *_of(step))
         who, why = ((groups.get(name) or "") for name in ("who", "why"))
         return Announced(step, kind, tuple(who.split(", ")) if who else (), tuple(why.split("; ")) if why else ())

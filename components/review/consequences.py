@@ -39,7 +39,10 @@ class Consequence:
 
 def consequences(preview: Preview) -> list[Consequence]:
     """Every kind of change in the preview, the most serious ones first."""
-    parts = (_of_the_cluster(preview), _of_members(preview), _of_settings(preview), _of_resources(preview))
+    parts = (
+        *(_of_the_cluster(preview), _of_members(preview), _of_drift(preview)),
+        *(_of_settings(preview), _of_resources(preview)),
+    )
     found = dict.fromkeys(each for part in parts for each in part)
     return sorted(found, key=lambda each: not each.final)
 
@@ -181,6 +184,27 @@ def _of_members(preview: Preview) -> Iterator[Consequence]:
             *_operations("A lost machine or disk"),
             # Restarts are noticed longer.
             noticed=None if any(each.why for each in preview.steps) else measured.MACHINE,
+        )
+
+
+def _of_drift(preview: Preview) -> Iterator[Consequence]:
+    """What others have changed on machines."""
+    stopped = [name for each in preview.steps if each.kind == kinds.PUT_RIGHT for name in each.restarts]
+    if names := named(preview, kinds.PUT_RIGHT):
+        yield Consequence(
+            f"What others have changed on the machines of {_list(names, '', '').strip()} is put right",
+            _NO_TASK if stopped else "API servers have nothing to do.",
+            "Not needed: the configuration is as it was.",
+            *_operations("What others have changed on a machine (drift)"),
+            noticed=measured.RESTART if stopped else measured.DRIFT,
+        )
+    elif kinds.LOOK in {each.kind for each in preview.steps}:
+        yield Consequence(
+            "The machines are asked what others have changed on them",
+            "API servers have nothing to do.",
+            "Not needed: nothing changes.",
+            *_operations("What others have changed on a machine (drift)"),
+            noticed=measured.DRIFT,
         )
 
 

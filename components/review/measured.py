@@ -66,6 +66,9 @@ DEFRAGMENTATION = Noticed(
     "515 ms with 200 MiB of data, 553 ms with 2 GiB, whenever a member is defragmented, as measured",
     (("docs/benchmarks.md", "Snapshots, defragmentation and restore"),),
 )
+DRIFT = Noticed(
+    f"{_NOTHING}: no member restarts", (("docs/operations.md", "What others have changed on a machine (drift)"),)
+)
 LOGIN = Noticed(f"{_NOTHING}: no member restarts", (("docs/operations.md", "Logins and keys"),))
 NEW_CLUSTER = Noticed("there are no clients yet", (("docs/operations.md", "Rules for every change"),))
 REMOVED = Noticed("from then on, for good", (("docs/operations.md", "Take the cluster down"),))

@@ -98,6 +98,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     },
     "a user": USERS,
     "a firewall": {"firewall": {"clients": ["10.1.2.0/24"]}},
+    "a look for drift": {"driftCheck": "2026-11-30"},
     "defragmentation": {"maintenance": {"defragment": True, "recoverSpace": True}},
     "another login": {
         "ssh": {"user": "debian", "privateKeyPassphrase": PASSPHRASE, "bastion": BASTION},
@@ -191,6 +192,8 @@ def test_the_comments_on_changes_of_a_changed_stack_are_the_reviewed_ones(
     reviews.up(**CHANGES["a restore"])
     reviews.assert_as_reviewed("a restore that is complete", reviews.preview(), set(), capsys)
     reviews.assert_as_reviewed("a restore that is removed", reviews.preview(restore=None), set(), capsys)
+    reviews.up(restore=None, driftCheck="2026-11-30")
+    reviews.assert_as_reviewed("drift", reviews.preview(), {"restart"}, capsys)
 
 
 def test_the_comment_on_changes_of_two_clusters_in_one_program_is_the_reviewed_one(

@@ -74,6 +74,7 @@ RUN_BY: dict[tuple[str, str, int] | str, str] = {
     ("docs/package.md", "external-etcd", 0): "it needs a release",
     ("docs/restore.md", "From the store", 0): "tests/lab/test_restore_from_the_store.py",
     ("docs/review.md", "Review a change before it is made", 0): "tests/components/test_review.py",
+    ("docs/review.md", "Where nothing draws the picture", 0): "tests/components/test_review.py",
 }
 
 

@@ -12,6 +12,11 @@ from typing import Any
 AUTHORITY = "PRETENDED_AUTHORITY"
 """In the environment: what the first control plane of a migration answers about its CA."""
 PATH = Path(__file__).parent
+_DRIFT = {
+    "etcd-2-drift": '["/etc/etcd/pki/canary.crt is missing", "etcd-snapshot.timer is inactive"]',
+    "etcd-3-drift": '["etcd runs with another setting: --quota-backend-bytes"]',
+}
+"""What others have changed on the machines of these members."""
 
 
 def main() -> None:
@@ -35,6 +40,7 @@ def _answering(plugin: Any) -> Any:
         text = "" if command is None else str(plain(command))
         said = health(text) if call.name.endswith("-health") else f"{call.name} said"
         said = os.environ[AUTHORITY] if call.name.endswith("-authority") else said
+        said = _DRIFT.get(call.name[-12:], "[]") if call.name.endswith("-drift") else said
         said = STAGED if call.name.endswith("-stage") else said
         return {**state, "stdout": SFTP if call.name.endswith("-sftp") else marked(call.name, said), "stderr": ""}
 
