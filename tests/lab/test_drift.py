@@ -36,7 +36,8 @@ def drift(machine: Machine) -> list[str]:
 def looked(stack: Stack, text: str) -> dict[str, list[str]]:
     stack.config["driftCheck"] = text
     stack.up()
-    return stack.outputs()["drift"]
+    found: dict[str, list[str]] = stack.outputs()["drift"]
+    return found
 
 
 def test_what_others_change_is_found_and_put_right(bootstrapped: Bootstrapped) -> None:

@@ -151,8 +151,8 @@ def _refuse(spec: Spec, asked: Sequence[_Use], answers: Mapping[str, _Answer], *
 def _usable(use: _Use) -> bool:
     """Whether this machine has the certificate with its key."""
     with contextlib.suppress(OSError, ssl.SSLError):
-        pair = (paths.PKI / f"{use.pair}.{end}" for end in ("crt", "key"))
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(*pair)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(paths.PKI / f"{use.pair}.crt", paths.PKI / f"{use.pair}.key")
         return True
     return False
 
