@@ -16,7 +16,9 @@ from components.node.shared.spec import Release
 from components.plan.backup import BackupPlan, archives, backup_spec
 
 RECIPIENT = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
-MIRROR = Release("3.6.16", "http://mirror.example", {}, headers={"Authorization": "Bearer x"})
+MIRROR = Release(
+    "3.6.16", "http://mirror.example", {}, headers={"Authorization": "Bearer x", "Proxy-Authorization": "y"}
+)
 ARCH = release.architecture()
 AGE, RCLONE = (f"{name}/v{version}" for name, version in (("age", "1.3.1"), ("rclone", "1.75.1")))
 
@@ -26,10 +28,10 @@ class Web:
 
     def __init__(self) -> None:
         self.content: dict[str, bytes] = {}
-        self.asked: list[tuple[str, bool]] = []
+        self.asked: list[tuple[str, list[str]]] = []
 
     def open(self, url: str, mirror: Release, _: object) -> io.BytesIO:
-        self.asked.append((url, bool(mirror.headers)))
+        self.asked.append((url, sorted(mirror.headers)))
         content = self.content.get(url.removeprefix(f"{MIRROR.mirror}/"))
         if content is None:
             raise NodeError(f"{url} answers 404", "")
@@ -87,7 +89,7 @@ def test_both_are_installed_once_and_again_when_damaged(web: Web) -> None:
     assert there() == {"age-v1.3.1": b"age", "age-keygen-v1.3.1": b"key", "rclone-v1.75.1": b"rclone"}
     assert programs.path(wanted(), "age").stat().st_mode & 0o777 == 0o755
     asked = len(web.asked)
-    assert all(headers for _, headers in web.asked)
+    assert all(headers == ["Authorization", "Proxy-Authorization"] for _, headers in web.asked)
     programs.ensure(wanted(), MIRROR)
     assert len(web.asked) == asked
     programs.path(wanted(), "age").write_bytes(b"agf")
@@ -110,8 +112,12 @@ def test_an_archive_without_the_program_installs_nothing(web: Web) -> None:
 
 
 def test_headers_of_the_mirror_are_sent_to_no_other_server(web: Web) -> None:
+    """That of the proxy is for the way there."""
     with pytest.raises(NodeError, match="answers 404"):
         programs.ensure(wanted("https://github.com/etcd-io/etcd/releases/download"), MIRROR)
     assert web.asked == [
-        (f"https://github.com/FiloSottile/age/releases/download/v1.3.1/{archives('age')[ARCH]}", False)
+        (
+            f"https://github.com/FiloSottile/age/releases/download/v1.3.1/{archives('age')[ARCH]}",
+            ["Proxy-Authorization"],
+        )
     ]

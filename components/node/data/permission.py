@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ..protocol import wal
 from ..shared import files, paths
+from ..shared.errors import NodeError
 from ..shared.spec import Spec
 from .identity import Identity
 
@@ -51,3 +52,16 @@ def given(spec: Spec, known: Identity) -> tuple[str, Mapping[str, str]] | None:
 def spend() -> None:
     """Removes it."""
     files.remove(paths.PERMISSION)
+
+
+def refuse_without(gone: Sequence[str]) -> None:
+    """Refuses a new cluster some of whose initial members are not in the configuration any more.
+
+    Raises:
+        NodeError: there are such.
+    """
+    if gone:
+        raise NodeError(
+            f"the cluster was to be bootstrapped with {', '.join(gone)}, which is no longer one of its members",
+            "Restore it until the cluster exists, then remove it; or run `pulumi destroy` and start again.",
+        )

@@ -52,12 +52,8 @@ def begin(spec: Spec, bundle: Bundle, known: Identity, ours: Identity) -> tuple[
         # Also if the others are silent when this run is repeated.
         permission.spend()
         return known, False
-    missing = [f"{name} ({address})" for name, address in initial.items() if spec.members.get(name) != address]
-    if missing:
-        raise NodeError(
-            f"the cluster was to be bootstrapped with {', '.join(missing)}, which is no longer one of its members",
-            "Restore it until the cluster exists, then remove it; or run `pulumi destroy` and start again.",
-        )
+    gone = [f"{name} ({address})" for name, address in initial.items() if spec.members.get(name) != address]
+    permission.refuse_without(gone)
     phase("start etcd as an initial member")
     ours = replace(ours, machine=bundle.identity)
     identity.save(ours)

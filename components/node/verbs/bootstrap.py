@@ -30,12 +30,7 @@ def bootstrap(spec: Spec) -> str:
     if known.cluster_id or wal.exists(spec.data_directory):
         say("has been a member before: converge decides")
         return ""
-    missing = [name for name in spec.initial_members if name not in spec.members]
-    if missing:
-        raise NodeError(
-            f"the cluster was to be bootstrapped with {', '.join(missing)}, which is no longer one of its members",
-            "Restore it until the cluster exists, then remove it; or run `pulumi destroy` and start again.",
-        )
+    permission.refuse_without([name for name in spec.initial_members if name not in spec.members])
     network.listen_again(spec)
     wanted = spec.token, {name: spec.members[name] for name in spec.initial_members}
     # Members that have begun have seen it; so has this one, if its run was interrupted.
