@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
-from typing import Any, NotRequired, TypedDict, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict, TypeVar, cast
 
 import pulumi
 from pulumi_command import remote
@@ -25,7 +25,7 @@ from .partial_deletion import proved_healthy, refuse_partial_deletion
 from .pinned_values import pin
 from .pki import EARLY_RENEWAL_HOURS, Authority, ClientCertificate, EtcdPki, EtcdPkiArgs, authorities_of, plan_of
 from .plan import AuthorityPlan, ClusterPlan, MemberPlan, Spec, UserPlan, member_specs, spec_text, warnings, with_users
-from .plan.applied import CHECKED, CLIENTS, DRIFT, EARLY_RENEWAL
+from .plan.applied import CHECKED, CLIENTS, DRIFT, EARLY_RENEWAL, MEASURED
 from .plan.authorities import DEFAULT_PEER_AUTHORITY, peers_have_their_own
 from .plan.client_certificates import remembered
 from .plan.data_directories import check_data_directories
@@ -33,15 +33,21 @@ from .plan.drift import put_right
 from .plan.errors import Problem, refuse
 from .plan.flags import PKI_DIRECTORY
 from .plan.guard import Verdict
-from .plan.guard.state import State, directories_before, wanted_state
+from .plan.guard.state import State, directories_before, read_state, wanted_state
 from .plan.maintenance import MaintenancePlan
 from .plan.migration import AUTHORITY, BACK, DONE
 from .plan.releases import check_headers
 from .plan.restore import check_snapshot
 from .plan.service_managers import check_image_credentials
 from .plan.spec import DEFAULT_DATA_DIRECTORY, client_urls
+from .plan.timers import AUTO, Timers, derived
 from .restore import Restore, RestoreCommands, check_previous, plan_of_restore, restores_of
 
+if TYPE_CHECKING:
+    IntOrAuto = int | Literal["auto"]
+else:
+    # The schema for other languages has no unions.
+    IntOrAuto = Any
 _T = TypeVar("_T")
 # Arguments that the plan takes under the same name.
 _PLANNED = {each.name for each in fields(ClusterPlan)}
@@ -99,8 +105,9 @@ class EtcdClusterArgs(TypedDict):
     """More flags of etcd, name without dashes -> value. Unknown ones are refused. Default: none."""
     metrics: NotRequired[str]
     """Address of the metrics port 2381: `loopback`, or `private` for the private address too. Default: `loopback`."""
-    heartbeat_interval_ms: NotRequired[int]
-    """Interval of the leader's heartbeats, in ms. Default: 100 (etcd's own)."""
+    heartbeat_interval_ms: NotRequired[IntOrAuto]
+    """Interval of the leader's heartbeats, in ms, or `auto`: both timers are derived from the measured round trips
+    between members, which needs `previous`. Default: 100 (etcd's own)."""
     election_timeout_ms: NotRequired[int]
     """Time without a heartbeat before an election, in ms: at least five heartbeats. Default: 1000 (etcd's own)."""
     release_mirror: NotRequired[str]
@@ -157,6 +164,9 @@ class EtcdClusterArgs(TypedDict):
     drift_check: NotRequired[str]
     """Every new text, such as the date, has the machines compared with what was installed. What differs is in the
     output `drift`, and the update after that puts it right; with `previous`. Default: they are not compared."""
+    acknowledge: NotRequired[list[str]]
+    """What is accepted although it is slower than etcd requires: `slow-disk`, `slow-link`. Default: nothing, so it is
+    refused before a member begins."""
     previous: NotRequired[dict[str, Any] | None]
     """The output `applied` of the last update, as `previous_update` reads it. A change that cannot be made in one
     update is refused. Default, or None: nothing is compared, and only the machines can refuse a change."""
@@ -347,9 +357,12 @@ class EtcdCluster(pulumi.ComponentResource):
         # From the inputs of the health check and not from the desired state: an update that skipped the check
         # (`--target`) has not applied that state.
         self.drift = _looked(verdict.state, named, health)
-        self.applied = pulumi.Output.all(health.stdin, report, self.drift, *(each.stdout for each in followed)).apply(
-            lambda parts: _applied(parts[0], parts[1], parts[2], _early_renewal_hours(args))
-        )
+        measured = pulumi.Output.all(**{slot: member.measured for slot, member in named.items()})
+        self.applied = pulumi.Output.all(
+            health.stdin, report, self.drift, measured, *(each.stdout for each in followed)
+        ).apply(lambda parts: _applied(parts[0], parts[1], parts[2], parts[3], _early_renewal_hours(args)))
+        if plan.heartbeat_interval_ms == AUTO:
+            self.applied.apply(lambda known: self._tell_timers(known, plan))
         self.register_outputs(
             {
                 "endpoints": self.endpoints,
@@ -376,6 +389,17 @@ class EtcdCluster(pulumi.ComponentResource):
         for warning in replaced(found, now, [name for name in found if before.get(name, found[name]) != found[name]]):
             pulumi.log.warn(warning, self)
         return found
+
+    def _tell_timers(self, applied: Mapping[str, Any], plan: ClusterPlan) -> None:
+        """Warns if the round trips that were measured call for other timers than those of this update."""
+        now, then = plan.derived or Timers(), _derived(applied, plan.members) or Timers()
+        if now != then:
+            pulumi.log.warn(
+                f"The measured round trips call for a heartbeat interval of {then.heartbeat_ms} ms and an election "
+                f"timeout of {then.election_ms} ms. Members run with {now.heartbeat_ms} and {now.election_ms} ms. Run "
+                "pulumi up again: it announces and makes the change.",
+                self,
+            )
 
     def _go_back(self, name: str, args: EtcdClusterArgs, plan: ClusterPlan) -> None:
         """The way back from a migration: no member is declared, so their machines are retired when they have left."""
@@ -424,6 +448,9 @@ def _check_against_the_last_update(plan: ClusterPlan, args: EtcdClusterArgs) -> 
     refuse(check_previous(args))
     if plan.restore is not None:
         refuse(check_snapshot(plan.restore, plan.name, plan.version))
+    if plan.heartbeat_interval_ms == AUTO and "previous" not in args:
+        rule = "Timers are derived from the round trips that earlier updates have measured"
+        refuse([Problem("previous", "nothing", rule, "Pass what previous_update() reads")])
     if plan.migration and "previous" not in args:
         rule = "The phases of a migration follow each other, so each is compared with the last update"
         refuse([Problem("previous", "nothing", rule, "Pass what previous_update() reads")])
@@ -588,7 +615,18 @@ def cluster_plan(name: str, args: EtcdClusterArgs, members: Sequence[MemberPlan]
         "maintenance": MaintenancePlan(**_whole_numbers(args.get("maintenance", {}))),
         "users": [UserPlan(each["name"], each["prefix"], each["permission"]) for each in args.get("users", [])],
     }
+    if args.get("heartbeat_interval_ms") == AUTO:
+        given["derived"] = _derived(args.get("previous"), members)
     return ClusterPlan(**given)
+
+
+def _derived(previous: Mapping[str, Any] | None, members: Sequence[MemberPlan]) -> Timers | None:
+    """With `auto`: the timers after this update; None if there was none."""
+    state = read_state(previous)
+    if state is None or previous is None:
+        return None
+    now = Timers(state.heartbeat_ms, state.election_ms)
+    return derived(now, previous.get(MEASURED, {}), [member.name for member in members])
 
 
 def _whole_numbers(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -638,7 +676,7 @@ def _rows(report: Mapping[str, Any], plan: ClusterPlan) -> list[dict[str, Any]]:
 
 
 def _applied(
-    asked: str, report: dict[str, Any], drift: Mapping[str, Sequence[str]], early_renewal_hours: int
+    asked: str, report: dict[str, Any], drift: Mapping[str, Any], measured: Mapping[str, Any], early_renewal_hours: int
 ) -> dict[str, Any]:
     sizes = [int(row["db_size_bytes"]) for row in report["members"]]
     changes = json.loads(asked)["changes"]
@@ -650,6 +688,7 @@ def _applied(
         **_with_times({CHECKED: report[CHECKED]} if CHECKED in report else {}),
         EARLY_RENEWAL: early_renewal_hours,
         **({DRIFT: drift} if drift else {}),
+        MEASURED: {name: found for name, found in measured.items() if found},
     }
 
 

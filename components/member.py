@@ -19,7 +19,7 @@ from .plan.flag_values import files_read
 from .remote_command import answer
 from .restore import RestoreCommands
 
-_NOT_FOR_PREPARE = ("trusted", "issuer", "peer_trusted", "peer_issuer", "maintenance")
+_NOT_FOR_PREPARE = ("trusted", "issuer", "peer_trusted", "peer_issuer", "maintenance", "auto_timers")
 
 
 class EtcdMemberArgs(TypedDict):
@@ -68,6 +68,8 @@ class EtcdMember(pulumi.ComponentResource):
 
     prepared: remote.Command
     """The command that checks the machine and installs the release. Running members are not affected."""
+    measured: pulumi.Output[dict[str, Any]]
+    """What `converge` says of disk and links, as in `plan.applied.MEASURED`."""
 
     def __init__(self, name: str, args: EtcdMemberArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("external-etcd:index:EtcdMember", name, None, opts)
@@ -185,8 +187,10 @@ class EtcdMember(pulumi.ComponentResource):
         line = self._line("converge", spec or self._spec)
         waits = after.apply(lambda known: [*known, *self._issued])
         command = self._commands.command("converge", create=line, stdin=self._bundle, after=waits, later=True)
-        # The answer is not used, but without one the command did nothing.
-        answer(command, self._machine["name"])
+        # Older programs answer nothing.
+        self.measured = answer(command, self._machine["name"]).apply(
+            lambda text: json.loads(text) if text.startswith("{") else {}
+        )
         self.register_outputs({})
         return command
 

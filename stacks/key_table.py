@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 TEXT, INTEGER, BOOLEAN, TEXTS = "text", "integer", "true or false", "list of texts"
 OBJECT, LIST, MAP = "object", "list of objects", "map of texts"
+INTEGER_OR_AUTO = "integer or `auto`"
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,7 @@ class Key:
     path: str
     """Its path, like `machines[].ssh.host`."""
     type: str
-    """`text`, `integer`, `true or false`, `list of texts`, `object`, `list of objects` or `map of texts`."""
+    """One of those above."""
     meaning: str
     """Its meaning, in whole sentences, Markdown."""
     default: str = ""

@@ -15,7 +15,7 @@ from components.plan.service_managers import SYSTEMD
 from components.plan.spec import DEFAULT_DATA_DIRECTORY
 from components.plan.versions import supported
 
-from .key_table import BOOLEAN, INTEGER, LIST, MAP, OBJECT, TEXT, TEXTS, Key, Table
+from .key_table import BOOLEAN, INTEGER, INTEGER_OR_AUTO, LIST, MAP, OBJECT, TEXT, TEXTS, Key, Table
 
 if TYPE_CHECKING:
     from .platform import Platform
@@ -221,8 +221,9 @@ _REST: tuple[Key, ...] = (
     ),
     Key(
         "heartbeatIntervalMs",
-        INTEGER,
-        "Interval of the leader's heartbeats. It should be about the round-trip time between members.",
+        INTEGER_OR_AUTO,
+        "Interval of the leader's heartbeats. It should be about the round-trip time between members. With `auto`, "
+        "this and the next key are derived from the measured round trips.",
         "100 (etcd's own)",
         "ms",
     ),
@@ -232,6 +233,13 @@ _REST: tuple[Key, ...] = (
         "Time without a heartbeat before an election: at least five heartbeats, at most 50000.",
         "1000 (etcd's own)",
         "ms",
+    ),
+    Key(
+        "acknowledge",
+        TEXTS,
+        "What is accepted although it is slower than etcd requires, and otherwise refused before a member begins: "
+        "`slow-disk` (fewer than 50 synced writes per second), `slow-link` (a round trip of more than a tenth of the "
+        "election timeout).",
     ),
     Key(
         "flags",

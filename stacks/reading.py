@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from components.plan.errors import Problem, did_you_mean, shown
+from components.plan.timers import AUTO
 
-from .key_table import BOOLEAN, INTEGER, LIST, MAP, OBJECT, TEXT, TEXTS, Key, Table
+from .key_table import BOOLEAN, INTEGER, INTEGER_OR_AUTO, LIST, MAP, OBJECT, TEXT, TEXTS, Key, Table
 
 _SECRET = "a secret (not shown)"  # noqa: S105
 _WANTED = {
     TEXT: "a text; quote it in YAML if it looks like a number",
     INTEGER: "a whole number",
+    INTEGER_OR_AUTO: "a whole number, or auto",
     BOOLEAN: "true or false",
     TEXTS: "a list of texts, each after a dash",
     OBJECT: "an object: keys and values, indented below it",
@@ -105,9 +107,12 @@ class Reading:
             return str(value).lower() == "true"
         if key.type == TEXT and isinstance(value, str) and (value.strip() or not key.required):
             return value
-        if key.type == INTEGER and not isinstance(value, bool) and re.fullmatch(r"-?\d{1,9}", str(value), re.ASCII):
+        if key.type == INTEGER_OR_AUTO and value == AUTO:
+            return value
+        whole = not isinstance(value, bool) and re.fullmatch(r"-?\d{1,9}", str(value), re.ASCII)
+        if key.type in (INTEGER, INTEGER_OR_AUTO) and whole:
             return int(value)
-        simple = key.type in (TEXT, INTEGER, BOOLEAN) and not isinstance(value, (dict, list))
+        simple = key.type in (TEXT, INTEGER, INTEGER_OR_AUTO, BOOLEAN) and not isinstance(value, (dict, list))
         given = _SECRET if self.table.holds_secret(key.path) else shown(value) if simple else _kind(value)
         self.refuse(at, given, f"It must be {_WANTED[key.type]}", f"Set it: {key.meaning}")
         return None

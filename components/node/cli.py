@@ -197,7 +197,7 @@ def _change(verb: str) -> Callable[[spec.Spec, str], None]:
 
     def change(wanted: spec.Spec, given: str) -> None:
         bundle = spec.parse_bundle(given)
-        converge(spec.with_headers(wanted, bundle.headers), bundle)
+        print(converge(spec.with_headers(wanted, bundle.headers), bundle), flush=True)
 
     return change
 

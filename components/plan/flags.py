@@ -10,13 +10,10 @@ from collections.abc import Mapping
 from . import flag_values, known_flags, members
 from .errors import Problem, did_you_mean, shown
 from .sizes import GIB
+from .timers import LEAST_BEATS, MOST_ELECTION_MS, OWN_ELECTION_MS, OWN_HEARTBEAT_MS, check_auto
 from .versions import MINORS, EtcdVersion
 
 PKI_DIRECTORY = "/etc/etcd/pki"
-OWN_HEARTBEAT_MS, OWN_ELECTION_MS = 100, 1000
-"""etcd's defaults, in milliseconds."""
-LEAST_BEATS = 5
-"""An election timeout must be at least this many heartbeat intervals; etcd requires it at start."""
 DEFAULT_QUOTA = "2GiB"
 METRICS_LOOPBACK = "loopback"
 METRICS_PRIVATE = "private"
@@ -337,7 +334,9 @@ def check_timing(
     heartbeat_key: str = "heartbeat_interval_ms",
     election_key: str = "election_timeout_ms",
 ) -> list[Problem]:
-    """Why etcd cannot run with these timers, in ms; empty when it can. None: etcd's default."""
+    """Why etcd cannot run with these timers, in ms; empty when it can. None: etcd's default, `auto`: derived."""
+    if isinstance(heartbeat_ms, str):
+        return check_auto(heartbeat_ms, election_ms, heartbeat_key, election_key)
     problems = []
     for value, key in ((heartbeat_ms, heartbeat_key), (election_ms, election_key)):
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
@@ -358,6 +357,7 @@ def check_timing(
     if election < LEAST_BEATS * heartbeat:
         rule = f"The election timeout ({election} ms) must be at least 5 times the heartbeat interval ({heartbeat} ms)"
         problems.append(Problem(key, value, rule, f"Set {election_key} to {10 * heartbeat}, or lower {heartbeat_key}"))
-    if election > 50_000:
-        problems.append(Problem(key, value, "The election timeout must be at most 50000 ms", f"Lower {election_key}"))
+    if election > MOST_ELECTION_MS:
+        rule = f"The election timeout must be at most {MOST_ELECTION_MS} ms"
+        problems.append(Problem(key, value, rule, f"Lower {election_key}"))
     return problems

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import flags, members, releases, sizes
+from .acknowledge import check_acknowledge
 from .authorities import DEFAULT_AUTHORITY, AuthorityPlan, check_authorities, check_peer_authorities
 from .backup import BackupPlan, backup_spec, check_backup
 from .certificate_names import check_extra_names, split
@@ -17,6 +18,7 @@ from .maintenance import MaintenancePlan, check_maintenance
 from .migration import DONE, MigrationPlan, check_migration, check_settings
 from .restore import RestorePlan, check_restore
 from .service_managers import KUBELET, KUBERNETES_PKI, SYSTEMD, check_service_manager
+from .timers import AUTO, Timers
 from .users import UserPlan, check_users
 from .versions import DEFAULT_VERSION, MINORS, EtcdVersion, check_version, parse, version_warnings
 
@@ -56,6 +58,8 @@ _ORDER = (
     "backup",
     "service_manager",
     "image",
+    "acknowledge",
+    "auto_timers",
     "program",
 )
 
@@ -98,8 +102,8 @@ class ClusterPlan:
     """Where metrics are served: `loopback`, or `private` for the private address too."""
     flags: Mapping[str, str] = field(default_factory=dict)
     """Additional flags of etcd: name without dashes -> value."""
-    heartbeat_interval_ms: int | None = None
-    """Milliseconds between heartbeats of the leader. None: etcd's default, 100."""
+    heartbeat_interval_ms: int | str | None = None
+    """Milliseconds between heartbeats of the leader. None: etcd's default, 100. `auto`: both timers are derived."""
     election_timeout_ms: int | None = None
     """Milliseconds without a heartbeat before an election. None: etcd's default, 1000."""
     authorities: Sequence[AuthorityPlan] = (AuthorityPlan(DEFAULT_AUTHORITY),)
@@ -134,6 +138,10 @@ class ClusterPlan:
     """Whether Prometheus scrapes the members. No member needs to know."""
     drift_check: str = ""
     """Every new text has the machines compared with what was installed. Empty: they are not."""
+    acknowledge: Sequence[str] = ()
+    """What is accepted although it is slower than etcd requires: `slow-disk`, `slow-link`."""
+    derived: Timers | None = None
+    """With `auto`: the timers of this update. None: etcd's defaults."""
 
     @property
     def phase(self) -> str:
@@ -149,6 +157,16 @@ class ClusterPlan:
     def prometheus_certificate(self) -> bool:
         """Whether Prometheus needs a client certificate: it scrapes port 2379, because 2381 is not open to it."""
         return self.prometheus and self.metrics != flags.METRICS_PRIVATE
+
+    @property
+    def timers(self) -> tuple[int | None, int | None]:
+        """Heartbeat interval and election timeout, in ms. None: etcd's default."""
+        if isinstance(self.heartbeat_interval_ms, str):
+            # Etcd's defaults are no flags, so that `auto` by itself restarts no member.
+            if self.derived is None or self.derived == Timers():
+                return None, None
+            return self.derived.heartbeat_ms, self.derived.election_ms
+        return self.heartbeat_interval_ms, self.election_timeout_ms
 
     @property
     def peers(self) -> tuple[list[str], str]:
@@ -190,6 +208,7 @@ def check_plan(cluster: ClusterPlan, spelled: Callable[[str], str] = str) -> lis
         spelled("heartbeat_interval_ms"),
         spelled("election_timeout_ms"),
     )
+    problems += check_acknowledge(cluster.acknowledge, spelled("acknowledge"))
     problems += check_authorities(cluster.authorities, cluster.issuer, spelled)
     if cluster.peer_authorities is not None:
         problems += check_peer_authorities(cluster.peer_authorities, cluster.peer_issuer, cluster.authorities, spelled)
@@ -286,6 +305,7 @@ def _member_spec(cluster: ClusterPlan, member: MemberPlan, version: EtcdVersion)
     extra = {each.name: split(each.extra_names)[1] for each in cluster.members}
     extra = {name: found for name, found in extra.items() if found}
     by_kubelet = cluster.service_manager == KUBELET
+    heartbeat, election = cluster.timers
     return {
         "format": FORMAT,
         "cluster": cluster.name,
@@ -310,8 +330,8 @@ def _member_spec(cluster: ClusterPlan, member: MemberPlan, version: EtcdVersion)
             data_directory=member.data_directory,
             quota_bytes=sizes.parse_bytes(cluster.quota),
             metrics=cluster.metrics,
-            heartbeat_interval_ms=cluster.heartbeat_interval_ms,
-            election_timeout_ms=cluster.election_timeout_ms,
+            heartbeat_interval_ms=heartbeat,
+            election_timeout_ms=election,
             user=cluster.flags,
             # Shared lists use the old file name, so that older clusters do not restart for a name.
             peer_authorities="ca.crt" if cluster.shares_authorities else "peer-ca.crt",
@@ -325,6 +345,8 @@ def _member_spec(cluster: ClusterPlan, member: MemberPlan, version: EtcdVersion)
         **({"backup": backup_spec(cluster.backup, cluster.release_mirror)} if cluster.backup else {}),
         # As above: only where it is not the default.
         **({"service_manager": KUBELET, "image": cluster.etcd_image} if by_kubelet else {}),
+        **({"acknowledge": sorted(cluster.acknowledge)} if cluster.acknowledge else {}),
+        **({"auto_timers": True} if cluster.heartbeat_interval_ms == AUTO else {}),
         "program": cluster.program,
     }
 
@@ -351,10 +373,13 @@ def bootstrap_spec(spec: Mapping[str, Any], members: Sequence[str], token: str) 
         token: etcd's initial cluster token, unique to this cluster.
     """
     needed = ("format", "cluster", "member", "members", "extra_addresses", "data_directory", "client_port", "peer_port")
-    kept: Spec = {key: spec[key] for key in needed if key in spec}
-    gates = spec["flags"].get("--feature-gates", "")
+    kept: Spec = {key: spec[key] for key in (*needed, "acknowledge", "auto_timers") if key in spec}
+    gates, election = spec["flags"].get("--feature-gates", ""), spec["flags"].get("--election-timeout", "")
+    judged = {"--election-timeout": election} if election else {}
     if "SetMemberLocalAddr=true" in gates:  # then etcd itself chooses the source address
-        kept["flags"] = {"--feature-gates": gates}
+        judged["--feature-gates"] = gates
+    if judged:
+        kept["flags"] = judged
     return {**kept, "initial_members": list(members), "token": token}
 
 

@@ -21,6 +21,7 @@ def test_every_key_has_a_meaning_and_a_default_or_a_reason() -> None:
         types = (
             key_table.TEXT,
             key_table.INTEGER,
+            key_table.INTEGER_OR_AUTO,
             key_table.BOOLEAN,
             key_table.TEXTS,
             key_table.OBJECT,

@@ -42,6 +42,7 @@ class _Machine:
         monkeypatch.setattr(paths, "STATE", place)
         monkeypatch.setattr(paths, "IDENTITY", place / "identity.json")
         monkeypatch.setattr(paths, "PERMISSION", place / "permission.json")
+        monkeypatch.setattr(paths, "MEASURED", place / "measured.json")
         self.data, self.rehearsed = place / "etcd", 0
         self.seen: Mapping[str, Any] = {}
         self.spec = a_spec(data_directory=str(self.data), token="t", initial_members=MEMBERS)
@@ -55,8 +56,9 @@ class _Machine:
         for module, name in ((certificates, "install"), (network, "end"), (network, "listen_again")):
             monkeypatch.setattr(module, name, lambda *_: None)
 
-    def _rehearse(self, _: Spec) -> None:
+    def _rehearse(self, _: Spec) -> dict[str, float]:
         self.rehearsed += 1
+        return {"etcd-2": 0.2}
 
     def begin(self, _: Spec, permitted: str) -> None:
         """Etcd starts, and creates its log."""

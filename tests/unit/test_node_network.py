@@ -210,9 +210,9 @@ def test_a_waiting_member_hears_of_a_complete_report(machines: _Machines) -> Non
     with pytest.raises(network._ClosedError):
         network._connect(MEMBERS["etcd-1"], machines.ports[1], 10.0, lambda: next(told))
     assert next(told, None) is None
-    assert network._of_one(machines.here("etcd-2"), first, "hello", lambda: True) == ("", [])
+    assert network._of_one(machines.here("etcd-2"), first, "hello", lambda: True).faults == []
     machines.closed["etcd-2", "etcd-1", machines.ports[1]] = TimeoutError()
-    assert network._of_one(machines.here("etcd-2"), first, "hello", lambda: True)[1] != []
+    assert network._of_one(machines.here("etcd-2"), first, "hello", lambda: True).faults != []
 
 
 def test_a_member_that_listens_a_little_later_is_waited_for(
@@ -228,7 +228,7 @@ def test_a_member_that_listens_a_little_later_is_waited_for(
 
 
 def test_strangers_and_invalid_requests_get_no_report(machines: _Machines) -> None:
-    look = mock.Mock(return_value=[])
+    look = mock.Mock(return_value=([], {}))
     stranger = b'{"you": "127.0.0.99", "takes": false, "open": false}\n'
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(network, "_from_here", look)
@@ -307,13 +307,18 @@ def test_systemd_arguments_contain_nothing_to_expand(monkeypatch: pytest.MonkeyP
 # -- before a member joins ---------------------------------------------------------------------------------------------
 
 
-def _newcomer(monkeypatch: pytest.MonkeyPatch, ways: Mapping[tuple[str, int], str], source: str = "10.99.0.11") -> None:
+def _newcomer(
+    monkeypatch: pytest.MonkeyPatch,
+    ways: Mapping[tuple[str, int], str],
+    source: str = "10.99.0.11",
+    trips: Mapping[str, float] = {},
+) -> None:
     """This machine's connections: (address, port) -> why it is closed; all others are open."""
 
-    def ask(address: str, port: int, *_: object) -> tuple[str, dict[str, Any]]:
+    def ask(address: str, port: int, *_: object) -> tuple[str, dict[str, Any], float]:
         if (address, port) in ways:
             raise network._ClosedError(ways[address, port])
-        return source, {}
+        return source, {}, trips.get(address, 0.2)
 
     monkeypatch.setattr(network, "_ask", ask)
 
@@ -376,6 +381,38 @@ def test_a_member_with_a_wrong_source_address_does_not_join(monkeypatch: pytest.
         network.refuse_closed(a_spec())
     view.side_effect = None  # the certificate has the member's name
     network.refuse_closed(a_spec())
+
+
+def test_a_member_at_the_end_of_a_slow_link_does_not_join(monkeypatch: pytest.MonkeyPatch) -> None:
+    _newcomer(monkeypatch, {}, trips={"10.99.0.13": 150.0})
+    with pytest.raises(NodeError, match=r"too long: etcd-1 to etcd-3 150 ms; .* must not exceed 100 ms"):
+        network.refuse_closed(a_spec())
+    measured = {"etcd-2": 0.2, "etcd-3": 150.0}
+    assert network.refuse_closed(a_spec(acknowledge=["slow-link"])) == measured
+    assert network.refuse_closed(a_spec(auto_timers=True)) == measured
+    assert network.refuse_closed(a_spec(flags={"--election-timeout": "1500"})) == measured
+
+
+def test_a_slow_link_is_refused_on_every_initial_member(machines: _Machines, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also on the member that is at neither end of it: none starts its etcd."""
+
+    def round_trip(line: socket.socket) -> float:
+        ends = {str(line.getsockname()[0]), str(line.getpeername()[0])}
+        return 101.0 if ends == {MEMBERS["etcd-2"], MEMBERS["etcd-3"]} else 0.2
+
+    monkeypatch.setattr(network, "_round_trip", round_trip)
+    machines.sources = dict(MEMBERS)
+    with machines.up(*MEMBERS):
+        for member in MEMBERS:
+            assert "etcd-2 to etcd-3 101 ms" in machines.rehearse(member)
+        machines._local.member = "etcd-1"
+        found = network.rehearse(replace(_initial_member("etcd-1", machines.ports), acknowledge=("slow-link",)))
+    assert found == {"etcd-2": 0.2, "etcd-3": 0.2}
+
+
+@pytest.mark.parametrize("links", [None, [], {"etcd-1": "x", "nobody": 1.0}])
+def test_a_report_with_unusable_round_trips_is_ignored(machines: _Machines, links: object) -> None:
+    assert network._reported(machines.here("etcd-2"), "etcd-1", links) == {}
 
 
 def test_equivalent_spellings_of_an_address_are_equal() -> None:

@@ -20,6 +20,7 @@ import ipaddress
 import json
 import os
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,6 +33,7 @@ from ..shared.errors import NodeError
 from ..shared.run import run
 from ..shared.say import phase, until
 from ..shared.spec import Spec
+from . import measured
 
 LISTEN_SECONDS = 1800
 """How long a prepared machine answers: longer than the slowest of the other machines takes until it is prepared."""
@@ -54,6 +56,8 @@ _HELLO, _REPORT, _OPEN = "hello", "report", "open"
 _GREETING = b"external-etcd "
 _LONGEST = 128
 _MOST = 1 << 16
+_RTT_AT = 68
+"""Offset of `tcpi_rtt`, in microseconds, in the kernel's `struct tcp_info`."""
 _REFUSED = "refused: nothing listens there, or a firewall on {} rejects it"
 _SOURCE = "its certificate will be refused"
 _REMEDY_SOURCE = (
@@ -92,6 +96,18 @@ class Here:
         return {name: address for name, address in self.members.items() if name != self.member}
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """What a machine sees of another one."""
+
+    source: str
+    """The address from which it reaches the other one, if that refuses it."""
+    faults: Sequence[str]
+    """Other problems, one line each."""
+    links: Mapping[tuple[str, str], float]
+    """(member, other member) -> round trip in ms, as far as the two have measured it."""
+
+
 # -- dialling ----------------------------------------------------------------------------------------------------------
 
 
@@ -128,10 +144,16 @@ def _reason(error: OSError, seconds: float) -> str:
     return error.strerror or str(error)
 
 
+def _round_trip(line: socket.socket) -> float:
+    """The round trip that the kernel has measured at the handshake, in ms: no program's turn to run is in it."""
+    return float(struct.unpack_from("=I", line.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104), _RTT_AT)[0]) / 1000
+
+
 def _ask(
     address: str, port: int, question: bytes, patience: float = 0.0, settled: Settled = lambda: False
-) -> tuple[str, dict[str, Any]]:
-    """The source address of this machine, and the answer to a question (empty: only the connection is tried).
+) -> tuple[str, dict[str, Any], float]:
+    """The source address of this machine, the answer to a question (empty: only the connection is tried), and the
+    round trip in ms.
 
     An answer is empty where an etcd runs already: the run that started it has seen that all pairs are open.
 
@@ -139,7 +161,7 @@ def _ask(
         _ClosedError: the port cannot be reached.
     """
     with _connect(address, port, patience, settled) as line:
-        own = str(line.getsockname()[0])
+        own, trip = str(line.getsockname()[0]), _round_trip(line)
         answer: dict[str, Any] = {}
         if question:
             line.settimeout(_REPORT_SECONDS if _REPORT.encode() in question else _HELLO_SECONDS)
@@ -147,7 +169,7 @@ def _ask(
                 line.sendall(question)
                 found = json.loads(_read(line))
                 answer = found if isinstance(found, dict) else {}
-        return str(answer.get("you") or own), answer
+        return str(answer.get("you") or own), answer, trip
 
 
 def _question(word: str, member: str) -> bytes:
@@ -162,32 +184,39 @@ def _read(line: socket.socket) -> bytes:
     return data
 
 
-def _of_one(here: Here, other: tuple[str, str], word: str, settled: Settled) -> tuple[str, list[str]]:
-    """What is wrong between this machine and another one.
-
-    Returns:
-        This machine's source address, if the other one refuses it; and other problems, one line each.
-    """
+def _of_one(here: Here, other: tuple[str, str], word: str, settled: Settled) -> _Seen:
+    """What is wrong between this machine and another one, and how far they are apart."""
     name, address = other
     client, peer = here.ports
-    faults = []
+    faults, trips = [], []
     source, answer, patience = "", {"you": ""}, _PATIENCE_SECONDS
     for port in (peer, client):
         # The client port of a running etcd may be silent: it is served only with a leader.
         asked = _question(word if port == peer else _HELLO, here.member) if answer else b""
         try:
-            came, said = _ask(address, port, asked, patience, settled)
+            came, said, trip = _ask(address, port, asked, patience, settled)
         except _ClosedError as error:
             if str(error) == _REFUSED and settled():
                 continue
             patience = 0.0  # it has been waited for
             faults.append(f"{here.member} cannot reach {name}:{port} ({str(error).format(name)})")
             continue
+        trips.append(trip)
         if port == peer:
             fits = said.get("takes") is True or any(_same(came, each) for each in (here.address, *here.extra))
             source, answer = "" if fits else came, said
             faults += [_printable(each) for each in answer.get("faults") or ()]
-    return source, faults
+    # Another one may have waited for the address of a neighbour, or for a lost packet.
+    own = {(here.member, name): min(trips)} if trips else {}
+    return _Seen(source, faults, {**_reported(here, name, answer.get("links")), **own})
+
+
+def _reported(here: Here, name: str, links: object) -> dict[tuple[str, str], float]:
+    """The round trips that another machine has measured; what came over the network may be anything."""
+    found = links.items() if isinstance(links, dict) else ()
+    return {
+        (name, other): float(trip) for other, trip in found if other in here.members and isinstance(trip, (int, float))
+    }
 
 
 def _printable(text: object) -> str:
@@ -195,8 +224,8 @@ def _printable(text: object) -> str:
     return "".join(char for char in str(text)[:400] if char.isprintable())
 
 
-def _from_here(here: Here, word: str, settled: Settled) -> list[str]:
-    """What is wrong with the network as this machine sees it, a line each.
+def _from_here(here: Here, word: str, settled: Settled) -> tuple[list[str], dict[tuple[str, str], float]]:
+    """What is wrong with the network as this machine sees it, a line each, and the round trips as in `_Seen`.
 
     Args:
         word: `_HELLO`, or `_REPORT` to include what the others see.
@@ -204,8 +233,9 @@ def _from_here(here: Here, word: str, settled: Settled) -> list[str]:
     others = here.others
     with ThreadPoolExecutor(len(others)) as pool:
         found = dict(zip(others, pool.map(lambda each: _of_one(here, each, word, settled), others.items())))
-    sources = {name: source for name, (source, _) in found.items()}
-    return [*_of_sources(here.member, here.address, sources), *(line for _, lines in found.values() for line in lines)]
+    sources = {name: seen.source for name, seen in found.items()}
+    lines = _of_sources(here.member, here.address, sources) + [line for seen in found.values() for line in seen.faults]
+    return lines, {pair: trip for seen in found.values() for pair, trip in seen.links.items()}
 
 
 def _of_sources(member: str, address: str, sources: Mapping[str, str]) -> list[str]:
@@ -311,15 +341,18 @@ def somebody_runs(spec: Spec) -> bool:
         return any(pool.map(runs, spec.others.values()))
 
 
-def rehearse(spec: Spec) -> None:
+def rehearse(spec: Spec) -> dict[str, float]:
     """Refuses to start an initial member before all of them reach each other, each from its own address.
 
+    Returns:
+        Other member -> round trip in ms.
+
     Raises:
-        NodeError: they do not; says which pair is closed and why. No etcd was started on any machine.
+        NodeError: they do not, or a round trip is too long; says which pair and why. No etcd was started anywhere.
     """
     members = {name: spec.members[name] for name in spec.initial_members if name in spec.members}
     if len(members) < 2:
-        return
+        return {}
     phase("rehearse the network between the members")
     here = Here(spec.member, members, (spec.client_port, spec.peer_port), spec.extra_addresses.get(spec.member, ()))
 
@@ -329,17 +362,37 @@ def rehearse(spec: Spec) -> None:
         return False
 
     if settled():
-        return
-    faults = _judged(spec, sorted(set(_from_here(here, _REPORT, settled))))
+        return round_trips(spec)
+    lines, links = _from_here(here, _REPORT, settled)
+    faults = _judged(spec, sorted(set(lines)))
     if faults:
         raise NodeError(
             "the members cannot reach each other as etcd requires; no etcd was started:\n"
             + "".join(f"  {line}\n" for line in faults),
             _remedy(here.ports, faults, len(members)),
         )
+    measured.check_links(spec, links)
     for address in here.others.values():
         with contextlib.suppress(_ClosedError, OSError), _connect(address, spec.peer_port, 0, settled) as line:
             line.sendall(_question(_OPEN, spec.member))
+    return _from(spec.member, links)
+
+
+def _from(member: str, links: Mapping[tuple[str, str], float]) -> dict[str, float]:
+    """Other member -> round trip from this one."""
+    return {other: trip for (one, other), trip in links.items() if one == member}
+
+
+def round_trips(spec: Spec) -> dict[str, float]:
+    """Other member -> round trip in ms, without those that cannot be reached now. Running ones are not affected."""
+
+    def trips(address: str) -> list[float]:
+        ways = [_way_to(address, port) for port in (spec.peer_port, spec.client_port)]
+        return [trip for _, why, trip in ways if not why]
+
+    with ThreadPoolExecutor(max(len(spec.others), 1)) as pool:
+        found = dict(zip(spec.others, pool.map(trips, spec.others.values())))
+    return {name: min(each) for name, each in found.items() if each}
 
 
 def _judged(spec: Spec, faults: Sequence[str]) -> list[str]:
@@ -400,7 +453,8 @@ def serve(here: Here, sockets: Sequence[socket.socket]) -> None:
                 return
             said: dict[str, Any] = {"you": str(_address(source)), "takes": takes, "open": settled()}
             if word == _REPORT and takes:
-                said["faults"] = report.now()
+                said["faults"], links = report.now()
+                said["links"] = _from(here.member, links)
             line.sendall(json.dumps(said).encode() + b"\n")
 
     threads = [threading.Thread(target=_accept, args=(each, one)) for each in sockets]
@@ -434,14 +488,14 @@ def _has_name(source: str, name: str) -> bool:
 class _Report:
     """What this machine sees of the others, checked once for all that ask at about the same time."""
 
-    def __init__(self, look: Callable[[], list[str]]) -> None:
+    def __init__(self, look: Callable[[], tuple[list[str], dict[tuple[str, str], float]]]) -> None:
         self._look = look
         self._lock = threading.Lock()
-        self._seen: list[str] = []
+        self._seen: tuple[list[str], dict[tuple[str, str], float]] = [], {}
         self._at = -_FRESH_SECONDS
 
-    def now(self) -> list[str]:
-        """The lines."""
+    def now(self) -> tuple[list[str], dict[tuple[str, str], float]]:
+        """The lines and the round trips."""
         with self._lock:
             if time.monotonic() - self._at >= _FRESH_SECONDS:
                 self._seen = self._look()
@@ -469,37 +523,44 @@ def _accept(listener: socket.socket, serve: Callable[[socket.socket, str], None]
 # -- before a member joins ---------------------------------------------------------------------------------------------
 
 
-def refuse_closed(spec: Spec) -> None:
+def refuse_closed(spec: Spec) -> dict[str, float]:
     """Refuses to continue if this machine, which has no data yet, cannot reach running members.
 
     A member that is silent on both ports may be off or have no etcd: the quorum rules decide about it.
 
+    Returns:
+        Other member -> round trip in ms.
+
     Raises:
-        NodeError: a port is closed, or this machine connects from another address than its own; nothing was changed.
+        NodeError: a port is closed, this machine connects from another address than its own, or a round trip is too
+            long; nothing was changed.
     """
     with ThreadPoolExecutor(max(len(spec.others), 1)) as pool:
         found = dict(zip(spec.others, pool.map(lambda each: _ways_to(spec, each[0], each[1]), spec.others.items())))
-    faults = _of_sources(spec.member, spec.address, {name: source for name, (source, _) in found.items()})
-    faults = _judged(spec, [*faults, *(line for _, lines in found.values() for line in lines)])
+    faults = _of_sources(spec.member, spec.address, {name: seen.source for name, seen in found.items()})
+    faults = _judged(spec, [*faults, *(line for seen in found.values() for line in seen.faults)])
     if faults:
         raise NodeError(
             f"{spec.member} cannot join: {'; '.join(faults)}; nothing was changed",
             _remedy((spec.client_port, spec.peer_port), faults, len(spec.members)),
         )
+    links = {pair: trip for seen in found.values() for pair, trip in seen.links.items()}
+    measured.check_links(spec, links)
+    return _from(spec.member, links)
 
 
-def _ways_to(spec: Spec, name: str, address: str) -> tuple[str, list[str]]:
+def _ways_to(spec: Spec, name: str, address: str) -> _Seen:
     """What is wrong between this machine and a member, as `_of_one` says it."""
-    source, peer = _way_to(address, spec.peer_port)
+    source, peer, trip = _way_to(address, spec.peer_port)
     if source and (_same(source, spec.address) or _takes(spec, address)):
         source = ""
-    _, client = _way_to(address, spec.client_port)
+    _, client, other = _way_to(address, spec.client_port)
+    trips = [each for each, why in ((trip, peer), (other, client)) if not why]
     closed = {port: text for port, text in ((spec.peer_port, peer), (spec.client_port, client)) if text}
     # A machine that rejects, or that answers at one port, is there.
     there = len(closed) == 1 or any(text.startswith(("rejected", "forbidden")) for text in closed.values())
-    return source, [
-        f"{spec.member} cannot reach {name}:{port} ({text.format(name)})" for port, text in closed.items() if there
-    ]
+    faults = [f"{spec.member} cannot reach {name}:{port} ({text.format(name)})" for port, text in closed.items()]
+    return _Seen(source, faults if there else [], {(spec.member, name): min(trips)} if trips else {})
 
 
 def _takes(spec: Spec, address: str) -> bool:
@@ -513,12 +574,13 @@ def _takes(spec: Spec, address: str) -> bool:
     return True
 
 
-def _way_to(address: str, port: int) -> tuple[str, str]:
-    """From which address this machine reaches that port, else why it does not."""
+def _way_to(address: str, port: int) -> tuple[str, str, float]:
+    """From which address this machine reaches that port, else why it does not, and the round trip in ms."""
     try:
-        return _ask(address, port, b"")[0], ""
+        source, _, trip = _ask(address, port, b"")
     except _ClosedError as error:
-        return "", str(error)
+        return "", str(error), 0.0
+    return source, "", trip
 
 
 def unreachable(members: Mapping[str, str], ports: Sequence[int]) -> list[str]:

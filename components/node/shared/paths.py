@@ -37,6 +37,8 @@ BEFORE = STATE / "before.json"
 """The member's settings before the restart in progress; see `rollback`."""
 WRITTEN = STATE / "written.json"
 """What this program has written on the machine; see `written`."""
+MEASURED = STATE / "measured.json"
+"""How fast the disk and the links to other members are; see `measured`."""
 RUN = Path("/run/etcd-node")
 BOOTSTRAP = RUN / "bootstrap.env"
 """Permission for one start of etcd with an empty data directory; see `unit`."""

@@ -78,6 +78,8 @@ _OPTIONAL = (
     # Both only under the kubelet.
     "service_manager",
     "image",
+    "acknowledge",
+    "auto_timers",
 )
 SYSTEMD, KUBELET = "systemd", "kubelet"
 """Service managers."""
@@ -219,6 +221,10 @@ class Spec:
     """`USER:PASSWORD` for the registry; empty: none. Secret, like the headers of the mirror. Only `prepare` gets it."""
     restore: Restore | None = None
     """The restore; only `stage` and `restore` get it."""
+    acknowledge: tuple[str, ...] = ()
+    """What is slower than etcd requires and accepted all the same: `slow-disk`, `slow-link`."""
+    auto_timers: bool = False
+    """Whether heartbeat interval and election timeout are derived from the round trips that the machines measure."""
 
     @property
     def address(self) -> str:
@@ -405,8 +411,22 @@ def parse(text: str) -> Spec:
         service_manager=_service_manager(raw),
         image=_image(raw["image"]) if "image" in raw else "",
         restore=_restore(raw["restore"]) if "restore" in raw else None,
+        acknowledge=_acknowledge(raw.get("acknowledge", [])),
+        auto_timers=_auto_timers(raw.get("auto_timers", False)),
         raw=raw,
     )
+
+
+def _acknowledge(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise _refuse("acknowledge", value, "it must be a list of names")
+    return tuple(_label(each, "acknowledge") for each in value)
+
+
+def _auto_timers(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise _refuse("auto_timers", value, "it must be true or false")
+    return value
 
 
 def _image(value: object) -> str:

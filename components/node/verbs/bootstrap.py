@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..data import identity, permission
-from ..machine import network
+from ..machine import measured, network
 from ..protocol import wal
 from ..shared import paths
 from ..shared.errors import NodeError
@@ -35,6 +35,6 @@ def bootstrap(spec: Spec) -> str:
     wanted = spec.token, {name: spec.members[name] for name in spec.initial_members}
     # Members that have begun have seen it; so has this one, if its run was interrupted.
     if permission.given(spec, known) != wanted and not network.somebody_runs(spec):
-        network.rehearse(spec)
+        measured.keep_links(network.rehearse(spec), asked=spec.auto_timers)
     permission.give(spec)
     return paths.MAY_BEGIN

@@ -15,7 +15,7 @@ from ..cluster import disruption, one_restart, rotation, users
 from ..cluster.claim import Claim
 from ..data import directory, identity
 from ..data.identity import Identity
-from ..machine import network, nftables
+from ..machine import measured, network, nftables
 from ..service import certificates, conflicts, image, kubelet_host, maintenance, member, release, systemd
 from ..shared import files, paths
 from ..shared.errors import NodeError
@@ -37,8 +37,11 @@ _BEGINNINGS = (Step.START, Step.ADOPT, Step.JOIN, Step.REJOIN, Step.PROMOTE)
 """The steps by which a member begins on a machine that replaces another one."""
 
 
-def converge(spec: Spec, bundle: Bundle) -> None:
+def converge(spec: Spec, bundle: Bundle) -> str:
     """Takes as many steps as it needs, and records the result.
+
+    Returns:
+        What was measured on this machine; see `measured.answer`.
 
     Raises:
         NodeError: a step is not safe now (it was not begun), or the member does not come back.
@@ -74,7 +77,7 @@ def converge(spec: Spec, bundle: Bundle) -> None:
             ):
                 continue  # they are still in the look
         if not seen.situation.has_data:
-            network.refuse_closed(spec)
+            measured.keep_links(network.refuse_closed(spec), asked=spec.auto_timers)
         step = next_step(seen.situation)
         if step is Step.DONE and seen.ready:
             break
@@ -90,7 +93,7 @@ def converge(spec: Spec, bundle: Bundle) -> None:
         if after is None:
             member.install_unit(spec)
             maintenance.settle(spec.maintenance)
-            return
+            return measured.answer()
         known, forgets = after, False
         begun = begun or step in _BEGINNINGS
         just_joined = step in (Step.JOIN, Step.REJOIN)
@@ -108,6 +111,16 @@ def converge(spec: Spec, bundle: Bundle) -> None:
         # The machine of another member may be replaced now.
         disruption.give_back(spec, [spec.address], spec.member)
     say("up to date" if not renewed else "up to date, with the new certificates")
+    return measured.answer()
+
+
+def _measure_links(spec: Spec) -> None:
+    """Measures the round trips to the other members when timers are first derived from them."""
+    if not spec.auto_timers:
+        measured.forget_asked()
+    elif not measured.record().get("asked"):
+        phase("measure the round trips to the other members")
+        measured.keep_links(network.round_trips(spec), asked=True)
 
 
 def _install(bundle: Bundle, claim: Claim) -> list[str]:
@@ -149,6 +162,7 @@ def _prove(spec: Spec, known: Identity, now: systemd.Service, certificate: str) 
     member.settle(spec)
     nftables.settle(spec)
     maintenance.settle(spec.maintenance)
+    _measure_links(spec)
     rollback.forget()
     if spec.service_manager == KUBELET:
         image.remove_others(spec.image)

@@ -14,7 +14,7 @@ from pathlib import Path
 from ..backup import settings as backup
 from ..data import directory, disk, identity
 from ..data.identity import Identity
-from ..machine import account, fitness, metadata, network, nftables
+from ..machine import account, fitness, measured, metadata, network, nftables
 from ..protocol import wal
 from ..service import certificates, conflicts, image, kubelet_host, manager, release
 from ..service.rehearsal import rehearse
@@ -58,16 +58,19 @@ def prepare(spec: Spec) -> str:
     preflight.refuse(spec, {})
     directory.check_disk(spec)
     directory.check_place(spec)
+    # A machine with a member has its etcd on these ports, and its disk must not be disturbed.
+    begins = not wal.exists(spec.data_directory) and not manager.show().runs
+    speed = measured.check_disk(spec) if begins else None
     # From here on `retire` has something to undo.
     _record(spec, known)
+    if speed is not None:
+        measured.keep_disk(spec.data_directory, speed)
     if spec.firewall is not None:
         nftables.install(spec)
     elif nftables.leaves_ssh_alone():
         nftables.remove()
     if spec.root_only:
         metadata.close(spec.root_only)
-    # A machine with a member has its etcd on these ports.
-    begins = not wal.exists(spec.data_directory) and not manager.show().runs
     if begins:
         network.listen(spec)
     try:

@@ -11,6 +11,7 @@ from typing import Any
 from ..backup import archive, drill_unit, proof, settings, turn
 from ..cluster import claim, health, space
 from ..data import identity
+from ..machine import measured
 from ..protocol import etcd, wal, x509
 from ..service import client_certificates, manager, release, systemd
 from ..shared import files, paths, spec
@@ -46,6 +47,7 @@ def _report(known: identity.Identity, wanted: spec.Spec | None) -> dict[str, Any
         if wanted
         else {},
         "data": _data(known),
+        "measured": measured.record(),
         "quota_bytes": wanted.quota_bytes if wanted else 0,
         "certificates": _certificates(now),
         "client_certificates": [
@@ -205,6 +207,7 @@ def _text(report: dict[str, Any]) -> str:
         f"etcd     {version}, unit {report['unit']}, pid {report['pid'] or '-'}",
         f"ports    {ports or '-'}",
         f"data     {data['directory']}, {size}; {free} of {total} free",
+        *_measured(report["measured"]),
         f"quota    {_size(report['quota_bytes'])} for the database",
         f"alarms   {', '.join(report['alarms']) or 'none'}",
         *([f"snapshot {_last_snapshot(report['snapshots'])}"] if "snapshots" in report else []),
@@ -229,6 +232,20 @@ def _text(report: dict[str, Any]) -> str:
     if report["hints"]:
         lines += ["", "To look at:", *(f"- {hint}" for hint in report["hints"])]
     return "\n".join(lines)
+
+
+def _measured(found: dict[str, Any]) -> list[str]:
+    """Disk and links, as they were when the member began."""
+    lines, disk, links = [], found.get("disk"), found.get("round_trips_ms")
+    if disk is not None:
+        lines.append(
+            f"disk     {disk['average_ms']:.1f} ms per synced write, p99 {disk['p99_ms']:.1f} ms, "
+            f"{_ago(found['disk_at'])}"
+        )
+    if links:
+        trips = ", ".join(f"{trip:.1f} ms to {name}" for name, trip in links.items())
+        lines.append(f"links    {trips}, {_ago(found['round_trips_ms_at'])}")
+    return lines
 
 
 def _room(row: dict[str, Any], quota: int) -> list[str]:

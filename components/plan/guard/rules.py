@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 
 from ..errors import Problem, shown
 from ..flag_values import OURS
-from ..flags import LEAST_BEATS
 from ..generations import check_generations
 from ..members import MAX_MEMBERS
+from ..timers import LEAST_BEATS
 from ..versions import newest, upgrade_floor
 from .change import Change, Trust
 from .machine_replacement import elsewhere, keeps_machines, other_place

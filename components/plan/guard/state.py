@@ -7,11 +7,12 @@ from typing import Any
 
 from ..authorities import AuthorityPlan
 from ..flag_values import OURS
-from ..flags import OWN_ELECTION_MS, OWN_HEARTBEAT_MS, PKI_DIRECTORY
+from ..flags import PKI_DIRECTORY
 from ..migration import BACK, DONE
 from ..origin import EXISTS, Origin
 from ..service_managers import KUBELET, KUBERNETES_PKI, SYSTEMD
 from ..spec import ClusterPlan, member_specs
+from ..timers import OWN_ELECTION_MS, OWN_HEARTBEAT_MS
 
 FORMAT = 1
 MADE = "made"
