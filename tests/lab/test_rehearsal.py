@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from components.plan import ClusterPlan, MemberPlan, member_specs, spec_text
 from lab import Machine
 from tests.support.etcd import assert_serves_all_members
-from tests.support.machines import Machines
+from tests.support.machines import Machines, slow_disk
 from tests.support.stacks import Stacks
 
 PROGRAM = "/opt/etcd/v3.6.16/etcd"
@@ -103,10 +103,21 @@ def test_prepare_names_every_obstacle_to_etcds_start(machines: Machines, stacks:
         assert machine.run("pgrep -x etcd", root=True, check=False).stdout == "", name
         machine.run(fault.cure, root=True)
 
+    slow_disk(machine, 30)
+    code, text = _prepare(machine, "/var/lib/etcd")
+    assert code != 0
+    assert "etcd requires at least 50 of them per second" in text
+    assert "acknowledge: [slow-disk]" in text
+    assert machine.run("ls /var/lib/etcd", root=True).stdout == ""
+
     del stack.config["dataDirectory"]
+    stack.config["acknowledge"] = ["slow-disk"]
     # As after a power cut that lost unsynced files: the next prepare repairs them.
     machine.run(f": >{PROGRAM}; for f in /usr/local/lib/etcd-node/*/*main__.py; do : >$f; done", root=True)
-    stack.up()
+    run = stack.up()
+    assert "a synced write of 2300 bytes" in run.text
+    assert "warning:" not in run.text
+    assert "per synced write, p99 3" in machine.run("etcd-node status", root=True).stdout
     assert_serves_all_members([machine])
     assert "rehearsal" not in machine.run("ls -A /var/lib/etcd /run/systemd/system /run", root=True).stdout
     pid = machine.run("systemctl show etcd -p MainPID --value", root=True).stdout

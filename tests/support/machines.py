@@ -95,6 +95,26 @@ def right_clock(machine: Machine) -> None:
     machine.run(f"rm {_SKEW}", root=True)
 
 
+_SLOW = "/usr/lib/python3/dist-packages/slow-%s.pth"
+
+
+def slow_disk(machine: Machine, milliseconds: int) -> None:
+    """Let each synced write that a Python on `machine` makes take that much longer: etcd-node measures such a disk."""
+    line = f"import os, time; os.fdatasync = lambda _: time.sleep({milliseconds / 1000})\n"
+    machine.run(f"cat >{_SLOW % 'disk'}", input=line, root=True)
+
+
+def slow_links(machine: Machine, milliseconds: int) -> None:
+    """Let the kernel tell every Python on `machine` this round trip of a connection (`tcp_info`)."""
+    told = f"__import__('struct').pack('=68xI', {milliseconds * 1000})"
+    line = (
+        "import socket; socket.socket.getsockopt = (lambda real: lambda line, level, option, *size: "
+        f"{told} if (level, option) == (socket.IPPROTO_TCP, socket.TCP_INFO) else real(line, level, option, *size))"
+        "(socket.socket.getsockopt)\n"
+    )
+    machine.run(f"cat >{_SLOW % 'links'}", input=line, root=True)
+
+
 @contextlib.contextmanager
 def busy(machine: Machine) -> Iterator[None]:
     """Hold etcd-node's lock on this machine during the block, so that every verb waits."""
