@@ -534,8 +534,8 @@ def test_the_applied_state_is_an_output_without_secrets() -> None:
 def test_the_last_health_check_may_be_that_of_a_program_without_client_certificates() -> None:
     """An update with `--target` may skip the check, and so has its inputs of then."""
     asked, report = json.dumps({"changes": {"applied": {"serial": 1}}}), {"members": [{"db_size_bytes": "9"}]}
-    assert cluster_module._applied(asked, report, {}, 720) == {
-        **{"serial": 1, "clients": {}, "database_bytes": 9},
+    assert cluster_module._applied(asked, report, {}, {"etcd-1": {}}, 720) == {
+        **{"serial": 1, "clients": {}, "database_bytes": 9, "measured": {}},
         "early_renewal_hours": 720,
     }
 

@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -100,7 +101,8 @@ _SLOW = "/usr/lib/python3/dist-packages/slow-%s.pth"
 
 def slow_disk(machine: Machine, milliseconds: int) -> None:
     """Let each synced write that a Python on `machine` makes take that much longer: etcd-node measures such a disk."""
-    line = f"import os, time; os.fdatasync = lambda _: time.sleep({milliseconds / 1000})\n"
+    # A function of such a line does not see its names.
+    line = f"import os, time; os.fdatasync = lambda _, sleep=time.sleep: sleep({milliseconds / 1000})\n"
     machine.run(f"cat >{_SLOW % 'disk'}", input=line, root=True)
 
 
@@ -109,7 +111,7 @@ def slow_links(machine: Machine, milliseconds: int) -> None:
     told = f"__import__('struct').pack('=68xI', {milliseconds * 1000})"
     line = (
         "import socket; socket.socket.getsockopt = (lambda real: lambda line, level, option, *size: "
-        f"{told} if (level, option) == (socket.IPPROTO_TCP, socket.TCP_INFO) else real(line, level, option, *size))"
+        f"{told} if (level, option) == ({socket.IPPROTO_TCP}, {socket.TCP_INFO}) else real(line, level, option, *size))"
         "(socket.socket.getsockopt)\n"
     )
     machine.run(f"cat >{_SLOW % 'links'}", input=line, root=True)

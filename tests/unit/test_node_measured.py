@@ -52,7 +52,7 @@ def test_a_measured_directory_is_as_before(tmp_path: Path) -> None:
 def test_a_disk_that_is_slow_at_first_is_measured_for_longer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     slow = iter([0.03] * 5)
     monkeypatch.setattr(measured, "_SECONDS", 0.1)
-    monkeypatch.setattr(measured, "_MOST", 200)
+    monkeypatch.setattr(measured, "_MOST", 500)
     monkeypatch.setattr(os, "fdatasync", lambda _: time.sleep(next(slow, 0.0)))
     found = measured.synced_writes(tmp_path)
     assert found is not None

@@ -39,8 +39,8 @@ _DEFAULT_ELECTION_MS, _MOST_ELECTION_MS = 1000, 50_000
 _BYTES = 2300
 """About the size of an entry in the log of a small cluster."""
 _MOST = 500
-_SECONDS, _MORE_SECONDS = 0.25, 1.25
-"""A disk that is not fast at first is measured for longer: the burst of a neighbour passes."""
+_SECONDS, _TURNS = 0.25, 4
+"""A disk that is not fast in the first turn is measured in more of them: the burst of a neighbour passes."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def statistics(seconds: list[float]) -> Disk:
 
 
 def synced_writes(place: Path) -> Disk | None:
-    """Measures the file system of a directory for 0.25 s, or 1.5 s if it is not fast. Leaves nothing there.
+    """Measures the file system of a directory for 0.25 s, or up to 1 s if it is not fast. Leaves nothing there.
 
     Returns:
         None if no file can be written there: what needs the directory says why.
@@ -84,16 +84,16 @@ def synced_writes(place: Path) -> Disk | None:
     with contextlib.suppress(OSError), tempfile.TemporaryFile(dir=place, buffering=0) as file:
         # As etcd does: then a sync need not change the size of the file.
         with contextlib.suppress(OSError):
-            os.posix_fallocate(file.fileno(), 0, 4 * _MOST * _BYTES)
-        for seconds in (_SECONDS, _MORE_SECONDS):
-            _write(file.fileno(), seconds, taken)
+            os.posix_fallocate(file.fileno(), 0, _TURNS * _MOST * _BYTES)
+        for _ in range(_TURNS):
+            _write(file.fileno(), taken)
             if not statistics(taken).slow:
                 break
     return statistics(taken) if taken else None
 
 
-def _write(descriptor: int, seconds: float, taken: list[float]) -> None:
-    end, data = time.monotonic() + seconds, os.urandom(_BYTES)
+def _write(descriptor: int, taken: list[float]) -> None:
+    end, data = time.monotonic() + _SECONDS, os.urandom(_BYTES)
     for _ in range(_MOST):
         os.write(descriptor, data)
         begin = time.monotonic()
