@@ -60,16 +60,18 @@ def toward(now: Timers, target: Timers) -> Timers:
 def longest(measured: Mapping[str, Any], members: Collection[str]) -> float | None:
     """The longest round trip between two members, in ms; None if a pair was not measured.
 
+    Of the two ends of a link, the one that measured last counts: the machine of a member may be another one by now.
+
     Args:
-        measured: member -> what its machine measured, with `round_trips_ms`: other member -> ms.
+        measured: member -> what its machine measured, as in `applied.MEASURED`.
         members: the members that count.
     """
     trips = {name: found.get("round_trips_ms", {}) for name, found in measured.items()}
     pairs = [
-        [trips[one][other] for one, other in (pair, pair[::-1]) if other in trips.get(one, {})]
-        for pair in combinations(members, 2)
+        [(measured[one]["round_trips_ms_at"], trips[one][other]) for one, other in ends if other in trips.get(one, {})]
+        for ends in ((pair, pair[::-1]) for pair in combinations(members, 2))
     ]
-    return max((max(pair) for pair in pairs), default=0.0) if all(pairs) else None
+    return max((max(pair)[1] for pair in pairs), default=0.0) if all(pairs) else None
 
 
 def derived(now: Timers, measured: Mapping[str, Any], members: Collection[str]) -> Timers:

@@ -26,10 +26,9 @@ TIMERS = st.builds(
 
 
 def _measured(trip: float) -> dict[str, Any]:
-    return {
-        "etcd-1": {"round_trips_ms": {"etcd-2": 0.2}},
-        "etcd-3": {"round_trips_ms": {"etcd-1": 0.1, "etcd-2": trip}},
-    }
+    """What two of three machines have measured: every pair in one direction at least."""
+    trips = {"etcd-1": {"etcd-2": 0.2}, "etcd-3": {"etcd-1": 0.1, "etcd-2": trip}}
+    return {name: {"round_trips_ms": found, "round_trips_ms_at": 1} for name, found in trips.items()}
 
 
 @pytest.mark.parametrize(
@@ -83,6 +82,14 @@ def test_a_pair_that_was_not_measured_changes_no_timers() -> None:
     assert derived(now, {}, NAMES) == now
     assert derived(now, {}, ["etcd-1"]) == toward(now, Timers())
     assert derived(Timers(), measured, ["etcd-1", "etcd-2"]) == Timers()
+
+
+def test_of_two_ends_of_a_link_the_last_measurement_counts() -> None:
+    ends = {
+        "etcd-1": {"round_trips_ms": {"etcd-2": 140.0}, "round_trips_ms_at": 100},
+        "etcd-2": {"round_trips_ms": {"etcd-1": 0.3}, "round_trips_ms_at": 200.0},
+    }
+    assert longest(ends, ["etcd-1", "etcd-2"]) == 0.3
 
 
 def _plan(previous: dict[str, Any] | None) -> ClusterPlan:

@@ -197,10 +197,12 @@ def forget_asked() -> None:
 
 
 def answer() -> str:
-    """What `converge` passes on, as JSON text: `fdatasync_p99_ms` and `round_trips_ms`, as far as they are known."""
+    """What `converge` passes on, as JSON text: `fdatasync_p99_ms`, `round_trips_ms` and `round_trips_ms_at`, as far as
+    they are known."""
     known = record()
     disk = {"fdatasync_p99_ms": known["disk"]["p99_ms"]} if "disk" in known else {}
-    return json.dumps({**disk, **{key: known[key] for key in ("round_trips_ms",) if key in known}})
+    links = ("round_trips_ms", "round_trips_ms_at")
+    return json.dumps({**disk, **{key: known[key] for key in links if key in known}})
 
 
 def _keep(**changes: Any) -> None:

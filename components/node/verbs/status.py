@@ -47,7 +47,7 @@ def _report(known: identity.Identity, wanted: spec.Spec | None) -> dict[str, Any
         if wanted
         else {},
         "data": _data(known),
-        "measured": measured.record(),
+        "measured": _record(wanted),
         "quota_bytes": wanted.quota_bytes if wanted else 0,
         "certificates": _certificates(now),
         "client_certificates": [
@@ -232,6 +232,15 @@ def _text(report: dict[str, Any]) -> str:
     if report["hints"]:
         lines += ["", "To look at:", *(f"- {hint}" for hint in report["hints"])]
     return "\n".join(lines)
+
+
+def _record(wanted: spec.Spec | None) -> dict[str, Any]:
+    """What was measured here, without members that have left."""
+    found = measured.record()
+    if wanted is not None and "round_trips_ms" in found:
+        trips = found["round_trips_ms"]
+        found["round_trips_ms"] = {name: trips[name] for name in wanted.others if name in trips}
+    return found
 
 
 def _measured(found: dict[str, Any]) -> list[str]:
