@@ -501,6 +501,22 @@ def test_bad_arguments_are_refused_before_anything_is_registered() -> None:
         cluster(preview=True, members=machines(2))
 
 
+def test_derived_timers_need_what_an_update_has_measured() -> None:
+    with pytest.raises(PlanError, match=r"previous: given nothing.* Pass what previous_update\(\) reads"):
+        cluster(preview=True, heartbeat_interval_ms="auto")
+    applied = cluster(preview=False, heartbeat_interval_ms="auto", previous=None).outputs["dev"]["applied"]
+    assert applied["measured"] == {}, "these machines answer nothing, as those of older programs"
+    ends = {member: {other: 250.0 for other in MEMBERS if other != member} for member in MEMBERS}
+    measured = {member: {"round_trips_ms": links, "round_trips_ms_at": 1} for member, links in ends.items()}
+    timers = []
+    for _ in range(3):
+        known = {**applied, "measured": measured}
+        after = cluster(preview=False, heartbeat_interval_ms="auto", previous=known).outputs["dev"]["applied"]
+        timers.append((after["flags"]["--heartbeat-interval"], after["flags"]["--election-timeout"]))
+        applied = after
+    assert timers == [("200", "3800"), ("380", "3800"), ("380", "3800")], "in two updates, then it stays"
+
+
 def test_new_data_in_the_programs_directories_is_refused() -> None:
     there = machines(data_directory="/opt/etcd/data")
     with pytest.raises(PlanError, match=r"members\[0\].data_directory: given '/opt/etcd/data'.* pass `previous`"):

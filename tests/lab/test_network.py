@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from lab import Machine
 from tests.support.bootstrapped import Bootstrapped
 from tests.support.etcd import assert_serves_all_members, member_list, process_ids
-from tests.support.machines import Machines
+from tests.support.machines import Machines, slow_links
 from tests.support.stacks import Stacks, machine_config
 
 _FIREWALL = (
@@ -71,6 +71,13 @@ def test_closed_ports_and_wrong_addresses_are_named_before_any_start(machines: M
     for machine in found:
         # As after half an hour: prepared machines are not prepared again.
         machine.run("systemctl stop etcd-network-rehearsal", root=True)
+        slow_links(machine, 150)
+    far = stack.up(check=False)
+    assert "round trips between members are too long: " in far.text
+    assert f"{second.name} to {third.name} 150 ms" in far.text
+    assert _states(found) == {"inactive"}
+
+    stack.config["acknowledge"] = ["slow-link"]
     stack.up()
     assert_serves_all_members(found)
     environ = first.run("cat /proc/$(systemctl show -P MainPID etcd)/environ", root=True).stdout
