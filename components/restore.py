@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple, NotRequired, TypedDict
 
 import pulumi
 from pulumi_command import remote
@@ -25,15 +25,22 @@ from .plan.guard.state import read_state
 from .plan.restore import RestorePlan, check_identity, in_store
 from .remote_command import answer, command_line
 
-Restore = TypedDict(
-    "Restore",
-    {"from": str, "confirm": str, "identity": pulumi.Input[str], "number": int, "accept": list[str]},
-    total=False,
-)
-"""A restore of the cluster from a snapshot: `from`, the path of a file that `etcdctl snapshot save` made, or in the
-destination of `backup` a name, or `newest`; `confirm`, the name of the cluster; `identity`, the private key of age that
-decrypts a snapshot of that destination (secret); `number` (default: 1), which rises with every restore, because each is
-made once; `accept` (default: nothing), refusals that do not apply: `majority-away`, `unknown-cluster`."""
+_From = TypedDict("_From", {"from": NotRequired[str]})
+"""Path of a file that `etcdctl snapshot save` made, or in the destination of `backup` a name, or `newest`."""
+
+
+class Restore(_From):
+    """A restore of the cluster from a snapshot."""
+
+    confirm: NotRequired[str]
+    """Name of the cluster, as a confirmation."""
+    identity: NotRequired[pulumi.Input[str]]
+    """Private key of age that decrypts a snapshot of the destination of `backup` (secret). Default: none."""
+    number: NotRequired[int]
+    """It rises with every restore, because each is made once. Default: 1."""
+    accept: NotRequired[list[str]]
+    """Refusals that do not apply: `majority-away`, `unknown-cluster`. Default: none."""
+
 
 _FOLDER = ".external-etcd-restore-"
 # Only the login and root can read it: a snapshot has every Secret. What a failed run left goes first. A home may be

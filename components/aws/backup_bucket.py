@@ -1,8 +1,7 @@
 """AwsBackupBucket: a bucket for snapshots, and an instance profile with which members write and do not delete."""
 
-# Without it, every program on AWS would load the SDK's modules of S3 and IAM, which takes a second.
-from __future__ import annotations
-
+# Annotations with types of the SDK are texts: otherwise every program on AWS would load its modules of S3 and IAM, which
+# takes a second.
 import json
 from typing import NotRequired, TypedDict
 
@@ -83,7 +82,7 @@ class AwsBackupBucket(pulumi.ComponentResource):
         self.instance_profile = pulumi.Output.all(profile.name, bucket.id, allowed.id).apply(lambda all_: str(all_[0]))
         self.register_outputs({"instance_profile": self.instance_profile})
 
-    def _role(self, bucket: aws.s3.Bucket) -> tuple[aws.iam.Role, aws.iam.RolePolicy]:
+    def _role(self, bucket: "aws.s3.Bucket") -> "tuple[aws.iam.Role, aws.iam.RolePolicy]":
         """The members' role, and its permissions."""
         child = pulumi.ResourceOptions(parent=self)
         role = aws.iam.Role(
@@ -98,7 +97,7 @@ class AwsBackupBucket(pulumi.ComponentResource):
         )
         return role, allowed
 
-    def _settings(self, plan: AwsBucket, bucket: aws.s3.Bucket, role: aws.iam.Role) -> pulumi.Resource:
+    def _settings(self, plan: AwsBucket, bucket: "aws.s3.Bucket", role: "aws.iam.Role") -> pulumi.Resource:
         """One after the other: S3 refuses changes of one bucket at the same time. Returns the last one."""
         last: pulumi.Resource = bucket
 

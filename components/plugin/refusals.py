@@ -1,0 +1,88 @@
+"""Refused arguments as Pulumi's errors of properties, with the path as a user of another language writes it."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pulumi.errors import InputPropertiesError, InputPropertyErrorDetails
+from pulumi.provider.experimental.analyzer import ComponentDefinition, PropertyDefinition
+
+from ..plan.errors import PlanError
+from .descriptions import camel_case
+from .values import Values
+
+
+def refusal(
+    error: PlanError, component: ComponentDefinition, arguments: Mapping[str, Any], values: Values
+) -> InputPropertiesError:
+    """The error for the engine, which prints each property with its path and the reason.
+
+    The engine also prints the whole value at a path, with all secrets in it. So a problem has a path for the engine
+    only where nothing is given, or a text, number or switch that cannot be secret. Others are in the message, with
+    their path.
+
+    Args:
+        component: the refused component.
+        arguments: its arguments, in Python's names.
+        values: knows the component's types.
+    """
+    details: list[InputPropertyErrorDetails] = []
+    # A refused change is explained as a whole: it lists the updates that lead there.
+    message = [] if str(error) == "\n".join(map(str, error.problems)) else [_spelled(str(error), component, values)]
+    for problem in error.problems if not message else ():
+        path, public = _path(problem.key, component, arguments, values)
+        reason = _spelled(str(problem).removeprefix(f"{problem.key}: "), component, values)
+        if public:
+            details.append({"property_path": path, "reason": reason})
+        else:
+            message.append(f"{path}: {reason}")
+    return InputPropertiesError("\n".join(message), details)
+
+
+def _path(key: str, component: ComponentDefinition, arguments: Any, values: Values) -> tuple[str, bool]:
+    """The path of a problem's key, and whether the engine can print what is there."""
+    path, there, public = "", arguments, True
+    properties, mapping = component.inputs, component.inputs_mapping
+    kind: PropertyDefinition | None = None
+    rest = key
+    while rest:
+        if kind is not None and kind.additional_properties is not None:
+            path, there = f'{path}["{rest}"]', there.get(rest) if isinstance(there, Mapping) else None
+            kind = kind.additional_properties
+            public = public and bool(kind.plain)
+            break
+        found = re.match(r"\.?([^.\[\]]+|\[\d+\])", rest)
+        if found is None:
+            return f"{path}{rest}", False
+        part, rest = found[1], rest[found.end() :]
+        if kind is not None and kind.items is not None:
+            index = _index(part, there)
+            path, there = f"{path}[{index}]", there[index] if isinstance(there, list) and index < len(there) else None
+            kind = kind.items
+        else:
+            names = {argument: name for name, argument in mapping.items()}
+            if part not in names:
+                return f"{path}.{part}{rest}", False
+            path = f"{path}.{names[part]}" if path else names[part]
+            there = there.get(part) if isinstance(there, Mapping) else None
+            kind = properties[names[part]]
+        public = public and bool(kind.plain)
+        if (typ := values.type_of(kind)) is not None:
+            properties, mapping = typ.properties, typ.properties_mapping
+    return path, there is None or (public and isinstance(there, str | int | float))
+
+
+def _index(part: str, listed: Any) -> int:
+    """The index of a part of a list: `[1]`, or the name of the part."""
+    if part.startswith("["):
+        return int(part[1:-1])
+    names = [each.get("name") for each in listed] if isinstance(listed, list) else []
+    return names.index(part) if part in names else 0
+
+
+def _spelled(text: str, component: ComponentDefinition, values: Values) -> str:
+    """The text with the schema's names of all arguments."""
+    known = {*component.inputs_mapping.values()}
+    for typ in values.types.values():
+        known |= {*typ.properties_mapping.values()}
+    return re.sub(r"[a-z]+(_[a-z0-9]+)+", lambda found: camel_case(found[0]) if found[0] in known else found[0], text)

@@ -1,0 +1,126 @@
+"""Values between the schema's names and types and those of the components, all the way down.
+
+The SDK's `ComponentProvider` renames the properties of objects and of lists of objects. It does not rename those in
+outputs' lists and maps, and passes whole numbers as floats.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+from pulumi.errors import InputPropertyError
+from pulumi.output import Unknown, _OutputData
+from pulumi.provider.experimental.analyzer import PropertyDefinition, PropertyType, TypeDefinition
+from pulumi.runtime.sync_await import _sync_await
+
+_UNKNOWN = "Its value decides which resources there are, so it must be known at preview."
+
+
+@dataclass(frozen=True)
+class Values:
+    """Conversions of one package. `types`: its object types by name."""
+
+    types: Mapping[str, TypeDefinition]
+
+    def type_of(self, given: PropertyDefinition) -> TypeDefinition | None:
+        """The object type that a property refers to; None: it has another type."""
+        _, marked, name = (given.ref or "").partition("#/types/")
+        return self.types[name.rpartition(":")[2]] if marked else None
+
+    def arguments(
+        self,
+        given: Any,
+        properties: Mapping[str, PropertyDefinition],
+        mapping: Mapping[str, str],
+        path: str = "",
+        *,
+        secret: bool = False,
+    ) -> dict[str, Any]:
+        """The arguments of a component, or a part of them, as Python has them.
+
+        Args:
+            given: property -> value.
+            properties: the properties there are.
+            mapping: property -> argument.
+            path: path of the part.
+            secret: whether it comes from a secret.
+
+        Raises:
+            InputPropertyError: a required property is missing, or a value is not known or of another type.
+        """
+        if not isinstance(given, Mapping):
+            raise InputPropertyError(path, "It must be an object.")
+        found = {}
+        for name, kind in properties.items():
+            at = f"{path}.{name}" if path else name
+            if given.get(name) is not None:
+                found[mapping[name]] = self._argument(given[name], kind, at, secret)
+            elif not kind.optional:
+                raise InputPropertyError(at, "This property is required.")
+        for name in given:
+            if name not in properties:
+                raise InputPropertyError(f"{path}.{name}" if path else name, "There is no such property.")
+        return found
+
+    def _argument(self, value: Any, kind: PropertyDefinition, at: str, secret: bool) -> Any:
+        if kind.plain:
+            # Some languages wrap values that come from a resource, also known ones, and everything around a secret.
+            if isinstance(value, pulumi.Output):
+                data = _sync_await(value._data)
+                value, secret = data.value, secret or data.is_secret
+            if isinstance(value, Unknown):
+                raise InputPropertyError(at, _UNKNOWN)
+        elif isinstance(value, pulumi.Output):
+            return value
+        elif isinstance(value, Unknown) or secret:
+            return _wrapped(value, secret=secret)
+        if typ := self.type_of(kind):
+            return self.arguments(value, typ.properties, typ.properties_mapping, at, secret=secret)
+        if kind.items is not None:
+            if not isinstance(value, list):
+                raise InputPropertyError(at, "It must be a list.")
+            items = kind.items
+            return [self._argument(each, items, f"{at}[{index}]", secret) for index, each in enumerate(value)]
+        if kind.additional_properties is not None and isinstance(value, Mapping):
+            parts = kind.additional_properties
+            return {key: self._argument(each, parts, f'{at}["{key}"]', secret) for key, each in value.items()}
+        if kind.type == PropertyType.STRING and not isinstance(value, str):
+            raise InputPropertyError(at, "It must be a text: write it in quotes.")
+        return whole(value)
+
+    def result(self, value: Any, kind: PropertyDefinition) -> Any:
+        """An output of a component, as the schema names its parts."""
+        if isinstance(value, pulumi.Output):
+            return value.apply(lambda known: self.result(known, kind))
+        if value is None:
+            return None
+        if typ := self.type_of(kind):
+            names, properties = typ.properties_mapping, typ.properties
+            return {name: self.result(value.get(names[name]), properties[name]) for name in names}
+        if kind.items is not None:
+            items = kind.items
+            return [self.result(each, items) for each in value]
+        if kind.additional_properties is not None:
+            parts = kind.additional_properties
+            return {key: self.result(each, parts) for key, each in value.items()}
+        return value
+
+
+def whole(value: Any) -> Any:
+    """The value with integers where the protocol, which has only floats, has a number without a fraction."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [whole(each) for each in value]
+    if isinstance(value, Mapping):
+        return {key: whole(each) for key, each in value.items()}
+    return value
+
+
+def _wrapped(value: Any, *, secret: bool) -> pulumi.Output[Any]:
+    """The value as an Output, which is not known if the value is not."""
+    data: asyncio.Future[Any] = asyncio.Future()
+    data.set_result(_OutputData(resources=set(), value=value, is_known=True, is_secret=secret))
+    return pulumi.Output._from_data(data)
