@@ -13,7 +13,7 @@ from pulumi_command import remote
 
 from . import bundle
 from .backup import Backup, credentials, plan_of_backup
-from .guard import accept, announce
+from .guard import accept, announce, read_output
 from .kubernetes import kubeadm
 from .machine import Machine
 from .member import EtcdMember
@@ -170,6 +170,9 @@ class EtcdClusterArgs(TypedDict):
     previous: NotRequired[dict[str, Any] | None]
     """The output `applied` of the last update, as `previous_update` reads it. A change that cannot be made in one
     update is refused. Default, or None: nothing is compared, and only the machines can refuse a change."""
+    previous_output: NotRequired[str]
+    """Name of the stack's output with which the program exports `applied`: `previous` is read from it. For programs
+    that cannot await `previous_update`. Default: `previous` is used as it is given."""
     override: NotRequired[str]
     """The text that a refused change printed, to make exactly that change once. Default: nothing is overridden."""
 
@@ -431,7 +434,7 @@ def _checked(
     name: str, args: EtcdClusterArgs
 ) -> tuple[EtcdClusterArgs, ClusterPlan, list[str], dict[str, Spec], Verdict]:
     """The arguments with their defaults, the plan, warnings, the members' specifications, and the guard's verdict."""
-    args = with_peers(with_authorities(args))
+    args = with_peers(with_authorities(with_previous(args)))
     plan = cluster_plan(name, args, [_member_plan(each) for each in args["members"]], bundle.digest())
     refuse(
         check_headers(args.get("release_headers", {}))
@@ -566,6 +569,13 @@ def _migration(
         },
         opts,
     )
+
+
+def with_previous(args: EtcdClusterArgs) -> EtcdClusterArgs:
+    """The arguments, with `previous` from the stack's output that `previous_output` names."""
+    if "previous_output" not in args or "previous" in args:
+        return args
+    return {**args, "previous": read_output(args["previous_output"])}
 
 
 def with_authorities(args: EtcdClusterArgs) -> EtcdClusterArgs:

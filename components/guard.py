@@ -5,13 +5,19 @@ from dataclasses import replace
 from typing import Any
 
 import pulumi
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.struct_pb2 import Struct
+from pulumi.runtime import settings
+from pulumi.runtime.proto import resource_pb2
 
 from .plan import PlanError
 from .plan.guard import State, Verdict, judge, read_state
 from .plan.guard.rules import Spelled
+from .whole_numbers import whole
 
 OUTPUT = "applied"
 """The stack's output that the next update is compared with."""
+_READ_SECONDS = 60
 
 
 class ChangeRefusedError(PlanError, pulumi.RunError):
@@ -73,6 +79,22 @@ async def previous_update(output: str = OUTPUT) -> dict[str, Any] | None:
             of an output's value is returned.
     """
     return (await previous_outputs(output)).get(output)
+
+
+def read_output(name: str) -> Any:
+    """The value of an output of the stack's last update; None without it. Unlike `previous_outputs`, it need not be
+    awaited, so that a component can read it before it is declared."""
+    monitor = settings.get_monitor()
+    if monitor is None:
+        return None
+    arguments = Struct()
+    arguments["name"] = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
+    request = resource_pb2.ResourceInvokeRequest(tok="pulumi:pulumi:readStackOutputs", args=arguments)
+    answer = monitor.Invoke(request, timeout=_READ_SECONDS)
+    if answer.failures:
+        raise pulumi.RunError(f"The stack's outputs cannot be read: {answer.failures[0].reason}")
+    outputs = MessageToDict(getattr(answer, "return")).get("outputs", {})
+    return whole(outputs.get(name))
 
 
 def accept(previous: Mapping[str, Any] | None, wanted: State, override: str = "", spelled: Spelled = str) -> Verdict:

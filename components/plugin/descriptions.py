@@ -26,10 +26,10 @@ def described(typ: Any, properties: Mapping[str, PropertyDefinition], mapping: M
             raise LookupError(f"{typ.__module__}.{typ.__name__}.{mapping[name]} has no docstring")
         given.description = in_schema(found[mapping[name]])
         # The parts of a list or map have nothing to add.
-        for part in (given.items, given.additional_properties):
-            while part is not None:
-                part.description = None
-                part = part.items or part.additional_properties
+        part = given.items or given.additional_properties
+        while part is not None:
+            part.description = None
+            part = part.items or part.additional_properties
 
 
 def in_schema(text: str) -> str:

@@ -15,6 +15,8 @@ from pulumi.output import Unknown, _OutputData
 from pulumi.provider.experimental.analyzer import PropertyDefinition, PropertyType, TypeDefinition
 from pulumi.runtime.sync_await import _sync_await
 
+from ..whole_numbers import whole
+
 _UNKNOWN = "Its value decides which resources there are, so it must be known at preview."
 
 
@@ -106,17 +108,6 @@ class Values:
             parts = kind.additional_properties
             return {key: self.result(each, parts) for key, each in value.items()}
         return value
-
-
-def whole(value: Any) -> Any:
-    """The value with integers where the protocol, which has only floats, has a number without a fraction."""
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, list):
-        return [whole(each) for each in value]
-    if isinstance(value, Mapping):
-        return {key: whole(each) for key, each in value.items()}
-    return value
 
 
 def _wrapped(value: Any, *, secret: bool) -> pulumi.Output[Any]:
