@@ -1,0 +1,94 @@
+"""Programs in other languages, in stacks of tests: the plugin of this repository, and what each language needs."""
+
+import functools
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from components.plugin.provider import Provider
+from tools.languages import ensure_languages, ensure_npm, write_sdk
+
+from .stacks import REPO, Stack, Stacks
+
+EXAMPLES = REPO / "examples"
+PROJECT = "etcd-in-my-own-program"
+_SECONDS = 120
+
+
+class Languages:
+    """The example programs, with the plugin and the SDKs of this repository.
+
+    Args:
+        directory: an empty folder for SDKs and packages.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._languages = ensure_languages()
+        # As in an installed plugin that is a program: the folder's own virtual environment would take half a minute.
+        program = directory / "plugin" / "pulumi-resource-external-etcd"
+        program.parent.mkdir(parents=True)
+        program.write_text(f'#!/bin/sh\nexec "{REPO}/.venv/bin/python" "{REPO}/plugin" "$@"\n')
+        program.chmod(0o755)
+        self._schema = directory / "schema.json"
+        self._schema.write_text(Provider("0.1.0").schema)
+
+    def stack(self, stacks: Stacks, language: str, config: Mapping[str, Any], like: Stack | None = None) -> Stack:
+        """A stack of the example in a language: `python`, `yaml`, `typescript` or `go`. `like`: as in `Stacks`."""
+        files = {"python": self._python, "yaml": self._yaml, "typescript": self._typescript, "go": self._go}[language]()
+        found = stacks.of_project(PROJECT, files, config, like)
+        # The plugin of YAML loads other plugins itself, and only from PATH.
+        found.environ = {**found.environ, "PATH": f"{found.environ['PATH']}:{self._languages}"}
+        return found
+
+    def _python(self) -> dict[str, Path]:
+        library = EXAMPLES / "library"
+        files = {name: library / name for name in ("Pulumi.yaml", "__main__.py")}
+        return {**files, "external_etcd": REPO / "components", ".venv": REPO / ".venv"}
+
+    @functools.cache  # noqa: B019  (one object per session)
+    def _yaml(self) -> dict[str, Path]:
+        return {"Pulumi.yaml": self._project("yaml")}
+
+    @functools.cache  # noqa: B019
+    def _typescript(self) -> dict[str, Path]:
+        packages = ensure_npm(EXAMPLES / "typescript")
+        project, modules = self._project("typescript"), self._directory / "typescript" / "node_modules"
+        modules.mkdir()
+        for each in packages.iterdir():
+            if each.name != "@pulumi":
+                (modules / each.name).symlink_to(each)
+        (modules / "@pulumi").mkdir()
+        (modules / "@pulumi" / "pulumi").symlink_to(packages / "@pulumi" / "pulumi")
+        sdk = modules / "@pulumi" / "external-etcd"
+        shutil.copytree(write_sdk("nodejs", self._schema, self._directory), sdk)
+        # What the SDK's own script does after its installation; and then the example, whose types must fit.
+        for name in ("index.ts", "tsconfig.json"):
+            shutil.copy(EXAMPLES / "typescript" / name, project.parent)
+        compiler = ["node", str(packages / "typescript" / "bin" / "tsc"), "--skipLibCheck", "-p"]
+        _run([*compiler, str(sdk)])
+        shutil.copy(sdk / "package.json", sdk / "bin")
+        _run([*compiler, str(project.parent)])
+        names = ("Pulumi.yaml", "index.ts", "tsconfig.json", "node_modules")
+        return {name: project.parent / name for name in names} | {
+            "package.json": EXAMPLES / "typescript" / "package.json"
+        }
+
+    def _go(self) -> dict[str, Path]:
+        raise NotImplementedError
+
+    def _project(self, language: str) -> Path:
+        """The example's Pulumi.yaml, with the plugin of this test."""
+        text = (EXAMPLES / language / "Pulumi.yaml").read_text()
+        assert "external-etcd: ../../plugin\n" in text, language
+        path = self._directory / language / "Pulumi.yaml"
+        path.parent.mkdir()
+        path.write_text(text.replace("../../plugin", str(self._directory / "plugin")))
+        return path
+
+
+def _run(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
