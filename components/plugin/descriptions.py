@@ -7,15 +7,17 @@ import ast
 import inspect
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from typing import Any
 
 from pulumi.provider.experimental.analyzer import PropertyDefinition
 
 
-def described(typ: Any, properties: Mapping[str, PropertyDefinition], mapping: Mapping[str, str]) -> None:
-    """Set the description of each property; `mapping` has its name in Python.
+def described(
+    typ: Any, properties: Mapping[str, PropertyDefinition], mapping: Mapping[str, str], known: Collection[str]
+) -> None:
+    """Set the description of each property; `mapping` has its name in Python. `known`: as for `in_schema`.
 
     Raises:
         LookupError: a property has no docstring.
@@ -24,7 +26,7 @@ def described(typ: Any, properties: Mapping[str, PropertyDefinition], mapping: M
     for name, given in properties.items():
         if mapping[name] not in found:
             raise LookupError(f"{typ.__module__}.{typ.__name__}.{mapping[name]} has no docstring")
-        given.description = in_schema(found[mapping[name]])
+        given.description = in_schema(found[mapping[name]], known)
         # The parts of a list or map have nothing to add.
         part = given.items or given.additional_properties
         while part is not None:
@@ -32,12 +34,20 @@ def described(typ: Any, properties: Mapping[str, PropertyDefinition], mapping: M
             part = part.items or part.additional_properties
 
 
-def in_schema(text: str) -> str:
-    """A docstring for readers of another language: a paragraph is a line, with `clusterName` for `cluster_name`."""
+def in_schema(text: str, known: Collection[str]) -> str:
+    """A docstring for readers of another language: a paragraph is a line, with `clusterName` for `cluster_name`.
+
+    Args:
+        known: the names in Python that have another one in the schema.
+    """
     # Python's exceptions do not reach other languages.
     paragraphs = [each for each in inspect.cleandoc(text).split("\n\n") if not each.startswith("Raises ")]
-    plain = "\n\n".join(" ".join(each.split()) for each in paragraphs)
-    return re.sub(r"`([a-z][a-z0-9]*(?:_[a-z0-9]+)+)`", lambda match: f"`{camel_case(match[1])}`", plain)
+    return spelled("\n\n".join(" ".join(each.split()) for each in paragraphs), known)
+
+
+def spelled(text: str, known: Collection[str]) -> str:
+    """The text with the schema's names of arguments and outputs; `known`: those in Python."""
+    return re.sub(r"[a-z]+(_[a-z0-9]+)+", lambda found: camel_case(found[0]) if found[0] in known else found[0], text)
 
 
 def camel_case(name: str) -> str:

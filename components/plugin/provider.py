@@ -34,15 +34,16 @@ class Provider(ComponentProvider):
 
     def __init__(self, version: str) -> None:
         super().__init__([*COMPONENTS], NAME, None, version)
-        self._values = Values(self._type_defs)
+        self._values = Values(self._type_defs, self._component_defs)
+        names = self._values.names
         for component in COMPONENTS:
             known = self._component_defs[component.__name__]
-            known.description = in_schema(known.description or "")
-            described(component.__init__.__annotations__["args"], known.inputs, known.inputs_mapping)
-            described(component, known.outputs, known.outputs_mapping)
+            known.description = in_schema(known.description or "", names)
+            described(component.__init__.__annotations__["args"], known.inputs, known.inputs_mapping, names)
+            described(component, known.outputs, known.outputs_mapping, names)
         for typ in self._type_defs.values():
-            typ.description = in_schema(typ.description or "")
-            described(typ.python_type, typ.properties, typ.properties_mapping)
+            typ.description = in_schema(typ.description or "", names)
+            described(typ.python_type, typ.properties, typ.properties_mapping, names)
         schema = generate_schema(NAME, version, None, self._component_defs, self._type_defs, self._dependencies)
         self.schema = json.dumps({**schema.to_json(), "description": DESCRIPTION, "license": "Apache-2.0"})
 

@@ -8,7 +8,7 @@ from pulumi.errors import InputPropertiesError, InputPropertyErrorDetails
 from pulumi.provider.experimental.analyzer import ComponentDefinition, PropertyDefinition
 
 from ..plan.errors import PlanError
-from .descriptions import camel_case
+from .descriptions import spelled
 from .values import Values
 
 
@@ -28,10 +28,10 @@ def refusal(
     """
     details: list[InputPropertyErrorDetails] = []
     # A refused change is explained as a whole: it lists the updates that lead there.
-    message = [] if str(error) == "\n".join(map(str, error.problems)) else [_spelled(str(error), component, values)]
+    message = [] if str(error) == "\n".join(map(str, error.problems)) else [spelled(str(error), values.names)]
     for problem in error.problems if not message else ():
         path, public = _path(problem.key, component, arguments, values)
-        reason = _spelled(str(problem).removeprefix(f"{problem.key}: "), component, values)
+        reason = spelled(str(problem).removeprefix(f"{problem.key}: "), values.names)
         if public:
             details.append({"property_path": path, "reason": reason})
         else:
@@ -47,6 +47,7 @@ def _path(key: str, component: ComponentDefinition, arguments: Any, values: Valu
     rest = key
     while rest:
         if kind is not None and kind.additional_properties is not None:
+            rest = rest.removeprefix(".")
             path, there = f'{path}["{rest}"]', there.get(rest) if isinstance(there, Mapping) else None
             kind = kind.additional_properties
             public = public and bool(kind.plain)
@@ -78,11 +79,3 @@ def _index(part: str, listed: Any) -> int:
         return int(part[1:-1])
     names = [each.get("name") for each in listed] if isinstance(listed, list) else []
     return names.index(part) if part in names else 0
-
-
-def _spelled(text: str, component: ComponentDefinition, values: Values) -> str:
-    """The text with the schema's names of all arguments."""
-    known = {*component.inputs_mapping.values()}
-    for typ in values.types.values():
-        known |= {*typ.properties_mapping.values()}
-    return re.sub(r"[a-z]+(_[a-z0-9]+)+", lambda found: camel_case(found[0]) if found[0] in known else found[0], text)

@@ -5,14 +5,20 @@ outputs' lists and maps, and passes whole numbers as floats.
 """
 
 import asyncio
-from collections.abc import Mapping
+import functools
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pulumi
 from pulumi.errors import InputPropertyError
 from pulumi.output import Unknown, _OutputData
-from pulumi.provider.experimental.analyzer import PropertyDefinition, PropertyType, TypeDefinition
+from pulumi.provider.experimental.analyzer import (
+    ComponentDefinition,
+    PropertyDefinition,
+    PropertyType,
+    TypeDefinition,
+)
 from pulumi.runtime.sync_await import _sync_await
 
 from ..whole_numbers import whole
@@ -22,9 +28,20 @@ _UNKNOWN = "Its value decides which resources there are, so it must be known at 
 
 @dataclass(frozen=True)
 class Values:
-    """Conversions of one package. `types`: its object types by name."""
+    """Conversions of one package."""
 
     types: Mapping[str, TypeDefinition]
+    """Its object types, by name."""
+    components: Mapping[str, ComponentDefinition]
+    """Its components, by name."""
+
+    @functools.cached_property
+    def names(self) -> Collection[str]:
+        """The arguments and outputs in Python that have another name in the schema."""
+        maps = [each.properties_mapping for each in self.types.values()]
+        for each in self.components.values():
+            maps += [each.inputs_mapping, each.outputs_mapping]
+        return {argument for known in maps for name, argument in known.items() if name != argument}
 
     def type_of(self, given: PropertyDefinition) -> TypeDefinition | None:
         """The object type that a property refers to; None: it has another type."""
