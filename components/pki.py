@@ -136,6 +136,8 @@ class EtcdPki(pulumi.ComponentResource):
     """When each certificate expires: `ca-1`, `apiserver-etcd-client`, `<member>/server`, ... -> RFC 3339 time."""
     clients: pulumi.Output[dict[str, str]]
     """The same for those that other programs have: `apiserver-etcd-client`, `prometheus-etcd-client`, `<user>-user`."""
+    authorities: list[pulumi.Resource]
+    """The created CAs. Without them, no certificate can be issued again."""
 
     def __init__(self, name: str, args: EtcdPkiArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("external-etcd:index:EtcdPki", name, None, opts)
@@ -146,8 +148,7 @@ class EtcdPki(pulumi.ComponentResource):
         self._clients: list[str] = []
         self._files: dict[str, dict[str, pulumi.Input[str]]] = {}
         self._issued: dict[str, list[pulumi.Resource]] = {}
-        # The created CAs. Without them, no certificate can be issued again. A resource cannot be an output.
-        self.authorities: list[pulumi.Resource] = []
+        self.authorities = []
         self._made = pulumi.ResourceHookBinding(before_create=[irreplaceable(f"{name}-ca-in-use", _refusal)])
 
         authorities = authorities_of(args.get("authorities"))

@@ -13,7 +13,6 @@ from pulumi.provider.server import ComponentInitError
 
 from ..aws import AwsBackupBucket
 from ..cluster import EtcdCluster
-from ..pki import EtcdPki
 from ..plan.errors import PlanError
 from .descriptions import described, in_schema
 from .refusals import refusal
@@ -21,7 +20,7 @@ from .values import Values
 
 NAME = "external-etcd"
 DESCRIPTION = "A highly available external etcd cluster for Kubernetes"
-COMPONENTS: Sequence[type[pulumi.ComponentResource]] = (EtcdCluster, EtcdPki, AwsBackupBucket)
+COMPONENTS: Sequence[type[pulumi.ComponentResource]] = (EtcdCluster, AwsBackupBucket)
 """The components whose arguments other languages can express: no resources, no methods."""
 
 

@@ -123,7 +123,8 @@ class Values:
             return [self.result(each, items) for each in value]
         if kind.additional_properties is not None:
             parts = kind.additional_properties
-            return {key: self.result(each, parts) for key, each in value.items()}
+            # `Output.all` of nothing is a list.
+            return {key: self.result(each, parts) for key, each in (value or {}).items()}
         return value
 
 
