@@ -61,6 +61,7 @@ def write_sdk(language: str, schema: Path, folder: Path) -> Path:
         ToolError: there is no program that can do it, or it failed.
     """
     maker, target = ensure_languages() / _MAKER, folder / language
+    folder.mkdir(parents=True, exist_ok=True)
     official = [str(ensure_pulumi() / "pulumi"), "package", "gen-sdk", str(schema), "--language", language]
     ours = [str(maker), language, str(schema), str(target)]
     _run(ours if maker.is_file() else [*official, "--out", str(folder)], folder)

@@ -1,6 +1,7 @@
 """Programs in other languages, in stacks of tests: the plugin of this repository, and what each language needs."""
 
 import functools
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from typing import Any
 from components.plugin.provider import Provider
 from tools.languages import ensure_languages, ensure_npm, write_sdk
 
+from .needs import require_program
 from .stacks import REPO, Stack, Stacks
 
 EXAMPLES = REPO / "examples"
@@ -63,7 +65,7 @@ class Languages:
         (modules / "@pulumi").mkdir()
         (modules / "@pulumi" / "pulumi").symlink_to(packages / "@pulumi" / "pulumi")
         sdk = modules / "@pulumi" / "external-etcd"
-        shutil.copytree(write_sdk("nodejs", self._schema, self._directory), sdk)
+        shutil.copytree(write_sdk("nodejs", self._schema, self._directory / "sdk"), sdk)
         # What the SDK's own script does after its installation; and then the example, whose types must fit.
         for name in ("index.ts", "tsconfig.json"):
             shutil.copy(EXAMPLES / "typescript" / name, project.parent)
@@ -76,8 +78,19 @@ class Languages:
             "package.json": EXAMPLES / "typescript" / "package.json"
         }
 
+    @functools.cache  # noqa: B019
     def _go(self) -> dict[str, Path]:
-        raise NotImplementedError
+        require_program("go", "golang")
+        project = self._project("go")
+        for name in ("main.go", "go.mod", "go.sum"):
+            shutil.copy(EXAMPLES / "go" / name, project.parent)
+        module = "example.com/pulumi-external-etcd/sdk/go/external-etcd"
+        wanted = re.search(r"^\t(github.com/pulumi/pulumi/sdk/v3 .*)$", (project.parent / "go.mod").read_text(), re.M)
+        assert wanted is not None
+        sdk = project.parent / "sdks" / "external-etcd"
+        shutil.copytree(write_sdk("go", self._schema, self._directory / "sdk") / "externaletcd", sdk)
+        (sdk / "go.mod").write_text(f"module {module}\n\ngo 1.25.0\n\nrequire {wanted[1]}\n")
+        return {path.name: path for path in project.parent.iterdir()}
 
     def _project(self, language: str) -> Path:
         """The example's Pulumi.yaml, with the plugin of this test."""

@@ -1,0 +1,157 @@
+"""Programs in other languages, without machines: what their previews show and refuse."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pytest
+from pulumi.errors import InputPropertiesError, InputPropertyError
+from pulumi.output import Unknown
+
+from components import EtcdCluster
+from components.plan import PlanError
+from components.plugin.provider import Provider
+from components.plugin.refusals import refusal
+from tests.support.languages import Languages
+from tests.support.sshd import new_key
+from tests.support.stacks import Stack, Stacks
+
+PRIVATE_KEY, PUBLIC_KEY = new_key()
+HOST_KEY = " ".join(PUBLIC_KEY.split()[:2])
+CANARY = "a-canary-in-a-secret"
+
+
+def machines(*numbers: int) -> list[dict[str, str]]:
+    return [{"name": f"etcd-{n}", "address": f"192.0.2.{n}", "host_key": HOST_KEY} for n in numbers]
+
+
+@pytest.fixture(scope="module")
+def languages(tmp_path_factory: pytest.TempPathFactory) -> Languages:
+    return Languages(tmp_path_factory.mktemp("languages"))
+
+
+@pytest.fixture(scope="module")
+def stacks(tmp_path_factory: pytest.TempPathFactory) -> Stacks:
+    return Stacks(tmp_path_factory.mktemp("stacks"))
+
+
+def created(stack: Stack) -> set[tuple[str, str]]:
+    """Type and name of what the preview of a new stack creates."""
+    steps = json.loads(stack.preview_json())["steps"]
+    # The plugin's own provider is only there in other languages, and Python reads the last update as a resource.
+    found = [step["urn"].split("::")[2:] for step in steps if step["op"] == "create"]
+    return {(kind, name) for kind, name in found if "pulumi:providers:" not in kind and not kind.endswith(":Stack")}
+
+
+@pytest.fixture(scope="module")
+def python(languages: Languages, stacks: Stacks) -> set[tuple[str, str]]:
+    """What the example in Python creates."""
+    return created(languages.stack(stacks, "python", {"machines": machines(1, 2, 3), "ssh_key": PRIVATE_KEY}))
+
+
+@pytest.mark.parametrize("language", ["yaml", "typescript", "go"])
+def test_each_languages_example_creates_what_python_creates(
+    languages: Languages, stacks: Stacks, python: set[tuple[str, str]], language: str
+) -> None:
+    stack = languages.stack(stacks, language, {"machines": machines(1, 2, 3), "ssh_key": PRIVATE_KEY})
+    assert created(stack) == python
+
+
+def test_bad_input_comes_back_with_the_path_of_each_property(languages: Languages, stacks: Stacks) -> None:
+    same = [*machines(1, 2), {**machines(3)[0], "address": "192.0.2.2"}]
+    stack = languages.stack(stacks, "yaml", {"machines": same, "ssh_key": PRIVATE_KEY, "version": "3.6"})
+    refused = stack.preview(check=False)
+    assert refused.code != 0
+    assert "property members[2].address with value '{192.0.2.2}' has a problem" in refused.text
+    assert "property version with value '{3.6}' has a problem" in refused.text
+    assert "Traceback" not in refused.text
+    assert not any(line in refused.text for line in PRIVATE_KEY.splitlines() if len(line) > 40)
+
+
+def refused(**arguments: Any) -> InputPropertiesError:
+    """The engine's error for the refusal of these arguments of a cluster with one member."""
+    provider = Provider("0.1.0")
+    member = {"name": "etcd-1", "address": "192.0.2.1", "ssh": {"host": "192.0.2.1", "host_key": HOST_KEY}}
+    given: Any = {"members": [member], **arguments}
+    with pytest.raises(PlanError) as raised:
+        EtcdCluster("etcd", given)
+    return refusal(raised.value, provider._component_defs["EtcdCluster"], given, provider._values)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "path"),
+    [
+        ({"election_timeout_ms": 1}, "electionTimeoutMs"),
+        ({"users": [{"name": "A", "prefix": "/a", "permission": "read"}], "authentication": True}, "users[0].name"),
+        ({"authorities": [{"name": "1", "private_key": CANARY}]}, "authorities[0].certificate"),
+        ({"flags": {"max-wals": "x"}}, 'flags["max-wals"]'),
+        ({"maintenance": {"in_use_percent": 0}}, "maintenance.inUsePercent"),
+    ],
+)
+def test_the_path_has_the_names_of_the_schema(arguments: dict[str, Any], path: str) -> None:
+    error = refused(**arguments)
+    assert path in [each["property_path"] for each in error.errors or []]
+
+
+def test_nothing_that_may_be_secret_has_a_path_for_the_engine_which_prints_its_value() -> None:
+    for arguments, path in (
+        ({"release_headers": {"X-Key\n": CANARY}}, "releaseHeaders"),
+        ({"etcd_image_credentials": CANARY}, "etcdImageCredentials"),
+        ({"members": []}, "members"),
+    ):
+        error = refused(**arguments)
+        assert error.message.startswith(path), error.message
+        assert CANARY not in f"{error.message}{error.errors}"
+        assert not any(each["property_path"].startswith(path) for each in error.errors or []), error.errors
+
+
+def mapped(**inputs: Any) -> dict[str, Any]:
+    """The arguments of a cluster, from properties as the engine passes them."""
+    provider = Provider("0.1.0")
+    return provider.map_inputs({"members": [], **inputs}, provider._component_defs["EtcdCluster"])
+
+
+@pytest.mark.parametrize(
+    ("inputs", "path"),
+    [
+        ({"members": [{"name": "etcd-1"}]}, "members[0].address"),
+        ({"members": [{"name": "etcd-1", "address": Unknown(), "ssh": {}}]}, "members[0].address"),
+        ({"flagz": {}}, "flagz"),
+        ({"flags": {"max-wals": 5.0}}, 'flags["max-wals"]'),
+        ({"backup": "s3"}, "backup"),
+    ],
+)
+def test_input_of_another_shape_is_refused_with_its_path(inputs: dict[str, Any], path: str) -> None:
+    with pytest.raises(InputPropertyError) as raised:
+        mapped(**inputs)
+    assert raised.value.property_path == path
+
+
+def test_numbers_are_whole_and_names_are_pythons() -> None:
+    found = mapped(
+        heartbeatIntervalMs=200.0, previous={"serial": 4.0, "share": 0.5}, maintenance={"quotaPercent": 25.0}
+    )
+    assert found == {
+        "members": [],
+        "heartbeat_interval_ms": 200,
+        "previous": {"serial": 4, "share": 0.5},
+        "maintenance": {"quota_percent": 25},
+    }
+    assert isinstance(found["previous"]["serial"], int)
+
+
+@pulumi.runtime.test
+async def test_a_secret_around_a_member_stays_at_its_key() -> None:
+    ssh = {"host": "192.0.2.1", "hostKey": HOST_KEY, "privateKey": CANARY}
+    wrapped = pulumi.Output.secret([{"name": "etcd-1", "address": "192.0.2.1", "ssh": ssh}])
+    (member,) = mapped(members=wrapped)["members"]
+    assert member["address"] == "192.0.2.1"
+    assert await member["ssh"]["private_key"].is_secret()
+    assert await member["ssh"]["private_key"].future() == CANARY
+
+
+def test_the_plugin_is_a_folder_that_the_cli_can_install() -> None:
+    plugin = Path(__file__).resolve().parents[2] / "plugin"
+    assert "name: python" in (plugin / "PulumiPlugin.yaml").read_text()
+    assert "-r ../requirements.txt" in (plugin / "requirements.txt").read_text()
