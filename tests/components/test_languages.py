@@ -60,11 +60,11 @@ def test_each_languages_example_creates_what_python_creates(
 
 def test_bad_input_comes_back_with_the_path_of_each_property(languages: Languages, stacks: Stacks) -> None:
     same = [*machines(1, 2), {**machines(3)[0], "address": "192.0.2.2"}]
-    stack = languages.stack(stacks, "yaml", {"machines": same, "ssh_key": PRIVATE_KEY, "version": "3.6"})
+    stack = languages.stack(stacks, "yaml", {"machines": same, "ssh_key": PRIVATE_KEY, "version": "v3.6.16"})
     refused = stack.preview(check=False)
     assert refused.code != 0
     assert "property members[2].address with value '{192.0.2.2}' has a problem" in refused.text
-    assert "property version with value '{3.6}' has a problem" in refused.text
+    assert "property version with value '{v3.6.16}' has a problem" in refused.text
     assert "Traceback" not in refused.text
     assert not any(line in refused.text for line in PRIVATE_KEY.splitlines() if len(line) > 40)
 
