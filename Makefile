@@ -27,8 +27,8 @@ soak: python packages ## run more seeds, versions and sizes, and an hour of rand
 	$(PYTHON) -m tests --soak
 
 check: python ## check format, lint and types: ruff and mypy
-	$(PYTHON) -m ruff check $(CODE)
-	$(PYTHON) -m ruff format --check $(CODE)
+	$(PYTHON) -m ruff check $(CODE) plugin
+	$(PYTHON) -m ruff format --check $(CODE) plugin
 	$(PYTHON) -m mypy --cache-dir "$(MYPY_CACHE)" $(CODE)
 
 bench: python packages ## measure how long deployments and changes take

@@ -15,6 +15,7 @@ from pathlib import Path
 from tools.backups import ensure_backups
 from tools.etcd import ensure_etcd
 from tools.kubernetes import ensure_kubernetes
+from tools.languages import ensure_languages, ensure_npm
 from tools.prometheus import ensure_operator_crd, ensure_prometheus
 from tools.pulumi import ensure_pulumi
 from tools.python import ensure_docs
@@ -127,6 +128,8 @@ def _get() -> int:
     ensure_docs()
     ensure_actionlint()
     ensure_gitlab_schema()
+    ensure_languages()
+    ensure_npm(EXAMPLES / "typescript")
     return 0
 
 

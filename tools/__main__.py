@@ -11,6 +11,7 @@ from tools.etcd import ensure_etcd
 from tools.kubeadm import VERSION as KUBEADM
 from tools.kubeadm import ensure_kubeadm
 from tools.kubernetes import ensure_kubernetes
+from tools.languages import ensure_languages
 from tools.packages import ensure_packages
 from tools.prometheus import ensure_operator_crd, ensure_prometheus
 from tools.pulumi import ensure_pulumi
@@ -30,6 +31,7 @@ def main(arguments: list[str]) -> int:
     commands.add_parser("kubeadm", help=f"kubeadm {KUBEADM}; prints its path")
     commands.add_parser("kubernetes", help=f"Kubernetes {KUBEADM}, programs and images; prints their folder")
     commands.add_parser("backups", help="archives of age and rclone, and an S3 server for tests")
+    commands.add_parser("languages", help="plugins of Pulumi for programs in other languages; prints their folder")
     commands.add_parser("prometheus", help="Prometheus, and a CRD of its operator; prints their places")
     commands.add_parser("workflows", help="actionlint, and the schema of GitLab's CI files; prints their places")
     chosen = parser.parse_args(arguments)
@@ -45,6 +47,8 @@ def main(arguments: list[str]) -> int:
                 print(ensure_etcd(version))
         elif chosen.command == "kubeadm":
             print(ensure_kubeadm())
+        elif chosen.command == "languages":
+            print(ensure_languages())
         elif chosen.command == "backups":
             ensure_backups()
         elif chosen.command == "prometheus":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tools import kubeadm, pulumi
+from tools import kubeadm, languages, pulumi
 from tools.base import ToolError
 from tools.gobuild import expect_version, go_command, module_folder
 
@@ -69,7 +69,9 @@ def test_the_modules_of_etcd_pin_the_version_in_their_name(version: str) -> None
 
 
 def test_pulumi_and_kubernetes_modules_pin_the_stated_versions() -> None:
-    assert f"/pulumi/pkg/v3 v{pulumi.BUILT} " in (module_folder("pulumi") / "go.mod").read_text()
+    assert f"/pulumi/pkg/v3 v{pulumi.BUILT}\n" in (module_folder("pulumi") / "go.mod").read_text()
+    for module, version in (("pulumi-language-yaml", languages._YAML), ("pulumi-languages", languages._OTHERS)):
+        assert re.search(rf"/(pulumi-yaml|sdk/v3) v{version}\b", (module_folder(module) / "go.mod").read_text()), module
     kubernetes = (module_folder("kubernetes") / "go.mod").read_text()
     assert f"k8s.io/kubernetes v{kubeadm.VERSION} " in kubernetes
     assert set(re.findall(r"=> k8s.io/\S+ v(\S+)", kubernetes)) == {kubeadm.VERSION.replace("1.", "0.", 1)}
