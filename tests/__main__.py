@@ -129,7 +129,7 @@ def _get() -> int:
     ensure_actionlint()
     ensure_gitlab_schema()
     ensure_languages()
-    ensure_npm(EXAMPLES / "typescript")
+    ensure_npm(REPO / "examples" / "typescript")
     return 0
 
 

@@ -69,7 +69,8 @@ def _fields(module: str, name: str) -> dict[str, str]:
         assert isinstance(fields, ast.Dict)  # noqa: S101
         return {ast.literal_eval(key): doc for key in fields.keys if key is not None}
     for base in statement.bases:
-        if isinstance(base, ast.Name) and hasattr(kind := getattr(sys.modules[module], base.id, None), "__module__"):
+        kind: Any = getattr(sys.modules[module], base.id, None) if isinstance(base, ast.Name) else None
+        if kind is not None:
             found |= _fields(kind.__module__, kind.__name__)
     for field, after in zip(statement.body, [*statement.body[1:], None], strict=True):
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and (text := _text(after)):

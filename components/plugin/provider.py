@@ -68,7 +68,7 @@ class Provider(ComponentProvider):
         known = self._component_defs[kind]
         arguments = self.map_inputs(inputs, known)
         try:
-            component: Any = self._components[kind](name, arguments, options)  # type: ignore[arg-type,call-arg]
+            component: Any = self._components[kind](name, arguments, options)  # type: ignore[arg-type]
         except PlanError as error:
             raise refusal(error, known, arguments, self._values) from None
         except Exception as error:

@@ -13,7 +13,7 @@ from tests.support.snapshot import compare
 
 @pytest.fixture(scope="module")
 def schema() -> dict[str, Any]:
-    found: dict[str, Any] = without_nothing(json.loads(Provider("0.1.0").schema))
+    found: dict[str, Any] = without_nothing(json.loads(str(Provider("0.1.0").schema)))
     return found
 
 

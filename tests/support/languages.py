@@ -1,6 +1,6 @@
 """Programs in other languages, in stacks of tests: the plugin of this repository, and what each language needs."""
 
-import functools
+import os
 import re
 import shutil
 import subprocess
@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from components.plugin.provider import Provider
+from tools.base import ToolError
+from tools.gobuild import go_command
 from tools.languages import ensure_languages, ensure_npm, write_sdk
 
-from .needs import require_program
+from .needs import leave_out
 from .stacks import REPO, Stack, Stacks
 
 EXAMPLES = REPO / "examples"
@@ -29,20 +31,25 @@ class Languages:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._languages = ensure_languages()
+        self._files: dict[str, dict[str, Path]] = {}
         # As in an installed plugin that is a program: the folder's own virtual environment would take half a minute.
         program = directory / "plugin" / "pulumi-resource-external-etcd"
         program.parent.mkdir(parents=True)
         program.write_text(f'#!/bin/sh\nexec "{REPO}/.venv/bin/python" "{REPO}/plugin" "$@"\n')
         program.chmod(0o755)
         self._schema = directory / "schema.json"
-        self._schema.write_text(Provider("0.1.0").schema)
+        self._schema.write_text(str(Provider("0.1.0").schema))
 
     def stack(self, stacks: Stacks, language: str, config: Mapping[str, Any], like: Stack | None = None) -> Stack:
         """A stack of the example in a language: `python`, `yaml`, `typescript` or `go`. `like`: as in `Stacks`."""
-        files = {"python": self._python, "yaml": self._yaml, "typescript": self._typescript, "go": self._go}[language]()
-        found = stacks.of_project(PROJECT, files, config, like)
+        if language not in self._files:
+            self._files[language] = getattr(self, f"_{language}")()
+        found = stacks.of_project(PROJECT, self._files[language], config, like)
         # The plugin of YAML loads other plugins itself, and only from PATH.
-        found.environ = {**found.environ, "PATH": f"{found.environ['PATH']}:{self._languages}"}
+        path = [found.environ["PATH"], str(self._languages), *([str(_go_folder())] if language == "go" else [])]
+        found.environ = {**found.environ, "PATH": os.pathsep.join(path), "GOWORK": "off"}
+        # The compiler has checked the types once.
+        found.environ |= {"PULUMI_NODEJS_TRANSPILE_ONLY": "true"}
         return found
 
     def _python(self) -> dict[str, Path]:
@@ -50,11 +57,9 @@ class Languages:
         files = {name: library / name for name in ("Pulumi.yaml", "__main__.py")}
         return {**files, "external_etcd": REPO / "components", ".venv": REPO / ".venv"}
 
-    @functools.cache  # noqa: B019  (one object per session)
     def _yaml(self) -> dict[str, Path]:
         return {"Pulumi.yaml": self._project("yaml")}
 
-    @functools.cache  # noqa: B019
     def _typescript(self) -> dict[str, Path]:
         packages = ensure_npm(EXAMPLES / "typescript")
         project, modules = self._project("typescript"), self._directory / "typescript" / "node_modules"
@@ -78,9 +83,7 @@ class Languages:
             "package.json": EXAMPLES / "typescript" / "package.json"
         }
 
-    @functools.cache  # noqa: B019
     def _go(self) -> dict[str, Path]:
-        require_program("go", "golang")
         project = self._project("go")
         for name in ("main.go", "go.mod", "go.sum"):
             shutil.copy(EXAMPLES / "go" / name, project.parent)
@@ -100,6 +103,13 @@ class Languages:
         path.parent.mkdir()
         path.write_text(text.replace("../../plugin", str(self._directory / "plugin")))
         return path
+
+
+def _go_folder() -> Path:
+    try:
+        return Path(go_command(EXAMPLES / "go")).parent
+    except ToolError as error:
+        leave_out(str(error))
 
 
 def _run(command: list[str]) -> None:
