@@ -1,7 +1,7 @@
 """AwsBackupBucket: a bucket for snapshots, and an instance profile with which members write and do not delete."""
 
-# Annotations with types of the SDK are texts. Otherwise every program on AWS would spend a second on loading its modules
-# of S3 and IAM.
+# Annotations with types of the SDK are texts. Otherwise every program on AWS would load its modules of S3 and IAM,
+# which takes a second.
 import json
 from typing import NotRequired, TypedDict
 
