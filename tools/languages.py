@@ -27,7 +27,7 @@ _LIMIT = 600.0  # seconds
 
 
 def ensure_languages() -> Path:
-    """Return a folder with PLUGINS, and with those of the CLI; builds it if they are missing, which takes a minute.
+    """Return a folder with PLUGINS; builds it if they are missing, which takes a minute.
 
     Raises:
         ToolError: they cannot be built.
@@ -48,8 +48,6 @@ def ensure_languages() -> Path:
             others = [f"{_SDK}/go/pulumi-language-go", f"{_SDK}/nodejs/cmd/pulumi-language-nodejs"]
             build_all(f"language plugins {_OTHERS}", "pulumi-languages", others, ready)
             build("the program that writes SDKs", "pulumi", "./sdk", ready / _MAKER)
-            # YAML's own plugin starts plugins that are written in Python.
-            (ready / "pulumi-language-python").symlink_to(ours / "pulumi-language-python")
             put_in_place(ready, final)
     return final
 

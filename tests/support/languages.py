@@ -18,6 +18,7 @@ from .stacks import REPO, Stack, Stacks
 
 EXAMPLES = REPO / "examples"
 PROJECT = "etcd-in-my-own-program"
+_PLUGIN = ("PulumiPlugin.yaml", "__main__.py")
 _SECONDS = 120
 
 
@@ -32,11 +33,10 @@ class Languages:
         self._directory = directory
         self._languages = ensure_languages()
         self._files: dict[str, dict[str, Path]] = {}
-        # As in an installed plugin that is a program: the folder's own virtual environment would take half a minute.
-        program = directory / "plugin" / "pulumi-resource-external-etcd"
-        program.parent.mkdir(parents=True)
-        program.write_text(f'#!/bin/sh\nexec "{REPO}/.venv/bin/python" "{REPO}/plugin" "$@"\n')
-        program.chmod(0o755)
+        # Its own virtual environment, which `pulumi package add` creates, would take half a minute.
+        (directory / "plugin").mkdir(parents=True)
+        for name, target in {**{each: REPO / "plugin" / each for each in _PLUGIN}, ".venv": REPO / ".venv"}.items():
+            (directory / "plugin" / name).symlink_to(target)
         self._schema = directory / "schema.json"
         self._schema.write_text(str(Provider("0.1.0").schema))
 
@@ -45,8 +45,9 @@ class Languages:
         if language not in self._files:
             self._files[language] = getattr(self, f"_{language}")()
         found = stacks.of_project(PROJECT, self._files[language], config, like)
-        # The plugin of YAML loads other plugins itself, and only from PATH.
-        path = [found.environ["PATH"], str(self._languages), *([str(_go_folder())] if language == "go" else [])]
+        # The plugin of YAML starts others itself, and knows only PATH.
+        cli = Path(str(shutil.which("pulumi", path=found.environ["PATH"]))).resolve().parent
+        path = [found.environ["PATH"], str(self._languages), str(cli), *([str(_go_folder())] if language == "go" else [])]
         found.environ = {**found.environ, "PATH": os.pathsep.join(path), "GOWORK": "off"}
         # The compiler has checked the types once.
         found.environ |= {"PULUMI_NODEJS_TRANSPILE_ONLY": "true"}
