@@ -47,7 +47,12 @@ class Languages:
         found = stacks.of_project(PROJECT, self._files[language], config, like)
         # The plugin of YAML starts others itself, and knows only PATH.
         cli = Path(str(shutil.which("pulumi", path=found.environ["PATH"]))).resolve().parent
-        path = [found.environ["PATH"], str(self._languages), str(cli), *([str(_go_folder())] if language == "go" else [])]
+        path = [
+            found.environ["PATH"],
+            str(self._languages),
+            str(cli),
+            *([str(_go_folder())] if language == "go" else []),
+        ]
         found.environ = {**found.environ, "PATH": os.pathsep.join(path), "GOWORK": "off"}
         # The compiler has checked the types once.
         found.environ |= {"PULUMI_NODEJS_TRANSPILE_ONLY": "true"}
