@@ -50,6 +50,8 @@ class Registration:
     """Names of the resources in `dependencies`."""
     request: Any
     """The protobuf request."""
+    response: Any
+    """The protobuf response: URN, ID, outputs."""
 
 
 @dataclass
@@ -84,6 +86,7 @@ class _Monitor(mocks.MockMonitor):
         self._recorder = recorder
 
     def RegisterResource(self, request: Any) -> Any:  # noqa: N802
+        response = super().RegisterResource(request)  # type: ignore[no-untyped-call]
         if request.type != "pulumi:pulumi:Stack":
             self._recorder.registrations.append(
                 Registration(
@@ -93,9 +96,10 @@ class _Monitor(mocks.MockMonitor):
                     inputs=json_format.MessageToDict(request.object),
                     depends_on=frozenset(_name_of(urn) for urn in request.dependencies),
                     request=request,
+                    response=response,
                 )
             )
-        return super().RegisterResource(request)  # type: ignore[no-untyped-call]
+        return response
 
     def RegisterResourceOutputs(self, request: Any) -> Any:  # noqa: N802
         self._recorder.outputs[_name_of(request.urn)] = json_format.MessageToDict(request.outputs)

@@ -1,0 +1,102 @@
+"""What is built: a commit or the working tree, its version, and its files in a folder of their own."""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import tomllib
+
+from tools.base import ToolError
+
+GIT_LIMIT = 60.0  # seconds
+PROJECT = "pyproject.toml"
+_VERSION_LINE = re.compile(r'(?m)^version = "[^"]+"$')
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is built.
+
+    Attributes:
+        version: such as `0.1.0`, or `0.1.0-dev0+g513b4eb` if it is not a release: valid for Python and for Pulumi.
+        commit: 40 hex digits.
+        time: of the commit, in seconds since 1970; every file in the archives gets it.
+    """
+
+    version: str
+    commit: str
+    time: int
+    _copy: Callable[[Path], None]
+
+    @property
+    def name(self) -> str:
+        """The version in the names of files: `0.1.0`, or `0.1.0-dev0.g513b4eb`."""
+        return self.version.replace("+", ".")
+
+    def copy_to(self, folder: Path) -> None:
+        """Copy the files into the folder, which must not exist. pyproject.toml gets the version."""
+        folder.mkdir(parents=True)
+        self._copy(folder)
+        project = folder / PROJECT
+        project.write_text(_VERSION_LINE.sub(f'version = "{self.version}"', project.read_text(), count=1))
+
+
+def git(repository: Path, *words: str) -> str:
+    """The output of a git command, without white space around it.
+
+    Raises:
+        ToolError: it failed, with git's message.
+    """
+    done = subprocess.run(
+        ["git", "-C", str(repository), *words], capture_output=True, text=True, timeout=GIT_LIMIT, check=False
+    )
+    if done.returncode != 0:
+        raise ToolError(f"git {' '.join(words)} failed: {done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+def version_in(project: str) -> str:
+    """The version in the text of pyproject.toml, the only place that states it."""
+    return str(tomllib.loads(project)["project"]["version"])
+
+
+def of_tag(repository: Path, tag: str) -> Source:
+    """The commit of a tag.
+
+    Raises:
+        ToolError: there is no such tag.
+    """
+    commit = git(repository, "rev-parse", f"refs/tags/{tag}^{{commit}}")
+
+    def copy(folder: Path) -> None:
+        command = ["git", "-C", str(repository), "archive", "--format=tar", commit]
+        packed = subprocess.run(command, capture_output=True, timeout=GIT_LIMIT, check=True).stdout
+        with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
+            tar.extractall(folder, filter="data")
+
+    version = version_in(git(repository, "show", f"{commit}:{PROJECT}"))
+    return Source(version, commit, int(git(repository, "show", "--no-patch", "--format=%ct", commit)), copy)
+
+
+def of_working_tree(repository: Path) -> Source:
+    """The files as they are, without those that git ignores. The version says that it is not a release."""
+    commit = git(repository, "rev-parse", "HEAD")
+    changed = ".changed" if git(repository, "status", "--porcelain") else ""
+    names = git(repository, "ls-files", "-z", "--cached", "--others", "--exclude-standard").strip("\0").split("\0")
+
+    def copy(folder: Path) -> None:
+        for name in names:
+            if (repository / name).is_file():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(repository / name, folder / name)
+
+    version = version_in((repository / PROJECT).read_text())
+    time = int(git(repository, "show", "--no-patch", "--format=%ct", commit))
+    return Source(f"{version}-dev0+g{commit[:7]}{changed}", commit, time, copy)
