@@ -6,7 +6,7 @@ CODE := components stacks lab policy tools tests examples/ci __main__.py
 MYPY_CACHE = $${EXTERNAL_ETCD_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/external-etcd}/mypy
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status test soak check bench docs python packages
+.PHONY: help up down status test soak check bench docs release python packages
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -36,6 +36,9 @@ bench: python packages ## measure how long deployments and changes take
 
 docs: ## build the documents as a site in build/site; CODE_URL=URL makes links to code work
 	@python3 -m tools.site --code "$(CODE_URL)"
+
+release: python ## build wheel, plugin, bill of materials and checksums: of TAG=v0.1.0, or a trial
+	@$(PYTHON) -m tools.release $(TAG)
 
 python:
 	@python3 -m tools python >/dev/null

@@ -36,22 +36,34 @@ def python_packages(files: Path, source: Source, target: Path) -> None:
     Raises:
         ToolError: the build failed.
     """
-    made = files.parent / "packages"
-    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(made), str(files)]
-    # setuptools gives this time to the files in a wheel. umask: their mode is part of it.
-    environment = {**os.environ, "SOURCE_DATE_EPOCH": str(source.time)}
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=BUILD_LIMIT, check=False, env=environment, umask=0o022
-    )
-    if done.returncode != 0:
-        last = "\n".join((done.stdout + done.stderr).strip().splitlines()[-8:])
-        raise ToolError(f"The build of the Python package failed:\n{last}")
-    (wheel,), (sdist,) = made.glob("*.whl"), made.glob("*.tar.gz")
-    shutil.move(wheel, target / wheel.name)
-    unpacked = files.parent / "unpacked"
+    packed, unpacked = files.parent / "packed", files.parent / "unpacked"
+    packed.mkdir()
+    _setuptools("build_sdist", files, packed, source)
+    (sdist,) = packed.iterdir()
     with tarfile.open(sdist) as tar:
         tar.extractall(unpacked, filter="data")
     pack(unpacked, target / sdist.name, source.time)
+    (top,) = unpacked.iterdir()
+    _setuptools("build_wheel", top, target, source)
+
+
+def _setuptools(hook: str, files: Path, target: Path, source: Source) -> None:
+    """Call the build backend, as `python -m build` does with the versions of requirements-dev.txt."""
+    code = "import sys, setuptools.build_meta as backend; getattr(backend, sys.argv[1])(sys.argv[2])"
+    done = subprocess.run(
+        [sys.executable, "-c", code, hook, str(target)],
+        cwd=files,
+        # The files in a wheel get this time. Their mode depends on umask.
+        env={**os.environ, "SOURCE_DATE_EPOCH": str(source.time)},
+        umask=0o022,
+        capture_output=True,
+        text=True,
+        timeout=BUILD_LIMIT,
+        check=False,
+    )
+    if done.returncode != 0:
+        last = "\n".join((done.stdout + done.stderr).strip().splitlines()[-8:])
+        raise ToolError(f"setuptools could not {hook.replace('_', ' a ')}:\n{last}")
 
 
 def plugin(files: Path, source: Source, target: Path) -> None:
