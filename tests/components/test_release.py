@@ -18,8 +18,8 @@ from tools.base import ToolError
 from tools.release.archives import PLATFORMS
 from tools.release.bill import pinned, validate
 from tools.release.build import SUMS, build
-from tools.release.checks import CHANGELOG, SNAPSHOTS, check
-from tools.release.source import git, of_tag, of_working_tree
+from tools.release.checks import CHANGELOG, SNAPSHOTS, check, sections
+from tools.release.source import git, of_tag, of_working_tree, version_in
 
 VERSION, TAG = "1.2.3", "v1.2.3"
 FILES = ("components", "plugin", "docs/package.md", "LICENSE", "requirements.txt")
@@ -69,13 +69,11 @@ def builds(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     first, second = place / "first", place / "second"
     new_repository(first)
     for name in FILES:
-        copy = shutil.copytree if (REPO / name).is_dir() else shutil.copy
         (first / name).parent.mkdir(exist_ok=True)
-        copy(
-            REPO / name,
-            first / name,
-            **({"ignore": shutil.ignore_patterns("__pycache__")} if copy is shutil.copytree else {}),
-        )
+        if (REPO / name).is_dir():
+            shutil.copytree(REPO / name, first / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(REPO / name, first / name)
     commit(first)
     git(first, "tag", "--force", TAG)
     subprocess.run(["git", "clone", "--quiet", first, second], check=True, timeout=60, umask=0o077)
@@ -171,6 +169,10 @@ def test_without_a_tag_the_version_says_that_it_is_no_release(repository: Path, 
     assert f'version = "{source.version}"' in (tmp_path / "copy" / "pyproject.toml").read_text()
     assert (tmp_path / "copy" / "new.py").exists()
     assert not (tmp_path / "copy" / "ignored").exists()
+
+
+def test_the_changelog_has_a_section_for_the_version_in_work() -> None:
+    assert version_in((REPO / "pyproject.toml").read_text()) in sections((REPO / CHANGELOG).read_text())
 
 
 def test_a_complete_checkout_of_the_tag_can_be_released(repository: Path) -> None:

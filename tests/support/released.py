@@ -1,6 +1,6 @@
 """What a released version leaves behind: its stacks' resources as a file, and a state that has them.
 
-`tests/snapshots/releases/VERSION/PLATFORM.json` lists what the program of that version registers with the engine:
+`tests/snapshots/releases/VERSION/NAME.json` lists what the program of that version registers with the engine:
 names, parents, and every input for which a provider could replace something. It is made with mocks, so it has no keys.
 `state` makes of it a state that the engine can import.
 """
@@ -33,6 +33,13 @@ PROJECT = "external-etcd"
 _STACK = "pulumi:pulumi:Stack"
 _STASH = "pulumi:index:Stash"
 _COMMANDS = "command:remote:"
+# Their provider makes up a name for them. Type -> further defaults that it adds.
+_AUTONAMED = {
+    "aws:ec2/securityGroup:SecurityGroup": {},
+    "aws:iam/role:Role": {"path": "/"},
+    "aws:iam/rolePolicy:RolePolicy": {},
+    "aws:iam/instanceProfile:InstanceProfile": {"path": "/"},
+}
 _SECRET = "(secret)"
 _PUBLIC_KEY = re.compile(r"ssh-ed25519 (?!AAAA)([\w-]+)")
 # What an update may replace or delete: default providers, and the record of what a change is about.
@@ -46,17 +53,17 @@ def versions() -> list[str]:
     return sorted(path.name for path in RELEASES.iterdir())
 
 
-def read(version: str, platform: str) -> dict[str, Any]:
+def read(version: str, name: str) -> dict[str, Any]:
     """The content of a version's file."""
-    return dict(json.loads((RELEASES / version / f"{platform}.json").read_text()))
+    return dict(json.loads((RELEASES / version / f"{name}.json").read_text()))
 
 
-def write(version: str, platform: str, content: Mapping[str, Any]) -> None:
+def write(version: str, name: str, content: Mapping[str, Any]) -> None:
     """Write a version's file, with one resource per line; UPDATE_SNAPSHOTS=1 does it."""
-    path = RELEASES / version / f"{platform}.json"
+    path = RELEASES / version / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = ",\n".join(f"{json.dumps(urn)}: {json.dumps(each)}" for urn, each in content["resources"].items())
-    head = [f"{json.dumps(name)}: {json.dumps(each)},\n" for name, each in content.items() if name != "resources"]
+    head = [f"{json.dumps(key)}: {json.dumps(each)},\n" for key, each in content.items() if key != "resources"]
     path.write_text("{\n" + "".join(head) + f'"resources": {{\n{rows}\n}}\n}}\n')
 
 
@@ -79,7 +86,7 @@ def recorded(configuration: Mapping[str, Any], private_key: str) -> dict[str, An
     """
     own = {key: value for key, value in configuration.items() if ":" not in key}
     key = {"sshPrivateKey": private_key} if own["platform"] == "hosts" else {}
-    stack = guard.compared(load({**own, **key}, stack="released"), {})
+    stack = guard.compared(load({**own, **key}, stack="released", region=configuration.get("aws:region", "")), {})
 
     def build() -> dict[str, Any]:
         return stack.platform.build(stack, {})
@@ -190,7 +197,7 @@ def state(
             entry["parent"] = prefix + each["parent"]
         if "id" in each:
             package = _type(urn).partition(":")[0]
-            inputs = {**_not_in_the_file(urn), **_to_state(each.get("inputs", {}))}
+            inputs = {**_not_in_the_file(urn, each), **_to_state(each.get("inputs", {}))}
             entry |= {
                 "id": each["id"],
                 "inputs": inputs,
@@ -211,11 +218,12 @@ def _provider(prefix: str, root: str, package: str, configuration: Mapping[str, 
     return {**entry, "inputs": given, "outputs": given}
 
 
-def _not_in_the_file(urn: str) -> dict[str, Any]:
+def _not_in_the_file(urn: str, each: Mapping[str, Any]) -> dict[str, Any]:
     """Inputs of every resource of a type, that providers add or that never replace it."""
-    type_, name = _type(urn), urn.partition("::")[2]
-    if type_ == "aws:ec2/securityGroup:SecurityGroup":
-        return {"name": f"{name}-0000000", "__defaults": ["name"]}
+    type_ = _type(urn)
+    if type_ in _AUTONAMED:
+        name = each.get("outputs", {}).get("name", f"{urn.partition('::')[2]}-0000000")
+        return {"name": name, **_AUTONAMED[type_], "__defaults": ["name"]}
     if not type_.startswith(_COMMANDS):
         return {}
     connection = {"host": "192.0.2.1", "user": "root", "hostKey": "ssh-ed25519 machine", "privateKey": "(private key)"}
