@@ -15,6 +15,7 @@ from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 
 from tests.support.stacks import REPO
 from tools.base import ToolError
+from tools.release.__main__ import main
 from tools.release.archives import PLATFORMS
 from tools.release.bill import pinned, validate
 from tools.release.build import SUMS, build
@@ -169,6 +170,11 @@ def test_without_a_tag_the_version_says_that_it_is_no_release(repository: Path, 
     assert f'version = "{source.version}"' in (tmp_path / "copy" / "pyproject.toml").read_text()
     assert (tmp_path / "copy" / "new.py").exists()
     assert not (tmp_path / "copy" / "ignored").exists()
+
+
+def test_the_command_line_prints_the_reasons_of_a_refusal(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["v0.0.0"]) == 1
+    assert capsys.readouterr().err.startswith("tools release: v0.0.0 cannot be released:\n  pyproject.toml has the ")
 
 
 def test_the_changelog_has_a_section_for_the_version_in_work() -> None:

@@ -93,7 +93,8 @@ def left_by(content: Mapping[str, Any], directory: Path) -> Stack:
         config["sshPrivateKey"] = PRIVATE_KEY
     environ = {**environment(directory / "engine"), **NOBODY}
     stack = Stack(directory / "released", environ, config, FILES, released.PROJECT)
-    stack.environ["PATH"] = f"{pretended.PATH}:{stack.environ['PATH']}"
+    # The stand-ins, even if the official plugins are there: the state has the mocks' keys, certificates and IDs.
+    stack.environ["PATH"] = f"{pretended.PATH}:{REPO / 'lab/plugins/bin'}:{stack.environ['PATH']}"
     state = directory / "state.json"
     state.write_text(json.dumps(released.state(content, stack.export(), "released", config)))
     stack.pulumi("stack", "import", "--file", str(state))
@@ -174,7 +175,7 @@ def test_an_update_of_a_released_stack_ends_and_the_next_one_changes_nothing(hos
     after = {each["urn"] for each in hosts.export()["deployment"]["resources"]}
     assert {urn for urn in before - after if "pulumi:providers:" not in urn} == set()
     # `read`: the outputs of the last update.
-    assert previewed(hosts)[1].keys() == {"same", "read"}
+    assert previewed(hosts)[1].keys() <= {"same", "read"}
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ import subprocess
 import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import tomllib
@@ -75,14 +76,29 @@ def of_tag(repository: Path, tag: str) -> Source:
     """
     commit = git(repository, "rev-parse", f"refs/tags/{tag}^{{commit}}")
 
-    def copy(folder: Path) -> None:
-        command = ["git", "-C", str(repository), "archive", "--format=tar", commit]
-        packed = subprocess.run(command, capture_output=True, timeout=GIT_LIMIT, check=True).stdout
-        with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
-            tar.extractall(folder, filter="data")
-
     version = version_in(git(repository, "show", f"{commit}:{PROJECT}"))
-    return Source(version, commit, int(git(repository, "show", "--no-patch", "--format=%ct", commit)), copy)
+    return Source(
+        version,
+        commit,
+        int(git(repository, "show", "--no-patch", "--format=%ct", commit)),
+        partial(unpack, repository, commit),
+    )
+
+
+def unpack(repository: Path, revision: str, folder: Path) -> None:
+    """Copy the files of a commit or tag into the folder.
+
+    Raises:
+        ToolError: this clone does not have it.
+    """
+    command = ["git", "-C", str(repository), "archive", "--format=tar", revision]
+    packed = subprocess.run(command, capture_output=True, timeout=GIT_LIMIT, check=False)
+    if packed.returncode != 0:
+        raise ToolError(
+            f"This clone does not have {revision} ({packed.stderr.decode().strip()}). Run: git fetch --tags --unshallow"
+        )
+    with tarfile.open(fileobj=io.BytesIO(packed.stdout)) as tar:
+        tar.extractall(folder, filter="data")
 
 
 def of_working_tree(repository: Path) -> Source:
