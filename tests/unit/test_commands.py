@@ -40,6 +40,7 @@ CLOUDS = "tests/clouds/test_stack.py"
 # stands for all its blocks.
 RUN_BY: dict[tuple[str, str, int] | str, str] = {
     "docs/policy.md": "tests/components/test_policy_pack.py",
+    "docs/releasing.md": "tests/components/test_release.py",
     ("README.md", "Try it", 0): "tests/lab/test_make_up.py",
     ("README.md", "Try it", 1): "tests/lab/test_kubernetes.py",
     ("README.md", "Use your own machines", 0): "tests/lab/test_bootstrap.py; `pulumi install` needs a package index",
