@@ -84,7 +84,7 @@ def _snapshots(repository: Path) -> list[str]:
         if not git(repository, "tag", "--list", f"v{version}"):
             problems.append(
                 f"{CHANGELOG} has {version} as released, but this clone has no tag v{version}. "
-                "Run: git fetch --tags --unshallow"
+                "Run: git fetch --tags, with --unshallow in a shallow clone"
             )
         elif changed := git(repository, "diff", "--name-only", f"v{version}", "HEAD", "--", folder):
             problems.append(

@@ -95,7 +95,8 @@ def unpack(repository: Path, revision: str, folder: Path) -> None:
     packed = subprocess.run(command, capture_output=True, timeout=GIT_LIMIT, check=False)
     if packed.returncode != 0:
         raise ToolError(
-            f"This clone does not have {revision} ({packed.stderr.decode().strip()}). Run: git fetch --tags --unshallow"
+            f"This clone does not have {revision} ({packed.stderr.decode().strip()}). "
+            "Run: git fetch --tags, with --unshallow in a shallow clone"
         )
     with tarfile.open(fileobj=io.BytesIO(packed.stdout)) as tar:
         tar.extractall(folder, filter="data")
