@@ -1,7 +1,7 @@
-"""Writes the generated parts of docs/reference.md: `python3 -m stacks.reference`.
+"""Writes the generated parts of the manual: `python3 -m stacks.reference`.
 
 Configuration keys come from `stacks.keys` and the platforms, arguments of components from the docstrings of their
-fields. A test checks that the file is up to date.
+fields, alerts and metrics from their tables. A test checks that the files are up to date.
 """
 
 import ast
@@ -9,12 +9,15 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from components.monitoring import manual
+
 from .key_table import Key
 from .keys import table
 from .platforms import PLATFORMS
 
 ROOT = Path(__file__).resolve().parent.parent
 FILE = ROOT / "docs" / "reference.md"
+FILES = (FILE, ROOT / "docs" / "monitoring.md", ROOT / "docs" / "alerts.md")
 
 # Modules in components whose TypedDicts are documented, before those of each cloud.
 ARGUMENTS = ("cluster", "machine", "pki", "migration", "backup")
@@ -26,20 +29,28 @@ _INTERNAL = ("Login", "CloudMachine", "ClientCertificate", "PkiMember", "EtcdPki
 
 def generated() -> dict[str, str]:
     """Name of a generated part -> its Markdown."""
-    return {"configuration": _keys(), "arguments": "\n".join(_arguments())}
+    return {
+        "configuration": _keys(),
+        "arguments": "\n".join(_arguments()),
+        "alerts": manual.alert_table(),
+        "metrics": manual.metric_table(),
+        "sections of alerts": manual.alert_sections(),
+    }
 
 
 def render(document: str) -> str:
-    """The document with up-to-date generated parts.
+    """The document with those of its generated parts up to date that it has.
 
     Raises:
-        ValueError: the document lacks the markers of a part.
+        ValueError: the document lacks the marker at the end of a part.
     """
     for name, text in generated().items():
         begin, end = f"<!-- begin generated: {name} -->\n", f"<!-- end generated: {name} -->"
-        if begin not in document or end not in document:
-            raise ValueError(f"{FILE.name} has no markers for the generated part {name}")
-        before, _, rest = document.partition(begin)
+        before, there, rest = document.partition(begin)
+        if not there:
+            continue
+        if end not in rest:
+            raise ValueError(f"the generated part {name} has no marker at its end")
         document = f"{before}{begin}\n{text}\n{end}{rest.partition(end)[2]}"
     return document
 
@@ -107,4 +118,5 @@ def _fields(class_: ast.ClassDef, classes: Mapping[str, ast.ClassDef]) -> Iterat
 
 
 if __name__ == "__main__":
-    FILE.write_text(render(FILE.read_text(encoding="utf-8")), encoding="utf-8")
+    for file in FILES:
+        file.write_text(render(file.read_text(encoding="utf-8")), encoding="utf-8")

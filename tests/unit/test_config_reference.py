@@ -9,8 +9,10 @@ TABLE = keys.table(PLATFORMS)
 
 
 def test_the_reference_matches_the_code() -> None:
-    document = reference.FILE.read_text(encoding="utf-8")
-    assert reference.render(document) == document, "run: python3 -m stacks.reference"
+    documents = [file.read_text(encoding="utf-8") for file in reference.FILES]
+    assert [reference.render(document) for document in documents] == documents, "run: python3 -m stacks.reference"
+    for name in reference.generated():
+        assert sum(f"<!-- begin generated: {name} -->\n" in document for document in documents) == 1
 
 
 def test_every_key_has_a_meaning_and_a_default_or_a_reason() -> None:
