@@ -518,8 +518,8 @@ _REST: tuple[Key, ...] = (
     Key(
         "prometheus",
         BOOLEAN,
-        "Whether Prometheus scrapes the members. The outputs then have its configuration and, unless `metrics` is "
-        "`private`, a client certificate; see `docs/monitoring.md`.",
+        "Whether Prometheus scrapes the members. The outputs then have its configuration, alerts and, unless `metrics` "
+        "is `private`, a client certificate; machines write metrics of their own; see `docs/monitoring.md`.",
         "false",
     ),
     Key(
@@ -534,7 +534,8 @@ _REST: tuple[Key, ...] = (
     Key(
         "prometheusOperator.labels",
         MAP,
-        "Labels of the ServiceMonitor, by which a `Prometheus` object selects it: `release: kube-prometheus-stack`.",
+        "Labels of the ServiceMonitor and the PrometheusRule, by which a `Prometheus` object selects them: "
+        "`release: kube-prometheus-stack`.",
         "none",
     ),
     Key("clusterApi", OBJECT, "The workload cluster of the outputs for Cluster API."),

@@ -8,7 +8,8 @@ import pulumi
 from components import Bastion, EtcdCluster, EtcdClusterArgs, Machine, Ssh
 from components.guard import OUTPUT
 from components.kubernetes import cluster_api, kubeadm
-from components.monitoring import prometheus, prometheus_operator
+from components.monitoring import dashboard, prometheus, prometheus_operator, rules
+from components.pki import EARLY_RENEWAL_HOURS
 from components.plan.migration import BACK
 from components.plan.spec import DEFAULT_DATA_DIRECTORY
 
@@ -106,9 +107,11 @@ def _prometheus(
     stack: StackConfig, cluster: EtcdCluster
 ) -> dict[str, pulumi.Output[str] | pulumi.Output[dict[str, str]]]:
     name, operator, tls = stack.cluster_name, stack.prometheus_operator, stack.plan.prometheus_certificate
+    renewal = stack.arguments.get("certificates", {}).get("early_renewal_hours", EARLY_RENEWAL_HOURS)
+    groups = rules.groups(name, renewal_hours=int(renewal))
 
     def files(parts: dict[str, Any]) -> dict[str, str]:
-        return prometheus.files(name, parts["text"], parts["client"], parts["ca"])
+        return prometheus.files(name, parts["text"], rules.text(groups), parts["client"], parts["ca"])
 
     def objects(parts: dict[str, Any]) -> str:
         found = prometheus_operator.objects(
@@ -116,6 +119,7 @@ def _prometheus(
             parts["members"],
             namespace=operator.namespace,
             labels=operator.labels,
+            rules=groups,
             client=parts["client"],
             ca_certificate=parts["ca"],
         )
@@ -130,4 +134,6 @@ def _prometheus(
         "prometheus_files": written,
         "prometheus_script": written.apply(prometheus.script),
         "prometheus_operator": parts.apply(objects),
+        "prometheus_rules": pulumi.Output.from_input(rules.text(groups)),
+        "grafana_dashboard": pulumi.Output.from_input(dashboard.text()),
     }

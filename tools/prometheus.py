@@ -1,4 +1,4 @@
-"""Prometheus from Debian's package, and the CRD of the Prometheus Operator's ServiceMonitor. For tests."""
+"""Prometheus and node_exporter from Debian's packages, and two CRDs of the Prometheus Operator. For tests."""
 
 from __future__ import annotations
 
@@ -11,45 +11,50 @@ from tools.base import ToolError, architecture, cache, first_way, lock, put_in_p
 from tools.download import fetch, sha256
 from tools.gobuild import build, go_command, module_folder
 
-PROGRAMS = ("prometheus", "promtool")
+PACKAGES = {"prometheus": ("prometheus", "promtool"), "prometheus-node-exporter": ("prometheus-node-exporter",)}
+"""Debian's package -> its programs."""
 OPERATOR = "0.93.0"
 TAGS = "https://raw.githubusercontent.com"
 _REPOSITORY = "prometheus-operator/prometheus-operator"
 FOLDER = f"{_REPOSITORY}/v{OPERATOR}/example/prometheus-operator-crd"
 """The folder of the release's CRDs, below TAGS."""
-CRD = "monitoring.coreos.com_servicemonitors.yaml"
-_CRD_SHA256 = "a99047972c9dd7679ce2050b9968e8a08773492e671b3e17abd476d42aa78a32"
+_CRDS = {
+    "servicemonitors": "a99047972c9dd7679ce2050b9968e8a08773492e671b3e17abd476d42aa78a32",
+    "prometheusrules": "78be98554b9c8506ab2b4f4feb91c5f3a56e536a0a510f3a8e876a459970d56d",
+}
+"""Kind, as in a URL -> SHA-256 of its file."""
 _MODULE = "prometheus-operator"
 """Below tools/go: the types of the operator's objects, and the program that makes CRDs of them."""
-_REMEDY = "\nTests need Debian's package prometheus, installed or available to apt-get."
+_REMEDY = "\nTests need Debian's packages prometheus and prometheus-node-exporter, installed or available to apt-get."
 _LIMIT = 300.0  # seconds
 
 
 def ensure_prometheus() -> Path:
-    """Return a folder with PROGRAMS: that of the installed package, or one in the cache, unpacked from it.
+    """Return a folder with the programs of PACKAGES: that of the installed ones, or one in the cache, unpacked.
 
-    The package is not installed, because that would start its service.
+    The packages are not installed, because that would start their services.
 
     Raises:
-        ToolError: it is not installed, and apt-get cannot download it.
+        ToolError: they are not installed, and apt-get cannot download them.
     """
-    installed = [shutil.which(name) for name in PROGRAMS]
+    installed = [shutil.which(name) for programs in PACKAGES.values() for name in programs]
     if all(installed):
         return Path(str(installed[0])).parent
-    final = cache() / "prometheus" / architecture()
+    final = cache() / "monitoring" / architecture()
     if final.is_dir():
         return final
     with lock("prometheus"), scratch() as folder:
         if not final.is_dir():
             # After a failed update the old lists may still work.
             _run(folder, "apt-get", "update", "-q", check=False)
-            _run(folder, "apt-get", "download", "-q", "prometheus", remedy=_REMEDY)
-            [package] = folder.glob("*.deb")
-            _run(folder, "dpkg-deb", "--extract", package.name, "content")
             ready = folder / "ready"
             ready.mkdir()
-            for name in PROGRAMS:
-                (folder / "content" / "usr" / "bin" / name).rename(ready / name)
+            for package, programs in PACKAGES.items():
+                _run(folder, "apt-get", "download", "-q", package, remedy=_REMEDY)
+                [archive] = folder.glob(f"{package}_*.deb")
+                _run(folder, "dpkg-deb", "--extract", archive.name, "content")
+                for name in programs:
+                    (folder / "content" / "usr" / "bin" / name).rename(ready / name)
             put_in_place(ready, final)
     return final
 
@@ -72,30 +77,40 @@ def _run(folder: Path, *command: str, remedy: str = "", check: bool = True, **en
         raise ToolError(f"{' '.join(command)} failed: {said}{remedy}")
 
 
-def ensure_operator_crd() -> Path:
-    """Return the file with the CRD of ServiceMonitor, as the operator's release has it; makes it if it is missing.
+def ensure_operator_crds() -> list[Path]:
+    """Return the files with the CRDs, as the operator's release has them; makes those that are missing.
 
     Raises:
-        ToolError: no way to get it worked.
+        ToolError: no way to get one worked.
     """
-    final = cache() / "prometheus-operator" / f"v{OPERATOR}" / CRD
+    return [_ensure_crd(kind, digest) for kind, digest in _CRDS.items()]
+
+
+def crd(kind: str) -> str:
+    """The name of the file with the CRD of a kind."""
+    return f"monitoring.coreos.com_{kind}.yaml"
+
+
+def _ensure_crd(kind: str, digest: str) -> Path:
+    final = cache() / "prometheus-operator" / f"v{OPERATOR}" / crd(kind)
     if final.is_file():
         return final
     with lock("build"), scratch() as folder:
-        target = folder / CRD
+        target = folder / crd(kind)
 
         def tagged() -> None:
-            fetch(f"{TAGS}/{FOLDER}/{CRD}", target, _CRD_SHA256)
+            fetch(f"{TAGS}/{FOLDER}/{target.name}", target, digest)
+
+        def made() -> None:
+            _make(target, kind, digest)
 
         if not final.is_file():
-            first_way(
-                f"the CRD of ServiceMonitor {OPERATOR}", [("its tag", tagged), ("Go module", lambda: _made(target))]
-            )
+            first_way(f"the CRD of {kind} {OPERATOR}", [("its tag", tagged), ("Go module", made)])
             put_in_place(target, final)
     return final
 
 
-def _made(target: Path) -> None:
+def _make(target: Path, kind: str, digest: str) -> None:
     """As the release makes it: its Go module has the types only."""
     generator, go = target.parent / "controller-gen", go_command(module_folder(_MODULE))
     build(generator.name, _MODULE, "sigs.k8s.io/controller-tools/cmd/controller-gen", generator)
@@ -113,9 +128,7 @@ def _made(target: Path) -> None:
         GOFLAGS="-mod=readonly",
     )
     # The release adds its version.
-    head, mark, rest = (target.parent / "made" / CRD).read_text().partition("  name: servicemonitors.")
+    head, mark, rest = (target.parent / "made" / target.name).read_text().partition(f"  name: {kind}.")
     target.write_text(f"{head}    operator.prometheus.io/version: {OPERATOR}\n{mark}{rest}")
-    if (there := sha256(target)) != _CRD_SHA256:
-        raise ToolError(
-            f"the CRD made from the Go module has the SHA-256 {there} instead of the release's {_CRD_SHA256}"
-        )
+    if (there := sha256(target)) != digest:
+        raise ToolError(f"the CRD made from the Go module has the SHA-256 {there} instead of the release's {digest}")

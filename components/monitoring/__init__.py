@@ -1,6 +1,7 @@
-"""What monitors a cluster: the configuration of Prometheus, and the objects of the Prometheus Operator.
+"""What monitors a cluster: the configuration of Prometheus, objects of its Operator, alerts, a Grafana dashboard.
 
-Pure text and data: no Pulumi, no YAML library. The inputs are the outputs of `EtcdCluster`.
+Pure text and data: no Pulumi, no YAML library. The inputs are the outputs of `EtcdCluster`. `alerts` is the table from
+which `rules`, `dashboard` and the manual (`manual`) are made, in the form that `expressions` describes.
 
 Prometheus scrapes port 2379 with a client certificate, or port 2381 in plain http if it is served on the private
 address. In both forms a member has the same labels: `job`, `cluster` and `member`.

@@ -39,16 +39,17 @@ def scrape_configuration(cluster_name: str, members: Mapping[str, str], *, tls: 
 
 
 def files(
-    cluster_name: str, configuration: str, client: Mapping[str, str] | None, ca_certificate: str
+    cluster_name: str, configuration: str, rules: str, client: Mapping[str, str] | None, ca_certificate: str
 ) -> dict[str, str]:
-    """Path on Prometheus' host -> content: `scrape.yml` and the files that it names. The last one is secret.
+    """Path on Prometheus' host -> content: `rules.yml`, `scrape.yml` and the files that it names. The last is secret.
 
     Args:
         configuration: result of `scrape_configuration`.
+        rules: those of the cluster, YAML.
         client: `certificate` and `private_key` of Prometheus, PEM. None: it has none, and needs no CA.
         ca_certificate: etcd's CA certificate, PEM.
     """
-    named = {"scrape.yml": configuration}
+    named = {"scrape.yml": configuration, "rules.yml": rules}
     if client is not None:
         named |= {"ca.crt": ca_certificate, "client.crt": client["certificate"], "client.key": client["private_key"]}
     return {f"{DIRECTORY}/{cluster_name}/{name}": content for name, content in named.items()}

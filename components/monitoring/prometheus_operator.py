@@ -1,7 +1,7 @@
-"""What the Prometheus Operator reads: a Service without a selector, its Endpoints, a ServiceMonitor and a Secret."""
+"""What the Prometheus Operator reads: Service without a selector, Endpoints, Secret, ServiceMonitor, PrometheusRule."""
 
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..kubernetes.cluster_api import Document
@@ -19,6 +19,7 @@ def objects(
     *,
     namespace: str,
     labels: Mapping[str, str],
+    rules: Sequence[Mapping[str, Any]],
     client: Mapping[str, str] | None,
     ca_certificate: str,
 ) -> list[Document]:
@@ -27,7 +28,8 @@ def objects(
     Args:
         members: name -> private address.
         namespace: for all objects.
-        labels: more labels of the ServiceMonitor, by which a Prometheus object selects it.
+        labels: more labels of the ServiceMonitor and the PrometheusRule, by which a Prometheus object selects them.
+        rules: groups of rules.
         client: `certificate` and `private_key` of Prometheus, PEM. None: it has none, and there is no Secret.
         ca_certificate: etcd's CA certificate, PEM.
     """
@@ -68,6 +70,7 @@ def objects(
             },
         }
     spec = {"selector": {"matchLabels": own}, "endpoints": [endpoint]}
-    monitor = document("ServiceMonitor", {"spec": spec}, version="monitoring.coreos.com/v1")
-    monitor["metadata"]["labels"] |= labels
-    return [*found, monitor]
+    for kind, contents in (("ServiceMonitor", spec), ("PrometheusRule", {"groups": list(rules)})):
+        found.append(document(kind, {"spec": contents}, version="monitoring.coreos.com/v1"))
+        found[-1]["metadata"]["labels"] |= labels
+    return found

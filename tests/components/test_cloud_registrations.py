@@ -580,8 +580,10 @@ def test_existing_machines_have_the_outputs_that_every_stack_has() -> None:
 def test_outputs_for_prometheus_are_secret_if_they_have_a_key(metrics: str, key: bool) -> None:
     values, secret = resolved(lambda: built(existing(prometheus=True, metrics=metrics)))
     names = {name for name in values if name.startswith("prometheus")}
-    assert names == {"prometheus", "prometheus_files", "prometheus_script", "prometheus_operator"}
-    assert names & secret == (names - {"prometheus"} if key else set())
+    with_key = {"prometheus_files", "prometheus_script", "prometheus_operator"}
+    assert names == {"prometheus", "prometheus_rules", *with_key}
+    assert (names | {"grafana_dashboard"}) & secret == (with_key if key else set())
+    assert json.loads(values["grafana_dashboard"])["panels"]
     assert ("prometheus-etcd-client" in values["certificates"]) == key
 
 

@@ -35,7 +35,7 @@ from tests.support.prometheus import as_the_operator_makes_it, assert_scrapes
 from tests.support.restores import BUMP, save_snapshot
 from tests.support.stacks import REPO, Stack, Stacks, machine_config
 from tests.support.waiting import every
-from tools.prometheus import ensure_operator_crd
+from tools.prometheus import ensure_operator_crds
 
 MEMBERS, LATER, IN_ALL = 3, 5, 6
 KEEPALIVE_TIMEOUT = 10
@@ -385,8 +385,8 @@ def test_an_api_server_accepts_all_objects_for_the_prometheus_operator(cluster: 
     """What it stores is enough for a Prometheus to scrape all members, with the Secret as its client certificate."""
     plane, output = cluster.planes[0], cluster.stack.outputs()["prometheus_operator"]
     apply = ("apply", "--server-side", "--force-conflicts", "--filename=-")
-    kubectl(plane, *apply, text=ensure_operator_crd().read_text())
-    kubectl(plane, "wait", "--for=condition=Established", "crd/servicemonitors.monitoring.coreos.com", "--timeout=20s")
+    kubectl(plane, *apply, text="---\n".join(file.read_text() for file in ensure_operator_crds()))
+    kubectl(plane, "wait", "--for=condition=Established", "crd", "--all", "--timeout=20s")
     kubectl(plane, "create", "namespace", "monitoring")
     kubectl(plane, *apply, text=output)
     kubectl(plane, *apply, text=output)
@@ -397,6 +397,7 @@ def test_an_api_server_accepts_all_objects_for_the_prometheus_operator(cluster: 
             r'unknown field "tls" in com\.coreos\.monitoring\.v1\.ServiceMonitor\.spec\.endpoints',
         ),
         ('"scheme": "https"', '"scheme": "tls"', r'Unsupported value: "tls"'),
+        ('"for": "15m"', '"for": "15 m"', r"PrometheusRule.*spec\.groups\[1\]\.rules\[0\]\.for"),
     ):
         with pytest.raises(LabError, match=said):
             kubectl(plane, *apply, text=output.replace(right, wrong))

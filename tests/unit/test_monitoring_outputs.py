@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from components.kubernetes import cluster_api
-from components.monitoring import prometheus, prometheus_operator
+from components.monitoring import prometheus, prometheus_operator, rules
 from stacks.keys import table
 from stacks.platforms import PLATFORMS
 from tests.support.stacks import REPO
@@ -33,7 +33,13 @@ def scrape(cluster: str = "prod", *, tls: bool = True) -> dict[str, Any]:
 
 def objects(cluster: str = "prod", client: Mapping[str, str] | None = CLIENT) -> dict[str, dict[str, Any]]:
     found = prometheus_operator.objects(
-        cluster, MEMBERS, namespace="watch", labels={"release": "stack"}, client=client, ca_certificate="CA"
+        cluster,
+        MEMBERS,
+        namespace="watch",
+        labels={"release": "stack"},
+        rules=rules.groups(cluster),
+        client=client,
+        ca_certificate="CA",
     )
     return {each["kind"]: each for each in json.loads(cluster_api.text(*found))["items"]}
 
@@ -50,7 +56,8 @@ def test_each_member_is_a_target_with_its_name_and_its_clusters(tls: bool, port:
 
 def test_the_files_are_those_that_the_configuration_names() -> None:
     text = prometheus.scrape_configuration("prod", MEMBERS, tls=True)
-    files = prometheus.files("prod", text, CLIENT, "CA")
+    files = prometheus.files("prod", text, "groups: []", CLIENT, "CA")
+    assert files.pop(f"{FOLDER}/rules.yml") == "groups: []"
     assert files.pop(f"{FOLDER}/scrape.yml") == text
     assert scrape()["scheme"] == "https"
     named = [scrape()["tls_config"][f"{name}_file"] for name in ("ca", "cert", "key")]
@@ -59,7 +66,8 @@ def test_the_files_are_those_that_the_configuration_names() -> None:
 
 
 def test_the_script_writes_the_files_for_prometheus_only(tmp_path: Path) -> None:
-    files = prometheus.files("prod", prometheus.scrape_configuration("prod", MEMBERS, tls=True), PEM, "CA\n")
+    text = prometheus.scrape_configuration("prod", MEMBERS, tls=True)
+    files = prometheus.files("prod", text, rules.text(rules.groups("prod")), PEM, "CA\n")
     group = grp.getgrgid(os.getegid()).gr_name
     text = prometheus.script(files).replace("/etc/prometheus", str(tmp_path))
     text = text.replace("chgrp prometheus", f"chgrp {group}")
@@ -81,10 +89,10 @@ def test_the_script_changes_nothing_without_the_group(tmp_path: Path) -> None:
 
 
 def test_without_a_certificate_there_is_only_the_configuration() -> None:
-    assert list(prometheus.files("prod", "text", None, "CA")) == [f"{FOLDER}/scrape.yml"]
+    assert list(prometheus.files("prod", "text", "", None, "CA")) == [f"{FOLDER}/scrape.yml", f"{FOLDER}/rules.yml"]
     assert not {"scheme", "tls_config"} & scrape(tls=False).keys()
     found = objects(client=None)
-    assert list(found) == ["Service", "Endpoints", "ServiceMonitor"]
+    assert list(found) == ["Service", "Endpoints", "ServiceMonitor", "PrometheusRule"]
     (endpoint,) = found["ServiceMonitor"]["spec"]["endpoints"]
     assert not {"scheme", "tlsConfig"} & endpoint.keys()
     assert found["Endpoints"]["subsets"][0]["ports"][0]["port"] == 2381
@@ -109,9 +117,12 @@ def test_the_service_monitor_finds_the_service_and_the_secret() -> None:
         "Endpoints": "etcd-prod",
         "Secret": "etcd-prod-client",
         "ServiceMonitor": "etcd-prod",
+        "PrometheusRule": "etcd-prod",
     }
     monitor, service = found["ServiceMonitor"], found["Service"]
-    assert monitor["metadata"]["labels"].items() >= {"release": "stack"}.items()
+    for kind in ("ServiceMonitor", "PrometheusRule"):
+        assert found[kind]["metadata"]["labels"].items() >= {"release": "stack"}.items()
+    assert found["PrometheusRule"]["spec"] == {"groups": rules.groups("prod")}
     assert monitor["spec"]["selector"]["matchLabels"] == service["metadata"]["labels"]
     (subset,), (endpoint,) = found["Endpoints"]["subsets"], monitor["spec"]["endpoints"]
     assert subset["ports"] == service["spec"]["ports"] == [{"name": endpoint["port"], "port": 2379, "protocol": "TCP"}]
@@ -133,7 +144,7 @@ def test_the_manual_names_outputs_and_keys_that_exist() -> None:
     manual = (REPO / "docs" / "monitoring.md").read_text()
     source = (REPO / "stacks" / "outputs.py").read_text()
     named = set(re.findall(r"(?:output |\| `)(prometheus(?:_\w+)?)\b", manual))
-    assert len(named) == 4
+    assert len(named) == 5
     assert all(f'"{name}":' in source for name in named)
     keys = table(PLATFORMS).by_path
     blocks = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(config:.*?)```", manual, re.DOTALL)]
