@@ -19,7 +19,7 @@ from .plan.flag_values import files_read
 from .remote_command import answer
 from .restore import RestoreCommands
 
-_NOT_FOR_PREPARE = ("trusted", "issuer", "peer_trusted", "peer_issuer", "maintenance", "auto_timers")
+_NOT_FOR_PREPARE = ("trusted", "issuer", "peer_trusted", "peer_issuer", "maintenance", "auto_timers", "textfile")
 
 
 class EtcdMemberArgs(TypedDict):

@@ -59,6 +59,7 @@ For systemd:
   etcd-node drill --scheduled     the same, in the unit that has its limits
   etcd-node answer MEMBERS    answer the other members on etcd's ports, before etcd runs
   etcd-node narrow            close the ports of etcd to members that have left the cluster
+  etcd-node metrics [DIR]     print the metrics of this machine, or write them to a file in DIR
   etcd-node maintain          do by itself what the configuration says: defragment, recover space
   etcd-node watch-firewall    reload etcd's firewall rules when they were flushed
 """
@@ -114,9 +115,11 @@ def _run(verb: str, words: list[str]) -> None:
         raise NodeError(f"there is no verb {verb!r}", "See `etcd-node help`.")
     if os.geteuid() != 0:
         raise NodeError(f"`etcd-node {verb}` needs root", f"Run `sudo etcd-node {' '.join([verb, *words])[:60]}`.")
-    if verb in ("status", "top", "drift", "snapshot", "drill", "defragment", "recover-space", "maintain"):
-        acts = {"status": _status, "top": _top, "drift": _drift, "snapshot": _snapshot, "drill": _drill}
-        acts.get(verb, partial(_space, verb))(words)
+    asked = {"status": _status, "top": _top, "metrics": _metrics, "drift": _drift}
+    asked |= {"snapshot": _snapshot, "drill": _drill}
+    asked |= {name: partial(_space, name) for name in ("defragment", "recover-space", "maintain")}
+    if verb in asked:
+        asked[verb](words)
         return
     if verb == "narrow":
         from .machine.nftables import narrow
@@ -282,6 +285,18 @@ def _top(words: list[str]) -> None:
     if words not in ([], ["--once"]):
         raise NodeError("`etcd-node top` knows only --once", "See `etcd-node help`.")
     top(once=bool(words))
+
+
+def _metrics(words: list[str]) -> None:
+    from .verbs.metrics import metrics, write
+
+    if len(words) > 1:
+        raise NodeError("`etcd-node metrics` takes one directory", "See `etcd-node help`.")
+    with say.deadline("metrics", DEADLINES["metrics"]):
+        if words:
+            write(Path(words[0]))
+        else:
+            print(metrics(), end="", flush=True)
 
 
 def _snapshot(words: list[str]) -> None:

@@ -50,6 +50,7 @@ _ORDER = (
     "quota_bytes",
     "flags",
     "maintenance",
+    "textfile",
     "trusted",
     "issuer",
     "peer_trusted",
@@ -135,7 +136,7 @@ class ClusterPlan:
     restore: RestorePlan | None = None
     """The restore from a snapshot. None: there is none."""
     prometheus: bool = False
-    """Whether Prometheus scrapes the members. No member needs to know."""
+    """Whether Prometheus scrapes the members. Their machines then write metrics of their own."""
     drift_check: str = ""
     """Every new text has the machines compared with what was installed. Empty: they are not."""
     acknowledge: Sequence[str] = ()
@@ -338,6 +339,7 @@ def _member_spec(cluster: ClusterPlan, member: MemberPlan, version: EtcdVersion)
             certificates=KUBERNETES_PKI if by_kubelet else flags.PKI_DIRECTORY,
         ),
         **cluster.maintenance.data(),
+        **({"textfile": True} if cluster.prometheus else {}),
         "trusted": trusted,
         "issuer": issuer,
         **peers,

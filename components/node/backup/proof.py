@@ -67,7 +67,11 @@ def last(spec: Spec, addresses: Sequence[str]) -> dict[str, Any]:
     Raises:
         NodeError: the members do not answer.
     """
-    found = lease.find(spec, addresses, LAST)
+    return last_in(lease.find(spec, addresses, LAST))
+
+
+def last_in(found: lease.Held | None) -> dict[str, Any]:
+    """The same, of the key LAST."""
     value = found.value if found is not None else {}
     # Other clients can write to etcd, too.
     parts = {name: value.get(name) for name in ("proved", "failed")}

@@ -115,7 +115,11 @@ def last(spec: Spec, addresses: Sequence[str]) -> Mapping[str, Any] | None:
     Raises:
         NodeError: the members do not answer.
     """
-    found = lease.find(spec, addresses, LAST)
+    return last_in(lease.find(spec, addresses, LAST))
+
+
+def last_in(found: lease.Held | None) -> Mapping[str, Any] | None:
+    """The same, of the key LAST."""
     value = found.value if found is not None else {}
     # Other clients can write to etcd, too.
     taken = value.get("taken")

@@ -115,7 +115,7 @@ class Claim:
             "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
         try:
-            return _holder(lease.take(self._spec, addresses, KEY, value, LEASE_SECONDS))
+            return holder_in(lease.take(self._spec, addresses, KEY, value, LEASE_SECONDS))
         except lease.FullError:
             return None
 
@@ -142,10 +142,11 @@ def holder_of(spec: Spec, addresses: Sequence[str]) -> Holder | None:
         NodeError: they do not answer.
     """
     held = lease.find(spec, addresses, KEY)
-    return _holder(held) if held is not None else None
+    return holder_in(held) if held is not None else None
 
 
-def _holder(held: lease.Held) -> Holder:
+def holder_in(held: lease.Held) -> Holder:
+    """The same, of the key KEY."""
     try:
         operator = Operator(str(held.value["operator"]), str(held.value["by"]))
         return Holder(operator, str(held.value["since"]), held.lease)

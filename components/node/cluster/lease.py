@@ -43,13 +43,25 @@ def find(spec: Spec, addresses: Sequence[str], key: str) -> Held | None:
     """
     _, found, _ = etcd.etcdctl(spec, addresses, ["get", key])
     rows = (found or {}).get("kvs") or []
-    if not rows:
-        return None
+    return _held(rows[0]) if rows else None
+
+
+def find_all(spec: Spec, addresses: Sequence[str], prefix: str) -> dict[str, Held]:
+    """Key -> its holder, for the keys with this prefix.
+
+    Raises:
+        NodeError: they do not answer.
+    """
+    _, found, _ = etcd.etcdctl(spec, addresses, ["get", "--prefix", prefix])
+    return {text(row["key"]): _held(row) for row in (found or {}).get("kvs") or []}
+
+
+def _held(row: Mapping[str, Any]) -> Held:
     try:
-        value = json.loads(text(rows[0]["value"]))
+        value = json.loads(text(row.get("value", "")))
     except ValueError:
         value = None
-    return Held(value if isinstance(value, dict) else {}, int(rows[0].get("lease", 0)))
+    return Held(value if isinstance(value, dict) else {}, int(row.get("lease", 0)))
 
 
 def take(spec: Spec, addresses: Sequence[str], key: str, value: Mapping[str, str], seconds: int) -> Held:

@@ -18,6 +18,7 @@ DEADLINES = {
     "drain": 90.0,
     "status": 30.0,
     "drift": 60.0,
+    "metrics": 30.0,
     "snapshot": 300.0,
     "drill": 300.0,
     "defragment": 300.0,

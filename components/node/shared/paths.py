@@ -69,6 +69,19 @@ MAINTENANCE_TIMER_WANTED = Path("/etc/systemd/system/timers.target.wants") / MAI
 MAINTENANCE_UNIT = "etcd-maintenance.service"
 MAINTENANCE_UNIT_FILE = Path("/etc/systemd/system") / MAINTENANCE_UNIT
 
+METRICS = Path("/run/etcd-node-metrics")
+"""The metrics of the operator's side. In memory: they are written every minute, and etcd's disk has better to do."""
+METRICS_FILE = "etcd-node.prom"
+METRICS_TIMER = "etcd-metrics.timer"
+METRICS_TIMER_FILE = Path("/etc/systemd/system") / METRICS_TIMER
+METRICS_TIMER_WANTED = Path("/etc/systemd/system/timers.target.wants") / METRICS_TIMER
+METRICS_UNIT = "etcd-metrics.service"
+METRICS_UNIT_FILE = Path("/etc/systemd/system") / METRICS_UNIT
+CONVERGED = STATE / "converged"
+"""Its time is that of the last update in which the member reached its desired state; only with metrics."""
+DRIFT = STATE / "drift.json"
+"""How the last comparison with what was installed ended: `at`, seconds since 1970, and `differences`, a list."""
+
 METADATA_UNIT = "etcd-metadata.service"
 METADATA_UNIT_FILE = Path("/etc/systemd/system") / METADATA_UNIT
 METADATA_WANTED = Path("/etc/systemd/system/sysinit.target.wants") / METADATA_UNIT

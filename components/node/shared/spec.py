@@ -75,6 +75,7 @@ _OPTIONAL = (
     "stacked",
     "backup",
     "maintenance",
+    "textfile",
     # Both only under the kubelet.
     "service_manager",
     "image",
@@ -212,6 +213,8 @@ class Spec:
     backup: Backup | None = None
     """The snapshots that are kept elsewhere; None: there are none."""
     maintenance: Maintenance = field(default_factory=Maintenance)
+    textfile: bool = False
+    """Whether the machine writes metrics for Prometheus."""
     """What the machine does by itself; by default nothing."""
     service_manager: str = SYSTEMD
     """What runs etcd: SYSTEMD or KUBELET."""
@@ -408,11 +411,12 @@ def parse(text: str) -> Spec:
         users=_users(raw["users"]) if "users" in raw else None,
         backup=_backup(raw["backup"]) if "backup" in raw else None,
         maintenance=_maintenance(raw.get("maintenance", {})),
+        textfile=_flag(raw, "textfile"),
         service_manager=_service_manager(raw),
         image=_image(raw["image"]) if "image" in raw else "",
         restore=_restore(raw["restore"]) if "restore" in raw else None,
         acknowledge=_acknowledge(raw.get("acknowledge", [])),
-        auto_timers=_auto_timers(raw.get("auto_timers", False)),
+        auto_timers=_flag(raw, "auto_timers"),
         raw=raw,
     )
 
@@ -423,9 +427,10 @@ def _acknowledge(value: object) -> tuple[str, ...]:
     return tuple(_label(each, "acknowledge") for each in value)
 
 
-def _auto_timers(value: object) -> bool:
+def _flag(raw: Mapping[str, Any], key: str) -> bool:
+    value = raw.get(key, False)
     if not isinstance(value, bool):
-        raise _refuse("auto_timers", value, "it must be true or false")
+        raise _refuse(key, value, "it must be true or false")
     return value
 
 

@@ -12,6 +12,7 @@ drill.py      prove that the newest one can be restored
 status.py     show the state to a person on the machine
 drift.py      say what differs from what was installed
 top.py        show the cluster at work on one screen
+metrics.py    the same as numbers, for Prometheus
 space.py      defragment this member, recover from a full database, and both without being asked
 drain.py      check that another member's machine can be replaced
 retire.py     remove the member from the machine

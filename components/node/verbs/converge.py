@@ -16,7 +16,7 @@ from ..cluster.claim import Claim
 from ..data import directory, identity
 from ..data.identity import Identity
 from ..machine import measured, network, nftables
-from ..service import certificates, conflicts, image, kubelet_host, maintenance, member, release, systemd
+from ..service import certificates, conflicts, image, kubelet_host, maintenance, member, metrics_timer, release, systemd
 from ..shared import files, paths
 from ..shared.errors import NodeError
 from ..shared.say import phase, refuse_abandoned, say
@@ -92,7 +92,7 @@ def converge(spec: Spec, bundle: Bundle) -> str:
             continue
         if after is None:
             member.install_unit(spec)
-            maintenance.settle(spec.maintenance)
+            _set_timers(spec)
             return measured.answer()
         known, forgets = after, False
         begun = begun or step in _BEGINNINGS
@@ -121,6 +121,11 @@ def _measure_links(spec: Spec) -> None:
     elif not measured.record().get("asked"):
         phase("measure the round trips to the other members")
         measured.keep_links(network.round_trips(spec), asked=True)
+
+
+def _set_timers(spec: Spec) -> None:
+    maintenance.settle(spec.maintenance)
+    metrics_timer.settle(wanted=spec.textfile)
 
 
 def _install(bundle: Bundle, claim: Claim) -> list[str]:
@@ -161,7 +166,7 @@ def _prove(spec: Spec, known: Identity, now: systemd.Service, certificate: str) 
         member.wait_ready(spec, _CERTIFICATE_SECONDS, certificate=certificate)
     member.settle(spec)
     nftables.settle(spec)
-    maintenance.settle(spec.maintenance)
+    _set_timers(spec)
     _measure_links(spec)
     rollback.forget()
     if spec.service_manager == KUBELET:

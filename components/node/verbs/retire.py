@@ -10,7 +10,7 @@ from ..backup import settings as backup
 from ..data import directory, disk, identity, snapshot
 from ..data.identity import Identity
 from ..machine import account, metadata, network, nftables
-from ..service import image, kubelet, kubelet_host, maintenance, release, systemd, unit
+from ..service import image, kubelet, kubelet_host, maintenance, metrics_timer, release, systemd, unit
 from ..shared import files, paths
 from ..shared.errors import NodeError
 from ..shared.run import run
@@ -81,6 +81,7 @@ def _open_ports() -> None:
 
 def _stop() -> None:
     maintenance.remove()
+    metrics_timer.remove()
     phase("stop etcd")
     if kubelet.runs_here():
         kubelet.stop()

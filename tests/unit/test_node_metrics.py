@@ -1,0 +1,233 @@
+"""The metrics of the operator's side: what they say, what a failing part costs, and when they are written."""
+
+import json
+import re
+import stat
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.node.backup import proof, turn
+from components.node.cluster import claim, lease
+from components.node.protocol import etcd, exposition, x509
+from components.node.service import metrics_timer, systemd
+from components.node.shared import paths, spec
+from components.node.shared.errors import NodeError
+from components.node.shared.metrics import METRICS
+from components.node.verbs import metrics
+from components.plan.backup import BackupPlan, S3Plan, backup_spec
+from components.plan.releases import DEFAULT_MIRROR
+from tests.support.authority import OwnAuthority
+from tools.prometheus import ensure_prometheus
+
+from .node_support import a_status, raw_spec
+
+RECIPIENT = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
+BACKUP = backup_spec(BackupPlan([RECIPIENT], s3=S3Plan("etcd", region="eu")), DEFAULT_MIRROR)
+STORED = {"name": "a", "place": "s3:etcd", "member": "etcd-2", "taken": 1795970102, "keys": 7}
+PROVED = {"name": "a", "place": "s3:etcd", "member": "etcd-2", "at": 1795970200, "taken": 1, "keys": 7, "seconds": 3}
+FAILED = {"name": "b", "member": "etcd-3", "cause": "it does not decrypt", "at": 1795970300}
+CLAIM = {"operator": "1", "by": "me", "since": "2026-11-29T16:00:00Z"}
+UNITS = """Result=success
+Id=etcd-snapshot.service
+LoadState=loaded
+
+Result=success
+Id=etcd-drill.service
+LoadState=not-found
+
+Result=exit-code
+Id=etcd-maintenance.service
+LoadState=loaded
+"""
+
+
+@pytest.fixture
+def held() -> dict[str, dict[str, Any]]:
+    """The program's keys in etcd."""
+    return {claim.KEY: CLAIM, turn.LAST: STORED, proof.LAST: {"proved": PROVED, "failed": FAILED}}
+
+
+@pytest.fixture(autouse=True)
+def machine(tmp_path: Path, held: dict[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine with certificates, whose etcd answers, after an update and a comparison."""
+    for name in ("PKI", "CLIENTS", "INSTALLED", "CONVERGED", "DRIFT"):
+        monkeypatch.setattr(paths, name, tmp_path / name)
+    authorities = [OwnAuthority(), OwnAuthority()]
+    paths.PKI.mkdir()
+    for name in spec.CERTIFICATES:
+        (paths.PKI / name).write_text("".join(each.certificate for each in authorities))
+    paths.CLIENTS.write_text(
+        json.dumps(
+            {
+                "apiserver-etcd-client": [
+                    {"expires": "2027-11-29T10:00:00Z", "issuer": "1"},
+                    {"expires": "2126-12-29T10:00:00Z", "issuer": "1"},
+                    {"expires": "2126-12-30T10:00:00Z", "issuer": "1"},
+                ]
+            }
+        )
+    )
+    paths.INSTALLED.write_text(json.dumps(raw_spec(backup=BACKUP, cluster="prod")))
+    paths.CONVERGED.touch()
+    paths.DRIFT.write_text(json.dumps({"at": 1, "differences": ["a", "b"]}))
+    status = replace(a_status(1), errors=("alarm NOSPACE of etcd-1", "alarm NOSPACE of etcd-2"))
+    monkeypatch.setattr(etcd, "statuses", lambda *_: {"etcd-1": status})
+    monkeypatch.setattr(lease, "find_all", lambda *_: {key: lease.Held(value, lease=1) for key, value in held.items()})
+    answered(monkeypatch, lambda _: UNITS)
+    return tmp_path
+
+
+def answered(monkeypatch: pytest.MonkeyPatch, systemctl: Callable[[Sequence[str]], str]) -> None:
+    """Replaces systemctl; other programs run."""
+    real = metrics.run
+
+    def run(words: Sequence[str], *rest: Any, **more: Any) -> Any:
+        if words[0] == "systemctl":
+            return subprocess.CompletedProcess(words, 0, systemctl(words), "")
+        return real(words, *rest, **more)
+
+    monkeypatch.setattr(metrics, "run", run)
+
+
+def values(name: str) -> dict[str, float]:
+    """Further labels -> value of each sample."""
+    rows = re.findall(
+        rf'^etcd_node_{name}{{cluster="prod",member="etcd-1",?(.*)}} (\S+)$', metrics.metrics(), re.MULTILINE
+    )
+    return {labels: float(value) for labels, value in rows}
+
+
+def test_every_metric_of_the_table_is_there_and_promtool_accepts_the_text() -> None:
+    text = metrics.metrics()
+    assert set(re.findall(r"^# TYPE (\S+) gauge$", text, re.MULTILINE)) == METRICS.keys()
+    checked = subprocess.run(
+        [str(ensure_prometheus() / "promtool"), "check", "metrics"],
+        input=text,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (checked.returncode, checked.stderr) == (0, "")
+    assert set(values("collector_success").values()) == {1}
+
+
+def test_certificates_are_reported_by_file_and_the_first_to_expire_counts() -> None:
+    found = values("certificate_expiry_timestamp_seconds")
+    kinds = {"ca.crt": "ca", "peer-ca.crt": "ca", "server.crt": "member", "peer.crt": "member"}
+    kinds["healthcheck-client.crt"] = "member"
+    for name, kind in kinds.items():
+        ends = [x509.expires(der).timestamp() for der in x509.der_of((paths.PKI / name).read_text())]
+        assert len(ends) == 2
+        assert found.pop(f'certificate="{name}",kind="{kind}"') == min(ends)
+    assert found == {
+        'certificate="apiserver-etcd-client",kind="client"': 1827482400,
+        'certificate="apiserver-etcd-client",kind="earlier"': 4954212000,
+    }
+
+
+def test_what_the_cluster_remembers_is_reported(held: dict[str, dict[str, Any]]) -> None:
+    assert values("claim_held_since_timestamp_seconds") == {"": 1795968000}
+    assert values("snapshot_last_timestamp_seconds") == {"": 1795970102}
+    assert values("drill_last_proved_timestamp_seconds") == {"": 1795970200}
+    assert values("drill_failed") == {"": 1}
+    held.clear()
+    assert values("claim_held_since_timestamp_seconds") == {}
+    assert values("snapshot_last_timestamp_seconds") == values("drill_last_proved_timestamp_seconds") == {"": 0}
+    assert values("drill_failed") == {"": 0}
+    held[claim.KEY] = {"written": "by hand"}
+    assert values("claim_held_since_timestamp_seconds") == {"": 0}
+
+
+def test_without_snapshots_there_are_no_metrics_of_them() -> None:
+    paths.INSTALLED.write_text(json.dumps(raw_spec()))
+    assert not re.search("snapshot_|drill_", metrics.metrics().replace("etcd-snapshot", ""))
+
+
+def test_alarms_and_versions_are_those_of_the_member() -> None:
+    assert values("alarms") == {'kind="NOSPACE"': 2, 'kind="CORRUPT"': 0}
+    assert values("version_info") == {'wanted="3.6.16",running="3.6.16"': 1}
+
+
+def test_a_unit_is_reported_if_the_machine_has_it() -> None:
+    assert values("unit_failed") == {'unit="etcd-snapshot.service"': 0, 'unit="etcd-maintenance.service"': 1}
+
+
+@pytest.mark.parametrize(
+    ("schedule", "seconds"),
+    [("hourly", 3600), ("*:0/15", 900), ("Mon..Fri 03:40", 3 * 86400), ("*-*-* 03,04:00 Europe/Berlin", 23 * 3600)],
+)
+def test_the_longest_time_of_a_schedule_counts(schedule: str, seconds: int) -> None:
+    changed = {**BACKUP, "schedule": schedule}
+    paths.INSTALLED.write_text(json.dumps(raw_spec(backup=changed, cluster="prod")))
+    (found,) = values("snapshot_interval_seconds").values()
+    # Berlin may change its clock in these days.
+    assert abs(found - seconds) <= (3600 if "Berlin" in schedule else 0)
+
+
+def test_a_part_that_fails_takes_nothing_from_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    def silent(*_: Any) -> Any:
+        raise NodeError("no quorum", "Wait.")
+
+    monkeypatch.setattr(lease, "find_all", silent)
+    monkeypatch.setattr(etcd, "statuses", lambda *_: {})
+    paths.DRIFT.write_text("{}")
+    failed = {labels for labels, value in values("collector_success").items() if not value}
+    assert failed == {'collector="cluster"', 'collector="member"', 'collector="drift"'}
+    assert len(values("certificate_expiry_timestamp_seconds")) == 7
+    assert values("snapshot_last_timestamp_seconds") == {}
+
+
+def test_a_value_cannot_break_the_text() -> None:
+    text = exposition.text([exposition.Sample("a", 1, {"b": 'c"\\\n'})], {"a": "h"}, {})
+    assert text == '# HELP a h\n# TYPE a gauge\na{b="c\\"\\\\\\n"} 1\n'
+
+
+def test_everyone_can_read_the_file_and_a_directory_of_others_keeps_its_mode(tmp_path: Path) -> None:
+    for name, mode in (("own", 0o755), ("theirs", 0o2775)):
+        directory = tmp_path / name
+        if name == "theirs":
+            directory.mkdir()
+            directory.chmod(mode)
+        metrics.write(directory)
+        assert stat.S_IMODE(directory.stat().st_mode) == mode
+        assert [path.name for path in directory.iterdir()] == ["etcd-node.prom"]
+        assert stat.S_IMODE((directory / "etcd-node.prom").stat().st_mode) == 0o644
+
+
+def test_a_machine_without_a_member_has_no_metrics(tmp_path: Path) -> None:
+    paths.INSTALLED.unlink()
+    with pytest.raises(NodeError, match="no member"):
+        metrics.write(tmp_path / "own")
+    assert not (tmp_path / "own").exists()
+
+
+def test_the_timer_is_there_only_with_prometheus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    ran: list[str] = []
+    for name in ("METRICS_TIMER_FILE", "METRICS_TIMER_WANTED", "METRICS_UNIT_FILE", "METRICS"):
+        monkeypatch.setattr(paths, name, tmp_path / name.lower() / "unit")
+        (tmp_path / name.lower()).mkdir()
+    paths.CONVERGED.unlink()
+
+    def run(argv: list[str], *_: Any, **__: Any) -> Any:
+        ran.append(argv[1])
+        return subprocess.CompletedProcess(argv, 0, "ActiveState=active\nNeedDaemonReload=no\n", "")
+
+    for module in (metrics_timer, systemd):
+        monkeypatch.setattr(module, "run", run)
+    metrics_timer.settle(wanted=False)
+    assert ran == []
+    metrics_timer.settle(wanted=True)
+    metrics_timer.settle(wanted=True)
+    assert ran == ["daemon-reload", "restart", "show"]
+    assert paths.METRICS_TIMER_WANTED.resolve() == paths.METRICS_TIMER_FILE
+    metrics.write(paths.METRICS)
+    metrics_timer.settle(wanted=False)
+    assert ran[3:] == ["stop", "daemon-reload"]
+    assert not any(tmp_path.glob("metrics*/*"))
+    assert not paths.CONVERGED.exists()
