@@ -38,10 +38,11 @@ class Panel:
     about: str = ""
 
 
-def _rate(metric: str) -> str:
-    return f"rate({metric}{{ETCD}}{_RANGE})"
+def _rate(metric: str, more: str = "") -> str:
+    return f"rate({metric}{{ETCD{more}}}{_RANGE})"
 
 
+_UNARY = _rate("grpc_server_handled_total", ',grpc_type="unary"')
 _LEFT = "{{member}}"
 _AGE = "time() - max({}{{NODE}} > 0)"
 
@@ -99,14 +100,9 @@ ROWS: dict[str, tuple[Panel, ...]] = {
     ),
     "Requests": (
         Panel(
-            "Requests",
+            "Requests, the ten most frequent",
             "reqps",
-            (
-                (
-                    f'sum by (grpc_method) (rate(grpc_server_handled_total{{ETCD,grpc_type="unary"}}{_RANGE})) > 0',
-                    "{{grpc_method}}",
-                ),
-            ),
+            ((f"topk(10, sum by (grpc_method) ({_UNARY}))", "{{grpc_method}}"),),
         ),
         Panel("Proposals, committed", "ops", ((_rate("etcd_server_proposals_committed_total"), _LEFT),)),
         Panel(
@@ -247,7 +243,7 @@ def _panel(panel: Panel) -> dict[str, Any]:
     if panel.stat:
         options = {
             "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
-            "textMode": "auto",
+            "textMode": "value_and_name" if any(legend for _, legend in panel.queries) else "value",
             "colorMode": "value",
             "graphMode": "none",
         }

@@ -70,7 +70,8 @@ def objects(
             },
         }
     spec = {"selector": {"matchLabels": own}, "endpoints": [endpoint]}
-    for kind, contents in (("ServiceMonitor", spec), ("PrometheusRule", {"groups": list(rules)})):
-        found.append(document(kind, {"spec": contents}, version="monitoring.coreos.com/v1"))
+    own_kinds: dict[str, Any] = {"ServiceMonitor": spec, "PrometheusRule": {"groups": list(rules)}}
+    for kind, wanted in own_kinds.items():
+        found.append(document(kind, {"spec": wanted}, version="monitoring.coreos.com/v1"))
         found[-1]["metadata"]["labels"] |= labels
     return found

@@ -7,6 +7,7 @@ from typing import Any
 
 from lab import Machine
 from tests.support import api_server
+from tests.support.alerting import assert_prometheus_scrapes
 from tests.support.bootstrapped import Bootstrapped
 from tests.support.etcd import (
     assert_serves_all_members,
@@ -18,7 +19,6 @@ from tests.support.etcd import (
 )
 from tests.support.machines import Machines
 from tests.support.manual import assert_as_in_the_manual
-from tests.support.prometheus import assert_prometheus_scrapes
 from tests.support.stacks import Stack, Stacks, machine_config
 
 BACKUP = {"name": "backup-tool", "prefix": "/backup/", "permission": "read"}

@@ -44,6 +44,8 @@ class Members:
     def drill(self) -> str:
         """What `etcd-node drill` says. A failure must also be in `status`, there and on the others."""
         done = self.worker.run("etcd-node drill", root=True, check=False)
+        failed = self.metrics()["etcd_node_drill_failed"]
+        assert failed == int(done.returncode != 0)
         hints = {machine: [hint for hint in status(machine)["hints"] if "drill" in hint] for machine in self.all}
         if done.returncode == 0:
             assert not any(hints.values()), hints
@@ -54,6 +56,11 @@ class Members:
         [hint] = hints[self.worker]
         assert hint.split(" ago: ")[1] in done.stderr
         return done.stderr
+
+    def metrics(self) -> dict[str, float]:
+        """The metrics of another machine than that of the drill: name -> the last value."""
+        lines = self.other.run("etcd-node metrics", root=True).stdout.splitlines()
+        return {line.partition("{")[0]: float(line.split()[-1]) for line in lines if not line.startswith("#")}
 
     def left(self) -> list[str]:
         """What a drill has left on the machine."""
@@ -91,6 +98,10 @@ def test_a_drill_restores_the_newest_snapshot_and_finds_one_that_is_not_what_was
             in machine.run("etcd-node status", root=True).stdout
         )
     assert members.left() == []
+    known = members.metrics()
+    assert known["etcd_node_snapshot_last_timestamp_seconds"] == first["taken"]
+    assert known["etcd_node_drill_last_proved_timestamp_seconds"] == proved["at"]
+    assert known["etcd_node_unit_failed"] == 0
 
     worker.run("etcd-node snapshot", root=True)
     second = status(worker)["snapshots"]["last"]["name"]

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from lab import Machine, kubernetes
+from tests.support.alerting import assert_prometheus_scrapes
 from tests.support.etcd import PID, assert_no_drift, assert_serves_all_members, command_line, etcdctl, process_ids
 from tests.support.machines import Machines, fill_disk, temporary_lab
 from tests.support.prober import probed_up, probing
-from tests.support.prometheus import assert_prometheus_scrapes
 from tests.support.stacks import Stack, machine_config
 from tests.support.static_pods import PodCluster, PodLab, PodMachines, PodStacks
 from tests.support.waiting import every

@@ -73,6 +73,7 @@ def test_one_of_two_operators_is_refused_and_old_claims_expire(
         left = json.loads(etcdctl(found[2], "lease", "timetolive", f"{claim['lease']:x}", "--write-out=json"))
         assert 0 < left["ttl"] <= 240
         assert "is changing this cluster, or was interrupted" in found[2].run("etcd-node status", root=True).stdout
+        assert "etcd_node_claim_held_since_timestamp_seconds{" in found[2].run("etcd-node metrics", root=True).stdout
         probe.mark("another one")
         files = _certificates(found)
         winner.config["flags"] = {"max-txn-ops": "2048"}

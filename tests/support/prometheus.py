@@ -20,43 +20,46 @@ from tools.prometheus import ensure_prometheus
 from .stacks import Stack
 from .waiting import every
 
-_SOON = "global: {scrape_interval: 1s}\n"
+_SOON = "global: {scrape_interval: 1s, evaluation_interval: 1s}\n"
 """Before a scrape configuration, so that the file is Prometheus' whole configuration. The default is a minute."""
 _RELABELING = {"sourceLabels": "source_labels", "targetLabel": "target_label"}
 
 
-def assert_prometheus_scrapes(stack: Stack, machines: Sequence[Machine]) -> None:
-    """Fail unless a Prometheus with the stack's outputs scrapes the members on these machines, and nothing else."""
-    outputs = stack.outputs()
+@contextlib.contextmanager
+def written(stack: Stack) -> Iterator[Path]:
+    """The place of `scrape.yml` among the files of the outputs, which are put in place as on Prometheus' host."""
     with TemporaryDirectory() as folder:
-        for path, text in outputs["prometheus_files"].items():
+        for path, text in stack.outputs()["prometheus_files"].items():
             target = Path(folder, Path(path).relative_to(DIRECTORY))
             target.parent.mkdir(exist_ok=True)
             target.write_text(text.replace(DIRECTORY, folder))
         (scrape,) = Path(folder).glob("*/scrape.yml")
-        assert outputs["prometheus"] == scrape.read_text().replace(folder, DIRECTORY)
-        assert_scrapes(scrape.read_text(), scrape.parent.name, machines)
+        yield scrape
+
+
+def rules_of(scrape: Path) -> str:
+    """The part of a configuration that names the rules beside these targets."""
+    return f"rule_files: [{scrape.with_name('rules.yml')}]\n"
 
 
 def assert_scrapes(configuration: str, cluster: str, machines: Sequence[Machine]) -> None:
     """Fail unless a Prometheus with this scrape configuration scrapes the members on these machines, with the labels
     of the cluster, and nothing else."""
-    with _running(f"{_SOON}{configuration}") as address:
-        expected = {(f"etcd-{cluster}", cluster, machine.name, machine.address, "1") for machine in machines}
-        for _ in every(0.2, seconds=30):
-            if _rows(address, "up") == _rows(address, "etcd_server_has_leader") == expected:
-                break
-        else:
-            raise AssertionError(f"{expected}, but {_asked(address, 'targets')['activeTargets']}")
-        # docs/monitoring.md shows it.
-        query = [
-            str(ensure_prometheus() / "promtool"),
-            "query",
-            "instant",
-            f"http://{address}",
-            "etcd_server_has_leader",
-        ]
-        print(subprocess.run(query, capture_output=True, text=True, timeout=60, check=True).stdout)
+    with running(configuration) as address:
+        assert_all_are_scraped(address, cluster, machines)
+
+
+def assert_all_are_scraped(address: str, cluster: str, machines: Sequence[Machine]) -> None:
+    """The same for the Prometheus at this address."""
+    expected = {(f"etcd-{cluster}", cluster, machine.name, machine.address, "1") for machine in machines}
+    for _ in every(0.2, seconds=30):
+        if _rows(address, 'up{job=~"etcd-.*"}') == _rows(address, "etcd_server_has_leader") == expected:
+            break
+    else:
+        raise AssertionError(f"{expected}, but {asked(address, 'targets')['activeTargets']}")
+    # docs/monitoring.md shows it.
+    command = [str(ensure_prometheus() / "promtool"), "query", "instant", f"http://{address}", "etcd_server_has_leader"]
+    print(subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout)
 
 
 def as_the_operator_makes_it(objects: Sequence[Mapping[str, Any]], folder: Path) -> str:
@@ -100,16 +103,16 @@ def as_the_operator_makes_it(objects: Sequence[Mapping[str, Any]], folder: Path)
 
 
 @contextlib.contextmanager
-def _running(configuration: str) -> Iterator[str]:
-    """Address and port of a Prometheus with this configuration, which promtool has accepted."""
+def running(configuration: str) -> Iterator[str]:
+    """Address and port of a Prometheus with this configuration, which promtool accepts. It scrapes each second."""
     programs = ensure_prometheus()
     with TemporaryDirectory() as folder, Path(folder, "log").open("w+") as log:
         file = Path(folder, "prometheus.yml")
-        file.write_text(configuration)
+        file.write_text(f"{_SOON}{configuration}")
         check = [str(programs / "promtool"), "check", "config", str(file)]
         checked = subprocess.run(check, capture_output=True, text=True, timeout=60, check=False)
         assert checked.returncode == 0, checked.stdout + checked.stderr
-        address = f"127.0.0.1:{_free_port()}"
+        address = f"127.0.0.1:{free_port()}"
         options = [f"--config.file={file}", f"--storage.tsdb.path={folder}/data", f"--web.listen-address={address}"]
         process = subprocess.Popen([str(programs / "prometheus"), *options], stdout=log, stderr=log)
         try:
@@ -126,14 +129,21 @@ def _running(configuration: str) -> Iterator[str]:
             process.wait()
 
 
-def _asked(address: str, path: str) -> Any:
+def queried(address: str, expression: str) -> list[dict[str, Any]]:
+    """The series that an expression finds now."""
+    found: list[dict[str, Any]] = asked(address, f"query?{urllib.parse.urlencode({'query': expression})}")["result"]
+    return found
+
+
+def asked(address: str, path: str) -> Any:
+    """The data of a page of Prometheus' API."""
     with urllib.request.urlopen(f"http://{address}/api/v1/{path}", timeout=10) as answer:
         return json.load(answer)["data"]
 
 
 def _rows(address: str, query: str) -> set[tuple[str, ...]]:
     """Job, cluster, member, address and value of each series."""
-    found = _asked(address, f"query?{urllib.parse.urlencode({'query': query})}")["result"]
+    found = queried(address, query)
     return {
         (
             *(row["metric"].get(label, "") for label in ("job", "cluster", "member")),
@@ -144,6 +154,7 @@ def _rows(address: str, query: str) -> set[tuple[str, ...]]:
     }
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this computer that nobody uses."""
     with socket.create_server(("127.0.0.1", 0)) as found:
         return int(found.getsockname()[1])

@@ -119,12 +119,13 @@ def _schedules(here: Spec) -> Iterator[Sample]:
     """How long it can take until the next snapshot or drill."""
     if here.backup is not None:
         for name, schedule in (("snapshot", here.backup.schedule), ("drill", here.backup.drill)):
-            if schedule:
-                yield Sample(f"{PREFIX}{name}_interval_seconds", _longest(schedule))
+            gaps = _gaps(schedule) if schedule else []
+            if gaps:
+                yield Sample(f"{PREFIX}{name}_interval_seconds", max(gaps))
 
 
-def _longest(schedule: str) -> float:
-    """The longest time between two of the next times of a schedule (OnCalendar= of systemd), in seconds."""
+def _gaps(schedule: str) -> list[float]:
+    """The times between the next times of a schedule (OnCalendar= of systemd), in seconds; empty if it has but one."""
     words = ["systemd-analyze", "calendar", f"--iterations={_TIMES}", schedule]
     said = run(words, 20, env={"TZ": "UTC"}).stdout
     times = [
@@ -132,10 +133,7 @@ def _longest(schedule: str) -> float:
         for line in said.splitlines()
         if line.strip().startswith(("Next elapse:", "Iter. #", "Iteration #"))
     ]
-    gaps = [(after - before).total_seconds() for before, after in zip(times, times[1:])]
-    if not gaps:
-        raise NodeError(f"the schedule {schedule!r} has no second time", "Correct it in `backup`.")
-    return max(gaps)
+    return [(after - before).total_seconds() for before, after in zip(times, times[1:])]
 
 
 def _units(_: Spec) -> Iterator[Sample]:
