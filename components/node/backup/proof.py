@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..cluster import lease
-from ..data.snapshot import Content
 from ..protocol import etcd
-from ..protocol.snapshot_file import Revisions
 from ..shared.errors import NodeError
 from ..shared.say import until
 from ..shared.spec import Spec
-from .scratch import Served
+
+# `metrics` runs every minute, and needs none of these modules.
+if TYPE_CHECKING:
+    from ..data.snapshot import Content
+    from ..protocol.snapshot_file import Revisions
+    from .scratch import Served
 
 LAST = "external-etcd/drill-last"
 _LATEST = 1 << 33
