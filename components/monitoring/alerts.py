@@ -23,6 +23,7 @@ _MEMBER = "job, cluster, member"
 _MIXIN = "etcd's mixin"
 _STATUS = "sudo etcd-node status"
 _LOG = "journalctl -u etcd -n 100 --no-pager"
+_SLOW_DISK = ("sudo etcd-node top --once", "cat /proc/pressure/io", "systemd-cgtop --order=io -n 2 --batch")
 
 
 def _p99(metric: str, *more: str) -> str:
@@ -137,7 +138,7 @@ ALERTS = (
         "etcd cluster {{ $labels.cluster }} has changed its leader {{ $value | humanize }} times in 15 min.",
         "Heartbeats arrive late: the disk, the CPU or the network of the leader is too slow, or its machine pauses.",
         "Each change delays requests, and can lose a proposal that its client then has to repeat.",
-        (_LOG, "vmstat 1 5", "iostat -x 1 5"),
+        ("sudo etcd-node top --once", "cat /proc/pressure/cpu /proc/pressure/io", _LOG),
         "alerts.md#etcdhighnumberofleaderchanges",
     ),
     Alert(
@@ -163,7 +164,7 @@ ALERTS = (
         "etcd member {{ $labels.member }} waits {{ $value | humanizeDuration }} for its disk (p99, log).",
         "The disk is slow, or something else writes to it.",
         "Every write waits for it. Heartbeats of a leader are late, and others elect a new one.",
-        ("iostat -x 1 5", "systemd-cgtop --order=io -n 2 --batch", _STATUS),
+        _SLOW_DISK,
         "alerts.md#etcdhighfsyncdurations",
     ),
     Alert(
@@ -176,7 +177,7 @@ ALERTS = (
         "etcd member {{ $labels.member }} waits {{ $value | humanizeDuration }} for its disk (p99, log).",
         "The disk is slow, or something else writes to it.",
         "Every write waits for it. Heartbeats of a leader are late, and others elect a new one.",
-        ("iostat -x 1 5", "systemd-cgtop --order=io -n 2 --batch", _STATUS),
+        _SLOW_DISK,
         "alerts.md#etcdhighfsyncdurations",
     ),
     Alert(
@@ -189,7 +190,7 @@ ALERTS = (
         "etcd member {{ $labels.member }} waits {{ $value | humanizeDuration }} for its disk (p99, database).",
         "The disk is slow, or something else writes to it, or the database is large and fragmented.",
         "Requests are slow, and snapshots and compactions take long.",
-        ("iostat -x 1 5", "systemd-cgtop --order=io -n 2 --batch", _STATUS),
+        _SLOW_DISK,
         "alerts.md#etcdhighcommitdurations",
     ),
     Alert(
@@ -202,7 +203,7 @@ ALERTS = (
         "etcd member {{ $labels.member }} waits {{ $value | humanizeDuration }} for member {{ $labels.To }} (p99).",
         "The link is slow or loses packets, or one of the two machines has no CPU left.",
         "Every write waits for a majority. Near the election timeout, leaders change.",
-        ("ping -c 20 ADDRESS-OF-THE-OTHER", "nstat -az TcpRetransSegs", _STATUS),
+        ("sudo etcd-node top --once", "nstat -az TcpRetransSegs", "ping -c 20 ADDRESS-OF-THE-OTHER"),
         "alerts.md#etcdmembercommunicationslow",
     ),
     Alert(

@@ -22,8 +22,9 @@ IOSchedulingClass=idle
 CPUWeight=10
 MemoryHigh=128M
 OOMScoreAdjust=500
-# Not three lines in the journal every minute.
+# Not three lines of systemd in the journal every minute, but errors of the program.
 LogLevelMax=notice
+SyslogLevel=warning
 """
 # Members at different moments: each one asks its own etcd.
 _TIMER = f"""\
