@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from itertools import groupby
 
-from ..node.shared.metrics import METRICS
+from ..node.shared.metric_names import METRICS
 from .alerts import ALERTS, Alert
 
 

@@ -301,6 +301,7 @@ def test_commands_on_a_machine_work_beside_static_pods(cluster: Cluster, tmp_pat
     with probing(stack, found, tmp_path, "A full database", gap=test_space.FULL_SECONDS):
         test_space.fill_up(found[2], 100, until="space exceeded")
         assert "run `etcd-node recover-space`" in found[0].run("etcd-node status", root=True).stdout
+        assert re.search(r'alarms{.*"NOSPACE"} [1-9]', found[0].run("etcd-node metrics", root=True).stdout)
         found[0].run("etcd-node recover-space", root=True, timeout=120)
     assert etcdctl(found[0], "alarm", "list") == ""
     assert process_ids(found) == before, "nothing restarted"
@@ -312,7 +313,9 @@ def test_a_destroyed_static_pod_leaves_the_kubelet_as_it_was(cluster: Cluster) -
     stack.destroy()
     assert not any(pods(found).values())
     left = "/etc/kubernetes /etc/etcd /opt/etcd /var/lib/etcd-node /etc/systemd/system/kubelet.service.d /var/lib/etcd"
+    left += " /etc/systemd/system/etcd-metrics.* /run/etcd-node-metrics"
     for machine in found:
-        machine.run(f"! ls -d {left} && ! systemctl is-active kubelet && ! id etcd", root=True)
+        assert machine.run(f"ls -d {left}", root=True, check=False).stdout == ""
+        machine.run("! systemctl is-active kubelet && ! id etcd", root=True)
         assert machine.run("ctr -n k8s.io images ls -q | grep external-etcd", root=True, check=False).stdout == ""
         machine.run("ls -d /var/lib/etcd.test-retired-*", root=True)

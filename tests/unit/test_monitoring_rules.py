@@ -13,7 +13,7 @@ import yaml
 
 from components.monitoring import alerts, dashboard, expressions, rules
 from components.monitoring.alerts import ALERTS, CRITICAL, WARNING
-from components.node.shared.metrics import METRICS
+from components.node.shared.metric_names import METRICS
 from tests.support.stacks import REPO
 from tools.prometheus import ensure_prometheus
 

@@ -18,7 +18,7 @@ from components.node.service import metrics_timer, systemd
 from components.node.shared import paths, spec
 from components.node.shared import run as real
 from components.node.shared.errors import NodeError
-from components.node.shared.metrics import METRICS
+from components.node.shared.metric_names import METRICS
 from components.node.verbs import metrics
 from components.plan.backup import BackupPlan, S3Plan, backup_spec
 from components.plan.releases import DEFAULT_MIRROR

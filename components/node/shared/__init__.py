@@ -8,7 +8,7 @@ written.py what was written, and what others have changed of it
 paths.py   where things are on a machine
 lock.py    one verb at a time
 limits.py  how long a verb may take, and who ends it
-metrics.py  names of this program's metrics
+metric_names.py  names of this program's metrics
 backup.py  the desired snapshots, as they arrive
 spec.py    the desired configuration, as it arrives
 """

@@ -17,7 +17,7 @@ from ..protocol.exposition import Sample
 from ..service import client_certificates
 from ..shared import files, paths, spec
 from ..shared.errors import NodeError
-from ..shared.metrics import METRICS, PREFIX
+from ..shared.metric_names import METRICS, PREFIX
 from ..shared.run import run
 from ..shared.spec import Spec
 
