@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from . import announced as kinds
 from . import measured
 from .measured import Noticed
-from .preview import BACKUP, CLUSTER, FIREWALL, LOGIN, MAINTENANCE, Preview, Resource
+from .preview import BACKUP, CLUSTER, FIREWALL, LOGIN, MAINTENANCE, METRICS, Preview, Resource
 
 _SET_BACK = "Set the old value and run `pulumi up`."
 _NO_PEERS = "API servers have nothing to do: only members use these certificates."
@@ -269,6 +269,14 @@ def _of_settings(preview: Preview) -> Iterator[Consequence]:
             _SET_BACK,
             *_operations("Free space in the database (defragmentation)"),
             noticed=measured.DEFRAGMENTATION,
+        ),
+        METRICS: Consequence(
+            "Metrics that the machines write for Prometheus (`prometheus`)",
+            nothing,
+            _SET_BACK,
+            "docs/monitoring.md",
+            "What etcd does not know",
+            noticed=measured.METRICS,
         ),
         LOGIN: Consequence(
             "How Pulumi logs in on the machines", nothing, _SET_BACK, *_operations("Logins and keys"), measured.LOGIN

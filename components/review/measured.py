@@ -70,6 +70,7 @@ DRIFT = Noticed(
     f"{_NOTHING}: no member restarts", (("docs/operations.md", "What others have changed on a machine (drift)"),)
 )
 LOGIN = Noticed(f"{_NOTHING}: no member restarts", (("docs/operations.md", "Logins and keys"),))
+METRICS = Noticed(f"{_NOTHING}: no member restarts", (("docs/monitoring.md", "Monitoring with Prometheus"),))
 NEW_CLUSTER = Noticed("there are no clients yet", (("docs/operations.md", "Rules for every change"),))
 REMOVED = Noticed("from then on, for good", (("docs/operations.md", "Take the cluster down"),))
 RULES = Noticed(

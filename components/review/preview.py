@@ -10,8 +10,8 @@ from .announced import NOT_COMPARED, UNKNOWN, Announced, announced, known_warnin
 
 CLUSTER = "external-etcd:index:EtcdCluster"
 """Type of a cluster."""
-BACKUP, FIREWALL, MAINTENANCE, LOGIN = "backup", "firewall", "maintenance", "connection"
-QUIET = (FIREWALL, BACKUP, MAINTENANCE, LOGIN)
+BACKUP, FIREWALL, MAINTENANCE, LOGIN, METRICS = "backup", "firewall", "maintenance", "connection", "textfile"
+QUIET = (FIREWALL, BACKUP, MAINTENANCE, METRICS, LOGIN)
 """Settings of machines whose change restarts no member, so that the guard announces no steps for it."""
 _REFUSED = re.compile(r"^This change of the cluster ([a-z0-9][a-z0-9.-]*) is refused; nothing was touched:$")
 _CONFIGURATION = re.compile(r"^The configuration of stack \S+ is refused \(docs/reference\.md explains every key\):$")

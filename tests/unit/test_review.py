@@ -379,6 +379,10 @@ QUIET: list[tuple[dict[str, Any], str | None]] = [
         specified("test-etcd-1-converge", {"maintenance": {}}, {}),
         "What machines do about the size of the database (`maintenance`)",
     ),
+    (
+        specified("test-etcd-1-converge", {}, {"textfile": True}),
+        "Metrics that the machines write for Prometheus (`prometheus`)",
+    ),
     (specified("test-etcd-1-converge", {}, {}, "connection"), "How Pulumi logs in on the machines"),
     (specified("test-etcd-1-converge", {}, {"members": {"a": CANARY}, "firewall": {"2379": []}}), None),
     (specified("test-etcd-1-converge", {}, {"program": CANARY}, "create", CANARY), None),
