@@ -356,8 +356,8 @@ ALERTS = (
         "The machine of the etcd member {{ $labels.member }} differs from what was installed.",
         "Somebody, or a program, has changed a unit, a file, a firewall rule or a flag.",
         "The next restart may behave differently, or the machine is less protected than configured.",
-        (_STATUS, "pulumi preview --diff", "pulumi up"),
-        "alerts.md#etcdmachinedrift",
+        ("sudo etcd-node drift", "pulumi config set driftCheck NEW-TEXT", "pulumi up"),
+        "operations.md#what-others-have-changed-on-a-machine-drift",
     ),
     Alert(
         "etcdClaimStuck",

@@ -18,7 +18,7 @@ from .prometheus import asked, assert_all_are_scraped, free_port, queried, rules
 from .stacks import Stack
 from .waiting import every
 
-_ELSEWHERE = ("etcd_node_claim", "etcd_node_drift", "etcd_node_drill", "etcd_node_snapshot", "etcd_node_unit_failed")
+_ELSEWHERE = ("etcd_node_claim", "etcd_node_drill", "etcd_node_snapshot", "etcd_node_unit_failed")
 """Metrics that a cluster without snapshots and timers at rest has not. test_drill and test_two_operators show them."""
 _BUSY = {"etcdHighFsyncDurations", "etcdHighCommitDurations", "etcdMemberCommunicationSlow"}
 """Alerts whose expressions can hold for a moment on the computer of a test."""

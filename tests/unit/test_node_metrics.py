@@ -4,6 +4,7 @@ import json
 import re
 import stat
 import subprocess
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from components.node.shared import paths, spec
 from components.node.shared import run as real
 from components.node.shared.errors import NodeError
 from components.node.shared.metric_names import METRICS
+from components.node.steps import drift
 from components.node.verbs import metrics
 from components.plan.backup import BackupPlan, S3Plan, backup_spec
 from components.plan.releases import DEFAULT_MIRROR
@@ -75,7 +77,7 @@ def machine(tmp_path: Path, held: dict[str, dict[str, Any]], monkeypatch: pytest
     )
     paths.INSTALLED.write_text(json.dumps(raw_spec(backup=BACKUP, cluster="prod")))
     paths.CONVERGED.touch()
-    paths.DRIFT.write_text(json.dumps({"at": 1, "differences": ["a", "b"]}))
+    paths.DRIFT.write_text(json.dumps({"at": int(time.time()), "differences": ["a", "b"]}))
     status = replace(a_status(1), errors=("alarm NOSPACE of etcd-1", "alarm NOSPACE of etcd-2"))
     monkeypatch.setattr(etcd, "statuses", lambda *_: {"etcd-1": status})
     monkeypatch.setattr(lease, "find_all", lambda *_: {key: lease.Held(value, lease=1) for key, value in held.items()})
@@ -174,6 +176,20 @@ def test_the_longest_time_of_a_schedule_counts(schedule: str, seconds: int) -> N
     found = values("snapshot_interval_seconds")
     assert found == ({"": seconds} if seconds else {})
     assert set(values("collector_success").values()) == {1}
+
+
+@pytest.mark.parametrize(
+    ("age", "before", "now"),
+    [(1, ["a"], 1), (301, ["a"], 0), (-5, ["a"], 0), (3599, [], 0), (3601, [], 2)],
+    ids=["fresh", "differed", "another clock", "hourly", "an hour ago"],
+)
+def test_a_machine_is_compared_seldom(age: int, before: list[str], now: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[spec.Spec] = []
+    monkeypatch.setattr(drift, "found", lambda here: looks.append(here) or ["x"] * now)
+    paths.DRIFT.write_text(json.dumps({"at": int(time.time()) - age, "differences": before}))
+    for _ in range(2):
+        assert values("drift_differences") == {"": now}
+    assert len(looks) == (age in (301, -5, 3601))
 
 
 def test_a_part_that_fails_takes_nothing_from_the_others(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,6 +27,9 @@ METRICS: Mapping[str, str] = {
     "etcd_node_drill_failed": "Whether a drill has failed since, on any member.",
     "etcd_node_drill_interval_seconds": "The longest time between drills by their schedule.",
     "etcd_node_unit_failed": "Whether the last run of a unit (unit) that is started by a timer failed.",
-    "etcd_node_drift_differences": "Differences of this machine from what was installed. Absent: not compared yet.",
+    "etcd_node_drift_differences": (
+        "Differences of this machine from what was installed; compared once an hour, every five minutes while there "
+        "are some."
+    ),
 }
 """Name -> HELP. All are gauges."""

@@ -80,7 +80,7 @@ METRICS_UNIT_FILE = Path("/etc/systemd/system") / METRICS_UNIT
 CONVERGED = STATE / "converged"
 """Its time is that of the last update in which the member reached its desired state; only with metrics."""
 DRIFT = STATE / "drift.json"
-"""How the last comparison with what was installed ended: `at`, seconds since 1970, and `differences`, a list."""
+"""The last comparison with what was installed, for metrics: `at`, seconds since 1970, and `differences`, a list."""
 
 METADATA_UNIT = "etcd-metadata.service"
 METADATA_UNIT_FILE = Path("/etc/systemd/system") / METADATA_UNIT

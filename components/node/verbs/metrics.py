@@ -27,6 +27,7 @@ _ALARMS = ("NOSPACE", "CORRUPT")
 _UNITS = (paths.BACKUP_UNIT, paths.DRILL_UNIT, paths.MAINTENANCE_UNIT)
 _TIMES = 10
 """So many times of a schedule are looked at: with every day but the weekend, the longest time between two is there."""
+_DRIFT_SECONDS, _AGAIN_SECONDS = 3600, 300
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
@@ -52,11 +53,18 @@ def metrics() -> str:
 
 
 def write(directory: Path) -> None:
-    """Writes them to a file in the directory, which everyone can read; atomically. Raises like `metrics`."""
-    text = metrics()
+    """Writes them to a file in the directory, which everyone can read; atomically. Raises like `metrics`.
+
+    Without `files`, which syncs it to the disk, and notes it as a part of what was installed.
+    """
+    text, path = metrics(), directory / paths.METRICS_FILE
     if not directory.is_dir():
-        files.directory(directory)
-    files.write(directory / paths.METRICS_FILE, text)
+        directory.mkdir(parents=True)
+        directory.chmod(0o755)
+    fresh = files.unfinished(path)
+    fresh.write_text(text)
+    fresh.chmod(0o644)
+    fresh.rename(path)
 
 
 def _certificates(_: Spec) -> Iterator[Sample]:
@@ -145,11 +153,20 @@ def _units(_: Spec) -> Iterator[Sample]:
             yield Sample(f"{PREFIX}unit_failed", found["Result"] != "success", {"unit": found["Id"]})
 
 
-def _drift(_: Spec) -> Iterator[Sample]:
-    """How many things differ from what was installed, as the last comparison found."""
-    found = files.read_json(paths.DRIFT)
-    if found is not None:
-        yield Sample(f"{PREFIX}drift_differences", len(found["differences"]))
+def _drift(here: Spec) -> Iterator[Sample]:
+    """How many things differ from what was installed.
+
+    The installed programs are hashed for that, so it is compared seldom: more often while something differs.
+    """
+    found, now = files.read_json(paths.DRIFT), int(time.time())
+    age = now - found["at"] if found is not None else -1
+    if found is None or not 0 <= age < (_AGAIN_SECONDS if found["differences"] else _DRIFT_SECONDS):
+        # Its modules would be loaded every minute.
+        from ..steps import drift  # noqa: PLC0415
+
+        found = {"at": now, "differences": drift.found(here)}
+        files.write(paths.DRIFT, json.dumps(found), 0o600)
+    yield Sample(f"{PREFIX}drift_differences", len(found["differences"]))
 
 
 COLLECTORS: Mapping[str, Callable[[Spec], Iterator[Sample]]] = {
