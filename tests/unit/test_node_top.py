@@ -2,6 +2,8 @@
 
 import json
 import math
+import os
+import pty
 from pathlib import Path
 
 import pytest
@@ -169,6 +171,33 @@ def test_alarms_changes_and_silence_are_shown() -> None:
     assert lines[3] == "going on an operator changes the cluster: me; this machine: `etcd-node x`"
     assert top._ALERT in "".join(line for line in top._coloured(lines, watched, said) if "NOSPACE" in line)
     assert "not known: no quorum" in top.screen(a_spec(), watched, top.Asked(silence="no quorum"), NOW)[2]
+
+
+def test_nobody_is_asked_while_no_member_has_a_leader(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each question would take many seconds, and the screen would stand still."""
+    monkeypatch.setattr(lock, "holder", lambda: "")
+    monkeypatch.setattr(etcd, "etcdctl", lambda *_: pytest.fail("asked"))
+    gone = seen(etcd.SilentError("connection refused"))
+    watched = {"etcd-1": seen(page(more="has_leader 0")), "etcd-2": gone, "etcd-3": gone}
+    assert top._asked(a_spec(), watched).silence == "no member has a leader"
+    assert top._asked(a_spec(), dict.fromkeys(watched, gone)).silence == "no member answers"
+
+
+def test_q_ends_it_also_after_other_keys_and_so_does_the_end_of_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    master, slave = pty.openpty()
+    with os.fdopen(slave) as terminal:
+        monkeypatch.setattr("sys.stdin", terminal)
+        with top._terminal() as pressed:
+            assert not pressed(0)
+            os.write(master, b"\x1b[A")
+            assert not pressed(10)
+            os.write(master, b"\x1b[Bq")
+            assert pressed(10)
+            assert not pressed(0)
+            monkeypatch.setattr(os, "read", lambda *_: b"")
+            os.write(master, b"x")
+            assert pressed(10)
+    os.close(master)
 
 
 def test_members_come_and_go_with_the_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

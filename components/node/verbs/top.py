@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import select
 import shutil
 import sys
@@ -155,9 +156,11 @@ def _sample(watched: dict[str, Watched]) -> spec.Spec:
 
 def _asked(wanted: spec.Spec, watched: Mapping[str, Watched]) -> Asked:
     here = [f"this machine: {holder}"] if (holder := lock.holder()) else []
-    reached = [wanted.members[name] for name, each in watched.items() if not each.trouble]
+    up = {name: each for name, each in watched.items() if not each.trouble}
+    reached = [wanted.members[name] for name, each in up.items() if each.value("etcd_server_has_leader")]
+    # Without a leader each question would take many seconds, and the screen would stand still.
     if not reached:
-        return Asked((), tuple(here), "no member answers")
+        return Asked((), tuple(here), "no member has a leader" if up else "no member answers")
     try:
         names = {entry.id: entry.name for entry in etcd.member_list(wanted, reached).members}
         raised = [
@@ -276,7 +279,10 @@ def _terminal() -> Iterator[Callable[[float], bool]]:
             time.sleep(seconds)
             return False
         ready, _, _ = select.select([sys.stdin], [], [], seconds)
-        return bool(ready) and sys.stdin.read(1) in ("q", "Q", "\x03")
+        # All that was typed, and not by way of Python's buffer: `select` does not see what is left in it.
+        typed = os.read(sys.stdin.fileno(), 1024) if ready else b"-"
+        # Nothing to read: the terminal is gone.
+        return not typed or any(key in typed for key in (b"q", b"Q", b"\x03"))
 
     print(_OPEN, end="", flush=True)
     try:
