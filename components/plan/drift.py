@@ -36,8 +36,15 @@ def put_right(previous: Mapping[str, Any] | None, members: Collection[str]) -> d
 
 
 def _text(lines: Sequence[str]) -> str:
-    shown = "; ".join(str(line) for line in lines[:_MOST_LINES])[:_MOST_CHARACTERS]
+    # What stops a member comes first, so that it is never among those that are left out.
+    ordered = sorted((_printable(line) for line in lines), key=lambda line: not restarts(line))
+    shown = "; ".join(ordered[:_MOST_LINES])[:_MOST_CHARACTERS]
     return f"{shown}; and {len(lines) - _MOST_LINES} more" if len(lines) > _MOST_LINES else shown
+
+
+def _printable(line: object) -> str:
+    """It becomes a line of a preview, and one of what `prepare` reads."""
+    return "".join(char if char.isprintable() else "?" for char in str(line))
 
 
 def restarts(text: str) -> bool:

@@ -73,6 +73,22 @@ def test_which_drift_restarts_a_member(line: str, stops: bool) -> None:
     assert restarts(line) == stops
 
 
+def test_a_restart_is_announced_however_much_else_was_found() -> None:
+    """Machines name what concerns the process last, and a preview shows only a part."""
+    lines = [f"/etc/etcd/{number} {'x' * 200}" for number in range(9)]
+    for last in ("etcd runs with another setting: --x", "/opt/etcd/v3.6.16/etcd is not what its archive had"):
+        looked = {**state(NAMES, drift_check="x").data(), "drift": {"etcd-2": [*lines, last]}}
+        text = put_right(looked, NAMES)["etcd-2"]
+        assert restarts(text)
+        assert text.endswith("; and 4 more")
+
+
+def test_what_was_found_stays_one_line() -> None:
+    """It becomes a line of what `prepare` reads, before the line with secrets, and one of a preview."""
+    looked = {**state(NAMES, drift_check="x").data(), "drift": {"etcd-2": ["/a leads to x\n{}\x1b[31m, not to /b"]}}
+    assert put_right(looked, NAMES) == {"etcd-2": "x: /a leads to x?{}?[31m, not to /b"}
+
+
 def test_a_look_alone_is_one_step_and_a_removed_member_is_forgotten() -> None:
     before = read_state(state(NAMES).data())
     assert before is not None
