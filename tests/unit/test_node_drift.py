@@ -108,6 +108,23 @@ def test_after_a_retirement_nothing_is_recorded(place: Path) -> None:
     assert not paths.STATE.exists()
 
 
+def test_what_is_gone_for_good_is_forgotten_when_a_machine_was_prepared(place: Path) -> None:
+    """As after data were moved to another directory; what `converge` writes again is noted again."""
+    path = saved(place)
+    files.directory(place / "old-data", 0o700, os.getuid(), os.getgid())
+    written.save()
+    (place / "old-data").rmdir()
+    path.unlink()
+    (place / "folder").chmod(0o700)
+    written.forget_missing()
+    written.save()
+    assert written.changed() == {str(place / "folder"): "has mode 0700, not 0750"}
+    here(path, mode=0o640)
+    written.save()
+    path.unlink()
+    assert written.changed()[str(path)] == "is missing"
+
+
 def test_a_damaged_record_is_none(place: Path) -> None:
     saved(place)
     paths.WRITTEN.write_text("{")
@@ -160,6 +177,28 @@ def test_all_kinds_are_named(healthy: Path, monkeypatch: pytest.MonkeyPatch) -> 
         "the metadata service is open to all users",
         "etcd runs with another setting: --quota-backend-bytes",
     ]
+
+
+def test_lines_are_short_and_of_printable_characters(healthy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved(healthy)
+    files.symlink(healthy / "link", healthy)
+    written.save()
+    (healthy / "link").unlink()
+    (healthy / "link").symlink_to("x\n\x1b[31m" + "y" * 1000)
+    (line,) = drift.found(a_spec())
+    assert line.startswith(f"{healthy}/link leads to x??[31my")
+    assert len(line) == 300
+
+
+def test_a_record_of_another_program_version_refuses_no_preparation(
+    healthy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = saved(healthy)
+    path.unlink()
+    monkeypatch.setattr(paths, "INSTALLED", healthy / "installed.json")
+    (healthy / "installed.json").write_text('{"format": 99, "data_directory": "/var/lib/etcd", "new": true}')
+    drift.report()
+    assert f"not as it was installed: {path} is missing" in capsys.readouterr().err
 
 
 def test_an_etcd_that_does_not_run_is_named(healthy: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,8 @@ _ALWAYS = (paths.BACKUP_STORE, paths.POD)
 """In this program's state, and nevertheless part of what was installed."""
 _NEVER = (paths.STATE, paths.RELEASES, Path("/run"))
 
+_MISSING = "is missing"
+
 _noted: dict[str, dict[str, Any] | None] = {}
 
 
@@ -99,6 +101,17 @@ def changed() -> dict[str, str]:
     return {path: said for path, said in sorted(found.items()) if said}
 
 
+def forget_missing() -> None:
+    """Forgets what is not there any more, at the end of `prepare`: what is still needed, `converge` writes and notes.
+
+    Otherwise a directory of data that were moved elsewhere would stay missing for ever, and so would what a run has
+    removed that was killed before it could save that.
+    """
+    for path, said in changed().items():
+        if said == _MISSING:
+            forget(Path(path))
+
+
 def _change(path: Path, entry: Mapping[str, Any]) -> str:
     try:
         if "target" in entry:
@@ -112,7 +125,7 @@ def _change(path: Path, entry: Mapping[str, Any]) -> str:
             return "has other content"
         return _rights(entry, now)
     except (FileNotFoundError, NotADirectoryError):
-        return "is missing"
+        return _MISSING
     except OSError as error:
         # EINVAL: a link is none any more.
         return "is no link any more" if error.errno == errno.EINVAL else f"cannot be read ({error.strerror})"

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
@@ -15,10 +14,12 @@ from ..service import manager, release
 from ..shared import files, paths, written
 from ..shared.run import run
 from ..shared.say import say
-from ..shared.spec import SYSTEMD, Spec, parse
+from ..shared.spec import SYSTEMD, Spec
 from .look import differs
 
 _TIMERS = "timers.target.wants"
+_LONGEST = 300
+"""Characters of a line."""
 
 
 def found(spec: Spec) -> list[str]:
@@ -27,20 +28,28 @@ def found(spec: Spec) -> list[str]:
     Args:
         spec: what is installed.
     """
-    return [*of_files(spec), *_of_programs(spec), *_of_units(), *_of_the_process(spec)]
+    lines = [*of_files(spec.data_directory), *_of_programs(spec), *_of_units(), *_of_the_process(spec)]
+    return [_shown(line) for line in lines]
 
 
 def report() -> None:
     """Says which files others have changed since they were installed: this run puts them right."""
+    # Another version of this program may have written it, so it is not parsed.
     raw = files.read_json(paths.INSTALLED)
-    for line in of_files(parse(json.dumps(raw))) if raw is not None else ():
-        say(f"not as it was installed: {line}")
+    for line in of_files(str(raw.get("data_directory", ""))) if raw is not None else ():
+        say(f"not as it was installed: {_shown(line)}")
 
 
-def of_files(spec: Spec) -> list[str]:
+def _shown(line: str) -> str:
+    """Targets of links and command lines are free text, and may have anything."""
+    text = "".join(char if char.isprintable() else "?" for char in line)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
+def of_files(data_directory: str) -> list[str]:
     """Files, links, directories and the user. Data are not looked at."""
     missing = [] if account.find() else [f"the user {paths.USER} is missing"]
-    data = f"{spec.data_directory}/"
+    data = f"{data_directory}/"
     found = {path: said for path, said in written.changed().items() if not path.startswith(data)}
     # Others may have put a program of their own there, which stays.
     theirs = [path for path in found if Path(path).parent == paths.LINKS and os.path.lexists(path)]

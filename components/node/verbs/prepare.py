@@ -18,7 +18,7 @@ from ..machine import account, fitness, measured, metadata, network, nftables
 from ..protocol import wal
 from ..service import certificates, conflicts, image, kubelet_host, manager, release
 from ..service.rehearsal import rehearse
-from ..shared import files, paths
+from ..shared import files, paths, written
 from ..shared.errors import NodeError
 from ..shared.say import phase, say, warned
 from ..shared.spec import KUBELET, Spec
@@ -85,6 +85,11 @@ def prepare(spec: Spec) -> str:
         if begins:
             network.end()
         raise
+    return _end()
+
+
+def _end() -> str:
+    written.forget_missing()
     say("prepared")
     return "\n".join([*warned(), time.strftime("prepared at %Y-%m-%dT%H:%M:%SZ", time.gmtime())])
 
