@@ -68,6 +68,8 @@ def test_what_others_change_is_found_and_put_right(bootstrapped: Bootstrapped) -
     assert process_ids(found) == before
     stack.preview("--expect-no-changes")
     assert drift(found[1]) == [NOTHING]
+    for removed in [done.removeprefix("rm ") for done in DONE if done.startswith("rm ")]:
+        found[1].run(f"test -e {removed}", root=True)
 
     # Another flag: only this member restarts.
     found[2].run(

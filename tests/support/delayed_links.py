@@ -22,6 +22,7 @@ from components.node.machine import network
 from tests.unit.node_support import a_spec
 
 _OWN = "10.9.0.1"
+_ROUNDS = 5
 _TUNNEL, _NAME = 0x1001, "slow"  # packets of IP, without a header
 _TUNSETIFF = 0x400454CA
 
@@ -56,11 +57,12 @@ def measure(trips: Sequence[float]) -> list[float]:
     threading.Thread(target=_forward, args=(_open(), trips), daemon=True).start()
     others = {f"etcd-{number}": f"10.9.0.{number}" for number in range(2, 2 + len(trips))}
     spec = a_spec(member="etcd-1", members={"etcd-1": _OWN, **others})
-    listeners = [socket.create_server(("", port), backlog=16) for port in (spec.client_port, spec.peer_port)]
-    found = network.round_trips(spec)
+    listeners = [socket.create_server(("", port), backlog=64) for port in (spec.client_port, spec.peer_port)]
+    # A busy computer makes a link longer, never shorter.
+    rounds = [network.round_trips(spec) for _ in range(_ROUNDS)]
     for each in listeners:
         each.close()
-    return [found[name] for name in others]
+    return [min(found[name] for found in rounds) for name in others]
 
 
 if __name__ == "__main__":

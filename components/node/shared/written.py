@@ -104,8 +104,8 @@ def changed() -> dict[str, str]:
 def forget_missing() -> None:
     """Forgets what is not there any more, at the end of `prepare`: what is still needed, `converge` writes and notes.
 
-    Otherwise a directory of data that were moved elsewhere would stay missing for ever, and so would what a run has
-    removed that was killed before it could save that.
+    Otherwise the place to which the data directory was a link until they were moved would stay missing for ever, and so
+    would what a run has removed that was killed before it could save that.
     """
     for path, said in changed().items():
         if said == _MISSING:
