@@ -195,6 +195,16 @@ def test_nothing_else_changes_during_a_migration(what: str, before: str, phase: 
     assert what in str(verdict.problems[0])
 
 
+@pytest.mark.parametrize(
+    ("before", "phase"), [("join", "join"), ("join", "switch"), ("switch", "leave"), ("leave", "done"), ("join", BACK)]
+)
+def test_what_others_have_changed_on_a_machine_keeps_no_phase_waiting(before: str, phase: str) -> None:
+    wanted = replace(state(phase, drift_check="x"), put_right={"etcd-1": "x: /etc/etcd is missing"})
+    verdict = judge(after(before), wanted)
+    assert not verdict.problems
+    assert verdict.steps
+
+
 @given(
     st.sampled_from([(1, 3), (1, 5), (2, 3), (3, 3), (3, 5), (1, 7)]), st.lists(st.sampled_from(PHASES), max_size=12)
 )

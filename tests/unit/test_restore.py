@@ -234,6 +234,14 @@ def test_nothing_else_changes_together_with_a_restore(tmp_path: Path) -> None:
     guard.compared(stack(path, settings={"version": "3.7.3"}), before)
 
 
+def test_what_others_have_changed_on_a_machine_keeps_no_restore_waiting() -> None:
+    was = replace(state(THREE), drift_check="x", serial=1)
+    wanted = replace(was, restored=1, restored_from="a", drift_check="y", put_right={THREE[0]: "x: /etc/etcd is gone"})
+    verdict = judge(was, wanted)
+    assert not verdict.problems
+    assert verdict.steps[-1].text.startswith("look for what others have changed on ")
+
+
 def test_the_steps_of_a_restore_say_what_is_lost(tmp_path: Path) -> None:
     path, before = snapshot(tmp_path / "a.db", CLUSTER), left(stack(None))
     for last in (before, {}):

@@ -6,7 +6,7 @@ from dataclasses import replace
 from ..errors import Problem, shown
 from ..migration import AUTHORITY, BACK, DONE, JOIN, LEAVE, PHASES, SWITCH
 from .change import Change
-from .state import State
+from .state import OF_DRIFT, State
 
 STACKED = "stacked"
 """The phase before the first update: a cluster of the stacked members alone."""
@@ -19,7 +19,10 @@ _NEXT = {
     "": ("",),
 }
 """Phase -> the phases that may follow; empty: no migration."""
-_MOVES = ("migration", "members", "data_directories", "origins", "generations", "identities", "serial", "overridden")
+_MOVES = (
+    *("migration", "members", "data_directories", "origins", "generations", "identities", "serial", "overridden"),
+    *OF_DRIFT,
+)
 """What may differ from phase to phase. The members have rules of their own."""
 
 

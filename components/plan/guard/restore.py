@@ -5,13 +5,15 @@ from dataclasses import replace
 
 from ..errors import Problem, shown
 from .change import Change
-from .state import State
+from .state import OF_DRIFT, State
 
 _MAY_CHANGE = (
     *("restored", "restored_from", "restore_listed", "restores"),
     # All members start anew, so these need no order. Machines whose data are lost may be others.
     *("version", "flags", "identities"),
     *("serial", "database_bytes", "overridden"),
+    # What the last look has found waits for no other update.
+    *OF_DRIFT,
 )
 
 

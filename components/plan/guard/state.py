@@ -20,8 +20,12 @@ MADE = "made"
 HEARTBEAT, ELECTION = "--heartbeat-interval", "--election-timeout"
 TLS_LEAST, TLS_MOST, TLS_SUITES = "--tls-min-version", "--tls-max-version", "--cipher-suites"
 
+OF_DRIFT = ("drift_check", "put_right")
+"""Fields about what others have changed on machines, which is no change of the configuration. Absent if the machines
+were never asked, so that what other clusters leave stays as it was."""
+
 # Fields about the updates that led to the state.
-_OF_UPDATES = ("serial", "database_bytes", "overridden", "restore_listed", "restores", "drift_check", "put_right")
+_OF_UPDATES = ("serial", "database_bytes", "overridden", "restore_listed", "restores", *OF_DRIFT)
 # Name and directory of a member have their own rules.
 _OWN_FLAGS = ("--name", "--data-dir")
 # Absent without a migration, so that what other clusters leave stays as it was.
@@ -30,8 +34,6 @@ _OF_MIGRATION = ("migration", "control_planes")
 _OF_KUBELET = ("image",)
 # Absent in a cluster that was never restored, likewise.
 _OF_RESTORE = ("restored", "restored_from", "restore_listed")
-# Absent if the machines were never asked, likewise.
-_OF_DRIFT = ("drift_check", "put_right")
 _ANY_ADDRESS = "192.0.2.1"
 """Stands for the member's own address in its flags, so that they do not depend on which member is first."""
 
@@ -152,7 +154,7 @@ class State:
             *(() if self.migration else _OF_MIGRATION),
             *(() if self.image else _OF_KUBELET),
             *(() if self.restored else _OF_RESTORE),
-            *(() if self.drift_check or self.put_right else _OF_DRIFT),
+            *(() if self.drift_check or self.put_right else OF_DRIFT),
         )
 
 

@@ -78,7 +78,7 @@ def steps(change: Change) -> list[Step]:
     if change.before.same(change.after):
         return list(_settled(change))
     if change.restores:
-        return restored(change.after)
+        return [*restored(change.after), *_look(change, len(change.after.members))]
     return list(_back(change) if change.after.migration == BACK else _steps(change))
 
 
