@@ -636,6 +636,8 @@ def _derived(previous: Mapping[str, Any] | None, members: Sequence[MemberPlan]) 
     if state is None or previous is None:
         return None
     now = Timers(state.heartbeat_ms, state.election_ms)
+    if state.migration not in ("", DONE):
+        return now  # nothing else may change until it is complete
     return derived(now, previous.get(MEASURED, {}), [member.name for member in members])
 
 

@@ -113,6 +113,15 @@ def test_the_update_after_a_measurement_has_the_derived_timers() -> None:
         assert (spec["flags"]["--heartbeat-interval"], spec["flags"]["--election-timeout"]) == ("120", "1200")
 
 
+@pytest.mark.parametrize(("phase", "heartbeat"), [("join", None), ("switch", None), ("leave", None), ("done", "120")])
+def test_timers_stay_until_a_migration_is_complete(phase: str, heartbeat: str | None) -> None:
+    """Its phases are refused together with any other change, which nobody could set back."""
+    known = wanted_state(PLAN, generations={}, identities={}, certificates={}).data()
+    previous = {**known, "migration": phase, "planes_order": [], "measured": _measured(80.0)}
+    for spec in member_specs(_plan(previous)).values():
+        assert spec["flags"].get("--heartbeat-interval") == heartbeat
+
+
 def test_auto_leaves_no_room_for_an_election_timeout() -> None:
     assert check_timing("auto", None) == []
     (problem,) = check_timing("auto", 1000, "heartbeatIntervalMs", "electionTimeoutMs")
