@@ -70,7 +70,12 @@ class CloudStacks(ABC):
         self._emulated = cloud
         self._directory = directory
         self._environ = {**environment(directory / "engine"), **(environ or {})}
-        self._config = {"external-etcd:releaseMirror": "http://releases.lab", **(config or {})}
+        self._config: dict[str, Any] = {
+            "external-etcd:releaseMirror": "http://releases.lab",
+            # All machines share one disk.
+            "external-etcd:acknowledge": ["slow-disk"],
+            **(config or {}),
+        }
 
     def new(self, cluster: str, slots: int = 3, keys: dict[str, Any] | None = None, **changes: Any) -> Stack:
         """A stack with the example's configuration, adapted to the emulated cloud; it is not up.

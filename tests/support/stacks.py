@@ -371,6 +371,8 @@ class Stacks:
             "clusterName": "test",
             "releaseMirror": "http://releases.lab",
             "machines": [machine_config(machine) for machine in found],
+            # Nine machines at once may make one disk slow.
+            "acknowledge": ["slow-disk"],
             **config,
         }
         settings = {key: value for key, value in settings.items() if value is not None}
