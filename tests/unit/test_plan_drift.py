@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.plan.drift import check_drift_check, put_right, restarts
-from components.plan.guard import judge, read_state
+from components.plan.guard import State, judge, read_state
 
 from .test_guard_properties import state
 
@@ -97,6 +97,21 @@ def test_a_look_alone_is_one_step_and_a_removed_member_is_forgotten() -> None:
     looked = {**state(NAMES, drift_check="x").data(), "drift": {"etcd-3": ["y is missing"]}}
     assert put_right(looked, NAMES[:2]) == {}
     assert put_right(None, NAMES) == {}
+
+
+def test_only_machines_that_are_asked_are_announced() -> None:
+    def looked(before: State | None, wanted: State) -> list[str]:
+        said = [step.text for step in judge(before, wanted).steps]
+        return [text.rpartition(" on ")[2] for text in said if text.startswith("look for")]
+
+    asked = state(NAMES, drift_check="x")
+    assert looked(None, asked) == ["etcd-1, etcd-2, etcd-3"]
+    assert looked(None, state(NAMES)) == []
+    before = read_state(asked.data())
+    assert looked(before, asked) == []
+    assert looked(before, state(NAMES, drift_check="x", put_right={"etcd-2": "x: y is missing"})) == ["etcd-2"]
+    assert looked(before, state([*NAMES, "etcd-4"], drift_check="x")) == ["etcd-4"]
+    assert looked(before, state([*NAMES, "etcd-4"], drift_check="z")) == ["etcd-1, etcd-2, etcd-3, etcd-4"]
 
 
 def test_a_setting_in_the_same_update_restarts_the_member_once() -> None:

@@ -121,9 +121,12 @@ class Change:
         return {name: after[name] for name in self.staying if name in after and after[name] != before.get(name)}
 
     @property
-    def looks(self) -> bool:
-        """Whether the machines are asked what others have changed."""
-        return bool(self.after.drift_check and (self.after.drift_check != self.before.drift_check or self.put_right))
+    def looks(self) -> list[str]:
+        """Members whose machines are asked what others have changed."""
+        if not self.after.drift_check:
+            return []
+        everybody = self.after.drift_check != self.before.drift_check
+        return [each for each in self.after.data_directories if everybody or each in (*self.put_right, *self.joining)]
 
     @property
     def membership(self) -> bool:

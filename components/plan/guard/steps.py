@@ -1,7 +1,7 @@
 """The steps of a change in the order of the program, with the quorum during each."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from .. import drift
@@ -70,6 +70,7 @@ def bootstrap(wanted: State) -> list[Step]:
         Step(f"bootstrap a new cluster of {names}", count, count),
         Step("check the health of all members", count, count),
         *(Step(text, count, count) for text in access({}, wanted, was=False)),
+        *_asked(wanted.data_directories if wanted.drift_check else (), count),
     ]
 
 
@@ -106,8 +107,12 @@ def _as_wanted(change: Change, name: str, voters: int, serving: int) -> Iterator
 
 
 def _look(change: Change, voters: int) -> Iterator[Step]:
-    if change.looks:
-        yield Step(f"look for what others have changed on {_names(change.after.data_directories)}", voters, voters)
+    yield from _asked(change.looks, voters)
+
+
+def _asked(names: Collection[str], voters: int) -> Iterator[Step]:
+    if names:
+        yield Step(f"look for what others have changed on {_names(names)}", voters, voters)
 
 
 def restored(wanted: State) -> list[Step]:
