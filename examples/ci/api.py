@@ -109,8 +109,8 @@ class GitHub(Api):
         return Texts(f"{issues}/{pull}/comments", f"{issues}/comments", "id", "body")
 
     def is_mine(self, entry: Mapping[str, Any]) -> bool:
-        """Whether this workflow wrote it. The list of issues has pull requests, too."""
-        return bool(entry["user"]["login"] == "github-actions[bot]") and "pull_request" not in entry
+        """Whether this workflow wrote it. The list of issues has pull requests, too. A deleted user is null."""
+        return (entry["user"] or {}).get("login") == "github-actions[bot]" and "pull_request" not in entry
 
     def head(self, pull: int) -> str:
         """The last commit of a pull request."""

@@ -179,13 +179,16 @@ class Team:
         """The job of the schedule."""
         if self.project.kind == "gitlab":
             return self._gitlab("drift", STACK="production")
-        return self._github("etcd-drift.yml", "drift", {})
+        # The event of a schedule has no repository.
+        event = {"github.event_name": "schedule", "github.event.repository.default_branch": ""}
+        return self._github("etcd-drift.yml", "drift", event)
 
     def _github(self, workflow: str, job: str, given: dict[str, str]) -> Job:
         context = {
             "matrix.stack": "production",
             "github.token": self._token,
-            "github.ref_name": "main",
+            "github.event_name": "push",
+            "github.ref": "refs/heads/main",
             "github.event.repository.default_branch": "main",
             **{f"secrets.{key}": value for key, value in self._secrets.items()},
             **given,
@@ -506,9 +509,11 @@ def test_a_job_with_secrets_has_an_environment_few_permissions_and_is_never_canc
     assert job["permissions"] == allowed
     stack = re.escape("${{ ") + r"(matrix|inputs)\.stack" + re.escape(" }}")
     assert re.fullmatch(f"{stack}(-preview)?", job["environment"])
+    merged = "github.ref == format('refs/heads/{0}', github.event.repository.default_branch)"
     assert job["if"] in (
         "github.event.pull_request.head.repo.full_name == github.repository",
-        "github.ref_name == github.event.repository.default_branch",
+        merged,
+        f"github.event_name == 'schedule' || {merged}",
         "needs.review.outputs.verdict == 'changes'",
     )
     # The update alone has the environment with write access, and its group has no other job.

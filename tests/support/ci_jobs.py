@@ -90,6 +90,8 @@ class _GitHubJob:
 
     def value(self, expression: str) -> str:
         """The value of an expression; empty is false. Raises KeyError if it is not known."""
+        if " || " in expression:
+            return next(filter(None, map(self.value, expression.split(" || "))), "")
         if " && " in expression:
             values = [self.value(each) for each in expression.split(" && ")]
             return values[-1] if all(values) else ""
@@ -99,6 +101,8 @@ class _GitHubJob:
                 return "true" if (self.value(left) == self.value(right)) is (sign == "==") else ""
         if expression.startswith("'"):
             return expression.strip("'")
+        if made := re.fullmatch(r"format\('(.*)', (.*)\)", expression):
+            return made[1].replace("{0}", self.value(made[2]))
         if expression == "!cancelled()":
             return "true"
         if expression.startswith(("secrets.", "vars.")):

@@ -115,8 +115,9 @@ class Project:
 
     def _shown(self, text: Text) -> dict[str, Any]:
         if self.kind == "github":
-            login = "github-actions[bot]" if text.author == MINE else "mallory"
-            return {"id": text.number, "number": text.number, "user": {"login": login}, "body": text.text}
+            # The user of others has been deleted.
+            user = {"login": "github-actions[bot]"} if text.author == MINE else None
+            return {"id": text.number, "number": text.number, "user": user, "body": text.text}
         author = {"id": 1 if text.author == MINE else 2}
         numbers = {"id": text.number, "iid": text.number}
         return {**numbers, "author": author, "body": text.text, "description": text.text}
