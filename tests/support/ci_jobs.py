@@ -99,6 +99,9 @@ class _GitHubJob:
             left, found, right = expression.partition(f" {sign} ")
             if found:
                 return "true" if (self.value(left) == self.value(right)) is (sign == "==") else ""
+        return self._operand(expression)
+
+    def _operand(self, expression: str) -> str:
         if expression.startswith("'"):
             return expression.strip("'")
         if made := re.fullmatch(r"format\('(.*)', (.*)\)", expression):
