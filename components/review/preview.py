@@ -13,6 +13,8 @@ CLUSTER = "external-etcd:index:EtcdCluster"
 BACKUP, FIREWALL, MAINTENANCE, LOGIN, METRICS = "backup", "firewall", "maintenance", "connection", "textfile"
 QUIET = (FIREWALL, BACKUP, MAINTENANCE, METRICS, LOGIN)
 """Settings of machines whose change restarts no member, so that the guard announces no steps for it."""
+NOT_PLAIN = "?"
+"""In place of a resource's name or type that is no plain name, so that it cannot be shown."""
 _REFUSED = re.compile(r"^This change of the cluster ([a-z0-9][a-z0-9.-]*) is refused; nothing was touched:$")
 _CONFIGURATION = re.compile(r"^The configuration of stack \S+ is refused \(docs/reference\.md explains every key\):$")
 _OVERRIDE = re.compile(r"To proceed anyway, set \S+ to allow-[0-9a-f]{12}; ")
@@ -37,6 +39,7 @@ class Resource:
     """A resource that would change."""
 
     name: str
+    """`?`: it is no plain name."""
     type: str
     """As in Pulumi: `tls:index/privateKey:PrivateKey`."""
     op: str
@@ -159,12 +162,13 @@ def _resources(steps: Sequence[Mapping[str, Any]]) -> Iterator[Resource]:
         op = str(step.get("op"))
         op = _PARTS.get(op, op)
         _, type_, name = _urn(step)
-        if op in _UNCHANGED or not _NAME.fullmatch(op) or not name or type_ == "pulumi:pulumi:Stack":
+        if op in _UNCHANGED or not _NAME.fullmatch(op) or type_ == "pulumi:pulumi:Stack":
             continue
-        resource = Resource(name, type_, op)
-        if resource not in seen:
-            seen.add(resource)
-            yield resource
+        key = (str(step.get("urn")), op)
+        if key not in seen:
+            seen.add(key)
+            # It changes all the same.
+            yield Resource(name or NOT_PLAIN, type_ or NOT_PLAIN, op)
 
 
 def _settings(steps: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -195,7 +199,8 @@ def _specification(state: Any) -> dict[str, Any]:
 
 def _urn(of: Mapping[str, Any]) -> tuple[str, str, str]:
     """Stack, type and name in a URN; empty where it has none, or no plain names."""
-    parts = str(of.get("urn") or "").split("::")
+    # Only the last part, the name, may have "::".
+    parts = str(of.get("urn") or "").split("::", 3)
     if len(parts) != 4:
         return "", "", ""
     stack, type_, name = parts[0].rpartition(":")[2], parts[2].rpartition("$")[2], parts[3]

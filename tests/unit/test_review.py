@@ -244,6 +244,18 @@ def test_nothing_is_soothing_beside_a_step_of_an_unknown_form(
     assert "| API servers and other clients | not known |" in out
 
 
+@pytest.mark.parametrize(("name", "shown"), [("the old bucket", "?"), ("x" * 201, "?"), ("a::b", "a::b")])
+def test_a_resource_without_a_plain_name_changes_all_the_same(
+    name: str, shown: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = preview(steps=(changed("delete", "aws:s3/bucket:Bucket", name),))
+    status, out = run(whole, monkeypatch, capsys, "--fail-on=replace")
+    assert status == 3
+    assert "nothing changes" not in out
+    assert f"delete `{shown}` (`aws:s3/bucket:Bucket`)" in out
+    assert name == shown or name not in out
+
+
 def test_the_type_of_a_resource_is_no_markdown(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
