@@ -92,8 +92,10 @@ def build(output: Path, code: str = "") -> None:
         code: as for `for_the_site`.
 
     Raises:
-        ToolError: MkDocs is not available, or a document has a broken link or anchor or is not in the navigation.
+        ToolError: the folder has something else than an earlier site; MkDocs is not available, or a document has a broken link or anchor or is not in the navigation.
     """
+    if output.exists() and not _may_be_emptied(output):
+        raise ToolError(f"{output} has other files, and all in it would be deleted. Name an empty or a new folder")
     python = ensure_docs()
     started = time.monotonic()
     with scratch() as folder:
@@ -116,6 +118,10 @@ def build(output: Path, code: str = "") -> None:
         lines = [line for line in done.stdout.splitlines() if line.strip() and not line.startswith("INFO")]
         raise ToolError("the site has errors; a new page must be in docs/site/mkdocs.yml:\n" + "\n".join(lines))
     say(f"{output / 'index.html'}: {time.monotonic() - started:.0f} s")
+
+
+def _may_be_emptied(output: Path) -> bool:
+    return output.is_dir() and ((output / "search" / "search_index.js").exists() or not any(output.iterdir()))
 
 
 def _lay_out(target: Path, code: str) -> None:

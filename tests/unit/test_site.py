@@ -141,6 +141,14 @@ def test_broken_links_and_anchors_and_hidden_pages_are_errors(tmp_path: Path, mo
     assert "docs/hidden.md" in said and "not included in the" in said
 
 
+def test_a_folder_with_other_files_is_not_emptied(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "thesis.md").write_text("years of work")
+    for given in (tmp_path, tmp_path / "thesis.md"):
+        assert site.main([f"--output={given}"]) == 1
+        assert "has other files, and all in it would be deleted" in capsys.readouterr().err
+    assert (tmp_path / "thesis.md").read_text() == "years of work"
+
+
 def test_the_search_has_the_documents(output: Path) -> None:
     index = json.loads((output / "search" / "search_index.json").read_text())
     assert {"Data corruption (alarm CORRUPT)", "Downgrade"} <= {page["title"] for page in index["docs"]}
