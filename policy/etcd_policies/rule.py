@@ -88,7 +88,7 @@ def resource_policy(
 
     def validate(args: ResourceValidationArgs, report: ReportViolation) -> None:
         check = checks.get(args.resource_type)
-        settings = _settings(args, schemas)
+        settings = _settings(name, args, schemas)
         if check is None or (settings["scope"] == "components" and not made_by(args.urn)):
             return
         findings = Findings(report)
@@ -108,7 +108,7 @@ def stack_policy(
     """A policy for a whole stack. It runs at the end: at preview before, in an update after everything is changed."""
 
     def validate(args: StackValidationArgs, report: ReportViolation) -> None:
-        check(args, _settings(args, schemas), report)
+        check(args, _settings(name, args, schemas), report)
 
     return StackValidationPolicy(name, description, validate, config_schema=PolicyConfigSchema(dict(schemas)))
 
@@ -127,6 +127,9 @@ def is_known(values: Mapping[str, Any], name: str) -> bool:
         return False
 
 
-def _settings(args: ResourceValidationArgs | StackValidationArgs, schemas: Schemas) -> Settings:
+def _settings(policy: str, args: ResourceValidationArgs | StackValidationArgs, schemas: Schemas) -> Settings:
+    """Raises ValueError for another key. Pulumi checks values only, so a wrong key would leave the default."""
     given = args.get_config()
+    if other := sorted(given.keys() - schemas.keys()):
+        raise ValueError(f"{policy} has no key {other[0]!r}; its keys are {', '.join(sorted(schemas))}")
     return {name: given.get(name, schema["default"]) for name, schema in schemas.items()}

@@ -208,8 +208,11 @@ def test_the_environment_chooses_pack_and_configuration_which_names_ranges_and_s
     assert set(violations(run)) == {("mandatory", "named-ranges-only", "Firewall hetzner")}
 
 
-def test_a_configuration_that_a_policy_does_not_know_is_refused(running: Stack, pack: Path, tmp_path: Path) -> None:
-    (tmp_path / "policies.json").write_text(json.dumps({"odd-members": {"minimum": "three"}}))
+@pytest.mark.parametrize("wrong", [{"minimum": "three"}, {"minimun": 3, "enforcementLevel": "mandatory"}])
+def test_a_configuration_that_a_policy_does_not_know_is_refused(
+    wrong: dict[str, object], running: Stack, pack: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "policies.json").write_text(json.dumps({"odd-members": wrong}))
     run = running.preview(f"--policy-pack={pack}", f"--policy-pack-config={tmp_path / 'policies.json'}", check=False)
     assert run.code != 0
-    assert "minimum" in run.text
+    assert next(iter(wrong)) in run.text

@@ -90,6 +90,15 @@ def test_every_default_is_a_valid_value_of_its_key() -> None:
             assert schema["description"].endswith("."), f"{policy}.{key}"
 
 
+def test_a_wrong_key_is_refused_and_does_not_leave_the_default() -> None:
+    volume, group = "aws:ebs/volume:Volume", "aws:ec2/securityGroup:SecurityGroup"
+    for policy, type_ in (("named-ranges-only", group), ("certificate-lifetimes", volume)):
+        with pytest.raises(ValueError, match=rf"^{policy} has no key 'prots'; its keys are \w+, .*\bscope"):
+            Pack({policy: {"prots": [443]}}).said(type_, {"encrypted": True}, protect=True)
+    with pytest.raises(ValueError, match="^odd-members has no key 'scope'; its keys are maximum, minimum$"):
+        Pack({"odd-members": {"scope": "all"}}).said_of_stack([])
+
+
 def test_the_manual_names_every_policy_and_key() -> None:
     manual = (REPO / "docs" / "policy.md").read_text()
     found = {policy: {key for key in keys if key != "scope"} for policy, keys in schemas().items()}
@@ -119,7 +128,7 @@ def test_it_starts_as_older_and_newer_language_hosts_start_it(way: list[str]) ->
             assert process.stdout is not None
             port = int(process.stdout.readline())
             with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-                info = analyzer_pb2_grpc.AnalyzerStub(channel).GetAnalyzerInfo(Empty(), timeout=10)
+                info = analyzer_pb2_grpc.AnalyzerStub(channel).GetAnalyzerInfo(Empty(), timeout=60)
             assert info.name == "external-etcd"
             assert len(info.policies) == 8
         finally:
