@@ -17,6 +17,8 @@ _NAME = re.compile(r"[A-Za-z0-9][\w./-]{0,199}", re.ASCII)
 _KEY = re.compile(r"[\w-]{1,100}", re.ASCII)
 _EARLY_RENEWAL_HOURS = 720
 """The default of the components; an earlier program did not record it."""
+_MOST_HOURS = 100 * 366 * 24
+"""A century. Other values are not from this program, and are no times."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def _cluster(where: str, applied: Mapping[str, Any], beside: Mapping[str, Any]) 
         _time(applied.get(CHECKED)),
         certificates,
         isinstance(given, Mapping),
-        int(hours) if isinstance(hours, int | float) else _EARLY_RENEWAL_HOURS,
+        int(hours) if isinstance(hours, int | float) and 0 <= hours < _MOST_HOURS else _EARLY_RENEWAL_HOURS,
         clients,
         _stored(backup) if isinstance(backup, Mapping) else None,
     )

@@ -131,9 +131,10 @@ def _unfinished(listed: Listed, last: Update | None) -> str:
         return f"the last {kind} failed, {_minute(last.ended)}"
     if listed.changed is None or not listed.resources:
         return ""
-    # A killed update is in no history. Other commands that write the state are not, either.
+    # A killed update is in no history, and one that runs is only in that of Pulumi Cloud. Other commands that write the
+    # state are not, either.
     if last is None or (last.ended and listed.changed > last.ended + timedelta(seconds=_HISTORY_SECONDS)):
-        return f"interrupted, or its state was edited, {_minute(listed.changed)}"
+        return f"in progress, interrupted, or its state was edited, {_minute(listed.changed)}"
     return ""
 
 

@@ -197,7 +197,7 @@ def test_an_update_that_was_killed_is_noticed(fleet: Fleet, status: Status) -> N
     fleet.stack.up_killed_when(lambda: resources(fleet) != before)
     code, printed = status("--stack=production", "--fail-on=unhealthy")
     assert code == 3
-    assert "interrupted, or its state was edited, " in printed
+    assert "in progress, interrupted, or its state was edited, " in printed
 
 
 def test_a_refused_change_of_one_cluster_changes_none(fleet: Fleet, status: Status) -> None:

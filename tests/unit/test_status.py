@@ -128,9 +128,9 @@ def test_what_expires_next_may_be_a_certificate_or_a_ca() -> None:
     assert expired is not None and expired.days == -1
 
 
-@pytest.mark.parametrize(("hours", "renewed"), [(720, 1), (24, 0), (None, 1)])
+@pytest.mark.parametrize(("hours", "renewed"), [(720, 1), (24, 0), (None, 1), (10**12, 1)])
 def test_the_next_update_renews_what_is_in_its_renewal_window(hours: int | None, renewed: int) -> None:
-    """An earlier program did not record the window; the default applies."""
+    """An earlier program did not record the window, another may write anything; the default applies."""
     state = applied(early_renewal_hours=hours)
     found = stack(outputs(applied=state, certificates={"a/peer": after(20), "b/peer": after(40)}), within=7)
     assert len(found.clusters[0].renews) == renewed
@@ -161,7 +161,7 @@ def test_a_renewed_certificate_must_be_given_to_its_owner() -> None:
         (
             Listed("prod", NOW, 80),
             Update("update", "succeeded", NOW - timedelta(minutes=5)),
-            f"interrupted, or its state was edited, {MINUTE}",
+            f"in progress, interrupted, or its state was edited, {MINUTE}",
         ),
         (Listed("prod", NOW, 80), Update("update", "succeeded", NOW - timedelta(seconds=2)), ""),
         (Listed("prod"), Update("update", "succeeded", NOW), ""),
