@@ -92,7 +92,8 @@ def build(output: Path, code: str = "") -> None:
         code: as for `for_the_site`.
 
     Raises:
-        ToolError: the folder has something else than an earlier site; MkDocs is not available, or a document has a broken link or anchor or is not in the navigation.
+        ToolError: the folder has something else than an earlier site; MkDocs is not available, or a document has a
+            broken link or anchor or is not in the navigation.
     """
     if output.exists() and not _may_be_emptied(output):
         raise ToolError(f"{output} has other files, and all in it would be deleted. Name an empty or a new folder")

@@ -95,7 +95,7 @@ def test_a_wrong_key_is_refused_and_does_not_leave_the_default() -> None:
     for policy, type_ in (("named-ranges-only", group), ("certificate-lifetimes", volume)):
         with pytest.raises(ValueError, match=rf"^{policy} has no key 'prots'; its keys are \w+, .*\bscope"):
             Pack({policy: {"prots": [443]}}).said(type_, {"encrypted": True}, protect=True)
-    with pytest.raises(ValueError, match="^odd-members has no key 'scope'; its keys are maximum, minimum$"):
+    with pytest.raises(ValueError, match=r"^odd-members has no key 'scope'; its keys are maximum, minimum$"):
         Pack({"odd-members": {"scope": "all"}}).said_of_stack([])
 
 

@@ -179,7 +179,7 @@ def test_a_first_update_that_was_interrupted_has_no_history() -> None:
         month = timedelta(days=30)
         return facts.stack(Listed("prod", NOW, resources), [], None, None, now=NOW, within=month).unfinished
 
-    assert unfinished(7).startswith("interrupted")
+    assert unfinished(7).startswith("in progress, interrupted")
     assert unfinished(0) == "", "it was only created"
 
 
