@@ -370,7 +370,22 @@ def _kind(resource: Resource) -> str:
 
 def _is_machine_of(resource: Resource, members: tuple[str, ...]) -> bool:
     machine = resource.op == "replace" and _kind(resource) in ("Instance", "Server")
-    return machine and any(resource.name.endswith(f"-{name.rpartition('/')[2]}") for name in members)
+    return machine and _is_of(resource.name, members)
+
+
+def _is_of(name: str, members: tuple[str, ...]) -> bool:
+    return any(name.endswith(f"-{member.rpartition('/')[2]}") for member in members)
+
+
+def unannounced(preview: Preview) -> list[str]:
+    """Machines and volumes of members that are deleted or replaced, though no step says so: the guard has not seen it.
+
+    That is so if something else than the configuration has changed, such as a transformation or a provider.
+    """
+    if removed_clusters(preview):
+        return []
+    said = named(preview, kinds.REPLACE, kinds.REMOVE, kinds.NO_RETURN, kinds.RETIRE)
+    return [name for name in preview.machines if not _is_of(name, said)]
 
 
 def of_a_cloud(resource: Resource) -> bool:

@@ -21,6 +21,8 @@ _OVERRIDE = re.compile(r"To proceed anyway, set \S+ to allow-[0-9a-f]{12}; ")
 _UPDATES = "Make these updates instead, each with its own pulumi up:"
 _KEY = re.compile(r"^  ([A-Za-z][\w.:\[\]-]{0,99}): given ", re.ASCII)
 _NAME = re.compile(r"[\w./@-]{1,200}", re.ASCII)
+_MACHINES = re.compile(r"external-etcd:index:\w*Machines\$[\w/]+:[\w/]+:(?:Instance|Server|Volume)", re.ASCII)
+"""How the types end of the machines and volumes that a component made for members."""
 _TOLD = ("-prepare", "-converge")
 """How the names of the commands end that tell a machine its settings."""
 _OWN_PLUGIN = re.compile(r"using pulumi-resource-\w+ from \$PATH at ")
@@ -74,6 +76,8 @@ class Preview:
     """How many others there are. Their text may contain values of the configuration."""
     settings: tuple[str, ...] = ()
     """Those of `QUIET` that change."""
+    machines: tuple[str, ...] = ()
+    """Names of members' machines and volumes in a cloud that are deleted or replaced."""
     ended: bool = True
     """Whether the preview came to its end. One that was cancelled, or that a policy has stopped, names no error."""
 
@@ -128,6 +132,7 @@ def read(text: str) -> Preview:
         warnings=tuple(dict.fromkeys(known)),
         other_warnings=sum(not _OWN_PLUGIN.match(each) for each in other),
         settings=tuple(_settings(steps)),
+        machines=tuple(dict.fromkeys(_machines(steps))),
         # The engine writes it at the end.
         ended="changeSummary" in found,
     )
@@ -169,6 +174,13 @@ def _resources(steps: Sequence[Mapping[str, Any]]) -> Iterator[Resource]:
             seen.add(key)
             # It changes all the same.
             yield Resource(name or NOT_PLAIN, type_ or NOT_PLAIN, op)
+
+
+def _machines(steps: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for step in steps:
+        types = str(step.get("urn")).rpartition("::")[0]
+        if step.get("op") in ("delete", "replace") and _MACHINES.search(types):
+            yield _urn(step)[2] or NOT_PLAIN
 
 
 def _settings(steps: Sequence[Mapping[str, Any]]) -> Iterator[str]:

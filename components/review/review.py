@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from .announced import ALL_STOP, API_RESTART, JOIN, NO_RETURN, REMOVE
 from .announced import REPLACE as NEW_MACHINE
-from .consequences import Consequence, consequences, is_renewal, named, of_a_cloud, removed_clusters
+from .consequences import Consequence, consequences, is_renewal, named, of_a_cloud, removed_clusters, unannounced
 from .preview import Preview, Resource
 
 REFUSED, RESTART, IRREVERSIBLE, REPLACE = "refused", "restart", "irreversible", "replace"
@@ -41,7 +41,8 @@ class Review:
     restarts: tuple[str, ...]
     """Members that restart, in order."""
     known: bool
-    """Whether all steps are known. If not, any of them may be a restart that cannot be undone."""
+    """Whether all steps are known, also those for a machine that is deleted or replaced. If not, any of them may be a
+    restart that cannot be undone."""
     all_stop: bool
     """Whether all members of a cluster are stopped at the same time."""
     api_servers: tuple[str, ...]
@@ -88,6 +89,7 @@ def review(preview: Preview, stack: str = "") -> Review:
         for each in preview.steps
     )
     found = consequences(preview)
+    known = preview.known and not unannounced(preview)
     restarts = tuple(dict.fromkeys(name for each in preview.steps for name in each.restarts))
     removed = tuple(removed_clusters(preview))
     stopped = any(each.kind == ALL_STOP or (each.step.serving == 0 and each.step.voters > 1) for each in preview.steps)
@@ -98,8 +100,8 @@ def review(preview: Preview, stack: str = "") -> Review:
     stops = bool(restarts or api_servers) or all_stop or any(step.serving < step.voters for step in steps)
     applies = {
         REFUSED: preview.refused,
-        RESTART: stops or not preview.known,
-        IRREVERSIBLE: any(each.final for each in found) or not preview.known,
+        RESTART: stops or not known,
+        IRREVERSIBLE: any(each.final for each in found) or not known,
         REPLACE: replaces,
     }
     verdict = CHANGES if preview.resources or steps else NOTHING
@@ -110,7 +112,7 @@ def review(preview: Preview, stack: str = "") -> Review:
         consequences=tuple(found),
         steps=steps,
         restarts=restarts,
-        known=preview.known,
+        known=known,
         all_stop=all_stop,
         api_servers=api_servers,
         machines=named(preview, NEW_MACHINE),

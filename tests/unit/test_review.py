@@ -304,6 +304,32 @@ def test_only_the_announced_replacement_of_a_machine_needs_no_further_words(
     assert "1 machine is replaced" in out
 
 
+def test_a_machine_of_a_member_that_no_step_announces_is_not_called_harmless(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Such as one that a transformation or a new release of a provider replaces."""
+    made_in = "external-etcd:index:HetznerMachines$hcloud:index"
+    servers = tuple(changed("replace", f"{made_in}/server:Server", f"test-etcd-{n}") for n in (2, 3))
+    volume = changed("delete", f"{made_in}/volume:Volume", "test-etcd-3")
+    step = said(" 1. replace the machine of etcd-2 once all others are healthy [3 voters, tolerates 1 failure]")
+    gone = said(" 2. etcd-3 is removed [2 voters, tolerates no failure]")
+    for messages, steps, known in (
+        ((), servers[:1], False),
+        ((step,), servers[:1], True),
+        ((step,), servers, False),
+        ((), (volume,), False),
+        ((step, gone), (*servers, volume), True),
+        ((), (*servers, changed("delete", "external-etcd:index:EtcdCluster", "test")), True),
+        ((), (changed("replace", "hcloud:index/server:Server", "web"),), True),
+    ):
+        status, out = run(preview(*messages, steps=steps), monkeypatch, capsys, "--fail-on=restart")
+        assert ("not all steps are known" not in out) is known
+        if not known:
+            assert status == 3
+            assert "| Restarts | not known |" in out
+            assert re.search(r"^\| How long clients may notice it \| (.*<br>)?not known \|$", out, re.MULTILINE)
+
+
 def test_the_key_of_a_dropped_ca_cannot_be_undone(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
