@@ -106,7 +106,7 @@ def _check_aws(
     rule: Mapping[str, Any], ports: _Ports, findings: Findings, *, protocol: str, sources: list[str], lists: list[str]
 ) -> None:
     """Check one ingress rule; the arguments name its keys. Groups may reach the ports."""
-    transport = str(rule.get(protocol)).lower()
+    transport = _text(rule.get(protocol)).lower()
     if transport not in (*_ANY, *_TCP):
         return
     first, last = rule.get("fromPort"), rule.get("toPort")
@@ -122,6 +122,11 @@ def _check_aws(
         with findings.if_known():
             for name in findings.known(_several(rule.get(key))):
                 ports.check_list(name, opened, findings)
+
+
+def _text(value: Any) -> str:
+    """A text, as the provider takes it: programs without types may give a number, which arrives as 6.0."""
+    return str(int(value) if isinstance(value, float) else value)
 
 
 def _several(value: Any) -> Any:
@@ -164,7 +169,7 @@ def _firewall(args: ResourceValidationArgs, settings: Settings, findings: Findin
         with findings.if_known():
             if rule.get("direction") != "in" or rule.get("protocol") != "tcp":
                 continue
-            first, _, last = str(rule.get("port") or "any").partition("-")
+            first, _, last = _text(rule.get("port") or "any").partition("-")
             opened = ports.inside(0, 65535) if first == "any" else ports.inside(int(first), int(last or first))
             for source in findings.known(rule.get("sourceIps") if opened else ()):
                 ports.check_source(source, opened, findings)

@@ -18,11 +18,11 @@ def rule(*, port: Any = 2379, last: Any = None, protocol: Any = "tcp", **source:
     return {"ipProtocol": protocol, "fromPort": port, "toPort": last or port, "securityGroupId": UNKNOWN, **source}
 
 
-def inline(*, protocol: str = "tcp", port: float = 2379, last: float = 2380, **source: Any) -> dict[str, Any]:
+def inline(*, protocol: str | int = "tcp", port: float = 2379, last: float = 2380, **source: Any) -> dict[str, Any]:
     return {"protocol": protocol, "fromPort": port, "toPort": last, **source}
 
 
-def firewall(port: str | None, *sources: str, protocol: str = "tcp", direction: str = "in") -> dict[str, Any]:
+def firewall(port: str | int | None, *sources: str, protocol: str = "tcp", direction: str = "in") -> dict[str, Any]:
     return {"rules": [{"direction": direction, "protocol": protocol, "port": port, "sourceIps": list(sources)}]}
 
 
@@ -69,6 +69,9 @@ FAILS: list[tuple[str, dict[str, Any], str]] = [
     (GROUP, {"ingress": [inline(self=True), inline(ipv6CidrBlocks=["::/0"])]}, "Ports 2379, 2380 are open to ::/0"),
     (DEFAULT_GROUP, {"ingress": [inline(protocol="-1", cidrBlocks=["0.0.0.0/0"])]}, "Ports 22, 2379, 2380, 2381 are"),
     (FIREWALL, firewall("22", "203.0.113.7/32", "0.0.0.0/0"), "Port 22 is open to 0.0.0.0/0"),
+    (FIREWALL, firewall(22, "0.0.0.0/0"), "Port 22 is open to 0.0.0.0/0"),
+    (GROUP, {"ingress": [inline(protocol=-1, cidrBlocks=["0.0.0.0/0"])]}, "Ports 22, 2379, 2380, 2381 are open"),
+    (RULE, rule(protocol=6, cidrIpv4="0.0.0.0/0"), "Port 2379 is open"),
     (FIREWALL, firewall("2000-2379", "::/0"), "Port 2379 is open to ::/0"),
     (FIREWALL, firewall("any", "0.0.0.0/0"), "Ports 22, 2379, 2380, 2381 are open to 0.0.0.0/0"),
 ]
