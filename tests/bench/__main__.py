@@ -4,7 +4,7 @@ import sys
 
 from tests.support.stacks import Stack
 
-from . import changes, clouds, creation, kubernetes, migration, snapshots
+from . import changes, clouds, creation, kubernetes, migration, monitoring, snapshots
 
 PARTS = {
     "creation": creation.main,
@@ -13,6 +13,7 @@ PARTS = {
     "kubernetes": kubernetes.main,
     "migration": migration.main,
     "snapshots": snapshots.main,
+    "monitoring": monitoring.main,
 }
 
 if __name__ == "__main__":

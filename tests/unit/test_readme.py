@@ -144,6 +144,15 @@ def test_the_table_of_snapshots_matches_the_measurement() -> None:
     assert _rows("docs/benchmarks.md", "| What | 200 MiB: time |") == rows
 
 
+def test_the_table_of_monitoring_matches_the_measurement() -> None:
+    kinds = _measured("monitoring")["kinds"]
+    rows = [[f"{row['ms']:.1f} ms", f"{row['every']} s", f"{row['percent']:.3f} %"] for row in kinds.values()]
+    assert _rows("docs/benchmarks.md", "| What | CPU |") == rows
+    total = sum(row["percent"] for row in kinds.values())
+    assert total < 0.5
+    assert f"In all {total:.2f} % of one core" in (REPO / "docs" / "benchmarks.md").read_text()
+
+
 def test_the_tables_of_a_migration_match_the_measurement() -> None:
     measured = _measured("migration")
     by_hand = measured["by_hand"]
