@@ -5,8 +5,9 @@ when it runs. A new one needs a line in `COMMANDS`.
 """
 
 import argparse
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 
@@ -53,3 +54,39 @@ def _version() -> str:
         return version("external-etcd")
     except PackageNotFoundError:
         return "(a clone, not installed)"
+
+
+class Command:
+    """The command line of one command, with what several commands have.
+
+    Args:
+        name: as in `COMMANDS`.
+        description: for `--help`, as it is.
+    """
+
+    def __init__(self, name: str, description: str) -> None:
+        self.program = argparse.ArgumentParser(prog="external-etcd", description="Tools for clusters of external-etcd.")
+        self.parser = self.program.add_subparsers(required=True, metavar="COMMAND").add_parser(
+            name,
+            help=COMMANDS[name][1],
+            description=description,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+    def add_fail_on(self, conditions: Collection[str], about: str) -> None:
+        """`--fail-on`; its value has a tuple of conditions for each time that it was given."""
+
+        def known(text: str) -> tuple[str, ...]:
+            names = tuple(text.split(","))
+            if wrong := [name for name in names if name not in conditions]:
+                raise argparse.ArgumentTypeError(f"{wrong[0]!r} is none of {', '.join(conditions)}")
+            return names
+
+        self.parser.add_argument("--fail-on", action="append", type=known, default=[], metavar="CONDITION", help=about)
+
+
+def stack_name(text: str) -> str:
+    """The name of a stack in an argument. Raises ArgumentTypeError if it is none."""
+    if not re.fullmatch(r"[\w./-]{1,200}", text, re.ASCII):
+        raise argparse.ArgumentTypeError("a stack's name has only letters, digits, and _ . / -")
+    return text

@@ -3,12 +3,12 @@
 import argparse
 import dataclasses
 import json
-import re
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..cli import Command, stack_name
 from .markdown import markdown
 from .preview import PreviewError, read
 from .review import FAILED, POLICIES, review
@@ -80,18 +80,12 @@ def _preview(given: argparse.Namespace) -> tuple[str, int]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    program = argparse.ArgumentParser(prog="external-etcd", description="Tools for clusters of external-etcd.")
-    commands = program.add_subparsers(required=True, metavar="COMMAND")
-    parser = commands.add_parser(
-        "review",
-        help="a comment on a change, from its preview",
-        description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    command = Command("review", _DESCRIPTION)
+    parser = command.parser
     parser.add_argument(
         "file", nargs="?", help="output of `pulumi preview --json`; - is standard input. Default: runs the preview"
     )
-    parser.add_argument("-s", "--stack", type=_stack, help="the stack. Default: as in the preview")
+    parser.add_argument("-s", "--stack", type=stack_name, help="the stack. Default: as in the preview")
     parser.add_argument("-C", "--cwd", metavar="DIR", help="the project's directory, to run the preview there")
     parser.add_argument("--format", choices=("markdown", "json"), default="markdown", help="default: %(default)s")
     parser.add_argument(
@@ -103,24 +97,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--picture", default="", metavar="URL", help="address of that file, for the comment. Default: as in --svg"
     )
-    parser.add_argument("--fail-on", action="append", type=_policies, default=[], metavar="CONDITION", help=_CONDITIONS)
+    command.add_fail_on(POLICIES, _CONDITIONS)
     parser.add_argument(
         "--manual",
         default="",
         metavar="URL",
         help="address of the folder that has docs, for links: https://example.com/our/external-etcd/blob/main",
     )
-    return program
-
-
-def _policies(text: str) -> tuple[str, ...]:
-    names = tuple(text.split(","))
-    if wrong := [name for name in names if name not in POLICIES]:
-        raise argparse.ArgumentTypeError(f"{wrong[0]!r} is none of {', '.join(POLICIES)}")
-    return names
-
-
-def _stack(text: str) -> str:
-    if not re.fullmatch(r"[\w./-]{1,200}", text, re.ASCII):
-        raise argparse.ArgumentTypeError("a stack's name has only letters, digits, and _ . / -")
-    return text
+    return command.program

@@ -3,12 +3,12 @@
 import argparse
 import dataclasses
 import json
-import re
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
+from ..cli import Command, stack_name
 from . import facts
 from .backend import Backend, BackendError, Listed
 from .clusters import find
@@ -83,16 +83,10 @@ def _facts(backend: Backend, listed: Listed, now: datetime, within: timedelta, *
 
 
 def _parser() -> argparse.ArgumentParser:
-    program = argparse.ArgumentParser(prog="external-etcd", description="Tools for clusters of external-etcd.")
-    commands = program.add_subparsers(required=True, metavar="COMMAND")
-    parser = commands.add_parser(
-        "status",
-        help="all clusters of the stacks of a project, or of a whole backend",
-        description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    command = Command("status", _DESCRIPTION)
+    parser = command.parser
     parser.add_argument(
-        "-s", "--stack", action="append", type=_stack, default=[], help="only this stack; can be repeated"
+        "-s", "--stack", action="append", type=stack_name, default=[], help="only this stack; can be repeated"
     )
     parser.add_argument("-C", "--cwd", metavar="DIR", default="", help="the project's directory")
     which = parser.add_mutually_exclusive_group()
@@ -106,20 +100,5 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--within", type=int, default=30, metavar="DAYS", help="for `expiring`; default: %(default)s days"
     )
-    parser.add_argument(
-        "--fail-on", action="append", type=_conditions, default=[], metavar="CONDITION", help=_CONDITIONS
-    )
-    return program
-
-
-def _conditions(text: str) -> tuple[str, ...]:
-    names = tuple(text.split(","))
-    if wrong := [name for name in names if name not in facts.CONDITIONS]:
-        raise argparse.ArgumentTypeError(f"{wrong[0]!r} is none of {', '.join(facts.CONDITIONS)}")
-    return names
-
-
-def _stack(text: str) -> str:
-    if not re.fullmatch(r"[\w./-]{1,200}", text, re.ASCII):
-        raise argparse.ArgumentTypeError("a stack's name has only letters, digits, and _ . / -")
-    return text
+    command.add_fail_on(facts.CONDITIONS, _CONDITIONS)
+    return command.program
