@@ -18,8 +18,7 @@ def refusal(
     """The error for the engine, which prints each property with its path and the reason.
 
     The engine also prints the whole value at a path, with all secrets in it. So a problem has a path for the engine
-    only where nothing is given, or a text, number or switch that cannot be secret. Others are in the message, with
-    their path.
+    only where nothing is given, or a value that the problem shows itself. Others are in the message, with their path.
 
     Args:
         component: the refused component.
@@ -30,17 +29,18 @@ def refusal(
     # A refused change is explained as a whole: it lists the updates that lead there.
     message = [] if str(error) == "\n".join(map(str, error.problems)) else [spelled(str(error), values.names)]
     for problem in error.problems if not message else ():
-        path, public = _path(problem.key, component, arguments, values)
+        path, there, public = _path(problem.key, component, arguments, values)
         reason = spelled(str(problem).removeprefix(f"{problem.key}: "), values.names)
-        if public:
+        # A URL with credentials has the type of other texts, and the problem does not show it.
+        if there is None or (public and problem.value == repr(there)):
             details.append({"property_path": path, "reason": reason})
         else:
             message.append(f"{path}: {reason}")
     return InputPropertiesError("\n".join(message), details)
 
 
-def _path(key: str, component: ComponentDefinition, arguments: Any, values: Values) -> tuple[str, bool]:
-    """The path of a problem's key, and whether the engine can print what is there."""
+def _path(key: str, component: ComponentDefinition, arguments: Any, values: Values) -> tuple[str, Any, bool]:
+    """The path of a problem's key, what is there, and whether it is a text, number or switch of no secret type."""
     path, there, public = "", arguments, True
     properties, mapping = component.inputs, component.inputs_mapping
     kind: PropertyDefinition | None = None
@@ -54,7 +54,7 @@ def _path(key: str, component: ComponentDefinition, arguments: Any, values: Valu
             break
         found = re.match(r"\.?([^.\[\]]+|\[\d+\])", rest)
         if found is None:
-            return f"{path}{rest}", False
+            return f"{path}{rest}", there, False
         part, rest = found[1], rest[found.end() :]
         if kind is not None and kind.items is not None:
             index = _index(part, there)
@@ -63,14 +63,14 @@ def _path(key: str, component: ComponentDefinition, arguments: Any, values: Valu
         else:
             names = {argument: name for name, argument in mapping.items()}
             if part not in names:
-                return f"{path}.{part}{rest}", False
+                return f"{path}.{part}{rest}", there, False
             path = f"{path}.{names[part]}" if path else names[part]
             there = there.get(part) if isinstance(there, Mapping) else None
             kind = properties[names[part]]
         public = public and bool(kind.plain)
         if (typ := values.type_of(kind)) is not None:
             properties, mapping = typ.properties, typ.properties_mapping
-    return path, there is None or (public and isinstance(there, str | int | float))
+    return path, there, public and isinstance(there, str | int | float)
 
 
 def _index(part: str, listed: Any) -> int:

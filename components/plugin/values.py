@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pulumi
-from pulumi.errors import InputPropertyError
+from pulumi.errors import InputPropertiesError, InputPropertyError
 from pulumi.output import Unknown, _OutputData
 from pulumi.provider.experimental.analyzer import (
     ComponentDefinition,
@@ -22,6 +22,7 @@ from pulumi.provider.experimental.analyzer import (
 from pulumi.runtime.sync_await import _sync_await
 
 from ..whole_numbers import whole
+from .descriptions import camel_case
 
 _UNKNOWN = "Its value decides which resources there are, so it must be known at preview."
 
@@ -67,10 +68,12 @@ class Values:
             secret: whether it comes from a secret.
 
         Raises:
-            InputPropertyError: a required property is missing, or a value is not known or of another type.
+            InputPropertyError: a required property is missing, or a value is not known.
+            InputPropertiesError: there is no such property, or a value is of another type. Only the message has the
+                path: the engine would print the value, and a key in the wrong place is one, too.
         """
         if not isinstance(given, Mapping):
-            raise InputPropertyError(path, "It must be an object.")
+            raise _refused(path, "It must be an object.")
         found = {}
         for name, kind in properties.items():
             at = f"{path}.{name}" if path else name
@@ -80,7 +83,7 @@ class Values:
                 raise InputPropertyError(at, "This property is required.")
         for name in given:
             if name not in properties:
-                raise InputPropertyError(f"{path}.{name}" if path else name, "There is no such property.")
+                raise _refused(f"{path}.{name}" if path else name, _no_such(name, properties))
         return found
 
     def _argument(self, value: Any, kind: PropertyDefinition, at: str, secret: bool) -> Any:
@@ -99,14 +102,14 @@ class Values:
             return self.arguments(value, typ.properties, typ.properties_mapping, at, secret=secret)
         if kind.items is not None:
             if not isinstance(value, list):
-                raise InputPropertyError(at, "It must be a list.")
+                raise _refused(at, "It must be a list.")
             items = kind.items
             return [self._argument(each, items, f"{at}[{index}]", secret) for index, each in enumerate(value)]
         if kind.additional_properties is not None and isinstance(value, Mapping):
             parts = kind.additional_properties
             return {key: self._argument(each, parts, f'{at}["{key}"]', secret) for key, each in value.items()}
         if kind.type == PropertyType.STRING and not isinstance(value, str):
-            raise InputPropertyError(at, "It must be a text: write it in quotes.")
+            raise _refused(at, "It must be a text: write it in quotes.")
         return whole(value)
 
     def result(self, value: Any, kind: PropertyDefinition) -> Any:
@@ -126,6 +129,15 @@ class Values:
             # `Output.all` of nothing is a list.
             return {key: self.result(each, parts) for key, each in (value or {}).items()}
         return value
+
+
+def _refused(path: str, reason: str) -> InputPropertiesError:
+    return InputPropertiesError(f"{path}: {reason}", [])
+
+
+def _no_such(name: str, properties: Collection[str]) -> str:
+    other = camel_case(name)
+    return f"There is no such property. Did you mean {other}?" if other in properties else "There is no such property."
 
 
 def _wrapped(value: Any, *, secret: bool) -> pulumi.Output[Any]:

@@ -21,6 +21,7 @@ from tests.support.stacks import Stack, Stacks
 PRIVATE_KEY, PUBLIC_KEY = new_key()
 HOST_KEY = " ".join(PUBLIC_KEY.split()[:2])
 CANARY = "a-canary-in-a-secret"
+SSH = {"host": "192.0.2.1", "hostKey": HOST_KEY}
 NOT_KNOWN: Any = Unknown()  # type: ignore[no-untyped-call]
 PROVIDER = Provider("0.1.0")
 
@@ -101,6 +102,8 @@ def test_nothing_that_may_be_secret_has_a_path_for_the_engine_which_prints_its_v
         ({"release_headers": {"X-Key\n": CANARY}}, "releaseHeaders"),
         ({"etcd_image_credentials": CANARY}, "etcdImageCredentials"),
         ({"members": []}, "members"),
+        ({"release_mirror": f"https://user:{CANARY}@example.com"}, "releaseMirror"),
+        ({"version": f"-----BEGIN PRIVATE KEY-----{CANARY}"}, "version"),
     ):
         error = refused(**arguments)
         assert error.message.startswith(path), error.message
@@ -118,15 +121,32 @@ def mapped(**inputs: Any) -> dict[str, Any]:
     [
         ({"members": [{"name": "etcd-1"}]}, "members[0].address"),
         ({"members": [{"name": "etcd-1", "address": NOT_KNOWN, "ssh": {}}]}, "members[0].address"),
-        ({"flagz": {}}, "flagz"),
-        ({"flags": {"max-wals": 5.0}}, 'flags["max-wals"]'),
-        ({"backup": "s3"}, "backup"),
     ],
 )
-def test_input_of_another_shape_is_refused_with_its_path(inputs: dict[str, Any], path: str) -> None:
+def test_input_that_is_missing_is_refused_with_its_path(inputs: dict[str, Any], path: str) -> None:
     with pytest.raises(InputPropertyError) as raised:
         mapped(**inputs)
     assert raised.value.property_path == path
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ({"flagz": {}}, "flagz: There is no such property."),
+        (
+            {"members": [{"name": "etcd-1", "address": "192.0.2.1", "ssh": {**SSH, "private_key": CANARY}}]},
+            "members[0].ssh.private_key: There is no such property. Did you mean privateKey?",
+        ),
+        ({"flags": {"max-wals": 5.0}}, 'flags["max-wals"]: It must be a text: write it in quotes.'),
+        ({"backup": CANARY}, "backup: It must be an object."),
+        ({"users": CANARY}, "users: It must be a list."),
+    ],
+)
+def test_input_of_another_shape_is_refused_without_its_value(inputs: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputPropertiesError) as raised:
+        mapped(**inputs)
+    # With a path, the engine would print the value.
+    assert (raised.value.message, raised.value.errors) == (message, [])
 
 
 def test_numbers_are_whole_and_names_are_pythons() -> None:
@@ -143,7 +163,7 @@ def test_numbers_are_whole_and_names_are_pythons() -> None:
 
 
 def test_a_secret_around_a_member_stays_at_its_key() -> None:
-    ssh = {"host": "192.0.2.1", "hostKey": HOST_KEY, "privateKey": CANARY}
+    ssh = {**SSH, "privateKey": CANARY}
 
     async def key() -> tuple[str, bool, Any]:
         wrapped = pulumi.Output.secret([{"name": "etcd-1", "address": "192.0.2.1", "ssh": ssh}])
