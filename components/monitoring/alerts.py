@@ -335,12 +335,14 @@ ALERTS = (
     Alert(
         "etcdRestoreNotProved",
         WARNING,
-        "time() - max by (cluster) (etcd_node_drill_last_proved_timestamp_seconds{NODE}) > "
+        # A new cluster has the same time for its first one.
+        "time() - max by (cluster) (etcd_node_drill_last_proved_timestamp_seconds{NODE} > 0 "
+        "or etcd_node_drill_wanted_since_timestamp_seconds{NODE}) > "
         "2 * max by (cluster) (etcd_node_drill_interval_seconds{NODE}) + AGE(6h)",
         "1h",
         "two drills were missed",
         "No restore was proved for two drills",
-        "etcd cluster {{ $labels.cluster }}: the last restore was proved {{ $value | humanizeDuration }} ago.",
+        "etcd cluster {{ $labels.cluster }}: no restore was proved for {{ $value | humanizeDuration }}.",
         "Drills wait or fail: see `restore` in the status.",
         "Nobody knows whether the snapshots can be restored.",
         (_STATUS, "journalctl -u etcd-drill -n 50 --no-pager", "sudo etcd-node drill"),

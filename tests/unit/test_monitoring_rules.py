@@ -191,6 +191,7 @@ CASES = (
         WARNING,
         [
             node("drill_last_proved_timestamp_seconds", "0x599 36000x60"),
+            node("drill_wanted_since_timestamp_seconds", "0x700"),
             node("drill_interval_seconds", "3600x700"),
         ],
         500,
@@ -258,6 +259,17 @@ def test_each_alert_fires_only_when_it_has_held_and_clears(tmp_path: Path) -> No
 def restarted(minute: int, gap: int, total: int = 60) -> str:
     """`up` of a member whose restart begins at a minute."""
     return f"1x{minute - 1} 0x{gap - 1} 1x{total - minute - gap}"
+
+
+def test_a_first_restore_has_as_much_time_as_any_other(tmp_path: Path) -> None:
+    """A clock that began long before the cluster: 0 for "never" must not be read as a time."""
+    given = [
+        node("drill_last_proved_timestamp_seconds", "_x1000 0x800"),
+        node("drill_wanted_since_timestamp_seconds", "_x1000 60000x800"),
+        node("drill_interval_seconds", "_x1000 3600x800"),
+    ]
+    expected = [firing(1100, []), firing(1470, []), firing(1550, ["etcdRestoreNotProved warning"])]
+    assert_pass(tmp_path, [{"interval": "1m", "input_series": given, "promql_expr_test": expected}])
 
 
 def test_no_alert_fires_while_a_healthy_cluster_is_upgraded_grown_and_rotated(tmp_path: Path) -> None:

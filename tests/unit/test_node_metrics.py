@@ -59,7 +59,7 @@ def held() -> dict[str, dict[str, Any]]:
 @pytest.fixture(autouse=True)
 def machine(tmp_path: Path, held: dict[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine with certificates, whose etcd answers, after an update and a comparison."""
-    for name in ("PKI", "CLIENTS", "INSTALLED", "CONVERGED", "DRIFT"):
+    for name in ("PKI", "CLIENTS", "INSTALLED", "CONVERGED", "DRIFT", "DRILL_TIMER_FILE"):
         monkeypatch.setattr(paths, name, tmp_path / name)
     authorities = [OwnAuthority(), OwnAuthority()]
     paths.PKI.mkdir()
@@ -78,6 +78,7 @@ def machine(tmp_path: Path, held: dict[str, dict[str, Any]], monkeypatch: pytest
     )
     paths.INSTALLED.write_text(json.dumps(raw_spec(backup=BACKUP, cluster="prod")))
     paths.CONVERGED.touch()
+    paths.DRILL_TIMER_FILE.touch()
     paths.DRIFT.write_text(json.dumps({"at": int(time.time()), "differences": ["a", "b"]}))
     status = replace(a_status(1), errors=("alarm NOSPACE of etcd-1", "alarm NOSPACE of etcd-2"))
     monkeypatch.setattr(etcd, "statuses", lambda *_: {"etcd-1": status})

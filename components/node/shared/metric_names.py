@@ -24,6 +24,7 @@ METRICS: Mapping[str, str] = {
     "etcd_node_snapshot_last_timestamp_seconds": "When the last stored snapshot was taken, by any member. 0: none.",
     "etcd_node_snapshot_interval_seconds": "The longest time between snapshots by their schedule.",
     "etcd_node_drill_last_proved_timestamp_seconds": "When a restore was last proved, by any member. 0: never.",
+    "etcd_node_drill_wanted_since_timestamp_seconds": "Since when this machine has the timer of drills.",
     "etcd_node_drill_failed": "Whether a drill has failed since, on any member.",
     "etcd_node_drill_interval_seconds": "The longest time between drills by their schedule.",
     "etcd_node_unit_failed": "Whether the last run of a unit (unit) that is started by a timer failed.",

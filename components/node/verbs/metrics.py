@@ -124,12 +124,15 @@ def _seconds(since: str) -> float:
 
 
 def _schedules(here: Spec) -> Iterator[Sample]:
-    """How long it can take until the next snapshot or drill."""
+    """How long it can take until the next snapshot or drill, and how long there could have been drills."""
     if here.backup is not None:
         for name, schedule in (("snapshot", here.backup.schedule), ("drill", here.backup.drill)):
             gaps = _gaps(schedule) if schedule else []
             if gaps:
                 yield Sample(f"{PREFIX}{name}_interval_seconds", max(gaps))
+        if here.backup.drill:
+            since = int(paths.DRILL_TIMER_FILE.stat().st_mtime)
+            yield Sample(f"{PREFIX}drill_wanted_since_timestamp_seconds", since)
 
 
 def _gaps(schedule: str) -> list[float]:
