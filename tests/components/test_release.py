@@ -65,7 +65,7 @@ def new_repository(place: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def builds(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """The folders of two builds of one tag: in the repository, and in a clone with other modes of files."""
+    """The folders of two builds of one tag: in the repository, and in a clone with other modes and ends of lines."""
     place = tmp_path_factory.mktemp("release")
     first, second = place / "first", place / "second"
     new_repository(first)
@@ -77,7 +77,9 @@ def builds(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
             shutil.copy(REPO / name, first / name)
     commit(first)
     git(first, "tag", "--force", TAG)
-    subprocess.run(["git", "clone", "--quiet", first, second], check=True, timeout=60, umask=0o077)
+    clone = ["git", "clone", "--quiet", "--config", "core.autocrlf=true", "--config", "tar.umask=user", first, second]
+    subprocess.run(clone, check=True, timeout=60, umask=0o077)
+    assert b"\r\n" in (second / "LICENSE").read_bytes()
     return [build(of_tag(repository, TAG), repository / "dist") for repository in (first, second)]
 
 
@@ -210,6 +212,7 @@ def _missing_snapshots(repository: Path) -> None:
             f"another commit than {TAG}.*git checkout {TAG}",
         ),
         (lambda repository: (repository / "new").touch(), r"The working tree has changes \(new\)"),
+        (lambda repository: (repository / CHANGELOG).write_text(""), rf"The working tree has changes \({CHANGELOG}\)"),
         (_rewrite("pyproject.toml", VERSION, "1.3.0"), r"pyproject\.toml has the version 1\.3\.0.*must be v1\.3\.0"),
         (_rewrite(CHANGELOG, "2026-12-01", "unreleased"), f"says `{VERSION} - unreleased`. Put the date there"),
         (_rewrite(CHANGELOG, f"## {VERSION}", "## 1.2.4"), f"no section for it. Add the heading `## {VERSION} - "),
@@ -221,7 +224,19 @@ def _missing_snapshots(repository: Path) -> None:
             r"1\.2\.2/hosts\.json changed after 1\.2\.2 was released",
         ),
     ],
-    ids=["tag", "commit", "changes", "version", "date", "section", "text", "record", "old tag", "old record"],
+    ids=[
+        "tag",
+        "commit",
+        "new file",
+        "changed file",
+        "version",
+        "date",
+        "section",
+        "text",
+        "record",
+        "old tag",
+        "old record",
+    ],
 )
 def test_a_checkout_that_cannot_be_released_is_refused_with_the_remedy(
     spoil: Callable[[Path], object], reason: str, repository: Path

@@ -17,7 +17,7 @@ _HEADING = re.compile(r"(?m)^## (\d+\.\d+\.\d+) - (\d{4}-\d{2}-\d{2}|unreleased)
 def sections(changelog: str) -> dict[str, tuple[str, str]]:
     """Version -> its date (or `unreleased`) and its text, newest first."""
     found = list(_HEADING.finditer(changelog))
-    ends = [each.start() for each in found[1:]] + [len(changelog)]
+    ends = [*(each.start() for each in found), len(changelog)][1:]
     return {each[1]: (each[2], changelog[each.end() : end].strip()) for each, end in zip(found, ends, strict=True)}
 
 

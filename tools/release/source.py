@@ -50,7 +50,7 @@ class Source:
 
 
 def git(repository: Path, *words: str) -> str:
-    """The output of a git command, without white space around it.
+    """The output of a git command, without white space at its end.
 
     Raises:
         ToolError: it failed, with git's message.
@@ -60,7 +60,7 @@ def git(repository: Path, *words: str) -> str:
     )
     if done.returncode != 0:
         raise ToolError(f"git {' '.join(words)} failed: {done.stderr.strip()}")
-    return done.stdout.strip()
+    return done.stdout.rstrip()
 
 
 def version_in(project: str) -> str:
@@ -75,14 +75,12 @@ def of_tag(repository: Path, tag: str) -> Source:
         ToolError: there is no such tag.
     """
     commit = git(repository, "rev-parse", f"refs/tags/{tag}^{{commit}}")
-
     version = version_in(git(repository, "show", f"{commit}:{PROJECT}"))
-    return Source(
-        version,
-        commit,
-        int(git(repository, "show", "--no-patch", "--format=%ct", commit)),
-        partial(unpack, repository, commit),
-    )
+    return Source(version, commit, _time(repository, commit), partial(unpack, repository, commit))
+
+
+def _time(repository: Path, commit: str) -> int:
+    return int(git(repository, "show", "--no-patch", "--no-show-signature", "--format=%ct", commit))
 
 
 def unpack(repository: Path, revision: str, folder: Path) -> None:
@@ -91,7 +89,9 @@ def unpack(repository: Path, revision: str, folder: Path) -> None:
     Raises:
         ToolError: this clone does not have it.
     """
-    command = ["git", "-C", str(repository), "archive", "--format=tar", revision]
+    # A clone may be set up for other ends of lines and other modes.
+    plain = ("-c", "core.autocrlf=false", "-c", "core.eol=lf", "-c", "tar.umask=0022")
+    command = ["git", "-C", str(repository), *plain, "archive", "--format=tar", revision]
     packed = subprocess.run(command, capture_output=True, timeout=GIT_LIMIT, check=False)
     if packed.returncode != 0:
         raise ToolError(
@@ -115,5 +115,4 @@ def of_working_tree(repository: Path) -> Source:
                 shutil.copy(repository / name, folder / name)
 
     version = version_in((repository / PROJECT).read_text())
-    time = int(git(repository, "show", "--no-patch", "--format=%ct", commit))
-    return Source(f"{version}-dev0+g{commit[:7]}{changed}", commit, time, copy)
+    return Source(f"{version}-dev0+g{commit[:7]}{changed}", commit, _time(repository, commit), copy)
