@@ -224,6 +224,17 @@ def test_everyone_can_read_the_file_and_a_directory_of_others_keeps_its_mode(tmp
         assert stat.S_IMODE((directory / "etcd-node.prom").stat().st_mode) == 0o644
 
 
+def test_a_link_in_a_directory_of_others_does_not_choose_what_is_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / "theirs").mkdir()
+    for name in ("etcd-node.prom", ".etcd-node.prom.new"):
+        (tmp_path / "theirs" / name).symlink_to(tmp_path / "precious")
+    metrics.write(tmp_path / "theirs")
+    assert (tmp_path / "precious").read_text() == "precious"
+    (written,) = (tmp_path / "theirs").iterdir()
+    assert not written.is_symlink()
+
+
 def test_a_machine_without_a_member_has_no_metrics(tmp_path: Path) -> None:
     paths.INSTALLED.unlink()
     with pytest.raises(NodeError, match="no member"):

@@ -9,7 +9,7 @@ import shutil
 import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from . import written
 from .errors import NodeError
@@ -45,16 +45,13 @@ def write_together(contents: Mapping[Path, bytes | str], rights: Mapping[Path, t
                 _repair_rights(path, mode, uid, gid)
                 continue
             temporary = unfinished(path)
-            with contextlib.suppress(FileNotFoundError):
-                temporary.unlink()
             waiting.append((temporary, path))
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
+            with create(temporary) as file:
                 file.write(data)
                 file.flush()
-                os.fchown(descriptor, uid, gid)
-                os.fchmod(descriptor, mode)
-                os.fsync(descriptor)
+                os.fchown(file.fileno(), uid, gid)
+                os.fchmod(file.fileno(), mode)
+                os.fsync(file.fileno())
         changed = [path for _, path in waiting]
         for temporary, path in waiting:
             temporary.rename(path)
@@ -73,6 +70,13 @@ def write_together(contents: Mapping[Path, bytes | str], rights: Mapping[Path, t
 def unfinished(path: Path) -> Path:
     """Where the new content of a file waits; a killed write leaves it."""
     return path.with_name(f".{path.name}.new")
+
+
+def create(path: Path) -> BinaryIO:
+    """Opens a new file that only root can read, in the place of what is there; never what a link there points to."""
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb")
 
 
 def rights(path: Path, mode: int = 0o644) -> tuple[int, int, int]:

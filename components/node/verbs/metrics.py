@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -55,15 +56,17 @@ def metrics() -> str:
 def write(directory: Path) -> None:
     """Writes them to a file in the directory, which everyone can read; atomically. Raises like `metrics`.
 
-    Without `files`, which syncs it to the disk, and notes it as a part of what was installed.
+    Without `files.write`, which syncs it to the disk, and notes it as a part of what was installed. The directory may
+    be one of another user, who must not choose what root overwrites.
     """
     text, path = metrics(), directory / paths.METRICS_FILE
     if not directory.is_dir():
         directory.mkdir(parents=True)
         directory.chmod(0o755)
     fresh = files.unfinished(path)
-    fresh.write_text(text)
-    fresh.chmod(0o644)
+    with files.create(fresh) as file:
+        file.write(text.encode())
+        os.fchmod(file.fileno(), 0o644)
     fresh.rename(path)
 
 
