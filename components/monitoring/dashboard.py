@@ -125,7 +125,9 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             "s",
             (
                 (
-                    "min by (certificate) (etcd_node_certificate_expiry_timestamp_seconds{NODE}) - time()",
+                    # An earlier certificate of a client has the same name as its renewed one.
+                    "min by (certificate) "
+                    '(etcd_node_certificate_expiry_timestamp_seconds{NODE,kind!="earlier"}) - time()',
                     "{{certificate}}",
                 ),
             ),

@@ -77,8 +77,8 @@ def builds(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
             shutil.copy(REPO / name, first / name)
     commit(first)
     git(first, "tag", "--force", TAG)
-    clone = ["git", "clone", "--quiet", "--config", "core.autocrlf=true", "--config", "tar.umask=user", first, second]
-    subprocess.run(clone, check=True, timeout=60, umask=0o077)
+    other = ("--config", "core.autocrlf=true", "--config", "tar.umask=user")
+    subprocess.run(["git", "clone", "--quiet", *other, first, second], check=True, timeout=60, umask=0o077)
     assert b"\r\n" in (second / "LICENSE").read_bytes()
     return [build(of_tag(repository, TAG), repository / "dist") for repository in (first, second)]
 

@@ -60,7 +60,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
 """With what creates the most kinds of resources."""
 VERSION = version_in((REPO / "pyproject.toml").read_text())
 RELEASED = released_versions((REPO / "CHANGELOG.md").read_text())
-CARRIED = [version for version in RELEASED if version in released.versions()] or [VERSION]
+CARRIED = RELEASED or [VERSION]
 """The released versions whose states this version takes over, newest first. Before the first release: its own."""
 KEY = (
     "external-etcd:index:EtcdCluster$external-etcd:index:EtcdPki$tls:index/privateKey:PrivateKey"
