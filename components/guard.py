@@ -5,9 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 import pulumi
-from google.protobuf.json_format import MessageToDict
 from google.protobuf.struct_pb2 import Struct
-from pulumi.runtime import settings
+from pulumi.runtime import rpc, settings
 from pulumi.runtime.proto import resource_pb2
 
 from .plan import PlanError
@@ -93,7 +92,8 @@ def read_output(name: str) -> Any:
     answer = monitor.Invoke(request, timeout=_READ_SECONDS)
     if answer.failures:
         raise pulumi.RunError(f"The stack's outputs cannot be read: {answer.failures[0].reason}")
-    outputs = MessageToDict(getattr(answer, "return")).get("outputs", {})
+    # The engine marks secrets, and a program can make the output one.
+    outputs = rpc.unwrap_rpc_secret(rpc.deserialize_properties(getattr(answer, "return")).get("outputs", {}))
     return whole(outputs.get(name))
 
 

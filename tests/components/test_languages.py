@@ -4,13 +4,17 @@ import asyncio
 import json
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pulumi
 import pytest
 from pulumi.errors import InputPropertiesError, InputPropertyError
 from pulumi.output import Unknown
+from pulumi.runtime import rpc, settings
+from pulumi.runtime.proto import provider_pb2
 
 from components import EtcdCluster
+from components.guard import read_output
 from components.plan import PlanError
 from components.plugin.provider import Provider
 from components.plugin.refusals import refusal
@@ -172,6 +176,19 @@ def test_a_secret_around_a_member_stays_at_its_key() -> None:
         return member["address"], await found.is_secret(), await found.future()
 
     assert asyncio.run(key()) == ("192.0.2.1", True, CANARY)
+
+
+@pytest.mark.parametrize("secret", [False, True])
+def test_the_last_update_is_read_from_its_output_also_if_that_is_a_secret(
+    secret: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    applied = {"serial": 4.0, "members": [{"name": "etcd-1"}]}
+    answer = provider_pb2.InvokeResponse()
+    marked = {rpc._special_sig_key: rpc._special_secret_sig, "value": applied}
+    getattr(answer, "return").update({"outputs": {"applied": marked if secret else applied, "endpoints": "a"}})
+    monkeypatch.setattr(settings, "get_monitor", lambda: mock.Mock(Invoke=lambda *_, **__: answer))
+    assert read_output("applied") == {"serial": 4, "members": [{"name": "etcd-1"}]}
+    assert read_output("other") is None
 
 
 def test_the_plugin_is_a_folder_that_the_cli_can_install() -> None:
