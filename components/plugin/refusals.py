@@ -48,7 +48,7 @@ def _path(key: str, component: ComponentDefinition, arguments: Any, values: Valu
     while rest:
         if kind is not None and kind.additional_properties is not None:
             rest = rest.removeprefix(".")
-            path, there = f'{path}["{rest}"]', there.get(rest) if isinstance(there, Mapping) else None
+            path, there = f'{path}["{rest}"]', _in(there, rest)
             kind = kind.additional_properties
             public = public and bool(kind.plain)
             break
@@ -58,14 +58,16 @@ def _path(key: str, component: ComponentDefinition, arguments: Any, values: Valu
         part, rest = found[1], rest[found.end() :]
         if kind is not None and kind.items is not None:
             index = _index(part, there)
-            path, there = f"{path}[{index}]", there[index] if isinstance(there, list) and index < len(there) else None
+            if index is None:
+                return f"{path}.{part}{rest}", there, False
+            path, there = f"{path}[{index}]", _in(there, index)
             kind = kind.items
         else:
             names = {argument: name for name, argument in mapping.items()}
             if part not in names:
                 return f"{path}.{part}{rest}", there, False
             path = f"{path}.{names[part]}" if path else names[part]
-            there = there.get(part) if isinstance(there, Mapping) else None
+            there = _in(there, part)
             kind = properties[names[part]]
         public = public and bool(kind.plain)
         if (typ := values.type_of(kind)) is not None:
@@ -73,9 +75,16 @@ def _path(key: str, component: ComponentDefinition, arguments: Any, values: Valu
     return path, there, public and isinstance(there, str | int | float)
 
 
-def _index(part: str, listed: Any) -> int:
-    """The index of a part of a list: `[1]`, or the name of the part."""
+def _in(whole: Any, key: Any) -> Any:
+    """A part of a value; None: nothing is given there. What cannot be looked into, such as an Output, is the part."""
+    if isinstance(whole, list):
+        return whole[key] if key < len(whole) else None
+    return whole.get(key) if isinstance(whole, Mapping) else whole
+
+
+def _index(part: str, listed: Any) -> int | None:
+    """The index of a part of a list: `[1]`, or the name of the part. None: the list has no part of that name."""
     if part.startswith("["):
         return int(part[1:-1])
     names = [each.get("name") for each in listed] if isinstance(listed, list) else []
-    return names.index(part) if part in names else 0
+    return names.index(part) if part in names else None

@@ -16,6 +16,7 @@ from pulumi.runtime.proto import provider_pb2
 from components import EtcdCluster
 from components.guard import read_output
 from components.plan import PlanError
+from components.plan.errors import Problem
 from components.plugin.provider import Provider
 from components.plugin.refusals import refusal
 from tests.support.languages import Languages
@@ -113,6 +114,21 @@ def test_nothing_that_may_be_secret_has_a_path_for_the_engine_which_prints_its_v
         assert error.message.startswith(path), error.message
         assert CANARY not in f"{error.message}{error.errors}"
         assert not any(each["property_path"].startswith(path) for each in error.errors or []), error.errors
+
+
+@pytest.mark.parametrize(
+    ("key", "path"),
+    [
+        ("members.etcd-1.address", "members[0].address"),
+        ("members.etcd-9.address", "members.etcd-9.address"),
+        ("release_headers.X-Key", 'releaseHeaders["X-Key"]'),
+    ],
+)
+def test_a_part_that_is_not_there_or_not_known_yet_is_not_taken_for_another_one(key: str, path: str) -> None:
+    given = {"members": [{"name": "etcd-1", "address": CANARY}], "release_headers": NOT_KNOWN}
+    error = PlanError([Problem(key, "another value", "It must not", "Change it")])
+    found = refusal(error, PROVIDER._component_defs["EtcdCluster"], given, PROVIDER._values)
+    assert (found.message, found.errors) == (f"{path}: given another value. It must not. Change it.", [])
 
 
 def mapped(**inputs: Any) -> dict[str, Any]:
