@@ -28,8 +28,8 @@ def found(spec: Spec) -> list[str]:
     Args:
         spec: what is installed.
     """
-    lines = [*of_files(spec.data_directory), *_of_programs(spec), *_of_units(), *_of_the_process(spec)]
-    return [_shown(line) for line in lines]
+    others = [*_of_programs(spec), *_of_units(), *_of_the_process(spec)]
+    return [*of_files(spec.data_directory), *(_shown(line) for line in others)]
 
 
 def report() -> None:
@@ -37,7 +37,7 @@ def report() -> None:
     # Another version of this program may have written it, so it is not parsed.
     raw = files.read_json(paths.INSTALLED)
     for line in of_files(str(raw.get("data_directory", ""))) if raw is not None else ():
-        say(f"not as it was installed: {_shown(line)}")
+        say(f"not as it was installed: {line}")
 
 
 def _shown(line: str) -> str:
@@ -53,7 +53,7 @@ def of_files(data_directory: str) -> list[str]:
     found = {path: said for path, said in written.changed().items() if not path.startswith(data)}
     # Others may have put a program of their own there, which stays.
     theirs = [path for path in found if Path(path).parent == paths.LINKS and os.path.lexists(path)]
-    return [*missing, *(f"{path} {said}" for path, said in found.items() if path not in theirs)]
+    return [*missing, *(_shown(f"{path} {said}") for path, said in found.items() if path not in theirs)]
 
 
 def _of_programs(spec: Spec) -> list[str]:

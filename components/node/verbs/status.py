@@ -16,6 +16,7 @@ from ..protocol import etcd, wal, x509
 from ..service import client_certificates, manager, release, systemd
 from ..shared import files, paths, spec
 from ..shared.errors import NodeError
+from ..steps import drift
 
 
 def status(*, as_json: bool) -> str:
@@ -69,6 +70,11 @@ def _report(known: identity.Identity, wanted: spec.Spec | None) -> dict[str, Any
             )
     if wanted is not None and wanted.backup is not None:
         hints += _snapshots(wanted, report["snapshots"])
+    if wanted is not None and (changed := drift.of_files(wanted.data_directory)):
+        more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
+        hints.append(
+            f"Not as it was installed: {changed[0]}{more}. See `etcd-node drift`; the next update puts it right."
+        )
     if not service.runs:
         hints.append(manager.advice("etcd does not run: see `journalctl -u etcd`, then run `pulumi up`."))
     if service.restarts:
