@@ -16,7 +16,7 @@ from tools.backups import ensure_backups
 from tools.etcd import ensure_etcd
 from tools.kubernetes import ensure_kubernetes
 from tools.languages import ensure_languages, ensure_npm
-from tools.prometheus import ensure_operator_crds, ensure_prometheus
+from tools.prometheus import ensure_alertmanager, ensure_operator_crds, ensure_prometheus, ensure_strace
 from tools.pulumi import ensure_pulumi
 from tools.python import ensure_docs
 from tools.workflows import ensure_actionlint, ensure_gitlab_schema
@@ -123,6 +123,8 @@ def _get() -> int:
         ensure_etcd(version)
     ensure_kubernetes()
     ensure_prometheus()
+    ensure_alertmanager()
+    ensure_strace()
     ensure_operator_crds()
     ensure_backups()
     ensure_docs()

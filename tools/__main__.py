@@ -13,7 +13,7 @@ from tools.kubeadm import ensure_kubeadm
 from tools.kubernetes import ensure_kubernetes
 from tools.languages import ensure_languages
 from tools.packages import ensure_packages
-from tools.prometheus import ensure_operator_crds, ensure_prometheus
+from tools.prometheus import ensure_alertmanager, ensure_operator_crds, ensure_prometheus, ensure_strace
 from tools.pulumi import ensure_pulumi
 from tools.python import ensure_python
 from tools.workflows import ensure_actionlint, ensure_gitlab_schema
@@ -32,7 +32,9 @@ def main(arguments: list[str]) -> int:
     commands.add_parser("kubernetes", help=f"Kubernetes {KUBEADM}, programs and images; prints their folder")
     commands.add_parser("backups", help="archives of age and rclone, and an S3 server for tests")
     commands.add_parser("languages", help="plugins of Pulumi for programs in other languages; prints their folder")
-    commands.add_parser("prometheus", help="Prometheus, node_exporter, and CRDs of the operator; prints their places")
+    commands.add_parser(
+        "prometheus", help="Prometheus, node_exporter, strace, CRDs of the operator; prints their places"
+    )
     commands.add_parser("workflows", help="actionlint, and the schema of GitLab's CI files; prints their places")
     chosen = parser.parse_args(arguments)
     try:
@@ -52,7 +54,7 @@ def main(arguments: list[str]) -> int:
         elif chosen.command == "backups":
             ensure_backups()
         elif chosen.command == "prometheus":
-            print(ensure_prometheus())
+            print(ensure_prometheus(), ensure_alertmanager(), ensure_strace(), sep="\n")
             print(*ensure_operator_crds(), sep="\n")
         elif chosen.command == "workflows":
             print(ensure_actionlint())

@@ -1,10 +1,11 @@
-"""Prometheus and node_exporter from Debian's packages, and two CRDs of the Prometheus Operator. For tests."""
+"""Prometheus and what tests use with it, from Debian's packages; two CRDs of the Prometheus Operator."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from tools.base import ToolError, architecture, cache, first_way, lock, put_in_place, scratch
@@ -25,7 +26,9 @@ _CRDS = {
 """Kind, as in a URL -> SHA-256 of its file."""
 _MODULE = "prometheus-operator"
 """Below tools/go: the types of the operator's objects, and the program that makes CRDs of them."""
-_REMEDY = "\nTests need Debian's packages prometheus and prometheus-node-exporter, installed or available to apt-get."
+_REMEDY = (
+    "\nTests need Debian's packages prometheus, prometheus-node-exporter and strace, installed or available to apt-get."
+)
 _LIMIT = 300.0  # seconds
 
 
@@ -37,10 +40,24 @@ def ensure_prometheus() -> Path:
     Raises:
         ToolError: they are not installed, and apt-get cannot download them.
     """
-    installed = [shutil.which(name) for programs in PACKAGES.values() for name in programs]
+    return _ensure("monitoring", PACKAGES)
+
+
+def ensure_alertmanager() -> Path:
+    """Return a folder with prometheus-alertmanager; raises the same."""
+    return _ensure("alertmanager", {"prometheus-alertmanager": ("prometheus-alertmanager",)})
+
+
+def ensure_strace() -> Path:
+    """Return a folder with strace, and with the libraries that it needs if it is not installed; raises the same."""
+    return _ensure("strace", {"strace": ("strace",), "libunwind8": ()})
+
+
+def _ensure(label: str, packages: Mapping[str, tuple[str, ...]]) -> Path:
+    installed = [shutil.which(name) for programs in packages.values() for name in programs]
     if all(installed):
         return Path(str(installed[0])).parent
-    final = cache() / "monitoring" / architecture()
+    final = cache() / label / architecture()
     if final.is_dir():
         return final
     with lock("prometheus"), scratch() as folder:
@@ -49,12 +66,14 @@ def ensure_prometheus() -> Path:
             _run(folder, "apt-get", "update", "-q", check=False)
             ready = folder / "ready"
             ready.mkdir()
-            for package, programs in PACKAGES.items():
+            for package, programs in packages.items():
                 _run(folder, "apt-get", "download", "-q", package, remedy=_REMEDY)
                 [archive] = folder.glob(f"{package}_*.deb")
                 _run(folder, "dpkg-deb", "--extract", archive.name, "content")
                 for name in programs:
                     (folder / "content" / "usr" / "bin" / name).rename(ready / name)
+            for library in (folder / "content").glob("usr/lib/*/*.so.*"):
+                library.rename(ready / library.name)
             put_in_place(ready, final)
     return final
 

@@ -26,7 +26,7 @@ def test_a_missing_package_is_reported_with_its_name(tmp_path: Path, monkeypatch
     (tmp_path / "apt-get").write_text("#!/bin/sh\necho no such package\nexit 100\n")
     (tmp_path / "apt-get").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ToolError, match=r"no such package\nTests need Debian's packages prometheus and"):
+    with pytest.raises(ToolError, match=r"no such package\nTests need Debian's packages prometheus, "):
         prometheus.ensure_prometheus()
 
 
