@@ -313,7 +313,8 @@ ALERTS = (
         "15m",
         "one and a half times the schedule, and an hour for a slow store",
         "The last stored snapshot is older than the schedule allows",
-        "etcd cluster {{ $labels.cluster }}: the last stored snapshot is {{ $value | humanizeDuration }} old.",
+        "etcd cluster {{ $labels.cluster }}: {{ if gt $value 1e9 }}no snapshot was stored yet"
+        "{{ else }}the last stored snapshot is {{ $value | humanizeDuration }} old{{ end }}.",
         "The store cannot be reached or refuses, it is full, or the timers do not run.",
         "What was written since can not be restored if all members are lost.",
         (_STATUS, "journalctl -u etcd-snapshot -n 50 --no-pager", "sudo etcd-node snapshot"),

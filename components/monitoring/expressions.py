@@ -14,6 +14,8 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _NAME = re.compile(r"([\w:]+)\{(?:ETCD|NODE)\b")
 RENEWAL_HOURS = 720
 """The last part of a certificate's lifetime in which `pulumi up` renews it, by default."""
+_SCRAPES = 5
+"""A range or an age is at least so many scrapes, one a second, if everything happens faster."""
 
 
 def seconds(text: str) -> int:
@@ -24,13 +26,14 @@ def seconds(text: str) -> int:
     return int(found[1]) * _SECONDS[found[2]]
 
 
-def time(text: str, speed: float) -> str:
-    """The same time, or a shorter one: at least a second.
+def time(text: str, speed: float, least: int = 1) -> str:
+    """The same time, or a shorter one.
 
     Args:
         speed: how many times faster everything happens.
+        least: the least number of seconds, if it is faster.
     """
-    return text if speed == 1 else f"{max(1, round(seconds(text) / speed))}s"
+    return text if speed == 1 else f"{max(least, round(seconds(text) / speed))}s"
 
 
 def filled(expression: str, cluster: str, *, speed: float = 1, renewal_hours: int = RENEWAL_HOURS) -> str:
@@ -44,8 +47,8 @@ def filled(expression: str, cluster: str, *, speed: float = 1, renewal_hours: in
     node = f'{{cluster="{cluster}"'
     # The operator shortens a job's name to that of a Service, so only its beginning is certain.
     expression = expression.replace("{NODE", node).replace("{ETCD", f'{node},job=~"{job("")}.+"')
-    expression = re.sub(r"\[(\w+)\]", lambda found: f"[{time(found[1], speed)}]", expression)
-    expression = re.sub(r"AGE\((\w+)\)", lambda found: str(seconds(time(found[1], speed))), expression)
+    expression = re.sub(r"\[(\w+)\]", lambda found: f"[{time(found[1], speed, _SCRAPES)}]", expression)
+    expression = re.sub(r"AGE\((\w+)\)", lambda found: str(seconds(time(found[1], speed, _SCRAPES))), expression)
     return re.sub(r"RENEWAL\((\d+)\)", lambda found: str(renewal_hours * 36 * int(found[1])), expression)
 
 

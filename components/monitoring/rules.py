@@ -15,7 +15,7 @@ def groups(cluster_name: str, *, renewal_hours: int = RENEWAL_HOURS, speed: floa
     Args:
         renewal_hours: `certificates.earlyRenewalHours`.
         speed: how many times faster alerts fire, for a test that does what they are about. Ranges, times that an
-            expression must hold, and ages are shorter by that; a range must have a few scrapes.
+            expression must hold, and ages are shorter by that; a range or an age is at least five seconds.
     """
 
     def expression(text: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from components.monitoring import alerts, dashboard, expressions, rules
+from components.monitoring import alerts, dashboard, expressions, manual, rules
 from components.monitoring.alerts import ALERTS, CRITICAL, WARNING
 from components.node.shared.metric_names import METRICS
 from tests.support.stacks import REPO
@@ -330,6 +330,13 @@ def test_rules_for_a_test_fire_within_seconds() -> None:
     (_, found) = rules.groups("prod", speed=300)
     assert {rule["alert"]: rule.get("for") for rule in found["rules"]}["etcdMembersDown"] == "3s"
     assert all(expressions.seconds(rule.get("for", "1s")) <= 24 for rule in found["rules"])
+    # Prometheus scrapes each second then, and a rate needs several values.
+    (recorded, _) = rules.groups("prod", speed=3000)
+    assert {each for rule in recorded["rules"] for each in re.findall(r"\[\w+\]", rule["expr"])} == {"[5s]"}
+
+
+def test_the_manual_tells_of_alerts_in_the_lab_by_their_names() -> None:
+    assert manual.IN_THE_LAB.keys() <= {alert.name for alert in ALERTS}
 
 
 def test_certificates_are_reported_by_the_time_in_which_they_are_renewed() -> None:
