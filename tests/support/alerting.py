@@ -113,15 +113,17 @@ class Watched:
         collect(self.machines, self._folder)
 
     def fires(self, *names: str, seconds: float = 60) -> None:
-        """Wait until these alerts fire and no others, but those that a test can cause (`_BUSY`, `_OLD`)."""
+        """Wait until these alerts fire, in each of their severities, and no others but those that a test can cause."""
+        wanted = {(each.name, each.severity) for each in alerts.ALERTS if each.name in names}
+        left_out = (_BUSY | _OLD) - {*names}
         for _ in every(0.3, seconds=seconds):
             found = [each for each in asked(self._address, "alerts")["alerts"] if each["state"] == "firing"]
             said = {(each["labels"]["alertname"], each["labels"]["severity"]): each["annotations"] for each in found}
-            if {name for name, _ in said} - (_BUSY - {*names}) - (_OLD - {*names}) == {*names}:
+            if {each for each in said if each[0] not in left_out} == wanted:
                 print(f"{time.monotonic() - self._start:.0f} s: {names}")
-                self.seen |= {each: text["summary"] for each, text in said.items() if each[0] in names}
+                self.seen |= {each: said[each]["summary"] for each in wanted}
                 return
-        raise AssertionError(f"{sorted(said)} fire, and not {names}: {found}")
+        raise AssertionError(f"{sorted(said)} fire, and not {sorted(wanted)}: {found}")
 
     @contextlib.contextmanager
     def quiet(self) -> Iterator[None]:
