@@ -162,8 +162,10 @@ class AwsNetwork(pulumi.ComponentResource):
     def _nat(self, subnet_id: pulumi.Output[str]) -> pulumi.Output[str]:
         name, shown = f"{self._name}-edge", self._tags(f"{self._cluster}-edge")
         address = aws.ec2.Eip(name, domain="vpc", tags=shown, opts=pulumi.ResourceOptions(parent=self))
+        # AWS refuses one as long as no internet gateway is attached, which the routes wait for.
+        child = pulumi.ResourceOptions.merge(self._child, pulumi.ResourceOptions(depends_on=[*self.ready]))
         return aws.ec2.NatGateway(
-            name, allocation_id=address.allocation_id, subnet_id=subnet_id, tags=shown, opts=self._child
+            name, allocation_id=address.allocation_id, subnet_id=subnet_id, tags=shown, opts=child
         ).id
 
     def _route(self, name: str, table: aws.ec2.RouteTable, **gateway: pulumi.Output[str]) -> None:
