@@ -548,7 +548,7 @@ def _looked(wanted: State, members: Mapping[str, EtcdMember], health: pulumi.Res
     if not wanted.drift_check:
         return pulumi.Output.from_input({})
     asked = {name: f"{wanted.drift_check} {wanted.put_right.get(name, '')}" for name in members}
-    return pulumi.Output.all(**{name: member.drift(asked[name], [health])[1] for name, member in members.items()})
+    return pulumi.Output.all(**{name: member.drift(asked[name], [health]) for name, member in members.items()})
 
 
 def _migration(

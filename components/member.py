@@ -223,7 +223,7 @@ class EtcdMember(pulumi.ComponentResource):
         )
         return command, answer(command, self._machine["name"])
 
-    def drift(self, asked: str, after: Sequence[pulumi.Resource]) -> tuple[remote.Command, pulumi.Output[list[str]]]:
+    def drift(self, asked: str, after: Sequence[pulumi.Resource]) -> pulumi.Output[list[str]]:
         """Asks the machine what others have changed there; changes nothing. One line each.
 
         Args:
@@ -232,7 +232,7 @@ class EtcdMember(pulumi.ComponentResource):
         """
         line = self._commands.asked("drift", str(WRAPPER), "--answer", "drift", "--json")
         command = self._commands.command("drift", create=line, stdin=asked, after=after, later=True)
-        return command, answer(command, self._machine["name"]).apply(json.loads)
+        return answer(command, self._machine["name"]).apply(json.loads)
 
     @property
     def changes(self) -> pulumi.Output[str]:
