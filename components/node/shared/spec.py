@@ -213,9 +213,9 @@ class Spec:
     backup: Backup | None = None
     """The snapshots that are kept elsewhere; None: there are none."""
     maintenance: Maintenance = field(default_factory=Maintenance)
+    """What the machine does by itself; by default nothing."""
     textfile: bool = False
     """Whether the machine writes metrics for Prometheus."""
-    """What the machine does by itself; by default nothing."""
     service_manager: str = SYSTEMD
     """What runs etcd: SYSTEMD or KUBELET."""
     image: str = ""
