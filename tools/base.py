@@ -1,4 +1,4 @@
-"""What all tools share: the cache, a lock, progress lines, and fallbacks."""
+"""What all tools share: the cache, a lock, progress lines, other programs, and fallbacks."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import fcntl
 import os
 import platform
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -31,6 +32,43 @@ class UnreachableError(ToolError):
 def say(text: str) -> None:
     """Print one progress line to standard error; standard output is for the answer."""
     print(text, file=sys.stderr, flush=True)
+
+
+def run(
+    command: Sequence[str], limit: float, what: str = "", folder: Path | None = None, environ: Mapping[str, str] = {}
+) -> str:
+    """Run another program; returns its standard output.
+
+    Args:
+        limit: in seconds.
+        what: what an error calls it, by default the whole command.
+        folder: where it runs, by default here.
+        environ: environment variables to add to those of this process.
+
+    Raises:
+        ToolError: it cannot be started, took longer, or failed. The error has the last lines of its output.
+    """
+    what = what or " ".join(command)
+    try:
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env={**os.environ, **environ},
+            capture_output=True,
+            text=True,
+            timeout=limit,
+            check=False,
+        )
+    except OSError as error:
+        raise ToolError(f"{command[0]} does not run: {error}") from error
+    except subprocess.TimeoutExpired as error:
+        raise ToolError(
+            f"{what} took more than {limit:.0f} s. Run this again; completed downloads are kept."
+        ) from error
+    if done.returncode != 0:
+        last = "\n".join((done.stdout + done.stderr).strip().splitlines()[-8:])
+        raise ToolError(f"{what} failed:\n{last}")
+    return done.stdout
 
 
 def cache() -> Path:

@@ -6,17 +6,16 @@ The go.mod and go.sum files below tools/go, one module per program version, pin 
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tools.base import REPOSITORY, ToolError, say
+from tools.base import REPOSITORY, ToolError, run, say
 
 BUILD_LIMIT = 1800.0  # seconds for one program, including the download of its modules
+_DOWNLOAD_LIMIT = 300.0  # seconds for one module
 _MODULES = REPOSITORY / "tools" / "go"
 
 
@@ -50,10 +49,8 @@ def go_command(folder: Path) -> str:
     if go is None:
         raise ToolError(f"go is missing. {remedy}")
     # Outside the module: inside it, an old go would already try to download a newer one, or fail.
-    asked = subprocess.run(
-        [go, "env", "GOVERSION", "GOTOOLCHAIN"], capture_output=True, text=True, timeout=60, check=False, cwd="/"
-    )
-    version, chooser = [*asked.stdout.split(), "", ""][:2]
+    asked = run([go, "env", "GOVERSION", "GOTOOLCHAIN"], 60, folder=Path("/"))
+    version, chooser = [*asked.split(), "", ""][:2]
     # go can download a newer go since 1.21.
     if _numbers(version) < _numbers(needed) and (chooser == "local" or _numbers(version) < (1, 21)):
         raise ToolError(f"go is {version.removeprefix('go') or 'unknown'}, which is too old. {remedy}")
@@ -94,24 +91,15 @@ def build_all(what: str, module: str, packages: Sequence[str], folder: Path, ldf
 def _build(what: str, folder: Path, packages: Sequence[str], target: str, ldflags: str) -> None:
     go = go_command(folder)
     say(f"{what}: building from Go modules ...")
-    limit = BUILD_LIMIT * len(packages)
     # One build at a time, because go itself uses all processors; at low priority, because people work here.
     flags = ["-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags", ldflags]
-    try:
-        done = subprocess.run(
-            ["nice", "-n", "10", go, "build", *flags, "-o", target, *packages],
-            cwd=folder,
-            env={**os.environ, "CGO_ENABLED": "0", "GOWORK": "off"},
-            capture_output=True,
-            text=True,
-            timeout=limit,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise ToolError(f"go build {' '.join(packages)} took more than {limit:.0f} s") from error
-    if done.returncode != 0:
-        last = "\n".join(done.stderr.strip().splitlines()[-8:])
-        raise ToolError(f"go build {' '.join(packages)} for {what} failed:\n{last}")
+    run(
+        ["nice", "-n", "10", go, "build", *flags, "-o", target, *packages],
+        BUILD_LIMIT * len(packages),
+        f"go build {' '.join(packages)} for {what}",
+        folder,
+        {"CGO_ENABLED": "0", "GOWORK": "off"},
+    )
 
 
 def module_source(module: str, path: str) -> Path:
@@ -122,19 +110,8 @@ def module_source(module: str, path: str) -> Path:
     """
     folder, found = module_folder(module), ""
     for arguments in (["mod", "download", path], ["list", "-mod=readonly", "-m", "-f", "{{.Dir}}", path]):
-        asked = subprocess.run(
-            [go_command(folder), *arguments],
-            cwd=folder,
-            env={**os.environ, "GOWORK": "off"},
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        if asked.returncode != 0:
-            raise ToolError(f"the source of the Go module {path} is missing: {asked.stderr.strip()}")
-        found = asked.stdout.strip()
-    return Path(found)
+        found = run([go_command(folder), *arguments], _DOWNLOAD_LIMIT, folder=folder, environ={"GOWORK": "off"})
+    return Path(found.strip())
 
 
 def download_module(path: str, version: str) -> Path:
@@ -143,19 +120,9 @@ def download_module(path: str, version: str) -> Path:
     Raises:
         ToolError: go is missing, too old, or cannot get the module.
     """
-    asked = subprocess.run(
-        [go_command(module_folder("kubernetes")), "mod", "download", "-json", f"{path}@v{version}"],
-        cwd="/",  # outside of every module, whose go.mod would have to know this one
-        env={**os.environ, "GOWORK": "off"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    found = json.loads(asked.stdout or "{}")
-    if asked.returncode != 0:
-        raise ToolError(f"the Go module {path} {version} is missing: {found.get('Error') or asked.stderr.strip()}")
-    return Path(found["Dir"])
+    command = [go_command(module_folder("kubernetes")), "mod", "download", "-json", f"{path}@v{version}"]
+    # Outside of every module, whose go.mod would have to know this one.
+    return Path(json.loads(run(command, _DOWNLOAD_LIMIT, folder=Path("/"), environ={"GOWORK": "off"}))["Dir"])
 
 
 def expect_version(command: list[str], expected: str) -> None:
@@ -164,9 +131,5 @@ def expect_version(command: list[str], expected: str) -> None:
     Raises:
         ToolError: the program does not run, or prints something else.
     """
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise ToolError(f"{command[0]} does not run: {error}") from error
-    if done.returncode != 0 or expected not in done.stdout:
-        raise ToolError(f"`{' '.join(command)}` does not print {expected}, but: {(done.stdout + done.stderr).strip()}")
+    if expected not in (printed := run(command, 60)):
+        raise ToolError(f"`{' '.join(command)}` does not print {expected}, but: {printed.strip()}")

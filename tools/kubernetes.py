@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import subprocess
 import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tools.base import ToolError, architecture, cache, lock, put_in_place, scratch
+from tools.base import architecture, cache, lock, put_in_place, run, scratch
 from tools.etcd import BINARIES, etcd_binary
 from tools.gobuild import build
 from tools.kubeadm import CONTROL_PLANE, PROGRAMS, VERSION, ensure_programs
@@ -89,16 +88,8 @@ def image_names(kubeadm: Path) -> list[str]:
     Raises:
         ToolError: kubeadm does not run.
     """
-    asked = subprocess.run(
-        [str(kubeadm), "config", "images", "list", "--kubernetes-version", f"v{VERSION}"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    if asked.returncode:
-        raise ToolError(f"kubeadm does not list its images: {asked.stderr.strip()}")
-    return [name for name in asked.stdout.split() if _program(name) in {*CONTROL_PLANE, "pause"}]
+    names = run([str(kubeadm), "config", "images", "list", "--kubernetes-version", f"v{VERSION}"], 60)
+    return [name for name in names.split() if _program(name) in {*CONTROL_PLANE, "pause"}]
 
 
 def _program(image: str) -> str:

@@ -7,13 +7,11 @@ proxy has no newer ones. They run programs, and cannot write SDKs: tools/go/pulu
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from tools.base import ToolError, architecture, cache, lock, put_in_place, scratch
+from tools.base import ToolError, architecture, cache, lock, put_in_place, run, scratch
 from tools.gobuild import build, build_all
 from tools.packages import can_install, install
 from tools.pulumi import ensure_pulumi
@@ -100,18 +98,4 @@ def _ensure_node() -> None:
 
 
 def _run(command: list[str], folder: Path) -> None:
-    try:
-        done = subprocess.run(
-            ["nice", "-n", "10", *command],
-            cwd=folder,
-            env={**os.environ, "PULUMI_SKIP_UPDATE_CHECK": "true"},
-            capture_output=True,
-            text=True,
-            timeout=_LIMIT,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise ToolError(f"{' '.join(command)} took more than {_LIMIT:.0f} s") from error
-    if done.returncode != 0:
-        last = "\n".join((done.stdout + done.stderr).strip().splitlines()[-8:])
-        raise ToolError(f"{' '.join(command)} failed:\n{last}")
+    run(["nice", "-n", "10", *command], _LIMIT, folder=folder, environ={"PULUMI_SKIP_UPDATE_CHECK": "true"})

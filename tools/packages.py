@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
-import subprocess
 import time
 from collections.abc import Mapping
 
-from tools.base import ToolError, say
+from tools.base import ToolError, run, say
 
 # package: one of its programs
 LAB: Mapping[str, str] = {
@@ -21,6 +21,7 @@ LAB: Mapping[str, str] = {
     "openssl": "openssl",
 }
 APT_LIMIT = 600.0  # seconds
+_APT = ("apt-get", "-o", "DPkg::Lock::Timeout=120")
 
 
 def missing(packages: Mapping[str, str] = LAB) -> list[str]:
@@ -35,6 +36,12 @@ def can_install() -> bool:
     return os.geteuid() == 0 and shutil.which("apt-get") is not None
 
 
+def update_lists() -> None:
+    """Let apt-get read the lists of packages again. If it fails, the old lists may still work."""
+    with contextlib.suppress(ToolError):
+        run([*_APT, "update", "-q"], APT_LIMIT)
+
+
 def install(packages: list[str]) -> None:
     """Install Debian packages.
 
@@ -43,23 +50,9 @@ def install(packages: list[str]) -> None:
     """
     started = time.monotonic()
     say(f"installing the Debian packages {' '.join(packages)} ...")
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for words in (["update", "-q"], ["install", "-q", "-y", "--no-install-recommends", *packages]):
-        try:
-            done = subprocess.run(
-                ["apt-get", "-o", "DPkg::Lock::Timeout=120", *words],
-                capture_output=True,
-                text=True,
-                timeout=APT_LIMIT,
-                check=False,
-                env=environment,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise ToolError(f"apt-get {words[0]} took more than {APT_LIMIT:.0f} s") from error
-        # After a failed update the old lists may still work.
-        if done.returncode != 0 and words[0] == "install":
-            last = "\n".join((done.stdout + done.stderr).strip().splitlines()[-6:])
-            raise ToolError(f"apt-get install {' '.join(packages)} failed:\n{last}")
+    update_lists()
+    command = [*_APT, "install", "-q", "-y", "--no-install-recommends", *packages]
+    run(command, APT_LIMIT, f"apt-get install {' '.join(packages)}", environ={"DEBIAN_FRONTEND": "noninteractive"})
     say(f"installed, {time.monotonic() - started:.0f} s")
 
 

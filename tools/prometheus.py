@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from tools.base import ToolError, architecture, cache, first_way, lock, put_in_place, scratch
+from tools.base import ToolError, architecture, cache, first_way, lock, put_in_place, run, scratch
 from tools.download import fetch, sha256
 from tools.gobuild import build, go_command, module_folder
+from tools.packages import update_lists
 
 PACKAGES = {"prometheus": ("prometheus", "promtool"), "prometheus-node-exporter": ("prometheus-node-exporter",)}
 """Debian's package -> its programs."""
@@ -27,7 +27,7 @@ _CRDS = {
 _MODULE = "prometheus-operator"
 """Below tools/go: the types of the operator's objects, and the program that makes CRDs of them."""
 _REMEDY = (
-    "\nTests need Debian's packages prometheus, prometheus-node-exporter and strace, installed or available to apt-get."
+    "Tests need Debian's packages prometheus, prometheus-node-exporter and strace, installed or available to apt-get."
 )
 _LIMIT = 300.0  # seconds
 
@@ -62,38 +62,22 @@ def _ensure(label: str, packages: Mapping[str, tuple[str, ...]]) -> Path:
         return final
     with lock("prometheus"), scratch() as folder:
         if not final.is_dir():
-            # After a failed update the old lists may still work.
-            _run(folder, "apt-get", "update", "-q", check=False)
+            update_lists()
             ready = folder / "ready"
             ready.mkdir()
             for package, programs in packages.items():
-                _run(folder, "apt-get", "download", "-q", package, remedy=_REMEDY)
+                try:
+                    run(["apt-get", "download", "-q", package], _LIMIT, folder=folder)
+                except ToolError as error:
+                    raise ToolError(f"{error}\n{_REMEDY}") from error
                 [archive] = folder.glob(f"{package}_*.deb")
-                _run(folder, "dpkg-deb", "--extract", archive.name, "content")
+                run(["dpkg-deb", "--extract", archive.name, "content"], _LIMIT, folder=folder)
                 for name in programs:
                     (folder / "content" / "usr" / "bin" / name).rename(ready / name)
             for library in (folder / "content").glob("usr/lib/*/*.so.*"):
                 library.rename(ready / library.name)
             put_in_place(ready, final)
     return final
-
-
-def _run(folder: Path, *command: str, remedy: str = "", check: bool = True, **environ: str) -> None:
-    try:
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            env={**os.environ, **environ},
-            capture_output=True,
-            text=True,
-            timeout=_LIMIT,
-            check=False,
-        )
-        said, failed = (done.stdout + done.stderr).strip(), done.returncode != 0
-    except (OSError, subprocess.TimeoutExpired) as error:
-        said, failed = str(error), True
-    if failed and check:
-        raise ToolError(f"{' '.join(command)} failed: {said}{remedy}")
 
 
 def ensure_operator_crds() -> list[Path]:
@@ -136,15 +120,11 @@ def _make(target: Path, kind: str, digest: str) -> None:
     paths = f"paths=github.com/{_REPOSITORY}/pkg/apis/monitoring/v1"
     # It runs go.
     path = f"{Path(go).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    _run(
-        module_folder(_MODULE),
-        str(generator),
-        "crd:crdVersions=v1",
-        paths,
-        f"output:crd:dir={target.parent / 'made'}",
-        PATH=path,
-        GOWORK="off",
-        GOFLAGS="-mod=readonly",
+    run(
+        [str(generator), "crd:crdVersions=v1", paths, f"output:crd:dir={target.parent / 'made'}"],
+        _LIMIT,
+        folder=module_folder(_MODULE),
+        environ={"PATH": path, "GOWORK": "off", "GOFLAGS": "-mod=readonly"},
     )
     # The release adds its version.
     head, mark, rest = (target.parent / "made" / target.name).read_text().partition(f"  name: {kind}.")

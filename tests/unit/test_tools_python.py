@@ -23,14 +23,14 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
         (tmp_path / name).write_text("a==1 --hash=sha256:00\n")
     recorded: Runs = []
 
-    def run(command: list[str], what: str) -> None:
+    def run(command: list[str], limit: float, what: str, folder: Path | None = None) -> None:
         recorded.append([what, *command])
         if what == "python3 -m venv":
             (Path(command[-1]) / "bin").mkdir(parents=True)
             for name in ["python", "pip"]:
                 (Path(command[-1]) / "bin" / name).write_text("")
 
-    monkeypatch.setattr(python, "_run", run)
+    monkeypatch.setattr(python, "run", run)
     return recorded
 
 
@@ -82,10 +82,10 @@ def test_a_failed_install_is_repeated(runs: Runs, tmp_path: Path, monkeypatch: p
     ensure_python()
     (tmp_path / "requirements.txt").write_text("a==3 --hash=sha256:00\n")
 
-    def fail(_command: list[str], what: str) -> None:
+    def fail(_command: list[str], _limit: float, what: str, _folder: Path) -> None:
         raise ToolError(f"{what} failed")
 
-    monkeypatch.setattr(python, "_run", fail)
+    monkeypatch.setattr(python, "run", fail)
     for _ in range(2):
         with pytest.raises(ToolError, match="pip install failed"):
             ensure_python()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.base import ToolError, UnreachableError, cache, first_way, lock, put_in_place, scratch
+from tools.base import ToolError, UnreachableError, cache, first_way, lock, put_in_place, run, scratch
 
 
 @pytest.fixture(autouse=True)
@@ -90,3 +90,25 @@ def test_a_finished_folder_replaces_a_damaged_one(tmp_path: Path) -> None:
         (place / "ready" / "whole").write_text("")
         put_in_place(place / "ready", target)
     assert [path.name for path in target.iterdir()] == ["whole"]
+
+
+def test_a_program_runs_in_its_folder_with_more_variables(tmp_path: Path) -> None:
+    assert run(["sh", "-c", "pwd; echo $A"], 10, folder=tmp_path, environ={"A": "b"}) == f"{tmp_path}\nb\n"
+
+
+def test_the_error_of_a_program_has_the_last_lines_of_its_output() -> None:
+    with pytest.raises(ToolError) as raised:
+        run(["sh", "-c", "seq 1 20; echo no space left >&2; exit 3"], 10, "the build")
+    assert str(raised.value) == "the build failed:\n14\n15\n16\n17\n18\n19\n20\nno space left"
+
+
+@pytest.mark.parametrize(
+    ("command", "error"),
+    [
+        (["sleep", "10"], r"^sleep 10 took more than 0 s\. Run this again"),
+        (["/nowhere/etcd"], "^/nowhere/etcd does not run: .*No such file"),
+    ],
+)
+def test_a_program_that_hangs_or_does_not_exist_is_reported(command: list[str], error: str) -> None:
+    with pytest.raises(ToolError, match=error):
+        run(command, 0.2)

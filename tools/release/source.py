@@ -14,7 +14,7 @@ from pathlib import Path
 
 import tomllib
 
-from tools.base import ToolError
+from tools.base import ToolError, run
 
 GIT_LIMIT = 60.0  # seconds
 PROJECT = "pyproject.toml"
@@ -55,12 +55,7 @@ def git(repository: Path, *words: str) -> str:
     Raises:
         ToolError: it failed, with git's message.
     """
-    done = subprocess.run(
-        ["git", "-C", str(repository), *words], capture_output=True, text=True, timeout=GIT_LIMIT, check=False
-    )
-    if done.returncode != 0:
-        raise ToolError(f"git {' '.join(words)} failed: {done.stderr.strip()}")
-    return done.stdout.rstrip()
+    return run(["git", "-C", str(repository), *words], GIT_LIMIT).rstrip()
 
 
 def version_in(project: str) -> str:
