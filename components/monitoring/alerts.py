@@ -5,7 +5,8 @@ How long an expression must hold is longer than a healthy cluster needs for a ro
 docs/decisions/monitoring.md has the reasons.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from ..plan.maintenance import IN_USE_PERCENT, QUOTA_PERCENT
 
@@ -23,6 +24,7 @@ _MEMBER = "job, cluster, member"
 _MIXIN = "etcd's mixin"
 _STATUS = "sudo etcd-node status"
 _LOG = "journalctl -u etcd -n 100 --no-pager"
+_EXPIRY = "min by (cluster, certificate) (etcd_node_certificate_expiry_timestamp_seconds{NODE,kind%s}) - time()"
 _SLOW_DISK = ("sudo etcd-node top --once", "cat /proc/pressure/io", "systemd-cgtop --order=io -n 2 --batch")
 
 
@@ -72,6 +74,11 @@ class Alert:
     """The first three, on a member if they do not say `pulumi`."""
     page: str
     """In `docs/`, with the heading's anchor."""
+
+
+def _also_critical(warning: Alert, **differs: Any) -> tuple[Alert, Alert]:
+    """An alert, and the critical one of its name, which differs in these fields."""
+    return warning, replace(warning, severity=CRITICAL, **differs)
 
 
 ALERTS = (
@@ -154,31 +161,23 @@ ALERTS = (
         (_LOG, "df -h", "journalctl -k --grep 'out of memory' --no-pager"),
         "operations.md#a-lost-machine-or-disk",
     ),
-    Alert(
-        "etcdHighFsyncDurations",
-        WARNING,
-        f"{FSYNC}{{ETCD}} > 0.5",
-        "10m",
-        f"{_MIXIN}; etcd's FAQ wants less than 10 ms",
-        "p99 of syncs of the log is above 500 ms",
-        "etcd member {{ $labels.member }} waits {{ $value | humanizeDuration }} for its disk (p99, log).",
-        "The disk is slow, or something else writes to it.",
-        "Every write waits for it. Heartbeats of a leader are late, and others elect a new one.",
-        _SLOW_DISK,
-        "alerts.md#etcdhighfsyncdurations",
-    ),
-    Alert(
-        "etcdHighFsyncDurations",
-        CRITICAL,
-        f"{FSYNC}{{ETCD}} > 1",
-        "10m",
-        _MIXIN,
-        "p99 of syncs of the log is above 1 s",
-        "etcd member {{ $labels.member }} waits {{ $value | humanizeDuration }} for its disk (p99, log).",
-        "The disk is slow, or something else writes to it.",
-        "Every write waits for it. Heartbeats of a leader are late, and others elect a new one.",
-        _SLOW_DISK,
-        "alerts.md#etcdhighfsyncdurations",
+    *_also_critical(
+        Alert(
+            "etcdHighFsyncDurations",
+            WARNING,
+            f"{FSYNC}{{ETCD}} > 0.5",
+            "10m",
+            f"{_MIXIN}; etcd's FAQ wants less than 10 ms",
+            "p99 of syncs of the log is above 500 ms",
+            "etcd member {{ $labels.member }} waits {{ $value | humanizeDuration }} for its disk (p99, log).",
+            "The disk is slow, or something else writes to it.",
+            "Every write waits for it. Heartbeats of a leader are late, and others elect a new one.",
+            _SLOW_DISK,
+            "alerts.md#etcdhighfsyncdurations",
+        ),
+        expr=f"{FSYNC}{{ETCD}} > 1",
+        source=_MIXIN,
+        when="p99 of syncs of the log is above 1 s",
     ),
     Alert(
         "etcdHighCommitDurations",
@@ -206,33 +205,25 @@ ALERTS = (
         ("sudo etcd-node top --once", "nstat -az TcpRetransSegs", "ping -c 20 ADDRESS-OF-THE-OTHER"),
         "alerts.md#etcdmembercommunicationslow",
     ),
-    Alert(
-        "etcdDatabaseQuotaLowSpace",
-        WARNING,
-        f"{OF_QUOTA}{{ETCD}} > 0.8",
-        "10m",
-        "time to act before the next one",
-        "The database has 80 % of its quota",
-        "etcd member {{ $labels.member }}: the database has {{ $value | humanizePercentage }} of its quota.",
-        "Clients store more (events, custom resources), or the file has free space that only a defragmentation gives "
-        "back.",
-        "At 100 % etcd refuses all writes (alarm NOSPACE).",
-        (_STATUS, "sudo etcd-node defragment", "pulumi config set quota 8GiB"),
-        "operations.md#free-space-in-the-database-defragmentation",
-    ),
-    Alert(
-        "etcdDatabaseQuotaLowSpace",
-        CRITICAL,
-        f"{OF_QUOTA}{{ETCD}} > 0.95",
-        "10m",
-        _MIXIN,
-        "The database has 95 % of its quota",
-        "etcd member {{ $labels.member }}: the database has {{ $value | humanizePercentage }} of its quota.",
-        "Clients store more (events, custom resources), or the file has free space that only a defragmentation gives "
-        "back.",
-        "At 100 % etcd refuses all writes (alarm NOSPACE).",
-        (_STATUS, "sudo etcd-node defragment", "pulumi config set quota 8GiB"),
-        "operations.md#the-database-is-full-alarm-nospace",
+    *_also_critical(
+        Alert(
+            "etcdDatabaseQuotaLowSpace",
+            WARNING,
+            f"{OF_QUOTA}{{ETCD}} > 0.8",
+            "10m",
+            "time to act before the next one",
+            "The database has 80 % of its quota",
+            "etcd member {{ $labels.member }}: the database has {{ $value | humanizePercentage }} of its quota.",
+            "Clients store more (events, custom resources), or the file has free space that only a defragmentation "
+            "gives back.",
+            "At 100 % etcd refuses all writes (alarm NOSPACE).",
+            (_STATUS, "sudo etcd-node defragment", "pulumi config set quota 8GiB"),
+            "operations.md#free-space-in-the-database-defragmentation",
+        ),
+        expr=f"{OF_QUOTA}{{ETCD}} > 0.95",
+        source=_MIXIN,
+        when="The database has 95 % of its quota",
+        page="operations.md#the-database-is-full-alarm-nospace",
     ),
     Alert(
         "etcdDatabaseHighFragmentationRatio",
@@ -260,41 +251,30 @@ ALERTS = (
         (_STATUS, "sudo etcd-node recover-space   # NOSPACE", _LOG),
         "operations.md#the-database-is-full-alarm-nospace",
     ),
-    Alert(
-        "etcdCertificateExpires",
-        WARNING,
-        "min by (cluster, certificate) "
-        '(etcd_node_certificate_expiry_timestamp_seconds{NODE,kind=~"member|client"}) - time() < RENEWAL(70)',
-        "1h",
-        "70 % of the time in which `pulumi up` renews it (`earlyRenewalHours`)",
-        "A certificate of a member or client expires in 21 days",
-        "{{ $labels.certificate }} of the etcd cluster {{ $labels.cluster }} expires in "
-        "{{ $value | humanizeDuration }}.",
-        "No `pulumi up` has run in the last days.",
-        "Without it, members or API servers get no connection.",
-        (_STATUS, "pulumi up", "pulumi stack output certificates"),
-        "operations.md#renew-certificates",
-    ),
-    Alert(
-        "etcdCertificateExpires",
-        CRITICAL,
-        "min by (cluster, certificate) "
-        '(etcd_node_certificate_expiry_timestamp_seconds{NODE,kind=~"member|client"}) - time() < RENEWAL(25)',
-        "1h",
-        "25 % of that time",
-        "A certificate of a member or client expires in 7 days",
-        "{{ $labels.certificate }} of the etcd cluster {{ $labels.cluster }} expires in "
-        "{{ $value | humanizeDuration }}.",
-        "No `pulumi up` has run in the last weeks, or it fails.",
-        "Without it, members or API servers get no connection.",
-        (_STATUS, "pulumi up", "pulumi stack output certificates"),
-        "operations.md#renew-certificates",
+    *_also_critical(
+        Alert(
+            "etcdCertificateExpires",
+            WARNING,
+            _EXPIRY % '=~"member|client"' + " < RENEWAL(70)",
+            "1h",
+            "70 % of the time in which `pulumi up` renews it (`earlyRenewalHours`)",
+            "A certificate of a member or client expires in 21 days",
+            "{{ $labels.certificate }} of the etcd cluster {{ $labels.cluster }} expires in "
+            "{{ $value | humanizeDuration }}.",
+            "No `pulumi up` has run in the last days.",
+            "Without it, members or API servers get no connection.",
+            (_STATUS, "pulumi up", "pulumi stack output certificates"),
+            "operations.md#renew-certificates",
+        ),
+        expr=_EXPIRY % '=~"member|client"' + " < RENEWAL(25)",
+        source="25 % of that time",
+        when="A certificate of a member or client expires in 7 days",
+        cause="No `pulumi up` has run in the last weeks, or it fails.",
     ),
     Alert(
         "etcdCaExpires",
         WARNING,
-        "min by (cluster, certificate) "
-        '(etcd_node_certificate_expiry_timestamp_seconds{NODE,kind="ca"}) - time() < AGE(90d)',
+        _EXPIRY % '="ca"' + " < AGE(90d)",
         "1h",
         "time for three updates, and for clients to follow each",
         "A CA that members trust expires in 90 days",
