@@ -1,9 +1,17 @@
 """What `etcd-node top` shows of metrics, alarms and what is going on."""
 
+import contextlib
 import json
 import math
 import os
 import pty
+import select
+import signal
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +23,7 @@ from components.node.protocol import etcd, metrics
 from components.node.shared import files, lock, paths
 from components.node.shared.errors import NodeError
 from components.node.verbs import top
+from tools.base import REPOSITORY
 
 from .node_support import a_spec, raw_spec
 
@@ -198,6 +207,67 @@ def test_q_ends_it_also_after_other_keys_and_so_does_the_end_of_the_terminal(mon
             os.write(master, b"x")
             assert pressed(10)
     os.close(master)
+
+
+@pytest.fixture
+def drawing() -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A process that has opened the other screen of its controlling terminal, and the terminal's far side."""
+    program = (
+        "import fcntl, termios; from components.node.verbs import top\n"
+        "fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
+        "with top._terminal() as pressed:\n    while not pressed(0.1): pass"
+    )
+    far, near = pty.openpty()
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(
+        command, stdin=near, stdout=near, stderr=subprocess.PIPE, start_new_session=True, cwd=REPOSITORY, text=True
+    ) as process:
+        os.close(near)
+        try:
+            read_to(far, top._OPEN)
+            yield process, far
+        finally:
+            process.kill()
+            with contextlib.suppress(OSError):
+                os.close(far)
+
+
+def read_to(far: int, end: str) -> None:
+    """Read what is drawn, until this comes."""
+    drawn, deadline = "", time.monotonic() + 30
+    while end not in drawn:
+        assert select.select([far], [], [], deadline - time.monotonic())[0], drawn
+        drawn += os.read(far, 1).decode()
+
+
+def as_before(far: int) -> bool:
+    """Whether the terminal shows what is typed and waits for whole lines."""
+    return all(termios.tcgetattr(far)[3] & flag for flag in (termios.ECHO, termios.ICANON))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+def test_a_signal_gives_the_terminal_back(drawing: tuple[subprocess.Popen[str], int], number: signal.Signals) -> None:
+    process, far = drawing
+    process.send_signal(number)
+    read_to(far, top._CLOSE)
+    assert (process.wait(30), as_before(far)) == (-number, True)
+
+
+def test_ctrl_z_gives_the_terminal_back_until_fg(drawing: tuple[subprocess.Popen[str], int]) -> None:
+    process, far = drawing
+    process.send_signal(signal.SIGTSTP)
+    read_to(far, top._CLOSE)
+    # The kernel does not stop a process that no shell can continue.
+    read_to(far, top._OPEN)
+    os.write(far, b"q")
+    read_to(far, top._CLOSE)
+    assert (process.wait(30), as_before(far)) == (0, True)
+
+
+def test_a_closed_terminal_ends_it_without_a_message(drawing: tuple[subprocess.Popen[str], int]) -> None:
+    process, far = drawing
+    os.close(far)
+    assert (process.communicate(timeout=30)[1], process.returncode) == ("", -signal.SIGHUP)
 
 
 def test_members_come_and_go_with_the_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import json
 import os
 import select
 import shutil
+import signal
 import sys
 import termios
 import time
@@ -50,6 +51,8 @@ _HEAD = (
 # Those of text; the others are figures.
 _LEFT = ("MEMBER", "ROLE", "VERSION", "NOW")
 _CLEAR, _BOLD, _ALERT, _PLAIN = "\x1b[H\x1b[J", "\x1b[1m", "\x1b[1;31m", "\x1b[0m"
+# The signals that end or stop it, besides Ctrl-C, which is an exception.
+_ENDS = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP)
 _OPEN, _CLOSE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 
 
@@ -284,12 +287,32 @@ def _terminal() -> Iterator[Callable[[float], bool]]:
         # Nothing to read: the terminal is gone.
         return not typed or any(key in typed for key in (b"q", b"Q", b"\x03"))
 
-    print(_OPEN, end="", flush=True)
-    try:
+    # Past Python's buffer, which cannot be used in a signal's handler.
+    def enter() -> None:
         if before is not None:
             tty.setcbreak(sys.stdin)
+        os.write(sys.stdout.fileno(), _OPEN.encode())
+
+    def leave() -> None:
+        # After the end of an SSH session, the terminal is gone.
+        with contextlib.suppress(OSError, termios.error):
+            os.write(sys.stdout.fileno(), _CLOSE.encode())
+            if before is not None:
+                termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+
+    def interrupted(number: int, _frame: object) -> None:
+        leave()
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)
+        # Only Ctrl-Z comes back, with `fg`.
+        signal.signal(number, interrupted)
+        enter()
+
+    handlers = {number: signal.signal(number, interrupted) for number in _ENDS}
+    try:
+        enter()
         yield pressed
     finally:
-        if before is not None:
-            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
-        print(_CLOSE, end="", flush=True)
+        leave()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
