@@ -13,7 +13,7 @@ from pulumi_command import remote
 
 from . import bundle
 from .backup import Backup, credentials, plan_of_backup
-from .guard import accept, announce, read_output
+from .guard import accept, announce, read_output, warn_if_not_exported
 from .kubernetes import kubeadm
 from .machine import Machine
 from .member import EtcdMember
@@ -335,8 +335,9 @@ class EtcdCluster(pulumi.ComponentResource):
 
         # All outputs that a client needs wait for the health check. So nothing downstream starts on an unhealthy
         # cluster or gets certificates that some member does not accept yet.
+        warned: pulumi.Output[None] = pulumi.Output.from_input(warn_if_not_exported(self, args.get("previous", {})))
         proof: pulumi.Output[bool] = pulumi.Output.from_input(proved_healthy(name, list(named), health))
-        report = _after(proof, healthy).apply(json.loads)
+        report = _after(pulumi.Output.all(warned, proof), healthy).apply(json.loads)
         # A phase of a migration is applied when the control planes have followed.
         followed = migration.finish(health, pki.ca_certificate, pki.apiserver_etcd_client) if migration else []
         self.endpoints = report.apply(lambda _: client_urls(plan))

@@ -9,6 +9,7 @@ from google.protobuf.struct_pb2 import Struct
 from pulumi.runtime import rpc, settings
 from pulumi.runtime.proto import resource_pb2
 
+from .irreplaceable import outputs_in_state
 from .plan import PlanError
 from .plan.guard import State, Verdict, judge, read_state
 from .plan.guard.rules import Spelled
@@ -116,6 +117,27 @@ def accept(previous: Mapping[str, Any] | None, wanted: State, override: str = ""
     if verdict.refused:
         raise ChangeRefusedError(verdict, wanted.cluster, spelled("override"), override)
     return verdict
+
+
+async def warn_if_not_exported(cluster: pulumi.Resource, previous: Mapping[str, Any] | None) -> None:
+    """Warns if the program passes a `previous` that is None every time, as it does not export what it reads.
+
+    The state has `applied` also without an export. After a failed first update, the stack has no outputs, and there is
+    no warning.
+    """
+    if previous is not None:
+        return
+    state = await outputs_in_state()
+    own = state.get(str(await cluster.urn.future()), {})
+    exported = any(len(outputs) for urn, outputs in state.items() if "::pulumi:pulumi:Stack::" in urn)
+    if exported and OUTPUT in own and len(own[OUTPUT]):
+        pulumi.log.warn(
+            "An earlier update has proved this cluster healthy, but `previous` is None. So this change is compared "
+            "with nothing, and only the machines can refuse it. Export `applied` of this cluster as the output that "
+            "the program reads as `previous`. If the program does so, an earlier update has failed after the health "
+            "check; the next successful one ends this warning.",
+            cluster,
+        )
 
 
 def announce(verdict: Verdict, resource: pulumi.Resource) -> None:

@@ -109,8 +109,11 @@ class _Monitor(mocks.MockMonitor):
 class _Answers(mocks.Mocks):
     """Plausible outputs for the project's resources. In a preview, what only a provider knows stays unknown."""
 
-    def __init__(self, preview: bool, previous: Mapping[str, Any], said: Mapping[str, str]) -> None:
+    def __init__(
+        self, preview: bool, previous: Mapping[str, Any], said: Mapping[str, str], state: Mapping[str, Any]
+    ) -> None:
         self._preview = preview
+        self._state = {urn: {"outputs": outputs} for urn, outputs in state.items()}
         self._said = said
         self._previous = dict(previous)
 
@@ -118,6 +121,8 @@ class _Answers(mocks.Mocks):
         if args.token == "aws:ec2/getAmi:getAmi":
             # Each image filter gets its own ID.
             return {"id": aws_id("ami", json.dumps(args.args, sort_keys=True))}
+        if args.token == "pulumi:pulumi:readStackResourceOutputs":
+            return {"outputs": self._state}
         raise AssertionError(f"the program must not call {args.token}")
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
@@ -184,6 +189,7 @@ def record(
     preview: bool,
     previous: Mapping[str, Any] | None = None,
     said: Mapping[str, str] | None = None,
+    state: Mapping[str, Any] | None = None,
 ) -> Recorder:
     """Run `program` with mocks and return its registrations.
 
@@ -192,9 +198,10 @@ def record(
         preview: as in `pulumi preview`: outputs that a provider computes are unknown.
         previous: the stack's outputs of its last update, for programs that read them.
         said: name of a command -> its answer; of one that asks about sftp, its whole output; of a Stash, what it keeps.
+        state: URN -> outputs in the state, for programs that read them.
     """
     recorder = Recorder()
-    answers = _Answers(preview, previous or {}, said or {})
+    answers = _Answers(preview, previous or {}, said or {}, state or {})
     asyncio.set_event_loop(asyncio.new_event_loop())
     pulumi.runtime.set_mocks(
         answers, project="external-etcd", stack="test", preview=preview, monitor=_Monitor(answers, recorder)
