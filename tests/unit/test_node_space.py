@@ -196,6 +196,26 @@ def test_a_disk_without_room_for_the_new_file_is_refused(cluster: Cluster, monke
     assert cluster.done == []
 
 
+def test_another_machines_disk_without_room_is_reported(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Etcd there serves on with the old file, and the alarm stays."""
+    _full(cluster, 100 * MIB)
+    said = "Failed to defragment etcd member[https://10.99.0.13:2379]. (write db.tmp.1: no space left on device)"
+
+    def etcdctl(_: Any, addresses: Sequence[str], words: Sequence[str], *more: Any, **options: Any) -> Any:
+        if (words[0], addresses[0]) == ("defrag", "10.99.0.13"):
+            return 1, None, said
+        return cluster.etcdctl(_, addresses, words, *more, **options)
+
+    monkeypatch.setattr(etcd, "etcdctl", etcdctl)
+    with pytest.raises(NodeError, match="the disk of etcd-3 has no room for the new file of the database") as caught:
+        verbs.recover_space()
+    assert "`df -h` on etcd-3" in caught.value.remedy
+    assert cluster.done == ["compact --physical 0 at 10.99.0.11", "defrag at 10.99.0.12"]
+    said = "context deadline exceeded"
+    with pytest.raises(NodeError, match="etcd-3 was not defragmented: context deadline exceeded"):
+        verbs.recover_space()
+
+
 def _full(cluster: Cluster, live: int) -> None:
     cluster.size = cluster.in_use = dict.fromkeys(cluster.size, QUOTA)
     cluster.size = dict(cluster.size)

@@ -42,7 +42,7 @@ def defragment(spec: Spec, name: str, cluster: etcd.Membership, *, full: bool = 
         full: the database may be full.
 
     Raises:
-        NodeError: not all members are healthy (nothing was defragmented), or they are not afterwards.
+        NodeError: not all members are healthy (nothing was defragmented), or they are not afterwards, or etcd failed.
     """
     rule = partial(quorum_rules.refuse_unhealthy, f"{name} would be defragmented")
     polled = quorum_gate.wait(spec, cluster, rule, full=full)
@@ -56,12 +56,25 @@ def defragment(spec: Spec, name: str, cluster: etcd.Membership, *, full: bool = 
     phase(f"defragment {name}")
     seconds = _seconds(own.db_size)
     more_time(seconds)
-    etcd.etcdctl(spec, [spec.members[name]], ["defrag"], seconds)
+    code, _, said = etcd.etcdctl(spec, [spec.members[name]], ["defrag"], seconds, check=False)
+    if code != 0:
+        raise _failed(name, said)
     phase(f"wait until {name} has caught up with the others")
     rule = partial(quorum_rules.refuse_unhealthy, f"{name} was defragmented")
     now = quorum_gate.wait(spec, cluster, rule, full=full)[1][name]
     say(f"{name}: {size(own.db_size)} -> {space.describe(now)}")
     return now
+
+
+def _failed(name: str, said: str) -> NodeError:
+    # Only its own machine knows the room on a member's disk.
+    if "no space left on device" in said:
+        return NodeError(
+            f"the disk of {name} has no room for the new file of the database ({said}); its etcd has removed that file "
+            "and continues with the old one",
+            f"Make room on the file system of its data directory (`df -h` on {name}), then run again.",
+        )
+    return NodeError(f"{name} was not defragmented: {said}", "Run again. If it fails again, see `etcd-node status`.")
 
 
 def _refuse_small_disk(spec: Spec, status: etcd.Status) -> None:
