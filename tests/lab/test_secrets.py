@@ -1,6 +1,5 @@
 """Private keys exist only in the state's secrets and in files of etcd's user."""
 
-import functools
 import http.server
 import json
 import re
@@ -8,7 +7,7 @@ import secrets
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,6 +17,7 @@ from components.ssh_private_key import shortest
 from lab import Machine
 from tests.support.machines import Machines
 from tests.support.stacks import Stacks
+from tests.support.web import served_by
 from tools.base import cache
 
 
@@ -48,8 +48,7 @@ def _bodies(pem: str) -> list[str]:
     return [line for line in pem.splitlines() if len(line) > 40]
 
 
-@contextmanager
-def _proxy(address: str, header: str) -> Iterator[str]:
+def _proxy(address: str, header: str) -> AbstractContextManager[str]:
     """A proxy for the mirror `mirror.invalid` that requires the header; yields its URL.
 
     Args:
@@ -66,16 +65,7 @@ def _proxy(address: str, header: str) -> Iterator[str]:
             self.path = path
             return super().send_head()
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            pass
-
-    served = functools.partial(Handler, directory=str(cache() / "etcd"))
-    with http.server.ThreadingHTTPServer((address, 0), served) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield f"http://{address}:{server.server_port}"
-        finally:
-            server.shutdown()
+    return served_by(Handler, address, directory=str(cache() / "etcd"))
 
 
 def test_private_keys_are_only_in_files_of_etcds_user(machines: Machines, stacks: Stacks) -> None:

@@ -3,15 +3,15 @@
 import contextlib
 import json
 import subprocess
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tools.prometheus import ensure_alertmanager
 
 from .prometheus import free_port
+from .web import served_by
 
 Delivered = set[tuple[str, str, str]]
 """Name, severity and status (`firing`, `resolved`) of alerts."""
@@ -53,12 +53,5 @@ def _webhook() -> Iterator[tuple[str, Delivered]]:
             self.send_response(200)
             self.end_headers()
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/", delivered
-        finally:
-            server.shutdown()
+    with served_by(Handler) as url:
+        yield url, delivered

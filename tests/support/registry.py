@@ -1,17 +1,18 @@
 """A registry of images for the lab's machines: the part of the distribution specification that a pull needs."""
 
 import base64
-import contextlib
 import hashlib
 import http.server
 import json
 import tarfile
-import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from tools.base import architecture
+
+from .web import served_by
 
 _OCI = "application/vnd.oci.image"
 _TOKEN = "a-token"
@@ -63,8 +64,7 @@ class Registry:
         self.contents[digest] = (kind, content)
         return {"mediaType": kind, "digest": digest, "size": len(content)}
 
-    @contextlib.contextmanager
-    def serving(self, address: str) -> Iterator[str]:
+    def serving(self, address: str) -> AbstractContextManager[str]:
         """Serves on a free port of this address; yields its URL."""
         registry = self
 
@@ -97,12 +97,4 @@ class Registry:
                 if self.command != "HEAD":
                     self.wfile.write(body)
 
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-                pass
-
-        with http.server.ThreadingHTTPServer((address, 0), Handler) as server:
-            threading.Thread(target=server.serve_forever, daemon=True).start()
-            try:
-                yield f"http://{address}:{server.server_port}"
-            finally:
-                server.shutdown()
+        return served_by(Handler, address)

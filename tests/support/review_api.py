@@ -1,14 +1,14 @@
 """The parts of GitHub's and GitLab's REST API that examples/ci uses, on a loopback address."""
 
-import contextlib
 import http.server
 import json
 import re
-import threading
 import urllib.parse
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
+
+from .web import served_by
 
 PAGE = 2
 """Entries of a page, however many are asked for."""
@@ -122,8 +122,7 @@ class Project:
         numbers = {"id": text.number, "iid": text.number}
         return {**numbers, "author": author, "body": text.text, "description": text.text}
 
-    @contextlib.contextmanager
-    def serving(self) -> Iterator[str]:
+    def serving(self) -> AbstractContextManager[str]:
         """Serves on a free port of this computer; yields the API's URL."""
         project = self
 
@@ -145,12 +144,4 @@ class Project:
 
             do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815  as they are called
 
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-                pass
-
-        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-            threading.Thread(target=server.serve_forever, daemon=True).start()
-            try:
-                yield f"http://127.0.0.1:{server.server_port}"
-            finally:
-                server.shutdown()
+        return served_by(Handler)

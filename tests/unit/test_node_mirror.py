@@ -2,7 +2,6 @@
 
 import base64
 import http.server
-import threading
 import time
 from collections.abc import Iterator
 from email.utils import formatdate
@@ -12,6 +11,7 @@ import pytest
 from components.node.service import mirror
 from components.node.shared.errors import NodeError
 from components.node.shared.spec import Release
+from tests.support.web import served_by
 
 TOKEN = "Bearer very-secret"
 
@@ -22,7 +22,7 @@ class Server:
     def __init__(self) -> None:
         self.asked: list[tuple[str, str, dict[str, str]]] = []
         self.answers: dict[str, str] = {}
-        self.location = ""
+        self.location = self.url = ""
         self.wants: dict[str, str] = {}
         self.offset, self.age, self.fresh = 0.0, "", True
         server = self
@@ -54,24 +54,14 @@ class Server:
             def date_time_string(self, timestamp: float | None = None) -> str:  # noqa: ARG002
                 return formatdate(time.time() + (server.offset if self.stale else 0.0), usegmt=True)
 
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-                pass
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self.handler = Handler
 
 
 @pytest.fixture
 def servers() -> Iterator[tuple[Server, Server]]:
-    made = Server(), Server()
-    yield made
-    for server in made:
-        server.close()
+    one, other = Server(), Server()
+    with served_by(one.handler) as one.url, served_by(other.handler) as other.url:
+        yield one, other
 
 
 def read(url: str, **release: object) -> bytes:

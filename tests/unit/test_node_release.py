@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import tarfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from email.utils import formatdate
@@ -20,6 +19,7 @@ from components.node.service import release
 from components.node.shared import files, paths
 from components.node.shared.errors import NodeError
 from components.node.shared.spec import Release
+from tests.support.web import served_by
 
 VERSION = "3.6.16"
 
@@ -45,12 +45,7 @@ class Mirror:
             def date_time_string(self, timestamp: float | None = None) -> str:
                 return formatdate((timestamp or time.time()) + mirror.clock_offset, usegmt=True)
 
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        self.handler, self.url = Handler, ""
         arch = release.architecture()
         self.folder = f"etcd-v{VERSION}-linux-{arch}"
         self.archive_path = f"/v{VERSION}/{self.folder}.tar.gz"
@@ -95,9 +90,8 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
 
     monkeypatch.setattr(files, "write_together", as_this_user)
     found = Mirror()
-    yield found
-    found.server.shutdown()
-    found.server.server_close()
+    with served_by(found.handler) as found.url:
+        yield found
 
 
 def left_over() -> list[str]:

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import http.server
 import socket
-import threading
 from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 
+from tests.support.web import served_by
 from tools import download
 from tools.base import ToolError, UnreachableError
 from tools.download import checksum_in, fetch, open_url, read_text
 
 CONTENT = b"a release" * 1000
 RIGHT = hashlib.sha256(CONTENT).hexdigest()
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    """A file server that logs nothing."""
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the parent's name)
-        """Log nothing."""
 
 
 @pytest.fixture(autouse=True)
@@ -40,12 +32,8 @@ def server(tmp_path: Path) -> Iterator[str]:
     folder = tmp_path / "served"
     folder.mkdir()
     (folder / "release").write_bytes(CONTENT)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder))) as web:
-        thread = threading.Thread(target=web.serve_forever, args=(0.01,), daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{web.server_port}"
-        web.shutdown()
-        thread.join(5)
+    with served_by(SimpleHTTPRequestHandler, directory=str(folder)) as url:
+        yield url
 
 
 def test_a_file_with_the_published_checksum_is_kept(server: str, tmp_path: Path) -> None:
