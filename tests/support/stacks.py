@@ -243,7 +243,7 @@ class Stack:
                 env=self._environ() | forks,
                 stdout=subprocess.PIPE,
                 text=True,
-                timeout=60,
+                timeout=UP_SECONDS,
                 check=False,
             )
         text = f"pulumi {' '.join(arguments)} exited with {done.returncode}:\n{done.stdout}"
