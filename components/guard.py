@@ -133,9 +133,9 @@ async def warn_if_not_exported(cluster: pulumi.Resource, previous: Mapping[str, 
     if exported and OUTPUT in own and len(own[OUTPUT]):
         pulumi.log.warn(
             "An earlier update has proved this cluster healthy, but `previous` is None. So this change is compared "
-            "with nothing, and only the machines can refuse it. Export `applied` of this cluster as the output that "
-            "the program reads as `previous`. If the program does so, an earlier update has failed after the health "
-            "check; the next successful one ends this warning.",
+            "with nothing, its steps are those of a new cluster, and only the machines can refuse it. Export `applied` "
+            "of this cluster as the output that the program reads (`previous_update`, `previousOutput`). If it is "
+            "exported, an earlier update has failed after the health check. The next successful one ends this warning.",
             cluster,
         )
 
