@@ -443,7 +443,8 @@ def _checked(
     )
     placed = _check_against_the_last_update(plan, args)
     specs = member_specs(plan)
-    return args, plan, placed, specs, accept(args.get("previous"), _wanted(plan, args), args.get("override", ""))
+    verdict = accept(args.get("previous"), _wanted(plan, args), args.get("override", ""), acknowledge=plan.acknowledge)
+    return args, plan, placed, specs, verdict
 
 
 def _check_against_the_last_update(plan: ClusterPlan, args: EtcdClusterArgs) -> list[str]:

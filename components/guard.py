@@ -1,6 +1,6 @@
 """Compares every update with the last one before it changes anything, and refuses or announces it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from pulumi.runtime.proto import resource_pb2
 
 from .irreplaceable import outputs_in_state
 from .plan import PlanError
+from .plan.applied import MEASURED
 from .plan.guard import State, Verdict, judge, read_state
 from .plan.guard.rules import Spelled
 from .whole_numbers import whole
@@ -98,19 +99,27 @@ def read_output(name: str) -> Any:
     return whole(outputs.get(name))
 
 
-def accept(previous: Mapping[str, Any] | None, wanted: State, override: str = "", spelled: Spelled = str) -> Verdict:
+def accept(
+    previous: Mapping[str, Any] | None,
+    wanted: State,
+    override: str = "",
+    spelled: Spelled = str,
+    acknowledge: Collection[str] = (),
+) -> Verdict:
     """The guard's decision, if the update is allowed.
 
     Args:
         previous: what the last update applied; None: nothing to compare with.
         override: value of the argument `override`; empty: none.
         spelled: the user's name for an argument of `EtcdCluster`.
+        acknowledge: value of the argument `acknowledge`, for the steps.
 
     Raises:
         ChangeRefusedError: the update is not allowed.
     """
     state = read_state(previous)
-    verdict = judge(state, wanted, override, spelled)
+    measured = (previous or {}).get(MEASURED, {})
+    verdict = judge(state, wanted, override, spelled, acknowledge=acknowledge, measured=measured)
     if previous and state is None:
         # There was an update, so the steps of a bootstrap would be wrong.
         return replace(verdict, steps=(), compared=False)
@@ -141,7 +150,8 @@ async def warn_if_not_exported(cluster: pulumi.Resource, previous: Mapping[str, 
 
 
 def announce(verdict: Verdict, resource: pulumi.Resource) -> None:
-    """Prints the steps of an accepted change, overridden problems, and a warning if nothing could be compared."""
+    """Prints the steps of an accepted change with notes on the members' machines, overridden problems, and a warning if
+    nothing could be compared."""
     if not verdict.compared:
         pulumi.log.warn(
             f"The output `{OUTPUT}` of the last update is from another version of this program and cannot be read. "
@@ -157,3 +167,5 @@ def announce(verdict: Verdict, resource: pulumi.Resource) -> None:
         pulumi.log.warn("There is nothing to override. The override is no longer needed; remove it.", resource)
     for number, step in enumerate(verdict.steps, start=1):
         pulumi.log.info(f"{number:2}. {step}", resource)
+    for note in verdict.notes:
+        pulumi.log.info(f"    {note}", resource)

@@ -5,8 +5,8 @@ CLIENTS = "clients"
 CHECKED = "checked"
 """When the last health check found all members healthy, RFC 3339; absent if an earlier program made it."""
 MEASURED = "measured"
-"""Member -> what its machine has measured: `fdatasync_p99_ms` of its disk, `round_trips_ms`, other member -> ms, and
-`round_trips_ms_at`, in seconds since 1970; as far as they are known."""
+"""Member -> what its machine has measured: `fdatasync_average_ms` (not in older programs) and `fdatasync_p99_ms` of its
+disk, `round_trips_ms`, other member -> ms, and `round_trips_ms_at`, in seconds since 1970; as far as they are known."""
 EARLY_RENEWAL = "early_renewal_hours"
 """The next update renews a certificate with less than this many hours left."""
 DRIFT = "drift"

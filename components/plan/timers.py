@@ -57,8 +57,8 @@ def toward(now: Timers, target: Timers) -> Timers:
     )
 
 
-def longest(measured: Mapping[str, Any], members: Collection[str]) -> float | None:
-    """The longest round trip between two members, in ms; None if a pair was not measured.
+def links(measured: Mapping[str, Any], members: Collection[str]) -> dict[tuple[str, str], float]:
+    """Two members -> the round trip between them, in ms; without pairs that were not measured.
 
     Of the two ends of a link, the one that measured last counts: the machine of a member may be another one by now.
 
@@ -67,11 +67,21 @@ def longest(measured: Mapping[str, Any], members: Collection[str]) -> float | No
         members: the members that count.
     """
     trips = {name: found.get("round_trips_ms", {}) for name, found in measured.items()}
-    pairs = [
-        [(measured[one]["round_trips_ms_at"], trips[one][other]) for one, other in ends if other in trips.get(one, {})]
-        for ends in ((pair, pair[::-1]) for pair in combinations(members, 2))
-    ]
-    return max((max(pair)[1] for pair in pairs), default=0.0) if all(pairs) else None
+    known = {
+        pair: [
+            (measured[one]["round_trips_ms_at"], trips[one][other])
+            for one, other in ends
+            if other in trips.get(one, {})
+        ]
+        for pair, ends in ((pair, (pair, pair[::-1])) for pair in combinations(members, 2))
+    }
+    return {pair: max(ends)[1] for pair, ends in known.items() if ends}
+
+
+def longest(measured: Mapping[str, Any], members: Collection[str]) -> float | None:
+    """The longest round trip between two members, in ms; None if a pair was not measured. Arguments as for `links`."""
+    known = links(measured, members)
+    return max(known.values(), default=0.0) if len(known) == math.comb(len(members), 2) else None
 
 
 def derived(now: Timers, measured: Mapping[str, Any], members: Collection[str]) -> Timers:

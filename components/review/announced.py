@@ -1,6 +1,7 @@
 """The lines that the guard announces, by their form. A line of no known form is never shown."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..plan.guard.steps import Step
@@ -29,11 +30,25 @@ INSPECT, GIVEN_UP, READ_CA, API_RESTART, MANIFEST, KUBEADM, NODE_REMOVED = (
 UNKNOWN = "unknown"
 """A step in a form that this program does not know."""
 
+_SLOW = rf"(?P<one>{_NAME})(?: to (?P<other>{_NAME}))? (?P<figures>\((?:p99 )?[\d.]+ ms(?:, average [\d.]+ ms)?\))"
+# Without groups, to be repeated.
+_EACH_SLOW = re.sub(r"\?P<\w+>", "?:", _SLOW)
+_SLOW_NOTE = re.compile(
+    rf"Slow (?:disks|links) when last measured: (?P<found>{_EACH_SLOW}(?:, {_EACH_SLOW})*(?P<more>, and \d+ more)?)\. "
+    r"etcd (?:recommends a p99 below \d+ ms(?: and requires an average below \d+ ms)?|requires at most \d+ ms, a tenth "
+    r"of the election timeout)\. Acknowledged: (?P<acknowledged>yes|no)\.",
+    re.ASCII,
+)
+
 # The kind of a step -> its form. `who`: the members (or control planes) that it is about.
 _FORMS = {
     kind: re.compile(form, re.ASCII)
     for kind, form in (
-        (PREPARE, rf"prepare (?P<who>{_NAMES}): no member (?:stops|starts yet)"),
+        (
+            PREPARE,
+            rf"prepare (?P<who>{_NAMES}): no member (?:stops|starts yet)"
+            rf"(?:; (?P<slow>a slow (?:disk|link|disk or link) is accepted)(?: for (?P<new>{_NAMES}))?)?",
+        ),
         (BOOTSTRAP, rf"bootstrap a new cluster of (?P<who>{_NAMES})"),
         (HEALTH, r"check the health of all members"),
         (SNAPSHOT, rf"save a snapshot of the data on the machines? of {_NAME}(?: and {_NAME})?"),
@@ -126,6 +141,8 @@ class Announced:
     why: tuple[str, ...] = ()
     """Why a member restarts."""
     cluster: str = ""
+    slow: str = ""
+    """Which slow disks and links are accepted."""
 
     @property
     def restarts(self) -> tuple[str, ...]:
@@ -153,15 +170,31 @@ def announced(line: str) -> Announced | None:
         elif kind in (USER_GRANTED, PUT_RIGHT):
             # The keys of a user; what others have written on a machine.
             step = Step(step.text.partition(":")[0], *_of(step))
-        who, why = ((groups.get(name) or "") for name in ("who", "why"))
-        return Announced(step, kind, tuple(who.split(", ")) if who else (), tuple(why.split("; ")) if why else ())
+        parts = (((groups.get(name) or ""), mark) for name, mark in (("who", ", "), ("why", "; "), ("new", ", ")))
+        who, why, new = (tuple(text.split(mark)) if text else () for text, mark in parts)
+        slow = (groups.get("slow") or "") + (f" for {_quoted(new, ', ')}" if new else "")
+        return Announced(step, kind, who, why, slow=slow)
     return Announced(Step("", *_of(step)), UNKNOWN)
+
+
+def slow_note(line: str) -> str:
+    """Which members have slow disks or links, in a line below the steps; empty if it says nothing of them."""
+    found = _SLOW_NOTE.fullmatch(line.strip())
+    if found is None:
+        return ""
+    pairs = ((each["one"], each["other"], each["figures"]) for each in re.finditer(_SLOW, found["found"], re.ASCII))
+    slow = [f"{_quoted(filter(None, ends), ' to ')} {figures}" for *ends, figures in pairs]
+    return f"{', '.join(slow)}{found['more'] or ''}: {'not ' * (found['acknowledged'] == 'no')}acknowledged"
 
 
 def known_warning(text: str) -> str:
     """What is shown of a warning; empty if it is none of this program, or has a value of the configuration."""
     found = next(filter(None, (form.fullmatch(text) for form in _WARNINGS)), None)
     return "" if found is None else found.groupdict().get("shown") or found[0]
+
+
+def _quoted(names: Iterable[str], mark: str) -> str:
+    return mark.join(f"`{name}`" for name in names)
 
 
 def _of(step: Step) -> tuple[int, int]:

@@ -125,6 +125,8 @@ def _rows(review: Review, manual: str) -> Iterator[tuple[str, str]]:
         yield "Only renews", f"{_count(len(review.renews), 'certificate')}, without a restart"
     if review.worst:
         yield "Quorum at worst", _worst(review.steps, review.worst)
+    if review.slow:
+        yield "Slow disks and links", "; ".join(review.slow)
     unknown = [] if review.known else ["not known"]
     # The guard announces no change of a firewall.
     unless = "unless a firewall keeps them out"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .announced import NOT_COMPARED, UNKNOWN, Announced, announced, known_warning
+from .announced import NOT_COMPARED, UNKNOWN, Announced, announced, known_warning, slow_note
 
 CLUSTER = "external-etcd:index:EtcdCluster"
 """Type of a cluster."""
@@ -76,6 +76,8 @@ class Preview:
     """How many others there are. Their text may contain values of the configuration."""
     settings: tuple[str, ...] = ()
     """Those of `QUIET` that change."""
+    slow: tuple[str, ...] = ()
+    """Slow disks and links that are accepted, or that members have."""
     machines: tuple[str, ...] = ()
     """Names of members' machines and volumes in a cloud that are deleted or replaced."""
     ended: bool = True
@@ -132,6 +134,7 @@ def read(text: str) -> Preview:
         warnings=tuple(dict.fromkeys(known)),
         other_warnings=sum(not _OWN_PLUGIN.match(each) for each in other),
         settings=tuple(_settings(steps)),
+        slow=tuple(_slow(messages, several=len(named) > 1)),
         machines=tuple(dict.fromkeys(_machines(steps))),
         # The engine writes it at the end.
         ended="changeSummary" in found,
@@ -146,6 +149,15 @@ def _announcements(messages: Sequence[Mapping[str, Any]], *, several: bool) -> I
                 cluster = _cluster(message)
                 who = tuple(f"{cluster}/{name}" for name in step.who) if several else step.who
                 yield replace(step, cluster=cluster, who=who)
+
+
+def _slow(messages: Sequence[Mapping[str, Any]], *, several: bool) -> Iterator[str]:
+    for message in messages:
+        if message.get("severity") == "info" and _urn(message)[1] == CLUSTER:
+            text = _text(message)
+            step = announced(text)
+            if found := step.slow if step is not None else slow_note(text):
+                yield f"{_cluster(message)}: {found}" if several else found
 
 
 def _overridden(messages: Sequence[Mapping[str, Any]]) -> Iterator[str]:

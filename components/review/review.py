@@ -57,6 +57,8 @@ class Review:
     """Members that are removed."""
     renews: tuple[str, ...]
     """Certificates that are renewed, without a restart for them."""
+    slow: tuple[str, ...]
+    """Slow disks and links: which are accepted of new members, and which members have them, with what was measured."""
     resources: tuple[Resource, ...]
     counts: dict[str, int]
     """Operation -> number of resources."""
@@ -120,6 +122,7 @@ def review(preview: Preview, stack: str = "") -> Review:
         joins=named(preview, JOIN),
         leaves=named(preview, REMOVE, NO_RETURN),
         renews=tuple(each.name for each in resources if is_renewal(each)),
+        slow=preview.slow,
         resources=resources,
         counts=dict(sorted(Counter(each.op for each in resources).items())),
         problems=preview.problems,

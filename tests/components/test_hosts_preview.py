@@ -9,6 +9,7 @@ import pytest
 from components.plan.guard.state import digest
 from stacks import guard
 from tests.support.configurations import load
+from tests.support.manual import manual_lines
 from tests.support.sshd import new_key
 from tests.support.stacks import Run, Stack, Stacks, override_in
 
@@ -126,13 +127,28 @@ def test_an_accepted_change_is_announced_step_by_step(stack: Stack, key: Path) -
     assert run.code == 0, run.text
     steps = [line for line in diagnostics(run) if line[:1].isdigit()]
     assert steps == [
-        "1. prepare etcd-1, etcd-4, etcd-3: no member stops [3 voters, tolerates 1 failure]",
+        "1. prepare etcd-1, etcd-4, etcd-3: no member stops; a slow disk is accepted for etcd-4 [3 voters, tolerates 1 "
+        "failure]",
         "2. etcd-4 joins as a learner [3 voters, tolerates 1 failure]",
         "3. etcd-4 is promoted to voter [4 voters, tolerates 1 failure]",
         "4. etcd-2 is removed [3 voters, tolerates 1 failure]",
         "5. check the health of all members [3 voters, tolerates 1 failure]",
         "6. retire the machine of etcd-2 [3 voters, tolerates 1 failure]",
     ]
+
+
+def test_slow_disks_and_links_are_in_the_plan_as_in_the_manual(stack: Stack, key: Path) -> None:
+    last = stack.outputs()["applied"]
+    slow = {"fdatasync_p99_ms": 44.2, "fdatasync_average_ms": 31.0, "round_trips_ms": {"etcd-1": 140.0}}
+    stack.left(applied={**last, "measured": {"etcd-2": {**slow, "round_trips_ms_at": 1}}})
+    try:
+        run, same = previewed(stack, machines=machines(key, 1, 2, 4)), previewed(stack)
+    finally:
+        stack.left(applied=last)
+    shown = [line for line in diagnostics(run) if line[:1].isdigit() or line.startswith("Slow")]
+    manual = manual_lines("Slow disks and links", 2, language="text").splitlines()
+    assert shown == [line.strip() for line in manual]
+    assert "Slow" not in same.text
 
 
 def test_without_a_change_there_are_no_steps_and_overrides_are_reported(stack: Stack, skipped: Run) -> None:

@@ -140,6 +140,22 @@ def test_the_comment_on_a_change_is_the_reviewed_one(
     reviews.assert_as_reviewed(change, preview, STATUS.get(change, set()), capsys, failed=change in FAILED)
 
 
+def test_the_comment_on_a_setting_of_slow_machines_is_the_reviewed_one(
+    reviews: Reviews, capsys: pytest.CaptureFixture[str]
+) -> None:
+    last = reviews.stack.outputs()["applied"]
+    disks = {"etcd-1": (12.5, 4.0), "etcd-3": (44.2, 31.0)}
+    slow = {name: {"fdatasync_p99_ms": p99, "fdatasync_average_ms": mean} for name, (p99, mean) in disks.items()}
+    slow["etcd-3"] |= {"round_trips_ms": {"etcd-2": 140.0}, "round_trips_ms_at": 1}
+    reviews.stack.left(applied={**last, "measured": slow})
+    try:
+        preview = reviews.preview(**CHANGES["a setting"])
+        reviews.assert_as_reviewed("a setting of slow machines", preview, {"restart"}, capsys)
+        reviews.assert_as_reviewed("nothing", reviews.preview(), set(), capsys)
+    finally:
+        reviews.stack.left(applied=last)
+
+
 def test_the_comment_on_a_new_cluster_is_the_reviewed_one(reviews: Reviews, capsys: pytest.CaptureFixture[str]) -> None:
     new = Reviews(reviews.stack.beside("new", reviews.stack.config))
     new.assert_as_reviewed("a new cluster", new.preview(), set(), capsys)

@@ -101,7 +101,9 @@ def _replace_by_another_name(stack: Stack, found: list[Machine], scratch: Path) 
     names = [found[0], found[3], found[2]]
     stack.config["machines"] = [machine_config(machine) for machine in names]
     running = process_ids([found[0], found[2]])
+    accepted = stack.config.pop("acknowledge")
     assert_as_in_the_manual(stack, "Replace a member with one of another name")
+    stack.config["acknowledge"] = accepted
     print("\n".join(announced := _announced(stack.preview())))
     said = [text for text in announced if "etcd-4 is promoted to voter" in text or "etcd-2 is removed" in text]
     assert "[4 voters, tolerates 1 failure]" in said[0]

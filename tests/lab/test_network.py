@@ -82,6 +82,10 @@ def test_closed_ports_and_wrong_addresses_are_named_before_any_start(machines: M
     assert_serves_all_members(found)
     environ = first.run("cat /proc/$(systemctl show -P MainPID etcd)/environ", root=True).stdout
     assert "10.9.9.9" not in environ
+    stack.config["flags"] = {"max-txn-ops": 256}
+    noted = r"Slow links when last measured: .*etcd-2 to etcd-3 \(150 ms\).* etcd requires at most 100 ms, .*: yes\."
+    assert re.search(noted, stack.preview().text)
+    del stack.config["flags"]
     assert not any(
         machine.run("systemctl -q is-active etcd-network-rehearsal", check=False).returncode == 0 for machine in found
     )

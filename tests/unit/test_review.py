@@ -24,6 +24,14 @@ CLUSTER = f"{STACK}::external-etcd:index:EtcdCluster::test"
 VOLUME = "hcloud:index/volume:Volume"
 RESTART = " 1. etcd-1 restarts: --max-txn-ops [2 of 3 voters running, tolerates no further failure]"
 HEALTH = " 2. check the health of all members [3 voters, tolerates 1 failure]"
+SLOW = (
+    "    Slow disks when last measured: etcd-2 (p99 44.2 ms, average 31.0 ms). etcd recommends a p99 below 10 ms and "
+    "requires an average below 20 ms. Acknowledged: yes."
+)
+PREPARE = (
+    " 1. prepare etcd-1, etcd-2, etcd-4: no member stops; a slow disk is accepted for etcd-4 [3 voters, tolerates 1 "
+    "failure]"
+)
 REFUSAL = """This change of the cluster test is refused; nothing was touched:
   version: given '3.7.3'. One minor at a time. Go through the minors.
 Make these updates instead, each with its own pulumi up:
@@ -77,8 +85,10 @@ def test_no_other_text_of_a_preview_is_repeated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole = preview(
+        said(PREPARE),
         said(RESTART),
         said(HEALTH),
+        said(SLOW),
         said("One member tolerates no failures; three tolerate one.", "warning"),
         said("https://user:password@mirror: something", "warning"),
         said("the plugin failed", "error", urn=""),
@@ -447,6 +457,18 @@ def test_commands_in_another_form_say_nothing_about_settings(
     ):
         step = {**specified("test-etcd-1-converge", {}, {}), **states}
         assert "| What changes | update " in run(preview(steps=(step,)), monkeypatch, capsys)[1]
+
+
+def test_slow_disks_and_links_are_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    _, out = run(preview(said(PREPARE), said(RESTART), said(SLOW)), monkeypatch, capsys)
+    line = "a slow disk is accepted for `etcd-4`; `etcd-2` (p99 44.2 ms, average 31.0 ms): acknowledged"
+    assert f"| Slow disks and links | {line} |\n" in out
+    assert out.count("44.2 ms") == 1
+    assert "Slow disks" not in run(preview(said(RESTART)), monkeypatch, capsys)[1]
+    other = CLUSTER.replace("::test", "::other")
+    several = preview(said(PREPARE), said(SLOW), said(RESTART, urn=other), said(SLOW, urn=other))
+    _, out = run(several, monkeypatch, capsys, "--format", "json")
+    assert [each.partition(": ")[0] for each in json.loads(out)["slow"]] == ["test", "test", "other"]
 
 
 def test_the_picture_takes_the_place_of_mermaid(

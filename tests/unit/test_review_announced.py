@@ -29,9 +29,10 @@ def assert_known(steps: list[Step]) -> None:
 @given(st.data())
 def test_every_step_of_a_change_is_known(data: st.DataObject) -> None:
     before = following(None, data.draw(states()), ())
-    verdict = judge(before, data.draw(wishes(before)))
+    slow = data.draw(st.sampled_from([(), ("slow-disk",), ("slow-link",), ("slow-disk", "slow-link")]))
+    verdict = judge(before, data.draw(wishes(before)), acknowledge=slow)
     if verdict.refused:
-        verdict = judge(before, verdict.state, verdict.override)
+        verdict = judge(before, verdict.state, verdict.override, acknowledge=slow)
     assert_known(list(verdict.steps))
 
 
@@ -52,7 +53,7 @@ def test_every_step_of_a_migration_is_known(before: str, phase: str) -> None:
     ],
 )
 def test_rarer_steps_are_known(before: State | None, after: State) -> None:
-    assert_known(list(judge(before, after).steps))
+    assert_known(list(judge(before, after, acknowledge=["slow-link"]).steps))
 
 
 def test_the_steps_of_a_restore_are_known_without_the_name_of_the_file() -> None:

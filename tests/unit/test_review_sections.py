@@ -25,7 +25,7 @@ SECTIONS: Final[dict[str, tuple[str, ...] | str]] = {
     "Free space in the database (defragmentation)": ("defragmentation",),
     "Data corruption (alarm CORRUPT)": ("another machine",),
     "What others have changed on a machine (drift)": ("a look for drift", "drift"),
-    "Slow disks and links": ("a setting",),
+    "Slow disks and links": ("a setting of slow machines", "growth"),
     "A lost machine or disk": ("another machine", "another machine and a setting"),
     "Replace a machine in a cloud": ("a raised generation", "two raised generations"),
     "A majority was lost": ("a restore", "a restore of a file", "another machine"),

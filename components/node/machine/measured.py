@@ -197,10 +197,10 @@ def forget_asked() -> None:
 
 
 def answer() -> str:
-    """What `converge` passes on, as JSON text: `fdatasync_p99_ms`, `round_trips_ms` and `round_trips_ms_at`, as far as
-    they are known."""
+    """What `converge` passes on, as JSON text: `fdatasync_average_ms`, `fdatasync_p99_ms`, `round_trips_ms` and
+    `round_trips_ms_at`, as far as they are known."""
     known = record()
-    disk = {"fdatasync_p99_ms": known["disk"]["p99_ms"]} if "disk" in known else {}
+    disk = {f"fdatasync_{key}": known["disk"][key] for key in ("average_ms", "p99_ms") if "disk" in known}
     links = ("round_trips_ms", "round_trips_ms_at")
     return json.dumps({**disk, **{key: known[key] for key in links if key in known}})
 

@@ -97,6 +97,16 @@ class Change:
         both = (name for name in self.staying if name in self.before.identities and name in self.after.identities)
         return [name for name in both if self.before.identities[name] != self.after.identities[name]]
 
+    @property
+    def keeps_volumes(self) -> bool:
+        """Whether the data of a replaced machine are on a volume, which its successor gets."""
+        return self.before.on_volumes and self.after.on_volumes
+
+    @property
+    def new_machines(self) -> list[str]:
+        """Members whose machines measure disk and links before they begin, unless they have their data."""
+        return [*self.joining, *self.other_machine, *([] if self.keeps_volumes else self.replaced)]
+
     @cached_property
     def trust(self) -> tuple[Trust, ...]:
         """The lists of trusted CAs: only one when peers have and had the same as all others."""

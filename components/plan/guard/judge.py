@@ -2,14 +2,17 @@
 
 import hashlib
 import json
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ..errors import Problem
 from . import migration, restore
 from .change import Change
 from .machine_replacement import aligned
 from .rules import Spelled, check
-from .state import State, following
+from .slow import notes
+from .state import NOTHING, State, following
 from .steps import Step, bootstrap, restored, steps
 from .updates import described, updates
 
@@ -32,6 +35,8 @@ class Verdict:
     """The order in which members converge."""
     state: State
     """What the next update is compared with if this one succeeds."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the steps should know of the members' machines; empty without steps."""
     unused_override: bool = False
     """An override was given, but nothing is refused."""
     compared: bool = True
@@ -43,12 +48,22 @@ class Verdict:
         return bool(self.problems) and not self.overridden
 
 
-def judge(previous: State | None, wanted: State, override: str = "", spelled: Spelled = str) -> Verdict:
+def judge(
+    previous: State | None,
+    wanted: State,
+    override: str = "",
+    spelled: Spelled = str,
+    *,
+    acknowledge: Collection[str] = (),
+    measured: Mapping[str, Any] = NOTHING,
+) -> Verdict:
     """Decides about an update.
 
     Args:
         previous: what the last successful update left; None before the first.
         override: the token that the user gave; empty: none.
+        acknowledge: what is accepted of slow machines, as in `plan.acknowledge`.
+        measured: member -> what its machine measured, as in `applied.MEASURED`.
     """
     if previous is None and wanted.migration:
         previous = migration.unmigrated(wanted)
@@ -58,7 +73,9 @@ def judge(previous: State | None, wanted: State, override: str = "", spelled: Sp
             overridden=False,
             override="",
             updates=(),
-            steps=tuple(restored(wanted) if wanted.restored else bootstrap(wanted)),
+            steps=tuple(
+                restored(wanted, acknowledge, wanted.members) if wanted.restored else bootstrap(wanted, acknowledge)
+            ),
             chain=tuple(wanted.members),
             state=following(None, wanted, ()),
             unused_override=bool(override),
@@ -66,20 +83,22 @@ def judge(previous: State | None, wanted: State, override: str = "", spelled: Sp
     previous, wanted = aligned(previous, restore.remembered(previous, wanted))
     change = Change(previous, wanted)
     problems = tuple(check(change, spelled))
-    planned = steps(change)
+    planned = steps(change, acknowledge)
     # At the end there would be no cluster: not even an override leads there.
     nobody = bool(planned) and not planned[-1].voters
     token = _token(previous, wanted) if problems and not nobody else ""
     overridden = bool(token) and override == token
-    way = described(previous, updates(previous, wanted), spelled) if problems and not overridden else []
+    refused = bool(problems) and not overridden
+    way = described(previous, updates(previous, wanted), spelled) if refused else []
     return Verdict(
         problems=problems,
         overridden=overridden,
         override=token,
         updates=tuple(way),
-        steps=tuple(planned) if not problems or overridden else (),
+        steps=() if refused else tuple(planned),
         chain=tuple(change.chain),
         state=following(previous, wanted, [str(problem) for problem in problems]),
+        notes=tuple(notes(change, acknowledge, measured)) if planned and not refused else (),
         unused_override=bool(override) and not problems,
     )
 

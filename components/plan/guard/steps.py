@@ -4,11 +4,13 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from ...node.machine.measured import SLOW_DISK
 from .. import drift
 from ..migration import BACK, LEAVE
 from ..quorum import quorum
 from . import migration
 from .change import Change
+from .slow import accepted
 from .state import State
 
 _PRINTED = re.compile(
@@ -62,11 +64,16 @@ def _spare(spare: int, further: str = "") -> str:
     return f"tolerates {spare or 'no'} {further}failure{'s' if spare > 1 else ''}"
 
 
-def bootstrap(wanted: State) -> list[Step]:
-    """The steps of the first update."""
+def bootstrap(wanted: State, acknowledge: Collection[str] = ()) -> list[Step]:
+    """The steps of the first update.
+
+    Args:
+        acknowledge: what is accepted of slow machines, as in `plan.acknowledge`.
+    """
     names, count = _names(wanted.members), len(wanted.members)
+    slow = accepted(acknowledge, wanted.members, wanted.members)
     return [
-        Step(f"prepare {names}: no member starts yet", count, count),
+        Step(f"prepare {names}: no member starts yet{slow}", count, count),
         Step(f"bootstrap a new cluster of {names}", count, count),
         Step("check the health of all members", count, count),
         *(Step(text, count, count) for text in access({}, wanted, was=False)),
@@ -74,13 +81,18 @@ def bootstrap(wanted: State) -> list[Step]:
     ]
 
 
-def steps(change: Change) -> list[Step]:
-    """The steps from one state to the next, in order; empty when nothing changes."""
+def steps(change: Change, acknowledge: Collection[str] = ()) -> list[Step]:
+    """The steps from one state to the next, in order; empty when nothing changes.
+
+    Args:
+        acknowledge: as for `bootstrap`.
+    """
     if change.before.same(change.after):
         return list(_settled(change))
     if change.restores:
-        return [*restored(change.after), *_look(change, len(change.after.members))]
-    return list(_back(change) if change.after.migration == BACK else _steps(change))
+        begun = restored(change.after, acknowledge, change.other_machine)
+        return [*begun, *_look(change, len(change.after.members))]
+    return list(_back(change) if change.after.migration == BACK else _steps(change, acknowledge))
 
 
 def _settled(change: Change) -> Iterator[Step]:
@@ -115,12 +127,19 @@ def _asked(names: Collection[str], voters: int) -> Iterator[Step]:
         yield Step(f"look for what others have changed on {_names(names)}", voters, voters)
 
 
-def restored(wanted: State) -> list[Step]:
-    """The steps of a restore."""
+def restored(wanted: State, acknowledge: Collection[str] = (), new: Collection[str] = ()) -> list[Step]:
+    """The steps of a restore.
+
+    Args:
+        acknowledge: as for `bootstrap`.
+        new: members on machines that may have none yet.
+    """
     names, count = _names(wanted.members), len(wanted.members)
+    # With data from the snapshot, no member joins: links are not measured.
+    slow = accepted({*acknowledge} & {SLOW_DISK}, new, wanted.members)
     snapshot = wanted.restores or wanted.restored_from
     return [
-        Step(f"prepare {names}: no member stops", count, count),
+        Step(f"prepare {names}: no member stops{slow}", count, count),
         Step(f"restore {snapshot} beside the data of {names}, after a check: no member stops", count, count),
         Step("all members stop: EVERYTHING WRITTEN AFTER THE SNAPSHOT IS LOST", count, 0),
         Step("old data are moved aside, the restored data take their place", count, 0),
@@ -143,14 +162,15 @@ def _back(change: Change) -> Iterator[Step]:
         yield Step(f"retire the machine of {name}", voters, voters)
 
 
-def _steps(change: Change) -> Iterator[Step]:
+def _steps(change: Change, acknowledge: Collection[str]) -> Iterator[Step]:
     voters = len(change.before.members)
     missing = len(change.replaced)
     yield from (Step(text, voters, voters - missing) for text in migration.first(change))
     for name in change.replaced:
         yield Step(f"replace the machine of {name} once all others are healthy", voters, voters - missing)
     ours = [name for name in change.after.members if name not in change.after.control_planes]
-    yield Step(f"prepare {_names(ours)}: no member stops", voters, voters - missing)
+    slow = accepted(acknowledge, [name for name in ours if name in change.new_machines], ours)
+    yield Step(f"prepare {_names(ours)}: no member stops{slow}", voters, voters - missing)
     if change.version:
         first = change.chain[0]
         yield Step(f"save a snapshot of the data on the machine of {first}", voters, voters - missing)
@@ -170,7 +190,7 @@ def _steps(change: Change) -> Iterator[Step]:
             voters -= 1
             yield Step(f"{leaving.pop()} is removed{leader_last}{point}", voters, voters - missing)
             point = ""
-        if name in change.replaced and change.before.on_volumes and change.after.on_volumes:
+        if name in change.replaced and change.keeps_volumes:
             missing -= 1
             yield Step(f"{name} restarts with its data", voters, voters - missing)
         elif name in change.replaced:
