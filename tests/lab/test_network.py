@@ -1,5 +1,6 @@
 """The network rehearsal names closed ports and wrong source addresses before etcd needs them."""
 
+import re
 from collections.abc import Sequence
 
 from lab import Machine
@@ -83,7 +84,7 @@ def test_closed_ports_and_wrong_addresses_are_named_before_any_start(machines: M
     environ = first.run("cat /proc/$(systemctl show -P MainPID etcd)/environ", root=True).stdout
     assert "10.9.9.9" not in environ
     stack.config["flags"] = {"max-txn-ops": 256}
-    noted = r"Slow links when last measured: .*etcd-2 to etcd-3 \(150 ms\).* etcd requires at most 100 ms, .*: yes\."
+    noted = rf"Slow links when last measured: .*{second.name} to {third.name} \(150 ms\).* at most 100 ms, .*: yes\."
     assert re.search(noted, stack.preview().text)
     del stack.config["flags"]
     assert not any(
