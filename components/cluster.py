@@ -396,7 +396,7 @@ class EtcdCluster(pulumi.ComponentResource):
 
     def _tell_timers(self, applied: Mapping[str, Any], plan: ClusterPlan) -> None:
         """Warns if the round trips that were measured call for other timers than those of this update."""
-        now, then = plan.derived or Timers(), _derived(applied, plan.members) or Timers()
+        now, then = plan.derived or Timers(), _derived(applied, plan.members, {}) or Timers()
         if now != then:
             pulumi.log.warn(
                 f"The measured round trips call for a heartbeat interval of {then.heartbeat_ms} ms and an election "
@@ -436,7 +436,8 @@ def _checked(
 ) -> tuple[EtcdClusterArgs, ClusterPlan, list[str], dict[str, Spec], Verdict]:
     """The arguments with their defaults, the plan, warnings, the members' specifications, and the guard's verdict."""
     args = with_peers(with_authorities(with_previous(args)))
-    plan = cluster_plan(name, args, [_member_plan(each) for each in args["members"]], bundle.digest())
+    members = [_member_plan(each) for each in args["members"]]
+    plan = cluster_plan(name, args, members, bundle.digest(), _generations(args["members"]))
     refuse(
         check_headers(args.get("release_headers", {}))
         + check_image_credentials(args.get("etcd_image_credentials"), plan.etcd_image)
@@ -602,7 +603,13 @@ def with_peers(args: EtcdClusterArgs) -> EtcdClusterArgs:
     return {**args, "peer_authorities": [{"name": DEFAULT_PEER_AUTHORITY}]}
 
 
-def cluster_plan(name: str, args: EtcdClusterArgs, members: Sequence[MemberPlan], program: str = "") -> ClusterPlan:
+def cluster_plan(
+    name: str,
+    args: EtcdClusterArgs,
+    members: Sequence[MemberPlan],
+    program: str = "",
+    generations: Mapping[str, int] | None = None,
+) -> ClusterPlan:
     """The cluster that the arguments describe, with all defaults.
 
     Args:
@@ -610,6 +617,7 @@ def cluster_plan(name: str, args: EtcdClusterArgs, members: Sequence[MemberPlan]
         args: the arguments; their `members` are ignored.
         members: the members, in order.
         program: digest of etcd-node; empty if unknown.
+        generations: slot -> generation of its machine. Default: none, as of existing machines.
     """
     authorities, peers = authorities_of(args.get("authorities")), args.get("peer_authorities")
     given = _whole_numbers({key: value for key, value in args.items() if key in _PLANNED})
@@ -628,24 +636,33 @@ def cluster_plan(name: str, args: EtcdClusterArgs, members: Sequence[MemberPlan]
         "users": [UserPlan(each["name"], each["prefix"], each["permission"]) for each in args.get("users", [])],
     }
     if args.get("heartbeat_interval_ms") == AUTO:
-        given["derived"] = _derived(args.get("previous"), members)
+        given["derived"] = _derived(args.get("previous"), members, generations or {})
     return ClusterPlan(**given)
 
 
-def _derived(previous: Mapping[str, Any] | None, members: Sequence[MemberPlan]) -> Timers | None:
+def _derived(
+    previous: Mapping[str, Any] | None, members: Sequence[MemberPlan], generations: Mapping[str, int]
+) -> Timers | None:
     """With `auto`: the timers after this update; None if there was none."""
     state = read_state(previous)
     if state is None or previous is None:
         return None
     now = Timers(state.heartbeat_ms, state.election_ms)
-    if state.migration not in ("", DONE):
-        return now  # nothing else may change until it is complete
-    return derived(now, previous.get(MEASURED, {}), [member.name for member in members])
+    names = [member.name for member in members]
+    raised = any(generation > state.generations.get(name, generation) for name, generation in generations.items())
+    if state.migration not in ("", DONE) or raised or {*names} != {*state.members}:
+        return now  # an update that changes machines or members, or a phase of a migration, restarts no other member
+    return derived(now, previous.get(MEASURED, {}), names)
 
 
 def _whole_numbers(values: Mapping[str, Any]) -> dict[str, Any]:
     """Other languages pass numbers as floats."""
     return {key: int(value) if isinstance(value, float) else value for key, value in values.items()}
+
+
+def _generations(machines: Sequence[Machine]) -> dict[str, int]:
+    """Slot -> generation, of machines that have one."""
+    return {each["name"]: int(each["generation"]) for each in machines if "generation" in each}
 
 
 def _member_plan(machine: Machine) -> MemberPlan:
@@ -665,7 +682,7 @@ def _wanted(plan: ClusterPlan, args: EtcdClusterArgs) -> State:
             identities[machine["name"]] = " ".join(str(part) for part in parts)
     return wanted_state(
         plan,
-        generations={each["name"]: int(each["generation"]) for each in args["members"] if "generation" in each},
+        generations=_generations(args["members"]),
         identities=identities,
         certificates={name: text for name, text in certificates.items() if isinstance(text, str)},
         on_volumes=all("data_device" in each for each in args["members"]),

@@ -86,7 +86,8 @@ class StackConfig:
     @property
     def plan(self) -> ClusterPlan:
         """The plan that `EtcdCluster` will make, without the digest of etcd-node."""
-        return cluster_plan(self.cluster_name, self.arguments, self.machines.members)
+        machines = self.machines
+        return cluster_plan(self.cluster_name, self.arguments, machines.members, generations=machines.generations)
 
     @property
     def previous(self) -> Mapping[str, Any] | None:

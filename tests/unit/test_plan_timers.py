@@ -11,9 +11,9 @@ from components.cluster import cluster_plan
 from components.plan import ClusterPlan, MemberPlan, PlanError, bootstrap_spec, member_specs
 from components.plan.acknowledge import ACKNOWLEDGED, check_acknowledge
 from components.plan.flags import check_timing
-from components.plan.guard import rules
+from components.plan.guard import judge, read_state, rules
 from components.plan.guard.change import Change
-from components.plan.guard.state import wanted_state
+from components.plan.guard.state import State, wanted_state
 from components.plan.timers import Timers, derive, derived, longest, toward
 
 from .node_support import a_spec
@@ -120,6 +120,55 @@ def test_timers_stay_until_a_migration_is_complete(phase: str, heartbeat: str | 
     previous = {**known, "migration": phase, "planes_order": [], "measured": _measured(80.0)}
     for spec in member_specs(_plan(previous)).values():
         assert spec["flags"].get("--heartbeat-interval") == heartbeat
+
+
+GENERATIONS = dict.fromkeys(NAMES, 1)
+
+
+def _wanted(previous: dict[str, Any], names: list[str], generations: dict[str, int]) -> State:
+    members = [MemberPlan(name, f"10.0.0.{name[-1]}") for name in names]
+    args: Any = {"heartbeat_interval_ms": "auto", "previous": previous}
+    plan = cluster_plan("dev", args, members, generations=generations)
+    return wanted_state(plan, generations=generations, identities={}, certificates={})
+
+
+@given(
+    TIMERS,
+    st.floats(0, 10_000),
+    st.lists(st.sampled_from([*NAMES, "etcd-4", "etcd-5"]), unique=True).filter(lambda names: len(names) in (1, 3, 5)),
+    st.dictionaries(st.sampled_from(NAMES), st.just(2), max_size=1),
+)
+def test_pending_timers_hinder_no_change_of_machines_or_members(
+    now: Timers, trip: float, names: list[str], raised: dict[str, int]
+) -> None:
+    """What is accepted with timers that are given is accepted with `auto`, and restarts nobody for other timers."""
+    plan = replace(PLAN, heartbeat_interval_ms=now.heartbeat_ms, election_timeout_ms=now.election_ms)
+    given_ = wanted_state(plan, generations=GENERATIONS, identities={}, certificates={})
+    previous = {**given_.data(), "measured": _measured(trip)}
+    generations = {name: {**GENERATIONS, **raised}.get(name, 1) for name in names}
+    wanted = _wanted(previous, names, generations)
+    changes = {*names} != {*NAMES} or any(name in names for name in raised)
+    kept = (wanted.heartbeat_ms, wanted.election_ms) == (now.heartbeat_ms, now.election_ms)
+    assert kept or not changes
+    before = read_state(previous)
+    assert before is not None
+    if changes:
+        given_again = replace(given_, members=wanted.members, data_directories=wanted.data_directories)
+        given_again = replace(given_again, generations=generations, origins=wanted.origins)
+        assert judge(before, wanted).problems == judge(before, given_again).problems
+    else:
+        assert not judge(before, wanted).refused
+
+
+def test_timers_follow_in_the_update_after_a_machine_was_replaced() -> None:
+    before = wanted_state(PLAN, generations=GENERATIONS, identities={}, certificates={})
+    previous, raised = {**before.data(), "measured": _measured(80.0)}, {**GENERATIONS, "etcd-2": 2}
+    replaced = judge(before, _wanted(previous, NAMES, raised))
+    assert not replaced.refused
+    assert replaced.state.election_ms == 1000
+    after = _wanted({**replaced.state.data(), "measured": _measured(80.0)}, NAMES, raised)
+    assert (after.heartbeat_ms, after.election_ms) == (120, 1200)
+    assert not judge(replaced.state, after).refused
 
 
 def test_auto_leaves_no_room_for_an_election_timeout() -> None:
