@@ -145,7 +145,9 @@ def test_the_comment_on_a_setting_of_slow_machines_is_the_reviewed_one(
 ) -> None:
     last = reviews.stack.outputs()["applied"]
     disks = {"etcd-1": (12.5, 4.0), "etcd-3": (44.2, 31.0)}
-    slow = {name: {"fdatasync_p99_ms": p99, "fdatasync_average_ms": mean} for name, (p99, mean) in disks.items()}
+    slow: dict[str, Any] = {
+        name: {"fdatasync_p99_ms": p99, "fdatasync_average_ms": mean} for name, (p99, mean) in disks.items()
+    }
     slow["etcd-3"] |= {"round_trips_ms": {"etcd-2": 140.0}, "round_trips_ms_at": 1}
     reviews.stack.left(applied={**last, "measured": slow})
     try:

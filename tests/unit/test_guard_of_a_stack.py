@@ -81,7 +81,7 @@ def test_a_machine_can_be_replaced_while_other_timers_are_due() -> None:
     links = {f"etcd-{number}": 80.0 for number in (1, 2, 3)}
     measured = {name: {"round_trips_ms": links, "round_trips_ms_at": 1} for name in links}
     last = left(stack(), measured=measured)
-    auto = {"heartbeatIntervalMs": "auto"}
+    auto: dict[str, Any] = {"heartbeatIntervalMs": "auto"}
     assert guard.wanted(guard.compared(stack(**auto), last)).election_ms == 1200
     assert guard.wanted(guard.compared(stack((1, 2, 1), **auto), last)).election_ms == 1000
     refusal(stack((1, 2, 1), electionTimeoutMs=1200), last)
