@@ -9,7 +9,7 @@ from ..plan.aws import DEFAULT_VPC, aws_network, aws_subnet
 from ..plan.aws_zones import SMALLEST
 from ..plan.errors import Problem, refuse
 from ..plan.firewall_rules import SSH_PORT
-from ..plan.members import CLIENT_PORT, METRICS_PORT, PEER_PORT
+from ..plan.members import CLIENT_PORT, MACHINE_METRICS_PORT, METRICS_PORT, PEER_PORT
 from ..plan.ranges import check_inside, check_overlaps, check_private_range
 from .security_group_rules import Rules
 from .tags import tags
@@ -52,7 +52,7 @@ class AwsNetworkArgs(TypedDict):
     client_groups: NotRequired[list[str]]
     """IDs of security groups whose machines can also reach port 2379. Default: none."""
     metrics_clients: NotRequired[list[str]]
-    """Ranges that can reach port 2381. Default: none."""
+    """Ranges that can reach ports 2381 and 2382. Default: none."""
     tags: NotRequired[dict[str, str]]
     """More tags. Default: none."""
 
@@ -201,7 +201,9 @@ class AwsNetwork(pulumi.ComponentResource):
             rules.from_group(members, "clients-clients", CLIENT_PORT, "clients", clients),
             *rules.from_ranges(members, "clients", CLIENT_PORT, args.get("clients", [])),
             *rules.from_ranges(members, "ssh", SSH_PORT, args["operators"]),
-            *rules.from_ranges(members, "metrics", METRICS_PORT, args.get("metrics_clients", [])),
+            *rules.from_ranges(
+                members, "metrics", METRICS_PORT, args.get("metrics_clients", []), last=MACHINE_METRICS_PORT
+            ),
             *(
                 rules.from_group(members, f"clients-{group}", CLIENT_PORT, "clients", group)
                 for group in dict.fromkeys(args.get("client_groups", []))

@@ -26,12 +26,14 @@ class Rules:
         self._child = pulumi.ResourceOptions(parent=parent, delete_before_replace=True)
 
     def from_ranges(
-        self, group: pulumi.Output[str], purpose: str, port: int, ranges: Sequence[str]
+        self, group: pulumi.Output[str], purpose: str, port: int, ranges: Sequence[str], *, last: int | None = None
     ) -> list[pulumi.Resource]:
-        """Allows ranges to reach a port of the machines in a group; returns the rules."""
+        """Allows ranges to reach a port, or ports up to `last`, of the machines in a group; returns the rules."""
         found = dict.fromkeys(str(parse_range(text) or text) for text in ranges)
         return [
-            self._ingress(group, f"{purpose}-{text.replace('/', '-').replace(':', '.')}", port, purpose, _cidr(text))
+            self._ingress(
+                group, f"{purpose}-{text.replace('/', '-').replace(':', '.')}", port, purpose, _cidr(text), last
+            )
             for text in found
         ]
 
@@ -53,14 +55,20 @@ class Rules:
         )
 
     def _ingress(
-        self, group: pulumi.Output[str], suffix: str, port: int, purpose: str, source: dict[str, Any]
+        self,
+        group: pulumi.Output[str],
+        suffix: str,
+        port: int,
+        purpose: str,
+        source: dict[str, Any],
+        last: int | None = None,
     ) -> pulumi.Resource:
         return aws.vpc.SecurityGroupIngressRule(
             f"{self._name}-{suffix}",
             security_group_id=group,
             ip_protocol="tcp",
             from_port=port,
-            to_port=port,
+            to_port=last or port,
             description=purpose,
             tags=self._tags(suffix),
             opts=self._child,

@@ -3,11 +3,12 @@
 Pure text and data: no Pulumi, no YAML library. The inputs are the outputs of `EtcdCluster`. `alerts` is the table from
 which `rules`, `dashboard` and the manual (`manual`) are made, in the form that `expressions` describes.
 
-Prometheus scrapes port 2379 with a client certificate, or port 2381 in plain http if it is served on the private
-address. In both forms a member has the same labels: `job`, `cluster` and `member`.
+Prometheus scrapes port 2379 with a client certificate. If metrics are served on the private address, it scrapes port
+2381 without one, and port 2382 for what etcd does not know: a second job. In all forms a member has the same labels
+`cluster` and `member`.
 """
 
-from ..plan.members import CLIENT_PORT, METRICS_PORT
+from ..plan.members import CLIENT_PORT, MACHINE_METRICS_PORT, METRICS_PORT
 
 SERVICE_LABEL = 63
 """Characters in the name of a Service, at most."""
@@ -18,6 +19,18 @@ def job(cluster_name: str) -> str:
     return f"etcd-{cluster_name}"
 
 
-def port(*, tls: bool) -> int:
-    """The port that Prometheus scrapes, with a client certificate or without."""
-    return CLIENT_PORT if tls else METRICS_PORT
+def machines_job(cluster_name: str) -> str:
+    """The job of their machines, which serve what etcd does not know. Etcd's own rules must not take it for members."""
+    return f"machines-{cluster_name}"
+
+
+def ports(cluster_name: str, *, tls: bool) -> dict[str, int]:
+    """Job -> the port of each member that Prometheus scrapes, with a client certificate or without.
+
+    Args:
+        cluster_name: name of the cluster.
+        tls: whether Prometheus has a client certificate.
+    """
+    if tls:
+        return {job(cluster_name): CLIENT_PORT}
+    return {job(cluster_name): METRICS_PORT, machines_job(cluster_name): MACHINE_METRICS_PORT}

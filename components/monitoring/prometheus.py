@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from ..plan.members import url
 from ..scripts import putting
-from . import job, port
+from . import machines_job, ports
 
 DIRECTORY = "/etc/prometheus/etcd"
 """Where Prometheus finds the files, in a folder with the cluster's name."""
@@ -22,19 +22,24 @@ def scrape_configuration(cluster_name: str, members: Mapping[str, str], *, tls: 
         members: name -> private address.
         tls: whether Prometheus has a client certificate.
     """
-    lines = ["scrape_configs:", f"  - job_name: {json.dumps(job(cluster_name))}"]
-    if tls:
-        folder = f"{DIRECTORY}/{cluster_name}"
-        names = {"ca_file": "ca.crt", "cert_file": "client.crt", "key_file": "client.key"}
-        lines += [f"    scheme: {_SCHEME}", "    tls_config:"]
-        lines += [f"      {key}: {folder}/{name}" for key, name in names.items()]
-    lines.append("    static_configs:")
-    for name, address in members.items():
-        target = url(address, port(tls=tls)).removeprefix(f"{_SCHEME}://")
-        lines += [
-            f"      - targets: [{json.dumps(target)}]",
-            f"        labels: {{cluster: {json.dumps(cluster_name)}, member: {json.dumps(name)}}}",
-        ]
+    lines = ["scrape_configs:"]
+    for job, port in ports(cluster_name, tls=tls).items():
+        lines.append(f"  - job_name: {json.dumps(job)}")
+        if tls:
+            folder = f"{DIRECTORY}/{cluster_name}"
+            names = {"ca_file": "ca.crt", "cert_file": "client.crt", "key_file": "client.key"}
+            lines += [f"    scheme: {_SCHEME}", "    tls_config:"]
+            lines += [f"      {key}: {folder}/{name}" for key, name in names.items()]
+        if job == machines_job(cluster_name):
+            # These series have the labels `cluster` and `member` already.
+            lines.append("    honor_labels: true")
+        lines.append("    static_configs:")
+        for name, address in members.items():
+            target = url(address, port).removeprefix(f"{_SCHEME}://")
+            lines += [
+                f"      - targets: [{json.dumps(target)}]",
+                f"        labels: {{cluster: {json.dumps(cluster_name)}, member: {json.dumps(name)}}}",
+            ]
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..kubernetes.cluster_api import Document
-from . import SERVICE_LABEL, job, port
+from . import SERVICE_LABEL, job, machines_job, ports
 
-_PORT = "metrics"
+_PORTS = ("metrics", "machines")
 # The meta labels of both roles of discovery, of which a target has one: Endpoints, and the EndpointSlices into which
 # Kubernetes copies these Endpoints.
 _HOSTNAMES = ["__meta_kubernetes_endpoint_hostname", "__meta_kubernetes_endpointslice_endpoint_hostname"]
@@ -42,20 +42,27 @@ def objects(
         metadata = {"name": called, "namespace": namespace, "labels": dict(own)}
         return {"apiVersion": version, "kind": kind, "metadata": metadata, **contents}
 
-    ports = [{"name": _PORT, "port": port(tls=client is not None), "protocol": "TCP"}]
+    jobs = ports(cluster_name, tls=client is not None)
+    served = [
+        {"name": called, "port": port, "protocol": "TCP"} for called, port in zip(_PORTS, jobs.values(), strict=False)
+    ]
     # In the order in which the API server keeps them, so that the same members are no difference.
     named = sorted((address, member) for member, address in members.items())
     addresses = [{"ip": address, "hostname": member} for address, member in named]
-    endpoint: dict[str, Any] = {
-        "port": _PORT,
-        "relabelings": [
-            {"sourceLabels": _HOSTNAMES, "separator": "", "targetLabel": "member"},
-            {"targetLabel": "cluster", "replacement": cluster_name},
-        ],
+    relabelings: list[dict[str, Any]] = [
+        {"sourceLabels": _HOSTNAMES, "separator": "", "targetLabel": "member"},
+        {"targetLabel": "cluster", "replacement": cluster_name},
+    ]
+    endpoint: dict[str, Any] = {"port": _PORTS[0], "relabelings": relabelings}
+    machines = {
+        "port": _PORTS[1],
+        # These series have the labels `cluster` and `member` already.
+        "honorLabels": True,
+        "relabelings": [*relabelings, {"targetLabel": "job", "replacement": machines_job(cluster_name)}],
     }
     found = [
-        document("Service", {"spec": {"clusterIP": "None", "ports": ports}}),
-        document("Endpoints", {"subsets": [{"addresses": addresses, "ports": ports}]}),
+        document("Service", {"spec": {"clusterIP": "None", "ports": served}}),
+        document("Endpoints", {"subsets": [{"addresses": addresses, "ports": served}]}),
     ]
     if client is not None:
         contents = {"ca.crt": ca_certificate, "tls.crt": client["certificate"], "tls.key": client["private_key"]}
@@ -69,7 +76,7 @@ def objects(
                 "keySecret": {"name": secret, "key": "tls.key"},
             },
         }
-    spec = {"selector": {"matchLabels": own}, "endpoints": [endpoint]}
+    spec = {"selector": {"matchLabels": own}, "endpoints": [endpoint, machines][: len(served)]}
     own_kinds: dict[str, Any] = {"ServiceMonitor": spec, "PrometheusRule": {"groups": list(rules)}}
     for kind, wanted in own_kinds.items():
         found.append(document(kind, {"spec": wanted}, version="monitoring.coreos.com/v1"))

@@ -40,7 +40,7 @@ class CloudPlan(ABC):
     clients: Sequence[str] = ()
     """Ranges with access to port 2379."""
     metrics_clients: Sequence[str] = ()
-    """Ranges with access to port 2381."""
+    """Ranges with access to ports 2381 and 2382."""
     open_to_the_world: bool = False
     """The user allowed the whole internet in these ranges."""
     public_ipv4: bool = True
@@ -94,7 +94,7 @@ def check_access(plan: CloudPlan, spelled: Callable[[str], str], *, public: bool
     for name, ports, sources in (
         ("operators", "port 22", plan.operators),
         ("clients", "port 2379", plan.clients),
-        ("metrics_clients", "port 2381", plan.metrics_clients),
+        ("metrics_clients", "ports 2381 and 2382", plan.metrics_clients),
     ):
         problems += ranges.check_sources(
             sources, spelled(name), ports=ports, world=plan.open_to_the_world, world_key=world_key

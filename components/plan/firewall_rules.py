@@ -3,7 +3,7 @@
 import ipaddress
 from collections.abc import Sequence
 
-from .members import CLIENT_PORT, METRICS_PORT, PEER_PORT
+from .members import CLIENT_PORT, MACHINE_METRICS_PORT, METRICS_PORT, PEER_PORT
 from .ranges import parse_range
 
 SSH_PORT = 22
@@ -12,7 +12,12 @@ Firewall = dict[str, list[str]]
 
 
 def member_rules(
-    members: Sequence[str], *, operators: Sequence[str] | None, clients: Sequence[str], metrics: Sequence[str]
+    members: Sequence[str],
+    *,
+    operators: Sequence[str] | None,
+    clients: Sequence[str],
+    metrics: Sequence[str],
+    machine_metrics: bool = False,
 ) -> Firewall:
     """The rules for every member of a cluster.
 
@@ -21,12 +26,14 @@ def member_rules(
         operators: ranges with access to ssh, including that of a bastion. None: no rule for ssh.
         clients: ranges of etcd's clients, the control planes.
         metrics: ranges with access to metrics.
+        machine_metrics: whether the machines serve their own metrics. Otherwise another program may have that port.
     """
     ssh = {} if operators is None else {str(SSH_PORT): _sorted(operators)}
+    own = (MACHINE_METRICS_PORT,) if machine_metrics else ()
     return ssh | {
         str(CLIENT_PORT): _sorted([*members, *clients]),
         str(PEER_PORT): _sorted(members),
-        str(METRICS_PORT): _sorted([*members, *metrics]),
+        **{str(port): _sorted([*members, *metrics]) for port in (METRICS_PORT, *own)},
     }
 
 

@@ -10,6 +10,7 @@ from .quorum import tolerated
 CLIENT_PORT = 2379
 PEER_PORT = 2380
 METRICS_PORT = 2381
+MACHINE_METRICS_PORT = 2382
 MAX_MEMBERS = 7
 
 _THIS_NETWORK = ipaddress.ip_network("0.0.0.0/8")

@@ -51,6 +51,7 @@ _ORDER = (
     "flags",
     "maintenance",
     "textfile",
+    "metrics_port",
     "trusted",
     "issuer",
     "peer_trusted",
@@ -158,6 +159,11 @@ class ClusterPlan:
     def prometheus_certificate(self) -> bool:
         """Whether Prometheus needs a client certificate: it scrapes port 2379, because 2381 is not open to it."""
         return self.prometheus and self.metrics != flags.METRICS_PRIVATE
+
+    @property
+    def machine_metrics(self) -> bool:
+        """Whether machines serve their own metrics on port 2382 of the private address, beside etcd's on port 2381."""
+        return self.prometheus and self.metrics == flags.METRICS_PRIVATE
 
     @property
     def timers(self) -> tuple[int | None, int | None]:
@@ -340,6 +346,7 @@ def _member_spec(cluster: ClusterPlan, member: MemberPlan, version: EtcdVersion)
         ),
         **cluster.maintenance.data(),
         **({"textfile": True} if cluster.prometheus else {}),
+        **({"metrics_port": members.MACHINE_METRICS_PORT} if cluster.machine_metrics else {}),
         "trusted": trusted,
         "issuer": issuer,
         **peers,

@@ -20,7 +20,7 @@ _SCHEMAS: Schemas = {
     "ports": {
         "type": "array",
         "items": {"type": "integer", "minimum": 1, "maximum": 65535},
-        "default": [22, 2379, 2380, 2381],
+        "default": [22, 2379, 2380, 2381, 2382],
         "description": "The TCP ports: ssh, etcd's clients, its peers, its metrics.",
     },
     "ranges": {

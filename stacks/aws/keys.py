@@ -75,7 +75,7 @@ KEYS: tuple[Key, ...] = (
         "none",
     ),
     Key("aws.clientGroups", TEXTS, "IDs of security groups whose machines can also reach port 2379.", "none"),
-    Key("aws.metricsClients", TEXTS, "Ranges that can reach port 2381, if `metrics` is `private`.", "none"),
+    Key("aws.metricsClients", TEXTS, "Ranges that can reach ports 2381 and 2382, if `metrics` is `private`.", "none"),
     open_to_the_world("aws"),
     Key("aws.publicIpv4", BOOLEAN, "Whether each machine has a public address (an Elastic IP).", "true"),
     Key(

@@ -57,7 +57,7 @@ def build(stack: StackConfig, config: HetznerConfig, before: Mapping[str, int]) 
             }
             for slot in plan.slots
         ],
-        "firewall": _firewall(config),
+        "firewall": _firewall(config, machine_metrics=stack.plan.machine_metrics),
         "ssh_keys": keys,
         "public_ipv6": plan.public_ipv6,
         # Only machines without a public address use it. The network may have no route to the internet.
@@ -123,7 +123,7 @@ def _bastion(
     return HetznerBastion(f"{name}-bastion", network, args).bastion
 
 
-def _firewall(config: HetznerConfig) -> Firewall:
+def _firewall(config: HetznerConfig, *, machine_metrics: bool) -> Firewall:
     """The machines' own firewall, which filters private and public traffic."""
     plan = config.plan
     return member_rules(
@@ -131,4 +131,5 @@ def _firewall(config: HetznerConfig) -> Firewall:
         operators=ssh_access.of(plan, config.operator).admitted,
         clients=plan.clients,
         metrics=plan.metrics_clients,
+        machine_metrics=machine_metrics,
     )

@@ -47,7 +47,7 @@ KEYS: tuple[Key, ...] = (
     Key(
         "hetzner.metricsClients",
         TEXTS,
-        "Ranges that can reach port 2381, if `metrics` is `private`.",
+        "Ranges that can reach ports 2381 and 2382, if `metrics` is `private`.",
         "only the members",
     ),
     open_to_the_world("hetzner"),

@@ -19,6 +19,7 @@ def build(stack: StackConfig, config: HostsConfig, before: dict[str, int]) -> di
             operators=None,
             clients=config.firewall.clients,
             metrics=config.firewall.metrics_clients,
+            machine_metrics=stack.plan.machine_metrics,
         )
         machines = [{**machine, "firewall": rules} for machine in machines]
     return cluster_outputs(stack, EtcdCluster(stack.cluster_name, cluster_args(stack, machines)))

@@ -47,7 +47,12 @@ KEYS: tuple[Key, ...] = (
         "the ports are left alone",
     ),
     Key("firewall.clients", TEXTS, "Ranges that can reach port 2379: those of the control planes.", required=True),
-    Key("firewall.metricsClients", TEXTS, "Ranges that can reach port 2381, if `metrics` is `private`.", "none"),
+    Key(
+        "firewall.metricsClients",
+        TEXTS,
+        "Ranges that can reach ports 2381 and 2382, if `metrics` is `private`.",
+        "none",
+    ),
     open_to_the_world("firewall"),
     Key(
         "migration",

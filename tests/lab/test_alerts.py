@@ -47,7 +47,7 @@ def test_alerts_fire_and_clear_by_doing_the_thing_and_none_by_changes(
     found, stack = bootstrapped(5)
     for machine in found:
         machine.run(f"for timer in maintenance snapshot drill; do {NEVER_ELAPSES}; done", root=True)
-    stack.config |= {"prometheus": True, "maintenance": {"recoverSpace": True}}
+    stack.config |= {"prometheus": True, "metrics": "private", "maintenance": {"recoverSpace": True}}
     stack.up()
 
     # A member is away for a second, and not for minutes. That it has no leader, it says for a second everywhere.

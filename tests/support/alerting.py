@@ -1,4 +1,4 @@
-"""Rules, dashboard and the machines' own metrics, with a real Prometheus and node_exporter on this computer."""
+"""Rules, dashboard and the machines' own metrics, with a real Prometheus on this computer."""
 
 import contextlib
 import json
@@ -38,7 +38,7 @@ def assert_prometheus_scrapes(stack: Stack, machines: Sequence[Machine]) -> None
     with written(stack) as scrape:
         assert stack.outputs()["prometheus"] == scrape.read_text().replace(str(scrape.parents[1]), DIRECTORY)
         folder = scrape.with_name("machines")
-        collect(machines, folder)
+        copy_metrics(machines, folder)
         with node_exporter(folder) as node, running(f"{rules_of(scrape)}{scrape.read_text()}{node}") as address:
             assert_all_are_scraped(address, scrape.parent.name, machines)
             assert_rules_find_what_they_name(address, len(machines), scrape.parent.name, stack.outputs())
@@ -81,36 +81,40 @@ def node_exporter(folder: Path) -> Iterator[str]:
         process.wait()
 
 
-def collect(machines: Sequence[Machine], folder: Path) -> None:
-    """Have these machines write their metrics now, with drift, and copy them to the folder."""
-    folder.mkdir(exist_ok=True)
+def collect(machines: Sequence[Machine]) -> None:
+    """Have these machines write their metrics now, with drift."""
 
     def one(machine: Machine) -> None:
         machine.run(f"rm -f {paths.DRIFT}; systemctl start {paths.METRICS_UNIT}", root=True)
-        # As a user without rights, like node_exporter's.
-        text = machine.run(f"setpriv --reuid=65534 --clear-groups cat {paths.METRICS}/{paths.METRICS_FILE}", root=True)
-        fresh = folder / f"{machine.name}.new"
-        fresh.write_text(text.stdout)
-        fresh.rename(folder / f"{machine.name}.prom")
 
     with ThreadPoolExecutor() as pool:
         list(pool.map(one, machines))
+
+
+def copy_metrics(machines: Sequence[Machine], folder: Path) -> None:
+    """Have these machines write their metrics now, and copy them to the folder."""
+    collect(machines)
+    folder.mkdir()
+    for machine in machines:
+        # As a user without rights, like node_exporter's.
+        text = machine.run(f"setpriv --reuid=65534 --clear-groups cat {paths.METRICS}/{paths.METRICS_FILE}", root=True)
+        (folder / f"{machine.name}.prom").write_text(text.stdout)
 
 
 class Watched:
     """A Prometheus that evaluates the rules of a cluster, faster than those of the outputs."""
 
     def __init__(
-        self, address: str, stack: Stack, machines: Sequence[Machine], folder: Path, delivered: Delivered
+        self, address: str, stack: Stack, machines: Sequence[Machine], cluster: str, delivered: Delivered
     ) -> None:
         self.machines, self._delivered, self._start = [*machines], delivered, time.monotonic()
-        self._address, self._stack, self._folder = address, stack, folder
+        self._address, self._stack, self._cluster = address, stack, cluster
         self.seen: dict[tuple[str, str], str] = {}
         """Name and severity of each alert that `fires` has found -> its summary."""
 
     def collect(self) -> None:
         """Have the machines write what etcd does not know."""
-        collect(self.machines, self._folder)
+        collect(self.machines)
 
     def fires(self, *names: str, seconds: float = 60) -> None:
         """Wait until these alerts fire, in each of their severities, and no others but those that a test can cause."""
@@ -155,7 +159,7 @@ class Watched:
 
     def shows_every_panel(self) -> None:
         """Fail unless each expression of the dashboard finds something."""
-        shown = _shown(self._stack.outputs(), self._folder.parent.name)
+        shown = _shown(self._stack.outputs(), self._cluster)
         for _ in every(0.5, seconds=30):
             if not (empty := [each for each in shown if not queried(self._address, each)]):
                 return
@@ -164,25 +168,27 @@ class Watched:
     def draw(self, target: Path, seconds: int) -> None:
         """A picture of the dashboard, of so many seconds until now."""
         panels = json.loads(self._stack.outputs()["grafana_dashboard"])["panels"]
-        picture(self._address, panels, self._folder.parent.name, target, seconds=seconds)
+        picture(self._address, panels, self._cluster, target, seconds=seconds)
 
 
 @contextlib.contextmanager
 def watching(
     stack: Stack, machines: Sequence[Machine], *, speed: float, renewal_hours: int = expressions.RENEWAL_HOURS
 ) -> Iterator[Watched]:
-    """A Prometheus with the stack's members and these machines, and rules that fire so many times faster."""
+    """A Prometheus with the stack's members, whose machines serve their own metrics, and rules that fire so many times
+    faster."""
     with written(stack) as scrape:
-        folder = scrape.with_name("machines")
-        collect(machines, folder)
-        groups = rules.groups(scrape.parent.name, speed=speed, renewal_hours=renewal_hours)
+        cluster = scrape.parent.name
+        collect(machines)
+        groups = rules.groups(cluster, speed=speed, renewal_hours=renewal_hours)
         scrape.with_name("rules.yml").write_text(rules.text(groups))
-        with alertmanager() as (sends, delivered), node_exporter(folder) as node:
-            configuration = f"{rules_of(scrape)}{sends}{scrape.read_text()}{node}"
-            with running(configuration) as address:
-                # Prometheus begins after some five seconds.
-                assert any(len(queried(address, "up == 1")) > len(machines) for _ in every(0.2, seconds=30))
-                yield Watched(address, stack, machines, folder, delivered)
+        with (
+            alertmanager() as (sends, delivered),
+            running(f"{rules_of(scrape)}{sends}{scrape.read_text()}") as address,
+        ):
+            # Prometheus begins after some five seconds.
+            assert any(len(queried(address, "up == 1")) == 2 * len(machines) for _ in every(0.2, seconds=30))
+            yield Watched(address, stack, machines, cluster, delivered)
 
 
 def _shown(outputs: Mapping[str, Any], cluster: str) -> list[str]:

@@ -90,7 +90,7 @@ BAD: dict[str, list[tuple[dict[str, Any], str, str]]] = {
         ({"operators": ["0.0.0.0/0"]}, "aws.operators[0]", "must not reach port 22"),
         ({"operators": ["::/0"]}, "aws.operators[0]", "must not reach port 22"),
         ({"clients": ["0.0.0.0/0"]}, "aws.clients[0]", "must not reach port 2379"),
-        ({"metricsClients": ["0.0.0.0/0"]}, "aws.metricsClients[0]", "must not reach port 2381"),
+        ({"metricsClients": ["0.0.0.0/0"]}, "aws.metricsClients[0]", "must not reach ports 2381 and 2382"),
         ({"clients": ["10.1.2.1/24"]}, "aws.clients[0]", "no bit of the address set"),
         ({"clientGroups": ["web"]}, "aws.clientGroups[0]", "8 or 17 digits"),
         ({"operators": []}, "aws.operators", "Only these ranges can reach ssh, port 22"),

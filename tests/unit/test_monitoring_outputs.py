@@ -27,8 +27,12 @@ FOLDER = "/etc/prometheus/etcd/prod"
 
 
 def scrape(cluster: str = "prod", *, tls: bool = True) -> dict[str, Any]:
-    (found,) = yaml.safe_load(prometheus.scrape_configuration(cluster, MEMBERS, tls=tls))["scrape_configs"]
-    return dict(found)
+    """The job of the members."""
+    return dict(jobs(cluster, tls=tls)[0])
+
+
+def jobs(cluster: str = "prod", *, tls: bool) -> list[dict[str, Any]]:
+    return list(yaml.safe_load(prometheus.scrape_configuration(cluster, MEMBERS, tls=tls))["scrape_configs"])
 
 
 def objects(cluster: str = "prod", client: Mapping[str, str] | None = CLIENT) -> dict[str, dict[str, Any]]:
@@ -44,14 +48,20 @@ def objects(cluster: str = "prod", client: Mapping[str, str] | None = CLIENT) ->
     return {each["kind"]: each for each in json.loads(cluster_api.text(*found))["items"]}
 
 
-@pytest.mark.parametrize(("tls", "port"), [(True, 2379), (False, 2381)])
-def test_each_member_is_a_target_with_its_name_and_its_clusters(tls: bool, port: int) -> None:
-    found = scrape(tls=tls)
-    assert found["job_name"] == "etcd-prod"
-    assert found["static_configs"] == [
-        {"targets": [f"10.0.0.11:{port}"], "labels": {"cluster": "prod", "member": "etcd-1"}},
-        {"targets": [f"[fd00::12]:{port}"], "labels": {"cluster": "prod", "member": "1e3"}},
-    ]
+@pytest.mark.parametrize(
+    ("tls", "ports"), [(True, {"etcd-prod": 2379}), (False, {"etcd-prod": 2381, "machines-prod": 2382})]
+)
+def test_each_member_is_a_target_with_its_name_and_its_clusters(tls: bool, ports: dict[str, int]) -> None:
+    found = jobs(tls=tls)
+    assert [each["job_name"] for each in found] == list(ports)
+    # The series of the machines have these labels themselves.
+    assert [each.get("honor_labels", False) for each in found] == [False, True][: len(ports)]
+    for each in found:
+        port = ports[each["job_name"]]
+        assert each["static_configs"] == [
+            {"targets": [f"10.0.0.11:{port}"], "labels": {"cluster": "prod", "member": "etcd-1"}},
+            {"targets": [f"[fd00::12]:{port}"], "labels": {"cluster": "prod", "member": "1e3"}},
+        ]
 
 
 def test_the_files_are_those_that_the_configuration_names() -> None:
@@ -93,9 +103,16 @@ def test_without_a_certificate_there_is_only_the_configuration() -> None:
     assert not {"scheme", "tls_config"} & scrape(tls=False).keys()
     found = objects(client=None)
     assert list(found) == ["Service", "Endpoints", "ServiceMonitor", "PrometheusRule"]
-    (endpoint,) = found["ServiceMonitor"]["spec"]["endpoints"]
-    assert not {"scheme", "tlsConfig"} & endpoint.keys()
-    assert found["Endpoints"]["subsets"][0]["ports"][0]["port"] == 2381
+    endpoints = found["ServiceMonitor"]["spec"]["endpoints"]
+    assert not any({"scheme", "tlsConfig"} & each.keys() for each in endpoints)
+    ports = {each["name"]: each["port"] for each in found["Endpoints"]["subsets"][0]["ports"]}
+    assert [ports[each["port"]] for each in endpoints] == [2381, 2382]
+    members, machines = endpoints
+    assert machines["relabelings"] == [
+        *members["relabelings"],
+        {"targetLabel": "job", "replacement": "machines-prod"},
+    ]
+    assert machines["honorLabels"]
 
 
 @pytest.mark.parametrize("name", ["prod", "1", "null", "a" * 63])

@@ -242,9 +242,10 @@ def test_a_machine_without_a_member_has_no_metrics(tmp_path: Path) -> None:
     assert not (tmp_path / "own").exists()
 
 
-def test_the_timer_is_there_only_with_prometheus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_timer_and_socket_are_there_only_when_they_are_wanted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     ran: list[str] = []
-    for name in ("METRICS_TIMER_FILE", "METRICS_TIMER_WANTED", "METRICS_UNIT_FILE", "METRICS"):
+    units = ("TIMER_FILE", "TIMER_WANTED", "UNIT_FILE", "SOCKET_FILE", "SOCKET_WANTED", "ANSWER_FILE")
+    for name in ("METRICS", *(f"METRICS_{each}" for each in units)):
         monkeypatch.setattr(paths, name, tmp_path / name.lower() / "unit")
         (tmp_path / name.lower()).mkdir()
     paths.CONVERGED.unlink()
@@ -253,16 +254,63 @@ def test_the_timer_is_there_only_with_prometheus(monkeypatch: pytest.MonkeyPatch
         ran.append(argv[1])
         return subprocess.CompletedProcess(argv, 0, "ActiveState=active\nNeedDaemonReload=no\n", "")
 
-    for module in (metrics_timer, systemd):
-        monkeypatch.setattr(module, "run", run)
-    metrics_timer.settle(wanted=False)
-    assert ran == []
-    metrics_timer.settle(wanted=True)
-    metrics_timer.settle(wanted=True)
-    assert ran == ["daemon-reload", "restart", "show"]
+    def settle(**settings: Any) -> list[str]:
+        ran.clear()
+        metrics_timer.settle(spec.parse(json.dumps(raw_spec(**settings))))
+        return [*ran]
+
+    monkeypatch.setattr(systemd, "run", run)
+    assert settle() == []
+    assert settle(textfile=True) == ["daemon-reload", "restart"]
+    assert settle(textfile=True) == ["show"]
     assert paths.METRICS_TIMER_WANTED.resolve() == paths.METRICS_TIMER_FILE
     metrics.write(paths.METRICS)
-    metrics_timer.settle(wanted=False)
-    assert ran[3:] == ["stop", "daemon-reload"]
+    assert settle(textfile=True, metrics_port=2382) == ["daemon-reload", "restart", "show"]
+    assert "\nListenStream=10.99.0.11:2382\n" in paths.METRICS_SOCKET_FILE.read_text()
+    assert paths.METRICS_SOCKET_WANTED.resolve() == paths.METRICS_SOCKET_FILE
+    assert settle(textfile=True, metrics_port=2382) == ["show", "show"]
+    assert settle(textfile=True, metrics_port=2383) == ["daemon-reload", "restart", "show"]
+    assert settle(textfile=True) == ["stop", "daemon-reload", "show"]
+    assert not any(tmp_path.glob("metrics_[sa]*/*"))
+    assert settle() == ["stop", "daemon-reload"]
     assert not any(tmp_path.glob("metrics*/*"))
     assert not paths.CONVERGED.exists()
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        ("GET /metrics HTTP/1.1\r\nHost: 10.0.0.11:2382\r\nAccept: */*\r\n\r\n", "200 OK"),
+        ("GET /metrics?x=$(id) HTTP/1.1\r\n\r\n", "200 OK"),
+        ("GET / HTTP/1.1\r\n\r\n", "404 Not Found"),
+        ("GET /metrics/../../etc/passwd HTTP/1.1\r\n\r\n", "404 Not Found"),
+        ("POST /metrics HTTP/1.1\r\n\r\n", "404 Not Found"),
+        ("", "404 Not Found"),
+    ],
+)
+def test_a_connection_gets_the_metrics_and_nothing_else(
+    sent: str, status: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(paths, "METRICS", tmp_path / "own")
+    metrics.write(paths.METRICS)
+    body = (paths.METRICS / paths.METRICS_FILE).read_text() if status == "200 OK" else "only /metrics is here\n"
+    head, _, text = answered_to(sent).partition("\r\n\r\n")
+    assert head.startswith(f"HTTP/1.1 {status}\r\n")
+    assert f"Content-Length: {len(body)}\r\n" in f"{head}\r\n"
+    assert text == body
+
+
+def test_metrics_that_were_not_written_yet_are_unavailable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(paths, "METRICS", tmp_path / "own")
+    assert answered_to("GET /metrics HTTP/1.1\r\n\r\n").startswith("HTTP/1.1 503 Service Unavailable\r\n")
+
+
+def answered_to(sent: str) -> str:
+    """What the shell in the unit answers, as systemd starts it."""
+    (script,) = re.findall(r"ExecStart=/bin/sh -c '(.*?)'\n", metrics_timer.answer_unit(), re.DOTALL)
+    # systemd's own rules: lines that go on, and its escapes.
+    script = script.replace("\\\n", " ").replace("$$", "$").replace("%%", "%").replace("\\\\", "\\")
+    done = subprocess.run(
+        ["sh", "-c", script], input=sent.encode(), capture_output=True, timeout=20, check=False, env={"LC_ALL": "C"}
+    )
+    return done.stdout.decode()

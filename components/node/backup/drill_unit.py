@@ -25,11 +25,9 @@ def install(spec: Spec) -> None:
     if spec.backup is None or not spec.backup.drill:
         remove(spec.data_directory)
         return
-    changed = files.write(paths.DRILL_UNIT_FILE, _service(spec, spec.backup))
-    changed |= files.write(paths.DRILL_TIMER_FILE, _timer(spec, spec.backup))
-    files.directory(paths.DRILL_TIMER_WANTED.parent)
-    changed |= files.symlink(paths.DRILL_TIMER_WANTED, paths.DRILL_TIMER_FILE)
-    if systemd.run_timer(paths.DRILL_TIMER, paths.DRILL_UNIT, changed=changed):
+    timer, service = _timer(spec, spec.backup), _service(spec, spec.backup)
+    units = {paths.DRILL_TIMER_FILE: timer, paths.DRILL_UNIT_FILE: service}
+    if systemd.set_up(units, paths.DRILL_TIMER_WANTED):
         say(f"restores are proved: {spec.backup.drill}")
 
 

@@ -51,12 +51,9 @@ def install(spec: Spec, credentials: Mapping[str, str]) -> None:
         return
     phase("set up snapshots")
     changed = files.write(paths.BACKUP_STORE, store.configuration(spec.backup, credentials), 0o600)
-    changed |= files.write(paths.BACKUP_UNIT_FILE, _service(spec))
-    changed |= files.write(paths.BACKUP_TIMER_FILE, _timer(spec, spec.backup))
-    files.directory(paths.BACKUP_TIMER_WANTED.parent)
-    changed |= files.symlink(paths.BACKUP_TIMER_WANTED, paths.BACKUP_TIMER_FILE)
     drill_unit.install(spec)
-    if systemd.run_timer(paths.BACKUP_TIMER, paths.BACKUP_UNIT, changed=changed):
+    units = {paths.BACKUP_TIMER_FILE: _timer(spec, spec.backup), paths.BACKUP_UNIT_FILE: _service(spec)}
+    if systemd.set_up(units, paths.BACKUP_TIMER_WANTED, changed=changed):
         say(f"snapshots go to {spec.backup}")
 
 

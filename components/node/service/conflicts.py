@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..machine import ports
+from ..shared import paths
 from ..shared.errors import NodeError
 from ..shared.spec import Spec
 from . import systemd
@@ -23,6 +24,8 @@ def check_ports(spec: Spec) -> None:
     """No other program must listen on the member's ports."""
     metrics = spec.metrics_url.rsplit(":", 1)[-1]
     needed = [spec.client_port, spec.peer_port, *([int(metrics)] if metrics.isdigit() else [])]
+    if spec.metrics_port and not paths.METRICS_SOCKET_FILE.exists():  # otherwise systemd listens for this program
+        needed.append(spec.metrics_port)
     for taken in ports.foreign_listeners(needed, [spec.address, "127.0.0.1"]):
         raise NodeError(
             f"port {taken.port} at {taken.address} is taken by process {taken.pid} ({taken.program}), which is "

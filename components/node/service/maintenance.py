@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from ..shared import files, paths
-from ..shared.run import run
+from ..shared import paths
 from ..shared.say import say
 from ..shared.spec import Maintenance
 from . import systemd
@@ -41,18 +40,12 @@ def settle(wanted: Maintenance) -> None:
     if not (wanted.defragment or wanted.recover_space):
         remove()
         return
-    new = [files.write(paths.MAINTENANCE_UNIT_FILE, _UNIT), files.write(paths.MAINTENANCE_TIMER_FILE, _TIMER)]
-    files.directory(paths.MAINTENANCE_TIMER_WANTED.parent)
-    files.symlink(paths.MAINTENANCE_TIMER_WANTED, paths.MAINTENANCE_TIMER_FILE)
-    if systemd.run_timer(paths.MAINTENANCE_TIMER, paths.MAINTENANCE_UNIT, changed=any(new)):
+    units = {paths.MAINTENANCE_TIMER_FILE: _TIMER, paths.MAINTENANCE_UNIT_FILE: _UNIT}
+    if systemd.set_up(units, paths.MAINTENANCE_TIMER_WANTED):
         say("looks at its database every two to three minutes")
 
 
 def remove() -> None:
     """Removes the timer; a run that it has started ends by itself."""
-    if not paths.MAINTENANCE_TIMER_FILE.exists() and not paths.MAINTENANCE_UNIT_FILE.exists():
-        return
-    run(["systemctl", "stop", paths.MAINTENANCE_TIMER], 20, check=False)
-    for path in (paths.MAINTENANCE_TIMER_WANTED, paths.MAINTENANCE_UNIT_FILE, paths.MAINTENANCE_TIMER_FILE):
-        files.remove(path)
-    run(["systemctl", "daemon-reload"], 60)
+    found = (paths.MAINTENANCE_TIMER_WANTED, paths.MAINTENANCE_UNIT_FILE, paths.MAINTENANCE_TIMER_FILE)
+    systemd.take_down(found, paths.MAINTENANCE_TIMER)

@@ -1,16 +1,22 @@
-"""The timer of the metrics of the operator's side, if Prometheus is configured."""
+"""The metrics of the operator's side, if Prometheus is configured: the timer that has them written, and the socket on
+which the machine serves them.
+
+systemd listens, and starts a shell for each connection. So no process waits, and none of Python starts for a scrape.
+"""
 
 from __future__ import annotations
 
 from ..shared import files, paths
-from ..shared.run import run
 from ..shared.say import say
+from ..shared.spec import Spec, bracketed
 from . import systemd, unit
 
 _SERVICE = f"""\
 {unit.MARK}; changes here are overwritten. Yours go to {paths.METRICS_UNIT}.d/*.conf, such as another directory.
 [Unit]
 Description=Metrics of what etcd does not know: certificates, snapshots, restores, versions
+# Where they are served. So that one that systemd has closed, because of too many connections, opens again.
+Wants={paths.METRICS_SOCKET}
 
 [Service]
 Type=oneshot
@@ -43,25 +49,102 @@ WantedBy=timers.target
 """
 
 
-def settle(*, wanted: bool) -> None:
-    """Installs and starts the timer, or removes it. Called when the member has reached its desired state."""
-    if not wanted:
+def answer_unit() -> str:
+    """The unit that answers one connection, which is its input and output.
+
+    It reads the whole request: otherwise the kernel resets the connection, and the answer may be lost.
+    """
+    return rf"""{unit.MARK}; changes here are overwritten.
+[Unit]
+Description=Serves metrics of what etcd does not know
+CollectMode=inactive-or-failed
+
+[Service]
+ExecStart=/bin/sh -c ' \
+  answer() {{ \
+    printf "HTTP/1.1 %%s\\r\\nContent-Type: text/plain; version=0.0.4\\r\\nConnection: close\\r\\n" "$$1"; \
+    printf "Content-Length: %%s\\r\\n\\r\\n%%s\\n" $$(($${{#2}} + 1)) "$$2"; \
+    exit; \
+  }}; \
+  read -r method path rest; \
+  while IFS= read -r line && [ $${{#line}} -gt 1 ]; do :; done; \
+  case "$$method $$path" in \
+    "GET /metrics"|"GET /metrics?"*) ;; \
+    *) answer "404 Not Found" "only /metrics is here" ;; \
+  esac; \
+  text=$$(cat {paths.METRICS / paths.METRICS_FILE}) || answer "503 Service Unavailable" "none were written yet"; \
+  answer "200 OK" "$$text"'
+StandardInput=socket
+StandardOutput=socket
+StandardError=journal
+# Lengths are in bytes.
+Environment=LC_ALL=C
+RuntimeMaxSec=5
+# Not three lines of systemd in the journal for every scrape.
+LogLevelMax=notice
+DynamicUser=yes
+ProtectHome=yes
+ProtectProc=invisible
+PrivateDevices=yes
+CapabilityBoundingSet=
+RestrictAddressFamilies=AF_UNIX
+SystemCallFilter=@system-service
+MemoryMax=32M
+TasksMax=8
+# etcd goes before it.
+Nice=19
+CPUWeight=10
+OOMScoreAdjust=500
+"""
+
+
+def _socket(spec: Spec) -> str:
+    return f"""\
+{unit.MARK}; changes here are overwritten. Yours go to {paths.METRICS_SOCKET}.d/*.conf.
+[Unit]
+Description=Where Prometheus reads what etcd does not know
+After={paths.FIREWALL_UNIT}
+
+[Socket]
+ListenStream={bracketed(spec.address)}:{spec.metrics_port}
+# Also before the machine has its address.
+FreeBind=yes
+Accept=yes
+MaxConnections=16
+TriggerLimitIntervalSec=10
+TriggerLimitBurst=100
+
+[Install]
+WantedBy=sockets.target
+"""
+
+
+def settle(spec: Spec) -> None:
+    """Installs and starts timer and socket, or removes them. Called when the member has reached its desired state."""
+    if not spec.textfile:
         remove()
         return
-    new = [files.write(paths.METRICS_UNIT_FILE, _SERVICE), files.write(paths.METRICS_TIMER_FILE, _TIMER)]
-    files.directory(paths.METRICS_TIMER_WANTED.parent)
-    files.symlink(paths.METRICS_TIMER_WANTED, paths.METRICS_TIMER_FILE)
     paths.CONVERGED.touch(0o600)
-    if systemd.run_timer(paths.METRICS_TIMER, paths.METRICS_UNIT, changed=any(new)):
+    if not spec.metrics_port:
+        _close()
+    elif systemd.set_up(
+        {paths.METRICS_SOCKET_FILE: _socket(spec), paths.METRICS_ANSWER_FILE: answer_unit()},
+        paths.METRICS_SOCKET_WANTED,
+    ):
+        say(f"serves metrics of its own on port {spec.metrics_port}")
+    timer = {paths.METRICS_TIMER_FILE: _TIMER, paths.METRICS_UNIT_FILE: _SERVICE}
+    if systemd.set_up(timer, paths.METRICS_TIMER_WANTED):
         say(f"writes metrics to {paths.METRICS} every minute")
 
 
 def remove() -> None:
-    """Removes the timer and the metrics."""
-    if not paths.METRICS_TIMER_FILE.exists() and not paths.METRICS_UNIT_FILE.exists():
-        return
-    run(["systemctl", "stop", paths.METRICS_TIMER, paths.METRICS_UNIT], 20, check=False)
-    for path in (paths.METRICS_TIMER_WANTED, paths.METRICS_UNIT_FILE, paths.METRICS_TIMER_FILE, paths.CONVERGED):
-        files.remove(path)
+    """Removes timer and socket, and the metrics."""
+    _close()
+    found = (paths.METRICS_TIMER_WANTED, paths.METRICS_UNIT_FILE, paths.METRICS_TIMER_FILE, paths.CONVERGED)
+    systemd.take_down(found, paths.METRICS_TIMER, paths.METRICS_UNIT)
     files.remove_tree(paths.METRICS)
-    run(["systemctl", "daemon-reload"], 60)
+
+
+def _close() -> None:
+    found = (paths.METRICS_SOCKET_WANTED, paths.METRICS_SOCKET_FILE, paths.METRICS_ANSWER_FILE)
+    systemd.take_down(found, paths.METRICS_SOCKET)

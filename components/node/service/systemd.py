@@ -8,7 +8,7 @@ import json
 import os
 import re
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -149,25 +149,44 @@ def install(text: str, now: Service | None = None) -> None:
         run(["systemctl", "daemon-reload"], 60)
 
 
-def run_timer(timer: str, service: str, *, changed: bool) -> bool:
-    """Makes a timer run by its files; an interrupted run may have written them, and no more.
+def set_up(contents: Mapping[Path, str], link: Path, *, changed: bool = False) -> bool:
+    """Makes a timer or a socket run by its files, now and after a reboot; an interrupted run may have written them, and
+    no more.
 
     Args:
-        service: what it starts.
-        changed: whether this run has changed a file.
+        contents: file -> text: first the timer or socket, then the unit that it starts.
+        link: enables it.
+        changed: whether this run has changed something else that it depends on.
 
     Returns:
         Whether it did not run, or not by these files.
     """
+    for path, text in contents.items():
+        changed |= files.write(path, text)
+    file = next(iter(contents))
+    files.directory(link.parent)
+    changed |= files.symlink(link, file)
     if not changed:
-        units = run(["systemctl", "show", timer, service, "--property=ActiveState,NeedDaemonReload"], 20).stdout
+        # A template has no state of its own.
+        names = [path.name for path in contents if "@." not in path.name]
+        units = run(["systemctl", "show", *names, "--property=ActiveState,NeedDaemonReload"], 20).stdout
         changed = "NeedDaemonReload=yes" in units
         if not changed and "ActiveState=active" in units.partition("\n\n")[0]:
             return False
     if changed:
         run(["systemctl", "daemon-reload"], 60)
-    run(["systemctl", "restart", timer], 20)
+    run(["systemctl", "restart", file.name], 20)
     return True
+
+
+def take_down(found: Sequence[Path], *units: str) -> None:
+    """Stops these units and removes the files, if one of them is there."""
+    if not any(path.is_symlink() or path.exists() for path in found):
+        return
+    run(["systemctl", "stop", *units], 20, check=False)
+    for path in found:
+        files.remove(path)
+    run(["systemctl", "daemon-reload"], 60)
 
 
 def start() -> None:

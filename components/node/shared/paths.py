@@ -77,6 +77,11 @@ METRICS_TIMER_FILE = Path("/etc/systemd/system") / METRICS_TIMER
 METRICS_TIMER_WANTED = Path("/etc/systemd/system/timers.target.wants") / METRICS_TIMER
 METRICS_UNIT = "etcd-metrics.service"
 METRICS_UNIT_FILE = Path("/etc/systemd/system") / METRICS_UNIT
+METRICS_SOCKET = "etcd-metrics.socket"
+METRICS_SOCKET_FILE = Path("/etc/systemd/system") / METRICS_SOCKET
+METRICS_SOCKET_WANTED = Path("/etc/systemd/system/sockets.target.wants") / METRICS_SOCKET
+METRICS_ANSWER_FILE = Path("/etc/systemd/system/etcd-metrics@.service")
+"""What answers a connection of METRICS_SOCKET."""
 CONVERGED = STATE / "converged"
 """Its time is that of the last update in which the member reached its desired state; only with metrics."""
 DRIFT = STATE / "drift.json"

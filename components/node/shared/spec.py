@@ -76,6 +76,7 @@ _OPTIONAL = (
     "backup",
     "maintenance",
     "textfile",
+    "metrics_port",
     # Both only under the kubelet.
     "service_manager",
     "image",
@@ -216,6 +217,8 @@ class Spec:
     """What the machine does by itself; by default nothing."""
     textfile: bool = False
     """Whether the machine writes metrics for Prometheus."""
+    metrics_port: int = 0
+    """The port of its private address on which it serves them; 0: it does not."""
     service_manager: str = SYSTEMD
     """What runs etcd: SYSTEMD or KUBELET."""
     image: str = ""
@@ -412,6 +415,7 @@ def parse(text: str) -> Spec:
         backup=_backup(raw["backup"]) if "backup" in raw else None,
         maintenance=_maintenance(raw.get("maintenance", {})),
         textfile=_flag(raw, "textfile"),
+        metrics_port=_number(raw["metrics_port"], "metrics_port", 1, 65535) if "metrics_port" in raw else 0,
         service_manager=_service_manager(raw),
         image=_image(raw["image"]) if "image" in raw else "",
         restore=_restore(raw["restore"]) if "restore" in raw else None,

@@ -17,7 +17,7 @@ from ..shared.say import say
 from ..shared.spec import SYSTEMD, Spec
 from .look import differs
 
-_TIMERS = "timers.target.wants"
+_WAITING = ("timers.target.wants", "sockets.target.wants")
 _LONGEST = 300
 """Characters of a line."""
 
@@ -65,7 +65,7 @@ def _of_programs(spec: Spec) -> list[str]:
 
 def _of_units() -> list[str]:
     """What this program has started and what must go on."""
-    wanted = [Path(path).name for path in written.load() if Path(path).parent.name == _TIMERS]
+    wanted = [Path(path).name for path in written.load() if Path(path).parent.name in _WAITING]
     if paths.FIREWALL.exists():
         wanted += [paths.FIREWALL_UNIT, paths.FIREWALL_WATCH_UNIT]
     states = run(["systemctl", "is-active", *wanted], 20, check=False).stdout.split() if wanted else []

@@ -125,7 +125,7 @@ def _measure_links(spec: Spec) -> None:
 
 def _set_timers(spec: Spec) -> None:
     maintenance.settle(spec.maintenance)
-    metrics_timer.settle(wanted=spec.textfile)
+    metrics_timer.settle(spec)
 
 
 def _install(bundle: Bundle, claim: Claim) -> list[str]:
