@@ -139,8 +139,8 @@ class EtcdClusterArgs(TypedDict):
     users: NotRequired[list[User]]
     """Clients other than the API servers, with `authentication`. Default: none."""
     prometheus: NotRequired[bool]
-    """Whether Prometheus scrapes the members. Their machines then write metrics of their own. Unless `metrics` is
-    `private`, Prometheus gets a client certificate. Default: false."""
+    """Whether Prometheus scrapes the members. Their machines then write metrics of their own. With `metrics: private`,
+    they serve them on port 2382; otherwise Prometheus gets a client certificate. Default: false."""
     kubernetes_version: NotRequired[str]
     """Version of the Kubernetes that uses the cluster, `1.Y` or `1.Y.Z`, for the output `kubeadm`: v1beta3 below 1.31,
     else v1beta4; with the patch, that release. Default: v1beta4, without a release."""

@@ -519,7 +519,8 @@ _REST: tuple[Key, ...] = (
         "prometheus",
         BOOLEAN,
         "Whether Prometheus scrapes the members. The outputs then have its configuration, alerts and, unless `metrics` "
-        "is `private`, a client certificate; machines write metrics of their own; see `docs/monitoring.md`.",
+        "is `private`, a client certificate. Machines write metrics of their own; with `private`, they serve them on "
+        "port 2382. See `docs/monitoring.md`.",
         "false",
     ),
     Key(

@@ -32,7 +32,11 @@ class Rules:
         found = dict.fromkeys(str(parse_range(text) or text) for text in ranges)
         return [
             self._ingress(
-                group, f"{purpose}-{text.replace('/', '-').replace(':', '.')}", port, purpose, _cidr(text), last
+                group,
+                f"{purpose}-{text.replace('/', '-').replace(':', '.')}",
+                (port, last or port),
+                purpose,
+                _cidr(text),
             )
             for text in found
         ]
@@ -41,7 +45,7 @@ class Rules:
         self, group: pulumi.Output[str], suffix: str, port: int, purpose: str, source: pulumi.Input[str]
     ) -> pulumi.Resource:
         """Allows machines in the group `source` to reach a port of those in `group`; returns the rule."""
-        return self._ingress(group, suffix, port, purpose, {"referenced_security_group_id": source})
+        return self._ingress(group, suffix, (port, port), purpose, {"referenced_security_group_id": source})
 
     def out(
         self, group: pulumi.Output[str], suffix: str, port: int | None, target: pulumi.Input[str] | None
@@ -55,20 +59,14 @@ class Rules:
         )
 
     def _ingress(
-        self,
-        group: pulumi.Output[str],
-        suffix: str,
-        port: int,
-        purpose: str,
-        source: dict[str, Any],
-        last: int | None = None,
+        self, group: pulumi.Output[str], suffix: str, ports: tuple[int, int], purpose: str, source: dict[str, Any]
     ) -> pulumi.Resource:
         return aws.vpc.SecurityGroupIngressRule(
             f"{self._name}-{suffix}",
             security_group_id=group,
             ip_protocol="tcp",
-            from_port=port,
-            to_port=last or port,
+            from_port=ports[0],
+            to_port=ports[1],
             description=purpose,
             tags=self._tags(suffix),
             opts=self._child,

@@ -394,9 +394,9 @@ ALERTS = (
         "they are collected every minute",
         "A machine's own metrics are old or not complete",
         "Metrics of the machine of the etcd member {{ $labels.member }} are old or not complete.",
-        "Their timer does not run, or the member does not answer.",
+        "Their timer does not run, the member does not answer, or Prometheus does not reach port 2382.",
         "No alert about certificates, snapshots, claims and alarms can be relied on.",
-        ("systemctl list-timers etcd-metrics.timer", "sudo etcd-node metrics", _STATUS),
+        ("systemctl list-units --all 'etcd-metrics.*'", "sudo etcd-node metrics", _STATUS),
         "monitoring.md#what-etcd-does-not-know",
     ),
 )

@@ -137,7 +137,7 @@ class ClusterPlan:
     restore: RestorePlan | None = None
     """The restore from a snapshot. None: there is none."""
     prometheus: bool = False
-    """Whether Prometheus scrapes the members. Their machines then write metrics of their own."""
+    """Whether Prometheus scrapes the members. Their machines then write metrics of their own, see `machine_metrics`."""
     drift_check: str = ""
     """Every new text has the machines compared with what was installed. Empty: they are not."""
     acknowledge: Sequence[str] = ()

@@ -41,9 +41,9 @@ KEYS: tuple[Key, ...] = (
     Key(
         "firewall",
         OBJECT,
-        "Existing machines filter ports 2379, 2380 and 2381 with their own nftables table. Members reach "
-        "all three; others only as listed here. Ssh and all other ports stay as they are. Only for the "
-        "platform `hosts`; on clouds, ports are always filtered.",
+        "Existing machines filter ports 2379, 2380 and 2381, and 2382 if they serve metrics of their own, with their "
+        "own nftables table. Members reach all of these; others only as listed here. Ssh and all other ports stay as "
+        "they are. Only for the platform `hosts`; on clouds, ports are always filtered.",
         "the ports are left alone",
     ),
     Key("firewall.clients", TEXTS, "Ranges that can reach port 2379: those of the control planes.", required=True),

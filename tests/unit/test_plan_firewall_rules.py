@@ -26,6 +26,11 @@ def test_only_members_are_peers_and_clients_are_added() -> None:
     assert rules == {"22": ["203.0.113.7/32"], "2379": [*members, "10.1.2.0/24"], "2380": members, "2381": members}
 
 
+def test_the_machines_own_metrics_are_open_to_those_who_reach_etcds() -> None:
+    rules = member_rules(MEMBERS, operators=None, clients=[], metrics=["10.1.9.0/24"], machine_metrics=True)
+    assert rules["2382"] == rules["2381"] == ["10.1.1.11/32", "10.1.1.12/31", "10.1.9.0/24"]
+
+
 def test_without_operators_ssh_is_closed() -> None:
     assert member_rules(MEMBERS, operators=[], clients=[], metrics=[])["22"] == []
 

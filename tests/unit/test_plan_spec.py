@@ -301,3 +301,6 @@ def test_a_certificate_of_prometheus_with_full_access_is_a_warning() -> None:
         assert not any("Prometheus" in text or "peer port" in text for text in warnings(harmless))
     for name, spec in member_specs(scraped).items():
         assert spec == {**member_specs(PLAN)[name], "textfile": True}, "no member needs to know more"
+    for name, spec in member_specs(replace(scraped, metrics="private")).items():
+        private = member_specs(replace(PLAN, metrics="private"))[name]
+        assert spec == {**private, "textfile": True, "metrics_port": 2382}
