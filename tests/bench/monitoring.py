@@ -3,6 +3,8 @@
 import json
 import re
 import tempfile
+import time
+import urllib.request
 from pathlib import Path
 
 from lab import Machine
@@ -14,6 +16,7 @@ from tools.etcd import ensure_etcd
 
 RUNS = 5
 SCRAPES = 200
+SERVED = 100
 # On one connection, as Prometheus keeps it; a scrape every 50 ms.
 _SCRAPE = """
 import http.client, ssl, time
@@ -26,7 +29,7 @@ for _ in range({count}):
     time.sleep(0.05)
 """
 # Kind -> seconds between two of them: Prometheus' default, and the timers of the machine.
-EVERY = {"scrape": 15, "metrics": 60, "drift": 3600}
+EVERY = {"scrape": 15, "served": 15, "metrics": 60, "drift": 3600}
 
 
 def main() -> None:
@@ -35,11 +38,12 @@ def main() -> None:
     with temporary_lab("bench") as lab, tempfile.TemporaryDirectory() as scratch:
         machines = Machines(lab)
         found = machines.fresh(3)
-        Stacks(Path(scratch)).new(found, prometheus=True).up()
+        Stacks(Path(scratch)).new(found, prometheus=True, metrics="private").up()
         member = found[0]
         member.run("systemctl stop etcd-metrics.timer", root=True)
         seconds = {
             "scrape": _of_a_scrape(member),
+            "served": _of_a_served_file(member),
             "metrics": _of_a_run(member, "etcd-node metrics >/dev/null"),
             "drift": _of_a_run(member, "etcd-node drift >/dev/null"),
         }
@@ -66,6 +70,24 @@ def _of_a_scrape(machine: Machine) -> float:
     busy, seconds = _with(machine, "python3 /root/scrape.py")
     idle, rest = _with(machine, f"sleep {seconds:.1f}")
     return max(busy - idle * seconds / rest, 0.0) / SCRAPES
+
+
+def _of_a_served_file(machine: Machine) -> float:
+    """CPU seconds of the whole machine for one scrape of its own metrics, beyond those that it takes at rest."""
+    machine.run("systemctl start etcd-metrics", root=True)
+
+    def usage() -> float:
+        return float(machine.run("awk '/usage_usec/ {print $2}' /sys/fs/cgroup/cpu.stat", root=True).stdout) / 1e6
+
+    used = []
+    for port in (2382, None):
+        before = usage()
+        for _ in range(SERVED):
+            if port:
+                urllib.request.urlopen(f"http://{machine.address}:{port}/metrics", timeout=5).read()
+            time.sleep(0.15)
+        used.append(usage() - before)
+    return max(used[0] - used[1], 0.0) / SERVED
 
 
 def _with(machine: Machine, command: str) -> tuple[float, float]:

@@ -54,6 +54,16 @@ def test_a_firewall_can_be_added_and_removed_without_restarts(
     assert open_ports(stranger, found[0].address) == [22, 2379, 2380]
     assert process_ids(found) == processes
     assert_serves_all_members(found)
+
+    # Those who reach etcd's metrics also reach what the machine itself serves.
+    named = {"clients": [here], "metricsClients": [stranger.address]}
+    stack.config |= {"prometheus": True, "metrics": "private", "firewall": named}
+    stack.up()
+    assert all(open_ports(stranger, machine.address) == [22, 2381, 2382] for machine in found)
+    read = f"import urllib.request; print(urllib.request.urlopen('http://{found[1].address}:2382/metrics').read())"
+    text = stranger.run(["python3", "-c", read]).stdout
+    assert 'etcd_node_certificate_expiry_timestamp_seconds{cluster="test",member="etcd-2"' in text
+    stack.up("--expect-no-changes")
     assert_no_run_locks_itself_out(found[0], stranger)
 
 

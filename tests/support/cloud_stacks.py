@@ -167,7 +167,7 @@ def leader(machines: Sequence[CloudMachine]) -> CloudMachine:
 
 
 def open_ports(
-    machine: Machine | CloudMachine, address: str, ports: Sequence[int] = (22, 2379, 2380, 2381)
+    machine: Machine | CloudMachine, address: str, ports: Sequence[int] = (22, 2379, 2380, 2381, 2382)
 ) -> list[int]:
     """The ports of an address that accept a connection from a machine."""
     one = f"timeout 2 bash -c 'exec 3<>/dev/tcp/{address}/'$port 2>/dev/null && echo $port"

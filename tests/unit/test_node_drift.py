@@ -163,15 +163,19 @@ def test_all_kinds_are_named(healthy: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(nftables, "loaded", lambda: False)
     monkeypatch.setattr(metadata, "closed", lambda: False)
     monkeypatch.setattr(drift, "differs", lambda *_: ("--quota-backend-bytes",))
-    monkeypatch.setattr(written, "load", lambda before=written.load: {**before(), "/x/timers.target.wants/a.timer": {}})
+    waiting: dict[str, dict[str, Any]] = {"/x/timers.target.wants/a.timer": {}, "/x/sockets.target.wants/a.socket": {}}
+    monkeypatch.setattr(written, "load", lambda before=written.load: {**before(), **waiting})
     monkeypatch.setattr(written, "changed", lambda: {str(path): "is missing"})
-    monkeypatch.setattr(drift, "run", lambda *_, **__: type("Done", (), {"stdout": "inactive\nactive\nfailed\n"}))
+    monkeypatch.setattr(
+        drift, "run", lambda *_, **__: type("Done", (), {"stdout": "inactive\nfailed\nactive\nfailed\n"})
+    )
     found = drift.found(a_spec(data_directory=str(healthy / "data")))
     assert found == [
         "the user etcd is missing",
         f"{path} is missing",
         "/opt/etcd/v3.6.16/etcdctl is not what its archive had",
         "a.timer is inactive",
+        "a.socket is failed",
         "etcd-firewall-watch.service is failed",
         f"the firewall's table {nftables.TABLE} is not in the kernel",
         "the metadata service is open to all users",

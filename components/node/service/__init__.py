@@ -14,7 +14,7 @@ registry.py      pull etcd's image by its digest
 manager.py       systemd or the kubelet: whichever runs etcd here
 rehearsal.py     try unit, program and directories before they are needed
 maintenance.py   the timer for what is done without being asked
-metrics_timer.py  the timer of the machine's own metrics
+metrics_timer.py  timer and socket of the machine's own metrics
 conflicts.py     conflicting software and settings of others
 member.py        start this member's etcd, and wait for it
 """
