@@ -163,7 +163,7 @@ def test_all_kinds_are_named(healthy: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(nftables, "loaded", lambda: False)
     monkeypatch.setattr(metadata, "closed", lambda: False)
     monkeypatch.setattr(drift, "differs", lambda *_: ("--quota-backend-bytes",))
-    waiting: dict[str, dict[str, Any]] = {"/x/timers.target.wants/a.timer": {}, "/x/sockets.target.wants/a.socket": {}}
+    waiting: dict[str, dict[str, str]] = {"/x/timers.target.wants/a.timer": {}, "/x/sockets.target.wants/a.socket": {}}
     monkeypatch.setattr(written, "load", lambda before=written.load: {**before(), **waiting})
     monkeypatch.setattr(written, "changed", lambda: {str(path): "is missing"})
     monkeypatch.setattr(
