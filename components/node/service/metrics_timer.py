@@ -82,13 +82,11 @@ Environment=LC_ALL=C
 RuntimeMaxSec=5
 # Not three lines of systemd in the journal for every scrape.
 LogLevelMax=notice
-DynamicUser=yes
-ProtectHome=yes
-ProtectProc=invisible
-PrivateDevices=yes
+# The user nobody, which owns no file. With a name space and a filter of its own, a scrape costs five times as much.
+User=65534
+Group=65534
+NoNewPrivileges=yes
 CapabilityBoundingSet=
-RestrictAddressFamilies=AF_UNIX
-SystemCallFilter=@system-service
 MemoryMax=32M
 TasksMax=8
 # etcd goes before it.
