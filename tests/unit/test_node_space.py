@@ -327,8 +327,7 @@ def test_the_timer_is_there_only_if_it_has_something_to_do(monkeypatch: pytest.M
         ran.append(argv[1])
         return subprocess.CompletedProcess(argv, 0, "ActiveState=active\nNeedDaemonReload=no\n", "")
 
-    for module in (maintenance, systemd):
-        monkeypatch.setattr(module, "run", run)
+    monkeypatch.setattr(systemd, "run", run)
     maintenance.settle(Maintenance())
     assert ran == []
     maintenance.settle(Maintenance(defragment=True))
