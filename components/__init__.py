@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .backup import Backup, Keep, ObjectLock, S3Store, SshStore
+    from .cloud_cluster import OperatorSsh
     from .cluster import Certificates, EtcdCluster, EtcdClusterArgs, Maintenance, User, check_cluster
     from .guard import ChangeRefusedError, previous_update
     from .machine import Bastion, Machine, Ssh
@@ -33,6 +34,7 @@ __all__ = [
     "Maintenance",
     "Migration",
     "ObjectLock",
+    "OperatorSsh",
     "PkiMember",
     "S3Store",
     "Ssh",
@@ -45,6 +47,7 @@ __all__ = [
 # They are imported when they are used: the Pulumi SDK takes half a second, and `external-etcd review` needs none of it.
 _MODULES = {
     "backup": ("Backup", "Keep", "ObjectLock", "S3Store", "SshStore"),
+    "cloud_cluster": ("OperatorSsh",),
     "cluster": ("Certificates", "EtcdCluster", "EtcdClusterArgs", "Maintenance", "User", "check_cluster"),
     "guard": ("ChangeRefusedError", "previous_update"),
     "machine": ("Bastion", "Machine", "Ssh"),

@@ -33,6 +33,7 @@ from .plan.drift import put_right
 from .plan.errors import Problem, refuse
 from .plan.flags import PKI_DIRECTORY
 from .plan.guard import Verdict
+from .plan.guard.rules import Spelled
 from .plan.guard.state import State, directories_before, read_state, wanted_state
 from .plan.maintenance import MaintenancePlan
 from .plan.migration import AUTHORITY, BACK, DONE
@@ -89,11 +90,9 @@ class Maintenance(TypedDict):
     disarmed. Default: false."""
 
 
-class EtcdClusterArgs(TypedDict):
-    """Arguments of `EtcdCluster`."""
+class EtcdSettings(TypedDict):
+    """What a cluster is, without its members."""
 
-    members: list[Machine]
-    """The 1, 3, 5 or 7 slots. Changes go through them in this order."""
     version: NotRequired[str]
     """etcd release, `X.Y.Z`. Default: 3.6.16."""
     cluster_name: NotRequired[str]
@@ -177,17 +176,15 @@ class EtcdClusterArgs(TypedDict):
     """The text that a refused change printed, to make exactly that change once. Default: nothing is overridden."""
 
 
-class EtcdCluster(pulumi.ComponentResource):
-    """An etcd cluster on existing machines: bootstraps it, converges it and proves that it is healthy.
+class EtcdClusterArgs(EtcdSettings):
+    """Arguments of `EtcdCluster`."""
 
-    Children: `<name>-pki` (`EtcdPki`), `<name>-<member>` (`EtcdMember`) per member, `<name>-bootstrap` (a
-    `pulumi.Stash` with the initial members and the cluster token), `<name>-change` and `<name>-machines` (Stashes whose
-    IDs change with every change of the desired state or of the members), `<name>-health`, and `<name>-whole` (a command
-    whose deletion fails unless the whole cluster is deleted).
+    members: list[Machine]
+    """The 1, 3, 5 or 7 slots. Changes go through them in this order."""
 
-    Raises `plan.PlanError` (a ValueError) on bad arguments, with key, value, rule and remedy, and its subclass
-    `ChangeRefusedError` on a change that cannot be made in one update.
-    """
+
+class EtcdOutputs(pulumi.ComponentResource):
+    """The outputs of a cluster, whoever creates its machines."""
 
     endpoints: pulumi.Output[list[str]]
     """Client URL of every member. Resolves only after the health check has passed."""
@@ -224,6 +221,19 @@ class EtcdCluster(pulumi.ComponentResource):
     applied: pulumi.Output[dict[str, Any]]
     """What this update applied: `previous` of the next one, and what `external-etcd status` shows. No secret. Resolves
     like `endpoints`."""
+
+
+class EtcdCluster(EtcdOutputs):
+    """An etcd cluster on existing machines: bootstraps it, converges it and proves that it is healthy.
+
+    Children: `<name>-pki` (`EtcdPki`), `<name>-<member>` (`EtcdMember`) per member, `<name>-bootstrap` (a
+    `pulumi.Stash` with the initial members and the cluster token), `<name>-change` and `<name>-machines` (Stashes whose
+    IDs change with every change of the desired state or of the members), `<name>-health`, and `<name>-whole` (a command
+    whose deletion fails unless the whole cluster is deleted).
+
+    Raises `plan.PlanError` (a ValueError) on bad arguments, with key, value, rule and remedy, and its subclass
+    `ChangeRefusedError` on a change that cannot be made in one update.
+    """
 
     def __init__(self, name: str, args: EtcdClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         args, plan, placed, specs, verdict = _checked(name, args)
@@ -422,17 +432,20 @@ class EtcdCluster(pulumi.ComponentResource):
         self.register_outputs({})
 
 
-def check_cluster(name: str, args: EtcdClusterArgs) -> None:
+def check_cluster(name: str, args: EtcdClusterArgs, spelled: Spelled = str) -> None:
     """Raises what `EtcdCluster` with these arguments would raise, and declares nothing.
 
     A program with several clusters calls it for all of them first. Otherwise those that it declares before a refused
     one are updated all the same, unless a preview stops the update.
+
+    Args:
+        spelled: the user's name for an argument, where it is another one.
     """
-    _checked(name, args)
+    _checked(name, args, spelled)
 
 
 def _checked(
-    name: str, args: EtcdClusterArgs
+    name: str, args: EtcdClusterArgs, spelled: Spelled = str
 ) -> tuple[EtcdClusterArgs, ClusterPlan, list[str], dict[str, Spec], Verdict]:
     """The arguments with their defaults, the plan, warnings, the members' specifications, and the guard's verdict."""
     args = with_peers(with_authorities(with_previous(args)))
@@ -444,7 +457,8 @@ def _checked(
     )
     placed = _check_against_the_last_update(plan, args)
     specs = member_specs(plan)
-    verdict = accept(args.get("previous"), _wanted(plan, args), args.get("override", ""), acknowledge=plan.acknowledge)
+    override, acknowledge = args.get("override", ""), plan.acknowledge
+    verdict = accept(args.get("previous"), _wanted(plan, args), override, spelled, acknowledge)
     return args, plan, placed, specs, verdict
 
 

@@ -15,14 +15,15 @@ from .reading import Reading
 def arguments(reading: Reading) -> EtcdClusterArgs:
     """The configured arguments without `members`. Secrets are in plain text."""
     found = {
-        snake_case(name): _argument(value, reading.table.by_path[name], reading.table)
+        snake_case(name): argument(value, reading.table.by_path[name], reading.table)
         for name, value in reading.given.items()
         if snake_case(name) in EtcdClusterArgs.__annotations__
     }
     return cast(EtcdClusterArgs, found)
 
 
-def _argument(value: Any, key: Key, table: Table) -> Any:
+def argument(value: Any, key: Key, table: Table) -> Any:
+    """The value of a key as an argument, in Python's names."""
     if key.type == OBJECT:
         return _object(value, key.path, table)
     if key.type == LIST:
@@ -32,7 +33,7 @@ def _argument(value: Any, key: Key, table: Table) -> Any:
 
 def _object(value: Mapping[str, Any], path: str, table: Table) -> dict[str, Any]:
     keys = table.below(path)
-    found = {snake_case(key.name): _argument(value[key.name], key, table) for key in keys if key.name in value}
+    found = {snake_case(key.name): argument(value[key.name], key, table) for key in keys if key.name in value}
     # A missing required key has been noted as a problem.
     return {snake_case(key.name): "" for key in keys if key.required and key.type == TEXT} | found
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from components.machine_types import MachineType
 from components.plan import MemberPlan, Problem
+from components.plan.cloud import WantedType
 from components.plan.data_directories import check_directory
 from components.plan.origin import Origin
 from components.plan.spec import DEFAULT_DATA_DIRECTORY
@@ -58,7 +60,7 @@ class Machines:
         return {}
 
     @property
-    def wanted_types(self) -> Sequence["WantedType"]:
+    def wanted_types(self) -> Sequence[WantedType]:
         """The machine types that the provider must sell; empty for existing machines."""
         return ()
 
@@ -70,30 +72,6 @@ class Machines:
     def compare(self, last: Mapping[str, Any]) -> list[Problem]:  # noqa: ARG002
         """Problems of the change since the last update that only this platform knows; `last` are its outputs."""
         return []
-
-
-@dataclass(frozen=True)
-class WantedType:
-    """A machine type that the provider must sell in a place."""
-
-    slot: str
-    """Empty: the bastion."""
-    key: str
-    """Its configuration key."""
-    type: str
-    """The provider's name of the type."""
-    place: str
-    """Location or zone."""
-
-
-@dataclass(frozen=True)
-class MachineType:
-    """The provider's answer about a machine type. A part that could not be asked is an exception."""
-
-    memory: int | Exception
-    """Bytes."""
-    places: Mapping[str, bool] | Exception
-    """Location or zone where it is sold -> whether it is available now. Empty: the type does not exist."""
 
 
 @dataclass(frozen=True)

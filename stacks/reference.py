@@ -20,11 +20,15 @@ FILE = ROOT / "docs" / "reference.md"
 FILES = (FILE, ROOT / "docs" / "monitoring.md", ROOT / "docs" / "alerts.md")
 
 # Modules in components whose TypedDicts are documented, before those of each cloud.
-ARGUMENTS = ("cluster", "machine", "pki", "migration", "backup")
+ARGUMENTS = ("cluster", "machine", "pki", "migration", "backup", "cloud_cluster")
 # Modules with their base TypedDicts.
-SHARED = ("machine", "first_boot", "slots")
+SHARED = ("machine", "first_boot", "slots", "cloud_cluster")
 # TypedDicts that users do not pass.
-_INTERNAL = ("Login", "CloudMachine", "ClientCertificate", "PkiMember", "EtcdPkiArgs", "EtcdMigrationArgs")
+_REQUIRED = " Required."
+_INTERNAL = (
+    *("Login", "CloudMachine", "ClientCertificate", "PkiMember", "EtcdPkiArgs", "EtcdMigrationArgs", "CreatedBastion"),
+    *("EtcdSettings", "CloudClusterArgs", "CloudClusterSlot"),
+)
 
 
 def generated() -> dict[str, str]:
@@ -85,7 +89,9 @@ def _arguments() -> Iterator[str]:
         classes = _dictionaries(path, shared)
         # First a component's arguments, then their parts.
         for name in sorted(classes.keys() - {*_INTERNAL}, key=lambda name: (not name.endswith("Args"), name)):
-            rows = "".join(_row(*cells) for cells in _fields(classes[name], shared | classes))
+            # Those that are required come first.
+            cells = sorted(_fields(classes[name], shared | classes), key=lambda cells: not cells[2].endswith(_REQUIRED))
+            rows = "".join(_row(*each) for each in cells)
             head = _row("Field", "Type", "Meaning") + _row(*["---"] * 3)
             yield f"### {name}\n\n{ast.get_docstring(classes[name])}\n\n{head}{rows}"
 
@@ -114,7 +120,7 @@ def _fields(class_: ast.ClassDef, classes: Mapping[str, ast.ClassDef]) -> Iterat
             optional = type_.startswith("NotRequired[")
             plain = type_.removeprefix("NotRequired[").removesuffix("]") if optional else type_
             meaning = " ".join(str(ast.literal_eval(docstring.value)).split())
-            yield f"`{ast.unparse(field.target)}`", f"`{plain}`", meaning if optional else f"{meaning} Required."
+            yield f"`{ast.unparse(field.target)}`", f"`{plain}`", meaning if optional else f"{meaning}{_REQUIRED}"
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ class AwsSubnet(TypedDict):
     """Availability zone, like `eu-central-1a`."""
     range: str
     """Its range."""
-    id: NotRequired[str]
+    id: NotRequired[pulumi.Input[str]]
     """ID of an existing subnet, in an existing VPC. Default: it is created."""
 
 
@@ -39,7 +39,7 @@ class AwsNetworkArgs(TypedDict):
     """Ranges from which ssh to the machines is allowed. With a created bastion: none, `AwsBastion` adds its own."""
     vpc_range: NotRequired[str]
     """Range of the created VPC. Default: `10.2.0.0/16`."""
-    vpc_id: NotRequired[str]
+    vpc_id: NotRequired[pulumi.Input[str]]
     """An existing VPC. Its routes and gateways stay as they are. Default: one is created."""
     internet: NotRequired[bool]
     """Whether the subnets have a route to an internet gateway, for machines with public addresses. Default: true."""

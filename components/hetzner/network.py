@@ -24,7 +24,7 @@ class HetznerNetworkArgs(TypedDict):
     """Range of the network. Default: `10.1.0.0/16`."""
     subnet_range: NotRequired[str]
     """Range of the subnet, inside the range of the network. Default: `10.1.1.0/24`."""
-    network_id: NotRequired[int]
+    network_id: NotRequired[pulumi.Input[int]]
     """An existing network, in which the subnet is created. Default: one is created."""
     labels: NotRequired[dict[str, str]]
     """More labels. Default: none."""
@@ -71,7 +71,7 @@ class HetznerNetwork(pulumi.ComponentResource):
             self.network_id = network.id.apply(int)
             self.ground.append(network)
         else:
-            self.network_id = pulumi.Output.from_input(int(existing))
+            self.network_id = pulumi.Output.from_input(existing).apply(int)
         subnet = hcloud.NetworkSubnet(
             name, network_id=self.network_id, type="cloud", network_zone=args["zone"], ip_range=subnet_range, opts=child
         )

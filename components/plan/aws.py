@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from . import aws_zones, ranges
-from .aws_types import DEFAULT_IMAGE, AwsVolume, check_ami, check_id, check_image, check_type, check_volume
+from .aws_bucket import AwsBucket, check_bucket
+from .aws_types import DEFAULT_IMAGE, AwsVolume, check_ami, check_id, check_image, check_type, check_volume, said
 from .cloud import ARCHITECTURES, CloudPlan, CloudSlot, check_access, check_slots
 from .errors import Problem, shown
 from .origin import MADE, PLATFORM, Origin, known, on_volume
@@ -28,8 +29,8 @@ class AwsSubnet:
     zone: str
     range: str | None = None
     """None: from the zone's letter."""
-    id: str | None = None
-    """ID of an existing subnet; None: it is created."""
+    id: object = None
+    """ID of an existing subnet, which may not be known yet; None: it is created."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +52,8 @@ class AwsBastion:
     instance_type: str
     image: str = DEFAULT_IMAGE
     ami: str | None = None
-    subnet_id: str | None = None
-    """ID of an existing subnet with internet access; None: a subnet is created."""
+    subnet_id: object = None
+    """ID of an existing subnet with internet access, which may not be known yet; None: a subnet is created."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +66,8 @@ class AwsPlan(CloudPlan):
     slots: Sequence[AwsSlot]
     subnets: Sequence[AwsSubnet]
     vpc_range: str = DEFAULT_VPC
-    vpc_id: str | None = None
-    """ID of an existing VPC; None: it is created."""
+    vpc_id: object = None
+    """ID of an existing VPC, which may not be known yet; None: it is created."""
     region: str | None = None
     """The provider's region; None: not known."""
     client_groups: Sequence[str] = ()
@@ -76,6 +77,8 @@ class AwsPlan(CloudPlan):
     root_size: int = DEFAULT_ROOT_SIZE
     """GiB."""
     bastion: AwsBastion | None = None
+    backup_bucket: AwsBucket | None = None
+    """The bucket to create for snapshots."""
     tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -181,6 +184,8 @@ def check_aws(plan: AwsPlan, spelled: Callable[[str], str] = str) -> list[Proble
                 spelled("root_size"), shown(plan.root_size), rule, f"Remove it for the default, {DEFAULT_ROOT_SIZE}"
             )
         )
+    if plan.backup_bucket is not None:
+        problems += check_bucket(plan.backup_bucket, lambda name: spelled(f"backup_bucket.{name}"))
     return problems + _check_tags(plan.tags, spelled("tags"))
 
 
@@ -225,7 +230,7 @@ def _check_subnet(plan: AwsPlan, subnet: AwsSubnet, at: str, spelled: Callable[[
         problems += check_id(subnet.id, "subnet", f"{at}.id")
         if plan.vpc_id is None:
             rule = "An existing subnet must be in an existing VPC"
-            problems.append(Problem(f"{at}.id", shown(subnet.id), rule, f"Set {spelled('vpc_id')}, or remove it"))
+            problems.append(Problem(f"{at}.id", said(subnet.id), rule, f"Set {spelled('vpc_id')}, or remove it"))
     elif plan.vpc_id is not None:
         rule = "An existing VPC must have existing subnets"
         problems.append(Problem(f"{at}.id", "nothing", rule, "Set it to the subnet's ID"))
@@ -309,7 +314,7 @@ def _check_bastion(plan: AwsPlan, spelled: Callable[[str], str]) -> list[Problem
         problems += check_id(plan.bastion.subnet_id, "subnet", key)
         if plan.vpc_id is None:
             rule = "An existing subnet must be in an existing VPC"
-            problems.append(Problem(key, shown(plan.bastion.subnet_id), rule, f"Set {spelled('vpc_id')}, or remove it"))
+            problems.append(Problem(key, said(plan.bastion.subnet_id), rule, f"Set {spelled('vpc_id')}, or remove it"))
     return problems
 
 

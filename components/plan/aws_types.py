@@ -130,12 +130,17 @@ def check_ami(ami: str, key: str) -> list[Problem]:
     return check_id(ami, "ami", key)
 
 
-def check_id(text: str, prefix: str, key: str) -> list[Problem]:
-    """Why this is not an ID with that prefix; empty when it is one."""
-    if re.fullmatch(rf"{prefix}-[0-9a-f]{{8}}(?:[0-9a-f]{{9}})?", text, re.ASCII):
+def check_id(text: object, prefix: str, key: str) -> list[Problem]:
+    """Why this is not an ID with that prefix; empty when it is one, or is not known yet."""
+    if not isinstance(text, str) or re.fullmatch(rf"{prefix}-[0-9a-f]{{8}}(?:[0-9a-f]{{9}})?", text, re.ASCII):
         return []
     rule = f"This ID must be {prefix}- and 8 or 17 digits of 0-9 and a-f"
     return [Problem(key, shown(text), rule, "Copy it from the console")]
+
+
+def said(id_: object) -> str:
+    """An ID for a message."""
+    return shown(id_) if isinstance(id_, str) else "an ID that is not known yet"
 
 
 def check_volume(volume: AwsVolume, spelled: Callable[[str], str]) -> list[Problem]:

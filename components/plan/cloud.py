@@ -65,6 +65,20 @@ class CloudPlan(ABC):
         """Whether etcd's data are on volumes."""
 
 
+@dataclass(frozen=True)
+class WantedType:
+    """A machine type that the provider must sell in a place."""
+
+    slot: str
+    """Empty: the bastion."""
+    key: str
+    """Its configuration key, or argument."""
+    type: str
+    """The provider's name of the type."""
+    place: str
+    """Location or zone."""
+
+
 def check_slots(plan: CloudPlan, key: str) -> list[Problem]:
     """Why these slots are not valid on any cloud; `key` is the key of their list."""
     problems = []

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from . import ranges
 from .cloud import ARCHITECTURES, BASTION, CloudPlan, CloudSlot, check_access, check_slots
 from .errors import Problem, did_you_mean, shown
-from .origin import MADE, PLATFORM, Origin, on_volume
+from .origin import MADE, PLATFORM, Origin, known, on_volume
 from .slots import check_addresses, plan_addresses
 
 ZONES = {
@@ -67,8 +67,8 @@ class HetznerPlan(CloudPlan):
     """
 
     slots: Sequence[HetznerSlot]
-    network_id: int | None = None
-    """ID of an existing network; None: it is created."""
+    network_id: object = None
+    """ID of an existing network, which may not be known yet; None: it is created."""
     network_range: str = DEFAULT_NETWORK
     subnet_range: str = DEFAULT_SUBNET
     public_ipv6: bool = False
@@ -119,16 +119,18 @@ class HetznerPlan(CloudPlan):
         return str(ipaddress.IPv4Network(self.network_range)[1])
 
 
-def hetzner_network(*, network_id: int | None, network_range: str, subnet_range: str, zone: str) -> dict[str, str]:
+def hetzner_network(*, network_id: object, network_range: str, subnet_range: str, zone: str) -> dict[str, str]:
     """The origin that all machines of a cluster on Hetzner Cloud share.
 
     Args:
-        network_id: ID of an existing network; None: it is created.
+        network_id: ID of an existing network, ignored unless it is a number (known); None: it is created.
         subnet_range: range of the subnet that is created in it.
         zone: network zone of the subnet.
     """
     made = {"network_id": MADE, "network_range": network_range}
-    network = made if network_id is None else {"network_id": str(int(network_id))}
+    # Other languages pass numbers as floats.
+    number = str(int(network_id)) if isinstance(network_id, int | float) else None
+    network = made if network_id is None else known("network_id", number)
     return {PLATFORM: "hetzner", **network, "subnet_range": subnet_range, "network_zone": zone}
 
 

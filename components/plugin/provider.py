@@ -11,8 +11,9 @@ from pulumi.provider.experimental.component import ComponentProvider
 from pulumi.provider.experimental.schema import generate_schema
 from pulumi.provider.server import ComponentInitError
 
-from ..aws import AwsBackupBucket
+from ..aws import AwsBackupBucket, AwsEtcdCluster
 from ..cluster import EtcdCluster
+from ..hetzner import HetznerEtcdCluster
 from ..plan.errors import PlanError
 from .descriptions import described, in_schema
 from .refusals import refusal
@@ -20,7 +21,12 @@ from .values import Values
 
 NAME = "external-etcd"
 DESCRIPTION = "A highly available external etcd cluster for Kubernetes"
-COMPONENTS: Sequence[type[pulumi.ComponentResource]] = (EtcdCluster, AwsBackupBucket)
+COMPONENTS: Sequence[type[pulumi.ComponentResource]] = (
+    EtcdCluster,
+    AwsEtcdCluster,
+    HetznerEtcdCluster,
+    AwsBackupBucket,
+)
 """The components whose arguments other languages can express: no resources, no methods."""
 
 

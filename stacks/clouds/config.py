@@ -1,15 +1,15 @@
 """The object of a cloud in the configuration: what all clouds have in common."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from components.plan import MemberPlan, Problem
 from components.plan.cloud import CloudPlan
+from components.plan.cloud_arguments import where_given
 from components.plan.origin import Origin
 
-from ..arguments import camel_case
+from ..arguments import argument, camel_case
 from ..platform import Machines, data_directory
 from ..reading import Reading
 from ..ssh_settings import Operator, SshSettings
@@ -20,8 +20,9 @@ class CloudConfig(Machines):
     """Network and machines on a cloud, with all defaults. Each cloud has a subclass."""
 
     plan: CloudPlan
+    args: Mapping[str, Any]
+    """The arguments of the cloud's component, without those of the cluster and `ssh`."""
     operator: Operator
-    protect_volume: bool
 
     @property
     def members(self) -> Sequence[MemberPlan]:
@@ -56,7 +57,8 @@ def cloud_reader(
     Args:
         name: name of the platform and of its object.
         needs: the minimum content of the object, for a message.
-        config: creates the cloud's own type from a reading, the object, and all common fields except `plan`.
+        config: creates the cloud's own type from a reading, the arguments of the cloud's component, and all common
+            fields except these and `plan`.
     """
 
     def read(reading: Reading) -> Machines:
@@ -66,38 +68,13 @@ def cloud_reader(
                 rule = f"The platform {name} needs {needs}"
                 reading.refuse(name, "nothing", rule, f"Copy it from Pulumi.{name}.yaml")
             return Machines(key)
-        fields = {
-            "key": key,
-            "data_directory": data_directory(reading),
-            "operator": SshSettings(reading).operator(),
-            "protect_volume": given.get("volume", {}).get("protect", True),
-        }
-        return config(reading, given, fields)
+        directory, operator = data_directory(reading), SshSettings(reading).operator()
+        # The key of `extra_names` is `extraNames`.
+        args = argument(given, reading.table.by_path[name], reading.table)
+        fields = {"key": key, "data_directory": directory, "operator": operator}
+        return config(reading, {**args, "data_directory": directory}, fields)
 
     return read
-
-
-def access(given: Mapping[str, Any], operator: Operator) -> dict[str, Any]:
-    """Who can reach the machines, and how, as fields of a plan."""
-    return {
-        "architecture": given.get("architecture"),
-        "operators": tuple(given.get("operators", ())),
-        "clients": tuple(given.get("clients", ())),
-        "metrics_clients": tuple(given.get("metricsClients", ())),
-        "open_to_the_world": given.get("openToTheWorld", False),
-        "public_ipv4": given.get("publicIpv4", True),
-        "through_another_bastion": operator.bastion is not None,
-    }
-
-
-def slot_fields(slot: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys of a slot that all clouds have, as fields of the plan's slot."""
-    return {
-        "name": slot.get("name", ""),
-        "address": slot.get("address"),
-        "generation": slot.get("generation", 1),
-        "extra_names": tuple(slot.get("extraNames", ())),
-    }
 
 
 def spelling(root: str) -> Callable[[str], str]:
@@ -110,17 +87,8 @@ def note(reading: Reading, root: str, shared: Sequence[str], problems: Sequence[
 
     Args:
         root: the key of the cloud's object.
-        shared: names of keys in that object that are the defaults of slots and bastion.
+        shared: names of arguments in that object that are the defaults of slots and bastion.
     """
-    for problem in problems:
-        at = _where_given(problem.key, reading.given[root], root, shared)
-        if not reading.refused(at):
-            reading.problems.append(replace(problem, key=at))
-
-
-def _where_given(key: str, given: Mapping[str, Any], root: str, shared: Sequence[str]) -> str:
-    match = re.fullmatch(rf"{root}\.(?:slots\[(\d+)\]|(bastion))\.({'|'.join(shared)})", key)
-    if match is None:
-        return key
-    own = given["slots"][int(match[1])] if match[1] else given.get("bastion", {})
-    return key if match[3] in own else f"{root}.{match[3]}"
+    for problem in where_given(problems, reading.given[root], [camel_case(each) for each in shared], f"{root}."):
+        if not reading.refused(problem.key):
+            reading.problems.append(problem)

@@ -5,22 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.plan import Problem
-from components.plan.hetzner import (
-    DEFAULT_IMAGE,
-    DEFAULT_NETWORK,
-    DEFAULT_SUBNET,
-    HetznerBastion,
-    HetznerPlan,
-    HetznerSlot,
-    check_hetzner,
-)
+from components.plan.cloud import WantedType
+from components.plan.hetzner import HetznerPlan
+from components.plan.hetzner_arguments import SHARED, check_arguments, hetzner_plan, wanted_types
 
-from ..clouds.config import CloudConfig, access, cloud_reader, note, slot_fields, spelling
-from ..platform import WantedType
+from ..arguments import arguments, camel_case
+from ..clouds.config import CloudConfig, cloud_reader, note, spelling
 from ..reading import Reading
 from . import ssh_access
-
-_SHARED = ("location", "serverType", "image")
 
 
 @dataclass(frozen=True)
@@ -28,19 +20,11 @@ class HetznerConfig(CloudConfig):
     """Network and machines on Hetzner Cloud, with all defaults."""
 
     plan: HetznerPlan
-    ssh_keys: tuple[str, ...]
 
     @property
     def wanted_types(self) -> Sequence[WantedType]:
-        """The servers, and the bastion."""
-        slots = [
-            WantedType(slot.name, f"{self.key}.{slot.name}.serverType", slot.server_type, slot.location)
-            for slot in self.plan.slots
-        ]
-        bastion = self.plan.bastion
-        if bastion is None:
-            return slots
-        return [*slots, WantedType("", "hetzner.bastion.serverType", bastion.server_type, bastion.location)]
+        """The servers and the bastion."""
+        return wanted_types(self.plan, spelling("hetzner"))
 
     @property
     def compared_with(self) -> Sequence[str]:
@@ -52,49 +36,10 @@ class HetznerConfig(CloudConfig):
         return ssh_access.check(self.plan, self.operator, last)
 
 
-def _read(reading: Reading, given: Mapping[str, Any], fields: dict[str, Any]) -> HetznerConfig:
-    location, server_type = given.get("location", ""), given.get("serverType", "")
-    image = given.get("image", DEFAULT_IMAGE)
-    slots = [
-        HetznerSlot(
-            location=slot.get("location", location),
-            server_type=slot.get("serverType", server_type),
-            image=slot.get("image", image),
-            **slot_fields(slot),
-        )
-        for slot in given.get("slots", [])
-    ]
-    wanted = given.get("bastion")
-    plan = HetznerPlan(
-        cluster=reading.cluster,
-        slots=slots,
-        network_id=given.get("networkId"),
-        network_range=given.get("networkRange", DEFAULT_NETWORK),
-        subnet_range=given.get("subnetRange", DEFAULT_SUBNET),
-        public_ipv6=given.get("publicIpv6", False),
-        volume_size=given.get("volume", {}).get("size"),
-        bastion=None
-        if wanted is None
-        else HetznerBastion(
-            location=wanted.get("location", location),
-            server_type=wanted.get("serverType", server_type),
-            image=wanted.get("image", DEFAULT_IMAGE),
-            address=wanted.get("address"),
-        ),
-        labels=given.get("labels", {}),
-        **access(given, fields["operator"]),
-    )
-    note(reading, "hetzner", _SHARED, check_hetzner(plan, _spelled))
-    if plan.public_ipv6 and not plan.public_ipv4 and not {"releaseMirror", "releaseProxy"} & set(reading.given):
-        rule = "Machines whose only public address is IPv6 cannot reach GitHub, which has no IPv6"
-        remedy = "Set it to a mirror with IPv6 or in the network, or set releaseProxy, or hetzner.publicIpv4 to true"
-        reading.refuse("releaseMirror", "nothing", rule, remedy)
-    return HetznerConfig(plan=plan, ssh_keys=tuple(given.get("sshKeys", ())), **fields)
+def _read(reading: Reading, args: Mapping[str, Any], fields: dict[str, Any]) -> HetznerConfig:
+    plan = hetzner_plan(reading.cluster, args, through_another_bastion=fields["operator"].bastion is not None)
+    note(reading, "hetzner", SHARED, check_arguments(plan, arguments(reading), spelling("hetzner"), camel_case))
+    return HetznerConfig(plan=plan, args=args, **fields)
 
 
 READ = cloud_reader("hetzner", "a location, a server type and slots", _read)
-
-
-def _spelled(name: str) -> str:
-    """The key of an argument of the plan."""
-    return spelling("hetzner")("volume.size" if name == "volume_size" else name)

@@ -1,21 +1,5 @@
 """Hetzner's information about a server type."""
 
-import re
+from components.hetzner.machine_types import machine_type
 
-import pulumi_hcloud as hcloud
-
-from components.plan.sizes import GIB
-
-from ..platform import MachineType
-
-# The provider's error for an unknown type.
-_UNKNOWN = re.compile(r"Resource \(server type\) was not found")
-
-
-def machine_type(type_: str) -> MachineType:
-    """Hetzner's answer about a server type."""
-    try:
-        found = hcloud.get_server_type(name=type_)
-    except Exception as error:  # any error of the engine or the provider
-        return MachineType(error, {} if _UNKNOWN.search(str(error)) else error)
-    return MachineType(found.memory * GIB, {each.name: each.available for each in found.locations})
+__all__ = ["machine_type"]

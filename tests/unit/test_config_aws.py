@@ -47,7 +47,7 @@ def test_commented_parts_of_the_example_are_valid() -> None:
     assert stack.plan.edge_range == "10.2.0.0/24"
     assert stack.plan.volume is not None
     assert stack.plan.volume.size == 20
-    assert not stack.protect_volume
+    assert stack.args["volume"]["protect"] is False
 
 
 def test_an_existing_vpc_and_its_subnets_are_accepted() -> None:

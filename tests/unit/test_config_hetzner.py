@@ -35,7 +35,7 @@ def test_commented_parts_of_the_example_are_valid() -> None:
     stack = hetzner({"publicIpv4": False, "bastion.serverType": "cx23", "volume.size": 10, "volume.protect": False})
     assert stack.plan.bastion_address == "10.1.1.5"
     assert stack.plan.volume_size == 10
-    assert not stack.protect_volume
+    assert stack.args["volume"]["protect"] is False
 
 
 def test_a_slot_can_override_common_values() -> None:

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from components.plan.cloud import CloudPlan, CloudSlot, check_access, check_slots
+from components.plan.cloud import CloudPlan, CloudSlot, WantedType, check_access, check_slots
+from components.plan.cloud_arguments import access, slot_fields
 from components.plan.origin import PLATFORM
-from stacks.clouds.config import CloudConfig, access, cloud_reader, note, slot_fields, spelling
+from stacks.clouds.config import CloudConfig, cloud_reader, note, spelling
 from stacks.key_table import OBJECT, TEXT, TEXTS, Key
 from stacks.keys import slots
-from stacks.platform import Platform, WantedType
+from stacks.platform import Platform
 from stacks.reading import Reading
 
 KEYS = (
@@ -56,13 +57,13 @@ class ShedConfig(CloudConfig):
         ]
 
 
-def _read(reading: Reading, given: Mapping[str, Any], fields: dict[str, Any]) -> ShedConfig:
-    slots = [CloudSlot(**slot_fields(slot)) for slot in given.get("slots", [])]
-    of_all = access(given, fields["operator"])
-    plan = ShedPlan(cluster=reading.cluster, slots=slots, kind=given.get("kind", ""), **of_all)
+def _read(reading: Reading, args: Mapping[str, Any], fields: dict[str, Any]) -> ShedConfig:
+    slots = [CloudSlot(**slot_fields(slot)) for slot in args.get("slots", [])]
+    of_all = access(args, through_another_bastion=fields["operator"].bastion is not None)
+    plan = ShedPlan(cluster=reading.cluster, slots=slots, kind=args.get("kind", ""), **of_all)
     spelled = spelling("shed")
     note(reading, "shed", ("kind",), [*check_slots(plan, "shed.slots"), *check_access(plan, spelled, public=True)])
-    return ShedConfig(plan=plan, **fields)
+    return ShedConfig(plan=plan, args=args, **fields)
 
 
 SHED = Platform(

@@ -5,9 +5,10 @@ from typing import Any
 
 import pulumi
 
+from components.cloud_cluster import Parts, machines_args, operator_args
 from components.slots import CloudMachines, CloudMachinesArgs, CloudSlot
 from components.ssh_key import CloudKey
-from stacks.clouds.build import machines_args, operator_args, outputs
+from stacks.clouds.build import component_args, outputs
 from stacks.config import StackConfig
 
 from . import ShedConfig
@@ -30,10 +31,11 @@ class ShedMachines(CloudMachines):
 def build(stack: StackConfig, config: ShedConfig, before: Mapping[str, int]) -> dict[str, Any]:
     """Create machines and cluster; returns the stack's outputs by name."""
     name, addresses = stack.cluster_name, config.plan.addresses
-    operator = operator_args(config.operator, lambda: CloudKey("ShedKey", name, None))
+    args = component_args(config)
+    operator = operator_args(args["ssh"], lambda: CloudKey("ShedKey", name, None))
     slots: list[CloudSlot] = [
         {"name": slot.name, "address": addresses[slot.name], "generation": slot.generation}
         for slot in config.plan.slots
     ]
-    machines = ShedMachines(name, machines_args(config, operator, None, before), slots)
-    return outputs(stack, config, machines, operator, None)
+    machines = ShedMachines(name, machines_args(args, config.plan, operator, None, before), slots)
+    return outputs(stack, config, Parts(machines, operator, None))

@@ -1,7 +1,7 @@
 """The offer of the shed's keeper."""
 
+from components.machine_types import MachineType
 from components.plan.sizes import GIB
-from stacks.platform import MachineType
 
 
 def machine_type(type_: str) -> MachineType:
