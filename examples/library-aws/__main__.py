@@ -5,54 +5,31 @@ pulumi config set operators '["203.0.113.7/32"]'    # ranges from which ssh is a
 """
 
 import pulumi
-from external_etcd import EtcdCluster, previous_update
-from external_etcd.aws import AwsKey, AwsMachines, AwsNetwork, AwsSlot
+from external_etcd import previous_update
+from external_etcd.aws import AwsEtcdCluster, AwsEtcdClusterArgs
 
 config = pulumi.Config()
+region = pulumi.Config("aws").require("region")
 
-CLUSTER = "etcd"
-REGION = pulumi.Config("aws").require("region")
-SLOTS: list[AwsSlot] = [
-    {
-        "name": f"etcd-{number}",
-        "address": f"10.2.{number}.10",
-        "zone": f"{REGION}{zone}",
-        "instance_type": "t3.medium",
-    }
-    for number, zone in enumerate("abc", start=1)
-]
+ARGS: AwsEtcdClusterArgs = {
+    "zones": [f"{region}{letter}" for letter in "abc"],
+    "instance_type": "t3.medium",
+    # To replace a machine, raise its generation; one slot per update.
+    "slots": [{"name": f"etcd-{number}", "generation": 1} for number in (1, 2, 3)],
+    "operators": config.require_object("operators"),
+}
 # Another image than the newest Debian, by its ID.
-for slot in SLOTS:
-    if ami := config.get("ami"):
-        slot["ami"] = ami
+if ami := config.get("ami"):
+    ARGS["ami"] = ami
 
 
 async def main() -> pulumi.Inputs:
-    """Network, machines and cluster. Put the machines of your control plane into the clients' security group."""
-    network = AwsNetwork(
-        CLUSTER,
-        {
-            "cluster_name": CLUSTER,
-            "subnets": [{"zone": slot["zone"], "range": f"10.2.{n}.0/24"} for n, slot in enumerate(SLOTS, start=1)],
-            "operators": config.require_object("operators"),
-        },
-    )
-    key = AwsKey(CLUSTER)
-    machines = AwsMachines(
-        CLUSTER,
-        network,
-        {
-            "cluster_name": CLUSTER,
-            "slots": SLOTS,
-            "private_key": key.private_key,
-            "public_key": key.public_key,
-        },
-    )
-    cluster = EtcdCluster(CLUSTER, {"members": machines.machines, "previous": await previous_update()})
+    """The cluster. Put the machines of your control plane into the clients' security group."""
+    cluster = AwsEtcdCluster("etcd", {**ARGS, "previous": await previous_update()})
     return {
         "endpoints": cluster.endpoints,
         "kubeadm_files": cluster.kubeadm_files,
-        "clients_security_group": network.clients_group_id,
+        "clients_security_group": cluster.clients_security_group_id,
         "applied": cluster.applied,
     }
 

@@ -1,4 +1,6 @@
-"""Your own Pulumi program: network, machines and cluster on Hetzner Cloud.
+"""Your own Pulumi program on Hetzner Cloud, which puts network, machines and cluster together itself.
+
+`HetznerEtcdCluster` of `external_etcd.hetzner` is all of them in one component, as in examples/library-aws.
 
 pulumi config set --secret hcloud:token
 pulumi config set operators '["203.0.113.7/32"]'    # ranges from which ssh is allowed

@@ -8,18 +8,23 @@ from unittest import mock
 
 import pulumi
 import pytest
+import yaml
 from pulumi.errors import InputPropertiesError, InputPropertyError
 from pulumi.output import Unknown
 from pulumi.runtime import rpc, settings
 from pulumi.runtime.proto import provider_pb2
 
 from components import EtcdCluster
+from components.aws import AwsEtcdCluster
 from components.guard import read_output
+from components.hetzner import HetznerEtcdCluster
 from components.plan import PlanError
 from components.plan.errors import Problem
 from components.plugin.provider import Provider
 from components.plugin.refusals import refusal
-from tests.support.languages import Languages
+from tests.components.test_cloud_previews import AMI, NOBODY, OFFLINE
+from tests.support.languages import EXAMPLES, Languages, change
+from tests.support.recording import record
 from tests.support.sshd import new_key
 from tests.support.stacks import Stack, Stacks
 
@@ -65,6 +70,65 @@ def test_each_languages_example_creates_what_python_creates(
 ) -> None:
     stack = languages.stack(stacks, language, {"machines": machines(1, 2, 3), "ssh_key": PRIVATE_KEY})
     assert created(stack) == python
+
+
+ON_CLOUDS = ("yaml-aws", "yaml-hetzner", "typescript-aws", "go-hetzner")
+
+
+def on_cloud(languages: Languages, stacks: Stacks, example: str) -> Stack:
+    """The example's stack, on a cloud that does not answer."""
+    cloud = example.partition("-")[2]
+    config: dict[str, Any] = {"operators": ["203.0.113.7/32"], **OFFLINE[cloud]}
+    if cloud == "aws":
+        config |= {"aws:region": "eu-central-1", "cluster": {"ami": AMI}}
+    stack = languages.stack(stacks, example, config)
+    stack.environ |= NOBODY
+    if example == "yaml-aws":
+        change(stack, "instanceType: t3.medium", f"instanceType: t3.medium\n      ami: {AMI}")
+    return stack
+
+
+def registered(example: str) -> set[tuple[str, str]]:
+    """Type and name of what the component registers in Python with the example's properties."""
+    cloud = example.partition("-")[2]
+    path = EXAMPLES / f"yaml-{cloud}" / "Pulumi.yaml"
+    given = yaml.safe_load(path.read_text().replace("${operators}", "[203.0.113.7/32]"))["resources"]["etcd"]
+    kind = given["type"].rpartition(":")[2]
+    arguments = PROVIDER.map_inputs(given["properties"], PROVIDER._component_defs[kind])
+    component: Any = {"AwsEtcdCluster": AwsEtcdCluster, "HetznerEtcdCluster": HetznerEtcdCluster}[kind]
+    with mock.patch(f"components.{cloud}.cluster.check_offer"):
+        recorder = record(lambda: component("etcd", {**arguments, "previous": None}), preview=True)
+    return {(each.type, each.name) for each in recorder.registrations}
+
+
+@pytest.mark.parametrize("example", ON_CLOUDS)
+def test_each_clouds_example_creates_what_the_component_creates_in_python(
+    languages: Languages, stacks: Stacks, example: str
+) -> None:
+    found = created(on_cloud(languages, stacks, example))
+    kind = {"aws": "AwsEtcdCluster", "hetzner": "HetznerEtcdCluster"}[example.partition("-")[2]]
+    # All are children of the component.
+    assert all(chain.startswith(f"external-etcd:index:{kind}") for chain, _ in found)
+    assert {(chain.rpartition("$")[2], name) for chain, name in found} == registered(example)
+
+
+def test_a_change_of_a_cloud_that_is_not_safe_is_refused_at_preview(languages: Languages, stacks: Stacks) -> None:
+    stack = on_cloud(languages, stacks, "yaml-aws")
+
+    def refused(was: str, is_: str) -> str:
+        change(stack, was, is_)
+        run = stack.preview(check=False)
+        assert run.code != 0
+        assert "Traceback" not in run.text and "aws:ec2" not in run.text
+        return run.text
+
+    bad = refused("instanceType: t3.medium", "instanceType: medium")
+    assert "external-etcd:index:AwsEtcdCluster resource 'etcd' has a problem:" in bad
+    assert "property instanceType with value '{medium}' has a problem: given 'medium'. An instance type must be" in bad
+    stack.left(applied={"format": 99, "generations": {f"etcd-{n}": 1 for n in (1, 2, 3)}})
+    change(stack, "instanceType: medium", "instanceType: t3.medium")
+    two = refused("generation: 1 }", "generation: 2 }")
+    assert "given etcd-1 from 1 to 2, etcd-2 from 1 to 2" in two
 
 
 def test_bad_input_comes_back_with_the_path_of_each_property(languages: Languages, stacks: Stacks) -> None:

@@ -17,7 +17,6 @@ from .needs import leave_out
 from .stacks import REPO, Stack, Stacks
 
 EXAMPLES = REPO / "examples"
-PROJECT = "etcd-in-my-own-program"
 _PLUGIN = ("PulumiPlugin.yaml", "__main__.py")
 _SECONDS = 120
 
@@ -40,11 +39,18 @@ class Languages:
         self._schema = directory / "schema.json"
         self._schema.write_text(str(Provider("0.1.0").schema))
 
-    def stack(self, stacks: Stacks, language: str, config: Mapping[str, Any], like: Stack | None = None) -> Stack:
-        """A stack of the example in a language: `python`, `yaml`, `typescript` or `go`. `like`: as in `Stacks`."""
-        if language not in self._files:
-            self._files[language] = getattr(self, f"_{language}")()
-        found = stacks.of_project(PROJECT, self._files[language], config, like)
+    def stack(self, stacks: Stacks, example: str, config: Mapping[str, Any], like: Stack | None = None) -> Stack:
+        """A stack of the example in a language: `python`, `yaml`, `typescript` or `go`. `like`: as in `Stacks`.
+
+        Those with machines on a cloud: `yaml-aws`, `yaml-hetzner`, `typescript-aws`, `go-hetzner`.
+        """
+        language, _, cloud = example.partition("-")
+        if example not in self._files:
+            self._files[example] = self._on_cloud(language, cloud) if cloud else getattr(self, f"_{language}")()
+        files = self._files[example]
+        project = re.search(r"^name: (.*)$", files["Pulumi.yaml"].read_text(), re.M)
+        assert project is not None, example
+        found = stacks.of_project(project[1], files, config, like)
         # The plugin of YAML starts others itself, and knows only PATH.
         cli = Path(str(shutil.which("pulumi", path=found.environ["PATH"]))).resolve().parent
         path = [
@@ -57,6 +63,18 @@ class Languages:
         # The compiler has checked the types once.
         found.environ |= {"PULUMI_NODEJS_TRANSPILE_ONLY": "true"}
         return found
+
+    def _on_cloud(self, language: str, cloud: str) -> dict[str, Path]:
+        """The example in YAML is a project of its own; one in another language is another program of its project."""
+        if language == "yaml":
+            return {"Pulumi.yaml": self._project(f"yaml-{cloud}")}
+        if language not in self._files:
+            self._files[language] = getattr(self, f"_{language}")()
+        files = self._files[language]
+        project = self._directory / f"{language}-{cloud}.yaml"
+        program = cloud if language == "go" else f"{cloud}.ts"
+        project.write_text(f"{files['Pulumi.yaml'].read_text()}main: {program}\n")
+        return {**files, "Pulumi.yaml": project}
 
     def _python(self) -> dict[str, Path]:
         library = EXAMPLES / "library"
@@ -78,13 +96,13 @@ class Languages:
         sdk = modules / "@pulumi" / "external-etcd"
         shutil.copytree(write_sdk("nodejs", self._schema, self._directory / "sdk"), sdk)
         # What the SDK's own script does after its installation; and then the example, whose types must fit.
-        for name in ("index.ts", "tsconfig.json"):
+        for name in ("index.ts", "aws.ts", "tsconfig.json"):
             shutil.copy(EXAMPLES / "typescript" / name, project.parent)
         compiler = ["node", str(packages / "typescript" / "bin" / "tsc"), "--skipLibCheck", "-p"]
         _run([*compiler, str(sdk)])
         shutil.copy(sdk / "package.json", sdk / "bin")
         _run([*compiler, str(project.parent)])
-        names = ("Pulumi.yaml", "index.ts", "tsconfig.json", "node_modules")
+        names = ("Pulumi.yaml", "index.ts", "aws.ts", "tsconfig.json", "node_modules")
         return {name: project.parent / name for name in names} | {
             "package.json": EXAMPLES / "typescript" / "package.json"
         }
@@ -93,6 +111,7 @@ class Languages:
         project = self._project("go")
         for name in ("main.go", "go.mod", "go.sum"):
             shutil.copy(EXAMPLES / "go" / name, project.parent)
+        shutil.copytree(EXAMPLES / "go" / "hetzner", project.parent / "hetzner")
         module = "example.com/pulumi-external-etcd/sdk/go/external-etcd"
         wanted = re.search(r"^\t(github.com/pulumi/pulumi/sdk/v3 .*)$", (project.parent / "go.mod").read_text(), re.M)
         assert wanted is not None
@@ -109,6 +128,15 @@ class Languages:
         path.parent.mkdir()
         path.write_text(text.replace("../../plugin", str(self._directory / "plugin")))
         return path
+
+
+def change(stack: Stack, was: str, is_: str) -> None:
+    """Write another text into a program in YAML."""
+    path = stack.directory / "Pulumi.yaml"
+    program = path.read_text()
+    assert was in program, was
+    path.unlink()
+    path.write_text(program.replace(was, is_))
 
 
 def _go_folder() -> Path:
