@@ -154,15 +154,7 @@ class AwsEtcdCluster(CloudEtcdCluster):
     """ID of the security group whose machines can reach port 2379 of the members: that of your control planes."""
 
     def __init__(self, name: str, args: AwsEtcdClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        args = complete(name, args)
-        through = "bastion" in args.get("ssh", {})
-        plan = aws_plan(args["cluster_name"], args, through_another_bastion=through)
-        problems = check_arguments(plan, args, settings(args))
-        if plan.backup_bucket is not None and "backup" in args and not problems:
-            args["backup"] = {**args["backup"], "s3": {"bucket": plan.backup_bucket.name, "region": _region(plan)}}
-        check_args(name, args, plan, problems, shared=SHARED, platform="aws")
-        seller = Seller("AWS", lambda type_: machine_type(type_, asked(opts, "aws")))
-        check_offer(args, plan, wanted_types(plan), seller)
+        args, plan = _checked(name, args, opts)
         super().__init__("AwsEtcdCluster", name, opts)
         parts = compose(name, args, plan, generations_before(args), pulumi.ResourceOptions(parent=self))
         network = parts.network
@@ -178,6 +170,26 @@ class AwsEtcdCluster(CloudEtcdCluster):
                 "clients_security_group_id": network.clients_group_id,
             },
         )
+
+    @staticmethod
+    def check(name: str, args: AwsEtcdClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        """Raises what the component with these arguments would raise, and declares nothing: as `check_cluster`."""
+        _checked(name, args, opts)
+
+
+def _checked(
+    name: str, args: AwsEtcdClusterArgs, opts: pulumi.ResourceOptions | None
+) -> tuple[AwsEtcdClusterArgs, AwsPlan]:
+    """The arguments with their defaults, and the plan."""
+    args = complete(name, args)
+    plan = aws_plan(args["cluster_name"], args, through_another_bastion="bastion" in args.get("ssh", {}))
+    problems = check_arguments(plan, args, settings(args))
+    if plan.backup_bucket is not None and "backup" in args and not problems:
+        args["backup"] = {**args["backup"], "s3": {"bucket": plan.backup_bucket.name, "region": _region(plan)}}
+    check_args(name, args, plan, problems, shared=SHARED, platform="aws")
+    seller = Seller("AWS", lambda type_: machine_type(type_, asked(opts, "aws")))
+    check_offer(args, plan, wanted_types(plan), seller)
+    return args, plan
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from ..cloud_cluster import (
 from ..first_boot import OperatorArgs
 from ..machine import Bastion
 from ..machine_types import Seller
+from ..plan import ClusterPlan
 from ..plan.errors import Problem, refuse
 from ..plan.firewall_rules import Firewall, member_rules
 from ..plan.hetzner import HetznerPlan
@@ -119,13 +120,7 @@ class HetznerEtcdCluster(CloudEtcdCluster):
     """ID of the firewall of the machines' public addresses."""
 
     def __init__(self, name: str, args: HetznerEtcdClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        args = complete(name, args)
-        plan = hetzner_plan(args["cluster_name"], args, through_another_bastion="bastion" in args.get("ssh", {}))
-        cluster = check_args(name, args, plan, check_arguments(plan, settings(args)), shared=SHARED, platform="hetzner")
-        way = ssh_way(args, plan)
-        refuse(_check_way(args, plan, way))
-        seller = Seller("Hetzner", lambda type_: machine_type(type_, asked(opts, "hcloud")))
-        check_offer(args, plan, wanted_types(plan), seller)
+        args, plan, cluster = _checked(name, args, opts)
         super().__init__("HetznerEtcdCluster", name, opts)
         below = pulumi.ResourceOptions(parent=self)
         parts = compose(name, args, plan, generations_before(args), below, machine_metrics=cluster.machine_metrics)
@@ -140,8 +135,26 @@ class HetznerEtcdCluster(CloudEtcdCluster):
                 "subnet_id": network.subnet_id,
                 "firewall_id": network.firewall_id,
             },
-            applied={_SSH_ACCESS: way.data()},
+            applied={_SSH_ACCESS: ssh_way(args, plan).data()},
         )
+
+    @staticmethod
+    def check(name: str, args: HetznerEtcdClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        """Raises what the component with these arguments would raise, and declares nothing: as `check_cluster`."""
+        _checked(name, args, opts)
+
+
+def _checked(
+    name: str, args: HetznerEtcdClusterArgs, opts: pulumi.ResourceOptions | None
+) -> tuple[HetznerEtcdClusterArgs, HetznerPlan, ClusterPlan]:
+    """The arguments with their defaults, and the plans of machines and cluster."""
+    args = complete(name, args)
+    plan = hetzner_plan(args["cluster_name"], args, through_another_bastion="bastion" in args.get("ssh", {}))
+    cluster = check_args(name, args, plan, check_arguments(plan, settings(args)), shared=SHARED, platform="hetzner")
+    refuse(_check_way(args, plan))
+    seller = Seller("Hetzner", lambda type_: machine_type(type_, asked(opts, "hcloud")))
+    check_offer(args, plan, wanted_types(plan), seller)
+    return args, plan, cluster
 
 
 @dataclass(frozen=True)
@@ -157,10 +170,12 @@ def ssh_way(args: Mapping[str, Any], plan: HetznerPlan) -> SshAccess:
     return ssh_access(plan, host if isinstance(host, str) else "a bastion whose host is not known yet")
 
 
-def _check_way(args: HetznerEtcdClusterArgs, plan: HetznerPlan, way: SshAccess) -> list[Problem]:
+def _check_way(args: HetznerEtcdClusterArgs, plan: HetznerPlan) -> list[Problem]:
     """Why the machines, as the last update left them, would refuse ssh from this update."""
     before = (args.get("previous") or {}).get(_SSH_ACCESS)
-    return check_ssh_access(read_ssh_access(before), plan, way, "bastion", "operators") if before else []
+    if not before:
+        return []
+    return check_ssh_access(read_ssh_access(before), plan, ssh_way(args, plan), "bastion", "operators")
 
 
 def compose(
