@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from components import EtcdCluster
 from lab.engine import environment
-from tests.support import pretended
+from tests.support import pretended, recording
 from tests.support.sshd import new_key
 from tests.support.stacks import REPO, Stack
 
@@ -22,6 +23,7 @@ def fail(_):
 
 
 async def main():
+    assert await previous_update("another") is None, "an output that the program does not have"
     ssh = {"host": "192.0.2.1", "host_key": config.require("host_key"), "private_key": config.require_secret("key")}
     read = {"previous_output": "applied"} if config.get_bool("by_name") else {"previous": await previous_update()}
     cluster = EtcdCluster("etcd", {"members": [{"name": "etcd-1", "address": "192.0.2.1", "ssh": ssh}], **read})
@@ -58,6 +60,17 @@ def test_a_missing_export_is_a_warning_from_the_second_update_on(stack: Stack) -
     stack.config["exports"] = ["endpoints", "applied"]
     assert WARNING in stack.up().text
     assert WARNING not in stack.preview().text
+
+
+def test_the_mocks_of_a_users_tests_may_refuse_the_look_into_the_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise NotImplementedError
+
+    monkeypatch.setattr(recording._Answers, "call", refuse)
+    ssh = {"host": "192.0.2.1", "host_key": "ssh-ed25519 AAAA", "private_key": "PRIVATE KEY of ssh"}
+    members: list[Any] = [{"name": "etcd-1", "address": "192.0.2.1", "ssh": ssh}]
+    found = recording.record(lambda: EtcdCluster("etcd", {"members": members, "previous": None}), preview=False)
+    assert found.outputs["etcd"]["applied"]
 
 
 def test_there_is_no_warning_after_a_first_update_that_failed_late(stack: Stack) -> None:
