@@ -442,7 +442,7 @@ def etcdctl(
         if spec.pki is not None and not check:
             return 1, None, said
         if spec.pki is not None:
-            raise NodeError(f"etcd did not do {' '.join(words[:2])}: {said}", _remedy(said))
+            raise NodeError(f"etcd did not do {' '.join(words[:2])}: {said}", remedy(said))
     pki = spec.pki or paths.PKI
     program = paths.RELEASES / f"v{spec.release.version}" / "etcdctl"
     argv = [
@@ -459,7 +459,7 @@ def etcdctl(
     done = run(argv, timeout * max(len(addresses), 1) + 2, check=False, env={"ETCDCTL_API": "3"}, stdin=stdin)
     said = _last_error(done.stderr)
     if check and done.returncode != 0:
-        raise NodeError(f"etcdctl {' '.join(words[:2])} failed: {said}", _remedy(said))
+        raise NodeError(f"etcdctl {' '.join(words[:2])} failed: {said}", remedy(said))
     try:
         value = json.loads(done.stdout) if done.stdout.strip() else None
     except ValueError:
@@ -501,7 +501,8 @@ def _by_gateway(spec: Spec, address: str, page: str, content: Mapping[str, Any],
     return value if isinstance(value, dict) else None
 
 
-def _remedy(said: str) -> str:
+def remedy(said: str) -> str:
+    """What to do about etcdctl's error."""
     if any(words in said for words in _LOCKED_OUT):
         return (
             f"Etcd's authentication is on, and the user {_CLIENT} must have the role root: as etcd's root, `etcdctl "

@@ -74,7 +74,7 @@ def _failed(name: str, said: str) -> NodeError:
             "and continues with the old one",
             f"Make room on the file system of its data directory (`df -h` on {name}), then run again.",
         )
-    return NodeError(f"{name} was not defragmented: {said}", "Run again. If it fails again, see `etcd-node status`.")
+    return NodeError(f"{name} was not defragmented: {said}", etcd.remedy(said))
 
 
 def _refuse_small_disk(spec: Spec, status: etcd.Status) -> None:
