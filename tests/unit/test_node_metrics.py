@@ -22,13 +22,13 @@ from components.node.shared import run as real
 from components.node.shared.errors import NodeError
 from components.node.shared.metric_names import METRICS
 from components.node.steps import drift
-from components.node.verbs import metrics
+from components.node.verbs import metrics, status
 from components.plan.backup import BackupPlan, S3Plan, backup_spec
 from components.plan.releases import DEFAULT_MIRROR
 from tests.support.authority import OwnAuthority
 from tools.prometheus import ensure_prometheus
 
-from .node_support import a_status, raw_spec
+from .node_support import a_spec, a_status, raw_spec
 
 RECIPIENT = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
 BACKUP = backup_spec(BackupPlan([RECIPIENT], s3=S3Plan("etcd", region="eu")), DEFAULT_MIRROR)
@@ -282,6 +282,7 @@ def test_timer_and_socket_are_there_only_when_they_are_wanted(monkeypatch: pytes
     [
         ("GET /metrics HTTP/1.1\r\nHost: 10.0.0.11:2382\r\nAccept: */*\r\n\r\n", "200 OK"),
         ("GET /metrics?x=$(id) HTTP/1.1\r\n\r\n", "200 OK"),
+        ("HEAD /metrics HTTP/1.1\r\n\r\n", "200 OK"),
         ("GET / HTTP/1.1\r\n\r\n", "404 Not Found"),
         ("GET /metrics/../../etc/passwd HTTP/1.1\r\n\r\n", "404 Not Found"),
         ("POST /metrics HTTP/1.1\r\n\r\n", "404 Not Found"),
@@ -297,12 +298,17 @@ def test_a_connection_gets_the_metrics_and_nothing_else(
     head, _, text = answered_to(sent).partition("\r\n\r\n")
     assert head.startswith(f"HTTP/1.1 {status}\r\n")
     assert f"Content-Length: {len(body)}\r\n" in f"{head}\r\n"
-    assert text == body
+    assert text == ("" if sent.startswith("HEAD") else body)
 
 
 def test_metrics_that_were_not_written_yet_are_unavailable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(paths, "METRICS", tmp_path / "own")
     assert answered_to("GET /metrics HTTP/1.1\r\n\r\n").startswith("HTTP/1.1 503 Service Unavailable\r\n")
+
+
+def test_status_names_the_port_on_which_the_machine_serves_them() -> None:
+    assert "machine_metrics" not in status._ports(a_spec())
+    assert status._ports(a_spec(metrics_port=2382))["machine_metrics"] == 2382
 
 
 def answered_to(sent: str) -> str:

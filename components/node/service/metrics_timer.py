@@ -63,13 +63,14 @@ CollectMode=inactive-or-failed
 ExecStart=/bin/sh -c ' \
   answer() {{ \
     printf "HTTP/1.1 %%s\\r\\nContent-Type: text/plain; version=0.0.4\\r\\nConnection: close\\r\\n" "$$1"; \
-    printf "Content-Length: %%s\\r\\n\\r\\n%%s\\n" $$(($${{#2}} + 1)) "$$2"; \
+    printf "Content-Length: %%s\\r\\n\\r\\n" $$(($${{#2}} + 1)); \
+    [ "$$method" = HEAD ] || printf "%%s\\n" "$$2"; \
     exit; \
   }}; \
   read -r method path rest; \
   while IFS= read -r line && [ $${{#line}} -gt 1 ]; do :; done; \
   case "$$method $$path" in \
-    "GET /metrics"|"GET /metrics?"*) ;; \
+    "GET /metrics"|"GET /metrics?"*|"HEAD /metrics"|"HEAD /metrics?"*) ;; \
     *) answer "404 Not Found" "only /metrics is here" ;; \
   esac; \
   text=$$(cat {paths.METRICS / paths.METRICS_FILE}) || answer "503 Service Unavailable" "none were written yet"; \

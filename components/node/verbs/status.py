@@ -44,9 +44,7 @@ def _report(known: identity.Identity, wanted: spec.Spec | None) -> dict[str, Any
         "restarts": service.restarts,
         "version_running": Path(live[0]).parent.name.lstrip("v") if live else "",
         "version_installed": wanted.release.version if wanted else "",
-        "ports": {"client": wanted.client_port, "peer": wanted.peer_port, "metrics": wanted.metrics_url}
-        if wanted
-        else {},
+        "ports": _ports(wanted) if wanted else {},
         "data": _data(known),
         "measured": _record(wanted),
         "quota_bytes": wanted.quota_bytes if wanted else 0,
@@ -201,12 +199,17 @@ def _last_restore(found: dict[str, Any]) -> str:
     return f"proved {_ago(proved['at'])} by {proved['member']}: {proved['name']}, in {proved['seconds']} s"
 
 
+def _ports(wanted: spec.Spec) -> dict[str, Any]:
+    served = {"machine_metrics": wanted.metrics_port} if wanted.metrics_port else {}
+    return {"client": wanted.client_port, "peer": wanted.peer_port, "metrics": wanted.metrics_url, **served}
+
+
 def _text(report: dict[str, Any]) -> str:
     data = report["data"]
     version = report["version_running"] or "not running"
     if report["version_installed"] not in ("", version):
         version += f" (installed: {report['version_installed']})"
-    ports = ", ".join(f"{name} {value}" for name, value in report["ports"].items())
+    ports = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in report["ports"].items())
     size, free, total = (_size(data[key]) for key in ("size_bytes", "free_bytes", "total_bytes"))
     lines = [
         f"member   {report['member']} of the cluster {report['cluster']}",
