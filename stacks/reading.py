@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from components.plan import known_flags
 from components.plan.errors import Problem, did_you_mean, shown
 from components.plan.timers import AUTO
 
@@ -153,7 +154,11 @@ def _decode(text: str, key: Key | None) -> object:
 
 def _unknown(at: str, name: str, known: list[str]) -> Problem:
     # The value is not shown: at a mistyped key it may be a secret.
-    remedy = did_you_mean(name, known) or f"Use one of {', '.join(known)}"
+    flag = re.sub("([A-Z])", r"-\1", name).lower()
+    of_etcd = "flags" in known and any(flag in each for each in known_flags.FLAGS.values())
+    remedy = did_you_mean(name, known) or (
+        f"It is a flag of etcd: set `{flag}` in `flags`" if of_etcd else f"Use one of {', '.join(known)}"
+    )
     return Problem(at, shown(name), "There is no such key", remedy)
 
 

@@ -281,6 +281,12 @@ def test_bad_configuration_is_refused_with_key_value_rule_and_remedy(
     assert problem.remedy
 
 
+@pytest.mark.parametrize("key", ["maxRequestBytes", "max-request-bytes"])
+def test_a_flag_of_etcd_as_a_key_is_refused_with_its_place(key: str, directory: Path) -> None:
+    [problem] = refusal(sound(**{key: 3145728}), directory).problems
+    assert problem.remedy == "It is a flag of etcd: set `max-request-bytes` in `flags`"
+
+
 def test_all_errors_are_reported_at_once(directory: Path) -> None:
     bad = sound(version="x", quota="x", metrics="x", colour="x", machines=MACHINES[:2], clusterApi={"namespace": "X"})
     keys = [problem.key for problem in refusal(bad, directory).problems]
