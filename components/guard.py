@@ -137,8 +137,8 @@ def accept(
 async def warn_if_not_exported(cluster: pulumi.Resource, previous: Mapping[str, Any] | None) -> None:
     """Warns if the program passes a `previous` that is None every time, as it does not export what it reads.
 
-    The state has `applied` also without an export. After a failed first update, the stack has no outputs, and there is
-    no warning.
+    The state has `applied` also without an export. If the stack has no outputs at all, there is no warning: that is so
+    after a failed first update.
     """
     if previous is not None:
         return
