@@ -15,8 +15,9 @@ import pytest
 
 from components.node.backup import proof, turn
 from components.node.cluster import claim, lease
+from components.node.machine import ports
 from components.node.protocol import etcd, exposition, x509
-from components.node.service import metrics_timer, systemd
+from components.node.service import conflicts, metrics_timer, systemd
 from components.node.shared import paths, spec
 from components.node.shared import run as real
 from components.node.shared.errors import NodeError
@@ -270,11 +271,57 @@ def test_timer_and_socket_are_there_only_when_they_are_wanted(monkeypatch: pytes
     assert paths.METRICS_SOCKET_WANTED.resolve() == paths.METRICS_SOCKET_FILE
     assert settle(textfile=True, metrics_port=2382) == ["show", "show"]
     assert settle(textfile=True, metrics_port=2383) == ["daemon-reload", "restart", "show"]
-    assert settle(textfile=True) == ["stop", "daemon-reload", "show"]
+    assert settle(textfile=True) == ["daemon-reload", "stop", "show"]
     assert not any(tmp_path.glob("metrics_[sa]*/*"))
-    assert settle() == ["stop", "daemon-reload"]
+    assert settle() == ["daemon-reload", "stop"]
     assert not any(tmp_path.glob("metrics*/*"))
     assert not paths.CONVERGED.exists()
+
+
+def test_an_interrupted_removal_is_completed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing starts a socket again that is stopped, as its file is gone by then; and its link stays until it is."""
+    link, file = tmp_path / "wants" / "x.socket", tmp_path / "x.socket"
+    link.parent.mkdir()
+    file.touch()
+    link.symlink_to(file)
+    ran: list[str] = []
+
+    def run(argv: Sequence[str], *_: Any, **__: Any) -> None:
+        ran.append(argv[1])
+        if len(ran) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(systemd, "run", run)
+    with pytest.raises(KeyboardInterrupt):
+        systemd.take_down((link, file), "x.socket")
+    assert (link.is_symlink(), file.exists()) == (True, False)
+    for _ in range(2):
+        systemd.take_down((link, file), "x.socket")
+        assert ran == ["daemon-reload", "stop"] * 2
+        assert not link.is_symlink()
+
+
+def test_only_its_own_socket_may_have_the_port(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(paths, "METRICS_SOCKET_FILE", tmp_path / "unit")
+    taken: list[ports.Listener] = []
+
+    def listeners(wanted: Sequence[int], addresses: Sequence[str]) -> list[ports.Listener]:
+        return [each for each in taken if each.port in wanted and each.address in addresses]
+
+    def check(address: str, pid: int, **settings: Any) -> None:
+        taken[:] = [ports.Listener(address, 2382, pid, "/usr/bin/program")]
+        conflicts.check_ports(spec.parse(json.dumps(raw_spec(**settings))))
+
+    monkeypatch.setattr(ports, "foreign_listeners", listeners)
+    check("10.99.0.11", 4711)
+    check("127.0.0.1", 4711, textfile=True, metrics_port=2382)
+    refused = pytest.raises(NodeError, match=r"port 2382 at 10\.99\.0\.11 is taken by process")
+    with refused:
+        check("10.99.0.11", 1, textfile=True, metrics_port=2382)
+    paths.METRICS_SOCKET_FILE.touch()
+    check("10.99.0.11", 1, textfile=True, metrics_port=2382)
+    with refused:
+        check("10.99.0.11", 4711, textfile=True, metrics_port=2382)
 
 
 @pytest.mark.parametrize(

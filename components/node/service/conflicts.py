@@ -24,9 +24,11 @@ def check_ports(spec: Spec) -> None:
     """No other program must listen on the member's ports."""
     metrics = spec.metrics_url.rsplit(":", 1)[-1]
     needed = [spec.client_port, spec.peer_port, *([int(metrics)] if metrics.isdigit() else [])]
-    if spec.metrics_port and not paths.METRICS_SOCKET_FILE.exists():  # otherwise systemd listens for this program
-        needed.append(spec.metrics_port)
-    for taken in ports.foreign_listeners(needed, [spec.address, "127.0.0.1"]):
+    others = ports.foreign_listeners(needed, [spec.address, "127.0.0.1"])
+    if spec.metrics_port:
+        ours = 1 if paths.METRICS_SOCKET_FILE.exists() else None  # systemd listens for this program
+        others += [each for each in ports.foreign_listeners([spec.metrics_port], [spec.address]) if each.pid != ours]
+    for taken in others:
         raise NodeError(
             f"port {taken.port} at {taken.address} is taken by process {taken.pid} ({taken.program}), which is "
             "not this member",

@@ -90,9 +90,10 @@ NoNewPrivileges=yes
 CapabilityBoundingSet=
 MemoryMax=32M
 TasksMax=8
-# etcd goes before it.
+# etcd goes before it, and before all connections together: without this, they would share a slice with etcd's weight.
+Slice=system.slice
+CPUWeight=1
 Nice=19
-CPUWeight=10
 OOMScoreAdjust=500
 """
 
@@ -124,9 +125,8 @@ def settle(spec: Spec) -> None:
         remove()
         return
     paths.CONVERGED.touch(0o600)
-    if not spec.metrics_port:
-        _close()
-    elif systemd.set_up(
+    close_unwanted(spec)
+    if spec.metrics_port and systemd.set_up(
         {paths.METRICS_SOCKET_FILE: _socket(spec), paths.METRICS_ANSWER_FILE: answer_unit()},
         paths.METRICS_SOCKET_WANTED,
     ):
@@ -134,6 +134,12 @@ def settle(spec: Spec) -> None:
     timer = {paths.METRICS_TIMER_FILE: _TIMER, paths.METRICS_UNIT_FILE: _SERVICE}
     if systemd.set_up(timer, paths.METRICS_TIMER_WANTED):
         say(f"writes metrics to {paths.METRICS} every minute")
+
+
+def close_unwanted(spec: Spec) -> None:
+    """Stops serving where that is not wanted. `prepare` calls it: from there on, the firewall lets everybody through."""
+    if not spec.metrics_port:
+        _close()
 
 
 def remove() -> None:

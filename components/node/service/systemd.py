@@ -180,13 +180,19 @@ def set_up(contents: Mapping[Path, str], link: Path, *, changed: bool = False) -
 
 
 def take_down(found: Sequence[Path], *units: str) -> None:
-    """Stops these units and removes the files, if one of them is there."""
+    """Removes the files and stops these units, if one of the files is there.
+
+    Args:
+        found: first the link that enables them. It goes last: until then, the next run completes an interrupted one.
+        units: stopped when nothing can start them again.
+    """
     if not any(path.is_symlink() or path.exists() for path in found):
         return
-    run(["systemctl", "stop", *units], 20, check=False)
-    for path in found:
+    for path in found[1:]:
         files.remove(path)
     run(["systemctl", "daemon-reload"], 60)
+    run(["systemctl", "stop", *units], 20, check=False)
+    files.remove(found[0])
 
 
 def start() -> None:

@@ -16,7 +16,7 @@ from ..data import directory, disk, identity
 from ..data.identity import Identity
 from ..machine import account, fitness, measured, metadata, network, nftables
 from ..protocol import wal
-from ..service import certificates, conflicts, image, kubelet_host, manager, release
+from ..service import certificates, conflicts, image, kubelet_host, manager, metrics_timer, release
 from ..service.rehearsal import rehearse
 from ..shared import files, paths, written
 from ..shared.errors import NodeError
@@ -65,6 +65,7 @@ def prepare(spec: Spec) -> str:
     _record(spec, known)
     if speed is not None:
         measured.keep_disk(spec.data_directory, speed)
+    metrics_timer.close_unwanted(spec)
     if spec.firewall is not None:
         nftables.install(spec)
     elif nftables.leaves_ssh_alone():
