@@ -19,9 +19,9 @@ def job(cluster_name: str) -> str:
     return f"etcd-{cluster_name}"
 
 
-def machines_job(cluster_name: str) -> str:
-    """The job of their machines, which serve what etcd does not know. Etcd's own rules must not take it for members."""
-    return f"machines-{cluster_name}"
+MACHINES_JOB = "machines"
+"""The job of their machines, which serve what etcd does not know. It has no name of a cluster, which may have `etcd` in
+it: etcd's own rules would take them for members."""
 
 
 def ports(cluster_name: str, *, tls: bool) -> dict[str, int]:
@@ -33,4 +33,4 @@ def ports(cluster_name: str, *, tls: bool) -> dict[str, int]:
     """
     if tls:
         return {job(cluster_name): CLIENT_PORT}
-    return {job(cluster_name): METRICS_PORT, machines_job(cluster_name): MACHINE_METRICS_PORT}
+    return {job(cluster_name): METRICS_PORT, MACHINES_JOB: MACHINE_METRICS_PORT}

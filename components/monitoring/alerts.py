@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..plan.maintenance import IN_USE_PERCENT, QUOTA_PERCENT
-from . import machines_job
+from . import MACHINES_JOB
 
 WARNING, CRITICAL = "warning", "critical"
 
@@ -388,7 +388,7 @@ ALERTS = (
         "time() - max by (cluster, member) (etcd_node_metrics_timestamp_seconds{NODE}) > AGE(10m) "
         "or min by (cluster, member) (etcd_node_collector_success{NODE}) == 0 "
         # Where they are served. That the whole machine is away has its own alert.
-        f'or min by (cluster, member) (up{{NODE,job=~"{machines_job("")}.+"}}) == 0 '
+        f'or min by (cluster, member) (up{{NODE,job="{MACHINES_JOB}"}}) == 0 '
         "and on (cluster, member) up{ETCD} == 1",
         "10m",
         "they are collected every minute",

@@ -1,6 +1,7 @@
 """A Grafana dashboard for all clusters that one Prometheus scrapes. It needs no plugin.
 
-Its expressions name the metrics themselves and not recorded series, so it works without the rules.
+Its expressions name the metrics themselves and not recorded series, so it works without the rules. Those of machines
+give one number also where both node_exporter and port 2382 deliver them.
 """
 
 import json
@@ -152,19 +153,37 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             4,
             stat=True,
         ),
-        Panel("Drift", "short", (("etcd_node_drift_differences{NODE}", _LEFT),), 4, stat=True, limits=(1, 1)),
-        Panel("Jobs that failed", "short", (("sum by (unit) (etcd_node_unit_failed{NODE})", "{{unit}}"),), 4, True),
+        Panel(
+            "Drift",
+            "short",
+            (("max by (member) (etcd_node_drift_differences{NODE})", _LEFT),),
+            4,
+            stat=True,
+            limits=(1, 1),
+        ),
+        Panel(
+            "Jobs that failed",
+            "short",
+            (("sum by (unit) (max by (member, unit) (etcd_node_unit_failed{NODE}))", "{{unit}}"),),
+            4,
+            True,
+        ),
         Panel(
             "Installed and running version",
             "short",
-            (("etcd_node_version_info{NODE}", "{{member}}: {{wanted}}, runs {{running}}"),),
+            (
+                (
+                    "max by (member, wanted, running) (etcd_node_version_info{NODE})",
+                    "{{member}}: {{wanted}}, runs {{running}}",
+                ),
+            ),
             12,
             stat=True,
         ),
         Panel(
             "Last update of the member",
             "s",
-            (("time() - etcd_node_converged_timestamp_seconds{NODE}", _LEFT),),
+            (("time() - max by (member) (etcd_node_converged_timestamp_seconds{NODE})", _LEFT),),
             12,
             True,
         ),

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from ..plan.members import url
 from ..scripts import putting
-from . import machines_job, ports
+from . import MACHINES_JOB, ports
 
 DIRECTORY = "/etc/prometheus/etcd"
 """Where Prometheus finds the files, in a folder with the cluster's name."""
@@ -24,13 +24,15 @@ def scrape_configuration(cluster_name: str, members: Mapping[str, str], *, tls: 
     """
     lines = ["scrape_configs:"]
     for job, port in ports(cluster_name, tls=tls).items():
-        lines.append(f"  - job_name: {json.dumps(job)}")
+        machines = job == MACHINES_JOB
+        # Prometheus requires that this name is there once. It is the label `job` unless a target has one.
+        lines.append(f"  - job_name: {json.dumps(f'{job}-{cluster_name}' if machines else job)}")
         if tls:
             folder = f"{DIRECTORY}/{cluster_name}"
             names = {"ca_file": "ca.crt", "cert_file": "client.crt", "key_file": "client.key"}
             lines += [f"    scheme: {_SCHEME}", "    tls_config:"]
             lines += [f"      {key}: {folder}/{name}" for key, name in names.items()]
-        if job == machines_job(cluster_name):
+        if machines:
             # These series have the labels `cluster` and `member` already.
             lines.append("    honor_labels: true")
         lines.append("    static_configs:")
@@ -38,7 +40,8 @@ def scrape_configuration(cluster_name: str, members: Mapping[str, str], *, tls: 
             target = url(address, port).removeprefix(f"{_SCHEME}://")
             lines += [
                 f"      - targets: [{json.dumps(target)}]",
-                f"        labels: {{cluster: {json.dumps(cluster_name)}, member: {json.dumps(name)}}}",
+                f"        labels: {{{f'job: {job}, ' if machines else ''}cluster: {json.dumps(cluster_name)}, "
+                f"member: {json.dumps(name)}}}",
             ]
     return "".join(f"{line}\n" for line in lines)
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..kubernetes.cluster_api import Document
-from . import SERVICE_LABEL, job, machines_job, ports
+from . import MACHINES_JOB, SERVICE_LABEL, job, ports
 
 _PORTS = ("metrics", "machines")
 # The meta labels of both roles of discovery, of which a target has one: Endpoints, and the EndpointSlices into which
@@ -58,7 +58,7 @@ def objects(
         "port": _PORTS[1],
         # These series have the labels `cluster` and `member` already.
         "honorLabels": True,
-        "relabelings": [*relabelings, {"targetLabel": "job", "replacement": machines_job(cluster_name)}],
+        "relabelings": [*relabelings, {"targetLabel": "job", "replacement": MACHINES_JOB}],
     }
     found = [
         document("Service", {"spec": {"clusterIP": "None", "ports": served}}),

@@ -58,9 +58,11 @@ def test_each_member_is_a_target_with_its_name_and_its_clusters(tls: bool, ports
     assert [each.get("honor_labels", False) for each in found] == [False, True][: len(ports)]
     for each in found:
         port = ports[each["job_name"]]
+        # Etcd's own rules take each job with `etcd` in its name for a cluster.
+        own = {"job": "machines"} if port == 2382 else {}
         assert each["static_configs"] == [
-            {"targets": [f"10.0.0.11:{port}"], "labels": {"cluster": "prod", "member": "etcd-1"}},
-            {"targets": [f"[fd00::12]:{port}"], "labels": {"cluster": "prod", "member": "1e3"}},
+            {"targets": [f"10.0.0.11:{port}"], "labels": {**own, "cluster": "prod", "member": "etcd-1"}},
+            {"targets": [f"[fd00::12]:{port}"], "labels": {**own, "cluster": "prod", "member": "1e3"}},
         ]
 
 
@@ -110,7 +112,7 @@ def test_without_a_certificate_there_is_only_the_configuration() -> None:
     members, machines = endpoints
     assert machines["relabelings"] == [
         *members["relabelings"],
-        {"targetLabel": "job", "replacement": "machines-prod"},
+        {"targetLabel": "job", "replacement": "machines"},
     ]
     assert machines["honorLabels"]
 

@@ -271,9 +271,9 @@ def test_timer_and_socket_are_there_only_when_they_are_wanted(monkeypatch: pytes
     assert paths.METRICS_SOCKET_WANTED.resolve() == paths.METRICS_SOCKET_FILE
     assert settle(textfile=True, metrics_port=2382) == ["show", "show"]
     assert settle(textfile=True, metrics_port=2383) == ["daemon-reload", "restart", "show"]
-    assert settle(textfile=True) == ["daemon-reload", "stop", "show"]
+    assert settle(textfile=True) == ["stop", "daemon-reload", "stop", "show"]
     assert not any(tmp_path.glob("metrics_[sa]*/*"))
-    assert settle() == ["daemon-reload", "stop"]
+    assert settle() == ["stop", "daemon-reload", "stop"]
     assert not any(tmp_path.glob("metrics*/*"))
     assert not paths.CONVERGED.exists()
 
@@ -288,7 +288,7 @@ def test_an_interrupted_removal_is_completed(monkeypatch: pytest.MonkeyPatch, tm
 
     def run(argv: Sequence[str], *_: Any, **__: Any) -> None:
         ran.append(argv[1])
-        if len(ran) == 2:
+        if len(ran) == 3:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(systemd, "run", run)
@@ -297,7 +297,7 @@ def test_an_interrupted_removal_is_completed(monkeypatch: pytest.MonkeyPatch, tm
     assert (link.is_symlink(), file.exists()) == (True, False)
     for _ in range(2):
         systemd.take_down((link, file), "x.socket")
-        assert ran == ["daemon-reload", "stop"] * 2
+        assert ran == ["stop", "daemon-reload", "stop"] * 2
         assert not link.is_symlink()
 
 

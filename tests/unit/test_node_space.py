@@ -335,7 +335,7 @@ def test_the_timer_is_there_only_if_it_has_something_to_do(monkeypatch: pytest.M
     assert ran == ["daemon-reload", "restart", "show"]
     assert paths.MAINTENANCE_TIMER_WANTED.resolve() == paths.MAINTENANCE_TIMER_FILE
     maintenance.settle(Maintenance())
-    assert ran[3:] == ["daemon-reload", "stop"]
+    assert ran[3:] == ["stop", "daemon-reload", "stop"]
     assert not any(path.is_file() or path.is_symlink() for path in tmp_path.glob("*/*"))
 
 

@@ -137,7 +137,7 @@ def settle(spec: Spec) -> None:
 
 
 def close_unwanted(spec: Spec) -> None:
-    """Stops serving where that is not wanted. `prepare` calls it: from there on, the firewall lets everybody through."""
+    """Stops serving where that is not wanted; before the firewall lets everybody reach the port."""
     if not spec.metrics_port:
         _close()
 
@@ -152,4 +152,5 @@ def remove() -> None:
 
 def _close() -> None:
     found = (paths.METRICS_SOCKET_WANTED, paths.METRICS_SOCKET_FILE, paths.METRICS_ANSWER_FILE)
-    systemd.take_down(found, paths.METRICS_SOCKET)
+    # Without their file, connections would have no limit any more.
+    systemd.take_down(found, paths.METRICS_SOCKET, paths.METRICS_ANSWER_FILE.name.replace("@", "@*"))

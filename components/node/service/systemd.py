@@ -180,18 +180,20 @@ def set_up(contents: Mapping[Path, str], link: Path, *, changed: bool = False) -
 
 
 def take_down(found: Sequence[Path], *units: str) -> None:
-    """Removes the files and stops these units, if one of the files is there.
+    """Stops these units and removes the files, if one of them is there.
 
     Args:
         found: first the link that enables them. It goes last: until then, the next run completes an interrupted one.
-        units: stopped when nothing can start them again.
+        units: stopped once more when nothing can start them again.
     """
     if not any(path.is_symlink() or path.exists() for path in found):
         return
+    stop = ["systemctl", "stop", *units]
+    run(stop, 20, check=False)
     for path in found[1:]:
         files.remove(path)
     run(["systemctl", "daemon-reload"], 60)
-    run(["systemctl", "stop", *units], 20, check=False)
+    run(stop, 20, check=False)
     files.remove(found[0])
 
 
