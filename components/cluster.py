@@ -25,7 +25,7 @@ from .partial_deletion import proved_healthy, refuse_partial_deletion
 from .pinned_values import pin
 from .pki import EARLY_RENEWAL_HOURS, Authority, ClientCertificate, EtcdPki, EtcdPkiArgs, authorities_of, plan_of
 from .plan import AuthorityPlan, ClusterPlan, MemberPlan, Spec, UserPlan, member_specs, spec_text, warnings, with_users
-from .plan.applied import CHECKED, CLIENTS, DRIFT, EARLY_RENEWAL, MEASURED
+from .plan.applied import CHECKED, CLIENTS, DRIFT, EARLY_RENEWAL, MEASURED, measurements
 from .plan.authorities import DEFAULT_PEER_AUTHORITY, peers_have_their_own
 from .plan.client_certificates import remembered
 from .plan.data_directories import check_data_directories
@@ -666,7 +666,7 @@ def _derived(
     raised = any(generation > state.generations.get(name, generation) for name, generation in generations.items())
     if state.migration not in ("", DONE) or raised or {*names} != {*state.members}:
         return now  # an update that changes machines or members, or a phase of a migration, restarts no other member
-    return derived(now, previous.get(MEASURED, {}), names)
+    return derived(now, measurements(previous), names)
 
 
 def _whole_numbers(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pulumi.runtime.proto import resource_pb2
 
 from .irreplaceable import outputs_in_state
 from .plan import PlanError
-from .plan.applied import MEASURED
+from .plan.applied import measurements
 from .plan.guard import State, Verdict, judge, read_state
 from .plan.guard.rules import Spelled
 from .whole_numbers import whole
@@ -124,7 +124,7 @@ def accept(
         ChangeRefusedError: the update is not allowed.
     """
     state = read_state(previous)
-    measured = (previous or {}).get(MEASURED, {})
+    measured = measurements(previous)
     verdict = judge(state, wanted, override, spelled, acknowledge=acknowledge, measured=measured)
     if previous and state is None:
         # There was an update, so the steps of a bootstrap would be wrong.

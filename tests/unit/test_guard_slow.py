@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.plan.acknowledge import ACKNOWLEDGED
+from components.plan.applied import measurements
 from components.plan.guard import State, Verdict, judge
 from components.plan.guard.change import Change
 from components.plan.guard.state import following
@@ -41,7 +42,7 @@ ACKNOWLEDGE = st.lists(st.sampled_from(sorted(ACKNOWLEDGED)), unique=True)
 
 
 @st.composite
-def measurements(draw: st.DrawFn) -> dict[str, Any]:
+def answers(draw: st.DrawFn) -> dict[str, Any]:
     """What machines have measured, as an output has it: as far as it is known."""
     found: dict[str, dict[str, Any]] = draw(st.dictionaries(st.sampled_from(FIVE), MEASUREMENT))
     return {
@@ -159,12 +160,34 @@ def test_without_steps_there_is_no_note() -> None:
     assert len(looked.steps) == len(looked.notes) == 1
 
 
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=2),
+    lambda below: (
+        st.lists(below, max_size=2)
+        | st.dictionaries(st.sampled_from([*THREE, *SLOW, "round_trips_ms", "round_trips_ms_at"]), below)
+    ),
+)
+
+
+@given(JSON)
+def test_no_answer_of_a_machine_hinders_a_later_update(answer: object) -> None:
+    known = measurements({"measured": answer})
+    assert longest(known, THREE) is None or links(known, THREE)
+    for note in judge(cluster(), cluster(flags=LARGER), measured=known).notes:
+        assert slow_note(note), note
+
+
+@given(answers())
+def test_what_machines_have_measured_is_read_as_it_is(measured: dict[str, Any]) -> None:
+    assert measurements({"measured": measured}) == measured
+
+
 def _accepted(verdict: Verdict) -> list[str]:
     found = [announced(f" 1. {step}") for step in verdict.steps]
     return [each.slow for each in found if each is not None and each.kind == PREPARE]
 
 
-@given(st.data(), ACKNOWLEDGE, measurements())
+@given(st.data(), ACKNOWLEDGE, answers())
 def test_what_is_slow_is_said_exactly_of_whom_it_concerns(
     data: st.DataObject, acknowledge: list[str], measured: dict[str, Any]
 ) -> None:
@@ -209,7 +232,7 @@ def test_what_is_slow_is_said_exactly_of_whom_it_concerns(
         assert len(shown) < len(note)
 
 
-@given(measurements(), st.lists(st.sampled_from(FIVE), unique=True))
+@given(answers(), st.lists(st.sampled_from(FIVE), unique=True))
 def test_the_longest_link_is_known_if_all_are(measured: dict[str, Any], names: list[str]) -> None:
     known, every = links(measured, names), list(combinations(names, 2))
     assert {*known} <= {*every}
