@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lab import Machine
@@ -64,7 +64,17 @@ def test_a_firewall_can_be_added_and_removed_without_restarts(
     text = stranger.run(["python3", "-c", read]).stdout
     assert 'etcd_node_certificate_expiry_timestamp_seconds{cluster="test",member="etcd-2"' in text
     stack.up("--expect-no-changes")
+    assert_a_port_closes_before_its_rule_goes(found[0], found, stranger)
     assert_no_run_locks_itself_out(found[0], stranger)
+
+
+def assert_a_port_closes_before_its_rule_goes(machine: Machine, members: Sequence[Machine], stranger: Machine) -> None:
+    """`prepare` loads rules without port 2382, which nobody may reach until `converge`."""
+    spec = json.loads(machine.run("cat /var/lib/etcd-node/installed.json", root=True).stdout)
+    del spec["metrics_port"]
+    spec["firewall"] = {port: [f"{each.address}/32" for each in members] for port in ("2379", "2380", "2381")}
+    machine.run(["sudo", "-n", "timeout", "60", "etcd-node", "prepare", json.dumps(spec)])
+    assert open_ports(stranger, machine.address) == [22]
 
 
 def assert_no_run_locks_itself_out(machine: Machine, other: Machine) -> None:

@@ -65,7 +65,7 @@ ExecStart=/bin/sh -c ' \
     printf "HTTP/1.1 %%s\\r\\nContent-Type: text/plain; version=0.0.4\\r\\nConnection: close\\r\\n" "$$1"; \
     printf "Content-Length: %%s\\r\\n\\r\\n" $$(($${{#2}} + 1)); \
     [ "$$method" = HEAD ] || printf "%%s\\n" "$$2"; \
-    exit; \
+    exit 0; \
   }}; \
   read -r method path rest; \
   while IFS= read -r line && [ $${{#line}} -gt 1 ]; do :; done; \
@@ -92,7 +92,7 @@ MemoryMax=32M
 TasksMax=8
 # etcd goes before it, and before all connections together: without this, they would share a slice with etcd's weight.
 Slice=system.slice
-CPUWeight=1
+CPUWeight=2
 Nice=19
 OOMScoreAdjust=500
 """
