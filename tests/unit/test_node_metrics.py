@@ -1,6 +1,7 @@
 """The metrics of the operator's side: what they say, what a failing part costs, and when they are written."""
 
 import json
+import os
 import re
 import stat
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 
 from components.node.backup import proof, turn
 from components.node.cluster import claim, lease
-from components.node.machine import ports
+from components.node.machine import nftables, ports
 from components.node.protocol import etcd, exposition, x509
 from components.node.service import conflicts, metrics_timer, systemd
 from components.node.shared import paths, spec
@@ -322,6 +323,41 @@ def test_only_its_own_socket_may_have_the_port(monkeypatch: pytest.MonkeyPatch, 
     check("10.99.0.11", 1, textfile=True, metrics_port=2382)
     with refused:
         check("10.99.0.11", 4711, textfile=True, metrics_port=2382)
+
+
+RED_HATS_NFTABLES = """[Unit]
+Wants=network-pre.target
+Before=network-pre.target
+[Service]
+Type=oneshot
+ExecStart=/bin/true
+"""
+
+
+@pytest.mark.parametrize("address", ["10.99.0.11", "fd00::11"])
+def test_systemd_finds_no_fault_in_the_units(address: str, tmp_path: Path) -> None:
+    """Nor a cycle of their order, which it would break by leaving out others' sockets or the firewall."""
+    wanted = spec.parse(json.dumps(raw_spec(members={"etcd-1": address}, metrics_port=2382)))
+    firewall = nftables.UNIT.replace("/usr/sbin/nft", "/bin/true")
+    for target, name, text in (
+        ("sockets", paths.METRICS_SOCKET, metrics_timer.socket_unit(wanted)),
+        ("sysinit", paths.FIREWALL_UNIT, firewall),
+        ("multi-user", "nftables.service", RED_HATS_NFTABLES),
+        ("", paths.METRICS_ANSWER_FILE.name, metrics_timer.answer_unit()),
+    ):
+        (tmp_path / name).write_text(text)
+        if target:
+            (tmp_path / f"{target}.target.wants").mkdir()
+            (tmp_path / f"{target}.target.wants" / name).symlink_to(tmp_path / name)
+    said = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", "multi-user.target", paths.METRICS_SOCKET],
+        env={**os.environ, "SYSTEMD_UNIT_PATH": f"{tmp_path}:"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert [line for line in said.stderr.splitlines() if re.search("etcd|cycle", line)] == []
 
 
 @pytest.mark.parametrize(

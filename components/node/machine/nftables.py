@@ -42,7 +42,7 @@ from . import ports
 
 TABLE = "external_etcd"
 
-_UNIT = f"""\
+UNIT = f"""\
 # Written by etcd-node (external-etcd); changes here are overwritten.
 [Unit]
 Description=Who may reach the ports of etcd and ssh
@@ -344,7 +344,7 @@ def _load(asked: Rules, kept: Rules) -> None:
     finally:
         files.remove(fresh)
     changed = files.write(paths.FIREWALL, text)
-    units = [files.write(paths.FIREWALL_UNIT_FILE, _UNIT)]
+    units = [files.write(paths.FIREWALL_UNIT_FILE, UNIT)]
     files.directory(paths.FIREWALL_DROP_IN.parent)
     units.append(files.write(paths.FIREWALL_DROP_IN, _DROP_IN))
     files.directory(paths.FIREWALL_WANTED.parent)
@@ -380,7 +380,7 @@ def leaves_ssh_alone() -> bool:
 def remove() -> None:
     """Removes the firewall: this machine no longer filters access to the ports."""
     # A unit of that name may belong to someone else.
-    if not (files.read_bytes(paths.FIREWALL_UNIT_FILE) or b"").startswith(_UNIT.splitlines()[0].encode()):
+    if not (files.read_bytes(paths.FIREWALL_UNIT_FILE) or b"").startswith(UNIT.splitlines()[0].encode()):
         return
     # First: an etcd that continues without rules must not stop with their unit.
     files.remove(paths.FIREWALL_DROP_IN)

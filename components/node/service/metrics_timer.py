@@ -98,12 +98,16 @@ OOMScoreAdjust=500
 """
 
 
-def _socket(spec: Spec) -> str:
+def socket_unit(spec: Spec) -> str:
+    """The unit that listens.
+
+    It is not ordered after the firewall, which is there before any network. Where the distribution's nftables.service
+    waits for sockets.target, as Red Hat's does, systemd would leave out one of the two at boot.
+    """
     return f"""\
 {unit.MARK}; changes here are overwritten. Yours go to {paths.METRICS_SOCKET}.d/*.conf.
 [Unit]
 Description=Where Prometheus reads what etcd does not know
-After={paths.FIREWALL_UNIT}
 
 [Socket]
 ListenStream={bracketed(spec.address)}:{spec.metrics_port}
@@ -127,7 +131,7 @@ def settle(spec: Spec) -> None:
     paths.CONVERGED.touch(0o600)
     close_unwanted(spec)
     if spec.metrics_port and systemd.set_up(
-        {paths.METRICS_SOCKET_FILE: _socket(spec), paths.METRICS_ANSWER_FILE: answer_unit()},
+        {paths.METRICS_SOCKET_FILE: socket_unit(spec), paths.METRICS_ANSWER_FILE: answer_unit()},
         paths.METRICS_SOCKET_WANTED,
     ):
         say(f"serves metrics of its own on port {spec.metrics_port}")
