@@ -66,6 +66,19 @@ def test_a_listener_is_found_with_its_process() -> None:
     assert ports.foreign_listeners([port], ["127.0.0.1"]) == []
 
 
+def test_a_listener_is_the_process_that_made_it() -> None:
+    """systemd's children have its sockets for a moment."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        child = subprocess.Popen(["sleep", "60"], pass_fds=[server.fileno()])
+        try:
+            (found,) = ports.foreign_listeners([server.getsockname()[1]], ["127.0.0.1"])
+        finally:
+            child.kill()
+            child.wait()
+    # Process IDs may have begun anew.
+    assert found.pid == min(os.getpid(), child.pid)
+
+
 def test_a_closed_descriptor_does_not_hide_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """An etcd with clients closes connections all the time; it must still be identified by its process."""
     read = Path.readlink

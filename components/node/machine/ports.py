@@ -97,7 +97,8 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
 
 
 def _owners(inodes: set[str]) -> dict[str, int]:
-    found = {}
+    """Socket -> its process. A child that is about to become another program has it, too: /proc lists parents first."""
+    found: dict[str, int] = {}
     for process in Path("/proc").iterdir():
         if not process.name.isdigit():
             continue
@@ -111,7 +112,7 @@ def _owners(inodes: set[str]) -> dict[str, int]:
             except OSError:
                 continue  # closed meanwhile: an etcd with clients opens and closes connections all the time
             if link.startswith("socket:[") and link[8:-1] in inodes:
-                found[link[8:-1]] = int(process.name)
+                found.setdefault(link[8:-1], int(process.name))
     return found
 
 
