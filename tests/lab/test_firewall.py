@@ -60,6 +60,8 @@ def test_a_firewall_can_be_added_and_removed_without_restarts(
     stack.config |= {"prometheus": True, "metrics": "private", "firewall": named}
     stack.up()
     assert all(open_ports(stranger, machine.address) == [22, 2381, 2382] for machine in found)
+    # Otherwise the first file is there some seconds later.
+    found[1].run("systemctl start etcd-metrics", root=True)
     read = f"import urllib.request; print(urllib.request.urlopen('http://{found[1].address}:2382/metrics').read())"
     text = stranger.run(["python3", "-c", read]).stdout
     assert 'etcd_node_certificate_expiry_timestamp_seconds{cluster="test",member="etcd-2"' in text

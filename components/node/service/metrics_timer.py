@@ -102,8 +102,8 @@ OOMScoreAdjust=500
 def socket_unit(spec: Spec) -> str:
     """The unit that listens.
 
-    It is not ordered after the firewall, which is there before any network. Where the distribution's nftables.service
-    waits for sockets.target, as Red Hat's does, systemd would leave out one of the two at boot.
+    It is not ordered after the firewall, which is there before any network and after nftables.service. Red Hat's
+    nftables.service waits for sockets.target: systemd would break that cycle at boot by leaving out that target.
     """
     return f"""\
 {unit.MARK}; changes here are overwritten. Yours go to {paths.METRICS_SOCKET}.d/*.conf.
