@@ -37,6 +37,12 @@ def test_a_refusal_names_configuration_keys() -> None:
     assert "\n  issuer: given '2'." in said
 
 
+def test_the_one_data_directory_of_created_machines_is_refused_once() -> None:
+    said = refusal(stack(dataDirectory="/srv/etcd"), left(stack()))
+    assert said.count("/srv/etcd") == 1
+    assert "\n  dataDirectory: given '/srv/etcd'. A member must keep its data directory; in the last update, " in said
+
+
 def test_a_phase_of_a_ca_rotation_cannot_be_skipped() -> None:
     said = refusal(stack(authorities=[{"name": "2"}]), left(stack()))
     for text in (

@@ -6,6 +6,7 @@ from ..errors import Problem, shown
 from ..flag_values import OURS
 from ..generations import check_generations
 from ..members import MAX_MEMBERS
+from ..origin import EXISTS
 from ..timers import LEAST_BEATS
 from ..versions import newest, upgrade_floor
 from .change import Change, Trust
@@ -61,14 +62,18 @@ def _identity(change: Change, spelled: Spelled) -> Iterator[Problem]:
                 f"Set it back to {before.members[name]}, or give the member at the new address another name: it joins, "
                 f"then {name} is removed",
             )
-        if after.data_directories.get(name) != before.data_directories.get(name):
-            yield Problem(
-                f"{at}.{spelled('data_directory')}",
-                shown(after.data_directories.get(name)),
-                "A member must keep its data directory; in the last update, that of "
-                f"{name} was {before.data_directories.get(name)}",
-                "Set it back; only a member with another name can have another directory",
-            )
+    at = spelled("data_directory")
+    moved = [name for name, path in after.data_directories.items() if before.data_directories.get(name, path) != path]
+    # The machines that Pulumi creates have one for all.
+    one = [name for name in moved if after.origins.get(name, EXISTS) != EXISTS]
+    for name in one[:1] or moved:
+        yield Problem(
+            at if one else f"{spelled('members')}[{list(after.members).index(name)}].{at}",
+            shown(after.data_directories[name]),
+            f"A member must keep its data directory; in the last update, that of {name} was "
+            f"{before.data_directories[name]}",
+            "Set it back; only a member with another name can have another directory",
+        )
 
 
 def _versions(change: Change, spelled: Spelled) -> Iterator[Problem]:
