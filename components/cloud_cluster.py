@@ -35,6 +35,7 @@ from .plan.guard.rules import Spelled
 from .plan.guard.state import directories_before, read_state
 from .plan.sizes import parse_bytes
 from .plan.spec import DEFAULT_DATA_DIRECTORY
+from .plan.ssh import check_public_key, check_way
 from .slots import CloudMachines, CloudMachinesArgs
 from .ssh_key import CloudKey
 
@@ -268,12 +269,14 @@ def spelling(platform: str) -> Spelled:
 
 
 def _check_ssh(ssh: OperatorSsh) -> list[Problem]:
-    if "public_key" in ssh:
-        return []
-    rule = "Created machines need the public half of the operator's own key"
-    remedy = "Set it to one line like ssh-ed25519 AAAA..., or remove the private key: one is created"
-    given = [each for each in ("private_key", "private_key_password") if each in ssh]
-    return [Problem("ssh.public_key", "nothing", rule, remedy)] if given else []
+    key, problems = ssh.get("public_key"), check_way(ssh, "ssh")
+    if key is None:
+        rule = "Created machines need the public half of the operator's own key"
+        remedy = "Set it to one line like ssh-ed25519 AAAA..., or remove the private key: one is created"
+        given = [each for each in ("private_key", "private_key_password") if each in ssh]
+        return problems + ([Problem("ssh.public_key", "nothing", rule, remedy)] if given else [])
+    # What comes from a resource is not known yet.
+    return problems + (check_public_key(key, "ssh.public_key") if isinstance(key, str) else [])
 
 
 def _desired(plan: CloudPlan, members: Sequence[MemberPlan]) -> list[Machine]:

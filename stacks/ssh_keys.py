@@ -1,7 +1,6 @@
-"""Checks of ssh keys and hosts, before a connection is tried."""
+"""Checks of private ssh keys, before a connection is tried."""
 
 import base64
-import ipaddress
 import os
 import re
 import stat
@@ -10,24 +9,11 @@ from pathlib import Path
 from components.plan.errors import Problem, shown
 
 _BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]*)PRIVATE KEY-----(.*?)-----END \1PRIVATE KEY-----", re.DOTALL)
-_HOST_KEY = re.compile(
-    r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(?:256|384|521)) ([A-Za-z0-9+/]+={0,3})(?: [^\r\n]*)?", re.ASCII
-)
 _UNUSABLE = "An ssh key must be a private key in PEM or OpenSSH format"
 _AGENT = "load it into an ssh agent (ssh-add) and set agent: true instead"
 _MAGIC = b"openssh-key-v1\0"
 # The ciphers of the OpenSSH format that pulumi-command can decrypt.
 _CIPHERS = ("aes256-ctr", "aes256-cbc")
-
-
-def is_host(text: str) -> bool:
-    """Whether this is a host for ssh: a name or an IP address."""
-    if ":" in text:
-        try:
-            return bool(ipaddress.ip_address(text))
-        except ValueError:
-            return False
-    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", text, re.ASCII) is not None
 
 
 def check_private_key(text: str, key: str, passphrase: str = "") -> list[Problem]:
@@ -149,38 +135,3 @@ def read_private_key(path: Path, given: str, key: str, passphrase: str = "") -> 
         for each in check_private_key(text, key, passphrase)
     ]
     return ("" if problems else text), problems
-
-
-def _check_offered(kind: str, text: str, key: str) -> list[Problem]:
-    """Why pulumi-command cannot use this host key: it requests exactly the type of the given key."""
-    if kind != "ssh-rsa":
-        return []
-    rule = "An RSA host key cannot be used: pulumi-command does not request rsa-sha2-512 or rsa-sha2-256 signatures"
-    remedy = "Use the Ed25519 key, from its type on, of: ssh-keyscan -t ed25519 HOST"
-    return [Problem(key, shown(text), rule, remedy)]
-
-
-def check_public_key(text: str, key: str) -> list[Problem]:
-    """Why this is not a public key of a login, one line; empty if it is one."""
-    if re.fullmatch(r"(?:ssh|ecdsa|sk-ssh|sk-ecdsa)-[a-z0-9@.-]+ [A-Za-z0-9+/]+={0,3}(?: [^\r\n]*)?", text.strip()):
-        return []
-    rule = "A public key must be one line: its type and its base64, like ssh-ed25519 AAAA..."
-    return [Problem(key, shown(text), rule, "Copy it from the file with .pub, or from: ssh-add -L")]
-
-
-def check_host_key(text: str, key: str) -> list[Problem]:
-    """Why this is not a public host key; empty if it is one."""
-    match = _HOST_KEY.fullmatch(text.strip())
-    if match is not None:
-        try:
-            decoded = base64.b64decode(match[2], validate=True)
-        except ValueError:
-            decoded = b""
-        name = match[1].encode()
-        if decoded.startswith(len(name).to_bytes(4, "big") + name):
-            return _check_offered(match[1], text, key)
-    rule = "A host key must be one line: its type and its base64, like ssh-ed25519 AAAA..."
-    remedy = "Copy it from /etc/ssh/ssh_host_ed25519_key.pub on the machine"
-    if _HOST_KEY.search(text) and match is None:
-        remedy = "Remove the text before the type"
-    return [Problem(key, shown(text), rule, remedy)]

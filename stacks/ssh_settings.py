@@ -1,6 +1,5 @@
 """The ssh settings of a configuration: for existing machines, for a bastion, and for the operator on a cloud."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,17 +9,11 @@ from components import Bastion, Ssh
 from components.machine import login, with_login
 from components.plan.cloud import DEFAULT_USER
 from components.plan.errors import shown
+from components.plan.ssh import check_public_key, check_way
 
+from .arguments import camel_case
 from .reading import Reading
-from .ssh_keys import (
-    check_host_key,
-    check_private_key,
-    check_public_key,
-    has_passphrase,
-    is_host,
-    public_key,
-    read_private_key,
-)
+from .ssh_keys import check_private_key, has_passphrase, public_key, read_private_key
 
 _LOGIN = ("privateKeyFile", "privateKeyPassphrase", "agent")
 
@@ -77,7 +70,7 @@ class SshSettings:
         self._reading, self._given = reading, reading.given
         self._defaults: Mapping[str, Any] = self._given.get("ssh", {})
         self._key_files: dict[tuple[Path, str], str] = {}
-        self._check(self._defaults, "ssh")
+        self._reading.problems += check_way(self._defaults, "ssh", camel_case)
         self._check_shared_key()
 
     def operator(self) -> Operator:
@@ -106,7 +99,7 @@ class SshSettings:
             at: the key of that object.
         """
         own = machine.get("ssh", {})
-        self._check(own, f"{at}.ssh")
+        self._reading.problems += check_way(own, f"{at}.ssh", camel_case)
         way = _merged(self._defaults, own)
         private, passphrase = self._login(way, f"{at}.ssh" if "privateKeyFile" in own or "agent" in own else "ssh")
         bastion = None
@@ -188,21 +181,6 @@ class SshSettings:
             self._key_files[path, passphrase] = text
             reading.problems += found
         return self._key_files[path, passphrase]
-
-    def _check(self, way: Mapping[str, Any], at: str) -> None:
-        """Checks the settings of one object."""
-        refuse = self._reading.refuse
-        if "host" in way and not is_host(way["host"]):
-            rule = "A host must be a name or an IP address, without port or brackets"
-            refuse(f"{at}.host", shown(way["host"]), rule, "Set the port with the key port")
-        if "user" in way and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*", way["user"], re.ASCII):
-            refuse(f"{at}.user", shown(way["user"]), "A login must be a user's name", "Set root, or a user with sudo")
-        if "port" in way and not 1 <= way["port"] <= 65535:
-            refuse(f"{at}.port", shown(way["port"]), "A TCP port must be 1 to 65535", "Leave it out for 22")
-        if "hostKey" in way:
-            self._reading.problems += check_host_key(way["hostKey"], f"{at}.hostKey")
-        if "bastion" in way:
-            self._check(way["bastion"], f"{at}.bastion")
 
 
 def _ssh_login(

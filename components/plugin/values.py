@@ -25,6 +25,12 @@ from ..whole_numbers import whole
 from .descriptions import camel_case
 
 _UNKNOWN = "Its value decides which resources there are, so it must be known at preview."
+_TYPES: Mapping[PropertyType | None, tuple[type, str]] = {
+    PropertyType.STRING: (str, "It must be a text: write it in quotes."),
+    PropertyType.INTEGER: (int, "It must be a whole number."),
+    PropertyType.BOOLEAN: (bool, "It must be true or false."),
+}
+"""Type in the schema -> type in Python, and what a value of another type is told."""
 
 
 @dataclass(frozen=True)
@@ -105,12 +111,16 @@ class Values:
                 raise _refused(at, "It must be a list.")
             items = kind.items
             return [self._argument(each, items, f"{at}[{index}]", secret) for index, each in enumerate(value)]
-        if kind.additional_properties is not None and isinstance(value, Mapping):
+        if kind.additional_properties is not None:
+            if not isinstance(value, Mapping):
+                raise _refused(at, "It must be an object.")
             parts = kind.additional_properties
             return {key: self._argument(each, parts, f'{at}["{key}"]', secret) for key, each in value.items()}
-        if kind.type == PropertyType.STRING and not isinstance(value, str):
-            raise _refused(at, "It must be a text: write it in quotes.")
-        return whole(value)
+        value = whole(value)
+        # Not `isinstance`: true is an int.
+        if kind.type in _TYPES and type(value) is not _TYPES[kind.type][0]:
+            raise _refused(at, _TYPES[kind.type][1])
+        return value
 
     def result(self, value: Any, kind: PropertyDefinition) -> Any:
         """An output of a component, as the schema names its parts."""

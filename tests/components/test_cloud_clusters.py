@@ -228,6 +228,13 @@ def refused(cloud: Cloud, changes: dict[str, Any], **top: Any) -> PlanError:
         (HETZNER, {"operators": ["0.0.0.0/0"]}, {"version": "v3"}, ["operators[0]", "version"]),
         (HETZNER, {}, {"dataDirectory": "etcd"}, ["dataDirectory"]),
         (HETZNER, {}, {"ssh": {"privateKey": "own"}}, ["ssh.publicKey"]),
+        (HETZNER, {}, {"ssh": {"publicKey": "~/.ssh/id.pub", "user": "a b"}}, ["ssh.publicKey", "ssh.user"]),
+        (
+            AWS,
+            {},
+            {"ssh": {"bastion": {**BASTION, "host": "a:22", "port": 0}}},
+            ["ssh.bastion.host", "ssh.bastion.port"],
+        ),
     ],
 )
 def test_every_problem_is_refused_at_once_with_its_path(
@@ -263,8 +270,10 @@ def test_what_an_update_applied_is_compared_by_the_next_one(cloud: Cloud) -> Non
             "vpc_range" if cloud is AWS else "subnet_range",
         ),
         ({"slots.0.address": "10.2.1.77" if cloud is AWS else "10.1.1.77"}, "slots[0].address"),
+        ({"dataDirectory": "/srv/etcd"}, "data_directory"),
     ):
-        error = refused(cloud, changes, previous=applied)
+        top = {"dataDirectory": changes.pop("dataDirectory")} if "dataDirectory" in changes else {}
+        error = refused(cloud, changes, previous=applied, **top)
         assert isinstance(error, ChangeRefusedError)
         assert error.key == key
         assert error.verdict.override

@@ -224,6 +224,13 @@ def test_input_that_is_missing_is_refused_with_its_path(inputs: dict[str, Any], 
         ({"flags": {"max-wals": 5.0}}, 'flags["max-wals"]: It must be a text: write it in quotes.'),
         ({"backup": CANARY}, "backup: It must be an object."),
         ({"users": CANARY}, "users: It must be a list."),
+        ({"flags": CANARY}, "flags: It must be an object."),
+        (
+            {"heartbeatIntervalMs": [CANARY], "electionTimeoutMs": CANARY},
+            "electionTimeoutMs: It must be a whole number.",
+        ),
+        ({"electionTimeoutMs": 0.5}, "electionTimeoutMs: It must be a whole number."),
+        ({"authentication": CANARY}, "authentication: It must be true or false."),
     ],
 )
 def test_input_of_another_shape_is_refused_without_its_value(inputs: dict[str, Any], message: str) -> None:
