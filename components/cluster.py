@@ -30,7 +30,7 @@ from .plan.authorities import DEFAULT_PEER_AUTHORITY, peers_have_their_own
 from .plan.client_certificates import remembered
 from .plan.data_directories import check_data_directories
 from .plan.drift import put_right
-from .plan.errors import Problem, refuse
+from .plan.errors import Problem, refuse, shown
 from .plan.flags import PKI_DIRECTORY
 from .plan.guard import Verdict
 from .plan.guard.rules import Spelled
@@ -590,9 +590,15 @@ def _migration(
 
 def with_previous(args: EtcdClusterArgs) -> EtcdClusterArgs:
     """The arguments, with `previous` from the stack's output that `previous_output` names."""
-    if "previous_output" not in args or "previous" in args:
+    key = "previous" if "previous" in args else "previous_output"
+    if key not in args:
         return args
-    return {**args, "previous": read_output(args["previous_output"])}
+    found = args["previous"] if "previous" in args else read_output(args["previous_output"])
+    if found and not (isinstance(found, Mapping) and "format" in found):
+        value = "another value" if "previous" in args else shown(args["previous_output"])
+        rule = "The last update must be compared by the output `applied` of this cluster, and this is another output"
+        refuse([Problem(key, value, rule, "Export `applied`, and use that output")])
+    return {**args, "previous": found}
 
 
 def with_authorities(args: EtcdClusterArgs) -> EtcdClusterArgs:

@@ -278,6 +278,18 @@ def test_the_last_update_is_read_from_its_output_also_if_that_is_a_secret(
     assert read_output("other") is None
 
 
+@pytest.mark.parametrize("other", [["https://192.0.2.1:2379"], "etcd", {"etcd-1": "192.0.2.1"}])
+def test_another_output_than_applied_is_refused_as_the_last_update(other: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("components.cluster.read_output", {"endpoints": other}.get)
+    for given, message in (
+        ({"previous_output": "endpoints"}, "previousOutput: given 'endpoints'. The last update must be compared by"),
+        ({"previous": other}, "previous: given another value. The last update must be compared by"),
+    ):
+        error = refused(**given)
+        found = [f"{each['property_path']}: {each['reason']}" for each in error.errors or []]
+        assert (found or [error.message])[0].startswith(message)
+
+
 def test_the_plugin_is_a_folder_that_the_cli_can_install() -> None:
     plugin = Path(__file__).resolve().parents[2] / "plugin"
     assert "name: python" in (plugin / "PulumiPlugin.yaml").read_text()
