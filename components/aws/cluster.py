@@ -27,6 +27,7 @@ from ..machine_types import Seller
 from ..plan.aws import AwsPlan
 from ..plan.aws_arguments import SHARED, aws_plan, check_arguments, wanted_types
 from ..plan.aws_zones import region_of
+from ..plan.backup import PLACES
 from .backup_bucket import AwsBackupBucket, AwsBackupBucketArgs
 from .bastion import AwsBastion, AwsBastionArgs
 from .key import AwsKey
@@ -184,8 +185,10 @@ def _checked(
     args = complete(name, args)
     plan = aws_plan(args["cluster_name"], args, through_another_bastion="bastion" in args.get("ssh", {}))
     problems = check_arguments(plan, args, settings(args))
-    if plan.backup_bucket is not None and "backup" in args and not problems:
-        args["backup"] = {**args["backup"], "s3": {"bucket": plan.backup_bucket.name, "region": _region(plan)}}
+    if plan.backup_bucket is not None and "backup" in args and not any(place in args["backup"] for place in PLACES):
+        # With problems nothing is declared. Then the place of the snapshots must not add some.
+        bucket, region = ("etcd", "eu-central-1") if problems else (plan.backup_bucket.name, _region(plan))
+        args["backup"] = {**args["backup"], "s3": {"bucket": bucket, "region": region}}
     check_args(name, args, plan, problems, shared=SHARED, platform="aws")
     seller = Seller("AWS", lambda type_: machine_type(type_, asked(opts, "aws")))
     check_offer(args, plan, wanted_types(plan), seller)

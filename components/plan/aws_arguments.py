@@ -6,7 +6,7 @@ from typing import Any
 from .aws import DEFAULT_ROOT_SIZE, DEFAULT_VPC, AwsBastion, AwsPlan, AwsSlot, AwsSubnet, check_aws
 from .aws_bucket import DEFAULT_OLD_VERSION_DAYS, AwsBucket
 from .aws_types import DEFAULT_IMAGE, AwsVolume
-from .backup import LockPlan
+from .backup import PLACES, LockPlan
 from .cloud import WantedType
 from .cloud_arguments import access, check_downloads, slot_fields
 from .errors import Problem
@@ -101,7 +101,7 @@ def _check_places(
     """Why a bucket cannot be created for these snapshots."""
     key, at, backup = spelled("backup_bucket"), of_cluster("backup"), cluster.get("backup", {})
     problems = []
-    for place in ("s3", "ssh", "directory"):
+    for place in PLACES:
         if place in backup:
             rule = f"Snapshots go to exactly one place, and {key} creates one"
             problems.append(Problem(f"{at}.{place}", "a value", rule, "Remove one of the two"))

@@ -28,8 +28,9 @@ _MOST_KEPT = 10_000
 _BECH32 = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 LOCK_MODES = ("GOVERNANCE", "COMPLIANCE")
 _MOST_DAYS = 36_500
-_PLACES = ("s3", "ssh", "directory")
-_RULE_STORE = f"Snapshots must go to exactly one place: {', '.join(_PLACES[:-1])}, or {_PLACES[-1]}"
+PLACES = ("s3", "ssh", "directory")
+"""Arguments of a backup, of which one is given: where snapshots go."""
+_RULE_STORE = f"Snapshots must go to exactly one place: {', '.join(PLACES[:-1])}, or {PLACES[-1]}"
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ def check_backup(plan: BackupPlan, spelled: Callable[[str], str] = str) -> list[
             rule = "A schedule must be a calendar event of systemd (OnCalendar=), in one line"
             problems.append(Problem(f"{key}.{name}", shown(schedule), rule, remedy))
     problems += _check_recipients(plan.recipients, f"{key}.recipients")
-    places = [place for place in _PLACES if getattr(plan, place) is not None]
+    places = [place for place in PLACES if getattr(plan, place) is not None]
     if len(places) != 1:
         problems.append(Problem(key, " and ".join(places) or "none", _RULE_STORE, "Set one of them"))
     elif plan.s3 is not None:

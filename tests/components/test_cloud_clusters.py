@@ -222,6 +222,12 @@ def refused(cloud: Cloud, changes: dict[str, Any], **top: Any) -> PlanError:
         (AWS, {"slots.1.name": "etcd_2"}, {}, ["slots[1].name"]),
         (AWS, {"volume": {"size": 20, "iops": 20000}}, {}, ["volume.iops"]),
         (AWS, {"backupBucket": {"name": "a.b"}}, {}, ["backupBucket.name"]),
+        (
+            AWS,
+            {"backupBucket": BUCKET, "instanceType": "x"},
+            {"backup": {"recipients": ["age2"]}},
+            ["backup.recipients[0]", "instanceType"],
+        ),
         (AWS, {"publicIpv4": False}, {"ssh": {"bastion": BASTION}}, ["releaseMirror"]),
         (HETZNER, {"volume": {"size": 1}}, {}, ["volume.size"]),
         (HETZNER, {"slots.0.location": "nbg"}, {}, ["slots[0].location"]),
