@@ -101,8 +101,9 @@ def check_spread(
         key: the key of the list of slots.
         zones_key: the key of the zones.
     """
-    problems = []
-    for index, (name, stated) in enumerate(slots):
+    problems: list[Problem] = []
+    # Another check reports that there are no zones.
+    for index, (name, stated) in enumerate(slots if zones else ()):
         at = f"{key}[{index}].zone"
         if stated is not None and stated not in zones:
             rule = f"A slot must be in one of the zones in {zones_key}: {', '.join(zones)}"

@@ -215,6 +215,7 @@ def refused(cloud: Cloud, changes: dict[str, Any], **top: Any) -> PlanError:
 @pytest.mark.parametrize(
     ("cloud", "changes", "top", "paths"),
     [
+        (AWS, {"zones": []}, {}, ["zones"]),
         (AWS, {"zones": ["eu-central-1"]}, {}, ["zones[0]"]),
         (AWS, {"vpcRange": "11.0.0.0/16"}, {}, ["vpcRange"]),
         (AWS, {"instanceType": "large"}, {}, ["instanceType"]),
