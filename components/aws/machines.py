@@ -46,7 +46,7 @@ class AwsVolume(TypedDict):
     """Operations per second. io1 and io2 need it. Default: 3000 with gp3."""
     throughput: NotRequired[int]
     """Throughput in MiB/s, with gp3. Default: 125."""
-    kms_key_id: NotRequired[str]
+    kms_key_id: NotRequired[pulumi.Input[str]]
     """ARN of the key that encrypts volumes created from now on. Default: the account's for EBS."""
     protect: NotRequired[bool]
     """Whether Pulumi refuses to delete the volumes. Default: true."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from . import aws_zones, ranges
 from .aws_bucket import AwsBucket, check_bucket
-from .aws_types import DEFAULT_IMAGE, AwsVolume, check_ami, check_id, check_image, check_type, check_volume, said
+from .aws_types import DEFAULT_IMAGE, AwsVolume, check_ami, check_id, check_image, check_type, check_volume
 from .cloud import ARCHITECTURES, CloudPlan, CloudSlot, check_access, check_slots
 from .errors import Problem, shown
 from .origin import MADE, PLATFORM, Origin, known, on_volume
@@ -230,7 +230,7 @@ def _check_subnet(plan: AwsPlan, subnet: AwsSubnet, at: str, spelled: Callable[[
         problems += check_id(subnet.id, "subnet", f"{at}.id")
         if plan.vpc_id is None:
             rule = "An existing subnet must be in an existing VPC"
-            problems.append(Problem(f"{at}.id", said(subnet.id), rule, f"Set {spelled('vpc_id')}, or remove it"))
+            problems.append(Problem(f"{at}.id", shown(subnet.id), rule, f"Set {spelled('vpc_id')}, or remove it"))
     elif plan.vpc_id is not None:
         rule = "An existing VPC must have existing subnets"
         problems.append(Problem(f"{at}.id", "nothing", rule, "Set it to the subnet's ID"))
@@ -314,7 +314,7 @@ def _check_bastion(plan: AwsPlan, spelled: Callable[[str], str]) -> list[Problem
         problems += check_id(plan.bastion.subnet_id, "subnet", key)
         if plan.vpc_id is None:
             rule = "An existing subnet must be in an existing VPC"
-            problems.append(Problem(key, said(plan.bastion.subnet_id), rule, f"Set {spelled('vpc_id')}, or remove it"))
+            problems.append(Problem(key, shown(plan.bastion.subnet_id), rule, f"Set {spelled('vpc_id')}, or remove it"))
     return problems
 
 

@@ -138,11 +138,6 @@ def check_id(text: object, prefix: str, key: str) -> list[Problem]:
     return [Problem(key, shown(text), rule, "Copy it from the console")]
 
 
-def said(id_: object) -> str:
-    """An ID for a message."""
-    return shown(id_) if isinstance(id_, str) else "an ID that is not known yet"
-
-
 def check_volume(volume: AwsVolume, spelled: Callable[[str], str]) -> list[Problem]:
     """Why AWS has no such volume; empty when it has.
 

@@ -1,6 +1,6 @@
 """Refusals of input: each with key, given value, rule and remedy; all problems are reported at once."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -44,6 +44,8 @@ def shown(value: object) -> str:
     """The value for a message: quoted, on one line, never a private key; `nothing` for None."""
     if value is None:
         return "nothing"
+    if not isinstance(value, str | int | float | Collection):
+        return "a value that is not known yet"  # an `Output`
     text = repr(value)
     if "PRIVATE KEY" in text:
         return "a private key (not shown)"

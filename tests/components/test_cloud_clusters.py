@@ -255,6 +255,15 @@ def test_every_problem_is_refused_at_once_with_its_path(
     assert sorted(said) == sorted(paths), error
 
 
+def test_a_value_that_is_not_known_yet_is_no_object_in_a_message() -> None:
+    lock = {"mode": pulumi.Output.from_input("COMPLIANCE"), "days": 30}
+    given = {**arguments(AWS), "backup_bucket": {"name": "example-org-etcd", "object_lock": lock}}
+    with pytest.raises(
+        PlanError, match=r"^backup_bucket.object_lock.mode: given a value that is not known yet\. The mode"
+    ):
+        record(lambda: AwsEtcdCluster.check("aws", given), preview=True)  # type: ignore[arg-type]
+
+
 def left(cloud: Cloud, changes: dict[str, Any] | None = None) -> dict[str, Any]:
     """The output `applied` after the first update of the example with these changes."""
     given = arguments(cloud, changes, previous=None)
