@@ -5,7 +5,7 @@
 // pulumi config set --path 'operators[0]' 203.0.113.7/32    # ranges from which ssh is allowed
 
 import * as pulumi from "@pulumi/pulumi";
-import { AwsEtcdCluster, AwsEtcdClusterArgs } from "@pulumi/external-etcd";
+import { AwsEtcdCluster } from "@pulumi/external-etcd";
 
 const config = new pulumi.Config();
 const region = new pulumi.Config("aws").require("region");
@@ -13,6 +13,8 @@ const region = new pulumi.Config("aws").require("region");
 const cluster = new AwsEtcdCluster("etcd", {
     zones: ["a", "b", "c"].map((zone) => region + zone),
     instanceType: "t3.medium",
+    // Another image than the newest Debian, by its ID.
+    ami: config.get("ami"),
     // To replace a machine, raise its generation; one slot per update.
     slots: [
         { name: "etcd-1", generation: 1 },
@@ -24,7 +26,6 @@ const cluster = new AwsEtcdCluster("etcd", {
     volume: { size: 20 },
     // Reads the output `applied` of the last update, so that preview refuses an unsafe change.
     previousOutput: "applied",
-    ...config.getObject<Partial<AwsEtcdClusterArgs>>("cluster"),
 });
 
 export const endpoints = cluster.endpoints;
