@@ -16,6 +16,8 @@ QUIET = (FIREWALL, BACKUP, MAINTENANCE, METRICS, LOGIN)
 NOT_PLAIN = "?"
 """In place of a resource's name or type that is no plain name, so that it cannot be shown."""
 _REFUSED = re.compile(r"^This change of the cluster ([a-z0-9][a-z0-9.-]*) is refused; nothing was touched:$")
+_PROPERTY = re.compile(r"^external-etcd:index:\w+ resource '[^'\n]*' has a problem: ", re.ASCII)
+"""How the engine begins a refusal in a program of another language."""
 _CONFIGURATION = re.compile(r"^The configuration of stack \S+ is refused \(docs/reference\.md explains every key\):$")
 _OVERRIDE = re.compile(r"To proceed anyway, set \S+ to allow-[0-9a-f]{12}; ")
 _UPDATES = "Make these updates instead, each with its own pulumi up:"
@@ -243,7 +245,7 @@ def _refused_clusters(refusals: list[list[str]]) -> list[str]:
 
 def _text(message: Mapping[str, Any]) -> str:
     text = str(message.get("message") or "").rstrip("\n")
-    return text.removeprefix(f"{message.get('severity')}: ")
+    return _PROPERTY.sub("", text.removeprefix(f"{message.get('severity')}: "))
 
 
 def _until(lines: list[str], end: str) -> list[str]:

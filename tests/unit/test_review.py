@@ -117,6 +117,9 @@ def test_a_refusal_is_shown_without_its_override(
     status, out = run(preview(said(REFUSAL, "error", urn="")), monkeypatch, capsys, "--stack", "prod")
     assert status == 0
     assert out.startswith("<!-- external-etcd review: prod -->\n")
+    # In a program of another language, the engine names the component first.
+    other = said(f"external-etcd:index:AwsEtcdCluster resource 'etcd' has a problem: {REFUSAL}", "error", urn="")
+    assert run(preview(other), monkeypatch, capsys, "--stack", "prod") == (status, out)
     assert "One minor at a time" in out
     assert "1. version: 3.6.16\n2. version: 3.7.3\n" in out
     assert "allow-" not in out
