@@ -71,7 +71,7 @@ def attachment_refusal(volume: str) -> str:
     """Why the attachment of a slot's volume is not replaced; `volume` is the name of the resource."""
     return (
         f"The attachment {volume} must not be replaced: the volume of a member cannot be detached while its machine "
-        "runs. Nothing was changed. To replace both, raise the slot's generation; the data are kept."
+        "runs. It was not changed. To replace both, raise the slot's generation; the data are kept."
     )
 
 
