@@ -8,7 +8,7 @@ from .aws_bucket import DEFAULT_OLD_VERSION_DAYS, AwsBucket
 from .aws_types import DEFAULT_IMAGE, AwsVolume
 from .backup import PLACES, LockPlan
 from .cloud import WantedType
-from .cloud_arguments import access, check_downloads, slot_fields
+from .cloud_arguments import access, check_downloads, slot_fields, types_of
 from .errors import Problem
 
 SHARED = ("instance_type", "image", "ami")
@@ -80,16 +80,12 @@ def wanted_types(plan: AwsPlan, spelled: Callable[[str], str] = str) -> list[Wan
     Args:
         spelled: the user's spelling of an argument.
     """
-    zones, name = plan.slot_zones, spelled("instance_type").rpartition(".")[2]
-    slots = [
-        WantedType(slot.name, f"{spelled('slots')}.{slot.name}.{name}", slot.instance_type, zones[slot.name])
-        for slot in plan.slots
-    ]
-    bastion = plan.bastion
-    if bastion is None or bastion.subnet_id is not None:
-        return slots
-    # Its subnet is created in the first zone.
-    return [*slots, WantedType("", f"{spelled('bastion')}.{name}", bastion.instance_type, plan.subnets[0].zone)]
+    slots = [(slot.name, slot.instance_type, plan.slot_zones[slot.name]) for slot in plan.slots]
+    bastion = None
+    if plan.bastion is not None and plan.bastion.subnet_id is None:
+        # Its subnet is created in the first zone.
+        bastion = (plan.bastion.instance_type, plan.subnets[0].zone)
+    return types_of("instance_type", slots, bastion, spelled)
 
 
 def _check_places(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from .cloud import WantedType
 from .errors import Problem
 
 
@@ -36,6 +37,25 @@ def slot_fields(slot: Mapping[str, Any]) -> dict[str, Any]:
         "generation": slot.get("generation", 1),
         "extra_names": tuple(slot.get("extra_names", ())),
     }
+
+
+def types_of(
+    argument: str,
+    slots: Sequence[tuple[str, str, str]],
+    bastion: tuple[str, str] | None,
+    spelled: Callable[[str], str],
+) -> list[WantedType]:
+    """The machine types of a plan without problems, and the keys at which they are given.
+
+    Args:
+        argument: the argument with the type of a machine.
+        slots: name, type and place of each slot.
+        bastion: type and place of the created bastion; None: there is none.
+        spelled: the user's spelling of an argument.
+    """
+    name = spelled(argument).rpartition(".")[2]
+    found = [WantedType(slot, f"{spelled('slots')}.{slot}.{name}", type_, place) for slot, type_, place in slots]
+    return found if bastion is None else [*found, WantedType("", f"{spelled('bastion')}.{name}", *bastion)]
 
 
 def where_given(

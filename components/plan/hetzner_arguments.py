@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .cloud import WantedType
-from .cloud_arguments import access, check_downloads, slot_fields
+from .cloud_arguments import access, check_downloads, slot_fields, types_of
 from .errors import Problem
 from .hetzner import (
     DEFAULT_IMAGE,
@@ -94,11 +94,6 @@ def wanted_types(plan: HetznerPlan, spelled: Callable[[str], str] = str) -> list
     Args:
         spelled: the user's spelling of an argument.
     """
-    name, bastion = spelled("server_type").rpartition(".")[2], plan.bastion
-    slots = [
-        WantedType(slot.name, f"{spelled('slots')}.{slot.name}.{name}", slot.server_type, slot.location)
-        for slot in plan.slots
-    ]
-    if bastion is None:
-        return slots
-    return [*slots, WantedType("", f"{spelled('bastion')}.{name}", bastion.server_type, bastion.location)]
+    slots = [(slot.name, slot.server_type, slot.location) for slot in plan.slots]
+    bastion = None if plan.bastion is None else (plan.bastion.server_type, plan.bastion.location)
+    return types_of("server_type", slots, bastion, spelled)
