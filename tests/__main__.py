@@ -67,7 +67,7 @@ def _all(soak: bool, arguments: list[str], spent: Path) -> int:
         codes = [
             stage("properties, with more examples", lambda: pytest(*PROPERTIES)),
             # The cases of `make test` are not repeated.
-            stage("lab and cloud tests", lambda: pytest(*LABS, "--soak", "tests/clouds", "tests/lab")),
+            stage("lab and cloud tests", lambda: pytest(*LABS, "--soak", "--ignore=tests/soak", "tests")),
             stage("random operations and faults", lambda: pytest("--soak", "-s", "tests/soak")),
         ]
     elif any(not argument.startswith("-") for argument in arguments):

@@ -72,8 +72,7 @@ def test_each_languages_example_creates_what_python_creates(
     assert created(stack) == python
 
 
-# In Go, only building the program takes long, and test_schema.py shows every change of what it could not be built with.
-ON_CLOUDS = ("yaml-aws", "yaml-hetzner", "typescript-aws", pytest.param("go-hetzner", marks=pytest.mark.soak))
+ON_CLOUDS = ("yaml-aws", "yaml-hetzner", "typescript-aws", "go-hetzner")
 
 
 def on_cloud(languages: Languages, stacks: Stacks, example: str) -> Stack:
